@@ -1,0 +1,157 @@
+"""The seam between the server of the embedded backend and what is inside its VMs.
+
+The server (``arker.emulator.server``) uses only this interface, and so knows neither bubblewrap nor directories; a
+provider (`bubblewrap`, `plain`) knows no HTTP, no organisation and no id of a run. All methods are called on the server's
+event loop and never block it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from attrs import field, frozen
+
+HOME = "/home/user"
+"""Where sessions start, and where one falls back to when its working directory has gone."""
+
+
+class SandboxError(Exception):
+    """Something that was asked of a VM cannot be done.
+
+    Attributes:
+        code: The contract's error code that says best why: ``not_found``, ``bad_request``, ``unavailable``,
+            ``unsupported_operation``, ``resource_pressure`` or ``internal``.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class IsolationUnavailableError(Exception):
+    """VMs cannot be isolated on this machine; the message says which step failed, with which errno, and what to do."""
+
+
+@frozen(kw_only=True)
+class RunSpec:
+    """A command to run.
+
+    Attributes:
+        command: The line for ``bash``; up to megabytes.
+        cwd: Working directory inside the VM; `HOME` is taken when it has gone.
+        env: The session's environment, whole; empty for the VM's initial one.
+        output_limit: Bytes kept of each output; what follows is dropped and counted.
+    """
+
+    command: str
+    cwd: str = HOME
+    env: Mapping[str, str] = field(factory=dict[str, str], repr=False)
+    output_limit: int = 256 * 1024 * 1024
+
+
+@frozen(kw_only=True)
+class RunExit:
+    """How a command ended.
+
+    Attributes:
+        exit_code: Its status, 128 + n for death by signal n; None when there is none (killed by `RunHandle.kill`, or the
+            VM died under it).
+        reason: Why there is no status, for people.
+        cwd: The session's working directory afterwards; None: as it was.
+        env: The session's environment afterwards; None: as it was.
+    """
+
+    exit_code: int | None
+    reason: str | None = None
+    cwd: str | None = None
+    env: Mapping[str, str] | None = field(default=None, repr=False)
+
+
+class RunHandle(Protocol):
+    """A command that is going on, or has ended."""
+
+    def stdout(self) -> bytes:
+        """What it has written to standard output so far."""
+        ...
+
+    def stderr(self) -> bytes:
+        """What it has written to standard error so far."""
+        ...
+
+    def dropped(self) -> int:
+        """How many bytes of output were not kept, the limit having been reached."""
+        ...
+
+    async def wait(self) -> RunExit:
+        """Wait until the command has ended. Children that it left in the background go on. May be called by many."""
+        ...
+
+    async def kill(self) -> None:
+        """Kill everything that the command started, background children included; then `wait` returns."""
+        ...
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to the command and what it runs in the foreground."""
+        ...
+
+
+class FileReader(Protocol):
+    """A regular file of the VM, opened for reading."""
+
+    fd: int
+    """Readable from offset 0; owned by the reader."""
+    size: int
+
+    def close(self) -> None: ...
+
+
+class FileWriter(Protocol):
+    """A file of the VM that is being written beside its final place."""
+
+    fd: int
+    """Writable from offset 0; owned by the writer."""
+
+    async def commit(self) -> None:
+        """Put the file into place, atomically; raises `SandboxError`."""
+        ...
+
+    async def abort(self) -> None:
+        """Leave no trace."""
+        ...
+
+
+class Sandbox(Protocol):
+    """One VM. Started on first use; stopped VMs keep their files."""
+
+    async def run(self, spec: RunSpec) -> RunHandle:
+        """Start a command; raises `SandboxError`."""
+        ...
+
+    async def open_read(self, path: str) -> FileReader:
+        """Open a file for reading. Relative paths are relative to `HOME`; only regular files, else `SandboxError`."""
+        ...
+
+    async def open_write(self, path: str, size: int) -> FileWriter:
+        """Start writing a file of ``size`` bytes; missing parent directories are made (as the VM's user)."""
+        ...
+
+    async def delete(self) -> None:
+        """Kill every process of the VM and remove its files."""
+        ...
+
+
+class SandboxProvider(Protocol):
+    """Makes VMs."""
+
+    name: str
+    """``bubblewrap`` or ``none``."""
+
+    async def create(self, vm_id: str, *, source: Sandbox | None) -> Sandbox:
+        """A VM with a fresh image, or with a copy of another VM's files as of this moment (its processes are stopped
+        while the copy is made, and are not copied). The copied VM may be running commands."""
+        ...
+
+    async def close(self) -> None:
+        """Kill every process of every VM and remove what the provider made on the machine."""
+        ...

@@ -1,0 +1,351 @@
+"""Everything that this package raises.
+
+    ArkerError
+    ├── ConfigurationError          the client cannot be built or used like this; nothing was sent
+    ├── InvalidArgumentError        an argument is refused before anything is sent (also a ValueError)
+    ├── NetworkError                no usable answer arrived (code ``network_error``, status 0)
+    │   └── NetworkTimeoutError     ... within a connect or no-progress bound (also a TimeoutError)
+    ├── DeadlineExceededError       the caller's ``deadline=`` passed (also a TimeoutError)
+    ├── RunFailedError              ``check=True`` and the command did not succeed; carries its output
+    ├── EmulatorError               the embedded backend could not start or has died
+    └── ApiError                    the server answered with an error; a subclass for each code
+        ├── BadRequestError         ``bad_request``
+        ├── UnauthorizedError       ``unauthorized``
+        ├── ForbiddenError          ``forbidden``
+        ├── NotFoundError           ``not_found``
+        ├── ConflictError           ``conflict``
+        ├── PayloadTooLargeError    ``payload_too_large``
+        ├── UnsupportedOperationError  ``unsupported_operation``
+        ├── RateLimitedError        HTTP 429, whatever its code
+        ├── OperationNotImplementedError  ``not_implemented``
+        ├── ResourcePressureError   ``resource_pressure``
+        ├── UnavailableError        ``unavailable``
+        └── InternalError           ``internal``
+            └── BadReplyError       the reply is not what the contract says (names the place in the payload)
+
+No message, attribute or representation of an error ever holds the API key or the query of a presigned URL.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from arker.models import CompletedRunResult
+
+ErrorCode: TypeAlias = Literal[
+    "unsupported_operation",
+    "bad_request",
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "conflict",
+    "payload_too_large",
+    "not_implemented",
+    "resource_pressure",
+    "internal",
+    "unavailable",
+    "network_error",
+]
+"""The codes that the contract names (section 3). The set is open: an unknown code is kept as it came."""
+
+Outcome: TypeAlias = Literal["not_started", "unknown", "applied"]
+"""What is known of the operation's effect on the server when an error is raised."""
+
+
+class ArkerError(Exception):
+    """Base of every error that this package raises.
+
+    Attributes:
+        message: What went wrong, without the context that ``str()`` adds.
+        code: The error code, from the server or made by the client (contract, section 3).
+        status: HTTP status of the answer, 0 where there was none.
+        operation: Name of the operation, such as ``"vm.run"``, or None outside of one.
+        request_id: The server's ``x-request-id``, if it sent one.
+        retry_after: Seconds that the server asked to wait, if it did.
+        attempts: How many times the request was tried.
+        outcome: ``"not_started"`` (the operation had no effect), ``"unknown"`` (it may have taken place) or
+            ``"applied"`` (it did take place).
+        idempotency_key: The key under which the request was sent, if it had one; sending the same request with this key
+            again cannot repeat its effect.
+    """
+
+    default_code: str = "internal"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        status: int = 0,
+        operation: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        attempts: int = 0,
+        outcome: Outcome = "not_started",
+        idempotency_key: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code if code is not None else self.default_code
+        self.status = status
+        self.operation = operation
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.attempts = attempts
+        self.outcome: Outcome = outcome
+        self.idempotency_key = idempotency_key
+
+    def __str__(self) -> str:
+        facts = [f"code {self.code}"]
+        if self.status:
+            facts.append(f"HTTP {self.status}")
+        if self.attempts > 1:
+            facts.append(f"{self.attempts} attempts")
+        if self.retry_after is not None:
+            facts.append(f"retry after {self.retry_after:g} s")
+        if self.request_id:
+            facts.append(f"request {self.request_id}")
+        if self.outcome != "not_started":
+            facts.append(f"outcome {self.outcome}")
+        where = f"{self.operation}: " if self.operation else ""
+        return f"{where}{self.message} ({', '.join(facts)})"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {str(self)!r}>"
+
+    def with_context(self, **facts: Any) -> Self:
+        """Set attributes named in ``facts`` on this error and return it."""
+        for name, value in facts.items():
+            setattr(self, name, value)
+        return self
+
+
+class ConfigurationError(ArkerError):
+    """The client cannot be built or used like this. Nothing was sent."""
+
+    default_code = "configuration_error"
+
+
+class InvalidArgumentError(ArkerError, ValueError):
+    """An argument was refused before anything was sent.
+
+    Attributes:
+        argument: Name of the argument.
+        value: What was given.
+        expected: What would be right.
+    """
+
+    default_code = "invalid_argument"
+
+    def __init__(self, argument: str, value: object, expected: str) -> None:
+        shown = repr(value)
+        if len(shown) > 120:
+            shown = f"{shown[:100]}… ({type(value).__name__})"
+        super().__init__(f"{argument}={shown} is not accepted: {expected}")
+        self.args = (argument, value, expected)
+        self.argument = argument
+        self.value = value
+        self.expected = expected
+
+
+class NetworkError(ArkerError):
+    """No usable answer arrived: the connection could not be made, was lost, or stalled."""
+
+    default_code = "network_error"
+
+
+class NetworkTimeoutError(NetworkError, TimeoutError):
+    """A connection was not made, or made no progress, within the bounds of ``HttpTimeouts``."""
+
+
+class DeadlineExceededError(ArkerError, TimeoutError):
+    """The caller's ``deadline=`` passed before the operation was over."""
+
+    default_code = "deadline_exceeded"
+
+
+class RunFailedError(ArkerError):
+    """A command run with ``check=True`` did not succeed: a non-zero exit code, or a state other than ``completed``.
+
+    Attributes:
+        result: The whole result of the run.
+        stdout: What it wrote to standard output, as bytes.
+        stderr: What it wrote to standard error, as bytes.
+        exit_code: Its exit code, -1 when there was none.
+    """
+
+    default_code = "run_failed"
+
+    def __init__(self, result: CompletedRunResult) -> None:
+        if result.state == "completed":
+            what = f"the command exited with {result.exit_code}"
+        else:
+            what = f"the run is {result.state}: {result.fail_reason or 'no reason given'}"
+        tail = result.stderr_text.strip()[-500:]
+        super().__init__(f"{what}; stderr ends with {tail!r}" if tail else what, status=200, outcome="applied")
+        self.args = (result,)
+        self.result = result
+        self.stdout = result.stdout
+        self.stderr = result.stderr
+        self.exit_code = result.exit_code
+
+
+class EmulatorError(ArkerError):
+    """The embedded backend could not start, or has died."""
+
+    default_code = "emulator_error"
+
+
+class ApiError(ArkerError):
+    """The server answered with an error. Codes without a class of their own are raised as this one."""
+
+
+class BadRequestError(ApiError):
+    """The server refused the request's content (``bad_request``)."""
+
+    default_code = "bad_request"
+
+
+class UnauthorizedError(ApiError):
+    """The API key is missing, wrong or expired (``unauthorized``)."""
+
+    default_code = "unauthorized"
+
+
+class ForbiddenError(ApiError):
+    """The API key does not allow this (``forbidden``)."""
+
+    default_code = "forbidden"
+
+
+class NotFoundError(ApiError):
+    """There is no such VM, run, file or other object (``not_found``)."""
+
+    default_code = "not_found"
+
+
+class ConflictError(ApiError):
+    """The request contradicts what is there: a name or path taken, a key used for another request (``conflict``)."""
+
+    default_code = "conflict"
+
+
+class PayloadTooLargeError(ApiError):
+    """One request held more than the server takes (``payload_too_large``)."""
+
+    default_code = "payload_too_large"
+
+
+class UnsupportedOperationError(ApiError):
+    """This server, image or VM cannot do this (``unsupported_operation``)."""
+
+    default_code = "unsupported_operation"
+
+
+class RateLimitedError(ApiError):
+    """Too many requests (HTTP 429, whatever the code); ``retry_after`` says how long to wait, if the server did."""
+
+    default_code = "rate_limited"
+
+
+class OperationNotImplementedError(ApiError):
+    """The server does not know this operation (``not_implemented``)."""
+
+    default_code = "not_implemented"
+
+
+class ResourcePressureError(ApiError):
+    """The service lacks the resources at the moment (``resource_pressure``)."""
+
+    default_code = "resource_pressure"
+
+
+class UnavailableError(ApiError):
+    """The service is unavailable at the moment (``unavailable`` and its kin)."""
+
+    default_code = "unavailable"
+
+
+class InternalError(ApiError):
+    """The server failed (``internal``)."""
+
+    default_code = "internal"
+
+
+class BadReplyError(InternalError):
+    """The reply is not what the contract says.
+
+    Attributes:
+        path: Where in the payload, such as ``$.vms[3].sessions[0].cwd``; ``$`` is the whole of it.
+    """
+
+    def __init__(self, message: str, *, path: str = "$", **context: Any) -> None:
+        super().__init__(message, **context)
+        self.path = path
+
+
+_BY_CODE: dict[str, type[ApiError]] = {
+    cls.default_code: cls
+    for cls in (
+        BadRequestError,
+        UnauthorizedError,
+        ForbiddenError,
+        NotFoundError,
+        ConflictError,
+        PayloadTooLargeError,
+        UnsupportedOperationError,
+        OperationNotImplementedError,
+        ResourcePressureError,
+        UnavailableError,
+        InternalError,
+    )
+} | {"routing_unavailable": UnavailableError, "temporarily_unavailable": UnavailableError}
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    400: BadRequestError,
+    401: UnauthorizedError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: PayloadTooLargeError,
+    501: OperationNotImplementedError,
+    503: UnavailableError,
+}
+
+
+def api_error_class(code: str, status: int) -> type[ApiError]:
+    """The class for an answer: by its code, and by its HTTP status when the code is unknown."""
+    if status == 429:
+        return RateLimitedError
+    return _BY_CODE.get(code) or _BY_STATUS.get(status, ApiError)
+
+
+__all__ = [
+    "ApiError",
+    "ArkerError",
+    "BadReplyError",
+    "BadRequestError",
+    "ConfigurationError",
+    "ConflictError",
+    "DeadlineExceededError",
+    "EmulatorError",
+    "ErrorCode",
+    "ForbiddenError",
+    "InternalError",
+    "InvalidArgumentError",
+    "NetworkError",
+    "NetworkTimeoutError",
+    "NotFoundError",
+    "OperationNotImplementedError",
+    "Outcome",
+    "PayloadTooLargeError",
+    "RateLimitedError",
+    "ResourcePressureError",
+    "RunFailedError",
+    "UnauthorizedError",
+    "UnavailableError",
+    "UnsupportedOperationError",
+]

@@ -1,0 +1,108 @@
+"""The wire shapes of the contract as frozen attrs classes. They know nothing of JSON and do no I/O.
+
+Timestamps are RFC 3339 strings in UTC, sizes in ``_mib`` are MiB, other sizes are bytes. A field that is None was absent.
+Lists are tuples. Which classes the server sends and which it takes stands in section 4 and 5 of the contract.
+"""
+
+from __future__ import annotations
+
+from arker.models.file import (
+    CHUNK_SIZE,
+    MAX_PUT_SIZE,
+    ErrorResponse,
+    SyncByteRange,
+    SyncChunkWrite,
+    SyncChunkWriteResult,
+    SyncCommitWriteResult,
+    SyncPresignedWriteCommit,
+    SyncPresignedWriteRequest,
+    SyncPresignedWriteRequestResult,
+    SyncReadInlineResponse,
+    SyncReadPresignedResponse,
+    SyncReadRequest,
+    SyncReadResponse,
+    SyncWriteEntry,
+    SyncWriteRequest,
+    SyncWriteResult,
+)
+from arker.models.network import (
+    InboundPortRequest,
+    InboundRequest,
+    NetworkPolicy,
+    NetworkPolicyAllow,
+    NetworkPolicyBlock,
+    NetworkPolicyBlocked,
+    NetworkPolicyInput,
+    NetworkPolicyOpen,
+    NetworkPolicyUnknown,
+    NetworkRequest,
+    Visibility,
+)
+from arker.models.run import (
+    BackgroundRunResult,
+    CancelRunResponse,
+    CompletedRunResult,
+    ListRunsResponse,
+    ResourceKind,
+    Run,
+    RunRequest,
+    RunResult,
+    RunState,
+    RunSummary,
+)
+from arker.models.session import Session, SessionState
+from arker.models.tunnel import AuthMode, Tunnel, TunnelRequest, TunnelState
+from arker.models.vm import DeleteVmResponse, ForkRequest, ListVmsResponse, Provider, Vm, VmState
+
+__all__ = [
+    "CHUNK_SIZE",
+    "MAX_PUT_SIZE",
+    "AuthMode",
+    "BackgroundRunResult",
+    "CancelRunResponse",
+    "CompletedRunResult",
+    "DeleteVmResponse",
+    "ErrorResponse",
+    "ForkRequest",
+    "InboundPortRequest",
+    "InboundRequest",
+    "ListRunsResponse",
+    "ListVmsResponse",
+    "NetworkPolicy",
+    "NetworkPolicyAllow",
+    "NetworkPolicyBlock",
+    "NetworkPolicyBlocked",
+    "NetworkPolicyInput",
+    "NetworkPolicyOpen",
+    "NetworkPolicyUnknown",
+    "NetworkRequest",
+    "Provider",
+    "ResourceKind",
+    "Run",
+    "RunRequest",
+    "RunResult",
+    "RunState",
+    "RunSummary",
+    "Session",
+    "SessionState",
+    "SyncByteRange",
+    "SyncChunkWrite",
+    "SyncChunkWriteResult",
+    "SyncCommitWriteResult",
+    "SyncPresignedWriteCommit",
+    "SyncPresignedWriteRequest",
+    "SyncPresignedWriteRequestResult",
+    "SyncReadInlineResponse",
+    "SyncReadPresignedResponse",
+    "SyncReadRequest",
+    "SyncReadResponse",
+    "SyncWriteEntry",
+    "SyncWriteRequest",
+    "SyncWriteResult",
+    "Tunnel",
+    "TunnelRequest",
+    "TunnelState",
+    "Visibility",
+    "Vm",
+    "VmState",
+]

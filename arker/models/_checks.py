@@ -1,0 +1,119 @@
+"""Checks of what callers pass in, as attrs validators of the request classes and as plain functions.
+
+Each raises `InvalidArgumentError`, naming the argument, the value and what would be right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import attrs
+
+from arker.errors import InvalidArgumentError
+
+Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+def check_text(argument: str, value: object, *, what: str = "a non-empty string") -> str:
+    """A string with something in it, without NUL (which no path, name or command can hold)."""
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise InvalidArgumentError(argument, value, f"expected {what}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgumentError(argument, value, f"expected {what}, without lone surrogates") from None
+    return value
+
+
+def check_id(argument: str, value: object) -> str:
+    """An id as it goes into a path: not empty, not ``.``, not ``..`` (contract, section 3)."""
+    text = check_text(argument, value, what="a non-empty id")
+    if text in {".", ".."}:
+        raise InvalidArgumentError(argument, value, "expected an id; '.' and '..' are none")
+    return text
+
+
+def check_seconds(argument: str, value: object, *, allow_zero: bool = False) -> float:
+    """A finite number of seconds above zero."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InvalidArgumentError(argument, value, "expected a number of seconds, or None for no bound")
+    if value < 0 or (value == 0 and not allow_zero):
+        bound = "zero or more" if allow_zero else "more than zero"
+        raise InvalidArgumentError(argument, value, f"expected {bound} seconds, or None for no bound")
+    return float(value)
+
+
+def check_integer(argument: str, value: object, *, minimum: int, what: str = "an integer") -> int:
+    """An integer of at least ``minimum``; booleans are none."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise InvalidArgumentError(argument, value, f"expected {what} of at least {minimum}")
+    return value
+
+
+def check_boolean(argument: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidArgumentError(argument, value, "expected True or False")
+    return value
+
+
+def check_idempotency_key(argument: str, value: object) -> str:
+    """1 to 255 visible ASCII characters (contract, section 3)."""
+    if not isinstance(value, str) or not 1 <= len(value) <= 255 or not all("!" <= char <= "~" for char in value):
+        raise InvalidArgumentError(argument, value, "expected 1 to 255 visible ASCII characters")
+    return value
+
+
+def _validator(check: Callable[[str, object], object]) -> Validator:
+    def validate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        check(attribute.name, value)
+
+    return validate
+
+
+def optional(validator: Validator) -> Validator:
+    def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is not None:
+            validator(instance, attribute, value)
+
+    return validate
+
+
+text: Validator = _validator(check_text)
+identifier: Validator = _validator(check_id)
+boolean: Validator = _validator(check_boolean)
+seconds: Validator = _validator(check_seconds)
+name: Validator = _validator(lambda argument, value: check_text(argument, value, what="a non-empty name"))
+
+
+def integer(minimum: int) -> Validator:
+    return _validator(lambda argument, value: check_integer(argument, value, minimum=minimum))
+
+
+def one_of(allowed: Collection[str]) -> Validator:
+    def check(argument: str, value: object) -> None:
+        if value not in allowed:
+            raise InvalidArgumentError(argument, value, f"expected one of {', '.join(sorted(allowed))}")
+
+    return _validator(check)
+
+
+def instance_of(cls: type, what: str) -> Validator:
+    def check(argument: str, value: object) -> None:
+        if not isinstance(value, cls):
+            raise InvalidArgumentError(argument, value, f"expected {what}")
+
+    return _validator(check)
+
+
+def only_keys(argument: str, value: object, allowed: Collection[str]) -> Mapping[str, Any]:
+    """A mapping whose keys are all among ``allowed``."""
+    if not isinstance(value, Mapping):
+        raise InvalidArgumentError(argument, value, f"expected a mapping with keys among {', '.join(sorted(allowed))}")
+    for key in value:
+        if key not in allowed:
+            raise InvalidArgumentError(
+                f"{argument}[{key!r}]", value[key], f"unknown key; expected {', '.join(sorted(allowed))}"
+            )
+    return value

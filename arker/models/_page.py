@@ -1,0 +1,29 @@
+"""What every page of a list has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Page(Generic[T]):
+    """One page of a list: iterate over it, take its length, index it. It is not the whole list while ``next_cursor`` is set."""
+
+    __slots__ = ()
+
+    def _items(self) -> tuple[T, ...]:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._items())
+
+    def __len__(self) -> int:
+        return len(self._items())
+
+    def __bool__(self) -> bool:
+        return bool(self._items())
+
+    def __getitem__(self, index: int) -> T:
+        return self._items()[index]

@@ -1,0 +1,164 @@
+"""Network policies of a VM, and the network of a single run (contract, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+from attrs import field, frozen
+
+from arker.errors import InvalidArgumentError
+from arker.models import _checks as check
+
+
+def _hosts(argument: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, (list, tuple, set, frozenset)):
+        raise InvalidArgumentError(argument, value, "expected a list of host names")
+    return tuple(check.check_text(f"{argument}[{index}]", host, what="a host name") for index, host in enumerate(value))
+
+
+@frozen
+class NetworkPolicyOpen:
+    """The VM reaches every host."""
+
+    type: Literal["open"] = "open"
+
+
+@frozen
+class NetworkPolicyBlocked:
+    """The VM reaches no host."""
+
+    type: Literal["blocked"] = "blocked"
+
+
+@frozen
+class NetworkPolicyAllow:
+    """The VM reaches the hosts in ``allow`` only."""
+
+    allow: tuple[str, ...]
+    type: Literal["allow"] = "allow"
+
+
+@frozen
+class NetworkPolicyBlock:
+    """The VM reaches every host except those in ``block``."""
+
+    block: tuple[str, ...]
+    type: Literal["block"] = "block"
+
+
+@frozen
+class NetworkPolicyUnknown:
+    """A policy of a type that this version does not know, kept as it came."""
+
+    type: str
+    raw: Mapping[str, Any] = field(factory=dict[str, Any])
+
+
+NetworkPolicy: TypeAlias = (
+    NetworkPolicyOpen | NetworkPolicyBlocked | NetworkPolicyAllow | NetworkPolicyBlock | NetworkPolicyUnknown
+)
+NetworkPolicyInput: TypeAlias = NetworkPolicy | bool | str | Mapping[str, Any]
+"""What `fork` takes: a policy, True (open), False (blocked), a string that the server knows, or the policy as a mapping."""
+
+
+def network_policy(argument: str, value: object) -> NetworkPolicy | bool | str:
+    """Check a policy given by a caller; a mapping becomes the class that its ``type`` names."""
+    if isinstance(
+        value,
+        (bool, NetworkPolicyOpen, NetworkPolicyBlocked, NetworkPolicyAllow, NetworkPolicyBlock, NetworkPolicyUnknown),
+    ):
+        return value
+    if isinstance(value, str):
+        return check.check_text(argument, value, what="the name of a network policy")
+    kinds: dict[str, tuple[str, ...]] = {
+        "open": ("type",),
+        "blocked": ("type",),
+        "allow": ("type", "allow"),
+        "block": ("type", "block"),
+    }
+    if not isinstance(value, Mapping) or value.get("type") not in kinds:  # pyright: ignore[reportUnknownMemberType]
+        raise InvalidArgumentError(
+            argument,
+            value,  # pyright: ignore[reportUnknownArgumentType]
+            "expected True, False, a string, a NetworkPolicy, or a mapping whose 'type' is open, blocked, allow or block",
+        )
+    kind = str(value["type"])  # pyright: ignore[reportUnknownArgumentType]
+    given = check.only_keys(argument, value, kinds[kind])  # pyright: ignore[reportUnknownArgumentType]
+    if kind == "allow":
+        return NetworkPolicyAllow(_hosts(f"{argument}['allow']", given.get("allow")))
+    if kind == "block":
+        return NetworkPolicyBlock(_hosts(f"{argument}['block']", given.get("block")))
+    return NetworkPolicyOpen() if kind == "open" else NetworkPolicyBlocked()
+
+
+Visibility: TypeAlias = Literal["private", "public"]
+
+
+@frozen
+class InboundPortRequest:
+    """How a port of the VM is to be reachable from outside during a run."""
+
+    visibility: Visibility | str = field(default="private", validator=check.text)
+    protocol: str = field(default="http", validator=check.text)
+
+
+def _ports(argument: str, value: object) -> dict[str, InboundPortRequest]:
+    if not isinstance(value, Mapping):
+        raise InvalidArgumentError(argument, value, "expected a mapping of port numbers to InboundPortRequest")
+    ports: dict[str, InboundPortRequest] = {}
+    key: object
+    for key, wanted in value.items():  # pyright: ignore[reportUnknownVariableType]
+        where = f"{argument}[{key!r}]"
+        number = str(key)
+        if not number.isascii() or not number.isdigit() or not 1 <= int(number) <= 65535:
+            raise InvalidArgumentError(where, wanted, "expected a port number from 1 to 65535 as the key")  # pyright: ignore[reportUnknownArgumentType]
+        if isinstance(wanted, InboundPortRequest):
+            ports[number] = wanted
+        else:
+            given = check.only_keys(where, wanted, ("visibility", "protocol"))  # pyright: ignore[reportUnknownArgumentType]
+            ports[number] = InboundPortRequest(**given)
+    return ports
+
+
+@frozen
+class InboundRequest:
+    """The ports to open, by number."""
+
+    ports: Mapping[str, InboundPortRequest] = field(
+        factory=dict[str, InboundPortRequest], converter=lambda value: _ports("ports", value)
+    )
+
+
+@frozen
+class NetworkRequest:
+    """The network that a run asks for."""
+
+    inbound: InboundRequest | None = None
+
+
+def network_request(argument: str, value: object) -> NetworkRequest:
+    """Check a run's network given by a caller, as an object or as a mapping of the wire's shape."""
+    if isinstance(value, NetworkRequest):
+        return value
+    given = check.only_keys(argument, value, ("inbound",))
+    inbound = given.get("inbound")
+    if inbound is None or isinstance(inbound, InboundRequest):
+        return NetworkRequest(inbound)
+    ports = check.only_keys(f"{argument}['inbound']", inbound, ("ports",)).get("ports")
+    return NetworkRequest(InboundRequest(_ports(f"{argument}['inbound']['ports']", ports if ports is not None else {})))
+
+
+__all__ = [
+    "InboundPortRequest",
+    "InboundRequest",
+    "NetworkPolicy",
+    "NetworkPolicyAllow",
+    "NetworkPolicyBlock",
+    "NetworkPolicyBlocked",
+    "NetworkPolicyInput",
+    "NetworkPolicyOpen",
+    "NetworkPolicyUnknown",
+    "NetworkRequest",
+    "Visibility",
+]

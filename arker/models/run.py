@@ -1,0 +1,235 @@
+"""Runs of commands (contract, sections 4 and 5)."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from attrs import field, frozen
+
+from arker.errors import InvalidArgumentError
+from arker.models import _checks as check
+from arker.models._page import Page
+from arker.models.network import NetworkRequest, network_request
+from arker.models.tunnel import Tunnel
+
+RunState: TypeAlias = Literal["running", "completed", "failed", "cancelled"]
+ResourceKind: TypeAlias = Literal["cpu", "memory", "disk"]
+_RESOURCES = ("cpu", "memory", "disk")
+
+
+class _TextViews:
+    """Text views of a run's outputs."""
+
+    __slots__ = ()
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def stdout_text(self) -> str:
+        """Standard output as text: UTF-8, a byte that is none shown as U+FFFD."""
+        return self.stdout.decode("utf-8", "replace")
+
+    @property
+    def stderr_text(self) -> str:
+        """Standard error as text: UTF-8, a byte that is none shown as U+FFFD."""
+        return self.stderr.decode("utf-8", "replace")
+
+
+@frozen(kw_only=True)
+class RunSummary:
+    """A run without its output.
+
+    Attributes:
+        run_id: Its id.
+        session_id: The session that it ran in.
+        command: What was run.
+        state: ``running``, ``completed`` (the command ran, whatever its exit code), ``failed`` (the platform could not
+            run or finish it) or ``cancelled``; a state that this version does not know is kept as it came.
+        started_at: When it started (RFC 3339, UTC).
+        completed_at: When it ended.
+        exit_code: Its exit code, None while there is none.
+        fail_reason: Why it failed, if it did.
+    """
+
+    run_id: str
+    session_id: str | None = None
+    command: str | None = None
+    state: RunState | str
+    started_at: str
+    completed_at: str | None = None
+    exit_code: int | None = None
+    fail_reason: str | None = None
+    vm_id: str | None = None
+    vm_name: str | None = None
+    source_org_id: str | None = None
+    region: str | None = None
+    provider: str | None = None
+
+
+@frozen(kw_only=True)
+class Run(RunSummary, _TextViews):
+    """A run with what it has written so far; while it is going, ``stdout`` and ``stderr`` grow from one read to the next.
+
+    Attributes:
+        stdout: Standard output, as bytes.
+        stdout_encoding: How it came over the wire.
+        stderr: Standard error, as bytes.
+        stderr_encoding: How it came over the wire.
+        tunnels: The tunnels that it opened.
+        retry_count: How often the platform took it up again (durable VMs).
+    """
+
+    stdout: bytes
+    stdout_encoding: str
+    stderr: bytes
+    stderr_encoding: str
+    tunnels: tuple[Tunnel, ...] = ()
+    retry_count: int = 0
+
+
+@frozen(kw_only=True)
+class CompletedRunResult(_TextViews):
+    """The reply to a run in the foreground.
+
+    Attributes:
+        type: ``completed``, which tells it apart from `BackgroundRunResult`.
+        run_id: The run's id, None for the acknowledgement of an operation such as a signal.
+        state: ``completed``, ``failed`` or ``cancelled``.
+        stdout: Standard output, as bytes; ``stdout_text`` is the same as text.
+        stderr: Standard error, as bytes; ``stderr_text`` is the same as text.
+        stdout_encoding: How standard output came over the wire.
+        stderr_encoding: How standard error came over the wire.
+        exit_code: The command's exit code (128 + n for death by signal n), -1 when there is none.
+        fail_reason: Why the run failed, if it did.
+        dispatch: Opaque to the SDK.
+    """
+
+    type: Literal["completed"] = field(default="completed", init=False)
+    run_id: str | None = None
+    state: RunState | str = "completed"
+    stdout: bytes
+    stdout_encoding: str
+    stderr: bytes
+    stderr_encoding: str
+    exit_code: int
+    fail_reason: str | None = None
+    dispatch: object = None
+
+
+@frozen(kw_only=True)
+class BackgroundRunResult:
+    """The reply to a run in the background.
+
+    Attributes:
+        type: ``background``, which tells it apart from `CompletedRunResult`.
+        run_id: The run's id: read it with ``get_run``, stop it with ``cancel_run``.
+        state: ``running``, usually.
+        tunnels: The tunnels that it opened.
+    """
+
+    type: Literal["background"] = field(default="background", init=False)
+    run_id: str
+    state: RunState | str = "running"
+    tunnels: tuple[Tunnel, ...] = ()
+
+
+RunResult: TypeAlias = CompletedRunResult | BackgroundRunResult
+
+
+@frozen(kw_only=True)
+class ListRunsResponse(Page[RunSummary]):
+    """A page of runs, newest first; the list goes on while ``next_cursor`` is set."""
+
+    runs: tuple[RunSummary, ...] = ()
+    next_cursor: str | None = None
+
+    def _items(self) -> tuple[RunSummary, ...]:
+        return self.runs
+
+
+@frozen(kw_only=True)
+class CancelRunResponse:
+    """Whether the run was cancelled."""
+
+    cancelled: bool
+
+
+def _command(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
+        for index, argument in enumerate(value):  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+            if not isinstance(argument, str):
+                raise InvalidArgumentError(f"command[{index}]", argument, "expected a string")  # pyright: ignore[reportUnknownArgumentType]
+        return shlex.join(value)  # pyright: ignore[reportUnknownArgumentType]
+    raise InvalidArgumentError("command", value, "expected a string, or a list of strings to be quoted for the shell")
+
+
+def _resources(argument: str, value: object) -> str | None:
+    if value is None:
+        return None
+    kinds = value.split(",") if isinstance(value, str) else value
+    if not isinstance(kinds, (list, tuple, set, frozenset)) or not kinds:
+        raise InvalidArgumentError(argument, value, f"expected one or more of {', '.join(_RESOURCES)}")
+    names = [kind.strip() if isinstance(kind, str) else kind for kind in kinds]  # pyright: ignore[reportUnknownVariableType]
+    if any(kind not in _RESOURCES for kind in names):  # pyright: ignore[reportUnknownVariableType]
+        raise InvalidArgumentError(argument, value, f"expected one or more of {', '.join(_RESOURCES)}")
+    return ",".join(kind for kind in _RESOURCES if kind in names) if isinstance(value, (set, frozenset)) else ",".join(names)  # pyright: ignore[reportUnknownArgumentType]
+
+
+@frozen(kw_only=True)
+class RunRequest:
+    """What `POST /v1/vms/{id}/runs` takes.
+
+    Attributes:
+        command: What to run: a line for the shell, or a list of arguments, which is quoted for it.
+        session_id: The session to run in; the VM's default one when neither this nor the index is given.
+        session_idx: The session by its number; the id wins.
+        background: Whether to answer at once instead of when the command has ended.
+        timeout: Seconds after which the server kills the command; None for no bound.
+        end_symbol: Opaque to the SDK; the server takes ``auto`` when it is absent.
+        vcpu_count: CPUs from this run on.
+        memory_mib: Memory from this run on, in MiB.
+        disk_mib: Disk from this run on, in MiB.
+        network: Ports to open for the run.
+        acquire: Resources to warm up before the run: ``cpu``, ``memory``, ``disk``, as a list or joined by commas.
+        release: Resources to let go of after it.
+        signal: Instead of running: a signal name (``INT``, ``TERM``...) for what the session is running.
+    """
+
+    command: str = field(converter=_command)
+    session_id: str | None = field(default=None, validator=check.optional(check.identifier))
+    session_idx: int | None = field(default=None, validator=check.optional(check.integer(0)))
+    background: bool = field(default=False, validator=check.boolean)
+    timeout: float | None = field(default=None, validator=check.optional(check.seconds))
+    end_symbol: str | None = field(default=None, validator=check.optional(check.text))
+    vcpu_count: int | None = field(default=None, validator=check.optional(check.integer(1)))
+    memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
+    disk_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
+    network: NetworkRequest | None = field(
+        default=None, converter=lambda value: None if value is None else network_request("network", value)
+    )
+    acquire: str | None = field(default=None, converter=lambda value: _resources("acquire", value))
+    release: str | None = field(default=None, converter=lambda value: _resources("release", value))
+    signal: str | None = field(default=None, validator=check.optional(check.text))
+
+    def __attrs_post_init__(self) -> None:
+        # A signal goes to what is running already, so there the command may be empty.
+        if "\0" in self.command or (not self.command.strip() and self.signal is None):
+            raise InvalidArgumentError("command", self.command, "expected a command that is not blank, without NUL")
+
+
+__all__ = [
+    "BackgroundRunResult",
+    "CancelRunResponse",
+    "CompletedRunResult",
+    "ListRunsResponse",
+    "ResourceKind",
+    "Run",
+    "RunRequest",
+    "RunResult",
+    "RunState",
+    "RunSummary",
+]

@@ -1,0 +1,84 @@
+"""Tunnels to a port of a VM (contract, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+from attrs import field, frozen
+
+from arker.errors import InvalidArgumentError
+from arker.models import _checks as check
+from arker.models.network import Visibility
+
+TunnelState: TypeAlias = Literal["starting", "open", "closed"]
+AuthMode: TypeAlias = Literal["public", "authenticated"]
+
+
+@frozen(kw_only=True)
+class Tunnel:
+    """A way from outside to a port of a VM.
+
+    Attributes:
+        vm_id: The VM.
+        port: The port inside the VM.
+        url: Where the tunnel is reached, once it is.
+        state: ``starting``, ``open`` or ``closed``; a state that this version does not know is kept as it came.
+        tunnel_key: What names the tunnel in later calls.
+        auth_mode: ``public``, or ``authenticated``: then requests need ``Authorization: Bearer {auth_token}``.
+        auth_token: That token; only in the reply that created the tunnel. A secret, so it is not in the repr.
+    """
+
+    vm_id: str
+    port: int
+    run_id: str | None = None
+    visibility: Visibility | str
+    protocol: str
+    url: str | None = None
+    state: TunnelState | str
+    message: str | None = None
+    started_at: str | None = None
+    tunnel_key: str | None = None
+    auth_mode: AuthMode | str | None = None
+    auth_token: str | None = field(default=None, repr=False)
+    vm_name: str | None = None
+    source_org_id: str | None = None
+    region: str | None = None
+    provider: str | None = None
+
+
+def _ports(value: object) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise InvalidArgumentError("ports", value, "expected a list with one port number")
+    for port in value:  # pyright: ignore[reportUnknownVariableType]
+        if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
+            raise InvalidArgumentError("ports", value, "expected port numbers from 1 to 65535")  # pyright: ignore[reportUnknownArgumentType]
+    return tuple(value)  # pyright: ignore[reportUnknownArgumentType]
+
+
+@frozen
+class TunnelRequest:
+    """A tunnel to be opened.
+
+    Attributes:
+        ports: A list with one port (the server takes one a tunnel).
+        auth_mode: ``public`` (the default) or ``authenticated``.
+    """
+
+    ports: tuple[int, ...] | None = field(default=None, converter=_ports)
+    auth_mode: AuthMode | None = field(
+        default=None, validator=check.optional(check.one_of(("public", "authenticated")))
+    )
+
+
+def tunnel_request(argument: str, value: object) -> TunnelRequest:
+    """Check a tunnel given by a caller, as an object or as a mapping of the wire's shape."""
+    if isinstance(value, TunnelRequest):
+        return value
+    given: Mapping[str, Any] = check.only_keys(argument, value, ("ports", "auth_mode"))
+    return TunnelRequest(**given)
+
+
+__all__ = ["AuthMode", "Tunnel", "TunnelRequest", "TunnelState"]

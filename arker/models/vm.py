@@ -1,0 +1,120 @@
+"""VMs, and the request that forks one (contract, sections 4 and 5)."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from attrs import field, frozen
+
+from arker.models import _checks as check
+from arker.models._page import Page
+from arker.models.network import NetworkPolicy, network_policy
+from arker.models.session import Session
+from arker.models.tunnel import Tunnel, TunnelRequest, tunnel_request
+
+VmState: TypeAlias = Literal["idle", "running"]
+Provider: TypeAlias = Literal["aws", "aws-burst"]
+
+
+@frozen(kw_only=True)
+class Vm:
+    """A VM as the server describes it. Only the id is always there: old servers answer a fork with the id alone.
+
+    Attributes:
+        vm_id: Its id.
+        owner_org_id: The organisation that owns it.
+        created_at: When it was forked (RFC 3339, UTC).
+        name: Its name in the organisation, if it has one.
+        public: Whether other organisations may fork it.
+        root_source_vm_id: The deepest ancestor; absent for a VM forked straight from an image.
+        root_source_vm_name: That ancestor's name.
+        state: ``idle`` or ``running``; a state that this version does not know is kept as it came.
+        vcpu_count: CPUs that it has.
+        memory_mib: Memory that it has, in MiB.
+        disk_mib: Disk that it has, in MiB.
+        network: Which hosts it may reach.
+        sessions: Its sessions.
+        tunnels: Its tunnels.
+    """
+
+    vm_id: str
+    owner_org_id: str | None = None
+    created_at: str | None = None
+    name: str | None = None
+    public: bool | None = None
+    root_source_vm_id: str | None = None
+    root_source_vm_name: str | None = None
+    state: VmState | str | None = None
+    region: str | None = None
+    provider: Provider | str | None = None
+    started_at: str | None = None
+    vcpu_count: int | None = None
+    memory_mib: int | None = None
+    disk_mib: int | None = None
+    network: NetworkPolicy | None = None
+    max_vcpus: int | None = None
+    max_memory_mib: int | None = None
+    min_memory_mib: int | None = None
+    worker_id: str | None = None
+    sessions: tuple[Session, ...] = ()
+    tunnels: tuple[Tunnel, ...] = ()
+
+
+@frozen(kw_only=True)
+class ListVmsResponse(Page[Vm]):
+    """A page of VMs, newest first; the list goes on while ``next_cursor`` is set."""
+
+    vms: tuple[Vm, ...] = ()
+    next_cursor: str | None = None
+
+    def _items(self) -> tuple[Vm, ...]:
+        return self.vms
+
+
+@frozen(kw_only=True)
+class DeleteVmResponse:
+    """Whether the VM was deleted."""
+
+    deleted: bool
+
+
+@frozen(kw_only=True)
+class ForkRequest:
+    """What `POST /v1/fork` takes. Exactly one of ``source_vm_id`` and ``source_vm_name`` is set.
+
+    Attributes:
+        source_vm_id: The VM to fork, by id.
+        source_vm_name: The VM or public golden to fork, by name.
+        source_org_id: The organisation that the name is looked up in.
+        name: The new VM's name.
+        public: Whether other organisations may fork the new VM.
+        network: Which hosts the new VM may reach.
+        disk: Whether it has a disk of its own; always sent.
+        vcpu_count: CPUs.
+        memory_mib: Memory, in MiB.
+        max_memory_mib: Bound on its memory, in MiB.
+        disk_mib: Disk, in MiB.
+        durable: Whether runs are taken up again when the host fails.
+        tunnel: A tunnel to open along with it.
+    """
+
+    source_vm_id: str | None = field(default=None, validator=check.optional(check.identifier))
+    source_vm_name: str | None = field(default=None, validator=check.optional(check.name))
+    source_org_id: str | None = field(default=None, validator=check.optional(check.name))
+    name: str | None = field(default=None, validator=check.optional(check.name))
+    public: bool | None = field(default=None, validator=check.optional(check.boolean))
+    network: NetworkPolicy | bool | str | None = field(
+        default=None, converter=lambda value: None if value is None else network_policy("network", value)
+    )
+    disk: bool = field(default=True, validator=check.boolean)
+    vcpu_count: int | None = field(default=None, validator=check.optional(check.integer(1)))
+    memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
+    max_memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
+    disk_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
+    durable: bool | None = field(default=None, validator=check.optional(check.boolean))
+    tunnel: TunnelRequest | None = field(
+        default=None, converter=lambda value: None if value is None else tunnel_request("tunnel", value)
+    )
+
+
+__all__ = ["DeleteVmResponse", "ForkRequest", "ListVmsResponse", "Provider", "Vm", "VmState"]
