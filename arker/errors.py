@@ -288,21 +288,20 @@ class BadReplyError(InternalError):
 
 
 _BY_CODE: dict[str, type[ApiError]] = {
-    cls.default_code: cls
-    for cls in (
-        BadRequestError,
-        UnauthorizedError,
-        ForbiddenError,
-        NotFoundError,
-        ConflictError,
-        PayloadTooLargeError,
-        UnsupportedOperationError,
-        OperationNotImplementedError,
-        ResourcePressureError,
-        UnavailableError,
-        InternalError,
-    )
-} | {"routing_unavailable": UnavailableError, "temporarily_unavailable": UnavailableError}
+    "bad_request": BadRequestError,
+    "unauthorized": UnauthorizedError,
+    "forbidden": ForbiddenError,
+    "not_found": NotFoundError,
+    "conflict": ConflictError,
+    "payload_too_large": PayloadTooLargeError,
+    "unsupported_operation": UnsupportedOperationError,
+    "not_implemented": OperationNotImplementedError,
+    "resource_pressure": ResourcePressureError,
+    "unavailable": UnavailableError,
+    "routing_unavailable": UnavailableError,
+    "temporarily_unavailable": UnavailableError,
+    "internal": InternalError,
+}
 
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: BadRequestError,

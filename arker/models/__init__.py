@@ -1,7 +1,7 @@
 """The wire shapes of the contract as frozen attrs classes. They know nothing of JSON and do no I/O.
 
-Timestamps are RFC 3339 strings in UTC, sizes in ``_mib`` are MiB, other sizes are bytes. A field that is None was absent.
-Lists are tuples. Which classes the server sends and which it takes stands in section 4 and 5 of the contract.
+Timestamps are RFC 3339 strings in UTC, sizes in ``_mib`` are MiB, other sizes are bytes. A field that is None was
+absent. Lists are tuples. Which classes the server sends and which it takes stands in section 4 and 5 of the contract.
 """
 
 from __future__ import annotations

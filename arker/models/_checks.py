@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import attrs
 
 from arker.errors import InvalidArgumentError
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+def is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
+    return isinstance(value, Mapping)
+
+
+def is_array(value: object) -> TypeGuard[Collection[object]]:
+    """A collection that stands for a list; a string is none."""
+    return isinstance(value, (list, tuple, set, frozenset))
 
 
 def check_text(argument: str, value: object, *, what: str = "a non-empty string") -> str:
@@ -84,6 +93,7 @@ text: Validator = _validator(check_text)
 identifier: Validator = _validator(check_id)
 boolean: Validator = _validator(check_boolean)
 seconds: Validator = _validator(check_seconds)
+duration: Validator = _validator(lambda argument, value: check_seconds(argument, value, allow_zero=True))
 name: Validator = _validator(lambda argument, value: check_text(argument, value, what="a non-empty name"))
 
 
@@ -109,11 +119,32 @@ def instance_of(cls: type, what: str) -> Validator:
 
 def only_keys(argument: str, value: object, allowed: Collection[str]) -> Mapping[str, Any]:
     """A mapping whose keys are all among ``allowed``."""
-    if not isinstance(value, Mapping):
+    if not is_mapping(value):
         raise InvalidArgumentError(argument, value, f"expected a mapping with keys among {', '.join(sorted(allowed))}")
-    for key in value:
-        if key not in allowed:
+    known: dict[str, Any] = {}
+    for key, item in value.items():
+        if not isinstance(key, str) or key not in allowed:
             raise InvalidArgumentError(
-                f"{argument}[{key!r}]", value[key], f"unknown key; expected {', '.join(sorted(allowed))}"
+                f"{argument}[{key!r}]", item, f"unknown key; expected {', '.join(sorted(allowed))}"
             )
-    return value
+        known[key] = item
+    return known
+
+
+def query_text(argument: str, value: object) -> str | None:
+    """A query parameter that is a string, or absent."""
+    return None if value is None else check_text(argument, value)
+
+
+def query_limit(value: object) -> int | None:
+    """A page's size, or absent."""
+    return None if value is None else check_integer("limit", value, minimum=1)
+
+
+def query_list(argument: str, value: object) -> str | list[str] | None:
+    """A query parameter that is a string or several, or absent."""
+    if value is None or isinstance(value, str):
+        return query_text(argument, value)
+    if not is_array(value) or not value:
+        raise InvalidArgumentError(argument, value, "expected a string or a list of strings")
+    return [check_text(f"{argument}[{index}]", item) for index, item in enumerate(value)]

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Page(Generic[T]):
-    """One page of a list: iterate over it, take its length, index it. It is not the whole list while ``next_cursor`` is set."""
+    """One page of a list: iterate over it, take its length, index it. The list goes on while ``next_cursor`` is set."""
 
     __slots__ = ()
 

@@ -84,7 +84,7 @@ class SyncChunkWrite:
         path: Where the file goes in the VM.
         size: Size of the whole file, in bytes.
         upload_id: A ULID that the client makes; the chunks of one file share it.
-        content: The bytes in base64.
+        content: The bytes; they go over the wire in base64.
         start: Where they start in the file.
         end: Where they end, exclusive.
         sha256: Digest of the whole file, in lower-case hex.
@@ -93,7 +93,7 @@ class SyncChunkWrite:
     path: str
     size: int
     upload_id: str
-    content: bytes = field(repr=False)
+    content: bytes | memoryview = field(repr=False)
     start: int
     end: int
     sha256: str | None = None

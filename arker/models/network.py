@@ -12,7 +12,7 @@ from arker.models import _checks as check
 
 
 def _hosts(argument: str, value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, (list, tuple, set, frozenset)):
+    if not check.is_array(value):
         raise InvalidArgumentError(argument, value, "expected a list of host names")
     return tuple(check.check_text(f"{argument}[{index}]", host, what="a host name") for index, host in enumerate(value))
 
@@ -59,7 +59,7 @@ NetworkPolicy: TypeAlias = (
     NetworkPolicyOpen | NetworkPolicyBlocked | NetworkPolicyAllow | NetworkPolicyBlock | NetworkPolicyUnknown
 )
 NetworkPolicyInput: TypeAlias = NetworkPolicy | bool | str | Mapping[str, Any]
-"""What `fork` takes: a policy, True (open), False (blocked), a string that the server knows, or the policy as a mapping."""
+"""What `fork` takes: a policy, True (open), False (blocked), a string that the server knows, or a policy's mapping."""
 
 
 def network_policy(argument: str, value: object) -> NetworkPolicy | bool | str:
@@ -77,14 +77,14 @@ def network_policy(argument: str, value: object) -> NetworkPolicy | bool | str:
         "allow": ("type", "allow"),
         "block": ("type", "block"),
     }
-    if not isinstance(value, Mapping) or value.get("type") not in kinds:  # pyright: ignore[reportUnknownMemberType]
+    if not check.is_mapping(value) or value.get("type") not in kinds:
         raise InvalidArgumentError(
             argument,
-            value,  # pyright: ignore[reportUnknownArgumentType]
-            "expected True, False, a string, a NetworkPolicy, or a mapping whose 'type' is open, blocked, allow or block",
+            value,
+            "expected True, False, a string, a NetworkPolicy, or a mapping of type open, blocked, allow or block",
         )
-    kind = str(value["type"])  # pyright: ignore[reportUnknownArgumentType]
-    given = check.only_keys(argument, value, kinds[kind])  # pyright: ignore[reportUnknownArgumentType]
+    kind = str(value["type"])
+    given = check.only_keys(argument, value, kinds[kind])
     if kind == "allow":
         return NetworkPolicyAllow(_hosts(f"{argument}['allow']", given.get("allow")))
     if kind == "block":
@@ -104,30 +104,31 @@ class InboundPortRequest:
 
 
 def _ports(argument: str, value: object) -> dict[str, InboundPortRequest]:
-    if not isinstance(value, Mapping):
+    if not check.is_mapping(value):
         raise InvalidArgumentError(argument, value, "expected a mapping of port numbers to InboundPortRequest")
     ports: dict[str, InboundPortRequest] = {}
-    key: object
-    for key, wanted in value.items():  # pyright: ignore[reportUnknownVariableType]
+    for key, wanted in value.items():
         where = f"{argument}[{key!r}]"
         number = str(key)
         if not number.isascii() or not number.isdigit() or not 1 <= int(number) <= 65535:
-            raise InvalidArgumentError(where, wanted, "expected a port number from 1 to 65535 as the key")  # pyright: ignore[reportUnknownArgumentType]
+            raise InvalidArgumentError(where, wanted, "expected a port number from 1 to 65535 as the key")
         if isinstance(wanted, InboundPortRequest):
             ports[number] = wanted
         else:
-            given = check.only_keys(where, wanted, ("visibility", "protocol"))  # pyright: ignore[reportUnknownArgumentType]
+            given = check.only_keys(where, wanted, ("visibility", "protocol"))
             ports[number] = InboundPortRequest(**given)
     return ports
+
+
+def _ports_of_inbound(value: Mapping[Any, Any]) -> dict[str, InboundPortRequest]:
+    return _ports("ports", value)
 
 
 @frozen
 class InboundRequest:
     """The ports to open, by number."""
 
-    ports: Mapping[str, InboundPortRequest] = field(
-        factory=dict[str, InboundPortRequest], converter=lambda value: _ports("ports", value)
-    )
+    ports: Mapping[str, InboundPortRequest] = field(factory=dict[str, InboundPortRequest], converter=_ports_of_inbound)
 
 
 @frozen

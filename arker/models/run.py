@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
 
@@ -70,7 +70,7 @@ class RunSummary:
 
 @frozen(kw_only=True)
 class Run(RunSummary, _TextViews):
-    """A run with what it has written so far; while it is going, ``stdout`` and ``stderr`` grow from one read to the next.
+    """A run with what it has written so far; while it is going, its outputs grow from one read to the next.
 
     Attributes:
         stdout: Standard output, as bytes.
@@ -156,27 +156,41 @@ class CancelRunResponse:
     cancelled: bool
 
 
-def _command(value: object) -> str:
+def _command(value: str | Sequence[str]) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
-        for index, argument in enumerate(value):  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-            if not isinstance(argument, str):
-                raise InvalidArgumentError(f"command[{index}]", argument, "expected a string")  # pyright: ignore[reportUnknownArgumentType]
-        return shlex.join(value)  # pyright: ignore[reportUnknownArgumentType]
-    raise InvalidArgumentError("command", value, "expected a string, or a list of strings to be quoted for the shell")
+    if not check.is_array(value):
+        raise InvalidArgumentError("command", value, "expected a string, or a list of strings to quote for the shell")
+    arguments: list[str] = []
+    for index, argument in enumerate(value):
+        if not isinstance(argument, str):
+            raise InvalidArgumentError(f"command[{index}]", argument, "expected a string")
+        arguments.append(argument)
+    return shlex.join(arguments)
 
 
 def _resources(argument: str, value: object) -> str | None:
     if value is None:
         return None
     kinds = value.split(",") if isinstance(value, str) else value
-    if not isinstance(kinds, (list, tuple, set, frozenset)) or not kinds:
-        raise InvalidArgumentError(argument, value, f"expected one or more of {', '.join(_RESOURCES)}")
-    names = [kind.strip() if isinstance(kind, str) else kind for kind in kinds]  # pyright: ignore[reportUnknownVariableType]
-    if any(kind not in _RESOURCES for kind in names):  # pyright: ignore[reportUnknownVariableType]
-        raise InvalidArgumentError(argument, value, f"expected one or more of {', '.join(_RESOURCES)}")
-    return ",".join(kind for kind in _RESOURCES if kind in names) if isinstance(value, (set, frozenset)) else ",".join(names)  # pyright: ignore[reportUnknownArgumentType]
+    if check.is_array(kinds):
+        names = [kind.strip() if isinstance(kind, str) else "" for kind in kinds]
+        if names and all(name in _RESOURCES for name in names):
+            # In one order, whatever was given: a set has none, and a repeated request must be the same to the byte.
+            return ",".join(kind for kind in _RESOURCES if kind in names)
+    raise InvalidArgumentError(argument, value, f"expected one or more of {', '.join(_RESOURCES)}")
+
+
+def _acquire(value: str | Sequence[ResourceKind] | None) -> str | None:
+    return _resources("acquire", value)
+
+
+def _release(value: str | Sequence[ResourceKind] | None) -> str | None:
+    return _resources("release", value)
+
+
+def _network(value: NetworkRequest | Mapping[str, Any] | None) -> NetworkRequest | None:
+    return None if value is None else network_request("network", value)
 
 
 @frozen(kw_only=True)
@@ -208,11 +222,9 @@ class RunRequest:
     vcpu_count: int | None = field(default=None, validator=check.optional(check.integer(1)))
     memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
     disk_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
-    network: NetworkRequest | None = field(
-        default=None, converter=lambda value: None if value is None else network_request("network", value)
-    )
-    acquire: str | None = field(default=None, converter=lambda value: _resources("acquire", value))
-    release: str | None = field(default=None, converter=lambda value: _resources("release", value))
+    network: NetworkRequest | None = field(default=None, converter=_network)
+    acquire: str | None = field(default=None, converter=_acquire)
+    release: str | None = field(default=None, converter=_release)
     signal: str | None = field(default=None, validator=check.optional(check.text))
 
     def __attrs_post_init__(self) -> None:

@@ -47,15 +47,18 @@ class Tunnel:
     provider: str | None = None
 
 
-def _ports(value: object) -> tuple[int, ...] | None:
+def _ports(value: Sequence[int] | None) -> tuple[int, ...] | None:
     if value is None:
         return None
-    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+    if not check.is_array(value):
         raise InvalidArgumentError("ports", value, "expected a list with one port number")
-    for port in value:  # pyright: ignore[reportUnknownVariableType]
-        if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
-            raise InvalidArgumentError("ports", value, "expected port numbers from 1 to 65535")  # pyright: ignore[reportUnknownArgumentType]
-    return tuple(value)  # pyright: ignore[reportUnknownArgumentType]
+    ports: list[int] = []
+    for index, port in enumerate(value):
+        number = check.check_integer(f"ports[{index}]", port, minimum=1, what="a port number")
+        if number > 65535:
+            raise InvalidArgumentError(f"ports[{index}]", port, "expected a port number from 1 to 65535")
+        ports.append(number)
+    return tuple(ports)
 
 
 @frozen

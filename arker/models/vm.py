@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
 
 from arker.models import _checks as check
 from arker.models._page import Page
-from arker.models.network import NetworkPolicy, network_policy
+from arker.models.network import NetworkPolicy, NetworkPolicyInput, network_policy
 from arker.models.session import Session
 from arker.models.tunnel import Tunnel, TunnelRequest, tunnel_request
 
@@ -78,6 +79,14 @@ class DeleteVmResponse:
     deleted: bool
 
 
+def _network(value: NetworkPolicyInput | None) -> NetworkPolicy | bool | str | None:
+    return None if value is None else network_policy("network", value)
+
+
+def _tunnel(value: TunnelRequest | Mapping[str, Any] | None) -> TunnelRequest | None:
+    return None if value is None else tunnel_request("tunnel", value)
+
+
 @frozen(kw_only=True)
 class ForkRequest:
     """What `POST /v1/fork` takes. Exactly one of ``source_vm_id`` and ``source_vm_name`` is set.
@@ -103,18 +112,14 @@ class ForkRequest:
     source_org_id: str | None = field(default=None, validator=check.optional(check.name))
     name: str | None = field(default=None, validator=check.optional(check.name))
     public: bool | None = field(default=None, validator=check.optional(check.boolean))
-    network: NetworkPolicy | bool | str | None = field(
-        default=None, converter=lambda value: None if value is None else network_policy("network", value)
-    )
+    network: NetworkPolicy | bool | str | None = field(default=None, converter=_network)
     disk: bool = field(default=True, validator=check.boolean)
     vcpu_count: int | None = field(default=None, validator=check.optional(check.integer(1)))
     memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
     max_memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
     disk_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
     durable: bool | None = field(default=None, validator=check.optional(check.boolean))
-    tunnel: TunnelRequest | None = field(
-        default=None, converter=lambda value: None if value is None else tunnel_request("tunnel", value)
-    )
+    tunnel: TunnelRequest | None = field(default=None, converter=_tunnel)
 
 
 __all__ = ["DeleteVmResponse", "ForkRequest", "ListVmsResponse", "Provider", "Vm", "VmState"]

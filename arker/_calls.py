@@ -1,0 +1,220 @@
+"""One pure function for each operation of the contract (sections 5 and 6), giving a `Call` as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, TypeVar, cast
+
+from arker import _codec, _routes
+from arker._codec import Misfit
+from arker._decipher import api_error
+from arker._wire import Call, QueryValue, Request, encode_query
+from arker.errors import InternalError
+from arker.models import (
+    BackgroundRunResult,
+    CancelRunResponse,
+    CompletedRunResult,
+    DeleteVmResponse,
+    ErrorResponse,
+    ForkRequest,
+    ListRunsResponse,
+    ListVmsResponse,
+    Run,
+    RunRequest,
+    RunResult,
+    SyncChunkWrite,
+    SyncChunkWriteResult,
+    SyncCommitWriteResult,
+    SyncPresignedWriteCommit,
+    SyncPresignedWriteRequest,
+    SyncPresignedWriteRequestResult,
+    SyncReadInlineResponse,
+    SyncReadPresignedResponse,
+    SyncReadRequest,
+    SyncWriteEntry,
+    SyncWriteRequest,
+    Vm,
+)
+
+T = TypeVar("T")
+
+
+def _into(cls: type[T]) -> Callable[[dict[str, Any]], T]:
+    return partial(_structure, cls)
+
+
+def _structure(cls: type[T], payload: dict[str, Any]) -> T:
+    return _codec.structure(payload, cls)
+
+
+# --- VMs -------------------------------------------------------------------------------------------------------------
+
+
+def fork(base_url: str, request: ForkRequest, key: str) -> Call[Vm]:
+    return Call(
+        "fork",
+        Request("POST", base_url, _routes.FORK, body=_codec.dumps(request), idempotency_key=key),
+        _into(Vm),
+    )
+
+
+def get_vm(base_url: str, vm_id: str) -> Call[Vm]:
+    return Call("get_vm", Request("GET", base_url, _routes.vm(vm_id)), _into(Vm))
+
+
+def list_vms(control_base_url: str, parameters: Mapping[str, QueryValue]) -> Call[ListVmsResponse]:
+    return Call(
+        "list_vms",
+        Request("GET", control_base_url, _routes.VMS, encode_query(parameters)),
+        _into(ListVmsResponse),
+    )
+
+
+def delete_vm(base_url: str, vm_id: str) -> Call[DeleteVmResponse]:
+    return Call(
+        "vm.delete",
+        Request("DELETE", base_url, _routes.vm(vm_id)),
+        _into(DeleteVmResponse),
+        gone=DeleteVmResponse(deleted=True),
+    )
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+def run(base_url: str, vm_id: str, request: RunRequest, key: str) -> Call[RunResult]:
+    return Call(
+        "vm.run",
+        Request(
+            "POST",
+            base_url,
+            _routes.runs(vm_id),
+            body=_codec.dumps(request),
+            idempotency_key=key,
+            awaits_work=not request.background,
+        ),
+        _run_result,
+    )
+
+
+def _run_result(payload: dict[str, Any]) -> RunResult:
+    if isinstance(payload.get("stdout"), str):
+        return _codec.structure(payload, CompletedRunResult)
+    if isinstance(payload.get("run_id"), str):
+        return _codec.structure(payload, BackgroundRunResult)
+    raise Misfit("has neither a string stdout (a completed run) nor a string run_id (a background run)", "$")
+
+
+def get_run(base_url: str, vm_id: str, run_id: str) -> Call[Run]:
+    return Call("vm.get_run", Request("GET", base_url, _routes.run(vm_id, run_id)), _into(Run))
+
+
+def list_runs(base_url: str, vm_id: str, parameters: Mapping[str, QueryValue]) -> Call[ListRunsResponse]:
+    return Call(
+        "vm.list_runs",
+        Request("GET", base_url, _routes.runs(vm_id), encode_query(parameters)),
+        _into(ListRunsResponse),
+    )
+
+
+def cancel_run(base_url: str, vm_id: str, run_id: str) -> Call[CancelRunResponse]:
+    return Call(
+        "vm.cancel_run",
+        Request("DELETE", base_url, _routes.run(vm_id, run_id)),
+        _into(CancelRunResponse),
+        gone=CancelRunResponse(cancelled=True),
+    )
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+_SYNC: Final = "vm.sync"
+
+
+def read_file(base_url: str, vm_id: str, path: str) -> Call[SyncReadInlineResponse | SyncReadPresignedResponse]:
+    return Call(
+        _SYNC,
+        Request("POST", base_url, _routes.sync(vm_id), body=_codec.dumps(SyncReadRequest(path))),
+        _read_result,
+    )
+
+
+def _read_result(payload: dict[str, Any]) -> SyncReadInlineResponse | SyncReadPresignedResponse:
+    if isinstance(payload.get("presigned_url"), str):
+        return _codec.structure(payload, SyncReadPresignedResponse)
+    if "content" in payload:
+        result = _codec.structure(payload, SyncReadInlineResponse)
+        if len(result.content) != result.size:
+            raise Misfit(f"says {result.size}, but $.content has {len(result.content)} bytes", "$.size")
+        return result
+    raise Misfit("has neither content nor a presigned_url", "$")
+
+
+def write_chunk(base_url: str, vm_id: str, entry: SyncChunkWrite) -> Call[SyncChunkWriteResult]:
+    return _write(base_url, vm_id, entry, SyncChunkWriteResult)
+
+
+def request_put(base_url: str, vm_id: str, entry: SyncPresignedWriteRequest) -> Call[SyncPresignedWriteRequestResult]:
+    return _write(base_url, vm_id, entry, SyncPresignedWriteRequestResult)
+
+
+def commit_put(base_url: str, vm_id: str, entry: SyncPresignedWriteCommit) -> Call[SyncCommitWriteResult]:
+    return _write(base_url, vm_id, entry, SyncCommitWriteResult)
+
+
+def _write(base_url: str, vm_id: str, entry: SyncWriteEntry, result: type[T]) -> Call[T]:
+    return Call(
+        _SYNC,
+        Request("POST", base_url, _routes.sync(vm_id), body=_codec.dumps(SyncWriteRequest((entry,)))),
+        partial(_only_result, result),
+    )
+
+
+def _only_result(cls: type[T], payload: dict[str, Any]) -> T:
+    results: object = payload.get("results")
+    if not isinstance(results, list):
+        raise Misfit("expected an array" if "results" in payload else "is missing", "$.results")
+    entries = cast("list[Any]", results)
+    if len(entries) != 1:
+        raise Misfit("expected one result, for the one entry that was sent", "$.results")
+    failure = entries[0].get("error") if isinstance(entries[0], dict) else None
+    if failure is not None:
+        error = _inside("$.results[0].error", failure, ErrorResponse)
+        raise api_error(error.code, error.message, status=200)
+    return _inside("$.results[0]", entries[0], cls)
+
+
+def _inside(where: str, value: object, cls: type[T]) -> T:
+    try:
+        return _codec.structure(value, cls)
+    except Misfit as misfit:
+        raise Misfit(misfit.problem, where + misfit.path.removeprefix("$")) from None
+
+
+def check_written(path: str, *, complete: bool, written: bool) -> None:
+    """The end of a write: only ``complete`` and ``written`` together are success (contract, section 6)."""
+    if not (complete and written):
+        raise InternalError(
+            f"the server did not write {path!r} (complete: {str(complete).lower()}, written: {str(written).lower()})",
+            status=200,
+            operation=_SYNC,
+            outcome="unknown",
+        )
+
+
+__all__ = [
+    "cancel_run",
+    "check_written",
+    "commit_put",
+    "delete_vm",
+    "fork",
+    "get_run",
+    "get_vm",
+    "list_runs",
+    "list_vms",
+    "read_file",
+    "request_put",
+    "run",
+    "write_chunk",
+]

@@ -1,0 +1,130 @@
+"""When to try again, and after how long: pure functions of what happened (contract, section 3)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from attrs import field, fields, frozen
+
+from arker.errors import InvalidArgumentError
+from arker.models import _checks as check
+
+MAX_RETRY_AFTER: Final = 60.0
+"""Seconds; a server that asks for more gets no further attempt."""
+
+RETRIED_STATUSES: Final = frozenset({429, 502, 503, 504})
+_RETRIED_CODES: Final = frozenset({"routing_unavailable", "unavailable", "temporarily_unavailable"})
+_RETRIED_INTERNAL: Final = ("503", "Service Unavailable", "throttle", "SlowDown", "ThrottlingException")
+
+
+@frozen(kw_only=True)
+class RetryPolicy:
+    """How often and how fast to try again.
+
+    The delay before attempt n+2 is ``min(max_delay, base_delay * 2**n)`` plus a random 0 to ``jitter``; the server's
+    ``Retry-After``, up to 60 s, takes its place.
+
+    Attributes:
+        attempts: Attempts in all; 1 is no retry.
+        base_delay: Seconds.
+        max_delay: Seconds.
+        jitter: Seconds.
+    """
+
+    attempts: int = field(default=4, validator=check.integer(1))
+    base_delay: float = field(default=0.2, validator=check.duration)
+    max_delay: float = field(default=2.0, validator=check.duration)
+    jitter: float = field(default=0.05, validator=check.duration)
+
+    def delay(self, failures: int, random: float) -> float:
+        """Seconds to wait after so many failed attempts; ``random`` is from 0 to 1."""
+        # Beyond 2**60 any delay is at its maximum, and a float would overflow.
+        return min(self.max_delay, self.base_delay * 2.0 ** min(failures - 1, 60)) + self.jitter * random
+
+    @classmethod
+    def of(cls, value: RetryPolicy | Mapping[str, Any] | bool | None) -> RetryPolicy:
+        """The policy that a caller means: None or True for the default one, False for a single attempt."""
+        if value is None or value is True:
+            return cls()
+        if value is False:
+            return cls(attempts=1)
+        if isinstance(value, RetryPolicy):
+            return value
+        names = [attribute.name for attribute in fields(cls)]
+        if not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentError("retry", value, "expected a RetryPolicy, a mapping with its fields, or False")
+        return cls(**check.only_keys("retry", value, names))
+
+
+class Failure(enum.Enum):
+    """How an attempt failed."""
+
+    NOT_SENT = "not sent"
+    """Nothing reached the server."""
+    LOST = "lost"
+    """The request may have been processed; no answer came."""
+    BUSY = "busy"
+    """The server answered that the same request may succeed later."""
+    REFUSED = "refused"
+    """The server answered, and would answer the same again."""
+
+
+def is_retryable_answer(status: int, code: str, message: str) -> bool:
+    """Whether an error answer is one that section 3 of the contract calls retryable."""
+    return (
+        status in RETRIED_STATUSES
+        or code in _RETRIED_CODES
+        or (code == "internal" and any(mark in message for mark in _RETRIED_INTERNAL))
+    )
+
+
+def next_delay(
+    policy: RetryPolicy,
+    failure: Failure,
+    *,
+    failures: int,
+    may_repeat_lost: bool,
+    retry_after: float | None,
+    random: float,
+) -> float | None:
+    """Seconds to wait before the next attempt, or None to give up.
+
+    Args:
+        policy: The policy.
+        failure: How the last attempt failed.
+        failures: How many have failed, the last one included.
+        may_repeat_lost: Whether the request may be sent again although it may have been processed.
+        retry_after: What the server asked for, in seconds.
+        random: From 0 to 1.
+    """
+    if failures >= policy.attempts or failure is Failure.REFUSED:
+        return None
+    if failure is Failure.LOST and not may_repeat_lost:
+        return None
+    if retry_after is not None:
+        return retry_after if retry_after <= MAX_RETRY_AFTER else None
+    return policy.delay(failures, random)
+
+
+def parse_retry_after(value: str | None, now: float) -> float | None:
+    """Seconds that a ``Retry-After`` header asks for, as a number or an HTTP date; None if it says nothing usable."""
+    if value is None:
+        return None
+    text = value.strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+        seconds = moment.timestamp() - now
+        return max(0.0, seconds)
+    # NaN and infinities are no delays.
+    return seconds if 0 <= seconds < float("inf") else None

@@ -1,0 +1,60 @@
+"""Paths of the API, and which names and ids are special (contract, sections 2 and 5)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import quote
+
+ARKER_ORG_ID: Final = "ArkerHQ"
+"""The organisation that owns the public goldens."""
+
+GOLDEN_NAMES: Final[tuple[str, ...]] = (
+    "arkuntu",
+    "ubuntu",
+    "ubuntu-small",
+    "ubuntu-nodisk",
+    "ubuntu-nonet-nodisk",
+    "ubuntu-full",
+    "ubuntu-full-32",
+    "ubuntu-py-repl",
+    "ubuntu-js-repl",
+    "ubuntu-docker",
+    "ubuntu-chromium",
+    "ubuntu-servo",
+    "ubuntu-servo-js-repl",
+    "ubuntu-chromium-js-repl",
+)
+"""Names of the public goldens; forking one of them by name needs no organisation."""
+
+_BURST_ID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}_[A-Za-z0-9]+")
+
+FORK: Final = "/v1/fork"
+VMS: Final = "/v1/vms"
+
+
+def is_burst_reference(reference: str) -> bool:
+    """Whether a VM's id or name belongs to the burst provider: ``arkuntu``, or a ULID with a suffix."""
+    trimmed = reference.strip()
+    return trimmed.lower() == "arkuntu" or _BURST_ID.fullmatch(trimmed) is not None
+
+
+def vm(vm_id: str) -> str:
+    return f"{VMS}/{_whole(vm_id)}"
+
+
+def runs(vm_id: str) -> str:
+    return f"{vm(vm_id)}/runs"
+
+
+def run(vm_id: str, run_id: str) -> str:
+    return f"{runs(vm_id)}/{_whole(run_id)}"
+
+
+def sync(vm_id: str) -> str:
+    return f"{vm(vm_id)}/sync"
+
+
+def _whole(identifier: str) -> str:
+    """An id percent-encoded so that no part of it can change the path."""
+    return quote(identifier, safe="")

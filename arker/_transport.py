@@ -1,0 +1,263 @@
+"""The one attempt loop: try, decide, wait. It knows no operation and no HTTP library."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+from attrs import define, field
+
+from arker._decipher import decipher
+from arker._retry import Failure, is_retryable_answer, next_delay, parse_retry_after
+from arker._wire import Call, ExchangeFailedError, Replay, Response
+from arker.errors import (
+    ApiError,
+    ArkerError,
+    BadReplyError,
+    ConfigurationError,
+    DeadlineExceededError,
+    NetworkError,
+    NetworkTimeoutError,
+    NotFoundError,
+    Outcome,
+)
+from arker.models import _checks as check
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from arker._http import Http
+    from arker.config import Settings
+
+T = TypeVar("T")
+
+logger = logging.getLogger("arker")
+
+
+@define
+class Progress:
+    """What is known of an operation while it goes on; an operation of several requests shares one.
+
+    Attributes:
+        operation: Its name.
+        attempts: Requests that were tried.
+        outcome: Whether it may have had an effect.
+        in_flight: Whether a request that changes something is on its way.
+        idempotency_key: The key of the last request, if it had one.
+        last: The error of the last attempt.
+    """
+
+    operation: str
+    attempts: int = 0
+    outcome: Outcome = "not_started"
+    in_flight: bool = False
+    idempotency_key: str | None = None
+    last: ArkerError | None = field(default=None, repr=False)
+
+
+@define
+class Attempt:
+    """How one kind of request is tried.
+
+    Attributes:
+        describe: What is sent, for the log; without secrets.
+        changes_something: Whether it has an effect on the server.
+        may_repeat_lost: Whether it may be sent again after it was perhaps processed.
+    """
+
+    describe: str
+    changes_something: bool
+    may_repeat_lost: bool
+
+
+class Transport:
+    """Sends calls: with attempts by the policy, under a deadline, with errors that say what is known."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        prepare: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.settings = settings
+        self._session = session
+        self._prepare = prepare
+        self._http: Http | None = None
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    async def ready(self) -> Http:
+        """The HTTP side, made at the first request; raises `ConfigurationError` when the client is closed."""
+        if self._closed:
+            raise ConfigurationError("the client is closed")
+        if self._prepare is not None:
+            await self._prepare()
+            self._prepare = None
+        if self._http is None:
+            # aiohttp is most of the package's import time, so it is imported here.
+            from arker._http import Http
+
+            self._http = Http(self.settings, self._session)
+        return self._http
+
+    async def aclose(self) -> None:
+        self._closed = True
+        if self._http is not None:
+            await self._http.aclose()
+
+    async def send(self, call: Call[T], *, deadline: float | None = None, progress: Progress | None = None) -> T:
+        """The result of a call.
+
+        Args:
+            call: What to send.
+            deadline: Seconds for all attempts together.
+            progress: Shared by the requests of one operation, whose deadline it is then.
+        """
+        progress = progress if progress is not None else Progress(call.operation)
+        progress.idempotency_key = call.request.idempotency_key
+        if deadline is None:
+            return await self._send(call, progress)
+        with deadline_scope(deadline, progress):
+            return await self._send(call, progress)
+
+    async def _send(self, call: Call[T], progress: Progress) -> T:
+        http = self._http if self._http is not None and not self._closed else await self.ready()
+        request = call.request
+
+        async def once() -> T:
+            response = await http.exchange(request)
+            try:
+                return decipher(call, response)
+            except ArkerError as error:
+                raise self._annotate(error, response) from None
+
+        attempt = Attempt(
+            f"{request.method} {request.path}",
+            changes_something=call.changes_something,
+            may_repeat_lost=call.replay is Replay.SAFE,
+        )
+        try:
+            return await self.attempts(once, attempt, progress)
+        except NotFoundError:
+            # A DELETE that was repeated finds nothing because an earlier attempt had succeeded.
+            if call.gone is None or progress.outcome != "unknown":
+                raise
+            return call.gone
+
+    async def attempts(self, once: Callable[[], Awaitable[T]], attempt: Attempt, progress: Progress) -> T:
+        """Do something until it succeeds or the policy gives up; raises an `ArkerError` that says what is known."""
+        policy = self.settings.retry
+        failures = 0
+        debug = logger.isEnabledFor(logging.DEBUG)
+        while True:
+            started = time.perf_counter() if debug else 0.0
+            progress.attempts += 1
+            progress.in_flight = attempt.changes_something
+            try:
+                result = await once()
+            except ExchangeFailedError as lost:
+                failure = Failure.LOST if lost.delivered else Failure.NOT_SENT
+                error: ArkerError = (NetworkTimeoutError if lost.timed_out else NetworkError)(lost.message)
+            except ApiError as answer:
+                failure, error = _classify(answer), answer
+            except ArkerError as refused:
+                failure, error = Failure.REFUSED, refused
+            else:
+                progress.in_flight = False
+                if debug:
+                    logger.debug(
+                        "%s: attempt %d, %s: done in %.1f ms",
+                        progress.operation,
+                        progress.attempts,
+                        attempt.describe,
+                        (time.perf_counter() - started) * 1000,
+                    )
+                return result
+            progress.in_flight = False
+            failures += 1
+            if attempt.changes_something:
+                progress.outcome = _outcome(progress.outcome, failure, error)
+            self._complete(error, progress)
+            progress.last = error
+            delay = next_delay(
+                policy,
+                failure,
+                failures=failures,
+                may_repeat_lost=attempt.may_repeat_lost,
+                retry_after=error.retry_after,
+                random=random.random(),  # noqa: S311 - spreads attempts, decides no secret
+            )
+            if debug:
+                logger.debug("%s: attempt %d, %s: %s", progress.operation, progress.attempts, attempt.describe, error)
+            if delay is None:
+                raise error from None
+            logger.info("%s: trying again in %.2f s after: %s", progress.operation, delay, error)
+            await anyio.sleep(delay)
+
+    def _annotate(self, error: ArkerError, response: Response) -> ArkerError:
+        """Add what the response's headers say, and take the key out of what the server said."""
+        error.request_id = response.headers.get("x-request-id")
+        error.retry_after = parse_retry_after(response.headers.get("retry-after"), time.time())
+        return self._redact(error)
+
+    def _redact(self, error: ArkerError) -> ArkerError:
+        key = self.settings.api_key
+        for name in ("message", "code", "request_id", "path"):
+            value = getattr(error, name, None)
+            if isinstance(value, str) and key in value:
+                setattr(error, name, value.replace(key, "[redacted]"))
+        error.args = tuple(arg.replace(key, "[redacted]") if isinstance(arg, str) else arg for arg in error.args)
+        return error
+
+    def _complete(self, error: ArkerError, progress: Progress) -> None:
+        error.operation = progress.operation
+        error.attempts = progress.attempts
+        error.outcome = progress.outcome
+        error.idempotency_key = progress.idempotency_key
+
+
+def _classify(error: ApiError) -> Failure:
+    if isinstance(error, BadReplyError):
+        return Failure.REFUSED
+    return Failure.BUSY if is_retryable_answer(error.status, error.code, error.message) else Failure.REFUSED
+
+
+def _outcome(before: Outcome, failure: Failure, error: ArkerError) -> Outcome:
+    """What is known after one more failed attempt of a request that changes something."""
+    if isinstance(error, BadReplyError) and 200 <= error.status < 300:
+        return "applied"
+    if failure is Failure.LOST or (error.status >= 500 and error.status not in (501, 503)):
+        return "unknown"
+    # Nothing that comes later tells whether an attempt that was lost had been processed.
+    return before
+
+
+@contextmanager
+def deadline_scope(deadline: float | None, progress: Progress) -> Generator[None, None, None]:
+    """Bound what is done inside, in seconds; raises `DeadlineExceededError`, saying what is known by then."""
+    if deadline is None:
+        yield
+        return
+    check.check_seconds("deadline", deadline)
+    with anyio.move_on_after(deadline) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise DeadlineExceededError(
+            f"the deadline of {deadline:g} s has passed",
+            operation=progress.operation,
+            attempts=progress.attempts,
+            outcome="unknown" if progress.in_flight else progress.outcome,
+            idempotency_key=progress.idempotency_key,
+        ) from progress.last
+
+
+__all__ = ["Attempt", "Progress", "Transport", "deadline_scope"]

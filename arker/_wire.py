@@ -1,0 +1,112 @@
+"""What goes over the wire and comes back, as plain values."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from urllib.parse import quote
+
+from attrs import field, frozen
+
+T = TypeVar("T")
+
+Method: TypeAlias = Literal["GET", "POST", "DELETE"]
+QueryValue: TypeAlias = str | int | float | bool | list[str] | tuple[str, ...] | None
+
+IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
+
+
+class Replay(enum.Enum):
+    """What may be sent again after the connection was lost with the request perhaps delivered (contract, section 3)."""
+
+    SAFE = "safe"
+    """Sending it again does no harm: GET, DELETE, `/sync`, and what carries a key that the server must honour."""
+    UNSENT = "unsent"
+    """Only when nothing had been sent."""
+
+
+@frozen
+class Request:
+    """A request to one of the three base URLs.
+
+    Attributes:
+        method: HTTP method.
+        base_url: The base URL that it goes to.
+        path: Path below it, encoded.
+        query: Query string, encoded, without the question mark.
+        body: JSON text, if it has a body.
+        idempotency_key: The key that it carries, if any.
+        awaits_work: Whether the server answers only when some work of unknown length is done, so that silence is no
+            sign of a dead connection.
+    """
+
+    method: Method
+    base_url: str
+    path: str
+    query: str = ""
+    body: bytes | None = field(default=None, repr=False)
+    idempotency_key: str | None = None
+    awaits_work: bool = False
+
+
+@frozen
+class Response:
+    """A response, read to its end. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@frozen
+class Call(Generic[T]):
+    """An operation: what to send, what its reply means, and what may be sent again.
+
+    Attributes:
+        operation: Its name, for errors and logs.
+        request: What to send.
+        decode: Makes the result of the reply's JSON object; raises ``Misfit`` or `arker.errors.ArkerError`.
+        replay: What may be sent again after a lost connection.
+        gone: The result when a repeated DELETE finds nothing, if that means success.
+    """
+
+    operation: str
+    request: Request
+    decode: Callable[[dict[str, Any]], T] = field(repr=False)
+    replay: Replay = Replay.SAFE
+    gone: T | None = None
+
+    @property
+    def changes_something(self) -> bool:
+        return self.request.method != "GET"
+
+
+class ExchangeFailedError(Exception):
+    """No response arrived.
+
+    Attributes:
+        delivered: Whether the request may have reached the server.
+        timed_out: Whether a bound of the client ended the wait.
+    """
+
+    def __init__(self, message: str, *, delivered: bool, timed_out: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.delivered = delivered
+        self.timed_out = timed_out
+
+
+def encode_query(parameters: Mapping[str, QueryValue]) -> str:
+    """Query string: absent parameters left out, lists joined with commas, booleans as ``true`` and ``false``."""
+    return "&".join(
+        f"{name}={quote(_query_text(value), safe='')}" for name, value in parameters.items() if value is not None
+    )
+
+
+def _query_text(value: QueryValue) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return ",".join(value)
+    return str(value)

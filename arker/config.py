@@ -1,0 +1,252 @@
+"""Arguments and environment become frozen settings (contract, sections 1 and 2). The only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+
+from attrs import field, frozen
+
+from arker import _routes
+from arker._retry import RetryPolicy
+from arker.errors import ConfigurationError, InvalidArgumentError
+from arker.models import _checks as check
+
+if TYPE_CHECKING:
+    from arker.models import ForkRequest, Provider
+
+DEFAULT_CONTROL_BASE_URL: Final = "https://arker.ai/api"
+DEFAULT_MAX_CONNECTIONS: Final = 512
+
+
+@frozen(kw_only=True)
+class HttpTimeouts:
+    """Bounds on a connection, in seconds. None means no bound.
+
+    None of them bounds a whole call: that is what ``deadline=`` is for. Nor do they bound how long a foreground run may
+    take: the server is silent until the command has ended.
+
+    Attributes:
+        connect: For a connection to be made, TLS included.
+        idle: For a connection to stay without progress, in either direction.
+        upload: For one presigned PUT as a whole (contract, section 6).
+    """
+
+    connect: float | None = field(default=10.0, validator=check.optional(check.seconds))
+    idle: float | None = field(default=60.0, validator=check.optional(check.seconds))
+    upload: float | None = field(default=600.0, validator=check.optional(check.seconds))
+
+
+@frozen(kw_only=True)
+class Settings:
+    """A client's settings, complete and checked.
+
+    Attributes:
+        api_key: The bearer token; never in the repr.
+        base_url: Where VMs of this region are (compute).
+        burst_base_url: Where burst VMs are, if anywhere.
+        control_base_url: Where organisation-wide lists are.
+        region: The region, if one is set.
+        provider: ``aws`` or ``aws-burst``.
+        retry: The retry policy.
+        timeouts: Bounds on connections.
+        max_connections: Connections that one event loop may have open at once.
+    """
+
+    api_key: str = field(repr=False)
+    base_url: str
+    burst_base_url: str | None
+    control_base_url: str
+    region: str | None
+    provider: Provider
+    retry: RetryPolicy
+    timeouts: HttpTimeouts
+    max_connections: int = DEFAULT_MAX_CONNECTIONS
+
+    def vm_base_url(self, vm_id: str) -> str:
+        """Where a VM is reached: burst references at the burst base URL, if there is one."""
+        if self.burst_base_url is not None and _routes.is_burst_reference(vm_id):
+            return self.burst_base_url
+        return self.base_url
+
+    def fork_base_url(self, request: ForkRequest) -> str:
+        """Where a fork is posted to (contract, section 2)."""
+        if self.burst_base_url is None:
+            return self.base_url
+        by_id, by_name = request.source_vm_id, request.source_vm_name
+        if by_id is not None:
+            burst = _routes.is_burst_reference(by_id)
+        else:
+            golden = by_name is not None and by_name.strip().lower() == "arkuntu"
+            burst = golden and request.source_org_id == _routes.ARKER_ORG_ID
+        return self.burst_base_url if burst else self.base_url
+
+
+def load_settings(
+    api_key: str | None = None,
+    *,
+    base_url: str | None = None,
+    burst_base_url: str | None = None,
+    control_base_url: str | None = None,
+    region: str | None = None,
+    provider: str | None = None,
+    retry: RetryPolicy | Mapping[str, object] | bool | None = None,
+    timeout: HttpTimeouts | None = None,
+    max_connections: int = DEFAULT_MAX_CONNECTIONS,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """The settings that arguments and environment add up to; raises `ConfigurationError` or `InvalidArgumentError`."""
+    env = _Environment(os.environ if environ is None else environ)
+
+    key = api_key if api_key is not None else env.get("ARKER_API_KEY", "AUTH_KEY")
+    if key is None:
+        raise ConfigurationError("an API key is required: pass api_key=, or set ARKER_API_KEY")
+
+    wanted_provider = _provider("provider", provider) if provider is not None else None
+    if wanted_provider is None:
+        from_env = env.get("ARKER_PROVIDER")
+        wanted_provider = _provider("ARKER_PROVIDER", from_env) if from_env is not None else "aws"
+
+    wanted_region: str | None = None
+    if region is not None:
+        wanted_region, wanted_provider = _region("region", region, wanted_provider)
+    elif base_url is None:
+        # An explicit base URL stands for itself: a region lying about in the environment must not contradict it.
+        from_env = env.get("ARKER_REGION")
+        if from_env is not None:
+            wanted_region, wanted_provider = _region("ARKER_REGION", from_env, wanted_provider)
+
+    base = _base_url("base_url", base_url) or _base_url("ARKER_BASE_URL", env.get("ARKER_BASE_URL"))
+    if base is None:
+        if wanted_region is None:
+            raise ConfigurationError(
+                "a region or a base URL is required: pass region= (such as 'us-west-2') or base_url=, "
+                "or set ARKER_REGION or ARKER_BASE_URL"
+            )
+        base = _built_url(wanted_provider, wanted_region)
+
+    burst = _base_url("burst_base_url", burst_base_url) or _base_url(
+        "ARKER_BURST_BASE_URL", env.get("ARKER_BURST_BASE_URL")
+    )
+    if burst is None and wanted_region is not None:
+        burst = _built_url("aws-burst", wanted_region)
+
+    control = (
+        _base_url("control_base_url", control_base_url)
+        or _base_url("ARKER_CONTROL_BASE_URL", env.get("ARKER_CONTROL_BASE_URL"))
+        or DEFAULT_CONTROL_BASE_URL
+    )
+    if timeout is not None and not isinstance(timeout, HttpTimeouts):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError("timeout", timeout, "expected HttpTimeouts(connect=…, idle=…, upload=…)")
+    return Settings(
+        api_key=_api_key(key),
+        base_url=base,
+        burst_base_url=burst,
+        control_base_url=control,
+        region=wanted_region,
+        provider=wanted_provider,
+        retry=RetryPolicy.of(retry),
+        timeouts=timeout or HttpTimeouts(),
+        max_connections=check.check_integer("max_connections", max_connections, minimum=1),
+    )
+
+
+def proxy_for(scheme: str, host: str) -> str | None:
+    """The proxy that the environment names for a host (``HTTPS_PROXY``, ``NO_PROXY``, …), if any; none for loopback."""
+    if is_loopback(host):
+        return None
+    # Only this function needs it, at the first request to a host.
+    from urllib.request import getproxies, proxy_bypass
+
+    proxy = getproxies().get(scheme)
+    if not proxy or proxy_bypass(host):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, as it stands in a URL, is this machine by its name or address."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class _Environment:
+    """Environment values are trimmed, and a blank one counts as unset."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def get(self, *names: str) -> str | None:
+        for name in names:
+            value = self._environ.get(name, "").strip()
+            if value:
+                return value
+        return None
+
+
+def _api_key(value: object) -> str:
+    # The value must not appear in the error.
+    if not isinstance(value, str):
+        raise InvalidArgumentError("api_key", "…", f"expected a string, got {type(value).__name__}")
+    key = value.strip()
+    if not key:
+        raise ConfigurationError("an API key is required: api_key is empty")
+    if not all("!" <= char <= "~" for char in key):
+        raise InvalidArgumentError("api_key", "…", "expected visible ASCII characters only")
+    return key
+
+
+def _provider(argument: str, value: object) -> Provider:
+    text = value.strip().lower() if isinstance(value, str) else value
+    if text == "burst":
+        return "aws-burst"
+    if text == "aws":
+        return "aws"
+    if text == "aws-burst":
+        return "aws-burst"
+    raise InvalidArgumentError(argument, value, "expected 'aws' or 'aws-burst' (or its alias 'burst')")
+
+
+def _region(argument: str, value: object, provider: Provider) -> tuple[str, Provider]:
+    text = value.strip().lower() if isinstance(value, str) else ""
+    # Legacy combined forms; the longer prefix first, as the shorter is a part of it.
+    if text.startswith("aws-burst-"):
+        text, provider = text.removeprefix("aws-burst-"), "aws-burst"
+    elif text.startswith("aws-"):
+        text, provider = text.removeprefix("aws-"), "aws"
+    # It becomes part of a host name that the key is sent to.
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", text):
+        raise InvalidArgumentError(argument, value, "expected a region such as 'us-west-2'")
+    return text, provider
+
+
+def _base_url(argument: str, value: object) -> str | None:
+    if value is None:
+        return None
+    text = value.strip().rstrip("/") if isinstance(value, str) else ""
+    match = re.fullmatch(r"(?i:https?)://([^/?#\s]+)(/[^?#\s]*)?", text)
+    if match is None or not text.isprintable():
+        raise InvalidArgumentError(
+            argument, _without_userinfo(value), "expected an http:// or https:// URL without query or fragment"
+        )
+    if "@" in match[1]:
+        raise InvalidArgumentError(argument, _without_userinfo(value), "expected a URL without user or password")
+    return text
+
+
+def _without_userinfo(value: object) -> object:
+    return re.sub(r"//[^/]*@", "//…@", value) if isinstance(value, str) else value
+
+
+def _built_url(provider: str, region: str) -> str:
+    return f"https://{provider}-{region}.arker.ai/api"
+
+
+__all__ = ["DEFAULT_CONTROL_BASE_URL", "DEFAULT_MAX_CONNECTIONS", "HttpTimeouts", "Settings", "load_settings"]

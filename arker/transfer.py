@@ -1,0 +1,174 @@
+"""Files in and out of a VM: inline in one chunk, or by one presigned PUT or GET (contract, section 6)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Final, TypeGuard
+
+from arker import _calls
+from arker._decipher import api_error
+from arker._identifiers import new_ulid
+from arker._transport import Attempt, Progress, Transport, deadline_scope
+from arker._wire import ExchangeFailedError, Response
+from arker.errors import BadReplyError, ForbiddenError, InvalidArgumentError
+from arker.models import (
+    CHUNK_SIZE,
+    MAX_PUT_SIZE,
+    SyncChunkWrite,
+    SyncPresignedWriteCommit,
+    SyncPresignedWriteRequest,
+    SyncReadInlineResponse,
+    SyncReadPresignedResponse,
+)
+from arker.models import _checks as check
+
+_RENEWALS: Final = 2
+"""How often an expired presigned URL is asked for again (contract, section 7)."""
+
+
+def check_path(path: object) -> str:
+    """A path in the VM, as text."""
+    if isinstance(path, PurePosixPath):
+        path = str(path)
+    return check.check_text("path", path, what="a non-empty path in the VM, as a string or PurePosixPath")
+
+
+def is_buffer(value: object) -> TypeGuard[bytes | bytearray | memoryview[int]]:
+    return isinstance(value, (bytes, bytearray, memoryview))
+
+
+def check_data(data: object) -> memoryview:
+    """The bytes to write, as a flat view."""
+    if not is_buffer(data):
+        raise InvalidArgumentError(
+            "data", data, "expected bytes, a bytearray or a memoryview (encode text first: text.encode())"
+        )
+    view = memoryview(data)
+    if not view.c_contiguous:
+        raise InvalidArgumentError("data", data, "expected a contiguous memoryview")
+    view = view.cast("B")
+    if len(view) > MAX_PUT_SIZE:
+        raise InvalidArgumentError("data", data, f"expected at most {MAX_PUT_SIZE} bytes (5 GiB), got {len(view)}")
+    return view
+
+
+async def read(transport: Transport, base_url: str, vm_id: str, path: str, *, deadline: float | None) -> bytes:
+    """The bytes of a file."""
+    progress = Progress("vm.sync")
+    with deadline_scope(deadline, progress):
+        renewals = 0
+        while True:
+            reply = await transport.send(_calls.read_file(base_url, vm_id, path), progress=progress)
+            if isinstance(reply, SyncReadInlineResponse):
+                return reply.content
+            try:
+                return await _fetch(transport, reply, progress)
+            except ForbiddenError:
+                # The URL has died; the file has not.
+                if renewals == _RENEWALS:
+                    raise
+                renewals += 1
+
+
+async def write(
+    transport: Transport, base_url: str, vm_id: str, path: str, data: memoryview, *, deadline: float | None
+) -> None:
+    """Write a file whole."""
+    progress = Progress("vm.sync")
+    with deadline_scope(deadline, progress):
+        if len(data) <= CHUNK_SIZE:
+            await _write_inline(transport, base_url, vm_id, path, data, progress)
+        else:
+            await _write_presigned(transport, base_url, vm_id, path, data, progress)
+
+
+async def _write_inline(
+    transport: Transport, base_url: str, vm_id: str, path: str, data: memoryview, progress: Progress
+) -> None:
+    size = len(data)
+    entry = SyncChunkWrite(
+        path=path, size=size, upload_id=new_ulid(), content=data, start=0, end=size, sha256=_digest(data)
+    )
+    result = await transport.send(_calls.write_chunk(base_url, vm_id, entry), progress=progress)
+    _calls.check_written(path, complete=result.complete, written=result.written)
+
+
+async def _write_presigned(
+    transport: Transport, base_url: str, vm_id: str, path: str, data: memoryview, progress: Progress
+) -> None:
+    # The digest is made in a thread while the bytes are on their way.
+    digest = asyncio.get_running_loop().run_in_executor(None, _digest, data)
+    renewals = 0
+    while True:
+        entry = SyncPresignedWriteRequest(path=path, size=len(data))
+        target = await transport.send(_calls.request_put(base_url, vm_id, entry), progress=progress)
+        _check_method(target.method, "PUT")
+        try:
+            await _put(transport, target.presigned_url, data, progress)
+            break
+        except ForbiddenError:
+            if renewals == _RENEWALS:
+                raise
+            renewals += 1
+    commit = SyncPresignedWriteCommit(path=path, size=len(data), upload_id=target.upload_id, sha256=await digest)
+    result = await transport.send(_calls.commit_put(base_url, vm_id, commit), progress=progress)
+    _calls.check_written(path, complete=result.complete, written=result.written)
+
+
+async def _put(transport: Transport, presigned_url: str, data: memoryview, progress: Progress) -> None:
+    http = await transport.ready()
+    from arker._http import slices
+
+    async def once() -> None:
+        _check_stored(await http.put(presigned_url, partial(slices, data), len(data)))
+
+    # What is PUT has no effect until it is committed, so a lost attempt may always be repeated.
+    await transport.attempts(once, Attempt("PUT (presigned)", False, may_repeat_lost=True), progress)
+
+
+async def _fetch(transport: Transport, source: SyncReadPresignedResponse, progress: Progress) -> bytes:
+    _check_method(source.method, "GET")
+    http = await transport.ready()
+
+    async def once() -> bytes:
+        response = await http.fetch(source.presigned_url)
+        _check_stored(response)
+        if len(response.body) != source.size:
+            raise ExchangeFailedError(
+                f"the presigned URL gave {len(response.body)} bytes of a file of {source.size}", delivered=True
+            )
+        return response.body
+
+    return await transport.attempts(once, Attempt("GET (presigned)", False, may_repeat_lost=True), progress)
+
+
+def _check_stored(response: Response) -> None:
+    """Raise for the error of an object store. Its body is not quoted, since it may repeat the signature."""
+    if 200 <= response.status < 300:
+        return
+    reason = re.search(rb"<Code>(\w{1,60})</Code>", response.body[:4096])
+    detail = f": {reason[1].decode('ascii', 'replace')}" if reason else ""
+    codes = {403: "forbidden", 404: "not_found", 413: "payload_too_large", 503: "unavailable"}
+    raise api_error(
+        codes.get(response.status, "internal"),
+        f"the object store answered HTTP {response.status}{detail}",
+        status=response.status,
+    )
+
+
+def _check_method(given: str, expected: str) -> None:
+    if given.upper() != expected:
+        raise BadReplyError(
+            f"the presigned URL is for {given[:20]!r}, expected {expected}", path="$.method", status=200
+        )
+
+
+def _digest(data: memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+__all__ = ["check_data", "check_path", "read", "write"]
