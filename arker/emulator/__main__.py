@@ -1,0 +1,187 @@
+"""``python -m arker.emulator``: the embedded backend from the command line, and the child process of `Emulator`.
+
+The first line on standard output is a JSON object with ``url`` and ``api_key``; what follows is for people. It ends on
+SIGTERM and SIGINT, and leaves nothing behind.
+"""
+
+# ruff: noqa: T201 - a command line prints
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from arker.emulator._state import make_state_dir, remove_state_dir
+from arker.emulator.options import EmulatorOptions
+from arker.emulator.sandbox.base import IsolationUnavailableError
+from arker.errors import ArkerError
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m arker.emulator",
+        description="Serve the VM API on this machine (127.0.0.1 only), for development and tests.",
+    )
+    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0, the default, takes a free one")
+    parser.add_argument(
+        "--isolation",
+        default="auto",
+        help="auto (the default) or bubblewrap: isolated VMs; none: commands run unprotected, as you",
+    )
+    parser.add_argument(
+        "--api-key-file", type=Path, help="file with the API key to ask for; without it, a random one is made"
+    )
+    parser.add_argument("--region", default="us-west-2", help="region that VMs are said to be in")
+    parser.add_argument("--presigned-ttl", type=float, default=900.0, help="seconds that a presigned URL lives")
+    parser.add_argument(
+        "--output-limit", type=int, default=256 * 1024 * 1024, help="bytes kept of each output of a run"
+    )
+    parser.add_argument("--state-parent", type=Path, help="where the temporary state directory is made")
+    # For `Emulator`: settings come as one JSON line on standard input, whose end is the end of the server.
+    parser.add_argument("--managed", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+async def _serve(
+    options: EmulatorOptions,
+    *,
+    api_key: str,
+    state_dir: Path,
+    sock: socket.socket,
+    ready: Callable[[str], None],
+    lifeline: int | None,
+) -> None:
+    """Serve until a signal comes, or the lifeline (a descriptor) ends."""
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, over.set)
+    if lifeline is not None:
+
+        def check_lifeline(descriptor: int = lifeline) -> None:
+            if not os.read(descriptor, 4096):
+                loop.remove_reader(descriptor)
+                over.set()
+
+        loop.add_reader(lifeline, check_lifeline)
+
+    # Imported late: it takes most of the start, and by now a signal is heeded.
+    from arker.emulator.server.service import Service, base_url
+
+    service = Service(options, api_key=api_key, state_dir=state_dir, sock=sock)
+    try:
+        start, end = asyncio.ensure_future(service.start()), asyncio.ensure_future(over.wait())
+        await asyncio.wait((start, end), return_when=asyncio.FIRST_COMPLETED)
+        if not start.done():
+            start.cancel()
+            await asyncio.wait((start,))
+        if not start.cancelled():
+            start.result()
+            if not over.is_set():
+                ready(base_url(service.origin))
+            await end
+        end.cancel()
+    finally:
+        await service.close()
+
+
+def _managed() -> int:
+    """The child of `Emulator`."""
+    line = b""
+    while not line.endswith(b"\n"):
+        # Byte by byte is not needed: nothing follows the line until the pipe ends.
+        piece = os.read(0, 65536)
+        if not piece:
+            return 0  # the parent has gone already
+        line += piece
+    settings: dict[str, Any] = json.loads(line)
+
+    def answer(body: dict[str, Any]) -> None:
+        with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel:
+            channel.write(json.dumps(body))
+        # Standard output was the channel; the parent waits for its end.
+        os.dup2(2, 1)
+
+    state_dir = Path(settings["state_dir"])
+    status = 0
+    try:
+        options = EmulatorOptions(**settings["options"])
+        sock = socket.socket(fileno=settings["socket"])
+        sock.set_inheritable(False)
+        asyncio.run(
+            _serve(
+                options,
+                api_key=settings["api_key"],
+                state_dir=state_dir,
+                sock=sock,
+                ready=lambda url: answer({"ready": True, "url": url}),
+                lifeline=0,
+            )
+        )
+    except (IsolationUnavailableError, ArkerError, OSError) as error:
+        answer({"error": str(error)})
+        status = 1
+    # The parent removes it too, which helps when this process is killed; here for the case that the parent was.
+    remove_state_dir(state_dir)
+    return status
+
+
+def _by_hand() -> int:
+    """The command line."""
+    arguments = _arguments()
+    state_dir: Path | None = None
+    try:
+        options = EmulatorOptions(
+            isolation=arguments.isolation,
+            port=arguments.port,
+            api_key=arguments.api_key_file.read_text().strip() if arguments.api_key_file else None,
+            region=arguments.region,
+            presigned_ttl=arguments.presigned_ttl,
+            output_limit=arguments.output_limit,
+            state_parent=arguments.state_parent,
+        )
+        api_key = options.api_key or f"ark_local_{secrets.token_urlsafe(32)}"
+        if options.isolation == "none":
+            print("warning: isolation is 'none': commands run unprotected, as you", file=sys.stderr)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", options.port))
+        sock.listen(1024)
+
+        def ready(url: str) -> None:
+            print(json.dumps({"url": url, "api_key": api_key}))
+            print("\nThe embedded backend is running. To use it from another terminal:\n")
+            print(f"    export ARKER_API_KEY={api_key}")
+            for name in ("ARKER_BASE_URL", "ARKER_BURST_BASE_URL", "ARKER_CONTROL_BASE_URL"):
+                print(f"    export {name}={url}")
+            print("\nCtrl-C ends it, with all of its VMs.", flush=True)
+
+        state_dir = make_state_dir(options.state_parent)
+        asyncio.run(_serve(options, api_key=api_key, state_dir=state_dir, sock=sock, ready=ready, lifeline=None))
+    except (IsolationUnavailableError, ArkerError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if state_dir is not None:
+            remove_state_dir(state_dir)
+    return 0
+
+
+def main() -> int:
+    """Run the server; the process's exit status comes back."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return _managed() if sys.argv[1:] == ["--managed"] else _by_hand()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,345 @@
+"""`Emulator`: the embedded backend's process, as its parent sees it.
+
+The parent makes the socket, the token and the state directory, so that the address is known before the child has even
+started, and nothing is left to clean up that the parent does not know of. The child gets them over its standard input,
+which stays open: its end tells the child that the parent has gone. The child answers with one line on standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from arker.emulator._state import make_state_dir, remove_state_dir
+from arker.emulator.options import EmulatorOptions
+from arker.errors import EmulatorError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+logger = logging.getLogger("arker.emulator")
+
+_CLOSE_PATIENCE = 10.0  # seconds between SIGTERM and SIGKILL
+_BACKLOG = 1024
+_LOG_NAME = "server.log"
+
+# The child imports what the parent imports, wherever that comes from, a checkout on ``sys.path`` included; and nothing
+# from the current directory, where ``python -m`` would pick up a stray ``json.py``.
+_BOOT = """\
+import json, runpy, sys
+sys.path[:] = json.loads(sys.argv.pop(1))
+runpy.run_module("arker.emulator", run_name="__main__", alter_sys=True)
+"""
+
+
+class Emulator:
+    """The embedded backend, in a process of its own.
+
+    It is a context manager, ``with`` and ``async with``, that starts the server, waits until it answers, and ends it
+    with every VM. By hand: `launch`, then `wait_ready`, at last `close`. Should the caller's process die, in whatever
+    way, the server ends by itself. In a process made by ``os.fork()`` the object does nothing: the server belongs to the
+    process that started it.
+
+    Args:
+        options: Settings; all have defaults.
+
+    Example::
+
+        async with Emulator(EmulatorOptions(isolation="bubblewrap")) as emulator:
+            print(emulator.url)
+    """
+
+    def __init__(self, options: EmulatorOptions | None = None) -> None:
+        self._options = options if options is not None else EmulatorOptions()
+        self._api_key = self._options.api_key or f"ark_local_{secrets.token_urlsafe(32)}"
+        self._lock = threading.Lock()
+        self._url: str | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
+        self._state_dir: Path | None = None
+        self._answer: dict[str, Any] | None = None
+        self._answered = threading.Event()
+        self._listener: threading.Thread | None = None
+        self._closed = False
+        _alive.add(self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "not started" if self._process is None else f"pid {self._process.pid}"
+        return f"<Emulator {self._url or '(no address yet)'} isolation={self._options.isolation!r} {state}>"
+
+    @property
+    def options(self) -> EmulatorOptions:
+        """The settings that it was made with."""
+        return self._options
+
+    @property
+    def url(self) -> str:
+        """The base URL, known as soon as `launch` has returned; requests made before the server is ready wait for it.
+
+        Raises:
+            EmulatorError: It has not been launched.
+        """
+        if self._url is None:
+            raise EmulatorError("the embedded backend has not been launched")
+        return self._url
+
+    @property
+    def api_key(self) -> str:
+        """The bearer token."""
+        return self._api_key
+
+    @property
+    def client_options(self) -> dict[str, str]:
+        """What a client is made with to use this backend (contract, section 1). Holds the token."""
+        return {
+            "api_key": self._api_key,
+            "base_url": self.url,
+            "burst_base_url": self.url,
+            "control_base_url": self.url,
+        }
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, None before it is launched and after it was closed."""
+        return None if self._process is None else self._process.pid
+
+    def launch(self) -> None:
+        """Start the server's process and return at once; a second call does nothing.
+
+        Raises:
+            EmulatorError: The process, its socket or its directory could not be made, or the backend was closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise EmulatorError("the embedded backend has been closed")
+            if os.getpid() != self._owner and self._process is not None:
+                raise EmulatorError("the embedded backend belongs to the process that launched it")
+            if self._process is None:
+                self._owner = os.getpid()
+                try:
+                    self._launch()
+                except OSError as error:
+                    self._remove_state()
+                    raise EmulatorError(f"the embedded backend could not be launched: {error}") from error
+
+    def _launch(self) -> None:
+        if not sys.executable:
+            raise EmulatorError("the embedded backend needs a Python interpreter, and sys.executable names none")
+        if self._options.isolation == "none":
+            logger.warning("isolation is 'none': commands run unprotected, as this user")
+        self._state_dir = make_state_dir(self._options.state_parent)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", self._options.port))
+            sock.listen(_BACKLOG)
+            with (self._state_dir / _LOG_NAME).open("wb") as log:
+                process = subprocess.Popen(
+                    [sys.executable, "-I", "-c", _BOOT, json.dumps(_import_path()), "--managed"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    bufsize=0,
+                    pass_fds=(sock.fileno(),),
+                    # Ctrl-C is for the parent, which then ends the server in its own time.
+                    start_new_session=True,
+                )
+            self._process = process
+            self._url = f"http://127.0.0.1:{sock.getsockname()[1]}/api"
+            self._send_settings(process, sock.fileno())
+        self._listener = threading.Thread(
+            target=self._listen, args=(process.stdout,), name="arker-emulator-ready", daemon=True
+        )
+        self._listener.start()
+
+    def _send_settings(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
+        options = attrs.asdict(self._options) | {"api_key": None, "state_parent": None}
+        settings = {
+            "api_key": self._api_key,
+            "socket": descriptor,
+            "state_dir": str(self._state_dir),
+            "options": options,
+        }
+        assert process.stdin is not None
+        try:
+            process.stdin.write(json.dumps(settings).encode() + b"\n")
+        except BrokenPipeError:
+            pass  # it died at once; what it had to say is found by `wait_ready`
+
+    def _listen(self, output: IO[bytes]) -> None:
+        """Take the child's one line, in a thread of its own, so that any number of callers can wait for it."""
+        with output:
+            line = b"".join(iter(lambda: output.read(65536), b""))  # the child closes it after the line
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            answer = {}
+        self._answer = answer if isinstance(answer, dict) else {}
+        self._answered.set()
+
+    def wait_ready(self) -> None:
+        """Wait until the server answers requests.
+
+        Raises:
+            EmulatorError: It could not start, with its own reason; or it was not launched.
+        """
+        self._check_launched()
+        self._answered.wait()
+        self._check_answer()
+
+    async def await_ready(self) -> None:
+        """`wait_ready` for asynchronous callers; may be cancelled."""
+        self._check_launched()
+        if not self._answered.is_set():
+            await anyio.to_thread.run_sync(self._answered.wait, abandon_on_cancel=True)
+        self._check_answer()
+
+    def _check_launched(self) -> None:
+        if self._process is None or self._closed:
+            raise EmulatorError(f"the embedded backend {'has been closed' if self._closed else 'was not launched'}")
+        if os.getpid() != self._owner:
+            raise EmulatorError("the embedded backend belongs to the process that launched it")
+
+    def _check_answer(self) -> None:
+        answer = self._answer or {}
+        if answer.get("ready"):
+            return
+        reason = answer.get("error") or self._last_words() or "its process ended without a word"
+        raise EmulatorError(f"the embedded backend could not start: {reason}")
+
+    def check_alive(self) -> None:
+        """Say why the backend does not answer, after a request to it has failed.
+
+        Raises:
+            EmulatorError: Its process has ended.
+        """
+        process = self._process
+        if self._closed or process is None or os.getpid() != self._owner:
+            return
+        status = process.poll()
+        if status is not None:
+            words = self._last_words()
+            raise EmulatorError(f"the embedded backend has died, with status {status}{': ' + words if words else ''}")
+
+    def _last_words(self) -> str:
+        """The end of the child's log; the token is never in it."""
+        try:
+            assert self._state_dir is not None
+            return (self._state_dir / _LOG_NAME).read_text("utf-8", "replace").strip()[-2000:]
+        except OSError:
+            return ""
+
+    def close(self) -> None:
+        """End the server and every VM and remove all that they left; a second call does nothing.
+
+        It asks the process to end and waits 10 s at most before killing it.
+
+        Raises:
+            EmulatorError: The state directory could not be removed.
+        """
+        if (
+            os.getpid() != self._owner
+        ):  # before the lock, which another thread may have held when this process was forked
+            return
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            process = self._process
+            if process is None:
+                return
+            assert process.stdin is not None
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(_CLOSE_PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            process.stdin.close()
+            if self._listener is not None:
+                self._listener.join()
+            self._remove_state()
+
+    def _remove_state(self) -> None:
+        if self._state_dir is not None:
+            try:
+                remove_state_dir(self._state_dir)
+            except OSError as error:
+                raise EmulatorError(str(error)) from error
+
+    async def aclose(self) -> None:
+        """`close` for asynchronous callers. It is carried through even when the caller is cancelled."""
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self.close)
+
+    def __enter__(self) -> Self:
+        try:
+            self.launch()
+            self.wait_ready()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        try:
+            self.launch()
+            await self.await_ready()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _after_fork_in_child(self) -> None:
+        """Let go of the pipe, or the server would live as long as this process; and of the child, another's now."""
+        process = self._process
+        if process is not None:
+            if process.stdin is not None:
+                process.stdin.close()
+            process.returncode = 0  # nobody here can wait for it
+
+
+_alive: weakref.WeakSet[Emulator] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for emulator in list(_alive):
+        emulator._after_fork_in_child()  # pyright: ignore[reportPrivateUsage]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+def _import_path() -> list[str]:
+    """The parent's search path, made absolute, with the directory that this package is in."""
+    root = str(Path(__file__).resolve().parents[2])
+    path = [os.path.abspath(entry) for entry in sys.path]
+    return path if root in path else [*path, root]
+
+
+__all__ = ["Emulator"]

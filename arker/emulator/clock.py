@@ -1,0 +1,32 @@
+"""The server's clock: every timestamp and every expiry is read from it, so that tests can move it."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+
+
+class Clock:
+    """Wall-clock time with an offset that tests can shift. Timeouts of commands do not use it: they are real time."""
+
+    def __init__(self) -> None:
+        self._offset_ms = 0
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        return time.time_ns() // 1_000_000 + self._offset_ms
+
+    def shift(self, seconds: float) -> None:
+        """Move the clock forward; it never goes back, since expiries are kept in the order of time."""
+        if seconds < 0:
+            raise ValueError("the clock only moves forward")
+        self._offset_ms += round(seconds * 1000)
+
+
+def rfc3339(epoch_ms: int) -> str:
+    """An instant as the contract writes it: RFC 3339, UTC, milliseconds."""
+    moment = datetime.fromtimestamp(epoch_ms // 1000, timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{epoch_ms % 1000:03d}Z"
+
+
+__all__ = ["Clock", "rfc3339"]

@@ -1,0 +1,99 @@
+"""What can be set on the embedded backend."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import attrs
+from attrs import field, frozen
+
+from arker.errors import InvalidArgumentError
+
+Isolation: TypeAlias = Literal["auto", "bubblewrap", "none"]
+
+LOCAL_ORG_ID = "org_local"
+"""The organisation that the backend's own API key belongs to."""
+
+_ISOLATIONS = ("auto", "bubblewrap", "none")
+_Attribute: TypeAlias = "attrs.Attribute[Any]"
+
+
+def _isolation(_: Any, attribute: _Attribute, value: object) -> None:
+    if value not in _ISOLATIONS:
+        raise InvalidArgumentError(attribute.name, value, f"expected one of {', '.join(_ISOLATIONS)}")
+
+
+def _port(_: Any, attribute: _Attribute, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 65535:
+        raise InvalidArgumentError(attribute.name, value, "expected a port number, or 0 for any free one")
+
+
+def _check_key(argument: str, value: object) -> None:
+    # The value is not shown: it is a secret that somebody mistyped.
+    if not isinstance(value, str) or not re.fullmatch(r"[!-~]{8,512}", value):
+        raise InvalidArgumentError(argument, "(not shown)", "expected 8 to 512 visible ASCII characters")
+
+
+def _api_key(_: Any, attribute: _Attribute, value: object) -> None:
+    if value is not None:
+        _check_key(attribute.name, value)
+
+
+def _region(_: Any, attribute: _Attribute, value: object) -> None:
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", value):
+        raise InvalidArgumentError(attribute.name, value, "expected a region such as us-west-2")
+
+
+def _seconds(_: Any, attribute: _Attribute, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
+        raise InvalidArgumentError(attribute.name, value, "expected a number of seconds above zero")
+
+
+def _bytes(_: Any, attribute: _Attribute, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidArgumentError(attribute.name, value, "expected a number of bytes of at least 1")
+
+
+def _directory(_: Any, attribute: _Attribute, value: Path | None) -> None:
+    if value is not None and not value.is_dir():
+        raise InvalidArgumentError(attribute.name, str(value), "expected an existing directory")
+
+
+def _organisations(_: Any, attribute: _Attribute, value: Mapping[str, str]) -> None:
+    for name, key in value.items():
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or name in {LOCAL_ORG_ID, "ArkerHQ"}:
+            raise InvalidArgumentError(attribute.name, name, "expected other organisations' ids as keys")
+        _check_key(f"{attribute.name}[{name!r}]", key)
+
+
+@frozen(kw_only=True)
+class EmulatorOptions:
+    """Settings of the embedded backend; each is checked, and refused with `arker.errors.InvalidArgumentError`.
+
+    Attributes:
+        isolation: ``bubblewrap`` isolates each VM; ``none`` runs commands unprotected as the user who started the
+            backend; ``auto`` is ``bubblewrap``, and an error where that does not work: never silently ``none``.
+        port: The port on 127.0.0.1; 0 takes a free one.
+        api_key: The bearer token that the server asks for; None makes a random one.
+        region: The region that VMs are said to be in.
+        presigned_ttl: Seconds that a presigned URL lives (contract, section 6).
+        output_limit: Bytes kept of each output of a run; what follows is dropped and counted.
+        state_parent: The directory in which the state directory is made; None is the system's temporary directory.
+        organisations: Further organisations, id to API key, for trying what one may do with another's VMs.
+    """
+
+    isolation: Isolation = field(default="auto", validator=_isolation)
+    port: int = field(default=0, validator=_port)
+    api_key: str | None = field(default=None, validator=_api_key, repr=False)
+    region: str = field(default="us-west-2", validator=_region)
+    presigned_ttl: float = field(default=900.0, validator=_seconds)
+    output_limit: int = field(default=256 * 1024 * 1024, validator=_bytes)
+    state_parent: Path | None = field(default=None, converter=attrs.converters.optional(Path), validator=_directory)
+    organisations: Mapping[str, str] = field(factory=dict[str, str], validator=_organisations, repr=False)
+
+
+__all__ = ["LOCAL_ORG_ID", "EmulatorOptions", "Isolation"]

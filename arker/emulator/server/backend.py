@@ -1,0 +1,99 @@
+"""What the handlers share: settings, records and the ways to find them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import itertools
+import logging
+from collections.abc import Coroutine, Iterable
+from pathlib import Path
+from typing import Any
+
+from arker.emulator.clock import Clock
+from arker.emulator.options import LOCAL_ORG_ID, EmulatorOptions
+from arker.emulator.sandbox.base import SandboxProvider
+from arker.emulator.server.cursors import Cursors
+from arker.emulator.server.errors import ServiceError
+from arker.emulator.server.goldens import find_golden, require_supported
+from arker.emulator.server.idempotency import Ledger
+from arker.emulator.server.presign import Presigner
+from arker.emulator.server.records import Journal, Organisation, VmRecord
+
+logger = logging.getLogger("arker.emulator")
+
+
+class Backend:
+    """The state of one server."""
+
+    def __init__(
+        self,
+        options: EmulatorOptions,
+        *,
+        api_key: str,
+        provider: SandboxProvider,
+        spool_dir: Path,
+        origin: str,
+        clock: Clock,
+    ) -> None:
+        self.options = options
+        self.provider = provider
+        self.spool_dir = spool_dir
+        self.origin = origin
+        self.clock = clock
+        self.started_ms = clock.now_ms()
+        self.journal = Journal()
+        self.ledger = Ledger(clock)
+        secret = hashlib.sha256(b"arker-emulator" + api_key.encode()).digest()
+        self.cursors = Cursors(secret)
+        self.presigner = Presigner(secret, clock, options.presigned_ttl)
+        self.organisations = {name: Organisation(org_id=name) for name in (LOCAL_ORG_ID, *options.organisations)}
+        keys = {LOCAL_ORG_ID: api_key, **options.organisations}
+        self._keys = [(_digest(key), self.organisations[name]) for name, key in keys.items()]
+        self._numbers = itertools.count(1)
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def next_number(self) -> int:
+        """Numbers grow in the order in which records are made; lists are sorted by them."""
+        return next(self._numbers)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Start work that outlives the request; the loop alone would not keep it from being collected."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def authenticate(self, authorization: str | None) -> Organisation:
+        """Whose key this is; 401 when it is nobody's. Every key is compared, in constant time."""
+        scheme, _, token = (authorization or "").partition(" ")
+        given = _digest(token.strip())
+        found: Organisation | None = None
+        for digest, organisation in self._keys:
+            if hmac.compare_digest(digest, given):
+                found = organisation
+        if found is None or scheme.lower() != "bearer":
+            raise ServiceError("unauthorized", "expected Authorization: Bearer and a valid API key")
+        return found
+
+    def vm(self, org: Organisation, reference: str) -> VmRecord:
+        """The caller's VM of that id or name; 404 when there is none, 403 for a golden."""
+        golden = find_golden(reference)
+        if golden is not None:
+            require_supported(golden)
+            raise ServiceError("forbidden", f"{golden.name} is a public golden: fork it and use the fork")
+        vm = org.find(reference)
+        if vm is None:
+            raise ServiceError("not_found", f"there is no VM {reference!r}")
+        return vm
+
+    def all_vms(self) -> Iterable[VmRecord]:
+        return [vm for org in self.organisations.values() for vm in org.vms.values()]
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+__all__ = ["Backend", "logger"]

@@ -1,0 +1,58 @@
+"""The server's errors: a code of the contract, with the HTTP status that belongs to it (section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from arker.emulator.sandbox.base import SandboxError
+
+STATUSES: Final[Mapping[str, int]] = {
+    "bad_request": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "conflict": 409,
+    "payload_too_large": 413,
+    "unsupported_operation": 422,
+    "internal": 500,
+    "not_implemented": 501,
+    "unavailable": 503,
+    "resource_pressure": 503,
+}
+
+
+class ServiceError(Exception):
+    """A request that is answered with an error body.
+
+    Attributes:
+        code: The contract's error code.
+        message: For people; never holds a token or a signature.
+        status: HTTP status; the code's own unless the protocol asks for another one (411, 412, 416).
+        headers: Header fields to send along.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, status: int | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = STATUSES.get(code, 500) if status is None else status
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, str]:
+        return {"code": self.code, "message": self.message}
+
+
+def invalid(name: str, expected: str) -> ServiceError:
+    """A field that is not what it should be."""
+    return ServiceError("bad_request", f"{name}: expected {expected}")
+
+
+def from_sandbox(error: SandboxError) -> ServiceError:
+    code = error.code if error.code in STATUSES else "internal"
+    return ServiceError(code, str(error))
+
+
+__all__ = ["STATUSES", "ServiceError", "from_sandbox", "invalid"]

@@ -1,0 +1,149 @@
+"""How runs go on and end (contract, section 5): queue, timeout, cancellation, session state."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+from arker.emulator.sandbox.base import RunExit, RunHandle, RunSpec, SandboxError
+from arker.emulator.server.backend import Backend, logger
+from arker.emulator.server.ids import new_ulid
+from arker.emulator.server.records import RunRecord, SessionRecord, VmRecord
+
+
+def accept(
+    backend: Backend,
+    vm: VmRecord,
+    session: SessionRecord,
+    *,
+    command: str,
+    timeout: float | None,
+    key: str | None,
+) -> RunRecord:
+    """Record a run and start it, or queue it behind the session's others. The run belongs to the server, not to the
+    connection that asked for it."""
+    now = backend.clock.now_ms()
+    run = RunRecord(
+        run_id=new_ulid(now),
+        seq=backend.next_number(),
+        vm=vm,
+        session=session,
+        command=command,
+        timeout=timeout,
+        started_ms=now,
+    )
+    vm.runs[run.run_id] = run
+    session.pending += 1
+    backend.spawn(_execute(backend, run, key))
+    return run
+
+
+async def stop(backend: Backend, run: RunRecord, reason: Literal["cancelled", "timeout", "deleted"]) -> None:
+    """End a run and everything that it started, and wait until it has ended."""
+    if run.done.is_set():
+        return
+    run.stop_reason = run.stop_reason or reason
+    if run.session.current is not run:
+        _settle_stopped(run)  # it waits in the queue, and will never start
+        _finish(backend, run)
+    elif run.handle is not None:
+        await _kill(run.handle)
+    # Otherwise it is about to start: what starts it looks at the reason.
+    await run.done.wait()
+
+
+async def _execute(backend: Backend, run: RunRecord, key: str | None) -> None:
+    session = run.session
+    async with session.lock:
+        if run.done.is_set():
+            return
+        session.current = run
+        try:
+            exit_ = await _run_command(backend, run, key)
+            _settle(run, exit_)
+        except SandboxError as error:
+            _fail(run, str(error))
+        except Exception:
+            logger.exception("run %s ended by an error of the server", run.run_id)
+            _fail(run, "the server failed while running the command")
+        finally:
+            session.current = None
+            _finish(backend, run)
+
+
+async def _run_command(backend: Backend, run: RunRecord, key: str | None) -> RunExit:
+    session = run.session
+    backend.journal.note(run, key)
+    spec = RunSpec(command=run.command, cwd=session.cwd, env=session.env, output_limit=backend.options.output_limit)
+    handle = await run.vm.sandbox.run(spec)
+    run.handle = handle
+    run.started.set()
+    timer: asyncio.TimerHandle | None = None
+    if run.stop_reason is not None:
+        await _kill(handle)
+    elif run.timeout is not None:
+        timer = asyncio.get_running_loop().call_later(run.timeout, _expire, backend, run, handle)
+    try:
+        return await handle.wait()
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+def _expire(backend: Backend, run: RunRecord, handle: RunHandle) -> None:
+    run.stop_reason = run.stop_reason or "timeout"
+    backend.spawn(_kill(handle))
+
+
+async def _kill(handle: RunHandle) -> None:
+    try:
+        await handle.kill()
+    except SandboxError as error:
+        # The VM has died under it; then the run ends by itself.
+        logger.debug("a run could not be killed: %s", error)
+
+
+def _settle(run: RunRecord, exit_: RunExit) -> None:
+    run.exit_code = exit_.exit_code
+    if exit_.cwd is not None:
+        run.session.cwd = exit_.cwd
+    if exit_.env is not None:
+        run.session.env = dict(exit_.env)
+    dropped = 0 if run.handle is None else run.handle.dropped()
+    if exit_.exit_code is not None:
+        run.state = "completed"
+        if dropped:
+            run.fail_reason = f"{dropped} bytes of output beyond the limit were dropped"
+    elif run.stop_reason is not None:
+        _settle_stopped(run)
+    else:
+        _fail(run, exit_.reason or "the command ended without a status")
+
+
+def _settle_stopped(run: RunRecord) -> None:
+    if run.stop_reason == "cancelled":
+        run.state = "cancelled"
+    elif run.stop_reason == "timeout":
+        _fail(run, f"timeout: the command was killed after {run.timeout:g} s")
+    else:
+        _fail(run, "the VM was deleted")
+
+
+def _fail(run: RunRecord, reason: str) -> None:
+    run.state = "cancelled" if run.stop_reason == "cancelled" else "failed"
+    run.fail_reason = reason
+
+
+def _finish(backend: Backend, run: RunRecord) -> None:
+    if run.done.is_set():
+        return
+    if run.handle is not None:
+        run.kept_stdout, run.kept_stderr = run.handle.stdout(), run.handle.stderr()
+        run.handle = None
+    run.completed_ms = max(backend.clock.now_ms(), run.started_ms)
+    run.session.pending -= 1
+    run.started.set()
+    run.done.set()
+
+
+__all__ = ["accept", "stop"]

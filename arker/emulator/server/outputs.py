@@ -1,0 +1,73 @@
+"""Bytes become JSON strings: UTF-8 text as it is, anything else in base64 (contract, section 4).
+
+Large data is worked on in pieces and off the event loop: a single call would hold the interpreter for its whole length.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import codecs
+from typing import TypeAlias
+
+import orjson
+
+from arker.emulator.server.errors import ServiceError
+
+_PIECE = 768 * 1024  # a multiple of 3, so that pieces of base64 join without padding
+_SMALL = 64 * 1024
+
+JsonString: TypeAlias = str | orjson.Fragment
+
+
+async def encode(data: bytes) -> tuple[JsonString, str]:
+    """The JSON string for ``data``, and the name of its encoding."""
+    if len(data) > _SMALL:
+        return await asyncio.to_thread(_encode_large, data)
+    if b"\0" not in data:
+        try:
+            return data.decode(), "utf-8"
+        except UnicodeDecodeError:
+            pass
+    return binascii.b2a_base64(data, newline=False).decode("ascii"), "base64"
+
+
+def _encode_large(data: bytes) -> tuple[JsonString, str]:
+    view = memoryview(data)
+    pieces = [b'"']
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for offset in range(0, len(view), _PIECE):
+            piece = bytes(view[offset : offset + _PIECE])
+            if b"\0" in piece:
+                raise ValueError("NUL")
+            text = decoder.decode(piece, offset + _PIECE >= len(view))
+            pieces.append(orjson.dumps(text)[1:-1])
+        encoding = "utf-8"
+    except ValueError:
+        pieces = [b'"']
+        pieces += [
+            binascii.b2a_base64(view[offset : offset + _PIECE], newline=False) for offset in range(0, len(view), _PIECE)
+        ]
+        encoding = "base64"
+    pieces.append(b'"')
+    return orjson.Fragment(b"".join(pieces)), encoding
+
+
+async def decode_base64(name: str, text: str) -> bytes:
+    """The bytes of strict base64 text."""
+    try:
+        if len(text) <= _SMALL:
+            return base64.b64decode(text, validate=True)
+        return await asyncio.to_thread(_decode_large, text)
+    except ValueError:
+        raise ServiceError("bad_request", f"{name}: expected base64") from None
+
+
+def _decode_large(text: str) -> bytes:
+    step = _PIECE // 3 * 4
+    return b"".join([base64.b64decode(text[at : at + step], validate=True) for at in range(0, len(text), step)])
+
+
+__all__ = ["JsonString", "decode_base64", "encode"]

@@ -1,0 +1,137 @@
+"""What the server remembers: organisations, VMs, sessions and runs. Plain state; the rules are elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from attrs import define, field, frozen
+
+from arker.emulator.sandbox.base import HOME, RunHandle, Sandbox
+from arker.emulator.server.goldens import NetworkJson
+
+if TYPE_CHECKING:
+    from arker.emulator.server.uploads import Upload
+
+State: TypeAlias = Literal["running", "completed", "failed", "cancelled"]
+
+
+@define(eq=False, kw_only=True)
+class SessionRecord:
+    """A session of a VM. The lock is first come, first served: it is the queue of the session's runs."""
+
+    session_id: str
+    index: int
+    started_ms: int
+    cwd: str = HOME
+    env: dict[str, str] = field(factory=dict[str, str], repr=False)
+    lock: asyncio.Lock = field(factory=asyncio.Lock, repr=False)
+    pending: int = 0
+    """Runs that were accepted and have not ended."""
+    current: RunRecord | None = None
+
+    @property
+    def state(self) -> Literal["running", "idle"]:
+        return "running" if self.pending else "idle"
+
+
+@define(eq=False, kw_only=True)
+class RunRecord:
+    """A run; its output is the handle's while it goes on, and kept here afterwards."""
+
+    run_id: str
+    seq: int
+    vm: VmRecord = field(repr=False)
+    session: SessionRecord = field(repr=False)
+    command: str = field(repr=False)
+    timeout: float | None
+    started_ms: int
+    completed_ms: int | None = None
+    state: State = "running"
+    exit_code: int | None = None
+    fail_reason: str | None = None
+    retry_count: int = 0
+    handle: RunHandle | None = field(default=None, repr=False)
+    stop_reason: Literal["cancelled", "timeout", "deleted"] | None = None
+    """Why the server wants it ended, once it does."""
+    started: asyncio.Event = field(factory=asyncio.Event, repr=False)
+    """Set when there is a handle, or never will be one."""
+    done: asyncio.Event = field(factory=asyncio.Event, repr=False)
+    kept_stdout: bytes = field(default=b"", repr=False)
+    kept_stderr: bytes = field(default=b"", repr=False)
+
+    def stdout(self) -> bytes:
+        return self.kept_stdout if self.handle is None else self.handle.stdout()
+
+    def stderr(self) -> bytes:
+        return self.kept_stderr if self.handle is None else self.handle.stderr()
+
+
+@define(eq=False, kw_only=True)
+class VmRecord:
+    """A VM and everything that goes when it is deleted."""
+
+    vm_id: str
+    seq: int
+    org_id: str
+    name: str | None
+    public: bool
+    created_ms: int
+    region: str
+    provider: str
+    root_id: str | None
+    root_name: str | None
+    network: NetworkJson
+    disk: bool
+    durable: bool
+    vcpu_count: int
+    memory_mib: int
+    max_memory_mib: int | None
+    disk_mib: int
+    sandbox: Sandbox = field(repr=False)
+    session: SessionRecord = field(repr=False)
+    runs: dict[str, RunRecord] = field(factory=dict[str, "RunRecord"], repr=False)
+    uploads: dict[str, Upload] = field(factory=dict[str, "Upload"], repr=False)
+    deleted: bool = False
+
+    @property
+    def state(self) -> Literal["running", "idle"]:
+        return self.session.state
+
+
+@define(eq=False, kw_only=True)
+class Organisation:
+    """An owner of VMs."""
+
+    org_id: str
+    vms: dict[str, VmRecord] = field(factory=dict[str, VmRecord], repr=False)
+    """By id, oldest first."""
+    names: dict[str, VmRecord | None] = field(factory=dict[str, "VmRecord | None"], repr=False)
+    """Names that are taken; None while the VM is being made."""
+
+    def find(self, reference: str) -> VmRecord | None:
+        """A VM by its id or its name."""
+        return self.vms.get(reference) or self.names.get(reference)
+
+
+@frozen
+class Execution:
+    """A command that was really started, for tests that count."""
+
+    run_id: str
+    idempotency_key: str | None
+    command: str = field(repr=False)
+
+
+class Journal:
+    """The latest executions, oldest first."""
+
+    def __init__(self, size: int = 10_000) -> None:
+        self.executions: deque[Execution] = deque(maxlen=size)
+
+    def note(self, run: RunRecord, key: str | None) -> None:
+        self.executions.append(Execution(run.run_id, key, run.command[:4096]))
+
+
+__all__ = ["Execution", "Journal", "Organisation", "RunRecord", "SessionRecord", "State", "VmRecord"]

@@ -1,0 +1,121 @@
+"""A server from its start to its end: the provider of VMs, the application, and the socket it answers on."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+from aiohttp import web
+
+from arker.emulator.clock import Clock
+from arker.emulator.options import EmulatorOptions
+from arker.emulator.sandbox.base import SandboxProvider
+from arker.emulator.server.app import API, create_app
+from arker.emulator.server.backend import Backend, logger
+
+_CLOSE_PATIENCE = 8.0  # seconds for the VMs to go; whoever started the process gives it ten
+
+
+async def open_provider(options: EmulatorOptions, state_dir: Path) -> SandboxProvider:
+    """The provider that the options ask for. ``auto`` never falls back to running commands unprotected.
+
+    Raises:
+        IsolationUnavailableError: VMs cannot be isolated here.
+    """
+    if options.isolation == "none":
+        from arker.emulator.sandbox.plain import PlainProvider
+
+        return await PlainProvider.open(state_dir)
+    from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
+
+    return await BubblewrapProvider.open(state_dir)
+
+
+class Service:
+    """One server on a socket that is listening already.
+
+    Args:
+        options: Settings; the port in them is the business of whoever made the socket.
+        api_key: The bearer token.
+        state_dir: An empty directory; whoever made it removes it.
+        sock: The listening socket, owned by the service from now on.
+        clock: For tests that move time.
+    """
+
+    def __init__(
+        self,
+        options: EmulatorOptions,
+        *,
+        api_key: str,
+        state_dir: Path,
+        sock: socket.socket,
+        clock: Clock | None = None,
+    ) -> None:
+        self._options = options
+        self._api_key = api_key
+        self._state_dir = state_dir
+        self._sock = sock
+        self._runner: web.AppRunner | None = None
+        self._backend: Backend | None = None
+        self.clock = clock or Clock()
+        self.origin = origin_of(sock)
+
+    @property
+    def backend(self) -> Backend:
+        """The records of a started server."""
+        if self._backend is None:
+            raise RuntimeError("the server has not been started")
+        return self._backend
+
+    async def start(self) -> None:
+        """Open the provider and answer requests."""
+        spool_dir, vm_dir = self._state_dir / "spool", self._state_dir / "vms"
+        spool_dir.mkdir(mode=0o700)
+        vm_dir.mkdir(mode=0o700)
+        provider = await open_provider(self._options, vm_dir)
+        self._backend = Backend(
+            self._options,
+            api_key=self._api_key,
+            provider=provider,
+            spool_dir=spool_dir,
+            origin=self.origin,
+            clock=self.clock,
+        )
+        self._runner = web.AppRunner(
+            create_app(self._backend),
+            handle_signals=False,
+            access_log=None,
+            # The two ends are on one machine; a connection that the server closes first is a race for the client.
+            keepalive_timeout=24 * 3600.0,
+            shutdown_timeout=1.0,
+            read_bufsize=1024 * 1024,
+            max_line_size=64 * 1024,
+        )
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._sock).start()
+
+    async def close(self) -> None:
+        """Kill every VM, so that open requests are answered, then stop listening. Once it is called, it is the end."""
+        if self._backend is not None:
+            try:
+                await asyncio.wait_for(self._backend.provider.close(), _CLOSE_PATIENCE)
+            except Exception:
+                logger.exception("the VMs could not be ended cleanly")
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self._sock.close()
+
+
+def origin_of(sock: socket.socket) -> str:
+    """Scheme, host and port of a listening socket."""
+    host, port = sock.getsockname()[:2]
+    return f"http://{host}:{port}"
+
+
+def base_url(origin: str) -> str:
+    """What a client takes as its base URL."""
+    return origin + API
+
+
+__all__ = ["Service", "base_url", "open_provider", "origin_of"]

@@ -1,0 +1,161 @@
+"""Presigned PUT and GET: raw bytes, no bearer token, streamed in both directions (contract, section 6)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+
+from aiohttp import web
+
+from arker.emulator.sandbox.base import FileReader, SandboxError
+from arker.emulator.server import uploads
+from arker.emulator.server.backend import Backend
+from arker.emulator.server.errors import ServiceError, from_sandbox
+from arker.emulator.server.ids import new_ulid
+from arker.emulator.server.presign import Grant
+from arker.emulator.server.records import VmRecord
+from arker.emulator.server.uploads import PIECE, Upload
+from arker.models import MAX_PUT_SIZE
+
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+def _granted(backend: Backend, request: web.Request) -> tuple[Grant, VmRecord]:
+    grant = backend.presigner.check(
+        request.method,
+        request.match_info["vm_id"],
+        request.query.get("grant", ""),
+        request.query.get("signature", ""),
+    )
+    for organisation in backend.organisations.values():
+        vm = organisation.vms.get(grant.vm_id)
+        if vm is not None:
+            return grant, vm
+    raise ServiceError("not_found", "the VM of this presigned URL has been deleted")
+
+
+async def put_file(backend: Backend, request: web.Request) -> web.StreamResponse:
+    """Take a whole file into a spool file; a commit puts it into the VM. The latest complete PUT counts."""
+    grant, vm = _granted(backend, request)
+    if request.content_length is None:
+        raise ServiceError("bad_request", "a Content-Length is required", status=411)
+    if request.content_length > MAX_PUT_SIZE:
+        raise ServiceError("payload_too_large", f"one PUT takes at most {MAX_PUT_SIZE} bytes")
+    if request.content_length != grant.size:
+        raise ServiceError("bad_request", f"the URL is for {grant.size} bytes, not for {request.content_length}")
+    upload = vm.uploads.get(grant.upload_id)
+    if upload is None:
+        raise ServiceError("not_found", "there is no such upload")
+    part = backend.spool_dir / f"{grant.upload_id}.{new_ulid(backend.clock.now_ms())}"
+    try:
+        received = await _spool(request, part)
+        async with upload.lock:
+            await _keep(vm, upload, part, received)
+    except OSError as error:
+        raise uploads.from_os(error) from None
+    finally:
+        part.unlink(missing_ok=True)
+    return web.Response(headers={"ETag": f'"{received}"'})
+
+
+async def _keep(vm: VmRecord, upload: Upload, part: os.PathLike[str], received: str) -> None:
+    if vm.deleted:
+        raise ServiceError("not_found", "the VM of this presigned URL has been deleted")
+    if not upload.written:
+        os.replace(part, upload.spool)
+        upload.received = received
+
+
+async def _spool(request: web.Request, part: os.PathLike[str]) -> str:
+    """Write the body to a file, holding at most a few pieces in memory; its SHA-256 comes back."""
+    digest = hashlib.sha256()
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def store(pieces: list[bytes], offset: int) -> None:
+        for piece in pieces:
+            uploads.write_all(fd, piece, offset)
+            digest.update(piece)
+            offset += len(piece)
+
+    try:
+        pending: list[bytes] = []
+        count = done = 0
+        async for piece in request.content.iter_any():
+            pending.append(piece)
+            count += len(piece)
+            if count >= PIECE:
+                await asyncio.to_thread(store, pending, done)
+                done += count
+                pending, count = [], 0
+        if pending:
+            await asyncio.to_thread(store, pending, done)
+    finally:
+        os.close(fd)
+    return digest.hexdigest()
+
+
+async def get_file(backend: Backend, request: web.Request) -> web.StreamResponse:
+    """Send a file, or the range of it that was asked for."""
+    grant, vm = _granted(backend, request)
+    try:
+        reader = await vm.sandbox.open_read(grant.path)
+    except SandboxError as error:
+        raise from_sandbox(error) from None
+    try:
+        return await _send(request, reader)
+    finally:
+        reader.close()
+
+
+async def _send(request: web.Request, reader: FileReader) -> web.StreamResponse:
+    stat = os.fstat(reader.fd)
+    tag = f'"{stat.st_ino:x}-{stat.st_mtime_ns:x}-{reader.size:x}"'
+    wanted = request.headers.get("If-Match")
+    if wanted is not None and wanted != "*" and tag not in [part.strip() for part in wanted.split(",")]:
+        raise ServiceError("bad_request", "the file has changed", status=412)
+    span = None
+    if request.headers.get("If-Range", tag) == tag:
+        span = _range(request.headers.get("Range"), reader.size)
+    start, end = span or (0, reader.size)
+    response = web.StreamResponse(status=200 if span is None else 206)
+    response.content_type = "application/octet-stream"
+    response.content_length = end - start
+    response.headers["Accept-Ranges"] = "bytes"
+    response.headers["ETag"] = tag
+    if span is not None:
+        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{reader.size}"
+    await response.prepare(request)
+    while start < end:
+        piece = await asyncio.to_thread(os.pread, reader.fd, min(PIECE, end - start), start)
+        if not piece:
+            # The file was cut off while it was being sent; only a broken connection can say so now.
+            raise ConnectionResetError("the file became shorter")
+        await response.write(piece)
+        start += len(piece)
+    await response.write_eof()
+    return response
+
+
+def _range(header: str | None, size: int) -> tuple[int, int] | None:
+    """``[start, end)`` of a single byte range; None for the whole file, which is also the answer to forms that a server
+    may ignore (several ranges, other units)."""
+    match = _RANGE.fullmatch(header.strip()) if header else None
+    if match is None:
+        return None
+    first, last = match.groups()
+    if not first and not last:
+        return None
+    if first and last and int(last) < int(first):
+        return None
+    start = int(first) if first else max(0, size - int(last))
+    end = min(int(last) + 1, size) if first and last else size
+    if start >= size or (not first and int(last) == 0):
+        raise ServiceError(
+            "bad_request", "the range is outside of the file", status=416, headers={"Content-Range": f"bytes */{size}"}
+        )
+    return start, end
+
+
+__all__ = ["get_file", "put_file"]

@@ -1,0 +1,174 @@
+"""Uploads: the ledger of byte ranges, the spool files, and putting a file into a VM (contract, section 6)."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from attrs import define, field
+
+from arker.emulator.sandbox.base import SandboxError
+from arker.emulator.server.errors import ServiceError, from_sandbox
+
+if TYPE_CHECKING:
+    from arker.emulator.server.records import VmRecord
+
+PIECE: Final = 1024 * 1024
+LIFETIME_MS: Final = 24 * 3600 * 1000
+"""Uploads that were begun longer ago are forgotten, finished or not."""
+
+_INLINE = 64 * 1024  # a write of this size into the page cache costs less than handing it to a thread
+
+
+@define(eq=False, kw_only=True)
+class Upload:
+    """A file on its way into a VM.
+
+    Attributes:
+        kind: ``chunks`` or ``put``: the two cannot be mixed under one upload id.
+        ranges: The ranges held, sorted and not touching.
+        expected: The digest that the client gave, if it did.
+        received: For a PUT, the digest of what arrived; None until it has arrived.
+        written: The file is in place. The entry stays, so that a repeated request finds its answer.
+    """
+
+    upload_id: str
+    kind: Literal["chunks", "put"]
+    path: str
+    size: int
+    spool: Path
+    created_ms: int
+    ranges: list[tuple[int, int]] = field(factory=list[tuple[int, int]])
+    expected: str | None = None
+    received: str | None = None
+    written: bool = False
+    lock: asyncio.Lock = field(factory=asyncio.Lock, repr=False)
+
+    def add(self, start: int, end: int) -> None:
+        """Note that ``[start, end)`` is held."""
+        merged: list[tuple[int, int]] = []
+        for low, high in sorted([*self.ranges, (start, end)]):
+            if merged and low <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(merged[-1][1], high))
+            else:
+                merged.append((low, high))
+        self.ranges = merged
+
+    @property
+    def held(self) -> int:
+        return sum(end - start for start, end in self.ranges)
+
+    @property
+    def complete(self) -> bool:
+        return self.ranges == [(0, self.size)]
+
+    def discard(self) -> None:
+        """Remove the spool file, if there is one."""
+        self.spool.unlink(missing_ok=True)
+
+
+def forget_old(vm: VmRecord, now_ms: int) -> None:
+    """Drop what was begun a day ago; entries are in the order in which they were begun."""
+    while vm.uploads:
+        upload_id, upload = next(iter(vm.uploads.items()))
+        if upload.created_ms + LIFETIME_MS > now_ms or upload.lock.locked():
+            return
+        del vm.uploads[upload_id]
+        upload.discard()
+
+
+async def discard_all(vm: VmRecord) -> None:
+    """The VM goes, and its uploads with it; work on one that is going on is waited for."""
+    for upload in list(vm.uploads.values()):
+        async with upload.lock:
+            upload.discard()
+    vm.uploads.clear()
+
+
+def write_all(fd: int, data: bytes, offset: int = 0) -> None:
+    """Write every byte at the offset."""
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(fd, view, offset)
+        offset += count
+        view = view[count:]
+
+
+def write_range(path: Path, data: bytes, offset: int) -> None:
+    """Write into a spool file, which is made when it is not there."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(fd, data, offset)
+    finally:
+        os.close(fd)
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, in lower-case hex."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _copy(source: Path, fd: int, size: int) -> None:
+    with source.open("rb", buffering=0) as file:
+        done = 0
+        while done < size:
+            try:
+                # Shares the blocks where the file system can.
+                count = os.copy_file_range(file.fileno(), fd, size - done, done, done)
+            except (AttributeError, OSError):
+                piece = os.pread(file.fileno(), PIECE, done)
+                write_all(fd, piece, done)
+                count = len(piece)
+            if count == 0:
+                raise OSError(errno.EIO, "the spool file is shorter than the upload")
+            done += count
+
+
+async def place(vm: VmRecord, path: str, size: int, content: bytes | Path) -> None:
+    """Put a whole file into the VM, atomically; ``content`` is its bytes or a spool file."""
+    try:
+        writer = await vm.sandbox.open_write(path, size)
+    except SandboxError as error:
+        raise from_sandbox(error) from None
+    try:
+        if isinstance(content, Path):
+            await asyncio.to_thread(_copy, content, writer.fd, size)
+        elif len(content) <= _INLINE:
+            write_all(writer.fd, content)
+        else:
+            await asyncio.to_thread(write_all, writer.fd, content)
+    except BaseException:
+        await writer.abort()
+        raise
+    try:
+        await writer.commit()
+    except SandboxError as error:
+        raise from_sandbox(error) from None
+
+
+def from_os(error: OSError) -> ServiceError:
+    """A disk that is full is a lack of resources; anything else is the server's failure."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return ServiceError("resource_pressure", "no space is left on the server's disk")
+    return ServiceError("internal", f"the server could not store the file: {error.strerror}")
+
+
+__all__ = [
+    "PIECE",
+    "Upload",
+    "digest_of",
+    "discard_all",
+    "forget_old",
+    "from_os",
+    "place",
+    "write_all",
+    "write_range",
+]

@@ -1,0 +1,268 @@
+"""The operations on VMs: fork, list, get, delete (contract, section 5)."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from aiohttp import web
+from attrs import frozen
+
+from arker.emulator.sandbox.base import HOME, SandboxError
+from arker.emulator.server import execution, parsing, replies, uploads
+from arker.emulator.server.backend import Backend, logger
+from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
+from arker.emulator.server.goldens import GOLDEN_ORG_ID, Golden, NetworkJson, find_golden, require_supported
+from arker.emulator.server.idempotency import Scope, fingerprint
+from arker.emulator.server.ids import is_burst_reference, looks_like_id, new_burst_id, new_ulid
+from arker.emulator.server.records import Organisation, SessionRecord, VmRecord
+
+_NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
+
+
+@frozen(kw_only=True)
+class _Wish:
+    source_id: str | None
+    source_name: str | None
+    source_org: str | None
+    name: str | None
+    public: bool
+    network: NetworkJson | None
+    disk: bool
+    durable: bool
+    vcpu_count: int | None
+    memory_mib: int | None
+    max_memory_mib: int | None
+    disk_mib: int | None
+
+
+def _hosts(fields: parsing.Fields, key: str) -> list[str]:
+    hosts = fields.raw(key)
+    if not isinstance(hosts, list) or not all(isinstance(host, str) and host.strip() for host in hosts):  # pyright: ignore[reportUnknownVariableType]
+        raise invalid(fields.name(key), "a list of host names")
+    return list(hosts)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _network(fields: parsing.Fields) -> NetworkJson | None:
+    value = fields.raw("network")
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return {"type": "open" if value else "blocked"}
+    if isinstance(value, str):
+        if value not in {"open", "blocked"}:
+            raise invalid("network", "open or blocked, true or false, or an object")
+        return {"type": value}
+    policy = fields.object("network")
+    kind = None if policy is None else policy.text("type")
+    if policy is None or kind not in {"open", "blocked", "allow", "block"}:
+        raise invalid("network.type", "open, blocked, allow or block")
+    return {"type": kind, kind: _hosts(policy, kind)} if kind in {"allow", "block"} else {"type": kind}
+
+
+def _new_name(fields: parsing.Fields) -> str | None:
+    name = fields.text("name")
+    if name is None:
+        return None
+    if not _NO_CONTROL.fullmatch(name) or name != name.strip() or name in {".", ".."}:
+        raise invalid("name", "at most 255 characters, no control characters, no blanks around them, not . or ..")
+    if looks_like_id(name):
+        raise invalid("name", "a name that does not look like an id")
+    return name
+
+
+def _parse(body: dict[str, Any]) -> _Wish:
+    fields = parsing.Fields(body)
+    source_id, source_name = fields.text("source_vm_id"), fields.text("source_vm_name")
+    if (source_id is None) == (source_name is None):
+        raise invalid("source_vm_id, source_vm_name", "exactly one of them")
+    if fields.object("tunnel") is not None:
+        raise ServiceError("not_implemented", "tunnel: this server opens no tunnels yet")
+    disk = fields.boolean("disk")
+    return _Wish(
+        source_id=source_id,
+        source_name=source_name,
+        source_org=fields.text("source_org_id"),
+        name=_new_name(fields),
+        public=fields.boolean("public") or False,
+        network=_network(fields),
+        disk=True if disk is None else disk,
+        durable=fields.boolean("durable") or False,
+        vcpu_count=fields.integer("vcpu_count", minimum=1),
+        memory_mib=fields.integer("memory_mib", minimum=1),
+        max_memory_mib=fields.integer("max_memory_mib", minimum=1),
+        disk_mib=fields.integer("disk_mib", minimum=1),
+    )
+
+
+def _source(backend: Backend, org: Organisation, wish: _Wish) -> Golden | VmRecord:
+    """What is to be forked. Another organisation's VM that is not public is answered like one that does not exist."""
+    reference = (wish.source_id or wish.source_name or "").strip()
+    if wish.source_org in {None, GOLDEN_ORG_ID}:
+        golden = find_golden(reference)
+        if golden is not None:
+            return require_supported(golden)
+    missing = ServiceError("not_found", f"there is no VM {reference!r} to fork")
+    owners = list(backend.organisations.values()) if wish.source_id is not None else [org]
+    if wish.source_org is not None:
+        owners = [owner for owner in backend.organisations.values() if owner.org_id == wish.source_org]
+    for owner in owners:
+        # By id any VM is found; by name, one of the organisation that was named or the caller's own.
+        by_name = owner is org or wish.source_org is not None
+        vm = owner.vms.get(reference) if wish.source_id is not None else None
+        vm = vm or (owner.names.get(reference) if by_name else None)
+        if vm is not None and (owner is org or vm.public):
+            return vm
+    raise missing
+
+
+async def fork(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    key = parsing.idempotency_key(request)
+    body = await parsing.read_object(request)
+    scope: Scope | None = None
+    digest = b""
+    if key is not None:
+        scope = (org.org_id, "POST", request.rel_url.raw_path, key)
+        digest = fingerprint(body)
+        known = backend.ledger.find(scope, digest)
+        if known is not None:
+            return replies.json_response(replies.vm_json(await known.outcome()))
+    wish = _parse(body)
+    source = _source(backend, org, wish)
+    if wish.name is not None and (wish.name in org.names or find_golden(wish.name) is not None):
+        raise ServiceError("conflict", f"the name {wish.name!r} is taken")
+    now = backend.clock.now_ms()
+    burst = is_burst_reference(source.name if isinstance(source, Golden) else source.vm_id)
+    vm_id = new_burst_id(now) if burst else new_ulid(now)
+    entry = None if scope is None else backend.ledger.open(scope, digest, f"fork {vm_id}")
+    if wish.name is not None:
+        org.names[wish.name] = None  # taken from now on
+    try:
+        vm = await _create(backend, org, wish, source, vm_id)
+    except Exception as error:
+        if wish.name is not None:
+            del org.names[wish.name]
+        if isinstance(error, SandboxError):
+            refusal = from_sandbox(error)
+        else:
+            logger.exception("the fork %s failed", vm_id)
+            refusal = ServiceError("internal", "the VM could not be made")
+        if scope is not None and entry is not None:
+            backend.ledger.refuse(scope, entry, refusal)
+        raise refusal from None
+    if scope is not None and entry is not None:
+        backend.ledger.settle(entry, vm)
+        backend.ledger.complete(scope, entry)
+    return replies.json_response(replies.vm_json(vm))
+
+
+async def _create(backend: Backend, org: Organisation, wish: _Wish, source: Golden | VmRecord, vm_id: str) -> VmRecord:
+    parent = source if isinstance(source, VmRecord) else None
+    # A child starts where its parent is at this moment, its default session's state included.
+    cwd, env = (HOME, {}) if parent is None else (parent.session.cwd, dict(parent.session.env))
+    sandbox = await backend.provider.create(vm_id, source=None if parent is None else parent.sandbox)
+    now = backend.clock.now_ms()
+    root_id, root_name = None, None
+    if parent is not None:
+        root_id, root_name = parent.root_id or parent.vm_id, parent.root_name if parent.root_id else parent.name
+    vm = VmRecord(
+        vm_id=vm_id,
+        seq=backend.next_number(),
+        org_id=org.org_id,
+        name=wish.name,
+        public=wish.public,
+        created_ms=now,
+        region=backend.options.region,
+        provider=source.provider,
+        root_id=root_id,
+        root_name=root_name,
+        network=wish.network or (source.network if isinstance(source, VmRecord) else source.network()),
+        disk=wish.disk and source.disk,
+        durable=wish.durable,
+        vcpu_count=wish.vcpu_count or source.vcpu_count,
+        memory_mib=wish.memory_mib or source.memory_mib,
+        max_memory_mib=wish.max_memory_mib,
+        disk_mib=wish.disk_mib or source.disk_mib,
+        sandbox=sandbox,
+        session=SessionRecord(session_id=new_ulid(now), index=0, started_ms=now, cwd=cwd, env=env),
+    )
+    org.vms[vm_id] = vm
+    if wish.name is not None:
+        org.names[wish.name] = vm
+    return vm
+
+
+async def get_vm(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    reference = request.match_info["vm_id"]
+    golden = find_golden(reference)
+    if golden is not None:
+        described = replies.golden_json(
+            require_supported(golden), region=backend.options.region, created_ms=backend.started_ms
+        )
+        return replies.json_response(described)
+    return replies.json_response(replies.vm_json(backend.vm(org, reference)))
+
+
+async def delete_vm(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    vm = backend.vm(org, request.match_info["vm_id"])
+    # Out of the records first: from now on nobody finds it.
+    vm.deleted = True
+    del org.vms[vm.vm_id]
+    if vm.name is not None:
+        del org.names[vm.name]
+    going = [run for run in vm.runs.values() if not run.done.is_set()]
+    try:
+        await asyncio.gather(*[execution.stop(backend, run, "deleted") for run in reversed(going)])
+        await uploads.discard_all(vm)
+        await vm.sandbox.delete()
+    except SandboxError as error:
+        raise from_sandbox(error) from None
+    return replies.json_response({"deleted": True})
+
+
+def _visible(backend: Backend, org: Organisation, owners: frozenset[str] | None) -> Iterable[VmRecord]:
+    """The caller's VMs; with the filter, those of the organisations named, as far as they are public."""
+    if owners is None:
+        return reversed(org.vms.values())
+    listed = [
+        [vm for vm in reversed(owner.vms.values()) if owner is org or vm.public]
+        for owner in backend.organisations.values()
+        if owner.org_id in owners
+    ]
+    return heapq.merge(*listed, key=lambda vm: -vm.seq)
+
+
+async def list_vms(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    query = request.query
+    regions = parsing.query_choices(query, "region")
+    providers = parsing.query_choices(query, "provider")
+    states = parsing.query_choices(query, "state", ("idle", "running"))
+    started_after = parsing.query_instant(query, "started_after")
+    started_before = parsing.query_instant(query, "started_before")
+
+    def wanted(vm: VmRecord) -> bool:
+        return (
+            (regions is None or vm.region in regions)
+            and (providers is None or vm.provider in providers)
+            and (states is None or vm.state in states)
+            and (started_after is None or vm.created_ms > started_after)
+            and (started_before is None or vm.created_ms < started_before)
+        )
+
+    vms, cursor = backend.cursors.page(
+        f"vms {org.org_id}",
+        _visible(backend, org, parsing.query_choices(query, "source_org_id")),
+        cursor=query.get("cursor"),
+        limit=parsing.query_limit(query),
+        wanted=wanted,
+    )
+    body: dict[str, Any] = {"vms": [replies.vm_json(vm) for vm in vms]}
+    if cursor is not None:
+        body["next_cursor"] = cursor
+    return replies.json_response(body)
+
+
+__all__ = ["delete_vm", "fork", "get_vm", "list_vms"]
