@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from arker import _codec, _routes
 from arker._codec import Misfit
@@ -173,16 +173,16 @@ def _write(base_url: str, vm_id: str, entry: SyncWriteEntry, result: type[T]) ->
 
 def _only_result(cls: type[T], payload: dict[str, Any]) -> T:
     results: object = payload.get("results")
-    if not isinstance(results, list):
+    if not _codec.is_array(results):
         raise Misfit("expected an array" if "results" in payload else "is missing", "$.results")
-    entries = cast("list[Any]", results)
-    if len(entries) != 1:
+    if len(results) != 1:
         raise Misfit("expected one result, for the one entry that was sent", "$.results")
-    failure = entries[0].get("error") if isinstance(entries[0], dict) else None
+    result: object = results[0]
+    failure = result.get("error") if _codec.is_object(result) else None
     if failure is not None:
         error = _inside("$.results[0].error", failure, ErrorResponse)
         raise api_error(error.code, error.message, status=200)
-    return _inside("$.results[0]", entries[0], cls)
+    return _inside("$.results[0]", result, cls)
 
 
 def _inside(where: str, value: object, cls: type[T]) -> T:

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from types import UnionType
-from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, Final, Literal, TypeGuard, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
 import orjson
@@ -59,6 +59,16 @@ class Misfit(Exception):
         super().__init__(problem, path)
         self.problem = problem
         self.path = path
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether a JSON value is an object."""
+    return isinstance(value, dict)
+
+
+def is_array(value: object) -> TypeGuard[list[Any]]:
+    """Whether a JSON value is an array."""
+    return isinstance(value, list)
 
 
 def _json_type(value: object) -> str:
@@ -113,13 +123,12 @@ def _string_map(default: object) -> Hook:
     def hook(value: Any, _: Any) -> Any:
         if value is None and default is not _REQUIRED:
             return default
-        if not isinstance(value, dict):
+        if not is_object(value):
             raise _misfit("an object", value)
-        entries = cast("dict[str, Any]", value)
-        for key, item in entries.items():
+        for key, item in value.items():
             if item.__class__ is not str:
                 raise Misfit(f"expected a string, got {_json_type(item)}", _step(key))
-        return entries
+        return value
 
     return hook
 

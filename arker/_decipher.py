@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import orjson
 
-from arker._codec import Misfit
+from arker._codec import Misfit, is_object
 from arker._wire import Call, Response
 from arker.errors import ApiError, BadReplyError, api_error_class
 
@@ -54,15 +54,14 @@ def _payload(response: Response) -> dict[str, Any] | None:
         value: object = orjson.loads(response.body)
     except ValueError:
         return None
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+    return value if is_object(value) else None
 
 
 def _error_in(payload: dict[str, Any]) -> tuple[str, str] | None:
     nested: object = payload.get("error")
     for candidate in (payload, nested):
-        if isinstance(candidate, dict):
-            code: object = cast("dict[str, Any]", candidate).get("code")
-            message: object = cast("dict[str, Any]", candidate).get("message")
+        if is_object(candidate):
+            code, message = candidate.get("code"), candidate.get("message")
             if isinstance(code, str) and isinstance(message, str):
                 return code, message
     return None

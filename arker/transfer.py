@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 from functools import partial
@@ -100,6 +99,9 @@ async def _write_inline(
 async def _write_presigned(
     transport: Transport, base_url: str, vm_id: str, path: str, data: memoryview, progress: Progress
 ) -> None:
+    # Not at the top: importing this package is to stay quick.
+    import asyncio
+
     # The digest is made in a thread while the bytes are on their way.
     digest = asyncio.get_running_loop().run_in_executor(None, _digest, data)
     renewals = 0
