@@ -7,6 +7,7 @@ event loop and never block it.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -38,9 +39,10 @@ class RunSpec:
     """A command to run.
 
     Attributes:
-        command: The line for ``bash``; up to megabytes.
+        command: The line for ``bash``; up to megabytes, without NUL.
         cwd: Working directory inside the VM; `HOME` is taken when it has gone.
-        env: The session's environment, whole; empty for the VM's initial one.
+        env: The session's environment, whole; empty for `Sandbox.initial_env`. Bytes that are no UTF-8 are surrogates
+            (``os.fsdecode``), here and in `RunExit`.
         output_limit: Bytes kept of each output; what follows is dropped and counted.
     """
 
@@ -124,6 +126,11 @@ class FileWriter(Protocol):
 class Sandbox(Protocol):
     """One VM. Started on first use; stopped VMs keep their files."""
 
+    @property
+    def initial_env(self) -> Mapping[str, str]:
+        """The environment of a session that sets none; what a session sets is laid over it."""
+        ...
+
     async def run(self, spec: RunSpec) -> RunHandle:
         """Start a command; raises `SandboxError`."""
         ...
@@ -134,6 +141,10 @@ class Sandbox(Protocol):
 
     async def open_write(self, path: str, size: int) -> FileWriter:
         """Start writing a file of ``size`` bytes; missing parent directories are made (as the VM's user)."""
+        ...
+
+    async def connect(self, port: int) -> socket.socket:
+        """A connected, non-blocking TCP socket to a port of the VM's loopback; `SandboxError` when nothing listens."""
         ...
 
     async def delete(self) -> None:
@@ -147,11 +158,15 @@ class SandboxProvider(Protocol):
     name: str
     """``bubblewrap`` or ``none``."""
 
-    async def create(self, vm_id: str, *, source: Sandbox | None) -> Sandbox:
+    async def create(self, vm_id: str, *, source: Sandbox | None = None) -> Sandbox:
         """A VM with a fresh image, or with a copy of another VM's files as of this moment (its processes are stopped
         while the copy is made, and are not copied). The copied VM may be running commands."""
         ...
 
-    async def close(self) -> None:
+    async def adopt(self, vm_id: str) -> Sandbox:
+        """The VM whose files an earlier process left in the same state directory; raises `SandboxError`."""
+        ...
+
+    async def close(self, *, keep_files: bool = False) -> None:
         """Kill every process of every VM and remove what the provider made on the machine."""
         ...

@@ -1,0 +1,14 @@
+"""The agent: the one process that the server talks to inside a VM.
+
+The server does not import these modules: their sources are handed to a Python inside the VM (3.8 or newer, ``-I -S``),
+in the order of `MODULES`. So they use nothing but the standard library, and few modules of that (not ``typing``), since
+each costs start-up time and memory in every VM.
+
+Requests come over an inherited stream socket: four bytes of length, then a JSON object, with descriptors beside them.
+Each run gets a supervisor, forked from the agent, that is a child subreaper: whatever the command starts, setsid or
+not, stays its descendant. A supervisor talks to the server over a socket of its own, and ends with it.
+"""
+
+MODULES = ("refusals", "processes", "supervisor", "files", "main")
+
+__all__ = ["MODULES"]

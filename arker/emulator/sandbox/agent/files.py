@@ -1,0 +1,113 @@
+"""Opening the VM's files: only regular ones, at once, and written ones put into place as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+
+from arker.emulator.sandbox.agent.refusals import Refused
+
+
+def check_regular(status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise Refused("bad_request", "it is a directory")
+    if not stat.S_ISREG(status.st_mode):
+        raise Refused("bad_request", "it is not a regular file")
+
+
+def open_regular(path: str, flags: int, dir_fd: int | None = None) -> int:
+    # O_NONBLOCK: a FIFO without a peer must not stop the agent.
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY, 0o666, dir_fd=dir_fd)
+    try:
+        status = os.fstat(fd)
+        check_regular(status)
+        if os.path.isdir("/proc/self") and status.st_dev == os.stat("/proc").st_dev:
+            raise Refused("bad_request", "it belongs to /proc, not to the VM's files")
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+class PendingFile:
+    """A file that is being written, under no name where the filesystem can do that, so that no fork ever copies it."""
+
+    def __init__(self, path: str) -> None:
+        parent, self.name = os.path.split(path)
+        if self.name in ("", ".", ".."):
+            raise Refused("bad_request", "it is a directory")
+        os.makedirs(parent, exist_ok=True)
+        self.directory = os.open(parent, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
+        self.temporary: str | None = None
+        try:
+            self._check_target()
+            self.fd = self._open()
+        except BaseException:
+            os.close(self.directory)
+            raise
+
+    def _spare_name(self) -> str:
+        return ".upload-" + os.urandom(12).hex()
+
+    def _open(self) -> int:
+        if hasattr(os, "O_TMPFILE"):
+            try:
+                return os.open(".", os.O_TMPFILE | os.O_RDWR, 0o666, dir_fd=self.directory)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                    raise
+        self.temporary = self._spare_name()
+        return os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=self.directory)
+
+    def _check_target(self) -> os.stat_result | None:
+        """What is in the way, not following a link; refuses what cannot be written to."""
+        try:
+            status = os.stat(self.name, dir_fd=self.directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        if stat.S_ISLNK(status.st_mode):
+            with contextlib.suppress(FileNotFoundError):
+                check_regular(os.stat(self.name, dir_fd=self.directory))
+        else:
+            check_regular(status)
+        return status
+
+    def commit(self) -> None:
+        target = self._check_target()
+        if target is not None and (stat.S_ISLNK(target.st_mode) or target.st_nlink > 1):
+            self._write_through()
+            return
+        if target is not None:
+            os.fchmod(self.fd, stat.S_IMODE(target.st_mode))
+        if self.temporary is None:
+            name = self._spare_name()
+            # src_dir_fd is not used, but without it Python calls link(), which does not follow the link of /proc.
+            os.link(f"/proc/self/fd/{self.fd}", name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
+            self.temporary = name
+        os.replace(self.temporary, self.name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
+        self.temporary = None
+
+    def _write_through(self) -> None:
+        # A new file in its place would cut the link: other names would keep the old content.
+        fd = open_regular(self.name, os.O_WRONLY | os.O_CREAT, self.directory)
+        try:
+            os.ftruncate(fd, 0)
+            offset = 0
+            while True:
+                piece = os.pread(self.fd, 1024 * 1024, offset)
+                if not piece:
+                    return
+                offset += len(piece)
+                while piece:
+                    piece = piece[os.write(fd, piece) :]
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        if self.temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self.temporary, dir_fd=self.directory)
+        os.close(self.fd)
+        os.close(self.directory)

@@ -1,0 +1,199 @@
+"""The agent's loop: requests in, replies and descriptors out."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+
+from arker.emulator.sandbox.agent.files import PendingFile, open_regular
+from arker.emulator.sandbox.agent.processes import (
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_DUMPABLE,
+    kill_below,
+    prctl,
+    reap,
+    send_signal,
+    stop_below,
+)
+from arker.emulator.sandbox.agent.refusals import explain
+from arker.emulator.sandbox.agent.supervisor import RESERVED_PROCESSES, supervise
+
+TYPE_CHECKING = False  # typing is not imported in the VM: see the package
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+LARGEST_REQUEST = 64 * 1024 * 1024
+MAX_PROCESSES = 1024
+MAX_OPEN_FILES = 16384
+
+
+class Agent:
+    def __init__(self, link: socket.socket) -> None:
+        self.link = link
+        self.supervisors: set[int] = set()
+        self.files: dict[int, PendingFile] = {}
+        self.halted: list[int] = []
+        self.handlers: dict[str, Callable[[dict[str, Any], list[int]], tuple[dict[str, Any], list[int]]]] = {
+            "run": self.run,
+            "read": self.read,
+            "write": self.write,
+            "commit": self.commit,
+            "abort": self.abort,
+            "connect": self.connect,
+            "stop": self.stop,
+            "continue": self.go_on,
+        }
+
+    def run(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self.link.close()
+                supervise(request, fds)
+            finally:
+                os._exit(0)
+        self.supervisors.add(pid)
+        return {}, []
+
+    def read(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        fd = open_regular(request["path"], os.O_RDONLY)
+        return {"size": os.fstat(fd).st_size}, [fd]
+
+    def write(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        file = PendingFile(request["path"])
+        self.files[request["file"]] = file
+        return {}, [os.dup(file.fd)]
+
+    def commit(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        file = self.files.pop(request["file"])
+        try:
+            file.commit()
+        finally:
+            file.close()
+        return {}, []
+
+    def abort(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        file = self.files.pop(request["file"], None)
+        if file is not None:
+            file.close()
+        return {}, []
+
+    def connect(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        connection = socket.socket(socket.AF_INET6 if ":" in request["host"] else socket.AF_INET, socket.SOCK_STREAM)
+        connection.setblocking(False)  # the server waits for the outcome, not the agent
+        code = connection.connect_ex((request["host"], request["port"]))
+        if code not in (0, errno.EINPROGRESS):
+            connection.close()
+            raise OSError(code, os.strerror(code))
+        return {}, [connection.detach()]
+
+    def stop(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        self.halted += stop_below(os.getpid(), self.supervisors)
+        return {}, []
+
+    def go_on(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        while self.halted:
+            send_signal(signal.SIGCONT, self.halted.pop())
+        return {}, []
+
+    def answer(self, reply: dict[str, Any], fds: list[int]) -> None:
+        body = json.dumps(reply).encode()
+        packed = struct.pack(f"{len(fds)}i", *fds)
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)] if fds else []
+        data = struct.pack("!I", len(body)) + body
+        self.link.sendall(data[self.link.sendmsg([data], ancillary) :])
+
+    def handle(self, body: bytes, fds: list[int]) -> None:
+        try:
+            request: dict[str, Any] = json.loads(body)
+        except ValueError:
+            return
+        given = [fds.pop(0) for _ in range(request.get("fds", 0))]
+        passed: list[int] = []
+        try:
+            reply, passed = self.handlers[request["op"]](request, given)
+        except Exception as error:
+            refused = explain(error)
+            reply = {"error": [refused.code, refused.message]}
+        finally:
+            for fd in given:
+                os.close(fd)
+        try:
+            self.answer(dict(reply, id=request["id"], fds=len(passed)), passed)
+        finally:
+            for fd in passed:
+                os.close(fd)
+
+    def reap_supervisors(self) -> None:
+        for pid, status in reap() or []:
+            self.supervisors.discard(pid)
+            if os.WIFSIGNALED(status):  # something in the VM killed it: nobody else would end what it looked after
+                kill_below(os.getpid(), self.supervisors)
+
+    def serve(self) -> None:
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_read, False)
+        os.set_blocking(wake_write, False)
+        signal.set_wakeup_fd(wake_write)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        poll = select.poll()
+        poll.register(wake_read, select.POLLIN)
+        poll.register(self.link, select.POLLIN)
+        data = b""
+        fds: list[int] = []
+        self.answer({"hello": sys.version_info[:3], "id": 0, "fds": 0}, [])
+        while True:
+            ready = [fd for fd, _ in poll.poll()]
+            if wake_read in ready:
+                os.read(wake_read, 4096)
+                self.reap_supervisors()
+            if self.link.fileno() not in ready:
+                continue
+            piece, ancillary, _, _ = self.link.recvmsg(1024 * 1024, socket.CMSG_SPACE(16 * 4))
+            if not piece:
+                return
+            for _, kind, packed in ancillary:
+                if kind == socket.SCM_RIGHTS:
+                    fds += struct.unpack(f"{len(packed) // 4}i", packed[: len(packed) // 4 * 4])
+            data += piece
+            while len(data) >= 4 and len(data) >= 4 + (size := struct.unpack("!I", data[:4])[0]):
+                body, data = data[4 : 4 + size], data[4 + size :]
+                self.handle(body, fds)
+            if len(data) > LARGEST_REQUEST:
+                return
+
+
+def lower_limit(kind: int, value: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (value, value))
+
+
+def main() -> None:
+    link_fd, source_fd, confined = (int(argument) for argument in sys.argv[1:4])
+    os.close(source_fd)
+    os.set_inheritable(link_fd, False)
+    os.umask(0o022)
+    prctl(PR_SET_DUMPABLE, 0)  # what runs in the VM shall not read or trace the agent
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    lower_limit(resource.RLIMIT_CORE, 0)
+    lower_limit(resource.RLIMIT_NOFILE, MAX_OPEN_FILES)
+    if confined:  # elsewhere, and in kernels before 5.14, the limit counts the user's processes on the whole machine
+        lower_limit(resource.RLIMIT_NPROC, MAX_PROCESSES + RESERVED_PROCESSES)
+    agent = Agent(socket.socket(fileno=link_fd))
+    gc.freeze()
+    try:
+        agent.serve()
+    finally:
+        for file in agent.files.values():
+            file.close()
+        kill_below(os.getpid())

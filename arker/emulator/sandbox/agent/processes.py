@@ -1,0 +1,140 @@
+"""Finding, stopping and killing process trees that do not want to be found."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import time
+
+from arker.emulator.sandbox.agent.refusals import Refused
+
+TYPE_CHECKING = False  # typing is not imported in the VM: see the package
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+PR_SET_DUMPABLE = 4
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def prctl(option: int, value: int) -> None:
+    with contextlib.suppress(AttributeError):  # not Linux: what leaves the tree is not found then
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def processes() -> dict[int, tuple[int, int, str]]:
+    """Every visible process: its parent, its process group and the letter of its state."""
+    found: dict[int, tuple[int, int, str]] = {}
+    if not os.path.isdir("/proc/self"):
+        with os.popen("/bin/ps -A -o pid=,ppid=,pgid=,stat=") as listing:  # noqa: S605 - a constant
+            for line in listing:
+                pid, parent, group, state = line.split(None, 3)
+                found[int(pid)] = (int(parent), int(group), state[0])
+        return found
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                fd = os.open(f"/proc/{name}/stat", os.O_RDONLY)
+                try:
+                    line_of = os.read(fd, 1024)
+                finally:
+                    os.close(fd)
+            except OSError:  # it has gone
+                continue
+            fields = line_of[line_of.rfind(b")") + 2 :].split()  # a command's name may hold anything, spaces included
+            found[int(name)] = (int(fields[1]), int(fields[2]), fields[0].decode())
+    return found
+
+
+def descendants(root: int, spare: Container[int] = ()) -> dict[int, tuple[int, str]]:
+    """Process group and state of everything below ``root``; not of what is in ``spare`` or below it."""
+    everyone = processes()
+    children: dict[int, list[int]] = {}
+    for pid, (parent, _, _) in everyone.items():
+        children.setdefault(parent, []).append(pid)
+    below: dict[int, tuple[int, str]] = {}
+    todo = [root]
+    while todo:
+        for pid in children.get(todo.pop(), ()):
+            if pid not in spare and pid not in below:
+                below[pid] = everyone[pid][1:]
+                todo.append(pid)
+    return below
+
+
+def send_signal(number: int, pid: int) -> bool:
+    try:
+        os.kill(pid, number)
+    except OSError:
+        return False
+    return True
+
+
+def reap() -> list[tuple[int, int]] | None:
+    """The children that have ended, with their wait status; None when there are no children left at all."""
+    ended: list[tuple[int, int]] = []
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended or None
+        if pid == 0:
+            return ended
+        ended.append((pid, status))
+
+
+def kill_below(root: int, spare: Container[int] = ()) -> list[tuple[int, int]]:
+    """Kill everything below ``root``, however fast it forks; gives the children that were reaped on the way."""
+    ended: list[tuple[int, int]] = []
+    own_group = os.getpgrp()
+    stopped: set[int] = set()
+    while True:
+        below = descendants(root, spare)
+        running = {pid: group for pid, (group, state) in below.items() if state not in "ZX"}
+        if not running:
+            return ended + (reap() or [])
+        # Nothing is killed while there are processes that could still fork, else a bomb outruns the one that clears it.
+        fresh = running.keys() - stopped
+        for group in {running[pid] for pid in fresh} - {own_group}:
+            send_signal(signal.SIGSTOP, -group)  # one call stops a whole pipeline at the same moment
+        for pid in fresh:
+            send_signal(signal.SIGSTOP, pid)
+        stopped |= fresh
+        if not fresh:
+            for pid in running:
+                send_signal(signal.SIGKILL, pid)
+            stopped.clear()
+            time.sleep(0.001)
+            ended += reap() or []
+
+
+def threads_stopped(pid: int) -> bool:
+    try:
+        for name in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{name}/stat", "rb") as file:
+                if file.read(1024).rpartition(b")")[2].split()[0] not in b"TtZX":
+                    return False
+    except OSError:
+        pass
+    return True
+
+
+def stop_below(root: int, spare: set[int], limit: float = 5.0) -> list[int]:
+    """Stop everything below ``root`` but ``spare`` itself; gives what was going before."""
+    halted: list[int] = []
+    seen: set[int] = set()
+    end = time.monotonic() + limit
+    while True:
+        below = {pid: state for pid, (_, state) in descendants(root).items() if pid not in spare and state not in "ZX"}
+        fresh = [pid for pid in below if pid not in seen]
+        for pid in fresh:
+            seen.add(pid)
+            if below[pid] not in "Tt" and send_signal(signal.SIGSTOP, pid):
+                halted.append(pid)
+        if not fresh and all(threads_stopped(pid) for pid in below):
+            return halted
+        if time.monotonic() > end:
+            for pid in halted:
+                send_signal(signal.SIGCONT, pid)
+            raise Refused("unavailable", "the VM's processes did not stop")

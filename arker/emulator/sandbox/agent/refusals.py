@@ -1,0 +1,32 @@
+"""Errors of the agent, as the codes that the server's side knows."""
+
+from __future__ import annotations
+
+import errno
+
+CODES = {
+    errno.ENOENT: "not_found",
+    errno.ECONNREFUSED: "unavailable",
+    errno.ENOSPC: "resource_pressure",
+    errno.EDQUOT: "resource_pressure",
+    errno.EMFILE: "resource_pressure",
+    errno.ENFILE: "resource_pressure",
+    errno.ENOMEM: "resource_pressure",
+    errno.EAGAIN: "resource_pressure",
+    errno.EIO: "internal",
+}
+
+
+class Refused(Exception):
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+
+def explain(error: Exception) -> Refused:
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, OSError):
+        return Refused(CODES.get(error.errno or 0, "bad_request"), error.strerror or str(error))
+    return Refused("bad_request", str(error) or type(error).__name__)

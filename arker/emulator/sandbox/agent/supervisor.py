@@ -1,0 +1,102 @@
+"""The process that looks after one run: it starts the command, reports its end, and kills what it left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import socket
+
+from arker.emulator.sandbox.agent.processes import PR_SET_CHILD_SUBREAPER, kill_below, prctl, reap, send_signal
+from arker.emulator.sandbox.agent.refusals import explain
+
+TYPE_CHECKING = False  # typing is not imported in the VM: see the package
+if TYPE_CHECKING:
+    from typing import Any
+
+RESERVED_PROCESSES = 64
+"""How many processes agent and supervisors may have beyond the limit of runs, so that they can still clean up."""
+SCRIPT_FD = 197
+STATE_FD = 198
+
+
+def supervise(request: dict[str, Any], fds: list[int]) -> None:
+    """Start a command and stay until it and all that it started have gone."""
+    control_fd, stdout, stderr, script, state = fds
+    control = socket.socket(fileno=control_fd)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+    def tell(line: str) -> None:
+        with contextlib.suppress(OSError):  # the server has gone; the loop below sees it
+            control.sendall(line.encode("utf-8", "replace") + b"\n")
+
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_read, False)
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    for directory in (request["cwd"], request["home"], "/"):
+        try:
+            os.chdir(directory)
+            break
+        except (OSError, ValueError):  # it has gone
+            continue
+    soft = resource.RLIMIT_NPROC
+    hard = resource.getrlimit(soft)[1]
+    if hard != resource.RLIM_INFINITY and hard > RESERVED_PROCESSES:
+        resource.setrlimit(soft, (hard - RESERVED_PROCESSES, hard))
+    tell("starting")  # before the command exists: without this line the server knows that nothing was run
+    null = os.open("/dev/null", os.O_RDONLY)
+    try:
+        shell = os.posix_spawn(
+            request["argv"][0],
+            request["argv"],
+            {os.fsencode(name): os.fsencode(value) for name, value in request["env"].items()},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, null, 0),
+                (os.POSIX_SPAWN_DUP2, stdout, 1),
+                (os.POSIX_SPAWN_DUP2, stderr, 2),
+                (os.POSIX_SPAWN_DUP2, script, SCRIPT_FD),
+                (os.POSIX_SPAWN_DUP2, state, STATE_FD),
+            ],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT),
+        )
+    except Exception as error:
+        tell(f"failed {explain(error).message}")
+        return
+    for fd in (null, stdout, stderr, script, state):
+        os.close(fd)
+    poll = select.poll()
+    poll.register(wake_read, select.POLLIN)
+    poll.register(control, select.POLLIN)
+    pending = b""
+
+    def account(ended: list[tuple[int, int]]) -> None:
+        for pid, status in ended:
+            if pid == shell:
+                tell(f"exit {128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)}")
+
+    while True:
+        ended = reap()
+        if ended is None:
+            return
+        account(ended)
+        ready = [fd for fd, _ in poll.poll()]
+        if wake_read in ready:
+            os.read(wake_read, 4096)
+        if control_fd not in ready:
+            continue
+        data = control.recv(4096)
+        if not data:
+            kill_below(os.getpid())
+            return
+        *lines, pending = (pending + data).split(b"\n")
+        for line in lines:
+            if line == b"kill":
+                account(kill_below(os.getpid()))
+            elif line.startswith(b"signal "):
+                send_signal(int(line[7:]), -shell)

@@ -1,0 +1,295 @@
+"""A VM whose inside is an agent's: started at first use, started again when it died."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+from attrs import frozen
+
+from arker.emulator.sandbox.base import HOME, FileReader, FileWriter, RunHandle, RunSpec, SandboxError
+from arker.emulator.sandbox.link import LinkClosedError, Reply, anonymous_file
+from arker.emulator.sandbox.machine import Launch, Machine
+from arker.emulator.sandbox.run import AgentRun
+from arker.emulator.sandbox.shell import shell_argv
+from arker.emulator.sandbox.trees import Tree
+
+_T = TypeVar("_T")
+_START_TIMEOUT = 30.0
+_COMMIT_TIMEOUT = 600.0
+
+
+@frozen(kw_only=True)
+class Inside:
+    """What is the same for all runs of a VM.
+
+    Attributes:
+        env: The environment of a session that sets none.
+        bash: The shell's path.
+        to_inside: From a path that callers use to the one that the agent sees.
+        to_outside: The other way, for working directories.
+    """
+
+    env: Mapping[str, str]
+    bash: str
+    to_inside: Callable[[str], str]
+    to_outside: Callable[[str], str]
+
+
+class AgentFileReader:
+    def __init__(self, fd: int, size: int) -> None:
+        self.fd = fd
+        self.size = size
+        self._open = True
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            os.close(self.fd)
+
+
+class AgentFileWriter:
+    def __init__(self, sandbox: AgentSandbox, machine: Machine, number: int, fd: int) -> None:
+        self.fd = fd
+        self._sandbox = sandbox
+        self._machine = machine
+        self._number = number
+        self._open = True
+
+    async def commit(self) -> None:
+        self._close()
+        await self._sandbox.finish_write(self._machine, "commit", self._number)
+
+    async def abort(self) -> None:
+        if self._open:
+            self._close()
+            await self._sandbox.finish_write(self._machine, "abort", self._number)
+
+    def _close(self) -> None:
+        if not self._open:
+            raise SandboxError("bad_request", "the file has been committed or aborted already")
+        self._open = False
+        os.close(self.fd)
+
+
+class AgentSandbox:
+    """Implements `Sandbox` over a tree of files and a way to start an agent on it."""
+
+    def __init__(self, *, tree: Tree, launch: Callable[[Tree], Awaitable[Launch]], inside: Inside) -> None:
+        self._tree = tree
+        self._launch = launch
+        self._inside = inside
+        self._machine: Machine | None = None
+        self._runs: set[AgentRun] = set()
+        self._deleted = False
+        self._last_file = 0
+        # Held by whatever starts the VM or changes its files from outside, so that a copy sees one moment.
+        self._lock = asyncio.Lock()
+
+    @property
+    def initial_env(self) -> Mapping[str, str]:
+        return self._inside.env
+
+    @property
+    def tree(self) -> Tree:
+        return self._tree
+
+    async def run(self, spec: RunSpec) -> RunHandle:
+        if "\0" in spec.command:
+            raise SandboxError("bad_request", "a command cannot contain a NUL character")
+        try:
+            script = os.fsencode(spec.command)
+        except UnicodeEncodeError as error:
+            raise SandboxError("bad_request", "the command has no encoding in UTF-8") from error
+
+        async def attempt(machine: Machine) -> AgentRun:
+            run = await self._start_run(machine, spec, script)
+            try:
+                begun = await asyncio.wait_for(asyncio.shield(run.starting), _START_TIMEOUT)
+            except BaseException as error:
+                run.abandon()  # the supervisor sees that nobody listens, and kills what it has started
+                if isinstance(error, asyncio.TimeoutError):
+                    machine.kill()
+                    raise SandboxError("unavailable", "the VM did not start the command") from None
+                raise
+            if not begun:
+                raise LinkClosedError
+            return run
+
+        return await self._with_machine(attempt)
+
+    async def open_read(self, path: str) -> FileReader:
+        reply = await self._ask("read", path=self._path(path))
+        size = reply.data.get("size")
+        if len(reply.fds) != 1 or not isinstance(size, int):
+            raise await self._distrust(reply)
+        return AgentFileReader(reply.fds[0], size)
+
+    async def open_write(self, path: str, size: int) -> FileWriter:
+        target = self._path(path)
+        self._last_file += 1
+        number = self._last_file
+
+        async def attempt(machine: Machine) -> AgentFileWriter:
+            reply = await machine.link.request("write", path=target, file=number)
+            if len(reply.fds) != 1:
+                raise await self._distrust(reply)
+            return AgentFileWriter(self, machine, number, reply.fds[0])
+
+        return await self._with_machine(attempt)
+
+    async def connect(self, port: int) -> socket.socket:
+        if not 0 < port < 65536:
+            raise SandboxError("bad_request", f"there is no port {port}")
+        for host in ("127.0.0.1", "::1"):
+            with contextlib.suppress(SandboxError):
+                reply = await self._ask("connect", host=host, port=port)
+                if len(reply.fds) != 1:
+                    raise await self._distrust(reply)
+                connection = socket.socket(fileno=reply.fds[0])
+                if await _connected(connection):
+                    return connection
+                connection.close()
+        raise SandboxError("unavailable", f"nothing listens on port {port} in the VM")
+
+    async def delete(self) -> None:
+        self._deleted = True
+        async with self._lock:
+            await self._stop()
+            await self._tree.remove()
+
+    async def close(self) -> None:
+        """Kill every process; the files stay."""
+        async with self._lock:
+            await self._stop()
+
+    @asynccontextmanager
+    async def frozen(self) -> AsyncIterator[None]:
+        """While the context lasts nothing changes in the tree."""
+        async with self._lock:
+            machine = self._machine
+            if machine is None or not machine.alive:
+                yield
+                return
+            try:
+                with contextlib.suppress(LinkClosedError):
+                    await machine.link.request("stop")
+                yield
+            finally:
+                # Not awaited under a cancelled caller: the request goes out at once, the reply says nothing new.
+                with contextlib.suppress(LinkClosedError, SandboxError):
+                    await asyncio.shield(asyncio.ensure_future(machine.link.request("continue")))
+
+    async def finish_write(self, machine: Machine, op: str, number: int) -> None:
+        """Commit or abort a pending file of a machine, which may have gone."""
+        async with self._lock:
+            try:
+                await machine.link.request(op, timeout=_COMMIT_TIMEOUT, file=number)
+            except LinkClosedError:
+                if op == "commit":
+                    raise SandboxError("unavailable", "the VM died before the file was in place") from None
+
+    # --- the machine ---
+
+    async def _with_machine(self, attempt: Callable[[Machine], Awaitable[_T]]) -> _T:
+        """Do something that nothing is lost by doing again when the VM dies under it before it has begun."""
+        for last in (False, True):
+            async with self._lock:
+                machine = await self._started()
+                try:
+                    return await attempt(machine)
+                except LinkClosedError:
+                    if last:
+                        raise SandboxError("unavailable", "the VM died") from None
+                    machine.kill()
+        raise AssertionError
+
+    async def _ask(self, op: str, **fields: object) -> Reply:
+        return await self._with_machine(lambda machine: machine.link.request(op, **fields))
+
+    async def _started(self) -> Machine:
+        if self._deleted:
+            raise SandboxError("not_found", "the VM has been deleted")
+        if self._machine is None or not self._machine.alive:
+            await self._stop()
+            self._machine = await Machine.start(await self._launch(self._tree))
+        return self._machine
+
+    async def _stop(self) -> None:
+        machine, self._machine = self._machine, None
+        if machine is not None:
+            await machine.close()
+        for run in tuple(self._runs):
+            run.abandon()
+        self._runs.clear()
+
+    async def _distrust(self, reply: Reply) -> SandboxError:
+        for fd in reply.fds:
+            os.close(fd)
+        if self._machine is not None:
+            self._machine.kill()
+        return SandboxError("internal", "the VM's agent gave an answer that makes no sense")
+
+    async def _start_run(self, machine: Machine, spec: RunSpec, script: bytes) -> AgentRun:
+        self._runs = {run for run in self._runs if run.going}
+        ours, theirs = socket.socketpair()
+        stdout, stdout_inside = os.pipe()
+        stderr, stderr_inside = os.pipe()
+        state = anonymous_file("state")
+        run = AgentRun(
+            control=ours,
+            stdout=stdout,
+            stderr=stderr,
+            state=state,
+            output_limit=spec.output_limit,
+            at_stuck=machine.kill,
+            to_outside=self._inside.to_outside,
+        )
+        self._runs.add(run)
+        fds = [theirs.detach(), stdout_inside, stderr_inside, anonymous_file("script", script), os.dup(state)]
+        try:
+            await machine.link.request(
+                "run",
+                fds=fds,
+                argv=shell_argv(self._inside.bash),
+                cwd=self._inside.to_inside(spec.cwd),
+                home=self._inside.to_inside(HOME),
+                env=dict(spec.env or self._inside.env),
+            )
+        except BaseException:
+            run.abandon()
+            raise
+        return run
+
+    def _path(self, path: str) -> str:
+        try:
+            encoded = os.fsencode(path)
+        except UnicodeEncodeError as error:
+            raise SandboxError("bad_request", "the path has no encoding in UTF-8") from error
+        if not path or b"\0" in encoded:
+            raise SandboxError("bad_request", "a path cannot be empty or contain a NUL character")
+        inside = self._inside.to_inside(str(PurePosixPath(HOME, path)))
+        return inside + "/" if path.endswith(("/", "/.")) and inside != "/" else inside
+
+
+async def _connected(connection: socket.socket, timeout: float = 5.0) -> bool:
+    connection.setblocking(False)
+    loop = asyncio.get_running_loop()
+    writable: asyncio.Future[None] = loop.create_future()
+    loop.add_writer(connection, lambda: writable.done() or writable.set_result(None))
+    try:
+        await asyncio.wait_for(writable, timeout)
+    except asyncio.TimeoutError:
+        return False
+    finally:
+        loop.remove_writer(connection)
+    return connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+
+
+__all__ = ["AgentSandbox", "Inside"]

@@ -1,0 +1,64 @@
+"""Who the processes of VMs are on the host.
+
+A server of an ordinary user starts them as itself. A server that runs as root must not: "uid 1000" inside would be root
+on the host, with its rights over /proc/sys, /etc/ssl/private and limits. So it takes a uid and gid that nobody has.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from pathlib import Path
+from typing import TypedDict
+
+from attrs import frozen
+
+# Above the users and system users of every distribution, below `nobody` and the range of systemd's containers; within
+# the 65,536 ids that a container engine's own user namespace has.
+_CANDIDATES = range(64_200, 64_300)
+
+
+class SpawnOptions(TypedDict):
+    """The part of an identity that `subprocess` takes."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+@frozen
+class Identity:
+    """A uid and a gid of the host without any rights of their own."""
+
+    uid: int
+    gid: int
+
+    def options(self) -> SpawnOptions:
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+    def can_reach(self, path: Path) -> bool:
+        """Whether this identity may use what is at ``path``, going by the permissions of it and of all above it."""
+        resolved = path.resolve()
+        return all(self._may(place) for place in (resolved, *resolved.parents))
+
+    def _may(self, path: Path) -> bool:
+        try:
+            status = path.stat()
+        except OSError:
+            return False
+        shift = 6 if status.st_uid == self.uid else 3 if status.st_gid == self.gid else 0
+        return bool(status.st_mode >> shift & 1)
+
+
+def spare_identity() -> Identity | None:
+    """The identity for VMs of this process; None when it is no root and VMs run as its own user."""
+    if os.geteuid() != 0:
+        return None
+    users = {entry.pw_uid for entry in pwd.getpwall()}
+    groups = {entry.gr_gid for entry in grp.getgrall()}
+    number = next(number for number in _CANDIDATES if number not in users and number not in groups)
+    return Identity(number, number)
+
+
+__all__ = ["Identity", "SpawnOptions", "spare_identity"]

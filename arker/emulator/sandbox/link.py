@@ -1,0 +1,199 @@
+"""The server's side of the agent's socket: requests out, replies and descriptors in.
+
+What comes from a VM is untrusted: a reply that is too long, malformed or unasked for ends the link, never the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, cast
+
+from attrs import frozen
+
+from arker.emulator.sandbox.base import SandboxError
+
+_LONGEST_REPLY = 1024 * 1024
+_MOST_DESCRIPTORS = 64
+_CODES = frozenset({"not_found", "bad_request", "unavailable", "unsupported_operation", "resource_pressure"})
+
+
+class LinkClosedError(Exception):
+    """The agent has gone, and with it every process of the VM."""
+
+
+@frozen
+class Reply:
+    """An answer of the agent; the descriptors belong to whoever asked."""
+
+    data: dict[str, Any]
+    fds: list[int]
+
+
+def anonymous_file(name: str, content: bytes = b"") -> int:
+    """A descriptor of a file that has no name and lives as long as somebody holds it."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    else:
+        import tempfile
+
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+class AgentLink:
+    """Talks to one agent. Ends once, when the agent or its VM has gone or `close` is called."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._outgoing: deque[tuple[memoryview, Sequence[int]]] = deque()
+        self._waiting: dict[int, asyncio.Future[Reply]] = {}
+        self._last_id = 0
+        self._data = bytearray()
+        self._fds: deque[int] = deque()
+        self._ended = asyncio.Event()
+        self._waiting[0] = self._loop.create_future()  # the greeting, which nobody asks for
+        self._waiting[0].add_done_callback(_consume)
+        self.hello = self._waiting[0]
+        self._loop.add_reader(sock, self._receive)
+
+    @property
+    def closed(self) -> bool:
+        return self._ended.is_set()
+
+    async def wait_closed(self) -> None:
+        await self._ended.wait()
+
+    async def request(self, op: str, *, fds: Sequence[int] = (), timeout: float = 30, **fields: object) -> Reply:
+        """Ask the agent; ``fds`` are closed here once they are on their way, whatever happens.
+
+        Raises:
+            SandboxError: the agent refused; or it did not answer in time, and then the link is closed.
+            LinkClosedError: it has gone.
+        """
+        if self.closed:
+            _close_all(fds)
+            raise LinkClosedError
+        self._last_id += 1
+        number = self._last_id
+        body = json.dumps({"op": op, "id": number, "fds": len(fds), **fields}).encode()
+        answer: asyncio.Future[Reply] = self._loop.create_future()
+        answer.add_done_callback(_consume)
+        self._waiting[number] = answer
+        self._outgoing.append((memoryview(struct.pack("!I", len(body)) + body), fds))
+        self._send()
+        try:
+            # Cancelling must not lose the descriptors of an answer that is just arriving.
+            reply = await asyncio.wait_for(asyncio.shield(answer), timeout)
+        except asyncio.TimeoutError:
+            self.close()
+            raise SandboxError("unavailable", f"the VM did not answer ({op})") from None
+        except asyncio.CancelledError:
+            answer.add_done_callback(_discard)
+            raise
+        error = reply.data.get("error")
+        if error is None:
+            return reply
+        _close_all(reply.fds)
+        code, message = (
+            map(str, cast("list[object]", error)) if isinstance(error, list) and len(error) == 2 else ("", "")
+        )  # pyright: ignore[reportUnknownArgumentType]
+        raise SandboxError(code if code in _CODES else "internal", message)
+
+    def close(self) -> None:
+        """End the link: whoever waits gets `LinkClosedError`, and the agent sees the end of its input."""
+        if self.closed:
+            return
+        self._ended.set()
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
+        self._sock.close()
+        _close_all(self._fds)
+        for _, fds in self._outgoing:
+            _close_all(fds)
+        self._outgoing.clear()
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(LinkClosedError())
+        self._waiting.clear()
+
+    def _send(self) -> None:
+        while self._outgoing:
+            data, fds = self._outgoing[0]
+            try:
+                sent = socket.send_fds(self._sock, [data], fds) if fds else self._sock.send(data)
+            except BlockingIOError:
+                self._loop.add_writer(self._sock, self._send)
+                return
+            except OSError:
+                self.close()
+                return
+            _close_all(fds)
+            if sent < len(data):
+                self._outgoing[0] = (data[sent:], ())
+            else:
+                self._outgoing.popleft()
+        self._loop.remove_writer(self._sock)
+
+    def _receive(self) -> None:
+        try:
+            data, fds, _, _ = socket.recv_fds(self._sock, 65536, 16, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+        except BlockingIOError:
+            return
+        except OSError:
+            data, fds = b"", []
+        self._fds.extend(fds)
+        self._data += data
+        if not data or len(self._fds) > _MOST_DESCRIPTORS or len(self._data) > _LONGEST_REPLY:
+            self.close()
+            return
+        try:
+            while len(self._data) >= 4:
+                (size,) = struct.unpack_from("!I", self._data)
+                if size > _LONGEST_REPLY:
+                    raise ValueError("too long")
+                if len(self._data) < 4 + size:
+                    return
+                body = bytes(self._data[4 : 4 + size])
+                del self._data[: 4 + size]
+                self._deliver(json.loads(body))
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
+            self.close()
+
+    def _deliver(self, data: dict[str, Any]) -> None:
+        fds = [self._fds.popleft() for _ in range(int(data["fds"]))]
+        answer = self._waiting.pop(data["id"])
+        answer.set_result(Reply(data, fds))
+
+
+def _close_all(fds: Sequence[int] | deque[int]) -> None:
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
+def _consume(answer: asyncio.Future[Reply]) -> None:
+    """Keep asyncio from complaining about an outcome that nobody waited for."""
+    if not answer.cancelled():
+        answer.exception()
+
+
+def _discard(answer: asyncio.Future[Reply]) -> None:
+    if not answer.cancelled() and answer.exception() is None:
+        _close_all(answer.result().fds)
+
+
+__all__ = ["AgentLink", "LinkClosedError", "Reply", "anonymous_file"]

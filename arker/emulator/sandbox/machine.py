@@ -1,0 +1,121 @@
+"""One start of a VM: the processes on the host, and the link to the agent in them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+
+from arker.emulator.sandbox.agent_source import agent_source
+from arker.emulator.sandbox.base import SandboxError
+from arker.emulator.sandbox.identity import Identity
+from arker.emulator.sandbox.link import AgentLink, LinkClosedError, anonymous_file
+
+_HELLO_TIMEOUT = 30.0
+
+
+@frozen(kw_only=True)
+class Launch:
+    """How to start an agent.
+
+    Attributes:
+        argv: What the agent is started through: nothing, or bwrap and its options.
+        python: The interpreter, as a path where the agent will be.
+        identity: Who it runs as; None for the server's own user.
+        confined: Whether a limit of processes counts those of the VM only.
+    """
+
+    argv: Sequence[str] = ()
+    python: str
+    identity: Identity | None
+    confined: bool
+
+
+class Machine:
+    """A running VM. `close` leaves nothing of it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], link: AgentLink) -> None:
+        self._process = process
+        self._watch: asyncio.Task[None] = asyncio.create_task(self._end_with_link())
+        self.link = link
+
+    @classmethod
+    async def start(cls, launch: Launch) -> Machine:
+        """Start an agent and wait for its greeting.
+
+        Raises:
+            SandboxError: it did not start; the message has what it wrote.
+        """
+        ours, theirs = socket.socketpair()
+        source = anonymous_file("agent", agent_source())
+        errors = anonymous_file("errors")
+        identity: dict[str, Any] = launch.identity.options() if launch.identity is not None else {}
+        try:
+            # In the loop's own thread: --die-with-parent acts on the death of the thread that starts a process.
+            process = subprocess.Popen(  # noqa: ASYNC220 - it returns after exec, in a millisecond
+                [
+                    *launch.argv,
+                    *(launch.python, "-I", "-S", "-B", "-X", "utf8", f"/dev/fd/{source}"),
+                    *(str(theirs.fileno()), str(source), str(int(launch.confined))),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=(theirs.fileno(), source),
+                env={},  # /proc/1/environ of a VM shows what bwrap was started with
+                cwd="/",
+                **identity,
+            )
+        except OSError as error:
+            ours.close()
+            os.close(errors)
+            raise SandboxError("unavailable", f"the VM could not be started: {error}") from error
+        finally:
+            theirs.close()
+            os.close(source)
+        machine = cls(process, AgentLink(ours))
+        try:
+            await asyncio.wait_for(asyncio.shield(machine.link.hello), _HELLO_TIMEOUT)
+        except (LinkClosedError, asyncio.TimeoutError) as error:
+            await machine.close()
+            text = os.pread(errors, 4096, 0).decode("utf-8", "replace").strip()
+            raise SandboxError("unavailable", f"the VM did not start: {text or 'no reason given'}") from error
+        except BaseException:
+            await machine.close()
+            raise
+        finally:
+            os.close(errors)
+        return machine
+
+    @property
+    def alive(self) -> bool:
+        return not self.link.closed
+
+    def kill(self) -> None:
+        """Kill every process of the VM, from outside."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGKILL)
+        self.link.close()
+
+    async def close(self) -> None:
+        """Kill every process of the VM and wait until they have gone."""
+        self.kill()
+        await asyncio.shield(self._watch)
+
+    async def _end_with_link(self) -> None:
+        await asyncio.sleep(0)
+        await self.link.wait_closed()
+        # A bwrap whose agent has died ends by itself, but an agent may also have closed its socket and stayed.
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGKILL)
+        await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+
+
+__all__ = ["Launch", "Machine"]

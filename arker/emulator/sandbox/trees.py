@@ -1,0 +1,158 @@
+"""Storage of VMs' files: made, copied and removed behind one interface, so that layers can take the place of copies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from arker.emulator.sandbox.base import SandboxError
+from arker.emulator.sandbox.identity import Identity
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+
+
+class Tree(Protocol):
+    """The files of one VM."""
+
+    path: Path
+    """Its root, on the host."""
+
+    async def remove(self) -> None: ...
+
+
+class Storage(Protocol):
+    """Where trees are."""
+
+    async def create(self, vm_id: str) -> Tree:
+        """A tree with nothing in it but what `furnish` puts there."""
+        ...
+
+    async def copy(self, vm_id: str, source: Tree) -> Tree:
+        """A copy of another tree, in which nothing may change meanwhile."""
+        ...
+
+    def adopt(self, vm_id: str) -> Tree:
+        """The tree that an earlier process left; raises `SandboxError`."""
+        ...
+
+
+class DirectoryTree:
+    def __init__(self, path: Path, storage: DirectoryStorage) -> None:
+        self.path = path
+        self._storage = storage
+
+    async def remove(self) -> None:
+        await self._storage.discard(self.path)
+
+
+class DirectoryStorage:
+    """A directory for each tree; a copy shares blocks where the filesystem can do that (``cp --reflink``)."""
+
+    def __init__(
+        self,
+        base: Path,
+        *,
+        identity: Identity | None,
+        tool_prefix: Sequence[str],
+        furnish: Callable[[Path], None],
+    ) -> None:
+        """Take the directory into use.
+
+        Args:
+            base: Where the trees go; nobody but the VMs' user gets in.
+            identity: Who owns the trees; None for the server's own user.
+            tool_prefix: What ``cp`` and ``rm`` are started through, to be able to handle directories of mode 000.
+            furnish: Fills a new tree.
+        """
+        self._base = base
+        self._identity = identity
+        self._prefix = tool_prefix
+        self._furnish = furnish
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if identity is not None:
+            os.chown(base, identity.uid, identity.gid)
+
+    async def create(self, vm_id: str) -> Tree:
+        path = self._free_place(vm_id)
+        with self._removed_on_error(path):
+            path.mkdir(mode=0o755)
+            self._furnish(path)
+        return DirectoryTree(path, self)
+
+    async def copy(self, vm_id: str, source: Tree) -> Tree:
+        path = self._free_place(vm_id)
+        reflink = ["--reflink=auto"] if sys.platform == "linux" else []
+        try:
+            await self._tool("cp", "-a", *reflink, str(source.path), str(path))
+        except BaseException:
+            await asyncio.shield(self.discard(path))
+            raise
+        return DirectoryTree(path, self)
+
+    def adopt(self, vm_id: str) -> Tree:
+        path = self._place(vm_id)
+        if not path.is_dir():
+            raise SandboxError("not_found", f"there are no files of a VM {vm_id}")
+        return DirectoryTree(path, self)
+
+    async def discard(self, path: Path) -> None:
+        try:
+            await self._tool("rm", "-rf", str(path))
+        except SandboxError:
+            if self._prefix:
+                raise
+            await self._tool("chmod", "-R", "u+rwX", str(path))
+            await self._tool("rm", "-rf", str(path))
+
+    def _place(self, vm_id: str) -> Path:
+        if not _ID.fullmatch(vm_id):
+            raise SandboxError("bad_request", f"not a VM's id: {vm_id!r}")
+        return self._base / vm_id
+
+    def _free_place(self, vm_id: str) -> Path:
+        path = self._place(vm_id)
+        if path.exists():
+            raise SandboxError("bad_request", f"there is a VM {vm_id} already")
+        return path
+
+    @contextlib.contextmanager
+    def _removed_on_error(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+
+    async def _tool(self, *command: str) -> None:
+        options: dict[str, Any] = self._identity.options() if self._identity is not None else {}
+        process = await asyncio.create_subprocess_exec(
+            *self._prefix,
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env={"PATH": "/usr/bin:/bin"},
+            cwd="/",
+            **options,
+        )
+        try:
+            _, errors = await process.communicate()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await asyncio.shield(process.communicate())
+            raise
+        if process.returncode != 0:
+            text = errors.decode("utf-8", "replace").strip()
+            code = "resource_pressure" if "No space left" in text or "quota" in text else "internal"
+            raise SandboxError(code, f"{command[0]} failed: {text[:500]}")
+
+
+__all__ = ["DirectoryStorage", "DirectoryTree", "Storage", "Tree"]
