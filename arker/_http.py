@@ -18,7 +18,7 @@ from yarl import URL
 from arker._version import version
 from arker._wire import IDEMPOTENCY_HEADER, ExchangeFailedError, Request, Response
 from arker.config import Settings, proxy_for
-from arker.errors import ConfigurationError
+from arker.errors import ConfigurationError, InvalidArgumentError
 
 SLICE: Final = 1024 * 1024
 """Bodies above this size are handed to the connection in pieces of it, which spares a copy of the whole."""
@@ -120,6 +120,12 @@ class LoopSessions:
 
 async def _finish(guard: AsyncGenerator[None, None]) -> None:
     await guard.aclose()
+
+
+def check_session(session: object) -> None:
+    """Refuse what is no aiohttp session, before anything is sent with it."""
+    if not isinstance(session, aiohttp.ClientSession):
+        raise InvalidArgumentError("session", session, "expected an aiohttp.ClientSession")
 
 
 class CallersSession:

@@ -149,7 +149,7 @@ class Transport:
             return await self.attempts(once, attempt, progress)
         except NotFoundError:
             # A DELETE that was repeated finds nothing because an earlier attempt had succeeded.
-            if call.gone is None or progress.outcome != "unknown":
+            if call.gone is None or progress.attempts == 1:
                 raise
             return call.gone
 

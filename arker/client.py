@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from arker import _calls
 from arker._transport import Transport
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
@@ -76,6 +78,10 @@ class AsyncArker:
             timeout=timeout,
             max_connections=max_connections,
         )
+        if session is not None:
+            from arker._http import check_session
+
+            check_session(session)
         self._emulator: Emulator | None = None
         self._transport = Transport(self._settings, session=session, prepare=self._await_emulator)
 
@@ -174,7 +180,9 @@ class AsyncArker:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.aclose()
+        # A cancelled program must not leave the backend's process behind.
+        with anyio.CancelScope(shield=True):
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Close the client's connections, and end its embedded backend if it has one. VMs in the cloud go on."""

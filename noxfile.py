@@ -1,0 +1,51 @@
+"""Everything that is checked here: ``nox`` runs the tests on each Python, lint and types; ``nox -s NAME`` one of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+NEWEST = "3.13"
+
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.default_venv_backend = "venv"
+
+# pyenv's shims show only the versions that PYENV_VERSION names; the versions themselves are all there.
+if "PYENV_ROOT" in os.environ:
+    versions = Path(os.environ["PYENV_ROOT"], "versions")
+    found = [str(path / "bin") for python in PYTHONS for path in sorted(versions.glob(f"{python}.*"))]
+    os.environ["PATH"] = os.pathsep.join([*found, os.environ["PATH"]])
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The test suite."""
+    session.install("-e", ".[emulator,test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def lint(session: nox.Session) -> None:
+    """Style and mistakes."""
+    session.install("-e", ".[lint]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session(python=NEWEST)
+def types(session: nox.Session) -> None:
+    """Both type checkers, strictly."""
+    session.install("-e", ".[emulator,test,bench]", "nox")
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session(python=NEWEST)
+def benchmarks(session: nox.Session) -> None:
+    """The client beside hand-written aiohttp; not part of the default run."""
+    session.install("-e", ".[bench]")
+    session.run("python", "-m", "benchmarks", *session.posargs)
