@@ -70,10 +70,9 @@ class Service:
 
     async def start(self) -> None:
         """Open the provider and answer requests."""
-        spool_dir, vm_dir = self._state_dir / "spool", self._state_dir / "vms"
+        spool_dir = self._state_dir / "spool"
         spool_dir.mkdir(mode=0o700)
-        vm_dir.mkdir(mode=0o700)
-        provider = await open_provider(self._options, vm_dir)
+        provider = await open_provider(self._options, self._state_dir)
         self._backend = Backend(
             self._options,
             api_key=self._api_key,

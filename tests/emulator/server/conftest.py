@@ -1,0 +1,49 @@
+"""One server for the whole of these tests, and a client of it for each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import pytest
+
+from arker.emulator import Emulator, EmulatorOptions
+from tests.emulator.server.support import ISOLATION, OTHER_KEY, OTHER_ORG, Api
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    options = EmulatorOptions(isolation=ISOLATION, organisations={OTHER_ORG: OTHER_KEY})
+    with Emulator(options) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+async def api(emulator: Emulator) -> AsyncIterator[Api]:
+    """The server's own organisation; its VMs are deleted afterwards."""
+    async with aiohttp.ClientSession() as session:
+        api = Api(session, emulator.url, emulator.api_key)
+        yield api
+        for vm in await api.list_all("/v1/vms", "vms", limit="1000"):
+            await api.delete(vm["vm_id"])
+
+
+@pytest.fixture
+async def other(emulator: Emulator) -> AsyncIterator[Api]:
+    """Another organisation."""
+    async with aiohttp.ClientSession() as session:
+        other = Api(session, emulator.url, OTHER_KEY)
+        yield other
+        for vm in await other.list_all("/v1/vms", "vms", limit="1000"):
+            await other.delete(vm["vm_id"])
+
+
+@pytest.fixture
+async def vm(api: Api) -> str:
+    """A new VM's id."""
+    return str((await api.fork())["vm_id"])

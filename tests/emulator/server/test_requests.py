@@ -1,0 +1,81 @@
+"""What every request has in common: tokens, request ids, error bodies, unknown paths (contract, section 3)."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from arker.emulator import Emulator
+from tests.emulator.server.support import Api
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_request_without_a_valid_token_is_unauthorized(api: Api) -> None:
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": api.key}, {"Authorization": "Bearer "}):
+        reply = await api.raw("GET", f"{api.url}/v1/vms", headers=headers)
+        assert reply.refusal == (401, "unauthorized")
+        assert api.key not in reply.content.decode()
+
+
+async def test_every_answer_has_a_request_id_of_its_own(api: Api) -> None:
+    replies = [
+        await api.call("GET", "/v1/vms"),
+        await api.call("GET", "/v1/vms/none"),
+        await api.call("GET", "/nowhere"),
+        await api.raw("GET", f"{api.url}/v1/vms"),
+        await api.raw("PUT", api.url.replace("/api", "/presigned/x")),
+    ]
+    ids = [reply.headers["x-request-id"] for reply in replies]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/v1/vms/", "/v1/vms/a/b/c/d", "/v1/fork/x", "/v2/vms"])
+async def test_an_unknown_path_is_not_found(api: Api, path: str) -> None:
+    assert (await api.call("GET", path)).refusal == (404, "not_found")
+
+
+async def test_an_unknown_method_is_not_found(api: Api) -> None:
+    assert (await api.call("PATCH", "/v1/vms")).refusal == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/runs"),
+        ("POST", "/v1/vms/x/resize"),
+        ("POST", "/v1/vms/x/sessions"),
+        ("DELETE", "/v1/vms/x/sessions/y"),
+        ("POST", "/v1/vms/x/tunnels"),
+        ("GET", "/v1/vms/x/syncs"),
+        ("POST", "/v1/filesystems"),
+        ("GET", "/v1/filesystems/y"),
+    ],
+)
+async def test_operations_of_later_are_not_implemented(api: Api, method: str, path: str) -> None:
+    assert (await api.call(method, path)).refusal == (501, "not_implemented")
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"\xff", b'{"command": "\\ud800"}'])
+async def test_a_body_that_is_no_json_object_is_refused(api: Api, vm: str, body: bytes) -> None:
+    assert (await api.call("POST", f"/v1/vms/{vm}/runs", body)).refusal == (400, "bad_request")
+
+
+async def test_a_body_beyond_the_limit_is_too_large(api: Api, vm: str) -> None:
+    body = b'{"command": "' + b"x" * (33 * 1024 * 1024) + b'"}'
+    assert (await api.call("POST", f"/v1/vms/{vm}/runs", body)).refusal == (413, "payload_too_large")
+
+
+async def test_a_name_with_every_sort_of_character_is_found_percent_encoded(api: Api) -> None:
+    name = "a/b c%2F{x}?ü#..;"
+    vm = await api.fork(name=name)
+    path = "/v1/vms/" + "".join(f"%{byte:02X}" for byte in name.encode())
+    assert (await api.get(path))["vm_id"] == vm["vm_id"]
+
+
+async def test_the_server_listens_on_loopback_only(emulator: Emulator) -> None:
+    port = int(emulator.url.removesuffix("/api").rpartition(":")[2])
+    with socket.socket() as sock:
+        # Any other address of this machine; 127.0.0.2 is one that every Linux has.
+        assert sock.connect_ex(("127.0.0.2", port)) != 0
