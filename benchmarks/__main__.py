@@ -1,0 +1,64 @@
+"""The command line: ``python -m benchmarks [ROW …] [--json FILE]``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+import attrs
+
+from benchmarks import server
+from benchmarks.measure import Row, cores, pin, table
+
+ROWS: Final = {"call": "call", "fanout": "fanout", "import": "import_", "page": "page", "inline": "inline"}
+"""Names of the rows, and the module of each, in the table's order."""
+
+
+class _Module(Protocol):
+    """What the module of a row has."""
+
+    def measure(self, base_url: str) -> Row:
+        """Measure, with the loopback server at this base URL."""
+        ...
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The client beside what is possible.")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"which rows, of {', '.join(ROWS)}; all unless named")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    arguments = parser.parse_args()
+    names: list[str] = arguments.rows or list(ROWS)
+    unknown = [name for name in names if name not in ROWS]
+    if unknown:
+        parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
+
+    chosen = cores()
+    rows: list[Row] = []
+    with server.running() as base_url:
+        if chosen is not None:
+            pin(chosen[1])
+        for name in names:
+            try:
+                module = cast("_Module", importlib.import_module(f"benchmarks.{ROWS[name]}"))
+            except ModuleNotFoundError as error:
+                print(f"{name}: left out, {error.name} is not installed", file=sys.stderr)
+                continue
+            rows.append(module.measure(base_url))
+            # The table comes at the end; who waits sees that it goes on.
+            print(f"{name}: {rows[-1].ratio:.2f}x", file=sys.stderr)
+    print(table(rows))
+    where = "server and client on a core each" if chosen is not None else "server and client share the cores"
+    print(f"\nPython {platform.python_version()}, {where}; medians of interleaved rounds, judge the ratios only")
+    if arguments.json is not None:
+        report = {"python": platform.python_version(), "pinned": chosen is not None, "rows": [*map(attrs.asdict, rows)]}
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 0 if all(row.met for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Row ``import``: the wall time of ``import arker`` above bare Python, beside that of ``import aiohttp``."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from benchmarks.measure import Row, interleave
+
+NAME: Final = "import"
+TARGET: Final = 0.1
+ROUNDS: Final = 9
+
+
+def measure(base_url: str) -> Row:
+    del base_url  # nothing is asked of a server
+    with tempfile.TemporaryDirectory() as compiled:
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        # Bytecode as an installed package has it, whether or not this environment lets it be written in place.
+        environment["PYTHONPYCACHEPREFIX"] = compiled
+        environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
+
+        def start(program: str) -> float:
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=30)
+            return time.perf_counter() - started
+
+        bare: list[float] = []
+
+        def above_bare(program: str) -> float:
+            bare.append(start("pass"))
+            return start(program) - bare[-1]
+
+        rounds = interleave(lambda: above_bare("import aiohttp"), lambda: above_bare("import arker"), rounds=ROUNDS)
+    ours = statistics.median(rounds.ours)
+    return Row(
+        name=NAME,
+        title=f"import, above bare Python ({statistics.median(bare) * 1000:.0f} ms); limit: aiohttp's",
+        limit=statistics.median(rounds.limit),
+        ours=ours,
+        ratio=rounds.ratio,
+        target=f"<= {TARGET * 1000:.0f} ms",
+        met=ours <= TARGET,
+    )

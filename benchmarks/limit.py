@@ -1,0 +1,100 @@
+"""The limit: the same requests by hand, with aiohttp's best settings and nothing that a library has to care about.
+
+No retries, no checks, no models, no errors: what is left is what the HTTP client itself costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import secrets
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Final
+
+import aiohttp
+import orjson
+from multidict import CIMultiDict
+from yarl import URL
+
+from benchmarks.server import API_KEY
+
+SLICE: Final = 1024 * 1024
+
+
+class Limit:
+    """A session with the best settings, and the calls that rows have in common."""
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
+        self._fork_url = URL(f"{base_url}/v1/fork", encoded=True)
+        self._bare_headers = CIMultiDict(
+            {
+                "Authorization": f"Bearer {API_KEY}",
+                "User-Agent": f"by-hand python/{platform.python_version()} aiohttp/{aiohttp.__version__}",
+                "Accept": "application/json",
+            }
+        )
+        self._headers = CIMultiDict(self._bare_headers, **{"Content-Type": "application/json"})
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=512, limit_per_host=0, ttl_dns_cache=300),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60),
+        )
+
+    async def __aenter__(self) -> Limit:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    def vm_url(self, vm_id: str, below: str = "") -> URL:
+        """A URL under a VM; a row that calls it often makes it once."""
+        return URL(f"{self._base_url}/v1/vms/{vm_id}{below}", encoded=True)
+
+    async def post(self, url: URL, value: object) -> Any:
+        """POST a JSON value with an idempotency key; gives the answer's."""
+        headers = self._headers.copy()
+        headers["Idempotency-Key"] = secrets.token_hex(16)
+        async with self._session.post(
+            url, data=orjson.dumps(value), headers=headers, allow_redirects=False
+        ) as response:
+            return orjson.loads(await response.read())
+
+    async def post_slices(self, url: URL, body: bytes) -> Any:
+        """POST a large JSON text in slices, which spares aiohttp a copy of it."""
+        headers = self._headers.copy()
+        headers["Content-Length"] = str(len(body))
+        async with self._session.post(url, data=_slices(body), headers=headers, allow_redirects=False) as response:
+            return orjson.loads(await response.read())
+
+    async def run(self, url: URL, command: str) -> tuple[bytes, bytes, int]:
+        """A command in the foreground, by the URL of a VM's runs."""
+        answer = await self.post(url, {"command": command, "background": False})
+        return answer["stdout"].encode(), answer["stderr"].encode(), answer["exit_code"]
+
+    async def fork(self, name: str) -> str:
+        """A VM's id."""
+        source = {"source_vm_name": name, "source_org_id": "ArkerHQ", "disk": True}
+        vm_id: str = (await self.post(self._fork_url, source))["vm_id"]
+        return vm_id
+
+    async def delete(self, url: URL) -> bool:
+        """Delete a VM by its URL."""
+        async with self._session.delete(url, headers=self._bare_headers, allow_redirects=False) as response:
+            deleted: bool = orjson.loads(await response.read())["deleted"]
+            return deleted
+
+
+async def _slices(body: bytes) -> AsyncIterator[memoryview]:
+    view = memoryview(body)
+    for start in range(0, len(view), SLICE):
+        yield view[start : start + SLICE]
+
+
+async def settle() -> None:
+    """Let the sockets of a closed session go before the next sample begins."""
+    await asyncio.sleep(0.01)

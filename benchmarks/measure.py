@@ -1,0 +1,159 @@
+"""How everything here is measured: pinned cores, interleaved rounds, medians, and the table of ratios.
+
+On a shared machine a number moves by 20 to 40 % within minutes. So the client and its limit take turns within a run, and
+what is judged is the median of the ratios of neighbouring rounds, never a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import statistics
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import attrs
+
+T = TypeVar("T")
+
+BOUND = 60.0
+"""Seconds that one row may take: a benchmark that hangs must end."""
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """One line of the table. Times are medians in seconds.
+
+    Attributes:
+        name: What it is called on the command line.
+        title: What was measured, for people.
+        limit: The least that the work can cost.
+        ours: What it costs through the client.
+        ratio: Ours over the limit: the median over the rounds.
+        target: What is wanted, in words.
+        met: Whether it was reached.
+    """
+
+    name: str
+    title: str
+    limit: float
+    ours: float
+    ratio: float
+    target: str
+    met: bool
+
+
+@attrs.frozen
+class Rounds:
+    """What the rounds of one row took, in seconds, pair by pair."""
+
+    limit: list[float]
+    ours: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """Neighbours share the machine's mood, so they are compared with each other before the median is taken."""
+        return statistics.median(ours / limit for ours, limit in zip(self.ours, self.limit, strict=True))
+
+    def row(self, name: str, title: str, *, at_most: float) -> Row:
+        """The line of the table, with a target for the ratio."""
+        ratio = self.ratio
+        return Row(
+            name=name,
+            title=title,
+            limit=statistics.median(self.limit),
+            ours=statistics.median(self.ours),
+            ratio=ratio,
+            target=f"<= {at_most:g}x",
+            met=ratio <= at_most,
+        )
+
+
+def interleave(limit: Callable[[], float], ours: Callable[[], float], *, rounds: int) -> Rounds:
+    """Let the two take turns; each gives the seconds of one sample, and a first pair is thrown away."""
+    pairs = Rounds([], [])
+    for number in range(rounds + 1):
+        order = (limit, ours) if number % 2 else (ours, limit)
+        taken: dict[Callable[[], float], float] = {}
+        for sample in order:
+            gc.collect()
+            taken[sample] = sample()
+        if number:
+            pairs.limit.append(taken[limit])
+            pairs.ours.append(taken[ours])
+    return pairs
+
+
+async def interleave_async(
+    limit: Callable[[], Awaitable[float]], ours: Callable[[], Awaitable[float]], *, rounds: int
+) -> Rounds:
+    """The same as `interleave`, for samples that need the running event loop."""
+    pairs = Rounds([], [])
+    for number in range(rounds + 1):
+        order = (limit, ours) if number % 2 else (ours, limit)
+        taken: dict[Callable[[], Awaitable[float]], float] = {}
+        for sample in order:
+            gc.collect()
+            taken[sample] = await sample()
+        if number:
+            pairs.limit.append(taken[limit])
+            pairs.ours.append(taken[ours])
+    return pairs
+
+
+def run_bounded(work: Coroutine[Any, Any, T]) -> T:
+    """Run a row in an event loop of its own, for no longer than `BOUND`."""
+
+    async def bounded() -> T:
+        return await asyncio.wait_for(work, BOUND)
+
+    return asyncio.run(bounded())
+
+
+def cores() -> tuple[int, int] | None:
+    """A core for the server and another for the client; None where there is but one, or where it cannot be chosen."""
+    if sys.platform != "linux":
+        return None
+    usable = sorted(os.sched_getaffinity(0))
+    return (usable[0], usable[-1]) if len(usable) > 1 else None
+
+
+def pin(core: int) -> None:
+    """Keep this process on one core."""
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, {core})
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as text in columns."""
+    lines = [("row", "work", "limit", "ours", "ratio", "target", "")]
+    lines += [
+        (
+            row.name,
+            row.title,
+            seconds(row.limit),
+            seconds(row.ours),
+            f"{row.ratio:.2f}x",
+            row.target,
+            "ok" if row.met else "MISSED",
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            # Words to the left, numbers to the right.
+            cell.rjust(width) if column in (2, 3, 4) else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def seconds(value: float) -> str:
+    """A time in the unit that suits it."""
+    if value < 0.001:
+        return f"{value * 1e6:.0f} us"
+    return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"

@@ -1,0 +1,123 @@
+"""Row ``page``: the CPU time of making models of a page of 5,000 VMs, each with 2 sessions and a tunnel.
+
+The limit needs msgspec (the extra ``bench``): its decoder goes from the text straight to the same structures.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final, Literal
+
+import msgspec
+import orjson
+from arker._codec import structure
+from arker.models import ListVmsResponse
+
+from benchmarks.measure import Row, interleave
+from benchmarks.server import vm
+
+NAME: Final = "page"
+TARGET: Final = 3.5
+VMS: Final = 5000
+ROUNDS: Final = 7
+
+
+class _Open(msgspec.Struct, frozen=True, tag_field="type", tag="open"):
+    pass
+
+
+class _Blocked(msgspec.Struct, frozen=True, tag_field="type", tag="blocked"):
+    pass
+
+
+class _Allow(msgspec.Struct, frozen=True, tag_field="type", tag="allow"):
+    allow: tuple[str, ...]
+
+
+class _Block(msgspec.Struct, frozen=True, tag_field="type", tag="block"):
+    block: tuple[str, ...]
+
+
+class _Session(msgspec.Struct, frozen=True):
+    session_id: str
+    state: str
+    cwd: str
+    session_idx: int = 0
+    env: dict[str, str] | None = None
+    started_at: str | None = None
+    vm_id: str | None = None
+    vm_name: str | None = None
+    source_org_id: str | None = None
+    region: str | None = None
+    provider: str | None = None
+
+
+class _Tunnel(msgspec.Struct, frozen=True):
+    vm_id: str
+    port: int
+    visibility: str
+    protocol: str
+    state: Literal["starting", "open", "closed"]
+    run_id: str | None = None
+    url: str | None = None
+    message: str | None = None
+    started_at: str | None = None
+    tunnel_key: str | None = None
+    auth_mode: str | None = None
+    auth_token: str | None = None
+    vm_name: str | None = None
+    source_org_id: str | None = None
+    region: str | None = None
+    provider: str | None = None
+
+
+class _Vm(msgspec.Struct, frozen=True):
+    vm_id: str
+    owner_org_id: str | None = None
+    created_at: str | None = None
+    name: str | None = None
+    public: bool | None = None
+    root_source_vm_id: str | None = None
+    root_source_vm_name: str | None = None
+    state: str | None = None
+    region: str | None = None
+    provider: str | None = None
+    started_at: str | None = None
+    vcpu_count: int | None = None
+    memory_mib: int | None = None
+    disk_mib: int | None = None
+    network: _Open | _Blocked | _Allow | _Block | None = None
+    max_vcpus: int | None = None
+    max_memory_mib: int | None = None
+    min_memory_mib: int | None = None
+    worker_id: str | None = None
+    sessions: tuple[_Session, ...] = ()
+    tunnels: tuple[_Tunnel, ...] = ()
+
+
+class _Page(msgspec.Struct, frozen=True):
+    vms: tuple[_Vm, ...] = ()
+    next_cursor: str | None = None
+
+
+def measure(base_url: str) -> Row:
+    del base_url  # the text is here already
+    text = orjson.dumps({"vms": [vm(f"01JB{index:022}", sessions=2, tunnels=1) for index in range(VMS)]})
+    decoder = msgspec.json.Decoder(_Page)
+
+    def limit() -> float:
+        started = time.process_time()
+        page = decoder.decode(text)
+        taken = time.process_time() - started
+        assert len(page.vms) == VMS
+        return taken
+
+    def ours() -> float:
+        started = time.process_time()
+        page = structure(orjson.loads(text), ListVmsResponse)
+        taken = time.process_time() - started
+        assert len(page) == VMS
+        return taken
+
+    rounds = interleave(limit, ours, rounds=ROUNDS)
+    return rounds.row(NAME, f"a page of {VMS:,} VMs into models, CPU; limit: msgspec", at_most=TARGET)
