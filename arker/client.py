@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import attrs
 
 from arker import _calls
 from arker._transport import Transport
@@ -108,15 +109,16 @@ class AsyncArker:
             timeout: As for the client.
             max_connections: As for the client.
             session: As for the client.
-            options: Options of `arker.emulator.Emulator`, such as ``isolation="none"``.
+            options: Those of `arker.emulator.EmulatorOptions`, such as ``isolation="none"``.
 
         Raises:
             EmulatorError: At the first request (or ``async with``): the backend could not start; the message says why.
         """
         # Only programs that use the embedded backend need its code.
-        from arker.emulator import Emulator
+        from arker.emulator import Emulator, EmulatorOptions
 
-        emulator = Emulator(**options)
+        known = [option.name for option in attrs.fields(EmulatorOptions)]
+        emulator = Emulator(EmulatorOptions(**check.only_keys("options", options, known)))
         emulator.launch()
         try:
             client = cls(

@@ -1,0 +1,164 @@
+"""`AsyncArker.local()`: its own backend, from a program's start to its end; the examples and the README's code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from arker import AsyncArker, ConfigurationError, EmulatorError, InvalidArgumentError
+from arker.emulator import Emulator
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A program of its own, in which every warning is an error."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ARKER_", "AUTH_KEY"))}
+    return subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", *arguments],
+        cwd=ROOT,
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_quickstart_runs_to_its_end() -> None:
+    done = run_python("examples/quickstart.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    for expected in ("42", "HELLO", "parent 'HELLO', child 'changed'", "33,554,432", "0 1 4 9 16 25 36 49"):
+        assert expected in done.stdout
+    assert "nothing left" in done.stdout
+
+
+def test_the_quickstart_uses_the_cloud_when_there_is_a_key(emulator: Emulator) -> None:
+    done = run_python(
+        "examples/quickstart.py",
+        ARKER_API_KEY=emulator.api_key,
+        ARKER_BASE_URL=emulator.url,
+        ARKER_BURST_BASE_URL=emulator.url,
+        ARKER_CONTROL_BASE_URL=emulator.url,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Arker at {emulator.url}" in done.stdout
+    assert "nothing left" in done.stdout
+
+
+def test_the_readme_s_programs_run(emulator: Emulator) -> None:
+    readme = (ROOT / "README.md").read_text()
+    programs = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "asyncio.run" in block]
+    assert len(programs) == 2
+    for program in programs:
+        done = run_python(
+            "-c",
+            program,
+            ARKER_API_KEY=emulator.api_key,
+            ARKER_BASE_URL=emulator.url,
+            ARKER_BURST_BASE_URL=emulator.url,
+            ARKER_CONTROL_BASE_URL=emulator.url,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == "hi\nb'hello'\n"
+
+
+def test_a_second_event_loop_with_the_same_client(emulator: Emulator) -> None:
+    client = AsyncArker(**emulator.client_options)
+
+    async def use() -> bytes:
+        async with await client.fork("ubuntu") as vm:
+            return (await vm.run("echo hi")).stdout
+
+    assert [asyncio.run(use()) for _ in range(3)] == [b"hi\n"] * 3
+    asyncio.run(client.aclose())
+
+
+def test_two_loops_in_two_threads_at_once(emulator: Emulator) -> None:
+    client = AsyncArker(**emulator.client_options)
+    outputs: list[bytes] = []
+
+    async def use(number: int) -> None:
+        async with await client.fork("ubuntu") as vm:
+            for _ in range(5):
+                outputs.append((await vm.run(f"echo {number}")).stdout)
+
+    threads = [threading.Thread(target=asyncio.run, args=(use(number),)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outputs) == [b"0\n"] * 5 + [b"1\n"] * 5
+    asyncio.run(client.aclose())
+
+
+def test_a_local_client_in_a_module_survives_a_second_loop() -> None:
+    program = """
+import asyncio
+from arker import AsyncArker
+
+ar = AsyncArker.local()
+
+async def main():
+    async with await ar.fork("ubuntu") as vm:
+        print((await vm.run("echo hi")).stdout_text, end="")
+
+asyncio.run(main())
+asyncio.run(main())
+asyncio.run(ar.aclose())
+"""
+    done = run_python("-c", program)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hi\nhi\n", "")
+
+
+def test_a_local_client_that_is_never_closed_leaves_nothing() -> None:
+    program = """
+import asyncio
+from arker import AsyncArker
+
+ar = AsyncArker.local()
+
+async def main():
+    vm = await ar.fork("ubuntu")
+    await vm.run("sleep 1000", background=True)
+    print(ar._emulator.pid, flush=True)
+
+asyncio.run(main())
+"""
+    done = run_python("-c", program)
+    assert done.returncode == 0
+    pid = int(done.stdout)
+    for _ in range(100):
+        if not Path(f"/proc/{pid}").exists():
+            break
+        threading.Event().wait(0.05)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.anyio
+async def test_a_backend_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        AsyncArker.local(isolation="perhaps")
+    assert refused.value.argument == "isolation"
+    with pytest.raises(InvalidArgumentError):
+        AsyncArker.local(no_such_option=1)
+    async with AsyncArker.local() as taken:
+        port = int(taken.base_url.rsplit(":", 1)[1].split("/")[0])
+        with pytest.raises(EmulatorError):
+            AsyncArker.local(port=port)
+
+
+@pytest.mark.anyio
+async def test_a_closed_client_says_so() -> None:
+    async with AsyncArker.local() as ar:
+        assert ar.base_url == ar.burst_base_url == ar.control_base_url
+        vm = await ar.fork("ubuntu")
+    with pytest.raises(ConfigurationError):
+        await vm.run("true")
