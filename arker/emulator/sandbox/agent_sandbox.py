@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import PurePosixPath
 from typing import TypeVar
@@ -14,6 +14,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from arker.emulator.sandbox.base import HOME, FileReader, FileWriter, RunHandle, RunSpec, SandboxError
+from arker.emulator.sandbox.identity import Identity
 from arker.emulator.sandbox.link import LinkClosedError, Reply, anonymous_file
 from arker.emulator.sandbox.machine import Launch, Machine
 from arker.emulator.sandbox.run import AgentRun
@@ -32,14 +33,16 @@ class Inside:
     Attributes:
         env: The environment of a session that sets none.
         bash: The shell's path.
+        owner: Who runs execute as on the host; None for the server's own user.
         to_inside: From a path that callers use to the one that the agent sees.
         to_outside: The other way, for working directories.
     """
 
     env: Mapping[str, str]
     bash: str
-    to_inside: Callable[[str], str]
-    to_outside: Callable[[str], str]
+    owner: Identity | None = None
+    to_inside: Callable[[str], str] = str
+    to_outside: Callable[[str], str] = str
 
 
 class AgentFileReader:
@@ -137,7 +140,7 @@ class AgentSandbox:
         number = self._last_file
 
         async def attempt(machine: Machine) -> AgentFileWriter:
-            reply = await machine.link.request("write", path=target, file=number)
+            reply = await machine.link.request("write", {"path": target, "file": number})
             if len(reply.fds) != 1:
                 raise await self._distrust(reply)
             return AgentFileWriter(self, machine, number, reply.fds[0])
@@ -170,7 +173,7 @@ class AgentSandbox:
             await self._stop()
 
     @asynccontextmanager
-    async def frozen(self) -> AsyncIterator[None]:
+    async def frozen(self) -> AsyncGenerator[None]:
         """While the context lasts nothing changes in the tree."""
         async with self._lock:
             machine = self._machine
@@ -190,7 +193,7 @@ class AgentSandbox:
         """Commit or abort a pending file of a machine, which may have gone."""
         async with self._lock:
             try:
-                await machine.link.request(op, timeout=_COMMIT_TIMEOUT, file=number)
+                await machine.link.request(op, {"file": number}, timeout=_COMMIT_TIMEOUT)
             except LinkClosedError:
                 if op == "commit":
                     raise SandboxError("unavailable", "the VM died before the file was in place") from None
@@ -210,8 +213,8 @@ class AgentSandbox:
                     machine.kill()
         raise AssertionError
 
-    async def _ask(self, op: str, **fields: object) -> Reply:
-        return await self._with_machine(lambda machine: machine.link.request(op, **fields))
+    async def _ask(self, op: str, **fields: str | int) -> Reply:
+        return await self._with_machine(lambda machine: machine.link.request(op, fields))
 
     async def _started(self) -> Machine:
         if self._deleted:
@@ -241,6 +244,9 @@ class AgentSandbox:
         ours, theirs = socket.socketpair()
         stdout, stdout_inside = os.pipe()
         stderr, stderr_inside = os.pipe()
+        if self._inside.owner is not None:  # else /dev/stdout and /dev/stderr could not be opened in the VM
+            for fd in (stdout_inside, stderr_inside):
+                os.fchown(fd, self._inside.owner.uid, self._inside.owner.gid)
         state = anonymous_file("state")
         run = AgentRun(
             control=ours,
@@ -256,11 +262,13 @@ class AgentSandbox:
         try:
             await machine.link.request(
                 "run",
+                {
+                    "argv": shell_argv(self._inside.bash),
+                    "cwd": self._inside.to_inside(spec.cwd),
+                    "home": self._inside.to_inside(HOME),
+                    "env": dict(spec.env or self._inside.env),
+                },
                 fds=fds,
-                argv=shell_argv(self._inside.bash),
-                cwd=self._inside.to_inside(spec.cwd),
-                home=self._inside.to_inside(HOME),
-                env=dict(spec.env or self._inside.env),
             )
         except BaseException:
             run.abandon()
@@ -282,7 +290,12 @@ async def _connected(connection: socket.socket, timeout: float = 5.0) -> bool:
     connection.setblocking(False)
     loop = asyncio.get_running_loop()
     writable: asyncio.Future[None] = loop.create_future()
-    loop.add_writer(connection, lambda: writable.done() or writable.set_result(None))
+
+    def ready() -> None:
+        if not writable.done():
+            writable.set_result(None)
+
+    loop.add_writer(connection, ready)
     try:
         await asyncio.wait_for(writable, timeout)
     except asyncio.TimeoutError:

@@ -1,8 +1,8 @@
 """The seam between the server of the embedded backend and what is inside its VMs.
 
 The server (``arker.emulator.server``) uses only this interface, and so knows neither bubblewrap nor directories; a
-provider (`bubblewrap`, `plain`) knows no HTTP, no organisation and no id of a run. All methods are called on the server's
-event loop and never block it.
+provider (`bubblewrap`, `plain`) knows no HTTP, no organisation and no id of a run. All methods are called on the
+server's event loop and never block it.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class RunExit:
     """How a command ended.
 
     Attributes:
-        exit_code: Its status, 128 + n for death by signal n; None when there is none (killed by `RunHandle.kill`, or the
-            VM died under it).
+        exit_code: Its status, 128 + n for death by signal n; None when there is none (killed by `RunHandle.kill`, or
+            the VM died under it).
         reason: Why there is no status, for people.
         cwd: The session's working directory afterwards; None: as it was.
         env: The session's environment afterwards; None: as it was.

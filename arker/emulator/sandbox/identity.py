@@ -10,7 +10,6 @@ import grp
 import os
 import pwd
 from pathlib import Path
-from typing import TypedDict
 
 from attrs import frozen
 
@@ -19,23 +18,12 @@ from attrs import frozen
 _CANDIDATES = range(64_200, 64_300)
 
 
-class SpawnOptions(TypedDict):
-    """The part of an identity that `subprocess` takes."""
-
-    user: int
-    group: int
-    extra_groups: list[int]
-
-
 @frozen
 class Identity:
     """A uid and a gid of the host without any rights of their own."""
 
     uid: int
     gid: int
-
-    def options(self) -> SpawnOptions:
-        return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def can_reach(self, path: Path) -> bool:
         """Whether this identity may use what is at ``path``, going by the permissions of it and of all above it."""
@@ -61,4 +49,4 @@ def spare_identity() -> Identity | None:
     return Identity(number, number)
 
 
-__all__ = ["Identity", "SpawnOptions", "spare_identity"]
+__all__ = ["Identity", "spare_identity"]

@@ -12,8 +12,8 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from attrs import frozen
 
@@ -77,7 +77,9 @@ class AgentLink:
     async def wait_closed(self) -> None:
         await self._ended.wait()
 
-    async def request(self, op: str, *, fds: Sequence[int] = (), timeout: float = 30, **fields: object) -> Reply:
+    async def request(
+        self, op: str, fields: Mapping[str, object] | None = None, *, fds: Sequence[int] = (), timeout: float = 30
+    ) -> Reply:
         """Ask the agent; ``fds`` are closed here once they are on their way, whatever happens.
 
         Raises:
@@ -89,7 +91,7 @@ class AgentLink:
             raise LinkClosedError
         self._last_id += 1
         number = self._last_id
-        body = json.dumps({"op": op, "id": number, "fds": len(fds), **fields}).encode()
+        body = json.dumps({"op": op, "id": number, "fds": len(fds), **(fields or {})}).encode()
         answer: asyncio.Future[Reply] = self._loop.create_future()
         answer.add_done_callback(_consume)
         self._waiting[number] = answer
@@ -104,14 +106,15 @@ class AgentLink:
         except asyncio.CancelledError:
             answer.add_done_callback(_discard)
             raise
-        error = reply.data.get("error")
+        error: object = reply.data.get("error")
         if error is None:
             return reply
         _close_all(reply.fds)
-        code, message = (
-            map(str, cast("list[object]", error)) if isinstance(error, list) and len(error) == 2 else ("", "")
-        )  # pyright: ignore[reportUnknownArgumentType]
-        raise SandboxError(code if code in _CODES else "internal", message)
+        match error:
+            case [str(code), str(message)]:
+                raise SandboxError(code if code in _CODES else "internal", message)
+            case _:
+                raise SandboxError("internal", "the VM's agent gave an answer that makes no sense")
 
     def close(self) -> None:
         """End the link: whoever waits gets `LinkClosedError`, and the agent sees the end of its input."""

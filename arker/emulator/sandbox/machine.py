@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 from collections.abc import Sequence
-from typing import Any
 
 from attrs import frozen
 
@@ -56,7 +55,7 @@ class Machine:
         ours, theirs = socket.socketpair()
         source = anonymous_file("agent", agent_source())
         errors = anonymous_file("errors")
-        identity: dict[str, Any] = launch.identity.options() if launch.identity is not None else {}
+        identity = launch.identity
         try:
             # In the loop's own thread: --die-with-parent acts on the death of the thread that starts a process.
             process = subprocess.Popen(  # noqa: ASYNC220 - it returns after exec, in a millisecond
@@ -71,7 +70,9 @@ class Machine:
                 pass_fds=(theirs.fileno(), source),
                 env={},  # /proc/1/environ of a VM shows what bwrap was started with
                 cwd="/",
-                **identity,
+                user=None if identity is None else identity.uid,
+                group=None if identity is None else identity.gid,
+                extra_groups=None if identity is None else [],
             )
         except OSError as error:
             ours.close()

@@ -46,14 +46,15 @@ class PlainProvider:
             UnprotectedWarning,
             stacklevel=2,
         )
-        base = state_dir.resolve() / "vms"
+        base = await asyncio.to_thread(state_dir.resolve) / "vms"
         return cls(DirectoryStorage(base, identity=None, tool_prefix=(), furnish=_furnish), bash)
 
     async def create(self, vm_id: str, *, source: Sandbox | None = None) -> AgentSandbox:
         if source is None:
             tree = await self._storage.create(vm_id)
         else:
-            assert isinstance(source, AgentSandbox)
+            if not isinstance(source, AgentSandbox):
+                raise TypeError("a VM can only be copied by the provider that made it")
             async with source.frozen():
                 tree = await self._storage.copy(vm_id, source.tree)
         return self._sandbox(vm_id, tree)

@@ -39,9 +39,7 @@ def parse_state(content: bytes) -> tuple[str, Mapping[str, str]] | None:
         name, equals, value = entry.partition(b"=")
         if name and equals:
             env[os.fsdecode(name)] = os.fsdecode(value)
-    for name in _OF_ONE_SHELL:
-        env.pop(name, None)
-    return os.fsdecode(cwd), env
+    return os.fsdecode(cwd), {name: value for name, value in env.items() if name not in _OF_ONE_SHELL}
 
 
 __all__ = ["LARGEST_STATE", "parse_state", "shell_argv"]

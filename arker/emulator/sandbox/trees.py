@@ -8,9 +8,9 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.identity import Identity
@@ -123,7 +123,7 @@ class DirectoryStorage:
         return path
 
     @contextlib.contextmanager
-    def _removed_on_error(self, path: Path) -> Iterator[None]:
+    def _removed_on_error(self, path: Path) -> Generator[None]:
         try:
             yield
         except BaseException:
@@ -131,7 +131,7 @@ class DirectoryStorage:
             raise
 
     async def _tool(self, *command: str) -> None:
-        options: dict[str, Any] = self._identity.options() if self._identity is not None else {}
+        identity = self._identity
         process = await asyncio.create_subprocess_exec(
             *self._prefix,
             *command,
@@ -140,7 +140,9 @@ class DirectoryStorage:
             stderr=asyncio.subprocess.PIPE,
             env={"PATH": "/usr/bin:/bin"},
             cwd="/",
-            **options,
+            user=None if identity is None else identity.uid,
+            group=None if identity is None else identity.gid,
+            extra_groups=None if identity is None else [],
         )
         try:
             _, errors = await process.communicate()

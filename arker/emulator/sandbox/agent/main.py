@@ -22,6 +22,7 @@ from arker.emulator.sandbox.agent.processes import (
     reap,
     send_signal,
     stop_below,
+    wake_up,
 )
 from arker.emulator.sandbox.agent.refusals import explain
 from arker.emulator.sandbox.agent.supervisor import RESERVED_PROCESSES, supervise
@@ -144,7 +145,7 @@ class Agent:
         os.set_blocking(wake_read, False)
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, wake_up)
         poll = select.poll()
         poll.register(wake_read, select.POLLIN)
         poll.register(self.link, select.POLLIN)

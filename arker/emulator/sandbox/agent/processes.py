@@ -27,10 +27,12 @@ def processes() -> dict[int, tuple[int, int, str]]:
     """Every visible process: its parent, its process group and the letter of its state."""
     found: dict[int, tuple[int, int, str]] = {}
     if not os.path.isdir("/proc/self"):
-        with os.popen("/bin/ps -A -o pid=,ppid=,pgid=,stat=") as listing:  # noqa: S605 - a constant
-            for line in listing:
-                pid, parent, group, state = line.split(None, 3)
-                found[int(pid)] = (int(parent), int(group), state[0])
+        import subprocess  # only here, since it is a large module
+
+        listing = subprocess.run(["/bin/ps", "-A", "-o", "pid=,ppid=,pgid=,stat="], stdout=subprocess.PIPE, check=True)
+        for line in listing.stdout.decode().splitlines():
+            pid, parent, group, state = line.split(None, 3)
+            found[int(pid)] = (int(parent), int(group), state[0])
         return found
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -69,6 +71,10 @@ def send_signal(number: int, pid: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def wake_up(number: int, frame: object) -> None:
+    """A handler that does nothing: without one, a signal would not reach the wake-up descriptor."""
 
 
 def reap() -> list[tuple[int, int]] | None:

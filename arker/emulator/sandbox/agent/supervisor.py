@@ -9,7 +9,7 @@ import select
 import signal
 import socket
 
-from arker.emulator.sandbox.agent.processes import PR_SET_CHILD_SUBREAPER, kill_below, prctl, reap, send_signal
+from arker.emulator.sandbox.agent.processes import PR_SET_CHILD_SUBREAPER, kill_below, prctl, reap, send_signal, wake_up
 from arker.emulator.sandbox.agent.refusals import explain
 
 TYPE_CHECKING = False  # typing is not imported in the VM: see the package
@@ -36,7 +36,7 @@ def supervise(request: dict[str, Any], fds: list[int]) -> None:
     os.set_blocking(wake_read, False)
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGCHLD, wake_up)
     for directory in (request["cwd"], request["home"], "/"):
         try:
             os.chdir(directory)

@@ -1,0 +1,160 @@
+"""VMs isolated by bubblewrap: a root filesystem, processes and a network of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+from arker.emulator.sandbox.agent_sandbox import AgentSandbox, Inside
+from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, Sandbox, SandboxError
+from arker.emulator.sandbox.bwrap import PATH, Host, candidates, tool_prefix
+from arker.emulator.sandbox.diagnosis import Facts, explain, gather_facts
+from arker.emulator.sandbox.identity import Identity, spare_identity
+from arker.emulator.sandbox.image import furnish
+from arker.emulator.sandbox.interpreter import Interpreter, choose_interpreter
+from arker.emulator.sandbox.machine import Launch, Machine
+from arker.emulator.sandbox.trees import DirectoryStorage, Tree
+
+_ENV = {
+    "HOME": HOME,
+    "USER": "user",
+    "LOGNAME": "user",
+    "SHELL": "/bin/bash",
+    "PATH": PATH,
+    "LANG": "C.UTF-8",
+}
+
+
+class BubblewrapProvider:
+    """Implements `SandboxProvider` with namespaces."""
+
+    name = "bubblewrap"
+
+    def __init__(
+        self, state_dir: Path, bwrap: Path, host: Host, interpreter: Interpreter, identity: Identity | None
+    ) -> None:
+        self._state_dir = state_dir
+        self._bwrap = bwrap
+        self._host = host
+        self._interpreter = interpreter
+        self._identity = identity
+        self._storage = DirectoryStorage(
+            state_dir / "vms",
+            identity=identity,
+            tool_prefix=tool_prefix(bwrap),
+            furnish=lambda root: furnish(root, identity),
+        )
+        self._confined = _counts_processes_of_namespaces(platform.release())
+        self._sandboxes: dict[str, AgentSandbox] = {}
+
+    @property
+    def bwrap(self) -> Path:
+        """The bwrap in use."""
+        return self._bwrap
+
+    @classmethod
+    async def open(cls, state_dir: Path) -> BubblewrapProvider:
+        """Keep the VMs' trees under ``state_dir``; a throw-away VM shows first that isolation works here.
+
+        Raises:
+            IsolationUnavailableError: it does not; the message says why and what to do.
+        """
+        if sys.platform != "linux":
+            raise IsolationUnavailableError(explain(Facts(platform=sys.platform)))
+        identity = spare_identity()
+        state_dir = await asyncio.to_thread(_prepare, state_dir, identity)
+        interpreter = await choose_interpreter(state_dir, identity)
+        host = await asyncio.to_thread(Host.look, interpreter, identity)
+        attempts: list[tuple[str, str]] = []
+        for bwrap in candidates(state_dir, identity):
+            provider = cls(state_dir, bwrap, host, interpreter, identity)
+            try:
+                await provider.try_out()
+            except (SandboxError, OSError) as error:
+                attempts.append((str(bwrap), str(error)))
+            else:
+                return provider
+        python = str((interpreter.source or Path("/usr")) / "bin" / Path(interpreter.executable).name)
+        await asyncio.to_thread(_clear, state_dir)
+        raise IsolationUnavailableError(explain(await asyncio.to_thread(gather_facts, attempts, python, identity)))
+
+    async def try_out(self) -> None:
+        """Start a VM and remove it again; raises `SandboxError`."""
+        tree = await self._storage.create(f"probe-{os.urandom(8).hex()}")
+        try:
+            machine = await Machine.start(await self._launch(tree))
+            await machine.close()
+            await tree.remove()
+        except BaseException:
+            await asyncio.to_thread(shutil.rmtree, tree.path, ignore_errors=True)
+            raise
+
+    async def create(self, vm_id: str, *, source: Sandbox | None = None) -> AgentSandbox:
+        if source is None:
+            tree = await self._storage.create(vm_id)
+        else:
+            if not isinstance(source, AgentSandbox):
+                raise TypeError("a VM can only be copied by the provider that made it")
+            async with source.frozen():
+                tree = await self._storage.copy(vm_id, source.tree)
+        return self._sandbox(vm_id, tree)
+
+    async def adopt(self, vm_id: str) -> AgentSandbox:
+        return self._sandbox(vm_id, self._storage.adopt(vm_id))
+
+    async def close(self, *, keep_files: bool = False) -> None:
+        sandboxes = [self._sandboxes.pop(vm_id) for vm_id in tuple(self._sandboxes)]
+        await asyncio.gather(*(each.close() if keep_files else each.delete() for each in sandboxes))
+        if not keep_files:
+            await asyncio.to_thread(_clear, self._state_dir)
+
+    def _sandbox(self, vm_id: str, tree: Tree) -> AgentSandbox:
+        inside = Inside(env=_ENV, bash="/bin/bash", owner=self._identity)
+        self._sandboxes[vm_id] = sandbox = AgentSandbox(tree=tree, launch=self._launch, inside=inside)
+        return sandbox
+
+    async def _launch(self, tree: Tree) -> Launch:
+        self._host.prepare(tree.path, self._identity)
+        return Launch(
+            argv=self._host.arguments(self._bwrap, tree.path),
+            python=self._interpreter.executable,
+            identity=self._identity,
+            confined=self._confined,
+        )
+
+
+def _prepare(state_dir: Path, identity: Identity | None) -> Path:
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state_dir = state_dir.resolve()
+    if identity is not None:
+        state_dir.chmod(0o711)  # whoever VMs run as must get through, and see nothing
+        if not identity.can_reach(state_dir):
+            raise IsolationUnavailableError(
+                f"VMs of a root server are started as uid {identity.uid}, which cannot get to {state_dir}: choose a "
+                "state directory below one that everybody may enter, such as /var/lib or /tmp, or run as an ordinary user."
+            )
+    return state_dir
+
+
+def _clear(state_dir: Path) -> None:
+    for name in ("bwrap", "python"):
+        shutil.rmtree(state_dir / name, ignore_errors=True)
+    with contextlib.suppress(OSError):  # not empty: VMs of an earlier process
+        (state_dir / "vms").rmdir()
+
+
+def _counts_processes_of_namespaces(release: str) -> bool:
+    """Whether RLIMIT_NPROC set in a user namespace counts what runs in it: since Linux 5.14."""
+    numbers = release.split("-")[0].split(".")
+    try:
+        return (int(numbers[0]), int(numbers[1])) >= (5, 14)
+    except (ValueError, IndexError):
+        return False
+
+
+__all__ = ["BubblewrapProvider"]

