@@ -68,9 +68,7 @@ class Api:
         self.url = url
         self.key = key
 
-    async def raw(
-        self, method: str, url: str, *, data: Any = None, headers: Mapping[str, str] | None = None
-    ) -> Reply:
+    async def raw(self, method: str, url: str, *, data: Any = None, headers: Mapping[str, str] | None = None) -> Reply:
         """A request to an absolute URL, sent as it is, without a token."""
         if isinstance(data, bytes):
             data = io.BytesIO(data)  # aiohttp warns of large bytes

@@ -101,7 +101,9 @@ async def test_chunks_in_flight_together(api: Api, vm: str) -> None:
 
     async def send(index: int) -> None:
         start = index * 300_000
-        (result,) = await api.write(vm, chunk("many", data[start : start + 300_000], start=start, end=start + 300_000, **shared))
+        (result,) = await api.write(
+            vm, chunk("many", data[start : start + 300_000], start=start, end=start + 300_000, **shared)
+        )
         done.append(result["written"])
 
     await send(0)

@@ -34,7 +34,9 @@ async def test_a_background_run_answers_at_once_and_its_output_grows(api: Api, v
     assert (run["state"], run["exit_code"]) == ("running", None)
     assert "completed_at" not in run
     assert (await api.get(f"/v1/vms/{vm}"))["state"] == "running"
-    (result,) = await api.write(vm, {"path": "go", "size": 0, "upload_id": "0" * 26, "content": "", "start": 0, "end": 0})
+    (result,) = await api.write(
+        vm, {"path": "go", "size": 0, "upload_id": "0" * 26, "content": "", "start": 0, "end": 0}
+    )
     assert result["written"] is True
     run = await api.ended(vm, run_id)
     assert (output(run), run["state"], run["exit_code"]) == (b"one\ntwo\n", "completed", 0)

@@ -1,0 +1,78 @@
+"""``python -m arker.emulator``."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+import aiohttp
+import pytest
+
+from tests.emulator.server.support import ISOLATION, Api
+
+pytestmark = pytest.mark.anyio
+
+ROOT = str(Path(__file__).parents[3])
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "arker.emulator", *arguments]
+
+
+def line_of(stream: IO[bytes] | None) -> str:
+    assert stream is not None
+    return stream.readline().decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_serves_until_a_signal_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    arguments = command("--isolation", ISOLATION, "--state-parent", str(tmp_path), "--region", "eu-north-1")
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        ready = json.loads(line_of(process.stdout))
+        assert set(ready) == {"url", "api_key"}
+        async with aiohttp.ClientSession() as session:
+            api = Api(session, ready["url"], ready["api_key"])
+            vm = await api.fork()
+            assert vm["region"] == "eu-north-1"
+            await api.background(vm["vm_id"], "sleep 60")
+        process.send_signal(number)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        out, err = process.stdout.read(), process.stderr.read()
+    assert process.returncode == 0, err.decode()
+    text = out.decode()
+    for name in ("ARKER_BASE_URL", "ARKER_BURST_BASE_URL", "ARKER_CONTROL_BASE_URL"):
+        assert f"export {name}={ready['url']}\n" in text
+    assert f"export ARKER_API_KEY={ready['api_key']}\n" in text
+    assert ready["api_key"] not in err.decode()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_key_can_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("the-key-in-the-file\n")
+    arguments = command("--isolation", ISOLATION, "--api-key-file", str(tmp_path / "key"))
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
+        assert json.loads(line_of(process.stdout))["api_key"] == "the-key-in-the-file"
+        process.terminate()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--port", "70000"], "port"),
+        (["--isolation", "some"], "isolation"),
+        (["--api-key-file", "/nowhere/key"], "/nowhere/key"),
+        (["--presigned-ttl", "0"], "presigned_ttl"),
+        (["--region", "US West"], "region"),
+    ],
+)
+async def test_what_is_wrong_at_the_start_is_said_on_stderr(arguments: list[str], reason: str) -> None:
+    done = subprocess.run(command(*arguments), capture_output=True, cwd=ROOT, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode().startswith("error: ")
+    assert reason in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()

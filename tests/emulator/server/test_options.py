@@ -1,0 +1,58 @@
+"""What can be set is checked, and secrets are not shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arker.emulator import EmulatorOptions
+from arker.errors import InvalidArgumentError
+
+
+def test_the_defaults() -> None:
+    options = EmulatorOptions()
+    assert (options.isolation, options.port, options.api_key, options.region) == ("auto", 0, None, "us-west-2")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("isolation", "docker"),
+        ("port", -1),
+        ("port", 65536),
+        ("port", True),
+        ("port", "80"),
+        ("region", ""),
+        ("region", "US"),
+        ("presigned_ttl", 0),
+        ("presigned_ttl", float("nan")),
+        ("output_limit", 0),
+        ("output_limit", 1.5),
+        ("state_parent", "/nowhere/at/all"),
+        ("organisations", {"ArkerHQ": "long-enough-key"}),
+        ("organisations", {"org_local": "long-enough-key"}),
+    ],
+)
+def test_a_bad_option_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        EmulatorOptions(**{name: value})
+    assert caught.value.argument == name
+
+
+@pytest.mark.parametrize("key", ["", "short", "has a blank in it", "nön-ascii-key", 12345678])
+def test_a_bad_key_is_refused_without_showing_it(key: Any) -> None:
+    for fields in ({"api_key": key}, {"organisations": {"org_x": key}}):
+        with pytest.raises(InvalidArgumentError) as caught:
+            EmulatorOptions(**fields)
+        assert not key or str(key) not in str(caught.value)
+
+
+def test_the_state_directorys_parent_may_be_a_string(tmp_path: Path) -> None:
+    assert EmulatorOptions(state_parent=str(tmp_path)).state_parent == tmp_path  # type: ignore[arg-type]
+
+
+def test_secrets_are_not_in_the_repr() -> None:
+    options = EmulatorOptions(api_key="very-secret-key", organisations={"org_x": "another-secret"})
+    assert "secret" not in repr(options)

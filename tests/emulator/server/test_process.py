@@ -1,0 +1,288 @@
+"""The server's process: start, end, death of either side, and what must not be left behind."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import anyio
+import pytest
+
+from arker.emulator import Emulator, EmulatorOptions
+from arker.errors import EmulatorError
+from tests.emulator.server.support import ISOLATION, Api
+
+pytestmark = pytest.mark.anyio
+
+ROOT = str(Path(__file__).parents[3])
+
+# A parent that says where its server is, and waits.
+PARENT = """
+import json, sys, time
+from pathlib import Path
+from arker.emulator import Emulator, EmulatorOptions
+emulator = Emulator(EmulatorOptions(isolation=sys.argv[1], state_parent=Path(sys.argv[2])))
+emulator.launch()
+emulator.wait_ready()
+print(json.dumps({"url": emulator.url, "api_key": emulator.api_key, "pid": emulator.pid}), flush=True)
+time.sleep(60)
+"""
+
+
+def options(parent: Path, **fields: Any) -> EmulatorOptions:
+    return EmulatorOptions(isolation=ISOLATION, state_parent=parent, **fields)
+
+
+def processes(marker: str) -> list[int]:
+    """Processes whose command line or environment holds the marker."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if marker.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 5) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def marker() -> str:
+    """A command's argument that is found in a process list, unlike any other test's."""
+    return f"{1000 + os.getpid()}.{time.monotonic_ns()}"
+
+
+@pytest.fixture(autouse=True)
+def no_zombies() -> Iterator[None]:
+    yield
+    gc.collect()
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    states = {pid: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in children}
+    assert "Z" not in states.values()
+
+
+async def start_sleeper(url: str, key: str, marker: str) -> None:
+    """Leave a command running in a VM, and another one in the background of its session."""
+    async with aiohttp.ClientSession() as session:
+        api = Api(session, url, key)
+        vm = (await api.fork())["vm_id"]
+        run = await api.background(vm, f"setsid sleep {marker} & echo up; sleep {marker}")
+        await api.printed(vm, run, "up")
+    eventually(lambda: len(processes(marker)) >= 2)
+
+
+async def test_both_kinds_of_context_manager(tmp_path: Path, marker: str) -> None:
+    async with Emulator(options(tmp_path)) as emulator:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/api", emulator.url)
+        await start_sleeper(emulator.url, emulator.api_key, marker)
+        assert list(tmp_path.iterdir()) != []
+        process_id = emulator.pid
+    assert processes(marker) == []
+    assert list(tmp_path.iterdir()) == []
+    assert process_id is not None
+    assert not Path(f"/proc/{process_id}").exists()
+    await emulator.aclose()
+    emulator.close()
+
+    with Emulator(options(tmp_path)) as emulator:
+        socket.create_connection(("127.0.0.1", int(emulator.url[:-4].rpartition(":")[2]))).close()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_address_is_known_at_once_and_requests_wait_for_the_server(tmp_path: Path) -> None:
+    emulator = Emulator(options(tmp_path))
+    with pytest.raises(EmulatorError, match="launched"):
+        _ = emulator.url
+    with pytest.raises(EmulatorError, match="launched"):
+        emulator.wait_ready()
+    start = time.monotonic()
+    emulator.launch()
+    emulator.launch()
+    assert time.monotonic() - start < 0.2
+    try:
+        async with aiohttp.ClientSession() as session:
+            assert (await Api(session, emulator.url, emulator.api_key).call("GET", "/v1/vms")).status == 200
+        emulator.wait_ready()
+        await emulator.await_ready()
+        assert emulator.client_options == {
+            "api_key": emulator.api_key,
+            "base_url": emulator.url,
+            "burst_base_url": emulator.url,
+            "control_base_url": emulator.url,
+        }
+    finally:
+        await emulator.aclose()
+    with pytest.raises(EmulatorError, match="closed"):
+        emulator.launch()
+    with pytest.raises(EmulatorError, match="closed"):
+        await emulator.await_ready()
+
+
+async def test_closing_before_it_was_ready_or_launched(tmp_path: Path) -> None:
+    emulator = Emulator(options(tmp_path))
+    emulator.close()
+    emulator = Emulator(options(tmp_path))
+    emulator.launch()
+    emulator.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_waiting_can_be_cancelled(tmp_path: Path) -> None:
+    emulator = Emulator(options(tmp_path))
+    emulator.launch()
+    with anyio.move_on_after(0.001):
+        await emulator.await_ready()
+    await emulator.await_ready()
+    await emulator.aclose()
+
+
+async def test_the_token_is_in_no_repr_command_line_environment_or_log(tmp_path: Path) -> None:
+    key = "a-secret-key-of-the-test"
+    async with Emulator(options(tmp_path, api_key=key)) as emulator, aiohttp.ClientSession() as session:
+        api = Api(session, emulator.url, key)
+        vm = (await api.fork())["vm_id"]
+        await api.raw("GET", f"{emulator.url}/v1/vms", headers={"Authorization": "Bearer wrong-key-too"})
+        await api.raw("GET", f"{emulator.url}/{key}%", headers={"Authorization": f"Basic {key}"})
+        await api.run(vm, "head -c 5000000 /dev/zero > big")
+        url = (await api.read(vm, "big"))["presigned_url"]
+        assert key not in url
+        await api.raw("GET", url)
+        assert key not in repr(emulator) + repr(emulator.options) + str(emulator)
+        (directory,) = tmp_path.iterdir()
+        log = (directory / "server.log").read_bytes()
+        process = Path(f"/proc/{emulator.pid}")
+        for text in (log, (process / "cmdline").read_bytes(), (process / "environ").read_bytes()):
+            assert key.encode() not in text
+        assert url.rpartition("=")[2].encode() not in log
+
+
+async def test_a_killed_server_takes_its_vms_along_and_close_removes_the_rest(tmp_path: Path, marker: str) -> None:
+    async with Emulator(options(tmp_path)) as emulator:
+        await start_sleeper(emulator.url, emulator.api_key, marker)
+        emulator.check_alive()
+        assert emulator.pid is not None
+        os.kill(emulator.pid, signal.SIGKILL)
+        eventually(lambda: processes(marker) == [], 2)
+
+        def dead() -> bool:
+            try:
+                emulator.check_alive()
+            except EmulatorError as error:
+                assert "has died" in str(error)
+                return True
+            return False
+
+        eventually(dead)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_the_server_ends_when_its_parent_dies(tmp_path: Path, marker: str, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, ISOLATION, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT
+    ) as parent:
+        assert parent.stdout is not None
+        said = json.loads(parent.stdout.readline())
+        await start_sleeper(said["url"], said["api_key"], marker)
+        parent.send_signal(number)
+    eventually(lambda: processes(marker) == [])
+    eventually(lambda: not Path(f"/proc/{said['pid']}").exists())
+    eventually(lambda: list(tmp_path.iterdir()) == [])
+
+
+async def test_a_forked_process_leaves_the_server_alone(tmp_path: Path) -> None:
+    program = """
+import gc, os, sys, urllib.request, warnings
+from pathlib import Path
+from arker.emulator import Emulator, EmulatorOptions
+warnings.simplefilter("error")
+with Emulator(EmulatorOptions(isolation=sys.argv[1], state_parent=Path(sys.argv[2]))) as emulator:
+    child = os.fork()
+    if child == 0:
+        emulator.close()
+        del emulator
+        gc.collect()
+        sys.exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    emulator.check_alive()
+    request = urllib.request.Request(emulator.url + "/v1/vms")
+    request.add_header("Authorization", "Bearer " + emulator.api_key)
+    print(urllib.request.urlopen(request).status)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, ISOLATION, str(tmp_path)],
+        capture_output=True,
+        cwd=ROOT,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, b"200\n"), done.stderr.decode()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_forked_process_that_lives_on_does_not_keep_the_server_alive(tmp_path: Path) -> None:
+    program = PARENT.replace(
+        "time.sleep(60)", "import os\nif os.fork(): sys.exit(0)\nsys.stdout.close()\ntime.sleep(20)\nos._exit(0)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, ISOLATION, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+        start_new_session=True,
+    ) as parent:
+        assert parent.stdout is not None
+        said = json.loads(parent.stdout.readline())
+        parent.wait(10)
+        eventually(lambda: not Path(f"/proc/{said['pid']}").exists())
+        os.killpg(parent.pid, signal.SIGKILL)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_taken_port_is_an_error_at_launch(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        emulator = Emulator(options(tmp_path, port=taken.getsockname()[1]))
+        with pytest.raises(EmulatorError, match="could not be launched"):
+            emulator.launch()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_reason_to_fail_reaches_the_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Commands need bash: without a PATH there is none.
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    emulator = Emulator(EmulatorOptions(isolation="none", state_parent=tmp_path))
+    with pytest.raises(EmulatorError, match="bash"):
+        async with emulator:
+            pass
+    with pytest.raises(EmulatorError, match="bash"), Emulator(emulator.options):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_it_starts_from_a_directory_with_misleading_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "aiohttp", "arker", "socket"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('not this one')\n")
+    monkeypatch.setattr(sys, "path", [entry or ROOT for entry in sys.path])
+    monkeypatch.chdir(tmp_path)
+    async with Emulator(options(tmp_path)) as emulator:
+        emulator.check_alive()
