@@ -345,6 +345,7 @@ def _make_converter(*, detailed: bool) -> Converter:
     converter.register_structure_hook_factory(attrs.has, _class_hook)
     converter.register_unstructure_hook_factory(attrs.has, _omit_none)
     converter.register_unstructure_hook(SyncChunkWrite, _chunk)
+    converter.register_unstructure_hook(NetworkPolicyUnknown, lambda policy: {**policy.raw, "type": policy.type})
     return converter
 
 

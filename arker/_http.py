@@ -18,7 +18,7 @@ from yarl import URL
 from arker._version import version
 from arker._wire import IDEMPOTENCY_HEADER, ExchangeFailedError, Request, Response
 from arker.config import Settings, proxy_for
-from arker.errors import ConfigurationError, InvalidArgumentError
+from arker.errors import BadReplyError, ConfigurationError, InvalidArgumentError
 
 SLICE: Final = 1024 * 1024
 """Bodies above this size are handed to the connection in pieces of it, which spares a copy of the whole."""
@@ -282,10 +282,12 @@ async def slices(data: bytes | bytearray | memoryview) -> AsyncIterator[memoryvi
 def _presigned(url: str) -> URL:
     try:
         parsed = URL(url, encoded=True)
+        # A port that is none is found out when it is asked for.
+        usable = parsed.scheme in ("http", "https") and bool(parsed.host) and parsed.port is not None
     except ValueError:
-        raise ExchangeFailedError("the presigned URL is none", delivered=False) from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ExchangeFailedError("the presigned URL is none", delivered=False)
+        usable = False
+    if not usable:
+        raise BadReplyError("the presigned URL is not a URL", path="$.presigned_url", status=200)
     return parsed
 
 
@@ -300,6 +302,9 @@ def _failed(error: Exception, url: URL, session: aiohttp.ClientSession) -> Excep
     if isinstance(error, asyncio.TimeoutError):
         what = "no progress within the idle bound" if delivered else "no connection within the connect bound"
         return ExchangeFailedError(f"{where}: {what}", delivered=delivered, timed_out=True)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        # Not every version of aiohttp gives this one an `os_error`.
+        return ExchangeFailedError(f"cannot trust {where}: {error.certificate_error}", delivered=False)
     if isinstance(error, aiohttp.ClientConnectorError):
         return ExchangeFailedError(f"cannot connect to {where}: {error.os_error}", delivered=False)
     if isinstance(error, aiohttp.ClientPayloadError):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
@@ -238,7 +239,18 @@ def _base_url(argument: str, value: object) -> str | None:
         )
     if "@" in match[1]:
         raise InvalidArgumentError(argument, _without_userinfo(value), "expected a URL without user or password")
+    if not _is_authority(text):
+        raise InvalidArgumentError(argument, value, "expected a URL with an ASCII host and a port from 0 to 65535, if any")
     return text
+
+
+def _is_authority(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        # A port that is none is found out when it is asked for.
+        return bool(parts.hostname) and url.isascii() and "\\" not in parts.netloc and parts.port != -1
+    except ValueError:
+        return False
 
 
 def _without_userinfo(value: object) -> object:

@@ -141,7 +141,11 @@ class InvalidArgumentError(ArkerError, ValueError):
     default_code = "invalid_argument"
 
     def __init__(self, argument: str, value: object, expected: str) -> None:
-        shown = repr(value)
+        try:
+            shown = repr(value)
+        except Exception:
+            # A value that cannot even be shown (an integer of 5,000 digits, a broken __repr__) is refused like any other.
+            shown = f"<{type(value).__name__}>"
         if len(shown) > 120:
             shown = f"{shown[:100]}… ({type(value).__name__})"
         super().__init__(f"{argument}={shown} is not accepted: {expected}")

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeGuard
+from typing import Any, Final, TypeGuard
 
 import attrs
 
 from arker.errors import InvalidArgumentError
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+MAX_INTEGER: Final = 2**63 - 1
+"""Larger ones have no place in JSON as servers read it."""
 
 
 def is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
@@ -55,9 +58,11 @@ def check_seconds(argument: str, value: object, *, allow_zero: bool = False) -> 
 
 
 def check_integer(argument: str, value: object, *, minimum: int, what: str = "an integer") -> int:
-    """An integer of at least ``minimum``; booleans are none."""
+    """An integer of at least ``minimum`` that fits into 64 bits; booleans are none."""
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise InvalidArgumentError(argument, value, f"expected {what} of at least {minimum}")
+    if value > MAX_INTEGER:
+        raise InvalidArgumentError(argument, value, f"expected {what} of at most {MAX_INTEGER}")
     return value
 
 

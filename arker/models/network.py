@@ -64,10 +64,11 @@ NetworkPolicyInput: TypeAlias = NetworkPolicy | bool | str | Mapping[str, Any]
 
 def network_policy(argument: str, value: object) -> NetworkPolicy | bool | str:
     """Check a policy given by a caller; a mapping becomes the class that its ``type`` names."""
-    if isinstance(
-        value,
-        (bool, NetworkPolicyOpen, NetworkPolicyBlocked, NetworkPolicyAllow, NetworkPolicyBlock, NetworkPolicyUnknown),
-    ):
+    if isinstance(value, NetworkPolicyAllow):
+        return NetworkPolicyAllow(_hosts(f"{argument}.allow", value.allow))
+    if isinstance(value, NetworkPolicyBlock):
+        return NetworkPolicyBlock(_hosts(f"{argument}.block", value.block))
+    if isinstance(value, (bool, NetworkPolicyOpen, NetworkPolicyBlocked, NetworkPolicyUnknown)):
         return value
     if isinstance(value, str):
         return check.check_text(argument, value, what="the name of a network policy")
@@ -77,7 +78,7 @@ def network_policy(argument: str, value: object) -> NetworkPolicy | bool | str:
         "allow": ("type", "allow"),
         "block": ("type", "block"),
     }
-    if not check.is_mapping(value) or value.get("type") not in kinds:
+    if not check.is_mapping(value) or value.get("type") not in list(kinds):
         raise InvalidArgumentError(
             argument,
             value,
@@ -135,7 +136,9 @@ class InboundRequest:
 class NetworkRequest:
     """The network that a run asks for."""
 
-    inbound: InboundRequest | None = None
+    inbound: InboundRequest | None = field(
+        default=None, validator=check.optional(check.instance_of(InboundRequest, "an InboundRequest"))
+    )
 
 
 def network_request(argument: str, value: object) -> NetworkRequest:

@@ -231,6 +231,10 @@ class RunRequest:
         # A signal goes to what is running already, so there the command may be empty.
         if "\0" in self.command or (not self.command.strip() and self.signal is None):
             raise InvalidArgumentError("command", self.command, "expected a command that is not blank, without NUL")
+        try:
+            self.command.encode()
+        except UnicodeEncodeError:
+            raise InvalidArgumentError("command", self.command, "expected text without lone surrogates") from None
 
 
 __all__ = [
