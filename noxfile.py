@@ -1,4 +1,4 @@
-"""Everything that is checked here: ``nox`` runs the tests on each Python, lint and types; ``nox -s NAME`` one of them."""
+"""Everything that is checked here: ``nox`` runs tests on each Python, lint and types; ``nox -s NAME`` one of them."""
 
 from __future__ import annotations
 

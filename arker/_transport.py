@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
+import anyio.to_thread
 from attrs import define, field
 
 from arker._decipher import decipher
@@ -103,10 +106,14 @@ class Transport:
             await self._prepare()
             self._prepare = None
         if self._http is None:
-            # aiohttp is most of the package's import time, so it is imported here.
+            # aiohttp is most of the package's import time, so it is imported at the first request; in a thread, so that
+            # the program's other tasks go on meanwhile.
+            if "arker._http" not in sys.modules:
+                await anyio.to_thread.run_sync(import_module, "arker._http")
             from arker._http import Http
 
-            self._http = Http(self.settings, self._session)
+            if self._http is None:  # pyright: ignore[reportUnnecessaryComparison] - another task may have been quicker
+                self._http = Http(self.settings, self._session)
         return self._http
 
     async def aclose(self) -> None:

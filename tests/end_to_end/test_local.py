@@ -22,7 +22,7 @@ def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProce
     """A program of its own, in which every warning is an error."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ARKER_", "AUTH_KEY"))}
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", *arguments],
+        [sys.executable, "-W", "error", *arguments],
         cwd=ROOT,
         env={**inherited, **environment},
         capture_output=True,
@@ -67,7 +67,7 @@ def test_the_readme_s_programs_run(emulator: Emulator) -> None:
             ARKER_CONTROL_BASE_URL=emulator.url,
         )
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == "hi\nb'hello'\n"
+        assert done.stdout == "hi\n\nb'hello'\n"
 
 
 def test_a_second_event_loop_with_the_same_client(emulator: Emulator) -> None:
