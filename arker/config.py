@@ -240,7 +240,7 @@ def _base_url(argument: str, value: object) -> str | None:
     if "@" in match[1]:
         raise InvalidArgumentError(argument, _without_userinfo(value), "expected a URL without user or password")
     if not _is_authority(text):
-        raise InvalidArgumentError(argument, value, "expected a URL with an ASCII host and a port from 0 to 65535, if any")
+        raise InvalidArgumentError(argument, value, "expected a URL with an ASCII host, and a port up to 65535 if any")
     return text
 
 

@@ -144,7 +144,7 @@ class InvalidArgumentError(ArkerError, ValueError):
         try:
             shown = repr(value)
         except Exception:
-            # A value that cannot even be shown (an integer of 5,000 digits, a broken __repr__) is refused like any other.
+            # What cannot even be shown (an integer of 5,000 digits, a broken __repr__) is refused like anything else.
             shown = f"<{type(value).__name__}>"
         if len(shown) > 120:
             shown = f"{shown[:100]}… ({type(value).__name__})"
