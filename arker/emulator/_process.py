@@ -52,8 +52,8 @@ class Emulator:
 
     It is a context manager, ``with`` and ``async with``, that starts the server, waits until it answers, and ends it
     with every VM. By hand: `launch`, then `wait_ready`, at last `close`. Should the caller's process die, in whatever
-    way, the server ends by itself. In a process made by ``os.fork()`` the object does nothing: the server belongs to the
-    process that started it.
+    way, the server ends by itself. In a process made by ``os.fork()`` the object does nothing, since the server is its
+    parent's.
 
     Args:
         options: Settings; all have defaults.

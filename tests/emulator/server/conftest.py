@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -21,6 +23,16 @@ def emulator() -> Iterator[Emulator]:
     options = EmulatorOptions(isolation=ISOLATION, organisations={OTHER_ORG: OTHER_KEY})
     with Emulator(options) as emulator:
         yield emulator
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory for state directories. VMs of a root server run as another user, who could not enter ``tmp_path``."""
+    path = Path(tempfile.mkdtemp(prefix="arker-test-"))
+    path.chmod(0o711)
+    yield path
+    assert list(path.iterdir()) == []
+    path.rmdir()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from yarl import URL
 
 from arker.emulator.options import Isolation
 
-ISOLATION: Isolation = "none"
+ISOLATION: Isolation = "auto"
 OTHER_ORG = "org_other"
 OTHER_KEY = "other-organisation-key"
 ULID_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

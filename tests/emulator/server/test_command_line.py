@@ -1,5 +1,7 @@
 """``python -m arker.emulator``."""
 
+# ruff: noqa: ASYNC220, ASYNC221, ASYNC240 - nothing else runs on the loop while these tests block it
+
 from __future__ import annotations
 
 import json
@@ -29,8 +31,8 @@ def line_of(stream: IO[bytes] | None) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_it_serves_until_a_signal_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    arguments = command("--isolation", ISOLATION, "--state-parent", str(tmp_path), "--region", "eu-north-1")
+async def test_it_serves_until_a_signal_and_leaves_nothing(place: Path, number: signal.Signals) -> None:
+    arguments = command("--isolation", ISOLATION, "--state-parent", str(place), "--region", "eu-north-1")
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
         ready = json.loads(line_of(process.stdout))
         assert set(ready) == {"url", "api_key"}
@@ -49,7 +51,7 @@ async def test_it_serves_until_a_signal_and_leaves_nothing(tmp_path: Path, numbe
         assert f"export {name}={ready['url']}\n" in text
     assert f"export ARKER_API_KEY={ready['api_key']}\n" in text
     assert ready["api_key"] not in err.decode()
-    assert list(tmp_path.iterdir()) == []
+    assert list(place.iterdir()) == []
 
 
 async def test_the_key_can_come_from_a_file(tmp_path: Path) -> None:

@@ -43,14 +43,15 @@ def test_a_bad_option_is_refused_by_name(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize("key", ["", "short", "has a blank in it", "nön-ascii-key", 12345678])
 def test_a_bad_key_is_refused_without_showing_it(key: Any) -> None:
-    for fields in ({"api_key": key}, {"organisations": {"org_x": key}}):
+    alternatives: tuple[dict[str, Any], ...] = ({"api_key": key}, {"organisations": {"org_x": key}})
+    for fields in alternatives:
         with pytest.raises(InvalidArgumentError) as caught:
             EmulatorOptions(**fields)
         assert not key or str(key) not in str(caught.value)
 
 
 def test_the_state_directorys_parent_may_be_a_string(tmp_path: Path) -> None:
-    assert EmulatorOptions(state_parent=str(tmp_path)).state_parent == tmp_path  # type: ignore[arg-type]
+    assert EmulatorOptions(state_parent=str(tmp_path)).state_parent == tmp_path
 
 
 def test_secrets_are_not_in_the_repr() -> None:

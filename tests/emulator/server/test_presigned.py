@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -183,8 +182,8 @@ async def test_the_url_of_a_deleted_vm_is_dead(api: Api, vm: str) -> None:
     assert (await api.raw("PUT", granted["presigned_url"], data=b"one")).refusal == (404, "not_found")
 
 
-async def test_a_url_dies_after_its_time(tmp_path: Path) -> None:
-    options = EmulatorOptions(isolation=ISOLATION, presigned_ttl=0.4, state_parent=tmp_path)
+async def test_a_url_dies_after_its_time() -> None:
+    options = EmulatorOptions(isolation=ISOLATION, presigned_ttl=0.4)
     async with Emulator(options) as emulator, aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
         vm = str((await api.fork())["vm_id"])

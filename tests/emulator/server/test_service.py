@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
 import anyio
 import pytest
 
+from arker.emulator._state import make_state_dir, remove_state_dir
 from arker.emulator.options import EmulatorOptions
 from arker.emulator.server.service import Service, base_url
 from tests.emulator.server.support import ISOLATION, Api, chunk, output
@@ -22,10 +23,17 @@ DAY = 24 * 3600.0
 
 
 @pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Service]:
+def state_dir(place: Path) -> Iterator[Path]:
+    path = make_state_dir(place)
+    yield path
+    remove_state_dir(path)
+
+
+@pytest.fixture
+async def service(state_dir: Path) -> AsyncIterator[Service]:
     sock = socket.create_server(("127.0.0.1", 0))
     options = EmulatorOptions(isolation=ISOLATION, output_limit=100_000)
-    service = Service(options, api_key=KEY, state_dir=tmp_path, sock=sock)
+    service = Service(options, api_key=KEY, state_dir=state_dir, sock=sock)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # isolation is off, where it is
         await service.start()
@@ -67,11 +75,11 @@ async def test_a_key_lives_for_a_day_after_the_run_has_ended(service: Service, l
 
 async def test_the_journal_counts_executions(service: Service, local: Api) -> None:
     vm = (await local.fork())["vm_id"]
-    for _ in range(3):
-        reply = await local.call("POST", f"/v1/vms/{vm}/runs", {"command": "true"}, idempotency_key="k")
+    path = f"/v1/vms/{vm}/runs"
+    replies = [await local.call("POST", path, {"command": "true"}, idempotency_key="k") for _ in range(3)]
     await local.run(vm, "false")
     journal = [(e.run_id, e.idempotency_key, e.command) for e in service.backend.journal.executions]
-    assert journal[0] == (reply.json["run_id"], "k", "true")
+    assert journal[0] == (replies[2].json["run_id"], "k", "true")
     assert [entry[1:] for entry in journal] == [("k", "true"), (None, "false")]
 
 
@@ -85,16 +93,16 @@ async def test_presigned_urls_follow_the_clock(service: Service, local: Api) -> 
     assert (await local.raw("GET", url)).refusal == (403, "forbidden")
 
 
-async def test_an_upload_that_was_begun_a_day_ago_is_forgotten(service: Service, local: Api, tmp_path: Path) -> None:
+async def test_an_upload_that_was_begun_a_day_ago_is_forgotten(service: Service, local: Api, state_dir: Path) -> None:
     vm = (await local.fork())["vm_id"]
     entry = chunk("file", b"ab", size=4, end=2)
     await local.write(vm, entry)
-    assert len(list((tmp_path / "spool").iterdir())) == 1
+    assert len(list((state_dir / "spool").iterdir())) == 1
     service.clock.shift(DAY + 1)
     (result,) = await local.write(vm, chunk("file", b"cd", size=4, start=2, upload_id=entry["upload_id"]))
     assert result["received_bytes"] == 2
     await local.delete(vm)
-    assert list((tmp_path / "spool").iterdir()) == []
+    assert list((state_dir / "spool").iterdir()) == []
 
 
 async def test_output_beyond_the_limit_is_dropped_and_said(service: Service, local: Api) -> None:

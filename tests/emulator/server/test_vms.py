@@ -79,7 +79,7 @@ async def test_a_golden_describes_itself_and_allows_nothing_else(api: Api) -> No
     refused = (403, "forbidden")
     assert (await api.call("POST", "/v1/vms/ubuntu/runs", {"command": "true"})).refusal == refused
     assert (await api.call("DELETE", "/v1/vms/ubuntu")).refusal == refused
-    write = {"op": "write", "writes": []}
+    write: dict[str, Any] = {"op": "write", "writes": []}
     assert (await api.call("POST", "/v1/vms/ubuntu/sync", write)).refusal == refused
 
 
