@@ -29,6 +29,8 @@ _ENV = {
     "LANG": "C.UTF-8",
 }
 
+_MAX_PROCESSES = 512
+
 
 class BubblewrapProvider:
     """Implements `SandboxProvider` with namespaces."""
@@ -49,7 +51,7 @@ class BubblewrapProvider:
             tool_prefix=tool_prefix(bwrap),
             furnish=lambda root: furnish(root, identity),
         )
-        self._confined = _counts_processes_of_namespaces(platform.release())
+        self._max_processes = _MAX_PROCESSES if _counts_by_namespace(platform.release()) else 0
         self._sandboxes: dict[str, AgentSandbox] = {}
 
     @property
@@ -121,10 +123,11 @@ class BubblewrapProvider:
     async def _launch(self, tree: Tree) -> Launch:
         self._host.prepare(tree.path, self._identity)
         return Launch(
-            argv=self._host.arguments(self._bwrap, tree.path),
+            bwrap=str(self._bwrap),
+            options=self._host.options(tree.path),
             python=self._interpreter.executable,
             identity=self._identity,
-            confined=self._confined,
+            max_processes=self._max_processes,
         )
 
 
@@ -136,7 +139,7 @@ def _prepare(state_dir: Path, identity: Identity | None) -> Path:
         if not identity.can_reach(state_dir):
             raise IsolationUnavailableError(
                 f"VMs of a root server are started as uid {identity.uid}, which cannot get to {state_dir}: choose a "
-                "state directory below one that everybody may enter, such as /var/lib or /tmp, or run as an ordinary user."
+                "directory below one that everybody may enter, such as /var/lib or /tmp, or run as an ordinary user."
             )
     return state_dir
 
@@ -148,7 +151,7 @@ def _clear(state_dir: Path) -> None:
         (state_dir / "vms").rmdir()
 
 
-def _counts_processes_of_namespaces(release: str) -> bool:
+def _counts_by_namespace(release: str) -> bool:
     """Whether RLIMIT_NPROC set in a user namespace counts what runs in it: since Linux 5.14."""
     numbers = release.split("-")[0].split(".")
     try:

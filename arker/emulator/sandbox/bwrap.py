@@ -109,17 +109,16 @@ class Host:
         for target, content in self.links:
             ensure_link(root, target, content, owner)
 
-    def arguments(self, bwrap: Path, root: Path) -> list[str]:
-        """The command line up to the program that is to run in the VM."""
+    def options(self, root: Path) -> list[str]:
+        """The options of bwrap that make a VM of a tree."""
         mounts = [part for source, target in self.mounts for part in ("--ro-bind", source, target)]
         return [
-            str(bwrap),
             *("--unshare-user", "--uid", "1000", "--gid", "1000", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
             *("--unshare-cgroup-try", "--unshare-net", "--disable-userns"),
             *("--hostname", "vm", "--die-with-parent", "--new-session", "--clearenv"),
             *("--bind", str(root), "/", *mounts),
             *("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"),  # noqa: S108
-            *("--chdir", HOME, "--"),
+            *("--chdir", HOME),
         ]
 
 

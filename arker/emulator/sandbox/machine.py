@@ -25,16 +25,18 @@ class Launch:
     """How to start an agent.
 
     Attributes:
-        argv: What the agent is started through: nothing, or bwrap and its options.
+        bwrap: What the agent is started through; None for nothing.
+        options: Those of bwrap.
         python: The interpreter, as a path where the agent will be.
         identity: Who it runs as; None for the server's own user.
-        confined: Whether a limit of processes counts those of the VM only.
+        max_processes: How many runs may have at once; 0 where a limit would count more than the VM's.
     """
 
-    argv: Sequence[str] = ()
+    bwrap: str | None = None
+    options: Sequence[str] = ()
     python: str
-    identity: Identity | None
-    confined: bool
+    identity: Identity | None = None
+    max_processes: int = 0
 
 
 class Machine:
@@ -54,20 +56,23 @@ class Machine:
         """
         ours, theirs = socket.socketpair()
         source = anonymous_file("agent", agent_source())
+        # By descriptor, since everyone in the VM can read the command line, and the options name places of the host.
+        options = anonymous_file("options", b"".join(os.fsencode(option) + b"\0" for option in launch.options))
         errors = anonymous_file("errors")
         identity = launch.identity
         try:
             # In the loop's own thread: --die-with-parent acts on the death of the thread that starts a process.
             process = subprocess.Popen(  # noqa: ASYNC220 - it returns after exec, in a millisecond
                 [
-                    *launch.argv,
+                    *((launch.bwrap, "--args", str(options), "--") if launch.bwrap is not None else ()),
                     *(launch.python, "-I", "-S", "-B", "-X", "utf8", f"/dev/fd/{source}"),
-                    *(str(theirs.fileno()), str(source), str(int(launch.confined))),
+                    *(str(theirs.fileno()), str(source)),
+                    *(str(int(launch.bwrap is not None)), str(launch.max_processes)),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                pass_fds=(theirs.fileno(), source),
+                pass_fds=(theirs.fileno(), source, options),
                 env={},  # /proc/1/environ of a VM shows what bwrap was started with
                 cwd="/",
                 user=None if identity is None else identity.uid,
@@ -81,6 +86,7 @@ class Machine:
         finally:
             theirs.close()
             os.close(source)
+            os.close(options)
         machine = cls(process, AgentLink(ours))
         try:
             await asyncio.wait_for(asyncio.shield(machine.link.hello), _HELLO_TIMEOUT)

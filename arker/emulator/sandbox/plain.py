@@ -95,7 +95,7 @@ def _furnish(path: Path) -> None:
 
 
 async def _launch(tree: Tree) -> Launch:
-    return Launch(python=sys.executable, identity=None, confined=False)
+    return Launch(python=sys.executable)
 
 
 def _environment(paths: _Paths) -> dict[str, str]:

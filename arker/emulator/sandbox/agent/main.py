@@ -20,6 +20,7 @@ from arker.emulator.sandbox.agent.processes import (
     kill_below,
     prctl,
     reap,
+    rename,
     send_signal,
     stop_below,
     wake_up,
@@ -33,13 +34,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 LARGEST_REQUEST = 64 * 1024 * 1024
-MAX_PROCESSES = 1024
 MAX_OPEN_FILES = 16384
 
 
 class Agent:
-    def __init__(self, link: socket.socket) -> None:
+    def __init__(self, link: socket.socket, isolated: bool) -> None:
         self.link = link
+        self.isolated = isolated
         self.supervisors: set[int] = set()
         self.files: dict[int, PendingFile] = {}
         self.halted: list[int] = []
@@ -59,7 +60,7 @@ class Agent:
         if pid == 0:
             try:
                 self.link.close()
-                supervise(request, fds)
+                supervise(request, fds, self.isolated)
             finally:
                 os._exit(0)
         self.supervisors.add(pid)
@@ -180,17 +181,18 @@ def lower_limit(kind: int, value: int) -> None:
 
 
 def main() -> None:
-    link_fd, source_fd, confined = (int(argument) for argument in sys.argv[1:4])
+    link_fd, source_fd, isolated, max_processes = (int(argument) for argument in sys.argv[1:5])
     os.close(source_fd)
     os.set_inheritable(link_fd, False)
     os.umask(0o022)
+    rename("vm-agent")  # else `pkill python`, meant for a command of the user's, would end the VM
     prctl(PR_SET_DUMPABLE, 0)  # what runs in the VM shall not read or trace the agent
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     lower_limit(resource.RLIMIT_CORE, 0)
     lower_limit(resource.RLIMIT_NOFILE, MAX_OPEN_FILES)
-    if confined:  # elsewhere, and in kernels before 5.14, the limit counts the user's processes on the whole machine
-        lower_limit(resource.RLIMIT_NPROC, MAX_PROCESSES + RESERVED_PROCESSES)
-    agent = Agent(socket.socket(fileno=link_fd))
+    if max_processes:
+        lower_limit(resource.RLIMIT_NPROC, max_processes + RESERVED_PROCESSES)
+    agent = Agent(socket.socket(fileno=link_fd), bool(isolated))
     gc.freeze()
     try:
         agent.serve()

@@ -22,7 +22,7 @@ SCRIPT_FD = 197
 STATE_FD = 198
 
 
-def supervise(request: dict[str, Any], fds: list[int]) -> None:
+def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
     """Start a command and stay until it and all that it started have gone."""
     control_fd, stdout, stderr, script, state = fds
     control = socket.socket(fileno=control_fd)
@@ -92,11 +92,11 @@ def supervise(request: dict[str, Any], fds: list[int]) -> None:
             continue
         data = control.recv(4096)
         if not data:
-            kill_below(os.getpid())
+            kill_below(os.getpid(), brake=isolated)
             return
         *lines, pending = (pending + data).split(b"\n")
         for line in lines:
             if line == b"kill":
-                account(kill_below(os.getpid()))
+                account(kill_below(os.getpid(), brake=isolated))
             elif line.startswith(b"signal "):
                 send_signal(int(line[7:]), -shell)
