@@ -77,6 +77,8 @@ async def _boundary(request: web.Request, handler: _Handler) -> web.StreamRespon
         if error.status in {404, 405}:
             return _error_response(ServiceError("not_found", f"there is no operation {request.method} of this path"))
         return _error_response(ServiceError("bad_request", error.reason, status=error.status))
+    except web.RequestPayloadError:
+        return _error_response(ServiceError("bad_request", "the body did not arrive whole"))
     except ConnectionError:
         raise  # the client has gone: there is nobody to answer
     except Exception:
@@ -93,7 +95,10 @@ def create_app(backend: Backend) -> web.Application:
 
     def authenticated(operation: _Operation) -> _Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            return await operation(backend, backend.authenticate(request.headers.get("Authorization")), request)
+            org = backend.authenticate(request.headers.get("Authorization"))
+            if backend.closing:
+                raise ServiceError("unavailable", "the server is ending")
+            return await operation(backend, org, request)
 
         return handle
 

@@ -43,6 +43,8 @@ class Backend:
         self.origin = origin
         self.clock = clock
         self.started_ms = clock.now_ms()
+        self.closing = False
+        """Set when the server ends: nothing may be started in VMs from then on."""
         self.journal = Journal()
         self.ledger = Ledger(clock)
         secret = hashlib.sha256(b"arker-emulator" + api_key.encode()).digest()

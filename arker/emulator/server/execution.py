@@ -8,6 +8,7 @@ from typing import Literal
 from arker.emulator.sandbox.base import RunExit, RunHandle, RunSpec, SandboxError
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.ids import new_ulid
+from arker.emulator.server.outputs import store
 from arker.emulator.server.records import RunRecord, SessionRecord, VmRecord
 
 
@@ -56,6 +57,10 @@ async def _execute(backend: Backend, run: RunRecord, key: str | None) -> None:
     session = run.session
     async with session.lock:
         if run.done.is_set():
+            return
+        if backend.closing:
+            _fail(run, "the server has ended")
+            _finish(backend, run)
             return
         session.current = run
         try:
@@ -144,6 +149,15 @@ def _finish(backend: Backend, run: RunRecord) -> None:
     run.session.pending -= 1
     run.started.set()
     run.done.set()
+    backend.spawn(_store_output(backend, run))
+
+
+async def _store_output(backend: Backend, run: RunRecord) -> None:
+    try:
+        run.kept_stdout = await store(run.kept_stdout, backend.spool_dir)
+        run.kept_stderr = await store(run.kept_stderr, backend.spool_dir)
+    except OSError as error:
+        logger.warning("the output of run %s stays in memory: %s", run.run_id, error)
 
 
 __all__ = ["accept", "stop"]

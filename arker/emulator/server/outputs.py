@@ -9,6 +9,9 @@ import asyncio
 import base64
 import binascii
 import codecs
+import secrets
+import weakref
+from pathlib import Path
 from typing import TypeAlias
 
 import orjson
@@ -21,8 +24,37 @@ _SMALL = 64 * 1024
 JsonString: TypeAlias = str | orjson.Fragment
 
 
-async def encode(data: bytes) -> tuple[JsonString, str]:
+class StoredOutput:
+    """Output of a run that has ended, in a file: runs are remembered for long, and memory is not for that.
+
+    The file goes when nothing refers to it any more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        weakref.finalize(self, path.unlink, missing_ok=True)
+
+    def read(self) -> bytes:
+        return self._path.read_bytes()
+
+
+Output: TypeAlias = bytes | StoredOutput
+
+
+async def store(data: Output, directory: Path) -> Output:
+    """Keep an output for long: a small one as it is, a large one in a file below the directory."""
+    if isinstance(data, StoredOutput) or len(data) <= _SMALL:
+        return data
+    path = directory / f"output-{secrets.token_hex(12)}"
+    stored = StoredOutput(path)
+    await asyncio.to_thread(path.write_bytes, data)
+    return stored
+
+
+async def encode(data: Output) -> tuple[JsonString, str]:
     """The JSON string for ``data``, and the name of its encoding."""
+    if isinstance(data, StoredOutput):
+        return await asyncio.to_thread(lambda: _encode_large(data.read()))
     if len(data) > _SMALL:
         return await asyncio.to_thread(_encode_large, data)
     if b"\0" not in data:
@@ -70,4 +102,4 @@ def _decode_large(text: str) -> bytes:
     return b"".join([base64.b64decode(text[at : at + step], validate=True) for at in range(0, len(text), step)])
 
 
-__all__ = ["JsonString", "decode_base64", "encode"]
+__all__ = ["JsonString", "Output", "StoredOutput", "decode_base64", "encode", "store"]

@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 
 from arker.emulator.sandbox.base import HOME, RunHandle, Sandbox
 from arker.emulator.server.goldens import NetworkJson
+from arker.emulator.server.outputs import Output
 
 if TYPE_CHECKING:
     from arker.emulator.server.uploads import Upload
@@ -58,13 +59,13 @@ class RunRecord:
     started: asyncio.Event = field(factory=asyncio.Event, repr=False)
     """Set when there is a handle, or never will be one."""
     done: asyncio.Event = field(factory=asyncio.Event, repr=False)
-    kept_stdout: bytes = field(default=b"", repr=False)
-    kept_stderr: bytes = field(default=b"", repr=False)
+    kept_stdout: Output = field(default=b"", repr=False)
+    kept_stderr: Output = field(default=b"", repr=False)
 
-    def stdout(self) -> bytes:
+    def stdout(self) -> Output:
         return self.kept_stdout if self.handle is None else self.handle.stdout()
 
-    def stderr(self) -> bytes:
+    def stderr(self) -> Output:
         return self.kept_stderr if self.handle is None else self.handle.stderr()
 
 

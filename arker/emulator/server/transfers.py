@@ -50,7 +50,9 @@ async def put_file(backend: Backend, request: web.Request) -> web.StreamResponse
         raise ServiceError("not_found", "there is no such upload")
     part = backend.spool_dir / f"{grant.upload_id}.{new_ulid(backend.clock.now_ms())}"
     try:
-        received = await _spool(request, part)
+        received, size = await _spool(request, part)
+        if size != grant.size:  # a body with a Content-Encoding, which was undone on the way
+            raise ServiceError("bad_request", f"the URL is for {grant.size} bytes, and {size} came")
         async with upload.lock:
             await _keep(vm, upload, part, received)
     except OSError as error:
@@ -68,8 +70,8 @@ async def _keep(vm: VmRecord, upload: Upload, part: os.PathLike[str], received: 
         upload.received = received
 
 
-async def _spool(request: web.Request, part: os.PathLike[str]) -> str:
-    """Write the body to a file, holding at most a few pieces in memory; its SHA-256 comes back."""
+async def _spool(request: web.Request, part: os.PathLike[str]) -> tuple[str, int]:
+    """Write the body to a file, holding at most a few pieces in memory; its SHA-256 and size come back."""
     digest = hashlib.sha256()
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
@@ -93,7 +95,7 @@ async def _spool(request: web.Request, part: os.PathLike[str]) -> str:
             await asyncio.to_thread(store, pending, done)
     finally:
         os.close(fd)
-    return digest.hexdigest()
+    return digest.hexdigest(), done + count
 
 
 async def get_file(backend: Backend, request: web.Request) -> web.StreamResponse:
@@ -128,10 +130,13 @@ async def _send(request: web.Request, reader: FileReader) -> web.StreamResponse:
         response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{reader.size}"
     await response.prepare(request)
     while start < end:
-        piece = await asyncio.to_thread(os.pread, reader.fd, min(PIECE, end - start), start)
+        # From here on only a broken connection can say that something is wrong.
+        try:
+            piece = await asyncio.to_thread(os.pread, reader.fd, min(PIECE, end - start), start)
+        except OSError as error:
+            raise ConnectionResetError("the file cannot be read") from error
         if not piece:
-            # The file was cut off while it was being sent; only a broken connection can say so now.
-            raise ConnectionResetError("the file became shorter")
+            raise ConnectionResetError("the file became shorter while it was being sent")
         await response.write(piece)
         start += len(piece)
     await response.write_eof()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from typing import Any
 import aiohttp
 import anyio
 import pytest
+from yarl import URL
 
 from arker.emulator import Emulator, EmulatorOptions
 from tests.emulator.server.support import ISOLATION, Api, new_ulid, output
@@ -100,6 +102,23 @@ async def test_an_interrupted_put_leaves_nothing(api: Api, vm: str) -> None:
     assert (await commit(api, vm, granted))["error"]["code"] == "bad_request"
     assert await put(api, granted["presigned_url"], bytes(SIZE)) == 200
     assert (await commit(api, vm, granted))["written"] is True
+
+
+async def test_a_compressed_body_is_not_taken_for_the_file(api: Api, vm: str) -> None:
+    packed = gzip.compress(b"x" * 1000)
+    granted = await request_put(api, vm, "file", len(packed))
+    assert await put(api, granted["presigned_url"], packed, **{"Content-Encoding": "gzip"}) == 400
+    assert (await commit(api, vm, granted))["error"]["code"] == "bad_request"
+
+
+async def test_a_file_that_is_cut_off_while_it_is_sent_breaks_the_connection(api: Api, vm: str) -> None:
+    await api.run(vm, "truncate -s 300M big")
+    url = (await api.read(vm, "big"))["presigned_url"]
+    async with api.session.get(URL(url, encoded=True)) as response:
+        assert response.status == 200
+        await api.run(vm, "truncate -s 1M big")
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
 
 
 async def test_a_commit_belongs_to_its_upload(api: Api, vm: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -113,6 +114,20 @@ async def test_output_beyond_the_limit_is_dropped_and_said(service: Service, loc
     assert "50000 bytes" in reply["fail_reason"]
 
 
+async def test_large_outputs_of_the_past_are_kept_on_disk(service: Service, local: Api, state_dir: Path) -> None:
+    vm = (await local.fork())["vm_id"]
+    reply = await local.run(vm, "head -c 90000 /dev/zero | tr '\\0' x; head -c 80000 /dev/zero >&2")
+    spool = state_dir / "spool"
+    with anyio.fail_after(5):
+        while len(list(spool.iterdir())) < 2:
+            await anyio.sleep(0.01)
+    run = await local.get_run(vm, reply["run_id"])
+    assert (output(run), output(run, "stderr")) == (b"x" * 90_000, bytes(80_000))
+    await local.delete(vm)
+    gc.collect()
+    assert list(spool.iterdir()) == []
+
+
 async def test_runs_that_go_on_are_answered_when_the_server_ends(service: Service, local: Api) -> None:
     vm = (await local.fork())["vm_id"]
     states: list[str] = []
@@ -122,8 +137,10 @@ async def test_runs_that_go_on_are_answered_when_the_server_ends(service: Servic
 
     async with anyio.create_task_group() as group:
         group.start_soon(run)
+        group.start_soon(run)  # waits in the queue, and must not start in a VM that has just been ended
         while (await local.get(f"/v1/vms/{vm}"))["state"] != "running":
             await anyio.sleep(0.01)
         await anyio.sleep(0.1)
         await service.close()
-    assert states == ["failed"]
+    assert states == ["failed", "failed"]
+    assert len(service.backend.journal.executions) == 1
