@@ -1,0 +1,90 @@
+"""Fixtures of all tests: asyncio as the only backend, an environment without settings, and the watch for secrets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from arker import AsyncArker, AsyncVM
+from tests.support.clients import make_client
+from tests.support.secrets import DETECTOR, Detector, finish, install
+from tests.support.server import ScriptedServer, ServerThread
+
+_SETTINGS = (
+    "ARKER_API_KEY",
+    "AUTH_KEY",
+    "ARKER_BASE_URL",
+    "ARKER_REGION",
+    "ARKER_PROVIDER",
+    "ARKER_BURST_BASE_URL",
+    "ARKER_CONTROL_BASE_URL",
+    *(name for proxy in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for name in (proxy, proxy.upper())),
+)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of whoever runs the tests reaches them."""
+    for name in _SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def watch() -> Iterator[Detector]:
+    """The detector of secrets, on duty for the whole session."""
+    uninstall = install(DETECTOR)
+    yield DETECTOR
+    try:
+        finish(DETECTOR)
+    finally:
+        uninstall()
+
+
+@pytest.fixture(autouse=True)
+def no_secret_shows(watch: Detector) -> Iterator[None]:
+    """Fails the test in (or right after) which a secret showed."""
+    yield
+    watch.verify()
+
+
+@pytest.fixture(scope="session")
+def server_thread() -> Iterator[ServerThread]:
+    thread = ServerThread()
+    yield thread
+    thread.stop()
+
+
+@pytest.fixture
+def server(server_thread: ServerThread) -> Iterator[ScriptedServer]:
+    """A scripted server; the test fails unless everything went by its script."""
+    server = ScriptedServer(server_thread)
+    yield server
+    server.close()
+    server.verify()
+
+
+@pytest.fixture
+def other_server(server_thread: ServerThread) -> Iterator[ScriptedServer]:
+    """A second host, as far as a client can tell."""
+    server = ScriptedServer(server_thread)
+    yield server
+    server.close()
+    server.verify()
+
+
+@pytest.fixture
+async def client(server: ScriptedServer) -> AsyncIterator[AsyncArker]:
+    async with make_client(server) as client:
+        yield client
+
+
+@pytest.fixture
+def vm(client: AsyncArker) -> AsyncVM:
+    """A handle without data on a VM of the scripted server."""
+    return client.vm("vm-1")

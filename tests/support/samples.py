@@ -1,0 +1,200 @@
+"""Payloads of the wire, full and minimal, for every model that a server sends. Each use gets a copy of its own."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Final, TypeAlias
+
+from arker.models import (
+    BackgroundRunResult,
+    CancelRunResponse,
+    CompletedRunResult,
+    DeleteVmResponse,
+    ErrorResponse,
+    ListRunsResponse,
+    ListVmsResponse,
+    Run,
+    RunSummary,
+    Session,
+    SyncByteRange,
+    SyncChunkWriteResult,
+    SyncCommitWriteResult,
+    SyncPresignedWriteRequestResult,
+    SyncReadInlineResponse,
+    SyncReadPresignedResponse,
+    Tunnel,
+    Vm,
+)
+from tests.support.secrets import SIGNATURE, TUNNEL_TOKEN
+
+Json: TypeAlias = dict[str, Any]
+
+PRESIGNED_URL: Final = f"http://127.0.0.1:9/bucket/object?X-Signature={SIGNATURE}"
+
+_CONTEXT: Final[Json] = {
+    "vm_id": "vm-1",
+    "vm_name": "worker",
+    "source_org_id": "ArkerHQ",
+    "region": "us-west-2",
+    "provider": "aws",
+}
+
+_SESSION: Final[Json] = {
+    **_CONTEXT,
+    "session_id": "ses-1",
+    "session_idx": 2,
+    "state": "running",
+    "cwd": "/home/user",
+    "env": {"LANG": "C.UTF-8"},
+    "started_at": "2026-01-02T03:04:05Z",
+}
+
+_TUNNEL: Final[Json] = {
+    **_CONTEXT,
+    "port": 8080,
+    "run_id": "run-1",
+    "visibility": "private",
+    "protocol": "http",
+    "url": "https://t.example",
+    "state": "open",
+    "message": "ready",
+    "started_at": "2026-01-02T03:04:05Z",
+    "tunnel_key": "tk-1",
+    "auth_mode": "authenticated",
+    "auth_token": TUNNEL_TOKEN,
+}
+
+_VM: Final[Json] = {
+    "vm_id": "vm-1",
+    "owner_org_id": "acme",
+    "created_at": "2026-01-02T03:04:05Z",
+    "name": "worker",
+    "public": False,
+    "root_source_vm_id": "vm-0",
+    "root_source_vm_name": "base",
+    "state": "idle",
+    "region": "us-west-2",
+    "provider": "aws",
+    "started_at": "2026-01-02T03:04:06Z",
+    "vcpu_count": 2,
+    "memory_mib": 1024,
+    "disk_mib": 4096,
+    "network": {"type": "allow", "allow": ["example.com", "10.0.0.0/8"]},
+    "max_vcpus": 8,
+    "max_memory_mib": 8192,
+    "min_memory_mib": 256,
+    "worker_id": "w-1",
+    "sessions": [_SESSION],
+    "tunnels": [_TUNNEL],
+}
+
+_SUMMARY: Final[Json] = {
+    **_CONTEXT,
+    "run_id": "run-1",
+    "session_id": "ses-1",
+    "command": "echo hi",
+    "state": "completed",
+    "started_at": "2026-01-02T03:04:05Z",
+    "completed_at": "2026-01-02T03:04:06Z",
+    "exit_code": 3,
+    "fail_reason": "none really",
+}
+
+_OUTPUT: Final[Json] = {
+    "stdout": "hi\n",
+    "stdout_encoding": "utf-8",
+    "stderr": "/wD+",
+    "stderr_encoding": "base64",
+}
+
+_RESULT: Final[Json] = {"path": "/tmp/f", "size": 5, "complete": True, "written": True}
+
+FULL: Final[dict[type, Json]] = {
+    Session: _SESSION,
+    Tunnel: _TUNNEL,
+    Vm: _VM,
+    ListVmsResponse: {"vms": [_VM, {"vm_id": "vm-2"}], "next_cursor": "c2"},
+    DeleteVmResponse: {"deleted": True},
+    RunSummary: _SUMMARY,
+    Run: {**_SUMMARY, **_OUTPUT, "tunnels": [_TUNNEL], "retry_count": 1},
+    ListRunsResponse: {"runs": [_SUMMARY], "next_cursor": "c2"},
+    CancelRunResponse: {"cancelled": True},
+    CompletedRunResult: {
+        **_OUTPUT,
+        "exit_code": 3,
+        "run_id": "run-1",
+        "state": "failed",
+        "fail_reason": "timeout",
+        "dispatch": {"anything": [1, None]},
+    },
+    BackgroundRunResult: {"run_id": "run-1", "state": "running", "tunnels": [_TUNNEL]},
+    SyncReadInlineResponse: {"path": "/tmp/f", "size": 5, "content": "hello", "encoding": "utf8"},
+    SyncReadPresignedResponse: {
+        "path": "/tmp/f",
+        "size": 5,
+        "presigned_url": PRESIGNED_URL,
+        "expires_in": 60,
+        "method": "GET",
+    },
+    SyncChunkWriteResult: {**_RESULT, "received_bytes": 5, "ranges": [{"start": 0, "end": 5}]},
+    SyncPresignedWriteRequestResult: {
+        **_RESULT,
+        "presigned_url": PRESIGNED_URL,
+        "upload_id": "up-1",
+        "expires_in": 60.5,
+        "method": "PUT",
+        "complete": False,
+        "written": False,
+    },
+    SyncCommitWriteResult: _RESULT,
+    SyncByteRange: {"start": 0, "end": 5},
+    ErrorResponse: {"code": "not_found", "message": "no such file"},
+}
+"""Every field of every model."""
+
+_BARE_SESSION: Final[Json] = {"session_id": "ses-1", "state": "idle", "cwd": "/"}
+_BARE_SUMMARY: Final[Json] = {"run_id": "run-1", "state": "running", "started_at": "2026-01-02T03:04:05Z"}
+_BARE_OUTPUT: Final[Json] = {"stdout": "", "stdout_encoding": "utf-8", "stderr": "", "stderr_encoding": "utf-8"}
+
+MINIMAL: Final[dict[type, Json]] = {
+    Session: _BARE_SESSION,
+    Tunnel: {"vm_id": "vm-1", "port": 80, "visibility": "public", "protocol": "http", "state": "starting"},
+    Vm: {"vm_id": "vm-1"},
+    ListVmsResponse: {},
+    DeleteVmResponse: {"deleted": False},
+    RunSummary: _BARE_SUMMARY,
+    Run: {**_BARE_SUMMARY, **_BARE_OUTPUT},
+    ListRunsResponse: {},
+    CancelRunResponse: {"cancelled": False},
+    CompletedRunResult: {**_BARE_OUTPUT, "exit_code": 0},
+    BackgroundRunResult: {"run_id": "run-1"},
+    SyncReadInlineResponse: {"path": "f", "size": 0, "content": "", "encoding": "base64"},
+    SyncReadPresignedResponse: {"path": "f", "size": 0, "presigned_url": "http://h/o", "expires_in": 1},
+    SyncChunkWriteResult: {},
+    SyncPresignedWriteRequestResult: {"presigned_url": "http://h/o", "upload_id": "up-1", "expires_in": 1},
+    SyncCommitWriteResult: {},
+    SyncByteRange: {"start": 0, "end": 0},
+    ErrorResponse: {"code": "internal", "message": ""},
+}
+"""Only what is indispensable."""
+
+
+def full(cls: type) -> Json:
+    return copy.deepcopy(FULL[cls])
+
+
+def minimal(cls: type) -> Json:
+    return copy.deepcopy(MINIMAL[cls])
+
+
+def completed(stdout: str = "hi\n", stderr: str = "", exit_code: int = 0, **more: Any) -> Json:
+    """The reply to a run in the foreground."""
+    return {
+        "stdout": stdout,
+        "stdout_encoding": "utf-8",
+        "stderr": stderr,
+        "stderr_encoding": "utf-8",
+        "exit_code": exit_code,
+        "run_id": "run-1",
+        **more,
+    }

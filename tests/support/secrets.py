@@ -1,0 +1,127 @@
+"""Secrets that can be recognised anywhere, and a detector that watches the whole suite for them.
+
+Every secret that the tests use carries `MARK`, which no source text contains in one piece. What is watched: all log
+records of the process down to DEBUG; `str()`, `repr()` and the traceback of every `ArkerError`, just before it is
+destroyed; `repr()` of every client, handle, call and model that was made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from arker import AsyncArker, AsyncVM
+from arker import _codec as codec
+from arker._wire import Call
+from arker.config import Settings
+from arker.errors import ArkerError
+
+MARK: Final = "-".join(("SECRET", "7c41"))
+API_KEY: Final = f"ark-{MARK}-key"
+OTHER_KEY: Final = f"ark-{MARK}-other-key"
+SIGNATURE: Final = f"{MARK}-signature"
+TUNNEL_TOKEN: Final = f"{MARK}-tunnel-token"
+
+
+class Detector(logging.Handler):
+    """Collects places in which a secret shows."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.leaks: list[str] = []
+        self.looked_at = 0
+        self._formatter = logging.Formatter("%(name)s %(message)s")
+
+    def look(self, where: str, text: str) -> None:
+        self.looked_at += 1
+        at = text.find(MARK)
+        if at >= 0:
+            # The finding itself must not spread the secret any further.
+            self.leaks.append(f"{where}: …{text[max(0, at - 80) : at]}[SECRET]")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.look(f"log record of {record.name}", self._formatter.format(record))
+        self.look(f"arguments of a log record of {record.name}", repr(record.args))
+
+    def look_at_error(self, error: ArkerError) -> None:
+        name = type(error).__name__
+        self.look(f"str of {name}", str(error))
+        self.look(f"repr of {name}", repr(error))
+        self.look(f"traceback of {name}", "".join(traceback.format_exception(type(error), error, error.__traceback__)))
+
+    @contextlib.contextmanager
+    def expecting(self) -> Iterator[list[str]]:
+        """Collect what is found inside apart; for the tests of the detector itself."""
+        before, self.leaks = self.leaks, []
+        try:
+            yield self.leaks
+        finally:
+            self.leaks = before
+
+    def verify(self) -> None:
+        """Raise if anything was found since the last time."""
+        gc_free, self.leaks = self.leaks, []
+        assert not gc_free, "secrets showed:\n" + "\n".join(gc_free)
+
+
+DETECTOR: Final = Detector()
+
+
+def install(detector: Detector) -> Callable[[], None]:
+    """Watch the whole process; gives the function that ends it."""
+    undo = contextlib.ExitStack()
+    root = logging.getLogger()
+    root.addHandler(detector)
+    undo.callback(root.removeHandler, detector)
+    for name in (None, "arker", "aiohttp", "asyncio"):
+        logger = logging.getLogger(name)
+        undo.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.DEBUG)
+
+    def destroyed(error: ArkerError) -> None:
+        # By then it has all its attributes, and looking at it does not lengthen its life.
+        detector.look_at_error(error)
+
+    ArkerError.__del__ = destroyed  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    undo.callback(delattr, ArkerError, "__del__")
+    for cls in (AsyncArker, AsyncVM, Call, Settings):
+        undo.callback(setattr, cls, "__init__", cls.__init__)
+        setattr(cls, "__init__", _then_look(cls, detector))  # noqa: B010 - an assignment would not type-check
+    undo.callback(setattr, codec, "structure", codec.structure)
+    setattr(codec, "structure", _structure(detector))  # noqa: B010
+    return undo.close
+
+
+def _then_look(cls: type[Any], detector: Detector) -> Callable[..., None]:
+    original = cls.__init__
+
+    @functools.wraps(original)
+    def init(self: object, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        detector.look(f"repr of {cls.__name__}", repr(self))
+        if isinstance(self, Call):
+            detector.look("repr of Request", repr(self.request))
+
+    return init
+
+
+def _structure(detector: Detector) -> Callable[..., object]:
+    original = codec.structure
+
+    def structure(value: object, cls: type[Any]) -> object:
+        result = original(value, cls)
+        detector.look(f"repr of {cls.__name__}", repr(result))
+        return result
+
+    return structure
+
+
+def finish(detector: Detector) -> None:
+    """Look at the errors that only the garbage collector destroys, too."""
+    gc.collect()
+    detector.verify()

@@ -1,0 +1,300 @@
+"""Where each setting comes from, and what is refused (contract, section 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from arker import AsyncArker, ConfigurationError, HttpTimeouts, InvalidArgumentError, RetryPolicy
+from arker.config import DEFAULT_CONTROL_BASE_URL, Settings, is_loopback, load_settings, proxy_for
+from tests.support.secrets import API_KEY, MARK, OTHER_KEY
+
+KEY = {"ARKER_API_KEY": API_KEY}
+WEST = {"ARKER_REGION": "us-west-2"}
+
+
+def settings(environ: Mapping[str, str] = KEY, **arguments: Any) -> Settings:
+    return load_settings(environ=environ, **arguments)
+
+
+# --- the API key -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argument", "environ", "expected"),
+    [
+        (API_KEY, {}, API_KEY),
+        (API_KEY, {"ARKER_API_KEY": OTHER_KEY, "AUTH_KEY": OTHER_KEY}, API_KEY),
+        (None, {"ARKER_API_KEY": API_KEY, "AUTH_KEY": OTHER_KEY}, API_KEY),
+        (None, {"AUTH_KEY": API_KEY}, API_KEY),
+        (None, {"ARKER_API_KEY": "  ", "AUTH_KEY": API_KEY}, API_KEY),
+        (None, {"ARKER_API_KEY": f" {API_KEY}\n"}, API_KEY),
+        (f" {API_KEY} ", {}, API_KEY),
+    ],
+)
+def test_api_key(argument: str | None, environ: dict[str, str], expected: str) -> None:
+    assert settings({**environ, **WEST}, api_key=argument).api_key == expected
+
+
+@pytest.mark.parametrize("environ", [{}, {"ARKER_API_KEY": ""}, {"ARKER_API_KEY": " \t", "AUTH_KEY": "\n"}])
+def test_an_api_key_is_required(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="an API key is required") as caught:
+        settings({**environ, **WEST})
+    assert caught.value.code == "configuration_error"
+
+
+@pytest.mark.parametrize("key", ["", "   "])
+def test_an_empty_api_key_does_not_fall_back_to_the_environment(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="an API key is required"):
+        settings({**KEY, **WEST}, api_key=key)
+
+
+@pytest.mark.parametrize("key", [f"{API_KEY}\u00e9", f"{API_KEY} x", f"{API_KEY}\r\nX-Evil: 1", f"{API_KEY}\0", 7, b"k"])
+def test_a_key_that_no_header_can_carry(key: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        settings(WEST, api_key=key)
+    assert caught.value.argument == "api_key"
+    assert MARK not in f"{caught.value}{caught.value.args}{caught.value.value}"
+
+
+# --- base URLs, regions, providers -----------------------------------------------------------------------------------
+
+AWS_WEST = "https://aws-us-west-2.arker.ai/api"
+BURST_WEST = "https://aws-burst-us-west-2.arker.ai/api"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "expected"),
+    [
+        # built from provider and region
+        ({"region": "us-west-2"}, {}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        ({}, {"ARKER_REGION": "us-west-2"}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        ({"region": "us-west-2"}, {"ARKER_REGION": "eu-north-1"}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        ({"region": " US-West-2 "}, {}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        ({}, {"ARKER_REGION": " US-WEST-2\n"}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        # providers
+        ({"region": "us-west-2", "provider": "aws-burst"}, {}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
+        ({"region": "us-west-2", "provider": "burst"}, {}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
+        ({"region": "us-west-2", "provider": " Burst "}, {}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
+        ({"region": "us-west-2", "provider": "AWS"}, {}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        ({}, {**WEST, "ARKER_PROVIDER": "AWS-Burst"}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
+        ({}, {**WEST, "ARKER_PROVIDER": " burst "}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
+        ({}, {**WEST, "ARKER_PROVIDER": "  "}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        ({"provider": "aws"}, {**WEST, "ARKER_PROVIDER": "burst"}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        # legacy combined regions: a provider found in the region wins
+        ({"region": "aws-us-west-2"}, {}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        ({"region": "aws-burst-us-west-2"}, {}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
+        ({"region": " AWS-Burst-US-West-2 "}, {}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
+        ({"region": "aws-us-west-2", "provider": "burst"}, {}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        ({"provider": "aws"}, {"ARKER_REGION": "aws-burst-us-west-2"}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
+        # a base URL
+        ({"base_url": "http://h/api"}, {}, ("http://h/api", None, None, "aws")),
+        ({}, {"ARKER_BASE_URL": "http://h/api"}, ("http://h/api", None, None, "aws")),
+        ({"base_url": "http://h"}, {"ARKER_BASE_URL": "http://other"}, ("http://h", None, None, "aws")),
+        ({"base_url": "http://h"}, {"ARKER_BASE_URL": " "}, ("http://h", None, None, "aws")),
+        ({}, {**WEST, "ARKER_BASE_URL": "  "}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        # the region of the environment counts beside a base URL of the environment, not beside an explicit one
+        ({"base_url": "http://h"}, WEST, ("http://h", None, None, "aws")),
+        ({}, {**WEST, "ARKER_BASE_URL": "http://h"}, ("http://h", BURST_WEST, "us-west-2", "aws")),
+        ({"base_url": "http://h", "region": "us-west-2"}, {}, ("http://h", BURST_WEST, "us-west-2", "aws")),
+        # the burst base URL
+        ({"base_url": "http://h", "burst_base_url": "http://b/"}, {}, ("http://h", "http://b", None, "aws")),
+        ({"base_url": "http://h"}, {"ARKER_BURST_BASE_URL": "http://b"}, ("http://h", "http://b", None, "aws")),
+        ({"base_url": "http://h"}, {"ARKER_BURST_BASE_URL": "\t"}, ("http://h", None, None, "aws")),
+        (
+            {"region": "us-west-2", "burst_base_url": "http://b"},
+            {"ARKER_BURST_BASE_URL": "http://c"},
+            (AWS_WEST, "http://b", "us-west-2", "aws"),
+        ),
+        # trailing slashes and blanks around
+        ({"base_url": " http://h/api/// "}, {}, ("http://h/api", None, None, "aws")),
+        ({"base_url": "https://h:8443/"}, {}, ("https://h:8443", None, None, "aws")),
+        ({"base_url": "http://[::1]:80/api"}, {}, ("http://[::1]:80/api", None, None, "aws")),
+        ({}, {"ARKER_BASE_URL": "\thttp://h//"}, ("http://h", None, None, "aws")),
+    ],
+)
+def test_where_a_client_goes(
+    arguments: dict[str, str], environ: dict[str, str], expected: tuple[str, str | None, str | None, str]
+) -> None:
+    made = settings({**KEY, **environ}, **arguments)
+    assert (made.base_url, made.burst_base_url, made.region, made.provider) == expected
+    assert made.control_base_url == DEFAULT_CONTROL_BASE_URL == "https://arker.ai/api"
+
+
+@pytest.mark.parametrize(
+    ("argument", "environ", "expected"),
+    [
+        ("http://c/", {}, "http://c"),
+        (None, {"ARKER_CONTROL_BASE_URL": "http://e//"}, "http://e"),
+        ("http://c", {"ARKER_CONTROL_BASE_URL": "http://e"}, "http://c"),
+        (None, {"ARKER_CONTROL_BASE_URL": " "}, "https://arker.ai/api"),
+    ],
+)
+def test_control_base_url(argument: str | None, environ: dict[str, str], expected: str) -> None:
+    assert settings({**KEY, **WEST, **environ}, control_base_url=argument).control_base_url == expected
+
+
+@pytest.mark.parametrize("environ", [{}, {"ARKER_REGION": " "}, {"ARKER_BASE_URL": ""}, {"ARKER_PROVIDER": "burst"}])
+def test_a_region_or_a_base_url_is_required(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="a region or a base URL is required"):
+        settings({**KEY, **environ})
+
+
+@pytest.mark.parametrize("name", ["base_url", "burst_base_url", "control_base_url"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "  ",
+        "/",
+        "h/api",
+        "ftp://h",
+        "http://",
+        "http:///api",
+        "http://h/api?x=1",
+        "http://h/#top",
+        "http://h/a b",
+        "http://h/\nx",
+        "http://user:pw@h/",
+        "http://h:99999",
+        "http://h:port",
+        "http://[::1",
+        "http://h\\x",
+        "http://:80",
+        "http://hé.example",
+        7,
+        b"http://h",
+    ],
+)
+def test_a_base_url_that_is_none(name: str, url: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        settings({**KEY, **WEST}, **{name: url})
+    assert caught.value.argument == name
+
+
+@pytest.mark.parametrize("name", ["ARKER_BASE_URL", "ARKER_BURST_BASE_URL", "ARKER_CONTROL_BASE_URL"])
+def test_a_base_url_of_the_environment_that_is_none(name: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        settings({**KEY, **WEST, name: "nonsense"})
+    assert caught.value.argument == name
+
+
+def test_the_password_of_a_refused_base_url_is_not_shown() -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        settings(base_url=f"http://me:{MARK}@h/")
+    assert MARK not in f"{caught.value}{caught.value.args}{caught.value.value}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "argument"),
+    [
+        ({"provider": "gcp"}, {}, "provider"),
+        ({"provider": ""}, {}, "provider"),
+        ({"provider": 7}, {}, "provider"),
+        ({}, {"ARKER_PROVIDER": "gcp"}, "ARKER_PROVIDER"),
+    ],
+)
+def test_an_unknown_provider_names_the_two(arguments: dict[str, Any], environ: dict[str, str], argument: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="'aws' or 'aws-burst'") as caught:
+        settings({**KEY, **WEST, **environ}, **arguments)
+    assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize("region", ["", "  ", "us west", "us/west", "us.west", "evil.example/", "-x", "x-", "a" * 64, 7])
+def test_a_region_that_is_none(region: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        settings(region=region)
+    assert (caught.value.argument, caught.value.value) == ("region", region)
+
+
+def test_a_region_of_the_environment_that_is_none() -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        settings({**KEY, "ARKER_REGION": "evil.example/"})
+    assert caught.value.argument == "ARKER_REGION"
+
+
+# --- the rest --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 1.5, "2", None])
+def test_max_connections(value: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        settings({**KEY, **WEST}, max_connections=value)
+    assert caught.value.argument == "max_connections"
+
+
+@pytest.mark.parametrize("name", ["connect", "idle", "upload"])
+@pytest.mark.parametrize("value", [0, -1, True, "2", float("nan"), float("inf")])
+def test_timeouts(name: str, value: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        HttpTimeouts(**{name: value})
+    assert caught.value.argument == name
+
+
+def test_timeouts_may_be_unbounded() -> None:
+    assert HttpTimeouts(connect=None, idle=None, upload=None).idle is None
+    assert (HttpTimeouts().connect, HttpTimeouts().idle, HttpTimeouts().upload) == (10.0, 60.0, 600.0)
+
+
+@pytest.mark.parametrize("timeout", [5, "5", {"connect": 5}, RetryPolicy()])
+def test_a_timeout_of_another_type(timeout: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        settings({**KEY, **WEST}, timeout=timeout)
+    assert caught.value.argument == "timeout"
+
+
+def test_a_client_shows_its_settings_but_never_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARKER_API_KEY", API_KEY)
+    monkeypatch.setenv("ARKER_REGION", "aws-burst-us-west-2")
+    client = AsyncArker()
+    assert (client.base_url, client.burst_base_url, client.control_base_url, client.region, client.provider) == (
+        BURST_WEST,
+        BURST_WEST,
+        "https://arker.ai/api",
+        "us-west-2",
+        "aws-burst",
+    )
+    shown = f"{client!r}{client}{settings({**KEY, **WEST})!r}"
+    assert BURST_WEST in shown
+    assert MARK not in shown
+
+
+# --- proxies ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "environ", "expected"),
+    [
+        ("https", "arker.ai", {}, None),
+        ("https", "arker.ai", {"https_proxy": "http://p:1"}, "http://p:1"),
+        ("https", "arker.ai", {"HTTPS_PROXY": "p:1"}, "http://p:1"),
+        ("https", "arker.ai", {"HTTP_PROXY": "http://p:1"}, None),
+        ("http", "h", {"http_proxy": "http://p:1"}, "http://p:1"),
+        ("https", "arker.ai", {"https_proxy": "http://p:1", "no_proxy": "arker.ai"}, None),
+        ("https", "aws-us.arker.ai", {"https_proxy": "http://p:1", "NO_PROXY": "x,.arker.ai"}, None),
+        ("https", "arker.ai", {"https_proxy": "http://p:1", "no_proxy": "*"}, None),
+        ("https", "arker.ai", {"https_proxy": "http://p:1", "no_proxy": "other.ai"}, "http://p:1"),
+        ("http", "localhost", {"http_proxy": "http://p:1"}, None),
+        ("http", "LocalHost.", {"http_proxy": "http://p:1"}, None),
+        ("http", "127.0.0.1", {"http_proxy": "http://p:1"}, None),
+        ("http", "127.9.9.9", {"http_proxy": "http://p:1"}, None),
+        ("http", "::1", {"http_proxy": "http://p:1"}, None),
+        ("http", "10.0.0.1", {"http_proxy": "http://p:1"}, "http://p:1"),
+    ],
+)
+def test_proxy_for(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, host: str, environ: dict[str, str], expected: str | None
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_for(scheme, host) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("localhost", True), ("[::1]", True), ("localhost.evil.example", False), ("127.0.0.1.example", False), ("", False)],
+)
+def test_is_loopback(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
