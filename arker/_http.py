@@ -208,6 +208,8 @@ class Http:
                 raise_for_status=False,
                 timeout=self._patient if request.awaits_work else self._timeout,
                 proxy=self._proxy(url),
+                # aiohttp never repeats a POST, so the most frequent calls need not go through the middleware.
+                middlewares=() if self._own and request.method == "POST" else None,
             )
             async with response:
                 return Response(response.status, response.headers, await response.read())
@@ -284,11 +286,11 @@ def _presigned(url: str) -> URL:
         parsed = URL(url, encoded=True)
         # A port that is none is found out when it is asked for.
         usable = parsed.scheme in ("http", "https") and bool(parsed.host) and parsed.port is not None
+        if usable:
+            return parsed
     except ValueError:
-        usable = False
-    if not usable:
-        raise BadReplyError("the presigned URL is not a URL", path="$.presigned_url", status=200)
-    return parsed
+        pass
+    raise BadReplyError("the presigned URL is not a URL", path="$.presigned_url", status=200)
 
 
 def _failed(error: Exception, url: URL, session: aiohttp.ClientSession) -> Exception:

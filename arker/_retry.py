@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from datetime import timezone
 from typing import Any, Final
 
 from attrs import field, fields, frozen
@@ -118,6 +117,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
         seconds = float(text)
     except ValueError:
         # Its reader takes long to import, and dates are rare.
+        from datetime import timezone
         from email.utils import parsedate_to_datetime
 
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import sys
 import time
 from collections.abc import Awaitable, Callable, Generator
@@ -195,6 +194,8 @@ class Transport:
                 progress.outcome = _outcome(progress.outcome, failure, error)
             self._complete(error, progress)
             progress.last = error
+            import random  # needs its time to load, and only after a failure
+
             delay = next_delay(
                 policy,
                 failure,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -172,6 +171,9 @@ def is_loopback(host: str) -> bool:
     """Whether a host, as it stands in a URL, is this machine by its name or address."""
     if host.lower().rstrip(".") == "localhost":
         return True
+    # Needed at the first request only, as above.
+    from ipaddress import ip_address
+
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:

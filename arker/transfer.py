@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from functools import partial
 from pathlib import PurePosixPath
@@ -170,6 +169,9 @@ def _check_method(given: str, expected: str) -> None:
 
 
 def _digest(data: memoryview) -> str:
+    # Not at the top, as above: it loads OpenSSL.
+    import hashlib
+
     return hashlib.sha256(data).hexdigest()
 
 
