@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from arker._retry import RetryPolicy
 from arker._routes import ARKER_ORG_ID, GOLDEN_NAMES
@@ -33,7 +33,23 @@ __all__ += errors.__all__
 __all__ += models.__all__
 
 
-def __getattr__(name: str) -> str:
+_DEPRECATED: Final = {
+    "SessionInfo": "Session",
+    "RunStatusResponse": "Run",
+    "RunNetworkRequest": "NetworkRequest",
+    "RunNetworkStatus": "NetworkStatus",
+    "RunInboundPortRequest": "InboundPortRequest",
+    "RunTunnelStatus": "Tunnel",
+}
+"""Older names of the wire shapes (contract, section 9)."""
+
+
+def __getattr__(name: str) -> object:
+    if name in _DEPRECATED:
+        import warnings
+
+        warnings.warn(f"arker.{name} is an older name of arker.{_DEPRECATED[name]}", DeprecationWarning, stacklevel=2)
+        return getattr(models, _DEPRECATED[name])
     if name == "__version__":
         from arker._version import version
 

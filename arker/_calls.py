@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from arker import _codec, _routes
-from arker._codec import Misfit
+from arker._codec_hooks import Misfit, is_array, is_object
 from arker._decipher import api_error
 from arker._wire import Call, QueryValue, Request, encode_query
 from arker.errors import InternalError
@@ -40,7 +40,8 @@ from arker.models import (
 T = TypeVar("T")
 
 
-def _into(cls: type[T]) -> Callable[[dict[str, Any]], T]:
+def into(cls: type[T]) -> Callable[[dict[str, Any]], T]:
+    """How a call's reply becomes a model of a class."""
     return partial(_structure, cls)
 
 
@@ -55,19 +56,19 @@ def fork(base_url: str, request: ForkRequest, key: str) -> Call[Vm]:
     return Call(
         "fork",
         Request("POST", base_url, _routes.FORK, body=_codec.dumps(request), idempotency_key=key),
-        _into(Vm),
+        into(Vm),
     )
 
 
 def get_vm(base_url: str, vm_id: str) -> Call[Vm]:
-    return Call("get_vm", Request("GET", base_url, _routes.vm(vm_id)), _into(Vm))
+    return Call("get_vm", Request("GET", base_url, _routes.vm(vm_id)), into(Vm))
 
 
 def list_vms(control_base_url: str, parameters: Mapping[str, QueryValue]) -> Call[ListVmsResponse]:
     return Call(
         "list_vms",
         Request("GET", control_base_url, _routes.VMS, encode_query(parameters)),
-        _into(ListVmsResponse),
+        into(ListVmsResponse),
     )
 
 
@@ -75,7 +76,7 @@ def delete_vm(base_url: str, vm_id: str) -> Call[DeleteVmResponse]:
     return Call(
         "vm.delete",
         Request("DELETE", base_url, _routes.vm(vm_id)),
-        _into(DeleteVmResponse),
+        into(DeleteVmResponse),
         gone=DeleteVmResponse(deleted=True),
     )
 
@@ -107,14 +108,14 @@ def _run_result(payload: dict[str, Any]) -> RunResult:
 
 
 def get_run(base_url: str, vm_id: str, run_id: str) -> Call[Run]:
-    return Call("vm.get_run", Request("GET", base_url, _routes.run(vm_id, run_id)), _into(Run))
+    return Call("vm.get_run", Request("GET", base_url, _routes.run(vm_id, run_id)), into(Run))
 
 
 def list_runs(base_url: str, vm_id: str, parameters: Mapping[str, QueryValue]) -> Call[ListRunsResponse]:
     return Call(
         "vm.list_runs",
         Request("GET", base_url, _routes.runs(vm_id), encode_query(parameters)),
-        _into(ListRunsResponse),
+        into(ListRunsResponse),
     )
 
 
@@ -122,7 +123,7 @@ def cancel_run(base_url: str, vm_id: str, run_id: str) -> Call[CancelRunResponse
     return Call(
         "vm.cancel_run",
         Request("DELETE", base_url, _routes.run(vm_id, run_id)),
-        _into(CancelRunResponse),
+        into(CancelRunResponse),
         gone=CancelRunResponse(cancelled=True),
     )
 
@@ -173,12 +174,12 @@ def _write(base_url: str, vm_id: str, entry: SyncWriteEntry, result: type[T]) ->
 
 def _only_result(cls: type[T], payload: dict[str, Any]) -> T:
     results: object = payload.get("results")
-    if not _codec.is_array(results):
+    if not is_array(results):
         raise Misfit("expected an array" if "results" in payload else "is missing", "$.results")
     if len(results) != 1:
         raise Misfit("expected one result, for the one entry that was sent", "$.results")
     result: object = results[0]
-    failure = result.get("error") if _codec.is_object(result) else None
+    failure = result.get("error") if is_object(result) else None
     if failure is not None:
         error = _inside("$.results[0].error", failure, ErrorResponse)
         raise api_error(error.code, error.message, status=200)
@@ -211,6 +212,7 @@ __all__ = [
     "fork",
     "get_run",
     "get_vm",
+    "into",
     "list_runs",
     "list_vms",
     "read_file",

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from arker._codec import Misfit, is_object
+from arker._codec_hooks import Misfit, is_object
 from arker._wire import Call, Response
 from arker.errors import ApiError, BadReplyError, api_error_class
 

@@ -10,6 +10,7 @@ import anyio
 import attrs
 
 from arker import _calls
+from arker._client_resources import ClientResources
 from arker._transport import Transport
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
 from arker.errors import InvalidArgumentError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from arker.models import NetworkPolicyInput, Provider, TunnelRequest, VmState
 
 
-class AsyncArker:
+class AsyncArker(ClientResources):
     """A client of Arker VMs for asyncio programs.
 
         async with AsyncArker(region="us-west-2") as ar:

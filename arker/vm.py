@@ -13,7 +13,7 @@ import attrs
 
 from arker import _calls, _routes, transfer
 from arker._identifiers import new_idempotency_key
-from arker._vm_fields import VmFields
+from arker._vm_resources import VmResources
 from arker.errors import ArkerError, InvalidArgumentError, NotFoundError, RunFailedError
 from arker.models import (
     BackgroundRunResult,
@@ -51,7 +51,7 @@ class _Unset:
 UNSET: Final = _Unset()
 
 
-class AsyncVM(VmFields):
+class AsyncVM(VmResources):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     It holds no connection of its own and may be kept as long as its client. Its attributes are the fields of `Vm` as
@@ -64,8 +64,7 @@ class AsyncVM(VmFields):
 
     def __init__(self, transport: Transport, vm_id: str, base_url: str, data: Vm | None = None) -> None:
         """Made by `AsyncArker.fork`, `AsyncArker.vm` and `AsyncArker.get_vm`."""
-        super().__init__(vm_id, base_url, data)
-        self._transport = transport
+        super().__init__(transport, vm_id, base_url, data)
         self._kept = False
 
     def __repr__(self) -> str:

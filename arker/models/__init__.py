@@ -23,11 +23,24 @@ from arker.models.file import (
     SyncReadResponse,
     SyncWriteEntry,
     SyncWriteRequest,
+    SyncWriteResponse,
     SyncWriteResult,
+)
+from arker.models.filesystem import (
+    DeleteFilesystemResponse,
+    DeleteSyncResponse,
+    Filesystem,
+    FilesystemCreateRequest,
+    ListFilesystemsResponse,
+    ListSyncsResponse,
+    Sync,
+    SyncCreateRequest,
 )
 from arker.models.network import (
     InboundPortRequest,
+    InboundPortStatus,
     InboundRequest,
+    InboundStatus,
     NetworkPolicy,
     NetworkPolicyAllow,
     NetworkPolicyBlock,
@@ -36,7 +49,12 @@ from arker.models.network import (
     NetworkPolicyOpen,
     NetworkPolicyUnknown,
     NetworkRequest,
+    NetworkStatus,
     Visibility,
+)
+from arker.models.org import (
+    ListOrgRunsResponse,
+    OrgRunListRow,
 )
 from arker.models.run import (
     BackgroundRunResult,
@@ -50,9 +68,31 @@ from arker.models.run import (
     RunState,
     RunSummary,
 )
-from arker.models.session import Session, SessionState
-from arker.models.tunnel import AuthMode, Tunnel, TunnelRequest, TunnelState
-from arker.models.vm import DeleteVmResponse, ForkRequest, ListVmsResponse, Provider, Vm, VmState
+from arker.models.session import (
+    CreateSessionRequest,
+    DeleteSessionResponse,
+    ListSessionsResponse,
+    Session,
+    SessionState,
+)
+from arker.models.tunnel import (
+    AuthMode,
+    DeleteTunnelResponse,
+    ListTunnelsResponse,
+    Tunnel,
+    TunnelRequest,
+    TunnelState,
+)
+from arker.models.vm import (
+    DeleteVmResponse,
+    ForkRequest,
+    ListVmsResponse,
+    Provider,
+    ResizeRequest,
+    ResizeResponse,
+    Vm,
+    VmState,
+)
 
 __all__ = [
     "CHUNK_SIZE",
@@ -61,12 +101,26 @@ __all__ = [
     "BackgroundRunResult",
     "CancelRunResponse",
     "CompletedRunResult",
+    "CreateSessionRequest",
+    "DeleteFilesystemResponse",
+    "DeleteSessionResponse",
+    "DeleteSyncResponse",
+    "DeleteTunnelResponse",
     "DeleteVmResponse",
     "ErrorResponse",
+    "Filesystem",
+    "FilesystemCreateRequest",
     "ForkRequest",
     "InboundPortRequest",
+    "InboundPortStatus",
     "InboundRequest",
+    "InboundStatus",
+    "ListFilesystemsResponse",
+    "ListOrgRunsResponse",
     "ListRunsResponse",
+    "ListSessionsResponse",
+    "ListSyncsResponse",
+    "ListTunnelsResponse",
     "ListVmsResponse",
     "NetworkPolicy",
     "NetworkPolicyAllow",
@@ -76,7 +130,11 @@ __all__ = [
     "NetworkPolicyOpen",
     "NetworkPolicyUnknown",
     "NetworkRequest",
+    "NetworkStatus",
+    "OrgRunListRow",
     "Provider",
+    "ResizeRequest",
+    "ResizeResponse",
     "ResourceKind",
     "Run",
     "RunRequest",
@@ -85,10 +143,12 @@ __all__ = [
     "RunSummary",
     "Session",
     "SessionState",
+    "Sync",
     "SyncByteRange",
     "SyncChunkWrite",
     "SyncChunkWriteResult",
     "SyncCommitWriteResult",
+    "SyncCreateRequest",
     "SyncPresignedWriteCommit",
     "SyncPresignedWriteRequest",
     "SyncPresignedWriteRequestResult",
@@ -98,6 +158,7 @@ __all__ = [
     "SyncReadResponse",
     "SyncWriteEntry",
     "SyncWriteRequest",
+    "SyncWriteResponse",
     "SyncWriteResult",
     "Tunnel",
     "TunnelRequest",

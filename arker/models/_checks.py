@@ -39,6 +39,13 @@ def check_text(argument: str, value: object, *, what: str = "a non-empty string"
     return value
 
 
+def check_string(argument: str, value: object) -> str:
+    """A string that may be empty or blank, without NUL."""
+    if not isinstance(value, str) or "\0" in value:
+        raise InvalidArgumentError(argument, value, "expected a string, without NUL")
+    return value if not value.strip() else check_text(argument, value)
+
+
 def check_id(argument: str, value: object) -> str:
     """An id as it goes into a path: not empty, not ``.``, not ``..`` (contract, section 3)."""
     text = check_text(argument, value, what="a non-empty id")
@@ -106,12 +113,14 @@ def integer(minimum: int) -> Validator:
     return _validator(lambda argument, value: check_integer(argument, value, minimum=minimum))
 
 
-def one_of(allowed: Collection[str]) -> Validator:
-    def check(argument: str, value: object) -> None:
-        if value not in allowed:
-            raise InvalidArgumentError(argument, value, f"expected one of {', '.join(sorted(allowed))}")
+def check_one_of(argument: str, value: object, allowed: Collection[str]) -> str:
+    if not isinstance(value, str) or value not in allowed:
+        raise InvalidArgumentError(argument, value, f"expected one of {', '.join(sorted(allowed))}")
+    return value
 
-    return _validator(check)
+
+def one_of(allowed: Collection[str]) -> Validator:
+    return _validator(lambda argument, value: check_one_of(argument, value, allowed))
 
 
 def instance_of(cls: type, what: str) -> Validator:
@@ -139,6 +148,11 @@ def only_keys(argument: str, value: object, allowed: Collection[str]) -> Mapping
 def query_text(argument: str, value: object) -> str | None:
     """A query parameter that is a string, or absent."""
     return None if value is None else check_text(argument, value)
+
+
+def query_integer(argument: str, value: object) -> int | None:
+    """A query parameter that is an integer of at least 0, or absent."""
+    return None if value is None else check_integer(argument, value, minimum=0)
 
 
 def query_limit(value: object) -> int | None:

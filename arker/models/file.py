@@ -171,6 +171,13 @@ class SyncCommitWriteResult:
 SyncWriteResult: TypeAlias = SyncChunkWriteResult | SyncPresignedWriteRequestResult | SyncCommitWriteResult
 
 
+@frozen(kw_only=True)
+class SyncWriteResponse:
+    """One result for each entry of a write, in order; each is of the kind that its entry asks for."""
+
+    results: tuple[SyncWriteResult, ...] = ()
+
+
 __all__ = [
     "CHUNK_SIZE",
     "MAX_PUT_SIZE",
@@ -188,5 +195,6 @@ __all__ = [
     "SyncReadResponse",
     "SyncWriteEntry",
     "SyncWriteRequest",
+    "SyncWriteResponse",
     "SyncWriteResult",
 ]

@@ -153,9 +153,44 @@ def network_request(argument: str, value: object) -> NetworkRequest:
     return NetworkRequest(InboundRequest(_ports(f"{argument}['inbound']['ports']", ports if ports is not None else {})))
 
 
+@frozen(kw_only=True)
+class InboundPortStatus:
+    """What became of a port that a run asked for.
+
+    Attributes:
+        requested: The visibility that was asked for.
+        observed: The visibility that was seen.
+        effective: The visibility that holds.
+        protocol: The protocol.
+        url: Where the port is reached, once it is.
+    """
+
+    requested: str
+    observed: str
+    effective: str
+    protocol: str
+    url: str | None = None
+
+
+@frozen(kw_only=True)
+class InboundStatus:
+    """The ports of a run, by number."""
+
+    ports: Mapping[str, InboundPortStatus] = field(factory=dict[str, InboundPortStatus])
+
+
+@frozen(kw_only=True)
+class NetworkStatus:
+    """The network of a run, as it is."""
+
+    inbound: InboundStatus
+
+
 __all__ = [
     "InboundPortRequest",
+    "InboundPortStatus",
     "InboundRequest",
+    "InboundStatus",
     "NetworkPolicy",
     "NetworkPolicyAllow",
     "NetworkPolicyBlock",
@@ -164,5 +199,6 @@ __all__ = [
     "NetworkPolicyOpen",
     "NetworkPolicyUnknown",
     "NetworkRequest",
+    "NetworkStatus",
     "Visibility",
 ]

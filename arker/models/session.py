@@ -7,6 +7,10 @@ from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
+from arker.errors import InvalidArgumentError
+from arker.models import _checks as check
+from arker.models._page import Page
+
 SessionState: TypeAlias = Literal["idle", "running"]
 
 
@@ -36,4 +40,49 @@ class Session:
     provider: str | None = None
 
 
-__all__ = ["Session", "SessionState"]
+@frozen(kw_only=True)
+class ListSessionsResponse(Page[Session]):
+    """A page of a VM's sessions, newest first; the list goes on while ``next_cursor`` is set."""
+
+    sessions: tuple[Session, ...] = ()
+    next_cursor: str | None = None
+
+    def _items(self) -> tuple[Session, ...]:
+        return self.sessions
+
+
+def _env(value: Mapping[str, str] | None) -> dict[str, str] | None:
+    if value is None:
+        return None
+    if not check.is_mapping(value):
+        raise InvalidArgumentError("env", value, "expected a mapping of names to strings")
+    checked: dict[str, str] = {}
+    for name, content in value.items():
+        key = check.check_text("env", name, what="names that are non-empty strings")
+        if "=" in key:
+            raise InvalidArgumentError("env", name, "expected names without '='")
+        checked[key] = check.check_string(f"env[{name!r}]", content)
+    return checked
+
+
+@frozen(kw_only=True)
+class CreateSessionRequest:
+    """What `POST /v1/vms/{id}/sessions` takes.
+
+    Attributes:
+        env: Variables beside those that every session has.
+        cwd: Working directory to start in; the home directory when it is absent.
+    """
+
+    env: Mapping[str, str] | None = field(default=None, converter=_env, repr=False)
+    cwd: str | None = field(default=None, validator=check.optional(check.text))
+
+
+@frozen(kw_only=True)
+class DeleteSessionResponse:
+    """Whether the session was closed."""
+
+    deleted: bool
+
+
+__all__ = ["CreateSessionRequest", "DeleteSessionResponse", "ListSessionsResponse", "Session", "SessionState"]

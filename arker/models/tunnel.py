@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
+from arker.models._page import Page
 from arker.models.network import Visibility
 
 TunnelState: TypeAlias = Literal["starting", "open", "closed"]
@@ -84,4 +85,22 @@ def tunnel_request(argument: str, value: object) -> TunnelRequest:
     return TunnelRequest(**given)
 
 
-__all__ = ["AuthMode", "Tunnel", "TunnelRequest", "TunnelState"]
+@frozen(kw_only=True)
+class ListTunnelsResponse(Page[Tunnel]):
+    """A page of a VM's tunnels, newest first; the list goes on while ``next_cursor`` is set."""
+
+    tunnels: tuple[Tunnel, ...] = ()
+    next_cursor: str | None = None
+
+    def _items(self) -> tuple[Tunnel, ...]:
+        return self.tunnels
+
+
+@frozen(kw_only=True)
+class DeleteTunnelResponse:
+    """Whether the tunnel was closed."""
+
+    deleted: bool
+
+
+__all__ = ["AuthMode", "DeleteTunnelResponse", "ListTunnelsResponse", "Tunnel", "TunnelRequest", "TunnelState"]

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
 
+from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
 from arker.models._page import Page
 from arker.models.network import NetworkPolicy, NetworkPolicyInput, network_policy
@@ -122,4 +123,41 @@ class ForkRequest:
     tunnel: TunnelRequest | None = field(default=None, converter=_tunnel)
 
 
-__all__ = ["DeleteVmResponse", "ForkRequest", "ListVmsResponse", "Provider", "Vm", "VmState"]
+@frozen(kw_only=True)
+class ResizeRequest:
+    """What `POST /v1/vms/{id}/resize` takes: at least one of its fields.
+
+    Attributes:
+        vcpu_count: CPUs.
+        memory_mib: Memory, in MiB.
+        disk_mib: Disk, in MiB.
+    """
+
+    vcpu_count: int | None = field(default=None, validator=check.optional(check.integer(1)))
+    memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
+    disk_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
+
+    def __attrs_post_init__(self) -> None:
+        if self.vcpu_count is None and self.memory_mib is None and self.disk_mib is None:
+            raise InvalidArgumentError(
+                "vcpu_count", None, "expected at least one of vcpu_count, memory_mib and disk_mib"
+            )
+
+
+@frozen(kw_only=True)
+class ResizeResponse:
+    """Whether the VM was resized."""
+
+    resized: bool
+
+
+__all__ = [
+    "DeleteVmResponse",
+    "ForkRequest",
+    "ListVmsResponse",
+    "Provider",
+    "ResizeRequest",
+    "ResizeResponse",
+    "Vm",
+    "VmState",
+]

@@ -1,0 +1,179 @@
+"""What an organisation has beside VMs: filesystems, and the list of its runs. A part of `AsyncArker`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from arker import _resource_calls as calls
+from arker.models import (
+    DeleteFilesystemResponse,
+    Filesystem,
+    FilesystemCreateRequest,
+    ListFilesystemsResponse,
+    ListOrgRunsResponse,
+)
+from arker.models import _checks as check
+
+if TYPE_CHECKING:
+    from arker._transport import Transport
+    from arker.models import Provider
+
+
+class ClientResources:
+    """The calls of `AsyncArker` on filesystems, and `list_runs`."""
+
+    _transport: Transport
+
+    # --- filesystems --------------------------------------------------------------------------------------------
+
+    async def list_filesystems(
+        self,
+        *,
+        cursor: str | None = None,
+        limit: int | None = None,
+        name_prefix: str | None = None,
+        deadline: float | None = None,
+    ) -> ListFilesystemsResponse:
+        """A page of the organisation's filesystems, newest first (contract, section 5).
+
+        Args:
+            cursor: Where to go on: ``next_cursor`` of the page before.
+            limit: Filesystems on the page; the server takes 50 unless told, and at most 1,000.
+            name_prefix: Only those whose name begins like this.
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            BadRequestError: The cursor is not one of this list.
+        """
+        query = {
+            "cursor": check.query_text("cursor", cursor),
+            "limit": check.query_limit(limit),
+            "name_prefix": check.query_text("name_prefix", name_prefix),
+        }
+        call = calls.list_filesystems(self._transport.settings.base_url, query)
+        return await self._transport.send(call, deadline=deadline)
+
+    async def create_filesystem(self, *, name: str, deadline: float | None = None) -> Filesystem:
+        """A new, empty filesystem: bind it into VMs with `AsyncVM.create_sync`.
+
+        Args:
+            name: Its name, unique in the organisation.
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            ConflictError: The name is taken.
+            NetworkError: With ``outcome="unknown"`` the filesystem may exist: it is not asked for a second time.
+        """
+        request = FilesystemCreateRequest(name=name)
+        call = calls.create_filesystem(self._transport.settings.base_url, request)
+        return await self._transport.send(call, deadline=deadline)
+
+    async def get_filesystem(self, filesystem_id: str, *, deadline: float | None = None) -> Filesystem:
+        """A filesystem as it is now.
+
+        Args:
+            filesystem_id: The filesystem's id.
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            NotFoundError: There is no such filesystem.
+        """
+        identifier = check.check_id("filesystem_id", filesystem_id)
+        call = calls.get_filesystem(self._transport.settings.base_url, identifier)
+        return await self._transport.send(call, deadline=deadline)
+
+    async def delete_filesystem(self, filesystem_id: str, *, deadline: float | None = None) -> DeleteFilesystemResponse:
+        """Delete a filesystem and its files.
+
+        Args:
+            filesystem_id: The filesystem's id.
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            NotFoundError: There is no such filesystem.
+            ConflictError: It is bound into a VM.
+        """
+        identifier = check.check_id("filesystem_id", filesystem_id)
+        call = calls.delete_filesystem(self._transport.settings.base_url, identifier)
+        return await self._transport.send(call, deadline=deadline)
+
+    # --- the organisation's run list ----------------------------------------------------------------------------
+
+    async def list_runs(
+        self,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        vm: str | None = None,
+        vm_ids: Sequence[str] | None = None,
+        region: str | None = None,
+        provider: Provider | str | None = None,
+        source: str | None = None,
+        search: str | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        lite: bool | None = None,
+        runtime: str | None = None,
+        endpoint: str | None = None,
+        actions: Sequence[str] | None = None,
+        status: int | None = None,
+        status_min: int | None = None,
+        status_max: int | None = None,
+        sort: str | None = None,
+        dir: Literal["asc", "desc"] | None = None,
+        deadline: float | None = None,
+    ) -> ListOrgRunsResponse:
+        """What the organisation's requests did, in all of its VMs (contract, section 5). A VM's own runs: `AsyncVM`.
+
+        Args:
+            since: Only from this moment on, in seconds since the epoch.
+            until: Only before this moment, in seconds since the epoch.
+            vm: Only for this VM.
+            vm_ids: Only for these VMs.
+            region: Only in this region.
+            provider: Only of this provider.
+            source: Only records from this source.
+            search: Only rows in which this text occurs.
+            limit: Rows at most.
+            offset: Rows to leave out before them.
+            lite: Short rows, without bodies.
+            runtime: Only of this runtime.
+            endpoint: Only of this endpoint.
+            actions: Only of these actions.
+            status: Only with this HTTP status.
+            status_min: Only with an HTTP status of at least this.
+            status_max: Only with an HTTP status of at most this.
+            sort: The field to sort by.
+            dir: ``asc`` or ``desc``.
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            BadRequestError: The server refuses a filter.
+        """
+        query = {
+            "since": check.query_integer("since", since),
+            "until": check.query_integer("until", until),
+            "vm": check.query_text("vm", vm),
+            "vms": check.query_list("vm_ids", vm_ids),
+            "region": check.query_text("region", region),
+            "provider": check.query_text("provider", provider),
+            "source": check.query_text("source", source),
+            "search": check.query_text("search", search),
+            "limit": check.query_limit(limit),
+            "offset": check.query_integer("offset", offset),
+            "lite": None if lite is None else check.check_boolean("lite", lite),
+            "runtime": check.query_text("runtime", runtime),
+            "endpoint": check.query_text("endpoint", endpoint),
+            "actions": check.query_list("actions", actions),
+            "status": check.query_integer("status", status),
+            "status_min": check.query_integer("status_min", status_min),
+            "status_max": check.query_integer("status_max", status_max),
+            "sort": check.query_text("sort", sort),
+            "dir": None if dir is None else check.check_one_of("dir", dir, ("asc", "desc")),
+        }
+        call = calls.list_org_runs(self._transport.settings.control_base_url, query)
+        return await self._transport.send(call, deadline=deadline)
+
+
+__all__ = ["ClientResources"]

@@ -1,0 +1,136 @@
+"""Filesystems, and syncs: filesystems bound into VMs (contract, section 4)."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from arker.models import _checks as check
+from arker.models._page import Page
+from arker.models.vm import Provider
+
+
+@frozen(kw_only=True)
+class Filesystem:
+    """A directory tree that outlives VMs and can be bound into several of them.
+
+    Attributes:
+        filesystem_id: Its id.
+        name: Its name, unique in the organisation.
+        owner_org_id: The organisation that owns it.
+        created_at: When it was made (RFC 3339, UTC).
+        size_bytes: Bytes that its files take, if the server tells.
+        region: Its region.
+        provider: ``aws`` or ``aws-burst``; one that this version does not know is kept as it came.
+    """
+
+    filesystem_id: str
+    name: str
+    owner_org_id: str
+    created_at: str
+    size_bytes: int | None = None
+    region: str = "us-west-2"
+    provider: Provider | str = "aws"
+
+
+@frozen(kw_only=True)
+class ListFilesystemsResponse(Page[Filesystem]):
+    """A page of filesystems, newest first; the list goes on while ``next_cursor`` is set."""
+
+    filesystems: tuple[Filesystem, ...] = ()
+    next_cursor: str | None = None
+
+    def _items(self) -> tuple[Filesystem, ...]:
+        return self.filesystems
+
+
+@frozen(kw_only=True)
+class FilesystemCreateRequest:
+    """What `POST /v1/filesystems` takes.
+
+    Attributes:
+        name: The filesystem's name, unique in the organisation.
+    """
+
+    name: str = field(validator=check.name)
+
+
+@frozen(kw_only=True)
+class DeleteFilesystemResponse:
+    """Whether the filesystem was deleted."""
+
+    deleted: bool
+
+
+@frozen(kw_only=True)
+class Sync:
+    """A filesystem bound into a VM.
+
+    Attributes:
+        sync_id: Its id.
+        vm_id: The VM.
+        filesystem_id: The filesystem.
+        path: Where it is bound in the VM.
+        created_at: When it was bound (RFC 3339, UTC).
+        vm_name: The VM's name.
+        filesystem_name: The filesystem's name.
+        live: Whether the VM sees it already; False: from its next start on.
+        live_error: Why it does not see it yet.
+        idempotent: Whether it had been bound like this before.
+    """
+
+    sync_id: str
+    vm_id: str
+    filesystem_id: str
+    path: str
+    created_at: str
+    vm_name: str | None = None
+    filesystem_name: str | None = None
+    source_org_id: str | None = None
+    region: str | None = None
+    provider: Provider | str | None = None
+    live: bool | None = None
+    live_error: str | None = None
+    idempotent: bool | None = None
+
+
+@frozen(kw_only=True)
+class ListSyncsResponse(Page[Sync]):
+    """A page of a VM's syncs, newest first; the list goes on while ``next_cursor`` is set."""
+
+    syncs: tuple[Sync, ...] = ()
+    next_cursor: str | None = None
+
+    def _items(self) -> tuple[Sync, ...]:
+        return self.syncs
+
+
+@frozen(kw_only=True)
+class SyncCreateRequest:
+    """What `POST /v1/vms/{id}/syncs` takes.
+
+    Attributes:
+        filesystem_id: The filesystem to bind.
+        path: Where in the VM; the server chooses when it is absent.
+    """
+
+    filesystem_id: str = field(validator=check.identifier)
+    path: str | None = field(default=None, validator=check.optional(check.text))
+
+
+@frozen(kw_only=True)
+class DeleteSyncResponse:
+    """Whether the filesystem was taken out of the VM."""
+
+    deleted: bool
+
+
+__all__ = [
+    "DeleteFilesystemResponse",
+    "DeleteSyncResponse",
+    "Filesystem",
+    "FilesystemCreateRequest",
+    "ListFilesystemsResponse",
+    "ListSyncsResponse",
+    "Sync",
+    "SyncCreateRequest",
+]
