@@ -6,7 +6,6 @@ import time
 from typing import Final
 
 from arker import AsyncArker
-
 from benchmarks.limit import Limit
 from benchmarks.measure import Row, interleave_async, run_bounded
 from benchmarks.server import API_KEY, VM_ID

@@ -1,4 +1,4 @@
-"""Row ``fanout``: the wall time of 500 VMs at once, each forked, used and deleted, with a server that takes its time."""
+"""Row ``fanout``: the wall time of 500 VMs at once, each forked, used and deleted; the server takes its time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from typing import Final
 
 from arker import AsyncArker
-
 from benchmarks.limit import Limit, settle
 from benchmarks.measure import Row, interleave_async, run_bounded
 from benchmarks.server import API_KEY

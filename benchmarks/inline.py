@@ -8,7 +8,6 @@ import time
 from typing import Final
 
 from arker import AsyncArker
-
 from benchmarks.limit import Limit
 from benchmarks.measure import Row, interleave_async, run_bounded
 from benchmarks.server import API_KEY, VM_ID
@@ -28,7 +27,10 @@ async def _measure(base_url: str) -> Row:
     async with Limit(base_url) as limit, AsyncArker(API_KEY, base_url=base_url) as client:
         vm = client.vm(VM_ID)
         url = limit.vm_url(VM_ID, "/sync")
-        before = b'{"op":"write","writes":[{"path":"/tmp/file","size":%d,"upload_id":"%b","content":"' % (SIZE, b"0" * 26)
+        before = b'{"op":"write","writes":[{"path":"/tmp/file","size":%d,"upload_id":"%b","content":"' % (
+            SIZE,
+            b"0" * 26,
+        )
         after = b'","start":0,"end":%d}]}' % SIZE
 
         async def by_hand() -> float:
