@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
+from functools import lru_cache
 
 
 class Clock:
@@ -23,6 +24,7 @@ class Clock:
         self._offset_ms += round(seconds * 1000)
 
 
+@lru_cache(maxsize=4096)  # lists ask for the same instants again and again
 def rfc3339(epoch_ms: int) -> str:
     """An instant as the contract writes it: RFC 3339, UTC, milliseconds."""
     moment = datetime.fromtimestamp(epoch_ms // 1000, timezone.utc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
@@ -86,8 +87,13 @@ async def _boundary(request: web.Request, handler: _Handler) -> web.StreamRespon
         return _error_response(ServiceError("internal", "the server failed; its log says why"))
 
 
-async def _add_request_id(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["x-request-id"] = f"req_{secrets.token_hex(10)}"
+def _request_ids() -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    prefix, numbers = secrets.token_hex(6), itertools.count(1)
+
+    async def add_request_id(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["x-request-id"] = f"req_{prefix}_{next(numbers)}"
+
+    return add_request_id
 
 
 def create_app(backend: Backend) -> web.Application:
@@ -109,7 +115,7 @@ def create_app(backend: Backend) -> web.Application:
         return handle
 
     app = web.Application(middlewares=[_boundary], client_max_size=MAX_BODY)
-    app.on_response_prepare.append(_add_request_id)
+    app.on_response_prepare.append(_request_ids())
     for method, path, operation in _OPERATIONS:
         app.router.add_route(method, API + path, authenticated(operation))
     for method, path in _LATER:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import itertools
 import logging
+import secrets
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class Backend:
         """Set when the server ends: nothing may be started in VMs from then on."""
         self.journal = Journal()
         self.ledger = Ledger(clock)
-        secret = hashlib.sha256(b"arker-emulator" + api_key.encode()).digest()
+        secret = secrets.token_bytes(32)  # not made from the API key: URLs are handed on, and must say nothing of it
         self.cursors = Cursors(secret)
         self.presigner = Presigner(secret, clock, options.presigned_ttl)
         self.organisations = {name: Organisation(org_id=name) for name in (LOCAL_ORG_ID, *options.organisations)}

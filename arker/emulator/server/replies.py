@@ -12,11 +12,11 @@ from arker.emulator.server import outputs
 from arker.emulator.server.goldens import GOLDEN_ORG_ID, Golden
 from arker.emulator.server.records import RunRecord, SessionRecord, VmRecord
 
-_JSON = "application/json"
+_HEADERS = {"Content-Type": "application/json"}
 
 
-def json_response(body: dict[str, Any], *, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(body), status=status, content_type=_JSON)
+def json_response(body: dict[str, Any]) -> web.Response:
+    return web.Response(body=orjson.dumps(body), headers=_HEADERS)
 
 
 def _context(vm: VmRecord) -> dict[str, Any]:

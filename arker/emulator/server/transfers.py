@@ -63,8 +63,8 @@ async def put_file(backend: Backend, request: web.Request) -> web.StreamResponse
 
 
 async def _keep(vm: VmRecord, upload: Upload, part: os.PathLike[str], received: str) -> None:
-    if vm.deleted:
-        raise ServiceError("not_found", "the VM of this presigned URL has been deleted")
+    if vm.deleted or vm.uploads.get(upload.upload_id) is not upload:
+        raise ServiceError("not_found", "the VM or the upload of this presigned URL has gone")
     if not upload.written:
         os.replace(part, upload.spool)
         upload.received = received

@@ -124,7 +124,7 @@ class Api:
 
     async def ended(self, vm_id: str, run_id: str) -> dict[str, Any]:
         """The run once it has ended."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while True:
                 run = await self.get_run(vm_id, run_id)
                 if run["state"] != "running":
@@ -133,7 +133,7 @@ class Api:
 
     async def printed(self, vm_id: str, run_id: str, text: str) -> dict[str, Any]:
         """The run once its output holds the text."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while True:
                 run = await self.get_run(vm_id, run_id)
                 if text.encode() in output(run):

@@ -73,7 +73,7 @@ async def test_the_key_can_come_from_a_file(tmp_path: Path) -> None:
     ],
 )
 async def test_what_is_wrong_at_the_start_is_said_on_stderr(arguments: list[str], reason: str) -> None:
-    done = subprocess.run(command(*arguments), capture_output=True, cwd=ROOT, timeout=20, check=False)
+    done = subprocess.run(command(*arguments), capture_output=True, cwd=ROOT, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.decode().startswith("error: ")
     assert reason in done.stderr.decode()

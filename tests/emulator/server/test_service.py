@@ -118,7 +118,7 @@ async def test_large_outputs_of_the_past_are_kept_on_disk(service: Service, loca
     vm = (await local.fork())["vm_id"]
     reply = await local.run(vm, "head -c 90000 /dev/zero | tr '\\0' x; head -c 80000 /dev/zero >&2")
     spool = state_dir / "spool"
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         while len(list(spool.iterdir())) < 2:
             await anyio.sleep(0.01)
     run = await local.get_run(vm, reply["run_id"])
