@@ -7,236 +7,37 @@ indispensable field is a `Misfit` that says where, and nothing is coerced (``"fa
 
 from __future__ import annotations
 
-import binascii
 import threading
-from collections.abc import Callable, Mapping
-from types import UnionType
-from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import attrs
 import orjson
-from cattrs import BaseConverter, Converter
-from cattrs.errors import ClassValidationError, IterableValidationError
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from arker._codec_hooks import (
-    PREPARE,
-    REQUIRED,
-    Hook,
-    Misfit,
-    exactly,
-    json_type,
-    mismatch,
-    nullable_hook,
-    number,
-    step,
-    string_map,
-)
-from arker.models import (
-    NetworkPolicyAllow,
-    NetworkPolicyBlock,
-    NetworkPolicyBlocked,
-    NetworkPolicyOpen,
-    NetworkPolicyUnknown,
-    SyncChunkWrite,
-    SyncChunkWriteResult,
-    SyncCommitWriteResult,
-    SyncPresignedWriteRequestResult,
-)
+from arker._codec_hooks import Hook, Misfit
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 T = TypeVar("T")
 
-_POLICIES: Final[dict[str, type]] = {
-    "open": NetworkPolicyOpen,
-    "blocked": NetworkPolicyBlocked,
-    "allow": NetworkPolicyAllow,
-    "block": NetworkPolicyBlock,
-}
-
-
-# --- the converter ---------------------------------------------------------------------------------------------------
-
-
-def _field_hook(converter: Converter, type_: Any, default: object) -> Hook:
-    """The hook for a field of a type; ``default`` is what null stands for, `REQUIRED` where null is an error."""
-    if type_ in (str, int, bool):
-        return exactly(type_, default)
-    if type_ is float:
-        return number(default)
-    if type_ is bytes or type_ is Any or type_ is object:
-        return _pass  # outputs have been decoded by then; opaque values are kept as they came
-    origin = get_origin(type_)
-    if origin is Literal:
-        return exactly(str, default)
-    if origin is Union or origin is UnionType:
-        members = [member for member in get_args(type_) if member is not type(None)]
-        if len(members) < len(get_args(type_)) and default is REQUIRED:
-            default = None
-        if NetworkPolicyUnknown in members:
-            return nullable_hook(_policy_hook(converter), default)
-        if all(member is str or get_origin(member) is Literal for member in members):
-            return exactly(str, default)  # an open enumeration: unknown values are kept
-        if len(members) == 1:
-            return _field_hook(converter, members[0], default)
-        raise TypeError(f"no rule for the union {type_!r}")
-    if origin is tuple:
-        return nullable_hook(_array_hook(converter, get_args(type_)[0]), default)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return _mapping_hook(converter, get_args(type_)[1], default)
-    if attrs.has(type_):
-        return nullable_hook(converter.get_structure_hook(type_), default)
-    raise TypeError(f"no rule for {type_!r}")
-
-
-def _pass(value: Any, _: Any) -> Any:
-    return value
-
-
-def _array_hook(converter: Converter, member: Any) -> Hook:
-    type_ = tuple[member, ...]
-    if not attrs.has(member) and get_origin(member) is not Union and get_origin(member) is not UnionType:
-        element = _field_hook(converter, member, REQUIRED)
-
-        def plain(value: Any, _: Any) -> Any:
-            if value.__class__ is not list:
-                raise mismatch("an array", value)
-            return tuple([_at(index, element, item, member) for index, item in enumerate(value)])
-
-        return plain
-    inner = converter.get_structure_hook(type_)
-
-    def hook(value: Any, _: Any) -> Any:
-        if value.__class__ is not list:
-            raise mismatch("an array", value)
-        return inner(value, type_)
-
-    return hook
-
-
-def _mapping_hook(converter: Converter, member: Any, default: object) -> Hook:
-    if member is str:
-        return string_map(default)
-    if not attrs.has(member):
-        return exactly(dict, default)
-    inner = converter.get_structure_hook(dict[str, member])
-
-    def hook(value: Any, _: Any) -> Any:
-        if value.__class__ is not dict:
-            raise mismatch("an object", value)
-        return inner(value, dict[str, member])
-
-    return nullable_hook(hook, default)
-
-
-def _at(index: int, hook: Hook, value: Any, type_: Any) -> Any:
-    try:
-        return hook(value, type_)
-    except Misfit as misfit:
-        raise Misfit(misfit.problem, f"[{index}]{misfit.path}") from None
-
-
-def _policy_hook(converter: Converter) -> Hook:
-    def hook(value: Any, _: Any) -> Any:
-        if value.__class__ is not dict:
-            raise mismatch("an object", value)
-        kind = value.get("type")
-        if kind.__class__ is not str:
-            raise Misfit("is missing" if "type" not in value else f"expected a string, got {json_type(kind)}", ".type")
-        cls = _POLICIES.get(kind)
-        if cls is None:
-            return NetworkPolicyUnknown(type=kind, raw=value)
-        return converter.get_structure_hook(cls)(value, cls)
-
-    return hook
-
-
-def _is_write_result(type_: Any) -> bool:
-    return SyncCommitWriteResult in get_args(type_)
-
-
-def _write_result_hook(converter: Converter) -> Hook:
-    """The results of a write are told apart by what they say; a failed one is the plainest kind."""
-
-    def hook(value: Any, _: Any) -> Any:
-        if value.__class__ is not dict:
-            raise mismatch("an object", value)
-        cls: type = SyncCommitWriteResult
-        if value.get("error") is None and "presigned_url" in value:
-            cls = SyncPresignedWriteRequestResult
-        elif "received_bytes" in value or "ranges" in value:
-            cls = SyncChunkWriteResult
-        return converter.get_structure_hook(cls)(value, cls)
-
-    return hook
-
-
-def _class_hook(cls: type, converter: BaseConverter) -> Hook:
-    assert isinstance(converter, Converter)
-    resolved = cast("type[attrs.AttrsInstance]", attrs.resolve_types(cast("Any", cls)))
-    overrides: dict[str, Any] = {
-        field.name: override(struct_hook=_field_hook(converter, field.type, field.default))
-        for field in attrs.fields(resolved)
-        if field.init
-    }
-    fill = cast("Hook", make_dict_structure_fn(cls, converter, **overrides))
-    prepare = PREPARE.get(cls)
-
-    def structure(value: Any, type_: Any) -> Any:
-        if value.__class__ is not dict:
-            raise mismatch("an object", value)
-        return fill(value if prepare is None else prepare(value), type_)
-
-    return structure
-
-
-def _omit_none(cls: type, converter: BaseConverter) -> Callable[[Any], Any]:
-    resolved = cast("type[attrs.AttrsInstance]", attrs.resolve_types(cast("Any", cls)))
-    overrides: dict[str, Any] = {
-        field.name: override(omit_if_default=True) for field in attrs.fields(resolved) if field.default is None
-    }
-    return cast(
-        "Callable[[Any], Any]",
-        make_dict_unstructure_fn(cls, converter, _cattrs_include_init_false=True, **overrides),
-    )
-
-
-def _chunk(write: SyncChunkWrite) -> dict[str, Any]:
-    # The base64 alphabet needs no escaping, so the text goes into the body as it is.
-    content = binascii.b2a_base64(write.content, newline=False)
-    entry: dict[str, Any] = {
-        "path": write.path,
-        "size": write.size,
-        "upload_id": write.upload_id,
-        "content": orjson.Fragment(b'"%b"' % content),
-        "start": write.start,
-        "end": write.end,
-    }
-    if write.sha256 is not None:
-        entry["sha256"] = write.sha256
-    return entry
-
-
-def _make_converter(*, detailed: bool) -> Converter:
-    converter = Converter(detailed_validation=detailed)
-    converter.register_structure_hook_factory(attrs.has, _class_hook)
-    converter.register_structure_hook_func(_is_write_result, _write_result_hook(converter))
-    converter.register_unstructure_hook_factory(attrs.has, _omit_none)
-    converter.register_unstructure_hook(SyncChunkWrite, _chunk)
-    converter.register_unstructure_hook(NetworkPolicyUnknown, lambda policy: {**policy.raw, "type": policy.type})
-    return converter
-
-
-_fast = _make_converter(detailed=False)
 _lock = threading.RLock()
+"""Building the functions of a class is not thread-safe, and two event loops may live in two threads."""
 _hooks: dict[Any, Hook] = {}
+
+
+@cache
+def _converter() -> Converter:
+    # cattrs is a good part of the package's import time, so it is imported with the first value to convert.
+    from arker._converter import make_converter
+
+    return make_converter(detailed=False)
 
 
 def _hook(cls: Any) -> Hook:
     hook = _hooks.get(cls)
     if hook is None:
-        # Building the functions of a class is not thread-safe, and two event loops may live in two threads.
         with _lock:
-            hook = _hooks[cls] = _fast.get_structure_hook(cls)
+            hook = _hooks[cls] = _converter().get_structure_hook(cls)
     return hook
 
 
@@ -246,13 +47,16 @@ def structure(value: object, cls: type[T]) -> T:
         return cast("T", _hook(cls)(value, cls))
     except (Misfit, KeyError, TypeError, ValueError, AttributeError) as error:
         # The fast way does not say where; the second way does.
-        raise _locate(value, cls, error) from None
+        from arker._converter import locate
+
+        with _lock:
+            raise locate(value, cls, error) from None
 
 
 def unstructure(value: object) -> Any:
     """The JSON value of a request; members that are None are left out, at every depth."""
     with _lock:
-        return _fast.unstructure(value)
+        return _converter().unstructure(value)
 
 
 def dumps(value: object) -> bytes:
@@ -260,33 +64,4 @@ def dumps(value: object) -> bytes:
     return orjson.dumps(unstructure(value))
 
 
-# --- saying where ----------------------------------------------------------------------------------------------------
-
-
-def _locate(value: object, cls: type, error: Exception) -> Misfit:
-    with _lock:
-        try:
-            _make_converter(detailed=True).structure(value, cls)
-        except Exception as detailed:
-            path, cause = _descend(detailed)
-        else:
-            path, cause = "", error
-    if isinstance(cause, Misfit):
-        return Misfit(cause.problem, f"${path}{cause.path}")
-    if isinstance(cause, KeyError):
-        return Misfit("is missing", f"${path}")
-    return Misfit(f"does not fit {cls.__name__} ({type(cause).__name__})", f"${path}")
-
-
-def _descend(error: BaseException) -> tuple[str, BaseException]:
-    """The path to the first thing that is wrong, and what is."""
-    path = ""
-    while isinstance(error, (ClassValidationError, IterableValidationError)):
-        noted, others = error.group_exceptions()
-        if not noted:
-            return path, others[0]
-        error, note = noted[0]
-        name = getattr(note, "name", None)
-        index = getattr(note, "index", "?")
-        path += step(name) if name is not None else step(index) if isinstance(index, str) else f"[{index}]"
-    return path, error
+__all__ = ["Misfit", "dumps", "structure", "unstructure"]

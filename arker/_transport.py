@@ -105,10 +105,11 @@ class Transport:
             await self._prepare()
             self._prepare = None
         if self._http is None:
-            # aiohttp is most of the package's import time, so it is imported at the first request; in a thread, so that
-            # the program's other tasks go on meanwhile.
-            if "arker._http" not in sys.modules:
-                await anyio.to_thread.run_sync(import_module, "arker._http")
+            # aiohttp is most of the package's import time, and cattrs much of the rest, so they are imported at the first
+            # request; in a thread, so that the program's other tasks go on meanwhile.
+            for name in ("arker._http", "arker._converter"):
+                if name not in sys.modules:
+                    await anyio.to_thread.run_sync(import_module, name)
             from arker._http import Http
 
             if self._http is None:  # pyright: ignore[reportUnnecessaryComparison] - another task may have been quicker
