@@ -57,7 +57,7 @@ class Limit:
 
     async def post(self, url: URL, value: object) -> Any:
         """POST a JSON value with an idempotency key; gives the answer's."""
-        headers = self._headers.copy()
+        headers = CIMultiDict(self._headers)
         headers["Idempotency-Key"] = secrets.token_hex(16)
         async with self._session.post(
             url, data=orjson.dumps(value), headers=headers, allow_redirects=False
@@ -66,7 +66,7 @@ class Limit:
 
     async def post_slices(self, url: URL, body: bytes) -> Any:
         """POST a large JSON text in slices, which spares aiohttp a copy of it."""
-        headers = self._headers.copy()
+        headers = CIMultiDict(self._headers)
         headers["Content-Length"] = str(len(body))
         async with self._session.post(url, data=_slices(body), headers=headers, allow_redirects=False) as response:
             return orjson.loads(await response.read())

@@ -1,7 +1,7 @@
 """How everything here is measured: pinned cores, interleaved rounds, medians, and the table of ratios.
 
-On a shared machine a number moves by 20 to 40 % within minutes. So the client and its limit take turns within a run, and
-what is judged is the median of the ratios of neighbouring rounds, never a time.
+On a shared machine a number moves by 20 to 40 % within minutes. So the client and its limit take turns within a run,
+and what is judged is the median of the ratios of neighbouring rounds, never a time.
 """
 
 from __future__ import annotations

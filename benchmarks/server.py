@@ -1,7 +1,7 @@
 """The loopback server: canned answers at the least cost, in a process of its own so that the client is measured alone.
 
 It reads of a request only what it needs to answer, and throws bodies away. A base URL that ends in ``/late/MS`` makes
-each answer that many milliseconds late. It ends when its standard input is closed, thus with the process that started it
+each answer that many milliseconds late. It ends when its standard input is closed, so with the process that started it
 at the latest.
 """
 
@@ -12,7 +12,7 @@ import itertools
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -202,7 +202,7 @@ async def _serve() -> None:
 
 
 @contextmanager
-def running() -> Iterator[str]:
+def running() -> Generator[str, None, None]:
     """Start the server; gives its base URL, and ends it."""
     chosen = cores()
     process = subprocess.Popen(
