@@ -95,6 +95,7 @@ class AgentRun:
         self._to_outside = to_outside
         self._dropped = 0
         self._killed = False
+        self._settled = False
         self._status: int | None = None
         self._failure: str | None = None
         self._lines = b""
@@ -194,8 +195,9 @@ class AgentRun:
 
     def _settle(self) -> None:
         """Decide how the command ended; its background children may go on."""
-        if self._exit.done():
+        if self._settled:
             return
+        self._settled = True
         self._out.settle()
         self._err.settle()
         if self._killed:

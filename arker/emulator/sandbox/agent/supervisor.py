@@ -85,6 +85,8 @@ def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
         if ended is None:
             return
         account(ended)
+        if ended:
+            continue  # they may have been the last
         ready = [fd for fd, _ in poll.poll()]
         if wake_read in ready:
             os.read(wake_read, 4096)

@@ -1,0 +1,65 @@
+"""A provider for each test file and a VM for each test; afterwards no process and no file of them is left."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from arker.emulator.sandbox.agent_sandbox import AgentSandbox
+from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def _children() -> list[str]:
+    return [
+        pid
+        for task in Path("/proc/self/task").iterdir()
+        for pid in (task / "children").read_text().split()
+        if b"vm-agent" in Path("/proc", pid, "cmdline").read_bytes()
+        or b"bwrap" in Path("/proc", pid, "comm").read_bytes()
+    ]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A state directory. Not below ``tmp_path``, which the user that a root server starts VMs as cannot enter."""
+    path = Path(tempfile.mkdtemp(prefix="arker-sandbox-"))
+    yield path
+    assert os.listdir(path) == []
+    path.rmdir()
+
+
+@pytest.fixture(scope="module")
+async def provider() -> AsyncIterator[BubblewrapProvider]:
+    path = Path(tempfile.mkdtemp(prefix="arker-sandbox-"))
+    provider = await BubblewrapProvider.open(path)
+    yield provider
+    await provider.close()
+    assert os.listdir(path) == []
+    os.rmdir(path)
+    assert _children() == []
+
+
+@pytest.fixture
+async def vm(provider: BubblewrapProvider) -> AsyncIterator[AgentSandbox]:
+    vm = await provider.create(f"vm-{next(_numbers)}")
+    yield vm
+    await vm.delete()
+
+
+@pytest.fixture
+async def other_vm(provider: BubblewrapProvider) -> AsyncIterator[AgentSandbox]:
+    vm = await provider.create(f"other-{next(_numbers)}")
+    yield vm
+    await vm.delete()

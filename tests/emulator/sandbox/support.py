@@ -1,0 +1,82 @@
+"""What the sandbox's tests share: running a command to its end, files by path, and a look at the host's processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from attrs import frozen
+
+from arker.emulator.sandbox.base import HOME, RunExit, RunSpec, Sandbox
+
+
+@frozen
+class Ended:
+    exit: RunExit
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def code(self) -> int | None:
+        return self.exit.exit_code
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode().strip()
+
+
+async def sh(
+    sandbox: Sandbox, command: str, *, cwd: str = HOME, env: Mapping[str, str] | None = None, timeout: float = 20
+) -> Ended:
+    """Run a command and wait for its end; a test that waits longer has failed."""
+    run = await sandbox.run(RunSpec(command=command, cwd=cwd, env=env or {}))
+    ended = await asyncio.wait_for(run.wait(), timeout)
+    return Ended(ended, run.stdout(), run.stderr())
+
+
+async def read(sandbox: Sandbox, path: str) -> bytes:
+    reader = await sandbox.open_read(path)
+    try:
+        with os.fdopen(os.dup(reader.fd), "rb") as file:
+            content = file.read()
+        assert len(content) == reader.size
+        return content
+    finally:
+        reader.close()
+
+
+async def write(sandbox: Sandbox, path: str, content: bytes) -> None:
+    writer = await sandbox.open_write(path, len(content))
+    with os.fdopen(os.dup(writer.fd), "wb") as file:
+        file.write(content)
+    await writer.commit()
+
+
+async def until(condition: Callable[[], bool], timeout: float = 5) -> float:
+    """Wait for a condition; gives the seconds that it took."""
+    begin = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begin < timeout, "it never happened"
+        await asyncio.sleep(0.002)
+    return time.monotonic() - begin
+
+
+def host_processes(marker: str) -> list[int]:
+    """Processes of the whole machine with ``marker`` in their command line, zombies not counted."""
+    found: list[int] = []
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit():
+            try:
+                if marker.encode() in (place / "cmdline").read_bytes():
+                    found.append(int(place.name))
+            except OSError:
+                continue
+    return found
+
+
+def unique_seconds() -> str:
+    """An argument for ``sleep`` that nobody else gives it."""
+    return f"{1000 + time.monotonic_ns() % 10**9 / 10**9:.9f}"
