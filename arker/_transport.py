@@ -105,7 +105,7 @@ class Transport:
             await self._prepare()
             self._prepare = None
         if self._http is None:
-            # aiohttp is most of the package's import time, and cattrs much of the rest, so they are imported at the first
+            # aiohttp is most of the package's import time, and cattrs much of the rest. They are imported at the first
             # request; in a thread, so that the program's other tasks go on meanwhile.
             for name in ("arker._http", "arker._converter"):
                 if name not in sys.modules:
