@@ -51,7 +51,9 @@ def test_an_empty_api_key_does_not_fall_back_to_the_environment(key: str) -> Non
         settings({**KEY, **WEST}, api_key=key)
 
 
-@pytest.mark.parametrize("key", [f"{API_KEY}\u00e9", f"{API_KEY} x", f"{API_KEY}\r\nX-Evil: 1", f"{API_KEY}\0", 7, b"k"])
+@pytest.mark.parametrize(
+    "key", [f"{API_KEY}\u00e9", f"{API_KEY} x", f"{API_KEY}\r\nX-Evil: 1", f"{API_KEY}\0", 7, b"k"]
+)
 def test_a_key_that_no_header_can_carry(key: Any) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         settings(WEST, api_key=key)
@@ -88,7 +90,11 @@ BURST_WEST = "https://aws-burst-us-west-2.arker.ai/api"
         ({"region": "aws-burst-us-west-2"}, {}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
         ({"region": " AWS-Burst-US-West-2 "}, {}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
         ({"region": "aws-us-west-2", "provider": "burst"}, {}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
-        ({"provider": "aws"}, {"ARKER_REGION": "aws-burst-us-west-2"}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
+        (
+            {"provider": "aws"},
+            {"ARKER_REGION": "aws-burst-us-west-2"},
+            (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst"),
+        ),
         # a base URL
         ({"base_url": "http://h/api"}, {}, ("http://h/api", None, None, "aws")),
         ({}, {"ARKER_BASE_URL": "http://h/api"}, ("http://h/api", None, None, "aws")),
@@ -202,7 +208,9 @@ def test_an_unknown_provider_names_the_two(arguments: dict[str, Any], environ: d
     assert caught.value.argument == argument
 
 
-@pytest.mark.parametrize("region", ["", "  ", "us west", "us/west", "us.west", "evil.example/", "-x", "x-", "a" * 64, 7])
+@pytest.mark.parametrize(
+    "region", ["", "  ", "us west", "us/west", "us.west", "evil.example/", "-x", "x-", "a" * 64, 7]
+)
 def test_a_region_that_is_none(region: Any) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         settings(region=region)
@@ -294,7 +302,13 @@ def test_proxy_for(
 
 @pytest.mark.parametrize(
     ("host", "expected"),
-    [("localhost", True), ("[::1]", True), ("localhost.evil.example", False), ("127.0.0.1.example", False), ("", False)],
+    [
+        ("localhost", True),
+        ("[::1]", True),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.example", False),
+        ("", False),
+    ],
 )
 def test_is_loopback(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected

@@ -52,7 +52,15 @@ class Detector(logging.Handler):
         name = type(error).__name__
         self.look(f"str of {name}", str(error))
         self.look(f"repr of {name}", repr(error))
-        self.look(f"traceback of {name}", "".join(traceback.format_exception(type(error), error, error.__traceback__)))
+        # The messages that a traceback shows. Not the traceback itself: formatting one parses source code, and doing
+        # that from a destructor, which may run amid another parse, is more than some versions of Python bear.
+        shown: BaseException | None = error
+        for _ in range(20):
+            if shown is None:
+                break
+            text = "".join(traceback.format_exception_only(type(shown), shown))
+            self.look(f"traceback of {name}, at {type(shown).__name__}", text)
+            shown = shown.__cause__ or (None if shown.__suppress_context__ else shown.__context__)
 
     @contextlib.contextmanager
     def expecting(self) -> Iterator[list[str]]:
@@ -65,8 +73,8 @@ class Detector(logging.Handler):
 
     def verify(self) -> None:
         """Raise if anything was found since the last time."""
-        gc_free, self.leaks = self.leaks, []
-        assert not gc_free, "secrets showed:\n" + "\n".join(gc_free)
+        found, self.leaks = self.leaks, []
+        assert not found, "secrets showed:\n" + "\n".join(found)
 
 
 DETECTOR: Final = Detector()
