@@ -27,10 +27,7 @@ async def _measure(base_url: str) -> Row:
     async with Limit(base_url) as limit, AsyncArker(API_KEY, base_url=base_url) as client:
         vm = client.vm(VM_ID)
         url = limit.vm_url(VM_ID, "/sync")
-        before = b'{"op":"write","writes":[{"path":"/tmp/file","size":%d,"upload_id":"%b","content":"' % (
-            SIZE,
-            b"0" * 26,
-        )
+        before = b'{"op":"write","writes":[{"path":"/tmp/file","size":%d,"upload_id":"%026d","content":"' % (SIZE, 0)
         after = b'","start":0,"end":%d}]}' % SIZE
 
         async def by_hand() -> float:
