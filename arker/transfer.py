@@ -164,7 +164,7 @@ def _check_stored(response: Response) -> None:
 def _check_method(given: str, expected: str) -> None:
     if given.upper() != expected:
         raise BadReplyError(
-            f"the presigned URL is for {given[:20]!r}, expected {expected}", path="$.method", status=200
+            f"the presigned URL is not for {expected}", path="$.method", status=200, operation="vm.sync"
         )
 
 

@@ -16,7 +16,6 @@ from arker import (
     AsyncVM,
     BadReplyError,
     ConflictError,
-    DeadlineExceededError,
     HttpTimeouts,
     InternalError,
     NetworkError,
@@ -25,9 +24,9 @@ from arker import (
     RateLimitedError,
     UnavailableError,
 )
-from tests.support.clients import COMPUTE, make_client
+from tests.support.clients import make_client
 from tests.support.samples import completed
-from tests.support.server import Drop, Recorded, Reply, ScriptedServer, closed_port, dropped, error, ok
+from tests.support.server import Drop, Reply, ScriptedServer, closed_port, dropped, error, ok
 
 pytestmark = pytest.mark.anyio
 
@@ -364,47 +363,3 @@ async def test_facts_of_an_answer_are_on_the_error(server: ScriptedServer, vm: A
     assert (raised.code, raised.message, raised.status) == ("some_new_code", "what?", 418)
     assert (raised.request_id, raised.retry_after, raised.operation) == ("req-1", 7.0, "vm.run")
     assert str(raised) == "vm.run: what? (code some_new_code, HTTP 418, retry after 7 s, request req-1)"
-
-
-# --- deadlines -------------------------------------------------------------------------------------------------------
-
-
-async def test_a_deadline_bounds_the_attempts(server: ScriptedServer, vm: AsyncVM) -> None:
-    server.script(error("unavailable", status=503), ok(completed(), delay=0.5))
-    raised = await failing(vm.run("true", deadline=0.1))
-    assert type(raised) is DeadlineExceededError
-    assert isinstance(raised, TimeoutError)
-    assert (raised.code, raised.status, raised.operation) == ("deadline_exceeded", 0, "vm.run")
-    # The second attempt was on its way, so the run may be going on.
-    assert (raised.attempts, raised.outcome, raised.idempotency_key) == (2, "unknown", server.last.key)
-    assert isinstance(raised.__cause__, UnavailableError)
-
-
-async def test_a_deadline_bounds_the_waiting_between(server: ScriptedServer) -> None:
-    async with make_client(server, retry={"base_delay": 30.0, "max_delay": 30.0}) as client:
-        server.script(error("unavailable", status=503), dropped(Drop.AFTER_PROCESSING))
-        with anyio.fail_after(10):
-            raised = await failing(client.vm("v").run("true", deadline=0.05))
-            assert type(raised) is DeadlineExceededError
-            assert (raised.attempts, raised.outcome) == (1, "not_started")
-            raised = await failing(client.vm("v").run("true", deadline=0.05))
-        assert type(raised) is DeadlineExceededError
-        assert (raised.attempts, raised.outcome) == (1, "unknown")
-        assert isinstance(raised.__cause__, NetworkError)
-
-
-async def test_a_deadline_over_several_requests(server: ScriptedServer, vm: AsyncVM) -> None:
-    def presigned(_: Recorded) -> Reply:
-        return ok({"path": "/f", "size": 2, "presigned_url": f"{server.url}/o", "expires_in": 60})
-
-    server.script(presigned, Reply(body=b"hi", delay=0.5))
-    raised = await failing(vm.sync("/f", deadline=0.1))
-    assert type(raised) is DeadlineExceededError
-    assert (raised.attempts, raised.operation) == (2, "vm.sync")
-
-
-async def test_a_deadline_that_is_kept(server: ScriptedServer, vm: AsyncVM) -> None:
-    server.script(error("unavailable", status=503), ok(completed()))
-    assert (await vm.run("true", deadline=30)).exit_code == 0
-    assert server.last.target == f"{COMPUTE}/v1/vms/vm-1/runs"
-    assert "deadline" not in server.last.json

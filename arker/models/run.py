@@ -159,7 +159,7 @@ class CancelRunResponse:
 def _command(value: str | Sequence[str]) -> str:
     if isinstance(value, str):
         return value
-    if not check.is_array(value):
+    if not check.is_array(value) or not value:
         raise InvalidArgumentError("command", value, "expected a string, or a list of strings to quote for the shell")
     arguments: list[str] = []
     for index, argument in enumerate(value):
