@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 
+from arker.emulator.sandbox.agent.processes import PROC
 from arker.emulator.sandbox.agent.refusals import Refused
 
 
@@ -23,7 +24,7 @@ def open_regular(path: str, flags: int, dir_fd: int | None = None) -> int:
     try:
         status = os.fstat(fd)
         check_regular(status)
-        if os.path.isdir("/proc/self") and status.st_dev == os.stat("/proc").st_dev:
+        if PROC is not None and status.st_dev == os.fstat(PROC).st_dev:
             raise Refused("bad_request", "it belongs to /proc, not to the VM's files")
     except BaseException:
         os.close(fd)
@@ -83,8 +84,7 @@ class PendingFile:
             os.fchmod(self.fd, stat.S_IMODE(target.st_mode))
         if self.temporary is None:
             name = self._spare_name()
-            # src_dir_fd is not used, but without it Python calls link(), which does not follow the link of /proc.
-            os.link(f"/proc/self/fd/{self.fd}", name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
+            os.link(f"self/fd/{self.fd}", name, src_dir_fd=PROC, dst_dir_fd=self.directory)
             self.temporary = name
         os.replace(self.temporary, self.name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
         self.temporary = None

@@ -20,6 +20,9 @@ PR_SET_CHILD_SUBREAPER = 36
 
 MANY = 64
 
+# Open for good: the VM may lock or move everything that leads to its root's entries, except for who is inside already.
+PROC = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY) if os.path.exists("/proc/self/stat") else None
+
 
 def prctl(option: int, value: object) -> None:
     with contextlib.suppress(AttributeError):  # not Linux: what leaves the tree is not found then
@@ -29,18 +32,26 @@ def prctl(option: int, value: object) -> None:
 def rename(name: str) -> None:
     """Change what ``ps`` and ``pkill -f`` see of this process."""
     prctl(PR_SET_NAME, ctypes.create_string_buffer(name.encode()))
-    with contextlib.suppress(OSError, ValueError), open("/proc/self/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
+    with contextlib.suppress(OSError, ValueError):
+        fields = read_proc("self/stat").rpartition(b")")[2].split()
         start, end = int(fields[45]), int(fields[46])
         if start > 0 and len(name) < end - start:
             ctypes.memset(start, 0, end - start)
             ctypes.memmove(start, name.encode(), len(name))
 
 
+def read_proc(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY, dir_fd=PROC)
+    try:
+        return os.read(fd, 4096)
+    finally:
+        os.close(fd)
+
+
 def processes() -> dict[int, tuple[int, int, str]]:
     """Every visible process: its parent, its process group and the letter of its state."""
     found: dict[int, tuple[int, int, str]] = {}
-    if not os.path.isdir("/proc/self"):
+    if PROC is None:
         import subprocess  # only here, since it is a large module
 
         listing = subprocess.run(["/bin/ps", "-A", "-o", "pid=,ppid=,pgid=,stat="], stdout=subprocess.PIPE, check=True)
@@ -48,18 +59,12 @@ def processes() -> dict[int, tuple[int, int, str]]:
             pid, parent, group, state = line.split(None, 3)
             found[int(pid)] = (int(parent), int(group), state[0])
         return found
-    for name in os.listdir("/proc"):
+    for name in os.listdir(PROC):
         if name.isdigit():
-            try:
-                fd = os.open(f"/proc/{name}/stat", os.O_RDONLY)
-                try:
-                    line_of = os.read(fd, 1024)
-                finally:
-                    os.close(fd)
-            except OSError:  # it has gone
-                continue
-            fields = line_of[line_of.rfind(b")") + 2 :].split()  # a command's name may hold anything, spaces included
-            found[int(name)] = (int(fields[1]), int(fields[2]), fields[0].decode())
+            with contextlib.suppress(OSError):  # it has gone
+                status = read_proc(f"{name}/stat")
+                fields = status[status.rfind(b")") + 2 :].split()  # a command's name may hold anything, spaces included
+                found[int(name)] = (int(fields[1]), int(fields[2]), fields[0].decode())
     return found
 
 
@@ -114,7 +119,7 @@ def kill_below(root: int, spare: Container[int] = (), *, brake: bool = False) ->
     """
     # Among a thousand busy processes this one hardly gets the processor to find out who they are. Stopping everyone
     # takes one call, and the innocent are continued at once.
-    brake = brake and len(os.listdir("/proc")) > MANY
+    brake = brake and PROC is not None and len(os.listdir(PROC)) > MANY
     if brake:
         send_signal(signal.SIGSTOP, -1)
     try:
@@ -149,13 +154,16 @@ def _kill_below(root: int, spare: Container[int]) -> list[tuple[int, int]]:
 
 
 def threads_stopped(pid: int) -> bool:
-    try:
-        for name in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{name}/stat", "rb") as file:
-                if file.read(1024).rpartition(b")")[2].split()[0] not in b"TtZX":
-                    return False
-    except OSError:
-        pass
+    if PROC is None:
+        return True
+    with contextlib.suppress(OSError):
+        tasks = os.open(f"{pid}/task", os.O_RDONLY, dir_fd=PROC)
+        try:
+            threads = os.listdir(tasks)
+        finally:
+            os.close(tasks)
+        states = [read_proc(f"{pid}/task/{thread}/stat").rpartition(b")")[2].split()[0] for thread in threads]
+        return all(state in b"TtZX" for state in states)
     return True
 
 

@@ -1,0 +1,143 @@
+"""Copies of VMs, and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+import pytest
+
+from arker.emulator.sandbox.agent_sandbox import AgentSandbox
+from arker.emulator.sandbox.base import RunSpec, SandboxError
+from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
+from tests.emulator.sandbox.support import host_processes, read, sh, unique_seconds, until, write
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_chain_of_forty(provider: BubblewrapProvider) -> None:
+    vms = [await provider.create("chain-0")]
+    for generation in range(1, 41):
+        if generation % 10 == 1:
+            await sh(vms[-1], f"echo {generation} >> log; ln -sf {generation} link")
+        else:
+            await write(vms[-1], f"only-{generation}", b"x")
+        vms.append(await provider.create(f"chain-{generation}", source=vms[-1]))
+    assert await read(vms[40], "log") == b"1\n11\n21\n31\n"
+    assert await read(vms[5], "log") == b"1\n"
+    assert (await sh(vms[40], "ls | grep -c only; readlink link")).text == "36\n31"
+    assert (await sh(vms[2], "ls | grep -c only")).text == "2"
+    await asyncio.gather(*(vm.delete() for vm in vms))
+
+
+async def test_a_copy_is_of_one_moment_and_the_original_goes_on(provider: BubblewrapProvider, vm: AgentSandbox) -> None:
+    # Each step lengthens two files; a copy that was not made in one moment would show more than one step.
+    script = "while true; do echo >> a; echo >> b; done"
+    run = await vm.run(RunSpec(command=f"setsid bash -c '{script}' & wait"))
+    await asyncio.sleep(0.2)
+    for number in range(5):
+        copy = await provider.create(f"moment-{number}", source=vm)
+        a, b = [len(await read(copy, name)) for name in "ab"]
+        assert 0 <= a - b <= 1
+        assert int((await sh(copy, "ps -e --no-headers | wc -l")).text) < 8
+        await copy.delete()
+    before = await read(vm, "b")
+    await asyncio.sleep(0.2)
+    assert await read(vm, "b") != before
+    await run.kill()
+
+
+async def test_what_was_stopped_stays_stopped(provider: BubblewrapProvider, vm: AgentSandbox) -> None:
+    run = await vm.run(RunSpec(command="sleep 60 & sleep 0.1; kill -STOP $!; wait"))
+    await asyncio.sleep(0.2)
+    copy = await provider.create("stopped", source=vm)
+    assert (await sh(vm, "ps -o state= -C sleep")).text == "T"
+    await run.kill()
+    await copy.delete()
+
+
+async def test_unwritten_uploads_are_not_copied(provider: BubblewrapProvider, vm: AgentSandbox) -> None:
+    writer = await vm.open_write("file", 1)
+    copy = await provider.create("uploads", source=vm)
+    assert (await sh(copy, "ls -A")).text == ""
+    await writer.commit()
+    await copy.delete()
+
+
+async def test_everything_of_a_file_is_copied(provider: BubblewrapProvider, vm: AgentSandbox) -> None:
+    await sh(
+        vm,
+        "echo x > one; ln one two; ln -s one soft; mkfifo fifo; chmod 4751 one; touch -d '2001-02-03' old; "
+        "mkdir -p closed/inside; echo y > closed/inside/file; chmod 000 closed/inside closed; : > $'odd\\xff'",
+    )
+    copy = await provider.create("everything", source=vm)
+    listing = (
+        "chmod 755 closed closed/inside; find . -printf '%P %y %m %n %l\\n' | sort; stat -c %Y old; cat closed/*/*"
+    )
+    assert (await sh(copy, listing)).stdout == (await sh(vm, listing)).stdout
+    await copy.delete()
+
+
+async def test_closed_directories_can_be_deleted(provider: BubblewrapProvider) -> None:
+    vm = await provider.create("closed")
+    await sh(vm, "mkdir -p a/b; touch a/b/c; chmod 000 a/b a; chmod 000 /")
+    copy = await provider.create("closed-copy", source=vm)
+    await vm.delete()
+    await copy.delete()
+    assert not vm.tree.path.exists()
+    assert not copy.tree.path.exists()
+
+
+async def test_delete_ends_every_process_and_later_use_is_refused(provider: BubblewrapProvider) -> None:
+    vm = await provider.create("short-lived")
+    marker = unique_seconds()
+    run = await vm.run(RunSpec(command=f"setsid sleep {marker} & sleep {marker}"))
+    await until(lambda: len(host_processes(f"sleep\0{marker}")) == 2)
+    await vm.delete()
+    assert host_processes(marker) == []
+    assert (await run.wait()).exit_code is None
+    with pytest.raises(SandboxError) as caught:
+        await sh(vm, "true")
+    assert caught.value.code == "not_found"
+
+
+async def test_ids_are_checked(provider: BubblewrapProvider, vm: AgentSandbox) -> None:
+    for bad in ("", ".", "..", "a/b", "a\0", "-rf", vm.tree.path.name):
+        with pytest.raises(SandboxError):
+            await provider.create(bad)
+    with pytest.raises(SandboxError):
+        await provider.adopt("never-made")
+
+
+async def test_a_failed_copy_leaves_nothing(provider: BubblewrapProvider, vm: AgentSandbox) -> None:
+    task = asyncio.create_task(provider.create("cancelled", source=vm))
+    await asyncio.sleep(0.004)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    if task.cancelled():
+        assert not vm.tree.path.with_name("cancelled").exists()
+    else:
+        await task.result().delete()
+    assert (await sh(vm, "echo well")).text == "well"
+
+
+async def test_latencies(provider: BubblewrapProvider, vm: AgentSandbox) -> None:
+    """Generous bounds: they catch what has become slower by a factor, not a busy machine."""
+    await write(vm, "file", os.urandom(10_000))
+    await sh(vm, "true")
+    fastest = {"run": 1.0, "fork": 1.0, "start": 1.0}
+    for number in range(5):
+        begin = time.perf_counter()
+        await sh(vm, "true")
+        fastest["run"] = min(fastest["run"], time.perf_counter() - begin)
+        begin = time.perf_counter()
+        copy = await provider.create(f"quick-{number}", source=vm)
+        fastest["fork"] = min(fastest["fork"], time.perf_counter() - begin)
+        begin = time.perf_counter()
+        await sh(copy, "true")
+        fastest["start"] = min(fastest["start"], time.perf_counter() - begin)
+        await copy.delete()
+    assert fastest["run"] < 0.05, fastest
+    assert fastest["fork"] < 0.2, fastest
+    assert fastest["start"] < 0.4, fastest
