@@ -81,7 +81,10 @@ async def _boundary(request: web.Request, handler: _Handler) -> web.StreamRespon
     except web.RequestPayloadError:
         return _error_response(ServiceError("bad_request", "the body did not arrive whole"))
     except ConnectionError:
-        raise  # the client has gone: there is nobody to answer
+        # The client has gone, or has to be told by the end of the connection. What is returned is not sent any more.
+        if request.transport is not None:
+            request.transport.close()
+        return web.Response(status=500)
     except Exception:
         logger.exception("%s %s failed", request.method, request.path)
         return _error_response(ServiceError("internal", "the server failed; its log says why"))

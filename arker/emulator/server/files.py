@@ -30,18 +30,18 @@ _AT_ONCE = 8  # files of one request that are written at the same time
 Result = dict[str, Any]
 
 
-async def sync(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+async def sync(backend: Backend, org: Organisation, request: web.Request) -> web.StreamResponse:
     body = await parsing.read_object(request)
     vm = backend.vm(org, request.match_info["vm_id"])
     operation = body.get("op")
     if operation == "read":
-        return await _read(backend, vm, parsing.Fields(body).required_text("path"))
+        return await _read(request, backend, vm, parsing.Fields(body).required_text("path"))
     if operation == "write":
         return await _write(backend, vm, body.get("writes"))
     raise invalid("op", "read or write")
 
 
-async def _read(backend: Backend, vm: VmRecord, path: str) -> web.Response:
+async def _read(request: web.Request, backend: Backend, vm: VmRecord, path: str) -> web.StreamResponse:
     try:
         reader = await vm.sandbox.open_read(path)
     except SandboxError as error:
@@ -64,8 +64,9 @@ async def _read(backend: Backend, vm: VmRecord, path: str) -> web.Response:
         raise ServiceError("internal", f"the file could not be read: {error.strerror}") from None
     finally:
         reader.close()
-    content, encoding = await outputs.encode(data)
-    return replies.json_response({"path": path, "size": len(data), "content": content, "encoding": encoding})
+    content = await outputs.encode(data)
+    body = {"path": path, "size": len(data), "encoding": content.encoding}
+    return await replies.large_response(request, body, {"content": content})
 
 
 def _contents(reader: FileReader) -> bytes:

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 import orjson
+from attrs import frozen
 
 from arker.emulator.server.errors import ServiceError
 
 _PIECE = 768 * 1024  # a multiple of 3, so that pieces of base64 join without padding
 _SMALL = 64 * 1024
-
-JsonString: TypeAlias = str | orjson.Fragment
 
 
 class StoredOutput:
@@ -51,23 +50,36 @@ async def store(data: Output, directory: Path) -> Output:
     return stored
 
 
-async def encode(data: Output) -> tuple[JsonString, str]:
-    """The JSON string for ``data``, and the name of its encoding."""
+@frozen
+class Encoded:
+    """An output on its way into a reply.
+
+    Attributes:
+        text: The text, or the pieces of a large one, which are JSON already (without the quotes around the whole).
+        encoding: ``utf-8`` or ``base64``.
+    """
+
+    text: str | list[bytes]
+    encoding: str
+
+
+async def encode(data: Output) -> Encoded:
+    """What stands for ``data`` in a reply."""
     if isinstance(data, StoredOutput):
         return await asyncio.to_thread(lambda: _encode_large(data.read()))
     if len(data) > _SMALL:
         return await asyncio.to_thread(_encode_large, data)
     if b"\0" not in data:
         try:
-            return data.decode(), "utf-8"
+            return Encoded(data.decode(), "utf-8")
         except UnicodeDecodeError:
             pass
-    return binascii.b2a_base64(data, newline=False).decode("ascii"), "base64"
+    return Encoded(binascii.b2a_base64(data, newline=False).decode("ascii"), "base64")
 
 
-def _encode_large(data: bytes) -> tuple[JsonString, str]:
+def _encode_large(data: bytes) -> Encoded:
     view = memoryview(data)
-    pieces = [b'"']
+    pieces: list[bytes] = []
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         for offset in range(0, len(view), _PIECE):
@@ -76,15 +88,15 @@ def _encode_large(data: bytes) -> tuple[JsonString, str]:
                 raise ValueError("NUL")
             text = decoder.decode(piece, offset + _PIECE >= len(view))
             pieces.append(orjson.dumps(text)[1:-1])
-        encoding = "utf-8"
     except ValueError:
-        pieces = [b'"']
-        pieces += [
-            binascii.b2a_base64(view[offset : offset + _PIECE], newline=False) for offset in range(0, len(view), _PIECE)
-        ]
-        encoding = "base64"
-    pieces.append(b'"')
-    return orjson.Fragment(b"".join(pieces)), encoding
+        return Encoded(
+            [
+                binascii.b2a_base64(view[offset : offset + _PIECE], newline=False)
+                for offset in range(0, len(view), _PIECE)
+            ],
+            "base64",
+        )
+    return Encoded(pieces, "utf-8")
 
 
 async def decode_base64(name: str, text: str) -> bytes:
@@ -102,4 +114,4 @@ def _decode_large(text: str) -> bytes:
     return b"".join([base64.b64decode(text[at : at + step], validate=True) for at in range(0, len(text), step)])
 
 
-__all__ = ["JsonString", "Output", "StoredOutput", "decode_base64", "encode", "store"]
+__all__ = ["Encoded", "Output", "StoredOutput", "decode_base64", "encode", "store"]

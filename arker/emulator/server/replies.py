@@ -106,33 +106,57 @@ def run_summary_json(run: RunRecord) -> dict[str, Any]:
     return body
 
 
-async def run_json(run: RunRecord) -> dict[str, Any]:
-    # State and output have to belong together: read both before anything is awaited.
+async def run_response(request: web.Request, run: RunRecord) -> web.StreamResponse:
+    """A run with its output so far."""
+    # State and output have to belong together: read all before anything is awaited.
     body = run_summary_json(run)
     stdout, stderr = run.stdout(), run.stderr()
-    body["stdout"], body["stdout_encoding"] = await outputs.encode(stdout)
-    body["stderr"], body["stderr_encoding"] = await outputs.encode(stderr)
     body["tunnels"] = []
     body["retry_count"] = run.retry_count
-    return body
+    return await _with_outputs(request, body, stdout, stderr)
 
 
-async def completed_json(run: RunRecord) -> dict[str, Any]:
+async def completed_response(request: web.Request, run: RunRecord) -> web.StreamResponse:
     """The reply to a run in the foreground: ``exit_code`` is a number even where there is no status."""
-    stdout, stdout_encoding = await outputs.encode(run.stdout())
-    stderr, stderr_encoding = await outputs.encode(run.stderr())
     body: dict[str, Any] = {
         "run_id": run.run_id,
         "state": run.state,
-        "stdout": stdout,
-        "stdout_encoding": stdout_encoding,
-        "stderr": stderr,
-        "stderr_encoding": stderr_encoding,
         "exit_code": -1 if run.exit_code is None else run.exit_code,
     }
     if run.fail_reason is not None:
         body["fail_reason"] = run.fail_reason
-    return body
+    return await _with_outputs(request, body, run.stdout(), run.stderr())
+
+
+async def _with_outputs(
+    request: web.Request, body: dict[str, Any], stdout: outputs.Output, stderr: outputs.Output
+) -> web.StreamResponse:
+    encoded_stdout, encoded_stderr = await outputs.encode(stdout), await outputs.encode(stderr)
+    body["stdout_encoding"] = encoded_stdout.encoding
+    body["stderr_encoding"] = encoded_stderr.encoding
+    return await large_response(request, body, {"stdout": encoded_stdout, "stderr": encoded_stderr})
+
+
+async def large_response(
+    request: web.Request, body: dict[str, Any], texts: dict[str, outputs.Encoded]
+) -> web.StreamResponse:
+    """A reply with members that may be large; such a one is sent piece by piece, and never copied as a whole."""
+    pieces: list[bytes] = []
+    for name, encoded in texts.items():
+        if isinstance(encoded.text, str):
+            body[name] = encoded.text
+        else:
+            pieces += [f',"{name}":"'.encode(), *encoded.text, b'"']
+    if not pieces:
+        return json_response(body)
+    pieces = [orjson.dumps(body)[:-1], *pieces, b"}"]
+    response = web.StreamResponse(headers=_HEADERS)
+    response.content_length = sum(map(len, pieces))
+    await response.prepare(request)
+    for piece in pieces:
+        await response.write(piece)
+    await response.write_eof()
+    return response
 
 
 def background_json(run: RunRecord) -> dict[str, Any]:
@@ -155,10 +179,11 @@ def acknowledgement_json() -> dict[str, Any]:
 __all__ = [
     "acknowledgement_json",
     "background_json",
-    "completed_json",
+    "completed_response",
     "golden_json",
     "json_response",
-    "run_json",
+    "large_response",
+    "run_response",
     "run_summary_json",
     "session_json",
     "vm_json",

@@ -119,7 +119,7 @@ async def _send_signal(session: SessionRecord, number: signal.Signals) -> None:
         raise from_sandbox(error) from None
 
 
-async def start_run(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+async def start_run(backend: Backend, org: Organisation, request: web.Request) -> web.StreamResponse:
     key = parsing.idempotency_key(request)
     body = await parsing.read_object(request)
     scope: Scope | None = None
@@ -129,7 +129,7 @@ async def start_run(backend: Backend, org: Organisation, request: web.Request) -
         digest = fingerprint(body)
         known = backend.ledger.find(scope, digest)
         if known is not None:
-            return await _reply(await known.outcome(), background=body.get("background") is True)
+            return await _reply(request, await known.outcome(), background=body.get("background") is True)
     wish = _parse(body)
     vm = backend.vm(org, request.match_info["vm_id"])
     session = _session(vm, wish)
@@ -143,7 +143,7 @@ async def start_run(backend: Backend, org: Organisation, request: web.Request) -
         entry = backend.ledger.open(scope, digest, f"run {run.run_id}")
         backend.ledger.settle(entry, run)
         backend.spawn(_complete(backend, scope, entry, run))
-    return await _reply(run, background=wish.background)
+    return await _reply(request, run, background=wish.background)
 
 
 async def _complete(backend: Backend, scope: Scope, entry: Entry, run: RunRecord) -> None:
@@ -166,16 +166,16 @@ async def _acknowledge(
     if scope is not None and entry is not None:
         backend.ledger.settle(entry, _ACKNOWLEDGED)
         backend.ledger.complete(scope, entry)
-    return await _reply(_ACKNOWLEDGED, background=False)
+    return replies.json_response(replies.acknowledgement_json())
 
 
-async def _reply(outcome: Any, *, background: bool) -> web.Response:
+async def _reply(request: web.Request, outcome: Any, *, background: bool) -> web.StreamResponse:
     if not isinstance(outcome, RunRecord):
         return replies.json_response(replies.acknowledgement_json())
     if background:
         return replies.json_response(replies.background_json(outcome))
     await outcome.done.wait()
-    return replies.json_response(await replies.completed_json(outcome))
+    return await replies.completed_response(request, outcome)
 
 
 def _run(backend: Backend, org: Organisation, request: web.Request) -> RunRecord:
@@ -186,8 +186,8 @@ def _run(backend: Backend, org: Organisation, request: web.Request) -> RunRecord
     return run
 
 
-async def get_run(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
-    return replies.json_response(await replies.run_json(_run(backend, org, request)))
+async def get_run(backend: Backend, org: Organisation, request: web.Request) -> web.StreamResponse:
+    return await replies.run_response(request, _run(backend, org, request))
 
 
 async def cancel_run(backend: Backend, org: Organisation, request: web.Request) -> web.Response:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 
 from arker.emulator import Emulator
-from tests.emulator.server.support import Api
+from tests.emulator.server.support import Api, chunk
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +58,7 @@ async def test_operations_of_later_are_not_implemented(api: Api, method: str, pa
     assert (await api.call(method, path)).refusal == (501, "not_implemented")
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"\xff", b'{"command": "\\ud800"}'])
+@pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"\xff", b'{"command": "\\ud800"}', b"{}" + b"9" * 400])
 async def test_a_body_that_is_no_json_object_is_refused(api: Api, vm: str, body: bytes) -> None:
     assert (await api.call("POST", f"/v1/vms/{vm}/runs", body)).refusal == (400, "bad_request")
 
@@ -72,6 +73,46 @@ async def test_a_name_with_every_sort_of_character_is_found_percent_encoded(api:
     vm = await api.fork(name=name)
     path = "/v1/vms/" + "".join(f"%{byte:02X}" for byte in name.encode())
     assert (await api.get(path))["vm_id"] == vm["vm_id"]
+
+
+JUNK: tuple[Any, ...] = (
+    0, -1, 2**63, 1.5, 1e308, True, "", " ", "x", "\u0000", "\uffff", "a" * 70_000, "../..",
+    [], [None], {}, {"a": {}},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/fork", dict.fromkeys(
+            ("source_vm_name", "source_vm_id", "source_org_id", "name", "public", "network", "disk", "vcpu_count",
+             "memory_mib", "max_memory_mib", "disk_mib", "durable", "tunnel"))),
+        ("/v1/vms/{vm}/runs", {"command": "true", **dict.fromkeys(
+            ("session_id", "session_idx", "background", "timeout", "end_symbol", "vcpu_count", "memory_mib", "disk_mib",
+             "network", "acquire", "release", "signal"))}),
+        ("/v1/vms/{vm}/sync", {"op": "read", "path": "x", "writes": None}),
+        ("/v1/vms/{vm}/sync", {"op": "write", "path": None, "writes": []}),
+    ],
+)  # fmt: skip
+async def test_junk_in_any_field_is_never_the_servers_failure(
+    api: Api, vm: str, path: str, body: dict[str, Any]
+) -> None:
+    for name in body:
+        for junk in JUNK:
+            reply = await api.call("POST", path.format(vm=vm), {**body, name: junk})
+            assert reply.status == 200 or reply.refusal in {
+                (400, "bad_request"), (404, "not_found"), (409, "conflict"), (501, "not_implemented"),
+            }, (name, junk, reply)  # fmt: skip
+
+
+async def test_junk_in_any_field_of_an_entry_is_the_entrys_error(api: Api, vm: str) -> None:
+    entry = chunk("file", b"data", sha256=None, presigned=None)
+    entries = [entry | {name: junk} for name in entry for junk in JUNK]
+    for result in await api.write(vm, *entries):
+        if "error" in result:
+            assert result["error"]["code"] in {"bad_request", "not_found", "conflict"}, result
+        else:
+            assert "presigned_url" in result or result["received_bytes"] == 4
 
 
 async def test_the_server_listens_on_loopback_only(emulator: Emulator) -> None:
