@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import platform
 import shutil
@@ -79,11 +78,16 @@ class BubblewrapProvider:
                 await provider.try_out()
             except (SandboxError, OSError) as error:
                 attempts.append((str(bwrap), str(error)))
+                provider.discard()
             else:
                 return provider
         python = str((interpreter.source or Path("/usr")) / "bin" / Path(interpreter.executable).name)
         await asyncio.to_thread(_clear, state_dir)
         raise IsolationUnavailableError(explain(await asyncio.to_thread(gather_facts, attempts, python, identity)))
+
+    def discard(self) -> None:
+        """Give up a provider that does not work."""
+        self._storage.close()
 
     async def try_out(self) -> None:
         """Start a VM and remove it again; raises `SandboxError`."""
@@ -112,6 +116,7 @@ class BubblewrapProvider:
     async def close(self, *, keep_files: bool = False) -> None:
         sandboxes = [self._sandboxes.pop(vm_id) for vm_id in tuple(self._sandboxes)]
         await asyncio.gather(*(each.close() if keep_files else each.delete() for each in sandboxes))
+        self._storage.close()
         if not keep_files:
             await asyncio.to_thread(_clear, self._state_dir)
 
@@ -147,8 +152,6 @@ def _prepare(state_dir: Path, identity: Identity | None) -> Path:
 def _clear(state_dir: Path) -> None:
     for name in ("bwrap", "python"):
         shutil.rmtree(state_dir / name, ignore_errors=True)
-    with contextlib.suppress(OSError):  # not empty: VMs of an earlier process
-        (state_dir / "vms").rmdir()
 
 
 def _counts_by_namespace(release: str) -> bool:

@@ -14,9 +14,9 @@ from attrs import frozen
 from arker.emulator.sandbox.base import IsolationUnavailableError
 from arker.emulator.sandbox.identity import Identity
 
-_SYSTEM = "/usr/bin/python3"
+SYSTEM = "/usr/bin/python3"
 _CHECK = "import sys, ctypes, json, resource; sys.exit(sys.version_info < (3, 8))"
-_NOT_COPIED = ("__pycache__", "test", "tests", "idlelib", "site-packages", "dist-packages")
+_NOT_COPIED = ("__pycache__", "test", "tests", "idlelib", "site-packages", "config-*", "*.a")
 
 
 @frozen(kw_only=True)
@@ -55,15 +55,15 @@ async def choose_interpreter(state_dir: Path, identity: Identity | None) -> Inte
         return Interpreter(executable=str(executable))
     if identity is None or identity.can_reach(executable):
         return Interpreter(executable=str(executable), prefix=str(prefix), source=prefix)
-    if await asyncio.to_thread(_works, _SYSTEM, identity):
-        return Interpreter(executable=_SYSTEM)
+    if await asyncio.to_thread(_works, SYSTEM, identity):
+        return Interpreter(executable=SYSTEM)
     # bwrap cannot mount what its user cannot reach, so somebody else's private installation has to be copied.
     copy = state_dir / "python"
     try:
         await asyncio.to_thread(_copy, prefix, copy)
     except OSError as error:
         raise IsolationUnavailableError(
-            f"VMs run as uid {identity.uid}, which can reach neither {prefix} nor a {_SYSTEM} of version 3.8 or newer, "
+            f"VMs run as uid {identity.uid}, which can reach neither {prefix} nor a {SYSTEM} of version 3.8 or newer, "
             f"and copying {prefix} to {copy} failed: {error}. Install a system-wide Python, or run as an ordinary user."
         ) from error
     return Interpreter(executable=str(executable), prefix=str(prefix), source=copy)
@@ -97,7 +97,7 @@ def _copy(prefix: Path, copy: Path) -> None:
         names = _NOT_COPIED if part.name == "lib" else ()
         (unfinished / part).mkdir(parents=True)
         for entry in (prefix / part).iterdir():
-            wanted = part.name == "bin" or entry.name == version or entry.name.startswith("libpython")
+            wanted = part.name == "bin" or entry.name == version or ".so" in entry.suffixes
             if not wanted:
                 continue
             if entry.is_dir() and not entry.is_symlink():

@@ -65,6 +65,7 @@ class PlainProvider:
     async def close(self, *, keep_files: bool = False) -> None:
         sandboxes = [self._sandboxes.pop(vm_id) for vm_id in tuple(self._sandboxes)]
         await asyncio.gather(*(each.close() if keep_files else each.delete() for each in sandboxes))
+        self._storage.close()
 
     def _sandbox(self, vm_id: str, tree: Tree) -> AgentSandbox:
         paths = _Paths(str(tree.path))

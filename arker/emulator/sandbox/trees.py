@@ -96,6 +96,11 @@ class DirectoryStorage:
             raise
         return DirectoryTree(path, self)
 
+    def close(self) -> None:
+        """Remove the directory, if no tree is left in it."""
+        with contextlib.suppress(OSError):
+            self._base.rmdir()
+
     def adopt(self, vm_id: str) -> Tree:
         path = self._place(vm_id)
         if not path.is_dir():

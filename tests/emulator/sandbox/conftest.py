@@ -12,6 +12,7 @@ import pytest
 
 from arker.emulator.sandbox.agent_sandbox import AgentSandbox
 from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
+from tests.emulator.sandbox.support import children
 
 _numbers = itertools.count()
 
@@ -19,16 +20,6 @@ _numbers = itertools.count()
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
-
-
-def _children() -> list[str]:
-    return [
-        pid
-        for task in Path("/proc/self/task").iterdir()
-        for pid in (task / "children").read_text().split()
-        if b"vm-agent" in Path("/proc", pid, "cmdline").read_bytes()
-        or b"bwrap" in Path("/proc", pid, "comm").read_bytes()
-    ]
 
 
 @pytest.fixture
@@ -48,7 +39,7 @@ async def provider() -> AsyncIterator[BubblewrapProvider]:
     await provider.close()
     assert os.listdir(path) == []
     os.rmdir(path)
-    assert _children() == []
+    assert children("bwrap") == []
 
 
 @pytest.fixture

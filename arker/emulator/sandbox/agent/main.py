@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import json
@@ -25,7 +26,7 @@ from arker.emulator.sandbox.agent.processes import (
     stop_below,
     wake_up,
 )
-from arker.emulator.sandbox.agent.refusals import explain
+from arker.emulator.sandbox.agent.refusals import Refused, explain
 from arker.emulator.sandbox.agent.supervisor import RESERVED_PROCESSES, supervise
 
 TYPE_CHECKING = False  # typing is not imported in the VM: see the package
@@ -115,13 +116,16 @@ class Agent:
         self.link.sendall(data[self.link.sendmsg([data], ancillary) :])
 
     def handle(self, body: bytes, fds: list[int]) -> None:
+        given: list[int] = []
+        passed: list[int] = []
+        number = 0
         try:
             request: dict[str, Any] = json.loads(body)
-        except ValueError:
-            return
-        given = [fds.pop(0) for _ in range(request.get("fds", 0))]
-        passed: list[int] = []
-        try:
+            number = request["id"]
+            count = request["fds"]
+            given, fds[:count] = fds[:count], []
+            if len(given) != count:
+                raise Refused("bad_request", "descriptors are missing")
             reply, passed = self.handlers[request["op"]](request, given)
         except Exception as error:
             refused = explain(error)
@@ -130,7 +134,7 @@ class Agent:
             for fd in given:
                 os.close(fd)
         try:
-            self.answer(dict(reply, id=request["id"], fds=len(passed)), passed)
+            self.answer(dict(reply, id=number, fds=len(passed)), passed)
         finally:
             for fd in passed:
                 os.close(fd)
@@ -195,7 +199,8 @@ def main() -> None:
     agent = Agent(socket.socket(fileno=link_fd), bool(isolated))
     gc.freeze()
     try:
-        agent.serve()
+        with contextlib.suppress(ConnectionError):
+            agent.serve()
     finally:
         for file in agent.files.values():
             file.close()

@@ -1,0 +1,174 @@
+"""What comes from an agent is untrusted, and what comes to one may be garbage."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import os
+import socket
+import struct
+import subprocess
+from typing import Any
+
+import pytest
+
+from arker.emulator.sandbox.agent_source import agent_source
+from arker.emulator.sandbox.base import SandboxError
+from arker.emulator.sandbox.link import AgentLink, LinkClosedError, anonymous_file
+from arker.emulator.sandbox.machine import Launch, Machine
+from arker.emulator.sandbox.shell import parse_state
+
+pytestmark = pytest.mark.anyio
+
+
+def frame(message: object) -> bytes:
+    body = json.dumps(message).encode()
+    return struct.pack("!I", len(body)) + body
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"\xff\xff\xff\xff",
+        frame("text"),
+        frame([]),
+        frame({}),
+        frame({"id": 7, "fds": 0}),
+        frame({"id": 1, "fds": 3}),
+        frame({"id": 1, "fds": "many"}),
+        frame({"id": [], "fds": 0}),
+        struct.pack("!I", 2) + b"{]",
+        struct.pack("!I", 100_000) + b"[" * 100_000,
+        struct.pack("!I", 4) + b"\xff\xfe\x00\x01",
+    ],
+)
+async def test_garbage_ends_the_link_and_nothing_else(garbage: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    link = AgentLink(ours)
+    request = asyncio.create_task(link.request("read"))
+    await asyncio.sleep(0)
+    theirs.sendall(garbage)
+    if not garbage:
+        theirs.close()
+    with pytest.raises(LinkClosedError):
+        await asyncio.wait_for(request, 5)
+    assert link.closed
+    with pytest.raises(LinkClosedError):
+        await link.request("read")
+    theirs.close()
+
+
+async def test_too_many_descriptors_end_the_link() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    ours, theirs = socket.socketpair()
+    link = AgentLink(ours)
+    null = os.open("/dev/null", os.O_RDONLY)
+    for _ in range(10):
+        socket.send_fds(theirs, [b"\0"], [null] * 10)
+        await asyncio.sleep(0.01)
+        if link.closed:
+            break
+    await asyncio.wait_for(link.wait_closed(), 5)
+    theirs.close()
+    os.close(null)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_an_answer_that_makes_no_sense_is_an_error() -> None:
+    ours, theirs = socket.socketpair()
+    link = AgentLink(ours)
+    for error in ("text", ["unheard_of", "message"], [1, 2]):
+        request = asyncio.create_task(link.request("read"))
+        await asyncio.sleep(0)
+        theirs.sendall(frame({"id": json.loads(theirs.recv(1000)[4:])["id"], "fds": 0, "error": error}))
+        with pytest.raises(SandboxError) as caught:
+            await request
+        assert caught.value.code == "internal"
+    link.close()
+    theirs.close()
+
+
+async def test_silence_ends_the_link() -> None:
+    ours, theirs = socket.socketpair()
+    link = AgentLink(ours)
+    with pytest.raises(SandboxError) as caught:
+        await link.request("read", timeout=0.05)
+    assert caught.value.code == "unavailable"
+    assert link.closed
+    theirs.close()
+
+
+async def test_a_large_request_and_many_at_once() -> None:
+    machine = await Machine.start(Launch(python="/usr/bin/python3"))
+    with pytest.raises(SandboxError) as caught:
+        await machine.link.request("read", {"path": "x" * 5_000_000})
+    assert caught.value.code == "bad_request"
+    replies = await asyncio.gather(*(machine.link.request("read", {"path": "/etc/passwd"}) for _ in range(200)))
+    assert len({reply.fds[0] for reply in replies}) == 200
+    for reply in replies:
+        os.close(reply.fds[0])
+    await machine.close()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"no json",
+        b"",
+        b"[]",
+        b"{}",
+        b'{"op": "no such"}',
+        b'{"op": "run", "id": 5}',
+        b'{"op": "read", "id": 5, "path": 7}',
+        b'{"op": "read", "id": 5, "fds": 9, "path": "/etc/passwd"}',
+        b'{"op": "commit", "id": 5, "file": 99}',
+        b'{"op": "read", "id": 5, "path": "\\ud800"}',
+    ],
+)
+def test_the_agent_survives_garbage(request_: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(10)
+    source = anonymous_file("agent", agent_source())
+    agent = subprocess.Popen(
+        ["/usr/bin/python3", "-I", "-S", f"/dev/fd/{source}", *map(str, (theirs.fileno(), source, 0, 0))],
+        pass_fds=(theirs.fileno(), source),
+    )
+    theirs.close()
+    os.close(source)
+    answers = ours.makefile("rb")
+
+    def answer() -> dict[str, Any]:
+        (size,) = struct.unpack("!I", answers.read(4))
+        reply: dict[str, Any] = json.loads(answers.read(size))
+        return reply
+
+    try:
+        assert "hello" in answer()
+        ours.sendall(struct.pack("!I", len(request_)) + request_)
+        assert "error" in answer()
+        ours.sendall(frame({"op": "read", "id": 9, "fds": 0, "path": "/no/such/file"}))
+        assert answer() == {"id": 9, "fds": 0, "error": ["not_found", "No such file or directory"]}
+    finally:
+        answers.close()
+        ours.close()
+        assert agent.wait(10) == 0
+
+
+def test_the_agent_is_python_3_8() -> None:
+    ast.parse(agent_source(), feature_version=(3, 8))
+
+
+STATES: list[tuple[bytes, tuple[str, dict[str, str]] | None]] = [
+    (b"", None),
+    (b"/tmp\0A=1\0", None),
+    (b"tmp\0A=1\0\0", None),
+    (b"/tmp\0\0", ("/tmp", {})),
+    (b"/tmp\0A=1=2\0_=x\0SHLVL=3\0PWD=/x\0=odd\0odd\0\0", ("/tmp", {"A": "1=2"})),
+]
+
+
+@pytest.mark.parametrize(("content", "state"), STATES)
+def test_parsing_a_sessions_state(content: bytes, state: tuple[str, dict[str, str]] | None) -> None:
+    assert parse_state(content) == state

