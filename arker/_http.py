@@ -31,6 +31,7 @@ _NOTHING_SENT: Final = (
     aiohttp.ConnectionTimeoutError,
     aiohttp.InvalidURL,
     aiohttp.ServerFingerprintMismatch,
+    UnicodeError,  # a host name that no resolver takes
 )
 
 
@@ -70,6 +71,7 @@ class LoopSessions:
     def __init__(self, max_connections: int) -> None:
         self._max_connections = max_connections
         self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
+        self._closed = False
 
     def get(self) -> aiohttp.ClientSession:
         """The session of the running loop."""
@@ -78,6 +80,9 @@ class LoopSessions:
         return entry.session if entry is not None else self._open(loop)
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
+        if self._closed:
+            # The client was closed while a call waited for its next attempt; nobody would close a new session.
+            raise ConfigurationError("the client is closed")
         for ended in [other for other in list(self._entries) if other.is_closed()]:
             self._entries.pop(ended, None)
         session = aiohttp.ClientSession(
@@ -108,6 +113,7 @@ class LoopSessions:
 
     async def aclose(self) -> None:
         """Close the sessions of this loop and of the loops that run in other threads."""
+        self._closed = True
         here = asyncio.get_running_loop()
         for loop, entry in list(self._entries.items()):
             if loop is here:
@@ -311,6 +317,9 @@ def _failed(error: Exception, url: URL, session: aiohttp.ClientSession) -> Excep
         return ExchangeFailedError(f"cannot connect to {where}: {error.os_error}", delivered=False)
     if isinstance(error, aiohttp.ClientPayloadError):
         return ExchangeFailedError(f"{where}: the reply was cut short", delivered=True)
-    if session.closed:
+    if session.closed and isinstance(error, RuntimeError):
+        # So aiohttp refuses to begin. Any other error on a session that was closed meanwhile is a lost connection.
         return ConfigurationError("the session is closed")
+    if isinstance(error, UnicodeError):
+        return ExchangeFailedError(f"cannot connect to {where}: not the name of a host", delivered=False)
     return ExchangeFailedError(f"{where}: the connection was lost ({type(error).__name__})", delivered=delivered)

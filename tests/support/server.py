@@ -174,13 +174,15 @@ class ScriptedServer:
         assert not self._replies, f"{len(self._replies)} replies were never asked for"
 
     async def _start(self) -> int:
-        self._server = web.Server(self._handle, access_log=None, lingering_time=0.0)
+        # A handler that waits is not to outlive its client.
+        self._server = web.Server(self._handle, access_log=None, lingering_time=0.0, handler_cancellation=True)
         self._listener = await asyncio.get_running_loop().create_server(self._server, "127.0.0.1", 0)
         return int(self._listener.sockets[0].getsockname()[1])
 
     async def _stop(self) -> None:
         self._listener.close()
-        await self._server.shutdown(0)
+        # Zero would be no bound at all.
+        await self._server.shutdown(0.01)
 
     def _connection(self, request: web.BaseRequest) -> int:
         transport = request.transport

@@ -1,0 +1,161 @@
+"""Proxies, redirects and certificates: where a request really goes, and what goes with it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import pytest
+
+from arker import (
+    CHUNK_SIZE,
+    ApiError,
+    ArkerError,
+    AsyncArker,
+    AsyncVM,
+    BadReplyError,
+    NetworkError,
+)
+from tests.support.clients import COMPUTE, QUICK, make_client
+from tests.support.samples import completed
+from tests.support.secrets import API_KEY
+from tests.support.server import Reply, ScriptedServer, closed_port, ok
+
+pytestmark = pytest.mark.anyio
+
+REDIRECTS = (301, 302, 303, 307, 308)
+
+
+# --- proxies ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_proxy_of_the_environment_is_used(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    server.script(ok({"vm_id": "v"}), ok(completed()))
+    async with AsyncArker(API_KEY, base_url="http://api.example.test/api", retry=False) as client:
+        vm = await client.get_vm("a/b")
+        await vm.run("true")
+    assert [request.target for request in server.requests] == [
+        "http://api.example.test/api/v1/vms/a%2Fb",
+        "http://api.example.test/api/v1/vms/v/runs",
+    ]
+    assert server.last.headers["Host"] == "api.example.test"
+
+
+async def test_a_proxy_is_used_for_objects_too(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    url = "http://store.example.test/o?x=1"
+    server.script(ok({"path": "f", "size": 2, "presigned_url": url, "expires_in": 9}), Reply(body=b"hi"))
+    async with AsyncArker(API_KEY, base_url="http://api.example.test", retry=False) as client:
+        assert await client.vm("v").sync("f") == b"hi"
+    assert server.last.target == url
+    assert "Authorization" not in server.last.headers
+
+
+async def test_loopback_needs_no_proxy(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
+    server.answer(ok({"vm_id": "v"}))
+    for host in ("127.0.0.1", "localhost"):
+        async with AsyncArker(API_KEY, base_url=f"http://{host}:{server.port}", retry=QUICK) as client:
+            await client.get_vm("v")
+    assert server.last.target == "/v1/vms/v"
+
+
+async def test_no_proxy_is_heeded(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
+    server.answer(ok({"vm_id": "v"}))
+    # The unspecified address is no loopback address by its name, and yet leads to this machine.
+    async with AsyncArker(API_KEY, base_url=f"http://0.0.0.0:{server.port}", retry=False) as client:
+        with pytest.raises(NetworkError):
+            await client.get_vm("v")
+        assert not server.requests
+    monkeypatch.setenv("no_proxy", "0.0.0.0")
+    async with AsyncArker(API_KEY, base_url=f"http://0.0.0.0:{server.port}", retry=False) as client:
+        await client.get_vm("v")
+    assert server.last.target == "/v1/vms/v"
+
+
+async def test_the_password_of_a_proxy_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://me:hidden-word@127.0.0.1:{closed_port()}")
+    async with AsyncArker(API_KEY, base_url="http://api.example.test", retry=False) as client:
+        with pytest.raises(NetworkError) as caught:
+            await client.get_vm("v")
+    assert "hidden-word" not in f"{caught.value}{caught.value!r}{caught.value.args}"
+
+
+# --- redirects -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", REDIRECTS)
+async def test_the_key_follows_no_redirect(
+    server: ScriptedServer, other_server: ScriptedServer, client: AsyncArker, vm: AsyncVM, status: int
+) -> None:
+    server.answer(Reply(status=status, headers={"Location": f"{other_server.url}/v1/vms/v"}))
+    calls = (client.get_vm("v"), client.fork("x"), client.list_vms(), vm.delete(), vm.run("x"), vm.sync("f"))
+    for call in calls:
+        with pytest.raises(BadReplyError, match="redirects are not followed") as caught:
+            await call
+        assert (caught.value.status, caught.value.attempts) == (status, 1)
+    with pytest.raises(BadReplyError):
+        await vm.sync("f", b"x")
+    assert len(server.requests) == 7
+    assert not other_server.requests
+
+
+async def test_nor_to_another_path_of_the_same_host(server: ScriptedServer, vm: AsyncVM) -> None:
+    server.script(Reply(status=307, headers={"Location": "/elsewhere"}))
+    with pytest.raises(BadReplyError):
+        await vm.run("x")
+    assert [request.path for request in server.requests] == [f"{COMPUTE}/v1/vms/vm-1/runs"]
+
+
+async def test_objects_may_be_elsewhere(server: ScriptedServer, other_server: ScriptedServer, vm: AsyncVM) -> None:
+    """A presigned GET carries nothing that another host must not see."""
+    target = {"path": "f", "size": 2, "presigned_url": f"{server.url}/o", "expires_in": 9}
+    server.script(ok(target), Reply(status=307, headers={"Location": f"{other_server.url}/moved"}))
+    other_server.script(Reply(body=b"hi"))
+    assert await vm.sync("f") == b"hi"
+    assert "Authorization" not in other_server.last.headers
+
+
+async def test_a_put_is_not_sent_elsewhere(server: ScriptedServer, other_server: ScriptedServer, vm: AsyncVM) -> None:
+    target = {"presigned_url": f"{server.url}/o", "upload_id": "u", "expires_in": 9}
+    server.script(ok({"results": [target]}), Reply(status=307, headers={"Location": f"{other_server.url}/moved"}))
+    with pytest.raises(ApiError):
+        await vm.sync("f", bytes(CHUNK_SIZE + 1))
+    assert not other_server.requests
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_certificate_that_is_not_trusted() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(Path(__file__).parent / "support" / "untrusted.pem")
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    port = listener.sockets[0].getsockname()[1]
+    try:
+        async with AsyncArker(API_KEY, base_url=f"https://127.0.0.1:{port}", retry=QUICK) as client:
+            with pytest.raises(NetworkError, match="certificate") as caught:
+                await client.fork("ubuntu")
+    finally:
+        listener.close()
+    assert caught.value.outcome == "not_started"
+    assert connections == 0, "the request was never sent"
+
+
+async def test_a_host_that_is_none(server: ScriptedServer) -> None:
+    for host in ("h..example", "a" * 64 + ".example"):
+        async with make_client(server, base_url=f"http://{host}", retry=False) as client:
+            with pytest.raises(ArkerError) as caught:
+                await client.fork("ubuntu")
+        assert caught.value.outcome == "not_started"
