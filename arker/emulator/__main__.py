@@ -1,7 +1,7 @@
 """``python -m arker.emulator``: the embedded backend from the command line, and the child process of `Emulator`.
 
 The first line on standard output is a JSON object with ``url`` and ``api_key``; what follows is for people. It ends on
-SIGTERM and SIGINT, and leaves nothing behind.
+SIGTERM, SIGINT and SIGHUP, and leaves nothing behind.
 """
 
 # ruff: noqa: T201 - a command line prints
@@ -52,6 +52,18 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _allow_many_files() -> None:
+    """Every VM takes some descriptors; the usual soft limit of 1,024 would end a fan-out of a few hundred."""
+    try:
+        import resource
+    except ImportError:  # not a system with such limits
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else min(65536, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 async def _serve(
     options: EmulatorOptions,
     *,
@@ -64,7 +76,7 @@ async def _serve(
     """Serve until a signal comes, or the lifeline (a descriptor) ends."""
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the last: its terminal was closed
         loop.add_signal_handler(number, over.set)
     if lifeline is not None:
 
@@ -179,6 +191,7 @@ def _by_hand() -> int:
 
 def main() -> int:
     """Run the server; the process's exit status comes back."""
+    _allow_many_files()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     return _managed() if sys.argv[1:] == ["--managed"] else _by_hand()
 

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import itertools
 import logging
+import os
 import secrets
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
@@ -46,6 +47,8 @@ class Backend:
         self.started_ms = clock.now_ms()
         self.closing = False
         """Set when the server ends: nothing may be started in VMs from then on."""
+        self.starts = asyncio.Semaphore(4 * (os.cpu_count() or 1))
+        """Commands that are being started, a VM's own start included: hundreds at once would all be late together."""
         self.journal = Journal()
         self.ledger = Ledger(clock)
         secret = secrets.token_bytes(32)  # not made from the API key: URLs are handed on, and must say nothing of it

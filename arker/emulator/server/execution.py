@@ -78,9 +78,12 @@ async def _execute(backend: Backend, run: RunRecord, key: str | None) -> None:
 
 async def _run_command(backend: Backend, run: RunRecord, key: str | None) -> RunExit:
     session = run.session
-    backend.journal.note(run, key)
     spec = RunSpec(command=run.command, cwd=session.cwd, env=session.env, output_limit=backend.options.output_limit)
-    handle = await run.vm.sandbox.run(spec)
+    async with backend.starts:
+        if run.stop_reason is not None or backend.closing:
+            return RunExit(exit_code=None, reason="the server has ended")
+        backend.journal.note(run, key)
+        handle = await run.vm.sandbox.run(spec)
     run.handle = handle
     run.started.set()
     timer: asyncio.TimerHandle | None = None

@@ -30,7 +30,7 @@ def line_of(stream: IO[bytes] | None) -> str:
     return stream.readline().decode()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_it_serves_until_a_signal_and_leaves_nothing(place: Path, number: signal.Signals) -> None:
     arguments = command("--isolation", ISOLATION, "--state-parent", str(place), "--region", "eu-north-1")
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
