@@ -32,7 +32,6 @@ from arker.models import (
     SyncReadInlineResponse,
     SyncReadPresignedResponse,
     SyncReadRequest,
-    SyncWriteEntry,
     SyncWriteRequest,
     Vm,
 )
@@ -153,23 +152,19 @@ def _read_result(payload: dict[str, Any]) -> SyncReadInlineResponse | SyncReadPr
 
 
 def write_chunk(base_url: str, vm_id: str, entry: SyncChunkWrite) -> Call[SyncChunkWriteResult]:
-    return _write(base_url, vm_id, entry, SyncChunkWriteResult)
+    return _write(base_url, vm_id, _codec.dumps_chunk(entry), SyncChunkWriteResult)
 
 
 def request_put(base_url: str, vm_id: str, entry: SyncPresignedWriteRequest) -> Call[SyncPresignedWriteRequestResult]:
-    return _write(base_url, vm_id, entry, SyncPresignedWriteRequestResult)
+    return _write(base_url, vm_id, _codec.dumps(SyncWriteRequest((entry,))), SyncPresignedWriteRequestResult)
 
 
 def commit_put(base_url: str, vm_id: str, entry: SyncPresignedWriteCommit) -> Call[SyncCommitWriteResult]:
-    return _write(base_url, vm_id, entry, SyncCommitWriteResult)
+    return _write(base_url, vm_id, _codec.dumps(SyncWriteRequest((entry,))), SyncCommitWriteResult)
 
 
-def _write(base_url: str, vm_id: str, entry: SyncWriteEntry, result: type[T]) -> Call[T]:
-    return Call(
-        _SYNC,
-        Request("POST", base_url, _routes.sync(vm_id), body=_codec.dumps(SyncWriteRequest((entry,)))),
-        partial(_only_result, result),
-    )
+def _write(base_url: str, vm_id: str, body: bytes, result: type[T]) -> Call[T]:
+    return Call(_SYNC, Request("POST", base_url, _routes.sync(vm_id), body=body), partial(_only_result, result))
 
 
 def _only_result(cls: type[T], payload: dict[str, Any]) -> T:
