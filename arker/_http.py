@@ -305,6 +305,8 @@ def _failed(error: Exception, url: URL, session: aiohttp.ClientSession) -> Excep
         return error
     where = f"{url.scheme}://{url.authority.rpartition('@')[2]}"
     delivered = not isinstance(error, _NOTHING_SENT)
+    if isinstance(error, aiohttp.RedirectClientError):
+        return ExchangeFailedError(f"{where}: it redirects to what is no URL", delivered=True)
     if isinstance(error, aiohttp.InvalidURL):
         return ConfigurationError(f"{where} is not a URL that can be requested")
     if isinstance(error, asyncio.TimeoutError):

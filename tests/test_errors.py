@@ -1,0 +1,248 @@
+"""The error tree: which class an answer becomes, what an error shows, and that it survives being sent elsewhere."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import re
+from typing import Any
+
+import pytest
+
+import arker
+from arker import errors
+from arker._codec import structure
+from arker._decipher import api_error
+from arker.errors import (
+    ApiError,
+    ArkerError,
+    BadReplyError,
+    BadRequestError,
+    ConfigurationError,
+    ConflictError,
+    DeadlineExceededError,
+    EmulatorError,
+    ForbiddenError,
+    InternalError,
+    InvalidArgumentError,
+    NetworkError,
+    NetworkTimeoutError,
+    NotFoundError,
+    OperationNotImplementedError,
+    PayloadTooLargeError,
+    RateLimitedError,
+    ResourcePressureError,
+    RunFailedError,
+    UnauthorizedError,
+    UnavailableError,
+    UnsupportedOperationError,
+    api_error_class,
+)
+from arker.models import CompletedRunResult
+from tests.support.samples import completed
+
+CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, ArkerError)]
+
+PARENTS: dict[type, tuple[type, ...]] = {
+    ArkerError: (Exception,),
+    ConfigurationError: (ArkerError,),
+    InvalidArgumentError: (ArkerError, ValueError),
+    NetworkError: (ArkerError,),
+    NetworkTimeoutError: (NetworkError, TimeoutError),
+    DeadlineExceededError: (ArkerError, TimeoutError),
+    RunFailedError: (ArkerError,),
+    EmulatorError: (ArkerError,),
+    ApiError: (ArkerError,),
+    BadRequestError: (ApiError,),
+    UnauthorizedError: (ApiError,),
+    ForbiddenError: (ApiError,),
+    NotFoundError: (ApiError,),
+    ConflictError: (ApiError,),
+    PayloadTooLargeError: (ApiError,),
+    UnsupportedOperationError: (ApiError,),
+    RateLimitedError: (ApiError,),
+    OperationNotImplementedError: (ApiError,),
+    ResourcePressureError: (ApiError,),
+    UnavailableError: (ApiError,),
+    InternalError: (ApiError,),
+    BadReplyError: (InternalError,),
+}
+
+FACTS: dict[str, Any] = {
+    "code": "a_code",
+    "status": 418,
+    "operation": "vm.run",
+    "request_id": "req-1",
+    "retry_after": 2.5,
+    "attempts": 3,
+    "outcome": "unknown",
+    "idempotency_key": "key-1",
+}
+
+
+def result(**more: Any) -> CompletedRunResult:
+    return structure(completed("out", "err\n", 3, **more), CompletedRunResult)
+
+
+def made(cls: type[ArkerError]) -> ArkerError:
+    """An error of this class with every attribute set."""
+    if cls is InvalidArgumentError:
+        return InvalidArgumentError("limit", -1, "expected more").with_context(**FACTS)
+    if cls is RunFailedError:
+        return RunFailedError(result()).with_context(**FACTS)
+    return cls("went wrong", **FACTS)
+
+
+def test_the_tree() -> None:
+    assert set(CLASSES) == set(PARENTS)
+    for cls, parents in PARENTS.items():
+        assert cls.__bases__ == parents
+    assert {cls.__name__ for cls in CLASSES} <= set(errors.__all__)
+    assert all(getattr(arker, cls.__name__) is cls for cls in CLASSES)
+
+
+def test_the_drawing_of_the_tree_is_true() -> None:
+    drawn = re.findall(r"^\s*[│├└─ ]*(\w+Error)\b", errors.__doc__ or "", re.MULTILINE)
+    assert sorted(drawn) == sorted(cls.__name__ for cls in CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("code", "cls"),
+    [
+        ("bad_request", BadRequestError),
+        ("unauthorized", UnauthorizedError),
+        ("forbidden", ForbiddenError),
+        ("not_found", NotFoundError),
+        ("conflict", ConflictError),
+        ("payload_too_large", PayloadTooLargeError),
+        ("unsupported_operation", UnsupportedOperationError),
+        ("not_implemented", OperationNotImplementedError),
+        ("resource_pressure", ResourcePressureError),
+        ("unavailable", UnavailableError),
+        ("routing_unavailable", UnavailableError),
+        ("temporarily_unavailable", UnavailableError),
+        ("internal", InternalError),
+    ],
+)
+def test_the_class_of_a_code(code: str, cls: type[ApiError]) -> None:
+    # The code decides, whatever the status; but too many requests are too many requests.
+    for status in (200, 400, 404, 500, 503):
+        error = api_error(code, "m", status=status)
+        assert type(error) is cls
+        assert (error.code, error.status, error.message) == (code, status, "m")
+    assert api_error_class(code, 429) is RateLimitedError
+    assert issubclass(cls, ApiError)
+
+
+@pytest.mark.parametrize(
+    ("status", "cls"),
+    [
+        (400, BadRequestError),
+        (401, UnauthorizedError),
+        (403, ForbiddenError),
+        (404, NotFoundError),
+        (409, ConflictError),
+        (413, PayloadTooLargeError),
+        (429, RateLimitedError),
+        (501, OperationNotImplementedError),
+        (503, UnavailableError),
+        (418, ApiError),
+        (500, ApiError),
+        (200, ApiError),
+    ],
+)
+def test_the_class_of_an_unknown_code(status: int, cls: type[ApiError]) -> None:
+    error = api_error("from_the_future", "m", status=status)
+    assert type(error) is cls
+    assert error.code == "from_the_future"
+
+
+def test_default_codes() -> None:
+    assert NetworkError("m").code == NetworkTimeoutError("m").code == "network_error"
+    assert NetworkError("m").status == 0
+    assert ConfigurationError("m").code == "configuration_error"
+    assert InvalidArgumentError("a", 1, "x").code == "invalid_argument"
+    assert DeadlineExceededError("m").code == "deadline_exceeded"
+    assert RunFailedError(result()).code == "run_failed"
+    assert EmulatorError("m").code == "emulator_error"
+    assert BadReplyError("m").code == "internal"
+    assert BadReplyError("m").path == "$"
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_error_shows_what_is_known(cls: type[ArkerError]) -> None:
+    error = made(cls)
+    for name, value in FACTS.items():
+        assert getattr(error, name) == value
+    shown = str(error)
+    assert shown.startswith(f"vm.run: {error.message} (code a_code, HTTP 418, 3 attempts")
+    assert shown.endswith("retry after 2.5 s, request req-1, outcome unknown)")
+    assert repr(error) == f"<{cls.__name__} {shown!r}>"
+
+
+def test_what_is_not_known_is_not_shown() -> None:
+    assert str(ArkerError("m")) == "m (code internal)"
+    assert str(ArkerError("m", attempts=1)) == "m (code internal)"
+    assert str(ArkerError("m", retry_after=0.0)) == "m (code internal, retry after 0 s)"
+    assert str(ArkerError("m", outcome="applied")) == "m (code internal, outcome applied)"
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("cls", CLASSES)
+def test_errors_can_be_pickled(cls: type[ArkerError], protocol: int) -> None:
+    error = made(cls)
+    for twin in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error)):
+        assert type(twin) is cls
+        assert vars(twin) == vars(error)
+        assert (str(twin), repr(twin), twin.args) == (str(error), repr(error), error.args)
+
+
+def test_a_bad_reply_keeps_its_path() -> None:
+    error = BadReplyError("m", path="$.vms[3].cwd", status=200)
+    assert pickle.loads(pickle.dumps(error)).path == "$.vms[3].cwd"
+
+
+def test_a_failed_run_carries_its_output() -> None:
+    error = RunFailedError(result())
+    assert (error.stdout, error.stderr, error.exit_code) == (b"out", b"err\n", 3)
+    assert error.result == result()
+    assert error.outcome == "applied"
+    assert pickle.loads(pickle.dumps(error)).stdout == b"out"
+    assert str(error).startswith("the command exited with 3; stderr ends with 'err'")
+
+
+def test_only_the_end_of_a_long_stderr_is_shown() -> None:
+    error = RunFailedError(structure(completed("", "x" * 10_000 + "the end", 1), CompletedRunResult))
+    assert "the end" in str(error)
+    assert len(str(error)) < 700
+    assert len(error.stderr) == 10_007
+
+
+class Unshowable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (-1, "limit=-1 is"),
+        ("x" * 1000, "… (str) is"),
+        (10**5000, "limit=<int> is"),
+        (Unshowable(), "limit=<Unshowable> is"),
+    ],
+    ids=["short", "long", "too many digits", "no repr"],
+)
+def test_a_refused_argument_is_named_with_its_value(value: object, shown: str) -> None:
+    error = InvalidArgumentError("limit", value, "expected an integer")
+    assert (error.argument, error.value, error.expected) == ("limit", value, "expected an integer")
+    assert str(error).startswith("limit=")
+    assert shown in str(error)
+    assert len(str(error)) < 250
+
+
+def test_the_familiar_classes_catch_them_too() -> None:
+    assert isinstance(InvalidArgumentError("a", 1, "x"), ValueError)
+    assert isinstance(NetworkTimeoutError("m"), TimeoutError)
+    assert isinstance(DeadlineExceededError("m"), TimeoutError)
