@@ -9,7 +9,7 @@ import itertools
 import logging
 import os
 import secrets
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +93,6 @@ class Backend:
         if vm is None:
             raise ServiceError("not_found", f"there is no VM {reference!r}")
         return vm
-
-    def all_vms(self) -> Iterable[VmRecord]:
-        return [vm for org in self.organisations.values() for vm in org.vms.values()]
 
 
 def _digest(key: str) -> bytes:

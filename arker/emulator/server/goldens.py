@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from arker.emulator.server.errors import ServiceError
 
@@ -30,20 +30,7 @@ class Golden:
         return {"type": self.network_type}
 
 
-@frozen
-class _Catalogue:
-    by_name: dict[str, Golden] = field(factory=dict[str, Golden])
-
-    def find(self, name: str) -> Golden | None:
-        # ``arkuntu`` is recognised in any case of letters, like the burst reference that it is.
-        return self.by_name.get(name) or (self.by_name["arkuntu"] if name.lower() == "arkuntu" else None)
-
-
-def _catalogue(*goldens: Golden) -> _Catalogue:
-    return _Catalogue({golden.name: golden for golden in goldens})
-
-
-_GOLDENS = _catalogue(
+_ALL = (
     Golden(name="arkuntu", provider="aws-burst"),
     Golden(name="ubuntu"),
     Golden(name="ubuntu-small", vcpu_count=1, memory_mib=1024),
@@ -61,14 +48,13 @@ _GOLDENS = _catalogue(
 )
 
 
+_BY_NAME: Final = {golden.name: golden for golden in _ALL}
+
+
 def find_golden(name: str) -> Golden | None:
     """The golden of that name, whether the emulator has it or not."""
-    return _GOLDENS.find(name)
-
-
-def all_goldens() -> tuple[Golden, ...]:
-    """The goldens that the emulator has."""
-    return tuple(golden for golden in _GOLDENS.by_name.values() if golden.supported)
+    # ``arkuntu`` is recognised in any case of letters, like the burst reference that it is.
+    return _BY_NAME.get("arkuntu" if name.lower() == "arkuntu" else name)
 
 
 def require_supported(golden: Golden) -> Golden:
@@ -79,4 +65,4 @@ def require_supported(golden: Golden) -> Golden:
     return golden
 
 
-__all__ = ["GOLDEN_ORG_ID", "Golden", "NetworkJson", "all_goldens", "find_golden", "require_supported"]
+__all__ = ["GOLDEN_ORG_ID", "Golden", "NetworkJson", "find_golden", "require_supported"]

@@ -58,7 +58,7 @@ async def test_a_key_used_for_another_request_is_a_conflict_naming_the_run(api: 
     other = await api.call("POST", path, {"command": "echo 2"}, idempotency_key="k")
     assert other.refusal == (409, "conflict")
     assert first.json["run_id"] in other.json["message"]
-    # The order of the members, or a null one... the former says nothing, and the latter is another body.
+    # The order of the members says nothing.
     again = await api.call("POST", path, {"background": False, "command": "echo 3"}, idempotency_key="k2")
     same = await api.call("POST", path, {"command": "echo 3", "background": False}, idempotency_key="k2")
     assert again.json == same.json
