@@ -1,0 +1,81 @@
+"""The type checkers, as a user's program meets them: mypy --strict and pyright in strict mode.
+
+Each runs once, over the package, over code that must be accepted and over code in which every marked line must be
+refused. That takes some tens of seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HERE = Path(__file__).parent / "typing"
+ACCEPTED = ["arker", str(HERE / "user_code.py")]
+STRICT = "# pyright: strict, reportUnusedExpression=false\n"
+
+
+@pytest.fixture(scope="module")
+def wrong_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The code that is wrong, as a module; its own name keeps it out of every other check."""
+    path = tmp_path_factory.mktemp("typing") / "wrong_code.py"
+    path.write_text(STRICT + (HERE / "wrong_code.txt").read_text())
+    yield path
+    shutil.rmtree(path.parent)
+
+
+def marked_lines(path: Path) -> set[int]:
+    lines = path.read_text().splitlines()
+    return {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env=environment,
+    )
+
+
+def check(found: list[tuple[Path, int, str]], wrong_code: Path) -> None:
+    elsewhere = [error for error in found if error[0] != wrong_code]
+    assert not elsewhere
+    reported = {line for path, line, _ in found if path == wrong_code}
+    assert reported == marked_lines(wrong_code)
+    assert len(reported) > 15
+
+
+def test_mypy(wrong_code: Path) -> None:
+    ended = run("mypy", "--strict", "--no-pretty", "--no-error-summary", *ACCEPTED, str(wrong_code))
+    found = [
+        ((ROOT / match[1]).resolve(), int(match[2]), match[3])
+        for match in re.finditer(r"^(.+?):(\d+): error: (.*)$", ended.stdout, re.MULTILINE)
+    ]
+    assert found, ended.stdout + ended.stderr
+    check(found, wrong_code.resolve())
+
+
+def test_pyright(wrong_code: Path) -> None:
+    ended = run("pyright", "--pythonpath", sys.executable, "--outputjson", *ACCEPTED, str(wrong_code))
+    assert ended.stdout.startswith("{"), ended.stdout + ended.stderr
+    report = orjson.loads(ended.stdout)
+    assert report["summary"]["filesAnalyzed"] > 25
+    found = [
+        (Path(entry["file"]).resolve(), int(entry["range"]["start"]["line"]) + 1, str(entry["message"]))
+        for entry in report["generalDiagnostics"]
+        if entry["severity"] == "error"
+    ]
+    check(found, wrong_code.resolve())

@@ -1,0 +1,174 @@
+"""What a user's program looks like to a type checker: checked by `test_types.py`, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import aiohttp
+from typing_extensions import assert_type
+
+from arker import (
+    ApiError,
+    ArkerError,
+    AsyncArker,
+    AsyncVM,
+    BackgroundRunResult,
+    BadReplyError,
+    CancelRunResponse,
+    CompletedRunResult,
+    DeleteVmResponse,
+    HttpTimeouts,
+    InvalidArgumentError,
+    ListRunsResponse,
+    ListVmsResponse,
+    NetworkPolicy,
+    NetworkPolicyAllow,
+    NetworkPolicyBlock,
+    NetworkPolicyBlocked,
+    NetworkPolicyOpen,
+    NetworkPolicyUnknown,
+    NetworkRequest,
+    RetryPolicy,
+    Run,
+    RunFailedError,
+    RunResult,
+    RunState,
+    RunSummary,
+    Session,
+    Tunnel,
+    TunnelRequest,
+    Vm,
+    VmState,
+)
+
+
+async def clients(session: aiohttp.ClientSession) -> None:
+    AsyncArker()
+    AsyncArker("key", region="us-west-2", provider="aws-burst")
+    AsyncArker(base_url="http://h", retry=False)
+    AsyncArker(retry={"attempts": 2, "base_delay": 0.5})
+    AsyncArker(
+        api_key="key",
+        burst_base_url=None,
+        control_base_url="http://c",
+        retry=RetryPolicy(attempts=2),
+        timeout=HttpTimeouts(connect=None),
+        max_connections=10,
+        session=session,
+    )
+    async with AsyncArker() as ar:
+        assert_type(ar, AsyncArker)
+        assert_type(ar.base_url, str)
+        assert_type(ar.burst_base_url, str | None)
+        assert_type(ar.control_base_url, str)
+        assert_type(ar.region, str | None)
+    async with AsyncArker.local(retry=False, isolation="none") as ar:
+        assert_type(ar, AsyncArker)
+
+
+async def vms(ar: AsyncArker) -> None:
+    assert_type(ar.vm("id"), AsyncVM)
+    assert_type(await ar.get_vm("id", deadline=5), AsyncVM)
+    vm = await ar.fork("ubuntu")
+    assert_type(vm, AsyncVM)
+    assert_type(await ar.fork(vm), AsyncVM)
+    assert_type(await ar.fork(source_vm_id="id", network=False), AsyncVM)
+    await ar.fork("ubuntu", network=NetworkPolicyAllow(("h",)), tunnel=TunnelRequest(ports=[80]))
+    await ar.fork("ubuntu", network={"type": "block", "block": ["h"]}, tunnel={"ports": [80]})
+    assert_type(await vm.fork(name="child"), AsyncVM)
+    assert_type(await vm.refresh(), AsyncVM)
+    assert_type(await vm.delete(), DeleteVmResponse)
+    async with vm as same:
+        assert_type(same, AsyncVM)
+        same.keep()
+    assert_type(vm.id, str)
+    assert_type(vm.data, Vm | None)
+    assert_type(vm.name, str | None)
+    assert_type(vm.public, bool | None)
+    assert_type(vm.state, VmState | str | None)
+    assert_type(vm.vcpu_count, int | None)
+    assert_type(vm.network, NetworkPolicy | None)
+    assert_type(vm.sessions, tuple[Session, ...] | None)
+    assert_type(vm.tunnels, tuple[Tunnel, ...] | None)
+
+
+def policies(policy: NetworkPolicy) -> tuple[str, ...]:
+    if isinstance(policy, NetworkPolicyAllow):
+        assert_type(policy.allow, tuple[str, ...])
+        return policy.allow
+    if isinstance(policy, NetworkPolicyBlock):
+        return policy.block
+    assert_type(policy, NetworkPolicyOpen | NetworkPolicyBlocked | NetworkPolicyUnknown)
+    return ()
+
+
+async def pages(ar: AsyncArker, vm: AsyncVM) -> None:
+    page = await ar.list_vms(limit=5, state=["idle", "running"])
+    assert_type(page, ListVmsResponse)
+    assert_type(page[0], Vm)
+    assert_type(page.next_cursor, str | None)
+    assert_type([each for each in page], list[Vm])  # noqa: C416 - iteration is what is checked
+    runs = await vm.list_runs(state="failed")
+    assert_type(runs, ListRunsResponse)
+    assert_type(runs[0], RunSummary)
+    assert_type(len(runs), int)
+
+
+async def runs(vm: AsyncVM, wait: bool, words: Sequence[str]) -> None:
+    completed = await vm.run("echo hi")
+    assert_type(completed, CompletedRunResult)
+    assert_type(completed.stdout, bytes)
+    assert_type(completed.stdout_text, str)
+    assert_type(completed.exit_code, int)
+    assert_type(completed.run_id, str | None)
+    assert_type(completed.state, RunState | str)
+    assert_type(await vm.run(["echo", "hi"], background=False, check=True), CompletedRunResult)
+    assert_type(await vm.run(words), CompletedRunResult)
+    background = await vm.run("sleep 9", background=True)
+    assert_type(background, BackgroundRunResult)
+    assert_type(background.tunnels, tuple[Tunnel, ...])
+    either = await vm.run("x", background=not wait)
+    assert_type(either, RunResult)
+    if either.type == "completed":
+        assert_type(either, CompletedRunResult)
+    else:
+        assert_type(either, BackgroundRunResult)
+    await vm.run("x", acquire=["cpu", "disk"], release="memory", network={"inbound": {"ports": {"80": {}}}})
+    await vm.run("x", network=NetworkRequest(), timeout=5, deadline=10.5, idempotency_key="k", signal="INT")
+    run = await vm.get_run(background.run_id)
+    assert_type(run, Run)
+    assert_type(run.exit_code, int | None)
+    assert_type(run.stdout, bytes)
+    assert_type(await vm.cancel_run("r"), CancelRunResponse)
+
+
+async def files(vm: AsyncVM) -> None:
+    assert_type(await vm.sync("/f"), bytes)
+    assert_type(await vm.sync(PurePosixPath("/f"), deadline=5), bytes)
+    for data in (b"x", bytearray(b"x"), memoryview(b"x")):
+        # What is written has no result: a checker refuses to use it.
+        await vm.sync("/f", data)
+
+
+async def errors(vm: AsyncVM) -> str:
+    try:
+        await vm.run("x", check=True)
+    except RunFailedError as error:
+        assert_type(error.stdout, bytes)
+        assert_type(error.result, CompletedRunResult)
+        assert_type(error.exit_code, int)
+    except BadReplyError as error:
+        assert_type(error.path, str)
+    except ApiError as error:
+        assert_type(error.status, int)
+        assert_type(error.retry_after, float | None)
+        return error.code
+    except InvalidArgumentError as error:
+        assert_type(error.argument, str)
+        assert_type(error.value, object)
+    except ArkerError as error:
+        assert_type(error.attempts, int)
+        assert_type(error.idempotency_key, str | None)
+        return error.outcome
+    return ""
