@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import typing
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -37,18 +36,18 @@ NAMES = [cls.__name__ for cls in RECEIVED]
 _OF_CONTENT = {"stdout", "stderr", "content"}
 
 
-def refused(payload: object, cls: type) -> Misfit:
+def refused(payload: object, cls: type[Any]) -> Misfit:
     with pytest.raises(Misfit) as caught:
         structure(payload, cls)
     return caught.value
 
 
-def field_names(cls: type) -> list[str]:
-    return [field.name for field in attrs.fields(typing.cast("Any", cls)) if field.init]
+def field_names(cls: type[Any]) -> list[str]:
+    return [field.name for field in attrs.fields(cls) if field.init]
 
 
-def required(cls: type) -> list[str]:
-    return [field.name for field in attrs.fields(typing.cast("Any", cls)) if field.default is attrs.NOTHING]
+def required(cls: type[Any]) -> list[str]:
+    return [field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING]
 
 
 def test_the_samples_cover_every_model_that_is_received() -> None:
@@ -72,7 +71,7 @@ def test_the_samples_cover_every_model_that_is_received() -> None:
 
 
 @pytest.mark.parametrize("cls", RECEIVED, ids=NAMES)
-def test_full(cls: type) -> None:
+def test_full(cls: type[Any]) -> None:
     payload = full(cls)
     value = structure(payload, cls)
     for name in field_names(cls):
@@ -84,7 +83,7 @@ def test_full(cls: type) -> None:
             assert isinstance(got, bytes)
         elif isinstance(given, list):
             assert isinstance(got, tuple)
-            assert len(typing.cast("tuple[Any, ...]", got)) == len(typing.cast("list[Any]", given))
+            assert len(cast("list[Any]", got)) == len(given)
         elif name == "network":
             assert got == NetworkPolicyAllow(("example.com", "10.0.0.0/8"))
         else:
@@ -92,21 +91,21 @@ def test_full(cls: type) -> None:
 
 
 @pytest.mark.parametrize("cls", RECEIVED, ids=NAMES)
-def test_minimal(cls: type) -> None:
+def test_minimal(cls: type[Any]) -> None:
     value = structure(minimal(cls), cls)
-    for field in attrs.fields(typing.cast("Any", cls)):
+    for field in attrs.fields(cls):
         if field.init and field.name not in MINIMAL[cls]:
             assert getattr(value, field.name) == field.default
     assert set(required(cls)) <= set(MINIMAL[cls]), "the minimal sample has all that is indispensable, and only that"
 
 
 @pytest.mark.parametrize("cls", RECEIVED, ids=NAMES)
-def test_unknown_fields_are_ignored(cls: type) -> None:
+def test_unknown_fields_are_ignored(cls: type[Any]) -> None:
     assert structure({**full(cls), "from_the_future": {"a": [1]}, "ok": True}, cls) == structure(full(cls), cls)
 
 
 @pytest.mark.parametrize(("cls", "name"), [(cls, name) for cls in RECEIVED for name in MINIMAL[cls]])
-def test_a_missing_indispensable_field(cls: type, name: str) -> None:
+def test_a_missing_indispensable_field(cls: type[Any], name: str) -> None:
     payload = minimal(cls)
     del payload[name]
     misfit = refused(payload, cls)
@@ -114,7 +113,7 @@ def test_a_missing_indispensable_field(cls: type, name: str) -> None:
 
 
 @pytest.mark.parametrize(("cls", "name"), [(cls, name) for cls in RECEIVED for name in MINIMAL[cls]])
-def test_null_is_no_value_of_an_indispensable_field(cls: type, name: str) -> None:
+def test_null_is_no_value_of_an_indispensable_field(cls: type[Any], name: str) -> None:
     misfit = refused({**minimal(cls), name: None}, cls)
     assert misfit.path == f"$.{name}"
     assert misfit.problem.endswith("got null")
@@ -124,7 +123,7 @@ OPTIONAL = [(cls, name) for cls in RECEIVED for name in field_names(cls) if name
 
 
 @pytest.mark.parametrize(("cls", "name"), OPTIONAL)
-def test_a_null_optional_field_is_an_absent_one(cls: type, name: str) -> None:
+def test_a_null_optional_field_is_an_absent_one(cls: type[Any], name: str) -> None:
     assert structure({**minimal(cls), name: None}, cls) == structure(minimal(cls), cls)
 
 
@@ -143,7 +142,8 @@ def kind_of(value: object) -> str:
         return "boolean"
     if isinstance(value, list):
         return "array"
-    return {str: "string", int: "integer", float: "number", dict: "object"}[type(value)]
+    names: dict[type[Any], str] = {str: "string", int: "integer", float: "number", dict: "object"}
+    return names[type(value)]
 
 
 WRONGLY_TYPED = [
@@ -156,7 +156,7 @@ WRONGLY_TYPED = [
 
 
 @pytest.mark.parametrize(("cls", "name", "wrong"), WRONGLY_TYPED)
-def test_nothing_is_coerced(cls: type, name: str, wrong: object) -> None:
+def test_nothing_is_coerced(cls: type[Any], name: str, wrong: object) -> None:
     misfit = refused({**full(cls), name: wrong}, cls)
     assert misfit.path == f"$.{name}"
     assert misfit.problem.startswith("expected ")
@@ -164,52 +164,52 @@ def test_nothing_is_coerced(cls: type, name: str, wrong: object) -> None:
 
 @pytest.mark.parametrize("payload", [None, 7, "x", True, [], 1.5])
 @pytest.mark.parametrize("cls", RECEIVED, ids=NAMES)
-def test_what_is_no_object(cls: type, payload: object) -> None:
+def test_what_is_no_object(cls: type[Any], payload: object) -> None:
     misfit = refused(payload, cls)
     assert misfit.path == "$"
     assert misfit.problem.startswith("expected an object, got ")
 
 
-@pytest.mark.parametrize(
-    ("cls", "payload", "path", "problem"),
-    [
-        (Vm, {"vm_id": "v", "sessions": [{}]}, "$.sessions[0].session_id", "is missing"),
-        (Vm, {"vm_id": "v", "sessions": [None]}, "$.sessions[0]", "expected an object, got null"),
-        (Vm, {"vm_id": "v", "sessions": ["s"]}, "$.sessions[0]", "expected an object, got a string"),
-        (
-            ListVmsResponse,
-            {"vms": [{"vm_id": "v"}, {"vm_id": "w", "sessions": [minimal(Session), {**minimal(Session), "cwd": 7}]}]},
-            "$.vms[1].sessions[1].cwd",
-            "expected a string, got an integer",
-        ),
-        (
-            ListVmsResponse,
-            {"vms": [{"vm_id": "v", "tunnels": [{**minimal(Tunnel), "port": True}]}]},
-            "$.vms[0].tunnels[0].port",
-            "expected an integer, got a boolean",
-        ),
-        (ListRunsResponse, {"runs": {}}, "$.runs", "expected an array, got an object"),
-        (Vm, {"vm_id": "v", "network": {}}, "$.network.type", "is missing"),
-        (Vm, {"vm_id": "v", "network": {"type": 5}}, "$.network.type", "expected a string, got an integer"),
-        (Vm, {"vm_id": "v", "network": {"type": "allow"}}, "$.network.allow", "is missing"),
-        (
-            Vm,
-            {"vm_id": "v", "network": {"type": "block", "block": ["h", 4]}},
-            "$.network.block[1]",
-            "expected a string, got an integer",
-        ),
-        (Session, {**minimal(Session), "env": {"A": 1}}, "$.env.A", "expected a string, got an integer"),
-        (Session, {**minimal(Session), "env": {"a b": 1}}, "$.env['a b']", "expected a string, got an integer"),
-        (
-            SyncChunkWriteResult,
-            {"ranges": [{"start": 0, "end": 1}, {"start": 2}]},
-            "$.ranges[1].end",
-            "is missing",
-        ),
-        (SyncChunkWriteResult, {"error": {"code": "x"}}, "$.error.message", "is missing"),
-    ],
-)
-def test_the_place_of_a_misfit(cls: type, payload: object, path: str, problem: str) -> None:
+PLACES: list[tuple[type[Any], Any, str, str]] = [
+    (Vm, {"vm_id": "v", "sessions": [{}]}, "$.sessions[0].session_id", "is missing"),
+    (Vm, {"vm_id": "v", "sessions": [None]}, "$.sessions[0]", "expected an object, got null"),
+    (Vm, {"vm_id": "v", "sessions": ["s"]}, "$.sessions[0]", "expected an object, got a string"),
+    (
+        ListVmsResponse,
+        {"vms": [{"vm_id": "v"}, {"vm_id": "w", "sessions": [minimal(Session), {**minimal(Session), "cwd": 7}]}]},
+        "$.vms[1].sessions[1].cwd",
+        "expected a string, got an integer",
+    ),
+    (
+        ListVmsResponse,
+        {"vms": [{"vm_id": "v", "tunnels": [{**minimal(Tunnel), "port": True}]}]},
+        "$.vms[0].tunnels[0].port",
+        "expected an integer, got a boolean",
+    ),
+    (ListRunsResponse, {"runs": {}}, "$.runs", "expected an array, got an object"),
+    (Vm, {"vm_id": "v", "network": {}}, "$.network.type", "is missing"),
+    (Vm, {"vm_id": "v", "network": {"type": 5}}, "$.network.type", "expected a string, got an integer"),
+    (Vm, {"vm_id": "v", "network": {"type": "allow"}}, "$.network.allow", "is missing"),
+    (
+        Vm,
+        {"vm_id": "v", "network": {"type": "block", "block": ["h", 4]}},
+        "$.network.block[1]",
+        "expected a string, got an integer",
+    ),
+    (Session, {**minimal(Session), "env": {"A": 1}}, "$.env.A", "expected a string, got an integer"),
+    (Session, {**minimal(Session), "env": {"a b": 1}}, "$.env['a b']", "expected a string, got an integer"),
+    (
+        SyncChunkWriteResult,
+        {"ranges": [{"start": 0, "end": 1}, {"start": 2}]},
+        "$.ranges[1].end",
+        "is missing",
+    ),
+    (SyncChunkWriteResult, {"error": {"code": "x"}}, "$.error.message", "is missing"),
+]
+
+
+@pytest.mark.parametrize(("cls", "payload", "path", "problem"), PLACES)
+def test_the_place_of_a_misfit(cls: type[Any], payload: object, path: str, problem: str) -> None:
     misfit = refused(payload, cls)
     assert (misfit.path, misfit.problem) == (path, problem)
 
@@ -223,7 +223,7 @@ def test_a_misfit_never_quotes_the_value() -> None:
     ("cls", "name"),
     [(Vm, "state"), (Vm, "provider"), (Session, "state"), (Tunnel, "state"), (Tunnel, "visibility"), (Run, "state")],
 )
-def test_unknown_values_of_enumerations_are_kept(cls: type, name: str) -> None:
+def test_unknown_values_of_enumerations_are_kept(cls: type[Any], name: str) -> None:
     assert getattr(structure({**full(cls), name: "hibernated"}, cls), name) == "hibernated"
 
 
@@ -243,7 +243,7 @@ def test_network_policies(wire: object, expected: object) -> None:
     assert vm.network == expected
     if expected is not None:
         sent = _codec.unstructure(vm.network)
-        assert sent == {key: value for key, value in typing.cast("dict[str, Any]", wire).items() if key != "more"}
+        assert sent == {key: value for key, value in cast("dict[str, Any]", wire).items() if key != "more"}
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_pages() -> None:
 
 
 @pytest.mark.parametrize("cls", RECEIVED, ids=NAMES)
-def test_models_are_frozen(cls: type) -> None:
+def test_models_are_frozen(cls: type[Any]) -> None:
     value = structure(full(cls), cls)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         setattr(value, field_names(cls)[0], None)
@@ -343,7 +343,7 @@ def test_models_are_frozen(cls: type) -> None:
         (Session, "env"),
     ],
 )
-def test_what_stays_out_of_the_repr(cls: type, name: str) -> None:
+def test_what_stays_out_of_the_repr(cls: type[Any], name: str) -> None:
     value = structure(full(cls), cls)
     assert getattr(value, name)
     assert name not in repr(value)

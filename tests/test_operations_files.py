@@ -7,6 +7,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -54,7 +55,7 @@ def presigned_read(store: ScriptedServer, size: int, **more: Any) -> Reply:
     )
 
 
-def presigned_write(store: ScriptedServer, upload_id: str = "up-1", **more: Any) -> Reply:
+def presigned_write(store: ScriptedServer, upload_id: str | None = "up-1", **more: Any) -> Reply:
     target = {"presigned_url": object_url(store), "upload_id": upload_id, "expires_in": 60.5, "method": "PUT"}
     return ok({"results": [{"path": "/f", "size": 1, "complete": False, "written": False, **target, **more}]})
 
@@ -337,9 +338,9 @@ async def test_an_expired_put_is_renewed(server: ScriptedServer, vm: AsyncVM) ->
     ("replies", "kind"),
     [
         ([error("forbidden", status=403)], ForbiddenError),
-        ([lambda store: presigned_write(store, method="POST")], BadReplyError),
-        ([lambda store: presigned_write(store, presigned_url="nowhere")], BadReplyError),
-        ([lambda store: presigned_write(store, upload_id=None)], BadReplyError),
+        ([partial(presigned_write, method="POST")], BadReplyError),
+        ([partial(presigned_write, presigned_url="nowhere")], BadReplyError),
+        ([partial(presigned_write, upload_id=None)], BadReplyError),
         ([presigned_write, Reply(), wrote(complete=False)], InternalError),
         (
             [presigned_write, Reply(), ok({"results": [{"error": {"code": "bad_request", "message": "d"}}]})],

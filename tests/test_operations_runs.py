@@ -202,8 +202,9 @@ BAD_RUNS: list[tuple[dict[str, Any], str]] = [
 async def test_bad_arguments_of_run(
     server: ScriptedServer, vm: AsyncVM, arguments: dict[str, Any], argument: str
 ) -> None:
+    with_command: dict[str, Any] = {"command": "ls", **arguments}
     with pytest.raises(InvalidArgumentError) as caught:
-        await vm.run(**{"command": "ls", **arguments})
+        await vm.run(**with_command)
     assert caught.value.argument == argument
     if argument in arguments:
         assert caught.value.value is arguments[argument]

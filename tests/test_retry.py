@@ -209,10 +209,10 @@ async def test_attempts_are_not_hidden(server: ScriptedServer, client: AsyncArke
     assert [request.connection for request in server.requests] == [1, 1, 2]
     server.requests.clear()
     async with make_client(server, retry=False) as single:
-        for call in (single.get_vm, lambda name: single.vm(name).delete(), single.fork):
+        for name in ("get_vm", "vm.delete", "fork", "vm.run"):
             server.script(ok({"vm_id": "v"}), dropped(Drop.AFTER_PROCESSING))
             await single.get_vm("v")
-            raised = await failing(call("v"))
+            raised = await failing(OPERATIONS[name][0](single))
             assert raised.attempts == 1
             assert len(server.requests) == 2
             assert server.requests[0].connection == server.requests[1].connection

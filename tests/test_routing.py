@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from arker import ARKER_ORG_ID, GOLDEN_NAMES, AsyncArker, ForkRequest
@@ -111,7 +113,7 @@ async def test_forking_a_golden_fills_in_its_organisation(
     ],
 )
 async def test_fork_routing(
-    server: ScriptedServer, client: AsyncArker, arguments: dict[str, str], where: str, body: dict[str, str]
+    server: ScriptedServer, client: AsyncArker, arguments: dict[str, Any], where: str, body: dict[str, str]
 ) -> None:
     server.script(ok({"vm_id": "child"}))
     child = await client.fork(**arguments)

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import logging
 import pickle
+from typing import Any
 
 import attrs
 import orjson
@@ -123,7 +124,7 @@ def test_what_it_found_fails_a_test_and_is_not_spread(watch: Detector) -> None:
 
 
 @pytest.mark.parametrize("cls", list(FULL), ids=[cls.__name__ for cls in FULL])
-def test_models_show_no_secret(cls: type) -> None:
+def test_models_show_no_secret(cls: type[Any]) -> None:
     assert MARK not in repr(structure(full(cls), cls))
 
 

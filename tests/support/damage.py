@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 import orjson
 from hypothesis import strategies as st
@@ -28,24 +28,24 @@ def without_secrets(payload: object) -> Any:
     return orjson.loads(orjson.dumps(payload).replace(MARK.encode(), b"plain"))
 
 
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def is_array(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
 def paths(value: object, here: Path = ()) -> list[Path]:
     """Where all values of a payload are, the payload itself first."""
     found = [here]
-    if isinstance(value, dict):
-        for key, item in _items(value):
+    if is_object(value):
+        for key, item in value.items():
             found += paths(item, (*here, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(_elements(value)):
+    elif is_array(value):
+        for index, item in enumerate(value):
             found += paths(item, (*here, index))
     return found
-
-
-def _items(value: dict[Any, Any]) -> list[tuple[str, object]]:
-    return list(value.items())
-
-
-def _elements(value: list[Any]) -> list[object]:
-    return list(value)
 
 
 @st.composite
@@ -55,7 +55,7 @@ def mutated(draw: st.DrawFn, payload: object) -> Any:
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(paths(result)))
         if not path:
-            if not isinstance(result, dict) or draw(st.integers(0, 9)) == 0:
+            if not is_object(result) or draw(st.integers(0, 9)) == 0:
                 return draw(JSON)
             result[draw(st.text(max_size=6) | st.sampled_from(["error", "code", "message"]))] = draw(JSON)
             continue

@@ -109,7 +109,7 @@ _OUTPUT: Final[Json] = {
 
 _RESULT: Final[Json] = {"path": "/tmp/f", "size": 5, "complete": True, "written": True}
 
-FULL: Final[dict[type, Json]] = {
+FULL: Final[dict[type[Any], Json]] = {
     Session: _SESSION,
     Tunnel: _TUNNEL,
     Vm: _VM,
@@ -156,7 +156,7 @@ _BARE_SESSION: Final[Json] = {"session_id": "ses-1", "state": "idle", "cwd": "/"
 _BARE_SUMMARY: Final[Json] = {"run_id": "run-1", "state": "running", "started_at": "2026-01-02T03:04:05Z"}
 _BARE_OUTPUT: Final[Json] = {"stdout": "", "stdout_encoding": "utf-8", "stderr": "", "stderr_encoding": "utf-8"}
 
-MINIMAL: Final[dict[type, Json]] = {
+MINIMAL: Final[dict[type[Any], Json]] = {
     Session: _BARE_SESSION,
     Tunnel: {"vm_id": "vm-1", "port": 80, "visibility": "public", "protocol": "http", "state": "starting"},
     Vm: {"vm_id": "vm-1"},
@@ -179,11 +179,11 @@ MINIMAL: Final[dict[type, Json]] = {
 """Only what is indispensable."""
 
 
-def full(cls: type) -> Json:
+def full(cls: type[Any]) -> Json:
     return copy.deepcopy(FULL[cls])
 
 
-def minimal(cls: type) -> Json:
+def minimal(cls: type[Any]) -> Json:
     return copy.deepcopy(MINIMAL[cls])
 
 

@@ -12,7 +12,7 @@ import functools
 import gc
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any, Final
 
 from arker import AsyncArker, AsyncVM
@@ -63,7 +63,7 @@ class Detector(logging.Handler):
             shown = shown.__cause__ or (None if shown.__suppress_context__ else shown.__context__)
 
     @contextlib.contextmanager
-    def expecting(self) -> Iterator[list[str]]:
+    def expecting(self) -> Generator[list[str], None, None]:
         """Collect what is found inside apart; for the tests of the detector itself."""
         before, self.leaks = self.leaks, []
         try:
@@ -97,8 +97,10 @@ def install(detector: Detector) -> Callable[[], None]:
 
     ArkerError.__del__ = destroyed  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     undo.callback(delattr, ArkerError, "__del__")
-    for cls in (AsyncArker, AsyncVM, Call, Settings):
-        undo.callback(setattr, cls, "__init__", cls.__init__)
+    watched: tuple[Any, ...] = (AsyncArker, AsyncVM, Call, Settings)
+    for cls in watched:
+        original = cls.__init__
+        undo.callback(setattr, cls, "__init__", original)
         setattr(cls, "__init__", _then_look(cls, detector))  # noqa: B010 - an assignment would not type-check
     undo.callback(setattr, codec, "structure", codec.structure)
     setattr(codec, "structure", _structure(detector))  # noqa: B010
@@ -112,8 +114,8 @@ def _then_look(cls: type[Any], detector: Detector) -> Callable[..., None]:
     def init(self: object, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
         detector.look(f"repr of {cls.__name__}", repr(self))
-        if isinstance(self, Call):
-            detector.look("repr of Request", repr(self.request))
+        if cls is Call:
+            detector.look("repr of Request", repr(getattr(self, "request", None)))
 
     return init
 

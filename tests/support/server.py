@@ -96,7 +96,8 @@ def ok(payload: object = None, *, status: int = 200, delay: float = 0.0, **heade
 
 def error(code: str, message: str = "no", *, status: int, **headers: str) -> Reply:
     """A reply with an error of the contract's shape."""
-    return ok({"code": code, "message": message}, status=status, **headers)
+    body = orjson.dumps({"code": code, "message": message})
+    return Reply(status=status, body=body, headers=_headers(headers))
 
 
 def dropped(drop: Drop) -> Reply:
