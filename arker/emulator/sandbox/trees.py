@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -137,24 +138,30 @@ class DirectoryStorage:
 
     async def _tool(self, *command: str) -> None:
         identity = self._identity
-        process = await asyncio.create_subprocess_exec(
-            *self._prefix,
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            env={"PATH": "/usr/bin:/bin"},
-            cwd="/",
-            user=None if identity is None else identity.uid,
-            group=None if identity is None else identity.gid,
-            extra_groups=None if identity is None else [],
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *self._prefix,
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                env={"PATH": "/usr/bin:/bin"},
+                cwd="/",
+                start_new_session=True,
+                user=None if identity is None else identity.uid,
+                group=None if identity is None else identity.gid,
+                extra_groups=None if identity is None else [],
+            )
         )
         try:
+            process = await asyncio.shield(starting)
             _, errors = await process.communicate()
-        except BaseException:
+        except asyncio.CancelledError:
+            # The tool itself must have gone, not only what it was started through: it must not write behind a clean-up.
+            process = await starting
             with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await asyncio.shield(process.communicate())
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.communicate()
             raise
         if process.returncode != 0:
             text = errors.decode("utf-8", "replace").strip()

@@ -108,15 +108,17 @@ async def test_ids_are_checked(provider: BubblewrapProvider, vm: AgentSandbox) -
         await provider.adopt("never-made")
 
 
-async def test_a_failed_copy_leaves_nothing(provider: BubblewrapProvider, vm: AgentSandbox) -> None:
-    task = asyncio.create_task(provider.create("cancelled", source=vm))
-    await asyncio.sleep(0.004)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    if task.cancelled():
-        assert not vm.tree.path.with_name("cancelled").exists()
-    else:
-        await task.result().delete()
+async def test_a_cancelled_copy_leaves_nothing(provider: BubblewrapProvider, vm: AgentSandbox) -> None:
+    await sh(vm, "for i in $(seq 300); do echo $i > $i; done")
+    for delay in (0, 0.001, 0.003, 0.006, 0.01, 0.015, 0.02):
+        task = asyncio.create_task(provider.create("cancelled", source=vm))
+        await asyncio.sleep(delay)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if task.cancelled():
+            assert not vm.tree.path.with_name("cancelled").exists()
+        else:
+            await task.result().delete()
     assert (await sh(vm, "echo well")).text == "well"
 
 
