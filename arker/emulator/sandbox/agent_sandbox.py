@@ -84,7 +84,15 @@ class AgentFileWriter:
 class AgentSandbox:
     """Implements `Sandbox` over a tree of files and a way to start an agent on it."""
 
-    def __init__(self, *, tree: Tree, launch: Callable[[Tree], Awaitable[Launch]], inside: Inside) -> None:
+    def __init__(
+        self,
+        *,
+        tree: Tree,
+        launch: Callable[[Tree], Awaitable[Launch]],
+        inside: Inside,
+        at_delete: Callable[[], object],
+    ) -> None:
+        self._at_delete = at_delete
         self._tree = tree
         self._launch = launch
         self._inside = inside
@@ -166,6 +174,7 @@ class AgentSandbox:
         async with self._lock:
             await self._stop()
             await self._tree.remove()
+        self._at_delete()
 
     async def close(self) -> None:
         """Kill every process; the files stay."""
@@ -176,6 +185,7 @@ class AgentSandbox:
     async def frozen(self) -> AsyncGenerator[None]:
         """While the context lasts nothing changes in the tree."""
         async with self._lock:
+            self._check_exists()
             machine = self._machine
             if machine is None or not machine.alive:
                 yield
@@ -216,9 +226,12 @@ class AgentSandbox:
     async def _ask(self, op: str, **fields: str | int) -> Reply:
         return await self._with_machine(lambda machine: machine.link.request(op, fields))
 
-    async def _started(self) -> Machine:
+    def _check_exists(self) -> None:
         if self._deleted:
             raise SandboxError("not_found", "the VM has been deleted")
+
+    async def _started(self) -> Machine:
+        self._check_exists()
         if self._machine is None or not self._machine.alive:
             await self._stop()
             self._machine = await Machine.start(await self._launch(self._tree))

@@ -9,8 +9,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from arker.emulator.sandbox.agent_sandbox import AgentSandbox, Inside
-from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, Sandbox, SandboxError
+from arker.emulator.sandbox.agent_provider import AgentProvider
+from arker.emulator.sandbox.agent_sandbox import Inside
+from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, SandboxError
 from arker.emulator.sandbox.bwrap import PATH, Host, candidates, tool_prefix
 from arker.emulator.sandbox.diagnosis import Facts, explain, gather_facts
 from arker.emulator.sandbox.identity import Identity, spare_identity
@@ -31,7 +32,7 @@ _ENV = {
 _MAX_PROCESSES = 512
 
 
-class BubblewrapProvider:
+class BubblewrapProvider(AgentProvider):
     """Implements `SandboxProvider` with namespaces."""
 
     name = "bubblewrap"
@@ -44,14 +45,15 @@ class BubblewrapProvider:
         self._host = host
         self._interpreter = interpreter
         self._identity = identity
-        self._storage = DirectoryStorage(
-            state_dir / "vms",
-            identity=identity,
-            tool_prefix=tool_prefix(bwrap),
-            furnish=lambda root: furnish(root, identity),
+        super().__init__(
+            DirectoryStorage(
+                state_dir / "vms",
+                identity=identity,
+                tool_prefix=tool_prefix(bwrap),
+                furnish=lambda root: furnish(root, identity),
+            )
         )
         self._max_processes = _MAX_PROCESSES if _counts_by_namespace(platform.release()) else 0
-        self._sandboxes: dict[str, AgentSandbox] = {}
 
     @property
     def bwrap(self) -> Path:
@@ -100,30 +102,13 @@ class BubblewrapProvider:
             await asyncio.to_thread(shutil.rmtree, tree.path, ignore_errors=True)
             raise
 
-    async def create(self, vm_id: str, *, source: Sandbox | None = None) -> AgentSandbox:
-        if source is None:
-            tree = await self._storage.create(vm_id)
-        else:
-            if not isinstance(source, AgentSandbox):
-                raise TypeError("a VM can only be copied by the provider that made it")
-            async with source.frozen():
-                tree = await self._storage.copy(vm_id, source.tree)
-        return self._sandbox(vm_id, tree)
-
-    async def adopt(self, vm_id: str) -> AgentSandbox:
-        return self._sandbox(vm_id, self._storage.adopt(vm_id))
-
     async def close(self, *, keep_files: bool = False) -> None:
-        sandboxes = [self._sandboxes.pop(vm_id) for vm_id in tuple(self._sandboxes)]
-        await asyncio.gather(*(each.close() if keep_files else each.delete() for each in sandboxes))
-        self._storage.close()
+        await super().close(keep_files=keep_files)
         if not keep_files:
             await asyncio.to_thread(_clear, self._state_dir)
 
-    def _sandbox(self, vm_id: str, tree: Tree) -> AgentSandbox:
-        inside = Inside(env=_ENV, bash="/bin/bash", owner=self._identity)
-        self._sandboxes[vm_id] = sandbox = AgentSandbox(tree=tree, launch=self._launch, inside=inside)
-        return sandbox
+    def _inside(self, tree: Tree) -> Inside:
+        return Inside(env=_ENV, bash="/bin/bash", owner=self._identity)
 
     async def _launch(self, tree: Tree) -> Launch:
         self._host.prepare(tree.path, self._identity)

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from attrs import frozen
 
-from arker.emulator.sandbox.agent_sandbox import AgentSandbox, Inside
-from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, Sandbox
+from arker.emulator.sandbox.agent_provider import AgentProvider
+from arker.emulator.sandbox.agent_sandbox import Inside
+from arker.emulator.sandbox.base import HOME, IsolationUnavailableError
 from arker.emulator.sandbox.machine import Launch
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 
@@ -25,15 +26,14 @@ class UnprotectedWarning(UserWarning):
     """Commands of "VMs" run on this machine with all rights of the current user."""
 
 
-class PlainProvider:
+class PlainProvider(AgentProvider):
     """Implements `SandboxProvider` with ``isolation="none"``."""
 
     name = "none"
 
     def __init__(self, storage: DirectoryStorage, bash: str) -> None:
-        self._storage = storage
+        super().__init__(storage)
         self._bash = bash
-        self._sandboxes: dict[str, AgentSandbox] = {}
 
     @classmethod
     async def open(cls, state_dir: Path) -> PlainProvider:
@@ -49,31 +49,12 @@ class PlainProvider:
         base = await asyncio.to_thread(state_dir.resolve) / "vms"
         return cls(DirectoryStorage(base, identity=None, tool_prefix=(), furnish=_furnish), bash)
 
-    async def create(self, vm_id: str, *, source: Sandbox | None = None) -> AgentSandbox:
-        if source is None:
-            tree = await self._storage.create(vm_id)
-        else:
-            if not isinstance(source, AgentSandbox):
-                raise TypeError("a VM can only be copied by the provider that made it")
-            async with source.frozen():
-                tree = await self._storage.copy(vm_id, source.tree)
-        return self._sandbox(vm_id, tree)
-
-    async def adopt(self, vm_id: str) -> AgentSandbox:
-        return self._sandbox(vm_id, self._storage.adopt(vm_id))
-
-    async def close(self, *, keep_files: bool = False) -> None:
-        sandboxes = [self._sandboxes.pop(vm_id) for vm_id in tuple(self._sandboxes)]
-        await asyncio.gather(*(each.close() if keep_files else each.delete() for each in sandboxes))
-        self._storage.close()
-
-    def _sandbox(self, vm_id: str, tree: Tree) -> AgentSandbox:
+    def _inside(self, tree: Tree) -> Inside:
         paths = _Paths(str(tree.path))
-        inside = Inside(
-            env=_environment(paths), bash=self._bash, to_inside=paths.to_inside, to_outside=paths.to_outside
-        )
-        self._sandboxes[vm_id] = sandbox = AgentSandbox(tree=tree, launch=_launch, inside=inside)
-        return sandbox
+        return Inside(env=_environment(paths), bash=self._bash, to_inside=paths.to_inside, to_outside=paths.to_outside)
+
+    async def _launch(self, tree: Tree) -> Launch:
+        return Launch(python=sys.executable)
 
 
 @frozen
@@ -93,10 +74,6 @@ class _Paths:
 def _furnish(path: Path) -> None:
     for name in (HOME.lstrip("/"), "tmp"):
         (path / name).mkdir(parents=True)
-
-
-async def _launch(tree: Tree) -> Launch:
-    return Launch(python=sys.executable)
 
 
 def _environment(paths: _Paths) -> dict[str, str]:

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from arker.emulator.sandbox.base import IsolationUnavailableError
+from arker.emulator.sandbox.base import IsolationUnavailableError, SandboxProvider
 from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
 from arker.emulator.sandbox.bwrap import candidates
 from arker.emulator.sandbox.diagnosis import Facts, explain, gather_facts
 from arker.emulator.sandbox.identity import Identity, spare_identity
 from arker.emulator.sandbox.interpreter import Interpreter, choose_interpreter
+from arker.emulator.sandbox.plain import PlainProvider
 from tests.emulator.sandbox.support import sh
 
 pytestmark = pytest.mark.anyio
@@ -157,6 +158,11 @@ async def test_other_platforms_are_told_at_once(place: Path, monkeypatch: pytest
     monkeypatch.setattr("sys.platform", "darwin")
     with pytest.raises(IsolationUnavailableError, match="WSL2"):
         await BubblewrapProvider.open(place)
+
+
+def test_providers_have_the_interface() -> None:
+    providers: list[type[SandboxProvider]] = [BubblewrapProvider, PlainProvider]
+    assert [provider.name for provider in providers] == ["bubblewrap", "none"]
 
 
 def test_who_vms_run_as() -> None:

@@ -1,0 +1,56 @@
+"""What all providers of agents' VMs have in common: making, copying, finding again and ending them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from arker.emulator.sandbox.agent_sandbox import AgentSandbox, Inside
+from arker.emulator.sandbox.base import Sandbox
+from arker.emulator.sandbox.machine import Launch
+from arker.emulator.sandbox.trees import DirectoryStorage, Tree
+
+
+class AgentProvider:
+    """The base of providers; a subclass says how an agent is started and what a VM looks like inside."""
+
+    def __init__(self, storage: DirectoryStorage) -> None:
+        self._storage = storage
+        self._sandboxes: dict[str, AgentSandbox] = {}
+
+    async def create(self, vm_id: str, *, source: Sandbox | None = None) -> AgentSandbox:
+        if source is None:
+            tree = await self._storage.create(vm_id)
+        else:
+            if not isinstance(source, AgentSandbox):
+                raise TypeError("a VM can only be copied by the provider that made it")
+            async with source.frozen():
+                tree = await self._storage.copy(vm_id, source.tree)
+        return self._sandbox(vm_id, tree)
+
+    async def adopt(self, vm_id: str) -> AgentSandbox:
+        return self._sandbox(vm_id, self._storage.adopt(vm_id))
+
+    async def close(self, *, keep_files: bool = False) -> None:
+        sandboxes = tuple(self._sandboxes.values())
+        await asyncio.gather(*(each.close() if keep_files else each.delete() for each in sandboxes))
+        self._sandboxes.clear()
+        self._storage.close()
+
+    def _inside(self, tree: Tree) -> Inside:
+        raise NotImplementedError
+
+    async def _launch(self, tree: Tree) -> Launch:
+        raise NotImplementedError
+
+    def _sandbox(self, vm_id: str, tree: Tree) -> AgentSandbox:
+        sandbox = AgentSandbox(
+            tree=tree,
+            launch=self._launch,
+            inside=self._inside(tree),
+            at_delete=lambda: self._sandboxes.pop(vm_id, None),
+        )
+        self._sandboxes[vm_id] = sandbox
+        return sandbox
+
+
+__all__ = ["AgentProvider"]
