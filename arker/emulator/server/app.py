@@ -9,54 +9,20 @@ from typing import Final, TypeAlias
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
-from arker.emulator.server import files, runs, transfers, vms
+from arker.emulator.server import transfers
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.errors import ServiceError
+from arker.emulator.server.journal import Trace, attach, trace_of
 from arker.emulator.server.presign import PREFIX
-from arker.emulator.server.records import Organisation
+from arker.emulator.server.routes import OPERATIONS, Operation
 
 API: Final = "/api"
 MAX_BODY: Final = 32 * 1024 * 1024
 """Bytes of a JSON body; the largest that is of use is a write of 8 MiB in base64, or a command of some megabytes."""
 
-_Operation: TypeAlias = Callable[[Backend, Organisation, web.Request], Awaitable[web.StreamResponse]]
 _Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-_VM = "/v1/vms/{vm_id:[^/]+}"
-_OPERATIONS: tuple[tuple[str, str, _Operation], ...] = (
-    ("POST", f"{_VM}/runs", runs.start_run),
-    ("GET", f"{_VM}/runs", runs.list_runs),
-    ("GET", f"{_VM}/runs/{{run_id:[^/]+}}", runs.get_run),
-    ("DELETE", f"{_VM}/runs/{{run_id:[^/]+}}", runs.cancel_run),
-    ("POST", f"{_VM}/sync", files.sync),
-    ("GET", _VM, vms.get_vm),
-    ("DELETE", _VM, vms.delete_vm),
-    ("POST", "/v1/fork", vms.fork),
-    ("GET", "/v1/vms", vms.list_vms),
-)
-_LATER: tuple[tuple[str, str], ...] = (
-    ("POST", f"{_VM}/resize"),
-    *[
-        entry
-        for kind in ("sessions", "tunnels", "syncs")
-        for entry in (
-            ("GET", f"{_VM}/{kind}"),
-            ("POST", f"{_VM}/{kind}"),
-            ("GET", f"{_VM}/{kind}/{{key:[^/]+}}"),
-            ("DELETE", f"{_VM}/{kind}/{{key:[^/]+}}"),
-        )
-    ],
-    ("GET", "/v1/filesystems"),
-    ("POST", "/v1/filesystems"),
-    ("GET", "/v1/filesystems/{key:[^/]+}"),
-    ("DELETE", "/v1/filesystems/{key:[^/]+}"),
-    ("GET", "/v1/runs"),
-)
-
-
-async def _not_implemented(backend: Backend, org: Organisation, request: web.Request) -> web.StreamResponse:
-    raise ServiceError("not_implemented", f"this server does not know {request.method} of this path yet")
 
 
 def _error_response(error: ServiceError) -> web.Response:
@@ -65,8 +31,7 @@ def _error_response(error: ServiceError) -> web.Response:
     )
 
 
-@web.middleware
-async def _boundary(request: web.Request, handler: _Handler) -> web.StreamResponse:
+async def _answer(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Every failure becomes an error body. The query is never logged: it may hold a signature."""
     try:
         return await handler(request)
@@ -90,24 +55,38 @@ async def _boundary(request: web.Request, handler: _Handler) -> web.StreamRespon
         return _error_response(ServiceError("internal", "the server failed; its log says why"))
 
 
-def _request_ids() -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+def _boundary(backend: Backend) -> Middleware:
     prefix, numbers = secrets.token_hex(6), itertools.count(1)
 
-    async def add_request_id(request: web.Request, response: web.StreamResponse) -> None:
-        response.headers["x-request-id"] = f"req_{prefix}_{next(numbers)}"
+    @web.middleware
+    async def boundary(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Number each request, answer it whatever happens, and note what became of it."""
+        trace = attach(request, Trace(request_id=f"req_{prefix}_{next(numbers)}", t_ms=backend.clock.now_ms()))
+        response = await _answer(request, handler)
+        trace.finish(response)
+        return response
 
-    return add_request_id
+    return boundary
+
+
+async def _add_request_id(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["x-request-id"] = trace_of(request).request_id
 
 
 def create_app(backend: Backend) -> web.Application:
     """The application of one server."""
 
-    def authenticated(operation: _Operation) -> _Handler:
+    def authenticated(operation: Operation) -> _Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            org = backend.authenticate(request.headers.get("Authorization"))
+            trace = trace_of(request)
+            trace.org = org = backend.authenticate(request.headers.get("Authorization"))
+            trace.operation, trace.method, trace.path = operation.name, request.method, request.path
+            vm = org.find(request.match_info.get("vm_id", ""))
+            if vm is not None:
+                trace.note_vm(vm)
             if backend.closing:
                 raise ServiceError("unavailable", "the server is ending")
-            return await operation(backend, org, request)
+            return await operation.handler(backend, org, request)
 
         return handle
 
@@ -117,12 +96,10 @@ def create_app(backend: Backend) -> web.Application:
 
         return handle
 
-    app = web.Application(middlewares=[_boundary], client_max_size=MAX_BODY)
-    app.on_response_prepare.append(_request_ids())
-    for method, path, operation in _OPERATIONS:
-        app.router.add_route(method, API + path, authenticated(operation))
-    for method, path in _LATER:
-        app.router.add_route(method, API + path, authenticated(_not_implemented))
+    app = web.Application(middlewares=[_boundary(backend)], client_max_size=MAX_BODY)
+    app.on_response_prepare.append(_add_request_id)
+    for operation in OPERATIONS:
+        app.router.add_route(operation.method, API + operation.pattern, authenticated(operation))
     app.router.add_route("PUT", f"{PREFIX}/{{vm_id}}", presigned(transfers.put_file))
     app.router.add_route("GET", f"{PREFIX}/{{vm_id}}", presigned(transfers.get_file))
     return app

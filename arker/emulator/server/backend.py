@@ -57,6 +57,9 @@ class Backend:
         self.organisations = {name: Organisation(org_id=name) for name in (LOCAL_ORG_ID, *options.organisations)}
         keys = {LOCAL_ORG_ID: api_key, **options.organisations}
         self._keys = [(_digest(key), self.organisations[name]) for name, key in keys.items()]
+        for name, key in keys.items():
+            # Enough to tell keys apart, and never much of a short one.
+            self.organisations[name].key_prefix = key[: min(8, len(key) // 4)]
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[Any]] = set()
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+import time
 
 from arker.emulator.sandbox.base import RunExit, RunHandle, RunSpec, SandboxError
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.ids import new_ulid
 from arker.emulator.server.outputs import store
-from arker.emulator.server.records import RunRecord, SessionRecord, VmRecord
+from arker.emulator.server.records import RunRecord, SessionRecord, StopReason, VmRecord
 
 
 def accept(
@@ -20,6 +20,8 @@ def accept(
     command: str,
     timeout: float | None,
     key: str | None,
+    acquire: str | None = None,
+    release: str | None = None,
 ) -> RunRecord:
     """Record a run and start it, or queue it behind the session's others. The run belongs to the server, not to the
     connection that asked for it."""
@@ -32,6 +34,8 @@ def accept(
         command=command,
         timeout=timeout,
         started_ms=now,
+        acquire=acquire,
+        release=release,
     )
     vm.runs[run.run_id] = run
     session.pending += 1
@@ -39,7 +43,7 @@ def accept(
     return run
 
 
-async def stop(backend: Backend, run: RunRecord, reason: Literal["cancelled", "timeout", "deleted"]) -> None:
+async def stop(backend: Backend, run: RunRecord, reason: StopReason) -> None:
     """End a run and everything that it started, and wait until it has ended."""
     if run.done.is_set():
         return
@@ -51,6 +55,13 @@ async def stop(backend: Backend, run: RunRecord, reason: Literal["cancelled", "t
         await _kill(run.handle)
     # Otherwise it is about to start: what starts it looks at the reason.
     await run.done.wait()
+
+
+async def stop_session(backend: Backend, vm: VmRecord, session: SessionRecord) -> None:
+    """End a session that nobody finds any more: its runs, the queued ones first, and what they left behind."""
+    going = [run for run in vm.runs.values() if run.session is session and not run.done.is_set()]
+    await asyncio.gather(*[stop(backend, run, "session deleted") for run in reversed(going)])
+    await asyncio.gather(*[_kill(handle) for handle in session.handles])
 
 
 async def _execute(backend: Backend, run: RunRecord, key: str | None) -> None:
@@ -84,7 +95,9 @@ async def _run_command(backend: Backend, run: RunRecord, key: str | None) -> Run
             return RunExit(exit_code=None, reason="the server has ended")
         backend.journal.note(run, key)
         handle = await run.vm.sandbox.run(spec)
+    run.launched_at = time.perf_counter()
     run.handle = handle
+    session.handles.add(handle)
     run.started.set()
     timer: asyncio.TimerHandle | None = None
     if run.stop_reason is not None:
@@ -134,7 +147,7 @@ def _settle_stopped(run: RunRecord) -> None:
     elif run.stop_reason == "timeout":
         _fail(run, f"timeout: the command was killed after {run.timeout:g} s")
     else:
-        _fail(run, "the VM was deleted")
+        _fail(run, "the session was deleted" if run.stop_reason == "session deleted" else "the VM was deleted")
 
 
 def _fail(run: RunRecord, reason: str) -> None:
@@ -148,6 +161,7 @@ def _finish(backend: Backend, run: RunRecord) -> None:
     if run.handle is not None:
         run.kept_stdout, run.kept_stderr = run.handle.stdout(), run.handle.stderr()
         run.handle = None
+    run.ended_at = time.perf_counter()
     run.completed_ms = max(backend.clock.now_ms(), run.started_ms)
     run.session.pending -= 1
     run.started.set()
@@ -163,4 +177,4 @@ async def _store_output(backend: Backend, run: RunRecord) -> None:
         logger.warning("the output of run %s stays in memory: %s", run.run_id, error)
 
 
-__all__ = ["accept", "stop"]
+__all__ = ["accept", "stop", "stop_session"]

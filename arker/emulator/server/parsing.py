@@ -16,9 +16,12 @@ import orjson
 from aiohttp import web
 
 from arker.emulator.server.errors import ServiceError, invalid
+from arker.emulator.server.journal import trace_of
 
 PAGE_DEFAULT = 50
 PAGE_MAXIMUM = 1000
+SIZE_MAXIMUM = 2**31 - 1
+"""The largest count of CPUs or MiB; more is a mistake."""
 LARGE = 128 * 1024  # bytes from which work on a body is moved off the event loop
 
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
@@ -28,6 +31,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 async def read_object(request: web.Request) -> dict[str, Any]:
     """The body as a JSON object; an empty body is an empty object."""
     raw = await request.read()
+    trace_of(request).note_body(raw)
     if not raw:
         return {}
     try:
@@ -110,6 +114,15 @@ class Fields:
         return list(self._members.items())
 
 
+def sizes(fields: Fields) -> tuple[int | None, int | None, int | None]:
+    """``vcpu_count``, ``memory_mib`` and ``disk_mib``, as forks, runs and resizes take them."""
+    return (
+        fields.integer("vcpu_count", minimum=1, maximum=SIZE_MAXIMUM),
+        fields.integer("memory_mib", minimum=1, maximum=SIZE_MAXIMUM),
+        fields.integer("disk_mib", minimum=1, maximum=SIZE_MAXIMUM),
+    )
+
+
 def query_limit(query: Mapping[str, str]) -> int:
     """The page size: 50 unless given, at most 1,000."""
     text = query.get("limit")
@@ -158,10 +171,12 @@ def idempotency_key(request: web.Request) -> str | None:
 
 __all__ = [
     "LARGE",
+    "SIZE_MAXIMUM",
     "Fields",
     "idempotency_key",
     "query_choices",
     "query_instant",
     "query_limit",
     "read_object",
+    "sizes",
 ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from weakref import WeakSet
 
 from attrs import define, field, frozen
 
@@ -13,9 +15,14 @@ from arker.emulator.server.goldens import NetworkJson
 from arker.emulator.server.outputs import Output
 
 if TYPE_CHECKING:
+    from arker.emulator.server.journal import Trace
     from arker.emulator.server.uploads import Upload
 
+REQUESTS: Final = 5000
+"""Requests of an organisation that are remembered."""
+
 State: TypeAlias = Literal["running", "completed", "failed", "cancelled"]
+StopReason: TypeAlias = Literal["cancelled", "timeout", "VM deleted", "session deleted"]
 
 
 @define(eq=False, kw_only=True)
@@ -31,6 +38,14 @@ class SessionRecord:
     pending: int = 0
     """Runs that were accepted and have not ended."""
     current: RunRecord | None = None
+    handles: WeakSet[RunHandle] = field(factory=WeakSet[RunHandle], repr=False)
+    """Commands of the session that go on, or that left something behind in the background: the sandbox holds those,
+    and nobody holds the others."""
+
+    @property
+    def seq(self) -> int:
+        """Sessions are listed by their numbers."""
+        return self.index
 
     @property
     def state(self) -> Literal["running", "idle"]:
@@ -53,8 +68,14 @@ class RunRecord:
     exit_code: int | None = None
     fail_reason: str | None = None
     retry_count: int = 0
+    acquire: str | None = None
+    release: str | None = None
+    """Resources to warm up before the run and to let go of after it, as the request named them; recorded only."""
+    accepted_at: float = field(factory=time.perf_counter)
+    launched_at: float | None = None
+    ended_at: float | None = None
     handle: RunHandle | None = field(default=None, repr=False)
-    stop_reason: Literal["cancelled", "timeout", "deleted"] | None = None
+    stop_reason: StopReason | None = None
     """Why the server wants it ended, once it does."""
     started: asyncio.Event = field(factory=asyncio.Event, repr=False)
     """Set when there is a handle, or never will be one."""
@@ -85,20 +106,27 @@ class VmRecord:
     root_name: str | None
     network: NetworkJson
     disk: bool
-    durable: bool
     vcpu_count: int
     memory_mib: int
     max_memory_mib: int | None
     disk_mib: int
     sandbox: Sandbox = field(repr=False)
-    session: SessionRecord = field(repr=False)
+    sessions: dict[str, SessionRecord] = field(repr=False)
+    """By id, oldest first; the first is the default session."""
+    next_index: int = 1
+    """The number of the next session; numbers are not used again."""
     runs: dict[str, RunRecord] = field(factory=dict[str, "RunRecord"], repr=False)
     uploads: dict[str, Upload] = field(factory=dict[str, "Upload"], repr=False)
     deleted: bool = False
 
     @property
+    def session(self) -> SessionRecord:
+        """The default session, which is never deleted."""
+        return next(iter(self.sessions.values()))
+
+    @property
     def state(self) -> Literal["running", "idle"]:
-        return self.session.state
+        return "running" if any(session.pending for session in self.sessions.values()) else "idle"
 
 
 @define(eq=False, kw_only=True)
@@ -110,6 +138,10 @@ class Organisation:
     """By id, oldest first."""
     names: dict[str, VmRecord | None] = field(factory=dict[str, "VmRecord | None"], repr=False)
     """Names that are taken; None while the VM is being made."""
+    key_prefix: str = field(default="", repr=False)
+    """The beginning of its API key, as the run list shows it."""
+    requests: deque[Trace] = field(factory=lambda: deque(maxlen=REQUESTS), repr=False)
+    """The latest requests, oldest first."""
 
     def find(self, reference: str) -> VmRecord | None:
         """A VM by its id or its name."""
@@ -135,4 +167,4 @@ class Journal:
         self.executions.append(Execution(run.run_id, key, run.command[:4096]))
 
 
-__all__ = ["Execution", "Journal", "Organisation", "RunRecord", "SessionRecord", "State", "VmRecord"]
+__all__ = ["Execution", "Journal", "Organisation", "RunRecord", "SessionRecord", "State", "StopReason", "VmRecord"]

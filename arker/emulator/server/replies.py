@@ -36,11 +36,17 @@ def session_json(vm: VmRecord, session: SessionRecord) -> dict[str, Any]:
     body["session_id"] = session.session_id
     body["session_idx"] = session.index
     body["state"] = session.state
-    body["cwd"] = session.cwd
+    body["cwd"] = _text(session.cwd)
     body["started_at"] = rfc3339(session.started_ms)
-    if session.env:
-        body["env"] = session.env
+    body["env"] = {_text(name): _text(value) for name, value in (session.env or vm.sandbox.initial_env).items()}
     return body
+
+
+def _text(value: str) -> str:
+    """What came out of a VM as JSON takes it: bytes that were no UTF-8 (lone surrogates here) become U+FFFD."""
+    if value.isascii():
+        return value
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def vm_json(vm: VmRecord) -> dict[str, Any]:
@@ -57,7 +63,7 @@ def vm_json(vm: VmRecord) -> dict[str, Any]:
         "memory_mib": vm.memory_mib,
         "disk_mib": vm.disk_mib,
         "network": vm.network,
-        "sessions": [session_json(vm, vm.session)],
+        "sessions": [session_json(vm, session) for session in vm.sessions.values()],
         "tunnels": [],
     }
     if vm.name is not None:

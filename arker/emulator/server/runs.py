@@ -13,7 +13,9 @@ from arker.emulator.server import execution, parsing, replies
 from arker.emulator.server.backend import Backend
 from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
 from arker.emulator.server.idempotency import Entry, Scope, fingerprint
+from arker.emulator.server.journal import trace_of
 from arker.emulator.server.records import Organisation, RunRecord, SessionRecord, VmRecord
+from arker.emulator.server.sessions import find_session
 
 _STATES = ("running", "completed", "failed", "cancelled")
 _RESOURCES = frozenset(("cpu", "memory", "disk"))
@@ -30,16 +32,16 @@ class _Wish:
     vcpu_count: int | None
     memory_mib: int | None
     disk_mib: int | None
+    acquire: str | None
+    release: str | None
     signal: signal.Signals | None
 
 
-def _resources(fields: parsing.Fields, key: str) -> bool:
+def _resources(fields: parsing.Fields, key: str) -> str | None:
     text = fields.text(key)
-    if text is None:
-        return False
-    if not {part.strip() for part in text.split(",")} <= _RESOURCES:
+    if text is not None and not {part.strip() for part in text.split(",")} <= _RESOURCES:
         raise invalid(fields.name(key), "one or more of cpu, memory, disk, joined by commas")
-    return True
+    return text
 
 
 def _signal(fields: parsing.Fields) -> signal.Signals | None:
@@ -79,32 +81,34 @@ def _parse(body: dict[str, Any]) -> _Wish:
     if not isinstance(command, str) or "\0" in command:
         raise invalid("command", "a string without NUL")
     number = _signal(fields)
-    only_resources = [_resources(fields, "acquire"), _resources(fields, "release")]
-    if not command.strip() and number is None and not any(only_resources):
+    acquire, release = _resources(fields, "acquire"), _resources(fields, "release")
+    if not command.strip() and number is None and acquire is None and release is None:
         raise invalid("command", "a command that is not blank")
     fields.text("end_symbol")
     _network(fields)
+    vcpu_count, memory_mib, disk_mib = parsing.sizes(fields)
     return _Wish(
         command=command,
         session_id=fields.text("session_id"),
         session_idx=fields.integer("session_idx", minimum=0) or 0,
         background=fields.boolean("background") or False,
         timeout=fields.seconds("timeout"),
-        vcpu_count=fields.integer("vcpu_count", minimum=1),
-        memory_mib=fields.integer("memory_mib", minimum=1),
-        disk_mib=fields.integer("disk_mib", minimum=1),
+        vcpu_count=vcpu_count,
+        memory_mib=memory_mib,
+        disk_mib=disk_mib,
+        acquire=acquire,
+        release=release,
         signal=number,
     )
 
 
 def _session(vm: VmRecord, wish: _Wish) -> SessionRecord:
-    session = vm.session
     if wish.session_id is not None:
-        if wish.session_id != session.session_id:
-            raise ServiceError("not_found", f"there is no session {wish.session_id!r}")
-    elif wish.session_idx != session.index:
-        raise ServiceError("not_found", f"there is no session with the number {wish.session_idx}")
-    return session
+        return find_session(vm, wish.session_id)
+    for session in vm.sessions.values():
+        if session.index == wish.session_idx:
+            return session
+    raise ServiceError("not_found", f"session_idx: there is no session with the number {wish.session_idx}")
 
 
 async def _send_signal(session: SessionRecord, number: signal.Signals) -> None:
@@ -138,7 +142,16 @@ async def start_run(backend: Backend, org: Organisation, request: web.Request) -
     vm.vcpu_count = wish.vcpu_count or vm.vcpu_count
     vm.memory_mib = wish.memory_mib or vm.memory_mib
     vm.disk_mib = wish.disk_mib or vm.disk_mib
-    run = execution.accept(backend, vm, session, command=wish.command, timeout=wish.timeout, key=key)
+    run = execution.accept(
+        backend,
+        vm,
+        session,
+        command=wish.command,
+        timeout=wish.timeout,
+        key=key,
+        acquire=wish.acquire,
+        release=wish.release,
+    )
     if scope is not None:
         entry = backend.ledger.open(scope, digest, f"run {run.run_id}")
         backend.ledger.settle(entry, run)
@@ -172,9 +185,11 @@ async def _acknowledge(
 async def _reply(request: web.Request, outcome: Any, *, background: bool) -> web.StreamResponse:
     if not isinstance(outcome, RunRecord):
         return replies.json_response(replies.acknowledgement_json())
+    trace_of(request).note_run(outcome)
     if background:
         return replies.json_response(replies.background_json(outcome))
     await outcome.done.wait()
+    trace_of(request).note_run(outcome)
     return await replies.completed_response(request, outcome)
 
 
@@ -183,6 +198,7 @@ def _run(backend: Backend, org: Organisation, request: web.Request) -> RunRecord
     run = vm.runs.get(request.match_info["run_id"])
     if run is None:
         raise ServiceError("not_found", f"there is no run {request.match_info['run_id']!r}")
+    trace_of(request).note_run(run)
     return run
 
 

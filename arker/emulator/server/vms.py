@@ -18,6 +18,7 @@ from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
 from arker.emulator.server.goldens import GOLDEN_ORG_ID, Golden, NetworkJson, find_golden, require_supported
 from arker.emulator.server.idempotency import Scope, fingerprint
 from arker.emulator.server.ids import is_burst_reference, looks_like_id, new_burst_id, new_ulid
+from arker.emulator.server.journal import trace_of
 from arker.emulator.server.records import Organisation, SessionRecord, VmRecord
 
 _NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
@@ -32,7 +33,6 @@ class _Wish:
     public: bool
     network: NetworkJson | None
     disk: bool
-    durable: bool
     vcpu_count: int | None
     memory_mib: int | None
     max_memory_mib: int | None
@@ -81,7 +81,11 @@ def _parse(body: dict[str, Any]) -> _Wish:
         raise invalid("source_vm_id, source_vm_name", "exactly one of them")
     if fields.object("tunnel") is not None:
         raise ServiceError("not_implemented", "tunnel: this server opens no tunnels yet")
+    if fields.boolean("durable"):
+        # Nothing here survives a failure of the host, which is this machine.
+        raise ServiceError("unsupported_operation", "durable: VMs of the embedded backend are not durable")
     disk = fields.boolean("disk")
+    vcpu_count, memory_mib, disk_mib = parsing.sizes(fields)
     return _Wish(
         source_id=source_id,
         source_name=source_name,
@@ -90,11 +94,10 @@ def _parse(body: dict[str, Any]) -> _Wish:
         public=fields.boolean("public") or False,
         network=_network(fields),
         disk=True if disk is None else disk,
-        durable=fields.boolean("durable") or False,
-        vcpu_count=fields.integer("vcpu_count", minimum=1),
-        memory_mib=fields.integer("memory_mib", minimum=1),
-        max_memory_mib=fields.integer("max_memory_mib", minimum=1),
-        disk_mib=fields.integer("disk_mib", minimum=1),
+        vcpu_count=vcpu_count,
+        memory_mib=memory_mib,
+        max_memory_mib=fields.integer("max_memory_mib", minimum=1, maximum=parsing.SIZE_MAXIMUM),
+        disk_mib=disk_mib,
     )
 
 
@@ -129,9 +132,10 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
         digest = fingerprint(body)
         known = backend.ledger.find(scope, digest)
         if known is not None:
-            return replies.json_response(replies.vm_json(await known.outcome()))
+            return _forked(request, await known.outcome())
     wish = _parse(body)
     source = _source(backend, org, wish)
+    trace_of(request).source_vm_id = source.name if isinstance(source, Golden) else source.vm_id
     if wish.name is not None and (wish.name in org.names or find_golden(wish.name) is not None):
         raise ServiceError("conflict", f"the name {wish.name!r} is taken")
     now = backend.clock.now_ms()
@@ -156,6 +160,11 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
     if scope is not None and entry is not None:
         backend.ledger.settle(entry, vm)
         backend.ledger.complete(scope, entry)
+    return _forked(request, vm)
+
+
+def _forked(request: web.Request, vm: VmRecord) -> web.Response:
+    trace_of(request).note_vm(vm)
     return replies.json_response(replies.vm_json(vm))
 
 
@@ -168,6 +177,7 @@ async def _create(backend: Backend, org: Organisation, wish: _Wish, source: Gold
     root_id, root_name = None, None
     if parent is not None:
         root_id, root_name = parent.root_id or parent.vm_id, parent.root_name if parent.root_id else parent.name
+    session = SessionRecord(session_id=new_ulid(now), index=0, started_ms=now, cwd=cwd, env=env)
     vm = VmRecord(
         vm_id=vm_id,
         seq=backend.next_number(),
@@ -181,13 +191,12 @@ async def _create(backend: Backend, org: Organisation, wish: _Wish, source: Gold
         root_name=root_name,
         network=wish.network or (source.network if isinstance(source, VmRecord) else source.network()),
         disk=wish.disk and source.disk,
-        durable=wish.durable,
         vcpu_count=wish.vcpu_count or source.vcpu_count,
         memory_mib=wish.memory_mib or source.memory_mib,
         max_memory_mib=wish.max_memory_mib,
         disk_mib=wish.disk_mib or source.disk_mib,
         sandbox=sandbox,
-        session=SessionRecord(session_id=new_ulid(now), index=0, started_ms=now, cwd=cwd, env=env),
+        sessions={session.session_id: session},
     )
     org.vms[vm_id] = vm
     if wish.name is not None:
@@ -206,6 +215,19 @@ async def get_vm(backend: Backend, org: Organisation, request: web.Request) -> w
     return replies.json_response(replies.vm_json(backend.vm(org, reference)))
 
 
+async def resize(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    """The numbers are recorded and reported; what a VM really has is this machine's."""
+    fields = parsing.Fields(await parsing.read_object(request))
+    vm = backend.vm(org, request.match_info["vm_id"])
+    vcpu_count, memory_mib, disk_mib = parsing.sizes(fields)
+    if vcpu_count is None and memory_mib is None and disk_mib is None:
+        raise invalid("vcpu_count, memory_mib, disk_mib", "at least one of them")
+    vm.vcpu_count = vcpu_count or vm.vcpu_count
+    vm.memory_mib = memory_mib or vm.memory_mib
+    vm.disk_mib = disk_mib or vm.disk_mib
+    return replies.json_response({"resized": True})
+
+
 async def delete_vm(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     vm = backend.vm(org, request.match_info["vm_id"])
     # Out of the records first: from now on nobody finds it.
@@ -215,7 +237,7 @@ async def delete_vm(backend: Backend, org: Organisation, request: web.Request) -
         del org.names[vm.name]
     going = [run for run in vm.runs.values() if not run.done.is_set()]
     try:
-        await asyncio.gather(*[execution.stop(backend, run, "deleted") for run in reversed(going)])
+        await asyncio.gather(*[execution.stop(backend, run, "VM deleted") for run in reversed(going)])
         await uploads.discard_all(vm)
         await vm.sandbox.delete()
     except SandboxError as error:
@@ -265,4 +287,4 @@ async def list_vms(backend: Backend, org: Organisation, request: web.Request) ->
     return replies.json_response(body)
 
 
-__all__ = ["delete_vm", "fork", "get_vm", "list_vms"]
+__all__ = ["delete_vm", "fork", "get_vm", "list_vms", "resize"]
