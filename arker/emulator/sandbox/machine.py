@@ -42,8 +42,9 @@ class Launch:
 class Machine:
     """A running VM. `close` leaves nothing of it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], link: AgentLink) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], link: AgentLink, *, group: bool) -> None:
         self._process = process
+        self._group = group
         self._watch: asyncio.Task[None] = asyncio.create_task(self._end_with_link())
         self.link = link
 
@@ -73,6 +74,7 @@ class Machine:
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 pass_fds=(theirs.fileno(), source, options),
+                start_new_session=True,
                 env={},  # /proc/1/environ of a VM shows what bwrap was started with
                 cwd="/",
                 user=None if identity is None else identity.uid,
@@ -87,7 +89,7 @@ class Machine:
             theirs.close()
             os.close(source)
             os.close(options)
-        machine = cls(process, AgentLink(ours))
+        machine = cls(process, AgentLink(ours), group=launch.bwrap is not None)
         try:
             await asyncio.wait_for(asyncio.shield(machine.link.hello), _HELLO_TIMEOUT)
         except (LinkClosedError, asyncio.TimeoutError) as error:
@@ -107,8 +109,7 @@ class Machine:
 
     def kill(self) -> None:
         """Kill every process of the VM, from outside."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGKILL)
+        self._kill_process()
         self.link.close()
 
     async def close(self) -> None:
@@ -120,9 +121,18 @@ class Machine:
         await asyncio.sleep(0)
         await self.link.wait_closed()
         # A bwrap whose agent has died ends by itself, but an agent may also have closed its socket and stayed.
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGKILL)
+        self._kill_process()
         await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+
+    def _kill_process(self) -> None:
+        if self._process.poll() is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if self._group:
+                # bwrap is two processes, and the second does not yet follow the first when that dies very early.
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()  # not its supervisors: they clean up after the runs
 
 
 __all__ = ["Launch", "Machine"]

@@ -82,6 +82,13 @@ def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+def parent_of(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:  # it has gone
+        return 0
+
+
 def children(name: str) -> list[int]:
     """Processes that the tests' process has started, with this name."""
     pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()

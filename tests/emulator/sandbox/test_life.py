@@ -15,7 +15,7 @@ import pytest
 
 from arker.emulator.sandbox.base import RunSpec
 from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
-from tests.emulator.sandbox.support import children, host_processes, read, sh, unique_seconds, until, write
+from tests.emulator.sandbox.support import children, host_processes, parent_of, read, sh, unique_seconds, until, write
 
 pytestmark = pytest.mark.anyio
 
@@ -86,6 +86,19 @@ async def test_a_bwrap_that_is_killed_from_outside(provider: BubblewrapProvider)
     assert ended.exit_code is None
     await until(lambda: not host_processes(marker))
     assert (await sh(vm, "echo again")).text == "again"
+    await vm.delete()
+
+
+async def test_a_cancelled_start_leaves_no_process(provider: BubblewrapProvider) -> None:
+    vm = await provider.create("cancelled-start")
+    for delay in (0, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016):
+        task = asyncio.create_task(vm.open_read("missing"))
+        await asyncio.sleep(delay)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await vm.close()
+    assert children("bwrap") == []
+    await until(lambda: not [pid for pid in host_processes("bwrap\0--args") if parent_of(pid) == 1])
     await vm.delete()
 
 
