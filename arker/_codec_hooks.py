@@ -6,7 +6,7 @@ import base64
 import binascii
 import sys
 from collections.abc import Callable
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, TypeGuard, cast
 
 import attrs
 
@@ -115,6 +115,13 @@ def string_map(default: object) -> Hook:
 def nullable_hook(hook: Hook, default: object) -> Hook:
     if default is REQUIRED:
         return hook
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # in the stubs a function
+        make = cast("Callable[[], object]", default.factory)  # type: ignore[attr-defined]
+
+        def fresh(value: Any, type_: Any) -> Any:
+            return make() if value is None else hook(value, type_)
+
+        return fresh
 
     def nullable(value: Any, type_: Any) -> Any:
         return default if value is None else hook(value, type_)

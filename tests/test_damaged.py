@@ -7,6 +7,7 @@ import inspect
 import pickle
 import re
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from arker import ApiError, ArkerError, AsyncArker, ForkRequest, HttpTimeouts, RunRequest, _calls
+from arker import ApiError, ArkerError, AsyncArker, ForkRequest, HttpTimeouts, RunRequest, _calls, _resource_calls
 from arker._codec import Misfit, structure
 from arker._decipher import decipher
 from arker._wire import Call, Response
@@ -22,18 +23,31 @@ from arker.models import (
     BackgroundRunResult,
     CancelRunResponse,
     CompletedRunResult,
+    DeleteSyncResponse,
     DeleteVmResponse,
+    Filesystem,
+    ListFilesystemsResponse,
+    ListOrgRunsResponse,
     ListRunsResponse,
+    ListSessionsResponse,
+    ListSyncsResponse,
+    ListTunnelsResponse,
     ListVmsResponse,
+    ResizeRequest,
+    ResizeResponse,
     Run,
+    Session,
+    Sync,
     SyncChunkWrite,
     SyncChunkWriteResult,
     SyncCommitWriteResult,
+    SyncCreateRequest,
     SyncPresignedWriteCommit,
     SyncPresignedWriteRequest,
     SyncPresignedWriteRequestResult,
     SyncReadInlineResponse,
     SyncReadPresignedResponse,
+    Tunnel,
     Vm,
 )
 from tests.support.clients import make_client
@@ -75,19 +89,36 @@ CALLS: dict[str, tuple[Call[Any], Any]] = {
         sample(SyncCommitWriteResult, entry=True),
     ),
 }
+for _make, _result in (
+    (partial(_resource_calls.list_sessions, BASE, "v", {}), ListSessionsResponse),
+    (partial(_resource_calls.get_session, BASE, "v", "s"), Session),
+    (partial(_resource_calls.list_tunnels, BASE, "v", {}), ListTunnelsResponse),
+    (partial(_resource_calls.get_tunnel, BASE, "v", "t"), Tunnel),
+    (partial(_resource_calls.list_syncs, BASE, "v", {}), ListSyncsResponse),
+    (partial(_resource_calls.create_sync, BASE, "v", SyncCreateRequest(filesystem_id="f")), Sync),
+    (partial(_resource_calls.delete_sync, BASE, "v", "s"), DeleteSyncResponse),
+    (partial(_resource_calls.resize, BASE, "v", ResizeRequest(disk_mib=1)), ResizeResponse),
+    (partial(_resource_calls.list_filesystems, BASE, {}), ListFilesystemsResponse),
+    (partial(_resource_calls.get_filesystem, BASE, "f"), Filesystem),
+    (partial(_resource_calls.list_org_runs, BASE, {}), ListOrgRunsResponse),
+):
+    CALLS[_make.func.__name__] = (_make(), sample(_result))
 every_call = pytest.mark.parametrize("name", CALLS)
 
 
 def test_every_call_is_here() -> None:
-    """As functions of `_calls` that give a call; the reply to a read is of two kinds, and so is that to a run."""
-    functions = inspect.getmembers(_calls, inspect.isfunction)
+    """Each function that gives a call is here, or one whose reply is of the same kind."""
+    modules = (_calls, _resource_calls)
+    functions = [pair for module in modules for pair in inspect.getmembers(module, inspect.isfunction)]
     made = {
         name
         for name, function in functions
         if not name.startswith("_") and str(function.__annotations__.get("return", "")).startswith("Call[")
     }
-    assert made <= {*CALLS, "read_file"}, "an operation has come that is not tried here"
-    assert len(made) >= 12
+    same = {"read_file", "create_session", "create_tunnel", "create_filesystem"}
+    same |= {"delete_session", "delete_tunnel", "delete_filesystem"}
+    assert made <= {*CALLS, *same}, "an operation has come that is not tried here"
+    assert len(made) >= 28
 
 
 def check_error(error: ArkerError) -> None:
@@ -116,7 +147,7 @@ def test_the_samples_are_valid(name: str) -> None:
 
 
 @every_call
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_mutated_replies(name: str, data: st.DataObject) -> None:
     call, payload = CALLS[name]
@@ -125,14 +156,14 @@ def test_mutated_replies(name: str, data: st.DataObject) -> None:
 
 
 @every_call
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(payload=JSON, status=STATUSES)
 def test_arbitrary_json(name: str, payload: object, status: int) -> None:
     outcome(CALLS[name][0], status, orjson.dumps(payload))
 
 
 @every_call
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data(), status=STATUSES)
 def test_damaged_texts(name: str, data: st.DataObject, status: int) -> None:
     call, payload = CALLS[name]
@@ -206,9 +237,12 @@ USES: dict[str, tuple[Use, Any]] = {
     "cancel_run": (lambda ar: ar.vm("v").cancel_run("r"), sample(CancelRunResponse)),
     "read": (lambda ar: ar.vm("v").sync("f"), sample(SyncReadInlineResponse)),
     "write": (lambda ar: ar.vm("v").sync("f", b"x"), sample(SyncChunkWriteResult, entry=True)),
+    "create_tunnel": (lambda ar: ar.vm("v").create_tunnel(ports=[1]), sample(Tunnel)),
+    "list_syncs": (lambda ar: ar.vm("v").list_syncs(), sample(ListSyncsResponse)),
+    "list_runs of all": (lambda ar: ar.list_runs(), sample(ListOrgRunsResponse)),
 }
 every_use = pytest.mark.parametrize("name", USES)
-few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def used(server: ScriptedServer, use: Use, reply: Reply) -> None:
