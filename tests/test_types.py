@@ -51,9 +51,10 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def check(found: list[tuple[Path, int, str]], wrong_code: Path) -> None:
-    elsewhere = [error for error in found if error[0] != wrong_code]
+    # By name: a checker with a cache may report the place where it saw the same text the last time.
+    elsewhere = [error for error in found if error[0].name != wrong_code.name]
     assert not elsewhere
-    reported = {line for path, line, _ in found if path == wrong_code}
+    reported = {line for path, line, _ in found if path.name == wrong_code.name}
     assert reported == marked_lines(wrong_code)
     assert len(reported) > 15
 
