@@ -49,3 +49,10 @@ def benchmarks(session: nox.Session) -> None:
     """The client beside hand-written aiohttp; not part of the default run."""
     session.install("-e", ".[bench]")
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def fuzz(session: nox.Session) -> None:
+    """Thousands of random requests against the embedded backend; takes minutes, and is not part of the default run."""
+    session.install("-e", ".[emulator,fuzz]")
+    session.run("python", "-m", "tests.emulator.fuzz", *session.posargs)

@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from arker.emulator.server import transfers
+from arker.emulator.server import openapi, transfers
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.errors import ServiceError
 from arker.emulator.server.journal import Trace, attach, trace_of
@@ -96,10 +96,14 @@ def create_app(backend: Backend) -> web.Application:
 
         return handle
 
+    async def describe(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=openapi.encoded(backend.origin + API), content_type="application/json")
+
     app = web.Application(middlewares=[_boundary(backend)], client_max_size=MAX_BODY)
     app.on_response_prepare.append(_add_request_id)
     for operation in OPERATIONS:
         app.router.add_route(operation.method, API + operation.pattern, authenticated(operation))
+    app.router.add_route("GET", API + openapi.PATH, describe)
     app.router.add_route("PUT", f"{PREFIX}/{{vm_id}}", presigned(transfers.put_file))
     app.router.add_route("GET", f"{PREFIX}/{{vm_id}}", presigned(transfers.get_file))
     return app

@@ -1,4 +1,4 @@
-"""A raw HTTP client for the server, which shares nothing with the SDK."""
+"""A raw HTTP client for the server, which shares nothing with the SDK; it holds each reply against the document."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from attrs import frozen
 from yarl import URL
 
 from arker.emulator.options import Isolation
+from tests.emulator.server.conformance import conform
 
 ISOLATION: Isolation = "auto"
 OTHER_ORG = "org_other"
@@ -93,7 +94,9 @@ class Api:
         if body is not None:
             fields["Content-Type"] = "application/json"
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await self.raw(method, self.url + path, data=data, headers=fields)
+        reply = await self.raw(method, self.url + path, data=data, headers=fields)
+        conform(method, path, reply.status, reply.content)
+        return reply
 
     async def get(self, path: str) -> Any:
         reply = await self.call("GET", path)

@@ -1,0 +1,128 @@
+"""Random requests against the embedded backend: ``python -m tests.emulator.fuzz`` (extra ``fuzz``; takes minutes).
+
+schemathesis reads the server's OpenAPI document and sends what fits it and what does not. It runs twice: with ids of its
+own making, which seldom hit anything, and with those of a VM that is there. Every reply has to be documented, of the
+documented shape and below 500; afterwards the server has to serve as before. Commands are random too, so VMs have to be
+isolated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from arker.emulator import Emulator
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "ignored_auth",
+)
+
+
+class Server:
+    """The server's operations that this script needs itself."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.url = emulator.url
+        self._headers = {"Authorization": f"Bearer {emulator.api_key}", "Content-Type": "application/json"}
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, headers=self._headers, method=method)
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return json.load(response)
+
+    def tend(self, keep: str, over: threading.Event) -> None:
+        """Delete what is forked on the way, and cancel what goes on: random commands may wait for ever."""
+        while not over.wait(1):
+            for vm in self.call("GET", "/v1/vms?limit=1000")["vms"]:
+                if vm["vm_id"] != keep:
+                    self.call("DELETE", f"/v1/vms/{vm['vm_id']}")
+            for run in self.call("GET", f"/v1/vms/{keep}/runs?state=running&limit=1000")["runs"]:
+                self.call("DELETE", f"/v1/vms/{keep}/runs/{run['run_id']}")
+
+    def examine(self) -> None:
+        """Whether it serves as it should."""
+        vm = self.call("POST", "/v1/fork", {"source_vm_name": "ubuntu"})["vm_id"]
+        result = self.call("POST", f"/v1/vms/{vm}/runs", {"command": "echo $((6 * 7))"})
+        if (result["stdout"], result["exit_code"]) != ("42\n", 0):
+            raise SystemExit(f"the server does not serve any more: {result}")
+        self.call("DELETE", f"/v1/vms/{vm}")
+
+
+def narrowed(document: Any, ids: dict[str, list[str]]) -> Any:
+    """The document with known ids where it takes any."""
+    document = json.loads(json.dumps(document))
+    for path in document["paths"].values():
+        for operation in path.values():
+            for parameter in operation["parameters"]:
+                if parameter["name"] in ids:
+                    parameter["schema"] = {"type": "string", "enum": ids[parameter["name"]]}
+    shapes = document["components"]["schemas"]
+    shapes["ForkRequest"]["properties"]["source_vm_name"] = {"enum": ["ubuntu", "fuzz", "ubuntu-docker"]}
+    shapes["ForkRequest"]["properties"]["source_vm_id"] = {"enum": ids["vm_id"]}
+    shapes["RunRequest"]["properties"]["session_id"] = {"enum": ids["session_id"]}
+    return document
+
+
+def run(emulator: Emulator, document: Any, name: str, place: Path, *options: str) -> int:
+    """One pass of schemathesis; its exit status comes back."""
+    file = place / f"{name}.json"
+    file.write_text(json.dumps(document))
+    config = place / "schemathesis.toml"
+    config.write_text(f'headers = {{ Authorization = "Bearer {emulator.api_key}" }}\n')
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run", str(file)]
+    # A command in the foreground answers when it has ended, or is cancelled by `Server.tend`.
+    command += ["--url", emulator.url, "--checks", ",".join(CHECKS), "--request-timeout", "60"]
+    command += ["--continue-on-failure", "--suppress-health-check", "all", *options]
+    return subprocess.run(command, check=False, cwd=place).returncode
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--examples", type=int, default=150, help="cases of each operation and pass, at most")
+    parser.add_argument("--seed", default="1")
+    arguments, rest = parser.parse_known_args()
+    over = threading.Event()
+    with Emulator() as emulator, tempfile.TemporaryDirectory() as directory:
+        if emulator.options.isolation == "none":
+            raise SystemExit("random commands are not run without isolation")
+        server = Server(emulator)
+        document = server.call("GET", "/openapi.json")
+        vm = server.call("POST", "/v1/fork", {"source_vm_name": "ubuntu", "name": "fuzz"})
+        session = server.call("POST", f"/v1/vms/{vm['vm_id']}/sessions", {})
+        done = server.call("POST", f"/v1/vms/{vm['vm_id']}/runs", {"command": "echo; echo >&2"})
+        ids = {
+            "vm_id": [vm["vm_id"], "fuzz", "ubuntu", "nobody"],
+            "session_id": [vm["sessions"][0]["session_id"], session["session_id"], "nobody"],
+            "run_id": [done["run_id"], "nobody"],
+        }
+        tender = threading.Thread(target=server.tend, args=(vm["vm_id"], over))
+        tender.start()
+        try:
+            options = ["--max-examples", str(arguments.examples), "--seed", arguments.seed, *rest]
+            first = run(emulator, document, "any-ids", Path(directory), *options)
+            # The VM has to stay.
+            keep = ["--exclude-operation-id", "delete_vm"]
+            second = run(emulator, narrowed(document, ids), "known-ids", Path(directory), *options, *keep)
+        finally:
+            over.set()
+            tender.join()
+        server.examine()
+        print("The server serves as before.", flush=True)
+    return first or second
+
+
+if __name__ == "__main__":
+    sys.exit(main())
