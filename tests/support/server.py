@@ -145,7 +145,8 @@ class ScriptedServer:
         """The largest number of requests that were in work at once."""
         self.connections = 0
         self._in_work = 0
-        self._numbers: dict[int, int] = {}
+        # The transports themselves: the address of one that is gone may belong to the next.
+        self._numbers: dict[asyncio.Transport | None, int] = {}
         self._replies: deque[Reply | Script] = deque()
         self._answer: Script | None = None
         self.port = thread.call(self._start())
@@ -187,10 +188,10 @@ class ScriptedServer:
 
     def _connection(self, request: web.BaseRequest) -> int:
         transport = request.transport
-        if id(transport) not in self._numbers:
+        if transport not in self._numbers:
             self.connections += 1
-            self._numbers[id(transport)] = self.connections
-        return self._numbers[id(transport)]
+            self._numbers[transport] = self.connections
+        return self._numbers[transport]
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self._in_work += 1
