@@ -25,8 +25,6 @@ from tests.emulator.sandbox.support import sh
 
 pytestmark = pytest.mark.anyio
 
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="about servers that run as root")
-
 
 def _find_nothing(name: str) -> None:
     """No package is installed."""
@@ -184,26 +182,30 @@ def test_reaching_goes_by_every_directory_on_the_way(private: Path) -> None:
     assert not nobody.can_reach(private / "missing")
 
 
-@needs_root
-async def test_a_state_directory_out_of_reach_is_refused(private: Path) -> None:
-    with pytest.raises(IsolationUnavailableError, match="cannot get to"):
-        await BubblewrapProvider.open(private / "deeper")
+async def test_a_private_state_directory_is_refused_where_vms_run_as_somebody_else(private: Path) -> None:
+    if os.getuid() == 0:
+        with pytest.raises(IsolationUnavailableError, match="cannot get to"):
+            await BubblewrapProvider.open(private / "deeper")
+    else:
+        provider = await BubblewrapProvider.open(private / "deeper")
+        await provider.close()
 
 
-@needs_root
-async def test_a_private_interpreter_is_copied_when_the_system_has_none(
+async def test_the_interpreter_is_brought_along_when_the_system_has_none(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("arker.emulator.sandbox.interpreter.SYSTEM", "/usr/bin/no-python")
     if Path(sys.base_prefix).is_relative_to("/usr"):
-        assert (await choose_interpreter(place, Identity(64_299, 64_299))).prefix is None
+        assert (await choose_interpreter(place, spare_identity())).prefix is None
         return
     provider = await BubblewrapProvider.open(place)
     vm = await provider.create("one")
     ended = await sh(
         vm, "command -v python3; python3 -c 'import sys, ssl; print(sys.prefix)'; python3 -m venv --without-pip v"
     )
-    assert ended.text.splitlines() == ["/opt/python/bin/python3", sys.base_prefix]
+    found, prefix = ended.text.splitlines()
+    assert found.endswith("/bin/python3")
+    assert prefix == sys.base_prefix
     assert ended.code == 0
     assert (await sh(vm, f"touch {sys.base_prefix}/x")).code != 0
     await provider.close()
