@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import platform
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final, Protocol, TypeAlias
 
 import aiohttp
 import anyio
@@ -23,7 +23,8 @@ from arker.errors import BadReplyError, ConfigurationError, InvalidArgumentError
 SLICE: Final = 1024 * 1024
 """Bodies above this size are handed to the connection in pieces of it, which spares a copy of the whole."""
 
-Body = Callable[[], AsyncIterator[bytes | memoryview]]
+Piece: TypeAlias = bytes | memoryview
+Body: TypeAlias = Callable[[], AsyncIterator[Piece]]
 
 _SKIPPED_AUTO_HEADERS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _NOTHING_SENT: Final = (
@@ -164,7 +165,7 @@ class Http:
     def __init__(self, settings: Settings, session: aiohttp.ClientSession | None = None) -> None:
         self._own = session is None
         self._sessions = LoopSessions(settings.max_connections) if session is None else CallersSession(session)
-        self._upload_idle = settings.timeouts.idle
+        self._idle = settings.timeouts.idle
         agent = user_agent()
         self._headers = CIMultiDict(
             {"Authorization": f"Bearer {settings.api_key}", "User-Agent": agent, "Accept": "application/json"}
@@ -193,16 +194,20 @@ class Http:
         """One request to the API and its whole response; raises `ExchangeFailedError`."""
         text = f"{request.base_url}{request.path}?{request.query}" if request.query else request.base_url + request.path
         url = URL(text, encoded=True)
-        headers = self._headers
-        body: bytes | AsyncIterator[bytes | memoryview] | None = request.body
-        if request.body is not None:
-            headers = self._headers_with_body
+        headers = self._headers if request.body is None else self._headers_with_body
         if request.idempotency_key is not None:
             headers = CIMultiDict(headers)
             headers[IDEMPOTENCY_HEADER] = request.idempotency_key
-        if request.body is not None and len(request.body) > SLICE:
-            headers = CIMultiDict(headers, **{"Content-Length": str(len(request.body))})
-            body = slices(request.body)
+        if request.body is None or len(request.body) <= SLICE:
+            return await self._exchange(request, url, headers, request.body)
+        headers = CIMultiDict(headers, **{"Content-Length": str(len(request.body))})
+        with _bounded_progress(self._idle) as watched:
+            body = watched(slices(request.body), wait_afterwards=request.awaits_work)
+            return await self._exchange(request, url, headers, body)
+
+    async def _exchange(
+        self, request: Request, url: URL, headers: CIMultiDict[str], body: bytes | AsyncIterator[Piece] | None
+    ) -> Response:
         session = self._sessions.get()
         try:
             response = await session.request(
@@ -230,19 +235,11 @@ class Http:
         url = _presigned(presigned_url)
         headers = CIMultiDict(self._presigned_headers, **{"Content-Length": str(size)})
         session = self._sessions.get()
-        idle = float("inf") if self._upload_idle is None else self._upload_idle
-        try:
-            with anyio.move_on_after(idle) as scope:
-
-                async def progressing() -> AsyncIterator[bytes | memoryview]:
-                    async for piece in body():
-                        # A piece is asked for when the connection has taken the one before it.
-                        scope.deadline = anyio.current_time() + idle
-                        yield piece
-
+        with _bounded_progress(self._idle) as watched:
+            try:
                 async with session.put(
                     url,
-                    data=progressing() if size else b"",
+                    data=watched(body()) if size else b"",
                     headers=headers,
                     allow_redirects=False,
                     raise_for_status=False,
@@ -250,9 +247,8 @@ class Http:
                     proxy=self._proxy(url),
                 ) as response:
                     return Response(response.status, response.headers, await response.read())
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, RuntimeError) as error:
-            raise _failed(error, url, session) from None
-        raise ExchangeFailedError(f"the upload made no progress for {idle:g} s", delivered=True, timed_out=True)
+            except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, RuntimeError) as error:
+                raise _failed(error, url, session) from None
 
     @asynccontextmanager
     async def _get(self, presigned_url: str) -> AsyncGenerator[aiohttp.ClientResponse, None]:
@@ -278,6 +274,34 @@ class Http:
                 content.write(piece)
             # getvalue() shares the buffer, where read() would copy it.
             return Response(response.status, response.headers, content.getvalue())
+
+
+class _Watch(Protocol):
+    def __call__(self, pieces: AsyncIterator[Piece], *, wait_afterwards: bool = False) -> AsyncIterator[Piece]: ...
+
+
+@contextmanager
+def _bounded_progress(idle: float | None) -> Generator[_Watch, None, None]:
+    """Bound the time, in seconds, in which a request's body makes no progress; raises `ExchangeFailedError`.
+
+    aiohttp bounds the silence of the other side only after the body has gone. What is yielded wraps the body;
+    ``wait_afterwards`` lifts the bound when all of it has gone.
+    """
+    bound = float("inf") if idle is None else idle
+    with anyio.move_on_after(bound) as scope:
+
+        async def watched(pieces: AsyncIterator[Piece], *, wait_afterwards: bool = False) -> AsyncIterator[Piece]:
+            # A piece is asked for when the connection has taken the one before it.
+            async for piece in pieces:
+                scope.deadline = anyio.current_time() + bound
+                yield piece
+            scope.deadline = float("inf") if wait_afterwards else anyio.current_time() + bound
+
+        yield watched
+    if scope.cancelled_caught:
+        raise ExchangeFailedError(
+            f"the request's body made no progress for {bound:g} s", delivered=True, timed_out=True
+        )
 
 
 async def slices(data: bytes | bytearray | memoryview) -> AsyncIterator[memoryview]:

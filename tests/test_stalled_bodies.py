@@ -1,0 +1,63 @@
+"""A server that stops reading: the time without progress is bounded while a body is on its way."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from arker import CHUNK_SIZE, AsyncArker, HttpTimeouts, NetworkTimeoutError
+from arker._http import Http, slices
+from arker._wire import ExchangeFailedError
+from arker.config import load_settings
+from tests.support.secrets import API_KEY
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def deaf() -> AsyncIterator[str]:
+    """The URL of a server that accepts connections and reads next to nothing of what comes."""
+    over = asyncio.Event()
+
+    async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    listening = socket.socket()
+    # Small buffers, so that a few megabytes do not disappear in them.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listening.bind(("127.0.0.1", 0))
+    server = await asyncio.start_server(ignore, sock=listening, limit=1024)
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    over.set()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_large_request_that_is_not_taken_ends(deaf: str) -> None:
+    timeouts = HttpTimeouts(idle=0.2)
+    async with AsyncArker(API_KEY, base_url=deaf, retry=False, timeout=timeouts) as client:
+        with pytest.raises(NetworkTimeoutError) as caught:
+            await client.vm("v").sync("f", bytes(CHUNK_SIZE))
+    assert "no progress for 0.2 s" in caught.value.message
+    assert caught.value.outcome == "unknown"
+
+
+async def test_a_large_command_that_is_not_taken_ends(deaf: str) -> None:
+    """A run's reply may take for ever, but its request may not."""
+    timeouts = HttpTimeouts(idle=0.2)
+    async with AsyncArker(API_KEY, base_url=deaf, retry=False, timeout=timeouts) as client:
+        with pytest.raises(NetworkTimeoutError):
+            await client.vm("v").run("x" * CHUNK_SIZE * 2)
+
+
+async def test_an_upload_that_is_not_taken_ends(deaf: str) -> None:
+    http = Http(load_settings(API_KEY, base_url=deaf, timeout=HttpTimeouts(idle=0.2)))
+    data = bytes(CHUNK_SIZE * 2)
+    with pytest.raises(ExchangeFailedError) as caught:
+        await http.put(f"{deaf}/object", lambda: slices(data), len(data))
+    assert caught.value.timed_out
+    await http.aclose()
