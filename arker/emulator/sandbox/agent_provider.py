@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 
 from arker.emulator.sandbox.agent_sandbox import AgentSandbox, Inside
-from arker.emulator.sandbox.base import Sandbox
+from arker.emulator.sandbox.base import Sandbox, Volume
 from arker.emulator.sandbox.machine import Launch
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
+from arker.emulator.sandbox.volumes import Volumes
 
 
 class AgentProvider:
     """The base of providers; a subclass says how an agent is started and what a VM looks like inside."""
 
-    def __init__(self, storage: DirectoryStorage) -> None:
+    def __init__(self, storage: DirectoryStorage, volumes: DirectoryStorage) -> None:
         self._storage = storage
+        self._volume_storage = volumes
         self._sandboxes: dict[str, AgentSandbox] = {}
 
     async def create(self, vm_id: str, *, source: Sandbox | None = None) -> AgentSandbox:
@@ -30,16 +32,22 @@ class AgentProvider:
     async def adopt(self, vm_id: str) -> AgentSandbox:
         return self._sandbox(vm_id, self._storage.adopt(vm_id))
 
+    async def create_volume(self, volume_id: str) -> Volume:
+        return await self._volume_storage.create(volume_id)
+
     async def close(self, *, keep_files: bool = False) -> None:
         sandboxes = tuple(self._sandboxes.values())
         await asyncio.gather(*(each.close() if keep_files else each.delete() for each in sandboxes))
         self._sandboxes.clear()
+        if not keep_files:
+            await self._volume_storage.clear()
         self._storage.close()
+        self._volume_storage.close()
 
     def _inside(self, tree: Tree) -> Inside:
         raise NotImplementedError
 
-    async def _launch(self, tree: Tree) -> Launch:
+    async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
         raise NotImplementedError
 
     def _sandbox(self, vm_id: str, tree: Tree) -> AgentSandbox:

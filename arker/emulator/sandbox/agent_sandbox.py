@@ -6,24 +6,26 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import PurePosixPath
 from typing import TypeVar
 
 from attrs import frozen
 
-from arker.emulator.sandbox.base import HOME, FileReader, FileWriter, RunHandle, RunSpec, SandboxError
+from arker.emulator.sandbox.base import HOME, FileReader, FileWriter, RunHandle, RunSpec, SandboxError, Volume
 from arker.emulator.sandbox.identity import Identity
 from arker.emulator.sandbox.link import LinkClosedError, Reply, anonymous_file
 from arker.emulator.sandbox.machine import Launch, Machine
 from arker.emulator.sandbox.run import AgentRun
 from arker.emulator.sandbox.shell import shell_argv
 from arker.emulator.sandbox.trees import Tree
+from arker.emulator.sandbox.volumes import Volumes, check_volumes
 
 _T = TypeVar("_T")
 _START_TIMEOUT = 30.0
 _COMMIT_TIMEOUT = 600.0
+_GOING = 0.1
 
 
 @frozen(kw_only=True)
@@ -36,6 +38,8 @@ class Inside:
         owner: Who runs execute as on the host; None for the server's own user.
         to_inside: From a path that callers use to the one that the agent sees.
         to_outside: The other way, for working directories.
+        reserved: Paths where there can be no volumes.
+        restarts: Whether a VM has to be started anew to have a volume.
     """
 
     env: Mapping[str, str]
@@ -43,6 +47,8 @@ class Inside:
     owner: Identity | None = None
     to_inside: Callable[[str], str] = str
     to_outside: Callable[[str], str] = str
+    reserved: Sequence[str] = ()
+    restarts: bool = True
 
 
 class AgentFileReader:
@@ -88,7 +94,7 @@ class AgentSandbox:
         self,
         *,
         tree: Tree,
-        launch: Callable[[Tree], Awaitable[Launch]],
+        launch: Callable[[Tree, Volumes], Awaitable[Launch]],
         inside: Inside,
         at_delete: Callable[[], object],
     ) -> None:
@@ -100,6 +106,12 @@ class AgentSandbox:
         self._runs: set[AgentRun] = set()
         self._deleted = False
         self._last_file = 0
+        self._open_files: set[int] = set()
+        self._volumes: Volumes = {}
+        """Those that the VM is to have from its next start on."""
+        self._bound: Volumes = {}
+        """Those that the running machine was started with."""
+        self._refused: Mapping[str, str] = {}
         # Held by whatever starts the VM or changes its files from outside, so that a copy sees one moment.
         self._lock = asyncio.Lock()
 
@@ -151,6 +163,7 @@ class AgentSandbox:
             reply = await machine.link.request("write", {"path": target, "file": number})
             if len(reply.fds) != 1:
                 raise await self._distrust(reply)
+            self._open_files.add(number)
             return AgentFileWriter(self, machine, number, reply.fds[0])
 
         return await self._with_machine(attempt)
@@ -168,6 +181,33 @@ class AgentSandbox:
                     return connection
                 connection.close()
         raise SandboxError("unavailable", f"nothing listens on port {port} in the VM")
+
+    async def bind(self, volumes: Mapping[str, Volume]) -> None:
+        self._check_exists()
+        self._volumes = check_volumes(volumes, self._inside.reserved)
+        async with self._lock:
+            self._check_exists()
+            running = self._machine is not None and self._machine.alive
+            if running and self._inside.restarts:
+                if self._bound == self._volumes:
+                    return
+                if not await self._is_idle():
+                    self._refused = {}  # what is in the way is looked for at the next start
+                    return
+                await self._stop()
+            # Not to start it, but to learn now what is in the way of a volume.
+            self._take(await self._launch(self._tree, self._volumes))
+
+    def unbound(self, path: str) -> str | None:
+        if path in self._refused:
+            return self._refused[path]
+        running = self._machine is not None and self._machine.alive
+        if running and self._inside.restarts and self._bound.get(path) is not self._volumes.get(path):
+            return "something is going on in the VM: it sees the filesystem from its next start on, once nothing is"
+        return None
+
+    def holds(self, volume: Volume) -> bool:
+        return self._machine is not None and self._machine.alive and volume in self._bound.values()
 
     async def delete(self) -> None:
         self._deleted = True
@@ -201,6 +241,7 @@ class AgentSandbox:
 
     async def finish_write(self, machine: Machine, op: str, number: int) -> None:
         """Commit or abort a pending file of a machine, which may have gone."""
+        self._open_files.discard(number)
         async with self._lock:
             try:
                 await machine.link.request(op, {"file": number}, timeout=_COMMIT_TIMEOUT)
@@ -232,10 +273,30 @@ class AgentSandbox:
 
     async def _started(self) -> Machine:
         self._check_exists()
-        if self._machine is None or not self._machine.alive:
-            await self._stop()
-            self._machine = await Machine.start(await self._launch(self._tree))
+        machine = self._machine
+        if machine is not None and machine.alive:
+            wanted = {path: volume for path, volume in self._volumes.items() if path not in self._refused}
+            if not self._inside.restarts or wanted == self._bound or not await self._is_idle():
+                return machine
+        await self._stop()
+        launch = await self._launch(self._tree, self._volumes)
+        self._take(launch)
+        self._machine = await Machine.start(launch)
         return self._machine
+
+    def _take(self, launch: Launch) -> None:
+        self._refused = launch.refused
+        self._bound = {path: volume for path, volume in self._volumes.items() if path not in launch.refused}
+
+    async def _is_idle(self) -> bool:
+        """Whether nothing is lost by ending the machine: no command, nothing that one left behind, no open upload."""
+        runs = [run for run in self._runs if run.going]
+        if self._open_files or not all(run.ended for run in runs):
+            return False
+        # What looks after a command is there for a moment longer than the command.
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*(run.wait_gone() for run in runs)), _GOING)
+        return not any(run.going for run in runs)
 
     async def _stop(self) -> None:
         machine, self._machine = self._machine, None
@@ -244,6 +305,7 @@ class AgentSandbox:
         for run in tuple(self._runs):
             run.abandon()
         self._runs.clear()
+        self._open_files.clear()
 
     async def _distrust(self, reply: Reply) -> SandboxError:
         for fd in reply.fds:

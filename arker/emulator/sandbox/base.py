@@ -123,6 +123,18 @@ class FileWriter(Protocol):
         ...
 
 
+class Volume(Protocol):
+    """A directory outside of all VMs, which several of them may have among their files at the same time."""
+
+    async def size(self) -> int:
+        """The bytes of its files; a file with several names counts once."""
+        ...
+
+    async def remove(self) -> None:
+        """Remove it with its files; no VM may have it."""
+        ...
+
+
 class Sandbox(Protocol):
     """One VM. Started on first use; stopped VMs keep their files."""
 
@@ -147,8 +159,24 @@ class Sandbox(Protocol):
         """A connected, non-blocking TCP socket to a port of the VM's loopback; `SandboxError` when nothing listens."""
         ...
 
+    async def bind(self, volumes: Mapping[str, Volume]) -> None:
+        """Have these volumes at these absolute paths from the VM's next start on, and no others.
+
+        A VM in which nothing is going on is started anew for it at its next use. Raises `SandboxError` for a path that
+        the VM needs for itself; then nothing has changed.
+        """
+        ...
+
+    def unbound(self, path: str) -> str | None:
+        """Why the VM does not see yet what `bind` has put at this path, for people; None when it does."""
+        ...
+
+    def holds(self, volume: Volume) -> bool:
+        """Whether the running VM has the volume among its files, `bind` having taken it away or not."""
+        ...
+
     async def delete(self) -> None:
-        """Kill every process of the VM and remove its files."""
+        """Kill every process of the VM and remove its files; those of volumes stay."""
         ...
 
 
@@ -165,6 +193,10 @@ class SandboxProvider(Protocol):
 
     async def adopt(self, vm_id: str) -> Sandbox:
         """The VM whose files an earlier process left in the same state directory; raises `SandboxError`."""
+        ...
+
+    async def create_volume(self, volume_id: str) -> Volume:
+        """A new, empty volume."""
         ...
 
     async def close(self, *, keep_files: bool = False) -> None:

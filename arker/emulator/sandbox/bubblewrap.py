@@ -15,10 +15,11 @@ from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, Sandbox
 from arker.emulator.sandbox.bwrap import PATH, Host, candidates, tool_prefix
 from arker.emulator.sandbox.diagnosis import Facts, explain, gather_facts
 from arker.emulator.sandbox.identity import Identity, spare_identity
-from arker.emulator.sandbox.image import furnish
+from arker.emulator.sandbox.image import find_obstacle, furnish, give
 from arker.emulator.sandbox.interpreter import Interpreter, choose_interpreter
 from arker.emulator.sandbox.machine import Launch, Machine
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
+from arker.emulator.sandbox.volumes import Volumes
 
 _ENV = {
     "HOME": HOME,
@@ -51,7 +52,13 @@ class BubblewrapProvider(AgentProvider):
                 identity=identity,
                 tool_prefix=tool_prefix(bwrap),
                 furnish=lambda root: furnish(root, identity),
-            )
+            ),
+            DirectoryStorage(
+                state_dir / "volumes",
+                identity=identity,
+                tool_prefix=tool_prefix(bwrap),
+                furnish=lambda root: give(root, identity),
+            ),
         )
         self._max_processes = _MAX_PROCESSES if _counts_by_namespace(platform.release()) else 0
 
@@ -90,12 +97,13 @@ class BubblewrapProvider(AgentProvider):
     def discard(self) -> None:
         """Give up a provider that does not work."""
         self._storage.close()
+        self._volume_storage.close()
 
     async def try_out(self) -> None:
         """Start a VM and remove it again; raises `SandboxError`."""
         tree = await self._storage.create(f"probe-{os.urandom(8).hex()}")
         try:
-            machine = await Machine.start(await self._launch(tree))
+            machine = await Machine.start(await self._launch(tree, {}))
             await machine.close()
             await tree.remove()
         except BaseException:
@@ -108,16 +116,19 @@ class BubblewrapProvider(AgentProvider):
             await asyncio.to_thread(_clear, self._state_dir)
 
     def _inside(self, tree: Tree) -> Inside:
-        return Inside(env=_ENV, bash="/bin/bash", owner=self._identity)
+        return Inside(env=_ENV, bash="/bin/bash", owner=self._identity, reserved=self._host.reserved)
 
-    async def _launch(self, tree: Tree) -> Launch:
+    async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
         self._host.prepare(tree.path, self._identity)
+        obstacles = {path: find_obstacle(tree.path, path, self._identity) for path in volumes}
+        bound = {path: volume.path for path, volume in volumes.items() if obstacles[path] is None}
         return Launch(
             bwrap=str(self._bwrap),
-            options=self._host.options(tree.path),
+            options=self._host.options(tree.path, bound),
             python=self._interpreter.executable,
             identity=self._identity,
             max_processes=self._max_processes,
+            refused={path: reason for path, reason in obstacles.items() if reason is not None},
         )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -109,8 +109,14 @@ class Host:
         for target, content in self.links:
             ensure_link(root, target, content, owner)
 
-    def options(self, root: Path) -> list[str]:
-        """The options of bwrap that make a VM of a tree."""
+    @property
+    def reserved(self) -> list[str]:
+        """Paths that volumes must not touch."""
+        places = [target for _, target in self.mounts] + [place for place, _ in self.links]
+        return ["/proc", "/dev", "/sys", *places]
+
+    def options(self, root: Path, volumes: Mapping[str, Path]) -> list[str]:
+        """The options of bwrap that make a VM of a tree, with volumes at places that have been looked at."""
         mounts = [part for source, target in self.mounts for part in ("--ro-bind", source, target)]
         return [
             *("--unshare-user", "--uid", "1000", "--gid", "1000", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
@@ -118,6 +124,7 @@ class Host:
             *("--hostname", "vm", "--die-with-parent", "--new-session", "--clearenv"),
             *("--bind", str(root), "/", *mounts),
             *("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"),  # noqa: S108
+            *(part for place, volume in volumes.items() for part in ("--bind", str(volume), place)),
             *("--chdir", HOME),
         ]
 

@@ -2,7 +2,8 @@
 
 A VM can do what it likes with its own tree, between two starts as well. If it makes ``/etc`` a link to
 ``/oldroot/home/dev``, then bwrap, which creates missing mount points, would create them in the host's directory. So
-before every start each mount point is walked to without following links, and whatever is no directory is replaced.
+before every start each mount point is walked to without following links, and whatever is no directory is replaced;
+where a volume was wanted it is left alone, and the volume is not mounted.
 """
 
 from __future__ import annotations
@@ -51,6 +52,12 @@ _COPIES = (
 )
 
 
+def give(root: Path, owner: Identity | None) -> None:
+    """Make a new, empty directory the owner's."""
+    if owner is not None:
+        os.chown(root, owner.uid, owner.gid)
+
+
 def furnish(root: Path, owner: Identity | None) -> None:
     """Fill a new, empty tree. Not for one that a VM has had in its hands."""
     for name, mode in _DIRECTORIES.items():
@@ -64,8 +71,8 @@ def furnish(root: Path, owner: Identity | None) -> None:
     for name in _COPIES:
         with suppress(OSError):  # not every distribution has each of them
             shutil.copyfile(Path("/etc", name), etc / name)
+    give(root, owner)
     if owner is not None:
-        os.chown(root, owner.uid, owner.gid)
         for directory, directories, files in os.walk(root):
             for name in directories + files:
                 os.chown(Path(directory, name), owner.uid, owner.gid, follow_symlinks=False)
@@ -79,6 +86,15 @@ def ensure_directory(root: Path, target: str, owner: Identity | None) -> None:
     """
     with _open_directory(root, target.strip("/").split("/"), owner):
         pass
+
+
+def find_obstacle(root: Path, target: str, owner: Identity | None) -> str | None:
+    """Make ``target`` a directory if there is nothing there; what is in the way of that is left alone and told."""
+    try:
+        with _open_directory(root, target.strip("/").split("/"), owner, replace=False):
+            return None
+    except SandboxError as error:
+        return str(error)
 
 
 def ensure_link(root: Path, target: str, content: str, owner: Identity | None) -> None:
@@ -98,17 +114,19 @@ def ensure_link(root: Path, target: str, content: str, owner: Identity | None) -
 
 
 @contextmanager
-def _open_directory(root: Path, parts: list[str], owner: Identity | None) -> Generator[int]:
+def _open_directory(root: Path, parts: list[str], owner: Identity | None, *, replace: bool = True) -> Generator[int]:
     fd = -1
     try:
         fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         _unlock(fd)
         for name in parts:
-            child = _enter(fd, name, owner)
+            child = _enter(fd, name, owner, replace=replace)
             os.close(fd)
             fd = child
             _unlock(fd)
         yield fd
+    except NotADirectoryError as error:
+        raise SandboxError("unavailable", f"/{'/'.join(parts)} of the VM: a link or a file is in the way") from error
     except OSError as error:
         raise SandboxError("unavailable", f"/{'/'.join(parts)} of the VM cannot be used: {error.strerror}") from error
     finally:
@@ -116,12 +134,14 @@ def _open_directory(root: Path, parts: list[str], owner: Identity | None) -> Gen
             os.close(fd)
 
 
-def _enter(parent: int, name: str, owner: Identity | None) -> int:
+def _enter(parent: int, name: str, owner: Identity | None, *, replace: bool) -> int:
     flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     with suppress(FileNotFoundError):
         try:
             return os.open(name, flags, dir_fd=parent)
         except NotADirectoryError:  # a link, too
+            if not replace:
+                raise
             os.unlink(name, dir_fd=parent)
     os.mkdir(name, 0o755, dir_fd=parent)
     _give(parent, name, owner)
@@ -140,4 +160,4 @@ def _give(parent: int, name: str, owner: Identity | None) -> None:
         os.chown(name, owner.uid, owner.gid, dir_fd=parent, follow_symlinks=False)
 
 
-__all__ = ["ensure_directory", "ensure_link", "furnish"]
+__all__ = ["ensure_directory", "ensure_link", "find_obstacle", "furnish", "give"]

@@ -8,9 +8,9 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 from arker.emulator.sandbox.agent_source import agent_source
 from arker.emulator.sandbox.base import SandboxError
@@ -30,6 +30,7 @@ class Launch:
         python: The interpreter, as a path where the agent will be.
         identity: Who it runs as; None for the server's own user.
         max_processes: How many runs may have at once; 0 where a limit would count more than the VM's.
+        refused: Volumes that cannot be where they were wanted: path, and why.
     """
 
     bwrap: str | None = None
@@ -37,6 +38,7 @@ class Launch:
     python: str
     identity: Identity | None = None
     max_processes: int = 0
+    refused: Mapping[str, str] = field(factory=dict[str, str])
 
 
 class Machine:

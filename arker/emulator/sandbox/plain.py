@@ -1,7 +1,7 @@
 """VMs without isolation: commands run as the server's own user, in a plain directory for each VM.
 
 Only what the server hands over is mapped: paths of files, HOME, TMPDIR and the working directory. An absolute path
-inside a command means the host's.
+inside a command means the host's. A volume is a symlink in the VM's directory, and so is seen at once.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import os
 import shutil
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
 
 from arker.emulator.sandbox.agent_provider import AgentProvider
-from arker.emulator.sandbox.agent_sandbox import Inside
-from arker.emulator.sandbox.base import HOME, IsolationUnavailableError
+from arker.emulator.sandbox.agent_sandbox import AgentSandbox, Inside
+from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, Sandbox
 from arker.emulator.sandbox.machine import Launch
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
+from arker.emulator.sandbox.volumes import Volumes
 
 
 class UnprotectedWarning(UserWarning):
@@ -31,9 +33,11 @@ class PlainProvider(AgentProvider):
 
     name = "none"
 
-    def __init__(self, storage: DirectoryStorage, bash: str) -> None:
-        super().__init__(storage)
+    def __init__(self, storage: DirectoryStorage, volumes: DirectoryStorage, bash: str) -> None:
+        super().__init__(storage, volumes)
         self._bash = bash
+        self._links: dict[Path, dict[str, Path]] = {}
+        """Of each tree, the links to volumes in it."""
 
     @classmethod
     async def open(cls, state_dir: Path) -> PlainProvider:
@@ -46,15 +50,56 @@ class PlainProvider(AgentProvider):
             UnprotectedWarning,
             stacklevel=2,
         )
-        base = await asyncio.to_thread(state_dir.resolve) / "vms"
-        return cls(DirectoryStorage(base, identity=None, tool_prefix=(), furnish=_furnish), bash)
+        base = await asyncio.to_thread(state_dir.resolve)
+        storage = DirectoryStorage(base / "vms", identity=None, tool_prefix=(), furnish=_furnish)
+        volumes = DirectoryStorage(base / "volumes", identity=None, tool_prefix=(), furnish=lambda _: None)
+        return cls(storage, volumes, bash)
+
+    async def create(self, vm_id: str, *, source: Sandbox | None = None) -> AgentSandbox:
+        sandbox = await super().create(vm_id, source=source)
+        if isinstance(source, AgentSandbox):  # the links have been copied with the other files
+            self._links[sandbox.tree.path] = dict(self._links.get(source.tree.path, {}))
+        return sandbox
 
     def _inside(self, tree: Tree) -> Inside:
         paths = _Paths(str(tree.path))
-        return Inside(env=_environment(paths), bash=self._bash, to_inside=paths.to_inside, to_outside=paths.to_outside)
+        return Inside(
+            env=_environment(paths),
+            bash=self._bash,
+            to_inside=paths.to_inside,
+            to_outside=paths.to_outside,
+            restarts=False,
+        )
 
-    async def _launch(self, tree: Tree) -> Launch:
-        return Launch(python=sys.executable)
+    async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
+        links = self._links.setdefault(tree.path, {})
+        for path in [path for path in links if path not in volumes or links[path] != volumes[path].path]:
+            _unlink(tree.path, path, links.pop(path))
+        refused: dict[str, str] = {}
+        for path, volume in volumes.items():
+            try:
+                _link(tree.path, path, volume.path)
+                links[path] = volume.path
+            except OSError as error:
+                refused[path] = f"{path} of the VM is taken: {error.strerror}"
+        return Launch(python=sys.executable, refused=refused)
+
+
+def _link(root: Path, path: str, volume: Path) -> None:
+    place = Path(root, path.lstrip("/"))
+    if place.is_symlink() and place.readlink() == volume:
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        place.rmdir()  # an empty directory is no obstacle, everything else is
+    place.symlink_to(volume)
+
+
+def _unlink(root: Path, path: str, volume: Path) -> None:
+    place = Path(root, path.lstrip("/"))
+    with suppress(OSError):
+        if place.readlink() == volume:
+            place.unlink()
 
 
 @frozen

@@ -122,6 +122,11 @@ class AgentRun:
         """Whether the command or something that it started in the background is still there."""
         return not self._gone.is_set()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the command itself has ended."""
+        return self._settled
+
     async def wait(self) -> RunExit:
         return await asyncio.shield(self._exit)
 

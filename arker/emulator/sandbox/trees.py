@@ -15,6 +15,7 @@ from typing import Protocol
 
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.identity import Identity
+from arker.emulator.sandbox.measure import Measure, walk
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
@@ -24,6 +25,10 @@ class Tree(Protocol):
 
     path: Path
     """Its root, on the host."""
+
+    async def size(self) -> int:
+        """The bytes of its files."""
+        ...
 
     async def remove(self) -> None: ...
 
@@ -48,6 +53,9 @@ class DirectoryTree:
     def __init__(self, path: Path, storage: DirectoryStorage) -> None:
         self.path = path
         self._storage = storage
+
+    async def size(self) -> int:
+        return await self._storage.measure(self.path)
 
     async def remove(self) -> None:
         await self._storage.discard(self.path)
@@ -102,6 +110,11 @@ class DirectoryStorage:
         with contextlib.suppress(OSError):
             self._base.rmdir()
 
+    async def clear(self) -> None:
+        """Remove every tree."""
+        for path in await asyncio.to_thread(lambda: list(self._base.iterdir())):
+            await self.discard(path)
+
     def adopt(self, vm_id: str) -> Tree:
         path = self._place(vm_id)
         if not path.is_dir():
@@ -116,6 +129,17 @@ class DirectoryStorage:
                 raise
             await self._tool("chmod", "-R", "u+rwX", str(path))
             await self._tool("rm", "-rf", str(path))
+
+    async def measure(self, path: Path) -> int:
+        """The bytes of the files below a directory, in which a VM may be at work meanwhile."""
+        if not self._prefix:
+            return await asyncio.to_thread(walk, path)
+        # Not by the server itself, which may be root and could be led elsewhere by links that come and go.
+        measure = Measure()
+        await self._tool(
+            "find", str(path), "-ignore_readdir_race", "-type", "f", "-printf", Measure.FORMAT, output=measure.feed
+        )
+        return measure.total
 
     def _place(self, vm_id: str) -> Path:
         if not _ID.fullmatch(vm_id):
@@ -136,14 +160,14 @@ class DirectoryStorage:
             shutil.rmtree(path, ignore_errors=True)
             raise
 
-    async def _tool(self, *command: str) -> None:
+    async def _tool(self, *command: str, output: Callable[[bytes], None] | None = None) -> None:
         identity = self._identity
         starting = asyncio.ensure_future(
             asyncio.create_subprocess_exec(
                 *self._prefix,
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL if output is None else asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 env={"PATH": "/usr/bin:/bin"},
                 cwd="/",
@@ -155,6 +179,9 @@ class DirectoryStorage:
         )
         try:
             process = await asyncio.shield(starting)
+            if output is not None and process.stdout is not None:
+                while piece := await process.stdout.read(64 * 1024):
+                    output(piece)
             _, errors = await process.communicate()
         except asyncio.CancelledError:
             # The tool itself must have gone, not only what it was started through: it must not write behind a clean-up.

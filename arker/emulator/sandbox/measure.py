@@ -1,0 +1,49 @@
+"""How many bytes the files of a directory have."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+
+class Measure:
+    """Adds up what ``find -printf`` says of files, as it comes; one with several names counts once."""
+
+    FORMAT: Final = r"%D:%i %n %s\n"
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._seen: set[bytes] = set()
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            file, links, size = line.split(b" ")
+            if links != b"1":
+                if file in self._seen:
+                    continue
+                self._seen.add(file)
+            self.total += int(size)
+
+
+def walk(path: Path) -> int:
+    """The same without ``find``, for directories that are the server's own."""
+    total = 0
+    seen: set[tuple[int, int]] = set()
+    for directory, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):  # it has gone
+                status = os.lstat(os.path.join(directory, name))
+                file = (status.st_dev, status.st_ino)
+                if stat.S_ISREG(status.st_mode) and file not in seen:
+                    if status.st_nlink > 1:
+                        seen.add(file)
+                    total += status.st_size
+    return total
+
+
+__all__ = ["Measure", "walk"]
