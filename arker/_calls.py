@@ -55,12 +55,20 @@ def fork(base_url: str, request: ForkRequest, key: str) -> Call[Vm]:
     return Call(
         "fork",
         Request("POST", base_url, _routes.FORK, body=_codec.dumps(request), idempotency_key=key),
-        into(Vm),
+        _vm,
     )
 
 
 def get_vm(base_url: str, vm_id: str) -> Call[Vm]:
-    return Call("get_vm", Request("GET", base_url, _routes.vm(vm_id)), into(Vm))
+    return Call("get_vm", Request("GET", base_url, _routes.vm(vm_id)), _vm)
+
+
+def _vm(payload: dict[str, Any]) -> Vm:
+    """A VM that a handle is made of: its id must be one that paths can be made of."""
+    vm = _codec.structure(payload, Vm)
+    if vm.vm_id.strip() in {"", ".", ".."}:
+        raise Misfit(f"expected an id, got {vm.vm_id!r}", "$.vm_id")
+    return vm
 
 
 def list_vms(control_base_url: str, parameters: Mapping[str, QueryValue]) -> Call[ListVmsResponse]:

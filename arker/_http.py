@@ -327,7 +327,7 @@ def _failed(error: Exception, url: URL, session: aiohttp.ClientSession) -> Excep
     """What an exception of aiohttp means. Only hosts and errors of the system are quoted, never a path or query."""
     if isinstance(error, (ConfigurationError, ExchangeFailedError)):
         return error
-    where = f"{url.scheme}://{url.authority.rpartition('@')[2]}"
+    where = str(url.origin())  # without user, password, path and query
     delivered = not isinstance(error, _NOTHING_SENT)
     if isinstance(error, aiohttp.RedirectClientError):
         return ExchangeFailedError(f"{where}: it redirects to what is no URL", delivered=True)

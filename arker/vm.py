@@ -224,7 +224,7 @@ class AsyncVM(VmResources):
         release: str | Sequence[ResourceKind] | None = None,
         signal: str | None = None,
         idempotency_key: str | None = None,
-        check: bool = False,
+        check: Literal[False] = False,
         deadline: float | None = None,
     ) -> RunResult: ...
 

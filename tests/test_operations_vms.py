@@ -10,6 +10,7 @@ import pytest
 from arker import (
     AsyncArker,
     AsyncVM,
+    BadReplyError,
     DeleteVmResponse,
     InvalidArgumentError,
     NetworkPolicyAllow,
@@ -354,3 +355,14 @@ async def test_bad_arguments_of_list_vms(
         await client.list_vms(**arguments)
     assert caught.value.argument == argument
     assert not server.requests
+
+
+@pytest.mark.parametrize("vm_id", ["", " ", ".", ".."])
+async def test_a_reply_with_an_id_that_is_none_makes_no_handle(
+    server: ScriptedServer, client: AsyncArker, vm_id: str
+) -> None:
+    server.answer(ok({"vm_id": vm_id}))
+    for call in (client.fork("ubuntu"), client.get_vm("v")):
+        with pytest.raises(BadReplyError) as caught:
+            await call
+        assert caught.value.path == "$.vm_id"
