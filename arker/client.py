@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import attrs
 
 from arker import _calls
 from arker._client_resources import ClientResources
@@ -113,13 +112,13 @@ class AsyncArker(ClientResources):
             options: Those of `arker.emulator.EmulatorOptions`, such as ``isolation="none"``.
 
         Raises:
+            InvalidArgumentError: There is no such option, or its value is not right.
             EmulatorError: At the first request (or ``async with``): the backend could not start; the message says why.
         """
         # Only programs that use the embedded backend need its code.
-        from arker.emulator import Emulator, EmulatorOptions
+        from arker.emulator import Emulator
 
-        known = [option.name for option in attrs.fields(EmulatorOptions)]
-        emulator = Emulator(EmulatorOptions(**check.only_keys("options", options, known)))
+        emulator = Emulator(**options)
         emulator.launch()
         try:
             client = cls(

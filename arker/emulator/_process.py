@@ -27,7 +27,7 @@ import attrs
 
 from arker.emulator._state import make_state_dir, remove_state_dir
 from arker.emulator.options import EmulatorOptions
-from arker.errors import EmulatorError
+from arker.errors import EmulatorError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -57,15 +57,24 @@ class Emulator:
 
     Args:
         options: Settings; all have defaults.
+        keywords: Single settings by their names in `EmulatorOptions`; they win over those in ``options``.
+
+    Raises:
+        InvalidArgumentError: There is no such setting, or its value is not right.
 
     Example::
 
-        async with Emulator(EmulatorOptions(isolation="bubblewrap")) as emulator:
+        async with Emulator(isolation="bubblewrap") as emulator:
             print(emulator.url)
     """
 
-    def __init__(self, options: EmulatorOptions | None = None) -> None:
-        self._options = options if options is not None else EmulatorOptions()
+    def __init__(self, options: EmulatorOptions | None = None, **keywords: Any) -> None:
+        known = [setting.name for setting in attrs.fields(EmulatorOptions)]
+        for name in keywords:
+            if name not in known:
+                # Its value is not shown: it may be a key under a misspelt name.
+                raise InvalidArgumentError(name, "(not shown)", f"unknown option; expected {', '.join(known)}")
+        self._options = EmulatorOptions(**keywords) if options is None else attrs.evolve(options, **keywords)
         self._api_key = self._options.api_key or f"ark_local_{secrets.token_urlsafe(32)}"
         self._lock = threading.Lock()
         self._url: str | None = None

@@ -1,9 +1,9 @@
 """Random requests against the embedded backend: ``python -m tests.emulator.fuzz`` (extra ``fuzz``; takes minutes).
 
-schemathesis reads the server's OpenAPI document and sends what fits it and what does not. It runs twice: with ids of its
-own making, which seldom hit anything, and with those of a VM that is there. Every reply has to be documented, of the
-documented shape and below 500; afterwards the server has to serve as before. Commands are random too, so VMs have to be
-isolated.
+schemathesis reads the OpenAPI document of the server, and sends what fits it and what does not. It runs twice: with ids
+of its own making, which seldom hit anything, and with those of a VM that is there. Every reply has to be documented, of
+the documented shape and below 500; afterwards the server has to serve as before. Commands are random too, so the VMs
+have to be isolated.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class Server:
 
     def __init__(self, emulator: Emulator) -> None:
         self.url = emulator.url
+        self.kept = ""
         self._headers = {"Authorization": f"Bearer {emulator.api_key}", "Content-Type": "application/json"}
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
@@ -43,14 +45,33 @@ class Server:
         with urllib.request.urlopen(request, timeout=60) as response:
             return json.load(response)
 
-    def tend(self, keep: str, over: threading.Event) -> None:
-        """Delete what is forked on the way, and cancel what goes on: random commands may wait for ever."""
-        while not over.wait(1):
-            for vm in self.call("GET", "/v1/vms?limit=1000")["vms"]:
-                if vm["vm_id"] != keep:
-                    self.call("DELETE", f"/v1/vms/{vm['vm_id']}")
-            for run in self.call("GET", f"/v1/vms/{keep}/runs?state=running&limit=1000")["runs"]:
-                self.call("DELETE", f"/v1/vms/{keep}/runs/{run['run_id']}")
+    def tend(self, over: threading.Event) -> None:
+        """Cancel what goes on, and delete what is forked on the way: random commands may wait for ever."""
+        while not over.wait(3):
+            try:
+                for vm in self.call("GET", "/v1/vms?limit=1000")["vms"]:
+                    if vm["vm_id"] != self.kept:
+                        self.call("DELETE", f"/v1/vms/{vm['vm_id']}")
+                        continue
+                    for run in self.call("GET", f"/v1/vms/{self.kept}/runs?state=running&limit=1000")["runs"]:
+                        self.call("DELETE", f"/v1/vms/{self.kept}/runs/{run['run_id']}")
+            except urllib.error.HTTPError as error:
+                # schemathesis was quicker: it finds ids in lists, too.
+                if error.code != 404:
+                    raise
+
+    def seed(self) -> dict[str, list[str]]:
+        """Make a VM that is kept; ids of what is there and of what is not come back."""
+        vm = self.call("POST", "/v1/fork", {"source_vm_name": "ubuntu", "name": "fuzz"})
+        self.kept = str(vm["vm_id"])
+        path = f"/v1/vms/{self.kept}"
+        session = self.call("POST", f"{path}/sessions", {})
+        done = self.call("POST", f"{path}/runs", {"command": "echo; echo >&2"})
+        return {
+            "vm_id": [self.kept, "fuzz", "ubuntu", "nobody"],
+            "session_id": [vm["sessions"][0]["session_id"], session["session_id"], "nobody"],
+            "run_id": [done["run_id"], "nobody"],
+        }
 
     def examine(self) -> None:
         """Whether it serves as it should."""
@@ -100,22 +121,14 @@ def main() -> int:
             raise SystemExit("random commands are not run without isolation")
         server = Server(emulator)
         document = server.call("GET", "/openapi.json")
-        vm = server.call("POST", "/v1/fork", {"source_vm_name": "ubuntu", "name": "fuzz"})
-        session = server.call("POST", f"/v1/vms/{vm['vm_id']}/sessions", {})
-        done = server.call("POST", f"/v1/vms/{vm['vm_id']}/runs", {"command": "echo; echo >&2"})
-        ids = {
-            "vm_id": [vm["vm_id"], "fuzz", "ubuntu", "nobody"],
-            "session_id": [vm["sessions"][0]["session_id"], session["session_id"], "nobody"],
-            "run_id": [done["run_id"], "nobody"],
-        }
-        tender = threading.Thread(target=server.tend, args=(vm["vm_id"], over))
+        tender = threading.Thread(target=server.tend, args=(over,))
         tender.start()
         try:
             options = ["--max-examples", str(arguments.examples), "--seed", arguments.seed, *rest]
             first = run(emulator, document, "any-ids", Path(directory), *options)
             # The VM has to stay.
             keep = ["--exclude-operation-id", "delete_vm"]
-            second = run(emulator, narrowed(document, ids), "known-ids", Path(directory), *options, *keep)
+            second = run(emulator, narrowed(document, server.seed()), "known-ids", Path(directory), *options, *keep)
         finally:
             over.set()
             tender.join()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from arker.emulator import EmulatorOptions
+from arker.emulator import Emulator, EmulatorOptions
 from arker.errors import InvalidArgumentError
 
 
@@ -57,3 +57,22 @@ def test_the_state_directorys_parent_may_be_a_string(tmp_path: Path) -> None:
 def test_secrets_are_not_in_the_repr() -> None:
     options = EmulatorOptions(api_key="very-secret-key", organisations={"org_x": "another-secret"})
     assert "secret" not in repr(options)
+
+
+def test_options_may_be_given_as_keywords() -> None:
+    assert Emulator(region="eu-west-1").options == EmulatorOptions(region="eu-west-1")
+    given = EmulatorOptions(region="eu-west-1", output_limit=5)
+    assert Emulator(given, output_limit=7).options == EmulatorOptions(region="eu-west-1", output_limit=7)
+    assert Emulator(given).options == given
+    assert Emulator(None, isolation="none").options.isolation == "none"
+
+
+def test_an_unknown_keyword_is_refused_by_name_without_its_value() -> None:
+    for options in (None, EmulatorOptions()):
+        with pytest.raises(InvalidArgumentError) as caught:
+            Emulator(options, apikey="misspelt-secret")
+        assert caught.value.argument == "apikey"
+        assert "misspelt-secret" not in str(caught.value)
+    with pytest.raises(InvalidArgumentError) as caught:
+        Emulator(port=-1)
+    assert caught.value.argument == "port"
