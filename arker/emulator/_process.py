@@ -19,7 +19,7 @@ import threading
 import weakref
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypedDict
 
 import anyio
 import anyio.to_thread
@@ -45,6 +45,15 @@ import json, runpy, sys
 sys.path[:] = json.loads(sys.argv.pop(1))
 runpy.run_module("arker.emulator", run_name="__main__", alter_sys=True)
 """
+
+
+class ClientOptions(TypedDict):
+    """The arguments of a client that `Emulator.client_options` gives."""
+
+    api_key: str
+    base_url: str
+    burst_base_url: str
+    control_base_url: str
 
 
 class Emulator:
@@ -113,8 +122,9 @@ class Emulator:
         return self._api_key
 
     @property
-    def client_options(self) -> dict[str, str]:
+    def client_options(self) -> ClientOptions:
         """What a client is made with to use this backend (contract, section 1). Holds the token."""
+        # A new one each time: callers may change theirs.
         return {
             "api_key": self._api_key,
             "base_url": self.url,

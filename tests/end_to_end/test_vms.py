@@ -168,7 +168,8 @@ async def test_the_same_key_forks_once(ar: AsyncArker) -> None:
 
 
 async def test_a_wrong_key_is_refused(emulator: Emulator) -> None:
-    options = {**emulator.client_options, "api_key": "not-the-key"}
+    options = emulator.client_options
+    options["api_key"] = "not-the-key"
     async with AsyncArker(**options) as stranger:
         with pytest.raises(UnauthorizedError) as caught:
             await stranger.fork("ubuntu")

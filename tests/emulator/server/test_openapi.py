@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from arker.emulator.server.openapi import document
-from arker.emulator.server.routes import OPERATIONS
+from arker.emulator.server.routes import OPERATIONS, Operation
 from tests.emulator.server.conformance import conform
 from tests.emulator.server.support import Api
 
@@ -58,6 +59,34 @@ def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
                 follow(value)
 
     follow(whole)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=[operation.name for operation in OPERATIONS])
+async def test_junk_in_any_parameter_is_answered_as_documented(api: Api, vm: str, operation: Operation) -> None:
+    path = operation.path.replace("{vm_id}", vm)
+    for junk in ("x", "%00", "%FF%2F", "%F0%9F%98%80"):
+        method = "GET" if operation.name == "delete_vm" else operation.method
+        await api.call(method, re.sub(r"\{\w+\}", junk, path))
+        await api.call(operation.method, operation.path.replace("{vm_id}", junk).replace("{", "").replace("}", ""))
+    if operation.name == "delete_vm":
+        return
+    path = re.sub(r"\{\w+\}", "x", path)
+    for name in (*operation.query, "unknown"):
+        for junk in (
+            "",
+            "0",
+            "-1",
+            "1" * 40,
+            "x",
+            "true",
+            ",",
+            "%00",
+            "%FF",
+            "a%20b",
+            "2026-01-01T00:00:00Z",
+            "x&" * 3,
+        ):
+            await api.call(operation.method, f"{path}?{name}={junk}")
 
 
 @pytest.mark.parametrize(
