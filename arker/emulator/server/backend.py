@@ -49,6 +49,8 @@ class Backend:
         """Set when the server ends: nothing may be started in VMs from then on."""
         self.starts = asyncio.Semaphore(4 * (os.cpu_count() or 1))
         """Commands that are being started, a VM's own start included: hundreds at once would all be late together."""
+        self.measurements = asyncio.Semaphore(2)
+        """Filesystems whose size is being measured."""
         self.journal = Journal()
         self.ledger = Ledger(clock)
         secret = secrets.token_bytes(32)  # not made from the API key: URLs are handed on, and must say nothing of it
@@ -85,6 +87,12 @@ class Backend:
         if found is None or scheme.lower() != "bearer":
             raise ServiceError("unauthorized", "expected Authorization: Bearer and a valid API key")
         return found
+
+    def close_tunnels(self) -> None:
+        for org in self.organisations.values():
+            for vm in org.vms.values():
+                for tunnel in vm.tunnels.values():
+                    tunnel.proxy.close()
 
     def vm(self, org: Organisation, reference: str) -> VmRecord:
         """The caller's VM of that id or name; 404 when there is none, 403 for a golden."""

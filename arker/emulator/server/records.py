@@ -10,12 +10,13 @@ from weakref import WeakSet
 
 from attrs import define, field, frozen
 
-from arker.emulator.sandbox.base import HOME, RunHandle, Sandbox
+from arker.emulator.sandbox.base import HOME, RunHandle, Sandbox, Volume
 from arker.emulator.server.goldens import NetworkJson
 from arker.emulator.server.outputs import Output
 
 if TYPE_CHECKING:
     from arker.emulator.server.journal import Trace
+    from arker.emulator.server.tunnel_proxy import TunnelProxy
     from arker.emulator.server.uploads import Upload
 
 REQUESTS: Final = 5000
@@ -74,6 +75,8 @@ class RunRecord:
     accepted_at: float = field(factory=time.perf_counter)
     launched_at: float | None = None
     ended_at: float | None = None
+    tunnels: list[TunnelRecord] = field(factory=list["TunnelRecord"], repr=False)
+    """Those that its request asked for; they close with it."""
     handle: RunHandle | None = field(default=None, repr=False)
     stop_reason: StopReason | None = None
     """Why the server wants it ended, once it does."""
@@ -88,6 +91,49 @@ class RunRecord:
 
     def stderr(self) -> Output:
         return self.kept_stderr if self.handle is None else self.handle.stderr()
+
+
+@define(eq=False, kw_only=True)
+class TunnelRecord:
+    """A way from outside to a port of a VM."""
+
+    tunnel_key: str
+    seq: int
+    vm: VmRecord = field(repr=False)
+    port: int
+    token: str | None = field(repr=False)
+    """What requests have to bring; None for a public tunnel."""
+    started_ms: int
+    proxy: TunnelProxy = field(repr=False)
+    run_id: str | None = None
+    with_vm: bool = False
+    """Whether the fork that made the VM asked for it."""
+    state: Literal["open", "closed"] = "open"
+
+
+@define(eq=False, kw_only=True)
+class FilesystemRecord:
+    """A directory that outlives VMs."""
+
+    filesystem_id: str
+    seq: int
+    org_id: str
+    name: str
+    created_ms: int
+    region: str
+    volume: Volume = field(repr=False)
+    deleted: bool = False
+
+
+@define(eq=False, kw_only=True)
+class SyncRecord:
+    """A filesystem bound into a VM."""
+
+    sync_id: str
+    seq: int
+    filesystem: FilesystemRecord
+    path: str
+    created_ms: int
 
 
 @define(eq=False, kw_only=True)
@@ -117,6 +163,10 @@ class VmRecord:
     """The number of the next session; numbers are not used again."""
     runs: dict[str, RunRecord] = field(factory=dict[str, "RunRecord"], repr=False)
     uploads: dict[str, Upload] = field(factory=dict[str, "Upload"], repr=False)
+    tunnels: dict[str, TunnelRecord] = field(factory=dict[str, TunnelRecord], repr=False)
+    """By key, oldest first; those of ended runs stay, closed."""
+    syncs: dict[str, SyncRecord] = field(factory=dict[str, SyncRecord], repr=False)
+    """By id, oldest first."""
     deleted: bool = False
 
     @property
@@ -138,6 +188,10 @@ class Organisation:
     """By id, oldest first."""
     names: dict[str, VmRecord | None] = field(factory=dict[str, "VmRecord | None"], repr=False)
     """Names that are taken; None while the VM is being made."""
+    filesystems: dict[str, FilesystemRecord] = field(factory=dict[str, FilesystemRecord], repr=False)
+    """By id, oldest first."""
+    filesystem_names: set[str] = field(factory=set[str], repr=False)
+    """Names that are taken, also by a filesystem that is being made."""
     key_prefix: str = field(default="", repr=False)
     """The beginning of its API key, as the run list shows it."""
     requests: deque[Trace] = field(factory=lambda: deque(maxlen=REQUESTS), repr=False)
@@ -167,4 +221,16 @@ class Journal:
         self.executions.append(Execution(run.run_id, key, run.command[:4096]))
 
 
-__all__ = ["Execution", "Journal", "Organisation", "RunRecord", "SessionRecord", "State", "StopReason", "VmRecord"]
+__all__ = [
+    "Execution",
+    "FilesystemRecord",
+    "Journal",
+    "Organisation",
+    "RunRecord",
+    "SessionRecord",
+    "State",
+    "StopReason",
+    "SyncRecord",
+    "TunnelRecord",
+    "VmRecord",
+]

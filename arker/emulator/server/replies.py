@@ -10,7 +10,7 @@ from aiohttp import web
 from arker.emulator.clock import rfc3339
 from arker.emulator.server import outputs
 from arker.emulator.server.goldens import GOLDEN_ORG_ID, Golden
-from arker.emulator.server.records import RunRecord, SessionRecord, VmRecord
+from arker.emulator.server.records import FilesystemRecord, RunRecord, SessionRecord, SyncRecord, TunnelRecord, VmRecord
 
 _HEADERS = {"Content-Type": "application/json"}
 
@@ -49,7 +49,8 @@ def _text(value: str) -> str:
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def vm_json(vm: VmRecord) -> dict[str, Any]:
+def vm_json(vm: VmRecord, *, made: bool = False) -> dict[str, Any]:
+    """A VM; in the reply to the fork that made it, with the token of the tunnel that the fork asked for."""
     body: dict[str, Any] = {
         "vm_id": vm.vm_id,
         "owner_org_id": vm.org_id,
@@ -64,7 +65,11 @@ def vm_json(vm: VmRecord) -> dict[str, Any]:
         "disk_mib": vm.disk_mib,
         "network": vm.network,
         "sessions": [session_json(vm, session) for session in vm.sessions.values()],
-        "tunnels": [],
+        "tunnels": [
+            tunnel_json(tunnel, token=made and tunnel.with_vm)
+            for tunnel in vm.tunnels.values()
+            if tunnel.state == "open"
+        ],
     }
     if vm.name is not None:
         body["name"] = vm.name
@@ -117,7 +122,7 @@ async def run_response(request: web.Request, run: RunRecord) -> web.StreamRespon
     # State and output have to belong together: read all before anything is awaited.
     body = run_summary_json(run)
     stdout, stderr = run.stdout(), run.stderr()
-    body["tunnels"] = []
+    body["tunnels"] = [tunnel_json(tunnel) for tunnel in run.tunnels]
     body["retry_count"] = run.retry_count
     return await _with_outputs(request, body, stdout, stderr)
 
@@ -167,7 +172,56 @@ async def large_response(
 
 def background_json(run: RunRecord) -> dict[str, Any]:
     # A repeated request may find the run ended; the reply still tells of a background run, so it has no output.
-    return {"run_id": run.run_id, "state": run.state, "tunnels": []}
+    tunnels = [tunnel_json(tunnel, token=True) for tunnel in run.tunnels]
+    return {"run_id": run.run_id, "state": run.state, "tunnels": tunnels}
+
+
+def tunnel_json(tunnel: TunnelRecord, *, token: bool = False) -> dict[str, Any]:
+    """A tunnel; with its token only in the reply that created it."""
+    body = _context(tunnel.vm)
+    body["port"] = tunnel.port
+    body["visibility"] = "public" if tunnel.token is None else "private"
+    body["protocol"] = "http"
+    body["url"] = tunnel.proxy.url
+    body["state"] = tunnel.state
+    body["started_at"] = rfc3339(tunnel.started_ms)
+    body["tunnel_key"] = tunnel.tunnel_key
+    body["auth_mode"] = "public" if tunnel.token is None else "authenticated"
+    if tunnel.run_id is not None:
+        body["run_id"] = tunnel.run_id
+    if token and tunnel.token is not None:
+        body["auth_token"] = tunnel.token
+    return body
+
+
+def filesystem_json(filesystem: FilesystemRecord, size: int | None) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "filesystem_id": filesystem.filesystem_id,
+        "name": filesystem.name,
+        "owner_org_id": filesystem.org_id,
+        "created_at": rfc3339(filesystem.created_ms),
+        "region": filesystem.region,
+        "provider": "aws",
+    }
+    if size is not None:
+        body["size_bytes"] = size
+    return body
+
+
+def sync_json(vm: VmRecord, sync: SyncRecord, *, idempotent: bool = False) -> dict[str, Any]:
+    body = _context(vm)
+    body["sync_id"] = sync.sync_id
+    body["filesystem_id"] = sync.filesystem.filesystem_id
+    body["filesystem_name"] = sync.filesystem.name
+    body["path"] = sync.path
+    body["created_at"] = rfc3339(sync.created_ms)
+    reason = vm.sandbox.unbound(sync.path)
+    body["live"] = reason is None
+    if reason is not None:
+        body["live_error"] = reason
+    if idempotent:
+        body["idempotent"] = True
+    return body
 
 
 def acknowledgement_json() -> dict[str, Any]:
@@ -186,11 +240,14 @@ __all__ = [
     "acknowledgement_json",
     "background_json",
     "completed_response",
+    "filesystem_json",
     "golden_json",
     "json_response",
     "large_response",
     "run_response",
     "run_summary_json",
     "session_json",
+    "sync_json",
+    "tunnel_json",
     "vm_json",
 ]

@@ -10,17 +10,12 @@ from aiohttp import web
 from attrs import field, frozen
 
 from arker import models
-from arker.emulator.server import files, org_runs, runs, sessions, vms
+from arker.emulator.server import files, filesystems, org_runs, runs, sessions, tunnels, vms
 from arker.emulator.server.backend import Backend
-from arker.emulator.server.errors import ServiceError
 from arker.emulator.server.records import Organisation
 
 Handler: TypeAlias = Callable[[Backend, Organisation, web.Request], Awaitable[web.StreamResponse]]
 Schema: TypeAlias = Mapping[str, Any]
-
-
-async def later(backend: Backend, org: Organisation, request: web.Request) -> web.StreamResponse:
-    raise ServiceError("not_implemented", f"this server does not know {request.method} of this path yet")
 
 
 @frozen(kw_only=True)
@@ -226,106 +221,105 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         name="list_tunnels",
         method="GET",
         path=f"{_VM}/tunnels",
-        handler=later,
+        handler=tunnels.list_tunnels,
         summary="List the tunnels of a VM, newest first",
         gives=(models.ListTunnelsResponse,),
         query={**_PAGE, "state": _several("starting", "open", "closed")},
-        errors=(*_OF_VM, 501),
+        errors=_OF_VM,
     ),
     Operation(
         name="create_tunnel",
         method="POST",
         path=f"{_VM}/tunnels",
-        handler=later,
+        handler=tunnels.create_tunnel,
         summary="Open a tunnel to a port of a VM",
         takes=(models.TunnelRequest,),
         gives=(models.Tunnel,),
-        errors=(*_OF_VM, 409, 413, 501),
+        errors=(*_OF_VM, 409, 413),
     ),
     Operation(
         name="get_tunnel",
         method="GET",
         path=f"{_VM}/tunnels/{{tunnel_key}}",
-        handler=later,
+        handler=tunnels.get_tunnel,
         summary="Get a tunnel",
         gives=(models.Tunnel,),
-        errors=(*_OF_VM, 501),
+        errors=_OF_VM,
     ),
     Operation(
         name="delete_tunnel",
         method="DELETE",
         path=f"{_VM}/tunnels/{{tunnel_key}}",
-        handler=later,
+        handler=tunnels.delete_tunnel,
         summary="Close a tunnel",
         gives=(models.DeleteTunnelResponse,),
-        errors=(*_OF_VM, 501),
+        errors=_OF_VM,
     ),
     Operation(
         name="list_syncs",
         method="GET",
         path=f"{_VM}/syncs",
-        handler=later,
+        handler=filesystems.list_syncs,
         summary="List the filesystems that are bound into a VM, newest first",
         gives=(models.ListSyncsResponse,),
         query={**_PAGE, "filesystem_id": _TEXT},
-        errors=(*_OF_VM, 501),
+        errors=_OF_VM,
     ),
     Operation(
         name="create_sync",
         method="POST",
         path=f"{_VM}/syncs",
-        handler=later,
+        handler=filesystems.create_sync,
         summary="Bind a filesystem into a VM",
         takes=(models.SyncCreateRequest,),
         gives=(models.Sync,),
-        errors=(*_OF_VM, 409, 413, 501),
+        errors=(*_OF_VM, 409, 413),
     ),
     Operation(
         name="delete_sync",
         method="DELETE",
         path=f"{_VM}/syncs/{{sync_id}}",
-        handler=later,
+        handler=filesystems.delete_sync,
         summary="Take a filesystem out of a VM",
         gives=(models.DeleteSyncResponse,),
-        errors=(*_OF_VM, 409, 501),
+        errors=(*_OF_VM, 409),
     ),
     Operation(
         name="list_filesystems",
         method="GET",
         path="/v1/filesystems",
-        handler=later,
+        handler=filesystems.list_filesystems,
         summary="List filesystems, newest first",
         gives=(models.ListFilesystemsResponse,),
         query={**_PAGE, "name_prefix": _TEXT},
-        errors=(501,),
     ),
     Operation(
         name="create_filesystem",
         method="POST",
         path="/v1/filesystems",
-        handler=later,
+        handler=filesystems.create_filesystem,
         summary="Make a filesystem",
         takes=(models.FilesystemCreateRequest,),
         gives=(models.Filesystem,),
-        errors=(409, 413, 501),
+        errors=(409, 413),
     ),
     Operation(
         name="get_filesystem",
         method="GET",
         path="/v1/filesystems/{filesystem_id}",
-        handler=later,
+        handler=filesystems.get_filesystem,
         summary="Get a filesystem",
         gives=(models.Filesystem,),
-        errors=(404, 501),
+        errors=(404,),
     ),
     Operation(
         name="delete_filesystem",
         method="DELETE",
         path="/v1/filesystems/{filesystem_id}",
-        handler=later,
+        handler=filesystems.delete_filesystem,
         summary="Delete a filesystem and its files",
         gives=(models.DeleteFilesystemResponse,),
-        errors=(404, 409, 501),
+        errors=(404, 409),
     ),
     Operation(
         name="list_org_runs",
@@ -359,4 +353,4 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
 )
 
 
-__all__ = ["OPERATIONS", "Handler", "Operation", "Schema", "later"]
+__all__ = ["OPERATIONS", "Handler", "Operation", "Schema"]

@@ -9,7 +9,7 @@ from aiohttp import web
 from attrs import frozen
 
 from arker.emulator.sandbox.base import SandboxError
-from arker.emulator.server import execution, parsing, replies
+from arker.emulator.server import execution, parsing, replies, tunnels
 from arker.emulator.server.backend import Backend
 from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
 from arker.emulator.server.idempotency import Entry, Scope, fingerprint
@@ -20,6 +20,7 @@ from arker.emulator.server.sessions import find_session
 _STATES = ("running", "completed", "failed", "cancelled")
 _RESOURCES = frozenset(("cpu", "memory", "disk"))
 _ACKNOWLEDGED = object()
+_MAX_PORTS = 64
 
 
 @frozen(kw_only=True)
@@ -35,6 +36,7 @@ class _Wish:
     acquire: str | None
     release: str | None
     signal: signal.Signals | None
+    inbound: tuple[tunnels.Wish, ...]
 
 
 def _resources(fields: parsing.Fields, key: str) -> str | None:
@@ -55,24 +57,29 @@ def _signal(fields: parsing.Fields) -> signal.Signals | None:
         raise invalid("signal", "the name of a signal, such as INT or SIGTERM") from None
 
 
-def _network(fields: parsing.Fields) -> None:
+def _inbound(fields: parsing.Fields) -> tuple[tunnels.Wish, ...]:
+    """The tunnels that a run asks for."""
     network = fields.object("network")
     inbound = None if network is None else network.object("inbound")
     ports = None if inbound is None else inbound.object("ports")
+    wishes: list[tunnels.Wish] = []
     if ports is None:
-        return
+        return ()
+    if len(ports.items()) > _MAX_PORTS:
+        raise invalid(ports.name("")[:-1], f"at most {_MAX_PORTS} ports")
     for number, wanted in ports.items():
         if not number.isascii() or not number.isdigit() or not 1 <= int(number[:6]) <= 65535:
             raise invalid(ports.name(number), "a port number from 1 to 65535 as the key")
         if not isinstance(wanted, dict):
             raise invalid(ports.name(number), "an object")
         port = parsing.Fields(wanted, f"{ports.name(number)}.")  # pyright: ignore[reportUnknownArgumentType]
-        if port.text("visibility") not in {None, "private", "public"}:
+        visibility = port.text("visibility")
+        if visibility not in {None, "private", "public"}:
             raise invalid(port.name("visibility"), "private or public")
         if port.text("protocol") not in {None, "http"}:
             raise invalid(port.name("protocol"), "http")
-    if ports.items():
-        raise ServiceError("not_implemented", "network.inbound.ports: this server opens no tunnels yet")
+        wishes.append(tunnels.Wish(port=int(number), authenticated=visibility != "public"))
+    return tuple(wishes)
 
 
 def _parse(body: dict[str, Any]) -> _Wish:
@@ -85,7 +92,6 @@ def _parse(body: dict[str, Any]) -> _Wish:
     if not command.strip() and number is None and acquire is None and release is None:
         raise invalid("command", "a command that is not blank")
     fields.text("end_symbol")
-    _network(fields)
     vcpu_count, memory_mib, disk_mib = parsing.sizes(fields)
     return _Wish(
         command=command,
@@ -99,6 +105,7 @@ def _parse(body: dict[str, Any]) -> _Wish:
         acquire=acquire,
         release=release,
         signal=number,
+        inbound=_inbound(fields),
     )
 
 
@@ -142,6 +149,7 @@ async def start_run(backend: Backend, org: Organisation, request: web.Request) -
     vm.vcpu_count = wish.vcpu_count or vm.vcpu_count
     vm.memory_mib = wish.memory_mib or vm.memory_mib
     vm.disk_mib = wish.disk_mib or vm.disk_mib
+    opened = tunnels.open_all(backend, vm, wish.inbound)
     run = execution.accept(
         backend,
         vm,
@@ -152,6 +160,7 @@ async def start_run(backend: Backend, org: Organisation, request: web.Request) -
         acquire=wish.acquire,
         release=wish.release,
     )
+    tunnels.tie(backend, run, opened)
     if scope is not None:
         entry = backend.ledger.open(scope, digest, f"run {run.run_id}")
         backend.ledger.settle(entry, run)

@@ -12,7 +12,7 @@ from aiohttp import web
 from attrs import frozen
 
 from arker.emulator.sandbox.base import HOME, SandboxError
-from arker.emulator.server import execution, parsing, replies, uploads
+from arker.emulator.server import execution, filesystems, parsing, replies, tunnels, uploads
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
 from arker.emulator.server.goldens import GOLDEN_ORG_ID, Golden, NetworkJson, find_golden, require_supported
@@ -37,6 +37,7 @@ class _Wish:
     memory_mib: int | None
     max_memory_mib: int | None
     disk_mib: int | None
+    tunnel: tunnels.Wish | None
 
 
 def _hosts(fields: parsing.Fields, key: str) -> list[str]:
@@ -79,8 +80,7 @@ def _parse(body: dict[str, Any]) -> _Wish:
     source_id, source_name = fields.text("source_vm_id"), fields.text("source_vm_name")
     if (source_id is None) == (source_name is None):
         raise invalid("source_vm_id, source_vm_name", "exactly one of them")
-    if fields.object("tunnel") is not None:
-        raise ServiceError("not_implemented", "tunnel: this server opens no tunnels yet")
+    tunnel = fields.object("tunnel")
     if fields.boolean("durable"):
         # Nothing here survives a failure of the host, which is this machine.
         raise ServiceError("unsupported_operation", "durable: VMs of the embedded backend are not durable")
@@ -98,6 +98,7 @@ def _parse(body: dict[str, Any]) -> _Wish:
         memory_mib=memory_mib,
         max_memory_mib=fields.integer("max_memory_mib", minimum=1, maximum=parsing.SIZE_MAXIMUM),
         disk_mib=disk_mib,
+        tunnel=None if tunnel is None else tunnels.parse(tunnel),
     )
 
 
@@ -151,6 +152,8 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
             del org.names[wish.name]
         if isinstance(error, SandboxError):
             refusal = from_sandbox(error)
+        elif isinstance(error, ServiceError):
+            refusal = error
         else:
             logger.exception("the fork %s failed", vm_id)
             refusal = ServiceError("internal", "the VM could not be made")
@@ -165,7 +168,7 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
 
 def _forked(request: web.Request, vm: VmRecord) -> web.Response:
     trace_of(request).note_vm(vm)
-    return replies.json_response(replies.vm_json(vm))
+    return replies.json_response(replies.vm_json(vm, made=True))
 
 
 async def _create(backend: Backend, org: Organisation, wish: _Wish, source: Golden | VmRecord, vm_id: str) -> VmRecord:
@@ -198,6 +201,15 @@ async def _create(backend: Backend, org: Organisation, wish: _Wish, source: Gold
         sandbox=sandbox,
         sessions={session.session_id: session},
     )
+    if parent is not None:
+        filesystems.inherit(backend, parent, vm)
+    try:
+        await filesystems.apply(vm)
+        if wish.tunnel is not None:
+            tunnels.open_tunnel(backend, vm, wish.tunnel, with_vm=True)
+    except BaseException:
+        await asyncio.shield(sandbox.delete())
+        raise
     org.vms[vm_id] = vm
     if wish.name is not None:
         org.names[wish.name] = vm
@@ -235,6 +247,7 @@ async def delete_vm(backend: Backend, org: Organisation, request: web.Request) -
     del org.vms[vm.vm_id]
     if vm.name is not None:
         del org.names[vm.name]
+    tunnels.close_all(vm)
     going = [run for run in vm.runs.values() if not run.done.is_set()]
     try:
         await asyncio.gather(*[execution.stop(backend, run, "VM deleted") for run in reversed(going)])

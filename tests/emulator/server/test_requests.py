@@ -41,19 +41,6 @@ async def test_an_unknown_method_is_not_found(api: Api) -> None:
     assert (await api.call("PATCH", "/v1/vms")).refusal == (404, "not_found")
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "/v1/vms/x/tunnels"),
-        ("GET", "/v1/vms/x/syncs"),
-        ("POST", "/v1/filesystems"),
-        ("GET", "/v1/filesystems/y"),
-    ],
-)
-async def test_operations_of_later_are_not_implemented(api: Api, method: str, path: str) -> None:
-    assert (await api.call(method, path)).refusal == (501, "not_implemented")
-
-
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"\xff", b'{"command": "\\ud800"}', b"{}" + b"9" * 400])
 async def test_a_body_that_is_no_json_object_is_refused(api: Api, vm: str, body: bytes) -> None:
     assert (await api.call("POST", f"/v1/vms/{vm}/runs", body)).refusal == (400, "bad_request")
@@ -100,7 +87,6 @@ async def test_junk_in_any_field_is_never_the_servers_failure(
             reply = await api.call("POST", path.format(vm=vm), {**body, name: junk})
             assert reply.status == 200 or reply.refusal in {
                 (400, "bad_request"), (404, "not_found"), (409, "conflict"), (422, "unsupported_operation"),
-                (501, "not_implemented"),
             }, (name, junk, reply)  # fmt: skip
 
 

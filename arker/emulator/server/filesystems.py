@@ -1,0 +1,247 @@
+"""The operations on filesystems, and on syncs: filesystems bound into VMs (contract, sections 4 and 5).
+
+A VM sees a filesystem at once when nothing is going on in it (it is started anew at its next use); otherwise from its
+next start on, which comes with its first use after it has become idle. Taking a filesystem out goes the same way. A
+fork in the same organisation has its parent's filesystems at the same places: the filesystems themselves, no copies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import suppress
+from typing import Any, Final
+
+from aiohttp import web
+
+from arker.emulator.sandbox.base import HOME, SandboxError
+from arker.emulator.server import parsing, replies
+from arker.emulator.server.backend import Backend, logger
+from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
+from arker.emulator.server.ids import new_ulid
+from arker.emulator.server.records import FilesystemRecord, Organisation, SyncRecord, VmRecord
+
+_NAME: Final = re.compile(r"[^\x00-\x1f\x7f/]+")
+_PATH: Final = re.compile(r"(/[^\x00-\x1f\x7f/]+)+")
+
+# No filesystem comes in these places, nor below those of the second group.
+_TAKEN: Final = frozenset(
+    ("/home", HOME, "/tmp", "/var", "/var/tmp", "/run", "/root", "/mnt", "/opt", "/srv")  # noqa: S108
+)
+_SYSTEM: Final = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "proc", "dev", "sys", "etc", "boot")
+
+
+# --- filesystems ---
+
+
+def _new_name(fields: parsing.Fields) -> str:
+    name = fields.required_text("name")
+    fits = _NAME.fullmatch(name) and name == name.strip() and name not in {".", ".."} and len(name.encode()) <= 255
+    if not fits:
+        raise invalid("name", "at most 255 bytes, no '/', no control characters, no blanks around them, not . or ..")
+    return name
+
+
+def _find(org: Organisation, filesystem_id: str) -> FilesystemRecord:
+    filesystem = org.filesystems.get(filesystem_id)
+    if filesystem is None:
+        raise ServiceError("not_found", f"there is no filesystem {filesystem_id!r}")
+    return filesystem
+
+
+async def create_filesystem(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    name = _new_name(parsing.Fields(await parsing.read_object(request)))
+    if name in org.filesystem_names:
+        raise ServiceError("conflict", f"there is a filesystem {name!r} already")
+    now = backend.clock.now_ms()
+    filesystem_id = new_ulid(now)
+    org.filesystem_names.add(name)
+    try:
+        volume = await backend.provider.create_volume(filesystem_id)
+    except BaseException as error:
+        org.filesystem_names.discard(name)
+        if isinstance(error, SandboxError):
+            raise from_sandbox(error) from None
+        raise
+    filesystem = FilesystemRecord(
+        filesystem_id=filesystem_id,
+        seq=backend.next_number(),
+        org_id=org.org_id,
+        name=name,
+        created_ms=now,
+        region=backend.options.region,
+        volume=volume,
+    )
+    org.filesystems[filesystem_id] = filesystem
+    return replies.json_response(replies.filesystem_json(filesystem, 0))
+
+
+async def _described(backend: Backend, filesystem: FilesystemRecord) -> dict[str, Any]:
+    size: int | None = None
+    try:
+        async with backend.measurements:
+            size = await filesystem.volume.size()
+    except SandboxError as error:
+        logger.debug("filesystem %s could not be measured: %s", filesystem.filesystem_id, error)
+    return replies.filesystem_json(filesystem, size)
+
+
+async def get_filesystem(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    filesystem = _find(org, request.match_info["filesystem_id"])
+    return replies.json_response(await _described(backend, filesystem))
+
+
+async def list_filesystems(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    prefix = request.query.get("name_prefix", "")
+    found, cursor = backend.cursors.page(
+        f"filesystems {org.org_id}",
+        reversed(org.filesystems.values()),
+        cursor=request.query.get("cursor"),
+        limit=parsing.query_limit(request.query),
+        wanted=lambda filesystem: filesystem.name.startswith(prefix),
+    )
+    described = await asyncio.gather(*[_described(backend, filesystem) for filesystem in found])
+    body: dict[str, Any] = {"filesystems": described}
+    if cursor is not None:
+        body["next_cursor"] = cursor
+    return replies.json_response(body)
+
+
+async def delete_filesystem(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    filesystem = _find(org, request.match_info["filesystem_id"])
+    _require_unbound(org, filesystem)
+    try:
+        # It may have been taken out of a VM that was busy then, and is not any more.
+        for vm in [vm for vm in org.vms.values() if vm.sandbox.holds(filesystem.volume)]:
+            await apply(vm)
+    except SandboxError as error:
+        logger.debug("a VM could not let go of filesystem %s: %s", filesystem.filesystem_id, error)
+    _require_unbound(org, filesystem)
+    for vm in org.vms.values():
+        if vm.sandbox.holds(filesystem.volume):
+            raise ServiceError("conflict", f"what is going on in VM {vm.vm_id} has the filesystem still")
+    if filesystem.deleted:
+        raise ServiceError("not_found", f"there is no filesystem {filesystem.filesystem_id!r}")
+    filesystem.deleted = True
+    del org.filesystems[filesystem.filesystem_id]
+    org.filesystem_names.discard(filesystem.name)
+    try:
+        await filesystem.volume.remove()
+    except SandboxError as error:
+        raise from_sandbox(error) from None
+    return replies.json_response({"deleted": True})
+
+
+def _require_unbound(org: Organisation, filesystem: FilesystemRecord) -> None:
+    for vm in org.vms.values():
+        if any(sync.filesystem is filesystem for sync in vm.syncs.values()):
+            raise ServiceError("conflict", f"the filesystem is bound into VM {vm.vm_id}: delete that sync first")
+
+
+# --- syncs ---
+
+
+def _target(fields: parsing.Fields, filesystem: FilesystemRecord) -> str:
+    """Where the filesystem goes: ``/mnt/{name}`` unless a path is given."""
+    path = fields.text("path")
+    if path is None:
+        return f"/mnt/{filesystem.name}"
+    parts = path.split("/")[1:]
+    if not _PATH.fullmatch(path) or {".", ".."} & set(parts) or len(path.encode()) > 4000:
+        raise invalid("path", "an absolute path without empty parts, '.', '..' and a '/' at the end")
+    if any(len(part.encode()) > 255 for part in parts):
+        raise invalid("path", "parts of at most 255 bytes")
+    if path in _TAKEN or parts[0] in _SYSTEM:
+        raise invalid("path", "a place that the VM does not need for itself, such as one below /mnt or the home")
+    return path
+
+
+def _touch(one: str, other: str) -> bool:
+    """Whether one path is the other or lies below it, either way."""
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
+
+
+async def apply(vm: VmRecord) -> None:
+    """Tell the VM what is bound into it; raises `SandboxError`."""
+    await vm.sandbox.bind({sync.path: sync.filesystem.volume for sync in vm.syncs.values()})
+
+
+def inherit(backend: Backend, parent: VmRecord, child: VmRecord) -> None:
+    """Note a parent's syncs for its fork; another organisation's filesystems stay its own."""
+    if parent.org_id == child.org_id:
+        for sync in parent.syncs.values():
+            if not sync.filesystem.deleted:
+                _add(backend, child, sync.filesystem, sync.path)
+
+
+def _add(backend: Backend, vm: VmRecord, filesystem: FilesystemRecord, path: str) -> SyncRecord:
+    now = backend.clock.now_ms()
+    sync = SyncRecord(
+        sync_id=new_ulid(now), seq=backend.next_number(), filesystem=filesystem, path=path, created_ms=now
+    )
+    vm.syncs[sync.sync_id] = sync
+    return sync
+
+
+async def create_sync(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    fields = parsing.Fields(await parsing.read_object(request))
+    vm = backend.vm(org, request.match_info["vm_id"])
+    filesystem = _find(org, fields.required_text("filesystem_id"))
+    path = _target(fields, filesystem)
+    known: SyncRecord | None = None
+    for other in vm.syncs.values():
+        if other.path == path and other.filesystem is filesystem:
+            known = other
+        elif _touch(other.path, path):
+            raise ServiceError("conflict", f"a filesystem is bound at {other.path} already")
+    sync = known or _add(backend, vm, filesystem, path)
+    try:
+        await apply(vm)
+    except SandboxError as error:
+        if known is None:
+            vm.syncs.pop(sync.sync_id, None)
+            with suppress(SandboxError):
+                await apply(vm)
+        raise from_sandbox(error) from None
+    return replies.json_response(replies.sync_json(vm, sync, idempotent=known is not None))
+
+
+async def list_syncs(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    vm = backend.vm(org, request.match_info["vm_id"])
+    wanted = request.query.get("filesystem_id")
+    syncs, cursor = backend.cursors.page(
+        f"syncs {vm.vm_id}",
+        reversed(vm.syncs.values()),
+        cursor=request.query.get("cursor"),
+        limit=parsing.query_limit(request.query),
+        wanted=lambda sync: wanted is None or sync.filesystem.filesystem_id == wanted,
+    )
+    body: dict[str, Any] = {"syncs": [replies.sync_json(vm, sync) for sync in syncs]}
+    if cursor is not None:
+        body["next_cursor"] = cursor
+    return replies.json_response(body)
+
+
+async def delete_sync(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    vm = backend.vm(org, request.match_info["vm_id"])
+    sync = vm.syncs.pop(request.match_info["sync_id"], None)
+    if sync is None:
+        raise ServiceError("not_found", f"there is no sync {request.match_info['sync_id']!r}")
+    try:
+        await apply(vm)
+    except SandboxError as error:
+        raise from_sandbox(error) from None
+    return replies.json_response({"deleted": True})
+
+
+__all__ = [
+    "apply",
+    "create_filesystem",
+    "create_sync",
+    "delete_filesystem",
+    "delete_sync",
+    "get_filesystem",
+    "inherit",
+    "list_filesystems",
+    "list_syncs",
+]
