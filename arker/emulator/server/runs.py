@@ -123,7 +123,7 @@ async def _send_signal(session: SessionRecord, number: signal.Signals) -> None:
     if run is not None:
         await run.started.wait()
     if run is None or run.handle is None:
-        raise ServiceError("conflict", "the session is running nothing that a signal could be sent to")
+        raise ServiceError("conflict", "signal: the session is running nothing that a signal could be sent to")
     try:
         await run.handle.signal(number)
     except SandboxError as error:

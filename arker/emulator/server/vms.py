@@ -109,7 +109,8 @@ def _source(backend: Backend, org: Organisation, wish: _Wish) -> Golden | VmReco
         golden = find_golden(reference)
         if golden is not None:
             return require_supported(golden)
-    missing = ServiceError("not_found", f"there is no VM {reference!r} to fork")
+    field = "source_vm_id" if wish.source_id is not None else "source_vm_name"
+    missing = ServiceError("not_found", f"{field}: there is no VM {reference!r} to fork")
     owners = list(backend.organisations.values()) if wish.source_id is not None else [org]
     if wish.source_org is not None:
         owners = [owner for owner in backend.organisations.values() if owner.org_id == wish.source_org]
@@ -138,7 +139,7 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
     source = _source(backend, org, wish)
     trace_of(request).source_vm_id = source.name if isinstance(source, Golden) else source.vm_id
     if wish.name is not None and (wish.name in org.names or find_golden(wish.name) is not None):
-        raise ServiceError("conflict", f"the name {wish.name!r} is taken")
+        raise ServiceError("conflict", f"name: {wish.name!r} is taken")
     now = backend.clock.now_ms()
     burst = is_burst_reference(source.name if isinstance(source, Golden) else source.vm_id)
     vm_id = new_burst_id(now) if burst else new_ulid(now)
