@@ -141,6 +141,15 @@ async def test_no_more_than_the_beginning_of_a_body_or_a_key_is_kept(api: Api, o
     assert 0 < len(row["api_key_prefix"]) <= len(OTHER_KEY) / 4
 
 
+async def test_paths_of_every_sort_are_shown(api: Api) -> None:
+    odd = ["/v1/vms/%FF", "/v1/vms/%ED%A0%80", "/v1/vms/a%2Fb%00", "/v1/vms/%F0%9F%98%80"]
+    for path in odd:
+        assert (await api.call("GET", path)).status == 404
+    latest = await rows(api, f"limit={len(odd)}")
+    assert all(row["path"].startswith("/api/v1/vms/") for row in latest)
+    assert latest[0]["path"].endswith("\U0001f600")
+
+
 async def test_secrets_of_replies_are_not_in_the_list(api: Api, vm: str) -> None:
     (result,) = await api.write(vm, {"path": "file", "size": 5, "presigned": True})
     signature = result["presigned_url"].rpartition("=")[2]
@@ -148,6 +157,14 @@ async def test_secrets_of_replies_are_not_in_the_list(api: Api, vm: str) -> None
     assert row["endpoint"] == "sync"
     assert signature not in json.dumps(row)
     assert await rows(api, f"search={signature}&endpoint=sync") == []
+    tunnel = await api.call("POST", f"/v1/vms/{vm}/tunnels", {"ports": [80], "auth_mode": "authenticated"})
+    (row,) = await rows(api, "limit=1")
+    assert row["endpoint"] == "create_tunnel"
+    assert tunnel.json["auth_token"] not in json.dumps(row)
+    child = await api.fork(source_vm_id=vm, tunnel={"ports": [80], "auth_mode": "authenticated"})
+    (row,) = await rows(api, "limit=1")
+    (tunnel_of_fork,) = child["tunnels"]
+    assert tunnel_of_fork["auth_token"] not in json.dumps(row)
 
 
 @pytest.mark.parametrize(
