@@ -25,7 +25,8 @@ from arker.emulator.sandbox.volumes import Volumes, check_volumes
 _T = TypeVar("_T")
 _START_TIMEOUT = 30.0
 _COMMIT_TIMEOUT = 600.0
-_GOING = 0.1
+_GOING = 0.05
+_AFTERMATH = 1.0
 
 
 @frozen(kw_only=True)
@@ -191,7 +192,8 @@ class AgentSandbox:
             if running and self._inside.restarts:
                 if self._bound == self._volumes:
                     return
-                if not await self._is_idle():
+                # What looks after a command is there for a moment longer than the command.
+                if not await self._is_idle(aftermath=_AFTERMATH):
                     self._refused = {}  # what is in the way is looked for at the next start
                     return
                 await self._stop()
@@ -276,7 +278,7 @@ class AgentSandbox:
         machine = self._machine
         if machine is not None and machine.alive:
             wanted = {path: volume for path, volume in self._volumes.items() if path not in self._refused}
-            if not self._inside.restarts or wanted == self._bound or not await self._is_idle():
+            if not self._inside.restarts or wanted == self._bound or not await self._is_idle(aftermath=0):
                 return machine
         await self._stop()
         launch = await self._launch(self._tree, self._volumes)
@@ -288,14 +290,16 @@ class AgentSandbox:
         self._refused = launch.refused
         self._bound = {path: volume for path, volume in self._volumes.items() if path not in launch.refused}
 
-    async def _is_idle(self) -> bool:
+    async def _is_idle(self, *, aftermath: float) -> bool:
         """Whether nothing is lost by ending the machine: no command, nothing that one left behind, no open upload."""
         runs = [run for run in self._runs if run.going]
-        if self._open_files or not all(run.ended for run in runs):
+        ends = [run.ended_at for run in runs if run.ended_at is not None]
+        if self._open_files or len(ends) < len(runs):
             return False
-        # What looks after a command is there for a moment longer than the command.
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*(run.wait_gone() for run in runs)), _GOING)
+        if runs:
+            patience = max(_GOING, max(ends) + aftermath - asyncio.get_running_loop().time())
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*(run.wait_gone() for run in runs)), patience)
         return not any(run.going for run in runs)
 
     async def _stop(self) -> None:

@@ -96,6 +96,7 @@ class AgentRun:
         self._dropped = 0
         self._killed = False
         self._settled = False
+        self._ended_at: float | None = None
         self._status: int | None = None
         self._failure: str | None = None
         self._lines = b""
@@ -123,9 +124,9 @@ class AgentRun:
         return not self._gone.is_set()
 
     @property
-    def ended(self) -> bool:
-        """Whether the command itself has ended."""
-        return self._settled
+    def ended_at(self) -> float | None:
+        """When the command itself ended, by the loop's clock."""
+        return self._ended_at
 
     async def wait(self) -> RunExit:
         return await asyncio.shield(self._exit)
@@ -203,6 +204,7 @@ class AgentRun:
         if self._settled:
             return
         self._settled = True
+        self._ended_at = self._loop.time()
         self._out.settle()
         self._err.settle()
         if self._killed:

@@ -66,7 +66,7 @@ class Head:
 
     def end_to_end(self, *, without: frozenset[str] = frozenset()) -> Fields:
         """The fields that are meant for the far end, and none that speak of the connection or the body's length."""
-        dropped = _HOP_BY_HOP | self.tokens("connection") | without
+        dropped = _HOP_BY_HOP | self.tokens("connection") - {"host"} | without
         return tuple([(name, value) for name, value in self.fields if name.lower() not in dropped])
 
 

@@ -202,10 +202,10 @@ async def _create(backend: Backend, org: Organisation, wish: _Wish, source: Gold
         sandbox=sandbox,
         sessions={session.session_id: session},
     )
-    if parent is not None:
-        filesystems.inherit(backend, parent, vm)
     try:
-        await filesystems.apply(vm)
+        if parent is not None and parent.syncs:
+            filesystems.inherit(backend, parent, vm)
+            await filesystems.apply(vm)
         if wish.tunnel is not None:
             tunnels.open_tunnel(backend, vm, wish.tunnel, with_vm=True)
     except BaseException:
