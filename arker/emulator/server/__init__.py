@@ -1,5 +1,7 @@
 """The HTTP server of the embedded backend.
 
-`service` runs it, `app` routes requests to the operations (`vms`, `runs`, `files`, `transfers`), `backend` holds what
-they share, `records` what they remember. VMs' insides are behind `arker.emulator.sandbox.base`.
+`service` runs it, `app` answers requests by the table in `routes`: an operation's handler is in the file of its subject
+(`vms`, `runs`, `sessions`, `files`, `tunnels`, `filesystems`, `org_runs`). `backend` holds what they share, `records`
+what they remember, `journal` what requests did; `openapi` describes it all. VMs' insides are behind
+`arker.emulator.sandbox.base`.
 """
