@@ -10,7 +10,6 @@ from arker import _codec, _routes
 from arker._codec_hooks import Misfit, is_array, is_object
 from arker._decipher import api_error
 from arker._wire import Call, QueryValue, Request, encode_query
-from arker.errors import InternalError
 from arker.models import (
     BackgroundRunResult,
     CancelRunResponse,
@@ -37,6 +36,7 @@ from arker.models import (
 )
 
 T = TypeVar("T")
+Written = TypeVar("Written", SyncChunkWriteResult, SyncCommitWriteResult)
 
 
 def into(cls: type[T]) -> Callable[[dict[str, Any]], T]:
@@ -102,7 +102,7 @@ def run(base_url: str, vm_id: str, request: RunRequest, key: str) -> Call[RunRes
             idempotency_key=key,
             awaits_work=not request.background,
         ),
-        _run_result,
+        _run_result if request.background else _awaited_result,
     )
 
 
@@ -112,6 +112,14 @@ def _run_result(payload: dict[str, Any]) -> RunResult:
     if isinstance(payload.get("run_id"), str):
         return _codec.structure(payload, BackgroundRunResult)
     raise Misfit("has neither a string stdout (a completed run) nor a string run_id (a background run)", "$")
+
+
+def _awaited_result(payload: dict[str, Any]) -> RunResult:
+    result = _run_result(payload)
+    if isinstance(result, BackgroundRunResult):
+        problem = f"has no output: the run {result.run_id!r} goes on in the background, which was not asked for"
+        raise Misfit(problem, "$")
+    return result
 
 
 def get_run(base_url: str, vm_id: str, run_id: str) -> Call[Run]:
@@ -145,6 +153,7 @@ def read_file(base_url: str, vm_id: str, path: str) -> Call[SyncReadInlineRespon
         _SYNC,
         Request("POST", base_url, _routes.sync(vm_id), body=_codec.dumps(SyncReadRequest(path))),
         _read_result,
+        changes_something=False,
     )
 
 
@@ -159,20 +168,42 @@ def _read_result(payload: dict[str, Any]) -> SyncReadInlineResponse | SyncReadPr
     raise Misfit("has neither content nor a presigned_url", "$")
 
 
-def write_chunk(base_url: str, vm_id: str, entry: SyncChunkWrite) -> Call[SyncChunkWriteResult]:
-    return _write(base_url, vm_id, _codec.dumps_chunk(entry), SyncChunkWriteResult)
+def write_whole(base_url: str, vm_id: str, entry: SyncChunkWrite) -> Call[SyncChunkWriteResult]:
+    """Write a file in its only chunk."""
+    return _write(base_url, vm_id, _codec.dumps_chunk(entry), _finished(SyncChunkWriteResult))
 
 
 def request_put(base_url: str, vm_id: str, entry: SyncPresignedWriteRequest) -> Call[SyncPresignedWriteRequestResult]:
-    return _write(base_url, vm_id, _codec.dumps(SyncWriteRequest((entry,))), SyncPresignedWriteRequestResult)
+    body = _codec.dumps(SyncWriteRequest((entry,)))
+    return _write(base_url, vm_id, body, _only(SyncPresignedWriteRequestResult), changes_something=False)
 
 
 def commit_put(base_url: str, vm_id: str, entry: SyncPresignedWriteCommit) -> Call[SyncCommitWriteResult]:
-    return _write(base_url, vm_id, _codec.dumps(SyncWriteRequest((entry,))), SyncCommitWriteResult)
+    return _write(base_url, vm_id, _codec.dumps(SyncWriteRequest((entry,))), _finished(SyncCommitWriteResult))
 
 
-def _write(base_url: str, vm_id: str, body: bytes, result: type[T]) -> Call[T]:
-    return Call(_SYNC, Request("POST", base_url, _routes.sync(vm_id), body=body), partial(_only_result, result))
+def _write(
+    base_url: str, vm_id: str, body: bytes, decode: Callable[[dict[str, Any]], T], *, changes_something: bool = True
+) -> Call[T]:
+    request = Request("POST", base_url, _routes.sync(vm_id), body=body)
+    return Call(_SYNC, request, decode, changes_something=changes_something)
+
+
+def _only(cls: type[T]) -> Callable[[dict[str, Any]], T]:
+    return partial(_only_result, cls)
+
+
+def _finished(cls: type[Written]) -> Callable[[dict[str, Any]], Written]:
+    return partial(_finished_result, cls)
+
+
+def _finished_result(cls: type[Written], payload: dict[str, Any]) -> Written:
+    """The end of a write: only ``complete`` and ``written`` together are success (contract, section 6)."""
+    result = _only_result(cls, payload)
+    if not (result.complete and result.written):
+        facts = f"complete: {str(result.complete).lower()}, written: {str(result.written).lower()}"
+        raise api_error("internal", f"the server did not write the file ({facts})", status=200)
+    return result
 
 
 def _only_result(cls: type[T], payload: dict[str, Any]) -> T:
@@ -196,20 +227,8 @@ def _inside(where: str, value: object, cls: type[T]) -> T:
         raise Misfit(misfit.problem, where + misfit.path.removeprefix("$")) from None
 
 
-def check_written(path: str, *, complete: bool, written: bool) -> None:
-    """The end of a write: only ``complete`` and ``written`` together are success (contract, section 6)."""
-    if not (complete and written):
-        raise InternalError(
-            f"the server did not write {path!r} (complete: {str(complete).lower()}, written: {str(written).lower()})",
-            status=200,
-            operation=_SYNC,
-            outcome="unknown",
-        )
-
-
 __all__ = [
     "cancel_run",
-    "check_written",
     "commit_put",
     "delete_vm",
     "fork",
@@ -221,5 +240,5 @@ __all__ = [
     "read_file",
     "request_put",
     "run",
-    "write_chunk",
+    "write_whole",
 ]

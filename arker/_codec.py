@@ -16,6 +16,7 @@ import attrs
 import orjson
 
 from arker._codec_hooks import Hook, Misfit
+from arker.errors import InvalidArgumentError
 from arker.models import SyncChunkWrite, SyncWriteRequest
 
 if TYPE_CHECKING:
@@ -64,7 +65,11 @@ def unstructure(value: object) -> Any:
 
 def dumps(value: object) -> bytes:
     """The JSON text of a request."""
-    return orjson.dumps(unstructure(value))
+    try:
+        return orjson.dumps(unstructure(value))
+    except TypeError as error:
+        # Only what callers pass in as it is can hold such a value: an unknown policy, for instance.
+        raise InvalidArgumentError(type(value).__name__, value, f"expected values that JSON has ({error})") from None
 
 
 def dumps_chunk(chunk: SyncChunkWrite) -> bytes:

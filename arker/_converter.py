@@ -19,6 +19,8 @@ from arker._codec_hooks import (
     Hook,
     Misfit,
     exactly,
+    is_array,
+    is_object,
     json_type,
     mismatch,
     nullable_hook,
@@ -69,7 +71,8 @@ def _field_hook(converter: Converter, type_: Any, default: object) -> Hook:
             return _field_hook(converter, members[0], default)
         raise TypeError(f"no rule for the union {type_!r}")
     if origin is tuple:
-        return nullable_hook(_array_hook(converter, get_args(type_)[0]), default)
+        # A null list is an empty one, also where the list itself is indispensable.
+        return nullable_hook(_array_hook(converter, get_args(type_)[0]), () if default is REQUIRED else default)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return _mapping_hook(converter, get_args(type_)[1], default)
     if attrs.has(type_):
@@ -206,6 +209,16 @@ def _chunk(write: SyncChunkWrite) -> dict[str, Any]:
     return entry
 
 
+def _unknown_policy(policy: NetworkPolicyUnknown) -> dict[str, Any]:
+    return {**_without_nulls(policy.raw), "type": policy.type}
+
+
+def _without_nulls(value: Any) -> Any:
+    if is_object(value):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if is_array(value) else value
+
+
 def make_converter(*, detailed: bool) -> Converter:
     """A converter with the rules of this package; a detailed one is slow, and says where a value does not fit."""
     converter = Converter(detailed_validation=detailed)
@@ -213,7 +226,7 @@ def make_converter(*, detailed: bool) -> Converter:
     converter.register_structure_hook_func(_is_write_result, _write_result_hook(converter))
     converter.register_unstructure_hook_factory(attrs.has, _omit_none)
     converter.register_unstructure_hook(SyncChunkWrite, _chunk)
-    converter.register_unstructure_hook(NetworkPolicyUnknown, lambda policy: {**policy.raw, "type": policy.type})
+    converter.register_unstructure_hook(NetworkPolicyUnknown, _unknown_policy)
     return converter
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import orjson
@@ -13,17 +14,25 @@ from arker.errors import ApiError, BadReplyError, api_error_class
 T = TypeVar("T")
 
 _EXCERPT = 300
+_READ_FOR_EXCERPT = 64 * 1024
 
 
-def decipher(call: Call[T], response: Response) -> T:
-    """The result of a call; raises the `ApiError` that the server sent, or `BadReplyError`."""
+def decipher(call: Call[T], response: Response, redact: Callable[[str], str]) -> T:
+    """The result of a call; raises the `ApiError` that the server sent, or `BadReplyError`.
+
+    Args:
+        call: What was asked for.
+        response: What came.
+        redact: Takes secrets out of a text that the server may have echoed.
+    """
     payload = _payload(response)
     error = _error_in(payload) if payload is not None else None
     if error is not None:
         code, message = error
         raise api_error(code, message, status=response.status)
     if response.status >= 400:
-        text = response.body[: 4 * _EXCERPT].decode("utf-8", "replace").strip()[:_EXCERPT]
+        # Redacted before it is cut: of a secret across the cut, a part would be left.
+        text = redact(response.body[:_READ_FOR_EXCERPT].decode("utf-8", "replace")).strip()[:_EXCERPT]
         raise api_error("internal", text or f"HTTP {response.status}", status=response.status)
     if not 200 <= response.status < 300:
         raise BadReplyError(f"HTTP {response.status} is no answer; redirects are not followed", status=response.status)

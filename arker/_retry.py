@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -113,20 +114,16 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     if value is None:
         return None
     text = value.strip()
-    try:
-        seconds = float(text)
-    except ValueError:
-        # Its reader takes long to import, and dates are rare.
-        from datetime import timezone
-        from email.utils import parsedate_to_datetime
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]*)?", text):
+        return float(text)
+    # Its reader takes long to import, and dates are rare.
+    from datetime import timezone
+    from email.utils import parsedate_to_datetime
 
-        try:
-            moment = parsedate_to_datetime(text)
-        except ValueError:
-            return None
+    try:
+        moment = parsedate_to_datetime(text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=timezone.utc)
-        seconds = moment.timestamp() - now
-        return max(0.0, seconds)
-    # NaN and infinities are no delays.
-    return seconds if 0 <= seconds < float("inf") else None
+        return max(0.0, moment.timestamp() - now)
+    except (ValueError, TypeError, OverflowError):  # a year or a zone that no calendar has
+        return None

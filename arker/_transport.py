@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
@@ -25,7 +26,6 @@ from arker.errors import (
     DeadlineExceededError,
     NetworkError,
     NetworkTimeoutError,
-    NotFoundError,
     Outcome,
 )
 from arker.models import _checks as check
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from arker.config import Settings
 
 T = TypeVar("T")
+E = TypeVar("E", bound=ArkerError)
 
 logger = logging.getLogger("arker")
 
@@ -60,6 +61,14 @@ class Progress:
     in_flight: bool = False
     idempotency_key: str | None = None
     last: ArkerError | None = field(default=None, repr=False)
+
+    def complete(self, error: E) -> E:
+        """Write onto an error what is known, and return it."""
+        error.operation = self.operation
+        error.attempts = self.attempts
+        error.outcome = self.outcome
+        error.idempotency_key = self.idempotency_key
+        return error
 
 
 @define
@@ -86,10 +95,21 @@ class Transport:
         *,
         session: aiohttp.ClientSession | None = None,
         prepare: Callable[[], Awaitable[None]] | None = None,
+        diagnose: Callable[[], None] | None = None,
     ) -> None:
+        """Make one.
+
+        Args:
+            settings: The client's settings.
+            session: The caller's session, if it is to be used.
+            prepare: Awaited before the first request.
+            diagnose: Called when no answer can be had; may raise an error that says why.
+        """
         self.settings = settings
         self._session = session
         self._prepare = prepare
+        self._diagnose = diagnose
+        self._lock = threading.Lock()
         self._http: Http | None = None
         self._closed = False
 
@@ -110,14 +130,19 @@ class Transport:
             for name in ("arker._http", "arker._converter"):
                 if name not in sys.modules:
                     await anyio.to_thread.run_sync(import_module, name)
-            from arker._http import Http
+        from arker._http import Http
 
-            if self._http is None:  # pyright: ignore[reportUnnecessaryComparison] - another task may have been quicker
+        # Another task, or a loop in another thread, may have been quicker; or the client was closed meanwhile.
+        with self._lock:
+            if self._closed:
+                raise ConfigurationError("the client is closed")
+            if self._http is None:
                 self._http = Http(self.settings, self._session)
-        return self._http
+            return self._http
 
     async def aclose(self) -> None:
-        self._closed = True
+        with self._lock:
+            self._closed = True
         if self._http is not None:
             await self._http.aclose()
 
@@ -143,7 +168,7 @@ class Transport:
         async def once() -> T:
             response = await http.exchange(request)
             try:
-                return decipher(call, response)
+                return decipher(call, response, self._redact)
             except ArkerError as error:
                 raise self._annotate(error, response) from None
 
@@ -154,9 +179,9 @@ class Transport:
         )
         try:
             return await self.attempts(once, attempt, progress)
-        except NotFoundError:
+        except ApiError as error:
             # A DELETE that was repeated finds nothing because an earlier attempt had succeeded.
-            if call.gone is None or progress.attempts == 1:
+            if call.gone is None or progress.attempts == 1 or error.status != 404:
                 raise
             return call.gone
 
@@ -193,7 +218,7 @@ class Transport:
             failures += 1
             if attempt.changes_something:
                 progress.outcome = _outcome(progress.outcome, failure, error)
-            self._complete(error, progress)
+            progress.complete(error)
             progress.last = error
             import random  # needs its time to load, and only after a failure
 
@@ -208,6 +233,8 @@ class Transport:
             if debug:
                 logger.debug("%s: attempt %d, %s: %s", progress.operation, progress.attempts, attempt.describe, error)
             if delay is None:
+                if self._diagnose is not None and isinstance(error, NetworkError):
+                    self._diagnose()
                 raise error from None
             logger.info("%s: trying again in %.2f s after: %s", progress.operation, delay, error)
             await anyio.sleep(delay)
@@ -216,22 +243,15 @@ class Transport:
         """Add what the response's headers say, and take the key out of what the server said."""
         error.request_id = response.headers.get("x-request-id")
         error.retry_after = parse_retry_after(response.headers.get("retry-after"), time.time())
-        return self._redact(error)
-
-    def _redact(self, error: ArkerError) -> ArkerError:
-        key = self.settings.api_key
         for name in ("message", "code", "request_id", "path"):
             value = getattr(error, name, None)
-            if isinstance(value, str) and key in value:
-                setattr(error, name, value.replace(key, "[redacted]"))
-        error.args = tuple(arg.replace(key, "[redacted]") if isinstance(arg, str) else arg for arg in error.args)
+            if isinstance(value, str):
+                setattr(error, name, self._redact(value))
+        error.args = tuple(self._redact(arg) if isinstance(arg, str) else arg for arg in error.args)
         return error
 
-    def _complete(self, error: ArkerError, progress: Progress) -> None:
-        error.operation = progress.operation
-        error.attempts = progress.attempts
-        error.outcome = progress.outcome
-        error.idempotency_key = progress.idempotency_key
+    def _redact(self, text: str) -> str:
+        return text.replace(self.settings.api_key, "[redacted]")
 
 
 def _classify(error: ApiError) -> Failure:
@@ -244,7 +264,8 @@ def _outcome(before: Outcome, failure: Failure, error: ArkerError) -> Outcome:
     """What is known after one more failed attempt of a request that changes something."""
     if isinstance(error, BadReplyError) and 200 <= error.status < 300:
         return "applied"
-    if failure is Failure.LOST or (error.status >= 500 and error.status not in (501, 503)):
+    failed_inside = error.status >= 500 or (error.code == "internal" and 200 <= error.status < 300)
+    if failure is Failure.LOST or (failed_inside and error.status not in (501, 503)):
         return "unknown"
     # Nothing that comes later tells whether an attempt that was lost had been processed.
     return before

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 T = TypeVar("T")
 
@@ -69,6 +69,7 @@ class Call(Generic[T]):
         decode: Makes the result of the reply's JSON object; raises ``Misfit`` or `arker.errors.ArkerError`.
         replay: What may be sent again after a lost connection.
         gone: The result when a repeated DELETE finds nothing, if that means success.
+        changes_something: Whether it has an effect on the server: all but GET, unless said otherwise.
     """
 
     operation: str
@@ -76,10 +77,9 @@ class Call(Generic[T]):
     decode: Callable[[dict[str, Any]], T] = field(repr=False)
     replay: Replay = Replay.SAFE
     gone: T | None = None
-
-    @property
-    def changes_something(self) -> bool:
-        return self.request.method != "GET"
+    changes_something: bool = field(
+        default=Factory(lambda self: self.request.method != "GET", takes_self=True), kw_only=True
+    )
 
 
 class ExchangeFailedError(Exception):
@@ -108,5 +108,6 @@ def _query_text(value: QueryValue) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
-        return ",".join(value)
-    return str(value)
+        return ",".join([str.__str__(part) for part in value])
+    # Of a string the plain text, where str() would give the name of a member of an enumeration.
+    return str.__str__(value) if isinstance(value, str) else str(value)

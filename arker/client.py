@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import anyio
-
 from arker import _calls
+from arker._cleanup import carry_through
 from arker._client_resources import ClientResources
 from arker._transport import Transport
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
@@ -45,9 +44,12 @@ class AsyncArker(ClientResources):
         provider: ``aws`` or ``aws-burst``; else ``ARKER_PROVIDER``, else ``aws``.
         retry: A `RetryPolicy`, a mapping with its fields, or False for a single attempt.
         timeout: Bounds on connections.
-        max_connections: Connections that one event loop may have open at once; more requests wait for a free one.
+        max_connections: Connections that one event loop may have open at once; more requests wait for a free one. Up to
+            8 of them are kept from foreground runs, so that deleting and cancelling never wait behind those.
         session: An aiohttp session to use instead of the client's own. It is never closed here, works in its own event
-            loop only, and its default headers go to presigned URLs too, so it must hold no authorization.
+            loop only, and its default headers go to presigned URLs too, so it must hold no authorization. Its own
+            connector bounds connections, its own settings choose proxies, and aiohttp itself repeats its GET, PUT and
+            DELETE once when a kept-alive connection turns out to be dead.
 
     Raises:
         ConfigurationError: No API key, or neither a region nor a base URL.
@@ -80,11 +82,13 @@ class AsyncArker(ClientResources):
             max_connections=max_connections,
         )
         if session is not None:
-            from arker._http import check_session
+            from arker._http_sessions import check_session
 
             check_session(session)
         self._emulator: Emulator | None = None
-        self._transport = Transport(self._settings, session=session, prepare=self._await_emulator)
+        self._transport = Transport(
+            self._settings, session=session, prepare=self._await_emulator, diagnose=self._check_emulator
+        )
 
     @classmethod
     def local(
@@ -139,6 +143,10 @@ class AsyncArker(ClientResources):
         if self._emulator is not None:
             await self._emulator.await_ready()
 
+    def _check_emulator(self) -> None:
+        if self._emulator is not None:
+            self._emulator.check_alive()
+
     def __repr__(self) -> str:
         local = ", local" if self._emulator is not None else ""
         return f"<AsyncArker {self.base_url}{local}{', closed' if self._transport.closed else ''}>"
@@ -183,8 +191,7 @@ class AsyncArker(ClientResources):
         traceback: TracebackType | None,
     ) -> None:
         # A cancelled program must not leave the backend's process behind.
-        with anyio.CancelScope(shield=True):
-            await self.aclose()
+        await carry_through(self.aclose())
 
     async def aclose(self) -> None:
         """Close the client's connections, and end its embedded backend if it has one. VMs in the cloud go on."""

@@ -30,7 +30,7 @@ class HttpTimeouts:
     take: the server is silent until the command has ended.
 
     Attributes:
-        connect: For a connection to be made, TLS included.
+        connect: For a connection to be made to an address, TLS included; looking up the address is not.
         idle: For a connection to stay without progress, in either direction.
         upload: For one presigned PUT as a whole (contract, section 6).
     """
@@ -164,7 +164,11 @@ def proxy_for(scheme: str, host: str) -> str | None:
     proxy = getproxies().get(scheme)
     if not proxy or proxy_bypass(host):
         return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    url = proxy if "://" in proxy else f"http://{proxy}"
+    if not re.match(r"(?i:https?)://", url) or not _is_authority(url):
+        # The value is not shown: it may hold a password.
+        raise ConfigurationError(f"the environment's proxy for {scheme}:// is not an http:// or https:// URL")
+    return url
 
 
 def is_loopback(host: str) -> bool:

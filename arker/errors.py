@@ -65,7 +65,7 @@ class ArkerError(Exception):
         operation: Name of the operation, such as ``"vm.run"``, or None outside of one.
         request_id: The server's ``x-request-id``, if it sent one.
         retry_after: Seconds that the server asked to wait, if it did.
-        attempts: How many times the request was tried.
+        attempts: How many requests were tried, over the whole operation.
         outcome: ``"not_started"`` (the operation had no effect), ``"unknown"`` (it may have taken place) or
             ``"applied"`` (it did take place).
         idempotency_key: The key under which the request was sent, if it had one; sending the same request with this key
@@ -124,7 +124,7 @@ class ArkerError(Exception):
 
 
 class ConfigurationError(ArkerError):
-    """The client cannot be built or used like this. Nothing was sent."""
+    """The client cannot be built or used like this. Nothing was sent, unless ``outcome`` says otherwise."""
 
     default_code = "configuration_error"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Final, TypeGuard
@@ -10,6 +11,7 @@ from typing import Final, TypeGuard
 from arker import _calls
 from arker._decipher import api_error
 from arker._identifiers import new_ulid
+from arker._retry import parse_retry_after
 from arker._transport import Attempt, Progress, Transport, deadline_scope
 from arker._wire import ExchangeFailedError, Response
 from arker.errors import BadReplyError, ForbiddenError, InvalidArgumentError
@@ -45,10 +47,15 @@ def check_data(data: object) -> memoryview:
         raise InvalidArgumentError(
             "data", data, "expected bytes, a bytearray or a memoryview (encode text first: text.encode())"
         )
-    view = memoryview(data)
-    if not view.c_contiguous:
-        raise InvalidArgumentError("data", data, "expected a contiguous memoryview")
-    view = view.cast("B")
+    try:
+        view = memoryview(data)
+        if not view.c_contiguous:
+            raise InvalidArgumentError("data", data, "expected a contiguous memoryview")
+        view = view.cast("B")
+    except InvalidArgumentError:
+        raise
+    except ValueError as error:  # also one that has been released
+        raise InvalidArgumentError("data", data, f"expected a memoryview that can be read ({error})") from None
     if len(view) > MAX_PUT_SIZE:
         raise InvalidArgumentError("data", data, f"expected at most {MAX_PUT_SIZE} bytes (5 GiB), got {len(view)}")
     return view
@@ -91,8 +98,7 @@ async def _write_inline(
     entry = SyncChunkWrite(
         path=path, size=size, upload_id=new_ulid(), content=data, start=0, end=size, sha256=_digest(data)
     )
-    result = await transport.send(_calls.write_chunk(base_url, vm_id, entry), progress=progress)
-    _calls.check_written(path, complete=result.complete, written=result.written)
+    await transport.send(_calls.write_whole(base_url, vm_id, entry), progress=progress)
 
 
 async def _write_presigned(
@@ -107,7 +113,7 @@ async def _write_presigned(
     while True:
         entry = SyncPresignedWriteRequest(path=path, size=len(data))
         target = await transport.send(_calls.request_put(base_url, vm_id, entry), progress=progress)
-        _check_method(target.method, "PUT")
+        _check_method(target.method, "PUT", progress)
         try:
             await _put(transport, target.presigned_url, data, progress)
             break
@@ -116,8 +122,7 @@ async def _write_presigned(
                 raise
             renewals += 1
     commit = SyncPresignedWriteCommit(path=path, size=len(data), upload_id=target.upload_id, sha256=await digest)
-    result = await transport.send(_calls.commit_put(base_url, vm_id, commit), progress=progress)
-    _calls.check_written(path, complete=result.complete, written=result.written)
+    await transport.send(_calls.commit_put(base_url, vm_id, commit), progress=progress)
 
 
 async def _put(transport: Transport, presigned_url: str, data: memoryview, progress: Progress) -> None:
@@ -128,11 +133,12 @@ async def _put(transport: Transport, presigned_url: str, data: memoryview, progr
         _check_stored(await http.put(presigned_url, partial(slices, data), len(data)))
 
     # What is PUT has no effect until it is committed, so a lost attempt may always be repeated.
-    await transport.attempts(once, Attempt("PUT (presigned)", False, may_repeat_lost=True), progress)
+    attempt = Attempt("PUT (presigned)", changes_something=False, may_repeat_lost=True)
+    await transport.attempts(once, attempt, progress)
 
 
 async def _fetch(transport: Transport, source: SyncReadPresignedResponse, progress: Progress) -> bytes:
-    _check_method(source.method, "GET")
+    _check_method(source.method, "GET", progress)
     http = await transport.ready()
 
     async def once() -> bytes:
@@ -144,7 +150,8 @@ async def _fetch(transport: Transport, source: SyncReadPresignedResponse, progre
             )
         return response.body
 
-    return await transport.attempts(once, Attempt("GET (presigned)", False, may_repeat_lost=True), progress)
+    attempt = Attempt("GET (presigned)", changes_something=False, may_repeat_lost=True)
+    return await transport.attempts(once, attempt, progress)
 
 
 def _check_stored(response: Response) -> None:
@@ -154,18 +161,18 @@ def _check_stored(response: Response) -> None:
     reason = re.search(rb"<Code>(\w{1,60})</Code>", response.body[:4096])
     detail = f": {reason[1].decode('ascii', 'replace')}" if reason else ""
     codes = {403: "forbidden", 404: "not_found", 413: "payload_too_large", 503: "unavailable"}
-    raise api_error(
+    error = api_error(
         codes.get(response.status, "internal"),
         f"the object store answered HTTP {response.status}{detail}",
         status=response.status,
     )
+    error.retry_after = parse_retry_after(response.headers.get("retry-after"), time.time())
+    raise error
 
 
-def _check_method(given: str, expected: str) -> None:
+def _check_method(given: str, expected: str, progress: Progress) -> None:
     if given.upper() != expected:
-        raise BadReplyError(
-            f"the presigned URL is not for {expected}", path="$.method", status=200, operation="vm.sync"
-        )
+        raise progress.complete(BadReplyError(f"the presigned URL is not for {expected}", path="$.method", status=200))
 
 
 def _digest(data: memoryview) -> str:

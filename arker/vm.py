@@ -8,13 +8,13 @@ from pathlib import PurePosixPath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
-import anyio
 import attrs
 
 from arker import _calls, _routes, transfer
+from arker._cleanup import carry_through
 from arker._identifiers import new_idempotency_key
 from arker._vm_resources import VmResources
-from arker.errors import ArkerError, InvalidArgumentError, NotFoundError, RunFailedError
+from arker.errors import ArkerError, InvalidArgumentError, RunFailedError
 from arker.models import (
     BackgroundRunResult,
     CancelRunResponse,
@@ -85,15 +85,17 @@ class AsyncVM(VmResources):
         if self._kept:
             return
         # The deletion must happen under cancellation too, but must not hold up its caller for ever.
-        with anyio.CancelScope(shield=True):
-            try:
-                await self.delete(deadline=CLEANUP_SECONDS)
-            except NotFoundError:
-                pass  # somebody else has deleted it, which is what was wanted
-            except ArkerError as error:
-                if exc is None:
-                    raise
-                logger.warning("VM %s could not be deleted and may still exist: %s", self.id, error)
+        await carry_through(self._leave(raising=exc is None))
+
+    async def _leave(self, *, raising: bool) -> None:
+        try:
+            await self.delete(deadline=CLEANUP_SECONDS)
+        except ArkerError as error:
+            if error.status == 404:
+                return  # somebody else has deleted it, which is what was wanted
+            if raising:
+                raise
+            logger.warning("VM %s could not be deleted and may still exist: %s", self.id, error)
 
     def keep(self) -> None:
         """Do not delete the VM when the ``async with`` block is left."""
@@ -128,7 +130,7 @@ class AsyncVM(VmResources):
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> AsyncVM:
-        """A new VM with a copy of this one's files as of this moment; the same as ``arker.fork(vm)``.
+        """A new VM with a copy of this one's files as of this moment; the same as `AsyncArker.fork` of it.
 
         See `AsyncArker.fork` for the arguments and errors (contract, section 5).
         """

@@ -11,17 +11,17 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
-from arker import ArkerError, AsyncArker, AsyncVM
+from arker import ArkerError, AsyncArker, AsyncVM, NotFoundError
 
 FAN_OUT = 8
 BIG = 32 * 1024 * 1024
 
 
 @contextmanager
-def step(title: str) -> Iterator[list[str]]:
+def step(title: str) -> Generator[list[str], None, None]:
     """Print what a step found, and how long it took."""
     findings: list[str] = []
     started = time.perf_counter()
@@ -35,6 +35,14 @@ async def square(ar: AsyncArker, source: AsyncVM, number: int) -> int:
     async with await ar.fork(source) as vm:
         result = await vm.run(["python3", "-c", f"print({number} ** 2)"], check=True)
         return int(result.stdout_text)
+
+
+async def exists(vm: AsyncVM) -> bool:
+    try:
+        await vm.refresh()
+    except NotFoundError:
+        return False
+    return True
 
 
 async def main() -> None:
@@ -63,9 +71,11 @@ async def main() -> None:
 
             with step("fork the VM") as found:
                 child = await ar.fork(vm)
-                found.append(f"the child has {(await child.sync('/tmp/out.txt')).decode()!r}")
+                found.append(f"VM {child.id}")
 
             async with child:
+                with step("read the file in the child") as found:
+                    found.append(f"the child has {(await child.sync('/tmp/out.txt')).decode()!r}")
                 with step("change the child only") as found:
                     await child.sync("/tmp/out.txt", b"changed")
                     ours, theirs = await asyncio.gather(vm.sync("/tmp/out.txt"), child.sync("/tmp/out.txt"))
@@ -85,7 +95,7 @@ async def main() -> None:
                 found.append(" ".join(map(str, squares)))
 
         with step("clean up") as found:
-            left = {other.vm_id for other in await ar.list_vms()} & {vm.id, child.id}
+            left = [gone.id for gone in (vm, child) if await exists(gone)]
             found.append("nothing left" if not left else f"LEFT: {left}")
 
 

@@ -79,7 +79,7 @@ CALLS: dict[str, tuple[Call[Any], Any]] = {
     "cancel_run": (_calls.cancel_run(BASE, "v", "r"), sample(CancelRunResponse)),
     "read": (_calls.read_file(BASE, "v", "f"), sample(SyncReadInlineResponse)),
     "read_presigned": (_calls.read_file(BASE, "v", "f"), sample(SyncReadPresignedResponse)),
-    "write_chunk": (_calls.write_chunk(BASE, "v", ENTRY), sample(SyncChunkWriteResult, entry=True)),
+    "write_whole": (_calls.write_whole(BASE, "v", ENTRY), sample(SyncChunkWriteResult, entry=True)),
     "request_put": (
         _calls.request_put(BASE, "v", SyncPresignedWriteRequest(path="f", size=0)),
         sample(SyncPresignedWriteRequestResult, entry=True),
@@ -131,7 +131,7 @@ def check_error(error: ArkerError) -> None:
 def outcome(call: Call[Any], status: int, body: bytes) -> object:
     """The result or the error; anything else fails the test."""
     try:
-        result = decipher(call, Response(status, {}, body))
+        result = decipher(call, Response(status, {}, body), str)
     except ApiError as error:
         check_error(error)
         return error

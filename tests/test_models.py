@@ -121,6 +121,9 @@ def test_a_missing_indispensable_field(cls: type[Any], name: str) -> None:
 
 @pytest.mark.parametrize(("cls", "name"), [(cls, name) for cls in RECEIVED for name in MINIMAL[cls]])
 def test_null_is_no_value_of_an_indispensable_field(cls: type[Any], name: str) -> None:
+    if isinstance(MINIMAL[cls][name], list):  # a null list is an empty one
+        assert structure({**minimal(cls), name: None}, cls) == structure(minimal(cls), cls)
+        return
     misfit = refused({**minimal(cls), name: None}, cls)
     assert misfit.path == f"$.{name}"
     assert misfit.problem.endswith("got null")

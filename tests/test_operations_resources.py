@@ -31,7 +31,7 @@ from arker import (
     Tunnel,
 )
 from tests.support.clients import COMPUTE, CONTROL, make_client
-from tests.support.samples import full
+from tests.support.samples import full, minimal
 from tests.support.secrets import API_KEY, TUNNEL_TOKEN
 from tests.support.server import Drop, ScriptedServer, dropped, error, ok
 
@@ -168,7 +168,7 @@ async def test_on_the_wire(server: ScriptedServer, client: AsyncArker, name: str
 
 @pytest.mark.parametrize("name", [name for name in CASES if "list" in name])
 async def test_pages(server: ScriptedServer, client: AsyncArker, name: str) -> None:
-    server.script(ok(full(CASES[name].result)), ok({}))
+    server.script(ok(full(CASES[name].result)), ok(minimal(CASES[name].result)))
     page: Any = await use(client, name)
     assert len(page) == len(list(page)) == 1
     assert page[0] == next(iter(page))
@@ -177,7 +177,8 @@ async def test_pages(server: ScriptedServer, client: AsyncArker, name: str) -> N
 
 
 async def test_absent_arguments_are_left_out(server: ScriptedServer, client: AsyncArker, vm: AsyncVM) -> None:
-    server.script(ok({}), ok({}), ok(full(Session)), ok(full(Tunnel)), ok(full(Sync)), ok({"resized": False}))
+    server.script(ok({"rows": []}), ok({"filesystems": []}))
+    server.script(ok(full(Session)), ok(full(Tunnel)), ok(full(Sync)), ok({"resized": False}))
     await client.list_runs()
     assert server.last.target == f"{CONTROL}/v1/runs"
     await client.list_filesystems()

@@ -288,7 +288,7 @@ async def test_delete(server: ScriptedServer, vm: AsyncVM) -> None:
 
 
 async def test_list_vms(server: ScriptedServer, client: AsyncArker) -> None:
-    server.script(ok({"vms": [{"vm_id": "a"}, {"vm_id": "b"}], "next_cursor": "n"}), ok({}), ok({"vms": None}))
+    server.script(ok({"vms": [{"vm_id": "a"}, {"vm_id": "b"}], "next_cursor": "n"}), ok({"vms": []}), ok({"vms": None}))
     page = await client.list_vms()
     assert (server.last.method, server.last.target) == ("GET", f"{CONTROL}/v1/vms")
     check_head(server.last, body=False)
@@ -326,7 +326,7 @@ async def test_list_vms(server: ScriptedServer, client: AsyncArker) -> None:
 async def test_query_of_list_vms(
     server: ScriptedServer, client: AsyncArker, arguments: dict[str, Any], query: str
 ) -> None:
-    server.script(ok({}))
+    server.script(ok({"vms": []}))
     await client.list_vms(**arguments)
     assert (server.last.path, server.last.query) == (f"{CONTROL}/v1/vms", query)
 

@@ -174,7 +174,7 @@ async def test_forking_from_a_handle(server: ScriptedServer, client: AsyncArker)
 
 
 async def test_lists_of_the_organisation_go_to_the_control_plane(server: ScriptedServer, client: AsyncArker) -> None:
-    server.script(ok({}))
+    server.script(ok({"vms": []}))
     await client.list_vms()
     assert server.last.target == f"{CONTROL}/v1/vms"
 

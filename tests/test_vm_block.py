@@ -8,8 +8,9 @@ import anyio
 import pytest
 
 from arker import AsyncArker, AsyncVM, ForbiddenError, NotFoundError
-from tests.support.clients import COMPUTE
-from tests.support.server import ScriptedServer, error, ok
+from tests.support.clients import COMPUTE, make_client
+from tests.support.samples import completed
+from tests.support.server import Recorded, Reply, ScriptedServer, error, ok
 
 pytestmark = pytest.mark.anyio
 
@@ -54,6 +55,52 @@ async def test_also_when_its_task_is_cancelled(server: ScriptedServer, vm: Async
     with pytest.raises(asyncio.CancelledError):
         await task
     assert [request.method for request in server.requests] == ["DELETE", "DELETE"]
+
+
+async def test_also_when_its_task_is_cancelled_again_meanwhile(server: ScriptedServer, vm: AsyncVM) -> None:
+    inside = asyncio.Event()
+
+    async def use() -> None:
+        async with vm:
+            inside.set()
+            await asyncio.sleep(30)
+
+    server.script(error("unavailable", status=503), ok({"deleted": True}, delay=0.05))
+    task = asyncio.create_task(use())
+    await inside.wait()
+    for _ in range(5):
+        task.cancel()
+        await asyncio.sleep(0.005)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [request.method for request in server.requests] == ["DELETE", "DELETE"]
+
+
+async def test_also_when_a_bound_passes_while_it_is_left(server: ScriptedServer, vm: AsyncVM) -> None:
+    server.script(error("unavailable", status=503), ok({"deleted": True}, delay=0.05))
+
+    async def use() -> None:
+        async with vm:
+            pass
+
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(use(), 0.02)
+    assert [request.method for request in server.requests] == ["DELETE", "DELETE"]
+
+
+async def test_also_when_runs_hold_the_connections(server: ScriptedServer) -> None:
+    def answer(request: Recorded) -> Reply:
+        return ok(completed(), delay=0.2) if request.method == "POST" else ok({"deleted": True})
+
+    server.answer(answer)
+    async with make_client(server, max_connections=2) as client:
+        runs = [asyncio.create_task(client.vm("v").run("sleep")) for _ in range(4)]
+        await asyncio.sleep(0.05)
+        async with client.vm("w"):
+            pass
+        assert server.last.method == "DELETE"
+        assert not any(run.done() for run in runs)
+        await asyncio.gather(*runs)
 
 
 async def test_a_vm_that_is_kept(server: ScriptedServer, vm: AsyncVM) -> None:

@@ -39,11 +39,15 @@ def check_text(argument: str, value: object, *, what: str = "a non-empty string"
     return value
 
 
-def check_string(argument: str, value: object) -> str:
-    """A string that may be empty or blank, without NUL."""
+def is_string(value: object) -> TypeGuard[str]:
+    """Whether it is a string, maybe empty or blank, that can be sent: without NUL and lone surrogates."""
     if not isinstance(value, str) or "\0" in value:
-        raise InvalidArgumentError(argument, value, "expected a string, without NUL")
-    return value if not value.strip() else check_text(argument, value)
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_id(argument: str, value: object) -> str:
@@ -54,9 +58,16 @@ def check_id(argument: str, value: object) -> str:
     return text
 
 
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
+
+
 def check_seconds(argument: str, value: object, *, allow_zero: bool = False) -> float:
     """A finite number of seconds above zero."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not _is_finite(value):
         raise InvalidArgumentError(argument, value, "expected a number of seconds, or None for no bound")
     if value < 0 or (value == 0 and not allow_zero):
         bound = "zero or more" if allow_zero else "more than zero"

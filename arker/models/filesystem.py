@@ -36,7 +36,7 @@ class Filesystem:
 class ListFilesystemsResponse(Page[Filesystem]):
     """A page of filesystems, newest first; the list goes on while ``next_cursor`` is set."""
 
-    filesystems: tuple[Filesystem, ...] = ()
+    filesystems: tuple[Filesystem, ...]
     next_cursor: str | None = None
 
     def _items(self) -> tuple[Filesystem, ...]:
@@ -97,7 +97,7 @@ class Sync:
 class ListSyncsResponse(Page[Sync]):
     """A page of a VM's syncs, newest first; the list goes on while ``next_cursor`` is set."""
 
-    syncs: tuple[Sync, ...] = ()
+    syncs: tuple[Sync, ...]
     next_cursor: str | None = None
 
     def _items(self) -> tuple[Sync, ...]:

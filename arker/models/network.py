@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -100,7 +101,7 @@ Visibility: TypeAlias = Literal["private", "public"]
 class InboundPortRequest:
     """How a port of the VM is to be reachable from outside during a run."""
 
-    visibility: Visibility | str = field(default="private", validator=check.text)
+    visibility: Visibility = field(default="private", validator=check.one_of(("private", "public")))
     protocol: str = field(default="http", validator=check.text)
 
 
@@ -111,7 +112,7 @@ def _ports(argument: str, value: object) -> dict[str, InboundPortRequest]:
     for key, wanted in value.items():
         where = f"{argument}[{key!r}]"
         number = str(key)
-        if not number.isascii() or not number.isdigit() or not 1 <= int(number) <= 65535:
+        if not re.fullmatch(r"[1-9][0-9]{0,4}", number) or int(number) > 65535:
             raise InvalidArgumentError(where, wanted, "expected a port number from 1 to 65535 as the key")
         if isinstance(wanted, InboundPortRequest):
             ports[number] = wanted

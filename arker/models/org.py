@@ -86,7 +86,7 @@ class ListOrgRunsResponse(Page[OrgRunListRow]):
     limit: int | None = None
     offset: int | None = None
     lite: bool | None = None
-    rows: tuple[OrgRunListRow, ...] = ()
+    rows: tuple[OrgRunListRow, ...]
 
     def _items(self) -> tuple[OrgRunListRow, ...]:
         return self.rows

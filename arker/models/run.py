@@ -142,7 +142,7 @@ RunResult: TypeAlias = CompletedRunResult | BackgroundRunResult
 class ListRunsResponse(Page[RunSummary]):
     """A page of runs, newest first; the list goes on while ``next_cursor`` is set."""
 
-    runs: tuple[RunSummary, ...] = ()
+    runs: tuple[RunSummary, ...]
     next_cursor: str | None = None
 
     def _items(self) -> tuple[RunSummary, ...]:
@@ -159,10 +159,11 @@ class CancelRunResponse:
 def _command(value: str | Sequence[str]) -> str:
     if isinstance(value, str):
         return value
-    if not check.is_array(value) or not value:
+    if not isinstance(value, (list, tuple)) or not value:
         raise InvalidArgumentError("command", value, "expected a string, or a list of strings to quote for the shell")
+    given: list[object] = [*value]
     arguments: list[str] = []
-    for index, argument in enumerate(value):
+    for index, argument in enumerate(given):
         if not isinstance(argument, str):
             raise InvalidArgumentError(f"command[{index}]", argument, "expected a string")
         arguments.append(argument)
@@ -179,6 +180,11 @@ def _resources(argument: str, value: object) -> str | None:
             # In one order, whatever was given: a set has none, and a repeated request must be the same to the byte.
             return ",".join(kind for kind in _RESOURCES if kind in names)
     raise InvalidArgumentError(argument, value, f"expected one or more of {', '.join(_RESOURCES)}")
+
+
+def _timeout(value: float | None) -> float | None:
+    # Of exactly the type that JSON has: numpy's floats are subclasses.
+    return None if value is None else check.check_seconds("timeout", value)
 
 
 def _acquire(value: str | Sequence[ResourceKind] | None) -> str | None:
@@ -217,7 +223,7 @@ class RunRequest:
     session_id: str | None = field(default=None, validator=check.optional(check.identifier))
     session_idx: int | None = field(default=None, validator=check.optional(check.integer(0)))
     background: bool = field(default=False, validator=check.boolean)
-    timeout: float | None = field(default=None, validator=check.optional(check.seconds))
+    timeout: float | None = field(default=None, converter=_timeout)
     end_symbol: str | None = field(default=None, validator=check.optional(check.text))
     vcpu_count: int | None = field(default=None, validator=check.optional(check.integer(1)))
     memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))

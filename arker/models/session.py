@@ -44,7 +44,7 @@ class Session:
 class ListSessionsResponse(Page[Session]):
     """A page of a VM's sessions, newest first; the list goes on while ``next_cursor`` is set."""
 
-    sessions: tuple[Session, ...] = ()
+    sessions: tuple[Session, ...]
     next_cursor: str | None = None
 
     def _items(self) -> tuple[Session, ...]:
@@ -61,7 +61,10 @@ def _env(value: Mapping[str, str] | None) -> dict[str, str] | None:
         key = check.check_text("env", name, what="names that are non-empty strings")
         if "=" in key:
             raise InvalidArgumentError("env", name, "expected names without '='")
-        checked[key] = check.check_string(f"env[{name!r}]", content)
+        if not check.is_string(content):
+            # The value is not shown: environments hold secrets.
+            raise InvalidArgumentError(f"env[{name!r}]", "(not shown)", "expected a string, without NUL")
+        checked[key] = content
     return checked
 
 

@@ -89,7 +89,7 @@ def tunnel_request(argument: str, value: object) -> TunnelRequest:
 class ListTunnelsResponse(Page[Tunnel]):
     """A page of a VM's tunnels, newest first; the list goes on while ``next_cursor`` is set."""
 
-    tunnels: tuple[Tunnel, ...] = ()
+    tunnels: tuple[Tunnel, ...]
     next_cursor: str | None = None
 
     def _items(self) -> tuple[Tunnel, ...]:

@@ -66,7 +66,7 @@ class Vm:
 class ListVmsResponse(Page[Vm]):
     """A page of VMs, newest first; the list goes on while ``next_cursor`` is set."""
 
-    vms: tuple[Vm, ...] = ()
+    vms: tuple[Vm, ...]
     next_cursor: str | None = None
 
     def _items(self) -> tuple[Vm, ...]:

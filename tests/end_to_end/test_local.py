@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -162,3 +163,15 @@ async def test_a_closed_client_says_so() -> None:
         vm = await ar.fork("ubuntu")
     with pytest.raises(ConfigurationError):
         await vm.run("true")
+
+
+@pytest.mark.anyio
+async def test_a_backend_that_has_died_says_so() -> None:
+    async with AsyncArker.local(isolation="none") as ar:
+        await ar.list_vms()
+        pid = ar._emulator.pid if ar._emulator is not None else None  # pyright: ignore[reportPrivateUsage]
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.2)
+        with pytest.raises(EmulatorError, match="has died"):
+            await ar.list_vms()

@@ -1,0 +1,187 @@
+"""aiohttp's sessions: one for each event loop, or the caller's. Loaded at the first request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any, Final
+
+import aiohttp
+from attrs import define
+
+from arker.errors import ConfigurationError, InvalidArgumentError
+
+logger = logging.getLogger("arker")
+
+_SKIPPED_AUTO_HEADERS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+_CLOSE_SECONDS: Final = 5.0
+"""Bound on the closing of a session that belongs to a loop in another thread."""
+
+
+class LostError(aiohttp.ClientError):
+    """The connection was lost after the request had been handed to it."""
+
+
+async def no_hidden_retry(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keeps aiohttp from repeating a request by itself on a kept-alive connection: every attempt is counted."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        raise LostError from None
+
+
+def _keepalive_socket(address: tuple[Any, ...]) -> socket.socket:
+    """A socket that notices, within two minutes, that the other side has vanished.
+
+    A foreground run is silent until its command has ended, so silence alone says nothing.
+    """
+    family, kind, protocol, *_ = address
+    connection = socket.socket(family=family, type=kind, proto=protocol)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, option):  # not on every system
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return connection
+
+
+@define(eq=False)
+class _Entry:
+    session: aiohttp.ClientSession
+    guard: AsyncGenerator[None, None]
+    waiting: asyncio.Semaphore
+
+
+class LoopSessions:
+    """One session for each event loop that asks, closed with its loop at the latest.
+
+    A session is bound to its loop, so a client that is kept in a module and used from a second ``asyncio.run``, or from
+    loops in two threads, needs one for each.
+    """
+
+    def __init__(self, max_connections: int) -> None:
+        self._max_connections = max_connections
+        # Foreground runs hold a connection for as long as their commands take. A few connections are kept from them, so
+        # that deleting and cancelling never wait behind what they are to end.
+        self._for_waiting = max(1, max_connections - min(8, max(1, max_connections // 8)))
+        self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
+        self._closed = False
+
+    def get(self) -> aiohttp.ClientSession:
+        """The session of the running loop."""
+        return self._entry().session
+
+    def place_to_wait(self) -> AbstractAsyncContextManager[None]:
+        """To be held by a request that waits for work of unknown length."""
+        return self._entry().waiting
+
+    def _entry(self) -> _Entry:
+        loop = asyncio.get_running_loop()
+        entry = self._entries.get(loop)
+        return entry if entry is not None else self._open(loop)
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> _Entry:
+        if self._closed:
+            # The client was closed while a call waited for its next attempt; nobody would close a new session.
+            raise ConfigurationError("the client is closed")
+        for ended in [other for other in list(self._entries) if other.is_closed()]:
+            self._entries.pop(ended, None)
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self._max_connections, limit_per_host=0, ttl_dns_cache=300, socket_factory=_keepalive_socket
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=_SKIPPED_AUTO_HEADERS,
+            timeout=aiohttp.ClientTimeout(total=None),
+            middlewares=(no_hidden_retry,),
+        )
+        guard = self._guard(loop, session)
+        # An async generator that has been started is closed by the loop's shutdown_asyncgens(), and the session with
+        # it. It yields before it awaits anything, so a single step starts it.
+        try:
+            guard.__anext__().send(None)
+        except StopIteration:
+            pass
+        entry = self._entries[loop] = _Entry(session, guard, asyncio.Semaphore(self._for_waiting))
+        return entry
+
+    async def _guard(
+        self, loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession
+    ) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            self._entries.pop(loop, None)
+            await session.close()
+
+    async def aclose(self) -> None:
+        """Close the sessions of this loop and of the loops that run in other threads."""
+        self._closed = True
+        here = asyncio.get_running_loop()
+        for loop, entry in list(self._entries.items()):
+            if loop is here:
+                await entry.guard.aclose()
+            elif loop.is_running():
+                await _close_elsewhere(loop, entry.guard)
+            # A loop that has stopped closes its session itself, when it is shut down.
+
+
+async def _close_elsewhere(loop: asyncio.AbstractEventLoop, guard: AsyncGenerator[None, None]) -> None:
+    closing = _finish(guard)
+    try:
+        future = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(closing, loop))
+    except RuntimeError:  # the loop has ended, and its session with it
+        closing.close()
+        return
+    # Waiting raises nothing of what becomes of the other loop, which may be blocked, or end meanwhile.
+    done, _ = await asyncio.wait({future}, timeout=_CLOSE_SECONDS)
+    if not done:
+        logger.warning("the connections of an event loop that does not answer are closed when it ends")
+    elif not future.cancelled() and future.exception() is not None:
+        logger.debug("the connections of another event loop: %r", future.exception())
+
+
+async def _finish(guard: AsyncGenerator[None, None]) -> None:
+    await guard.aclose()
+
+
+def check_session(session: object) -> None:
+    """Refuse what is no aiohttp session, before anything is sent with it."""
+    if not isinstance(session, aiohttp.ClientSession):
+        raise InvalidArgumentError("session", session, "expected an aiohttp.ClientSession")
+
+
+class CallersSession:
+    """A session that the caller made: used, never closed."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def get(self) -> aiohttp.ClientSession:
+        """The session; it works in one event loop only."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        if self._session.closed:
+            raise ConfigurationError("the session that was passed as session= is closed")
+        if self._loop is not loop:
+            raise ConfigurationError(
+                "the session that was passed as session= belongs to another event loop; "
+                "without session= the client makes one for each loop"
+            )
+        return self._session
+
+    def place_to_wait(self) -> AbstractAsyncContextManager[None]:
+        """The limits of the caller's session are the caller's business."""
+        return nullcontext()
+
+    async def aclose(self) -> None:
+        return None
+
+
+__all__ = ["CallersSession", "LoopSessions", "LostError", "check_session", "no_hidden_retry"]
