@@ -22,11 +22,14 @@ pytestmark = pytest.mark.anyio
 _ROOT = Path(__file__).parents[3]
 
 _SERVER = """
-import asyncio, sys, warnings
+import asyncio, signal, sys, warnings
 from pathlib import Path
 from arker.emulator.sandbox.base import RunSpec
 from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
 from arker.emulator.sandbox.plain import PlainProvider
+
+# Whoever runs the tests in the background of a shell has them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 async def main():
     warnings.simplefilter("ignore")
