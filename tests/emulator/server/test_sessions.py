@@ -120,7 +120,7 @@ async def test_the_list_and_its_filters(api: Api, vm: str) -> None:
 async def test_deleting_a_session_stops_what_runs_in_it(api: Api, vm: str) -> None:
     session = (await create(api, vm))["session_id"]
     # What an earlier command left in the background goes too.
-    await api.run(vm, "(while :; do date +%s%N > alive; sleep 0.02; done) > /dev/null 2>&1 &", session_id=session)
+    await api.run(vm, "(while :; do echo >> alive; sleep 0.02; done) > /dev/null 2>&1 &", session_id=session)
     going = await api.background(vm, "echo here; sleep 60", session_id=session)
     queued = await api.background(vm, "echo never > file", session_id=session)
     await api.printed(vm, going, "here")
@@ -130,7 +130,7 @@ async def test_deleting_a_session_stops_what_runs_in_it(api: Api, vm: str) -> No
         run = await api.get_run(vm, run_id)
         assert (run["state"], run["exit_code"], run["session_id"]) == ("failed", None, session)
         assert "session" in run["fail_reason"]
-    check = await api.run(vm, "test -e file; echo $?; cat alive; sleep 0.3; cat alive")
+    check = await api.run(vm, "test -e file; echo $?; wc -c < alive; sleep 0.3; wc -c < alive")
     status, before, after = output(check).split()
     assert (status, before) == (b"1", after)
     for method in ("GET", "DELETE"):
