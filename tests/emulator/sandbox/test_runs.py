@@ -232,15 +232,25 @@ async def test_a_stopped_vm_can_still_be_killed(vm: AgentSandbox, monkeypatch: p
 async def test_a_cancelled_start_leaves_no_process(vm: AgentSandbox) -> None:
     await sh(vm, "true")
     marker = unique_seconds()
-    for delay in (0, 0.0005, 0.001, 0.002):
+    for attempt in range(80):
         task = asyncio.create_task(vm.run(RunSpec(command=f"exec sleep {marker}")))
-        await asyncio.sleep(delay)
+        await asyncio.sleep(attempt % 40 * 0.0001)
         task.cancel()
         result = (await asyncio.gather(task, return_exceptions=True))[0]
         if not isinstance(result, BaseException):
             await result.kill()
     await asyncio.sleep(0.1)
     await until(lambda: host_processes(marker) == [])
+
+
+async def test_runs_that_are_killed_at_the_same_moment(vm: AgentSandbox) -> None:
+    """Each has a supervisor that looks for processes while the others do."""
+    marker = unique_seconds()
+    for _ in range(5):
+        runs = [await vm.run(RunSpec(command=f"setsid sleep {marker} & sleep {marker}")) for _ in range(6)]
+        await until(lambda: len(host_processes(f"sleep\0{marker}")) == 12)
+        await asyncio.gather(*(run.kill() for run in runs))
+        assert host_processes(marker) == []
 
 
 async def test_runs_leave_no_descriptors_behind(vm: AgentSandbox) -> None:

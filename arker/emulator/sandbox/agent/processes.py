@@ -40,6 +40,17 @@ def rename(name: str) -> None:
             ctypes.memmove(start, name.encode(), len(name))
 
 
+def list_proc() -> list[str]:
+    """The names in /proc."""
+    # Opened anew each time: supervisors are forked from the agent, and with a descriptor that all of them share they
+    # would also share the place in the directory, so that two who list at the same time miss processes.
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=PROC)
+    try:
+        return os.listdir(fd)
+    finally:
+        os.close(fd)
+
+
 def read_proc(path: str) -> bytes:
     fd = os.open(path, os.O_RDONLY, dir_fd=PROC)
     try:
@@ -59,7 +70,7 @@ def processes() -> dict[int, tuple[int, int, str]]:
             pid, parent, group, state = line.split(None, 3)
             found[int(pid)] = (int(parent), int(group), state[0])
         return found
-    for name in os.listdir(PROC):
+    for name in list_proc():
         if name.isdigit():
             with contextlib.suppress(OSError):  # it has gone
                 status = read_proc(f"{name}/stat")
@@ -119,7 +130,7 @@ def kill_below(root: int, spare: Container[int] = (), *, brake: bool = False) ->
     """
     # Among a thousand busy processes this one hardly gets the processor to find out who they are. Stopping everyone
     # takes one call, and the innocent are continued at once.
-    brake = brake and PROC is not None and len(os.listdir(PROC)) > MANY
+    brake = brake and PROC is not None and len(list_proc()) > MANY
     if brake:
         send_signal(signal.SIGSTOP, -1)
     try:

@@ -92,7 +92,10 @@ def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
             os.read(wake_read, 4096)
         if control_fd not in ready:
             continue
-        data = control.recv(4096)
+        try:
+            data = control.recv(4096)
+        except OSError:  # the server has closed it with something unread, which is a reset
+            data = b""
         if not data:
             kill_below(os.getpid(), brake=isolated)
             return
