@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import signal
 import time
@@ -19,9 +20,12 @@ PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 
 MANY = 64
+"""Processes beyond which a killer stops everyone first."""
 
 # Open for good: the VM may lock or move everything that leads to its root's entries, except for who is inside already.
 PROC = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY) if os.path.exists("/proc/self/stat") else None
+# A record lock belongs to a process, so those that are forked from here exclude each other.
+BRAKE = os.memfd_create("brake") if PROC is not None else -1
 
 
 def prctl(option: int, value: object) -> None:
@@ -130,7 +134,7 @@ def kill_below(root: int, spare: Container[int] = (), *, brake: bool = False) ->
     """
     # Among a thousand busy processes this one hardly gets the processor to find out who they are. Stopping everyone
     # takes one call, and the innocent are continued at once.
-    brake = brake and PROC is not None and len(list_proc()) > MANY
+    brake = brake and PROC is not None and sum(name.isdigit() for name in list_proc()) > MANY and _take_brake()
     if brake:
         send_signal(signal.SIGSTOP, -1)
     try:
@@ -138,6 +142,16 @@ def kill_below(root: int, spare: Container[int] = (), *, brake: bool = False) ->
     finally:
         if brake:
             send_signal(signal.SIGCONT, -1)
+            fcntl.lockf(BRAKE, fcntl.LOCK_UN)
+
+
+def _take_brake() -> bool:
+    """Whether this process is the one that may stop all others: two would stop each other for ever."""
+    try:
+        fcntl.lockf(BRAKE, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _kill_below(root: int, spare: Container[int]) -> list[tuple[int, int]]:
