@@ -46,6 +46,7 @@ from arker.errors import (
     UnavailableError,
     UnsupportedOperationError,
 )
+from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
 from arker.models import (
     CHUNK_SIZE,
     MAX_PUT_SIZE,
@@ -155,6 +156,7 @@ __all__ = [
     "FilesystemCreateRequest",
     "ForbiddenError",
     "ForkRequest",
+    "Hooks",
     "HttpTimeouts",
     "InboundPortRequest",
     "InboundPortStatus",
@@ -187,10 +189,12 @@ __all__ = [
     "PayloadTooLargeError",
     "Provider",
     "RateLimitedError",
+    "RequestEvent",
     "ResizeRequest",
     "ResizeResponse",
     "ResourceKind",
     "ResourcePressureError",
+    "RetryEvent",
     "RetryPolicy",
     "Run",
     "RunFailedError",
@@ -217,6 +221,7 @@ __all__ = [
     "SyncWriteRequest",
     "SyncWriteResponse",
     "SyncWriteResult",
+    "TransferEvent",
     "Tunnel",
     "TunnelRequest",
     "TunnelState",

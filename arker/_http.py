@@ -147,12 +147,20 @@ class Http:
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, RuntimeError) as error:
             raise explain(error, url, session) from None
 
-    async def fetch(self, presigned_url: str) -> Response:
-        """GET a presigned URL, with no authorization, into memory once its size; raises `ExchangeFailedError`."""
+    async def fetch(self, presigned_url: str, tell: Callable[[int], None] | None = None) -> Response:
+        """GET a presigned URL, with no authorization, into memory once its size; raises `ExchangeFailedError`.
+
+        ``tell`` is told about every MiB how many bytes have come, and that it begins.
+        """
+        if tell is not None:
+            tell(0)
         async with self._get(presigned_url) as response:
-            content = io.BytesIO()
+            content, told = io.BytesIO(), 0
             async for piece in response.content.iter_any():
                 content.write(piece)
+                if tell is not None and content.tell() - told >= SLICE:
+                    told = content.tell()
+                    tell(told)
             # getvalue() shares the buffer, where read() would copy it.
             return Response(response.status, response.headers, content.getvalue())
 
@@ -184,10 +192,14 @@ def _bounded_progress(idle: float | None) -> Generator[_Watch, None, None]:
         raise ExchangeFailedError(f"the request made no progress for {bound:g} s", delivered=True, timed_out=True)
 
 
-async def slices(data: bytes | bytearray | memoryview) -> AsyncIterator[memoryview]:
-    """A buffer in pieces, without copying it."""
+async def slices(
+    data: bytes | bytearray | memoryview, tell: Callable[[int], None] | None = None
+) -> AsyncIterator[memoryview]:
+    """A buffer in pieces, without copying it; ``tell`` is told how many bytes the connection has taken."""
     view = memoryview(data)
     for start in range(0, len(view), SLICE):
+        if tell is not None:
+            tell(start)
         yield view[start : start + SLICE]
 
 

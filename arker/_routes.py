@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 ARKER_ORG_ID: Final = "ArkerHQ"
 """The organisation that owns the public goldens."""
@@ -89,6 +89,17 @@ def binding(vm_id: str, sync_id: str) -> str:
 
 def filesystem(filesystem_id: str) -> str:
     return f"{FILESYSTEMS}/{_whole(filesystem_id)}"
+
+
+_IDS: Final = re.compile(rf"{VMS}/([^/]+)(?:/runs/([^/]+))?")
+
+
+def ids_in(path: str) -> tuple[str | None, str | None]:
+    """The ids of the VM and of the run that a path is below, each None if it is below none."""
+    match = _IDS.match(path)
+    if match is None:
+        return None, None
+    return unquote(match[1]), unquote(match[2]) if match[2] is not None else None
 
 
 # A VM is asked for again and again.

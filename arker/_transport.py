@@ -15,9 +15,12 @@ import anyio
 import anyio.to_thread
 from attrs import define, field
 
+from arker import _routes
 from arker._decipher import decipher
+from arker._observe import Observer
+from arker._redaction import Redactor
 from arker._retry import Failure, is_retryable_answer, next_delay, parse_retry_after
-from arker._wire import Call, ExchangeFailedError, Replay, Response
+from arker._wire import Call, ExchangeFailedError, Replay, Request, Response, without_query
 from arker.errors import (
     ApiError,
     ArkerError,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
     from arker._http import Http
     from arker.config import Settings
+    from arker.hooks import Hooks
 
 T = TypeVar("T")
 E = TypeVar("E", bound=ArkerError)
@@ -53,6 +57,8 @@ class Progress:
         in_flight: Whether a request that changes something is on its way.
         idempotency_key: The key of the last request, if it had one.
         last: The error of the last attempt.
+        path: Path of the last request to the API, which tells the VM and run.
+        redact: Takes secrets out of a text.
     """
 
     operation: str
@@ -61,6 +67,8 @@ class Progress:
     in_flight: bool = False
     idempotency_key: str | None = None
     last: ArkerError | None = field(default=None, repr=False)
+    path: str = field(default="", repr=False)
+    redact: Callable[[str], str] = field(default=str, repr=False)
 
     def complete(self, error: E) -> E:
         """Write onto an error what is known, and return it."""
@@ -68,6 +76,12 @@ class Progress:
         error.attempts = self.attempts
         error.outcome = self.outcome
         error.idempotency_key = self.idempotency_key
+        vm_id, run_id = _routes.ids_in(self.path)
+        # What has been found out otherwise stays: a run that was started has an id that no path names.
+        if vm_id is not None and error.vm_id is None:
+            error.vm_id = self.redact(vm_id)
+        if run_id is not None and error.run_id is None:
+            error.run_id = self.redact(run_id)
         return error
 
 
@@ -76,14 +90,29 @@ class Attempt:
     """How one kind of request is tried.
 
     Attributes:
-        describe: What is sent, for the log; without secrets.
+        method: HTTP method.
         changes_something: Whether it has an effect on the server.
         may_repeat_lost: Whether it may be sent again after it was perhaps processed.
+        request: The request to the API, if it is one.
+        presigned_url: The presigned URL, if it goes to one.
+        sent: Size of the body that is sent.
+        response: What came, once it has come.
     """
 
-    describe: str
+    method: str
     changes_something: bool
     may_repeat_lost: bool
+    request: Request | None = None
+    presigned_url: str = field(default="", repr=False)
+    sent: int = 0
+    response: Response | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        """Where it goes, without a query."""
+        if self.request is not None:
+            return self.request.base_url + self.request.path
+        return without_query(self.presigned_url)
 
 
 class Transport:
@@ -96,6 +125,7 @@ class Transport:
         session: aiohttp.ClientSession | None = None,
         prepare: Callable[[], Awaitable[None]] | None = None,
         diagnose: Callable[[], None] | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         """Make one.
 
@@ -104,8 +134,11 @@ class Transport:
             session: The caller's session, if it is to be used.
             prepare: Awaited before the first request.
             diagnose: Called when no answer can be had; may raise an error that says why.
+            hooks: The caller's.
         """
         self.settings = settings
+        self.redact = Redactor(settings.api_key)
+        self.observer = Observer(hooks, self.redact)
         self._session = session
         self._prepare = prepare
         self._diagnose = diagnose
@@ -156,6 +189,8 @@ class Transport:
         """
         progress = progress if progress is not None else Progress(call.operation)
         progress.idempotency_key = call.request.idempotency_key
+        progress.path = call.request.path
+        progress.redact = self.redact
         if deadline is None:
             return await self._send(call, progress)
         with deadline_scope(deadline, progress):
@@ -166,16 +201,18 @@ class Transport:
         request = call.request
 
         async def once() -> T:
-            response = await http.exchange(request)
+            attempt.response = response = await http.exchange(request)
             try:
-                return decipher(call, response, self._redact)
+                return decipher(call, response, self.redact)
             except ArkerError as error:
                 raise self._annotate(error, response) from None
 
         attempt = Attempt(
-            f"{request.method} {request.path}",
+            request.method,
             changes_something=call.changes_something,
             may_repeat_lost=call.replay is Replay.SAFE,
+            request=request,
+            sent=len(request.body) if request.body is not None else 0,
         )
         try:
             return await self.attempts(once, attempt, progress)
@@ -189,11 +226,12 @@ class Transport:
         """Do something until it succeeds or the policy gives up; raises an `ArkerError` that says what is known."""
         policy = self.settings.retry
         failures = 0
-        debug = logger.isEnabledFor(logging.DEBUG)
+        watch = self.observer.watch(attempt, progress)
         while True:
-            started = time.perf_counter() if debug else 0.0
             progress.attempts += 1
             progress.in_flight = attempt.changes_something
+            if watch is not None:
+                watch.begin()
             try:
                 result = await once()
             except ExchangeFailedError as lost:
@@ -203,16 +241,14 @@ class Transport:
                 failure, error = _classify(answer), answer
             except ArkerError as refused:
                 failure, error = Failure.REFUSED, refused
+            except BaseException:
+                if watch is not None:
+                    watch.end(cancelled=True)
+                raise
             else:
                 progress.in_flight = False
-                if debug:
-                    logger.debug(
-                        "%s: attempt %d, %s: done in %.1f ms",
-                        progress.operation,
-                        progress.attempts,
-                        attempt.describe,
-                        (time.perf_counter() - started) * 1000,
-                    )
+                if watch is not None:
+                    watch.end()
                 return result
             progress.in_flight = False
             failures += 1
@@ -220,6 +256,8 @@ class Transport:
                 progress.outcome = _outcome(progress.outcome, failure, error)
             progress.complete(error)
             progress.last = error
+            if watch is not None:
+                watch.end(error)
             import random  # needs its time to load, and only after a failure
 
             delay = next_delay(
@@ -230,13 +268,11 @@ class Transport:
                 retry_after=error.retry_after,
                 random=random.random(),  # noqa: S311 - spreads attempts, decides no secret
             )
-            if debug:
-                logger.debug("%s: attempt %d, %s: %s", progress.operation, progress.attempts, attempt.describe, error)
             if delay is None:
                 if self._diagnose is not None and isinstance(error, NetworkError):
                     self._diagnose()
                 raise error from None
-            logger.info("%s: trying again in %.2f s after: %s", progress.operation, delay, error)
+            self.observer.retry(attempt, progress, delay, error)
             await anyio.sleep(delay)
 
     def _annotate(self, error: ArkerError, response: Response) -> ArkerError:
@@ -246,12 +282,9 @@ class Transport:
         for name in ("message", "code", "request_id", "path"):
             value = getattr(error, name, None)
             if isinstance(value, str):
-                setattr(error, name, self._redact(value))
-        error.args = tuple(self._redact(arg) if isinstance(arg, str) else arg for arg in error.args)
+                setattr(error, name, self.redact(value))
+        error.args = tuple(self.redact(arg) if isinstance(arg, str) else arg for arg in error.args)
         return error
-
-    def _redact(self, text: str) -> str:
-        return text.replace(self.settings.api_key, "[redacted]")
 
 
 def _classify(error: ApiError) -> Failure:
@@ -281,13 +314,9 @@ def deadline_scope(deadline: float | None, progress: Progress) -> Generator[None
     with anyio.move_on_after(deadline) as scope:
         yield
     if scope.cancelled_caught:
-        raise DeadlineExceededError(
-            f"the deadline of {deadline:g} s has passed",
-            operation=progress.operation,
-            attempts=progress.attempts,
-            outcome="unknown" if progress.in_flight else progress.outcome,
-            idempotency_key=progress.idempotency_key,
-        ) from progress.last
+        error = progress.complete(DeadlineExceededError(f"the deadline of {deadline:g} s has passed"))
+        error.outcome = "unknown" if progress.in_flight else progress.outcome
+        raise error from progress.last
 
 
 __all__ = ["Attempt", "Progress", "Transport", "deadline_scope"]

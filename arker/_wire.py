@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from attrs import Factory, field, frozen
 
@@ -95,6 +95,17 @@ class ExchangeFailedError(Exception):
         self.message = message
         self.delivered = delivered
         self.timed_out = timed_out
+
+
+def without_query(url: str) -> str:
+    """A URL as it may be shown: without user, password, query and fragment. Nothing is shown of what is no URL."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == -1:
+            return ""
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def encode_query(parameters: Mapping[str, QueryValue]) -> str:

@@ -12,6 +12,7 @@ from arker._client_resources import ClientResources
 from arker._transport import Transport
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
 from arker.errors import InvalidArgumentError
+from arker.hooks import Hooks
 from arker.models import ForkRequest, ListVmsResponse
 from arker.models import _checks as check
 from arker.vm import AsyncVM, fork
@@ -50,6 +51,7 @@ class AsyncArker(ClientResources):
             loop only, and its default headers go to presigned URLs too, so it must hold no authorization. Its own
             connector bounds connections, its own settings choose proxies, and aiohttp itself repeats its GET, PUT and
             DELETE once when a kept-alive connection turns out to be dead.
+        hooks: Functions to be told of attempts, retries and transfers.
 
     Raises:
         ConfigurationError: No API key, or neither a region nor a base URL.
@@ -69,6 +71,7 @@ class AsyncArker(ClientResources):
         timeout: HttpTimeouts | None = None,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         session: aiohttp.ClientSession | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         self._settings = load_settings(
             api_key,
@@ -85,9 +88,11 @@ class AsyncArker(ClientResources):
             from arker._http_sessions import check_session
 
             check_session(session)
+        if hooks is not None and not isinstance(hooks, Hooks):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentError("hooks", hooks, "expected Hooks(on_request=…, on_retry=…, on_transfer=…)")
         self._emulator: Emulator | None = None
         self._transport = Transport(
-            self._settings, session=session, prepare=self._await_emulator, diagnose=self._check_emulator
+            self._settings, session=session, prepare=self._await_emulator, diagnose=self._check_emulator, hooks=hooks
         )
 
     @classmethod
@@ -98,6 +103,7 @@ class AsyncArker(ClientResources):
         timeout: HttpTimeouts | None = None,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         session: aiohttp.ClientSession | None = None,
+        hooks: Hooks | None = None,
         **options: Any,
     ) -> Self:
         """A client on an embedded backend: a server in a child process that the client owns and ends.
@@ -113,6 +119,7 @@ class AsyncArker(ClientResources):
             timeout: As for the client.
             max_connections: As for the client.
             session: As for the client.
+            hooks: As for the client.
             options: Those of `arker.emulator.EmulatorOptions`, such as ``isolation="none"``.
 
         Raises:
@@ -132,6 +139,7 @@ class AsyncArker(ClientResources):
                 timeout=timeout,
                 max_connections=max_connections,
                 session=session,
+                hooks=hooks,
             )
         except BaseException:
             emulator.close()

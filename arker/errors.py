@@ -70,6 +70,8 @@ class ArkerError(Exception):
             ``"applied"`` (it did take place).
         idempotency_key: The key under which the request was sent, if it had one; sending the same request with this key
             again cannot repeat its effect.
+        vm_id: The VM that the request was about, as it was named there; None where it was about none.
+        run_id: The run that it was about; None where it was about none.
     """
 
     default_code: str = "internal"
@@ -86,6 +88,8 @@ class ArkerError(Exception):
         attempts: int = 0,
         outcome: Outcome = "not_started",
         idempotency_key: str | None = None,
+        vm_id: str | None = None,
+        run_id: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -97,6 +101,8 @@ class ArkerError(Exception):
         self.attempts = attempts
         self.outcome: Outcome = outcome
         self.idempotency_key = idempotency_key
+        self.vm_id = vm_id
+        self.run_id = run_id
 
     def __str__(self) -> str:
         facts = [f"code {self.code}"]
@@ -104,6 +110,10 @@ class ArkerError(Exception):
             facts.append(f"HTTP {self.status}")
         if self.attempts > 1:
             facts.append(f"{self.attempts} attempts")
+        if self.vm_id is not None:
+            facts.append(f"VM {self.vm_id}")
+        if self.run_id is not None:
+            facts.append(f"run {self.run_id}")
         if self.retry_after is not None:
             facts.append(f"retry after {self.retry_after:g} s")
         if self.request_id:
@@ -189,7 +199,9 @@ class RunFailedError(ArkerError):
         else:
             what = f"the run is {result.state}: {result.fail_reason or 'no reason given'}"
         tail = result.stderr_text.strip()[-500:]
-        super().__init__(f"{what}; stderr ends with {tail!r}" if tail else what, status=200, outcome="applied")
+        super().__init__(
+            f"{what}; stderr ends with {tail!r}" if tail else what, status=200, outcome="applied", run_id=result.run_id
+        )
         self.args = (result,)
         self.result = result
         self.stdout = result.stdout

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Final, TypeGuard
+from typing import Final, TypeAlias, TypeGuard
 
 from arker import _calls
 from arker._decipher import api_error
@@ -25,6 +26,9 @@ from arker.models import (
     SyncReadPresignedResponse,
 )
 from arker.models import _checks as check
+
+Tell: TypeAlias = Callable[[int], None]
+"""Told how many bytes are done."""
 
 _RENEWALS: Final = 2
 """How often an expired presigned URL is asked for again (contract, section 7)."""
@@ -71,7 +75,8 @@ async def read(transport: Transport, base_url: str, vm_id: str, path: str, *, de
             if isinstance(reply, SyncReadInlineResponse):
                 return reply.content
             try:
-                return await _fetch(transport, reply, progress)
+                tell = transport.observer.transfer(progress.operation, vm_id, path, "download", reply.size)
+                return await _fetch(transport, reply, progress, tell)
             except ForbiddenError:
                 # The URL has died; the file has not.
                 if renewals == _RENEWALS:
@@ -108,6 +113,7 @@ async def _write_presigned(
     import asyncio
 
     # The digest is made in a thread while the bytes are on their way.
+    tell = transport.observer.transfer(progress.operation, vm_id, path, "upload", len(data))
     digest = asyncio.get_running_loop().run_in_executor(None, _digest, data)
     renewals = 0
     while True:
@@ -115,7 +121,7 @@ async def _write_presigned(
         target = await transport.send(_calls.request_put(base_url, vm_id, entry), progress=progress)
         _check_method(target.method, "PUT", progress)
         try:
-            await _put(transport, target.presigned_url, data, progress)
+            await _put(transport, target.presigned_url, data, progress, tell)
             break
         except ForbiddenError:
             if renewals == _RENEWALS:
@@ -125,32 +131,41 @@ async def _write_presigned(
     await transport.send(_calls.commit_put(base_url, vm_id, commit), progress=progress)
 
 
-async def _put(transport: Transport, presigned_url: str, data: memoryview, progress: Progress) -> None:
+async def _put(
+    transport: Transport, presigned_url: str, data: memoryview, progress: Progress, tell: Tell | None
+) -> None:
     http = await transport.ready()
     from arker._http import slices
 
     async def once() -> None:
-        _check_stored(await http.put(presigned_url, partial(slices, data), len(data)))
+        attempt.response = await http.put(presigned_url, partial(slices, data, tell), len(data))
+        _check_stored(attempt.response)
+        if tell is not None:
+            tell(len(data))
 
     # What is PUT has no effect until it is committed, so a lost attempt may always be repeated.
-    attempt = Attempt("PUT (presigned)", changes_something=False, may_repeat_lost=True)
+    attempt = Attempt("PUT", changes_something=False, may_repeat_lost=True, presigned_url=presigned_url, sent=len(data))
     await transport.attempts(once, attempt, progress)
 
 
-async def _fetch(transport: Transport, source: SyncReadPresignedResponse, progress: Progress) -> bytes:
+async def _fetch(
+    transport: Transport, source: SyncReadPresignedResponse, progress: Progress, tell: Tell | None
+) -> bytes:
     _check_method(source.method, "GET", progress)
     http = await transport.ready()
 
     async def once() -> bytes:
-        response = await http.fetch(source.presigned_url)
+        attempt.response = response = await http.fetch(source.presigned_url, tell)
         _check_stored(response)
         if len(response.body) != source.size:
             raise ExchangeFailedError(
                 f"the presigned URL gave {len(response.body)} bytes of a file of {source.size}", delivered=True
             )
+        if tell is not None:
+            tell(source.size)
         return response.body
 
-    attempt = Attempt("GET (presigned)", changes_something=False, may_repeat_lost=True)
+    attempt = Attempt("GET", changes_something=False, may_repeat_lost=True, presigned_url=source.presigned_url)
     return await transport.attempts(once, attempt, progress)
 
 

@@ -69,7 +69,7 @@ class AsyncVM(VmResources):
 
     def __repr__(self) -> str:
         named = f" {self.name!r}" if self.name is not None else ""
-        return f"<AsyncVM {self.id}{named} at {self.base_url}>"
+        return self._transport.redact(f"<AsyncVM {self.id}{named} at {self.base_url}>")
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -303,7 +303,10 @@ class AsyncVM(VmResources):
         call = _calls.run(self.base_url, self.id, request, _key(idempotency_key))
         result = await self._transport.send(call, deadline=deadline)
         if check and isinstance(result, CompletedRunResult) and (result.exit_code != 0 or result.state != "completed"):
-            raise RunFailedError(result)
+            failed = RunFailedError(result)
+            # It quotes what the command has written, and who knows what that is.
+            message = self._transport.redact(failed.message)
+            raise failed.with_context(message=message, operation=call.operation, vm_id=self.id)
         return result
 
     async def get_run(self, run_id: str, *, deadline: float | None = None) -> Run:

@@ -20,7 +20,16 @@ from arker import errors, models
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-PUBLIC_MODULES = ["arker", "arker.errors", "arker.models", "arker.client", "arker.vm", "arker.config", "arker.transfer"]
+PUBLIC_MODULES = [
+    "arker",
+    "arker.errors",
+    "arker.models",
+    "arker.client",
+    "arker.vm",
+    "arker.config",
+    "arker.hooks",
+    "arker.transfer",
+]
 
 
 def python_blocks(page: Path) -> list[str]:
@@ -133,7 +142,7 @@ def public_callables(module: Any) -> Iterator[tuple[str, Any]]:
                 yield f"{module.__name__}.{name}.{member}", function
 
 
-@pytest.mark.parametrize("name", ["arker", "arker.errors", "arker.models", "arker.config"])
+@pytest.mark.parametrize("name", ["arker", "arker.errors", "arker.models", "arker.config", "arker.hooks"])
 def test_every_public_callable_has_a_docstring(name: str) -> None:
     found = dict(public_callables(importlib.import_module(name)))
     assert len(found) > 3

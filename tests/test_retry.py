@@ -363,4 +363,4 @@ async def test_facts_of_an_answer_are_on_the_error(server: ScriptedServer, vm: A
     assert type(raised) is ApiError
     assert (raised.code, raised.message, raised.status) == ("some_new_code", "what?", 418)
     assert (raised.request_id, raised.retry_after, raised.operation) == ("req-1", 7.0, "vm.run")
-    assert str(raised) == "vm.run: what? (code some_new_code, HTTP 418, retry after 7 s, request req-1)"
+    assert str(raised) == "vm.run: what? (code some_new_code, HTTP 418, VM vm-1, retry after 7 s, request req-1)"

@@ -2,7 +2,7 @@
 
 Every secret that the tests use carries `MARK`, which no source text contains in one piece. What is watched: all log
 records of the process down to DEBUG; `str()`, `repr()` and the traceback of every `ArkerError`, just before it is
-destroyed; `repr()` of every client, handle, call and model that was made.
+destroyed; `repr()` of every client, handle, call, event and model that was made.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Generator
 from typing import Any, Final
 
-from arker import AsyncArker, AsyncVM
+from arker import AsyncArker, AsyncVM, RequestEvent, RetryEvent, TransferEvent
 from arker import _codec as codec
 from arker._wire import Call
 from arker.config import Settings
@@ -47,6 +47,7 @@ class Detector(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.look(f"log record of {record.name}", self._formatter.format(record))
         self.look(f"arguments of a log record of {record.name}", repr(record.args))
+        self.look(f"facts of a log record of {record.name}", repr(getattr(record, "arker", None)))
 
     def look_at_error(self, error: ArkerError) -> None:
         name = type(error).__name__
@@ -97,7 +98,7 @@ def install(detector: Detector) -> Callable[[], None]:
 
     ArkerError.__del__ = destroyed  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     undo.callback(delattr, ArkerError, "__del__")
-    watched: tuple[Any, ...] = (AsyncArker, AsyncVM, Call, Settings)
+    watched: tuple[Any, ...] = (AsyncArker, AsyncVM, Call, Settings, RequestEvent, RetryEvent, TransferEvent)
     for cls in watched:
         original = cls.__init__
         undo.callback(setattr, cls, "__init__", original)
