@@ -45,6 +45,7 @@ from arker.errors import (
     UnauthorizedError,
     UnavailableError,
     UnsupportedOperationError,
+    VMGoneError,
 )
 from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
 from arker.models import (
@@ -228,6 +229,7 @@ __all__ = [
     "UnauthorizedError",
     "UnavailableError",
     "UnsupportedOperationError",
+    "VMGoneError",
     "Visibility",
     "Vm",
     "VmState",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -91,7 +91,9 @@ def delete_vm(base_url: str, vm_id: str) -> Call[DeleteVmResponse]:
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
-def run(base_url: str, vm_id: str, request: RunRequest, key: str) -> Call[RunResult]:
+def run(
+    base_url: str, vm_id: str, request: RunRequest, key: str, probe: Callable[[], Awaitable[None]] | None = None
+) -> Call[RunResult]:
     return Call(
         "vm.run",
         Request(
@@ -103,6 +105,7 @@ def run(base_url: str, vm_id: str, request: RunRequest, key: str) -> Call[RunRes
             awaits_work=not request.background,
         ),
         _run_result if request.background else _awaited_result,
+        probe=probe,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import anyio
@@ -18,7 +18,47 @@ async def carry_through(work: Coroutine[Any, Any, T]) -> T:
     off anyio's cancel scopes, but not ``task.cancel()``, which `asyncio.wait_for` and `asyncio.timeout` use. The work
     must have a bound of its own.
     """
-    task = asyncio.ensure_future(work)
+    return await _settled(asyncio.ensure_future(work))
+
+
+async def end(task: asyncio.Future[Any]) -> None:
+    """Cancel a task and wait until it has ended; what became of it is nobody's business any more."""
+    task.cancel()
+
+    async def ended() -> None:
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # else the loop reports it as never retrieved
+
+    # A task that has begun may need some steps to end, and a caller that is cancelled itself must not leave it behind.
+    await carry_through(ended())
+
+
+async def make_or_undo(
+    make: Coroutine[Any, Any, T], abandon: Callable[[asyncio.Task[T]], Coroutine[Any, Any, None]]
+) -> T:
+    """What is made. Should the caller be cancelled meanwhile, nothing of it is left when the cancellation goes on.
+
+    Args:
+        make: Makes it, in a task of its own, which a cancellation of the caller does not reach.
+        abandon: Given that task when the caller is cancelled: ends it, and undoes what it has made. It must have a
+            bound of its own.
+    """
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(make)
+    over: asyncio.Future[asyncio.Task[T]] = loop.create_future()
+    # Neither a closure nor a scope: of hundreds of these at once, each object is one more for the garbage collector.
+    task.add_done_callback(over.set_result)
+    try:
+        await over
+    except asyncio.CancelledError:
+        task.remove_done_callback(over.set_result)
+        await carry_through(abandon(task))
+        raise
+    return task.result()
+
+
+async def _settled(task: asyncio.Future[T]) -> T:
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
         while not task.done():
@@ -33,4 +73,4 @@ async def carry_through(work: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
-__all__ = ["carry_through"]
+__all__ = ["carry_through", "end", "make_or_undo"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import platform
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import aiohttp
 import anyio
@@ -63,7 +63,7 @@ class Http:
             self._proxies[key] = proxy_for(*key)
         return self._proxies[key]
 
-    async def exchange(self, request: Request) -> Response:
+    def exchange(self, request: Request) -> Coroutine[Any, Any, Response]:
         """One request to the API and its whole response; raises `ExchangeFailedError`."""
         text = f"{request.base_url}{request.path}?{request.query}" if request.query else request.base_url + request.path
         url = URL(text, encoded=True)
@@ -72,19 +72,13 @@ class Http:
             headers = CIMultiDict(headers)
             headers[IDEMPOTENCY_HEADER] = request.idempotency_key
         if request.body is None or len(request.body) <= SLICE:
-            return await self._exchange(request, url, headers, request.body)
+            return self._send(request, url, headers, request.body)
         headers = CIMultiDict(headers, **{"Content-Length": str(len(request.body))})
-        with _bounded_progress(self._idle) as watched:
-            body = watched(slices(request.body), wait_afterwards=request.awaits_work)
-            return await self._exchange(request, url, headers, body)
+        return self._send_in_slices(request, url, headers, request.body)
 
-    async def _exchange(
-        self, request: Request, url: URL, headers: CIMultiDict[str], body: bytes | AsyncIterator[Piece] | None
-    ) -> Response:
-        if request.awaits_work:
-            async with self._sessions.place_to_wait():
-                return await self._send(request, url, headers, body)
-        return await self._send(request, url, headers, body)
+    async def _send_in_slices(self, request: Request, url: URL, headers: CIMultiDict[str], body: bytes) -> Response:
+        with _bounded_progress(self._idle) as watched:
+            return await self._send(request, url, headers, watched(slices(body), wait_afterwards=request.awaits_work))
 
     async def _send(
         self, request: Request, url: URL, headers: CIMultiDict[str], body: bytes | AsyncIterator[Piece] | None

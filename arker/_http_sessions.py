@@ -6,7 +6,6 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Final
 
 import aiohttp
@@ -53,7 +52,6 @@ def _keepalive_socket(address: tuple[Any, ...]) -> socket.socket:
 class _Entry:
     session: aiohttp.ClientSession
     guard: AsyncGenerator[None, None]
-    waiting: asyncio.Semaphore
 
 
 class LoopSessions:
@@ -65,24 +63,14 @@ class LoopSessions:
 
     def __init__(self, max_connections: int) -> None:
         self._max_connections = max_connections
-        # Foreground runs hold a connection for as long as their commands take. A few connections are kept from them, so
-        # that deleting and cancelling never wait behind what they are to end.
-        self._for_waiting = max(1, max_connections - min(8, max(1, max_connections // 8)))
         self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
         self._closed = False
 
     def get(self) -> aiohttp.ClientSession:
         """The session of the running loop."""
-        return self._entry().session
-
-    def place_to_wait(self) -> AbstractAsyncContextManager[None]:
-        """To be held by a request that waits for work of unknown length."""
-        return self._entry().waiting
-
-    def _entry(self) -> _Entry:
         loop = asyncio.get_running_loop()
         entry = self._entries.get(loop)
-        return entry if entry is not None else self._open(loop)
+        return (entry if entry is not None else self._open(loop)).session
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> _Entry:
         if self._closed:
@@ -106,7 +94,7 @@ class LoopSessions:
             guard.__anext__().send(None)
         except StopIteration:
             pass
-        entry = self._entries[loop] = _Entry(session, guard, asyncio.Semaphore(self._for_waiting))
+        entry = self._entries[loop] = _Entry(session, guard)
         return entry
 
     async def _guard(
@@ -175,10 +163,6 @@ class CallersSession:
                 "without session= the client makes one for each loop"
             )
         return self._session
-
-    def place_to_wait(self) -> AbstractAsyncContextManager[None]:
-        """The limits of the caller's session are the caller's business."""
-        return nullcontext()
 
     async def aclose(self) -> None:
         return None

@@ -17,7 +17,8 @@ MAX_RETRY_AFTER: Final = 60.0
 
 RETRIED_STATUSES: Final = frozenset({429, 502, 503, 504})
 _RETRIED_CODES: Final = frozenset({"routing_unavailable", "unavailable", "temporarily_unavailable"})
-_RETRIED_INTERNAL: Final = ("503", "Service Unavailable", "throttle", "SlowDown", "ThrottlingException")
+_THROTTLED: Final = ("throttle", "SlowDown", "ThrottlingException")
+_RETRIED_INTERNAL: Final = ("503", "Service Unavailable", *_THROTTLED)
 
 
 @frozen(kw_only=True)
@@ -78,6 +79,15 @@ def is_retryable_answer(status: int, code: str, message: str) -> bool:
         status in RETRIED_STATUSES
         or code in _RETRIED_CODES
         or (code == "internal" and any(mark in message for mark in _RETRIED_INTERNAL))
+    )
+
+
+def is_overload(status: int, code: str, message: str) -> bool:
+    """Whether an error answer says that the server is asked too much."""
+    return (
+        status == 429
+        or code == "resource_pressure"
+        or (code == "internal" and any(mark in message for mark in _THROTTLED))
     )
 
 

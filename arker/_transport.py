@@ -6,10 +6,10 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -17,9 +17,12 @@ from attrs import define, field
 
 from arker import _routes
 from arker._decipher import decipher
+from arker._limiter import UNLIMITED, Limiter, Unlimited
 from arker._observe import Observer
 from arker._redaction import Redactor
-from arker._retry import Failure, is_retryable_answer, next_delay, parse_retry_after
+from arker._retry import Failure, is_overload, is_retryable_answer, next_delay, parse_retry_after
+from arker._silence import watched
+from arker._window import Window
 from arker._wire import Call, ExchangeFailedError, Replay, Request, Response, without_query
 from arker.errors import (
     ApiError,
@@ -30,6 +33,7 @@ from arker.errors import (
     NetworkError,
     NetworkTimeoutError,
     Outcome,
+    VMGoneError,
 )
 from arker.models import _checks as check
 
@@ -45,6 +49,9 @@ E = TypeVar("E", bound=ArkerError)
 
 logger = logging.getLogger("arker")
 
+HELD_WELL: Final = 10.0
+"""Seconds; a connection that was lost after as long as this is no sign of a network that does not work."""
+
 
 @define
 class Progress:
@@ -56,6 +63,7 @@ class Progress:
         outcome: Whether it may have had an effect.
         in_flight: Whether a request that changes something is on its way.
         idempotency_key: The key of the last request, if it had one.
+        abandoned: Whether the caller has gone, so that what had no effect is not tried again.
         last: The error of the last attempt.
         path: Path of the last request to the API, which tells the VM and run.
         redact: Takes secrets out of a text.
@@ -66,9 +74,15 @@ class Progress:
     outcome: Outcome = "not_started"
     in_flight: bool = False
     idempotency_key: str | None = None
+    abandoned: bool = False
     last: ArkerError | None = field(default=None, repr=False)
     path: str = field(default="", repr=False)
     redact: Callable[[str], str] = field(default=str, repr=False)
+
+    @property
+    def may_have_begun(self) -> bool:
+        """Whether the operation may have had an effect already."""
+        return self.in_flight or self.outcome != "not_started"
 
     def complete(self, error: E) -> E:
         """Write onto an error what is known, and return it."""
@@ -142,6 +156,7 @@ class Transport:
         self._session = session
         self._prepare = prepare
         self._diagnose = diagnose
+        self._limiter = Limiter(Window(settings.max_connections))
         self._lock = threading.Lock()
         self._http: Http | None = None
         self._closed = False
@@ -179,7 +194,9 @@ class Transport:
         if self._http is not None:
             await self._http.aclose()
 
-    async def send(self, call: Call[T], *, deadline: float | None = None, progress: Progress | None = None) -> T:
+    def send(
+        self, call: Call[T], *, deadline: float | None = None, progress: Progress | None = None
+    ) -> Coroutine[Any, Any, T]:
         """The result of a call.
 
         Args:
@@ -187,26 +204,20 @@ class Transport:
             deadline: Seconds for all attempts together.
             progress: Shared by the requests of one operation, whose deadline it is then.
         """
+        # No coroutine around the coroutine: of hundreds at once, each object is one more for the garbage collector.
         progress = progress if progress is not None else Progress(call.operation)
         progress.idempotency_key = call.request.idempotency_key
         progress.path = call.request.path
         progress.redact = self.redact
-        if deadline is None:
-            return await self._send(call, progress)
+        return self._send(call, progress) if deadline is None else self._send_within(deadline, call, progress)
+
+    async def _send_within(self, deadline: float, call: Call[T], progress: Progress) -> T:
         with deadline_scope(deadline, progress):
             return await self._send(call, progress)
 
     async def _send(self, call: Call[T], progress: Progress) -> T:
         http = self._http if self._http is not None and not self._closed else await self.ready()
         request = call.request
-
-        async def once() -> T:
-            attempt.response = response = await http.exchange(request)
-            try:
-                return decipher(call, response, self.redact)
-            except ArkerError as error:
-                raise self._annotate(error, response) from None
-
         attempt = Attempt(
             request.method,
             changes_something=call.changes_something,
@@ -215,7 +226,7 @@ class Transport:
             sent=len(request.body) if request.body is not None else 0,
         )
         try:
-            return await self.attempts(once, attempt, progress)
+            return await self.attempts(_Once(self, http, call, attempt), attempt, progress)
         except ApiError as error:
             # A DELETE that was repeated finds nothing because an earlier attempt had succeeded.
             if call.gone is None or progress.attempts == 1 or error.status != 404:
@@ -224,34 +235,39 @@ class Transport:
 
     async def attempts(self, once: Callable[[], Awaitable[T]], attempt: Attempt, progress: Progress) -> T:
         """Do something until it succeeds or the policy gives up; raises an `ArkerError` that says what is known."""
-        policy = self.settings.retry
+        policy, request = self.settings.retry, attempt.request
+        # An object store is no business of the API's limits.
+        limiter = UNLIMITED if request is None else self._limiter
+        waits = request is not None and request.awaits_work
+        number = limiter.number()
         failures = 0
         watch = self.observer.watch(attempt, progress)
         while True:
+            if not limiter.try_enter(waits):
+                await limiter.enter(waits, number)
+            started = time.monotonic()
             progress.attempts += 1
             progress.in_flight = attempt.changes_something
             if watch is not None:
                 watch.begin()
             try:
                 result = await once()
-            except ExchangeFailedError as lost:
-                failure = Failure.LOST if lost.delivered else Failure.NOT_SENT
-                error: ArkerError = (NetworkTimeoutError if lost.timed_out else NetworkError)(lost.message)
-            except ApiError as answer:
-                failure, error = _classify(answer), answer
-            except ArkerError as refused:
-                failure, error = Failure.REFUSED, refused
-            except BaseException:
-                if watch is not None:
-                    watch.end(cancelled=True)
-                raise
+            except BaseException as raised:
+                judged = _judge(raised, limiter, waits, started)
+                if judged is None:
+                    if watch is not None:
+                        watch.end(cancelled=True)
+                    raise
+                failure, error = judged
             else:
+                limiter.answered(waits)
                 progress.in_flight = False
                 if watch is not None:
                     watch.end()
                 return result
             progress.in_flight = False
-            failures += 1
+            held_well = waits and failure is Failure.LOST and time.monotonic() - started >= HELD_WELL
+            failures = 1 if held_well else failures + 1
             if attempt.changes_something:
                 progress.outcome = _outcome(progress.outcome, failure, error)
             progress.complete(error)
@@ -268,14 +284,14 @@ class Transport:
                 retry_after=error.retry_after,
                 random=random.random(),  # noqa: S311 - spreads attempts, decides no secret
             )
-            if delay is None:
+            if delay is None or (progress.abandoned and not progress.may_have_begun):
                 if self._diagnose is not None and isinstance(error, NetworkError):
                     self._diagnose()
                 raise error from None
             self.observer.retry(attempt, progress, delay, error)
             await anyio.sleep(delay)
 
-    def _annotate(self, error: ArkerError, response: Response) -> ArkerError:
+    def annotate(self, error: ArkerError, response: Response) -> ArkerError:
         """Add what the response's headers say, and take the key out of what the server said."""
         error.request_id = response.headers.get("x-request-id")
         error.retry_after = parse_retry_after(response.headers.get("retry-after"), time.time())
@@ -285,6 +301,45 @@ class Transport:
                 setattr(error, name, self.redact(value))
         error.args = tuple(self.redact(arg) if isinstance(arg, str) else arg for arg in error.args)
         return error
+
+
+@define(eq=False)
+class _Once(Generic[T]):
+    """One exchange of a call, from the request to the result."""
+
+    transport: Transport
+    http: Http
+    call: Call[T]
+    attempt: Attempt
+
+    async def __call__(self) -> T:
+        call, transport = self.call, self.transport
+        exchange = self.http.exchange(call.request)
+        silence = transport.settings.timeouts.silence
+        if call.probe is not None and silence is not None:
+            exchange = watched(exchange, call.probe, silence)
+        self.attempt.response = response = await exchange
+        try:
+            return decipher(call, response, transport.redact)
+        except ArkerError as error:
+            raise transport.annotate(error, response) from None
+
+
+def _judge(
+    raised: BaseException, limiter: Limiter | Unlimited, waits: bool, sent_at: float
+) -> tuple[Failure, ArkerError] | None:
+    """How an attempt failed, and the error that says so; its place goes back to the limiter. None: it was ended."""
+    if isinstance(raised, ApiError):
+        if is_overload(raised.status, raised.code, raised.message):
+            limiter.refused(waits, sent_at=sent_at, retry_after=raised.retry_after)
+        else:
+            limiter.answered(waits)
+        return _classify(raised), raised
+    limiter.leave(waits)
+    if isinstance(raised, ExchangeFailedError):
+        kind = NetworkTimeoutError if raised.timed_out else NetworkError
+        return Failure.LOST if raised.delivered else Failure.NOT_SENT, kind(raised.message)
+    return (Failure.REFUSED, raised) if isinstance(raised, ArkerError) else None
 
 
 def _classify(error: ApiError) -> Failure:
@@ -297,6 +352,8 @@ def _outcome(before: Outcome, failure: Failure, error: ArkerError) -> Outcome:
     """What is known after one more failed attempt of a request that changes something."""
     if isinstance(error, BadReplyError) and 200 <= error.status < 300:
         return "applied"
+    if isinstance(error, VMGoneError):
+        return "unknown"
     failed_inside = error.status >= 500 or (error.code == "internal" and 200 <= error.status < 300)
     if failure is Failure.LOST or (failed_inside and error.status not in (501, 503)):
         return "unknown"

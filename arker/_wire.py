@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -70,6 +70,7 @@ class Call(Generic[T]):
         replay: What may be sent again after a lost connection.
         gone: The result when a repeated DELETE finds nothing, if that means success.
         changes_something: Whether it has an effect on the server: all but GET, unless said otherwise.
+        probe: Asked now and then while no answer comes, of a request that waits for work; what it raises ends the wait.
     """
 
     operation: str
@@ -80,6 +81,7 @@ class Call(Generic[T]):
     changes_something: bool = field(
         default=Factory(lambda self: self.request.method != "GET", takes_self=True), kw_only=True
     )
+    probe: Callable[[], Awaitable[None]] | None = field(default=None, repr=False, kw_only=True)
 
 
 class ExchangeFailedError(Exception):

@@ -45,8 +45,9 @@ class AsyncArker(ClientResources):
         provider: ``aws`` or ``aws-burst``; else ``ARKER_PROVIDER``, else ``aws``.
         retry: A `RetryPolicy`, a mapping with its fields, or False for a single attempt.
         timeout: Bounds on connections.
-        max_connections: Connections that one event loop may have open at once; more requests wait for a free one. Up to
-            8 of them are kept from foreground runs, so that deleting and cancelling never wait behind those.
+        max_connections: Requests that may be in flight at once; more wait for their turn, first come, first served. Up
+            to 8 places are kept from foreground runs, so that deleting and cancelling never wait behind those. When the
+            server says that it is asked too much, the client makes do with fewer for a while.
         session: An aiohttp session to use instead of the client's own. It is never closed here, works in its own event
             loop only, and its default headers go to presigned URLs too, so it must hold no authorization. Its own
             connector bounds connections, its own settings choose proxies, and aiohttp itself repeats its GET, PUT and

@@ -33,11 +33,14 @@ class HttpTimeouts:
         connect: For a connection to be made to an address, TLS included; looking up the address is not.
         idle: For a connection to stay without progress, in either direction.
         upload: For one presigned PUT as a whole (contract, section 6).
+        silence: For a foreground run to be silent before the client asks, and asks again each time, whether its VM is
+            still there. It bounds nothing as long as it is.
     """
 
     connect: float | None = field(default=10.0, validator=check.optional(check.seconds))
     idle: float | None = field(default=60.0, validator=check.optional(check.seconds))
     upload: float | None = field(default=600.0, validator=check.optional(check.seconds))
+    silence: float | None = field(default=30.0, validator=check.optional(check.seconds))
 
 
 @frozen(kw_only=True)
@@ -53,7 +56,7 @@ class Settings:
         provider: ``aws`` or ``aws-burst``.
         retry: The retry policy.
         timeouts: Bounds on connections.
-        max_connections: Connections that one event loop may have open at once.
+        max_connections: Requests that may be in flight at once, and connections that one event loop may have open.
     """
 
     api_key: str = field(repr=False)

@@ -13,6 +13,7 @@
         ├── UnauthorizedError       ``unauthorized``
         ├── ForbiddenError          ``forbidden``
         ├── NotFoundError           ``not_found``
+        │   └── VMGoneError         the VM of a run that was waited for has gone; carries what was captured
         ├── ConflictError           ``conflict``
         ├── PayloadTooLargeError    ``payload_too_large``
         ├── UnsupportedOperationError  ``unsupported_operation``
@@ -243,6 +244,21 @@ class NotFoundError(ApiError):
     default_code = "not_found"
 
 
+class VMGoneError(NotFoundError):
+    """The VM in which a command was running has gone: deleted by somebody, or lost.
+
+    Attributes:
+        stdout: What had been read of the command's standard output by then, as bytes.
+        stderr: The same of standard error.
+    """
+
+    def __init__(self, message: str, *, stdout: bytes = b"", stderr: bytes = b"", **context: Any) -> None:
+        facts: dict[str, Any] = {"status": 404, "outcome": "unknown", **context}
+        super().__init__(message, **facts)
+        self.stdout = stdout
+        self.stderr = stderr
+
+
 class ConflictError(ApiError):
     """The request contradicts what is there: a name or path taken, a key used for another request (``conflict``)."""
 
@@ -363,4 +379,5 @@ __all__ = [
     "UnauthorizedError",
     "UnavailableError",
     "UnsupportedOperationError",
+    "VMGoneError",
 ]

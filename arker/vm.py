@@ -8,11 +8,11 @@ from pathlib import PurePosixPath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
-import attrs
-
-from arker import _calls, _routes, transfer
+from arker import _calls, transfer
 from arker._cleanup import carry_through
+from arker._fork import CLEANUP_SECONDS, Forking
 from arker._identifiers import new_idempotency_key
+from arker._run_watch import RunWatch
 from arker._vm_resources import VmResources
 from arker.errors import ArkerError, InvalidArgumentError, RunFailedError
 from arker.models import (
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from arker.models import NetworkPolicyInput, NetworkRequest, ResourceKind, TunnelRequest, Vm
 
 logger = logging.getLogger("arker")
-
-CLEANUP_SECONDS: Final = 10.0
-"""Bound on the deletion of a VM when its ``async with`` block is left."""
 
 
 class _Unset:
@@ -281,6 +278,7 @@ class AsyncVM(VmResources):
             RunFailedError: With ``check=True``: a non-zero exit code, or a state other than ``completed``.
             ConflictError: The idempotency key belongs to a different request.
             NotFoundError: There is no such VM or session.
+            VMGoneError: The VM has gone while the command was running; carries what had been read of its output.
             DeadlineExceededError: The deadline passed; the command may be running.
         """
         if background and check:
@@ -300,13 +298,16 @@ class AsyncVM(VmResources):
             release=release,
             signal=signal,
         )
-        call = _calls.run(self.base_url, self.id, request, _key(idempotency_key))
-        result = await self._transport.send(call, deadline=deadline)
+        key = _key(idempotency_key)
+        if background:
+            result = await self._transport.send(_calls.run(self.base_url, self.id, request, key), deadline=deadline)
+        else:
+            result = await RunWatch(self._transport, self.base_url, self.id, request).send(key, deadline)
         if check and isinstance(result, CompletedRunResult) and (result.exit_code != 0 or result.state != "completed"):
             failed = RunFailedError(result)
             # It quotes what the command has written, and who knows what that is.
             message = self._transport.redact(failed.message)
-            raise failed.with_context(message=message, operation=call.operation, vm_id=self.id)
+            raise failed.with_context(message=message, operation="vm.run", vm_id=self.id)
         return result
 
     async def get_run(self, run_id: str, *, deadline: float | None = None) -> Run:
@@ -417,11 +418,10 @@ async def fork(
     transport: Transport, request: ForkRequest, *, idempotency_key: str | None, deadline: float | None
 ) -> AsyncVM:
     """Fork a VM; the child's handle keeps the base URL that the fork was posted to (contract, section 2)."""
-    if request.source_vm_name in _routes.GOLDEN_NAMES and request.source_org_id is None:
-        request = attrs.evolve(request, source_org_id=_routes.ARKER_ORG_ID)
-    base_url = transport.settings.fork_base_url(request)
-    data = await transport.send(_calls.fork(base_url, request, _key(idempotency_key)), deadline=deadline)
-    return AsyncVM(transport, data.vm_id, base_url, data)
+    forking = Forking(transport, request, _key(idempotency_key))
+    del request  # of hundreds of forks at once, each object is one more for the garbage collector
+    data = await forking.send(deadline)
+    return AsyncVM(transport, data.vm_id, forking.base_url, data)
 
 
 __all__ = ["AsyncVM"]

@@ -37,6 +37,7 @@ from arker.errors import (
     UnauthorizedError,
     UnavailableError,
     UnsupportedOperationError,
+    VMGoneError,
     api_error_class,
 )
 from arker.models import CompletedRunResult
@@ -58,6 +59,7 @@ PARENTS: dict[type, tuple[type, ...]] = {
     UnauthorizedError: (ApiError,),
     ForbiddenError: (ApiError,),
     NotFoundError: (ApiError,),
+    VMGoneError: (NotFoundError,),
     ConflictError: (ApiError,),
     PayloadTooLargeError: (ApiError,),
     UnsupportedOperationError: (ApiError,),
