@@ -114,6 +114,8 @@ class RunWatch:
             f"the VM {self._vm_id} has gone while a command was running in it",
             stdout=b"" if captured is None else captured.stdout,
             stderr=b"" if captured is None else captured.stderr,
+            run_id=self._run_id,
+            vm_id=self._vm_id,
         )
 
 
