@@ -32,7 +32,8 @@ def decipher(call: Call[T], response: Response, redact: Callable[[str], str]) ->
         raise api_error(code, message, status=response.status)
     if response.status >= 400:
         # Redacted before it is cut: of a secret across the cut, a part would be left.
-        text = redact(response.body[:_READ_FOR_EXCERPT].decode("utf-8", "replace")).strip()[:_EXCERPT]
+        start = response.body[:_READ_FOR_EXCERPT].decode("utf-8", "replace").strip()
+        text = redact(start)[:_EXCERPT]
         raise api_error("internal", text or f"HTTP {response.status}", status=response.status)
     if not 200 <= response.status < 300:
         raise BadReplyError(f"HTTP {response.status} is no answer; redirects are not followed", status=response.status)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import platform
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -15,7 +14,10 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from arker._http_failures import explain
+from arker._http_presigned import MAX_REDIRECTS, REDIRECTS, presigned, redirected
+from arker._http_replies import read_excerpt, read_object, read_reply
 from arker._http_sessions import CallersSession, LoopSessions
+from arker._redaction import Redactor
 from arker._version import version
 from arker._wire import IDEMPOTENCY_HEADER, ExchangeFailedError, Request, Response
 from arker.config import Settings, proxy_for
@@ -49,6 +51,8 @@ class Http:
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=idle)
         self._patient = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=None)
         self._upload = aiohttp.ClientTimeout(total=settings.timeouts.upload, sock_connect=connect, sock_read=None)
+        self._insecure_hosts = settings.insecure_hosts
+        self._redact = Redactor(settings.api_key)
         self._proxies: dict[tuple[str, str], str | None] = {}
 
     async def aclose(self) -> None:
@@ -98,16 +102,16 @@ class Http:
                 middlewares=() if self._own and request.method == "POST" else None,
             )
             async with response:
-                return Response(response.status, response.headers, await response.read())
+                return Response(response.status, response.headers, await read_reply(response, self._redact))
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, RuntimeError) as error:
             raise explain(error, url, session) from None
 
-    async def put(self, presigned_url: str, body: Body, size: int) -> Response:
+    async def put(self, presigned_url: str, body: Body, size: int, *, base_url: str) -> Response:
         """PUT a body of ``size`` bytes to a presigned URL, with no authorization; raises `ExchangeFailedError`.
 
-        The time without progress is bounded as well as the time in all.
+        The time without progress is bounded as well as the time in all. ``base_url`` is where the URL came from.
         """
-        url = _presigned(presigned_url)
+        url = presigned(presigned_url, base_url, self._insecure_hosts)
         headers = CIMultiDict(self._presigned_headers, **{"Content-Length": str(size)})
         session = self._sessions.get()
         with _bounded_progress(self._idle) as watched:
@@ -121,18 +125,18 @@ class Http:
                     timeout=self._upload,
                     proxy=self._proxy(url),
                 ) as response:
-                    return Response(response.status, response.headers, await response.read())
+                    return Response(response.status, response.headers, await read_excerpt(response))
             except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, RuntimeError) as error:
                 raise explain(error, url, session) from None
 
     @asynccontextmanager
-    async def _get(self, presigned_url: str) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        url = _presigned(presigned_url)
+    async def _get(self, url: URL) -> AsyncGenerator[aiohttp.ClientResponse, None]:
         session = self._sessions.get()
         try:
             async with session.get(
                 url,
                 headers=self._presigned_headers,
+                allow_redirects=False,
                 raise_for_status=False,
                 timeout=self._timeout,
                 proxy=self._proxy(url),
@@ -141,22 +145,35 @@ class Http:
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, RuntimeError) as error:
             raise explain(error, url, session) from None
 
-    async def fetch(self, presigned_url: str, tell: Callable[[int], None] | None = None) -> Response:
+    async def fetch(
+        self, presigned_url: str, size: int, *, base_url: str, tell: Callable[[int], None] | None = None
+    ) -> Response:
         """GET a presigned URL, with no authorization, into memory once its size; raises `ExchangeFailedError`.
 
-        ``tell`` is told about every MiB how many bytes have come, and that it begins.
+        It may redirect a few times.
+
+        Args:
+            presigned_url: Where to.
+            size: Bytes that are expected; no more are read.
+            base_url: Where the URL came from.
+            tell: Told about every MiB how many bytes have come, and that it begins.
         """
+        url = presigned(presigned_url, base_url, self._insecure_hosts)
         if tell is not None:
             tell(0)
-        async with self._get(presigned_url) as response:
-            content, told = io.BytesIO(), 0
-            async for piece in response.content.iter_any():
-                content.write(piece)
-                if tell is not None and content.tell() - told >= SLICE:
-                    told = content.tell()
-                    tell(told)
-            # getvalue() shares the buffer, where read() would copy it.
-            return Response(response.status, response.headers, content.getvalue())
+        hops = 0
+        while True:
+            async with self._get(url) as response:
+                location = response.headers.get("Location") if response.status in REDIRECTS else None
+                if location is None:
+                    succeeded = 200 <= response.status < 300
+                    body = await read_object(response, size, tell) if succeeded else await read_excerpt(response)
+                    return Response(response.status, response.headers, body)
+                if hops == MAX_REDIRECTS:
+                    problem = f"the presigned URL redirects more than {MAX_REDIRECTS} times"
+                    raise BadReplyError(problem, status=response.status)
+                url = redirected(url, location, response.status)
+                hops += 1
 
 
 class _Watch(Protocol):
@@ -195,15 +212,3 @@ async def slices(
         if tell is not None:
             tell(start)
         yield view[start : start + SLICE]
-
-
-def _presigned(url: str) -> URL:
-    try:
-        parsed = URL(url, encoded=True)
-        # A port that is none is found out when it is asked for.
-        usable = parsed.scheme in ("http", "https") and bool(parsed.host) and parsed.port is not None
-        if usable:
-            return parsed
-    except ValueError:
-        pass
-    raise BadReplyError("the presigned URL is not a URL", path="$.presigned_url", status=200)

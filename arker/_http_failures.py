@@ -27,10 +27,6 @@ def explain(error: Exception, url: URL, session: aiohttp.ClientSession) -> Excep
         return error
     where = str(url.origin())  # without user, password, path and query
     delivered = not isinstance(error, _NOTHING_SENT)
-    if isinstance(error, aiohttp.TooManyRedirects):
-        return ConfigurationError(f"{where}: it redirects in a circle")
-    if isinstance(error, aiohttp.RedirectClientError):
-        return ExchangeFailedError(f"{where}: it redirects to what is no URL", delivered=True)
     if isinstance(error, aiohttp.InvalidURL):
         return ConfigurationError(f"{where} is not a URL that can be requested")
     if isinstance(error, asyncio.TimeoutError):

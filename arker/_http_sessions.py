@@ -141,6 +141,9 @@ def check_session(session: object) -> None:
     """Refuse what is no aiohttp session, before anything is sent with it."""
     if not isinstance(session, aiohttp.ClientSession):
         raise InvalidArgumentError("session", session, "expected an aiohttp.ClientSession")
+    # What a session adds to every request would go to presigned URLs, too. The value is not shown.
+    if session.auth is not None or any(name in session.headers for name in ("Authorization", "Proxy-Authorization")):
+        raise InvalidArgumentError("session", "…", "expected a session without auth= and without authorization headers")
 
 
 class CallersSession:

@@ -114,6 +114,8 @@ class Observer:
         seconds = time.perf_counter() - watch.began
         response = attempt.response
         status = response.status if response is not None else None
+        if status is None and error is not None:
+            status = error.status or None  # of a reply that was not read
         request_id = None
         if response is not None and attempt.request is not None and "x-request-id" in response.headers:
             request_id = self.redact(response.headers["x-request-id"])

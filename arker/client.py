@@ -48,10 +48,13 @@ class AsyncArker(ClientResources):
         max_connections: Requests that may be in flight at once; more wait for their turn, first come, first served. Up
             to 8 places are kept from foreground runs, so that deleting and cancelling never wait behind those. When the
             server says that it is asked too much, the client makes do with fewer for a while.
+        insecure_hosts: Exact names or addresses of hosts that the key may be sent to over plain HTTP; else
+            ``ARKER_INSECURE_HOSTS``, separated by commas. ``http://`` base URLs are refused unless they lead to this
+            machine's loopback or to one of these.
         session: An aiohttp session to use instead of the client's own. It is never closed here, works in its own event
-            loop only, and its default headers go to presigned URLs too, so it must hold no authorization. Its own
-            connector bounds connections, its own settings choose proxies, and aiohttp itself repeats its GET, PUT and
-            DELETE once when a kept-alive connection turns out to be dead.
+            loop only, and its default headers go to presigned URLs too, so one with an authorization is refused. Its
+            own connector bounds connections, its own settings choose proxies, and aiohttp itself repeats its GET, PUT
+            and DELETE once when a kept-alive connection turns out to be dead.
         hooks: Functions to be told of attempts, retries and transfers.
 
     Raises:
@@ -71,6 +74,7 @@ class AsyncArker(ClientResources):
         retry: RetryPolicy | Mapping[str, float] | bool | None = None,
         timeout: HttpTimeouts | None = None,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        insecure_hosts: Sequence[str] | None = None,
         session: aiohttp.ClientSession | None = None,
         hooks: Hooks | None = None,
     ) -> None:
@@ -84,6 +88,7 @@ class AsyncArker(ClientResources):
             retry=retry,
             timeout=timeout,
             max_connections=max_connections,
+            insecure_hosts=insecure_hosts,
         )
         if session is not None:
             from arker._http_sessions import check_session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -57,6 +57,7 @@ class Settings:
         retry: The retry policy.
         timeouts: Bounds on connections.
         max_connections: Requests that may be in flight at once, and connections that one event loop may have open.
+        insecure_hosts: Hosts that the key may go to over plain HTTP, in lower case.
     """
 
     api_key: str = field(repr=False)
@@ -68,6 +69,7 @@ class Settings:
     retry: RetryPolicy
     timeouts: HttpTimeouts
     max_connections: int = DEFAULT_MAX_CONNECTIONS
+    insecure_hosts: frozenset[str] = frozenset()
 
     def vm_base_url(self, vm_id: str) -> str:
         """Where a VM is reached: burst references at the burst base URL, if there is one."""
@@ -99,6 +101,7 @@ def load_settings(
     retry: RetryPolicy | Mapping[str, object] | bool | None = None,
     timeout: HttpTimeouts | None = None,
     max_connections: int = DEFAULT_MAX_CONNECTIONS,
+    insecure_hosts: Sequence[str] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """The settings that arguments and environment add up to; raises `ConfigurationError` or `InvalidArgumentError`."""
@@ -122,7 +125,13 @@ def load_settings(
         if from_env is not None:
             wanted_region, wanted_provider = _region("ARKER_REGION", from_env, wanted_provider)
 
-    base = _base_url("base_url", base_url) or _base_url("ARKER_BASE_URL", env.get("ARKER_BASE_URL"))
+    insecure = _insecure_hosts(insecure_hosts, env)
+
+    def url_of(argument: str, value: object) -> str | None:
+        url = _base_url(argument, value)
+        return url if url is None else _check_secure(argument, url, insecure)
+
+    base = url_of("base_url", base_url) or url_of("ARKER_BASE_URL", env.get("ARKER_BASE_URL"))
     if base is None:
         if wanted_region is None:
             raise ConfigurationError(
@@ -131,15 +140,13 @@ def load_settings(
             )
         base = _built_url(wanted_provider, wanted_region)
 
-    burst = _base_url("burst_base_url", burst_base_url) or _base_url(
-        "ARKER_BURST_BASE_URL", env.get("ARKER_BURST_BASE_URL")
-    )
+    burst = url_of("burst_base_url", burst_base_url) or url_of("ARKER_BURST_BASE_URL", env.get("ARKER_BURST_BASE_URL"))
     if burst is None and wanted_region is not None:
         burst = _built_url("aws-burst", wanted_region)
 
     control = (
-        _base_url("control_base_url", control_base_url)
-        or _base_url("ARKER_CONTROL_BASE_URL", env.get("ARKER_CONTROL_BASE_URL"))
+        url_of("control_base_url", control_base_url)
+        or url_of("ARKER_CONTROL_BASE_URL", env.get("ARKER_CONTROL_BASE_URL"))
         or DEFAULT_CONTROL_BASE_URL
     )
     if timeout is not None and not isinstance(timeout, HttpTimeouts):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -154,6 +161,7 @@ def load_settings(
         retry=RetryPolicy.of(retry),
         timeouts=timeout or HttpTimeouts(),
         max_connections=check.check_integer("max_connections", max_connections, minimum=1),
+        insecure_hosts=insecure,
     )
 
 
@@ -251,6 +259,44 @@ def _base_url(argument: str, value: object) -> str | None:
     if not _is_authority(text):
         raise InvalidArgumentError(argument, value, "expected a URL with an ASCII host, and a port up to 65535 if any")
     return text
+
+
+def _check_secure(argument: str, url: str, insecure: frozenset[str]) -> str:
+    """Refuse to send the key over plain HTTP, except to this machine or where the caller says so."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https" or is_loopback(host) or host in insecure:
+        return url
+    raise InvalidArgumentError(
+        argument,
+        url,
+        f"expected an https:// URL, or {host!r} among insecure_hosts: http:// sends the API key in the clear",
+    )
+
+
+def _insecure_hosts(given: object, env: _Environment) -> frozenset[str]:
+    if given is not None:
+        if not check.is_array(given):
+            raise InvalidArgumentError("insecure_hosts", given, "expected a list of host names")
+        return frozenset(_host(f"insecure_hosts[{index}]", host) for index, host in enumerate(given))
+    names = (env.get("ARKER_INSECURE_HOSTS") or "").split(",")
+    return frozenset(_host("ARKER_INSECURE_HOSTS", name) for name in names if name.strip())
+
+
+def _host(argument: str, value: object) -> str:
+    host = value.strip().lower() if isinstance(value, str) else ""
+    if re.fullmatch(r"[a-z0-9._-]+", host):
+        return host
+    if ":" in host:
+        from ipaddress import IPv6Address
+
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        try:
+            IPv6Address(bare)
+            return bare
+        except ValueError:
+            pass
+    raise InvalidArgumentError(argument, value, "expected the exact name or address of a host, without scheme and port")
 
 
 def _is_authority(url: str) -> bool:

@@ -112,9 +112,9 @@ class ArkerError(Exception):
         if self.attempts > 1:
             facts.append(f"{self.attempts} attempts")
         if self.vm_id is not None:
-            facts.append(f"VM {self.vm_id}")
+            facts.append(f"VM {_on_one_line(self.vm_id)}")
         if self.run_id is not None:
-            facts.append(f"run {self.run_id}")
+            facts.append(f"run {_on_one_line(self.run_id)}")
         if self.retry_after is not None:
             facts.append(f"retry after {self.retry_after:g} s")
         if self.request_id:
@@ -132,6 +132,11 @@ class ArkerError(Exception):
         for name, value in facts.items():
             setattr(self, name, value)
         return self
+
+
+def _on_one_line(identifier: str) -> str:
+    """An id in which nothing can pass for another line of a log."""
+    return identifier if identifier.isprintable() else repr(identifier)
 
 
 class ConfigurationError(ArkerError):

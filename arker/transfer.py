@@ -76,7 +76,7 @@ async def read(transport: Transport, base_url: str, vm_id: str, path: str, *, de
                 return reply.content
             try:
                 tell = transport.observer.transfer(progress.operation, vm_id, path, "download", reply.size)
-                return await _fetch(transport, reply, progress, tell)
+                return await _fetch(transport, base_url, reply, progress, tell)
             except ForbiddenError:
                 # The URL has died; the file has not.
                 if renewals == _RENEWALS:
@@ -121,7 +121,7 @@ async def _write_presigned(
         target = await transport.send(_calls.request_put(base_url, vm_id, entry), progress=progress)
         _check_method(target.method, "PUT", progress)
         try:
-            await _put(transport, target.presigned_url, data, progress, tell)
+            await _put(transport, base_url, target.presigned_url, data, progress, tell)
             break
         except ForbiddenError:
             if renewals == _RENEWALS:
@@ -132,13 +132,13 @@ async def _write_presigned(
 
 
 async def _put(
-    transport: Transport, presigned_url: str, data: memoryview, progress: Progress, tell: Tell | None
+    transport: Transport, base_url: str, presigned_url: str, data: memoryview, progress: Progress, tell: Tell | None
 ) -> None:
     http = await transport.ready()
     from arker._http import slices
 
     async def once() -> None:
-        attempt.response = await http.put(presigned_url, partial(slices, data, tell), len(data))
+        attempt.response = await http.put(presigned_url, partial(slices, data, tell), len(data), base_url=base_url)
         _check_stored(attempt.response)
         if tell is not None:
             tell(len(data))
@@ -149,13 +149,14 @@ async def _put(
 
 
 async def _fetch(
-    transport: Transport, source: SyncReadPresignedResponse, progress: Progress, tell: Tell | None
+    transport: Transport, base_url: str, source: SyncReadPresignedResponse, progress: Progress, tell: Tell | None
 ) -> bytes:
     _check_method(source.method, "GET", progress)
     http = await transport.ready()
 
     async def once() -> bytes:
-        attempt.response = response = await http.fetch(source.presigned_url, tell)
+        response = await http.fetch(source.presigned_url, source.size, base_url=base_url, tell=tell)
+        attempt.response = response
         _check_stored(response)
         if len(response.body) != source.size:
             raise ExchangeFailedError(

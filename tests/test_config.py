@@ -96,29 +96,29 @@ BURST_WEST = "https://aws-burst-us-west-2.arker.ai/api"
             (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst"),
         ),
         # a base URL
-        ({"base_url": "http://h/api"}, {}, ("http://h/api", None, None, "aws")),
-        ({}, {"ARKER_BASE_URL": "http://h/api"}, ("http://h/api", None, None, "aws")),
-        ({"base_url": "http://h"}, {"ARKER_BASE_URL": "http://other"}, ("http://h", None, None, "aws")),
-        ({"base_url": "http://h"}, {"ARKER_BASE_URL": " "}, ("http://h", None, None, "aws")),
+        ({"base_url": "https://h/api"}, {}, ("https://h/api", None, None, "aws")),
+        ({}, {"ARKER_BASE_URL": "https://h/api"}, ("https://h/api", None, None, "aws")),
+        ({"base_url": "https://h"}, {"ARKER_BASE_URL": "https://other"}, ("https://h", None, None, "aws")),
+        ({"base_url": "https://h"}, {"ARKER_BASE_URL": " "}, ("https://h", None, None, "aws")),
         ({}, {**WEST, "ARKER_BASE_URL": "  "}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
         # the region of the environment counts beside a base URL of the environment, not beside an explicit one
-        ({"base_url": "http://h"}, WEST, ("http://h", None, None, "aws")),
-        ({}, {**WEST, "ARKER_BASE_URL": "http://h"}, ("http://h", BURST_WEST, "us-west-2", "aws")),
-        ({"base_url": "http://h", "region": "us-west-2"}, {}, ("http://h", BURST_WEST, "us-west-2", "aws")),
+        ({"base_url": "https://h"}, WEST, ("https://h", None, None, "aws")),
+        ({}, {**WEST, "ARKER_BASE_URL": "https://h"}, ("https://h", BURST_WEST, "us-west-2", "aws")),
+        ({"base_url": "https://h", "region": "us-west-2"}, {}, ("https://h", BURST_WEST, "us-west-2", "aws")),
         # the burst base URL
-        ({"base_url": "http://h", "burst_base_url": "http://b/"}, {}, ("http://h", "http://b", None, "aws")),
-        ({"base_url": "http://h"}, {"ARKER_BURST_BASE_URL": "http://b"}, ("http://h", "http://b", None, "aws")),
-        ({"base_url": "http://h"}, {"ARKER_BURST_BASE_URL": "\t"}, ("http://h", None, None, "aws")),
+        ({"base_url": "https://h", "burst_base_url": "https://b/"}, {}, ("https://h", "https://b", None, "aws")),
+        ({"base_url": "https://h"}, {"ARKER_BURST_BASE_URL": "https://b"}, ("https://h", "https://b", None, "aws")),
+        ({"base_url": "https://h"}, {"ARKER_BURST_BASE_URL": "\t"}, ("https://h", None, None, "aws")),
         (
-            {"region": "us-west-2", "burst_base_url": "http://b"},
-            {"ARKER_BURST_BASE_URL": "http://c"},
-            (AWS_WEST, "http://b", "us-west-2", "aws"),
+            {"region": "us-west-2", "burst_base_url": "https://b"},
+            {"ARKER_BURST_BASE_URL": "https://c"},
+            (AWS_WEST, "https://b", "us-west-2", "aws"),
         ),
         # trailing slashes and blanks around
-        ({"base_url": " http://h/api/// "}, {}, ("http://h/api", None, None, "aws")),
+        ({"base_url": " https://h/api/// "}, {}, ("https://h/api", None, None, "aws")),
         ({"base_url": "https://h:8443/"}, {}, ("https://h:8443", None, None, "aws")),
         ({"base_url": "http://[::1]:80/api"}, {}, ("http://[::1]:80/api", None, None, "aws")),
-        ({}, {"ARKER_BASE_URL": "\thttp://h//"}, ("http://h", None, None, "aws")),
+        ({}, {"ARKER_BASE_URL": "\thttps://h//"}, ("https://h", None, None, "aws")),
     ],
 )
 def test_where_a_client_goes(
@@ -132,9 +132,9 @@ def test_where_a_client_goes(
 @pytest.mark.parametrize(
     ("argument", "environ", "expected"),
     [
-        ("http://c/", {}, "http://c"),
-        (None, {"ARKER_CONTROL_BASE_URL": "http://e//"}, "http://e"),
-        ("http://c", {"ARKER_CONTROL_BASE_URL": "http://e"}, "http://c"),
+        ("https://c/", {}, "https://c"),
+        (None, {"ARKER_CONTROL_BASE_URL": "https://e//"}, "https://e"),
+        ("https://c", {"ARKER_CONTROL_BASE_URL": "https://e"}, "https://c"),
         (None, {"ARKER_CONTROL_BASE_URL": " "}, "https://arker.ai/api"),
     ],
 )

@@ -202,7 +202,9 @@ async def test_a_connection_notices_that_its_peer_has_vanished(server: ScriptedS
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "http://[", "ftp://user:SECRET@x"])
 async def test_a_proxy_that_is_none(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy)
-    async with AsyncArker(API_KEY, base_url="http://api.example.test", retry=QUICK) as client:
+    async with AsyncArker(
+        API_KEY, base_url="http://api.example.test", insecure_hosts=["api.example.test"], retry=QUICK
+    ) as client:
         with pytest.raises(ConfigurationError) as caught:
             await client.get_vm("v")
     assert "proxy" in caught.value.message
@@ -211,7 +213,9 @@ async def test_a_proxy_that_is_none(proxy: str, monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    async with AsyncArker(API_KEY, base_url="http://api.example.test", retry=False) as client:
+    async with AsyncArker(
+        API_KEY, base_url="http://api.example.test", insecure_hosts=["api.example.test"], retry=False
+    ) as client:
         with pytest.raises(ArkerError) as caught:
             await client.get_vm("v")
     assert "proxy 127.0.0.1:1" in caught.value.message

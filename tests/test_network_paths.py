@@ -33,7 +33,9 @@ REDIRECTS = (301, 302, 303, 307, 308)
 async def test_a_proxy_of_the_environment_is_used(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", server.url)
     server.script(ok({"vm_id": "v"}), ok(completed()))
-    async with AsyncArker(API_KEY, base_url="http://api.example.test/api", retry=False) as client:
+    async with AsyncArker(
+        API_KEY, base_url="http://api.example.test/api", insecure_hosts=["api.example.test"], retry=False
+    ) as client:
         vm = await client.get_vm("a/b")
         await vm.run("true")
     assert [request.target for request in server.requests] == [
@@ -47,7 +49,9 @@ async def test_a_proxy_is_used_for_objects_too(server: ScriptedServer, monkeypat
     monkeypatch.setenv("http_proxy", server.url)
     url = "http://store.example.test/o?x=1"
     server.script(ok({"path": "f", "size": 2, "presigned_url": url, "expires_in": 9}), Reply(body=b"hi"))
-    async with AsyncArker(API_KEY, base_url="http://api.example.test", retry=False) as client:
+    async with AsyncArker(
+        API_KEY, base_url="http://api.example.test", insecure_hosts=["api.example.test"], retry=False
+    ) as client:
         assert await client.vm("v").sync("f") == b"hi"
     assert server.last.target == url
     assert "Authorization" not in server.last.headers
@@ -67,19 +71,25 @@ async def test_no_proxy_is_heeded(server: ScriptedServer, monkeypatch: pytest.Mo
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
     server.answer(ok({"vm_id": "v"}))
     # The unspecified address is no loopback address by its name, and yet leads to this machine.
-    async with AsyncArker(API_KEY, base_url=f"http://0.0.0.0:{server.port}", retry=False) as client:
+    async with AsyncArker(
+        API_KEY, base_url=f"http://0.0.0.0:{server.port}", insecure_hosts=["0.0.0.0"], retry=False
+    ) as client:
         with pytest.raises(NetworkError):
             await client.get_vm("v")
         assert not server.requests
     monkeypatch.setenv("no_proxy", "0.0.0.0")
-    async with AsyncArker(API_KEY, base_url=f"http://0.0.0.0:{server.port}", retry=False) as client:
+    async with AsyncArker(
+        API_KEY, base_url=f"http://0.0.0.0:{server.port}", insecure_hosts=["0.0.0.0"], retry=False
+    ) as client:
         await client.get_vm("v")
     assert server.last.target == "/v1/vms/v"
 
 
 async def test_the_password_of_a_proxy_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://me:hidden-word@127.0.0.1:{closed_port()}")
-    async with AsyncArker(API_KEY, base_url="http://api.example.test", retry=False) as client:
+    async with AsyncArker(
+        API_KEY, base_url="http://api.example.test", insecure_hosts=["api.example.test"], retry=False
+    ) as client:
         with pytest.raises(NetworkError) as caught:
             await client.get_vm("v")
     assert "hidden-word" not in f"{caught.value}{caught.value!r}{caught.value.args}"
@@ -155,7 +165,7 @@ async def test_a_certificate_that_is_not_trusted() -> None:
 
 async def test_a_host_that_is_none(server: ScriptedServer) -> None:
     for host in ("h..example", "a" * 64 + ".example"):
-        async with make_client(server, base_url=f"http://{host}", retry=False) as client:
+        async with make_client(server, base_url=f"https://{host}", retry=False) as client:
             with pytest.raises(ArkerError) as caught:
                 await client.fork("ubuntu")
         assert caught.value.outcome == "not_started"

@@ -180,7 +180,7 @@ async def test_lists_of_the_organisation_go_to_the_control_plane(server: Scripte
 
 
 def test_fork_base_url_is_pure() -> None:
-    settings = AsyncArker("k", base_url="http://c", burst_base_url="http://b")._settings  # pyright: ignore[reportPrivateUsage]
-    assert settings.fork_base_url(ForkRequest(source_vm_id=BURST_ID)) == "http://b"
-    assert settings.fork_base_url(ForkRequest(source_vm_name="arkuntu", source_org_id="ArkerHQ")) == "http://b"
-    assert settings.fork_base_url(ForkRequest(source_vm_name="arkuntu")) == "http://c"
+    settings = AsyncArker("k", base_url="https://c", burst_base_url="https://b")._settings  # pyright: ignore[reportPrivateUsage]
+    assert settings.fork_base_url(ForkRequest(source_vm_id=BURST_ID)) == "https://b"
+    assert settings.fork_base_url(ForkRequest(source_vm_name="arkuntu", source_org_id="ArkerHQ")) == "https://b"
+    assert settings.fork_base_url(ForkRequest(source_vm_name="arkuntu")) == "https://c"

@@ -106,7 +106,7 @@ def test_it_sees_models_and_calls(watch: Detector) -> None:
 
 def test_it_sees_clients_and_handles(watch: Detector) -> None:
     with watch.expecting() as leaks:
-        client = AsyncArker("k", base_url=f"http://h/{API_KEY}")
+        client = AsyncArker("k", base_url=f"https://h/{API_KEY}")
         client.vm("v")
     assert {leak.partition(":")[0] for leak in leaks} == {"repr of Settings", "repr of AsyncArker", "repr of AsyncVM"}
 
@@ -134,7 +134,7 @@ def test_the_secrets_are_there_all_the_same() -> None:
 
 
 def test_a_client_cannot_be_tricked_into_showing_its_key() -> None:
-    client = AsyncArker(API_KEY, base_url="http://h")
+    client = AsyncArker(API_KEY, base_url="https://h")
     for shown in (repr(client), str(client), f"{client}", repr(client.vm("v")), repr(vars(client))):
         assert MARK not in shown
     settings = client._settings  # pyright: ignore[reportPrivateUsage]

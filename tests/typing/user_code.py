@@ -46,12 +46,12 @@ from arker import (
 async def clients(session: aiohttp.ClientSession) -> None:
     AsyncArker()
     AsyncArker("key", region="us-west-2", provider="aws-burst")
-    AsyncArker(base_url="http://h", retry=False)
+    AsyncArker(base_url="https://h", retry=False)
     AsyncArker(retry={"attempts": 2, "base_delay": 0.5})
     AsyncArker(
         api_key="key",
         burst_base_url=None,
-        control_base_url="http://c",
+        control_base_url="https://c",
         retry=RetryPolicy(attempts=2),
         timeout=HttpTimeouts(connect=None),
         max_connections=10,

@@ -1,0 +1,72 @@
+"""Which presigned URLs may be asked for, and where they may redirect to. Loaded at the first request."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from yarl import URL
+
+from arker.config import is_loopback
+from arker.errors import BadReplyError
+
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+MAX_REDIRECTS: Final = 5
+"""How often a presigned GET may be sent elsewhere."""
+
+
+def presigned(url: str, base_url: str, insecure_hosts: frozenset[str]) -> URL:
+    """A presigned URL that the API at ``base_url`` gave; raises `BadReplyError`, which quotes nothing of it."""
+    target = _parse(url)
+    if target is None:
+        raise BadReplyError("the presigned URL is not a URL", path="$.presigned_url", status=200)
+    host = target.host or ""
+    plainly = is_loopback(host) or host.lower() in insecure_hosts
+    reason = _why_not(URL(base_url, encoded=True), target, plainly=plainly)
+    if reason is not None:
+        raise BadReplyError(f"the presigned URL {reason}", path="$.presigned_url", status=200)
+    return target
+
+
+def redirected(url: URL, location: str, status: int) -> URL:
+    """Where a presigned GET goes on; raises `BadReplyError`, which quotes nothing of it."""
+    try:
+        target = _parse(str(url.join(URL(location, encoded=True))))
+    except ValueError:
+        target = None
+    if target is None:
+        raise BadReplyError("the presigned URL redirects to what is not a URL", status=status)
+    reason = _why_not(url, target, plainly=False)
+    if reason is not None:
+        raise BadReplyError(f"the presigned URL redirects to one that {reason}", status=status)
+    return target
+
+
+def _parse(url: str) -> URL | None:
+    try:
+        parsed = URL(url, encoded=True)
+        # A port that is none is found out when it is asked for.
+        usable = parsed.scheme in ("http", "https") and bool(parsed.host) and parsed.port is not None
+        return parsed if usable else None
+    except ValueError:
+        return None
+
+
+def _why_not(before: URL, after: URL, *, plainly: bool) -> str | None:
+    """Why a URL must not be followed that came from another one, if there is a reason.
+
+    Args:
+        before: Where it came from.
+        after: The URL.
+        plainly: Whether it may be plain HTTP although that came by HTTPS.
+    """
+    if after.raw_user is not None or after.raw_password is not None:
+        return "holds a user or password"
+    if is_loopback(after.host or "") and not is_loopback(before.host or ""):
+        # It would reach what listens on this machine for this machine alone.
+        return "leads to this machine, and came from another one"
+    if before.scheme == "https" and after.scheme == "http" and not plainly:
+        return "leads from https:// to http://"
+    return None
+
+
+__all__ = ["MAX_REDIRECTS", "REDIRECTS", "presigned", "redirected"]
