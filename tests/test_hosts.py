@@ -38,7 +38,8 @@ URLS = ("base_url", "burst_base_url", "control_base_url")
 
 
 def settings(given: Mapping[str, str] | None = None, /, **arguments: Any) -> Any:
-    return load_settings(**{"api_key": "k", "base_url": "https://h", **arguments}, environ=given or {})
+    whole: dict[str, Any] = {"api_key": "k", "base_url": "https://h", **arguments}
+    return load_settings(**whole, environ=given or {})
 
 
 @pytest.mark.parametrize("argument", URLS)
