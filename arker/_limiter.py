@@ -66,9 +66,10 @@ class Limiter:
             waits: Whether the request waits for work of unknown length.
         """
         with self._lock:
-            if self._queues[waits] or not self._has_place(waits, time.monotonic()):
+            now = time.monotonic()
+            if self._queues[waits] or not self._has_place(waits, now):
                 return False
-            self._admit(waits)
+            self._admit(waits, now)
             return True
 
     async def enter(self, waits: bool, number: int) -> None:
@@ -105,19 +106,18 @@ class Limiter:
         """Give a place back after an answer."""
         with self._lock:
             self._release(waits)
-            self.window.answered()
+            self.window.answered(time.monotonic())
             self._pump()
 
-    def refused(self, waits: bool, *, sent_at: float, retry_after: float | None) -> None:
+    def refused(self, waits: bool, *, retry_after: float | None) -> None:
         """Give a place back after an answer that said that the server is asked too much."""
         with self._lock:
-            in_flight = self._in_flight
             self._release(waits)
             now = time.monotonic()
             # Whoever is told to come back much later is not tried again; others may be told something else.
             if retry_after is not None and retry_after > MAX_RETRY_AFTER:
                 retry_after = None
-            self.window.refused(now, sent_at=sent_at, in_flight=in_flight, retry_after=retry_after)
+            self.window.refused(now, in_flight=self._in_flight, retry_after=retry_after)
             self._pump()
             self._watch()
 
@@ -131,11 +131,10 @@ class Limiter:
             and now >= window.opens_at
         )
 
-    def _admit(self, waits: bool) -> None:
+    def _admit(self, waits: bool, now: float) -> None:
         self._in_flight += 1
         self._waiting_in_flight += waits
-        if self.window.spacing:
-            self.window.sent(time.monotonic())
+        self.window.sent(now)
 
     def _release(self, waits: bool) -> None:
         self._in_flight -= 1
@@ -154,7 +153,7 @@ class Limiter:
                 return
             waiter = min(admissible, key=lambda each: each.number)
             self._queues[waiter.waits].popleft()
-            self._admit(waiter.waits)
+            self._admit(waiter.waits, now)
             waiter.admitted = True
             try:
                 waiter.loop.call_soon_threadsafe(waiter.wake)
@@ -207,7 +206,7 @@ class Unlimited:
     def answered(self, waits: bool) -> None:
         return None
 
-    def refused(self, waits: bool, *, sent_at: float, retry_after: float | None) -> None:
+    def refused(self, waits: bool, *, retry_after: float | None) -> None:
         return None
 
 

@@ -156,7 +156,7 @@ class Transport:
         self._session = session
         self._prepare = prepare
         self._diagnose = diagnose
-        self._limiter = Limiter(Window(settings.max_connections))
+        self.limiter = Limiter(Window(settings.max_connections))
         self._lock = threading.Lock()
         self._http: Http | None = None
         self._closed = False
@@ -237,7 +237,7 @@ class Transport:
         """Do something until it succeeds or the policy gives up; raises an `ArkerError` that says what is known."""
         policy, request = self.settings.retry, attempt.request
         # An object store is no business of the API's limits.
-        limiter = UNLIMITED if request is None else self._limiter
+        limiter = UNLIMITED if request is None else self.limiter
         waits = request is not None and request.awaits_work
         number = limiter.number()
         failures = 0
@@ -253,7 +253,7 @@ class Transport:
             try:
                 result = await once()
             except BaseException as raised:
-                judged = _judge(raised, limiter, waits, started)
+                judged = _judge(raised, limiter, waits)
                 if judged is None:
                     if watch is not None:
                         watch.end(cancelled=True)
@@ -325,13 +325,11 @@ class _Once(Generic[T]):
             raise transport.annotate(error, response) from None
 
 
-def _judge(
-    raised: BaseException, limiter: Limiter | Unlimited, waits: bool, sent_at: float
-) -> tuple[Failure, ArkerError] | None:
+def _judge(raised: BaseException, limiter: Limiter | Unlimited, waits: bool) -> tuple[Failure, ArkerError] | None:
     """How an attempt failed, and the error that says so; its place goes back to the limiter. None: it was ended."""
     if isinstance(raised, ApiError):
         if is_overload(raised.status, raised.code, raised.message):
-            limiter.refused(waits, sent_at=sent_at, retry_after=raised.retry_after)
+            limiter.refused(waits, retry_after=raised.retry_after)
         else:
             limiter.answered(waits)
         return _classify(raised), raised

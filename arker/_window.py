@@ -1,9 +1,10 @@
 """How many requests a client may have in flight: pure functions of what the server answered.
 
-A server that is asked too much says so (HTTP 429 and its kin). How much is too much it does not say, so the window is
-found by trying: it begins small, opens quickly while all goes well, is cut when the server says no, and from then on
-opens slowly, so that a server at its limit says no to a request now and then only. Time is given in seconds, from any
-clock that never goes back.
+A server that is asked too much says so (HTTP 429 and its kin). How much is too much it does not say, so it is found by
+trying. The window begins small and opens quickly while all goes well. Refusals come at once, so what is still in flight
+when one has come is what the server takes: that becomes the window. From then on it opens by one only after a while
+without refusals, and after twice as long when that was refused again. Time is given in seconds, from any clock that
+never goes back.
 """
 
 from __future__ import annotations
@@ -13,18 +14,22 @@ from typing import Final
 
 from attrs import define, field
 
-INITIAL: Final = 96
-"""What a client begins with: with answers after 20 ms it keeps a processor busy."""
-DOUBLING: Final = 0.025
-"""Seconds after which the first opening goes on by itself: who is asked too much says so at once, while a good answer
-may take as long as a command."""
+INITIAL: Final = 64
+"""What a client begins with: with answers after 20 ms it keeps a processor busy for most of the time."""
+EAGER: Final = 128
+UNANSWERED: Final = 0.2
+"""Seconds since the last request after which the first opening goes on by itself: who is asked too much says so at
+once, while a good answer may take as long as a command."""
 RECOVERY: Final = 1.0
-"""Seconds after which a window that has been cut opens by a tenth by itself."""
-CUT: Final = 0.75
+"""Seconds after which a window that was closed a little opens by itself, for those who wait behind long commands."""
+PATIENCE: Final = 1.0
+"""Seconds without a refusal before the window is opened beyond what was refused last; doubled each time in vain."""
+LONGEST_PATIENCE: Final = 30.0
 SLOWEST: Final = 2.0
 """Seconds; the longest time between two requests that the client itself decides on."""
 _FASTEST: Final = 0.05
 _EASE: Final = 0.9
+_FREE: Final = 1.25
 
 
 @define
@@ -42,9 +47,12 @@ class Window:
     size: float = field(default=float(INITIAL))
     spacing: float = 0.0
     opens_at: float = -math.inf
-    _threshold: float = math.inf
-    _cut_at: float = -math.inf
+    _limit: float = math.inf
+    """What the server took when it refused something last; infinity while it has refused nothing."""
+    _patience: float = PATIENCE
+    _quiet_since: float = -math.inf
     _grown_at: float = -math.inf
+    _sent_at: float = -math.inf
 
     def __attrs_post_init__(self) -> None:
         self.size = min(self.size, float(self.ceiling))
@@ -61,36 +69,37 @@ class Window:
 
     def sent(self, now: float) -> None:
         """A request goes out."""
+        self._sent_at = now
         if self.spacing:
             self.opens_at = max(self.opens_at, now + self.spacing)
 
-    def answered(self) -> None:
+    def answered(self, now: float) -> None:
         """A request was answered, and not because of overload."""
         if self.spacing:
             self.spacing = self.spacing * _EASE if self.spacing > _FASTEST / 8 else 0.0
-        elif self.size < self._threshold:
-            self._grow(1.0)
-        else:
+        elif self._limit == math.inf:
+            # Up to there it doubles in the time in which all are answered once; then it is opened with more care.
+            self._grow(1.0 if self.size < EAGER else 0.25)
+        elif now >= self._quiet_since + self._patience:
             self._grow(1.0 / self.size)  # by one in the time in which all of them are answered once
 
-    def refused(self, now: float, *, sent_at: float, in_flight: int, retry_after: float | None) -> None:
+    def refused(self, now: float, *, in_flight: int, retry_after: float | None) -> None:
         """A request was refused because of overload.
 
         Args:
             now: The moment.
-            sent_at: When it was sent.
-            in_flight: How many were in flight, this one included.
+            in_flight: How many others are in flight.
             retry_after: Seconds that the server asked to wait, if it did.
         """
         if retry_after is not None:
             self.opens_at = max(self.opens_at, now + retry_after)
-        if sent_at < self._cut_at:
-            return  # it was on its way when the window was cut, and says nothing about its new size
-        self._cut_at = self._grown_at = now
-        if self.size < 2:
+        if in_flight == 0:
             self.spacing = min(SLOWEST, max(_FASTEST, self.spacing * 2))
             self.opens_at = max(self.opens_at, now + self.spacing)
-        self.size = self._threshold = max(1.0, min(self.size, in_flight) * CUT)
+        if self._limit < math.inf and now >= self._quiet_since + self._patience:
+            self._patience = min(LONGEST_PATIENCE, self._patience * 2)  # it was opened, in vain
+        self._quiet_since = self._grown_at = now
+        self.size = self._limit = float(max(1, min(self.places, in_flight)))
 
     def opens_next(self, now: float) -> float | None:
         """When something changes by itself for those who wait; None if nothing does."""
@@ -98,24 +107,25 @@ class Window:
             return self.opens_at
         if self.size >= self.ceiling:
             return None
-        return max(now, self._grown_at) + (DOUBLING if self._threshold == math.inf else RECOVERY)
+        if self._limit == math.inf:
+            return max(now, self._sent_at + UNANSWERED)
+        return max(now, self._grown_at + RECOVERY, self._quiet_since + self._patience)
 
     def waited(self, now: float) -> None:
         """Requests have been waiting until now: the window opens by itself, when its time has come."""
         if now < self.opens_at:
             return
-        if self._grown_at == -math.inf:
-            self._grown_at = now  # somebody begins to wait
-        elif self._threshold == math.inf:
-            if now >= self._grown_at + DOUBLING:
-                self._grown_at = now
+        if self._limit == math.inf:
+            if now >= self._sent_at + UNANSWERED:
                 self._grow(self.size)
-        elif now >= self._grown_at + RECOVERY:
+        elif now >= max(self._grown_at + RECOVERY, self._quiet_since + self._patience):
             self._grown_at = now
-            self._grow(max(1.0, self.size / 10))
+            self._grow(1.0)
 
     def _grow(self, by: float) -> None:
         self.size = min(float(self.ceiling), self.size + by)
+        if self.size > self._limit * _FREE + 1:  # the server takes far more than it did then
+            self._limit, self._patience = math.inf, PATIENCE
 
 
 __all__ = ["Window"]

@@ -1,0 +1,231 @@
+"""The limiter of the whole client, on a server that refuses what is too much."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+import pytest
+
+from arker import AsyncArker, RateLimitedError
+from arker._limiter import Limiter
+from arker._window import INITIAL, Window
+from tests.support.clients import make_client
+from tests.support.samples import completed
+from tests.support.server import Recorded, Reply, ScriptedServer, error, ok
+
+pytestmark = pytest.mark.anyio
+
+
+class Busy:
+    """A server that serves so many requests at once and refuses the others."""
+
+    def __init__(self, capacity: int, *, seconds: float = 0.02, retry_after: str | None = None) -> None:
+        self.capacity = capacity
+        self.seconds = seconds
+        self.refusal = (
+            error("whatever", status=429, Retry_After=retry_after) if retry_after else error("whatever", status=429)
+        )
+        self.in_work = 0
+        self.refused = 0
+        self.served: list[str] = []
+
+    async def __call__(self, request: Recorded) -> Reply:
+        if self.in_work >= self.capacity:
+            self.refused += 1
+            return self.refusal
+        self.in_work += 1
+        try:
+            await asyncio.sleep(self.seconds)
+        finally:
+            self.in_work -= 1
+        self.served.append(request.path)
+        if request.method == "DELETE":
+            return ok({"deleted": True})
+        if request.path.endswith("/fork") or request.method == "GET":
+            return ok({"vm_id": f"vm-{len(self.served)}"})
+        return ok(completed())
+
+
+async def test_five_hundred_vms_on_a_server_that_takes_fifty_requests(server: ScriptedServer) -> None:
+    busy = Busy(50, seconds=0.08)
+    server.answer(busy)
+
+    async def use(client: AsyncArker) -> None:
+        async with await client.fork("ubuntu") as vm:
+            await vm.run("true")
+
+    async with make_client(server) as client:
+        with anyio.fail_after(60):
+            await asyncio.gather(*(use(client) for _ in range(500)))
+    assert len(busy.served) == 1500
+    assert busy.refused < 0.05 * (1500 + busy.refused)
+
+
+async def test_two_requests_at_once_are_too_much(server: ScriptedServer) -> None:
+    busy = Busy(1, seconds=0.002)
+    server.answer(busy)
+    async with make_client(server) as client:
+        with anyio.fail_after(30):
+            await asyncio.gather(*(client.get_vm("v") for _ in range(30)))
+    assert len(busy.served) == 30
+
+
+async def test_retry_after_holds_back_the_others_too(server: ScriptedServer) -> None:
+    moments: list[float] = []
+
+    def answer(request: Recorded) -> Reply:
+        moments.append(asyncio.get_running_loop().time())
+        return error("whatever", status=429, Retry_After="0.4") if len(moments) == 1 else ok({"vm_id": "v"})
+
+    server.answer(answer)
+    async with make_client(server) as client:
+        first = asyncio.create_task(client.get_vm("first"))
+        while len(moments) < 1:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+        await asyncio.gather(first, *(client.get_vm(f"v{number}") for number in range(5)))
+    assert len(moments) == 7
+    assert moments[1] - moments[0] >= 0.39
+
+
+async def test_a_pause_that_is_too_long_holds_back_nobody_else(server: ScriptedServer) -> None:
+    server.script(error("whatever", status=429, Retry_After="3600"), ok({"vm_id": "v"}))
+    async with make_client(server) as client:
+        with pytest.raises(RateLimitedError):
+            await client.get_vm("v")
+        with anyio.fail_after(10):
+            await client.get_vm("v")
+
+
+async def test_first_come_first_served(server: ScriptedServer) -> None:
+    busy = Busy(4, seconds=0.005)
+    server.answer(busy)
+    async with make_client(server, max_connections=4) as client:
+        tasks: list[asyncio.Task[object]] = []
+        for number in range(60):
+            tasks.append(asyncio.create_task(client.get_vm(f"v{number:02}")))
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+    order = [int(path.rpartition("/v")[2]) for path in busy.served]
+    assert all(abs(place - number) < 8 for place, number in enumerate(order)), order
+
+
+async def test_commands_that_take_long_do_not_hold_up_what_is_quick(server: ScriptedServer) -> None:
+    over = threading.Event()
+
+    async def answer(request: Recorded) -> Reply:
+        if request.method == "POST":
+            while not over.is_set():
+                await asyncio.sleep(0.005)
+            return ok(completed())
+        return ok({"deleted": True})
+
+    server.answer(answer)
+    async with make_client(server, max_connections=10) as client:
+        runs = [asyncio.create_task(client.vm("v").run("sleep")) for _ in range(30)]
+        await asyncio.sleep(0.1)
+        with anyio.fail_after(10):
+            await client.vm("v").delete()
+        assert not any(run.done() for run in runs)
+        over.set()
+        await asyncio.gather(*runs)
+
+
+async def test_hundreds_of_long_commands_are_sent_at_once(server: ScriptedServer) -> None:
+    # Nobody refuses anything, so nobody waits for another's command to end.
+    def answer(request: Recorded) -> Reply:
+        return ok(completed(), delay=1.0)
+
+    server.answer(answer)
+    async with make_client(server) as client:
+        await asyncio.gather(*(client.vm("v").run("sleep 1") for _ in range(4 * INITIAL)))
+    assert server.peak == 4 * INITIAL
+
+
+async def test_a_place_is_given_back_whatever_happens(server: ScriptedServer) -> None:
+    server.answer(lambda _: ok({"vm_id": "v"}, delay=0.02))
+    async with make_client(server, max_connections=2) as client:
+        limiter = client._transport.limiter  # pyright: ignore[reportPrivateUsage]
+        tasks = [asyncio.create_task(client.get_vm("v")) for _ in range(40)]
+        await asyncio.sleep(0.03)
+        assert limiter.in_flight == 2
+        assert limiter.queued > 30
+        for task in tasks[::2]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert (limiter.in_flight, limiter.queued) == (0, 0)
+        await client.get_vm("v")
+
+
+async def test_one_limiter_for_the_loops_of_all_threads(server: ScriptedServer) -> None:
+    busy = Busy(5, seconds=0.005)
+    server.answer(busy)
+    client = make_client(server, max_connections=5)
+
+    async def many() -> None:
+        await asyncio.gather(*(client.get_vm("v") for _ in range(100)))
+
+    with in_threads(4, lambda: asyncio.run(many())) as threads:
+        for thread in threads:
+            await asyncio.to_thread(thread.join, 60)
+    assert len(busy.served) == 400
+    assert busy.refused == 0
+    assert server.peak <= 5
+    await client.aclose()
+
+
+@contextmanager
+def in_threads(count: int, work: object) -> Iterator[list[threading.Thread]]:
+    assert callable(work)
+    failures: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=guarded) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    yield threads
+    assert not failures, failures
+    assert not any(thread.is_alive() for thread in threads)
+
+
+async def test_a_loop_that_ends_with_waiters_leaves_nothing() -> None:
+    limiter = Limiter(Window(1))
+    assert limiter.try_enter(False)
+
+    async def wait() -> None:
+        tasks = [asyncio.create_task(limiter.enter(False, limiter.number())) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        assert limiter.queued == len(tasks)
+        # The loop ends here, and cancels them.
+
+    await asyncio.to_thread(asyncio.run, wait())
+    assert limiter.queued == 0
+    limiter.leave(False)
+    assert limiter.in_flight == 0
+
+
+async def test_who_was_refused_comes_before_those_that_came_later() -> None:
+    limiter = Limiter(Window(1))
+    order: list[int] = []
+
+    async def go(number: int) -> None:
+        await limiter.enter(False, number)
+        order.append(number)
+        await asyncio.sleep(0)
+        limiter.leave(False)
+
+    assert limiter.try_enter(False)
+    tasks = [asyncio.create_task(go(number)) for number in (5, 6, 7, 2, 6, 1)]
+    await asyncio.sleep(0.01)
+    limiter.leave(False)
+    await asyncio.gather(*tasks)
+    assert order == [1, 2, 5, 6, 6, 7]

@@ -1,0 +1,205 @@
+"""The window of requests in flight, pure: moments and answers in, size and times out; and a simulated server."""
+
+from __future__ import annotations
+
+import heapq
+import math
+
+import pytest
+from attrs import define
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arker._window import (
+    EAGER,
+    INITIAL,
+    LONGEST_PATIENCE,
+    PATIENCE,
+    RECOVERY,
+    SLOWEST,
+    UNANSWERED,
+    Window,
+)
+
+
+def test_it_begins_small_and_never_beyond_its_ceiling() -> None:
+    assert Window(512).places == INITIAL
+    assert Window(7).places == 7
+    window = Window(70)
+    for _ in range(100):
+        window.answered(0.0)
+    assert window.places == 70
+
+
+def test_good_answers_open_it_quickly_at_first() -> None:
+    window = Window(10_000)
+    for _ in range(EAGER - INITIAL):
+        window.answered(0.0)
+    assert window.places == EAGER
+    for _ in range(EAGER):
+        window.answered(0.0)
+    assert window.places == EAGER * 5 // 4
+
+
+def test_silence_opens_it_too_at_first() -> None:
+    # Commands take long, and who is asked too much says so at once.
+    window = Window(512)
+    window.sent(1.0)
+    assert window.opens_next(1.0) == 1.0 + UNANSWERED
+    window.waited(1.0 + UNANSWERED / 2)
+    assert window.places == INITIAL
+    window.waited(1.0 + UNANSWERED)
+    assert window.places == 2 * INITIAL
+
+
+def test_a_refusal_closes_it_to_what_the_server_took() -> None:
+    window = Window(512)
+    for others in range(INITIAL - 1, 49, -1):  # the server takes 50: the others are refused, one after the other
+        window.refused(0.0, in_flight=others, retry_after=None)
+    assert window.places == 50
+    window.refused(0.0, in_flight=60, retry_after=None)  # never opens it
+    assert window.places == 50
+
+
+def test_it_opens_by_one_after_a_while_and_after_longer_when_that_was_in_vain() -> None:
+    window = Window(512)
+    window.refused(0.0, in_flight=50, retry_after=None)
+    now, patience = 0.0, PATIENCE
+    for _ in range(8):
+        for _ in range(200):
+            window.answered(now + patience * 0.99)
+        assert window.places == 50
+        for _ in range(51):
+            window.answered(now + patience)
+        assert window.places == 51
+        now += patience
+        window.refused(now, in_flight=50, retry_after=None)
+        assert window.places == 50
+        patience = min(LONGEST_PATIENCE, patience * 2)
+
+
+def test_it_opens_quickly_again_once_the_server_takes_far_more() -> None:
+    window = Window(512)
+    window.refused(0.0, in_flight=20, retry_after=None)
+    answers = 0
+    while window.places < 512:
+        window.answered(PATIENCE)
+        answers += 1
+    assert answers < 3000
+
+
+def test_waiting_opens_it_after_a_refusal_too_but_slowly() -> None:
+    window = Window(512)
+    window.refused(0.0, in_flight=20, retry_after=None)
+    assert window.opens_next(0.0) == max(PATIENCE, RECOVERY)
+    window.waited(0.5)
+    assert window.places == 20
+    window.waited(1.0)
+    window.waited(1.5)
+    assert window.places == 21
+    window.waited(2.0)
+    assert window.places == 22
+    assert Window(5, size=5).opens_next(0.0) is None
+
+
+def test_nothing_goes_before_the_moment_that_the_server_named() -> None:
+    window = Window(512)
+    window.refused(3.0, in_flight=10, retry_after=2.5)
+    assert window.opens_at == 5.5
+    assert window.opens_next(4.0) == 5.5
+    window.waited(5.0)
+    assert window.places == 10
+    window.refused(4.0, in_flight=9, retry_after=0.5)  # an earlier moment does not replace it
+    assert window.opens_at == 5.5
+
+
+def test_when_even_one_at_a_time_is_too_much_they_are_spaced() -> None:
+    window = Window(512)
+    spacings: list[float] = []
+    for _ in range(10):
+        window.refused(0.0, in_flight=0, retry_after=None)
+        spacings.append(window.spacing)
+    assert window.places == 1
+    assert spacings == sorted(spacings)
+    assert spacings[-1] == SLOWEST
+    window.sent(100.0)
+    assert window.opens_at == 100.0 + SLOWEST
+    for _ in range(200):
+        window.answered(200.0)
+    assert window.spacing == 0.0
+
+
+@pytest.mark.parametrize(("places", "to_wait"), [(1, 1), (2, 1), (3, 2), (8, 7), (64, 56), (512, 504)])
+def test_some_places_are_kept_from_those_that_wait_for_work(places: int, to_wait: int) -> None:
+    assert Window(512, size=float(places)).places_to_wait == to_wait
+
+
+@define
+class _Simulation:
+    """A client with so many requests to send, and a server that takes so many at once and refuses the others."""
+
+    capacity: int
+    seconds: float
+    requests: int
+    window: Window
+    refused: int = 0
+    served: int = 0
+    now: float = 0.0
+    peak: int = 0
+
+    def run(self) -> None:
+        waiting, in_work, numbers = self.requests, 0, 0
+        events: list[tuple[float, int, bool]] = []  # when, which, whether it was taken
+        while self.served < self.requests:
+            in_flight = len(events)
+            while waiting and in_flight < self.window.places and self.now >= self.window.opens_at:
+                self.window.sent(self.now)
+                taken = in_work < self.capacity
+                in_work += taken
+                self.peak = max(self.peak, in_work)
+                numbers += 1
+                heapq.heappush(events, (self.now + (self.seconds if taken else 0.001), numbers, taken))
+                waiting, in_flight = waiting - 1, in_flight + 1
+            opens = self.window.opens_next(self.now) if waiting else None
+            if events and (opens is None or events[0][0] <= opens):
+                self.now, _, taken = heapq.heappop(events)
+                if taken:
+                    in_work -= 1
+                    self.served += 1
+                    self.window.answered(self.now)
+                else:
+                    waiting += 1
+                    self.refused += 1
+                    self.window.refused(self.now, in_flight=len(events), retry_after=None)
+            else:
+                assert opens is not None
+                self.now = opens
+                self.window.waited(self.now)
+
+
+@given(capacity=st.integers(1, 600), milliseconds=st.integers(2, 3000))
+def test_every_request_is_served_whatever_the_server_takes(capacity: int, milliseconds: int) -> None:
+    requests = 1500
+    simulation = _Simulation(capacity, milliseconds / 1000, requests, Window(512))
+    simulation.run()
+    # The first burst may be refused, and later a few now and then; nobody storms a server that says no.
+    beyond_at_first = max(INITIAL, 2 * capacity) - capacity
+    assert simulation.refused <= beyond_at_first + 60 + simulation.now / PATIENCE
+    assert simulation.window.places <= max(INITIAL, 3 * capacity)
+    assert simulation.peak <= capacity
+
+
+@pytest.mark.parametrize("seconds", [0.005, 0.02, 0.2])
+def test_a_server_that_takes_fifty_is_kept_busy_and_refuses_few(seconds: float) -> None:
+    simulation = _Simulation(50, seconds, 1500, Window(512))
+    simulation.run()
+    assert simulation.refused / (simulation.refused + 1500) < 0.05
+    assert simulation.now < 1.5 * 1500 * seconds / 50 + 0.1
+
+
+def test_a_server_without_limits_is_given_all_at_once() -> None:
+    simulation = _Simulation(10_000, 5.0, 512, Window(512))
+    simulation.run()
+    assert simulation.peak == 512
+    assert simulation.now < 5.0 + 10 * UNANSWERED
+    assert not math.isinf(simulation.now)
