@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
@@ -14,6 +14,10 @@ from arker._retry import MAX_RETRY_AFTER
 
 if TYPE_CHECKING:
     from arker._window import Window
+
+
+_LATE: Final = 0.02
+"""Seconds; a loop that comes back later than this has been busy, and answers may be waiting to be read."""
 
 
 @define(eq=False)
@@ -176,13 +180,16 @@ class Limiter:
             now = time.monotonic()
             at = self.window.opens_next(now)
         if at is not None:
-            loop.call_later(at - now, self._come_back, loop)
+            loop.call_later(at - now, self._come_back, loop, at)
         else:
-            self._come_back(loop)
+            self._come_back(loop, now)
 
-    def _come_back(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _come_back(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
         with self._lock:
             self._timers.discard(loop)
+            now = time.monotonic()
+            if now - at > _LATE:
+                self.window.distracted(now)
             self._pump()
             if self.window.opens_next(time.monotonic()) is not None:
                 self._watch()

@@ -73,6 +73,10 @@ class Window:
         if self.spacing:
             self.opens_at = max(self.opens_at, now + self.spacing)
 
+    def distracted(self, now: float) -> None:
+        """The client has not been listening until now, so that silence says nothing."""
+        self._sent_at = now
+
     def answered(self, now: float) -> None:
         """A request was answered, and not because of overload."""
         if self.spacing:
