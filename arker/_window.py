@@ -121,7 +121,7 @@ class Window:
             return
         if self._limit == math.inf:
             if now >= self._sent_at + UNANSWERED:
-                self._grow(self.size)
+                self._grow(self.size / 2)
         elif now >= max(self._grown_at + RECOVERY, self._quiet_since + self._patience):
             self._grown_at = now
             self._grow(1.0)

@@ -138,11 +138,11 @@ async def test_commands_that_take_long_do_not_hold_up_what_is_quick(server: Scri
 async def test_hundreds_of_long_commands_are_sent_at_once(server: ScriptedServer) -> None:
     # Nobody refuses anything, so nobody waits for another's command to end.
     def answer(request: Recorded) -> Reply:
-        return ok(completed(), delay=1.0)
+        return ok(completed(), delay=2.5)
 
     server.answer(answer)
     async with make_client(server) as client:
-        await asyncio.gather(*(client.vm("v").run("sleep 1") for _ in range(4 * INITIAL)))
+        await asyncio.gather(*(client.vm("v").run("sleep 2.5") for _ in range(4 * INITIAL)))
     assert server.peak == 4 * INITIAL
 
 

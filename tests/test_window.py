@@ -48,8 +48,11 @@ def test_silence_opens_it_too_at_first() -> None:
     assert window.opens_next(1.0) == 1.0 + UNANSWERED
     window.waited(1.0 + UNANSWERED / 2)
     assert window.places == INITIAL
+    window.distracted(1.0 + UNANSWERED / 2)  # nobody listened until then
     window.waited(1.0 + UNANSWERED)
-    assert window.places == 2 * INITIAL
+    assert window.places == INITIAL
+    window.waited(1.0 + UNANSWERED * 3 / 2)
+    assert window.places == INITIAL * 3 // 2
 
 
 def test_a_refusal_closes_it_to_what_the_server_took() -> None:
