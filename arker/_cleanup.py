@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -46,16 +47,20 @@ async def make_or_undo(
     """
     loop = asyncio.get_running_loop()
     task = loop.create_task(make)
-    over: asyncio.Future[asyncio.Task[T]] = loop.create_future()
+    over: asyncio.Future[None] = loop.create_future()
     # Neither a closure nor a scope: of hundreds of these at once, each object is one more for the garbage collector.
-    task.add_done_callback(over.set_result)
+    task.add_done_callback(partial(_wake, over))
     try:
         await over
     except asyncio.CancelledError:
-        task.remove_done_callback(over.set_result)
         await carry_through(abandon(task))
         raise
     return task.result()
+
+
+def _wake(over: asyncio.Future[None], _: asyncio.Task[Any]) -> None:
+    if not over.done():
+        over.set_result(None)
 
 
 async def _settled(task: asyncio.Future[T]) -> T:

@@ -1,0 +1,110 @@
+"""Operations that are cancelled at each of their suspensions in turn: no VM, connection or task is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeAlias
+
+import anyio
+import pytest
+
+from arker import AsyncArker, AsyncVM
+from arker.emulator import Emulator
+from tests.support.interruption import Interruption
+
+pytestmark = pytest.mark.anyio
+
+Work: TypeAlias = Callable[[AsyncArker, AsyncVM], Awaitable[object]]
+
+LARGE = b"x" * (5 * 1024 * 1024)
+
+
+async def in_a_block(client: AsyncArker, vm: AsyncVM) -> None:
+    async with await client.fork("ubuntu") as child:
+        await child.run("true")
+
+
+OPERATIONS: dict[str, Work] = {
+    "fork": lambda client, vm: client.fork("ubuntu"),
+    "fork of a VM": lambda client, vm: client.fork(vm),
+    "fork with a deadline": lambda client, vm: client.fork("ubuntu", deadline=30),
+    "fork and use": in_a_block,
+    "run": lambda client, vm: vm.run("echo hi"),
+    "read": lambda client, vm: vm.sync("/etc/passwd"),
+    "write": lambda client, vm: vm.sync("file", b"some"),
+    "write, presigned": lambda client, vm: vm.sync("file", LARGE),
+    "delete": lambda client, vm: vm.delete(),
+}
+
+
+def sockets() -> int:
+    """How many sockets this process has open."""
+    count = 0
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            count += os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
+        except OSError:  # the descriptor of the listing itself
+            continue
+    return count
+
+
+@pytest.mark.parametrize("connected", [True, False])
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_cancelled_at_every_suspension(emulator: Emulator, ar: AsyncArker, name: str, connected: bool) -> None:
+    work = OPERATIONS[name]
+    tasks_before, sockets_before = asyncio.all_tasks(), sockets()
+    cancelled = at = 0
+    with anyio.fail_after(120):
+        while True:
+            at += 1
+            vm = await ar.fork("ubuntu")
+            async with AsyncArker(**emulator.client_options) as client:
+                handle = client.vm(vm.id)
+                if connected:
+                    await handle.refresh()
+                interruption: Interruption[object] = Interruption(at)
+                cancelled += await interruption.of(partial(work, client, handle))
+                assert asyncio.all_tasks() == tasks_before
+                expected = {vm.id}
+                if isinstance(interruption.result, AsyncVM):
+                    expected.add(interruption.result.id)
+                left = {each.vm_id for each in await ar.list_vms()}
+                # A deletion that was cancelled may have taken place.
+                assert left == expected or (name == "delete" and not left)
+            for vm_id in left:
+                await ar.vm(vm_id).delete()
+            if not interruption.happened:
+                break
+    assert cancelled
+    assert asyncio.all_tasks() == tasks_before
+    assert sockets() <= sockets_before + 1  # the connection of `ar` itself
+
+
+@pytest.mark.parametrize("late", [0.0, 0.001, 0.004, 0.01, 0.05])
+async def test_hundreds_of_forks_that_are_cancelled_together(emulator: Emulator, ar: AsyncArker, late: float) -> None:
+    async with AsyncArker(**emulator.client_options) as client:
+        forks = [asyncio.create_task(client.fork("ubuntu")) for _ in range(100)]
+        await asyncio.sleep(late)
+        for each in forks:
+            each.cancel()
+        ended = await asyncio.gather(*forks, return_exceptions=True)
+    assert all(isinstance(each, asyncio.CancelledError | AsyncVM) for each in ended)
+    kept = {each.id for each in ended if isinstance(each, AsyncVM)}
+    assert {each.vm_id for each in await ar.list_vms(limit=1000)} == kept
+
+
+async def test_a_program_whose_loop_is_shut_down_amid_its_forks(emulator: Emulator, ar: AsyncArker) -> None:
+    async def program() -> None:
+        client = AsyncArker(**emulator.client_options)
+        for _ in range(20):
+            background.append(asyncio.create_task(client.fork("ubuntu")))
+        await asyncio.sleep(0.03)
+        # asyncio.run cancels what is left, the fork's own tasks too.
+
+    background: list[asyncio.Task[AsyncVM]] = []
+    await asyncio.to_thread(asyncio.run, program())
+    kept = {task.result().id for task in background if not task.cancelled()}
+    assert {each.vm_id for each in await ar.list_vms()} == kept
