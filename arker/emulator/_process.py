@@ -26,6 +26,7 @@ import anyio.to_thread
 import attrs
 
 from arker.emulator._state import make_state_dir, remove_state_dir
+from arker.emulator.control import call
 from arker.emulator.options import EmulatorOptions
 from arker.errors import EmulatorError, InvalidArgumentError
 
@@ -253,6 +254,27 @@ class Emulator:
         if status is not None:
             words = self._last_words()
             raise EmulatorError(f"the embedded backend has died, with status {status}{': ' + words if words else ''}")
+
+    def reset(self) -> None:
+        """Make the server as new: every organisation's VMs, filesystems, runs and idempotency keys are gone.
+
+        Foreground runs that are going on end as ``failed``, forks that are being made with 503 ``unavailable``. Nothing
+        of them is left when this returns; with nothing to clear it takes a few milliseconds. The address stays.
+
+        Raises:
+            EmulatorError: It is not running, or something could not be removed.
+        """
+        self.wait_ready()
+        try:
+            call(self.url, self._api_key, "POST", "/emulator/reset")
+        except EmulatorError:
+            self.check_alive()
+            raise
+
+    async def areset(self) -> None:
+        """`reset` for asynchronous callers. It is carried through even when the caller is cancelled."""
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self.reset)
 
     def _last_words(self) -> str:
         """The end of the child's log; the token is never in it."""
