@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from arker.emulator._state import make_state_dir, remove_state_dir
+from arker.emulator._state import StateDir, remove_state_dir, sweep
 from arker.emulator.options import EmulatorOptions
 from arker.emulator.sandbox.base import IsolationUnavailableError
 from arker.errors import ArkerError
@@ -90,6 +90,7 @@ async def _serve(
     # Imported late: it takes most of the start, and by now a signal is heeded.
     from arker.emulator.server.service import Service, base_url
 
+    sweep(state_dir.parent)
     service = Service(options, api_key=api_key, state_dir=state_dir, sock=sock)
     try:
         start, end = asyncio.ensure_future(service.start()), asyncio.ensure_future(over.wait())
@@ -129,7 +130,9 @@ def _managed() -> int:
     try:
         options = EmulatorOptions(**settings["options"])
         sock = socket.socket(fileno=settings["socket"])
-        sock.set_inheritable(False)
+        # The keepers are held for as long as this process lives.
+        for descriptor in (sock.fileno(), *settings["keepers"]):
+            os.set_inheritable(descriptor, False)
         asyncio.run(
             _serve(
                 options,
@@ -151,7 +154,7 @@ def _managed() -> int:
 def _by_hand() -> int:
     """The command line."""
     arguments = _arguments()
-    state_dir: Path | None = None
+    state: StateDir | None = None
     try:
         options = EmulatorOptions(
             isolation=arguments.isolation,
@@ -178,14 +181,14 @@ def _by_hand() -> int:
                 print(f"    export {name}={url}")
             print("\nCtrl-C ends it, with all of its VMs.", flush=True)
 
-        state_dir = make_state_dir(options.state_parent)
-        asyncio.run(_serve(options, api_key=api_key, state_dir=state_dir, sock=sock, ready=ready, lifeline=None))
+        state = StateDir(options.state_parent)
+        asyncio.run(_serve(options, api_key=api_key, state_dir=state.path, sock=sock, ready=ready, lifeline=None))
     except (IsolationUnavailableError, ArkerError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
-        if state_dir is not None:
-            remove_state_dir(state_dir)
+        if state is not None:
+            state.remove()
     return 0
 
 

@@ -25,7 +25,8 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from arker.emulator._state import make_state_dir, remove_state_dir
+from arker.emulator._state import StateDir
+from arker.emulator.control import call
 from arker.emulator.options import EmulatorOptions
 from arker.errors import EmulatorError, InvalidArgumentError
 
@@ -89,7 +90,7 @@ class Emulator:
         self._url: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
-        self._state_dir: Path | None = None
+        self._state: StateDir | None = None
         self._answer: dict[str, Any] | None = None
         self._answered = threading.Event()
         self._listener: threading.Thread | None = None
@@ -161,36 +162,37 @@ class Emulator:
             raise EmulatorError("the embedded backend needs a Python interpreter, and sys.executable names none")
         if self._options.isolation == "none":
             logger.warning("isolation is 'none': commands run unprotected, as this user")
-        self._state_dir = make_state_dir(self._options.state_parent)
+        self._state = StateDir(self._options.state_parent)
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(("127.0.0.1", self._options.port))
             sock.listen(_BACKLOG)
-            with (self._state_dir / _LOG_NAME).open("wb") as log:
+            with (self._state.path / _LOG_NAME).open("wb") as log:
                 process = subprocess.Popen(
                     [sys.executable, "-I", "-c", _BOOT, json.dumps(_import_path()), "--managed"],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
                     bufsize=0,
-                    pass_fds=(sock.fileno(),),
+                    pass_fds=(sock.fileno(), *self._state.keepers),
                     # Ctrl-C is for the parent, which then ends the server in its own time.
                     start_new_session=True,
                 )
             self._process = process
             self._url = f"http://127.0.0.1:{sock.getsockname()[1]}/api"
-            self._send_settings(process, sock.fileno())
+            self._send_settings(process, sock.fileno(), self._state)
         self._listener = threading.Thread(
             target=self._listen, args=(process.stdout,), name="arker-emulator-ready", daemon=True
         )
         self._listener.start()
 
-    def _send_settings(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
+    def _send_settings(self, process: subprocess.Popen[bytes], descriptor: int, state: StateDir) -> None:
         options = attrs.asdict(self._options) | {"api_key": None, "state_parent": None}
         settings = {
             "api_key": self._api_key,
             "socket": descriptor,
-            "state_dir": str(self._state_dir),
+            "state_dir": str(state.path),
+            "keepers": state.keepers,
             "options": options,
         }
         assert process.stdin is not None
@@ -254,11 +256,32 @@ class Emulator:
             words = self._last_words()
             raise EmulatorError(f"the embedded backend has died, with status {status}{': ' + words if words else ''}")
 
+    def reset(self) -> None:
+        """Make the server as new: every organisation's VMs, filesystems, runs and idempotency keys are gone.
+
+        Foreground runs that are going on end as ``failed``, forks that are being made with 503 ``unavailable``. Nothing
+        of them is left when this returns; with nothing to clear it takes a few milliseconds. The address stays.
+
+        Raises:
+            EmulatorError: It is not running, or something could not be removed.
+        """
+        self.wait_ready()
+        try:
+            call(self.url, self._api_key, "POST", "/emulator/reset")
+        except EmulatorError:
+            self.check_alive()
+            raise
+
+    async def areset(self) -> None:
+        """`reset` for asynchronous callers. It is carried through even when the caller is cancelled."""
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self.reset)
+
     def _last_words(self) -> str:
         """The end of the child's log; the token is never in it."""
         try:
-            assert self._state_dir is not None
-            return (self._state_dir / _LOG_NAME).read_text("utf-8", "replace").strip()[-2000:]
+            assert self._state is not None
+            return (self._state.path / _LOG_NAME).read_text("utf-8", "replace").strip()[-2000:]
         except OSError:
             return ""
 
@@ -294,9 +317,9 @@ class Emulator:
             self._remove_state()
 
     def _remove_state(self) -> None:
-        if self._state_dir is not None:
+        if self._state is not None:
             try:
-                remove_state_dir(self._state_dir)
+                self._state.remove()
             except OSError as error:
                 raise EmulatorError(str(error)) from error
 
@@ -340,6 +363,8 @@ class Emulator:
             if process.stdin is not None:
                 process.stdin.close()
             process.returncode = 0  # nobody here can wait for it
+        if self._state is not None:
+            self._state.leave()
 
 
 _alive: weakref.WeakSet[Emulator] = weakref.WeakSet()

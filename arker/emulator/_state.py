@@ -1,22 +1,147 @@
-"""The state directory: made under a name that nobody can guess, and removed whatever a VM has left in it."""
+"""The state directory: made under a name that nobody can guess, and removed whatever a VM has left in it.
+
+It goes even when everybody who knows of it is killed at once: a guard, a shell in a session of its own, waits for the
+end of a pipe that only they hold, and removes it then. Where the guard was killed too, the next server that starts
+finds that nobody holds the directory's lock any more.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
+import threading
 import time
+import weakref
 from pathlib import Path
 
+_PREFIX = "arker-emulator-"
 _PATIENCE = 3.0  # seconds; processes that have just been killed may still be writing
 
+# What it reads from never says anything: it only ends. The directory is often gone by then.
+_GUARD = """\
+trap '' INT HUP TERM
+while read -r line; do :; done
+tries=0
+while [ -e "$1" ] && [ $tries -lt 100 ]; do
+    rm -rf -- "$1" && break
+    chmod -R u+rwX -- "$1"
+    tries=$((tries + 1))
+    sleep 0.1
+done
+"""
 
-def make_state_dir(parent: Path | None) -> Path:
-    """A new state directory. A VM's user may pass through it (to its own files), but not list it."""
-    path = Path(tempfile.mkdtemp(prefix="arker-emulator-", dir=parent))
-    path.chmod(0o711)
-    return path
+
+class StateDir:
+    """A new state directory. A VM's user may pass through it (to its own files), but not list it.
+
+    Args:
+        parent: Where it is made; None is the system's temporary directory.
+
+    Attributes:
+        path: The directory.
+        keepers: Descriptors; the directory is there as long as any process holds them. A server that is started in it
+            is handed both.
+
+    Raises:
+        OSError: It could not be made.
+    """
+
+    def __init__(self, parent: Path | None) -> None:
+        self._guard: subprocess.Popen[bytes] | None = None
+        self.path, lock = _make_locked(parent)
+        self.keepers: tuple[int, ...] = (lock,)
+        try:
+            end, held = os.pipe()
+            self.keepers = (lock, held)
+            try:
+                self._guard = _start_guard(self.path, end)
+            finally:
+                os.close(end)
+        except BaseException:
+            _close_all(self.keepers)
+            remove_state_dir(self.path)
+            raise
+        self._let_go = weakref.finalize(self, _close_all, self.keepers)
+
+    def remove(self) -> None:
+        """Remove the directory with everything in it; the server has ended. A second call does nothing.
+
+        Raises:
+            OSError: It could not be removed now; the guard goes on trying for some seconds.
+        """
+        remove_state_dir(self.path)
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.wait()
+        self._let_go()
+
+    def leave(self) -> None:
+        """Let go of it in a process that was forked: it is its parent's."""
+        self._let_go()
+        if self._guard is not None:
+            self._guard.returncode = 0  # nobody here can wait for it
+
+
+def _make_locked(parent: Path | None) -> tuple[Path, int]:
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        lock = os.open(path, os.O_RDONLY)
+        # In between, a server that was just starting may have taken it for a dead one's.
+        if _try_lock(lock) is not False and path.exists():
+            path.chmod(0o711)
+            return path, lock
+        os.close(lock)
+
+
+def _try_lock(descriptor: int) -> bool | None:
+    """Take the lock of a directory, which lasts until every copy of the descriptor is closed; None: no locks here."""
+    try:
+        import fcntl
+    except ImportError:  # no such system has VMs
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _start_guard(path: Path, end: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _GUARD, "arker-emulator-guard", str(path)],
+        stdin=end,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={"PATH": "/usr/bin:/bin"},
+        cwd="/",
+    )
+
+
+def sweep(parent: Path) -> None:
+    """Remove what dead servers of this user have left in a directory, in a thread that nothing waits for."""
+    threading.Thread(target=_sweep, args=(parent,), name="arker-emulator-sweep", daemon=True).start()
+
+
+def _sweep(parent: Path) -> None:
+    with contextlib.suppress(OSError):
+        for path in [path for path in parent.iterdir() if path.name.startswith(_PREFIX)]:
+            with contextlib.suppress(OSError):
+                status = path.lstat()
+                if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+                    continue
+                lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    if _try_lock(lock):
+                        remove_state_dir(path)
+                finally:
+                    os.close(lock)
 
 
 def remove_state_dir(path: Path) -> None:
@@ -41,3 +166,12 @@ def remove_state_dir(path: Path) -> None:
         if time.monotonic() > give_up:
             raise OSError(f"the state directory {path} could not be removed")
         time.sleep(0.05)
+
+
+def _close_all(descriptors: tuple[int, ...]) -> None:
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
+__all__ = ["StateDir", "remove_state_dir", "sweep"]

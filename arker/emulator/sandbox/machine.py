@@ -16,8 +16,11 @@ from arker.emulator.sandbox.agent_source import agent_source
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.identity import Identity
 from arker.emulator.sandbox.link import AgentLink, LinkClosedError, anonymous_file
+from arker.emulator.sandbox.process_tree import kill_tree
 
 _HELLO_TIMEOUT = 30.0
+_CLEAN_UP = 5.0
+"""Seconds that an agent which is no namespace's first process has to kill what it started."""
 
 
 @frozen(kw_only=True)
@@ -110,9 +113,10 @@ class Machine:
         return not self.link.closed
 
     def kill(self) -> None:
-        """Kill every process of the VM, from outside."""
-        self._kill_process()
-        self.link.close()
+        """Kill every process of the VM, from outside, without waiting for it."""
+        if self._group:
+            self._kill_group()
+        self.link.close()  # an agent without namespaces around it clears up when it sees that
 
     async def close(self) -> None:
         """Kill every process of the VM and wait until they have gone."""
@@ -122,19 +126,26 @@ class Machine:
     async def _end_with_link(self) -> None:
         await asyncio.sleep(0)
         await self.link.wait_closed()
-        # A bwrap whose agent has died ends by itself, but an agent may also have closed its socket and stayed.
-        self._kill_process()
-        await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+        if self._group:
+            # A bwrap whose agent has died ends by itself, but an agent may also have closed its socket and stayed.
+            self._kill_group()
+        await asyncio.get_running_loop().run_in_executor(None, self._see_off)
 
-    def _kill_process(self) -> None:
-        if self._process.poll() is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            if self._group:
+    def _see_off(self) -> None:
+        """Wait until the process has gone; in a thread."""
+        if not self._group:
+            # In the middle of its clean-up it has stopped processes, which would stay if it were killed now.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_CLEAN_UP)
+                return
+            kill_tree(self._process.pid)
+        self._process.wait()
+
+    def _kill_group(self) -> None:
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
                 # bwrap is two processes, and the second does not yet follow the first when that dies very early.
                 os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()  # not its supervisors: they clean up after the runs
 
 
 __all__ = ["Launch", "Machine"]

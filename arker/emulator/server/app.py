@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from arker.emulator.server import openapi, transfers
+from arker.emulator.server import control, openapi, transfers
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.errors import ServiceError
 from arker.emulator.server.journal import Trace, attach, trace_of
@@ -104,6 +104,8 @@ def create_app(backend: Backend) -> web.Application:
     for operation in OPERATIONS:
         app.router.add_route(operation.method, API + operation.pattern, authenticated(operation))
     app.router.add_route("GET", API + openapi.PATH, describe)
+    for method, path, handler in control.routes(backend):
+        app.router.add_route(method, API + path, handler)
     app.router.add_route("PUT", f"{PREFIX}/{{vm_id}}", presigned(transfers.put_file))
     app.router.add_route("GET", f"{PREFIX}/{{vm_id}}", presigned(transfers.get_file))
     return app

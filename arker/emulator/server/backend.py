@@ -9,7 +9,8 @@ import itertools
 import logging
 import os
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +52,57 @@ class Backend:
         """Commands that are being started, a VM's own start included: hundreds at once would all be late together."""
         self.measurements = asyncio.Semaphore(2)
         """Filesystems whose size is being measured."""
-        self.journal = Journal()
-        self.ledger = Ledger(clock)
+        self.resetting = asyncio.Lock()
         secret = secrets.token_bytes(32)  # not made from the API key: URLs are handed on, and must say nothing of it
         self.cursors = Cursors(secret)
         self.presigner = Presigner(secret, clock, options.presigned_ttl)
-        self.organisations = {name: Organisation(org_id=name) for name in (LOCAL_ORG_ID, *options.organisations)}
         keys = {LOCAL_ORG_ID: api_key, **options.organisations}
-        self._keys = [(_digest(key), self.organisations[name]) for name, key in keys.items()]
-        for name, key in keys.items():
-            # Enough to tell keys apart, and never much of a short one.
-            self.organisations[name].key_prefix = key[: min(8, len(key) // 4)]
+        self._keys = [(_digest(key), name) for name, key in keys.items()]
+        # Enough to tell keys apart, and never much of a short one.
+        self._prefixes = {name: key[: min(8, len(key) // 4)] for name, key in keys.items()}
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.organisations: dict[str, Organisation] = {}
+        self.begin_anew()
+
+    def begin_anew(self) -> list[Organisation]:
+        """Forget everything at once; the organisations as they were come back, for whoever clears up after them.
+
+        What is under way for one of those finds nothing there any more, and `changing` refuses it.
+        """
+        ended = list(self.organisations.values())
+        for organisation in ended:
+            organisation.over = True
+        self.organisations = {
+            name: Organisation(org_id=name, key_prefix=prefix) for name, prefix in self._prefixes.items()
+        }
+        self.journal = Journal()
+        self.ledger = Ledger(self.clock)
+        self.clock.reset()
+        return ended
+
+    @contextmanager
+    def changing(self, org: Organisation) -> Generator[None]:
+        """Around work that makes or removes something which outlives its request: a reset waits for it.
+
+        What is made is registered after a last call of `require_current`, with no waiting in between.
+
+        Raises:
+            ServiceError: the server was reset since the request came.
+        """
+        self.require_current(org)
+        org.changes += 1
+        try:
+            yield
+        finally:
+            org.changes -= 1
+            if org.changes == 0:
+                org.quiet.set()
+
+    def require_current(self, org: Organisation) -> None:
+        """503 when the server was reset since the request came."""
+        if org.over:
+            raise ServiceError("unavailable", "the server was reset while the request was under way")
 
     def next_number(self) -> int:
         """Numbers grow in the order in which records are made; lists are sorted by them."""
@@ -81,9 +120,9 @@ class Backend:
         scheme, _, token = (authorization or "").partition(" ")
         given = _digest(token.strip())
         found: Organisation | None = None
-        for digest, organisation in self._keys:
+        for digest, name in self._keys:
             if hmac.compare_digest(digest, given):
-                found = organisation
+                found = self.organisations[name]
         if found is None or scheme.lower() != "bearer":
             raise ServiceError("unauthorized", "expected Authorization: Bearer and a valid API key")
         return found

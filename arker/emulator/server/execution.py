@@ -8,7 +8,7 @@ import time
 from arker.emulator.sandbox.base import RunExit, RunHandle, RunSpec, SandboxError
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.ids import new_ulid
-from arker.emulator.server.outputs import store
+from arker.emulator.server.outputs import StoredOutput, store
 from arker.emulator.server.records import RunRecord, SessionRecord, StopReason, VmRecord
 
 
@@ -45,16 +45,21 @@ def accept(
 
 async def stop(backend: Backend, run: RunRecord, reason: StopReason) -> None:
     """End a run and everything that it started, and wait until it has ended."""
+    condemn(backend, run, reason)
+    if run.handle is not None:
+        await _kill(run.handle)
+    # Without a handle it is about to start: what starts it looks at the reason.
+    await run.done.wait()
+
+
+def condemn(backend: Backend, run: RunRecord, reason: StopReason) -> None:
+    """Say why a run ends: one that waits in the queue never starts. Whoever calls this kills one that is going on."""
     if run.done.is_set():
         return
     run.stop_reason = run.stop_reason or reason
     if run.session.current is not run:
-        _settle_stopped(run)  # it waits in the queue, and will never start
+        _settle_stopped(run)
         _finish(backend, run)
-    elif run.handle is not None:
-        await _kill(run.handle)
-    # Otherwise it is about to start: what starts it looks at the reason.
-    await run.done.wait()
 
 
 async def stop_session(backend: Backend, vm: VmRecord, session: SessionRecord) -> None:
@@ -78,7 +83,10 @@ async def _execute(backend: Backend, run: RunRecord, key: str | None) -> None:
             exit_ = await _run_command(backend, run, key)
             _settle(run, exit_)
         except SandboxError as error:
-            _fail(run, str(error))
+            if run.stop_reason is None:
+                _fail(run, str(error))
+            else:
+                _settle_stopped(run)
         except Exception:
             logger.exception("run %s ended by an error of the server", run.run_id)
             _fail(run, "the server failed while running the command")
@@ -146,6 +154,8 @@ def _settle_stopped(run: RunRecord) -> None:
         run.state = "cancelled"
     elif run.stop_reason == "timeout":
         _fail(run, f"timeout: the command was killed after {run.timeout:g} s")
+    elif run.stop_reason == "reset":
+        _fail(run, "the server was reset")
     else:
         _fail(run, "the session was deleted" if run.stop_reason == "session deleted" else "the VM was deleted")
 
@@ -166,10 +176,12 @@ def _finish(backend: Backend, run: RunRecord) -> None:
     run.session.pending -= 1
     run.started.set()
     run.done.set()
-    backend.spawn(_store_output(backend, run))
+    run.storing = backend.spawn(_store_output(backend, run))
 
 
 async def _store_output(backend: Backend, run: RunRecord) -> None:
+    if run.vm.deleted:
+        return  # a reply or two, and nobody asks for it again
     try:
         run.kept_stdout = await store(run.kept_stdout, backend.spool_dir)
         run.kept_stderr = await store(run.kept_stderr, backend.spool_dir)
@@ -177,4 +189,13 @@ async def _store_output(backend: Backend, run: RunRecord) -> None:
         logger.warning("the output of run %s stays in memory: %s", run.run_id, error)
 
 
-__all__ = ["accept", "stop", "stop_session"]
+async def discard_output(run: RunRecord) -> None:
+    """Remove the files that the output of an ended run is in."""
+    if run.storing is not None:
+        await run.storing
+    for output in (run.kept_stdout, run.kept_stderr):
+        if isinstance(output, StoredOutput):
+            output.discard()
+
+
+__all__ = ["accept", "condemn", "discard_output", "stop", "stop_session"]

@@ -248,6 +248,8 @@ async def _chunk(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: s
 
 async def _take(vm: VmRecord, upload: Upload, data: bytes, start: int, end: int) -> None:
     """Hold a chunk; with the last one, put the file into place. A file that is one chunk needs no spool."""
+    if vm.deleted:
+        raise ServiceError("not_found", "the VM has been deleted")
     whole = end - start == upload.size
     if not whole:
         await asyncio.to_thread(uploads.write_range, upload.spool, data, start)

@@ -51,6 +51,11 @@ def _find(org: Organisation, filesystem_id: str) -> FilesystemRecord:
 
 async def create_filesystem(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     name = _new_name(parsing.Fields(await parsing.read_object(request)))
+    with backend.changing(org):
+        return replies.json_response(replies.filesystem_json(await _create(backend, org, name), 0))
+
+
+async def _create(backend: Backend, org: Organisation, name: str) -> FilesystemRecord:
     if name in org.filesystem_names:
         raise ServiceError("conflict", f"there is a filesystem {name!r} already")
     now = backend.clock.now_ms()
@@ -63,6 +68,9 @@ async def create_filesystem(backend: Backend, org: Organisation, request: web.Re
         if isinstance(error, SandboxError):
             raise from_sandbox(error) from None
         raise
+    if org.over:
+        await volume.remove()
+        backend.require_current(org)
     filesystem = FilesystemRecord(
         filesystem_id=filesystem_id,
         seq=backend.next_number(),
@@ -73,7 +81,7 @@ async def create_filesystem(backend: Backend, org: Organisation, request: web.Re
         volume=volume,
     )
     org.filesystems[filesystem_id] = filesystem
-    return replies.json_response(replies.filesystem_json(filesystem, 0))
+    return filesystem
 
 
 async def _described(backend: Backend, filesystem: FilesystemRecord) -> dict[str, Any]:
@@ -120,13 +128,15 @@ async def delete_filesystem(backend: Backend, org: Organisation, request: web.Re
     for vm in org.vms.values():
         if vm.sandbox.holds(filesystem.volume):
             raise ServiceError("conflict", f"what is going on in VM {vm.vm_id} has the filesystem still")
+    backend.require_current(org)
     if filesystem.deleted:
         raise ServiceError("not_found", f"there is no filesystem {filesystem.filesystem_id!r}")
     filesystem.deleted = True
     del org.filesystems[filesystem.filesystem_id]
     org.filesystem_names.discard(filesystem.name)
     try:
-        await filesystem.volume.remove()
+        with backend.changing(org):
+            await filesystem.volume.remove()
     except SandboxError as error:
         raise from_sandbox(error) from None
     return replies.json_response({"deleted": True})

@@ -31,10 +31,17 @@ class StoredOutput:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        weakref.finalize(self, path.unlink, missing_ok=True)
+        self._remove = weakref.finalize(self, path.unlink, missing_ok=True)
 
     def read(self) -> bytes:
-        return self._path.read_bytes()
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            raise ServiceError("not_found", "the VM of this run has been deleted") from None
+
+    def discard(self) -> None:
+        """Remove the file now."""
+        self._remove()
 
 
 Output: TypeAlias = bytes | StoredOutput

@@ -23,7 +23,7 @@ REQUESTS: Final = 5000
 """Requests of an organisation that are remembered."""
 
 State: TypeAlias = Literal["running", "completed", "failed", "cancelled"]
-StopReason: TypeAlias = Literal["cancelled", "timeout", "VM deleted", "session deleted"]
+StopReason: TypeAlias = Literal["cancelled", "timeout", "VM deleted", "session deleted", "reset"]
 
 
 @define(eq=False, kw_only=True)
@@ -83,6 +83,8 @@ class RunRecord:
     started: asyncio.Event = field(factory=asyncio.Event, repr=False)
     """Set when there is a handle, or never will be one."""
     done: asyncio.Event = field(factory=asyncio.Event, repr=False)
+    storing: asyncio.Task[None] | None = field(default=None, repr=False)
+    """What puts a large output into a file once the run has ended."""
     kept_stdout: Output = field(default=b"", repr=False)
     kept_stderr: Output = field(default=b"", repr=False)
 
@@ -167,6 +169,8 @@ class VmRecord:
     """By key, oldest first; those of ended runs stay, closed."""
     syncs: dict[str, SyncRecord] = field(factory=dict[str, SyncRecord], repr=False)
     """By id, oldest first."""
+    receiving: set[asyncio.Transport] = field(factory=set[asyncio.Transport], repr=False)
+    """Connections over which files are coming that are held beside the VM."""
     deleted: bool = False
 
     @property
@@ -181,7 +185,7 @@ class VmRecord:
 
 @define(eq=False, kw_only=True)
 class Organisation:
-    """An owner of VMs."""
+    """An owner of VMs. A reset puts a new one in its place: what holds the old one works for nobody."""
 
     org_id: str
     vms: dict[str, VmRecord] = field(factory=dict[str, VmRecord], repr=False)
@@ -196,6 +200,12 @@ class Organisation:
     """The beginning of its API key, as the run list shows it."""
     requests: deque[Trace] = field(factory=lambda: deque(maxlen=REQUESTS), repr=False)
     """The latest requests, oldest first."""
+    over: bool = False
+    """Whether the server was reset since."""
+    changes: int = 0
+    """Requests that are making or removing something; a reset waits for them."""
+    quiet: asyncio.Event = field(factory=asyncio.Event, repr=False)
+    """Set each time when there are no more of them."""
 
     def find(self, reference: str) -> VmRecord | None:
         """A VM by its id or its name."""

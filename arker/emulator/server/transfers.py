@@ -39,6 +39,11 @@ def _granted(backend: Backend, request: web.Request) -> tuple[Grant, VmRecord]:
 async def put_file(backend: Backend, request: web.Request) -> web.StreamResponse:
     """Take a whole file into a spool file; a commit puts it into the VM. The latest complete PUT counts."""
     grant, vm = _granted(backend, request)
+    with backend.changing(backend.organisations[vm.org_id]):
+        return await _put(backend, request, grant, vm)
+
+
+async def _put(backend: Backend, request: web.Request, grant: Grant, vm: VmRecord) -> web.StreamResponse:
     if request.content_length is None:
         raise ServiceError("bad_request", "a Content-Length is required", status=411)
     if request.content_length > MAX_PUT_SIZE:
@@ -49,6 +54,10 @@ async def put_file(backend: Backend, request: web.Request) -> web.StreamResponse
     if upload is None:
         raise ServiceError("not_found", "there is no such upload")
     part = backend.spool_dir / f"{grant.upload_id}.{new_ulid(backend.clock.now_ms())}"
+    connection = request.transport
+    if connection is None:
+        raise ConnectionResetError("the client has gone")
+    vm.receiving.add(connection)
     try:
         received, size = await _spool(request, part)
         if size != grant.size:  # a body with a Content-Encoding, which was undone on the way
@@ -58,6 +67,7 @@ async def put_file(backend: Backend, request: web.Request) -> web.StreamResponse
     except OSError as error:
         raise uploads.from_os(error) from None
     finally:
+        vm.receiving.discard(connection)
         part.unlink(missing_ok=True)
     return web.Response(headers={"ETag": f'"{received}"'})
 

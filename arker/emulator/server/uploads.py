@@ -83,6 +83,8 @@ def forget_old(vm: VmRecord, now_ms: int) -> None:
 
 async def discard_all(vm: VmRecord) -> None:
     """The VM goes, and its uploads with it; work on one that is going on is waited for."""
+    for connection in tuple(vm.receiving):  # a client may take its time
+        connection.close()
     for upload in list(vm.uploads.values()):
         async with upload.lock:
             upload.discard()

@@ -147,11 +147,14 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
     if wish.name is not None:
         org.names[wish.name] = None  # taken from now on
     try:
-        vm = await _create(backend, org, wish, source, vm_id)
+        with backend.changing(org):
+            vm = await _create(backend, org, wish, source, vm_id)
     except Exception as error:
         if wish.name is not None:
-            del org.names[wish.name]
-        if isinstance(error, SandboxError):
+            org.names.pop(wish.name, None)
+        if org.over:
+            refusal = ServiceError("unavailable", "the server was reset while the VM was being made")
+        elif isinstance(error, SandboxError):
             refusal = from_sandbox(error)
         elif isinstance(error, ServiceError):
             refusal = error
@@ -206,6 +209,7 @@ async def _create(backend: Backend, org: Organisation, wish: _Wish, source: Gold
         if parent is not None and parent.syncs:
             filesystems.inherit(backend, parent, vm)
             await filesystems.apply(vm)
+        backend.require_current(org)
         if wish.tunnel is not None:
             tunnels.open_tunnel(backend, vm, wish.tunnel, with_vm=True)
     except BaseException:
@@ -251,9 +255,12 @@ async def delete_vm(backend: Backend, org: Organisation, request: web.Request) -
     tunnels.close_all(vm)
     going = [run for run in vm.runs.values() if not run.done.is_set()]
     try:
-        await asyncio.gather(*[execution.stop(backend, run, "VM deleted") for run in reversed(going)])
-        await uploads.discard_all(vm)
-        await vm.sandbox.delete()
+        with backend.changing(org):
+            await asyncio.gather(*[execution.stop(backend, run, "VM deleted") for run in reversed(going)])
+            await uploads.discard_all(vm)
+            await vm.sandbox.delete()
+            for run in vm.runs.values():
+                await execution.discard_output(run)
     except SandboxError as error:
         raise from_sandbox(error) from None
     return replies.json_response({"deleted": True})

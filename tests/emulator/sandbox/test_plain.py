@@ -13,6 +13,7 @@ from arker.emulator.sandbox.agent_sandbox import AgentSandbox
 from arker.emulator.sandbox.base import RunSpec, SandboxError
 from arker.emulator.sandbox.plain import PlainProvider, UnprotectedWarning
 from tests.emulator.sandbox.support import host_processes, read, sh, state_of, unique_seconds, until, write
+from tests.support.leftovers import alive, below
 
 pytestmark = pytest.mark.anyio
 
@@ -91,3 +92,29 @@ async def test_a_directory_of_an_earlier_process(plain: PlainProvider, vm: Agent
     await vm.close()
     again = await plain.adopt("one")
     assert await read(again, "file") == b"x\n"
+
+
+async def test_ending_vms_leaves_no_process_even_a_stopped_one(plain: PlainProvider) -> None:
+    before = below(os.getpid())
+    for round_ in range(12):
+        vms = [await plain.create(f"many-{round_}-{number}") for number in range(4)]
+        for vm in vms:
+            for _ in range(3):
+                await vm.run(RunSpec(command="trap '' TERM; (setsid sleep 600 &); sleep 600"))
+        pids = below(os.getpid()) - before
+        assert len(pids) > 4 * 3 * 2
+        await asyncio.gather(*[vm.delete() for vm in vms])
+        assert alive(pids) == set()
+
+
+async def test_an_agent_that_does_not_clean_up_is_killed_with_everything(
+    plain: PlainProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arker.emulator.sandbox.machine._CLEAN_UP", 0.1)
+    before = below(os.getpid())
+    vm = await plain.create("stuck")
+    await vm.run(RunSpec(command="(setsid sleep 600 &); kill -STOP $(ps -o ppid= -p $PPID); sleep 600"))
+    pids = below(os.getpid()) - before
+    await until(lambda: any(state_of(pid) == "T" for pid in pids))
+    await vm.delete()
+    assert alive(pids) == set()

@@ -12,7 +12,7 @@ import aiohttp
 import anyio
 import pytest
 
-from arker.emulator._state import make_state_dir, remove_state_dir
+from arker.emulator._state import StateDir
 from arker.emulator.options import EmulatorOptions
 from arker.emulator.server.service import Service, base_url
 from tests.emulator.server.support import ISOLATION, Api, chunk, output
@@ -25,9 +25,9 @@ DAY = 24 * 3600.0
 
 @pytest.fixture
 def state_dir(place: Path) -> Iterator[Path]:
-    path = make_state_dir(place)
-    yield path
-    remove_state_dir(path)
+    state = StateDir(place)
+    yield state.path
+    state.remove()
 
 
 @pytest.fixture

@@ -1,0 +1,60 @@
+"""What servers of the embedded backend, and their VMs, could leave behind on the machine: processes, files, mounts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def processes() -> dict[int, tuple[int, str]]:
+    """Every process of the machine: its parent and the letter of its state."""
+    found: dict[int, tuple[int, str]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                fields = Path("/proc", entry, "stat").read_text(errors="replace").rpartition(")")[2].split()
+            except OSError:  # it has gone
+                continue
+            found[int(entry)] = (int(fields[1]), fields[0])
+    return found
+
+
+def below(root: int) -> set[int]:
+    """Every process below another, zombies included."""
+    children: dict[int, list[int]] = {}
+    for pid, (parent, _) in processes().items():
+        children.setdefault(parent, []).append(pid)
+    found: set[int] = set()
+    todo = [root]
+    while todo:
+        new = children.get(todo.pop(), [])
+        found.update(new)
+        todo += new
+    return found
+
+
+def alive(pids: Iterable[int]) -> set[int]:
+    """Those of the processes that have not ended; a zombie has."""
+    now = processes()
+    return {pid for pid in pids if pid in now and now[pid][1] not in "ZX"}
+
+
+def with_text(text: str) -> set[int]:
+    """Processes, other than this one, whose command line holds the text."""
+    found: set[int] = set()
+    for pid in processes():
+        try:
+            if text.encode() in Path(f"/proc/{pid}/cmdline").read_bytes() and pid != os.getpid():
+                found.add(pid)
+        except OSError:
+            continue
+    return found
+
+
+def mounts_with(text: str) -> list[str]:
+    """Mounts of this process's namespace with the text in their line."""
+    return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if text in line]
+
+
+__all__ = ["alive", "below", "mounts_with", "processes", "with_text"]
