@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from arker import _calls
+from arker import _calls, _termination
 from arker._cleanup import carry_through
 from arker._client_resources import ClientResources
 from arker._transport import Transport
@@ -18,6 +18,8 @@ from arker.models import _checks as check
 from arker.vm import AsyncVM, fork
 
 if TYPE_CHECKING:
+    import asyncio
+
     import aiohttp
     from typing_extensions import Self
 
@@ -34,7 +36,8 @@ class AsyncArker(ClientResources):
                 print((await vm.run("echo hi")).stdout_text)
 
     One client serves a whole program: any number of tasks, and event loops that come one after another or live in
-    several threads (it opens connections for each). ``async with`` or `aclose` ends it.
+    several threads (it opens connections for each). ``async with`` or `aclose` ends it. While an ``async with`` block
+    lasts in the main thread, SIGTERM cancels it, so that VMs are deleted, unless the program handles the signal itself.
 
     Args:
         api_key: The API key; else ``ARKER_API_KEY``, then ``AUTH_KEY``.
@@ -97,6 +100,7 @@ class AsyncArker(ClientResources):
         if hooks is not None and not isinstance(hooks, Hooks):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidArgumentError("hooks", hooks, "expected Hooks(on_request=…, on_retry=…, on_transfer=…)")
         self._emulator: Emulator | None = None
+        self._terminable: asyncio.Task[Any] | None = None
         self._transport = Transport(
             self._settings, session=session, prepare=self._await_emulator, diagnose=self._check_emulator, hooks=hooks
         )
@@ -196,6 +200,7 @@ class AsyncArker(ClientResources):
         except BaseException:
             await self.aclose()
             raise
+        self._terminable = _termination.enter()
         return self
 
     async def __aexit__(
@@ -205,7 +210,10 @@ class AsyncArker(ClientResources):
         traceback: TracebackType | None,
     ) -> None:
         # A cancelled program must not leave the backend's process behind.
-        await carry_through(self.aclose())
+        try:
+            await carry_through(self.aclose())
+        finally:
+            _termination.leave(self._terminable)
 
     async def aclose(self) -> None:
         """Close the client's connections, and end its embedded backend if it has one. VMs in the cloud go on."""

@@ -1,0 +1,82 @@
+"""SIGTERM ends a program's context managers in an orderly way, as Ctrl-C does, instead of ending the process at once.
+
+By default SIGTERM kills a process on the spot, and with it whatever was to delete its VMs. So while a client's ``async
+with`` block lasts, the signal cancels the task that is in it; everything is cleaned up as after any cancellation, and
+the process then exits with the status that shells give to a terminated one. Nothing is done where the program, or what
+it runs in, handles the signal itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections import Counter
+from types import FrameType
+from typing import Any, Final
+
+from attrs import define, field
+
+EXIT_STATUS: Final = 128 + signal.SIGTERM
+
+
+@define
+class _Watch:
+    """What the handler of the signal knows.
+
+    Attributes:
+        inside: The tasks that are in a client's block, and in how many.
+        terminated: Whether the signal has come.
+    """
+
+    inside: Counter[asyncio.Task[Any]] = field(factory=Counter["asyncio.Task[Any]"])
+    terminated: bool = False
+
+
+_watch = _Watch()
+
+
+def enter() -> asyncio.Task[Any] | None:
+    """Heed the signal on behalf of the running task; what comes back is to be given to `leave`."""
+    if threading.current_thread() is not threading.main_thread():
+        return None  # signals are the main thread's business
+    if not _watch.inside:
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+            return None
+        signal.signal(signal.SIGTERM, _handle)
+    task = asyncio.current_task()
+    if task is not None:
+        _watch.inside[task] += 1
+    return task
+
+
+def leave(task: asyncio.Task[Any] | None) -> None:
+    """The block is over, and all that it has to clean up is done.
+
+    Raises:
+        SystemExit: The signal has come meanwhile.
+    """
+    if task is None or task not in _watch.inside:
+        return
+    _watch.inside[task] -= 1
+    if _watch.inside[task] == 0:
+        del _watch.inside[task]
+    if _watch.inside:
+        return
+    if signal.getsignal(signal.SIGTERM) is _handle:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if _watch.terminated:
+        _watch.terminated = False
+        raise SystemExit(EXIT_STATUS)
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    if _watch.terminated:
+        return  # cleaning up is bounded; a second signal must not make it cut short
+    _watch.terminated = True
+    for task in list(_watch.inside):
+        # Safe whatever the loop is doing at this moment, which it interrupts; and it wakes a loop that waits.
+        task.get_loop().call_soon_threadsafe(task.cancel)
+
+
+__all__ = ["EXIT_STATUS", "enter", "leave"]

@@ -1,0 +1,119 @@
+"""Programs that are interrupted or terminated: their context managers delete their VMs, and they end as they should."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from arker import AsyncArker
+from arker.emulator import Emulator
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+
+PROGRAM = """
+import asyncio, contextlib, json, signal, sys
+from arker import AsyncArker
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests in the background has it ignored
+options = json.loads(sys.argv[1])
+kind = sys.argv[2]
+
+async def use(ar):
+    async with await ar.fork("ubuntu") as vm:
+        await vm.run("true")
+        await asyncio.sleep(60)
+
+async def main():
+    if kind == "own handler":
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
+    async with contextlib.AsyncExitStack() as stack:
+        ar = await stack.enter_async_context(AsyncArker(**options))
+        if kind == "nested":
+            await stack.enter_async_context(AsyncArker(**options))
+        vms = [await stack.enter_async_context(await ar.fork("ubuntu")) for _ in range(2)]
+        tasks = [asyncio.create_task(use(ar)) for _ in range(3)]
+        stack.push_async_callback(end, tasks)
+        if kind == "running":
+            tasks.append(asyncio.create_task(vms[0].run("sleep 60")))
+        while len(await ar.list_vms()) < 5:
+            await asyncio.sleep(0.01)
+        print("ready", flush=True)
+        if kind == "busy":
+            import time
+            time.sleep(0.5)
+        await asyncio.gather(*tasks)
+
+async def end(tasks):
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+if kind == "thread":
+    import threading
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
+    thread.start()
+    thread.join()
+else:
+    asyncio.run(main())
+"""
+
+
+async def end_by(number: signal.Signals, kind: str, emulator: Emulator) -> int:
+    """A program's exit status after a signal."""
+    program = subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-W", "error", "-c", PROGRAM, json.dumps(emulator.client_options), kind],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={"PYTHONPATH": str(ROOT), "ARKER_LEDGER": "off"},
+    )
+    try:
+        assert program.stdout is not None
+        assert await asyncio.to_thread(program.stdout.readline) == b"ready\n"
+        program.send_signal(number)
+        with anyio.fail_after(30):
+            return await asyncio.to_thread(program.wait)
+    finally:
+        program.kill()
+        await asyncio.to_thread(program.communicate)
+
+
+@pytest.mark.parametrize("kind", ["plain", "nested", "running", "busy"])
+async def test_a_terminated_program_deletes_its_vms(emulator: Emulator, ar: AsyncArker, kind: str) -> None:
+    assert await end_by(signal.SIGTERM, kind, emulator) == 128 + signal.SIGTERM
+    assert not await ar.list_vms()
+
+
+@pytest.mark.parametrize("kind", ["plain", "nested", "running", "busy"])
+async def test_an_interrupted_program_deletes_its_vms(emulator: Emulator, ar: AsyncArker, kind: str) -> None:
+    assert await end_by(signal.SIGINT, kind, emulator) in (1, 130, -signal.SIGINT)
+    assert not await ar.list_vms()
+
+
+async def test_a_program_that_handles_the_signal_itself_is_left_alone(emulator: Emulator, ar: AsyncArker) -> None:
+    assert await end_by(signal.SIGTERM, "own handler", emulator) == 1
+    assert not await ar.list_vms()
+
+
+async def test_where_there_is_no_main_thread_to_heed_it_the_signal_does_what_it_always_does(
+    emulator: Emulator, ar: AsyncArker
+) -> None:
+    assert await end_by(signal.SIGTERM, "thread", emulator) == -signal.SIGTERM
+    for vm in await ar.list_vms():
+        await ar.vm(vm.vm_id).delete()
+
+
+async def test_the_signal_is_handled_only_while_a_block_lasts(emulator: Emulator) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    async with AsyncArker(**emulator.client_options), AsyncArker(**emulator.client_options):
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
