@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import anyio
@@ -179,7 +179,7 @@ async def test_one_limiter_for_the_loops_of_all_threads(server: ScriptedServer) 
 
 
 @contextmanager
-def in_threads(count: int, work: object) -> Iterator[list[threading.Thread]]:
+def in_threads(count: int, work: object) -> Generator[list[threading.Thread]]:
     assert callable(work)
     failures: list[BaseException] = []
 

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from arker import AsyncArker, HttpTimeouts, NetworkError, NotFoundError, VMGoneError
+from arker import AsyncArker, CompletedRunResult, HttpTimeouts, NetworkError, NotFoundError, VMGoneError
 from tests.support.clients import make_client
 from tests.support.samples import completed
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, ok
@@ -65,10 +65,11 @@ def quiet(server: ScriptedServer) -> Quiet:
     return quiet
 
 
-async def run(server: ScriptedServer, **arguments: Any) -> Any:
+async def run(server: ScriptedServer, **arguments: Any) -> CompletedRunResult:
     async with make_client(server, timeout=SILENCE) as client:
         with anyio.fail_after(20):
-            return await client.vm("v").run("make", **arguments)
+            result: CompletedRunResult = await client.vm("v").run("make", **arguments)
+            return result
 
 
 async def test_a_vm_that_has_gone_ends_the_run_with_what_was_captured(server: ScriptedServer, quiet: Quiet) -> None:
@@ -169,7 +170,8 @@ async def test_without_the_bound_nobody_asks(server: ScriptedServer, quiet: Quie
 
 async def test_only_foreground_runs_are_asked_after(server: ScriptedServer, quiet: Quiet) -> None:
     quiet.posts = [ok({"run_id": "r1"}, delay=0.3)]
-    await run(server, background=True)
+    async with make_client(server, timeout=SILENCE) as client:
+        await client.vm("v").run("make", background=True)
     assert quiet.asked == 0
 
 
