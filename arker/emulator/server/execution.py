@@ -101,7 +101,7 @@ async def _run_command(backend: Backend, run: RunRecord, key: str | None) -> Run
     async with backend.starts:
         if run.stop_reason is not None or backend.closing:
             return RunExit(exit_code=None, reason="the server has ended")
-        backend.journal.note(run, key)
+        backend.journal.note_execution(run, key)
         handle = await run.vm.sandbox.run(spec)
     run.launched_at = time.perf_counter()
     run.handle = handle

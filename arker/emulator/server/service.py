@@ -98,6 +98,7 @@ class Service:
         """Kill every VM, so that open requests are answered, then stop listening. Once it is called, it is the end."""
         if self._backend is not None:
             self._backend.closing = True
+            self._backend.over.set()
             self._backend.close_tunnels()
             try:
                 await asyncio.wait_for(self._backend.provider.close(), _CLOSE_PATIENCE)
