@@ -23,13 +23,16 @@ async def open_provider(options: EmulatorOptions, state_dir: Path) -> SandboxPro
     Raises:
         IsolationUnavailableError: VMs cannot be isolated here.
     """
+    from arker.emulator.sandbox.machine import Limits
+
+    limits = Limits(processes=options.process_limit, open_files=options.open_files_limit)
     if options.isolation == "none":
         from arker.emulator.sandbox.plain import PlainProvider
 
-        return await PlainProvider.open(state_dir)
+        return await PlainProvider.open(state_dir, limits)
     from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
 
-    return await BubblewrapProvider.open(state_dir)
+    return await BubblewrapProvider.open(state_dir, limits)
 
 
 class Service:
