@@ -56,3 +56,10 @@ def fuzz(session: nox.Session) -> None:
     """Thousands of random requests against the embedded backend; takes minutes, and is not part of the default run."""
     session.install("-e", ".[emulator,fuzz]")
     session.run("python", "-m", "tests.emulator.fuzz", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def soak(session: nox.Session) -> None:
+    """The long tests at their whole length; takes minutes, and is not part of the default run."""
+    session.install("-e", ".[emulator,test]")
+    session.run("python", "-m", "pytest", "tests/soak", "--soak-scale", "1", "-s", *session.posargs)

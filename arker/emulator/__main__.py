@@ -46,6 +46,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--output-limit", type=int, default=256 * 1024 * 1024, help="bytes kept of each output of a run"
     )
+    parser.add_argument("--process-limit", type=int, default=512, help="processes that a VM may have at once")
+    parser.add_argument("--open-files-limit", type=int, default=16384, help="files that a process may have open")
     parser.add_argument("--state-parent", type=Path, help="where the temporary state directory is made")
     # For `Emulator`: settings come as one JSON line on standard input, whose end is the end of the server.
     parser.add_argument("--managed", action="store_true", help=argparse.SUPPRESS)
@@ -163,6 +165,8 @@ def _by_hand() -> int:
             region=arguments.region,
             presigned_ttl=arguments.presigned_ttl,
             output_limit=arguments.output_limit,
+            process_limit=arguments.process_limit,
+            open_files_limit=arguments.open_files_limit,
             state_parent=arguments.state_parent,
         )
         api_key = options.api_key or f"ark_local_{secrets.token_urlsafe(32)}"

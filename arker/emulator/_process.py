@@ -26,7 +26,7 @@ import anyio.to_thread
 import attrs
 
 from arker.emulator._state import StateDir
-from arker.emulator.control import call
+from arker.emulator.control import ControlChannel, Controlled
 from arker.emulator.options import EmulatorOptions
 from arker.errors import EmulatorError, InvalidArgumentError
 
@@ -57,7 +57,7 @@ class ClientOptions(TypedDict):
     control_base_url: str
 
 
-class Emulator:
+class Emulator(Controlled):
     """The embedded backend, in a process of its own.
 
     It is a context manager, ``with`` and ``async with``, that starts the server, waits until it answers, and ends it
@@ -132,6 +132,13 @@ class Emulator:
             "burst_base_url": self.url,
             "control_base_url": self.url,
         }
+
+    def _channel(self) -> ControlChannel:
+        return ControlChannel(self.url, self._api_key, self._check_controllable)
+
+    def _check_controllable(self) -> None:
+        self._check_launched()
+        self.check_alive()
 
     @property
     def pid(self) -> int | None:
@@ -266,11 +273,7 @@ class Emulator:
             EmulatorError: It is not running, or something could not be removed.
         """
         self.wait_ready()
-        try:
-            call(self.url, self._api_key, "POST", "/emulator/reset")
-        except EmulatorError:
-            self.check_alive()
-            raise
+        self._channel().call("POST", "reset")
 
     async def areset(self) -> None:
         """`reset` for asynchronous callers. It is carried through even when the caller is cancelled."""

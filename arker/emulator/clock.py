@@ -23,6 +23,11 @@ class Clock:
             raise ValueError("the clock only moves forward")
         self._offset_ms += round(seconds * 1000)
 
+    @property
+    def shifted(self) -> float:
+        """Seconds that it is ahead of the machine's clock."""
+        return self._offset_ms / 1000
+
     def reset(self) -> None:
         """Take every shift back. Only for a server that has nothing any more which the old time stands in."""
         self._offset_ms = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -58,6 +58,16 @@ def _bytes(_: Any, attribute: _Attribute, value: object) -> None:
         raise InvalidArgumentError(attribute.name, value, "expected a number of bytes of at least 1")
 
 
+def _limit(minimum: int, things: str) -> Callable[[Any, _Attribute, object], None]:
+    def check(_: Any, attribute: _Attribute, value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= 1_000_000:
+            raise InvalidArgumentError(
+                attribute.name, value, f"expected a number of {things} from {minimum} to 1000000"
+            )
+
+    return check
+
+
 def _directory(_: Any, attribute: _Attribute, value: Path | None) -> None:
     if value is not None and not value.is_dir():
         raise InvalidArgumentError(attribute.name, str(value), "expected an existing directory")
@@ -82,6 +92,9 @@ class EmulatorOptions:
         region: The region that VMs are said to be in.
         presigned_ttl: Seconds that a presigned URL lives (contract, section 6).
         output_limit: Bytes kept of each output of a run; what follows is dropped and counted.
+        process_limit: How many processes (threads included) a VM may have at once; enforced with ``bubblewrap`` on
+            Linux 5.14 and newer only.
+        open_files_limit: How many files a process of a VM may have open.
         state_parent: The directory in which the state directory is made; None is the system's temporary directory.
         organisations: Further organisations, id to API key, for trying what one may do with another's VMs.
     """
@@ -92,6 +105,8 @@ class EmulatorOptions:
     region: str = field(default="us-west-2", validator=_region)
     presigned_ttl: float = field(default=900.0, validator=_seconds)
     output_limit: int = field(default=256 * 1024 * 1024, validator=_bytes)
+    process_limit: int = field(default=512, validator=_limit(8, "processes"))
+    open_files_limit: int = field(default=16384, validator=_limit(256, "files"))
     state_parent: Path | None = field(default=None, converter=attrs.converters.optional(Path), validator=_directory)
     organisations: Mapping[str, str] = field(factory=dict[str, str], validator=_organisations, repr=False)
 

@@ -60,12 +60,14 @@ class RunExit:
         exit_code: Its status, 128 + n for death by signal n; None when there is none (killed by `RunHandle.kill`, or
             the VM died under it).
         reason: Why there is no status, for people.
+        killed: How many processes `RunHandle.kill` ended, as the VM says.
         cwd: The session's working directory afterwards; None: as it was.
         env: The session's environment afterwards; None: as it was.
     """
 
     exit_code: int | None
     reason: str | None = None
+    killed: int = 0
     cwd: str | None = None
     env: Mapping[str, str] | None = field(default=None, repr=False)
 

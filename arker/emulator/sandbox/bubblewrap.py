@@ -17,7 +17,7 @@ from arker.emulator.sandbox.diagnosis import Facts, explain, gather_facts
 from arker.emulator.sandbox.identity import Identity, spare_identity
 from arker.emulator.sandbox.image import find_obstacle, furnish, give
 from arker.emulator.sandbox.interpreter import Interpreter, choose_interpreter
-from arker.emulator.sandbox.machine import Launch, Machine
+from arker.emulator.sandbox.machine import Launch, Limits, Machine
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
 
@@ -30,8 +30,6 @@ _ENV = {
     "LANG": "C.UTF-8",
 }
 
-_MAX_PROCESSES = 512
-
 
 class BubblewrapProvider(AgentProvider):
     """Implements `SandboxProvider` with namespaces."""
@@ -39,7 +37,13 @@ class BubblewrapProvider(AgentProvider):
     name = "bubblewrap"
 
     def __init__(
-        self, state_dir: Path, bwrap: Path, host: Host, interpreter: Interpreter, identity: Identity | None
+        self,
+        state_dir: Path,
+        bwrap: Path,
+        host: Host,
+        interpreter: Interpreter,
+        identity: Identity | None,
+        limits: Limits,
     ) -> None:
         self._state_dir = state_dir
         self._bwrap = bwrap
@@ -60,7 +64,8 @@ class BubblewrapProvider(AgentProvider):
                 furnish=lambda root: give(root, identity),
             ),
         )
-        self._max_processes = _MAX_PROCESSES if _counts_by_namespace(platform.release()) else 0
+        self._limits = limits
+        self._max_processes = limits.processes if _counts_by_namespace(platform.release()) else 0
 
     @property
     def bwrap(self) -> Path:
@@ -68,7 +73,7 @@ class BubblewrapProvider(AgentProvider):
         return self._bwrap
 
     @classmethod
-    async def open(cls, state_dir: Path) -> BubblewrapProvider:
+    async def open(cls, state_dir: Path, limits: Limits | None = None) -> BubblewrapProvider:
         """Keep the VMs' trees under ``state_dir``; a throw-away VM shows first that isolation works here.
 
         Raises:
@@ -82,7 +87,7 @@ class BubblewrapProvider(AgentProvider):
         host = await asyncio.to_thread(Host.look, interpreter, identity)
         attempts: list[tuple[str, str]] = []
         for bwrap in candidates(state_dir, identity):
-            provider = cls(state_dir, bwrap, host, interpreter, identity)
+            provider = cls(state_dir, bwrap, host, interpreter, identity, limits or Limits())
             try:
                 await provider.try_out()
             except (SandboxError, OSError) as error:
@@ -128,6 +133,7 @@ class BubblewrapProvider(AgentProvider):
             python=self._interpreter.executable,
             identity=self._identity,
             max_processes=self._max_processes,
+            max_open_files=self._limits.open_files,
             refused={path: reason for path, reason in obstacles.items() if reason is not None},
         )
 

@@ -24,6 +24,19 @@ _CLEAN_UP = 5.0
 
 
 @frozen(kw_only=True)
+class Limits:
+    """What each VM may have.
+
+    Attributes:
+        processes: How many of them at once, where they can be counted.
+        open_files: How many each process may have open.
+    """
+
+    processes: int = 512
+    open_files: int = 16384
+
+
+@frozen(kw_only=True)
 class Launch:
     """How to start an agent.
 
@@ -33,6 +46,7 @@ class Launch:
         python: The interpreter, as a path where the agent will be.
         identity: Who it runs as; None for the server's own user.
         max_processes: How many runs may have at once; 0 where a limit would count more than the VM's.
+        max_open_files: How many each process may have.
         refused: Volumes that cannot be where they were wanted: path, and why.
     """
 
@@ -41,6 +55,7 @@ class Launch:
     python: str
     identity: Identity | None = None
     max_processes: int = 0
+    max_open_files: int = Limits().open_files
     refused: Mapping[str, str] = field(factory=dict[str, str])
 
 
@@ -74,6 +89,7 @@ class Machine:
                     *(launch.python, "-I", "-S", "-B", "-X", "utf8", f"/dev/fd/{source}"),
                     *(str(theirs.fileno()), str(source)),
                     *(str(int(launch.bwrap is not None)), str(launch.max_processes)),
+                    str(launch.max_open_files),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -148,4 +164,4 @@ class Machine:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
 
-__all__ = ["Launch", "Machine"]
+__all__ = ["Launch", "Limits", "Machine"]

@@ -19,7 +19,7 @@ from attrs import frozen
 from arker.emulator.sandbox.agent_provider import AgentProvider
 from arker.emulator.sandbox.agent_sandbox import AgentSandbox, Inside
 from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, Sandbox
-from arker.emulator.sandbox.machine import Launch
+from arker.emulator.sandbox.machine import Launch, Limits
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
 
@@ -33,14 +33,15 @@ class PlainProvider(AgentProvider):
 
     name = "none"
 
-    def __init__(self, storage: DirectoryStorage, volumes: DirectoryStorage, bash: str) -> None:
+    def __init__(self, storage: DirectoryStorage, volumes: DirectoryStorage, bash: str, limits: Limits) -> None:
         super().__init__(storage, volumes)
+        self._limits = limits
         self._bash = bash
         self._links: dict[Path, dict[str, Path]] = {}
         """Of each tree, the links to volumes in it."""
 
     @classmethod
-    async def open(cls, state_dir: Path) -> PlainProvider:
+    async def open(cls, state_dir: Path, limits: Limits | None = None) -> PlainProvider:
         """Keep the VMs' directories under ``state_dir``."""
         bash = shutil.which("bash")
         if bash is None:
@@ -53,7 +54,7 @@ class PlainProvider(AgentProvider):
         base = await asyncio.to_thread(state_dir.resolve)
         storage = DirectoryStorage(base / "vms", identity=None, tool_prefix=(), furnish=_furnish)
         volumes = DirectoryStorage(base / "volumes", identity=None, tool_prefix=(), furnish=lambda _: None)
-        return cls(storage, volumes, bash)
+        return cls(storage, volumes, bash, limits or Limits())
 
     async def create(self, vm_id: str, *, source: Sandbox | None = None) -> AgentSandbox:
         sandbox = await super().create(vm_id, source=source)
@@ -82,7 +83,7 @@ class PlainProvider(AgentProvider):
                 links[path] = volume.path
             except OSError as error:
                 refused[path] = f"{path} of the VM is taken: {error.strerror}"
-        return Launch(python=sys.executable, refused=refused)
+        return Launch(python=sys.executable, max_open_files=self._limits.open_files, refused=refused)
 
 
 def _link(root: Path, path: str, volume: Path) -> None:

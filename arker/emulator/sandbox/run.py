@@ -95,6 +95,7 @@ class AgentRun:
         self._to_outside = to_outside
         self._dropped = 0
         self._killed = False
+        self._processes_killed = 0
         self._settled = False
         self._ended_at: float | None = None
         self._status: int | None = None
@@ -189,6 +190,8 @@ class AgentRun:
             self.starting.set_result(True)
         elif word == "failed" and self._failure is None:
             self._failure = f"the command could not be started: {rest[:500]}"
+        elif word == "killed" and rest.isdigit() and len(rest) < 8:
+            self._processes_killed = int(rest)
         elif word == "exit" and rest.isdigit() and len(rest) < 4 and self._status is None:
             self._status = int(rest)
             if not self._killed:
@@ -208,7 +211,7 @@ class AgentRun:
         self._out.settle()
         self._err.settle()
         if self._killed:
-            self._exit.set_result(RunExit(exit_code=None, reason="killed"))
+            self._exit.set_result(RunExit(exit_code=None, reason="killed", killed=self._processes_killed))
         elif self._status is None:
             reason = self._failure or "the VM's processes were killed under the command"
             self._exit.set_result(RunExit(exit_code=None, reason=reason))

@@ -5,68 +5,77 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from typing import Final
 
-import orjson
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from arker.emulator.server import control, openapi, transfers
-from arker.emulator.server.backend import Backend, logger
+from arker.emulator.server.answers import MAX_BODY, Handler, answer
+from arker.emulator.server.backend import Backend
 from arker.emulator.server.errors import ServiceError
+from arker.emulator.server.fault_rules import Facts
+from arker.emulator.server.faults import Misbehaviour
 from arker.emulator.server.journal import Trace, attach, trace_of
 from arker.emulator.server.presign import PREFIX
 from arker.emulator.server.routes import OPERATIONS, Operation
+from arker.emulator.server.streams import gone
 
 API: Final = "/api"
-MAX_BODY: Final = 32 * 1024 * 1024
-"""Bytes of a JSON body; the largest that is of use is a write of 8 MiB in base64, or a command of some megabytes."""
-
-_Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def _error_response(error: ServiceError) -> web.Response:
-    return web.Response(
-        body=orjson.dumps(error.body()), status=error.status, headers=error.headers, content_type="application/json"
-    )
+_BELOW: Final = f"{API}/"
+_CONTROL: Final = f"{API}/emulator/"
+"""Below it is what the embedded backend has beside the contract: no fault and no journal is concerned with it."""
 
 
-async def _answer(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Every failure becomes an error body. The query is never logged: it may hold a signature."""
-    try:
-        return await handler(request)
-    except ServiceError as error:
-        return _error_response(error)
-    except web.HTTPRequestEntityTooLarge:
-        return _error_response(ServiceError("payload_too_large", f"a body has at most {MAX_BODY} bytes"))
-    except web.HTTPException as error:
-        if error.status in {404, 405}:
-            return _error_response(ServiceError("not_found", f"there is no operation {request.method} of this path"))
-        return _error_response(ServiceError("bad_request", error.reason, status=error.status))
-    except web.RequestPayloadError:
-        return _error_response(ServiceError("bad_request", "the body did not arrive whole"))
-    except ConnectionError:
-        # The client has gone, or has to be told by the end of the connection. What is returned is not sent any more.
-        if request.transport is not None:
-            request.transport.close()
-        return web.Response(status=500)
-    except Exception:
-        logger.exception("%s %s failed", request.method, request.path)
-        return _error_response(ServiceError("internal", "the server failed; its log says why"))
+class _Boundary:
+    """Numbers each request, answers it whatever happens, and notes what became of it."""
 
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._prefix, self._numbers = secrets.token_hex(6), itertools.count(1)
+        self.operations: dict[object, str] = {}
+        """What the handlers that the router knows are called."""
 
-def _boundary(backend: Backend) -> Middleware:
-    prefix, numbers = secrets.token_hex(6), itertools.count(1)
+    def middleware(self) -> Middleware:
+        @web.middleware
+        async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse:
+            t_ms = self._backend.clock.now_ms()
+            trace = attach(request, Trace(request_id=f"req_{self._prefix}_{next(self._numbers)}", t_ms=t_ms))
+            path = request.rel_url.raw_path
+            if path.startswith(_CONTROL):
+                return await answer(request, handler)
+            return await self._serve(request, trace, handler, path)
 
-    @web.middleware
-    async def boundary(request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Number each request, answer it whatever happens, and note what became of it."""
-        trace = attach(request, Trace(request_id=f"req_{prefix}_{next(numbers)}", t_ms=backend.clock.now_ms()))
-        response = await _answer(request, handler)
-        trace.finish(response)
+        return boundary
+
+    async def _serve(self, request: web.Request, trace: Trace, handler: Handler, path: str) -> web.StreamResponse:
+        backend, journal = self._backend, self._backend.journal
+        trace.operation = self.operations.get(request.match_info.handler, "")
+        trace.method, trace.path = request.method, request.path
+        facts = Facts(
+            operation=trace.operation,
+            method=request.method,
+            path=path.removeprefix(API) if path.startswith(_BELOW) else path,
+        )
+        firing = backend.faults.fire(facts) if backend.faults else None
+        if firing is not None:
+            # The handler says it better, if it is ever reached.
+            vm = backend.find_anywhere(request.match_info.get("vm_id", ""))
+            run = None if vm is None else vm.runs.get(request.match_info.get("run_id", ""))
+            trace.vm_id = None if vm is None else vm.vm_id
+            trace.run_id = None if run is None else run.run_id
+
+        def settle(status: int) -> None:
+            key = request.headers.get("Idempotency-Key")
+            journal.note_request(trace, facts, status=status, key=key, firing=firing)
+
+        if firing is None:
+            response = await answer(request, handler)
+            trace.finish(response)
+        else:
+            response = await Misbehaviour(backend, request, trace, firing, handler, settle).respond()
+        settle(0 if gone(request) else response.status)
         return response
-
-    return boundary
 
 
 async def _add_request_id(request: web.Request, response: web.StreamResponse) -> None:
@@ -76,38 +85,53 @@ async def _add_request_id(request: web.Request, response: web.StreamResponse) ->
 def create_app(backend: Backend) -> web.Application:
     """The application of one server."""
 
-    def authenticated(operation: Operation) -> _Handler:
+    def authenticated(operation: Operation) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             trace = trace_of(request)
             trace.org = org = backend.authenticate(request.headers.get("Authorization"))
-            trace.operation, trace.method, trace.path = operation.name, request.method, request.path
             vm = org.find(request.match_info.get("vm_id", ""))
             if vm is not None:
                 trace.note_vm(vm)
             if backend.closing:
                 raise ServiceError("unavailable", "the server is ending")
+            trace.processed = True
             return await operation.handler(backend, org, request)
 
         return handle
 
-    def presigned(operation: Callable[[Backend, web.Request], Awaitable[web.StreamResponse]]) -> _Handler:
+    def presigned(operation: Callable[[Backend, web.Request], Awaitable[web.StreamResponse]]) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
+            trace = trace_of(request)
+            trace.vm_id, trace.processed = request.match_info["vm_id"], True
             return await operation(backend, request)
 
         return handle
 
-    async def describe(request: web.Request) -> web.StreamResponse:
+    def controlled(operation: control.Handler) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            control.authorise(backend, request)
+            return await operation(backend, request)
+
+        return handle
+
+    async def describe(_: web.Request) -> web.StreamResponse:
         return web.Response(body=openapi.encoded(backend.origin + API), content_type="application/json")
 
-    app = web.Application(middlewares=[_boundary(backend)], client_max_size=MAX_BODY)
+    boundary = _Boundary(backend)
+    app = web.Application(middlewares=[boundary.middleware()], client_max_size=MAX_BODY)
     app.on_response_prepare.append(_add_request_id)
+
+    def add(name: str, method: str, path: str, handler: Handler) -> None:
+        app.router.add_route(method, path, handler)
+        boundary.operations[handler] = name
+
     for operation in OPERATIONS:
-        app.router.add_route(operation.method, API + operation.pattern, authenticated(operation))
-    app.router.add_route("GET", API + openapi.PATH, describe)
-    for method, path, handler in control.routes(backend):
-        app.router.add_route(method, API + path, handler)
-    app.router.add_route("PUT", f"{PREFIX}/{{vm_id}}", presigned(transfers.put_file))
-    app.router.add_route("GET", f"{PREFIX}/{{vm_id}}", presigned(transfers.get_file))
+        add(operation.name, operation.method, API + operation.pattern, authenticated(operation))
+    add("openapi", "GET", API + openapi.PATH, describe)
+    add("presigned_put", "PUT", f"{PREFIX}/{{vm_id}}", presigned(transfers.put_file))
+    add("presigned_get", "GET", f"{PREFIX}/{{vm_id}}", presigned(transfers.get_file))
+    for entry in control.TABLE:
+        app.router.add_route(entry.method, f"{_CONTROL}{entry.path}", controlled(entry.handler))
     return app
 
 

@@ -19,10 +19,12 @@ from arker.emulator.options import LOCAL_ORG_ID, EmulatorOptions
 from arker.emulator.sandbox.base import SandboxProvider
 from arker.emulator.server.cursors import Cursors
 from arker.emulator.server.errors import ServiceError
+from arker.emulator.server.fault_rules import FaultSet
 from arker.emulator.server.goldens import find_golden, require_supported
 from arker.emulator.server.idempotency import Ledger
+from arker.emulator.server.logs import Journal
 from arker.emulator.server.presign import Presigner
-from arker.emulator.server.records import Journal, Organisation, VmRecord
+from arker.emulator.server.records import Organisation, VmRecord
 
 logger = logging.getLogger("arker.emulator")
 
@@ -53,6 +55,10 @@ class Backend:
         self.measurements = asyncio.Semaphore(2)
         """Filesystems whose size is being measured."""
         self.resetting = asyncio.Lock()
+        self.faults = FaultSet()
+        self.journal = Journal(clock)
+        self.over = asyncio.Event()
+        """Set when the server ends: what only waits for time to pass must not hold it up."""
         secret = secrets.token_bytes(32)  # not made from the API key: URLs are handed on, and must say nothing of it
         self.cursors = Cursors(secret)
         self.presigner = Presigner(secret, clock, options.presigned_ttl)
@@ -76,7 +82,8 @@ class Backend:
         self.organisations = {
             name: Organisation(org_id=name, key_prefix=prefix) for name, prefix in self._prefixes.items()
         }
-        self.journal = Journal()
+        self.journal = self.journal.successor()
+        self.faults.clear()
         self.ledger = Ledger(self.clock)
         self.clock.reset()
         return ended
@@ -126,6 +133,14 @@ class Backend:
         if found is None or scheme.lower() != "bearer":
             raise ServiceError("unauthorized", "expected Authorization: Bearer and a valid API key")
         return found
+
+    def find_anywhere(self, vm_id: str) -> VmRecord | None:
+        """A VM by its id, whoever's it is."""
+        for organisation in self.organisations.values():
+            vm = organisation.vms.get(vm_id)
+            if vm is not None:
+                return vm
+        return None
 
     def close_tunnels(self) -> None:
         for org in self.organisations.values():

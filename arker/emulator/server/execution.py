@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from arker.emulator.options import EmulatorOptions
 from arker.emulator.sandbox.base import RunExit, RunHandle, RunSpec, SandboxError
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.ids import new_ulid
@@ -81,7 +82,7 @@ async def _execute(backend: Backend, run: RunRecord, key: str | None) -> None:
         session.current = run
         try:
             exit_ = await _run_command(backend, run, key)
-            _settle(run, exit_)
+            _settle(run, exit_, backend.options)
         except SandboxError as error:
             if run.stop_reason is None:
                 _fail(run, str(error))
@@ -101,7 +102,7 @@ async def _run_command(backend: Backend, run: RunRecord, key: str | None) -> Run
     async with backend.starts:
         if run.stop_reason is not None or backend.closing:
             return RunExit(exit_code=None, reason="the server has ended")
-        backend.journal.note(run, key)
+        backend.journal.note_execution(run, key)
         handle = await run.vm.sandbox.run(spec)
     run.launched_at = time.perf_counter()
     run.handle = handle
@@ -132,7 +133,7 @@ async def _kill(handle: RunHandle) -> None:
         logger.debug("a run could not be killed: %s", error)
 
 
-def _settle(run: RunRecord, exit_: RunExit) -> None:
+def _settle(run: RunRecord, exit_: RunExit, options: EmulatorOptions) -> None:
     run.exit_code = exit_.exit_code
     if exit_.cwd is not None:
         run.session.cwd = exit_.cwd
@@ -142,9 +143,12 @@ def _settle(run: RunRecord, exit_: RunExit) -> None:
     if exit_.exit_code is not None:
         run.state = "completed"
         if dropped:
-            run.fail_reason = f"{dropped} bytes of output beyond the limit were dropped"
+            run.fail_reason = f"{dropped} bytes of output beyond the limit of {options.output_limit} were dropped"
     elif run.stop_reason is not None:
         _settle_stopped(run)
+        if exit_.killed >= 0.9 * options.process_limit:  # what looks after runs counts, too
+            reason = f"{exit_.killed} processes were killed: the VM had reached its limit of {options.process_limit}"
+            run.fail_reason = reason if run.fail_reason is None else f"{run.fail_reason}; {reason}"
     else:
         _fail(run, exit_.reason or "the command ended without a status")
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 from attrs import define, field
 
 from arker.emulator.server.records import Organisation, RunRecord, VmRecord
+
+if TYPE_CHECKING:
+    from arker.emulator.server.logs import RequestRecord
+    from arker.emulator.server.streams import Shaping
 
 BODY_BOUND: Final = 2048
 """Bytes that are kept of a body."""
@@ -53,6 +57,12 @@ class Trace:
     bytes_out: int = 0
     body_in: bytes = field(default=b"", repr=False)
     body_out: bytes = field(default=b"", repr=False)
+    processed: bool = False
+    """Whether the operation was carried out, with whatever result."""
+    shaping: Shaping | None = field(default=None, repr=False)
+    """What faults do to its bodies."""
+    record: RequestRecord | None = field(default=None, repr=False)
+    """Its entry in the journal of all requests, once its outcome is settled."""
 
     def note_vm(self, vm: VmRecord) -> None:
         self.vm_id, self.vm_name, self.provider, self.region = vm.vm_id, vm.name, vm.provider, vm.region

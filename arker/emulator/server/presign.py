@@ -16,6 +16,11 @@ from arker.emulator.server.errors import ServiceError
 PREFIX: Final = "/presigned"
 
 
+def expired() -> ServiceError:
+    """The refusal of a URL whose time is over."""
+    return ServiceError("forbidden", "this presigned URL has expired")
+
+
 @frozen(kw_only=True)
 class Grant:
     """What a URL allows: one method on one file of one VM."""
@@ -63,8 +68,8 @@ class Presigner:
         if grant.method != method or grant.vm_id != vm_id:
             raise ServiceError("forbidden", f"this presigned URL is for {grant.method} of another object")
         if self._clock.now_ms() >= fields[5]:
-            raise ServiceError("forbidden", "this presigned URL has expired")
+            raise expired()
         return grant
 
 
-__all__ = ["PREFIX", "Grant", "Presigner"]
+__all__ = ["PREFIX", "Grant", "Presigner", "expired"]

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from weakref import WeakSet
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from arker.emulator.sandbox.base import HOME, RunHandle, Sandbox, Volume
 from arker.emulator.server.goldens import NetworkJson
@@ -212,29 +212,8 @@ class Organisation:
         return self.vms.get(reference) or self.names.get(reference)
 
 
-@frozen
-class Execution:
-    """A command that was really started, for tests that count."""
-
-    run_id: str
-    idempotency_key: str | None
-    command: str = field(repr=False)
-
-
-class Journal:
-    """The latest executions, oldest first."""
-
-    def __init__(self, size: int = 10_000) -> None:
-        self.executions: deque[Execution] = deque(maxlen=size)
-
-    def note(self, run: RunRecord, key: str | None) -> None:
-        self.executions.append(Execution(run.run_id, key, run.command[:4096]))
-
-
 __all__ = [
-    "Execution",
     "FilesystemRecord",
-    "Journal",
     "Organisation",
     "RunRecord",
     "SessionRecord",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import orjson
 from aiohttp import web
 
 from arker.emulator.clock import rfc3339
-from arker.emulator.server import outputs
+from arker.emulator.server import outputs, streams
 from arker.emulator.server.goldens import GOLDEN_ORG_ID, Golden
 from arker.emulator.server.records import FilesystemRecord, RunRecord, SessionRecord, SyncRecord, TunnelRecord, VmRecord
 
@@ -163,11 +164,12 @@ async def large_response(
     pieces = [orjson.dumps(body)[:-1], *pieces, b"}"]
     response = web.StreamResponse(headers=_HEADERS)
     response.content_length = sum(map(len, pieces))
-    await response.prepare(request)
+    return await streams.send(request, response, _each(pieces))
+
+
+async def _each(pieces: list[bytes]) -> AsyncGenerator[bytes, None]:
     for piece in pieces:
-        await response.write(piece)
-    await response.write_eof()
-    return response
+        yield piece
 
 
 def background_json(run: RunRecord) -> dict[str, Any]:

@@ -23,13 +23,16 @@ async def open_provider(options: EmulatorOptions, state_dir: Path) -> SandboxPro
     Raises:
         IsolationUnavailableError: VMs cannot be isolated here.
     """
+    from arker.emulator.sandbox.machine import Limits
+
+    limits = Limits(processes=options.process_limit, open_files=options.open_files_limit)
     if options.isolation == "none":
         from arker.emulator.sandbox.plain import PlainProvider
 
-        return await PlainProvider.open(state_dir)
+        return await PlainProvider.open(state_dir, limits)
     from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
 
-    return await BubblewrapProvider.open(state_dir)
+    return await BubblewrapProvider.open(state_dir, limits)
 
 
 class Service:
@@ -98,6 +101,7 @@ class Service:
         """Kill every VM, so that open requests are answered, then stop listening. Once it is called, it is the end."""
         if self._backend is not None:
             self._backend.closing = True
+            self._backend.over.set()
             self._backend.close_tunnels()
             try:
                 await asyncio.wait_for(self._backend.provider.close(), _CLOSE_PATIENCE)

@@ -6,11 +6,12 @@ import asyncio
 import hashlib
 import os
 import re
+from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
 from arker.emulator.sandbox.base import FileReader, SandboxError
-from arker.emulator.server import uploads
+from arker.emulator.server import streams, uploads
 from arker.emulator.server.backend import Backend
 from arker.emulator.server.errors import ServiceError, from_sandbox
 from arker.emulator.server.ids import new_ulid
@@ -29,11 +30,10 @@ def _granted(backend: Backend, request: web.Request) -> tuple[Grant, VmRecord]:
         request.query.get("grant", ""),
         request.query.get("signature", ""),
     )
-    for organisation in backend.organisations.values():
-        vm = organisation.vms.get(grant.vm_id)
-        if vm is not None:
-            return grant, vm
-    raise ServiceError("not_found", "the VM of this presigned URL has been deleted")
+    vm = backend.find_anywhere(grant.vm_id)
+    if vm is None:
+        raise ServiceError("not_found", "the VM of this presigned URL has been deleted")
+    return grant, vm
 
 
 async def put_file(backend: Backend, request: web.Request) -> web.StreamResponse:
@@ -94,7 +94,7 @@ async def _spool(request: web.Request, part: os.PathLike[str]) -> tuple[str, int
     try:
         pending: list[bytes] = []
         count = done = 0
-        async for piece in request.content.iter_any():
+        async for piece in streams.incoming(request):
             pending.append(piece)
             count += len(piece)
             if count >= PIECE:
@@ -138,7 +138,10 @@ async def _send(request: web.Request, reader: FileReader) -> web.StreamResponse:
     response.headers["ETag"] = tag
     if span is not None:
         response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{reader.size}"
-    await response.prepare(request)
+    return await streams.send(request, response, _pieces(reader, start, end))
+
+
+async def _pieces(reader: FileReader, start: int, end: int) -> AsyncGenerator[bytes, None]:
     while start < end:
         # From here on only a broken connection can say that something is wrong.
         try:
@@ -147,10 +150,8 @@ async def _send(request: web.Request, reader: FileReader) -> web.StreamResponse:
             raise ConnectionResetError("the file cannot be read") from error
         if not piece:
             raise ConnectionResetError("the file became shorter while it was being sent")
-        await response.write(piece)
+        yield piece
         start += len(piece)
-    await response.write_eof()
-    return response
 
 
 def _range(header: str | None, size: int) -> tuple[int, int] | None:

@@ -94,9 +94,10 @@ class TunnelProxy:
             return asyncio.StreamReaderProtocol(_Reader(), self._accept, loop=loop)
 
         if not self._closed:
-            self._server = await loop.create_server(protocol, sock=self._sock)
-            if self._closed:
-                self._server.close()
+            # In two steps, of which the first does not wait: `close` always finds the server that reads the socket.
+            # Else the loop would go on believing in a descriptor whose number is then another's.
+            self._server = await loop.create_server(protocol, sock=self._sock, start_serving=False)
+            await self._server.start_serving()
 
     def close(self) -> None:
         """Stop listening and cut every connection."""

@@ -164,6 +164,7 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
         if scope is not None and entry is not None:
             backend.ledger.refuse(scope, entry, refusal)
         raise refusal from None
+    backend.journal.note_fork(vm, source.name if isinstance(source, Golden) else source.vm_id, key)
     if scope is not None and entry is not None:
         backend.ledger.settle(entry, vm)
         backend.ledger.complete(scope, entry)

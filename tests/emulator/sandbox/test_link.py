@@ -132,7 +132,7 @@ def test_the_agent_survives_garbage(request_: bytes) -> None:
     ours.settimeout(10)
     source = anonymous_file("agent", agent_source())
     agent = subprocess.Popen(
-        ["/usr/bin/python3", "-I", "-S", f"/dev/fd/{source}", *map(str, (theirs.fileno(), source, 0, 0))],
+        ["/usr/bin/python3", "-I", "-S", f"/dev/fd/{source}", *map(str, (theirs.fileno(), source, 0, 0, 256))],
         pass_fds=(theirs.fileno(), source),
     )
     theirs.close()

@@ -69,6 +69,8 @@ async def test_the_key_can_come_from_a_file(tmp_path: Path) -> None:
         (["--isolation", "some"], "isolation"),
         (["--api-key-file", "/nowhere/key"], "/nowhere/key"),
         (["--presigned-ttl", "0"], "presigned_ttl"),
+        (["--process-limit", "1"], "process_limit"),
+        (["--open-files-limit", "1"], "open_files_limit"),
         (["--region", "US West"], "region"),
     ],
 )

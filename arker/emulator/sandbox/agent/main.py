@@ -27,7 +27,7 @@ from arker.emulator.sandbox.agent.processes import (
     wake_up,
 )
 from arker.emulator.sandbox.agent.refusals import Refused, explain
-from arker.emulator.sandbox.agent.supervisor import RESERVED_PROCESSES, supervise
+from arker.emulator.sandbox.agent.supervisor import RESERVED_PROCESSES, at_process_limit, supervise
 
 TYPE_CHECKING = False  # typing is not imported in the VM: see the package
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 LARGEST_REQUEST = 64 * 1024 * 1024
-MAX_OPEN_FILES = 16384
 
 
 class Agent:
@@ -57,7 +56,10 @@ class Agent:
         }
 
     def run(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except BlockingIOError:
+            raise at_process_limit() from None
         if pid == 0:
             try:
                 self.link.close()
@@ -185,7 +187,7 @@ def lower_limit(kind: int, value: int) -> None:
 
 
 def main() -> None:
-    link_fd, source_fd, isolated, max_processes = (int(argument) for argument in sys.argv[1:5])
+    link_fd, source_fd, isolated, max_processes, max_open_files = (int(argument) for argument in sys.argv[1:6])
     os.close(source_fd)
     os.set_inheritable(link_fd, False)
     os.umask(0o022)
@@ -193,7 +195,7 @@ def main() -> None:
     prctl(PR_SET_DUMPABLE, 0)  # what runs in the VM shall not read or trace the agent
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     lower_limit(resource.RLIMIT_CORE, 0)
-    lower_limit(resource.RLIMIT_NOFILE, MAX_OPEN_FILES)
+    lower_limit(resource.RLIMIT_NOFILE, max_open_files)
     if max_processes:
         lower_limit(resource.RLIMIT_NPROC, max_processes + RESERVED_PROCESSES)
     agent = Agent(socket.socket(fileno=link_fd), bool(isolated))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 
 CODES = {
     errno.ENOENT: "not_found",
@@ -27,6 +28,9 @@ class Refused(Exception):
 def explain(error: Exception) -> Refused:
     if isinstance(error, Refused):
         return error
+    if isinstance(error, OSError) and error.errno == errno.EMFILE:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return Refused("resource_pressure", f"the VM's agent has reached the limit of {limit} open files")
     if isinstance(error, OSError):
         return Refused(CODES.get(error.errno or 0, "bad_request"), error.strerror or str(error))
     return Refused("bad_request", str(error) or type(error).__name__)

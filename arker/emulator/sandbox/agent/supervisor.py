@@ -10,7 +10,7 @@ import signal
 import socket
 
 from arker.emulator.sandbox.agent.processes import PR_SET_CHILD_SUBREAPER, kill_below, prctl, reap, send_signal, wake_up
-from arker.emulator.sandbox.agent.refusals import explain
+from arker.emulator.sandbox.agent.refusals import Refused, explain
 
 TYPE_CHECKING = False  # typing is not imported in the VM: see the package
 if TYPE_CHECKING:
@@ -20,6 +20,14 @@ RESERVED_PROCESSES = 64
 """How many processes agent and supervisors may have beyond the limit of runs, so that they can still clean up."""
 SCRIPT_FD = 197
 STATE_FD = 198
+
+
+def at_process_limit() -> Refused:
+    """What to say when no process can be started."""
+    hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    if hard == resource.RLIM_INFINITY or hard <= RESERVED_PROCESSES:
+        return Refused("resource_pressure", "no more processes can be started on this machine")
+    return Refused("resource_pressure", f"the VM has reached its limit of {hard - RESERVED_PROCESSES} processes")
 
 
 def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
@@ -65,6 +73,9 @@ def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
             setsigmask=(),
             setsigdef=(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT),
         )
+    except BlockingIOError:
+        tell(f"failed {at_process_limit().message}")
+        return
     except Exception as error:
         tell(f"failed {explain(error).message}")
         return
@@ -102,6 +113,8 @@ def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
         *lines, pending = (pending + data).split(b"\n")
         for line in lines:
             if line == b"kill":
-                account(kill_below(os.getpid(), brake=isolated))
+                ended = kill_below(os.getpid(), brake=isolated)
+                tell(f"killed {len(ended)}")
+                account(ended)
             elif line.startswith(b"signal "):
                 send_signal(int(line[7:]), -shell)

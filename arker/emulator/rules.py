@@ -1,0 +1,400 @@
+"""What a fault is: which requests it is for, when it fires, and what then happens. Shape only, shared by both ends.
+
+There is a class for each action; `rule_json` and `rule_from_json` are a rule's form on the wire, a flat JSON object
+with the action's name as ``action``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Final, Literal, TypeAlias, cast, get_args
+
+import attrs
+from attrs import field, frozen
+
+from arker.errors import InvalidArgumentError
+
+OperationName: TypeAlias = Literal[
+    "run",
+    "list_runs",
+    "get_run",
+    "cancel_run",
+    "sync",
+    "get_vm",
+    "delete_vm",
+    "fork",
+    "list_vms",
+    "resize",
+    "list_sessions",
+    "create_session",
+    "get_session",
+    "delete_session",
+    "list_tunnels",
+    "create_tunnel",
+    "get_tunnel",
+    "delete_tunnel",
+    "list_syncs",
+    "create_sync",
+    "delete_sync",
+    "list_filesystems",
+    "create_filesystem",
+    "get_filesystem",
+    "delete_filesystem",
+    "list_org_runs",
+    "openapi",
+    "presigned_put",
+    "presigned_get",
+]
+"""The operations of the OpenAPI document, the document itself, and the two of presigned URLs."""
+
+_Presigned: TypeAlias = Literal["presigned_put", "presigned_get"]
+Operations: TypeAlias = OperationName | Iterable[OperationName]
+PresignedOperations: TypeAlias = _Presigned | Iterable[_Presigned]
+Moment: TypeAlias = Literal["before", "during", "after"]
+
+OPERATION_NAMES: Final[tuple[str, ...]] = get_args(OperationName)
+PRESIGNED: Final = ("presigned_put", "presigned_get")
+BODY_MAXIMUM: Final = 1024 * 1024
+"""Characters of a reply that a fault makes up."""
+GARBAGE: Final = (
+    "<!DOCTYPE html>\n<html><head><title>Error</title></head><body><p>Something is wrong</p></body></html>\n"
+)
+
+_NUMBER_MAXIMUM: Final = 2**53
+_SECONDS_MAXIMUM: Final = 86400.0
+_MOMENTS: Final[tuple[str, ...]] = get_args(Moment)
+_Attribute: TypeAlias = "attrs.Attribute[Any]"
+
+
+def _operations(value: Any) -> tuple[Any, ...]:
+    """One name or several; what is neither is left for the validator."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    try:
+        return tuple(value)
+    except TypeError:
+        return (value,)
+
+
+def _check_operations(_: Any, attribute: _Attribute, value: tuple[object, ...]) -> None:
+    if not all(name in OPERATION_NAMES for name in value):
+        expected = f"expected the name of an operation, or several: {', '.join(OPERATION_NAMES)}"
+        raise InvalidArgumentError(attribute.name, value, expected)
+
+
+def _check_presigned(_: Any, attribute: _Attribute, value: tuple[str, ...]) -> None:
+    if not set(value) <= set(PRESIGNED):
+        raise InvalidArgumentError(attribute.name, value, f"expected one of {', '.join(PRESIGNED)}, or both")
+
+
+def _text(pattern: str, expected: str) -> Any:
+    compiled = re.compile(pattern, re.DOTALL)
+
+    def check(_: Any, attribute: _Attribute, value: object) -> None:
+        if value is not None and (not isinstance(value, str) or not compiled.fullmatch(value)):
+            raise InvalidArgumentError(attribute.name, value, f"expected {expected}")
+
+    return check
+
+
+def _integer(minimum: int, maximum: int = _NUMBER_MAXIMUM, *, optional: bool = True) -> Any:
+    def check(_: Any, attribute: _Attribute, value: object) -> None:
+        right = isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
+        if not right and (value is not None or not optional):
+            raise InvalidArgumentError(attribute.name, value, f"expected an integer from {minimum} to {maximum}")
+
+    return check
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _seconds(_: Any, attribute: _Attribute, value: Any) -> None:
+    if not _finite(value) or not 0 <= value <= _SECONDS_MAXIMUM:
+        raise InvalidArgumentError(attribute.name, value, f"expected seconds from 0 to {_SECONDS_MAXIMUM:g}")
+
+
+def _share(_: Any, attribute: _Attribute, value: Any) -> None:
+    if value is not None and (not _finite(value) or not 0 < value <= 1):
+        raise InvalidArgumentError(attribute.name, value, "expected a number above 0, at most 1")
+
+
+def _fraction(_: Any, attribute: _Attribute, value: Any) -> None:
+    if not _finite(value) or not 0 <= value < 1:
+        raise InvalidArgumentError(attribute.name, value, "expected a number from 0 to below 1")
+
+
+def _rate(_: Any, attribute: _Attribute, value: Any) -> None:
+    if not _finite(value) or not 1 <= value <= 1e12:
+        raise InvalidArgumentError(attribute.name, value, "expected bytes per second, at least 1")
+
+
+def _boolean(_: Any, attribute: _Attribute, value: object) -> None:
+    if not isinstance(value, bool):
+        raise InvalidArgumentError(attribute.name, value, "expected true or false")
+
+
+def _moment(_: Any, attribute: _Attribute, value: object) -> None:
+    if value not in _MOMENTS:
+        raise InvalidArgumentError(attribute.name, value, f"expected one of {', '.join(_MOMENTS)}")
+
+
+_PATH = _text(r"/[!-~]{0,999}", "a path below the base URL, such as /v1/vms/*/runs")
+_DATE = _text(r"[ -~]{1,100}", "a number of seconds, or an HTTP date")
+
+
+def _retry_after(_: Any, attribute: _Attribute, value: Any) -> None:
+    if isinstance(value, str) or value is None:
+        _DATE(_, attribute, value)
+    elif not _finite(value) or not 0 <= value <= _NUMBER_MAXIMUM:
+        raise InvalidArgumentError(attribute.name, value, "expected a number of seconds, or an HTTP date")
+
+
+def _body(_: Any, attribute: _Attribute, value: object) -> None:
+    if not isinstance(value, str) or len(value) > BODY_MAXIMUM or any("\ud800" <= mark <= "\udfff" for mark in value):
+        raise InvalidArgumentError(attribute.name, value, f"expected text of at most {BODY_MAXIMUM} characters")
+
+
+@frozen(kw_only=True)
+class Rule:
+    """Which requests a fault is for, and when it fires; every condition that is given has to hold.
+
+    Attributes:
+        operation: Names of operations; none is any.
+        method: HTTP method.
+        path: The path below the base URL as it was sent, as a pattern: ``*`` stands for any characters but ``/``,
+            ``**`` for any, ``?`` for one.
+        times: How many matching requests it fires for, the next ones; None is without end.
+        share: Instead of ``times``: the probability that it fires for a matching request.
+        seed: Where the draws for ``share`` begin: the same seed gives the same draws.
+        skip: How many matching requests are spared first.
+    """
+
+    action: ClassVar[str] = ""
+    presigned_only: ClassVar[bool] = False
+
+    operation: tuple[str, ...] = field(default=(), converter=_operations, validator=_check_operations)
+    method: str | None = field(default=None, validator=_text(r"[A-Z]{1,16}", "an HTTP method, such as POST"))
+    path: str | None = field(default=None, validator=_PATH)
+    times: int | None = field(default=1, validator=_integer(1))
+    share: float | None = field(default=None, validator=_share)
+    seed: int | None = field(default=None, validator=_integer(0))
+    skip: int = field(default=0, validator=_integer(0, optional=False))
+
+    def __attrs_post_init__(self) -> None:
+        if self.share is not None and self.times not in (None, 1):
+            raise InvalidArgumentError("times", self.times, "expected either times or share")
+        if self.seed is not None and self.share is None:
+            raise InvalidArgumentError("seed", self.seed, "expected only together with share")
+
+    @property
+    def limit(self) -> int | None:
+        """How often it fires at most."""
+        return self.times if self.share is None else None
+
+
+@frozen(kw_only=True)
+class ErrorRule(Rule):
+    """An error instead of the reply.
+
+    Attributes:
+        status: HTTP status.
+        code: The error's code; None is the one that belongs to the status (contract, section 3).
+        message: The error's message; None is a text that says that a fault was set.
+        retry_after: The header ``Retry-After``: seconds, or a date as HTTP writes it.
+        processed: Whether the request is carried out first.
+    """
+
+    action: ClassVar[str] = "error"
+
+    status: int = field(default=503, validator=_integer(200, 599, optional=False))
+    code: str | None = field(default=None, validator=_text(r"[!-~]{1,100}", "1 to 100 visible ASCII characters"))
+    message: str | None = field(default=None, validator=_text(r"[^\ud800-\udfff]{1,4096}", "1 to 4096 characters"))
+    retry_after: float | str | None = field(default=None, validator=_retry_after)
+    processed: bool = field(default=False, validator=_boolean)
+
+
+@frozen(kw_only=True)
+class DelayRule(Rule):
+    """A delay.
+
+    Attributes:
+        seconds: How long.
+        processed: Whether it is the reply that is held back; otherwise the request waits before it is carried out.
+    """
+
+    action: ClassVar[str] = "delay"
+
+    seconds: float = field(validator=_seconds)
+    processed: bool = field(default=False, validator=_boolean)
+
+
+@frozen(kw_only=True)
+class GarbageRule(Rule):
+    """A reply whose body is no JSON.
+
+    Attributes:
+        body: What is sent instead.
+        status: HTTP status; None is the one that the reply has without the fault.
+        processed: Whether the request is carried out first.
+    """
+
+    action: ClassVar[str] = "garbage"
+
+    body: str = field(default=GARBAGE, validator=_body, repr=False)
+    status: int | None = field(default=None, validator=_integer(200, 599))
+    processed: bool = field(default=True, validator=_boolean)
+
+
+@frozen(kw_only=True)
+class CloseRule(Rule):
+    """The connection ends without a reply.
+
+    Attributes:
+        moment: ``before`` the request is carried out, which it then is not; ``during`` it, and the work goes on;
+            ``after`` it.
+        seconds: For ``during``: how long after the work has begun; if the work is done sooner, then.
+        reset: Whether it ends with a reset (RST) rather than an ordinary end (FIN).
+    """
+
+    action: ClassVar[str] = "close"
+
+    moment: Moment = field(default="before", validator=_moment)
+    seconds: float = field(default=0.0, validator=_seconds)
+    reset: bool = field(default=False, validator=_boolean)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        if self.seconds and self.moment != "during":
+            raise InvalidArgumentError("seconds", self.seconds, "expected only with the moment during")
+
+
+@frozen(kw_only=True)
+class TruncateRule(Rule):
+    """The connection ends amid the reply's body, or amid the body of a presigned PUT.
+
+    Attributes:
+        fraction: How much of the body there is; the reply's ``Content-Length`` tells of the whole.
+    """
+
+    action: ClassVar[str] = "truncate"
+
+    fraction: float = field(default=0.5, validator=_fraction)
+
+
+@frozen(kw_only=True)
+class StallRule(Rule):
+    """The connection stays open, and no reply ever comes.
+
+    Attributes:
+        processed: Whether the request is carried out first.
+    """
+
+    action: ClassVar[str] = "stall"
+
+    processed: bool = field(default=False, validator=_boolean)
+
+
+@frozen(kw_only=True)
+class ExpireRule(Rule):
+    """A presigned URL is answered as an expired one."""
+
+    action: ClassVar[str] = "expire"
+    presigned_only: ClassVar[bool] = True
+
+    operation: tuple[str, ...] = field(
+        default=(), converter=_operations, validator=[_check_operations, _check_presigned]
+    )
+
+
+@frozen(kw_only=True)
+class ThrottleRule(Rule):
+    """Bytes of a presigned URL pass slowly.
+
+    Attributes:
+        bytes_per_second: For each connection, in both directions.
+    """
+
+    action: ClassVar[str] = "throttle"
+    presigned_only: ClassVar[bool] = True
+
+    operation: tuple[str, ...] = field(
+        default=(), converter=_operations, validator=[_check_operations, _check_presigned]
+    )
+    bytes_per_second: float = field(validator=_rate)
+
+
+RULES: Final[Mapping[str, type[Rule]]] = {
+    cls.action: cls
+    for cls in (ErrorRule, DelayRule, GarbageRule, CloseRule, TruncateRule, StallRule, ExpireRule, ThrottleRule)
+}
+"""The class of each action."""
+
+
+def rule_json(rule: Rule) -> dict[str, Any]:
+    """The rule as JSON values; what is not set is left out, except for ``times``, where null says "without end"."""
+    body: dict[str, Any] = {"action": rule.action}
+    for name, value in attrs.asdict(rule, recurse=False).items():
+        if name == "times":
+            if rule.share is None:
+                body[name] = value
+        elif name == "operation":
+            if value:
+                body[name] = list(value)
+        elif value is not None:
+            body[name] = value
+    return body
+
+
+def rule_from_json(members: Mapping[str, Any]) -> Rule:
+    """The rule that a JSON object tells of.
+
+    Raises:
+        InvalidArgumentError: A member is missing, not known to the action, or not what it should be.
+    """
+    action = members.get("action")
+    cls = RULES.get(action) if isinstance(action, str) else None
+    if cls is None:
+        raise InvalidArgumentError("action", action, f"expected one of {', '.join(RULES)}")
+    known = attrs.fields_dict(cls)
+    for name, value in members.items():
+        if name != "action" and name not in known:
+            raise InvalidArgumentError(name, value, f"unknown field; {action} takes {', '.join(known)}")
+    for name, attribute in known.items():
+        if attribute.default is attrs.NOTHING and members.get(name) is None:
+            raise InvalidArgumentError(name, None, f"{action} needs it")
+    if members.get("times") is not None and members.get("share") is not None:
+        raise InvalidArgumentError("times", members["times"], "expected either times or share")
+    given = {name: value for name, value in members.items() if value is not None or name == "times"}
+    del given["action"]
+    return cast("Callable[..., Rule]", cls)(**given)
+
+
+__all__ = [
+    "GARBAGE",
+    "OPERATION_NAMES",
+    "PRESIGNED",
+    "RULES",
+    "CloseRule",
+    "DelayRule",
+    "ErrorRule",
+    "ExpireRule",
+    "GarbageRule",
+    "Moment",
+    "OperationName",
+    "Operations",
+    "PresignedOperations",
+    "Rule",
+    "StallRule",
+    "ThrottleRule",
+    "TruncateRule",
+    "rule_from_json",
+    "rule_json",
+]
