@@ -65,11 +65,10 @@ def quiet(server: ScriptedServer) -> Quiet:
     return quiet
 
 
-async def run(server: ScriptedServer, **arguments: Any) -> CompletedRunResult:
+async def run(server: ScriptedServer, *, session_id: str | None = None) -> CompletedRunResult:
     async with make_client(server, timeout=SILENCE) as client:
         with anyio.fail_after(20):
-            result: CompletedRunResult = await client.vm("v").run("make", **arguments)
-            return result
+            return await client.vm("v").run("make", session_id=session_id)
 
 
 async def test_a_vm_that_has_gone_ends_the_run_with_what_was_captured(server: ScriptedServer, quiet: Quiet) -> None:
