@@ -314,7 +314,7 @@ async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     try:
         head = await reader.readuntil(b"\r\n\r\n")
         zeros = bytes(MIB)
-        piece = zeros
+        begin, piece = b"", zeros
         if b"/announced/" in head:
             headers = f"Content-Length: {1024 * MIB}"
         elif b"/stalled/" in head:
@@ -329,8 +329,7 @@ async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
             headers = "Transfer-Encoding: chunked"
             piece = b"%x\r\n%s\r\n" % (MIB, zeros)
         writer.write(f"HTTP/1.1 200 OK\r\nX-Request-Id: r-{API_KEY}\r\n{headers}\r\n\r\n".encode())
-        if b"/compressed/" in head:
-            writer.write(begin)
+        writer.write(begin)
         for _ in range(1024 if piece else 0):
             writer.write(piece)
             await writer.drain()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import ssl
 import warnings
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -13,6 +14,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+import arker
 from arker import (
     CHUNK_SIZE,
     ApiError,
@@ -344,6 +346,16 @@ async def test_a_presigned_url_on_this_machine_carries_no_key(server: ScriptedSe
     server.script(offered(f"{server.url}/o"), Reply(body=b"hi"))
     assert await vm.sync("f") == b"hi"
     assert "Authorization" not in server.last.headers
+
+
+async def test_every_request_says_who_sends_it(
+    server: ScriptedServer, other_server: ScriptedServer, vm: AsyncVM
+) -> None:
+    server.script(offered(f"{other_server.url}/o"))
+    other_server.script(Reply(body=b"hi"))
+    await vm.sync("f")
+    expected = f"arker-async/{arker.__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
+    assert server.last.headers["User-Agent"] == other_server.last.headers["User-Agent"] == expected
 
 
 # --- sessions of the caller's ----------------------------------------------------------------------------------------

@@ -1,0 +1,52 @@
+"""The examples beside the quickstart, as their readers run them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.end_to_end.test_local import run_python
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_the_spans_of_the_tracing_example() -> None:
+    done = run_python("examples/opentelemetry_tracing.py", PYTHONPATH=str(ROOT))
+    assert (done.returncode, done.stderr) == (0, "")
+    error, _, tree = done.stdout.partition("\n\n")
+    assert error.startswith("vm.get_run: there is no run 'no-such-run' (code not_found, HTTP 404, VM ")
+    # Two commands at once end in either order, and begin at nearly the same moment.
+    lines = [re.sub(r"^ *[0-9]+\.[0-9] ms  ", "", line) for line in tree.splitlines()]
+    assert lines == [
+        "the whole program",
+        "  fork",
+        "    POST fork  200",
+        "  two commands at once",
+        "    POST vm.run  200",
+        "    POST vm.run  200",
+        "  a big file  upload download",
+        "    POST vm.sync  200",
+        "    PUT vm.sync  200",
+        "    POST vm.sync  200",
+        "    POST vm.sync  200",
+        "    GET vm.sync  200",
+        "  a run that is not there",
+        "    GET vm.get_run  404 not_found",
+        "  DELETE vm.delete  200",
+    ]
+
+
+def test_the_programs_of_the_page_on_reliability() -> None:
+    page = (ROOT / "docs/reliability.md").read_text()
+    programs = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "asyncio.run" in block]
+    done = [run_python("-c", program, PYTHONPATH=str(ROOT)) for program in programs]
+    assert [program.returncode for program in done] == [0] * len(programs)
+    output = "".join(program.stdout for program in done)
+    assert "once\n" in output
+    assert "upload of /tmp/big: 0%\n" in output
+    assert "upload of /tmp/big: 100%\n" in output
+    assert "('vm.delete', 200): 1" in output
+    log = [json.loads(line) for program in done for line in program.stderr.splitlines()]
+    attempts = [record["operation"] for record in log if record.get("event") == "attempt"]
+    assert attempts == ["fork", "vm.run", "vm.delete"]
