@@ -60,12 +60,15 @@ def _arker_server(
         emulator = Emulator(**{**arker_emulator_options, **chosen})
     else:
         emulator = Emulator(arker_emulator_options, **chosen)
+    reason = None
     with ExitStack() as stack:
         try:
             stack.enter_context(emulator)
         except EmulatorError as error:
-            # Each test that needs it says so, in the backend's own words.
-            pytest.fail(str(error), pytrace=False)
+            reason = error.message
+        if reason is not None:
+            # Each test that needs the server fails, in the server's own words and no others.
+            pytest.fail(reason, pytrace=False)
         yield emulator
 
 
