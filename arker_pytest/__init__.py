@@ -6,7 +6,7 @@ imports the client only inside the fixtures.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from arker.emulator import Emulator, EmulatorOptions
 
 _ISOLATIONS = ("auto", "bubblewrap", "none")
+_LAST_REQUESTS = 30
+"""How many requests the report of a failed test shows."""
+_EMULATOR = pytest.StashKey["Emulator"]()
+"""What a test that has used the embedded backend keeps of it."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,6 +36,34 @@ def pytest_configure(config: pytest.Config) -> None:
     isolation = config.getini("arker_isolation")
     if isolation and isolation not in _ISOLATIONS:
         raise pytest.UsageError(f"arker_isolation is {isolation!r}; expected one of {', '.join(_ISOLATIONS)}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the report of a failed test show what the server was asked last."""
+    report = yield
+    emulator = item.stash.get(_EMULATOR, None)
+    if report.failed and emulator is not None:
+        text = _last_requests(emulator)
+        if text:
+            report.sections.append(("arker requests", text))
+    return report
+
+
+def _last_requests(emulator: Emulator) -> str:
+    """A line for each of the last requests: without queries, bodies and headers, which may hold secrets."""
+    from arker.errors import ArkerError
+
+    try:
+        requests = emulator.journal.requests()
+    except ArkerError as error:
+        return f"not known: {error.message}"
+    lines = [f"({len(requests) - _LAST_REQUESTS} before)"] if len(requests) > _LAST_REQUESTS else []
+    for entry in requests[-_LAST_REQUESTS:]:
+        fault = f"  fault {', '.join(entry.fault_ids)}" if entry.fault_ids else ""
+        status = entry.status or "no reply"
+        lines.append(f"{entry.method:<6} {entry.path[:200]}  {status}  {entry.total_ms:.1f} ms{fault}")
+    return "\n".join(lines)
 
 
 @pytest.fixture(scope="session")
@@ -73,13 +105,14 @@ def _arker_server(
 
 
 @pytest.fixture
-def arker_emulator(_arker_server: Emulator) -> Emulator:
+def arker_emulator(request: pytest.FixtureRequest, _arker_server: Emulator) -> Emulator:
     """The embedded backend, as new: an ``arker.emulator.Emulator``.
 
     One server serves the whole test run (with pytest-xdist, each worker has one). It is reset before each test that
     uses it: no VM, filesystem, run or idempotency key of another test is there.
     """
     _arker_server.reset()
+    request.node.stash[_EMULATOR] = _arker_server
     return _arker_server
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -171,6 +172,59 @@ def test_where_vms_cannot_be_isolated_tests_fail_with_the_reason(
     ended.assert_outcomes(errors=2, passed=1)
     assert ended.stdout.str().count("VMs cannot be isolated on this machine") >= 2
     assert "During handling" not in ended.stdout.str()
+
+
+def test_the_report_of_a_failed_test_shows_the_last_requests(run: Run) -> None:
+    ended = run(
+        """
+        import asyncio
+        import pytest
+
+        def test_that_fails(arker):
+            async def use():
+                vm = await arker.fork("ubuntu")
+                for _ in range(33):
+                    await vm.refresh()
+                await vm.sync("file", b"-" * (4 * 2**20 + 1))
+            asyncio.run(use())
+            assert False
+
+        @pytest.fixture
+        def broken(arker, arker_emulator):
+            with arker_emulator.faults.error(operation="list_vms", status=503, retry_after=0):
+                asyncio.run(arker.list_vms())
+            raise ValueError
+
+        def test_whose_fixture_fails(broken):
+            pass
+
+        def test_that_passes(arker):
+            asyncio.run(arker.list_vms())
+
+        def test_that_fails_without_a_request(arker):
+            assert False
+
+        def test_that_ends_the_server(arker_emulator):
+            arker_emulator.close()
+            assert False
+        """,
+        conftest="",
+    )
+    ended.assert_outcomes(passed=1, failed=3, errors=1)
+    ended.stdout.re_match_lines_random(
+        [
+            r"-+ arker requests -+",
+            r"\(7 before\)",
+            r"GET    /v1/vms/\w+  200  [\d.]+ ms",
+            r"PUT    /presigned/[^?]+  200  [\d.]+ ms",
+            r"GET    /v1/vms  503  [\d.]+ ms  fault fault_\d+",
+            r"GET    /v1/vms  200  [\d.]+ ms",
+            r"not known: the embedded backend has been closed",
+        ]
+    )
+    text = ended.stdout.str()
+    assert len(re.findall("- arker requests -", text)) == 3
+    assert len(re.findall(r"^(GET|POST|PUT) ", text, re.MULTILINE)) == 30 + 2
 
 
 def test_the_blocking_client_s_fixture_repeats_the_import_s_words(run: Run) -> None:
