@@ -167,7 +167,7 @@ class Exchange:
         """Fails when the exchange has come to nothing on the client's side; never returns."""
         try:
             await asyncio.shield(sending)
-        except ConnectionError:
+        except OSError:
             if self._reader.over.is_set():
                 raise Cut from None
             # The far end has stopped reading; its answer may say why.
@@ -204,7 +204,7 @@ class Exchange:
                     await _copy_all(far, writer, chunked=chunked)
                 else:
                     await _copy_body(framing, far, writer, chunked=chunked)
-            except (HeadError, ConnectionError, asyncio.IncompleteReadError) as error:
+            except (HeadError, OSError, asyncio.IncompleteReadError) as error:
                 raise Cut from error
         await writer.drain()
         return keep
@@ -214,7 +214,7 @@ class Exchange:
         while True:
             try:
                 response = parse_response(await self._far.reader.readuntil(b"\r\n\r\n"))
-            except (HeadError, asyncio.LimitOverrunError, asyncio.IncompleteReadError, ConnectionError) as error:
+            except (HeadError, asyncio.LimitOverrunError, asyncio.IncompleteReadError, OSError) as error:
                 raise Refusal(502, "unavailable", f"{self._far.name} did not answer in HTTP/1.1") from error
             if response.status == 101 and not self._head.upgrade:
                 raise Refusal(502, "unavailable", f"{self._far.name} changed to another protocol unasked")
@@ -269,7 +269,7 @@ async def serve(
             pass
         writer.close()
         await writer.wait_closed()
-    except (Cut, ConnectionError, asyncio.IncompleteReadError):
+    except (Cut, OSError, asyncio.IncompleteReadError):  # also what networks outside of this machine report
         pass
     finally:
         writer.transport.abort()  # after an orderly close it does nothing
@@ -309,7 +309,7 @@ async def _refuse(reader: ClientReader, writer: asyncio.StreamWriter, refusal: R
     fields = (("Content-Type", "application/json"), ("Content-Length", str(len(body))), *_CLOSE)
     challenge = (("WWW-Authenticate", "Bearer"),) if refusal.status == 401 else ()
     writer.write(write_head(f"HTTP/1.1 {refusal.status} {_REASONS[refusal.status]}", fields, challenge) + body)
-    with contextlib.suppress(ConnectionError, asyncio.TimeoutError):
+    with contextlib.suppress(OSError, asyncio.TimeoutError):
         await writer.drain()
         writer.write_eof()
         # Data that nobody reads would turn the close into a reset, which can take the answer with it.
