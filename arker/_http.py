@@ -59,6 +59,10 @@ class Http:
         """Close the sessions that this object has made."""
         await self._sessions.aclose()
 
+    def close_outside(self) -> None:
+        """The same where no event loop runs, the sessions of loops that stand still included."""
+        self._sessions.close_outside()
+
     def _proxy(self, url: URL) -> str | None:
         if not self._own or url.host is None:
             return None

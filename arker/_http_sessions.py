@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import socket
 from collections.abc import AsyncGenerator
@@ -117,20 +118,46 @@ class LoopSessions:
                 await _close_elsewhere(loop, entry.guard)
             # A loop that has stopped closes its session itself, when it is shut down.
 
+    def close_outside(self) -> None:
+        """Close every session, for a caller in whose thread no event loop runs: one that stands still is run for it."""
+        self._closed = True
+        for loop, entry in list(self._entries.items()):
+            if loop.is_closed():
+                continue
+            if loop.is_running():
+                closing = _hand_over(loop, entry.guard)
+                if closing is not None:
+                    concurrent.futures.wait({closing}, timeout=_CLOSE_SECONDS)
+                    _log_outcome(closing)
+            else:
+                loop.run_until_complete(_finish(entry.guard))
+
 
 async def _close_elsewhere(loop: asyncio.AbstractEventLoop, guard: AsyncGenerator[None, None]) -> None:
+    closing = _hand_over(loop, guard)
+    if closing is not None:
+        # Waiting raises nothing of what becomes of the other loop, which may be blocked, or end meanwhile.
+        await asyncio.wait({asyncio.wrap_future(closing)}, timeout=_CLOSE_SECONDS)
+        _log_outcome(closing)
+
+
+def _hand_over(
+    loop: asyncio.AbstractEventLoop, guard: AsyncGenerator[None, None]
+) -> concurrent.futures.Future[None] | None:
+    """Have a loop in another thread close its session; None when it has ended, and its session with it."""
     closing = _finish(guard)
     try:
-        future = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(closing, loop))
-    except RuntimeError:  # the loop has ended, and its session with it
+        return asyncio.run_coroutine_threadsafe(closing, loop)
+    except RuntimeError:
         closing.close()
-        return
-    # Waiting raises nothing of what becomes of the other loop, which may be blocked, or end meanwhile.
-    done, _ = await asyncio.wait({future}, timeout=_CLOSE_SECONDS)
-    if not done:
+        return None
+
+
+def _log_outcome(closing: concurrent.futures.Future[None]) -> None:
+    if not closing.done():
         logger.warning("the connections of an event loop that does not answer are closed when it ends")
-    elif not future.cancelled() and future.exception() is not None:
-        logger.debug("the connections of another event loop: %r", future.exception())
+    elif not closing.cancelled() and closing.exception() is not None:
+        logger.debug("the connections of another event loop: %r", closing.exception())
 
 
 async def _finish(guard: AsyncGenerator[None, None]) -> None:
@@ -168,6 +195,9 @@ class CallersSession:
         return self._session
 
     async def aclose(self) -> None:
+        return None
+
+    def close_outside(self) -> None:
         return None
 
 

@@ -194,6 +194,13 @@ class Transport:
         if self._http is not None:
             await self._http.aclose()
 
+    def close_outside(self) -> None:
+        """`aclose` for a caller in whose thread no event loop runs, such as the end of a test's fixture."""
+        with self._lock:
+            self._closed = True
+        if self._http is not None:
+            self._http.close_outside()
+
     def send(
         self, call: Call[T], *, deadline: float | None = None, progress: Progress | None = None
     ) -> Coroutine[Any, Any, T]:

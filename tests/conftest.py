@@ -11,6 +11,8 @@ from tests.support.clients import make_client
 from tests.support.secrets import DETECTOR, Detector, finish, install
 from tests.support.server import ScriptedServer, ServerThread
 
+pytest_plugins = ["arker_pytest", "pytester"]
+
 _SETTINGS = (
     "ARKER_API_KEY",
     "AUTH_KEY",

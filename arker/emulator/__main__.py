@@ -49,6 +49,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--process-limit", type=int, default=512, help="processes that a VM may have at once")
     parser.add_argument("--open-files-limit", type=int, default=16384, help="files that a process may have open")
     parser.add_argument("--state-parent", type=Path, help="where the temporary state directory is made")
+    parser.add_argument(
+        "--host-port",
+        type=int,
+        action="append",
+        default=[],
+        metavar="PORT",
+        help="port of 127.0.0.1 that VMs may reach, by the name host.arker.internal; may be given several times",
+    )
     # For `Emulator`: settings come as one JSON line on standard input, whose end is the end of the server.
     parser.add_argument("--managed", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -168,6 +176,7 @@ def _by_hand() -> int:
             process_limit=arguments.process_limit,
             open_files_limit=arguments.open_files_limit,
             state_parent=arguments.state_parent,
+            host_ports=arguments.host_port,
         )
         api_key = options.api_key or f"ark_local_{secrets.token_urlsafe(32)}"
         if options.isolation == "none":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -73,6 +73,16 @@ def _directory(_: Any, attribute: _Attribute, value: Path | None) -> None:
         raise InvalidArgumentError(attribute.name, str(value), "expected an existing directory")
 
 
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, Iterable) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+def _host_ports(_: Any, attribute: _Attribute, value: Sequence[object]) -> None:
+    ports = value if isinstance(value, tuple) else (None,)  # one port alone is no list
+    if not all(isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536 for port in ports):
+        raise InvalidArgumentError(attribute.name, value, "expected a list of port numbers from 1 to 65535")
+
+
 def _organisations(_: Any, attribute: _Attribute, value: Mapping[str, str]) -> None:
     for name, key in value.items():
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or name in {LOCAL_ORG_ID, "ArkerHQ"}:
@@ -96,6 +106,7 @@ class EmulatorOptions:
             Linux 5.14 and newer only.
         open_files_limit: How many files a process of a VM may have open.
         state_parent: The directory in which the state directory is made; None is the system's temporary directory.
+        host_ports: Ports of 127.0.0.1 that VMs may reach, by the name ``host.arker.internal``.
         organisations: Further organisations, id to API key, for trying what one may do with another's VMs.
     """
 
@@ -108,6 +119,7 @@ class EmulatorOptions:
     process_limit: int = field(default=512, validator=_limit(8, "processes"))
     open_files_limit: int = field(default=16384, validator=_limit(256, "files"))
     state_parent: Path | None = field(default=None, converter=attrs.converters.optional(Path), validator=_directory)
+    host_ports: Sequence[int] = field(default=(), converter=_as_tuple, validator=_host_ports)
     organisations: Mapping[str, str] = field(factory=dict[str, str], validator=_organisations, repr=False)
 
 

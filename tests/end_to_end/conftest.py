@@ -1,8 +1,6 @@
-"""The client on a real embedded backend: one server for these tests, a client for each."""
+"""The client on a real embedded backend, by the fixtures that the package gives to everybody."""
 
 from __future__ import annotations
-
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -15,19 +13,14 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session")
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
+@pytest.fixture
+def emulator(arker_emulator: Emulator) -> Emulator:
+    return arker_emulator
 
 
 @pytest.fixture
-async def ar(emulator: Emulator) -> AsyncIterator[AsyncArker]:
-    """A client; the VMs that a test leaves are deleted after it."""
-    async with AsyncArker(**emulator.client_options) as ar:
-        yield ar
-        for left in await ar.list_vms(limit=1000):
-            await ar.vm(left.vm_id).delete()
+def ar(arker: AsyncArker) -> AsyncArker:
+    return arker
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from arker.emulator.sandbox.base import HOME, FileReader, FileWriter, RunHandle, RunSpec, SandboxError, Volume
+from arker.emulator.sandbox.base import HOME, FileReader, FileWriter, Outlet, RunHandle, RunSpec, SandboxError, Volume
 from arker.emulator.sandbox.identity import Identity
 from arker.emulator.sandbox.link import LinkClosedError, Reply, anonymous_file
 from arker.emulator.sandbox.machine import Launch, Machine
+from arker.emulator.sandbox.outlet import HOST, PORT, open_outlet
 from arker.emulator.sandbox.run import AgentRun
 from arker.emulator.sandbox.shell import shell_argv
 from arker.emulator.sandbox.trees import Tree
@@ -97,12 +98,15 @@ class AgentSandbox:
         tree: Tree,
         launch: Callable[[Tree, Volumes], Awaitable[Launch]],
         inside: Inside,
+        outlet: Outlet | None,
         at_delete: Callable[[], object],
     ) -> None:
         self._at_delete = at_delete
         self._tree = tree
         self._launch = launch
         self._inside = inside
+        self._outlet = outlet
+        self._env = inside.env if outlet is None else {**inside.env, **outlet.variables(HOST, PORT)}
         self._machine: Machine | None = None
         self._runs: set[AgentRun] = set()
         self._deleted = False
@@ -118,7 +122,7 @@ class AgentSandbox:
 
     @property
     def initial_env(self) -> Mapping[str, str]:
-        return self._inside.env
+        return self._env
 
     @property
     def tree(self) -> Tree:
@@ -283,8 +287,15 @@ class AgentSandbox:
         await self._stop()
         launch = await self._launch(self._tree, self._volumes)
         self._take(launch)
-        self._machine = await Machine.start(launch)
-        return self._machine
+        machine = await Machine.start(launch)
+        if self._outlet is not None:
+            try:
+                await open_outlet(machine.link, self._outlet)
+            except BaseException:
+                await machine.close()
+                raise
+        self._machine = machine
+        return machine
 
     def _take(self, launch: Launch) -> None:
         self._refused = launch.refused
@@ -345,7 +356,7 @@ class AgentSandbox:
                     "argv": shell_argv(self._inside.bash),
                     "cwd": self._inside.to_inside(spec.cwd),
                     "home": self._inside.to_inside(HOME),
-                    "env": dict(spec.env or self._inside.env),
+                    "env": dict(spec.env or self._env),
                 },
                 fds=fds,
             )

@@ -137,6 +137,25 @@ class Volume(Protocol):
         ...
 
 
+class Outlet(Protocol):
+    """Takes the connections that a VM makes to get out of its own network."""
+
+    def variables(self, host: str, port: int) -> Mapping[str, str]:
+        """What the VM's initial environment has, so that programs find the outlet: at this address, inside."""
+        ...
+
+    def open(self, listener: socket.socket) -> None:
+        """The VM has been started, and connects to this non-blocking listening socket, owned by the outlet until `cut`.
+
+        Comes anew with each start of the VM, but not when its port was taken.
+        """
+        ...
+
+    def cut(self) -> None:
+        """The VM has been stopped: close the listener and end every connection at once."""
+        ...
+
+
 class Sandbox(Protocol):
     """One VM. Started on first use; stopped VMs keep their files."""
 
@@ -187,13 +206,18 @@ class SandboxProvider(Protocol):
 
     name: str
     """``bubblewrap`` or ``none``."""
+    confines_network: bool
+    """Whether VMs have networks of their own, and no way out but their outlets; else they have this machine's."""
 
-    async def create(self, vm_id: str, *, source: Sandbox | None = None) -> Sandbox:
+    async def create(self, vm_id: str, *, source: Sandbox | None = None, outlet: Outlet | None = None) -> Sandbox:
         """A VM with a fresh image, or with a copy of another VM's files as of this moment (its processes are stopped
-        while the copy is made, and are not copied). The copied VM may be running commands."""
+        while the copy is made, and are not copied). The copied VM may be running commands.
+
+        An outlet is the VM's only way out; without one it has none. Where networks are not confined it is not used.
+        """
         ...
 
-    async def adopt(self, vm_id: str) -> Sandbox:
+    async def adopt(self, vm_id: str, *, outlet: Outlet | None = None) -> Sandbox:
         """The VM whose files an earlier process left in the same state directory; raises `SandboxError`."""
         ...
 

@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -65,6 +65,7 @@ class AgentLink:
         self._data = bytearray()
         self._fds: deque[int] = deque()
         self._ended = asyncio.Event()
+        self._at_end: list[Callable[[], object]] = []
         self._waiting[0] = self._loop.create_future()  # the greeting, which nobody asks for
         self._waiting[0].add_done_callback(_consume)
         self.hello = self._waiting[0]
@@ -73,6 +74,10 @@ class AgentLink:
     @property
     def closed(self) -> bool:
         return self._ended.is_set()
+
+    def at_end(self, callback: Callable[[], object]) -> None:
+        """Have this called when the link ends, which it must not have done yet."""
+        self._at_end.append(callback)
 
     async def wait_closed(self) -> None:
         await self._ended.wait()
@@ -132,6 +137,9 @@ class AgentLink:
             if not answer.done():
                 answer.set_exception(LinkClosedError())
         self._waiting.clear()
+        for callback in self._at_end:
+            callback()
+        self._at_end.clear()
 
     def _send(self) -> None:
         while self._outgoing:

@@ -18,7 +18,7 @@ from attrs import frozen
 
 from arker.emulator.sandbox.agent_provider import AgentProvider
 from arker.emulator.sandbox.agent_sandbox import AgentSandbox, Inside
-from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, Sandbox
+from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, Outlet, Sandbox
 from arker.emulator.sandbox.machine import Launch, Limits
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
@@ -32,6 +32,7 @@ class PlainProvider(AgentProvider):
     """Implements `SandboxProvider` with ``isolation="none"``."""
 
     name = "none"
+    confines_network = False
 
     def __init__(self, storage: DirectoryStorage, volumes: DirectoryStorage, bash: str, limits: Limits) -> None:
         super().__init__(storage, volumes)
@@ -56,8 +57,8 @@ class PlainProvider(AgentProvider):
         volumes = DirectoryStorage(base / "volumes", identity=None, tool_prefix=(), furnish=lambda _: None)
         return cls(storage, volumes, bash, limits or Limits())
 
-    async def create(self, vm_id: str, *, source: Sandbox | None = None) -> AgentSandbox:
-        sandbox = await super().create(vm_id, source=source)
+    async def create(self, vm_id: str, *, source: Sandbox | None = None, outlet: Outlet | None = None) -> AgentSandbox:
+        sandbox = await super().create(vm_id, source=source, outlet=outlet)
         if isinstance(source, AgentSandbox):  # the links have been copied with the other files
             self._links[sandbox.tree.path] = dict(self._links.get(source.tree.path, {}))
         return sandbox

@@ -1,6 +1,6 @@
-"""HTTP/1.1 message heads for the tunnels: parsed strictly, checked for one meaning only, and written anew.
+"""HTTP/1.1 message heads for proxies: parsed strictly, checked for one meaning only, and written anew.
 
-A tunnel forwards what it has understood, never what it has merely received: two parties that read one message in two
+A proxy forwards what it has understood, never what it has merely received: two parties that read one message in two
 ways are what request smuggling lives on. So whatever is ambiguous (two lengths, a folded line, a bare CR) is refused.
 """
 
@@ -101,20 +101,35 @@ class ResponseHead(Head):
 
 
 def parse_request(raw: bytes) -> RequestHead:
-    """A request's head, up to and with its empty line; raises `HeadError`."""
+    """The head of a request to a server, up to and with its empty line; raises `HeadError`."""
+    head = _parse_request(raw)
+    if not head.target.startswith("/") and (head.method, head.target) != ("OPTIONS", "*"):
+        # CONNECT, and absolute targets, whose host could contradict the Host field.
+        raise HeadError("the request's target has to be a path")
+    if len(head.all("host")) != 1 and (head.minor == 1 or head.all("host")):
+        raise HeadError("exactly one Host field is needed")
+    return head
+
+
+def parse_proxy_request(raw: bytes) -> RequestHead:
+    """The head of a request to a proxy: CONNECT, or with a target that is no path; raises `HeadError`."""
+    head = _parse_request(raw)
+    if head.method != "CONNECT" and head.target.startswith(("/", "*")):
+        raise HeadError("this is a proxy: expected CONNECT, or an http:// URL as the request's target")
+    if head.method == "CONNECT" and (head.framing.chunked or head.framing.length):
+        raise HeadError("CONNECT has no body")
+    return head
+
+
+def _parse_request(raw: bytes) -> RequestHead:
     line, fields = _split(raw)
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
         raise HeadError("the request line is malformed")
     method, target, minor = match.groups()
-    if not target.startswith("/") and (method, target) != ("OPTIONS", "*"):
-        # CONNECT, and absolute targets, whose host could contradict the Host field.
-        raise HeadError("the request's target has to be a path")
     head = RequestHead(method=method, target=target, minor=int(minor), fields=fields)
     if head.minor == 0 and head.framing.chunked:
         raise HeadError("HTTP/1.0 knows no Transfer-Encoding")
-    if len(head.all("host")) != 1 and (head.minor == 1 or head.all("host")):
-        raise HeadError("exactly one Host field is needed")
     return head
 
 
@@ -166,6 +181,7 @@ __all__ = [
     "HeadError",
     "RequestHead",
     "ResponseHead",
+    "parse_proxy_request",
     "parse_request",
     "parse_response",
     "write_head",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -40,6 +41,19 @@ def _env(fields: parsing.Fields) -> dict[str, str]:
     if sum(len(name.encode()) + len(value.encode()) + 2 for name, value in env.items()) > _ENV_BYTES:
         raise invalid("env", f"at most {_ENV_BYTES} bytes in all")
     return env
+
+
+def carry_over(env: Mapping[str, str], before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    """A session's environment for another VM: what the session has set or unset stays so, the rest is the other VM's.
+
+    Args:
+        env: The session's environment.
+        before: The initial environment of the VM that it is from.
+        after: That of the VM that it is for.
+    """
+    own = {name: value for name, value in env.items() if before.get(name) != value}
+    rest = {name: value for name, value in after.items() if name not in before or env.get(name) == before[name]}
+    return {**rest, **own}
 
 
 async def _directory(backend: Backend, vm: VmRecord, path: str | None) -> str:
@@ -115,4 +129,4 @@ async def delete_session(backend: Backend, org: Organisation, request: web.Reque
     return replies.json_response({"deleted": True})
 
 
-__all__ = ["create_session", "delete_session", "find_session", "get_session", "list_sessions"]
+__all__ = ["carry_over", "create_session", "delete_session", "find_session", "get_session", "list_sessions"]

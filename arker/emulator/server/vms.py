@@ -12,7 +12,7 @@ from aiohttp import web
 from attrs import frozen
 
 from arker.emulator.sandbox.base import HOME, SandboxError
-from arker.emulator.server import execution, filesystems, parsing, replies, tunnels, uploads
+from arker.emulator.server import execution, filesystems, networks, parsing, replies, tunnels, uploads
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
 from arker.emulator.server.goldens import GOLDEN_ORG_ID, Golden, NetworkJson, find_golden, require_supported
@@ -20,6 +20,7 @@ from arker.emulator.server.idempotency import Scope, fingerprint
 from arker.emulator.server.ids import is_burst_reference, looks_like_id, new_burst_id, new_ulid
 from arker.emulator.server.journal import trace_of
 from arker.emulator.server.records import Organisation, SessionRecord, VmRecord
+from arker.emulator.server.sessions import carry_over
 
 _NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
 
@@ -38,30 +39,6 @@ class _Wish:
     max_memory_mib: int | None
     disk_mib: int | None
     tunnel: tunnels.Wish | None
-
-
-def _hosts(fields: parsing.Fields, key: str) -> list[str]:
-    hosts = fields.raw(key)
-    if not isinstance(hosts, list) or not all(isinstance(host, str) and host.strip() for host in hosts):  # pyright: ignore[reportUnknownVariableType]
-        raise invalid(fields.name(key), "a list of host names")
-    return list(hosts)  # pyright: ignore[reportUnknownArgumentType]
-
-
-def _network(fields: parsing.Fields) -> NetworkJson | None:
-    value = fields.raw("network")
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return {"type": "open" if value else "blocked"}
-    if isinstance(value, str):
-        if value not in {"open", "blocked"}:
-            raise invalid("network", "open or blocked, true or false, or an object")
-        return {"type": value}
-    policy = fields.object("network")
-    kind = None if policy is None else policy.text("type")
-    if policy is None or kind not in {"open", "blocked", "allow", "block"}:
-        raise invalid("network.type", "open, blocked, allow or block")
-    return {"type": kind, kind: _hosts(policy, kind)} if kind in {"allow", "block"} else {"type": kind}
 
 
 def _new_name(fields: parsing.Fields) -> str | None:
@@ -92,7 +69,7 @@ def _parse(body: dict[str, Any]) -> _Wish:
         source_org=fields.text("source_org_id"),
         name=_new_name(fields),
         public=fields.boolean("public") or False,
-        network=_network(fields),
+        network=networks.parse(fields),
         disk=True if disk is None else disk,
         vcpu_count=vcpu_count,
         memory_mib=memory_mib,
@@ -138,6 +115,8 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
     wish = _parse(body)
     source = _source(backend, org, wish)
     trace_of(request).source_vm_id = source.name if isinstance(source, Golden) else source.vm_id
+    network = wish.network or (source.network if isinstance(source, VmRecord) else source.network())
+    networks.require_enforceable(backend, network)
     if wish.name is not None and (wish.name in org.names or find_golden(wish.name) is not None):
         raise ServiceError("conflict", f"name: {wish.name!r} is taken")
     now = backend.clock.now_ms()
@@ -148,7 +127,7 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
         org.names[wish.name] = None  # taken from now on
     try:
         with backend.changing(org):
-            vm = await _create(backend, org, wish, source, vm_id)
+            vm = await _create(backend, org, wish, source, vm_id, network)
     except Exception as error:
         if wish.name is not None:
             org.names.pop(wish.name, None)
@@ -176,11 +155,16 @@ def _forked(request: web.Request, vm: VmRecord) -> web.Response:
     return replies.json_response(replies.vm_json(vm, made=True))
 
 
-async def _create(backend: Backend, org: Organisation, wish: _Wish, source: Golden | VmRecord, vm_id: str) -> VmRecord:
+async def _create(
+    backend: Backend, org: Organisation, wish: _Wish, source: Golden | VmRecord, vm_id: str, network: NetworkJson
+) -> VmRecord:
     parent = source if isinstance(source, VmRecord) else None
     # A child starts where its parent is at this moment, its default session's state included.
     cwd, env = (HOME, {}) if parent is None else (parent.session.cwd, dict(parent.session.env))
-    sandbox = await backend.provider.create(vm_id, source=None if parent is None else parent.sandbox)
+    outlet = networks.outlet(backend, network)
+    sandbox = await backend.provider.create(vm_id, source=None if parent is None else parent.sandbox, outlet=outlet)
+    if parent is not None and env:
+        env = carry_over(env, parent.sandbox.initial_env, sandbox.initial_env)
     now = backend.clock.now_ms()
     root_id, root_name = None, None
     if parent is not None:
@@ -197,7 +181,7 @@ async def _create(backend: Backend, org: Organisation, wish: _Wish, source: Gold
         provider=source.provider,
         root_id=root_id,
         root_name=root_name,
-        network=wish.network or (source.network if isinstance(source, VmRecord) else source.network()),
+        network=network,
         disk=wish.disk and source.disk,
         vcpu_count=wish.vcpu_count or source.vcpu_count,
         memory_mib=wish.memory_mib or source.memory_mib,

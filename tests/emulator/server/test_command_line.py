@@ -56,7 +56,7 @@ async def test_it_serves_until_a_signal_and_leaves_nothing(place: Path, number: 
 
 async def test_the_key_can_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("the-key-in-the-file\n")
-    arguments = command("--isolation", ISOLATION, "--api-key-file", str(tmp_path / "key"))
+    arguments = command("--isolation", ISOLATION, "--api-key-file", str(tmp_path / "key"), "--host-port", "8000")
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
         assert json.loads(line_of(process.stdout))["api_key"] == "the-key-in-the-file"
         process.terminate()
@@ -71,6 +71,7 @@ async def test_the_key_can_come_from_a_file(tmp_path: Path) -> None:
         (["--presigned-ttl", "0"], "presigned_ttl"),
         (["--process-limit", "1"], "process_limit"),
         (["--open-files-limit", "1"], "open_files_limit"),
+        (["--host-port", "8000", "--host-port", "0"], "host_ports"),
         (["--region", "US West"], "region"),
     ],
 )

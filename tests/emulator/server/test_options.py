@@ -14,6 +14,8 @@ from arker.errors import InvalidArgumentError
 def test_the_defaults() -> None:
     options = EmulatorOptions()
     assert (options.isolation, options.port, options.api_key, options.region) == ("auto", 0, None, "us-west-2")
+    assert options.host_ports == ()
+    assert EmulatorOptions(host_ports=[8000, 80]).host_ports == (8000, 80)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,12 @@ def test_the_defaults() -> None:
         ("open_files_limit", 255),
         ("open_files_limit", True),
         ("state_parent", "/nowhere/at/all"),
+        ("host_ports", [0]),
+        ("host_ports", [80, 65536]),
+        ("host_ports", ["80"]),
+        ("host_ports", "80"),
+        ("host_ports", [True]),
+        ("host_ports", 80),
         ("organisations", {"ArkerHQ": "long-enough-key"}),
         ("organisations", {"org_local": "long-enough-key"}),
     ],

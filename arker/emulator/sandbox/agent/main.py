@@ -51,6 +51,7 @@ class Agent:
             "commit": self.commit,
             "abort": self.abort,
             "connect": self.connect,
+            "listen": self.listen,
             "stop": self.stop,
             "continue": self.go_on,
         }
@@ -100,6 +101,10 @@ class Agent:
             connection.close()
             raise OSError(code, os.strerror(code))
         return {}, [connection.detach()]
+
+    def listen(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        listener = socket.create_server((request["host"], request["port"]), backlog=request["backlog"])
+        return {}, [listener.detach()]
 
     def stop(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
         self.halted += stop_below(os.getpid(), self.supervisors)

@@ -1,0 +1,65 @@
+"""Opening a VM's outlet: a socket that listens in the VM's own network, and is accepted on outside.
+
+A socket belongs to the network in which it was made, whoever holds it. So the agent makes the listener and hands it
+out, and what goes through it is no business of the agent any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import Final
+
+from arker.emulator.sandbox.base import Outlet, SandboxError
+from arker.emulator.sandbox.link import AgentLink, LinkClosedError
+
+HOST: Final = "127.0.0.1"
+PORT: Final = 31280
+"""Below the ports that systems give out by themselves, and registered to nobody."""
+
+_BACKLOG: Final = 256
+
+logger = logging.getLogger("arker.emulator")
+
+
+async def open_outlet(link: AgentLink, outlet: Outlet, *, port: int = PORT) -> None:
+    """Have the outlet listen in a VM that has just been started, as long as it runs. Where that is not possible the VM
+    has no way out, and the log says so."""
+    try:
+        reply = await link.request("listen", {"host": HOST, "port": port, "backlog": _BACKLOG})
+    except LinkClosedError:
+        return  # whoever wanted the VM finds out
+    except SandboxError as error:
+        logger.warning("a VM has no way out to the network: port %d in it: %s", port, error)
+        return
+    listener = _listener(reply.fds)
+    if listener is None:
+        logger.warning("a VM has no way out to the network: its agent handed out something else than a listener")
+    elif link.closed:
+        listener.close()
+    else:
+        outlet.open(listener)
+        link.at_end(outlet.cut)
+
+
+def _listener(fds: list[int]) -> socket.socket | None:
+    """What came from the VM, if it is a listening TCP socket; whatever else it is gets closed."""
+    if len(fds) == 1:
+        try:
+            listener = socket.socket(fileno=fds[0])  # asks the descriptor what it is
+        except OSError:
+            pass
+        else:
+            is_tcp = listener.family == socket.AF_INET and listener.type == socket.SOCK_STREAM
+            if is_tcp and listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                listener.setblocking(False)
+                return listener
+            listener.close()
+            return None
+    for fd in fds:
+        os.close(fd)
+    return None
+
+
+__all__ = ["HOST", "PORT", "open_outlet"]

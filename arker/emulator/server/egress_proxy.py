@@ -1,0 +1,153 @@
+"""A VM's way out: an HTTP proxy that accepts connections inside the VM and makes them outside, by the VM's policy.
+
+It takes ``CONNECT host:port``, for TLS and whatever else starts like that, and requests with an ``http://`` URL. Each
+of these is checked by itself, goes over a connection of its own to its URL's host, and has its ``Host`` made from the
+URL. What is in a VM is hostile: its connections are counted, its heads bounded, and what it sends is never held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import socket
+from collections.abc import Mapping
+from typing import Final
+
+from arker.emulator.server.egress import MalformedHostError, Target
+from arker.emulator.server.egress_dial import Dialer, upstream_fields
+from arker.emulator.server.http_exchange import ClientReader, Exchange, Refusal, serve, splice
+from arker.emulator.server.http_heads import RequestHead, parse_proxy_request
+
+MOST_CONNECTIONS: Final = 256
+"""Connections of a VM at a time; further ones wait."""
+
+_PAUSE: Final = 0.1  # seconds, when this process has no more descriptors
+_URL = re.compile(r"http://([^/?#]*)((?:[/?][^#]*)?)", re.IGNORECASE)
+_NOT_PROXIED = "localhost,127.0.0.1,::1"
+_ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+logger = logging.getLogger("arker.emulator")
+
+
+class EgressProxy:
+    """Implements `arker.emulator.sandbox.base.Outlet`."""
+
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
+        self._listener: socket.socket | None = None
+        self._pause: asyncio.TimerHandle | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    def variables(self, host: str, port: int) -> Mapping[str, str]:
+        url = f"http://{host}:{port}"
+        return {
+            **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), url),
+            **dict.fromkeys(("no_proxy", "NO_PROXY"), _NOT_PROXIED),
+        }
+
+    def open(self, listener: socket.socket) -> None:
+        self.cut()
+        self._listener = listener
+        asyncio.get_running_loop().add_reader(listener, self._accept)
+
+    def cut(self) -> None:
+        self._stop_accepting()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        for task in self._connections:
+            task.cancel()
+
+    def _accept(self) -> None:
+        listener = self._listener
+        while listener is not None and len(self._connections) < MOST_CONNECTIONS:
+            try:
+                connection, _ = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                logger.warning("a VM's connection could not be accepted: %s", error.strerror)
+                self._stop_accepting()
+                self._pause = asyncio.get_running_loop().call_later(_PAUSE, self._resume_accepting)
+                return
+            connection.setblocking(False)
+            task = asyncio.get_running_loop().create_task(self._serve(connection))
+            self._connections.add(task)
+            task.add_done_callback(self._ended)
+        self._stop_accepting()
+
+    def _stop_accepting(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+
+    def _resume_accepting(self) -> None:
+        self._pause = None
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        full = len(self._connections) >= MOST_CONNECTIONS
+        self._connections.discard(task)
+        if full and self._pause is None:
+            self._resume_accepting()
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("a VM's connection ended by an error of the server", exc_info=task.exception())
+
+    async def _serve(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        reader = ClientReader()
+        try:
+            transport, protocol = await loop.connect_accepted_socket(
+                lambda: asyncio.StreamReaderProtocol(reader, loop=loop), connection
+            )
+        except BaseException:
+            connection.close()
+            raise
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+
+        async def exchange(head: RequestHead) -> bool:
+            if head.method == "CONNECT":
+                await self._tunnel(head, reader, writer)
+                return False
+            return await self._forward(head, reader, writer)
+
+        await serve(reader, writer, parse_proxy_request, exchange)
+
+    async def _tunnel(self, head: RequestHead, reader: ClientReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            target = Target.parse(head.target, default_port=None)
+        except MalformedHostError as error:
+            raise Refusal(400, "bad_request", f"the target of CONNECT is malformed: {error}") from None
+        far = await self._dialer.connect(target)
+        try:
+            writer.write(_ESTABLISHED)
+            await splice(reader, writer, far)
+        finally:
+            far.cut()
+
+    async def _forward(self, head: RequestHead, reader: ClientReader, writer: asyncio.StreamWriter) -> bool:
+        match = _URL.fullmatch(head.target)
+        if match is None:  # the target is not repeated: there may be a password in it
+            raise Refusal(400, "bad_request", "expected an http:// URL as the request's target; for others use CONNECT")
+        try:
+            target = Target.parse(match[1], default_port=80)
+        except MalformedHostError as error:
+            raise Refusal(400, "bad_request", f"the host of the URL is malformed: {error}") from None
+        path = match[2] if match[2].startswith("/") else f"/{match[2]}"
+        host = target.name if target.port == 80 else str(target)
+        dropped = frozenset(name.lower() for name, _ in head.fields if name.lower().startswith("proxy-"))
+        fields = (("Host", host), *head.end_to_end(without=dropped | {"host"}))
+        far, upstream = await self._dialer.connect_for_http(target)
+        try:
+            if upstream is not None:
+                path, fields = f"http://{host}{path}", (*fields, *upstream_fields(upstream))
+            return await Exchange(head, reader, writer, far, target=path, fields=fields).carry_out()
+        finally:
+            far.cut()
+
+
+__all__ = ["MOST_CONNECTIONS", "EgressProxy"]

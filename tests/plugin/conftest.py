@@ -1,0 +1,57 @@
+"""Test runs inside of tests: a project of its own in a process of its own, in which every warning is an error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+CONFTEST = '''
+import os
+import pytest
+
+def connections(emulator):
+    """How many sockets this process has that lead to the server."""
+    port = int(emulator.url.rsplit(":", 1)[1].split("/")[0])
+    mine = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            mine.add(os.readlink(f"/proc/self/fd/{name}"))
+        except OSError:
+            pass
+    with open("/proc/self/net/tcp") as table:
+        rows = [line.split() for line in table][1:]
+    return sum(int(row[2].split(":")[1], 16) == port and f"socket:[{row[9]}]" in mine for row in rows)
+
+@pytest.fixture
+def counted(arker_emulator):
+    return lambda: connections(arker_emulator)
+
+@pytest.fixture(autouse=True)
+def nothing_stays_open(arker_emulator):
+    yield
+    assert connections(arker_emulator) == 0
+'''
+
+Run: TypeAlias = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the tests of a text; with pytest-asyncio only if asked for."""
+    # The sources that are tested here, wherever the environment's installation comes from.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+
+    def run(tests: str, *arguments: str, conftest: str = CONFTEST, asyncio: bool = False) -> pytest.RunResult:
+        pytester.makeconftest(conftest)
+        pytester.makepyfile(tests)
+        others = ["-o", "asyncio_default_fixture_loop_scope=function"] if asyncio else ["-p", "no:asyncio"]
+        return pytester.runpytest_subprocess("-p", "arker_pytest", "-W", "error", *others, *arguments, timeout=60)
+
+    return run

