@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -58,6 +60,7 @@ class Settings:
         timeouts: Bounds on connections.
         max_connections: Requests that may be in flight at once, and connections that one event loop may have open.
         insecure_hosts: Hosts that the key may go to over plain HTTP, in lower case.
+        ledger: The file that forks are written down in, if they are.
     """
 
     api_key: str = field(repr=False)
@@ -70,6 +73,7 @@ class Settings:
     timeouts: HttpTimeouts
     max_connections: int = DEFAULT_MAX_CONNECTIONS
     insecure_hosts: frozenset[str] = frozenset()
+    ledger: Path | None = None
 
     def vm_base_url(self, vm_id: str) -> str:
         """Where a VM is reached: burst references at the burst base URL, if there is one."""
@@ -102,6 +106,7 @@ def load_settings(
     timeout: HttpTimeouts | None = None,
     max_connections: int = DEFAULT_MAX_CONNECTIONS,
     insecure_hosts: Sequence[str] | None = None,
+    ledger: bool | str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """The settings that arguments and environment add up to; raises `ConfigurationError` or `InvalidArgumentError`."""
@@ -162,6 +167,7 @@ def load_settings(
         timeouts=timeout or HttpTimeouts(),
         max_connections=check.check_integer("max_connections", max_connections, minimum=1),
         insecure_hosts=insecure,
+        ledger=_ledger(ledger, env),
     )
 
 
@@ -219,6 +225,48 @@ def _api_key(value: object) -> str:
     if not all("!" <= char <= "~" for char in key):
         raise InvalidArgumentError("api_key", "…", "expected visible ASCII characters only")
     return key
+
+
+_SWITCHES: Final = {
+    **dict.fromkeys(("on", "1", "true", "yes"), True),
+    **dict.fromkeys(("off", "0", "false", "no"), False),
+}
+
+
+def _ledger(value: object, env: _Environment) -> Path | None:
+    """Where forks are written down; None for nowhere."""
+    place = _ledger_place("ledger", value)
+    if place is False or isinstance(place, Path):
+        return place or None
+    set_place = _ledger_place("ARKER_LEDGER", env.get("ARKER_LEDGER"))
+    if isinstance(set_place, Path):
+        return set_place
+    return _default_ledger(env) if place or set_place is not False else None
+
+
+def _ledger_place(argument: str, value: object) -> Path | bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in _SWITCHES:
+        return _SWITCHES[value.strip().lower()]
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise InvalidArgumentError(argument, value, "expected a path, True or 'on', False or 'off'")
+    return Path(os.path.abspath(os.path.expanduser(text)))
+
+
+def _default_ledger(env: _Environment) -> Path | None:
+    """In the user's state directory, if the user has one."""
+    home = os.path.expanduser("~")
+    if sys.platform == "win32":
+        state = env.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
+    elif sys.platform == "darwin":
+        state = os.path.join(home, "Library", "Application Support")
+    else:
+        state = env.get("XDG_STATE_HOME") or ""
+        if not os.path.isabs(state):  # then it counts for nothing, by its specification
+            state = os.path.join(home, ".local", "state")
+    return Path(state, "arker", "ledger.sqlite3") if os.path.isabs(state) else None
 
 
 def _provider(argument: str, value: object) -> Provider:

@@ -1,0 +1,177 @@
+"""Who holds the VMs of a ledger: an owner is a process, and it lives as long as its lock is held.
+
+Each owner has a file beside the ledger and a record lock on it. The kernel drops the lock with the process, however it
+ends; a process id would tell nothing once it has been given out again. Two properties of POSIX record locks matter:
+``os.fork()`` does not pass them on, and closing any descriptor of a file drops the locks that the process has on it. So
+a process never opens its own owner's file a second time.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import os
+import socket
+import sys
+import threading
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from attrs import define, field
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+DIRECTORY: Final = "owners"
+_PRIVATE: Final = 0o600
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def lock(descriptor: int, *, shared: bool = False) -> bool:
+    """Lock a file of this descriptor, until it is closed, without waiting; whether that was possible.
+
+    A shared lock excludes exclusive ones only (on Windows all are exclusive).
+    """
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.lockf(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@functools.cache
+def this_host() -> str:
+    """Names what this process shares its file locks with: a running kernel, or else a machine by its name.
+
+    A machine that was started anew counts as another one: it could as well be a copy of one that runs on.
+    """
+    try:
+        return f"boot {_BOOT_ID.read_text().strip()}"
+    except OSError:
+        return f"name {socket.gethostname()}"
+
+
+@define
+class _Held:
+    """This process as an owner."""
+
+    owner: str
+    path: Path
+    descriptor: int
+    holders: int = 1
+
+    def release(self) -> None:
+        # Without its file, an owner is as dead as with a file that nobody has locked.
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+        os.close(self.descriptor)
+
+
+@define
+class _Process:
+    """What this process holds, by directory."""
+
+    guard: threading.Lock = field(factory=threading.Lock)
+    held: dict[Path, _Held] = field(factory=dict[Path, _Held])
+
+
+_process: Final = _Process()
+
+
+def enter(directory: Path) -> str:
+    """The id under which this process owns VMs in the ledgers of a directory; `leave` it as often.
+
+    Raises:
+        OSError: The lock cannot be had.
+    """
+    with _process.guard:
+        held = _process.held.get(directory)
+        if held is None:
+            held = _process.held[directory] = _take(directory / DIRECTORY)
+        else:
+            held.holders += 1
+        return held.owner
+
+
+def leave(directory: Path) -> None:
+    """Undo an `enter`: with the last one the owner is no more."""
+    with _process.guard:
+        held = _process.held.get(directory)
+        if held is not None:
+            held.holders -= 1
+            if not held.holders:
+                del _process.held[directory]
+                held.release()
+
+
+def lives(directory: Path, owner: str) -> bool:
+    """Whether an owner's process, one of this host, goes on; True as well when that cannot be found out."""
+    with _process.guard:
+        if any(held.owner == owner for held in _process.held.values()):
+            return True
+    try:
+        descriptor = os.open(_file(directory / DIRECTORY, owner), os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        return not lock(descriptor, shared=True)
+    finally:
+        os.close(descriptor)
+
+
+def sweep(directory: Path, wanted: Collection[str]) -> None:
+    """Remove what dead owners left, but for those that are still wanted."""
+    with contextlib.suppress(OSError):
+        for path in (directory / DIRECTORY).iterdir():
+            if path.suffix == ".lock" and path.stem not in wanted and not lives(directory, path.stem):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+def _take(owners: Path) -> _Held:
+    owners.mkdir(mode=0o700, exist_ok=True)
+    # Somebody who sweeps may come between the making of a file and its lock. Then another one is made.
+    for _ in range(10):
+        owner = os.urandom(16).hex()
+        path = _file(owners, owner)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE)
+        if lock(descriptor) and (sys.platform == "win32" or os.fstat(descriptor).st_nlink):
+            return _Held(owner, path, descriptor)
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+    raise OSError(f"no file in {owners} can be locked")
+
+
+def _file(owners: Path, owner: str) -> Path:
+    return owners / f"{owner}.lock"
+
+
+def _release_all() -> None:
+    with _process.guard:
+        for held in _process.held.values():
+            held.release()
+        _process.held.clear()
+
+
+def _after_fork_in_child() -> None:
+    """The locks are the parent's. Closing descriptors of them here does not drop them there."""
+    _process.guard = threading.Lock()
+    for held in _process.held.values():
+        os.close(held.descriptor)
+    _process.held.clear()
+
+
+atexit.register(_release_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+__all__ = ["enter", "leave", "lives", "lock", "sweep", "this_host"]

@@ -1,0 +1,183 @@
+"""Deleting what programs left behind that were killed: what the ledger says of dead owners is undone."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from attrs import evolve, frozen
+
+from arker import _calls, _routes
+from arker._transport import Progress, deadline_scope
+from arker._wire import Call, Request
+from arker.errors import ArkerError, ConfigurationError
+from arker.models import _checks as check
+
+if TYPE_CHECKING:
+    from arker._ledger import Ledger
+    from arker._ledger_store import Row
+    from arker._transport import Transport
+    from arker.models import Vm
+
+logger = logging.getLogger("arker")
+
+AT_ONCE: Final = 16
+KEY_SECONDS: Final = 24 * 3600.0
+"""How long servers know a key at least (contract, section 3)."""
+
+
+@frozen(kw_only=True)
+class Leftover:
+    """A fork that a program left behind.
+
+    Attributes:
+        vm_id: The VM's id; None when no answer to the fork was written down, and none could be had.
+        base_url: Where it was posted to.
+        idempotency_key: The key that it was posted under.
+        created_at: When (RFC 3339, UTC).
+        error: Why it could not be dealt with.
+    """
+
+    vm_id: str | None
+    base_url: str
+    idempotency_key: str
+    created_at: str
+    error: ArkerError | None = None
+
+
+@frozen(kw_only=True)
+class ReapReport:
+    """What `AsyncArker.reap` did, or would do.
+
+    Attributes:
+        deleted: VMs that were deleted; in a dry run, forks that would be looked at, and their VMs deleted.
+        gone: VMs that were not there any more.
+        failed: Forks that could not be dealt with, each with its error; they stay in the ledger. (But a fork that had
+            no answer and is refused now, when the server may have forgotten its key, is beyond help and goes.)
+        living: How many forks were left alone because the program that holds them goes on.
+        elsewhere: How many were left alone because they belong to another machine (or to this one before it was started
+            anew), where their program may go on.
+        dry_run: Whether nothing was done.
+    """
+
+    deleted: tuple[Leftover, ...] = ()
+    gone: tuple[Leftover, ...] = ()
+    failed: tuple[Leftover, ...] = ()
+    living: int = 0
+    elsewhere: int = 0
+    dry_run: bool = False
+
+
+async def reap(
+    transport: Transport, ledger: Ledger | None, *, older_than: float | None, dry_run: bool, deadline: float | None
+) -> ReapReport:
+    """See `AsyncArker.reap`."""
+    if older_than is not None:
+        check.check_seconds("older_than", older_than, allow_zero=True)
+    if ledger is None:
+        return ReapReport(dry_run=dry_run)
+    with deadline_scope(deadline, Progress("reap")):
+        return await _Reaping(transport, ledger).reap(older_than, dry_run=dry_run)
+
+
+class _Reaping:
+    def __init__(self, transport: Transport, ledger: Ledger) -> None:
+        self._transport = transport
+        self._ledger = ledger
+        self._deleted: list[Leftover] = []
+        self._gone: list[Leftover] = []
+        self._failed: list[Leftover] = []
+
+    async def reap(self, older_than: float | None, *, dry_run: bool) -> ReapReport:
+        settings = self._transport.settings
+        base_urls = {settings.base_url, settings.burst_base_url or settings.base_url}
+        try:
+            found = await self._ledger.orphans(base_urls, older_than)
+        except Exception as error:
+            raise ConfigurationError(
+                f"the ledger of forks {self._ledger.path} cannot be read: {error}", operation="reap"
+            ) from error
+        if dry_run:
+            self._deleted = [_leftover(row) for row in found.left]
+        else:
+            for row in found.covered:
+                self._ledger.drop(row)
+            waiting = iter(found.left)
+
+            async def work() -> None:
+                for row in waiting:
+                    await self._undo(row)
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(min(AT_ONCE, len(found.left))):
+                    tasks.start_soon(work)
+            await self._ledger.sweep()
+        return ReapReport(
+            deleted=tuple(self._deleted),
+            gone=tuple(self._gone),
+            failed=tuple(self._failed),
+            living=found.living,
+            elsewhere=found.elsewhere,
+            dry_run=dry_run,
+        )
+
+    async def _undo(self, row: Row) -> None:
+        leftover = _leftover(row)
+        try:
+            if row.vm_id is None:
+                call = _fork_again(row)
+                vm = await self._transport.send(call)
+                self._ledger.made(call.request, vm.vm_id)
+                leftover = evolve(leftover, vm_id=vm.vm_id)
+                if _has_no_key_any_more(row):
+                    logger.warning(
+                        "a fork of %s (key %s) had no answer, and the server may have forgotten its key: if it made a VM"
+                        " then, that one is still there",
+                        leftover.created_at,
+                        row.idempotency_key,
+                    )
+            assert leftover.vm_id is not None
+            await self._transport.send(_calls.delete_vm(row.base_url, leftover.vm_id))
+        except ArkerError as error:
+            if leftover.vm_id is not None and error.status == 404:
+                self._gone.append(leftover)
+            else:
+                self._failed.append(evolve(leftover, error=error))
+                if leftover.vm_id is not None or not (_is_refusal(error) and _has_no_key_any_more(row)):
+                    return
+        else:
+            self._deleted.append(leftover)
+        self._ledger.drop(row)
+
+
+def _fork_again(row: Row) -> Call[Vm]:
+    request = Request(
+        "POST", row.base_url, _routes.FORK, body=row.body.encode(), idempotency_key=row.idempotency_key
+    )
+    return Call("reap", request, _calls.vm_of)
+
+
+def _is_refusal(error: ArkerError) -> bool:
+    """Whether the server would answer the same again, whoever asks."""
+    return error.status in (400, 404, 409, 413, 422)
+
+
+def _has_no_key_any_more(row: Row) -> bool:
+    return time.time() - row.created_at > KEY_SECONDS
+
+
+def _leftover(row: Row) -> Leftover:
+    from datetime import datetime, timezone  # not every program reaps
+
+    moment = datetime.fromtimestamp(row.created_at, timezone.utc)
+    return Leftover(
+        vm_id=row.vm_id,
+        base_url=row.base_url,
+        idempotency_key=row.idempotency_key,
+        created_at=moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    )
+
+
+__all__ = ["Leftover", "ReapReport", "reap"]
