@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from arker import models
+from arker._reap import Leftover, ReapReport
 from arker._retry import RetryPolicy
 from arker._routes import ARKER_ORG_ID, GOLDEN_NAMES
 from arker.client import AsyncArker
@@ -165,6 +166,7 @@ __all__ = [
     "InboundStatus",
     "InternalError",
     "InvalidArgumentError",
+    "Leftover",
     "ListFilesystemsResponse",
     "ListOrgRunsResponse",
     "ListRunsResponse",
@@ -190,6 +192,7 @@ __all__ = [
     "PayloadTooLargeError",
     "Provider",
     "RateLimitedError",
+    "ReapReport",
     "RequestEvent",
     "ResizeRequest",
     "ResizeResponse",

@@ -55,15 +55,15 @@ def fork(base_url: str, request: ForkRequest, key: str) -> Call[Vm]:
     return Call(
         "fork",
         Request("POST", base_url, _routes.FORK, body=_codec.dumps(request), idempotency_key=key),
-        _vm,
+        vm_of,
     )
 
 
 def get_vm(base_url: str, vm_id: str) -> Call[Vm]:
-    return Call("get_vm", Request("GET", base_url, _routes.vm(vm_id)), _vm)
+    return Call("get_vm", Request("GET", base_url, _routes.vm(vm_id)), vm_of)
 
 
-def _vm(payload: dict[str, Any]) -> Vm:
+def vm_of(payload: dict[str, Any]) -> Vm:
     """A VM that a handle is made of: its id must be one that paths can be made of."""
     vm = _codec.structure(payload, Vm)
     if vm.vm_id.strip() in {"", ".", ".."}:
@@ -243,5 +243,6 @@ __all__ = [
     "read_file",
     "request_put",
     "run",
+    "vm_of",
     "write_whole",
 ]

@@ -136,8 +136,12 @@ class Ledger:
         self._put(("made", (vm_id, request.idempotency_key, request.base_url, self.account)))
 
     def forget(self, request: Request) -> None:
-        """A fork has surely not taken place, or its VM is gone."""
+        """A fork has surely not taken place (unless it was one that had been answered before)."""
         self._put(("forget", (request.idempotency_key, request.base_url, self.account, self._client)))
+
+    def undone(self, request: Request) -> None:
+        """A fork's VM, if there was one, is gone."""
+        self._put(("drop", (request.idempotency_key, request.base_url, self.account, self._client)))
 
     def let_go(self, vm_id: str, base_url: str) -> None:
         """A VM was deleted, or is to stay, by whichever program it was made."""
@@ -151,7 +155,7 @@ class Ledger:
 
     def drop(self, row: Row) -> None:
         """What was left behind is dealt with."""
-        self._put(("forget", (row.idempotency_key, row.base_url, self.account, row.client)))
+        self._put(("drop", (row.idempotency_key, row.base_url, self.account, row.client)))
 
     async def aclose(self, *, release: bool) -> None:
         """Write all that is left to write, and end the thread. Should more come later, it starts again.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import sqlite3
 import threading
@@ -15,6 +16,8 @@ from typing import Any, Final, TypeAlias
 from attrs import frozen
 
 from arker import _owners
+
+logger = logging.getLogger("arker")
 
 FILE_NAME: Final = "ledger.sqlite3"
 PATIENCE: Final = 2.0
@@ -50,12 +53,16 @@ PRAGMA user_version = {_VERSION};
 
 STATEMENTS: Final = {
     "intend": (
-        "INSERT OR REPLACE INTO forks"
-        " (idempotency_key, base_url, body, name, created_at, account, client, owner, host)"
+        "INSERT INTO forks (idempotency_key, base_url, body, name, created_at, account, client, owner, host)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        # The same fork once more, whose answer may be known.
+        " ON CONFLICT DO UPDATE SET given_up = 0, owner = excluded.owner, host = excluded.host"
     ),
     "made": "UPDATE forks SET vm_id = ? WHERE idempotency_key = ? AND base_url = ? AND account = ?",
-    "forget": "DELETE FROM forks WHERE idempotency_key = ? AND base_url = ? AND account = ? AND client = ?",
+    "forget": (
+        "DELETE FROM forks WHERE idempotency_key = ? AND base_url = ? AND account = ? AND client = ? AND vm_id IS NULL"
+    ),
+    "drop": "DELETE FROM forks WHERE idempotency_key = ? AND base_url = ? AND account = ? AND client = ?",
     # Where an id is expected, servers take a name.
     "let_go": "DELETE FROM forks WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)",
     "give_up": "UPDATE forks SET given_up = 1 WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)",
@@ -219,6 +226,9 @@ def _set_aside(path: Path, error: sqlite3.DatabaseError) -> None:
             for suffix in ("-wal", "-shm", ""):
                 with contextlib.suppress(FileNotFoundError):
                     path.with_name(path.name + suffix).rename(path.with_name(aside + suffix))
+            logger.warning(
+                "the ledger of forks %s is damaged (%s): it is %s now, and a new one begun", path, error, aside
+            )
 
 
 def _connect_only(path: Path) -> None:

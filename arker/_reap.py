@@ -133,8 +133,8 @@ class _Reaping:
                 leftover = evolve(leftover, vm_id=vm.vm_id)
                 if _has_no_key_any_more(row):
                     logger.warning(
-                        "a fork of %s (key %s) had no answer, and the server may have forgotten its key: if it made a VM"
-                        " then, that one is still there",
+                        "a fork of %s (key %s) had no answer, and the server may have forgotten its key: if it made a"
+                        " VM then, that one is still there",
                         leftover.created_at,
                         row.idempotency_key,
                     )
@@ -153,9 +153,7 @@ class _Reaping:
 
 
 def _fork_again(row: Row) -> Call[Vm]:
-    request = Request(
-        "POST", row.base_url, _routes.FORK, body=row.body.encode(), idempotency_key=row.idempotency_key
-    )
+    request = Request("POST", row.base_url, _routes.FORK, body=row.body.encode(), idempotency_key=row.idempotency_key)
     return Call("reap", request, _calls.vm_of)
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from arker._http import Http
+    from arker._ledger import Ledger
     from arker.config import Settings
     from arker.hooks import Hooks
 
@@ -139,6 +140,7 @@ class Transport:
         session: aiohttp.ClientSession | None = None,
         prepare: Callable[[], Awaitable[None]] | None = None,
         diagnose: Callable[[], None] | None = None,
+        ledger: Ledger | None = None,
         hooks: Hooks | None = None,
     ) -> None:
         """Make one.
@@ -148,9 +150,11 @@ class Transport:
             session: The caller's session, if it is to be used.
             prepare: Awaited before the first request.
             diagnose: Called when no answer can be had; may raise an error that says why.
+            ledger: Where forks are written down.
             hooks: The caller's.
         """
         self.settings = settings
+        self.ledger = ledger
         self.redact = Redactor(settings.api_key)
         self.observer = Observer(hooks, self.redact)
         self._session = session

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from arker import _calls, _termination
 from arker._cleanup import carry_through
 from arker._client_resources import ClientResources
+from arker._ledger import Ledger
+from arker._reap import ReapReport, reap
 from arker._transport import Transport
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
 from arker.errors import InvalidArgumentError
@@ -59,6 +63,9 @@ class AsyncArker(ClientResources):
             own connector bounds connections, its own settings choose proxies, and aiohttp itself repeats its GET, PUT
             and DELETE once when a kept-alive connection turns out to be dead.
         hooks: Functions to be told of attempts, retries and transfers.
+        ledger: Where forks are written down, so that `reap` can delete what a program that was killed has left: a path,
+            True for the default place in the user's state directory, False for nowhere; else ``ARKER_LEDGER``, else the
+            default place.
 
     Raises:
         ConfigurationError: No API key, or neither a region nor a base URL.
@@ -80,6 +87,7 @@ class AsyncArker(ClientResources):
         insecure_hosts: Sequence[str] | None = None,
         session: aiohttp.ClientSession | None = None,
         hooks: Hooks | None = None,
+        ledger: bool | str | os.PathLike[str] | None = None,
     ) -> None:
         self._settings = load_settings(
             api_key,
@@ -92,6 +100,7 @@ class AsyncArker(ClientResources):
             timeout=timeout,
             max_connections=max_connections,
             insecure_hosts=insecure_hosts,
+            ledger=ledger,
         )
         if session is not None:
             from arker._http_sessions import check_session
@@ -101,8 +110,15 @@ class AsyncArker(ClientResources):
             raise InvalidArgumentError("hooks", hooks, "expected Hooks(on_request=…, on_retry=…, on_transfer=…)")
         self._emulator: Emulator | None = None
         self._terminable: asyncio.Task[Any] | None = None
+        place = self._settings.ledger
+        self._ledger = Ledger(place, self._settings.api_key) if place is not None else None
         self._transport = Transport(
-            self._settings, session=session, prepare=self._await_emulator, diagnose=self._check_emulator, hooks=hooks
+            self._settings,
+            session=session,
+            prepare=self._await_emulator,
+            diagnose=self._check_emulator,
+            hooks=hooks,
+            ledger=self._ledger,
         )
 
     @classmethod
@@ -150,6 +166,7 @@ class AsyncArker(ClientResources):
                 max_connections=max_connections,
                 session=session,
                 hooks=hooks,
+                ledger=False,  # its VMs end with it, however it ends
             )
         except BaseException:
             emulator.close()
@@ -194,6 +211,11 @@ class AsyncArker(ClientResources):
         """The provider."""
         return self._settings.provider
 
+    @property
+    def ledger(self) -> Path | None:
+        """The file that forks are written down in, if they are."""
+        return self._settings.ledger
+
     async def __aenter__(self) -> Self:
         try:
             await self._transport.ready()
@@ -211,17 +233,28 @@ class AsyncArker(ClientResources):
     ) -> None:
         # A cancelled program must not leave the backend's process behind.
         try:
-            await carry_through(self.aclose())
+            await carry_through(self._close(in_order=exc_type is None))
         finally:
             _termination.leave(self._terminable)
 
     async def aclose(self) -> None:
-        """Close the client's connections, and end its embedded backend if it has one. VMs in the cloud go on."""
+        """Close the client's connections, and end its embedded backend if it has one.
+
+        VMs in the cloud go on: they are meant to stay, so that no `reap` deletes them. (When an exception leaves the
+        client's ``async with`` block, they are not: they can be reaped once this process has ended.)
+        """
+        await self._close(in_order=True)
+
+    async def _close(self, *, in_order: bool) -> None:
         try:
             await self._transport.aclose()
         finally:
-            if self._emulator is not None:
-                await self._emulator.aclose()
+            try:
+                if self._ledger is not None:
+                    await self._ledger.aclose(release=in_order)
+            finally:
+                if self._emulator is not None:
+                    await self._emulator.aclose()
 
     # --- VMs ----------------------------------------------------------------------------------------------------
 
@@ -322,6 +355,25 @@ class AsyncArker(ClientResources):
             tunnel=tunnel,
         )
         return await fork(self._transport, request, idempotency_key=idempotency_key, deadline=deadline)
+
+    async def reap(
+        self, *, older_than: float | None = None, dry_run: bool = False, deadline: float | None = None
+    ) -> ReapReport:
+        """Delete the VMs that programs left which were killed, or which ended with an exception.
+
+        The ledger on this machine says which these are: VMs that were forked with this client's key, at its base URLs,
+        by processes that are no more. What a living program holds is left alone, and so is everything else.
+
+        Args:
+            older_than: Seconds; VMs forked longer ago than this count as left behind, too, when their program ran on
+                another machine that has the same ledger, or on this one before it was started anew.
+            dry_run: Only say what there is.
+            deadline: Seconds for the whole call; None for no bound. What was done by then stays done.
+
+        Raises:
+            ConfigurationError: The ledger cannot be read.
+        """
+        return await reap(self._transport, self._ledger, older_than=older_than, dry_run=dry_run, deadline=deadline)
 
     async def list_vms(
         self,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from arker import _calls, transfer
 from arker._cleanup import carry_through
-from arker._fork import CLEANUP_SECONDS, Forking
+from arker._fork import CLEANUP_SECONDS, Forking, delete
 from arker._identifiers import new_idempotency_key
 from arker._run_watch import RunWatch
 from arker._vm_resources import VmResources
@@ -95,8 +95,10 @@ class AsyncVM(VmResources):
             logger.warning("VM %s could not be deleted and may still exist: %s", self.id, error)
 
     def keep(self) -> None:
-        """Do not delete the VM when the ``async with`` block is left."""
+        """Do not delete the VM when the ``async with`` block is left, nor in a `AsyncArker.reap`."""
         self._kept = True
+        if self._transport.ledger is not None:
+            self._transport.ledger.let_go(self.id, self.base_url)
 
     async def refresh(self, *, deadline: float | None = None) -> Self:
         """This handle, with its fields read anew.
@@ -157,7 +159,7 @@ class AsyncVM(VmResources):
             NotFoundError: There is no such VM (any more).
             ForbiddenError: It is a public golden.
         """
-        return await self._transport.send(_calls.delete_vm(self.base_url, self.id), deadline=deadline)
+        return await delete(self._transport, self.base_url, self.id, deadline=deadline)
 
     # --- runs ---------------------------------------------------------------------------------------------------
 

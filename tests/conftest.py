@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.support.server import ScriptedServer, ServerThread
 pytest_plugins = ["arker_pytest", "pytester"]
 
 _SETTINGS = (
+    "ARKER_LEDGER",
     "ARKER_API_KEY",
     "AUTH_KEY",
     "ARKER_BASE_URL",
@@ -38,11 +40,19 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session")
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state directory of the tests' user."""
+    return tmp_path_factory.mktemp("state")
+
+
 @pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of whoever runs the tests reaches them."""
+def bare_environment(monkeypatch: pytest.MonkeyPatch, state_home: Path) -> None:
+    """No setting of whoever runs the tests reaches them, and nothing is written to their state directory."""
     for name in _SETTINGS:
         monkeypatch.delenv(name, raising=False)
+    for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(state_home))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,86 @@
+"""Ledgers by themselves, what is in their files, and programs that use them."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from arker._identifiers import new_idempotency_key
+from arker._ledger import Ledger
+from arker._wire import Request
+
+ROOT: Final = Path(__file__).parents[2]
+HOST: Final = "http://host.example/api"
+BODY: Final = b'{"source_vm_name":"ubuntu","source_org_id":"ArkerHQ","disk":true}'
+
+
+def fork_request(key: str | None = None, *, base_url: str = HOST) -> Request:
+    return Request("POST", base_url, "/v1/fork", body=BODY, idempotency_key=key or new_idempotency_key())
+
+
+async def write_down(ledger: Ledger, *vm_ids: str, base_url: str = HOST) -> list[Request]:
+    """Forks that were answered with these ids, as far as a ledger can tell."""
+    requests: list[Request] = []
+    for vm_id in vm_ids:
+        request = fork_request(base_url=base_url)
+        await ledger.intend(request, None)
+        ledger.made(request, vm_id)
+        requests.append(request)
+    await ledger.flush()
+    return requests
+
+
+def select(path: Path, columns: str = "vm_id") -> list[Any]:
+    """A column of all rows in order of time, or several as tuples; nothing where there is no file."""
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute(f"SELECT {columns} FROM forks ORDER BY created_at").fetchall()
+    return rows if "," in columns else [value for (value,) in rows]
+
+
+def listing(directory: Path, pattern: str = "*") -> list[Path]:
+    return sorted(directory.glob(pattern))
+
+
+def bytes_of(directory: Path) -> bytes:
+    """All that is in a directory; no ledger in it may be open in this process."""
+    return b"".join(path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file())
+
+
+@contextmanager
+def program(code: str, *arguments: str, **environment: str) -> Generator[subprocess.Popen[str], None, None]:
+    """A program of its own, in which every warning is an error. It is killed at the end, if it still runs."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def output(process: subprocess.Popen[str]) -> str:
+    """What a program says until its end, which must be a good one."""
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, process.returncode
+    return said
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    """The next line that a program says."""
+    assert process.stdout is not None
+    said = process.stdout.readline()
+    assert said, "the program has ended"
+    return said.strip()
