@@ -6,10 +6,12 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
+
+import anyio
 
 from arker._identifiers import new_idempotency_key
 from arker._ledger import Ledger
@@ -37,10 +39,12 @@ async def write_down(ledger: Ledger, *vm_ids: str, base_url: str = HOST) -> list
 
 
 def select(path: Path, columns: str = "vm_id") -> list[Any]:
-    """A column of all rows in order of time, or several as tuples; nothing where there is no file."""
-    if not path.exists():
+    """A column of all rows in order of time, or several as tuples; nothing where there are none yet."""
+    if not path.is_file():
         return []
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite3.connect(path, timeout=10)) as connection:
+        if connection.execute("PRAGMA user_version").fetchone() == (0,):
+            return []
         rows = connection.execute(f"SELECT {columns} FROM forks ORDER BY created_at").fetchall()
     return rows if "," in columns else [value for (value,) in rows]
 
@@ -52,6 +56,12 @@ def listing(directory: Path, pattern: str = "*") -> list[Path]:
 def bytes_of(directory: Path) -> bytes:
     """All that is in a directory; no ledger in it may be open in this process."""
     return b"".join(path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(20):
+        while not condition():
+            await anyio.sleep(0.005)
 
 
 @contextmanager

@@ -11,12 +11,11 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
-import anyio
 import pytest
 
-from arker._ledger import GATHER_SECONDS, Ledger
+from arker._ledger import Ledger
 from arker._ledger_store import FILE_NAME
-from tests.ledger.support import BODY, HOST, bytes_of, fork_request, line, output, program, select, write_down
+from tests.ledger.support import BODY, HOST, bytes_of, fork_request, line, output, program, select, until, write_down
 from tests.support.secrets import API_KEY, MARK, OTHER_KEY
 
 pytestmark = pytest.mark.anyio
@@ -80,9 +79,7 @@ async def test_what_nobody_waits_for_is_written_soon(ledger: Ledger) -> None:
     request = fork_request()
     await ledger.intend(request, None)
     ledger.made(request, "vm-1")
-    with anyio.fail_after(100 * GATHER_SECONDS):
-        while select(ledger.path) != ["vm-1"]:
-            await asyncio.sleep(0.005)
+    await until(lambda: select(ledger.path) == ["vm-1"])
     await ledger.aclose(release=True)
 
 

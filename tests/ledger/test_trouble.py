@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import resource
 import sqlite3
@@ -15,7 +14,7 @@ import pytest
 from arker import _ledger, _ledger_store
 from arker._ledger import Ledger
 from arker._ledger_store import FILE_NAME
-from tests.ledger.support import HOST, fork_request, listing, select, write_down
+from tests.ledger.support import HOST, fork_request, listing, select, until, write_down
 from tests.support.secrets import API_KEY
 
 pytestmark = pytest.mark.anyio
@@ -172,8 +171,7 @@ async def test_it_recovers_by_itself(
     await write_down(ledger, "vm-1")
     assert len(warnings_in(caplog)) == 1
     place.unlink()
-    while select(ledger.path) != ["vm-1"]:
-        await asyncio.sleep(0.005)
+    await until(lambda: select(ledger.path) == ["vm-1"])
     await write_down(ledger, "vm-2")
     assert select(ledger.path) == ["vm-1", "vm-2"]
     await ledger.aclose(release=True)
