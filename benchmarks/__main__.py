@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import platform
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final, Protocol, cast
 
@@ -39,7 +41,9 @@ def main() -> int:
 
     chosen = cores()
     rows: list[Row] = []
-    with server.running() as base_url:
+    with server.running() as base_url, tempfile.TemporaryDirectory() as state:
+        # Clients keep their ledger, as anywhere, but not the user's.
+        os.environ["ARKER_LEDGER"] = os.path.join(state, "ledger.sqlite3")
         if chosen is not None:
             pin(chosen[1])
         for name in names:

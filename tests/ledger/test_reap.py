@@ -1,0 +1,273 @@
+"""What `reap` asks of a server: rows without an answer, servers that refuse, rows that several programs have."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from arker import AsyncArker, DeadlineExceededError
+from tests.ledger.support import line, program, select, until
+from tests.support.clients import BURST, COMPUTE, make_client
+from tests.support.secrets import API_KEY
+from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, ok
+
+pytestmark = pytest.mark.anyio
+
+FORK = """
+import asyncio, os, sys
+from arker import AsyncArker
+
+async def main():
+    async with AsyncArker(retry=False) as ar:
+        print("forking", flush=True)
+        vm = await ar.fork("ubuntu", name=sys.argv[1], idempotency_key=sys.argv[2] if len(sys.argv) > 2 else None)
+        print(vm.id, flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite3"
+
+
+@pytest.fixture
+def settings(server: ScriptedServer, ledger: Path) -> dict[str, str]:
+    return {
+        "ARKER_API_KEY": API_KEY,
+        "ARKER_BASE_URL": server.url + COMPUTE,
+        "ARKER_BURST_BASE_URL": server.url + BURST,
+        "ARKER_LEDGER": str(ledger),
+    }
+
+
+@pytest.fixture
+async def client(server: ScriptedServer, ledger: Path) -> AsyncArker:
+    return make_client(server, ledger=ledger)
+
+
+async def left_without_answer(
+    server: ScriptedServer, settings: dict[str, str], ledger: Path, *, name: str = "worker"
+) -> Recorded:
+    """The fork of a program that was killed while it waited for the answer."""
+    server.script(Reply(delay=60))
+    with program(FORK, name, **settings) as process:
+        await until(lambda: bool(server.requests))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert select(ledger) == [None]
+    return server.requests.pop()
+
+
+async def left(server: ScriptedServer, settings: dict[str, str], ledger: Path, vm_id: str, *more: str) -> None:
+    """A VM of a program that was killed."""
+    server.script(ok({"vm_id": vm_id}))
+    with program(FORK, "worker", *more, **settings) as process:
+        assert [line(process), line(process)] == ["forking", vm_id]
+        await until(lambda: vm_id in select(ledger))
+        process.send_signal(signal.SIGKILL)
+    server.requests.clear()
+
+
+def make_older(ledger: Path, seconds: float) -> None:
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as connection:
+        connection.execute("UPDATE forks SET created_at = created_at - ?", (seconds,))
+
+
+async def test_a_fork_without_an_answer_is_sent_again_and_its_vm_deleted(
+    server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path
+) -> None:
+    sent = await left_without_answer(server, settings, ledger)
+    (found,) = (await client.reap(dry_run=True)).deleted
+    assert (found.vm_id, found.idempotency_key) == (None, sent.key)
+    assert server.requests == []
+    server.script(ok({"vm_id": "vm-1"}), ok({"deleted": True}))
+    report = await client.reap()
+    again, deletion = server.requests
+    assert (again.method, again.target, again.key, again.body) == ("POST", sent.target, sent.key, sent.body)
+    assert (deletion.method, deletion.target) == ("DELETE", COMPUTE + "/v1/vms/vm-1")
+    assert [vm.vm_id for vm in report.deleted] == ["vm-1"]
+    assert select(ledger) == []
+    assert (await client.reap()).deleted == ()
+    await client.aclose()
+
+
+async def test_what_was_found_out_is_on_record_when_its_deletion_fails(
+    server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path
+) -> None:
+    await left_without_answer(server, settings, ledger)
+    server.script(ok({"vm_id": "vm-1"}), error("forbidden", status=403))
+    report = await client.reap()
+    (failed,) = report.failed
+    assert (failed.vm_id, report.deleted, report.gone) == ("vm-1", (), ())
+    assert failed.error is not None
+    assert failed.error.status == 403
+    assert select(ledger) == ["vm-1"]
+    server.script(ok({"deleted": True}))
+    assert [vm.vm_id for vm in (await client.reap()).deleted] == ["vm-1"]
+    await client.aclose()
+
+
+@pytest.mark.parametrize(
+    "refusal", [error("not_found", status=404), error("unauthorized", status=401), dropped(Drop.AFTER_PROCESSING)]
+)
+async def test_a_fork_that_cannot_be_sent_again_stays_as_long_as_that_may_change(
+    server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path, refusal: Reply
+) -> None:
+    await left_without_answer(server, settings, ledger)
+    server.answer(refusal)
+    assert len((await client.reap()).failed) == 1
+    assert select(ledger) == [None]
+    # A server that has forgotten the key, and refuses, will never tell.
+    make_older(ledger, 25 * 3600)
+    (failed,) = (await client.reap()).failed
+    assert failed.vm_id is None
+    await client.aclose()
+    final = failed.error is not None and failed.error.status == 404
+    assert select(ledger) == ([] if final else [None])
+
+
+async def test_a_key_that_may_be_forgotten_is_warned_of(
+    server: ScriptedServer,
+    client: AsyncArker,
+    settings: dict[str, str],
+    ledger: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sent = await left_without_answer(server, settings, ledger)
+    make_older(ledger, 25 * 3600)
+    server.script(ok({"vm_id": "vm-new"}), ok({"deleted": True}))
+    assert len((await client.reap()).deleted) == 1
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert str(sent.key) in warnings[0]
+    await client.aclose()
+
+
+async def test_one_failure_does_not_stop_the_others(
+    server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path
+) -> None:
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as connection:
+        await left(server, settings, ledger, "vm-0")
+        connection.execute(
+            "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 40)"
+            " INSERT INTO forks SELECT idempotency_key || n, base_url, account, client, body, name, 'vm-' || n, 0,"
+            " created_at + n, owner, host FROM forks, numbers"
+        )
+
+    async def answer(request: Recorded) -> Reply:
+        await asyncio.sleep(0.01)
+        number = int(request.path.rpartition("-")[2])
+        return [ok({"deleted": True}), error("not_found", status=404), error("forbidden", status=403)][number % 3]
+
+    server.answer(answer)
+    report = await client.reap()
+    assert {vm.vm_id for vm in report.deleted} == {f"vm-{number}" for number in range(0, 41, 3)}
+    assert {vm.vm_id for vm in report.gone} == {f"vm-{number}" for number in range(1, 41, 3)}
+    failed = {f"vm-{number}" for number in range(2, 41, 3)}
+    assert {vm.vm_id for vm in report.failed} == failed
+    assert set(select(ledger)) == failed
+    assert 8 <= server.peak <= 16
+    await client.aclose()
+
+
+async def test_a_deadline_keeps_what_was_done(
+    server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path
+) -> None:
+    await left(server, settings, ledger, "vm-1")
+    await left(server, settings, ledger, "vm-2")
+    server.answer(lambda request: ok({"deleted": True}, delay=0 if request.path.endswith("vm-1") else 30))
+    with pytest.raises(DeadlineExceededError):
+        await client.reap(deadline=0.5)
+    await client.aclose()
+    assert select(ledger) == ["vm-2"]
+
+
+async def test_a_vm_that_a_living_program_has_under_the_same_key(
+    server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path
+) -> None:
+    await left(server, settings, ledger, "vm-1", "the-same-key")
+    server.script(ok({"vm_id": "vm-1"}))
+    with program(FORK, "worker", "the-same-key", **settings) as living:
+        assert [line(living), line(living)] == ["forking", "vm-1"]
+        await until(lambda: select(ledger) == ["vm-1", "vm-1"])
+        server.requests.clear()
+        report = await client.reap()
+        assert (report.deleted, report.living) == ((), 1)
+        assert server.requests == []
+        assert select(ledger) == ["vm-1"]
+        living.communicate("\n", timeout=60)
+    assert select(ledger) == []
+    await client.aclose()
+
+
+async def test_a_deletion_that_failed_is_made_up_for(server: ScriptedServer, client: AsyncArker, ledger: Path) -> None:
+    server.script(ok({"vm_id": "vm-1"}), ok({"vm_id": "vm-2"}), error("forbidden", status=403), ok({"deleted": True}))
+    vm = await client.fork("ubuntu")
+    await client.fork("ubuntu")
+    with pytest.raises(Exception, match="forbidden"):
+        await vm.delete()
+    await client.aclose()
+    # The other one was left on purpose.
+    assert select(ledger) == ["vm-1"]
+    async with make_client(server, ledger=ledger) as other:
+        assert [vm.vm_id for vm in (await other.reap()).deleted] == ["vm-1"]
+    assert select(ledger) == []
+
+
+@pytest.mark.parametrize("drop", [Drop.AFTER_PROCESSING, Drop.MID_BODY])
+async def test_a_fork_whose_outcome_is_unknown_is_found_out_later(
+    server: ScriptedServer, ledger: Path, drop: Drop
+) -> None:
+    server.script(dropped(drop))
+    async with make_client(server, ledger=ledger, retry=False) as client:
+        with pytest.raises(Exception, match="outcome unknown"):
+            await client.fork("ubuntu")
+    assert select(ledger) == [None]
+    server.script(ok({"vm_id": "vm-1"}), ok({"deleted": True}))
+    async with make_client(server, ledger=ledger) as other:
+        assert [vm.vm_id for vm in (await other.reap()).deleted] == ["vm-1"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 503])
+async def test_a_fork_that_did_not_take_place_is_not_on_record(
+    server: ScriptedServer, ledger: Path, status: int
+) -> None:
+    server.script(error("no", status=status))
+    async with make_client(server, ledger=ledger, retry=False) as client:
+        with pytest.raises(Exception, match="no"):
+            await client.fork("ubuntu")
+        await until(lambda: select(ledger) == [])
+    server.script(ok({"vm_id": "vm-1"}))
+    async with make_client(server, ledger=ledger) as client:
+        await client.fork("ubuntu")
+        await until(lambda: select(ledger) == ["vm-1"])
+    assert select(ledger) == []
+
+
+async def test_nothing_is_posted_before_it_is_on_record(server: ScriptedServer, ledger: Path) -> None:
+    recorded: list[bool] = []
+
+    def answer(request: Recorded) -> Reply:
+        recorded.append(request.key in select(ledger, "idempotency_key"))
+        return ok({"vm_id": f"vm-{request.key}"})
+
+    server.answer(answer)
+    async with make_client(server, ledger=ledger) as client:
+        await asyncio.gather(*(client.fork("ubuntu") for _ in range(100)))
+    assert recorded == [True] * 100
+
+
+async def test_a_client_whose_ledger_does_not_work_forks_all_the_same(server: ScriptedServer, tmp_path: Path) -> None:
+    server.answer(lambda request: ok({"vm_id": "vm-1"} if request.method == "POST" else {"deleted": True}))
+    async with make_client(server, ledger=tmp_path) as client:
+        for _ in range(3):
+            async with await client.fork("ubuntu") as vm:
+                assert vm.id == "vm-1"

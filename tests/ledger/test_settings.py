@@ -1,0 +1,67 @@
+"""Where the ledger is, by argument, environment and default."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arker import AsyncArker, InvalidArgumentError
+from arker.config import load_settings
+from tests.support.secrets import API_KEY
+
+HOME = Path(os.path.abspath(os.path.expanduser("~")))
+BASE = {"ARKER_API_KEY": API_KEY, "ARKER_REGION": "us-west-2"}
+XDG = {"XDG_STATE_HOME": "/xdg/state"}
+DEFAULT = Path("/xdg/state/arker/ledger.sqlite3")
+
+
+@pytest.mark.parametrize(
+    ("argument", "environ", "expected"),
+    [
+        (None, {}, HOME / ".local/state/arker/ledger.sqlite3"),
+        (None, {"XDG_STATE_HOME": "relative"}, HOME / ".local/state/arker/ledger.sqlite3"),
+        (None, XDG, DEFAULT),
+        (True, XDG, DEFAULT),
+        ("on", XDG, DEFAULT),
+        (False, XDG, None),
+        ("off", XDG, None),
+        (None, {**XDG, "ARKER_LEDGER": " OFF "}, None),
+        (None, {**XDG, "ARKER_LEDGER": "0"}, None),
+        (None, {**XDG, "ARKER_LEDGER": "false"}, None),
+        (None, {**XDG, "ARKER_LEDGER": "no"}, None),
+        (None, {**XDG, "ARKER_LEDGER": "on"}, DEFAULT),
+        (None, {**XDG, "ARKER_LEDGER": "  "}, DEFAULT),
+        (None, {**XDG, "ARKER_LEDGER": "/there/l.db"}, Path("/there/l.db")),
+        (None, {"ARKER_LEDGER": "~/l.db"}, HOME / "l.db"),
+        (True, {**XDG, "ARKER_LEDGER": "/there/l.db"}, Path("/there/l.db")),
+        (True, {**XDG, "ARKER_LEDGER": "off"}, DEFAULT),
+        (False, {"ARKER_LEDGER": "/there/l.db"}, None),
+        ("/here/l.db", {"ARKER_LEDGER": "/there/l.db"}, Path("/here/l.db")),
+        (Path("/here/l.db"), {"ARKER_LEDGER": "off"}, Path("/here/l.db")),
+        ("l.db", {}, Path.cwd() / "l.db"),
+    ],
+)
+def test_place(argument: Any, environ: dict[str, str], expected: Path | None) -> None:
+    assert load_settings(environ={**BASE, **environ}, ledger=argument).ledger == expected
+
+
+@pytest.mark.parametrize("value", ["", " ", "a\0b", 7, b"/bytes", 0])
+def test_what_is_no_place(value: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        load_settings(environ=BASE, ledger=value)
+    assert caught.value.argument == "ledger"
+
+
+@pytest.mark.anyio
+async def test_a_local_client_has_none() -> None:
+    async with AsyncArker.local() as client:
+        assert client.ledger is None
+
+
+def test_these_tests_do_not_write_to_the_real_one(state_home: Path) -> None:
+    place = AsyncArker(API_KEY, region="us-west-2").ledger
+    assert place is not None
+    assert state_home in place.parents
