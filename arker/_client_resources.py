@@ -1,4 +1,4 @@
-"""What an organisation has beside VMs: filesystems, and the list of its runs. A part of `AsyncArker`."""
+"""What concerns no single VM: filesystems, the list of runs, what programs left behind. A part of `AsyncArker`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from arker import _resource_calls as calls
+from arker._reap import ReapReport, reap
 from arker.models import (
     DeleteFilesystemResponse,
     Filesystem,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ClientResources:
-    """The calls of `AsyncArker` on filesystems, and `list_runs`."""
+    """The calls of `AsyncArker` on filesystems, `list_runs`, and `reap`."""
 
     _transport: Transport
 
@@ -174,6 +175,29 @@ class ClientResources:
         }
         call = calls.list_org_runs(self._transport.settings.control_base_url, query)
         return await self._transport.send(call, deadline=deadline)
+
+    # --- what programs left behind ------------------------------------------------------------------------------
+
+    async def reap(
+        self, *, older_than: float | None = None, dry_run: bool = False, deadline: float | None = None
+    ) -> ReapReport:
+        """Delete the VMs that programs left which were killed, or which ended with an exception.
+
+        The ledger on this machine says which these are: VMs that were forked with this client's key, at its base URLs,
+        by processes that are no more. What a living program holds is left alone, and so is everything else.
+
+        Args:
+            older_than: Seconds; VMs forked longer ago than this count as left behind, too, when their program ran on
+                another machine that has the same ledger, or on this one before it was started anew.
+            dry_run: Only say what there is.
+            deadline: Seconds for the whole call; None for no bound. What was done by then stays done.
+
+        Raises:
+            ConfigurationError: The ledger cannot be read.
+        """
+        return await reap(
+            self._transport, self._transport.ledger, older_than=older_than, dry_run=dry_run, deadline=deadline
+        )
 
 
 __all__ = ["ClientResources"]

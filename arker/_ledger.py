@@ -1,46 +1,25 @@
 """The ledger of forks: what a program must not forget although it is killed.
 
 A fork is written down before it is posted, with all that it takes to post it again, and its row goes when its VM is
-deleted or meant to stay. Rows are written by a thread of the ledger's own, which commits all that has come up since its
-last commit in one transaction. Nothing that goes wrong here fails a fork: it is logged once, and the fork goes on.
+deleted or meant to stay. Nothing that goes wrong here fails a fork: it is logged once, and the fork goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
-import logging
-import os
-import threading
 import time
-import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
-from attrs import define, field, frozen
+from attrs import frozen
+
+from arker._ledger_writer import Writer
 
 if TYPE_CHECKING:
-    from arker._ledger_store import Operation, Row, Store
+    from arker._ledger_store import Row
     from arker._wire import Request
-
-T = TypeVar("T")
-
-logger = logging.getLogger("arker")
-
-GATHER_SECONDS: Final = 0.02
-"""How long what nobody waits for may lie before it is committed."""
-IDLE_SECONDS: Final = 5.0
-"""After as long without work the thread ends, and the file is closed."""
-RETRY_SECONDS: Final = 5.0
-"""After a failure, until the next attempt."""
-PATIENCE: Final = 5.0
-"""Bound on what a fork waits for the ledger."""
-MAX_QUEUE: Final = 100_000
-"""Operations that are kept for later while the file cannot be written; older ones are dropped."""
-
-_Asleep: TypeAlias = Literal["no", "gathering", "idle"]
 
 
 @frozen
@@ -60,24 +39,6 @@ class Orphans:
     elsewhere: int
 
 
-@define(eq=False)
-class _Waiters:
-    """The forks of one event loop that wait for the same commit."""
-
-    futures: list[asyncio.Future[None]] = field(factory=list["asyncio.Future[None]"])
-    bound: asyncio.TimerHandle | None = None
-
-    def resolve(self) -> None:
-        if self.bound is not None:
-            self.bound.cancel()
-        for future in self.futures:
-            if not future.done():
-                future.set_result(None)
-
-
-_Batch: TypeAlias = "dict[asyncio.AbstractEventLoop, _Waiters]"
-
-
 class Ledger:
     """A client's part in a ledger file. Its methods may be called from any thread; ``await`` binds none to a loop."""
 
@@ -90,28 +51,7 @@ class Ledger:
         """
         self.path = path
         self.account = _fingerprint(api_key)
-        self._warned = False
-        self._begin()
-        _ledgers.add(self)
-
-    def _begin(self) -> None:
-        """The state of a client that has written nothing, in a process that has no thread for it."""
-        self._client = os.urandom(16).hex()
-        self._changed = threading.Condition(threading.Lock())
-        self._queue: list[Operation] = []
-        self._waiting: _Batch = {}
-        self._asleep: _Asleep = "no"
-        self._thread: threading.Thread | None = None
-        self._ending = False
-        self._leaving = False
-        self._used = False  # whether it may have rows
-        self._off = False  # for good
-        self._failing = False  # for now: forks do not wait
-        self._retry_at = 0.0
-        # SQLite is used with this lock held, so that `os.fork()` can wait for a moment without it.
-        self._store_lock = threading.Lock()
-        self._store: Store | None = None
-        self._owner: str | None = None
+        self._writer = Writer(path, self.account)
 
     # --- what is written down ---------------------------------------------------------------------------------------
 
@@ -127,35 +67,35 @@ class Ledger:
         body = request.body.decode() if request.body is not None else ""
         # The rest of the row's values are added by the thread.
         operation = ("intend", (request.idempotency_key, request.base_url, body, name, time.time()))
-        self._used = True
-        self._put(operation, loop, future)
+        self._writer.used = True
+        self._writer.put(operation, loop, future)
         return future
 
     def made(self, request: Request, vm_id: str) -> None:
         """A fork was answered."""
-        self._put(("made", (vm_id, request.idempotency_key, request.base_url, self.account)))
+        self._writer.put(("made", (vm_id, request.idempotency_key, request.base_url, self.account)))
 
     def forget(self, request: Request) -> None:
         """A fork has surely not taken place (unless it was one that had been answered before)."""
-        self._put(("forget", (request.idempotency_key, request.base_url, self.account, self._client)))
+        self._writer.put(("forget", (request.idempotency_key, request.base_url, self.account, self._writer.client)))
 
     def undone(self, request: Request) -> None:
         """A fork's VM, if there was one, is gone."""
-        self._put(("drop", (request.idempotency_key, request.base_url, self.account, self._client)))
+        self._writer.put(("drop", (request.idempotency_key, request.base_url, self.account, self._writer.client)))
 
     def let_go(self, vm_id: str, base_url: str) -> None:
         """A VM was deleted, or is to stay, by whichever program it was made."""
-        if self._may_have_rows():
-            self._put(("let_go", (base_url, self.account, vm_id, vm_id)))
+        if self._writer.may_have_rows():
+            self._writer.put(("let_go", (base_url, self.account, vm_id, vm_id)))
 
     def give_up(self, vm_id: str, base_url: str) -> None:
         """A VM was to be deleted, but could not be: it is not one that `release` is meant for."""
-        if self._may_have_rows():
-            self._put(("give_up", (base_url, self.account, vm_id, vm_id)))
+        if self._writer.may_have_rows():
+            self._writer.put(("give_up", (base_url, self.account, vm_id, vm_id)))
 
     def drop(self, row: Row) -> None:
         """What was left behind is dealt with."""
-        self._put(("drop", (row.idempotency_key, row.base_url, self.account, row.client)))
+        self._writer.put(("drop", (row.idempotency_key, row.base_url, self.account, row.client)))
 
     async def aclose(self, *, release: bool) -> None:
         """Write all that is left to write, and end the thread. Should more come later, it starts again.
@@ -164,21 +104,14 @@ class Ledger:
             release: The client has done its work, so that VMs that are still there are meant to stay. Otherwise they
                 are this process's until it ends, and then nobody's.
         """
-        if release and self._used:
-            self._put(("release", (self._client,)))
-        with self._changed:
-            if self._thread is None and not self._queue:
-                return
-            self._ending, self._leaving = True, release
-        await self.flush()
+        if release and self._writer.used:
+            self._writer.put(("release", (self._writer.client,)))
+        self._writer.end(release=release)
+        await self._writer.flush()
 
     async def flush(self) -> None:
         """Wait until everything is on record (or cannot be)."""
-        if self._thread is not None or self._queue:
-            loop = asyncio.get_running_loop()
-            future: asyncio.Future[None] = loop.create_future()
-            self._put(None, loop, future)
-            await future
+        await self._writer.flush()
 
     # --- what is read -----------------------------------------------------------------------------------------------
 
@@ -202,14 +135,20 @@ class Ledger:
 
         here = _owners.this_host()
         directory, before = self.path.parent, time.time() - (older_than or 0.0)
-        rows = [row for row in self._read(lambda store: store.rows(self.account)) if row.base_url in base_urls]
-        is_alive = {row.owner: _owners.lives(directory, row.owner) for row in rows if row.host == here}
+
+        def read() -> list[Row]:
+            rows = self._writer.read(lambda store: store.rows(self.account))
+            return [row for row in rows if row.base_url in base_urls]
+
+        is_alive = {row.owner: _owners.lives(directory, row.owner) for row in read() if row.host == here}
+        # Read once more: an owner that has come to an orderly end may have released its rows just before.
+        rows = read()
         living: list[Row] = []
         elsewhere: list[Row] = []
         left: list[Row] = []
         for row in rows:
             if row.host == here:
-                (living if is_alive[row.owner] else left).append(row)
+                (living if is_alive.get(row.owner, True) else left).append(row)
             else:
                 (left if older_than is not None and row.created_at < before else elsewhere).append(row)
         keys = {(row.base_url, row.idempotency_key) for row in (*living, *elsewhere)}
@@ -230,211 +169,7 @@ class Ledger:
         from arker import _owners
 
         if self.path.exists():
-            _owners.sweep(self.path.parent, self._read(lambda store: store.owners()))
-
-    def _read(self, read: Callable[[Store], T]) -> T:
-        from arker._ledger_store import Store
-
-        with self._store_lock:
-            store = Store(self.path)
-            try:
-                return read(store)
-            finally:
-                store.close()
-
-    # --- the queue --------------------------------------------------------------------------------------------------
-
-    def _may_have_rows(self) -> bool:
-        return self._used or (not self._off and self.path.exists())
-
-    def _put(
-        self,
-        operation: Operation | None,
-        loop: asyncio.AbstractEventLoop | None = None,
-        future: asyncio.Future[None] | None = None,
-    ) -> None:
-        with self._changed:
-            if self._off or (self._failing and not self._ending):
-                # Nobody waits for what may take long, or never happen.
-                if future is not None:
-                    future.set_result(None)
-                if self._off:
-                    return
-            elif loop is not None and future is not None:
-                waiters = self._waiting.get(loop)
-                if waiters is None:
-                    waiters = self._waiting[loop] = _Waiters()
-                    waiters.bound = loop.call_later(PATIENCE, self._give_up_waiting, waiters)
-                waiters.futures.append(future)
-            if operation is not None:
-                self._queue.append(operation)
-                if len(self._queue) > MAX_QUEUE:
-                    del self._queue[: MAX_QUEUE // 10]
-            if self._thread is None:
-                self._start()
-            elif self._asleep == "idle" or (self._asleep == "gathering" and (future is not None)):
-                self._changed.notify()
-
-    def _start(self) -> None:
-        thread = threading.Thread(target=self._work, name="arker-ledger", daemon=True)
-        try:
-            thread.start()
-            self._thread = thread
-        except RuntimeError:  # the interpreter is about to end
-            for loop, waiters in self._waiting.items():
-                _call(loop, waiters.resolve)
-            self._waiting = {}
-
-    def _give_up_waiting(self, waiters: _Waiters) -> None:
-        self._fail("it takes too long", for_good=False)
-        waiters.resolve()
-
-    # --- the thread -------------------------------------------------------------------------------------------------
-
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._await_work()
-                operations, self._queue = self._queue, []
-                ending = self._ending
-                if not operations and (ending or not self._waiting):
-                    # Whoever puts something into the queue from now on starts another thread.
-                    self._thread, self._ending = None, False
-                    leaving, self._leaving = self._leaving, False
-                    waiting, self._waiting = self._waiting, {}
-                    break
-                waiting = {}
-                if not ending:
-                    waiting, self._waiting = self._waiting, {}
-            if operations:
-                self._commit(operations, last=ending)
-            _resolve(waiting)
-        with self._store_lock:
-            self._close_store()
-            if leaving and not self._failing:
-                self._leave()
-        _resolve(waiting)
-
-    def _await_work(self) -> None:
-        """Wait for something to do, with the lock held, but no longer than there should be something."""
-        if self._failing:
-            self._sleep("gathering", self._retry_at - time.monotonic(), lambda: self._ending)
-        if not self._queue:
-            self._sleep("idle", IDLE_SECONDS, lambda: bool(self._queue or self._waiting or self._ending))
-        if self._queue:
-            self._sleep("gathering", GATHER_SECONDS, lambda: bool(self._waiting or self._ending))
-
-    def _sleep(self, kind: _Asleep, seconds: float, until: Callable[[], bool]) -> None:
-        self._asleep = kind
-        try:
-            self._changed.wait_for(until, max(seconds, 0.0))
-        finally:
-            self._asleep = "no"
-
-    def _commit(self, operations: list[Operation], *, last: bool) -> None:
-        from arker._ledger_store import UnusableError, may_pass
-
-        try:
-            with self._store_lock:
-                self._write(operations)
-        except UnusableError as error:
-            self._fail(error, for_good=True)
-        except Exception as error:
-            self._fail(error, for_good=False)
-            if may_pass(error) and not last:
-                with self._changed:
-                    self._queue[:0] = operations
-        else:
-            self._failing = False
-
-    def _write(self, operations: list[Operation]) -> None:
-        from arker import _ledger_store
-
-        for attempt in (1, 2):
-            try:
-                self._open_store().apply([self._complete(operation) for operation in operations])
-                return
-            except Exception as error:
-                self._close_store()
-                if attempt == 2 or not _ledger_store.is_damage(error):
-                    raise
-                _ledger_store.set_damaged_aside(self.path, error)
-
-    def _open_store(self) -> Store:
-        if self._store is None:
-            from arker._ledger_store import Store
-
-            self._store = Store(self.path)
-        return self._store
-
-    def _close_store(self) -> None:
-        if self._store is not None:
-            self._store.close()
-            self._store = None
-
-    def _complete(self, operation: Operation) -> Operation:
-        name, parameters = operation
-        if name != "intend":
-            return operation
-        from arker import _owners
-
-        if self._owner is None:
-            self._owner = _owners.enter(self.path.parent)
-        return name, (*parameters, self.account, self._client, self._owner, _owners.this_host())
-
-    def _leave(self) -> None:
-        """No row is this process's any more, as far as this client is concerned."""
-        self._used = False
-        if self._owner is not None:
-            from arker import _owners
-
-            self._owner = None
-            _owners.leave(self.path.parent)
-
-    def _fail(self, reason: object, *, for_good: bool) -> None:
-        with self._changed:
-            self._failing = True
-            self._retry_at = time.monotonic() + RETRY_SECONDS
-            self._off = self._off or for_good
-            if self._off:
-                self._queue.clear()
-            warned, self._warned = self._warned, True
-        if not warned:
-            logger.warning(
-                "the ledger of forks %s cannot be used: %s; VMs that this program may leave behind are not on record",
-                self.path,
-                reason,
-            )
-
-    # --- the process forks, or ends -----------------------------------------------------------------------------------
-
-    def before_fork(self) -> bool:
-        """Let no connection to the file into the child; whether that was possible within a second."""
-        if not self._store_lock.acquire(timeout=1.0):
-            return False
-        self._close_store()
-        return True
-
-    def after_fork_in_parent(self) -> None:
-        self._store_lock.release()
-
-    def after_fork_in_child(self) -> None:
-        """What was written down is the parent's; the thread is there, and so are all who wait."""
-        if self._store is not None:
-            _leaked.append(self._store)  # closing it is no business of another process
-        self._begin()
-
-    def before_exit(self) -> None:
-        """Write what is left, within a moment: a VM that is to stay must not look like one that was left behind."""
-        with self._changed:
-            self._ending = True
-            thread = self._thread
-            self._changed.notify()
-        if thread is not None:
-            thread.join(PATIENCE / 2)
-        elif self._queue:  # no thread could be started any more
-            self._commit(self._queue, last=True)
-            self._close_store()
+            _owners.sweep(self.path.parent, self._writer.read(lambda store: store.owners()))
 
 
 def _fingerprint(api_key: str) -> str:
@@ -443,47 +178,5 @@ def _fingerprint(api_key: str) -> str:
 
     return sha256(b"arker ledger account\0" + api_key.encode()).hexdigest()[:16]
 
-
-def _resolve(waiting: _Batch) -> None:
-    for loop, waiters in waiting.items():
-        _call(loop, waiters.resolve)
-
-
-def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[], Any]) -> None:
-    try:
-        loop.call_soon_threadsafe(callback)
-    except RuntimeError:  # the loop is closed, and nobody waits any more
-        pass
-
-
-_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
-_held_back: dict[int, list[Ledger]] = {}
-"""By thread, since several may fork."""
-_leaked: list[Store] = []
-
-
-def _before_fork() -> None:
-    _held_back[threading.get_ident()] = [ledger for ledger in list(_ledgers) if ledger.before_fork()]
-
-
-def _after_fork_in_parent() -> None:
-    for ledger in _held_back.pop(threading.get_ident(), []):
-        ledger.after_fork_in_parent()
-
-
-def _after_fork_in_child() -> None:
-    _held_back.clear()
-    for ledger in list(_ledgers):
-        ledger.after_fork_in_child()
-
-
-def _before_exit() -> None:
-    for ledger in list(_ledgers):
-        ledger.before_exit()
-
-
-atexit.register(_before_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 __all__ = ["Ledger", "Orphans"]

@@ -12,7 +12,6 @@ from arker import _calls, _termination
 from arker._cleanup import carry_through
 from arker._client_resources import ClientResources
 from arker._ledger import Ledger
-from arker._reap import ReapReport, reap
 from arker._transport import Transport
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
 from arker.errors import InvalidArgumentError
@@ -355,25 +354,6 @@ class AsyncArker(ClientResources):
             tunnel=tunnel,
         )
         return await fork(self._transport, request, idempotency_key=idempotency_key, deadline=deadline)
-
-    async def reap(
-        self, *, older_than: float | None = None, dry_run: bool = False, deadline: float | None = None
-    ) -> ReapReport:
-        """Delete the VMs that programs left which were killed, or which ended with an exception.
-
-        The ledger on this machine says which these are: VMs that were forked with this client's key, at its base URLs,
-        by processes that are no more. What a living program holds is left alone, and so is everything else.
-
-        Args:
-            older_than: Seconds; VMs forked longer ago than this count as left behind, too, when their program ran on
-                another machine that has the same ledger, or on this one before it was started anew.
-            dry_run: Only say what there is.
-            deadline: Seconds for the whole call; None for no bound. What was done by then stays done.
-
-        Raises:
-            ConfigurationError: The ledger cannot be read.
-        """
-        return await reap(self._transport, self._ledger, older_than=older_than, dry_run=dry_run, deadline=deadline)
 
     async def list_vms(
         self,

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -249,9 +249,12 @@ def _ledger_place(argument: str, value: object) -> Path | bool | None:
         return value
     if isinstance(value, str) and value.strip().lower() in _SWITCHES:
         return _SWITCHES[value.strip().lower()]
-    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    expected = "expected a path, True or 'on', False or 'off'"
+    if not isinstance(value, (str, os.PathLike)):
+        raise InvalidArgumentError(argument, value, expected)
+    text: object = os.fspath(cast("os.PathLike[Any]", value))
     if not isinstance(text, str) or not text.strip() or "\0" in text:
-        raise InvalidArgumentError(argument, value, "expected a path, True or 'on', False or 'off'")
+        raise InvalidArgumentError(argument, text, expected)
     return Path(os.path.abspath(os.path.expanduser(text)))
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -288,11 +289,12 @@ async def test_another_machine_s_and_another_account_s_are_left_alone(
         kill(killed)
     with closing(sqlite3.connect(ledger, isolation_level=None)) as connection:
         connection.execute("UPDATE forks SET host = 'name elsewhere'")
-    for options in ({"older_than": 3600.0}, {}):
-        report = await client.reap(**options)
+    for older_than in (3600.0, None):
+        report = await client.reap(older_than=older_than)
         assert (report.deleted, report.living, report.elsewhere) == ((), 0, 1)
     other_key = {**emulator.client_options, "api_key": "another-key"}
     other_host = {**emulator.client_options, "base_url": emulator.url + "/x", "burst_base_url": emulator.url + "/x"}
+    different: Any
     for different in (other_key, other_host):
         async with AsyncArker(**different, ledger=ledger) as other:
             report = await other.reap(older_than=0)

@@ -174,8 +174,8 @@ async def test_no_key_is_in_it(tmp_path: Path) -> None:
 async def test_five_hundred_at_once_take_a_few_commits(ledger: Ledger) -> None:
     commits: list[str] = []
     await write_down(ledger, "vm-first")
-    assert ledger._store is not None  # pyright: ignore[reportPrivateUsage]
-    ledger._store._connection.set_trace_callback(  # pyright: ignore[reportPrivateUsage]
+    assert ledger._writer._store is not None  # pyright: ignore[reportPrivateUsage]
+    ledger._writer._store._connection.set_trace_callback(  # pyright: ignore[reportPrivateUsage]
         lambda statement: commits.append(statement) if statement == "COMMIT" else None
     )
     await asyncio.gather(*(ledger.intend(fork_request(), None) for _ in range(500)))

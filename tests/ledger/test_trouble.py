@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from arker import _ledger, _ledger_store
+from arker import _ledger_store, _ledger_writer
 from arker._ledger import Ledger
 from arker._ledger_store import FILE_NAME
 from tests.ledger.support import HOST, fork_request, listing, select, until, write_down
@@ -164,7 +164,7 @@ async def test_another_process_has_it_locked_for_long(
 async def test_it_recovers_by_itself(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_ledger, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(_ledger_writer, "RETRY_SECONDS", 0.01)
     place = tmp_path / "state"
     place.write_bytes(b"")
     ledger = Ledger(place / FILE_NAME, API_KEY)
@@ -182,7 +182,7 @@ async def test_it_recovers_by_itself(
 async def test_a_disk_that_does_not_answer_holds_up_one_fork_and_no_longer_than_bearable(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_ledger, "PATIENCE", 0.1)
+    monkeypatch.setattr(_ledger_writer, "PATIENCE", 0.1)
     path = tmp_path / FILE_NAME
     ledger = Ledger(path, API_KEY)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
