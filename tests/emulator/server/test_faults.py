@@ -376,10 +376,12 @@ async def test_silence_does_not_hold_up_the_end(vm: str) -> None:
     async with Emulator(isolation="none") as emulator:
         stall = emulator.faults.stall(operation="list_vms")
         delay = emulator.faults.delay(operation="list_filesystems", seconds=60)
-        async with connected(emulator) as one, connected(emulator) as two:
+        close = emulator.faults.close(operation="presigned_put")
+        async with connected(emulator) as one, connected(emulator) as two, connected(emulator) as three:
             await one.send("GET", "/v1/vms")
             await two.send("GET", "/v1/filesystems")
-            await until(lambda: stall.refresh().fired == delay.refresh().fired == 1)
+            await three.send_raw("PUT", "/presigned/some", b"x", size=1000)  # the rest never comes
+            await until(lambda: all(fault.refresh().fired == 1 for fault in (stall, delay, close)))
             start = time.monotonic()
             await emulator.aclose()
             # Waiting for what is open would take two seconds at least.
