@@ -9,6 +9,9 @@
         await vm.delete()
 
 ``AsyncArker.local()`` is the same client on an embedded backend that needs no account and no network.
+
+(PYTEST_DONT_REWRITE: pytest would warn when a program that has imported this starts it, since a plugin is distributed
+along with it.)
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The pytest plugin of arker-async: a server of the API in each test run, and clients on it.
 
 pytest imports every installed plugin in every run, before coverage is measured. So this is a package of its own, and
-imports the client only inside the fixtures.
+imports the client only inside the fixtures. (PYTEST_DONT_REWRITE: there are no assertions here.)
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import secrets
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from arker.emulator._state import StateDir, remove_state_dir, sweep
 from arker.emulator.options import EmulatorOptions
 from arker.emulator.sandbox.base import IsolationUnavailableError
 from arker.errors import ArkerError
+
+_END_PATIENCE = 25.0  # more than all that the server waits for at its end
 
 
 def _arguments() -> argparse.Namespace:
@@ -74,6 +77,18 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def _end_within(seconds: float) -> None:
+    """Kill this process should its end take longer: nobody else would, when its parent has gone."""
+
+    def kill() -> None:
+        logging.getLogger("arker.emulator").error("the server did not end within %g s, and is killed", seconds)
+        os.kill(os.getpid(), signal.SIGKILL)  # VMs die with it, and the guard removes their files
+
+    timer = threading.Timer(seconds, kill)
+    timer.daemon = True
+    timer.start()
+
+
 async def _serve(
     options: EmulatorOptions,
     *,
@@ -115,6 +130,7 @@ async def _serve(
             await end
         end.cancel()
     finally:
+        _end_within(_END_PATIENCE)
         await service.close()
 
 

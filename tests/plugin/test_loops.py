@@ -136,9 +136,10 @@ def test_loops_of_the_tests_own(run: Run) -> None:
             assert list(asyncio.run(arker.list_vms())) == []
 
         @pytest.fixture
-        def standing():
+        def standing(counted):
             loop = asyncio.new_event_loop()
             yield loop
+            assert counted() == 0
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 
@@ -147,15 +148,17 @@ def test_loops_of_the_tests_own(run: Run) -> None:
             assert counted() == 1
 
         @pytest.fixture
-        def elsewhere():
+        def elsewhere(counted):
             loop = asyncio.new_event_loop()
             thread = threading.Thread(target=loop.run_forever)
             thread.start()
             yield loop
+            open_still = counted()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
+            assert open_still == 0
 
         def test_one_that_runs_in_another_thread(elsewhere, arker, counted):
             assert list(asyncio.run_coroutine_threadsafe(arker.list_vms(), elsewhere).result(10)) == []

@@ -48,6 +48,24 @@ def test_a_run_that_does_not_use_it_imports_nothing(run: Run) -> None:
     ).assert_outcomes(passed=1)
 
 
+def test_a_program_that_has_imported_the_client_may_start_pytest(run: Run) -> None:
+    """pytest marks what is installed along with a plugin, and warns of what it finds imported already."""
+    run(
+        """
+        import arker
+        import arker_pytest
+        import json
+        import pytest
+
+        def test_it():
+            pytest.register_assert_rewrite("arker", "arker_pytest")
+            with pytest.raises(pytest.PytestAssertRewriteWarning):
+                pytest.register_assert_rewrite("json")
+        """,
+        conftest="",
+    ).assert_outcomes(passed=1)
+
+
 def test_it_is_registered_once(run: Run) -> None:
     """By its entry point (where it is installed) and by ``-p``, as here."""
     run(

@@ -4,4 +4,7 @@
 (`vms`, `runs`, `sessions`, `files`, `tunnels`, `filesystems`, `org_runs`). `backend` holds what they share, `records`
 what they remember, `journal` what requests did; `openapi` describes it all. VMs' insides are behind
 `arker.emulator.sandbox.base`.
+
+`control` is for tests: faults (`fault_rules` says which fire, `faults` does what they say, `streams` what concerns
+bodies on their way), and the journal that they read (`logs`).
 """

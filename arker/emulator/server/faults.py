@@ -74,6 +74,12 @@ class Misbehaviour:
             except asyncio.TimeoutError:
                 pass
 
+    async def _wait_for(self, work: asyncio.Task[Any], seconds: float) -> None:
+        """Wait until it is done, at most for so long, and not beyond the server's end."""
+        over = self.backend.spawn(self.backend.over.wait())
+        await asyncio.wait({work, over}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+
     async def _hold(self) -> None:
         await self._wait(self.firing.delay(processed=True))
 
@@ -124,10 +130,7 @@ class Misbehaviour:
         if rule.moment == "after":
             await self._carry_out(discard=True)
             return self._cut(reset=rule.reset)
-        work = self.backend.spawn(self._carry_out(discard=True))
-        over = self.backend.spawn(self.backend.over.wait())
-        await asyncio.wait({work, over}, timeout=rule.seconds, return_when=asyncio.FIRST_COMPLETED)
-        over.cancel()
+        await self._wait_for(self.backend.spawn(self._carry_out(discard=True)), rule.seconds)
         return self._cut(reset=rule.reset)
 
     async def _end(self) -> web.StreamResponse:
@@ -136,18 +139,16 @@ class Misbehaviour:
         self.settle(0)
         if transport is not None and not self.request.content.is_eof() and transport.can_write_eof():
             transport.write_eof()
-            try:
-                await asyncio.wait_for(self._drain(), _LINGER)
-            except asyncio.TimeoutError:
-                pass
+            draining = self.backend.spawn(self._drain())
+            await self._wait_for(draining, _LINGER)
+            draining.cancel()
         return self._cut()
 
     async def _drain(self) -> None:
-        """Read what is still coming, until all has come, the client has gone or the server ends."""
+        """Read what is still coming, until all has come or the client has gone."""
         try:
             async for _ in self.request.content.iter_any():
-                if self.backend.over.is_set():
-                    return
+                pass
         except (ConnectionError, web.RequestPayloadError):
             return
 
