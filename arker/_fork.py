@@ -78,7 +78,7 @@ class Forking:
         """See to it that there is no VM; if that cannot be known, say so in the log."""
         progress, ledger, request = self._progress, self._transport.ledger, self._call.request
         progress.abandoned = True
-        if not progress.may_have_begun:
+        if not task.done() and not progress.may_have_begun:
             await end(task)
             if ledger is not None:
                 ledger.forget(request)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import anyio
 import pytest
 
-from arker import AsyncArker, AsyncVM, NotFoundError
+from arker import AsyncArker, AsyncVM, Hooks, NotFoundError
 from arker.emulator import Emulator
 from tests.support.interruption import Interruption
 
@@ -110,3 +110,13 @@ async def test_a_program_whose_loop_is_shut_down_amid_its_forks(emulator: Emulat
     await asyncio.to_thread(asyncio.run, program())
     kept = {task.result().id for task in background if not task.cancelled()}
     assert {each.vm_id for each in await ar.list_vms()} == kept
+
+
+async def test_a_fork_that_is_cancelled_when_its_answer_has_just_come(emulator: Emulator, ar: AsyncArker) -> None:
+    forks: list[asyncio.Task[AsyncVM]] = []
+    hooks = Hooks(on_request=lambda event: event.operation == "fork" and forks[0].cancel())
+    async with AsyncArker(**emulator.client_options, hooks=hooks) as client:
+        forks.append(asyncio.create_task(client.fork("ubuntu")))
+        with pytest.raises(asyncio.CancelledError):
+            await forks[0]
+        assert not await ar.list_vms()
