@@ -265,6 +265,8 @@ def test_what_was_done_outlives_a_program_that_is_killed_amid_its_work(path: Pat
 
 
 FORKER = """
+import warnings
+warnings.simplefilter("ignore")  # newer versions of Python warn of any fork beside a thread
 import asyncio, os, sys
 from pathlib import Path
 from arker._ledger import Ledger
