@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from attrs import frozen
 
+from arker import _owners
 from arker._ledger_writer import Writer
 
 if TYPE_CHECKING:
@@ -131,8 +132,6 @@ class Ledger:
     def _orphans(self, base_urls: frozenset[str], older_than: float | None) -> Orphans:
         if not self.path.exists():
             return Orphans([], [], 0, 0)
-        from arker import _owners
-
         here = _owners.this_host()
         directory, before = self.path.parent, time.time() - (older_than or 0.0)
 
@@ -166,8 +165,6 @@ class Ledger:
         await anyio.to_thread.run_sync(self._sweep)
 
     def _sweep(self) -> None:
-        from arker import _owners
-
         if self.path.exists():
             _owners.sweep(self.path.parent, self._writer.read(lambda store: store.owners()))
 

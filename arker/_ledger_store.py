@@ -164,8 +164,8 @@ def may_pass(error: Exception) -> bool:
 
 
 @contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Generator[None, None, None]:
-    connection.execute("BEGIN IMMEDIATE")
+def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Generator[None, None, None]:
+    connection.execute(begin)
     try:
         yield
         connection.execute("COMMIT")
@@ -200,10 +200,13 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _is_ready(connection: sqlite3.Connection) -> bool:
     """Whether the schema is there; False for an empty database."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    # In one transaction: another process may be about to make it.
+    with _transaction(connection, "BEGIN"):
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        is_empty = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
     if application != _APPLICATION_ID:
-        if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
+        if not is_empty:
             raise UnusableError("it is another program's database")
         return False
     if version != _VERSION:

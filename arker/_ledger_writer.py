@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 from attrs import define, field
 
+from arker import _owners
+
 if TYPE_CHECKING:
     from arker._ledger_store import Operation, Store
 
@@ -152,9 +154,9 @@ class Writer:
             await future
 
     def read(self, read: Callable[[Store], T]) -> T:
-        from arker._ledger_store import Store
-
         with self._store_lock:
+            from arker._ledger_store import Store
+
             store = Store(self.path)
             try:
                 return read(store)
@@ -204,16 +206,21 @@ class Writer:
             self._asleep = "no"
 
     def _commit(self, operations: list[Operation], *, last: bool) -> None:
-        from arker._ledger_store import UnusableError, may_pass
-
+        for_good = may_pass = False
         try:
+            # Imported with the lock held, so that no child of `os.fork()` gets half a module.
             with self._store_lock:
-                self._write(operations)
-        except UnusableError as error:
-            self._fail(error, for_good=True)
+                from arker import _ledger_store
+
+                try:
+                    self._write(operations)
+                except Exception as error:
+                    for_good = isinstance(error, _ledger_store.UnusableError)
+                    may_pass = _ledger_store.may_pass(error)
+                    raise
         except Exception as error:
-            self._fail(error, for_good=False)
-            if may_pass(error) and not last:
+            self._fail(error, for_good=for_good)
+            if may_pass and not last:
                 with self._changed:
                     self._queue[:0] = operations
         else:
@@ -248,8 +255,6 @@ class Writer:
         name, parameters = operation
         if name != "intend":
             return operation
-        from arker import _owners
-
         if self._owner is None:
             self._owner = _owners.enter(self.path.parent)
         return name, (*parameters, self.account, self.client, self._owner, _owners.this_host())
@@ -258,8 +263,6 @@ class Writer:
         """No row is this process's any more, as far as this client is concerned."""
         self.used = False
         if self._owner is not None:
-            from arker import _owners
-
             self._owner = None
             _owners.leave(self.path.parent)
 
