@@ -47,7 +47,7 @@ def types(session: nox.Session) -> None:
 @nox.session(python=NEWEST)
 def benchmarks(session: nox.Session) -> None:
     """The client beside hand-written aiohttp; not part of the default run."""
-    session.install("-e", ".[bench]")
+    session.install("-e", ".[bench,emulator]")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

@@ -11,7 +11,8 @@ import gc
 import os
 import statistics
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import attrs
@@ -20,6 +21,9 @@ T = TypeVar("T")
 
 BOUND = 60.0
 """Seconds that one row may take: a benchmark that hangs must end."""
+
+_USABLE = os.sched_getaffinity(0) if sys.platform == "linux" else set[int]()
+"""The cores that this process may use, as of its start."""
 
 
 @attrs.frozen(kw_only=True)
@@ -124,6 +128,20 @@ def pin(core: int) -> None:
     """Keep this process on one core."""
     if sys.platform == "linux":
         os.sched_setaffinity(0, {core})
+
+
+@contextmanager
+def all_cores() -> Generator[None, None, None]:
+    """Let this process, and what it starts meanwhile, use every core, although it is pinned."""
+    if sys.platform != "linux":
+        yield
+        return
+    pinned = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, _USABLE)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, pinned)
 
 
 def table(rows: list[Row]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import anyio
 import pytest
 
 from arker import (
@@ -118,8 +119,9 @@ async def test_a_cancelled_block_deletes_its_vm(ar: AsyncArker) -> None:
             await vm.run("sleep 30")
 
     task = asyncio.create_task(sleeper())
-    while not forked:
-        await asyncio.sleep(0.01)
+    with anyio.fail_after(30):
+        while not forked:
+            await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

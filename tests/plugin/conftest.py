@@ -43,15 +43,23 @@ Run: TypeAlias = Callable[..., pytest.RunResult]
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the tests of a text; with pytest-asyncio only if asked for."""
+    """Runs the tests of a text; with pytest-asyncio, and with all plugins that are installed, only if asked for."""
     # The sources that are tested here, wherever the environment's installation comes from.
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
-    def run(tests: str, *arguments: str, conftest: str = CONFTEST, asyncio: bool = False) -> pytest.RunResult:
+    def run(
+        tests: str, *arguments: str, conftest: str = CONFTEST, asyncio: bool = False, autoload: bool = False
+    ) -> pytest.RunResult:
         pytester.makeconftest(conftest)
         pytester.makepyfile(tests)
-        others = ["-o", "asyncio_default_fixture_loop_scope=function"] if asyncio else ["-p", "no:asyncio"]
-        return pytester.runpytest_subprocess("-p", "arker_pytest", "-W", "error", *others, *arguments, timeout=60)
+        plugins = ["-p", "arker_pytest"]
+        if not autoload:
+            # What else is installed takes most of the time of a small run.
+            monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+            plugins += ["-p", "anyio.pytest_plugin"]
+            plugins += ["-p", "pytest_asyncio.plugin"] if asyncio else []
+        settings = ["-o", "asyncio_default_fixture_loop_scope=function"] if asyncio else ["-p", "no:asyncio"]
+        return pytester.runpytest_subprocess(*plugins, "-W", "error", *settings, *arguments, timeout=60)
 
     return run

@@ -27,7 +27,7 @@ def test_the_tests_of_the_page_on_testing(run: Run, pytester: pytest.Pytester) -
         (project / name[1]).write_text(block)
     # Two for the parametrised one.
     count = sum(path.read_text().count("def test_") for path in project.iterdir()) + 1
-    ended = run("", "--rootdir=project", "project", conftest="")
+    ended = run("", "--rootdir=project", "project", conftest="", autoload=True)
     ended.assert_outcomes(passed=count)
     assert count >= 9
 

@@ -43,7 +43,6 @@ def test_a_run_that_does_not_use_it_imports_nothing(run: Run) -> None:
         def test_it():
             assert {"arker", "aiohttp"} & set(sys.modules) == set()
         """,
-        *("-p", "no:anyio"),
         conftest="",
     ).assert_outcomes(passed=1)
 
@@ -77,6 +76,7 @@ def test_it_is_registered_once(run: Run) -> None:
             assert names == ["arker_pytest"]
         """,
         conftest="",
+        autoload=True,
     ).assert_outcomes(passed=1)
 
 

@@ -143,7 +143,7 @@ async def test_pip_installs_a_package(api: Api, vm: str, origin: Origin) -> None
             if path.suffix not in {".pyc", ".exe"} and path.is_file():
                 archive.write(path, path.relative_to(package.parent))
     await api.write(vm, chunk("pip.zip", file.getvalue()))
-    index = f"--index-url http://{HOST}:{origin.port}/simple --trusted-host {HOST}"
+    index = f"-i http://{HOST}:{origin.port}/simple --trusted-host {HOST}"
     await sh(
         api, vm, f"PYTHONPATH=pip.zip python3 -m pip install --no-cache-dir -q --target site {index} tiny-package 2>&1"
     )

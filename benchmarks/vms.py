@@ -1,0 +1,168 @@
+"""What the rows of VMs on the embedded backend share: the backend, a small VM, and bubblewrap and bash by hand.
+
+Nothing here is pinned: the client, the server, the VMs and what is started by hand have all cores alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final
+
+from attrs import field, frozen
+
+from arker import AsyncArker, AsyncVM
+from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
+from arker.emulator.sandbox.bwrap import Host
+from arker.emulator.sandbox.identity import Identity, spare_identity
+from arker.emulator.sandbox.image import furnish
+from arker.emulator.sandbox.interpreter import choose_interpreter
+from benchmarks.measure import Rounds, Row, all_cores, interleave_async
+
+ROUNDS: Final = 25
+FILES: Final = 5
+"""Small files in the VM that is forked."""
+
+
+@frozen
+class Bare:
+    """Processes by hand, as the backend starts its own.
+
+    Attributes:
+        bwrap: The command line up to the program: bubblewrap with a VM's options.
+        identity: Who VMs run as.
+    """
+
+    bwrap: Sequence[str]
+    identity: Identity | None
+
+    def isolated(self) -> float:
+        """Seconds that ``true`` takes in bubblewrap with a VM's options."""
+        return self._taken([*self.bwrap, "/bin/true"])
+
+    def bash(self) -> float:
+        """Seconds that ``bash -c true`` takes on the host."""
+        return self._taken(["/bin/bash", "-c", "true"])
+
+    def _taken(self, command: list[str]) -> float:
+        identity = self.identity
+        started = time.perf_counter()
+        subprocess.run(
+            command,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env={},
+            cwd="/",
+            user=None if identity is None else identity.uid,
+            group=None if identity is None else identity.gid,
+            extra_groups=None if identity is None else [],
+        )
+        return time.perf_counter() - started
+
+
+@frozen
+class Bench:
+    """What a row of VMs measures with.
+
+    Attributes:
+        client: The client on a backend of its own.
+        small: A VM that has run something and holds a few small files.
+        bare: Processes by hand.
+        golden: Seconds of what was done from the golden.
+        live: Seconds of what was done from ``small``.
+    """
+
+    client: AsyncArker
+    small: AsyncVM
+    bare: Bare
+    golden: list[float] = field(factory=list[float])
+    live: list[float] = field(factory=list[float])
+
+    async def both(self, work: Callable[[str | AsyncVM], Awaitable[float]]) -> float:
+        """The mean of the same work from the golden and from the small VM."""
+        self.golden.append(await work("ubuntu"))
+        self.live.append(await work(self.small))
+        return (self.golden[-1] + self.live[-1]) / 2
+
+    async def forked(self, source: str | AsyncVM, *, run: bool) -> float:
+        """Seconds that a fork takes, with its first run if wanted; its deletion is not counted."""
+        started = time.perf_counter()
+        vm = await self.client.fork(source)
+        if run:
+            assert (await vm.run("true")).exit_code == 0
+        taken = time.perf_counter() - started
+        await vm.delete()
+        return taken
+
+    def sources(self) -> str:
+        return f"golden {median_ms(self.golden)}, live VM {median_ms(self.live)}"
+
+
+@contextmanager
+def _place() -> Generator[Path, None, None]:
+    """A directory that the user whom VMs run as may enter."""
+    with tempfile.TemporaryDirectory(prefix="arker-bench-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+@asynccontextmanager
+async def bench() -> AsyncGenerator[Bench, None]:
+    """The backend with a small VM in it, and a root filesystem for bubblewrap by hand."""
+    with _place() as place, all_cores():
+        provider = await BubblewrapProvider.open(place / "state")
+        try:
+            identity = spare_identity()
+            host = Host.look(await choose_interpreter(place / "state", identity), identity)
+            root = place / "root"
+            await asyncio.to_thread(_make_root, root, host, identity)
+            bare = Bare([str(provider.bwrap), *host.options(root, {}), "--"], identity)
+            async with AsyncArker.local(isolation="bubblewrap") as client:
+                small = await client.fork("ubuntu")
+                for number in range(FILES):
+                    await small.sync(f"file-{number}", b"x" * 1000)
+                assert (await small.run("ls")).stdout.count(b"\n") == FILES
+                yield Bench(client, small, bare)
+        finally:
+            await provider.close()
+
+
+def _make_root(root: Path, host: Host, identity: Identity | None) -> None:
+    root.mkdir()
+    furnish(root, identity)
+    host.prepare(root, identity)
+
+
+async def rounds_of(limit: Callable[[], float], ours: Callable[[], Awaitable[float]]) -> Rounds:
+    """Let the two take turns."""
+
+    async def by_hand() -> float:
+        return limit()
+
+    return await interleave_async(by_hand, ours, rounds=ROUNDS)
+
+
+def row(name: str, title: str, rounds: Rounds, *, at_most: float | None) -> Row:
+    """The line of the table, with a target for the time itself in seconds, or without one."""
+    ours = statistics.median(rounds.ours)
+    return Row(
+        name=name,
+        title=title,
+        limit=statistics.median(rounds.limit),
+        ours=ours,
+        ratio=rounds.ratio,
+        target="none" if at_most is None else f"<= {at_most * 1000:.0f} ms",
+        met=at_most is None or ours <= at_most,
+    )
+
+
+def median_ms(values: Sequence[float]) -> str:
+    """The median of some seconds, for people."""
+    return f"{statistics.median(values) * 1000:.1f} ms"
