@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
@@ -45,6 +45,8 @@ class Limiter:
         self._in_flight = 0
         self._waiting_in_flight = 0
         self._queues: dict[bool, deque[_Waiter]] = {False: deque(), True: deque()}
+        self._loops: Counter[asyncio.AbstractEventLoop] = Counter()
+        """How many of those that wait are each loop's."""
         self._timers: set[asyncio.AbstractEventLoop] = set()
         self._last_number = 0
 
@@ -87,8 +89,10 @@ class Limiter:
                 queue.insert(place, waiter)
             else:
                 queue.append(waiter)
+            self._loops[loop] += 1
             self._pump()
-            self._watch()
+            if loop not in self._timers and not waiter.admitted:
+                self._watch()
         try:
             await waiter.future
         except asyncio.CancelledError:
@@ -98,6 +102,7 @@ class Limiter:
                     self._pump()
                 else:
                     self._queues[waits].remove(waiter)
+                    self._dequeued(waiter)
             raise
 
     def leave(self, waits: bool) -> None:
@@ -151,22 +156,32 @@ class Limiter:
             return
         now = time.monotonic()
         self.window.waited(now)
+        here = asyncio.get_running_loop()
         while True:
             admissible = [queue[0] for queue in (quick, slow) if queue and self._has_place(queue[0].waits, now)]
             if not admissible:
                 return
             waiter = min(admissible, key=lambda each: each.number)
             self._queues[waiter.waits].popleft()
+            self._dequeued(waiter)
             self._admit(waiter.waits, now)
             waiter.admitted = True
+            if waiter.loop is here:
+                waiter.wake()
+                continue
             try:
                 waiter.loop.call_soon_threadsafe(waiter.wake)
             except RuntimeError:  # its loop was closed under it
                 self._release(waiter.waits)
 
+    def _dequeued(self, waiter: _Waiter) -> None:
+        self._loops[waiter.loop] -= 1
+        if not self._loops[waiter.loop]:
+            del self._loops[waiter.loop]
+
     def _watch(self) -> None:
         """See to it that each loop with waiters comes back when the window opens by itself."""
-        for loop in {waiter.loop for queue in self._queues.values() for waiter in queue} - self._timers:
+        for loop in self._loops.keys() - self._timers:
             try:
                 loop.call_soon_threadsafe(self._arm, loop)
             except RuntimeError:  # it was closed under its waiters

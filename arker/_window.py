@@ -14,9 +14,9 @@ from typing import Final
 
 from attrs import define, field
 
-INITIAL: Final = 64
+INITIAL: Final = 96
 """What a client begins with: with answers after 20 ms it keeps a processor busy for most of the time."""
-EAGER: Final = 128
+EAGER: Final = 256
 UNANSWERED: Final = 0.2
 """Seconds since the last request after which the first opening goes on by itself: who is asked too much says so at
 once, while a good answer may take as long as a command."""
