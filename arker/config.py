@@ -167,7 +167,7 @@ def load_settings(
         timeouts=timeout or HttpTimeouts(),
         max_connections=check.check_integer("max_connections", max_connections, minimum=1),
         insecure_hosts=insecure,
-        ledger=_ledger(ledger, env),
+        ledger=_ledger(ledger, env, base),
     )
 
 
@@ -233,7 +233,7 @@ _SWITCHES: Final = {
 }
 
 
-def _ledger(value: object, env: _Environment) -> Path | None:
+def _ledger(value: object, env: _Environment, base_url: str) -> Path | None:
     """Where forks are written down; None for nowhere."""
     place = _ledger_place("ledger", value)
     if place is False or isinstance(place, Path):
@@ -241,7 +241,10 @@ def _ledger(value: object, env: _Environment) -> Path | None:
     set_place = _ledger_place("ARKER_LEDGER", env.get("ARKER_LEDGER"))
     if isinstance(set_place, Path):
         return set_place
-    return _default_ledger(env) if place or set_place is not False else None
+    if place is None and set_place is None:
+        # An embedded backend's VMs end with it, and nobody ever asks for what was forked at its address.
+        place = not (base_url.startswith("http://") and is_loopback(urlsplit(base_url).hostname or ""))
+    return _default_ledger(env) if place or set_place else None
 
 
 def _ledger_place(argument: str, value: object) -> Path | bool | None:

@@ -48,6 +48,14 @@ def test_place(argument: Any, environ: dict[str, str], expected: Path | None) ->
     assert load_settings(environ={**BASE, **environ}, ledger=argument).ledger == expected
 
 
+@pytest.mark.parametrize("base_url", ["http://127.0.0.1:8000/api", "http://localhost/api", "http://[::1]:1/api"])
+def test_for_an_embedded_backend_there_is_one_only_where_it_is_named(base_url: str) -> None:
+    assert load_settings("k" * 8, base_url=base_url, environ=XDG).ledger is None
+    assert load_settings("k" * 8, base_url=base_url, environ={**XDG, "ARKER_LEDGER": "on"}).ledger == DEFAULT
+    assert load_settings("k" * 8, base_url=base_url, environ=XDG, ledger="/here/l.db").ledger == Path("/here/l.db")
+    assert load_settings("k" * 8, base_url="https://localhost/api", environ=XDG).ledger == DEFAULT
+
+
 @pytest.mark.parametrize("value", ["", " ", "a\0b", 7, b"/bytes", 0])
 def test_what_is_no_place(value: Any) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
