@@ -14,9 +14,8 @@ from typing import Final
 
 from attrs import define, field
 
-INITIAL: Final = 96
+INITIAL: Final = 112
 """What a client begins with: with answers after 20 ms it keeps a processor busy for most of the time."""
-EAGER: Final = 256
 UNANSWERED: Final = 0.2
 """Seconds since the last request after which the first opening goes on by itself: who is asked too much says so at
 once, while a good answer may take as long as a command."""
@@ -82,8 +81,7 @@ class Window:
         if self.spacing:
             self.spacing = self.spacing * _EASE if self.spacing > _FASTEST / 8 else 0.0
         elif self._limit == math.inf:
-            # Up to there it doubles in the time in which all are answered once; then it is opened with more care.
-            self._grow(1.0 if self.size < EAGER else 0.25)
+            self._grow(1.0)  # it doubles in the time in which all of them are answered once
         elif now >= self._quiet_since + self._patience:
             self._grow(1.0 / self.size)  # by one in the time in which all of them are answered once
 
