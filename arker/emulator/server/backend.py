@@ -56,6 +56,8 @@ class Backend:
         self.measurements = asyncio.Semaphore(2)
         """Filesystems whose size is being measured."""
         self.resetting = asyncio.Lock()
+        self.resets = 0
+        """How often everything has been forgotten."""
         self.faults = FaultSet()
         self.journal = Journal(clock)
         self.over = asyncio.Event()
@@ -78,6 +80,7 @@ class Backend:
 
         What is under way for one of those finds nothing there any more, and `changing` refuses it.
         """
+        self.resets += 1
         ended = list(self.organisations.values())
         for organisation in ended:
             organisation.over = True
@@ -111,7 +114,7 @@ class Backend:
     def require_current(self, org: Organisation) -> None:
         """503 when the server was reset since the request came."""
         if org.over:
-            raise ServiceError("unavailable", "the server was reset while the request was under way")
+            raise was_reset()
 
     def next_number(self) -> int:
         """Numbers grow in the order in which records are made; lists are sorted by them."""
@@ -162,8 +165,13 @@ class Backend:
         return vm
 
 
+def was_reset() -> ServiceError:
+    """What a request is answered that was under way at a reset."""
+    return ServiceError("unavailable", "the server was reset while the request was under way")
+
+
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
-__all__ = ["Backend", "logger"]
+__all__ = ["Backend", "logger", "was_reset"]
