@@ -18,6 +18,7 @@ from arker.emulator.clock import Clock
 from arker.emulator.options import LOCAL_ORG_ID, EmulatorOptions
 from arker.emulator.sandbox.base import SandboxProvider
 from arker.emulator.server.cursors import Cursors
+from arker.emulator.server.egress_proxy import Room
 from arker.emulator.server.egress_upstream import Upstreams
 from arker.emulator.server.errors import ServiceError
 from arker.emulator.server.fault_rules import FaultSet
@@ -63,6 +64,7 @@ class Backend:
         self.over = asyncio.Event()
         """Set when the server ends: what only waits for time to pass must not hold it up."""
         self.upstreams = Upstreams.from_environment()
+        self.egress_room = Room.of_this_process()
         secret = secrets.token_bytes(32)  # not made from the API key: URLs are handed on, and must say nothing of it
         self.cursors = Cursors(secret)
         self.presigner = Presigner(secret, clock, options.presigned_ttl)
