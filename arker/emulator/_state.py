@@ -19,6 +19,8 @@ import weakref
 from pathlib import Path
 
 _PREFIX = "arker-emulator-"
+_MARK = ".arker-emulator"
+"""A file that is in every state directory, and not in what somebody has given a similar name."""
 _PATIENCE = 3.0  # seconds; processes that have just been killed may still be writing
 
 # What it reads from never says anything: it only ends. The directory is often gone by then.
@@ -87,14 +89,17 @@ class StateDir:
 
 
 def _make_locked(parent: Path | None) -> tuple[Path, int]:
-    while True:
-        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        lock = os.open(path, os.O_RDONLY)
-        # In between, a server that was just starting may have taken it for a dead one's.
-        if _try_lock(lock) is not False and path.exists():
-            path.chmod(0o711)
-            return path, lock
-        os.close(lock)
+    path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    lock = os.open(path, os.O_RDONLY)
+    try:
+        _try_lock(lock)
+        (path / _MARK).touch(mode=0o600)  # only now may others take it for a dead server's
+        path.chmod(0o711)
+    except BaseException:
+        _close_all((lock,))
+        remove_state_dir(path)
+        raise
+    return path, lock
 
 
 def _try_lock(descriptor: int) -> bool | None:
@@ -138,7 +143,7 @@ def _sweep(parent: Path) -> None:
                     continue
                 lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 try:
-                    if _try_lock(lock):
+                    if _try_lock(lock) and stat.S_ISREG((path / _MARK).lstat().st_mode):
                         remove_state_dir(path)
                 finally:
                     os.close(lock)

@@ -185,9 +185,11 @@ class AgentLink:
             self.close()
 
     def _deliver(self, data: dict[str, Any]) -> None:
-        fds = [self._fds.popleft() for _ in range(int(data["fds"]))]
-        answer = self._waiting.pop(data["id"])
-        answer.set_result(Reply(data, fds))
+        count = int(data["fds"])
+        if not 0 <= count <= len(self._fds):
+            raise ValueError("descriptors are missing")
+        answer = self._waiting.pop(data["id"])  # before the descriptors are anybody's: there may be no such request
+        answer.set_result(Reply(data, [self._fds.popleft() for _ in range(count)]))
 
 
 def _close_all(fds: Sequence[int] | deque[int]) -> None:

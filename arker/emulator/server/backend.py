@@ -18,6 +18,7 @@ from arker.emulator.clock import Clock
 from arker.emulator.options import LOCAL_ORG_ID, EmulatorOptions
 from arker.emulator.sandbox.base import SandboxProvider
 from arker.emulator.server.cursors import Cursors
+from arker.emulator.server.egress_proxy import Room
 from arker.emulator.server.egress_upstream import Upstreams
 from arker.emulator.server.errors import ServiceError
 from arker.emulator.server.fault_rules import FaultSet
@@ -56,11 +57,14 @@ class Backend:
         self.measurements = asyncio.Semaphore(2)
         """Filesystems whose size is being measured."""
         self.resetting = asyncio.Lock()
+        self.resets = 0
+        """How often everything has been forgotten."""
         self.faults = FaultSet()
         self.journal = Journal(clock)
         self.over = asyncio.Event()
         """Set when the server ends: what only waits for time to pass must not hold it up."""
         self.upstreams = Upstreams.from_environment()
+        self.egress_room = Room.of_this_process()
         secret = secrets.token_bytes(32)  # not made from the API key: URLs are handed on, and must say nothing of it
         self.cursors = Cursors(secret)
         self.presigner = Presigner(secret, clock, options.presigned_ttl)
@@ -78,6 +82,7 @@ class Backend:
 
         What is under way for one of those finds nothing there any more, and `changing` refuses it.
         """
+        self.resets += 1
         ended = list(self.organisations.values())
         for organisation in ended:
             organisation.over = True
@@ -111,7 +116,7 @@ class Backend:
     def require_current(self, org: Organisation) -> None:
         """503 when the server was reset since the request came."""
         if org.over:
-            raise ServiceError("unavailable", "the server was reset while the request was under way")
+            raise was_reset()
 
     def next_number(self) -> int:
         """Numbers grow in the order in which records are made; lists are sorted by them."""
@@ -162,8 +167,13 @@ class Backend:
         return vm
 
 
+def was_reset() -> ServiceError:
+    """What a request is answered that was under way at a reset."""
+    return ServiceError("unavailable", "the server was reset while the request was under way")
+
+
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
-__all__ = ["Backend", "logger"]
+__all__ = ["Backend", "logger", "was_reset"]

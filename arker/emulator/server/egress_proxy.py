@@ -3,15 +3,17 @@
 It takes ``CONNECT host:port``, for TLS and whatever else starts like that, and requests with an ``http://`` URL. Each
 of these is checked by itself, goes over a connection of its own to its URL's host, and has its ``Host`` made from the
 URL. What is in a VM is hostile: its connections are counted, its heads bounded, and what it sends is never held.
+What all VMs together may have open leaves the server enough descriptors to answer its clients.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from arker.emulator.server.egress import MalformedHostError, Target
@@ -20,9 +22,11 @@ from arker.emulator.server.http_exchange import ClientReader, Exchange, Refusal,
 from arker.emulator.server.http_heads import RequestHead, parse_proxy_request
 
 MOST_CONNECTIONS: Final = 256
-"""Connections of a VM at a time; further ones wait."""
+"""Connections of a VM at a time, where there is room for so many; further ones wait."""
 
 _PAUSE: Final = 0.1  # seconds, when this process has no more descriptors
+_DESCRIPTORS: Final = 4  # that the process may have, for each connection: two, and as many for everything else
+_VMS: Final = 4  # that it takes at least to fill the room
 _URL = re.compile(r"http://([^/?#]*)((?:[/?][^#]*)?)", re.IGNORECASE)
 _NOT_PROXIED = "localhost,127.0.0.1,::1"
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -30,13 +34,60 @@ _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 logger = logging.getLogger("arker.emulator")
 
 
+class Room:
+    """What there is for the connections of all VMs of a server.
+
+    Args:
+        size: How many there may be at a time.
+
+    Attributes:
+        share: How many of them one VM may have.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.share = max(1, min(MOST_CONNECTIONS, size // _VMS))
+        self._free = size
+        self._waiting: dict[EgressProxy, Callable[[], None]] = {}
+
+    @classmethod
+    def of_this_process(cls) -> Room:
+        """As much as this process's limit of descriptors allows."""
+        try:
+            import resource
+        except ImportError:  # no such system has VMs with a network of their own
+            return cls(_VMS * MOST_CONNECTIONS)
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return cls(65536 if soft == resource.RLIM_INFINITY else soft // _DESCRIPTORS)
+
+    def take(self, proxy: EgressProxy, then: Callable[[], None]) -> bool:
+        """Whether there is room for one more; if not, the caller is told when there may be."""
+        if self._free:
+            self._free -= 1
+            return True
+        self._waiting[proxy] = then
+        return False
+
+    def give_back(self) -> None:
+        """One has ended, or did not come; whoever waits is told."""
+        self._free += 1
+        waiting, self._waiting = self._waiting, {}
+        for then in waiting.values():
+            then()
+
+    def forget(self, proxy: EgressProxy) -> None:
+        """It does not wait any more."""
+        self._waiting.pop(proxy, None)
+
+
 class EgressProxy:
     """Implements `arker.emulator.sandbox.base.Outlet`."""
 
-    def __init__(self, dialer: Dialer) -> None:
+    def __init__(self, dialer: Dialer, room: Room) -> None:
         self._dialer = dialer
+        self._room = room
         self._listener: socket.socket | None = None
         self._pause: asyncio.TimerHandle | None = None
+        self._failing = False
         self._connections: set[asyncio.Task[None]] = set()
 
     def variables(self, host: str, port: int) -> Mapping[str, str]:
@@ -53,6 +104,7 @@ class EgressProxy:
 
     def cut(self) -> None:
         self._stop_accepting()
+        self._room.forget(self)
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -61,21 +113,31 @@ class EgressProxy:
 
     def _accept(self) -> None:
         listener = self._listener
-        while listener is not None and len(self._connections) < MOST_CONNECTIONS:
+        while listener is not None and len(self._connections) < self._room.share:
+            if not self._room.take(self, self._resume_accepting):
+                break
             try:
                 connection, _ = listener.accept()
-            except BlockingIOError:
-                return
             except OSError as error:
-                logger.warning("a VM's connection could not be accepted: %s", error.strerror)
-                self._stop_accepting()
-                self._pause = asyncio.get_running_loop().call_later(_PAUSE, self._resume_accepting)
+                self._room.give_back()
+                self._not_accepted(error)
                 return
+            self._failing = False
             connection.setblocking(False)
             task = asyncio.get_running_loop().create_task(self._serve(connection))
             self._connections.add(task)
             task.add_done_callback(self._ended)
         self._stop_accepting()
+
+    def _not_accepted(self, error: OSError) -> None:
+        if isinstance(error, BlockingIOError):
+            return
+        if not self._failing:  # once, not ten times a second
+            self._failing = True
+            logger.warning("a VM's connection could not be accepted: %s", error.strerror)
+        self._stop_accepting()
+        if error.errno != errno.EINVAL:  # it was shut down, by whoever else holds it, and that is for ever
+            self._pause = asyncio.get_running_loop().call_later(_PAUSE, self._resume_accepting)
 
     def _stop_accepting(self) -> None:
         if self._pause is not None:
@@ -90,8 +152,9 @@ class EgressProxy:
             asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        full = len(self._connections) >= MOST_CONNECTIONS
+        full = len(self._connections) >= self._room.share
         self._connections.discard(task)
+        self._room.give_back()
         if full and self._pause is None:
             self._resume_accepting()
         if not task.cancelled() and task.exception() is not None:
@@ -150,4 +213,4 @@ class EgressProxy:
             far.cut()
 
 
-__all__ = ["MOST_CONNECTIONS", "EgressProxy"]
+__all__ = ["MOST_CONNECTIONS", "EgressProxy", "Room"]

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from arker.emulator.rules import CloseRule, ErrorRule, ExpireRule, GarbageRule, Rule, StallRule, TruncateRule
 from arker.emulator.server.answers import Handler, answer, error_response
-from arker.emulator.server.backend import Backend
+from arker.emulator.server.backend import Backend, was_reset
 from arker.emulator.server.errors import STATUSES, ServiceError
 from arker.emulator.server.fault_rules import Firing
 from arker.emulator.server.journal import Trace
@@ -55,6 +55,7 @@ class Misbehaviour:
 
     async def respond(self) -> web.StreamResponse:
         """Do what the faults say. What comes back is to be sent, unless the connection has been ended."""
+        resets = self.backend.resets
         if not self.trace.operation.startswith("presigned_"):
             # Whether a request is carried out must not depend on how long its client stays.
             try:
@@ -62,6 +63,9 @@ class Misbehaviour:
             except (web.HTTPException, web.RequestPayloadError, ConnectionError) as error:
                 return await answer(self.request, _raising(error))
         await self._wait(self.firing.delay(processed=False))
+        if self.backend.resets != resets:
+            # The handler does not know how long it was held up, and would serve it from the new records.
+            return await answer(self.request, _raising(was_reset()))
         if self.firing.outcome is None:
             return await self._carry_out()
         rule = self.firing.outcome.rule

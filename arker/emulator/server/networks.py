@@ -65,7 +65,8 @@ def outlet(backend: Backend, network: NetworkJson) -> Outlet | None:
     policy = Policy.of(network)
     if policy.kind == "blocked":
         return None
-    return EgressProxy(Dialer(policy, host_ports=backend.options.host_ports, upstreams=backend.upstreams))
+    dialer = Dialer(policy, host_ports=backend.options.host_ports, upstreams=backend.upstreams)
+    return EgressProxy(dialer, backend.egress_room)
 
 
 __all__ = ["outlet", "parse", "require_enforceable"]

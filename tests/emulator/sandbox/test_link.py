@@ -76,6 +76,22 @@ async def test_too_many_descriptors_end_the_link() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.parametrize("message", [{"id": 7, "fds": 2}, {"id": 1, "fds": 3}, {"fds": 2}])
+async def test_descriptors_of_an_answer_that_nobody_asked_for_are_closed(message: dict[str, int]) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    ours, theirs = socket.socketpair()
+    link = AgentLink(ours)
+    request = asyncio.create_task(link.request("read"))
+    await asyncio.sleep(0)
+    null = os.open("/dev/null", os.O_RDONLY)
+    socket.send_fds(theirs, [frame(message)], [null] * 2)
+    with pytest.raises(LinkClosedError):
+        await asyncio.wait_for(request, 5)
+    theirs.close()
+    os.close(null)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 async def test_an_answer_that_makes_no_sense_is_an_error() -> None:
     ours, theirs = socket.socketpair()
     link = AgentLink(ours)

@@ -15,7 +15,7 @@ import pytest
 from arker.emulator import Emulator
 from arker.emulator.server.egress import Policy, Target
 from arker.emulator.server.egress_dial import Addresses, Dialer, ResolutionError
-from arker.emulator.server.egress_proxy import MOST_CONNECTIONS, EgressProxy
+from arker.emulator.server.egress_proxy import MOST_CONNECTIONS, EgressProxy, Room
 from arker.emulator.server.egress_upstream import Upstreams
 from arker.emulator.server.http_exchange import Refusal
 from tests.emulator.sandbox.support import until
@@ -203,7 +203,7 @@ async def test_connections_are_counted_and_all_end_at_once() -> None:
     tasks, descriptors = len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
     echo = Echo()
     with serving(echo):
-        proxy = EgressProxy(Dialer(OPEN, host_ports=[echo.port], upstreams=NO_UPSTREAMS))
+        proxy = EgressProxy(Dialer(OPEN, host_ports=[echo.port], upstreams=NO_UPSTREAMS), Room(4 * MOST_CONNECTIONS))
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         listener.setblocking(False)
         port = listener.getsockname()[1]
@@ -234,3 +234,58 @@ async def test_connections_are_counted_and_all_end_at_once() -> None:
     await until(lambda: len(asyncio.all_tasks()) == tasks)
     del connections
     await until(lambda: len(os.listdir("/proc/self/fd")) == descriptors)
+
+
+def listening() -> tuple[socket.socket, int]:
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+    listener.setblocking(False)
+    return listener, int(listener.getsockname()[1])
+
+
+async def refused_connect(port: int) -> bytes:
+    """The status line of an answer that says that the connection was served."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"CONNECT host.arker.internal:9 HTTP/1.1\r\n\r\n")
+        return await reader.readline()
+    finally:
+        writer.close()
+
+
+async def test_vms_share_what_room_there_is_and_none_takes_it_all() -> None:
+    room = Room(8)
+    assert room.share == 2
+    proxies = [EgressProxy(Dialer(OPEN, host_ports=[], upstreams=NO_UPSTREAMS), room) for _ in range(6)]
+    ports: list[int] = []
+    for proxy in proxies:
+        listener, port = listening()
+        proxy.open(listener)
+        ports.append(port)
+    held = [[await asyncio.open_connection("127.0.0.1", port) for _ in range(5)] for port in ports[:3]]
+    # Three that want more than there is leave room for the others.
+    assert b" 403 " in await asyncio.wait_for(refused_connect(ports[3]), 5)
+    held += [[await asyncio.open_connection("127.0.0.1", ports[3]) for _ in range(2)]]
+    late = [asyncio.ensure_future(refused_connect(port)) for port in ports[4:]]
+    done, _ = await asyncio.wait(late, timeout=0.2)
+    assert done == set()
+    proxies[4].cut()  # it waits no longer
+    proxies[3].cut()
+    assert b" 403 " in await asyncio.wait_for(late[1], 5)
+    with pytest.raises(ConnectionError):
+        await late[0]
+    for proxy in proxies:
+        proxy.cut()
+    for _, writer in [connection for connections in held for connection in connections]:
+        writer.close()
+
+
+async def test_a_listener_that_was_shut_down_is_spoken_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    proxy = EgressProxy(Dialer(OPEN, host_ports=[], upstreams=NO_UPSTREAMS), Room(8))
+    listener, port = listening()
+    proxy.open(listener)
+    assert b" 403 " in await asyncio.wait_for(refused_connect(port), 5)
+    listener.shutdown(socket.SHUT_RDWR)
+    await until(lambda: "could not be accepted" in caplog.text)
+    await asyncio.sleep(0.3)
+    assert caplog.text.count("could not be accepted") == 1
+    proxy.cut()

@@ -196,6 +196,25 @@ async def test_a_request_is_carried_out_though_its_client_has_gone(emulator: Emu
     assert (log.only().status, log.only().processed) == (0, True)
 
 
+async def test_what_is_delayed_is_not_carried_out_after_a_reset(emulator: Emulator, log: Log) -> None:
+    delay = emulator.faults.delay(operation="fork", seconds=0.5)
+    async with connected(emulator) as stays:
+        await stays.send("POST", "/v1/fork", {"source_vm_name": "ubuntu"})
+        await until(lambda: delay.refresh().fired == 1)
+        again = emulator.faults.delay(operation="fork", seconds=0.5)
+        async with connected(emulator) as goes:
+            await goes.send("POST", "/v1/fork", {"source_vm_name": "ubuntu"})
+            await until(lambda: again.refresh().fired == 1)
+        emulator.reset()
+        reply = await stays.reply()
+        assert (reply.status, reply.json["code"]) == (503, "unavailable")
+    async with connected(emulator) as wire:
+        emulator.faults.delay(operation="list_vms", seconds=0.5)  # ends after that of the client that has gone
+        await wire.send("GET", "/v1/vms")
+        assert (await wire.reply()).json["vms"] == []
+    assert emulator.journal.forks() == ()
+
+
 # --- garbage ---------------------------------------------------------------------------------------------------------
 
 

@@ -120,11 +120,16 @@ async def test_the_end_of_a_parent_and_of_both_at_once(place: Path, isolation: I
 
 
 async def test_a_server_that_starts_removes_what_dead_ones_have_left(place: Path) -> None:
-    dead = place / "arker-emulator-dead"
+    state = StateDir(place)
+    dead = state.path
     (dead / "vms" / "one").mkdir(parents=True)
     (dead / "vms" / "one").chmod(0)
-    other = place / "something-else"
+    (guard,) = with_text(str(dead))
+    os.kill(guard, signal.SIGKILL)
+    state.leave()
+    other = place / "arker-emulator-examples"  # somebody's own
     other.mkdir()
+    (other / "notes").write_text("mine")
     link = place / "arker-emulator-link"
     link.symlink_to(other)
     held = StateDir(place)
@@ -133,7 +138,9 @@ async def test_a_server_that_starts_removes_what_dead_ones_have_left(place: Path
         async with Emulator(EmulatorOptions(isolation=ISOLATION, state_parent=place)):
             assert len(list(place.iterdir())) == 5
     assert sorted(place.iterdir()) == sorted([other, link, held.path])
+    assert (other / "notes").read_text() == "mine"
     held.remove()
+    (other / "notes").unlink()
     other.rmdir()
     link.unlink()
 
