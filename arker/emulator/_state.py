@@ -75,7 +75,11 @@ class StateDir:
         Raises:
             OSError: It could not be removed now; the guard goes on trying for some seconds.
         """
-        remove_state_dir(self.path)
+        try:
+            remove_state_dir(self.path)
+        except OSError:
+            self._let_go()  # the guard's turn
+            raise
         if self._guard is not None:
             self._guard.kill()
             self._guard.wait()
