@@ -20,11 +20,15 @@ _ENDED: Final = "there is no use in waiting on"
 class _Watch:
     """A timer that becomes a task only when the silence has lasted, since most answers come sooner."""
 
-    __slots__ = ("_interval", "_loop", "_probe", "_questions", "_timer", "_waiting", "verdict")
+    __slots__ = ("_before", "_interval", "_loop", "_probe", "_questions", "_timer", "_waiting", "verdict")
 
     def __init__(self, probe: Probe, interval: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self._waiting = asyncio.current_task(self._loop)
+        waiting = asyncio.current_task(self._loop)
+        assert waiting is not None
+        self._waiting = waiting
+        # A task that cleans up after it was cancelled has been asked to end before.
+        self._before = waiting.cancelling() if sys.version_info >= (3, 11) else 0
         self._probe = probe
         self._interval = interval
         self._questions: asyncio.Task[None] | None = None
@@ -40,7 +44,6 @@ class _Watch:
                 await self._probe()
             except Exception as error:
                 self.verdict = error
-                assert self._waiting is not None
                 self._waiting.cancel(_ENDED)
                 return
             await asyncio.sleep(self._interval)
@@ -56,8 +59,7 @@ class _Watch:
             return False
         if sys.version_info < (3, 11):
             return error.args == (_ENDED,)
-        assert self._waiting is not None
-        return self._waiting.uncancel() == 0
+        return self._waiting.uncancel() <= self._before
 
 
 async def watched(answer: Awaitable[T], probe: Probe, interval: float) -> T:
