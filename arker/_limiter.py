@@ -41,7 +41,8 @@ class Limiter:
 
     def __init__(self, window: Window) -> None:
         self.window = window
-        self._lock = threading.Lock()
+        # A coroutine that is thrown away gives its place back wherever garbage is collected: within the lock, too.
+        self._lock = threading.RLock()
         self._in_flight = 0
         self._waiting_in_flight = 0
         self._queues: dict[bool, deque[_Waiter]] = {False: deque(), True: deque()}
@@ -95,12 +96,12 @@ class Limiter:
                 self._watch()
         try:
             await waiter.future
-        except asyncio.CancelledError:
+        except BaseException:  # also when the coroutine is closed because its loop has ended
             with self._lock:
                 if waiter.admitted:
                     self._release(waits)
                     self._pump()
-                else:
+                elif waiter in self._queues[waits]:
                     self._queues[waits].remove(waiter)
                     self._dequeued(waiter)
             raise
@@ -173,6 +174,7 @@ class Limiter:
                 waiter.loop.call_soon_threadsafe(waiter.wake)
             except RuntimeError:  # its loop was closed under it
                 self._release(waiter.waits)
+                waiter.admitted = False
 
     def _dequeued(self, waiter: _Waiter) -> None:
         self._loops[waiter.loop] -= 1

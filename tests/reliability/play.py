@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
+import attrs
 from attrs import define, field
 
 from arker import ArkerError, AsyncArker, HttpTimeouts, RetryPolicy
@@ -54,20 +55,20 @@ class Player:
                 while effects == 0:
                     await anyio.sleep(0.005)
                     effects = await operation.effects(scene)
-        return Cell(effects=effects, **said)
+        return attrs.evolve(said, effects=effects)
 
 
-async def _ask(operation: Operation, scene: Scene, client: AsyncArker) -> dict[str, object]:
+async def _ask(operation: Operation, scene: Scene, client: AsyncArker) -> Cell:
     try:
         with anyio.fail_after(_PATIENCE):
             right = await operation.act(scene, client)
     except ArkerError as error:
         held = {"key": error.idempotency_key, "vm": error.vm_id, "run": error.run_id}
         names: frozenset[Named] = frozenset(name for name in ("key", "vm", "run") if held[name] is not None)
-        return {"verdict": "ArkerError", "error": type(error).__name__, "outcome": error.outcome, "names": names}
+        return Cell(verdict="ArkerError", error=type(error).__name__, outcome=error.outcome, names=names)
     except Exception as error:
-        return {"verdict": "other", "error": type(error).__name__}
-    return {"verdict": "result" if right else "wrong result"}
+        return Cell(verdict="other", error=type(error).__name__)
+    return Cell(verdict="result" if right else "wrong result")
 
 
 @asynccontextmanager

@@ -90,7 +90,7 @@ async def _play(emulator: Emulator, names: list[str], rng: random.Random, books:
 
     async def one(name: str, seed: int) -> None:
         async with limit:
-            await Program(name, emulator, books, random.Random(seed)).live()  # noqa: S311
+            await Program(name, emulator, books, random.Random(seed)).live()
 
     with anyio.fail_after(_PATIENCE):
         await asyncio.gather(*(one(name, rng.getrandbits(64)) for name in names))

@@ -26,7 +26,7 @@ class Cell:
         names: What it names.
     """
 
-    effects: int | None
+    effects: int | None = None
     verdict: Verdict
     error: str = ""
     outcome: Outcome | None = None
