@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from arker import AsyncArker, AsyncVM, Hooks, HttpTimeouts, RequestEvent, VMGoneError
+from arker import ArkerError, AsyncArker, AsyncVM, Hooks, HttpTimeouts, RequestEvent, VMGoneError
 from arker._limiter import Limiter
 from arker._silence import watched
 from arker._window import Window
@@ -36,6 +36,7 @@ async def ar(emulator: Emulator) -> AsyncIterator[AsyncArker]:
         yield ar
     emulator.faults.clear()
     await emulator.areset()
+    emulator.journal.clear()
 
 
 def left(emulator: Emulator, ar: AsyncArker) -> Awaitable[set[str]]:
@@ -212,6 +213,67 @@ def test_a_loop_that_was_closed_before_its_waiters_were_admitted() -> None:
     waiter.close()
     assert limiter.in_flight == 0
     assert limiter.try_enter(False)
+
+
+async def failing(task: asyncio.Task[Any]) -> ArkerError:
+    with anyio.fail_after(10):
+        await asyncio.wait({task})
+    error = task.exception()
+    assert isinstance(error, ArkerError)
+    return error
+
+
+async def test_a_client_that_is_closed_amid_runs_and_those_who_wait_for_their_turn(
+    emulator: Emulator, ar: AsyncArker
+) -> None:
+    vm = await ar.fork("ubuntu")
+    client = AsyncArker(**emulator.client_options, max_connections=1)
+    first = asyncio.create_task(client.vm(vm.id).run("sleep 600"))
+    while not emulator.journal.executions():
+        await asyncio.sleep(0.01)
+    others = [asyncio.create_task(client.vm(vm.id).run("echo")) for _ in range(3)]
+    await asyncio.sleep(0)
+    await client.aclose()
+    error = await failing(first)
+    assert error.outcome == "unknown"
+    assert error.idempotency_key == emulator.journal.executions()[0].idempotency_key
+    for other in others:
+        assert (await failing(other)).outcome == "not_started"
+    assert len(emulator.journal.executions()) == 1
+
+
+async def test_a_client_that_is_closed_amid_a_fork(emulator: Emulator, ar: AsyncArker) -> None:
+    """Nobody can know of the VM but by the key, which the error has."""
+    client = AsyncArker(**emulator.client_options)
+    with emulator.faults.delay(operation="fork", seconds=0.1, processed=True):
+        task = asyncio.create_task(client.fork("ubuntu"))
+        while not emulator.journal.forks():
+            await asyncio.sleep(0.005)
+        await client.aclose()
+    error = await failing(task)
+    assert error.outcome == "unknown"
+    assert [fork.idempotency_key for fork in emulator.journal.forks()] == [error.idempotency_key]
+
+
+async def test_a_client_that_is_closed_amid_the_end_of_a_cancelled_fork(
+    emulator: Emulator, ar: AsyncArker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be undone any more is told."""
+    client = AsyncArker(**emulator.client_options)
+    with emulator.faults.delay(operation="fork", seconds=0.1, processed=True):
+        task = asyncio.create_task(client.fork("ubuntu"))
+        while not emulator.journal.forks():
+            await asyncio.sleep(0.005)
+        task.cancel()
+        await asyncio.sleep(0)
+        await client.aclose()
+    with anyio.fail_after(10):
+        await asyncio.wait({task})
+    assert task.cancelled()
+    (made,) = emulator.journal.forks()
+    assert made.idempotency_key is not None
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any(made.idempotency_key in text for text in told)
 
 
 if sys.version_info >= (3, 12):

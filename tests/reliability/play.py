@@ -43,7 +43,7 @@ class Player:
             await operation.prepare(scene)
         self.emulator.journal.clear()
         timeouts = _IMPATIENT if failure.silent else _PATIENT
-        async with AsyncArker(**self.emulator.client_options, retry=_POLICY, timeout=timeouts) as client:
+        async with AsyncArker(**self.emulator.client_options, retry=_POLICY, timeout=timeouts, ledger=False) as client:
             with failure.begin(self.emulator.faults, operation, always=always) as fault:
                 said = await _ask(operation, scene, client)
             if fault.fired == 0:
@@ -74,7 +74,7 @@ async def _ask(operation: Operation, scene: Scene, client: AsyncArker) -> Cell:
 @asynccontextmanager
 async def playing() -> AsyncGenerator[Player, None]:
     """A player with a server of its own."""
-    async with Emulator() as emulator, AsyncArker(**emulator.client_options) as steady:
+    async with Emulator() as emulator, AsyncArker(**emulator.client_options, ledger=False) as steady:
         yield Player(emulator, steady)
 
 

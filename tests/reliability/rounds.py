@@ -20,7 +20,7 @@ from tests.reliability.programs import Program
 
 BATCH: Final = 25
 """Rounds after which all is looked at."""
-AT_ONCE: Final = 5
+AT_ONCE: Final = 8
 SHARE: Final = 0.05
 """Of the requests, those that a fault hits."""
 _PATIENCE: Final = 120.0
@@ -113,7 +113,7 @@ async def batch(emulator: Emulator, names: list[str], rng: random.Random, report
         report.faults.append(f"tasks are left: {asyncio.all_tasks() - tasks_before}")
     if sockets() > sockets_before:
         report.faults.append(f"{sockets() - sockets_before} sockets are left")
-    async with AsyncArker(**emulator.client_options) as steady:
+    async with AsyncArker(**emulator.client_options, ledger=False) as steady:
         await _settled(steady, books)
         found = await audit(emulator, steady, books, warnings.texts)
     await emulator.areset()
