@@ -157,7 +157,7 @@ class Limiter:
             return
         now = time.monotonic()
         self.window.waited(now)
-        here = asyncio.get_running_loop()
+        here = _running_loop()
         while True:
             admissible = [queue[0] for queue in (quick, slow) if queue and self._has_place(queue[0].waits, now)]
             if not admissible:
@@ -210,6 +210,14 @@ class Limiter:
             self._pump()
             if self.window.opens_next(time.monotonic()) is not None:
                 self._watch()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that this is in; none where a coroutine is closed after its loop has ended."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class Unlimited:
