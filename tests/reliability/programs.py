@@ -51,7 +51,7 @@ class Program:
         hooks = Hooks(on_retry=self._retried)
         options = self.emulator.client_options
         async with AsyncArker(**options, retry=POLICY, timeout=TIMEOUTS, hooks=hooks) as client:
-            tasks = self.rng.randint(1, 3)
+            tasks = self.rng.randint(1, 2)
             await asyncio.gather(*(self._work(client) for _ in range(tasks)))
 
     def _retried(self, _: object) -> None:
@@ -145,7 +145,7 @@ class Program:
 
     async def _use(self, vm: AsyncVM) -> None:
         steps = [self._run, self._run, self._run_behind, self._write, self._write, self._session, self._look]
-        for _ in range(self.rng.randint(0, 3)):
+        for _ in range(self.rng.randint(1, 4)):
             await self.rng.choice(steps)(vm)
 
     # --- what is done in a VM -----------------------------------------------------------------------------------

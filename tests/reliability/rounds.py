@@ -18,9 +18,9 @@ from arker.emulator.fault import Fault
 from tests.reliability.books import Audit, Books, Warnings, audit
 from tests.reliability.programs import Program
 
-BATCH: Final = 25
+BATCH: Final = 50
 """Rounds after which all is looked at."""
-AT_ONCE: Final = 8
+AT_ONCE: Final = 16
 SHARE: Final = 0.05
 """Of the requests, those that a fault hits."""
 _PATIENCE: Final = 120.0
