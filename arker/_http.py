@@ -19,7 +19,7 @@ from arker._http_replies import read_excerpt, read_object, read_reply
 from arker._http_sessions import CallersSession, LoopSessions
 from arker._redaction import Redactor
 from arker._version import version
-from arker._wire import IDEMPOTENCY_HEADER, ExchangeFailedError, Request, Response
+from arker._wire import IDEMPOTENCY_HEADER, ExchangeFailedError, Flow, Request, Response
 from arker.config import Settings, proxy_for
 from arker.errors import BadReplyError
 
@@ -71,8 +71,13 @@ class Http:
             self._proxies[key] = proxy_for(*key)
         return self._proxies[key]
 
-    def exchange(self, request: Request) -> Coroutine[Any, Any, Response]:
-        """One request to the API and its whole response; raises `ExchangeFailedError`."""
+    def exchange(self, request: Request, flow: Flow | None = None) -> Coroutine[Any, Any, Response]:
+        """One request to the API and its whole response; raises `ExchangeFailedError`.
+
+        Args:
+            request: What to send.
+            flow: Is kept up with what has passed.
+        """
         text = f"{request.base_url}{request.path}?{request.query}" if request.query else request.base_url + request.path
         url = URL(text, encoded=True)
         headers = self._headers if request.body is None else self._headers_with_body
@@ -80,16 +85,28 @@ class Http:
             headers = CIMultiDict(headers)
             headers[IDEMPOTENCY_HEADER] = request.idempotency_key
         if request.body is None or len(request.body) <= SLICE:
-            return self._send(request, url, headers, request.body)
+            return self._send(request, url, headers, request.body, flow)
         headers = CIMultiDict(headers, **{"Content-Length": str(len(request.body))})
-        return self._send_in_slices(request, url, headers, request.body)
+        return self._send_in_slices(request, url, headers, request.body, flow)
 
-    async def _send_in_slices(self, request: Request, url: URL, headers: CIMultiDict[str], body: bytes) -> Response:
+    async def _send_in_slices(
+        self, request: Request, url: URL, headers: CIMultiDict[str], body: bytes, flow: Flow | None
+    ) -> Response:
+        def tell(sent: int) -> None:
+            if flow is not None:
+                flow.sent = sent
+
         with _bounded_progress(self._idle) as watched:
-            return await self._send(request, url, headers, watched(slices(body), wait_afterwards=request.awaits_work))
+            pieces = watched(slices(body, tell), wait_afterwards=request.awaits_work)
+            return await self._send(request, url, headers, pieces, flow)
 
     async def _send(
-        self, request: Request, url: URL, headers: CIMultiDict[str], body: bytes | AsyncIterator[Piece] | None
+        self,
+        request: Request,
+        url: URL,
+        headers: CIMultiDict[str],
+        body: bytes | AsyncIterator[Piece] | None,
+        flow: Flow | None,
     ) -> Response:
         session = self._sessions.get()
         try:
@@ -106,6 +123,8 @@ class Http:
                 middlewares=() if self._own and request.method == "POST" else None,
             )
             async with response:
+                if flow is not None:
+                    flow.content = response.content
                 return Response(response.status, response.headers, await read_reply(response, self._redact))
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, RuntimeError) as error:
             raise explain(error, url, session) from None

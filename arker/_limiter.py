@@ -41,7 +41,8 @@ class Limiter:
 
     def __init__(self, window: Window) -> None:
         self.window = window
-        self._lock = threading.Lock()
+        # A coroutine that is thrown away gives its place back wherever garbage is collected: within the lock, too.
+        self._lock = threading.RLock()
         self._in_flight = 0
         self._waiting_in_flight = 0
         self._queues: dict[bool, deque[_Waiter]] = {False: deque(), True: deque()}
@@ -95,12 +96,12 @@ class Limiter:
                 self._watch()
         try:
             await waiter.future
-        except asyncio.CancelledError:
+        except BaseException:  # also when the coroutine is closed because its loop has ended
             with self._lock:
                 if waiter.admitted:
                     self._release(waits)
                     self._pump()
-                else:
+                elif waiter in self._queues[waits]:
                     self._queues[waits].remove(waiter)
                     self._dequeued(waiter)
             raise
@@ -156,7 +157,7 @@ class Limiter:
             return
         now = time.monotonic()
         self.window.waited(now)
-        here = asyncio.get_running_loop()
+        here = _running_loop()
         while True:
             admissible = [queue[0] for queue in (quick, slow) if queue and self._has_place(queue[0].waits, now)]
             if not admissible:
@@ -173,6 +174,7 @@ class Limiter:
                 waiter.loop.call_soon_threadsafe(waiter.wake)
             except RuntimeError:  # its loop was closed under it
                 self._release(waiter.waits)
+                waiter.admitted = False
 
     def _dequeued(self, waiter: _Waiter) -> None:
         self._loops[waiter.loop] -= 1
@@ -208,6 +210,14 @@ class Limiter:
             self._pump()
             if self.window.opens_next(time.monotonic()) is not None:
                 self._watch()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that this is in; none where a coroutine is closed after its loop has ended."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class Unlimited:

@@ -61,6 +61,7 @@ class RunWatch:
         over = vm.state == "idle" or (self._captured is not None and self._captured.state != "running")
         self._ended = self._ended + 1 if over else 0
         if self._ended >= _SURE:
+            self._ended = 0  # the next reply gets as much time to come
             raise ExchangeFailedError("the run is over, but its reply did not arrive", delivered=True)
 
     async def _look(self) -> None:

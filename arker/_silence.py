@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, TypeVar
 
 from arker._cleanup import end
+from arker._wire import Flow
 
 T = TypeVar("T")
 
@@ -20,14 +21,32 @@ _ENDED: Final = "there is no use in waiting on"
 class _Watch:
     """A timer that becomes a task only when the silence has lasted, since most answers come sooner."""
 
-    __slots__ = ("_interval", "_loop", "_probe", "_questions", "_timer", "_waiting", "verdict")
+    __slots__ = (
+        "_before",
+        "_flow",
+        "_interval",
+        "_loop",
+        "_others",
+        "_probe",
+        "_questions",
+        "_timer",
+        "_waiting",
+        "verdict",
+    )
 
-    def __init__(self, probe: Probe, interval: float) -> None:
+    def __init__(self, probe: Probe, interval: float, flow: Flow) -> None:
         self._loop = asyncio.get_running_loop()
-        self._waiting = asyncio.current_task(self._loop)
+        waiting = asyncio.current_task(self._loop)
+        assert waiting is not None
+        self._waiting = waiting
+        self._before = 0
+        if sys.version_info >= (3, 11):
+            self._before = waiting.cancelling()  # a task that cleans up after it was cancelled was asked to end before
         self._probe = probe
         self._interval = interval
+        self._flow = flow
         self._questions: asyncio.Task[None] | None = None
+        self._others = False
         self.verdict: Exception | None = None
         self._timer = self._loop.call_later(interval, self._begin)
 
@@ -35,15 +54,24 @@ class _Watch:
         self._questions = self._loop.create_task(self._ask())
 
     async def _ask(self) -> None:
+        passed = 0
         while True:
-            try:
-                await self._probe()
-            except Exception as error:
-                self.verdict = error
-                assert self._waiting is not None
-                self._waiting.cancel(_ENDED)
-                return
+            # A large body may take its time, and is no silence.
+            before, passed = passed, self._flow.passed()
+            if passed == before:
+                try:
+                    await self._probe()
+                except Exception as error:
+                    self.verdict = error
+                    if sys.version_info < (3, 11):
+                        # Before the task goes on, which is the last moment at which this can be seen.
+                        self._loop.call_soon(self._note_others)
+                    self._waiting.cancel(_ENDED)
+                    return
             await asyncio.sleep(self._interval)
+
+    def _note_others(self) -> None:
+        self._others = bool(getattr(self._waiting, "_must_cancel", False))
 
     def stop(self) -> asyncio.Task[None] | None:
         """Ask no more; a task that is left has to be ended."""
@@ -55,15 +83,14 @@ class _Watch:
         if self.verdict is None:
             return False
         if sys.version_info < (3, 11):
-            return error.args == (_ENDED,)
-        assert self._waiting is not None
-        return self._waiting.uncancel() == 0
+            return error.args == (_ENDED,) and not self._others
+        return self._waiting.uncancel() <= self._before
 
 
-async def watched(answer: Awaitable[T], probe: Probe, interval: float) -> T:
-    """The answer; or what the probe raises, asked after each ``interval`` seconds of silence."""
+async def watched(answer: Awaitable[T], probe: Probe, interval: float, flow: Flow) -> T:
+    """The answer; or what the probe raises, asked after each ``interval`` seconds in which nothing has passed."""
     # No cancel scope: this is on the way of every run, and a scope costs as much as all the rest of it.
-    watch = _Watch(probe, interval)
+    watch = _Watch(probe, interval, flow)
     try:
         return await answer
     except asyncio.CancelledError as error:

@@ -23,7 +23,7 @@ from arker._redaction import Redactor
 from arker._retry import Failure, is_overload, is_retryable_answer, next_delay, parse_retry_after
 from arker._silence import watched
 from arker._window import Window
-from arker._wire import Call, ExchangeFailedError, Replay, Request, Response, without_query
+from arker._wire import Call, ExchangeFailedError, Flow, Replay, Request, Response, without_query
 from arker.errors import (
     ApiError,
     ArkerError,
@@ -325,10 +325,12 @@ class _Once(Generic[T]):
 
     async def __call__(self) -> T:
         call, transport = self.call, self.transport
-        exchange = self.http.exchange(call.request)
         silence = transport.settings.timeouts.silence
         if call.probe is not None and silence is not None:
-            exchange = watched(exchange, call.probe, silence)
+            flow = Flow()
+            exchange = watched(self.http.exchange(call.request, flow), call.probe, silence, flow)
+        else:
+            exchange = self.http.exchange(call.request)
         self.attempt.response = response = await exchange
         try:
             return decipher(call, response, transport.redact)

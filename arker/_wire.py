@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import quote, urlsplit
 
-from attrs import Factory, field, frozen
+from attrs import Factory, define, field, frozen
+
+if TYPE_CHECKING:
+    from aiohttp import StreamReader
 
 T = TypeVar("T")
 
@@ -82,6 +85,23 @@ class Call(Generic[T]):
         default=Factory(lambda self: self.request.method != "GET", takes_self=True), kw_only=True
     )
     probe: Callable[[], Awaitable[None]] | None = field(default=None, repr=False, kw_only=True)
+
+
+@define(eq=False)
+class Flow:
+    """What has passed of an exchange, for those who watch whether anything does.
+
+    Attributes:
+        sent: Bytes of the request's body that the connection has taken, where they are counted.
+        content: The reply's body, once it has begun.
+    """
+
+    sent: int = 0
+    content: StreamReader | None = None
+
+    def passed(self) -> int:
+        """Bytes, in both directions; one more when the reply has begun."""
+        return self.sent + (0 if self.content is None else 1 + self.content.total_bytes)
 
 
 class ExchangeFailedError(Exception):

@@ -136,6 +136,13 @@ async def test_a_reply_that_is_just_on_its_way_is_not_taken_for_lost(server: Scr
     assert len(quiet.keys) == 1
 
 
+async def test_nor_is_the_second_after_a_first_that_was_lost(server: ScriptedServer, quiet: Quiet) -> None:
+    quiet.posts = [ok(completed(), delay=NEVER), ok(completed("late"), delay=0.08)]
+    quiet.vm = lambda: ok({"vm_id": "v", "state": "idle"})
+    assert (await run(server)).stdout == b"late"
+    assert len(quiet.keys) == 2
+
+
 @pytest.mark.parametrize(
     "answer", [error("internal", status=500), dropped(Drop.RESET), ok({"nonsense": True}), ok({"vm_id": "v"})]
 )

@@ -134,8 +134,13 @@ class Misbehaviour:
         if rule.moment == "after":
             await self._carry_out(discard=True)
             return self._cut(reset=rule.reset)
-        await self._wait_for(self.backend.spawn(self._carry_out(discard=True)), rule.seconds)
-        return self._cut(reset=rule.reset)
+        work = self.backend.spawn(self._carry_out(discard=True))
+        await self._wait_for(work, rule.seconds)
+        response = self._cut(reset=rule.reset)
+        # Nobody else tells the work that the rest of the request will not come: it is not the connection's handler.
+        if not work.done() and not self.request.content.is_eof():
+            self.request.content.set_exception(ConnectionResetError("a fault has ended the connection"))
+        return response
 
     async def _end(self) -> web.StreamResponse:
         """An ordinary end (FIN). With something of the request unread, closing the socket alone would send a reset."""
