@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from arker import models
-from arker._reap import Leftover, ReapReport
+from arker._reports import Leftover, ReapReport
 from arker._retry import RetryPolicy
 from arker._routes import ARKER_ORG_ID, GOLDEN_NAMES
 from arker.client import AsyncArker

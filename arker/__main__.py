@@ -7,7 +7,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from arker._reap import ReapReport
+from arker._reports import ReapReport
 from arker.client import AsyncArker
 from arker.errors import ArkerError
 

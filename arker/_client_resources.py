@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from arker import _resource_calls as calls
-from arker._reap import ReapReport, reap
+from arker._reports import ReapReport
 from arker.models import (
     DeleteFilesystemResponse,
     Filesystem,
@@ -195,6 +195,8 @@ class ClientResources:
         Raises:
             ConfigurationError: The ledger cannot be read.
         """
+        from arker._reap import reap  # few programs need it
+
         return await reap(
             self._transport, self._transport.ledger, older_than=older_than, dry_run=dry_run, deadline=deadline
         )

@@ -8,8 +8,6 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field
-
 from arker._retry import MAX_RETRY_AFTER
 
 if TYPE_CHECKING:
@@ -20,13 +18,15 @@ _LATE: Final = 0.02
 """Seconds; a loop that comes back later than this has been busy, and answers may be waiting to be read."""
 
 
-@define(eq=False)
 class _Waiter:
-    number: int
-    waits: bool
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[None] = field(repr=False)
-    admitted: bool = False
+    __slots__ = ("admitted", "future", "loop", "number", "waits")
+
+    def __init__(self, number: int, waits: bool, loop: asyncio.AbstractEventLoop) -> None:
+        self.number = number
+        self.waits = waits
+        self.loop = loop
+        self.future: asyncio.Future[None] = loop.create_future()
+        self.admitted = False
 
     def wake(self) -> None:
         if not self.future.done():
@@ -82,7 +82,7 @@ class Limiter:
     async def enter(self, waits: bool, number: int) -> None:
         """Wait for a place; whoever has one gives it back by `leave`."""
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(number, waits, loop, loop.create_future())
+        waiter = _Waiter(number, waits, loop)
         with self._lock:
             queue = self._queues[waits]
             if queue and queue[-1].number > number:

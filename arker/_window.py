@@ -12,8 +12,6 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from attrs import define, field
-
 INITIAL: Final = 112
 """What a client begins with: with answers after 20 ms it keeps a processor busy for most of the time."""
 UNANSWERED: Final = 0.2
@@ -31,7 +29,6 @@ _EASE: Final = 0.9
 _FREE: Final = 1.25
 
 
-@define
 class Window:
     """The state of one client.
 
@@ -42,19 +39,15 @@ class Window:
         opens_at: Nothing may be sent before this moment.
     """
 
-    ceiling: int
-    size: float = field(default=float(INITIAL))
-    spacing: float = 0.0
-    opens_at: float = -math.inf
-    _limit: float = math.inf
-    """What the server took when it refused something last; infinity while it has refused nothing."""
-    _patience: float = PATIENCE
-    _quiet_since: float = -math.inf
-    _grown_at: float = -math.inf
-    _sent_at: float = -math.inf
-
-    def __attrs_post_init__(self) -> None:
-        self.size = min(self.size, float(self.ceiling))
+    def __init__(self, ceiling: int, *, size: float = INITIAL) -> None:
+        self.ceiling = ceiling
+        self.size = min(float(size), float(ceiling))
+        self.spacing = 0.0
+        self.opens_at = -math.inf
+        # What the server took when it refused something last; infinity while it has refused nothing.
+        self._limit = math.inf
+        self._patience = PATIENCE
+        self._quiet_since = self._grown_at = self._sent_at = -math.inf
 
     @property
     def places(self) -> int:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from arker import _calls, _termination
 from arker._cleanup import carry_through
 from arker._client_resources import ClientResources
-from arker._ledger import Ledger
 from arker._transport import Transport
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
 from arker.errors import InvalidArgumentError
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     import aiohttp
     from typing_extensions import Self
 
+    from arker._ledger import Ledger
     from arker._retry import RetryPolicy
     from arker.emulator import Emulator
     from arker.models import NetworkPolicyInput, Provider, TunnelRequest, VmState
@@ -110,7 +110,11 @@ class AsyncArker(ClientResources):
         self._emulator: Emulator | None = None
         self._terminable: asyncio.Task[Any] | None = None
         place = self._settings.ledger
-        self._ledger = Ledger(place, self._settings.api_key) if place is not None else None
+        self._ledger: Ledger | None = None
+        if place is not None:
+            from arker._ledger import Ledger  # clients of embedded backends need none
+
+            self._ledger = Ledger(place, self._settings.api_key)
         self._transport = Transport(
             self._settings,
             session=session,
