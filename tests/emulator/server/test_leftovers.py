@@ -126,6 +126,7 @@ async def test_a_server_that_starts_removes_what_dead_ones_have_left(place: Path
     (dead / "vms" / "one").chmod(0)
     (guard,) = with_text(str(dead))
     os.kill(guard, signal.SIGKILL)
+    os.waitpid(guard, 0)
     state.leave()
     other = place / "arker-emulator-examples"  # somebody's own
     other.mkdir()
