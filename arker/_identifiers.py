@@ -6,12 +6,19 @@ import os
 import time
 from typing import Final
 
+from arker.models import _checks as check
+
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 def new_idempotency_key() -> str:
     """A key that no other request has."""
     return os.urandom(16).hex()
+
+
+def idempotency_key_or_new(given: str | None) -> str:
+    """The caller's key, checked; one that is made unless there is one."""
+    return new_idempotency_key() if given is None else check.check_idempotency_key("idempotency_key", given)
 
 
 def new_ulid() -> str:

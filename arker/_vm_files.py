@@ -1,0 +1,62 @@
+"""Files in and out of a VM. A part of `AsyncVM`."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Final, overload
+
+from arker import transfer
+from arker._vm_runs import VmRuns
+
+
+class _Unset:
+    """Stands for an argument that was not given, where None would be a mistake worth an error."""
+
+    def __repr__(self) -> str:
+        return "<not given>"
+
+
+UNSET: Final = _Unset()
+
+
+class VmFiles(VmRuns):
+    """The calls of `AsyncVM` on files."""
+
+    @overload
+    async def sync(self, path: str | PurePosixPath, *, deadline: float | None = None) -> bytes: ...
+
+    @overload
+    async def sync(
+        self, path: str | PurePosixPath, data: bytes | bytearray | memoryview, *, deadline: float | None = None
+    ) -> None: ...
+
+    async def sync(
+        self,
+        path: str | PurePosixPath,
+        data: bytes | bytearray | memoryview | _Unset = UNSET,
+        *,
+        deadline: float | None = None,
+    ) -> bytes | None:
+        """Read a file of the VM, or write one whole (contract, section 6).
+
+        With the path alone, the file's bytes come back. With data, they become the file; missing directories are made.
+        Up to 4 MiB go inline, more by a presigned PUT; reads follow what the server offers.
+
+        Args:
+            path: Where the file is in the VM; a relative path counts from the home directory.
+            data: The bytes to write, at most 5 GiB.
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            NotFoundError: There is no such file, or no such VM.
+            BadRequestError: The path is not one of a regular file.
+        """
+        where = transfer.check_path(path)
+        if isinstance(data, _Unset):
+            return await transfer.read(self._transport, self.base_url, self.id, where, deadline=deadline)
+        view = transfer.check_data(data)
+        await transfer.write(self._transport, self.base_url, self.id, where, view, deadline=deadline)
+        return None
+
+
+__all__ = ["VmFiles"]
