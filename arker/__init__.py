@@ -256,7 +256,8 @@ def __getattr__(name: str) -> object:
     if name in _DEPRECATED:
         import warnings
 
-        warnings.warn(f"arker.{name} is an older name of arker.{_DEPRECATED[name]}", DeprecationWarning, stacklevel=2)
+        message = f"arker.{name} is an older name of arker.{_DEPRECATED[name]}"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
         return getattr(models, _DEPRECATED[name])
     if name == "__version__":
         from arker._version import version

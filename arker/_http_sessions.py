@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import os
 import socket
+import weakref
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
@@ -66,6 +68,7 @@ class LoopSessions:
         self._max_connections = max_connections
         self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
         self._closed = False
+        _all.add(self)
 
     def get(self) -> aiohttp.ClientSession:
         """The session of the running loop."""
@@ -107,6 +110,15 @@ class LoopSessions:
             self._entries.pop(loop, None)
             await session.close()
 
+    def forget_other_threads(self) -> None:
+        """In a child of ``os.fork()``: its parent goes on with the sessions of loops whose threads are not here."""
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        for loop in [other for other in self._entries if other is not here]:
+            loop.set_exception_handler(_Keeper(self._entries.pop(loop)))
+
     async def aclose(self) -> None:
         """Close the sessions of this loop and of the loops that run in other threads."""
         self._closed = True
@@ -131,6 +143,28 @@ class LoopSessions:
                     _log_outcome(closing)
             else:
                 loop.run_until_complete(_finish(entry.guard))
+
+
+class _Keeper:
+    """Keeps a session from being destroyed as long as its loop is there: closing it would disturb the parent's."""
+
+    def __init__(self, entry: _Entry) -> None:
+        self._entry = entry
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        return None
+
+
+_all: weakref.WeakSet[LoopSessions] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for sessions in list(_all):
+        sessions.forget_other_threads()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 async def _close_elsewhere(loop: asyncio.AbstractEventLoop, guard: AsyncGenerator[None, None]) -> None:

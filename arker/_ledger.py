@@ -105,10 +105,14 @@ class Ledger:
             release: The client has done its work, so that VMs that are still there are meant to stay. Otherwise they
                 are this process's until it ends, and then nobody's.
         """
+        self.end(release=release)
+        await self._writer.flush()
+
+    def end(self, *, release: bool) -> None:
+        """`aclose` for a caller who cannot wait: the thread writes what is left, or the interpreter's exit does."""
         if release and self._writer.used:
             self._writer.put(("release", (self._writer.client,)))
         self._writer.end(release=release)
-        await self._writer.flush()
 
     async def flush(self) -> None:
         """Wait until everything is on record (or cannot be)."""

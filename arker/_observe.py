@@ -24,7 +24,40 @@ STEP: Final = 1024 * 1024
 """Bytes from one event of a transfer to the next."""
 
 
-class Observer:
+class Teller:
+    """Calls hooks; whatever one does breaks nothing."""
+
+    def __init__(self) -> None:
+        self._complained: set[str] = set()
+
+    def tell(self, name: str, hook: Callable[[Event], object], event: Event) -> None:
+        """Call a hook.
+
+        Args:
+            name: Its name, under which the first thing that it raises is logged.
+            hook: The hook.
+            event: What it is told.
+        """
+        try:
+            result = hook(event)
+            if isinstance(result, Coroutine):
+                result.close()  # it is not awaited, and would be complained of when it is destroyed
+                raise TypeError("it returned a coroutine, which is not awaited")
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
+            # Also a CancelledError, which an ordinary function can only have made itself.
+            if name not in self._complained:
+                self._complained.add(name)
+                logger.warning(
+                    "the hook %s raised %s; what it raises from now on is not logged",
+                    name,
+                    type(error).__name__,
+                    exc_info=True,
+                )
+
+
+class Observer(Teller):
     """Knows who looks on."""
 
     def __init__(self, hooks: Hooks | None, redact: Callable[[str], str]) -> None:
@@ -34,9 +67,9 @@ class Observer:
             hooks: The caller's.
             redact: Takes secrets out of a text.
         """
+        super().__init__()
         self.hooks = hooks if hooks is not None else Hooks()
         self.redact = redact
-        self._complained: set[str] = set()
 
     def watch(self, attempt: Attempt, progress: Progress) -> Watch | None:
         """To be told when attempts begin and end; None when nobody looks."""
@@ -75,26 +108,6 @@ class Observer:
             self.tell("on_transfer", hook, event)
 
         return tell
-
-    def tell(self, name: str, hook: Callable[[Event], object], event: Event) -> None:
-        """Call a hook; whatever it does breaks nothing."""
-        try:
-            result = hook(event)
-            if isinstance(result, Coroutine):
-                result.close()  # it is not awaited, and would be complained of when it is destroyed
-                raise TypeError("it returned a coroutine, which is not awaited")
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException as error:
-            # Also a CancelledError, which an ordinary function can only have made itself.
-            if name not in self._complained:
-                self._complained.add(name)
-                logger.warning(
-                    "the hook %s raised %s; what it raises from now on is not logged",
-                    name,
-                    type(error).__name__,
-                    exc_info=True,
-                )
 
     def _facts(self, attempt: Attempt, progress: Progress) -> dict[str, Any]:
         request = attempt.request
@@ -189,4 +202,4 @@ def _error_facts(error: ArkerError) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-__all__ = ["Observer", "Watch"]
+__all__ = ["Observer", "Teller", "Watch"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from importlib import import_module
@@ -164,6 +166,12 @@ class Transport:
         self._lock = threading.Lock()
         self._http: Http | None = None
         self._closed = False
+        _all.add(self)
+
+    def _after_fork_in_child(self) -> None:
+        # Whoever held the lock or a place in the window goes on in the parent.
+        self._lock = threading.Lock()
+        self.limiter = Limiter(Window(self.settings.max_connections))
 
     @property
     def closed(self) -> bool:
@@ -312,6 +320,18 @@ class Transport:
                 setattr(error, name, self.redact(value))
         error.args = tuple(self.redact(arg) if isinstance(arg, str) else arg for arg in error.args)
         return error
+
+
+_all: weakref.WeakSet[Transport] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for transport in list(_all):
+        transport._after_fork_in_child()  # pyright: ignore[reportPrivateUsage]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 @define(eq=False)

@@ -9,14 +9,14 @@ from arker import transfer
 from arker._vm_runs import VmRuns
 
 
-class _Unset:
+class Unset:
     """Stands for an argument that was not given, where None would be a mistake worth an error."""
 
     def __repr__(self) -> str:
         return "<not given>"
 
 
-UNSET: Final = _Unset()
+UNSET: Final = Unset()
 
 
 class VmFiles(VmRuns):
@@ -33,7 +33,7 @@ class VmFiles(VmRuns):
     async def sync(
         self,
         path: str | PurePosixPath,
-        data: bytes | bytearray | memoryview | _Unset = UNSET,
+        data: bytes | bytearray | memoryview | Unset = UNSET,
         *,
         deadline: float | None = None,
     ) -> bytes | None:
@@ -52,7 +52,7 @@ class VmFiles(VmRuns):
             BadRequestError: The path is not one of a regular file.
         """
         where = transfer.check_path(path)
-        if isinstance(data, _Unset):
+        if isinstance(data, Unset):
             return await transfer.read(self._transport, self.base_url, self.id, where, deadline=deadline)
         view = transfer.check_data(data)
         await transfer.write(self._transport, self.base_url, self.id, where, view, deadline=deadline)

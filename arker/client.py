@@ -245,6 +245,18 @@ class AsyncArker(ClientVms):
         """
         await self._close(in_order=True)
 
+    def _close_outside(self, *, in_order: bool) -> None:
+        """`aclose` where no event loop runs and no thread can be started, such as at the interpreter's exit."""
+        try:
+            self._transport.close_outside()
+        finally:
+            try:
+                if self._ledger is not None:
+                    self._ledger.end(release=in_order)
+            finally:
+                if self._emulator is not None:
+                    self._emulator.close()
+
     async def _close(self, *, in_order: bool) -> None:
         try:
             await self._transport.aclose()

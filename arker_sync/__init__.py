@@ -1,5 +1,267 @@
-"""The blocking client of Arker VMs. Not there yet: importing it says so."""
+# Generated from arker/__init__.py by "nox -s facade": change that file, not this one.
+"""Arker VMs from blocking code: fork a VM, run commands in it, sync files in and out.
 
-raise ImportError(
-    "arker_sync, the blocking client, is not part of this version; use the async client: from arker import AsyncArker"
+    from arker_sync import Arker
+
+    with Arker(region="us-west-2") as ar:
+        vm = ar.fork("ubuntu")
+        result = vm.run("echo hi")
+        vm.sync("/tmp/in.txt", b"hello")
+        vm.delete()
+
+``Arker.local()`` is the same client on an embedded backend that needs no account and no network.
+
+(PYTEST_DONT_REWRITE: pytest would warn when a program that has imported this starts it, since a plugin is distributed
+along with it.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from arker import models
+from arker._reports import Leftover, ReapReport
+from arker._retry import RetryPolicy
+from arker._routes import ARKER_ORG_ID, GOLDEN_NAMES
+from arker.config import HttpTimeouts
+from arker.errors import (
+    ApiError,
+    ArkerError,
+    BadReplyError,
+    BadRequestError,
+    ConfigurationError,
+    ConflictError,
+    DeadlineExceededError,
+    EmulatorError,
+    ErrorCode,
+    ForbiddenError,
+    InternalError,
+    InvalidArgumentError,
+    NetworkError,
+    NetworkTimeoutError,
+    NotFoundError,
+    OperationNotImplementedError,
+    Outcome,
+    PayloadTooLargeError,
+    RateLimitedError,
+    ResourcePressureError,
+    RunFailedError,
+    UnauthorizedError,
+    UnavailableError,
+    UnsupportedOperationError,
+    VMGoneError,
 )
+from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
+from arker.models import (
+    CHUNK_SIZE,
+    MAX_PUT_SIZE,
+    AuthMode,
+    BackgroundRunResult,
+    CancelRunResponse,
+    CompletedRunResult,
+    CreateSessionRequest,
+    DeleteFilesystemResponse,
+    DeleteSessionResponse,
+    DeleteSyncResponse,
+    DeleteTunnelResponse,
+    DeleteVmResponse,
+    ErrorResponse,
+    Filesystem,
+    FilesystemCreateRequest,
+    ForkRequest,
+    InboundPortRequest,
+    InboundPortStatus,
+    InboundRequest,
+    InboundStatus,
+    ListFilesystemsResponse,
+    ListOrgRunsResponse,
+    ListRunsResponse,
+    ListSessionsResponse,
+    ListSyncsResponse,
+    ListTunnelsResponse,
+    ListVmsResponse,
+    NetworkPolicy,
+    NetworkPolicyAllow,
+    NetworkPolicyBlock,
+    NetworkPolicyBlocked,
+    NetworkPolicyInput,
+    NetworkPolicyOpen,
+    NetworkPolicyUnknown,
+    NetworkRequest,
+    NetworkStatus,
+    OrgRunListRow,
+    Provider,
+    ResizeRequest,
+    ResizeResponse,
+    ResourceKind,
+    Run,
+    RunRequest,
+    RunResult,
+    RunState,
+    RunSummary,
+    Session,
+    SessionState,
+    Sync,
+    SyncByteRange,
+    SyncChunkWrite,
+    SyncChunkWriteResult,
+    SyncCommitWriteResult,
+    SyncCreateRequest,
+    SyncPresignedWriteCommit,
+    SyncPresignedWriteRequest,
+    SyncPresignedWriteRequestResult,
+    SyncReadInlineResponse,
+    SyncReadPresignedResponse,
+    SyncReadRequest,
+    SyncReadResponse,
+    SyncWriteEntry,
+    SyncWriteRequest,
+    SyncWriteResponse,
+    SyncWriteResult,
+    Tunnel,
+    TunnelRequest,
+    TunnelState,
+    Visibility,
+    Vm,
+    VmState,
+)
+from arker_sync.client import Arker
+from arker_sync.vm import VM
+
+if TYPE_CHECKING:
+    __version__: str
+
+__all__ = [
+    "ARKER_ORG_ID",
+    "CHUNK_SIZE",
+    "GOLDEN_NAMES",
+    "MAX_PUT_SIZE",
+    "VM",
+    "ApiError",
+    "Arker",
+    "ArkerError",
+    "AuthMode",
+    "BackgroundRunResult",
+    "BadReplyError",
+    "BadRequestError",
+    "CancelRunResponse",
+    "CompletedRunResult",
+    "ConfigurationError",
+    "ConflictError",
+    "CreateSessionRequest",
+    "DeadlineExceededError",
+    "DeleteFilesystemResponse",
+    "DeleteSessionResponse",
+    "DeleteSyncResponse",
+    "DeleteTunnelResponse",
+    "DeleteVmResponse",
+    "EmulatorError",
+    "ErrorCode",
+    "ErrorResponse",
+    "Filesystem",
+    "FilesystemCreateRequest",
+    "ForbiddenError",
+    "ForkRequest",
+    "Hooks",
+    "HttpTimeouts",
+    "InboundPortRequest",
+    "InboundPortStatus",
+    "InboundRequest",
+    "InboundStatus",
+    "InternalError",
+    "InvalidArgumentError",
+    "Leftover",
+    "ListFilesystemsResponse",
+    "ListOrgRunsResponse",
+    "ListRunsResponse",
+    "ListSessionsResponse",
+    "ListSyncsResponse",
+    "ListTunnelsResponse",
+    "ListVmsResponse",
+    "NetworkError",
+    "NetworkPolicy",
+    "NetworkPolicyAllow",
+    "NetworkPolicyBlock",
+    "NetworkPolicyBlocked",
+    "NetworkPolicyInput",
+    "NetworkPolicyOpen",
+    "NetworkPolicyUnknown",
+    "NetworkRequest",
+    "NetworkStatus",
+    "NetworkTimeoutError",
+    "NotFoundError",
+    "OperationNotImplementedError",
+    "OrgRunListRow",
+    "Outcome",
+    "PayloadTooLargeError",
+    "Provider",
+    "RateLimitedError",
+    "ReapReport",
+    "RequestEvent",
+    "ResizeRequest",
+    "ResizeResponse",
+    "ResourceKind",
+    "ResourcePressureError",
+    "RetryEvent",
+    "RetryPolicy",
+    "Run",
+    "RunFailedError",
+    "RunRequest",
+    "RunResult",
+    "RunState",
+    "RunSummary",
+    "Session",
+    "SessionState",
+    "Sync",
+    "SyncByteRange",
+    "SyncChunkWrite",
+    "SyncChunkWriteResult",
+    "SyncCommitWriteResult",
+    "SyncCreateRequest",
+    "SyncPresignedWriteCommit",
+    "SyncPresignedWriteRequest",
+    "SyncPresignedWriteRequestResult",
+    "SyncReadInlineResponse",
+    "SyncReadPresignedResponse",
+    "SyncReadRequest",
+    "SyncReadResponse",
+    "SyncWriteEntry",
+    "SyncWriteRequest",
+    "SyncWriteResponse",
+    "SyncWriteResult",
+    "TransferEvent",
+    "Tunnel",
+    "TunnelRequest",
+    "TunnelState",
+    "UnauthorizedError",
+    "UnavailableError",
+    "UnsupportedOperationError",
+    "VMGoneError",
+    "Visibility",
+    "Vm",
+    "VmState",
+]
+
+_DEPRECATED: Final = {
+    "SessionInfo": "Session",
+    "RunStatusResponse": "Run",
+    "RunNetworkRequest": "NetworkRequest",
+    "RunNetworkStatus": "NetworkStatus",
+    "RunInboundPortRequest": "InboundPortRequest",
+    "RunTunnelStatus": "Tunnel",
+}
+"""Older names of the wire shapes (contract, section 9)."""
+
+
+def __getattr__(name: str) -> object:
+    if name in _DEPRECATED:
+        import warnings
+
+        message = f"arker_sync.{name} is an older name of arker_sync.{_DEPRECATED[name]}"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return getattr(models, _DEPRECATED[name])
+    if name == "__version__":
+        from arker._version import version
+
+        return version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

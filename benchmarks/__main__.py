@@ -24,6 +24,8 @@ ROWS: Final = {
     "import": "import_",
     "page": "page",
     "inline": "inline",
+    "sync": "blocking",
+    "threads": "threads",
     "vmfork": "vmfork",
     "vmrun": "vmrun",
     "vmstart": "vmstart",

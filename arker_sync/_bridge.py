@@ -1,0 +1,312 @@
+"""The event loop of this process in which blocking callers have their work done, and single calls into it.
+
+One thread with one loop serves all clients of a process; anyio's portal runs it. A call makes a task there and waits
+for the task itself, so that a caller who is interrupted can have it cancelled and see its clean-up through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from attrs import define, field
+
+from arker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortalProvider
+
+T = TypeVar("T")
+
+CLEANUP_SECONDS: Final = 10.0
+"""Bound on what a caller who was interrupted waits for the end of the work."""
+_PARK_SECONDS: Final = 1.0
+"""Bound on what `os.fork()` waits until the loop stands still."""
+
+
+@define(eq=False)
+class Running:
+    """The loop, as long as somebody needs it.
+
+    Attributes:
+        loop: The loop.
+        thread: The thread that it runs in.
+        generation: Which of the processes that came about by ``os.fork()`` it lives in.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    thread: threading.Thread
+    generation: object
+
+
+@define(eq=False)
+class _Process:
+    """What this process has.
+
+    Attributes:
+        generation: Another object in each process that comes about by ``os.fork()``.
+        lock: Held while the loop is started or ended.
+        provider: anyio's count of who needs the loop; made at the first call.
+        running: The loop, if it runs.
+        users: How many need it.
+    """
+
+    generation: object = field(factory=object)
+    lock: threading.Lock = field(factory=threading.Lock)
+    provider: BlockingPortalProvider | None = None
+    running: Running | None = None
+    users: int = 0
+
+    def begin_anew(self) -> None:
+        """In a child of ``os.fork()``: the thread is the parent's, and so are all who hold the lock or wait."""
+        _kept.append((self.generation, self.provider, self.running))
+        self.generation = object()
+        self.lock = threading.Lock()
+        self.provider, self.running, self.users = None, None, 0
+
+
+_kept: list[object] = []
+"""What must not be destroyed in a child of ``os.fork()``: its parent still uses it."""
+_process: Final = _Process()
+
+
+def generation() -> object:
+    """Tells whether something was made in this process, or in one that it is a child of."""
+    return _process.generation
+
+
+def enter() -> Running:
+    """The running loop; each `enter` needs one `leave`."""
+    process = _process
+    with process.lock:
+        if process.provider is None:
+            # Importing it takes its time, and programs may import this package without using it.
+            from anyio.from_thread import BlockingPortalProvider
+
+            process.provider = BlockingPortalProvider()
+        portal = process.provider.__enter__()
+        process.users += 1
+        if process.running is None:
+            loop, thread = portal.call(_whereabouts)
+            process.running = Running(loop, thread, process.generation)
+        return process.running
+
+
+def leave(running: Running) -> None:
+    """Undo an `enter`; with the last one the loop and its thread end."""
+    process = _process
+    if running.generation is not process.generation:
+        return  # it was left behind in another process
+    with process.lock:
+        process.users -= 1
+        if process.users == 0:
+            process.running = None
+        assert process.provider is not None
+        process.provider.__exit__(None, None, None)
+
+
+def _whereabouts() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+    return asyncio.get_running_loop(), threading.current_thread()
+
+
+class Errand:
+    """Something that a call wants done in its caller's thread, which waits there anyway."""
+
+    __slots__ = ("_do", "_refuse")
+
+    def __init__(self, do: Callable[[], object], refuse: Callable[[], object] | None = None) -> None:
+        """Make one.
+
+        Args:
+            do: What is to be done; must not raise an `Exception`.
+            refuse: Called instead when the caller has been interrupted.
+        """
+        self._do = do
+        self._refuse = refuse
+
+    def do(self) -> None:
+        self._do()
+
+    def refuse(self) -> None:
+        if self._refuse is not None:
+            self._refuse()
+
+
+_current: ContextVar[Call[Any]] = ContextVar("arker_sync_call")
+
+
+def current_call() -> Call[Any] | None:
+    """The call that the running task belongs to."""
+    return _current.get(None)
+
+
+class Call(Generic[T]):
+    """One call into the loop. Its caller waits in `wait`, and meanwhile runs the errands that come from the loop."""
+
+    __slots__ = ("_abandoned", "_inbox", "_lock", "_over", "_running", "_task", "_work")
+
+    def __init__(self, work: Coroutine[Any, Any, T], running: Running) -> None:
+        self._work = work
+        self._running = running
+        self._task: asyncio.Task[T] | None = None
+        self._inbox: SimpleQueue[asyncio.Task[T] | Errand | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._over = False
+        self._abandoned = False
+
+    @property
+    def task(self) -> asyncio.Task[T] | None:
+        """The work's task, once it has begun."""
+        return self._task
+
+    def start(self) -> None:
+        """Hand the work over; with it go the caller's context variables."""
+        try:
+            self._running.loop.call_soon_threadsafe(self._begin)
+        except RuntimeError:  # the loop was closed
+            self._work.close()
+            raise closed() from None
+
+    def _begin(self) -> None:
+        if self._abandoned:
+            return
+        _current.set(self)
+        task = self._task = self._running.loop.create_task(self._work)
+        task.add_done_callback(self._inbox.put)
+
+    def wait(self) -> None:
+        """Wait until the work has ended."""
+        get = self._inbox.get
+        while True:
+            item = get()
+            if not isinstance(item, Errand):
+                break
+            item.do()
+            if self._running.generation is not _process.generation:
+                raise ConfigurationError("this process was forked in the middle of a call, which goes on in its parent")
+        with self._lock:
+            self._over = True
+        # Somebody may have come in between, from a task that outlives the call.
+        while not self._inbox.empty():
+            item = get()
+            if isinstance(item, Errand):
+                item.do()
+
+    def result(self) -> T:
+        """What came of it."""
+        if self._task is None:
+            raise asyncio.CancelledError
+        return self._task.result()
+
+    def post(self, errand: Errand) -> bool:
+        """From the loop: have something done in the caller's thread. False when the caller waits no more."""
+        with self._lock:
+            if not self._over:
+                self._inbox.put(errand)
+            return not self._over
+
+    def cancel(self) -> None:
+        """Cancel the work, from whatever thread; what waits for it goes on when it has ended."""
+        try:
+            self._running.loop.call_soon_threadsafe(self._cancel)
+        except RuntimeError:  # the loop was closed, and so nothing goes on there
+            self._inbox.put(None)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        elif not self._abandoned:
+            self._abandoned = True
+            self._work.close()
+            self._inbox.put(None)
+
+    def abandon(self) -> bool:
+        """The caller goes: cancel the work, and wait until it has cleaned up, `CLEANUP_SECONDS` at most.
+
+        Returns:
+            Whether it had been done before it could be cancelled, so that there is a result that nobody gets.
+        """
+        if self._running.generation is not _process.generation:
+            return False
+        self.cancel()
+        until = time.monotonic() + CLEANUP_SECONDS
+        while True:
+            try:
+                item = self._inbox.get(timeout=max(until - time.monotonic(), 0.0))
+            except Empty:
+                return False
+            if isinstance(item, Errand):
+                item.refuse()
+                continue
+            with self._lock:
+                self._over = True
+            return item is not None and not item.cancelled() and item.exception() is None
+
+
+def closed() -> ConfigurationError:
+    """The error of a call that comes, or ends, when its client is closed."""
+    return ConfigurationError("the client is closed")
+
+
+# --- os.fork() --------------------------------------------------------------------------------------------------------
+
+_parked: dict[int, threading.Event] = {}
+"""By thread, since several may fork: sets the loop going again."""
+
+
+def keep_in_children(thing: object) -> None:
+    """Never destroy it in a child of ``os.fork()``: closing it there would disturb the parent."""
+    _kept.append(thing)
+
+
+def _before_fork() -> None:
+    """Let the loop stand still for the moment, so that no lock of its is held in the child."""
+    running = _process.running
+    if running is None or threading.get_ident() == running.thread.ident:
+        return
+    parked, go_on = threading.Event(), threading.Event()
+    try:
+        running.loop.call_soon_threadsafe(_park, parked, go_on)
+    except RuntimeError:
+        return
+    _parked[threading.get_ident()] = go_on
+    parked.wait(_PARK_SECONDS)
+
+
+def _park(parked: threading.Event, go_on: threading.Event) -> None:
+    parked.set()
+    go_on.wait(_PARK_SECONDS * 10)
+
+
+def _after_fork_in_parent() -> None:
+    go_on = _parked.pop(threading.get_ident(), None)
+    if go_on is not None:
+        go_on.set()
+
+
+def _after_fork_in_child() -> None:
+    _parked.clear()
+    _process.begin_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+
+__all__ = [
+    "CLEANUP_SECONDS",
+    "Call",
+    "Errand",
+    "Running",
+    "closed",
+    "current_call",
+    "enter",
+    "generation",
+    "keep_in_children",
+    "leave",
+]

@@ -1,0 +1,92 @@
+"""Callbacks of blocking callers. None runs in the loop's thread, where calling back in would wait for itself.
+
+While a call is going on its caller waits, so what the call has to tell is told in that caller's thread, in order and
+before the call returns. What is told outside of every call comes in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import threading
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from arker._observe import Teller
+from arker.hooks import Hooks
+from arker_sync._bridge import Errand, current_call
+
+Event = TypeVar("Event")
+
+
+class _Thread:
+    """Runs errands one after the other; started by the first one."""
+
+    def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Nothing is there, and no thread."""
+        self._lock = threading.Lock()
+        self._queue: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._started = False
+
+    def put(self, errand: Errand) -> None:
+        context = contextvars.copy_context()
+        self._queue.put(partial(context.run, errand.do))
+        with self._lock:
+            if not self._started:
+                try:
+                    threading.Thread(target=self._work, name="arker-callbacks", daemon=True).start()
+                    self._started = True
+                except RuntimeError:  # the interpreter is about to end, and nobody looks on any more
+                    pass
+
+    def _work(self) -> None:
+        while True:
+            self._queue.get()()
+
+
+_thread: Final = _Thread()
+
+
+def _deliver(teller: Teller, name: str, function: Callable[[Event], object], event: Event) -> None:
+    errand = Errand(partial(teller.tell, name, function, event))
+    call = current_call()
+    if call is None or not call.post(errand):
+        _thread.put(errand)
+
+
+def relay(name: str, function: Any) -> Any:
+    """What the async client is given for a callback of the caller's; what is no function is left for it to refuse.
+
+    Args:
+        name: The argument's name.
+        function: The callback, or None.
+    """
+    if not callable(function):
+        return function
+    return partial(_deliver, Teller(), name, function)
+
+
+def relay_hooks(given: Any) -> Any:
+    """What the async client is given for a caller's hooks."""
+    if not isinstance(given, Hooks):
+        return given
+    teller = Teller()
+    wrapped = {
+        name: partial(_deliver, teller, name, hook)
+        for name in attrs.fields_dict(Hooks)
+        if (hook := getattr(given, name)) is not None
+    }
+    return Hooks(**wrapped)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_thread.begin_anew)
+
+__all__ = ["relay", "relay_hooks"]

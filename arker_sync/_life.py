@@ -1,0 +1,53 @@
+"""The life of an `arker_sync.Arker`: it takes its share in the loop, closes, and heeds SIGTERM."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from arker_sync import _termination
+from arker_sync._facade import Facade
+from arker_sync._lease import Lease
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from arker import AsyncArker
+
+
+class Life(Facade):
+    """A client of blocking callers."""
+
+    def __init__(self, client: AsyncArker) -> None:
+        """Make one around an async client, which is its own."""
+        super().__init__(client, Lease(client))
+        self._heeds = False
+
+    def _enter(self) -> Self:
+        work: Any = self._async.__aenter__()
+        try:
+            self._lease.call(work, undo=lambda client: client.aclose())
+        except BaseException:
+            self._lease.release()
+            raise
+        self._heeds = _termination.enter()
+        return self
+
+    def _exit(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            try:
+                self._lease.call(self._async.__aexit__(kind, error, trace))
+            finally:
+                self._lease.release()
+        finally:
+            heeds, self._heeds = self._heeds, False
+            _termination.leave(heeds)
+
+    def _close(self) -> None:
+        try:
+            self._lease.call(self._async.aclose())
+        finally:
+            self._lease.release()
+
+
+__all__ = ["Life"]

@@ -1,0 +1,186 @@
+# Generated from arker/client.py by "nox -s facade": change that file, not this one.
+"""`Arker`: the client."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from arker import AsyncArker
+from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts
+from arker.hooks import Hooks
+from arker_sync._callbacks import relay_hooks
+from arker_sync._client_vms import ClientVms
+from arker_sync._life import Life
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from arker._retry import RetryPolicy
+    from arker.models import Provider
+
+
+class Arker(ClientVms):
+    """A client of Arker VMs for blocking programs: scripts, notebooks, threads.
+
+        with Arker(region="us-west-2") as ar:
+            with ar.fork("ubuntu") as vm:
+                print(vm.run("echo hi").stdout_text)
+
+    One client serves a whole program and any number of threads. ``with`` or `close` ends it; one that nobody closes is
+    closed at exit. While a ``with`` block lasts in the main thread, SIGTERM ends it, so that VMs are deleted, unless
+    the program handles the signal itself. Ctrl-C cancels the call that is going on, and its clean-up is waited for. An
+    event loop that runs in the caller's thread stands still during a call: use `arker.AsyncArker` there.
+
+    Args:
+        api_key: The API key; else ``ARKER_API_KEY``, then ``AUTH_KEY``.
+        base_url: Compute base URL; else ``ARKER_BASE_URL``, else built from provider and region.
+        burst_base_url: Burst base URL; else ``ARKER_BURST_BASE_URL``, else built from the region, if there is one.
+        control_base_url: Control base URL; else ``ARKER_CONTROL_BASE_URL``, else ``https://arker.ai/api``.
+        region: Such as ``us-west-2``; else ``ARKER_REGION``, unless ``base_url`` is given.
+        provider: ``aws`` or ``aws-burst``; else ``ARKER_PROVIDER``, else ``aws``.
+        retry: A `RetryPolicy`, a mapping with its fields, or False for a single attempt.
+        timeout: Bounds on connections.
+        max_connections: Requests that may be in flight at once; more wait for their turn, first come, first served. Up
+            to 8 places are kept from foreground runs, so that deleting and cancelling never wait behind those. When the
+            server says that it is asked too much, the client makes do with fewer for a while.
+        insecure_hosts: Exact names or addresses of hosts that the key may be sent to over plain HTTP; else
+            ``ARKER_INSECURE_HOSTS``, separated by commas. ``http://`` base URLs are refused unless they lead to this
+            machine's loopback or to one of these.
+        session: An aiohttp session to use instead of the client's own. It is never closed here, works in its own event
+            loop only, and its default headers go to presigned URLs too, so one with an authorization is refused. Its
+            own connector bounds connections, its own settings choose proxies, and aiohttp itself repeats its GET, PUT
+            and DELETE once when a kept-alive connection turns out to be dead.
+        hooks: Functions to be told of attempts, retries and transfers.
+        ledger: Where forks are written down, so that `reap` can delete what a program that was killed has left: a path,
+            True for the default place in the user's state directory, False for nowhere; else ``ARKER_LEDGER``, else the
+            default place.
+
+    Raises:
+        ConfigurationError: No API key, or neither a region nor a base URL.
+        InvalidArgumentError: A value that cannot be right.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        burst_base_url: str | None = None,
+        control_base_url: str | None = None,
+        region: str | None = None,
+        provider: Provider | str | None = None,
+        retry: RetryPolicy | Mapping[str, float] | bool | None = None,
+        timeout: HttpTimeouts | None = None,
+        max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        insecure_hosts: Sequence[str] | None = None,
+        hooks: Hooks | None = None,
+        ledger: bool | str | os.PathLike[str] | None = None,
+    ) -> None:
+        client = AsyncArker(
+            api_key,
+            base_url=base_url,
+            burst_base_url=burst_base_url,
+            control_base_url=control_base_url,
+            region=region,
+            provider=provider,
+            retry=retry,
+            timeout=timeout,
+            max_connections=max_connections,
+            insecure_hosts=insecure_hosts,
+            hooks=relay_hooks(hooks),
+            ledger=ledger,
+        )
+        super().__init__(client)
+
+    @classmethod
+    def local(
+        cls,
+        *,
+        retry: RetryPolicy | Mapping[str, float] | bool | None = None,
+        timeout: HttpTimeouts | None = None,
+        max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        hooks: Hooks | None = None,
+        **options: Any,
+    ) -> Self:
+        """A client on an embedded backend: a server in a child process that the client owns and ends.
+
+            with Arker.local() as ar:
+                vm = ar.fork("ubuntu")
+
+        The process is started here and is ready a fraction of a second later; the first request waits for it. It needs
+        no account and no network, and ends with this client or this process, whichever comes first.
+
+        Args:
+            retry: As for the client.
+            timeout: As for the client.
+            max_connections: As for the client.
+            session: As for the client.
+            hooks: As for the client.
+            options: Those of `arker.emulator.EmulatorOptions`, such as ``isolation="none"``.
+
+        Raises:
+            InvalidArgumentError: There is no such option, or its value is not right.
+            EmulatorError: At the first request (or ``with``): the backend could not start; the message says why.
+        """
+        client = cls.__new__(cls)
+        asynchronous = AsyncArker.local(
+            retry=retry, timeout=timeout, max_connections=max_connections, hooks=relay_hooks(hooks), **options
+        )
+        Life.__init__(client, asynchronous)
+        return client
+
+    @property
+    def base_url(self) -> str:
+        """The compute base URL."""
+        return self._async.base_url
+
+    @property
+    def burst_base_url(self) -> str | None:
+        """The burst base URL, if there is one."""
+        return self._async.burst_base_url
+
+    @property
+    def control_base_url(self) -> str:
+        """The control base URL."""
+        return self._async.control_base_url
+
+    @property
+    def region(self) -> str | None:
+        """The region, if one is set."""
+        return self._async.region
+
+    @property
+    def provider(self) -> Provider:
+        """The provider."""
+        return self._async.provider
+
+    @property
+    def ledger(self) -> Path | None:
+        """The file that forks are written down in, if they are."""
+        return self._async.ledger
+
+    def __enter__(self) -> Self:
+        return self._enter()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._exit(exc_type, exc, traceback)
+
+    def close(self) -> None:
+        """Close the client's connections, and end its embedded backend if it has one.
+
+        VMs in the cloud go on: they are meant to stay, so that no `reap` deletes them. (When an exception leaves the
+        client's ``with`` block, they are not: they can be reaped once this process has ended.)
+        """
+        self._close()
+
+
+__all__ = ["Arker"]

@@ -1,0 +1,51 @@
+"""The command line: ``python -m tools.facade [--check]``."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+
+from tools.facade.package import generate
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.facade", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if anything would change")
+    arguments = parser.parse_args()
+    wanted = generate(ROOT)
+    stale = {name: text for name, text in wanted.items() if _read(ROOT / name) != text}
+    marked = {str(path.relative_to(ROOT)) for path in (ROOT / "arker_sync").glob("*.py") if is_generated(path)}
+    left = sorted(marked - wanted.keys())
+    if arguments.check:
+        for name, text in stale.items():
+            old = (_read(ROOT / name) or "").splitlines(keepends=True)
+            sys.stdout.writelines(
+                difflib.unified_diff(old, text.splitlines(keepends=True), name, f"{name} (generated)")
+            )
+        for name in left:
+            print(f"{name}: nothing gives this file any more")
+        return 1 if stale or left else 0
+    for name, text in stale.items():
+        (ROOT / name).write_text(text)
+        print(f"written: {name}")
+    for name in left:
+        (ROOT / name).unlink()
+        print(f"removed: {name}")
+    return 0
+
+
+def is_generated(path: Path) -> bool:
+    """Whether a file says that it was generated."""
+    return path.read_text().startswith("# Generated from ")
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text() if path.exists() else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,267 @@
+"""Single methods of the async surface, turned into blocking ones."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Final, TypeAlias
+
+from attrs import frozen
+
+from tools.facade.layout import bracketed
+from tools.facade.source import Source, Surface
+from tools.facade.text import Turner
+
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+
+RENAMED: Final = {
+    "__aenter__": "__enter__",
+    "__aexit__": "__exit__",
+    "__aiter__": "__iter__",
+    "__anext__": "__next__",
+    "aclose": "close",
+}
+KEPT: Final = {"__init__", "__len__", "__getitem__", "__contains__", "__iter__", "__bool__", *RENAMED}
+"""Methods with underscores that are generated all the same."""
+LEFT_OUT: Final = {("AsyncArker", "__init__"): {"session"}, ("AsyncArker", "local"): {"session"}}
+"""Arguments that a blocking caller has no use for: a session is bound to the event loop that it was made in."""
+UNDONE: Final = {"fork": "delete"}
+"""Methods whose result must not be lost: what undoes it, should its caller be interrupted when it is just there."""
+HOLDERS: Final = {"Outcome": "vm"}
+"""Values that hold a handle, and the attribute that does."""
+
+
+@frozen
+class Context:
+    """What has to be known of the class that a method is in."""
+
+    surface: Surface
+    source: Source
+    turner: Turner
+    owner: ast.ClassDef
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """Finds the names of async classes."""
+        return re.compile(r"\b(" + "|".join(self.surface.names) + r")\b")
+
+
+def is_wanted(function: Function) -> bool:
+    """Whether a method is part of the surface."""
+    return not function.name.startswith("_") or function.name in KEPT
+
+
+def render(function: Function, context: Context, overloaded: bool) -> list[str]:
+    """The lines of the blocking method.
+
+    Args:
+        function: The async one (or one of its overloads).
+        context: The class that it is in.
+        overloaded: Whether it has overloads.
+    """
+    decorators = [context.source.segment(each) for each in function.decorator_list]
+    is_overload = "overload" in decorators
+    lines = [f"    @{each}" for each in decorators]
+    lines += _signature(function, context, " ..." if is_overload else "")
+    if is_overload:
+        return lines
+    docstring = ast.get_docstring(function, clean=False)
+    if docstring is not None:
+        lines += [f'        """{context.turner.prose(docstring)}"""']
+    return lines + _body(function, context, "property" in decorators, overloaded)
+
+
+def _signature(function: Function, context: Context, after: str) -> list[str]:
+    source, turner = context.source, context.turner
+    returns = turner.annotation(source.segment(function.returns)) if function.returns is not None else "None"
+    items = [_text(item, context) for item in _parameters(function, context)]
+    # A comma after the last one asks for a line for each.
+    first = function.body[0]
+    head = "\n".join(source.text.splitlines()[function.lineno - 1 : first.lineno])
+    exploded = re.search(r",\s*\)\s*->", head) is not None
+    name = RENAMED.get(function.name, function.name)
+    return bracketed(f"def {name}(", items, f") -> {returns}:{after}", indent=4, exploded=exploded)
+
+
+@frozen
+class Parameter:
+    """A parameter; a lone ``*`` has no annotation."""
+
+    name: str
+    annotation: ast.expr | None = None
+    default: ast.expr | None = None
+    keyword: bool = False
+
+
+def _parameters(function: Function, context: Context) -> list[Parameter]:
+    arguments = function.args
+    left_out = LEFT_OUT.get((context.owner.name, function.name), set())
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
+    found = [Parameter(each.arg, each.annotation, default) for each, default in zip(positional, defaults, strict=True)]
+    if arguments.vararg is not None:
+        raise SystemExit(f"{context.owner.name}.{function.name}: *{arguments.vararg.arg} cannot be generated")
+    if arguments.kwonlyargs:
+        found.append(Parameter("*"))
+    for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        if each.arg not in left_out:
+            found.append(Parameter(each.arg, each.annotation, default, keyword=True))
+    if arguments.kwarg is not None:
+        found.append(Parameter(f"**{arguments.kwarg.arg}", arguments.kwarg.annotation))
+    return found
+
+
+def _text(parameter: Parameter, context: Context) -> str:
+    text = parameter.name
+    if parameter.annotation is not None:
+        text += f": {context.turner.annotation(context.source.segment(parameter.annotation))}"
+    if parameter.default is not None:
+        equals = " = " if parameter.annotation is not None else "="
+        text += equals + context.turner.annotation(context.source.segment(parameter.default))
+    return text
+
+
+# --- bodies -----------------------------------------------------------------------------------------------------------
+
+
+def _arguments(function: Function, context: Context) -> list[str]:
+    """What the async method is called with."""
+    found: list[str] = []
+    for each in _parameters(function, context):
+        if each.name in {"self", "cls", "*"}:
+            continue
+        if each.name.startswith("**"):
+            found.append(each.name)
+            continue
+        value = _argument(each, context)
+        found.append(f"{each.name}={value}" if each.keyword else value)
+    return found
+
+
+def _argument(parameter: Parameter, context: Context) -> str:
+    """A value of the blocking surface as the async one takes it."""
+    annotation = "" if parameter.annotation is None else " ".join(context.source.segment(parameter.annotation).split())
+    name = parameter.name
+    if re.search(r"Callable\[.*\bAwaitable\[", annotation):
+        handle = context.pattern.search(annotation)
+        if handle is None:
+            raise SystemExit(f"{name}: {annotation}: a function of no handle")
+        return f"in_threads({name}, {context.surface.names[handle[1]]}, self._lease)"
+    if "Callable[" in annotation:
+        return f'relay("{name}", {name})'
+    if re.search(r"\bHooks\b", annotation):
+        return f"relay_hooks({name})"
+    if "AsyncIterable[" in annotation or "AsyncIterator[" in annotation:
+        return f"feed({name})"
+    return f"twin({name})" if context.pattern.search(annotation) else name
+
+
+def _body(function: Function, context: Context, is_property: bool, overloaded: bool) -> list[str]:
+    name, names = function.name, context.surface.names
+    returns = context.source.segment(function.returns) if function.returns is not None else "None"
+    arguments = _arguments(function, context)
+    space = " " * 8
+    if context.owner.name == "AsyncArker":
+        special = _life(function, context, arguments)
+        if special is not None:
+            return special
+    if name == "__aiter__":
+        return [f"{space}return self"]
+    if is_property:
+        return [f"{space}return {_wrapped(f'self._async.{name}', returns, context)}"]
+    if name.startswith("__") and name not in RENAMED:
+        builtin = {"__len__": "len(self._async)", "__bool__": "bool(self._async)", "__iter__": "iter(self._async)"}
+        if name == "__iter__":
+            handle = context.pattern.search(returns)
+            inner = f"({names[handle[1]]}(each, self._lease) for each in self._async)" if handle else builtin[name]
+            return [f"{space}return {inner}"]
+        if name in builtin:
+            return [f"{space}return {builtin[name]}"]
+        operator = "in" if name == "__contains__" else None
+        if operator is not None:
+            return [f"{space}return {arguments[0]} in self._async"]
+        return [f"{space}return {_wrapped(f'self._async[{arguments[0]}]', returns, context)}"]
+    asynchronous = "self._async"
+    lines: list[str] = []
+    if overloaded:
+        lines.append(f"{space}asynchronous: Any = self._async")
+        asynchronous = "asynchronous"
+    call = f"{asynchronous}.{name}("
+    if not isinstance(function, ast.AsyncFunctionDef):
+        item = re.fullmatch(r"AsyncIterator\[(.*)\]", " ".join(returns.split()))
+        if item is not None:
+            lines += bracketed(f"items = {call}", arguments, ")", indent=8)
+            wrap = _wrap_function(item[1], context)
+            return [*lines, f"{space}return self._lease.iterate(items, {wrap})"]
+        if _wrapped("value", returns, context) == "value":
+            return [*lines, *bracketed(call if returns == "None" else f"return {call}", arguments, ")", indent=8)]
+        lines += bracketed(f"value = {call}", arguments, ")", indent=8)
+        return [*lines, f"{space}return {_wrapped('value', returns, context)}"]
+    lines += bracketed(f"work = {call}", arguments, ")", indent=8)
+    undo = ""
+    if name in UNDONE:
+        undo = f", undo=lambda made: made.{UNDONE[name]}()"
+    elif name == "__aenter__":
+        undo = ", undo=lambda entered: entered.__aexit__(None, None, None)"
+    done = f"self._lease.call(work{undo})"
+    if name == "__anext__":
+        return [*lines, f"{space}return {_wrapped('self._lease.step(work)', returns, context)}"]
+    if returns == "Self":
+        return [*lines, f"{space}{done}", f"{space}return self"]
+    if returns == "None":
+        return [*lines, f"{space}{done}"]
+    wrapped = _wrapped(done, returns, context)
+    if overloaded:
+        wrapped = f'cast("{context.turner.annotation(returns)}", {wrapped})'
+    return [*lines, f"{space}return {wrapped}"]
+
+
+def _life(function: Function, context: Context, arguments: list[str]) -> list[str] | None:
+    """The beginning and the end of a client are written by hand."""
+    space = " " * 8
+    if function.name == "__init__":
+        return [
+            *bracketed("client = AsyncArker(", arguments, ")", indent=8),
+            f"{space}super().__init__(client)",
+        ]
+    if function.name == "local":
+        return [
+            f"{space}client = cls.__new__(cls)",
+            *bracketed("asynchronous = AsyncArker.local(", arguments, ")", indent=8),
+            f"{space}Life.__init__(client, asynchronous)",
+            f"{space}return client",
+        ]
+    by_hand = {"__aenter__": "return self._enter()", "__aexit__": f"self._exit({', '.join(arguments)})"}
+    by_hand["aclose"] = "self._close()"
+    return [space + by_hand[function.name]] if function.name in by_hand else None
+
+
+def _wrapped(value: str, returns: str, context: Context) -> str:
+    """A value of the async surface as a blocking caller gets it."""
+    names = context.surface.names
+    if not context.pattern.search(returns):
+        return value
+    flat = " ".join(returns.split())
+    if flat in names:
+        return f"{names[flat]}({value}, self._lease)"
+    several = re.fullmatch(r"(list|tuple|Sequence)\[(\w+)(, \.\.\.)?\]", flat)
+    if several is not None and several[2] in names:
+        each = f"{names[several[2]]}(each, self._lease) for each in {value}"
+        return f"[{each}]" if several[1] != "tuple" else f"tuple({each})"
+    holders = re.fullmatch(r"(list\[)?(\w+)\[(\w+)(, [^\[\]]*)?\](\])?", flat)
+    if holders is not None and holders[2] in HOLDERS and holders[3] in names:
+        attribute, handle = HOLDERS[holders[2]], names[holders[3]]
+        if holders[1]:
+            return f'[held(each, "{attribute}", {handle}, self._lease) for each in {value}]'
+        return f'held({value}, "{attribute}", {handle}, self._lease)'
+    raise SystemExit(f"{context.source.path}: no way to hand out {returns}")
+
+
+def _wrap_function(item: str, context: Context) -> str:
+    """What makes of an item of an iterator what the caller gets."""
+    if not context.pattern.search(item):
+        return "same"
+    return f"lambda item: {_wrapped('item', item, context)}"
+
+
+__all__ = ["Context", "Function", "is_wanted", "render"]

@@ -1,0 +1,126 @@
+"""What there is to generate from: the files of the async surface and the classes in them."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from attrs import field, frozen
+
+RENAMED: Final = {"AsyncRun": "RunHandle", "AsyncSession": "SessionHandle", "AsyncTunnel": "TunnelHandle"}
+"""Blocking names that are not just the async ones without their first word: those are models."""
+
+
+@frozen
+class Source:
+    """A file of the async surface.
+
+    Attributes:
+        module: Its dotted name.
+        path: Where it is, from the root of the project.
+        text: What is in it.
+        tree: The same, parsed.
+        classes: The classes in it that are parts of public async classes, in their order.
+    """
+
+    module: str
+    path: str
+    text: str = field(repr=False)
+    tree: ast.Module = field(repr=False)
+    classes: tuple[ast.ClassDef, ...] = field(repr=False)
+
+    @property
+    def target(self) -> str:
+        """The file that it gives."""
+        return self.path.replace("arker/", "arker_sync/", 1)
+
+    @property
+    def target_module(self) -> str:
+        """The dotted name of that."""
+        return self.module.replace("arker", "arker_sync", 1)
+
+    def segment(self, node: ast.AST) -> str:
+        """The text of a node."""
+        text = ast.get_source_segment(self.text, node)
+        assert text is not None
+        return text
+
+    def imports(self) -> dict[str, tuple[str, str, bool]]:
+        """The names that the file imports: module, the name there (maybe ``x as y``), and whether for checkers only."""
+        found: dict[str, tuple[str, str, bool]] = {}
+        for node in self.tree.body:
+            checked = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+            for each in node.body if checked and isinstance(node, ast.If) else [node]:
+                if isinstance(each, ast.ImportFrom):
+                    for alias in each.names:
+                        text = alias.name if alias.asname is None else f"{alias.name} as {alias.asname}"
+                        found[alias.asname or alias.name] = (each.module or "", text, checked)
+                elif isinstance(each, ast.Import):
+                    for alias in each.names:
+                        found[alias.asname or alias.name.partition(".")[0]] = (alias.name, "", checked)
+        return found
+
+    def definitions(self) -> set[str]:
+        """The names that the file defines at its top."""
+        found: set[str] = set()
+        for node in self.tree.body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                found.add(node.name)
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                found.add(node.target.id)
+            elif isinstance(node, ast.Assign):
+                found.update(target.id for target in node.targets if isinstance(target, ast.Name))
+        return found
+
+
+@frozen
+class Surface:
+    """The async surface.
+
+    Attributes:
+        sources: Its files.
+        names: Each public async class, and its blocking name.
+        twins: For each class that is no other's heir: the public async class that it is the beginning of.
+        homes: The module of each class that is generated, by its blocking name.
+    """
+
+    sources: tuple[Source, ...]
+    names: dict[str, str]
+    twins: dict[str, str]
+    homes: dict[str, str]
+
+
+def read(root: Path) -> Surface:
+    """The surface as it is in the project at ``root``, which must be the one that is imported."""
+    package = importlib.import_module("arker")
+    exported: list[str] = package.__all__
+    public = {name: getattr(package, name) for name in exported if name.startswith("Async")}
+    names = {name: RENAMED.get(name, name.removeprefix("Async")) for name in public}
+    taken = sorted(set(names.values()) & set(exported))
+    if taken:
+        raise SystemExit(f"these blocking names are taken, so give others in RENAMED: {', '.join(taken)}")
+    parts: dict[str, set[str]] = {}
+    twins: dict[str, str] = {}
+    for name, cls in public.items():
+        chain = [each for each in inspect.getmro(cls) if each.__module__.partition(".")[0] == "arker"]
+        for each in chain:
+            parts.setdefault(each.__module__, set()).add(each.__name__)
+        twins[chain[-1].__name__] = name
+    sources = tuple(_source(root, importlib.import_module(module), wanted) for module, wanted in sorted(parts.items()))
+    homes = {names.get(each.name, each.name): source.target_module for source in sources for each in source.classes}
+    return Surface(sources, names, twins, homes)
+
+
+def _source(root: Path, module: ModuleType, wanted: set[str]) -> Source:
+    path = Path(str(module.__file__)).resolve().relative_to(root.resolve())
+    text = (root / path).read_text()
+    tree = ast.parse(text)
+    classes = tuple(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in wanted)
+    return Source(module.__name__, str(path), text, tree, classes)
+
+
+__all__ = ["Source", "Surface", "read"]
