@@ -226,6 +226,19 @@ class Call(Generic[T]):
             self._work.close()
             self._inbox.put(None)
 
+    def mute(self) -> None:
+        """Never wake the caller: the interpreter ends, and the caller's thread must not complain before it does."""
+        try:
+            self._running.loop.call_soon_threadsafe(self._mute)
+        except RuntimeError:  # the loop was closed
+            pass
+
+    def _mute(self) -> None:
+        if self._task is not None:
+            self._task.remove_done_callback(self._inbox.put)
+        with self._lock:
+            self._over = True
+
     def abandon(self) -> bool:
         """The caller goes: cancel the work, and wait until it has cleaned up, `CLEANUP_SECONDS` at most.
 
@@ -272,14 +285,15 @@ def _before_fork() -> None:
         return
     parked, go_on = threading.Event(), threading.Event()
     try:
-        running.loop.call_soon_threadsafe(_park, parked, go_on)
+        running.loop.call_soon_threadsafe(_park, parked, go_on, (_process.provider, running))
     except RuntimeError:
         return
     _parked[threading.get_ident()] = go_on
     parked.wait(_PARK_SECONDS)
 
 
-def _park(parked: threading.Event, go_on: threading.Event) -> None:
+def _park(parked: threading.Event, go_on: threading.Event, kept: object) -> None:
+    """Keep the loop's thread here. In the child, where this frame never ends, what it holds is never destroyed."""
     parked.set()
     go_on.wait(_PARK_SECONDS * 10)
 

@@ -6,19 +6,21 @@ before the call returns. What is told outside of every call comes in a thread of
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import attrs
 
 from arker._observe import Teller
 from arker.hooks import Hooks
 from arker_sync._bridge import Errand, current_call
+from arker_sync._facade import same
 
 Event = TypeVar("Event")
 
@@ -86,7 +88,71 @@ def relay_hooks(given: Any) -> Any:
     return Hooks(**wrapped)
 
 
+# --- what a call asks for ---------------------------------------------------------------------------------------------
+
+
+def feed(source: Any) -> Any:
+    """What the async client is given for an iterable of the caller's: it is asked for its items in the caller's thread.
+
+    Anything else that it takes there (a path, a file, bytes) stays as it is.
+    """
+    known = isinstance(source, (str, bytes, bytearray, memoryview)) or hasattr(source, "read")
+    items: Any = source if isinstance(source, Iterable) and not known else None
+    return source if items is None else _Fed(iter(items))
+
+
+class _Fed(AsyncIterator[Any]):
+    """An iterator of a blocking caller's, for the loop."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self._items = items
+
+    async def __anext__(self) -> Any:
+        call = current_call()
+        found: asyncio.Future[Callable[[], Any]] = asyncio.get_running_loop().create_future()
+        if call is None or not call.post(Errand(partial(self._give, found), partial(_tell, found, _refuse))):
+            raise RuntimeError("the caller who has the items does not wait any more")
+        return (await found)()
+
+    def _give(self, found: asyncio.Future[Callable[[], Any]]) -> None:
+        """In the caller's thread."""
+        try:
+            item = next(self._items)
+        except StopIteration:
+            _tell(found, _end)
+        except Exception as error:
+            _tell(found, partial(_raise, error))
+        except BaseException:
+            _tell(found, _refuse)
+            raise
+        else:
+            _tell(found, partial(same, item))
+
+
+def _tell(found: asyncio.Future[Callable[[], Any]], what: Callable[[], Any]) -> None:
+    def settle() -> None:
+        if not found.done():
+            found.set_result(what)
+
+    try:
+        found.get_loop().call_soon_threadsafe(settle)
+    except RuntimeError:  # the loop was closed
+        pass
+
+
+def _end() -> NoReturn:
+    raise StopAsyncIteration
+
+
+def _refuse() -> NoReturn:
+    raise asyncio.CancelledError
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_thread.begin_anew)
 
-__all__ = ["relay", "relay_hooks"]
+__all__ = ["feed", "relay", "relay_hooks"]

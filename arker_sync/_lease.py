@@ -268,6 +268,8 @@ def _close_all() -> None:
         if running is None or running.generation is not _bridge.generation():
             continue
         try:
+            for call in tuple(state.calls):
+                call.mute()
             state.client._close_outside(in_order=in_order)  # pyright: ignore[reportPrivateUsage]
             for call in tuple(state.calls):
                 call.cancel()

@@ -95,7 +95,7 @@ class Surface:
 
 
 def read(root: Path) -> Surface:
-    """The surface as it is in the project at ``root``, which must be the one that is imported."""
+    """The surface as it is in the project at ``root``; which classes it has, the package that is imported says."""
     package = importlib.import_module("arker")
     exported: list[str] = package.__all__
     public = {name: getattr(package, name) for name in exported if name.startswith("Async")}
@@ -116,7 +116,8 @@ def read(root: Path) -> Surface:
 
 
 def _source(root: Path, module: ModuleType, wanted: set[str]) -> Source:
-    path = Path(str(module.__file__)).resolve().relative_to(root.resolve())
+    installed = Path(str(importlib.import_module("arker").__file__)).parent.parent
+    path = Path(str(module.__file__)).relative_to(installed)
     text = (root / path).read_text()
     tree = ast.parse(text)
     classes = tuple(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in wanted)

@@ -68,7 +68,7 @@ class Turner:
                 self.unused.discard(before)
                 text = _replaced(text, place, after)
         text = _without_await(text)
-        text = re.sub(r"\b([Aa])n async (context manager|iterator)\b", r"\1 \2", text)
+        text = re.sub(r"\b([Aa])n async (?=context manager)", r"\1 ", text)
         text = re.sub(r"\b([Aa])sync (context manager|iterator)", _sentence_case, text)
         text = re.sub(r"\basync (with|for|def)\b", r"\1", text)
         text = re.sub(r"\bfrom arker import\b", "from arker_sync import", text)

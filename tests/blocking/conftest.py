@@ -1,0 +1,26 @@
+"""Both clients on one embedded backend, by the fixtures that the package gives to everybody."""
+
+from __future__ import annotations
+
+import pytest
+
+from arker import AsyncArker
+from arker.emulator import Emulator
+from arker_sync import Arker
+
+
+@pytest.fixture
+def emulator(arker_emulator: Emulator) -> Emulator:
+    return arker_emulator
+
+
+@pytest.fixture
+def ar(arker: AsyncArker) -> AsyncArker:
+    """The async client."""
+    return arker
+
+
+@pytest.fixture
+def blocking(arker_sync: Arker) -> Arker:
+    """The blocking client."""
+    return arker_sync

@@ -1,0 +1,286 @@
+"""Programs that use the blocking client in the ways that break others, each to be run in a process of its own.
+
+They are started as ``python -m tests.blocking.programs NAME``; the backend is told by the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+
+from arker import ArkerError, Hooks
+from arker_sync import VM, Arker
+
+# Whoever runs tests in the background has it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+# Newer versions of Python warn of any os.fork() beside a thread.
+warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork.*")
+
+
+def say(*words: object) -> None:
+    print(*words, flush=True)
+
+
+def echo(vm: VM, word: str) -> str:
+    return vm.run(["echo", word]).stdout_text.strip()
+
+
+# --- the end of the program -------------------------------------------------------------------------------------------
+
+
+def never_closed() -> None:
+    ar = Arker()
+    say(echo(ar.fork("ubuntu", name="stays"), "used"))
+
+
+def never_used() -> None:
+    say(Arker())
+
+
+def never_closed_with_a_backend_of_its_own() -> None:
+    ar = Arker.local()
+    vm = ar.fork("ubuntu")
+    say(ar.base_url)
+    say(echo(vm, "used"))
+
+
+def dropped() -> None:
+    """The garbage collector closes a client whose handles are gone, too, and no other."""
+    vm = Arker().fork("ubuntu")
+    say(echo(vm, "a handle holds its client"))
+    before = threading.active_count()
+    del vm
+    deadline = time.monotonic() + 10
+    while threading.active_count() >= before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    say("the loop has ended", threading.active_count() < before)
+
+
+def an_exception() -> None:
+    with Arker() as ar, ar.fork("ubuntu") as vm:
+        echo(vm, "used")
+        raise LookupError("the program's own")
+
+
+def shutdown_amid_a_call() -> None:
+    ar = Arker()
+    vm = ar.fork("ubuntu", name="stays")
+    for _ in range(3):
+        threading.Thread(target=vm.run, args=("sleep 60",), daemon=True).start()
+    while not any(run.command == "sleep 60" for run in vm.list_runs()):
+        time.sleep(0.01)
+    say("the main thread ends")
+
+
+def exit_in_a_thread_s_time() -> None:
+    """A thread that is no daemon is waited for, and may use the client until its end."""
+    ar = Arker()
+    vm = ar.fork("ubuntu")
+
+    def work() -> None:
+        time.sleep(0.2)
+        say(echo(vm, "the thread ends"))
+
+    threading.Thread(target=work).start()
+    say("the main thread ends")
+
+
+# --- signals ----------------------------------------------------------------------------------------------------------
+
+
+def _interrupted(work: Callable[[VM], object], number: int = signal.SIGINT) -> None:
+    """Send this process a signal amid some work, and tell when it came through."""
+    sent: list[float] = []
+
+    def send() -> None:
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), number)
+
+    with Arker() as ar, ar.fork("ubuntu") as vm:
+        echo(vm, "ready")
+        timer = threading.Timer(0.5, send)
+        timer.start()
+        try:
+            work(vm)
+        except BaseException as error:
+            say(type(error).__name__, f"{time.monotonic() - sent[0]:.3f}")
+            # As a cancelled task does, it leaves the command to its VM, where the session is busy with it.
+            session = vm.create_session()
+            say(vm.run("echo and the client serves on", session_id=session.session_id).stdout_text.strip())
+            raise
+
+
+def interrupted_run() -> None:
+    _interrupted(lambda vm: vm.run("sleep 60"))
+
+
+def interrupted_transfer() -> None:
+    _interrupted(lambda vm: vm.sync("large", bytes(32 * 1024 * 1024)))
+
+
+def terminated_run() -> None:
+    _interrupted(lambda vm: vm.run("sleep 60"), signal.SIGTERM)
+
+
+def interrupted_fork() -> None:
+    """The backend answers late: the VM must not outlive the interruption."""
+    with Arker() as ar:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        ar.fork("ubuntu")
+        say("not interrupted")
+
+
+def interrupted_callback() -> None:
+    """The signal comes while the caller's thread runs one of its callbacks."""
+
+    def told(event: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+
+    with Arker(hooks=Hooks(on_request=told)) as ar:
+        ar.fork("ubuntu")
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+def _in_child(work: Callable[[], object]) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except ArkerError as error:
+            say(type(error).__name__, error.message)
+        sys.exit(0)  # with all that an exit does
+    say("status", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def forked() -> None:
+    """The child of a process that has used the client, while other threads of its use it."""
+    ar = Arker()
+    vm = ar.fork("ubuntu")
+    going_on = True
+
+    def work() -> None:
+        while going_on:
+            vm.run("true")
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+
+    def child() -> None:
+        say("child", echo(vm, "a handle of the parent's"))
+        with ar.fork("ubuntu") as own:
+            say("child", echo(own, "a VM of its own"))
+
+    for _ in range(3):
+        _in_child(child)
+    _in_child(ar.close)
+    going_on = False
+    for thread in threads:
+        thread.join()
+    say("parent", echo(vm, "goes on"))
+
+
+def forked_before_use() -> None:
+    ar = Arker()
+    _in_child(lambda: say("child", echo(ar.fork("ubuntu"), "used")))
+    say("parent", echo(ar.fork("ubuntu"), "used"))
+
+
+def forked_amid_a_call() -> None:
+    """By a callback, in the thread that waits for the call's end: it never comes in the child."""
+    children: list[int] = []
+
+    def told(event: object) -> None:
+        if not children:
+            children.append(os.fork())
+
+    ar = Arker(hooks=Hooks(on_request=told))
+    try:
+        ar.fork("ubuntu")
+    except ArkerError as error:
+        say(type(error).__name__, error.message)
+        sys.exit(0)
+    say("status", os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]))
+
+
+def _use(name: str) -> str:
+    with Arker() as ar, ar.fork("ubuntu") as vm:
+        return echo(vm, name)
+
+
+class _Kept:
+    client: Arker | None = None
+
+
+def _use_kept(name: str) -> str:
+    assert _Kept.client is not None
+    with _Kept.client.fork("ubuntu") as vm:
+        return echo(vm, name)
+
+
+def multiprocessing_fork() -> None:
+    _Kept.client = Arker()
+    say(_use_kept("parent"))
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        say(*pool.map(_use_kept, ["one", "two", "three", "four"]))
+        pool.close()
+        pool.join()
+
+
+def multiprocessing_spawn() -> None:
+    context = multiprocessing.get_context("spawn")
+    ar = Arker()
+    with context.Pool(1) as pool:
+        try:
+            pool.map(print, [ar])
+        except TypeError as error:
+            say(error)
+        say(*pool.map(_use, ["one", "two"]))
+        pool.close()
+        pool.join()
+
+
+# --- event loops ------------------------------------------------------------------------------------------------------
+
+
+def in_a_running_loop() -> None:
+    async def main() -> None:
+        with Arker() as ar, ar.fork("ubuntu") as vm:
+            say(echo(vm, "inside of a coroutine"))
+            say(await asyncio.to_thread(echo, vm, "from a thread of it"))
+
+    for _ in range(2):
+        asyncio.run(main(), debug=False)  # which would complain of a loop that stands still
+
+
+def many_clients() -> None:
+    """One loop serves them all, and ends with the last one."""
+    clients = [Arker() for _ in range(5)]
+    for client in clients:
+        with client.fork("ubuntu") as vm:
+            echo(vm, "used")
+    names = [thread.name for thread in threading.enumerate()]
+    say("threads of loops", sum("portal" in name for name in names))
+    for client in clients:
+        client.close()
+    names = [thread.name for thread in threading.enumerate()]
+    say("threads of loops", sum("portal" in name for name in names))
+    say(echo(Arker().fork("ubuntu"), "it begins anew"))
+
+
+def main() -> None:
+    globals()[sys.argv[1]]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Programs that use a client, each giving what it has observed. They are driven through both clients."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from arker import ArkerError, AsyncArker, BackgroundRunResult, InvalidArgumentError, RunFailedError
+
+Scenario: TypeAlias = Callable[[AsyncArker], Awaitable[object]]
+
+
+async def failure(work: Callable[[], Awaitable[object]]) -> dict[str, object]:
+    """What is raised, with all that it says."""
+    try:
+        result = await work()
+    except ArkerError as error:
+        facts: dict[str, object] = {
+            name: getattr(error, name)
+            for name in ("message", "code", "status", "operation", "attempts", "outcome", "vm_id", "run_id")
+        }
+        return {"type": type(error).__name__, "value_error": isinstance(error, ValueError), **facts}
+    raise AssertionError(f"nothing was raised: {result}")
+
+
+async def the_main_job(ar: AsyncArker) -> object:
+    vm = await ar.fork("ubuntu", name="main")
+    seen: list[object] = [vm.name, vm.state, vm.id == vm.vm_id, vm.base_url == ar.base_url, vm.data is not None]
+    result = await vm.run("echo out; echo err >&2; exit 3")
+    seen += [result.stdout, result.stderr, result.exit_code, result.state, result.stdout_text]
+    await vm.sync("dir/in.txt", b"hello")
+    seen += [await vm.sync("dir/in.txt"), (await vm.run(["cat", "dir/in.txt"])).stdout]
+    child = await ar.fork(vm)
+    other = await vm.fork(name="other")
+    await child.sync("dir/in.txt", b"changed")
+    seen += [await each.sync("dir/in.txt") for each in (vm, child, other)]
+    again = await ar.get_vm(vm.id)
+    seen += [again.name, (await ar.vm(vm.id).refresh()).name, [each.name for each in await ar.list_vms()]]
+    seen += [await each.delete() for each in (other, child, vm)]
+    seen += [list(await ar.list_vms())]
+    return seen
+
+
+async def large_files(ar: AsyncArker) -> object:
+    vm = await ar.fork("ubuntu")
+    data = bytes(range(256)) * 20_000
+    await vm.sync("large", memoryview(data))
+    size = await vm.run("wc -c < large")
+    return [size.stdout_text, await vm.sync("large") == data, await vm.sync("/etc/hostname")]
+
+
+async def errors(ar: AsyncArker) -> object:
+    vm = await ar.fork("ubuntu")
+    wrong: Any = 7
+    seen = [
+        await failure(lambda: vm.sync("missing")),
+        await failure(lambda: vm.get_run("missing")),
+        await failure(lambda: ar.get_vm("missing")),
+        await failure(lambda: ar.fork("missing")),
+        await failure(lambda: ar.fork("ubuntu-docker")),
+        await failure(lambda: ar.fork()),
+        await failure(lambda: ar.fork(wrong)),
+        await failure(lambda: vm.run("")),
+        await failure(lambda: vm.run("true", timeout=-1)),
+        await failure(lambda: vm.run("true", deadline=0)),
+        await failure(lambda: vm.sync("", b"")),
+        await failure(lambda: vm.sync("file", wrong)),
+        await failure(lambda: vm.list_runs(limit=0)),
+        await failure(lambda: ar.list_vms(cursor="no cursor")),
+        await failure(lambda: vm.delete_session("missing")),
+        await failure(lambda: ar.vm("ubuntu").delete()),
+    ]
+    try:
+        ar.vm("..")
+    except InvalidArgumentError as error:
+        seen.append({"message": error.message})
+    return seen
+
+
+async def a_command_that_fails(ar: AsyncArker) -> object:
+    vm = await ar.fork("ubuntu")
+    try:
+        await vm.run("echo some; echo more >&2; exit 7", check=True)
+    except RunFailedError as error:
+        result = error.result
+        return [type(error).__name__, error.message, result.stdout, result.stderr, result.exit_code, error.operation]
+    raise AssertionError("nothing was raised")
+
+
+async def bounds(ar: AsyncArker) -> object:
+    vm = await ar.fork("ubuntu")
+    killed = await vm.run("echo begun; sleep 60", timeout=0.3)
+    late = await failure(lambda: vm.run("sleep 60", deadline=0.3))
+    return [killed.state, killed.fail_reason, killed.stdout, killed.exit_code, late["type"], late["outcome"]]
+
+
+async def in_the_background(ar: AsyncArker) -> object:
+    vm = await ar.fork("ubuntu")
+    started = await vm.run("echo begun; sleep 60", background=True)
+    assert isinstance(started, BackgroundRunResult)
+    run = await vm.get_run(started.run_id)
+    seen: list[object] = [started.state, run.state, run.command, run.exit_code]
+    seen += [await vm.cancel_run(started.run_id), (await vm.get_run(started.run_id)).state]
+    once = await vm.run("echo $RANDOM", idempotency_key="key")
+    twice = await vm.run("echo $RANDOM", idempotency_key="key")
+    seen += [once.run_id == twice.run_id, [each.state for each in await vm.list_runs(state=["cancelled", "completed"])]]
+    return seen
+
+
+async def sessions(ar: AsyncArker) -> object:
+    vm = await ar.fork("ubuntu")
+    session = await vm.create_session(env={"NAME": "value"}, cwd="/tmp")
+    await vm.run("cd /; export MORE=1", session_id=session.session_id)
+    result = await vm.run("echo $PWD $NAME $MORE", session_id=session.session_id)
+    seen: list[object] = [session.session_idx, session.cwd, result.stdout, len(await vm.list_sessions())]
+    seen += [(await vm.get_session(session.session_id)).cwd, await vm.delete_session(session.session_id)]
+    return [*seen, await vm.resize(vcpu_count=2), (await vm.refresh()).vcpu_count]
+
+
+async def filesystems_and_tunnels(ar: AsyncArker) -> object:
+    vm = await ar.fork("ubuntu")
+    filesystem = await ar.create_filesystem(name="shared")
+    bound = await vm.create_sync(filesystem_id=filesystem.filesystem_id, path="/mnt/shared")
+    await vm.run("echo kept > /mnt/shared/file")
+    other = await ar.fork("ubuntu")
+    await other.create_sync(filesystem_id=filesystem.filesystem_id)
+    seen: list[object] = [bound.path, await other.sync("/mnt/shared/file"), len(await vm.list_syncs())]
+    tunnel = await vm.create_tunnel(ports=[8080])
+    seen += [tunnel.port, tunnel.visibility, tunnel.state, [each.port for each in await vm.list_tunnels()]]
+    assert tunnel.tunnel_key is not None
+    seen += [await vm.delete_tunnel(tunnel.tunnel_key), await vm.delete_sync(bound.sync_id), await other.delete()]
+    return [*seen, await ar.delete_filesystem(filesystem.filesystem_id), len(await ar.list_filesystems())]
+
+
+async def blocks(ar: AsyncArker) -> object:
+    seen: list[object] = []
+    async with await ar.fork("ubuntu", name="inside") as vm:
+        seen.append([each.name for each in await ar.list_vms()])
+    seen.append(await failure(vm.refresh))
+    try:
+        async with await ar.fork("ubuntu") as vm:
+            raise LookupError("the body's own")
+    except LookupError as error:
+        seen.append(str(error))
+    seen.append(len(await ar.list_vms()))
+    async with await ar.fork("ubuntu", name="kept") as vm:
+        vm.keep()
+    seen.append([each.name for each in await ar.list_vms()])
+    async with await ar.fork("ubuntu") as vm:
+        await vm.delete()
+    return [*seen, len(await ar.list_runs(endpoint="fork")), (await ar.reap(dry_run=True)).living]
+
+
+async def what_a_client_shows(ar: AsyncArker) -> object:
+    return [ar.region, ar.provider, ar.burst_base_url == ar.base_url, ar.control_base_url == ar.base_url, ar.ledger]
+
+
+async def a_client_that_is_closed(ar: AsyncArker) -> object:
+    vm = await ar.fork("ubuntu")
+    await ar.aclose()
+    await ar.aclose()
+    return [await failure(lambda: vm.run("true")), await failure(lambda: ar.fork("ubuntu")), "closed" in repr(ar)]
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    the_main_job,
+    large_files,
+    errors,
+    a_command_that_fails,
+    bounds,
+    in_the_background,
+    sessions,
+    filesystems_and_tunnels,
+    blocks,
+    what_a_client_shows,
+    a_client_that_is_closed,
+)

@@ -1,0 +1,352 @@
+"""How calls get into the loop and back: callbacks, threads, iterators, functions in threads, the end of a client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import pickle
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from arker import ApiError, ArkerError, ConfigurationError, Hooks, NotFoundError, RequestEvent
+from arker.emulator import Emulator
+from arker_sync import VM, Arker
+from arker_sync._bridge import current_call
+from arker_sync._callbacks import feed, relay
+from arker_sync._lease import Lease
+from arker_sync._workers import in_threads
+from tests.blocking.mixed import use_from_threads
+
+
+@pytest.fixture
+def lease(blocking: Arker) -> Lease:
+    return blocking._lease
+
+
+def hooked(emulator: Emulator, **hooks: Any) -> Arker:
+    return Arker(**emulator.client_options, hooks=Hooks(**hooks))
+
+
+# --- callbacks --------------------------------------------------------------------------------------------------------
+
+
+def test_hooks_are_called_in_the_caller_s_thread_before_the_call_returns(emulator: Emulator) -> None:
+    events: list[tuple[str, str]] = []
+    span = contextvars.ContextVar("span", default="none")
+
+    def told(event: RequestEvent) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        events.append((event.operation, span.get()))
+
+    with hooked(emulator, on_request=told) as ar:
+        span.set("first")
+        vm = ar.fork("ubuntu")
+        assert events == [("fork", "first")]
+        span.set("second")
+        vm.run("true")
+        assert events[1:] == [("vm.run", "second")]
+
+
+def test_a_hook_may_call_back_in(emulator: Emulator) -> None:
+    seen: list[object] = []
+
+    def told(event: RequestEvent) -> None:
+        if event.operation == "fork":
+            seen.append(len(ar.list_vms()))
+
+    with hooked(emulator, on_request=told) as ar:
+        ar.fork("ubuntu")
+        ar.fork("ubuntu")
+    assert seen == [1, 2]
+
+
+def test_a_hook_that_raises_breaks_nothing(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    def told(event: RequestEvent) -> None:
+        raise LookupError("the hook's own")
+
+    with hooked(emulator, on_request=told) as ar:
+        ar.fork("ubuntu").run("true")
+    complaints = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert complaints == ["the hook on_request raised LookupError; what it raises from now on is not logged"]
+
+
+def test_what_is_told_outside_of_every_call_comes_in_a_thread_of_its_own(lease: Lease) -> None:
+    told: list[tuple[str, bool]] = []
+    arrived = threading.Event()
+
+    def callback(value: str) -> None:
+        told.append((value, threading.current_thread() is threading.main_thread()))
+        if value == "later":
+            arrived.set()
+
+    deliver = relay("progress", callback)
+    going_on: list[asyncio.Task[None]] = []
+
+    async def later() -> None:
+        await asyncio.sleep(0.05)
+        deliver("later")
+
+    async def work() -> None:
+        going_on.append(asyncio.create_task(later()))
+        deliver("at once")
+
+    lease.call(work())
+    assert told == [("at once", True)]
+    assert arrived.wait(timeout=20)
+    assert told == [("at once", True), ("later", False)]
+
+
+def test_what_is_no_function_is_left_as_it_is() -> None:
+    assert relay("progress", None) is None
+    assert relay("progress", 7) == 7
+    assert in_threads(7, VM, None) == 7  # type: ignore[arg-type]
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_call_in_the_loop_s_own_thread_is_refused(blocking: Arker, lease: Lease) -> None:
+    vm = blocking.fork("ubuntu")
+
+    async def work() -> str:
+        with pytest.raises(ConfigurationError, match="it would wait for itself"):
+            vm.run("true")
+        return "refused"
+
+    assert lease.call(work()) == "refused"
+
+
+def test_a_logging_handler_that_calls_back_in_gets_an_error_and_nothing_stands_still(blocking: Arker) -> None:
+    problems: list[ArkerError] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if not problems:
+                try:
+                    blocking.list_vms()
+                except ArkerError as error:
+                    problems.append(error)
+
+    handler = Handler(logging.DEBUG)
+    logger = logging.getLogger("arker")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        blocking.fork("ubuntu")
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+    assert [type(problem) for problem in problems] == [ConfigurationError]
+
+
+def test_errors_come_as_they_are_with_the_caller_s_lines_in_their_traceback(blocking: Arker) -> None:
+    with pytest.raises(NotFoundError) as raised:
+        blocking.get_vm("missing")
+    assert raised.value.operation == "get_vm"
+    assert "get_vm" in [entry.name for entry in raised.traceback]
+
+
+def test_what_cannot_be_pickled_says_so(blocking: Arker) -> None:
+    for thing in (blocking, blocking.vm("some")):
+        with pytest.raises(TypeError, match="let the other process make a client of its own"):
+            pickle.dumps(thing)
+
+
+def test_how_they_look(blocking: Arker, emulator: Emulator) -> None:
+    assert repr(blocking) == f"<Arker {emulator.url}>"
+    assert repr(blocking.vm("some")) == f"<VM some at {emulator.url}>"
+    blocking.close()
+    assert repr(blocking) == f"<Arker {emulator.url}, closed>"
+
+
+def test_a_client_that_is_closed_amid_the_calls_of_other_threads(emulator: Emulator) -> None:
+    ended: list[BaseException | None] = []
+    ar = Arker(**emulator.client_options)
+    vm = ar.fork("ubuntu")
+
+    def work() -> None:
+        try:
+            vm.run("sleep 60")
+        except BaseException as error:
+            ended.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while len(vm.list_runs(state="running")) < 1:
+        time.sleep(0.01)
+    ar.close()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert len(ended) == 3
+    assert all(isinstance(error, ArkerError) for error in ended), ended
+    with Arker(**emulator.client_options) as other:
+        other.vm(vm.id).delete()
+
+
+def test_many_threads_on_one_client(emulator: Emulator) -> None:
+    """The sample of the long test in `tests.soak`."""
+    use_from_threads(emulator, threads=64, operations=8)
+
+
+# --- iterators --------------------------------------------------------------------------------------------------------
+
+
+class Numbers(AsyncIterator[int]):
+    def __init__(self, end: int) -> None:
+        self.next = 0
+        self.end = end
+        self.closed = threading.Event()
+
+    async def __anext__(self) -> int:
+        await asyncio.sleep(0)
+        if self.next == self.end:
+            raise StopAsyncIteration
+        self.next += 1
+        return self.next
+
+    async def aclose(self) -> None:
+        self.closed.set()
+
+
+def test_iterators(lease: Lease) -> None:
+    assert list(lease.iterate(Numbers(3), str)) == ["1", "2", "3"]
+    numbers = lease.iterate(Numbers(2), int)
+    assert [next(numbers), next(numbers), next(numbers, None), next(numbers, None)] == [1, 2, None, None]
+
+
+def test_an_iterator_that_is_closed_or_dropped_amid_its_items(lease: Lease) -> None:
+    source = Numbers(3)
+    items = lease.iterate(source, int)
+    assert next(items) == 1
+    items.close()
+    assert source.closed.is_set()
+    assert list(items) == []
+    items.close()
+    source = Numbers(3)
+    for number in lease.iterate(source, int):
+        assert number == 1
+        break
+    assert source.closed.wait(timeout=20)
+
+
+def test_an_iterator_that_raises_is_over(lease: Lease) -> None:
+    async def failing() -> AsyncIterator[int]:
+        yield 1
+        raise LookupError("its own")
+
+    items = lease.iterate(failing(), int)
+    assert next(items) == 1
+    with pytest.raises(LookupError):
+        next(items)
+    assert list(items) == []
+
+
+def test_threads_may_share_an_iterator(lease: Lease) -> None:
+    items = lease.iterate(Numbers(200), int)
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.extend(items)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert sorted(found) == list(range(1, 201))
+
+
+def test_what_a_caller_iterates_is_asked_in_its_thread(lease: Lease) -> None:
+    def chunks() -> Iterator[bytes]:
+        for number in range(3):
+            assert threading.current_thread() is threading.main_thread()
+            yield bytes([number])
+
+    async def collect(source: AsyncIterator[bytes]) -> list[bytes]:
+        return [chunk async for chunk in source]
+
+    assert lease.call(collect(feed(chunks()))) == [b"\0", b"\1", b"\2"]
+    assert lease.call(collect(feed([b"x"]))) == [b"x"]
+
+    def failing() -> Iterator[bytes]:
+        yield b""
+        raise LookupError("the caller's own")
+
+    with pytest.raises(LookupError, match="the caller's own"):
+        lease.call(collect(feed(failing())))
+    for other in ("a/path", b"bytes", None, 7):
+        assert feed(other) is other
+
+
+# --- functions in threads ---------------------------------------------------------------------------------------------
+
+
+def test_functions_run_in_threads_and_use_the_client(blocking: Arker, lease: Lease) -> None:
+    vm = blocking.fork("ubuntu")
+
+    def function(handle: VM, item: int) -> int:
+        assert threading.current_thread() is not threading.main_thread()
+        assert isinstance(handle, VM)
+        return int(handle.run(f"echo $(({item} * 2))").stdout_text)
+
+    async def work() -> list[int]:
+        carried = in_threads(function, VM, lease)
+        return await asyncio.gather(*(carried(vm._async, item) for item in range(5)))
+
+    assert lease.call(work()) == [0, 2, 4, 6, 8]
+
+
+@pytest.mark.parametrize("error", [LookupError("its own"), StopIteration("odd"), asyncio.CancelledError("odd")])
+def test_what_a_function_raises(blocking: Arker, lease: Lease, error: BaseException) -> None:
+    def function(handle: VM, item: int) -> None:
+        raise error
+
+    async def work() -> BaseException:
+        try:
+            await in_threads(function, VM, lease)(blocking.vm("some")._async, 1)
+        except (LookupError, RuntimeError, asyncio.CancelledError) as raised:
+            return raised.__cause__ or raised
+        raise AssertionError
+
+    assert lease.call(work()) is error
+
+
+def test_a_function_whose_task_is_cancelled_has_its_calls_cancelled(blocking: Arker, lease: Lease) -> None:
+    vm = blocking.fork("ubuntu")
+    ended: list[BaseException] = []
+
+    def function(handle: VM, item: int) -> None:
+        for _ in range(2):  # what comes after the cancellation is cancelled, too
+            try:
+                handle.run("sleep 60")
+            except BaseException as error:
+                ended.append(error)
+
+    async def work() -> None:
+        task = asyncio.ensure_future(in_threads(function, VM, lease)(vm._async, 1))
+        while not (await vm._async.list_runs(state="running")).runs:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait({task})
+        assert task.cancelled()
+
+    lease.call(work())
+    assert [type(error) for error in ended] == [asyncio.CancelledError] * 2
+
+
+def test_nothing_of_a_call_is_known_outside_of_calls() -> None:
+    assert current_call() is None
+
+
+def test_a_hook_is_told_of_retries(emulator: Emulator) -> None:
+    retries: list[str] = []
+    options = {**emulator.client_options, "retry": {"base_delay": 0.001, "max_delay": 0.001, "jitter": 0}}
+    with Arker(**options, hooks=Hooks(on_retry=lambda event: retries.append(type(event.error).__name__))) as ar:
+        with emulator.faults.error(operation="fork", status=503, code="unavailable", times=2):
+            ar.fork("ubuntu")
+        with emulator.faults.error(operation="list_vms", status=500, code="internal"), pytest.raises(ApiError):
+            ar.list_vms()
+    assert retries == ["UnavailableError", "UnavailableError"]

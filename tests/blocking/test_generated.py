@@ -1,0 +1,114 @@
+"""What is generated is what is there, and what is added to the async surface appears in the blocking one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.facade.__main__ import is_generated
+from tools.facade.package import generate
+from tools.facade.text import Turner
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_package_is_what_the_generator_writes() -> None:
+    wanted = generate(ROOT)
+    assert len(wanted) > 8
+    for name, text in wanted.items():
+        assert (ROOT / name).read_text() == text, f"{name} is not up to date: run nox -s facade"
+    there = {str(path.relative_to(ROOT)) for path in (ROOT / "arker_sync").glob("*.py") if is_generated(path)}
+    assert there == set(wanted)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of both packages, to be changed."""
+    for name in ("arker", "arker_sync", "tools"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def facade(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-m", "tools.facade", *arguments]
+    environment = {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_change_of_the_async_surface_is_found_and_written(copy: Path) -> None:
+    assert facade(copy, "--check").returncode == 0
+    runs = copy / "arker/_vm_runs.py"
+    runs.write_text(
+        runs.read_text().replace(
+            "    async def get_run(",
+            "    async def halves(\n"
+            "        self, number: int, *, other: AsyncVM | None = None, deadline: float | None = None\n"
+            "    ) -> tuple[int, int]:\n"
+            '        """Two halves: ``await vm.halves(4)``."""\n'
+            "        return number // 2, number // 2\n\n"
+            "    async def get_run(",
+        )
+    )
+    (copy / "arker_sync/_stale.py").write_text('# Generated from arker/_stale.py by "nox -s facade"\n')
+    checked = facade(copy, "--check")
+    assert checked.returncode == 1
+    assert "+    def halves(" in checked.stdout
+    assert "_stale.py: nothing gives this file any more" in checked.stdout
+    written = facade(copy)
+    assert written.returncode == 0, written.stderr
+    assert "written: arker_sync/_vm_runs.py" in written.stdout
+    assert "removed: arker_sync/_stale.py" in written.stdout
+    text = (copy / "arker_sync/_vm_runs.py").read_text()
+    signature = "self, number: int, *, other: VM | None = None, deadline: float | None = None"
+    assert f'    def halves({signature}) -> tuple[int, int]:\n        """Two halves: ``vm.halves(4)``."""\n' in text
+    assert "work = self._async.halves(number, other=twin(other), deadline=deadline)" in text
+    assert facade(copy, "--check").returncode == 0
+
+
+def test_what_cannot_be_turned_is_refused(copy: Path) -> None:
+    runs = copy / "arker/_vm_runs.py"
+    before = runs.read_text()
+    runs.write_text(
+        before.replace(
+            "    async def get_run(",
+            "    async def all_of(self) -> dict[str, AsyncVM]:\n        return {}\n\n    async def get_run(",
+        )
+    )
+    refused = facade(copy)
+    assert refused.returncode == 1
+    assert "no way to hand out dict[str, AsyncVM]" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "turned"),
+    [
+        ("async with await ar.fork(x) as vm:", "with ar.fork(x) as vm:"),
+        ("print((await vm.run('echo hi')).stdout_text)", "print(vm.run('echo hi').stdout_text)"),
+        ("f(await g(await h()))", "f(g(h()))"),
+        ("async for vm in ar.iter_vms():", "for vm in ar.iter_vms():"),
+        ("from arker import AsyncArker, AsyncVM", "from arker_sync import Arker, VM"),
+        ("`AsyncArker.fork` and `aclose`, or ``vm.aclose()``", "`Arker.fork` and `close`, or ``vm.close()``"),
+        ("as an async context manager", "as a context manager"),
+        ("An async iterator; async iterators", "An iterator; iterators"),
+        ("what is awaited", "what is awaited"),
+    ],
+)
+def test_texts(text: str, turned: str) -> None:
+    assert Turner({"AsyncArker": "Arker", "AsyncVM": "VM"}).prose(text) == turned
+
+
+@pytest.mark.parametrize(
+    ("annotation", "turned"),
+    [
+        ("str | AsyncVM | None", "str | VM | None"),
+        ("AsyncIterator[AsyncVM]", "Iterator[VM]"),
+        ("Callable[[AsyncVM, Item], Awaitable[Value]]", "Callable[[VM, Item], Value]"),
+        ("Mapping[str,\n    int]", "Mapping[str, int]"),
+    ],
+)
+def test_annotations(annotation: str, turned: str) -> None:
+    assert Turner({"AsyncArker": "Arker", "AsyncVM": "VM"}).annotation(annotation) == turned
