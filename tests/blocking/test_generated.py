@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tools.facade.__main__ import is_generated
+from tools.facade.__main__ import is_generated, main
 from tools.facade.package import generate
 from tools.facade.text import Turner
 
@@ -28,19 +26,13 @@ def test_the_package_is_what_the_generator_writes() -> None:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of both packages, to be changed."""
-    for name in ("arker", "arker_sync", "tools"):
+    for name in ("arker", "arker_sync"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
 
-def facade(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-m", "tools.facade", *arguments]
-    environment = {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=60, check=False)
-
-
-def test_a_change_of_the_async_surface_is_found_and_written(copy: Path) -> None:
-    assert facade(copy, "--check").returncode == 0
+def test_a_change_of_the_async_surface_is_found_and_written(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--check"], copy) == 0
     runs = copy / "arker/_vm_runs.py"
     runs.write_text(
         runs.read_text().replace(
@@ -54,19 +46,17 @@ def test_a_change_of_the_async_surface_is_found_and_written(copy: Path) -> None:
         )
     )
     (copy / "arker_sync/_stale.py").write_text('# Generated from arker/_stale.py by "nox -s facade"\n')
-    checked = facade(copy, "--check")
-    assert checked.returncode == 1
-    assert "+    def halves(" in checked.stdout
-    assert "_stale.py: nothing gives this file any more" in checked.stdout
-    written = facade(copy)
-    assert written.returncode == 0, written.stderr
-    assert "written: arker_sync/_vm_runs.py" in written.stdout
-    assert "removed: arker_sync/_stale.py" in written.stdout
+    assert main(["--check"], copy) == 1
+    checked = capsys.readouterr().out
+    assert "+    def halves(" in checked
+    assert "_stale.py: nothing gives this file any more" in checked
+    assert main([], copy) == 0
+    assert capsys.readouterr().out == "written: arker_sync/_vm_runs.py\nremoved: arker_sync/_stale.py\n"
     text = (copy / "arker_sync/_vm_runs.py").read_text()
     signature = "self, number: int, *, other: VM | None = None, deadline: float | None = None"
     assert f'    def halves({signature}) -> tuple[int, int]:\n        """Two halves: ``vm.halves(4)``."""\n' in text
     assert "work = self._async.halves(number, other=twin(other), deadline=deadline)" in text
-    assert facade(copy, "--check").returncode == 0
+    assert main(["--check"], copy) == 0
 
 
 def test_what_cannot_be_turned_is_refused(copy: Path) -> None:
@@ -78,9 +68,8 @@ def test_what_cannot_be_turned_is_refused(copy: Path) -> None:
             "    async def all_of(self) -> dict[str, AsyncVM]:\n        return {}\n\n    async def get_run(",
         )
     )
-    refused = facade(copy)
-    assert refused.returncode == 1
-    assert "no way to hand out dict[str, AsyncVM]" in refused.stderr
+    with pytest.raises(SystemExit, match=r"no way to hand out dict\[str, AsyncVM\]"):
+        main([], copy)
 
 
 @pytest.mark.parametrize(

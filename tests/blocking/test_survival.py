@@ -34,7 +34,7 @@ def environment(emulator: Emulator) -> dict[str, str]:
 
 def run(emulator: Emulator, name: str) -> subprocess.CompletedProcess[str]:
     """A program, in which every warning is an error and what goes wrong at its end is told."""
-    command = [sys.executable, "-X", "dev", "-W", "error", "-m", "tests.blocking.programs", name]
+    command = [sys.executable, "-W", "error", "-m", "tests.blocking.programs", name]
     return subprocess.run(
         command, env=environment(emulator), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools.facade.package import generate
@@ -12,17 +13,23 @@ from tools.facade.package import generate
 ROOT = Path(__file__).parent.parent.parent
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """The program.
+
+    Args:
+        words: What stands on the command line, if it is not this process's.
+        root: The project.
+    """
     parser = argparse.ArgumentParser(prog="python -m tools.facade", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if anything would change")
-    arguments = parser.parse_args()
-    wanted = generate(ROOT)
-    stale = {name: text for name, text in wanted.items() if _read(ROOT / name) != text}
-    marked = {str(path.relative_to(ROOT)) for path in (ROOT / "arker_sync").glob("*.py") if is_generated(path)}
+    arguments = parser.parse_args(words)
+    wanted = generate(root)
+    stale = {name: text for name, text in wanted.items() if _read(root / name) != text}
+    marked = {str(path.relative_to(root)) for path in (root / "arker_sync").glob("*.py") if is_generated(path)}
     left = sorted(marked - wanted.keys())
     if arguments.check:
         for name, text in stale.items():
-            old = (_read(ROOT / name) or "").splitlines(keepends=True)
+            old = (_read(root / name) or "").splitlines(keepends=True)
             sys.stdout.writelines(
                 difflib.unified_diff(old, text.splitlines(keepends=True), name, f"{name} (generated)")
             )
@@ -30,10 +37,10 @@ def main() -> int:
             print(f"{name}: nothing gives this file any more")
         return 1 if stale or left else 0
     for name, text in stale.items():
-        (ROOT / name).write_text(text)
+        (root / name).write_text(text)
         print(f"written: {name}")
     for name in left:
-        (ROOT / name).unlink()
+        (root / name).unlink()
         print(f"removed: {name}")
     return 0
 

@@ -77,7 +77,7 @@ def _signature(function: Function, context: Context, after: str) -> list[str]:
     items = [_text(item, context) for item in _parameters(function, context)]
     # A comma after the last one asks for a line for each.
     first = function.body[0]
-    head = "\n".join(source.text.splitlines()[function.lineno - 1 : first.lineno])
+    head = "\n".join(source.lines[function.lineno - 1 : first.lineno])
     exploded = re.search(r",\s*\)\s*->", head) is not None
     name = RENAMED.get(function.name, function.name)
     return bracketed(f"def {name}(", items, f") -> {returns}:{after}", indent=4, exploded=exploded)

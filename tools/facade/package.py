@@ -88,7 +88,7 @@ def _class(cls: ast.ClassDef, source: Source, surface: Surface, turner: Turner) 
 def _heading(function: Function, cls: ast.ClassDef, source: Source) -> list[str]:
     """The line that begins a group of methods, if one stands before this."""
     first = min([function.lineno, *(each.lineno for each in function.decorator_list)])
-    before = source.text.splitlines()[first - 3 : first - 1]
+    before = source.lines[first - 3 : first - 1]
     found = [line for line in before if line.startswith("    # --- ")]
     return [found[0], ""] if found and first - 3 > cls.lineno else []
 

@@ -22,14 +22,14 @@ class Source:
     Attributes:
         module: Its dotted name.
         path: Where it is, from the root of the project.
-        text: What is in it.
+        lines: What is in it.
         tree: The same, parsed.
         classes: The classes in it that are parts of public async classes, in their order.
     """
 
     module: str
     path: str
-    text: str = field(repr=False)
+    lines: list[str] = field(repr=False)
     tree: ast.Module = field(repr=False)
     classes: tuple[ast.ClassDef, ...] = field(repr=False)
 
@@ -45,9 +45,13 @@ class Source:
 
     def segment(self, node: ast.AST) -> str:
         """The text of a node."""
-        text = ast.get_source_segment(self.text, node)
-        assert text is not None
-        return text
+        # As ast.get_source_segment, which goes through the whole text each time.
+        assert isinstance(node, ast.stmt | ast.expr)
+        assert node.end_lineno is not None
+        lines = self.lines[node.lineno - 1 : node.end_lineno]
+        lines[-1] = lines[-1].encode()[: node.end_col_offset].decode()
+        lines[0] = lines[0].encode()[node.col_offset :].decode()
+        return "\n".join(lines)
 
     def imports(self) -> dict[str, tuple[str, str, bool]]:
         """The names that the file imports: module, the name there (maybe ``x as y``), and whether for checkers only."""
@@ -121,7 +125,7 @@ def _source(root: Path, module: ModuleType, wanted: set[str]) -> Source:
     text = (root / path).read_text()
     tree = ast.parse(text)
     classes = tuple(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in wanted)
-    return Source(module.__name__, str(path), text, tree, classes)
+    return Source(module.__name__, str(path), text.splitlines(), tree, classes)
 
 
 __all__ = ["Source", "Surface", "read"]
