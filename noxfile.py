@@ -45,6 +45,13 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST)
+def facade(session: nox.Session) -> None:
+    """Write `arker_sync` from the source of the async client; with ``-- --check`` only look whether that is needed."""
+    session.install("-e", ".")
+    session.run("python", "-m", "tools.facade", *session.posargs)
+
+
+@nox.session(python=NEWEST)
 def benchmarks(session: nox.Session) -> None:
     """The client beside hand-written aiohttp; not part of the default run."""
     session.install("-e", ".[bench,emulator]")

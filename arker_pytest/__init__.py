@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from arker import AsyncArker
     from arker.emulator import Emulator, EmulatorOptions
+    from arker_sync import Arker
 
 _ISOLATIONS = ("auto", "bubblewrap", "none")
 _LAST_REQUESTS = 30
@@ -141,9 +141,11 @@ def arker(request: pytest.FixtureRequest, arker_emulator: Emulator) -> Iterator[
 
 
 @pytest.fixture
-def arker_sync(arker_emulator: Emulator) -> Iterator[Any]:
+def arker_sync(arker_emulator: Emulator) -> Iterator[Arker]:
     """An ``arker_sync.Arker``, the blocking client, on `arker_emulator`."""
-    with import_module("arker_sync").Arker(**arker_emulator.client_options) as client:
+    from arker_sync import Arker
+
+    with Arker(**arker_emulator.client_options) as client:
         yield client
 
 

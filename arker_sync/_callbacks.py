@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, NoReturn, TypeVar
@@ -97,8 +97,7 @@ def feed(source: Any) -> Any:
     Anything else that it takes there (a path, a file, bytes) stays as it is.
     """
     known = isinstance(source, (str, bytes, bytearray, memoryview)) or hasattr(source, "read")
-    items: Any = source if isinstance(source, Iterable) and not known else None
-    return source if items is None else _Fed(iter(items))
+    return source if known or not hasattr(type(source), "__iter__") else _Fed(iter(source))
 
 
 class _Fed(AsyncIterator[Any]):

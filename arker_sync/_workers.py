@@ -108,7 +108,11 @@ def in_threads(function: Any, handle: type[Facade], lease: Lease) -> Any:
 
 async def _carry_out(function: Callable[..., Any], handle: type[Facade], lease: Lease, twin: Any, item: Any) -> Any:
     worker = Worker()
-    work = partial(copy_context().run, worker.do, partial(function, handle(twin, lease), item))
+    context = copy_context()
+
+    def work() -> Callable[[], Any]:
+        return context.run(worker.do, partial(function, handle(twin, lease), item))
+
     carried = anyio.to_thread.run_sync(work, limiter=_limiter(), abandon_on_cancel=True)
     done: asyncio.Future[Callable[[], Any]] = asyncio.ensure_future(carried)
     try:

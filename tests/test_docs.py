@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import arker
+import arker_sync
 from arker import errors, models
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +30,9 @@ PUBLIC_MODULES = [
     "arker.config",
     "arker.hooks",
     "arker.transfer",
+    "arker_sync",
+    "arker_sync.client",
+    "arker_sync.vm",
 ]
 
 
@@ -37,9 +41,9 @@ def python_blocks(page: Path) -> list[str]:
 
 
 def indented_example(docstring: str) -> list[str]:
-    """The paragraphs of a docstring that are code: indented deeper than the text, with `await` or `async` in them."""
+    """The paragraphs of a docstring that are code: indented deeper than the text, with blocks, calls or `await`."""
     blocks = re.findall(r"(?:^ {4,}.*\n?)+", inspect.cleandoc(docstring), re.MULTILINE)
-    code = re.compile(r"^\s*(async with|.*\bawait\b)", re.MULTILINE)
+    code = re.compile(r"^\s*((async )?with |.*\bawait\b|.* = \w+\.\w+\()", re.MULTILINE)
     return [textwrap.dedent(block) for block in blocks if code.search(block)]
 
 
@@ -61,7 +65,10 @@ def test_python_blocks_compile(page: Path) -> None:
     for number, block in enumerate(python_blocks(page), 1):
         tree = compiles(block, f"{page.name}, block {number}")
         for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "arker":
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in {
+                "arker",
+                "arker_sync",
+            }:
                 module = importlib.import_module(node.module or "")
                 for alias in node.names:
                     assert hasattr(module, alias.name), f"{page.name}, block {number}: no {node.module}.{alias.name}"
@@ -72,7 +79,13 @@ def test_there_are_pages() -> None:
     assert sum(len(python_blocks(page)) for page in PAGES) >= 1
 
 
-@pytest.mark.parametrize("place", [arker, arker.AsyncArker, arker.AsyncArker.local, arker.AsyncVM])
+@pytest.mark.parametrize(
+    "place",
+    [
+        *(arker, arker.AsyncArker, arker.AsyncArker.local, arker.AsyncVM),
+        *(arker_sync, arker_sync.Arker, arker_sync.Arker.local, arker_sync.VM),
+    ],
+)
 def test_examples_in_docstrings_compile(place: Any) -> None:
     examples = indented_example(place.__doc__ or "")
     assert examples
@@ -142,7 +155,7 @@ def public_callables(module: Any) -> Iterator[tuple[str, Any]]:
                 yield f"{module.__name__}.{name}.{member}", function
 
 
-@pytest.mark.parametrize("name", ["arker", "arker.errors", "arker.models", "arker.config", "arker.hooks"])
+@pytest.mark.parametrize("name", ["arker", "arker.errors", "arker.models", "arker.config", "arker.hooks", "arker_sync"])
 def test_every_public_callable_has_a_docstring(name: str) -> None:
     found = dict(public_callables(importlib.import_module(name)))
     assert len(found) > 3

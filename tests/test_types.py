@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HERE = Path(__file__).parent / "typing"
-ACCEPTED = ["arker", str(HERE / "user_code.py")]
+ACCEPTED = ["arker", "arker_sync", *(str(HERE / name) for name in ("user_code.py", "blocking_code.py"))]
 STRICT = "# pyright: strict, reportUnusedExpression=false\n"
 
 

@@ -7,6 +7,7 @@ import os
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -30,7 +31,8 @@ def use_from_threads(emulator: Emulator, *, threads: int, operations: int, seed:
     with Arker(**emulator.client_options) as ar:
         vms = [ar.fork("ubuntu") for _ in range(8)]
         with ThreadPoolExecutor(threads) as pool:
-            done = list(pool.map(lambda number: _work(ar, vms, operations, f"{seed}-{number}"), range(threads)))
+            names = [f"{seed}-{number}" for number in range(threads)]
+            done = list(pool.map(partial(_work, ar, vms, operations), names))
         assert done == [operations] * threads
         for vm in vms:
             vm.delete()

@@ -8,24 +8,28 @@ import logging
 import pickle
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
-from arker import ApiError, ArkerError, ConfigurationError, Hooks, NotFoundError, RequestEvent
+from arker import ApiError, ArkerError, AsyncArker, ConfigurationError, Hooks, NotFoundError, RequestEvent, RetryPolicy
 from arker.emulator import Emulator
 from arker_sync import VM, Arker
 from arker_sync._bridge import current_call
 from arker_sync._callbacks import feed, relay
+from arker_sync._facade import twin
 from arker_sync._lease import Lease
 from arker_sync._workers import in_threads
-from tests.blocking.mixed import use_from_threads
 
 
 @pytest.fixture
-def lease(blocking: Arker) -> Lease:
-    return blocking._lease
+def lease(emulator: Emulator) -> Iterator[Lease]:
+    client = AsyncArker(**emulator.client_options)
+    lease = Lease(client)
+    yield lease
+    lease.call(client.aclose())
+    lease.release()
 
 
 def hooked(emulator: Emulator, **hooks: Any) -> Arker:
@@ -190,11 +194,6 @@ def test_a_client_that_is_closed_amid_the_calls_of_other_threads(emulator: Emula
         other.vm(vm.id).delete()
 
 
-def test_many_threads_on_one_client(emulator: Emulator) -> None:
-    """The sample of the long test in `tests.soak`."""
-    use_from_threads(emulator, threads=64, operations=8)
-
-
 # --- iterators --------------------------------------------------------------------------------------------------------
 
 
@@ -293,8 +292,8 @@ def test_functions_run_in_threads_and_use_the_client(blocking: Arker, lease: Lea
         return int(handle.run(f"echo $(({item} * 2))").stdout_text)
 
     async def work() -> list[int]:
-        carried = in_threads(function, VM, lease)
-        return await asyncio.gather(*(carried(vm._async, item) for item in range(5)))
+        carried: Callable[[object, int], Awaitable[int]] = in_threads(function, VM, lease)
+        return await asyncio.gather(*(carried(twin(vm), item) for item in range(5)))
 
     assert lease.call(work()) == [0, 2, 4, 6, 8]
 
@@ -306,7 +305,7 @@ def test_what_a_function_raises(blocking: Arker, lease: Lease, error: BaseExcept
 
     async def work() -> BaseException:
         try:
-            await in_threads(function, VM, lease)(blocking.vm("some")._async, 1)
+            await in_threads(function, VM, lease)(twin(blocking.vm("some")), 1)
         except (LookupError, RuntimeError, asyncio.CancelledError) as raised:
             return raised.__cause__ or raised
         raise AssertionError
@@ -326,8 +325,8 @@ def test_a_function_whose_task_is_cancelled_has_its_calls_cancelled(blocking: Ar
                 ended.append(error)
 
     async def work() -> None:
-        task = asyncio.ensure_future(in_threads(function, VM, lease)(vm._async, 1))
-        while not (await vm._async.list_runs(state="running")).runs:
+        task = asyncio.ensure_future(in_threads(function, VM, lease)(twin(vm), 1))
+        while not (await twin(vm).list_runs(state="running")).runs:
             await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.wait({task})
@@ -343,8 +342,9 @@ def test_nothing_of_a_call_is_known_outside_of_calls() -> None:
 
 def test_a_hook_is_told_of_retries(emulator: Emulator) -> None:
     retries: list[str] = []
-    options = {**emulator.client_options, "retry": {"base_delay": 0.001, "max_delay": 0.001, "jitter": 0}}
-    with Arker(**options, hooks=Hooks(on_retry=lambda event: retries.append(type(event.error).__name__))) as ar:
+    hooks = Hooks(on_retry=lambda event: retries.append(type(event.error).__name__))
+    quick = RetryPolicy(base_delay=0.001, max_delay=0.001, jitter=0.0)
+    with Arker(**emulator.client_options, retry=quick, hooks=hooks) as ar:
         with emulator.faults.error(operation="fork", status=503, code="unavailable", times=2):
             ar.fork("ubuntu")
         with emulator.faults.error(operation="list_vms", status=500, code="internal"), pytest.raises(ApiError):

@@ -104,8 +104,7 @@ def check_member(owner: str, name: str, value: Any, twin: Any) -> None:
         assert value.fget is not None
         assert twin.fget is not None
         value, twin = value.fget, twin.fget
-    if isinstance(value, classmethod | staticmethod):
-        value, twin = value.__func__, twin.__func__
+    value, twin = getattr(value, "__func__", value), getattr(twin, "__func__", twin)
     if not inspect.isfunction(value):
         return
     assert not inspect.iscoroutinefunction(twin), where

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -227,11 +229,9 @@ def test_a_service_in_fastapi(emulator: Emulator, blocking: Arker, tmp_path: Pat
     process = subprocess.Popen(command, cwd=tmp_path, env=environment(emulator), text=True, stderr=subprocess.PIPE)
     try:
         port = int(wait_for(process, r"running on http://127\.0\.0\.1:(\d+)")[1])
-        from concurrent.futures import ThreadPoolExecutor
-
         with ThreadPoolExecutor(8) as pool:
             paths = [f"/{kind}/{number}" for kind in ("threads", "loop") for number in range(8)]
-            answers = list(pool.map(lambda path: get(port, path), paths))
+            answers = list(pool.map(partial(get, port), paths))
         assert answers == [f'"{number}\\n"' for _ in range(2) for number in range(8)]
     finally:
         rest = stop(process)

@@ -46,6 +46,10 @@ class _Turned:
     def __repr__(self) -> str:
         return repr(self._target)
 
+    def straight(self) -> Any:
+        """The object itself."""
+        return self._target
+
     def __len__(self) -> int:
         return len(self._target)
 
@@ -93,15 +97,16 @@ class _Items(AsyncIterator[Any]):
 
 
 def _turned(value: Any) -> Any:
+    items: list[Any] | None = value if isinstance(value, list) else None
     if isinstance(value, Facade):
         return _Turned(value)
     if isinstance(value, Iterator):
-        return _Items(cast("Iterator[Any]", value))
-    return [_turned(each) for each in cast("list[Any]", value)] if isinstance(value, list) else value
+        return _Items(value)
+    return value if items is None else [_turned(each) for each in items]
 
 
 def _straight(value: Any) -> Any:
-    return value._target if isinstance(value, _Turned) else value
+    return value.straight() if isinstance(value, _Turned) else value
 
 
 def blocking_function(function: Callable[..., Any]) -> Callable[..., Any]:

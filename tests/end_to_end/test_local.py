@@ -41,6 +41,13 @@ def test_the_quickstart_runs_to_its_end() -> None:
     assert "nothing left" in done.stdout
 
 
+def test_the_blocking_quickstart_runs_to_its_end() -> None:
+    done = run_python("examples/quickstart_sync.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    for expected in ("Linux 42", "HELLO", "parent 'HELLO', child 'changed'", "0 1 4 9 16 25 36 49", "nothing left"):
+        assert expected in done.stdout
+
+
 def test_the_quickstart_uses_the_cloud_when_there_is_a_key(emulator: Emulator) -> None:
     done = run_python(
         "examples/quickstart.py",
@@ -56,8 +63,9 @@ def test_the_quickstart_uses_the_cloud_when_there_is_a_key(emulator: Emulator) -
 
 def test_the_readme_s_programs_run(emulator: Emulator) -> None:
     readme = (ROOT / "README.md").read_text()
-    programs = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "asyncio.run" in block]
-    assert len(programs) == 2
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    programs = [block for block in blocks if re.search(r"^(asyncio\.run\()?main\(\)", block, re.MULTILINE)]
+    assert len(programs) == 4
     for program in programs:
         done = run_python(
             "-c",

@@ -245,7 +245,18 @@ def test_the_report_of_a_failed_test_shows_the_last_requests(run: Run) -> None:
     assert len(re.findall(r"^(GET|POST|PUT) ", text, re.MULTILINE)) == 30 + 2
 
 
-def test_the_blocking_client_s_fixture_repeats_the_import_s_words(run: Run) -> None:
-    ended = run("def test_it(arker_sync):\n    pass\n", conftest="")
-    ended.assert_outcomes(errors=1)
-    ended.stdout.fnmatch_lines(["*ImportError: arker_sync, the blocking client, is not part of this version*"])
+def test_the_blocking_client_s_fixture(run: Run) -> None:
+    ended = run(
+        """
+        from arker_sync import Arker
+
+        def test_it(arker_sync):
+            assert type(arker_sync) is Arker
+            assert arker_sync.fork("ubuntu").run("echo hi").stdout_text == "hi\\n"
+
+        def test_that_it_is_as_new(arker_sync):
+            assert not arker_sync.list_vms()
+        """,
+        conftest="",
+    )
+    ended.assert_outcomes(passed=2)

@@ -1,0 +1,46 @@
+"""What a user's blocking program looks like to a type checker: checked by `test_types.py`, never run."""
+
+from __future__ import annotations
+
+from typing_extensions import assert_type
+
+from arker_sync import (
+    VM,
+    Arker,
+    BackgroundRunResult,
+    CompletedRunResult,
+    DeleteVmResponse,
+    Hooks,
+    ListVmsResponse,
+    Run,
+    RunResult,
+    Session,
+    Vm,
+)
+
+
+def clients() -> None:
+    Arker()
+    Arker("key", region="us-west-2", retry=False, hooks=Hooks())
+    with Arker() as ar:
+        assert_type(ar, Arker)
+    with Arker.local(isolation="none") as local:
+        assert_type(local, Arker)
+    ar.close()
+
+
+def vms(ar: Arker, background: bool) -> None:
+    with ar.fork("ubuntu") as vm:
+        assert_type(vm, VM)
+    assert_type(ar.fork(vm, network=True), VM)
+    assert_type(vm.refresh(), VM)
+    assert_type(vm.data, Vm | None)
+    assert_type(ar.list_vms(), ListVmsResponse)
+    assert_type(vm.run("true"), CompletedRunResult)
+    assert_type(vm.run("true", background=True), BackgroundRunResult)
+    assert_type(vm.run("true", background=background), RunResult)
+    assert_type(vm.get_run("run"), Run)
+    assert_type(vm.sync("path"), bytes)
+    vm.sync("path", b"data")
+    assert_type(vm.create_session(env={"A": "b"}), Session)
+    assert_type(vm.delete(), DeleteVmResponse)
