@@ -69,11 +69,11 @@ class Http:
         self._sessions.close_outside()
 
     def _proxy(self, url: URL) -> str | None:
-        if not self._own or url.host is None:
+        if not self._own:
             return None
-        key = (url.scheme, url.host)
+        key = (url.scheme, url.raw_authority)  # what a URL knows of itself; its host would have to be decoded each time
         if key not in self._proxies:
-            self._proxies[key] = proxy_for(*key)
+            self._proxies[key] = None if url.host is None else proxy_for(url.scheme, url.host)
         return self._proxies[key]
 
     def exchange(self, request: Request, flow: Flow | None = None) -> Coroutine[Any, Any, Response]:
