@@ -69,4 +69,4 @@ def fuzz(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """The long tests at their whole length; takes minutes, and is not part of the default run."""
     session.install("-e", ".[emulator,test]")
-    session.run("python", "-m", "pytest", "tests/soak", "--soak-scale", "1", "-s", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/soak", "-n", "0", "--soak-scale", "1", "-s", *session.posargs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from arker import _calls
+from arker import _calls, _routes
 from arker._client_resources import ClientResources
 from arker.errors import InvalidArgumentError
 from arker.models import ForkRequest, ListVmsResponse
@@ -100,6 +100,8 @@ class ClientVms(ClientResources):
             source_vm_id = source.id
         elif source is not None:
             source_vm_name = check.check_text("source", source, what="a VM's name or an AsyncVM")
+        if source_org_id is None and source_vm_name in _routes.GOLDEN_NAMES:
+            source_org_id = _routes.ARKER_ORG_ID  # here already, since changing a request takes as long as making it
         request = ForkRequest(
             source_vm_id=source_vm_id,
             source_vm_name=source_vm_name,

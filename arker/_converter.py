@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import UnionType
 from typing import Any, Final, Literal, Union, cast, get_args, get_origin
 
@@ -95,6 +96,15 @@ def _array_hook(converter: Converter, member: Any) -> Hook:
             return tuple([_at(index, element, item, member) for index, item in enumerate(value)])
 
         return plain
+    if not converter.detailed_validation:
+        one = converter.get_structure_hook(member)
+
+        def quick(value: Any, _: Any) -> Any:
+            if value.__class__ is not list:
+                raise mismatch("an array", value)
+            return tuple([one(item, member) for item in value])
+
+        return quick
     inner = converter.get_structure_hook(type_)
 
     def hook(value: Any, _: Any) -> Any:
@@ -233,10 +243,15 @@ def make_converter(*, detailed: bool) -> Converter:
 # --- saying where ----------------------------------------------------------------------------------------------------
 
 
+@cache
+def _detailed() -> Converter:
+    return make_converter(detailed=True)
+
+
 def locate(value: object, cls: type, error: Exception) -> Misfit:
     """What is wrong with a value that has failed with an error, and where: by trying again with detail."""
     try:
-        make_converter(detailed=True).structure(value, cls)
+        _detailed().structure(value, cls)
     except Exception as detailed:
         path, cause = _descend(detailed)
     else:

@@ -6,7 +6,8 @@ import asyncio
 import platform
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, Protocol, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import aiohttp
 import anyio
@@ -23,10 +24,14 @@ from arker._wire import IDEMPOTENCY_HEADER, ExchangeFailedError, Flow, Request, 
 from arker.config import Settings, proxy_for
 from arker.errors import BadReplyError
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 SLICE: Final = 1024 * 1024
 """Bodies above this size are handed to the connection in pieces of it, which spares a copy of the whole."""
 
 Piece: TypeAlias = bytes | memoryview
+_Watch: TypeAlias = "partial[_Watched]"
 Body: TypeAlias = Callable[[], AsyncIterator[Piece]]
 
 
@@ -64,11 +69,11 @@ class Http:
         self._sessions.close_outside()
 
     def _proxy(self, url: URL) -> str | None:
-        if not self._own or url.host is None:
+        if not self._own:
             return None
-        key = (url.scheme, url.host)
+        key = (url.scheme, url.raw_authority)  # what a URL knows of itself; its host would have to be decoded each time
         if key not in self._proxies:
-            self._proxies[key] = proxy_for(*key)
+            self._proxies[key] = None if url.host is None else proxy_for(url.scheme, url.host)
         return self._proxies[key]
 
     def exchange(self, request: Request, flow: Flow | None = None) -> Coroutine[Any, Any, Response]:
@@ -97,7 +102,7 @@ class Http:
                 flow.sent = sent
 
         with _bounded_progress(self._idle) as watched:
-            pieces = watched(slices(body, tell), wait_afterwards=request.awaits_work)
+            pieces = watched(Slices(body, tell), wait_afterwards=request.awaits_work)
             return await self._send(request, url, headers, pieces, flow)
 
     async def _send(
@@ -199,39 +204,83 @@ class Http:
                 hops += 1
 
 
-class _Watch(Protocol):
-    def __call__(self, pieces: AsyncIterator[Piece], *, wait_afterwards: bool = False) -> AsyncIterator[Piece]: ...
-
-
 @contextmanager
 def _bounded_progress(idle: float | None) -> Generator[_Watch, None, None]:
     """Bound the time, in seconds, in which a request's body makes no progress; raises `ExchangeFailedError`.
 
-    aiohttp bounds the silence of the other side only after the body has gone. What is yielded wraps the body;
-    ``wait_afterwards`` lifts the bound when all of it has gone.
+    aiohttp bounds the silence of the other side only after the body has gone. What is yielded wraps the body.
     """
     bound = float("inf") if idle is None else idle
     # From the first piece on: until then the request waits for a connection, which has bounds of its own.
     with anyio.CancelScope() as scope:
-
-        async def watched(pieces: AsyncIterator[Piece], *, wait_afterwards: bool = False) -> AsyncIterator[Piece]:
-            # A piece is asked for when the connection has taken the one before it.
-            async for piece in pieces:
-                scope.deadline = anyio.current_time() + bound
-                yield piece
-            scope.deadline = float("inf") if wait_afterwards else anyio.current_time() + bound
-
-        yield watched
+        yield partial(_Watched, scope, bound)
     if scope.cancelled_caught:
         raise ExchangeFailedError(f"the request made no progress for {bound:g} s", delivered=True, timed_out=True)
 
 
-async def slices(
-    data: bytes | bytearray | memoryview, tell: Callable[[int], None] | None = None
-) -> AsyncIterator[memoryview]:
-    """A buffer in pieces, without copying it; ``tell`` is told how many bytes the connection has taken."""
-    view = memoryview(data)
-    for start in range(0, len(view), SLICE):
-        if tell is not None:
-            tell(start)
-        yield view[start : start + SLICE]
+# What follows are classes, not async generators: aiohttp drops a body that is given up without closing it, so that a
+# generator would end in a task of its own, some time after the call, whenever garbage is collected.
+
+
+class _Watched:
+    """A body whose next piece puts off the end of a scope."""
+
+    __slots__ = ("_bound", "_pieces", "_scope", "_wait_afterwards")
+
+    def __init__(
+        self, scope: anyio.CancelScope, bound: float, pieces: AsyncIterator[Piece], *, wait_afterwards: bool = False
+    ) -> None:
+        """Wrap a body.
+
+        Args:
+            scope: What ends when there is no progress.
+            bound: Seconds for each piece.
+            pieces: The body.
+            wait_afterwards: Lift the bound when all of it has gone.
+        """
+        self._scope = scope
+        self._bound = bound
+        self._pieces = pieces
+        self._wait_afterwards = wait_afterwards
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        # A piece is asked for when the connection has taken the one before it.
+        try:
+            piece = await self._pieces.__anext__()
+        except StopAsyncIteration:
+            self._scope.deadline = float("inf") if self._wait_afterwards else anyio.current_time() + self._bound
+            raise
+        self._scope.deadline = anyio.current_time() + self._bound
+        return piece
+
+
+class Slices:
+    """A buffer in pieces, without copying it."""
+
+    __slots__ = ("_start", "_tell", "_view")
+
+    def __init__(self, data: bytes | bytearray | memoryview[int], tell: Callable[[int], None] | None = None) -> None:
+        """Cut a buffer.
+
+        Args:
+            data: The buffer.
+            tell: Told how many bytes the connection has taken.
+        """
+        self._view = memoryview(data)
+        self._tell = tell
+        self._start = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> memoryview[int]:
+        start = self._start
+        if start >= len(self._view):
+            raise StopAsyncIteration
+        if self._tell is not None:
+            self._tell(start)
+        self._start = start + SLICE
+        return self._view[start : self._start]

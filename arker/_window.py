@@ -34,14 +34,17 @@ class Window:
 
     Attributes:
         ceiling: It never opens wider than this.
-        size: How many requests may be in flight.
+        size: How many requests may be in flight, with the fraction that has grown of one more.
+        places: How many requests may be in flight.
+        places_to_wait: How many of them may be such as wait for work of unknown length; the others never queue behind
+            those.
         spacing: Seconds between two requests, when even one at a time is too much.
         opens_at: Nothing may be sent before this moment.
     """
 
     def __init__(self, ceiling: int, *, size: float = INITIAL) -> None:
         self.ceiling = ceiling
-        self.size = min(float(size), float(ceiling))
+        self._resize(size)
         self.spacing = 0.0
         self.opens_at = -math.inf
         # What the server took when it refused something last; infinity while it has refused nothing.
@@ -49,15 +52,11 @@ class Window:
         self._patience = PATIENCE
         self._quiet_since = self._grown_at = self._sent_at = -math.inf
 
-    @property
-    def places(self) -> int:
-        """How many requests may be in flight."""
-        return int(self.size)
-
-    @property
-    def places_to_wait(self) -> int:
-        """How many of them may be such as wait for work of unknown length; the others never queue behind those."""
-        return max(1, self.places - min(8, max(1, self.places // 8)))
+    def _resize(self, size: float) -> None:
+        self.size = size = min(float(size), float(self.ceiling))
+        # Both are asked for with each request, and change far more rarely.
+        self.places = places = int(size)
+        self.places_to_wait = max(1, places - min(8, max(1, places // 8)))
 
     def sent(self, now: float) -> None:
         """A request goes out."""
@@ -73,6 +72,8 @@ class Window:
         """A request was answered, and not because of overload."""
         if self.spacing:
             self.spacing = self.spacing * _EASE if self.spacing > _FASTEST / 8 else 0.0
+        elif self.size == self.ceiling:
+            return
         elif self._limit == math.inf:
             self._grow(1.0)  # it doubles in the time in which all of them are answered once
         elif now >= self._quiet_since + self._patience:
@@ -94,7 +95,8 @@ class Window:
         if self._limit < math.inf and now >= self._quiet_since + self._patience:
             self._patience = min(LONGEST_PATIENCE, self._patience * 2)  # it was opened, in vain
         self._quiet_since = self._grown_at = now
-        self.size = self._limit = float(max(1, min(self.places, in_flight)))
+        self._limit = float(max(1, min(self.places, in_flight)))
+        self._resize(self._limit)
 
     def opens_next(self, now: float) -> float | None:
         """When something changes by itself for those who wait; None if nothing does."""
@@ -118,7 +120,7 @@ class Window:
             self._grow(1.0)
 
     def _grow(self, by: float) -> None:
-        self.size = min(float(self.ceiling), self.size + by)
+        self._resize(self.size + by)
         if self.size > self._limit * _FREE + 1:  # the server takes far more than it did then
             self._limit, self._patience = math.inf, PATIENCE
 

@@ -135,10 +135,10 @@ async def _put(
     transport: Transport, base_url: str, presigned_url: str, data: memoryview, progress: Progress, tell: Tell | None
 ) -> None:
     http = await transport.ready()
-    from arker._http import slices
+    from arker._http import Slices
 
     async def once() -> None:
-        attempt.response = await http.put(presigned_url, partial(slices, data, tell), len(data), base_url=base_url)
+        attempt.response = await http.put(presigned_url, partial(Slices, data, tell), len(data), base_url=base_url)
         _check_stored(attempt.response)
         if tell is not None:
             tell(len(data))

@@ -252,7 +252,11 @@ def starting(event: object) -> object:
     return lazily(event)
 
 
-@pytest.mark.parametrize("hook", [raising(ValueError), raising(asyncio.CancelledError), starting], ids=str)
+@pytest.mark.parametrize(
+    "hook",
+    [raising(ValueError), raising(asyncio.CancelledError), starting],
+    ids=["error", "cancellation", "coroutine"],
+)
 async def test_a_hook_that_raises_breaks_nothing(
     server: ScriptedServer, other_server: ScriptedServer, hook: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -294,7 +298,11 @@ class Asynchronous:
 
 
 @pytest.mark.parametrize("name", ["on_request", "on_retry", "on_transfer"])
-@pytest.mark.parametrize("hook", [lazily, functools.partial(lazily), Asynchronous(), 7, "print"], ids=str)
+@pytest.mark.parametrize(
+    "hook",
+    [lazily, functools.partial(lazily), Asynchronous(), 7, "print"],
+    ids=["coroutine function", "partial", "object", "number", "text"],
+)
 def test_what_is_no_ordinary_function_is_refused(name: str, hook: Any) -> None:
     with pytest.raises(InvalidArgumentError, match=r"expected an? (ordinary )?function") as caught:
         Hooks(**{name: hook})

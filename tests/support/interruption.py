@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any, Generic, TypeVar
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -20,8 +21,14 @@ class Interruption(Generic[T]):
     def __init__(self, at: int) -> None:
         self._at = at
         self._main: asyncio.Task[T] | None = None
+        self._generators: list[AsyncGenerator[Any, Any]] = []
         self.suspensions = 0
         self.result: T | None = None
+
+    @property
+    def unfinished(self) -> list[AsyncGenerator[Any, Any]]:
+        """Async generators that were begun and not ended: the loop ends them in new tasks when garbage is collected."""
+        return [generator for generator in self._generators if cast("Any", generator).ag_frame is not None]
 
     @property
     def happened(self) -> bool:
@@ -40,13 +47,20 @@ class Interruption(Generic[T]):
         async def whole() -> T:
             return await operation()
 
-        before = loop.get_task_factory()
+        def begun(generator: AsyncGenerator[Any, Any]) -> None:
+            self._generators.append(generator)
+            if hooks.firstiter is not None:
+                hooks.firstiter(generator)
+
+        before, hooks = loop.get_task_factory(), sys.get_asyncgen_hooks()
         loop.set_task_factory(factory)
+        sys.set_asyncgen_hooks(firstiter=begun)
         try:
             self._main = loop.create_task(whole())
             await asyncio.wait({self._main})
         finally:
             loop.set_task_factory(before)
+            sys.set_asyncgen_hooks(*hooks)
         if self._main.cancelled():
             return True
         self.result = self._main.result()

