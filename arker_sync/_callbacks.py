@@ -10,10 +10,10 @@ import asyncio
 import contextvars
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeGuard, TypeVar
 
 import attrs
 
@@ -96,8 +96,12 @@ def feed(source: Any) -> Any:
 
     Anything else that it takes there (a path, a file, bytes) stays as it is.
     """
+    return _Fed(iter(source)) if _is_fed(source) else source
+
+
+def _is_fed(source: object) -> TypeGuard[Iterable[Any]]:
     known = isinstance(source, (str, bytes, bytearray, memoryview)) or hasattr(source, "read")
-    return source if known or not hasattr(type(source), "__iter__") else _Fed(iter(source))
+    return isinstance(source, Iterable) and not known
 
 
 class _Fed(AsyncIterator[Any]):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import arker
 from arker import AsyncArker
@@ -97,12 +97,19 @@ class _Items(AsyncIterator[Any]):
 
 
 def _turned(value: Any) -> Any:
-    items: list[Any] | None = value if isinstance(value, list) else None
     if isinstance(value, Facade):
         return _Turned(value)
-    if isinstance(value, Iterator):
+    if _is_iterator(value):
         return _Items(value)
-    return value if items is None else [_turned(each) for each in items]
+    return [_turned(each) for each in value] if _is_list(value) else value
+
+
+def _is_iterator(value: object) -> TypeGuard[Iterator[Any]]:
+    return isinstance(value, Iterator)
+
+
+def _is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _straight(value: Any) -> Any:
