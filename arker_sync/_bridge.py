@@ -138,21 +138,35 @@ class Errand:
             self._refuse()
 
 
-_current: ContextVar[Call[Any]] = ContextVar("arker_sync_call")
+class Seat:
+    """Where those sit who make one call after the other for the same work, such as the steps of an iterator.
+
+    What the work has begun in one step belongs to whichever step is being waited for.
+    """
+
+    __slots__ = ("call",)
+
+    def __init__(self) -> None:
+        self.call: Call[Any] | None = None
+
+
+_current: ContextVar[Call[Any] | Seat] = ContextVar("arker_sync_call")
 
 
 def current_call() -> Call[Any] | None:
     """The call that the running task belongs to."""
-    return _current.get(None)
+    current = _current.get(None)
+    return current.call if isinstance(current, Seat) else current
 
 
 class Call(Generic[T]):
     """One call into the loop. Its caller waits in `wait`, and meanwhile runs the errands that come from the loop."""
 
-    __slots__ = ("_abandoned", "_inbox", "_lock", "_over", "_running", "_task", "_work")
+    __slots__ = ("_abandoned", "_inbox", "_lock", "_over", "_running", "_seat", "_task", "_work")
 
-    def __init__(self, work: Coroutine[Any, Any, T], running: Running) -> None:
+    def __init__(self, work: Coroutine[Any, Any, T], running: Running, seat: Seat | None = None) -> None:
         self._work = work
+        self._seat = seat
         self._running = running
         self._task: asyncio.Task[T] | None = None
         self._inbox: SimpleQueue[asyncio.Task[T] | Errand | None] = SimpleQueue()
@@ -176,7 +190,11 @@ class Call(Generic[T]):
     def _begin(self) -> None:
         if self._abandoned:
             return
-        _current.set(self)
+        if self._seat is None:
+            _current.set(self)
+        else:
+            self._seat.call = self
+            _current.set(self._seat)
         task = self._task = self._running.loop.create_task(self._work)
         task.add_done_callback(self._inbox.put)
 
@@ -317,6 +335,7 @@ __all__ = [
     "Call",
     "Errand",
     "Running",
+    "Seat",
     "closed",
     "current_call",
     "enter",

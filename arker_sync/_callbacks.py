@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, NoReturn, TypeGuard, TypeVar
@@ -94,13 +94,13 @@ def relay_hooks(given: Any) -> Any:
 def feed(source: Any) -> Any:
     """What the async client is given for an iterable of the caller's: it is asked for its items in the caller's thread.
 
-    Anything else that it takes there (a path, a file, bytes) stays as it is.
+    Anything else that it takes there (a list, a path, a file, bytes) stays as it is.
     """
     return _Fed(iter(source)) if _is_fed(source) else source
 
 
 def _is_fed(source: object) -> TypeGuard[Iterable[Any]]:
-    known = isinstance(source, (str, bytes, bytearray, memoryview)) or hasattr(source, "read")
+    known = isinstance(source, Collection) or hasattr(source, "read")
     return isinstance(source, Iterable) and not known
 
 
@@ -114,11 +114,11 @@ class _Fed(AsyncIterator[Any]):
         call = current_call()
         found: asyncio.Future[Callable[[], Any]] = asyncio.get_running_loop().create_future()
         if call is None or not call.post(Errand(partial(self._give, found), partial(_tell, found, _refuse))):
-            raise RuntimeError("the caller who has the items does not wait any more")
+            _thread.put(Errand(partial(self._give, found)))
         return (await found)()
 
     def _give(self, found: asyncio.Future[Callable[[], Any]]) -> None:
-        """In the caller's thread."""
+        """In the caller's thread, or in that of what is told outside of every call."""
         try:
             item = next(self._items)
         except StopIteration:

@@ -32,6 +32,13 @@ class Facade:
         twin = type(self._async).__name__
         return repr(self._async).replace(f"<{twin} ", f"<{type(self).__name__} ", 1)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both stand for the same object of the async client."""
+        return isinstance(other, Facade) and other._async is self._async
+
+    def __hash__(self) -> int:
+        return hash(self._async)
+
     def __reduce__(self) -> NoReturn:
         raise TypeError(
             f"a {type(self).__name__} cannot be pickled, since it holds connections and a key: "

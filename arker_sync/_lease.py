@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from arker.errors import ConfigurationError
 from arker_sync import _bridge
-from arker_sync._bridge import Call, Running
+from arker_sync._bridge import Call, Running, Seat
 from arker_sync._workers import current_worker
 
 if TYPE_CHECKING:
@@ -92,7 +92,11 @@ class Lease:
         _watch_exit()
 
     def call(
-        self, work: Coroutine[Any, Any, T], *, undo: Callable[[T], Coroutine[Any, Any, object]] | None = None
+        self,
+        work: Coroutine[Any, Any, T],
+        *,
+        undo: Callable[[T], Coroutine[Any, Any, object]] | None = None,
+        seat: Seat | None = None,
     ) -> T:
         """Have a coroutine run in the loop, and wait for it.
 
@@ -103,6 +107,7 @@ class Lease:
             work: The coroutine.
             undo: Makes a coroutine that undoes what the work has made, should it have ended just before it was
                 interrupted, so that nobody gets what it made.
+            seat: Shared by the calls for the same work.
         """
         state = self._state
         running = state.running
@@ -116,7 +121,7 @@ class Lease:
                 "a blocking call was made in the thread that has to carry it out (by a logging handler, perhaps); "
                 "it would wait for itself"
             )
-        call = Call(work, running)
+        call = Call(work, running, seat)
         worker = current_worker()
         if worker is not None:
             worker.begin(call)
@@ -203,6 +208,7 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
         self._items = items
         self._wrap = wrap
         self._lock = threading.Lock()  # several threads may share it
+        self._seat = Seat()
         self._over = False
 
     def __iter__(self) -> BlockingIterator[T, R]:
@@ -213,7 +219,7 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
             if self._over:
                 raise StopIteration
             try:
-                found = self._lease.call(_next(self._items))
+                found = self._lease.call(_next(self._items), seat=self._seat)
             except BaseException:
                 # As a generator that has raised. One that was interrupted has been cancelled, and is of no use.
                 self._over = True

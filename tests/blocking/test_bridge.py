@@ -268,7 +268,7 @@ def test_what_a_caller_iterates_is_asked_in_its_thread(lease: Lease) -> None:
         return [chunk async for chunk in source]
 
     assert lease.call(collect(feed(chunks()))) == [b"\0", b"\1", b"\2"]
-    assert lease.call(collect(feed([b"x"]))) == [b"x"]
+    assert lease.call(collect(feed(iter([b"x"])))) == [b"x"]
 
     def failing() -> Iterator[bytes]:
         yield b""
@@ -276,7 +276,7 @@ def test_what_a_caller_iterates_is_asked_in_its_thread(lease: Lease) -> None:
 
     with pytest.raises(LookupError, match="the caller's own"):
         lease.call(collect(feed(failing())))
-    for other in ("a/path", b"bytes", None, 7):
+    for other in ("a/path", b"bytes", [b"x"], None, 7):
         assert feed(other) is other
 
 

@@ -97,6 +97,7 @@ def test_texts(text: str, turned: str) -> None:
         ("AsyncIterator[AsyncVM]", "Iterator[VM]"),
         ("Callable[[AsyncVM, Item], Awaitable[Value]]", "Callable[[VM, Item], Value]"),
         ("Mapping[str,\n    int]", "Mapping[str, int]"),
+        ("Iterable[Item] | AsyncIterable[Item]", "Iterable[Item]"),
     ],
 )
 def test_annotations(annotation: str, turned: str) -> None:

@@ -47,6 +47,7 @@ def turned(annotation: Any) -> str:
     for name in CLASSES:
         text = re.sub(rf"\b{name}\b", twin_name(name), text)
     text = re.sub(r"\bAwaitable\[(\w+)\]", r"\1", text)
+    text = text.replace("Iterable[Item] | Iterable[Item]", "Iterable[Item]")
     return " ".join(text.split())
 
 

@@ -27,7 +27,7 @@ LEFT_OUT: Final = {("AsyncArker", "__init__"): {"session"}, ("AsyncArker", "loca
 """Arguments that a blocking caller has no use for: a session is bound to the event loop that it was made in."""
 UNDONE: Final = {"fork": "delete"}
 """Methods whose result must not be lost: what undoes it, should its caller be interrupted when it is just there."""
-HOLDERS: Final = {"Outcome": "vm"}
+HOLDERS: Final = {"FleetOutcome": "vm"}
 """Values that hold a handle, and the attribute that does."""
 
 
@@ -179,7 +179,7 @@ def _body(function: Function, context: Context, is_property: bool, overloaded: b
             return [f"{space}return {builtin[name]}"]
         operator = "in" if name == "__contains__" else None
         if operator is not None:
-            return [f"{space}return {arguments[0]} in self._async"]
+            return [f"{space}return twin({arguments[0]}) in self._async"]
         return [f"{space}return {_wrapped(f'self._async[{arguments[0]}]', returns, context)}"]
     asynchronous = "self._async"
     lines: list[str] = []
@@ -237,24 +237,35 @@ def _life(function: Function, context: Context, arguments: list[str]) -> list[st
 
 
 def _wrapped(value: str, returns: str, context: Context) -> str:
-    """A value of the async surface as a blocking caller gets it."""
-    names = context.surface.names
+    """A value of the async surface as a blocking caller gets it.
+
+    Args:
+        value: An expression for it.
+        returns: Its annotation.
+        context: The class that the method is in.
+    """
     if not context.pattern.search(returns):
         return value
-    flat = " ".join(returns.split())
-    if flat in names:
-        return f"{names[flat]}({value}, self._lease)"
-    several = re.fullmatch(r"(list|tuple|Sequence)\[(\w+)(, \.\.\.)?\]", flat)
-    if several is not None and several[2] in names:
-        each = f"{names[several[2]]}(each, self._lease) for each in {value}"
-        return f"[{each}]" if several[1] != "tuple" else f"tuple({each})"
-    holders = re.fullmatch(r"(list\[)?(\w+)\[(\w+)(, [^\[\]]*)?\](\])?", flat)
-    if holders is not None and holders[2] in HOLDERS and holders[3] in names:
-        attribute, handle = HOLDERS[holders[2]], names[holders[3]]
-        if holders[1]:
-            return f'[held(each, "{attribute}", {handle}, self._lease) for each in {value}]'
-        return f'held({value}, "{attribute}", {handle}, self._lease)'
-    raise SystemExit(f"{context.source.path}: no way to hand out {returns}")
+    wrapped = _wrapped_as(value, ast.parse(returns.strip(), mode="eval").body, context)
+    if wrapped is None:
+        raise SystemExit(f"{context.source.path}: no way to hand out {returns}")
+    return wrapped
+
+
+def _wrapped_as(value: str, annotation: ast.expr, context: Context) -> str | None:
+    names = context.surface.names
+    if isinstance(annotation, ast.Name) and annotation.id in names:
+        return f"{names[annotation.id]}({value}, self._lease)"
+    if not (isinstance(annotation, ast.Subscript) and isinstance(annotation.value, ast.Name)):
+        return None
+    several, inner = annotation.value.id, annotation.slice
+    first = inner.elts[0] if isinstance(inner, ast.Tuple) else inner
+    if several in HOLDERS and isinstance(first, ast.Name) and first.id in names:
+        return f'held({value}, "{HOLDERS[several]}", {names[first.id]}, self._lease)'
+    each = _wrapped_as("each", first, context)
+    if several in {"list", "Sequence"} and each is not None:
+        return f"[{each} for each in {value}]"
+    return f"tuple({each} for each in {value})" if several == "tuple" and each is not None else None
 
 
 def _wrap_function(item: str, context: Context) -> str:

@@ -58,7 +58,8 @@ class Turner:
         while (start := text.find("Awaitable[")) >= 0:
             end = _closing(text, start + len("Awaitable"))
             text = text[:start] + text[start + len("Awaitable[") : end] + text[end + 1 :]
-        return text
+        # Where a caller may pass an asynchronous iterable or an ordinary one, it is the ordinary one.
+        return re.sub(r"(Iterable\[\w+\]) \| \1", r"\1", text)
 
     def prose(self, text: str) -> str:
         """A docstring: its words, and the examples in it."""
