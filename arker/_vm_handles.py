@@ -82,7 +82,7 @@ class VmHandles(VmLists):
         result = await self._transport.send(call, deadline=deadline)
         if result.run_id is None or result.run_id.strip() in {"", ".", ".."}:
             raise BadReplyError(
-                "the reply names no run_id", path="$.run_id", status=200, outcome="applied", operation="vm.start"
+                "the reply names no run_id", path="$.run_id", status=200, outcome="applied", operation="vm.run"
             )
         tunnels = result.tunnels if isinstance(result, BackgroundRunResult) else ()
         return AsyncRun(
