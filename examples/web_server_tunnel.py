@@ -17,7 +17,7 @@ from arker import ArkerError, AsyncArker, AsyncRun, AsyncTunnel
 
 PORT = 8080
 
-SERVER = b'''
+SERVER = b"""
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -47,7 +47,7 @@ class Notes(BaseHTTPRequestHandler):
 server = ThreadingHTTPServer(("127.0.0.1", 8080), Notes)
 print("listening", flush=True)
 server.serve_forever()
-'''
+"""
 
 
 async def listening(server: AsyncRun) -> bool:

@@ -117,7 +117,7 @@ async def test_a_creation_is_not_repeated(server: ScriptedServer, vm: AsyncVM) -
     assert len(server.requests) == 1
 
 
-# --- how it ends --------------------------------------------------------------------------------------------------------
+# --- how it ends -----------------------------------------------------------------------------------------------------
 
 
 async def test_it_is_deleted_when_the_block_is_cancelled(server: ScriptedServer, vm: AsyncVM) -> None:
@@ -171,7 +171,7 @@ async def test_no_session_is_left_wherever_it_is_cancelled(server: ScriptedServe
         async with make_client(server) as client:
 
             async def use() -> None:
-                async with client.vm("vm-1").open_session():  # noqa: B023 - it is awaited before the next round
+                async with client.vm("vm-1").open_session():
                     await asyncio.sleep(0)
 
             attempt = Interruption[None](at)

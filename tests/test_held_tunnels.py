@@ -134,7 +134,7 @@ async def test_no_tunnel_is_left_wherever_it_is_cancelled(server: ScriptedServer
         async with make_client(server) as client:
 
             async def use() -> None:
-                async with client.vm("vm-1").tunnel(8080):  # noqa: B023 - it is awaited before the next round
+                async with client.vm("vm-1").tunnel(8080):
                     await asyncio.sleep(0)
 
             attempt = Interruption[None](at)
@@ -152,12 +152,13 @@ async def test_ports(vm: AsyncVM, port: Any) -> None:
 
 
 async def test_other_arguments(vm: AsyncVM) -> None:
-    for wrong in ({"auth_mode": "secret"}, {"wait": 1}, {"deadline": -1}):
+    arguments: list[dict[str, Any]] = [{"auth_mode": "secret"}, {"wait": 1}, {"deadline": -1}]
+    for wrong in arguments:
         with pytest.raises(InvalidArgumentError):
-            vm.tunnel(8080, **wrong)  # type: ignore[arg-type]
+            vm.tunnel(8080, **wrong)
 
 
-# --- requests through it ------------------------------------------------------------------------------------------------
+# --- requests through it ---------------------------------------------------------------------------------------------
 
 
 async def opened(server: ScriptedServer, vm: AsyncVM, **more: Any) -> AsyncTunnel:
@@ -185,7 +186,11 @@ async def test_a_request(server: ScriptedServer, vm: AsyncVM) -> None:
 
 async def test_below_a_tunnel_s_own_path(server: ScriptedServer, vm: AsyncVM) -> None:
     held = await opened(server, vm, url=f"{server.url}/t/tk-1/?ignored#too")
-    for path, target in [("/", "/t/tk-1/"), ("//evil.example/x", "/t/tk-1//evil.example/x"), ("/@h:1/", "/t/tk-1/@h:1/")]:
+    for path, target in [
+        ("/", "/t/tk-1/"),
+        ("//evil.example/x", "/t/tk-1//evil.example/x"),
+        ("/@h:1/", "/t/tk-1/@h:1/"),
+    ]:
         server.script(ok())
         await held.request("GET", path)
         assert server.last.target == target
@@ -241,8 +246,9 @@ async def test_what_is_sent_again(server: ScriptedServer, vm: AsyncVM) -> None:
 )
 async def test_arguments_of_a_request(server: ScriptedServer, vm: AsyncVM, arguments: Any, name: str) -> None:
     held = await opened(server, vm)
+    given: dict[str, Any] = {"method": "GET", **arguments}
     with pytest.raises(InvalidArgumentError, match=name):
-        await held.request(**{"method": "GET", **arguments})
+        await held.request(**given)
     assert server.requests == []
 
 

@@ -33,8 +33,12 @@ def page(*ids: str, cursor: str | None = None, **more: Any) -> Reply:
     return ok({"vms": [{"vm_id": each, **more} for each in ids], "next_cursor": cursor})
 
 
-async def ids(vms: AsyncIterator[AsyncVM]) -> list[str]:
-    return [vm.id async for vm in vms]
+async def ids(vms: AsyncIterator[AsyncVM], into: list[str] | None = None) -> list[str]:
+    """The VMs' ids; ``into`` a list, where they are known even if the iterator raises."""
+    found = [] if into is None else into
+    async for vm in vms:
+        found.append(vm.id)
+    return found
 
 
 def cursors(server: ScriptedServer) -> list[str | None]:
@@ -116,15 +120,14 @@ async def test_arguments(client: AsyncArker, vm: AsyncVM) -> None:
         await client.iter_vms(region="").__anext__()
 
 
-# --- lists that break off ----------------------------------------------------------------------------------------------
+# --- lists that break off --------------------------------------------------------------------------------------------
 
 
 async def test_a_cursor_that_goes_bad_says_where_to_go_on(server: ScriptedServer, client: AsyncArker) -> None:
     server.script(page("a", "b", cursor="1"), page("c", "d", cursor="2"), error("bad_request", "stale", status=400))
     seen: list[str] = []
     with pytest.raises(BadCursorError, match="stale") as caught:
-        async for vm in client.iter_vms():
-            seen.append(vm.id)
+        await ids(client.iter_vms(), into=seen)
     broken = caught.value
     assert isinstance(broken, BadRequestError)
     assert seen == ["a", "b", "c", "d"]
@@ -155,8 +158,7 @@ async def test_after_a_lost_connection_the_same_page_is_asked_for(server: Script
     server.script(page("a", cursor="1"), *[dropped(Drop.RESET)] * 4)
     seen: list[str] = []
     with pytest.raises(NetworkError):
-        async for vm in vms:
-            seen.append(vm.id)
+        await ids(vms, into=seen)
     server.script(dropped(Drop.MID_BODY), page("b"))
     assert seen + await ids(vms) == ["a", "b"]
     assert cursors(server) == [None] + ["1"] * 6
@@ -190,7 +192,7 @@ async def test_a_cursor_that_is_none(server: ScriptedServer, client: AsyncArker)
         await ids(client.iter_vms())
 
 
-# --- the organisation's requests: offsets instead of cursors -----------------------------------------------------------
+# --- the organisation's requests: offsets instead of cursors ---------------------------------------------------------
 
 
 def rows(*names: str, until: int = 99) -> Reply:
@@ -216,7 +218,7 @@ async def test_a_server_that_knows_no_offsets(server: ScriptedServer, client: As
         _ = [row async for row in client.iter_runs()]
 
 
-# --- what it costs ------------------------------------------------------------------------------------------------------
+# --- what it costs ---------------------------------------------------------------------------------------------------
 
 
 async def test_ten_thousand_vms_of_which_a_page_is_held(server: ScriptedServer, client: AsyncArker) -> None:
