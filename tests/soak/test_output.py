@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import logging
 import tracemalloc
 
 import pytest
@@ -55,6 +56,7 @@ async def test_output_under_lost_connections(soak: Soak) -> None:
             received, digest = 0, hashlib.sha256()
             chunks, whole = run.output(), False
             with (
+                faults.truncate(operation="get_run", skip=1),  # one is lost for sure, however few there are
                 faults.truncate(operation="get_run", share=0.25, seed=seed),
                 faults.close(operation=["get_run", "list_runs"], moment="after", reset=True, share=0.15, seed=seed),
                 faults.close(operation=["get_run", "list_runs"], moment="before", share=0.1, seed=seed),
@@ -93,7 +95,10 @@ async def test_steady_output_costs_at_most_three_times_its_size(soak: Soak, serv
     assert course.read <= 3 * len(data) + MIB
 
 
-async def test_a_long_list_in_constant_memory(soak: Soak, server: ScriptedServer) -> None:
+async def test_a_long_list_in_constant_memory(
+    soak: Soak, server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "arker")  # what is captured would be kept
     number, size = soak.times(10_000), 100
     server.answer(VmList(number))
     seen = 0
@@ -113,4 +118,4 @@ async def test_a_long_list_in_constant_memory(soak: Soak, server: ScriptedServer
     assert seen == number
     print(f"{number} VMs; {held[0] / 1024:.0f} KiB after the first page, {max(held) / 1024:.0f} KiB at most")
     # All of them would be a hundred times as much as a page; a page more may be held while the next one is read.
-    assert max(held) < 3 * held[0]
+    assert max(held) < 4 * held[0]
