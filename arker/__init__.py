@@ -27,6 +27,7 @@ from arker.config import HttpTimeouts
 from arker.errors import (
     ApiError,
     ArkerError,
+    BadCursorError,
     BadReplyError,
     BadRequestError,
     ConfigurationError,
@@ -42,10 +43,13 @@ from arker.errors import (
     NotFoundError,
     OperationNotImplementedError,
     Outcome,
+    OutputChangedError,
     PayloadTooLargeError,
     RateLimitedError,
     ResourcePressureError,
     RunFailedError,
+    RunNotFinishedError,
+    TunnelClosedError,
     UnauthorizedError,
     UnavailableError,
     UnsupportedOperationError,
@@ -125,6 +129,9 @@ from arker.models import (
     Vm,
     VmState,
 )
+from arker.run import AsyncRun, OutputChunk, OutputLine
+from arker.session import AsyncSession
+from arker.tunnel import AsyncTunnel, TunnelResponse
 from arker.vm import AsyncVM
 
 if TYPE_CHECKING:
@@ -138,9 +145,13 @@ __all__ = [
     "ApiError",
     "ArkerError",
     "AsyncArker",
+    "AsyncRun",
+    "AsyncSession",
+    "AsyncTunnel",
     "AsyncVM",
     "AuthMode",
     "BackgroundRunResult",
+    "BadCursorError",
     "BadReplyError",
     "BadRequestError",
     "CancelRunResponse",
@@ -192,6 +203,9 @@ __all__ = [
     "OperationNotImplementedError",
     "OrgRunListRow",
     "Outcome",
+    "OutputChangedError",
+    "OutputChunk",
+    "OutputLine",
     "PayloadTooLargeError",
     "Provider",
     "RateLimitedError",
@@ -205,6 +219,7 @@ __all__ = [
     "RetryPolicy",
     "Run",
     "RunFailedError",
+    "RunNotFinishedError",
     "RunRequest",
     "RunResult",
     "RunState",
@@ -230,7 +245,9 @@ __all__ = [
     "SyncWriteResult",
     "TransferEvent",
     "Tunnel",
+    "TunnelClosedError",
     "TunnelRequest",
+    "TunnelResponse",
     "TunnelState",
     "UnauthorizedError",
     "UnavailableError",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from arker._http_failures import explain
-from arker._http_presigned import MAX_REDIRECTS, REDIRECTS, presigned, redirected
+from arker._http_presigned import MAX_REDIRECTS, REDIRECTS, presigned, redirected, tunnelled
 from arker._http_replies import read_excerpt, read_object, read_reply
 from arker._http_sessions import CallersSession, LoopSessions
 from arker._redaction import Redactor
@@ -202,6 +202,30 @@ class Http:
                     raise BadReplyError(problem, status=response.status)
                 url = redirected(url, location, response.status)
                 hops += 1
+
+    async def through_tunnel(
+        self, tunnel_url: str, path: str, method: str, headers: Mapping[str, str], body: bytes | None, *, base_url: str
+    ) -> Response:
+        """One request through a tunnel, without the API key and without redirects; raises `ExchangeFailedError`.
+
+        ``base_url`` is where the tunnel's URL came from.
+        """
+        url = tunnelled(tunnel_url, path, base_url, self._insecure_hosts)
+        session = self._sessions.get()
+        try:
+            async with session.request(
+                method,
+                url,
+                data=body,
+                headers=CIMultiDict({"User-Agent": user_agent()}, **headers),
+                allow_redirects=False,
+                raise_for_status=False,
+                timeout=self._timeout,
+                proxy=self._proxy(url),
+            ) as response:
+                return Response(response.status, response.headers, await read_reply(response, self._redact))
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, RuntimeError) as error:
+            raise explain(error, url, session) from None
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Which presigned URLs may be asked for, and where they may redirect to. Loaded at the first request."""
+"""Which URLs that the API gave may be asked for: presigned ones, those that they redirect to, and tunnels'.
+
+Loaded at the first request.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,23 @@ def presigned(url: str, base_url: str, insecure_hosts: frozenset[str]) -> URL:
     reason = _why_not(URL(base_url, encoded=True), target, plainly=plainly)
     if reason is not None:
         raise BadReplyError(f"the presigned URL {reason}", path="$.presigned_url", status=200)
+    return target
+
+
+def tunnelled(url: str, path: str, base_url: str, insecure_hosts: frozenset[str]) -> URL:
+    """A path below the URL of a tunnel that the API at ``base_url`` gave; raises `BadReplyError`."""
+    base = _parse(url)
+    if base is None:
+        raise BadReplyError("the tunnel's URL is not a URL", path="$.url", status=200)
+    host = base.host or ""
+    plainly = is_loopback(host) or host.lower() in insecure_hosts
+    reason = _why_not(URL(base_url, encoded=True), base, plainly=plainly)
+    if reason is None and base.scheme == "http" and not plainly:
+        reason = "is plain http://, which would send the tunnel's token in the clear"
+    if reason is not None:
+        raise BadReplyError(f"the tunnel's URL {reason}", path="$.url", status=200)
+    target = URL(str(base.with_query(None).with_fragment(None)).rstrip("/") + path)
+    assert target.origin() == base.origin()
     return target
 
 
@@ -69,4 +89,4 @@ def _why_not(before: URL, after: URL, *, plainly: bool) -> str | None:
     return None
 
 
-__all__ = ["MAX_REDIRECTS", "REDIRECTS", "presigned", "redirected"]
+__all__ = ["MAX_REDIRECTS", "REDIRECTS", "presigned", "redirected", "tunnelled"]

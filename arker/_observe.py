@@ -115,7 +115,7 @@ class Observer(Teller):
             "operation": progress.operation,
             "attempt": progress.attempts,
             "method": attempt.method,
-            "path": self.redact(request.path) if request is not None else "(presigned)",
+            "path": self.redact(request.path) if request is not None else attempt.label,
         }
         if request is not None and request.idempotency_key is not None:
             facts["idempotency_key"] = request.idempotency_key

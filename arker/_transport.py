@@ -111,7 +111,8 @@ class Attempt:
         changes_something: Whether it has an effect on the server.
         may_repeat_lost: Whether it may be sent again after it was perhaps processed.
         request: The request to the API, if it is one.
-        presigned_url: The presigned URL, if it goes to one.
+        presigned_url: Where it goes, if not to the API.
+        label: What stands in the log for its path, if it does not go to the API.
         sent: Size of the body that is sent.
         response: What came, once it has come.
     """
@@ -121,6 +122,7 @@ class Attempt:
     may_repeat_lost: bool
     request: Request | None = None
     presigned_url: str = field(default="", repr=False)
+    label: str = "(presigned)"
     sent: int = 0
     response: Response | None = field(default=None, repr=False)
 

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Final, overload
 
 from arker import transfer
-from arker._vm_runs import VmRuns
+from arker._vm_handles import VmHandles
 
 
 class Unset:
@@ -19,7 +19,7 @@ class Unset:
 UNSET: Final = Unset()
 
 
-class VmFiles(VmRuns):
+class VmFiles(VmHandles):
     """The calls of `AsyncVM` on files."""
 
     @overload

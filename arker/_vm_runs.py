@@ -9,7 +9,7 @@ from arker import _calls
 from arker._identifiers import idempotency_key_or_new
 from arker._run_watch import RunWatch
 from arker._vm_resources import VmResources
-from arker.errors import InvalidArgumentError, RunFailedError
+from arker.errors import InvalidArgumentError
 from arker.models import (
     BackgroundRunResult,
     CancelRunResponse,
@@ -21,6 +21,7 @@ from arker.models import (
     RunState,
 )
 from arker.models import _checks as check
+from arker.run import raise_unless_succeeded
 
 if TYPE_CHECKING:
     from arker.models import NetworkRequest, ResourceKind
@@ -171,11 +172,8 @@ class VmRuns(VmResources):
             result = await self._transport.send(_calls.run(self.base_url, self.id, request, key), deadline=deadline)
         else:
             result = await RunWatch(self._transport, self.base_url, self.id, request).send(key, deadline)
-        if check and isinstance(result, CompletedRunResult) and (result.exit_code != 0 or result.state != "completed"):
-            failed = RunFailedError(result)
-            # It quotes what the command has written, and who knows what that is.
-            message = self._transport.redact(failed.message)
-            raise failed.with_context(message=message, operation="vm.run", vm_id=self.id)
+        if check and isinstance(result, CompletedRunResult):
+            raise_unless_succeeded(self._transport, result, operation="vm.run", vm_id=self.id)
         return result
 
     async def get_run(self, run_id: str, *, deadline: float | None = None) -> Run:

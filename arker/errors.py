@@ -7,9 +7,13 @@
     │   └── NetworkTimeoutError     ... within a connect or no-progress bound (also a TimeoutError)
     ├── DeadlineExceededError       the caller's ``deadline=`` passed (also a TimeoutError)
     ├── RunFailedError              ``check=True`` and the command did not succeed; carries its output
+    ├── RunNotFinishedError         the result of a run was asked for that is still going on
+    ├── OutputChangedError          a run's output is not any more what was handed out of it
+    ├── TunnelClosedError           a tunnel is closed, or was never opened
     ├── EmulatorError               the embedded backend could not start or has died
     └── ApiError                    the server answered with an error; a subclass for each code
         ├── BadRequestError         ``bad_request``
+        │   └── BadCursorError      a list cannot be gone on with; says where to take it up again
         ├── UnauthorizedError       ``unauthorized``
         ├── ForbiddenError          ``forbidden``
         ├── NotFoundError           ``not_found``
@@ -215,6 +219,44 @@ class RunFailedError(ArkerError):
         self.exit_code = result.exit_code
 
 
+class RunNotFinishedError(ArkerError):
+    """The result of a run was asked for that is still going on."""
+
+    default_code = "run_not_finished"
+
+
+class OutputChangedError(ArkerError):
+    """A run's output, read again, does not begin with what was handed out of it before.
+
+    So it is when the platform has taken up the run a second time (durable VMs).
+
+    Attributes:
+        stream: ``stdout`` or ``stderr``.
+        handed_out: Bytes of it that had been handed out.
+    """
+
+    default_code = "output_changed"
+
+    def __init__(self, message: str, *, stream: str = "", handed_out: int = 0, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.stream = stream
+        self.handed_out = handed_out
+
+
+class TunnelClosedError(ArkerError):
+    """A tunnel is closed, or was never opened; the message says why, if the server did.
+
+    Attributes:
+        port: The port of the VM.
+    """
+
+    default_code = "tunnel_closed"
+
+    def __init__(self, message: str, *, port: int = 0, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.port = port
+
+
 class EmulatorError(ArkerError):
     """The embedded backend could not start, or has died."""
 
@@ -229,6 +271,49 @@ class BadRequestError(ApiError):
     """The server refused the request's content (``bad_request``)."""
 
     default_code = "bad_request"
+
+
+class BadCursorError(BadRequestError):
+    """A list that was gone through cannot be gone on with: the server refuses the cursor that it gave itself.
+
+    To go on, begin at ``resume_cursor`` (None is the beginning of the list), and leave out the first ``items_of_page``.
+
+    Attributes:
+        resume_cursor: The cursor of the last page that came.
+        items_given: Items that were handed out, in all.
+        items_of_page: Those of them that were on that page.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        resume_cursor: str | None = None,
+        items_given: int = 0,
+        items_of_page: int = 0,
+        **context: Any,
+    ) -> None:
+        super().__init__(message, **context)
+        self.resume_cursor = resume_cursor
+        self.items_given = items_given
+        self.items_of_page = items_of_page
+
+    @classmethod
+    def of(
+        cls, error: BadRequestError, *, resume_cursor: str | None, items_given: int, items_of_page: int
+    ) -> BadCursorError:
+        """The error that says more than a plain refusal does."""
+        begin = "its beginning" if resume_cursor is None else "resume_cursor"
+        raised = cls(
+            f"the list broke off after {items_given} items: {error.message}; it can be taken up again at {begin}, "
+            f"whose first {items_of_page} items are known already",
+            resume_cursor=resume_cursor,
+            items_given=items_given,
+            items_of_page=items_of_page,
+        )
+        for name in ("code", "status", "operation", "request_id", "attempts", "outcome", "vm_id", "run_id"):
+            setattr(raised, name, getattr(error, name))
+        return raised
 
 
 class UnauthorizedError(ApiError):
@@ -362,6 +447,7 @@ def api_error_class(code: str, status: int) -> type[ApiError]:
 __all__ = [
     "ApiError",
     "ArkerError",
+    "BadCursorError",
     "BadReplyError",
     "BadRequestError",
     "ConfigurationError",
@@ -377,10 +463,13 @@ __all__ = [
     "NotFoundError",
     "OperationNotImplementedError",
     "Outcome",
+    "OutputChangedError",
     "PayloadTooLargeError",
     "RateLimitedError",
     "ResourcePressureError",
     "RunFailedError",
+    "RunNotFinishedError",
+    "TunnelClosedError",
     "UnauthorizedError",
     "UnavailableError",
     "UnsupportedOperationError",

@@ -27,6 +27,7 @@ from arker.config import HttpTimeouts
 from arker.errors import (
     ApiError,
     ArkerError,
+    BadCursorError,
     BadReplyError,
     BadRequestError,
     ConfigurationError,
@@ -42,10 +43,13 @@ from arker.errors import (
     NotFoundError,
     OperationNotImplementedError,
     Outcome,
+    OutputChangedError,
     PayloadTooLargeError,
     RateLimitedError,
     ResourcePressureError,
     RunFailedError,
+    RunNotFinishedError,
+    TunnelClosedError,
     UnauthorizedError,
     UnavailableError,
     UnsupportedOperationError,
@@ -125,7 +129,12 @@ from arker.models import (
     Vm,
     VmState,
 )
+from arker.run import OutputChunk, OutputLine
+from arker.tunnel import TunnelResponse
 from arker_sync.client import Arker
+from arker_sync.run import RunHandle
+from arker_sync.session import SessionHandle
+from arker_sync.tunnel import TunnelHandle
 from arker_sync.vm import VM
 
 if TYPE_CHECKING:
@@ -142,6 +151,7 @@ __all__ = [
     "ArkerError",
     "AuthMode",
     "BackgroundRunResult",
+    "BadCursorError",
     "BadReplyError",
     "BadRequestError",
     "CancelRunResponse",
@@ -193,6 +203,9 @@ __all__ = [
     "OperationNotImplementedError",
     "OrgRunListRow",
     "Outcome",
+    "OutputChangedError",
+    "OutputChunk",
+    "OutputLine",
     "PayloadTooLargeError",
     "Provider",
     "RateLimitedError",
@@ -206,11 +219,14 @@ __all__ = [
     "RetryPolicy",
     "Run",
     "RunFailedError",
+    "RunHandle",
+    "RunNotFinishedError",
     "RunRequest",
     "RunResult",
     "RunState",
     "RunSummary",
     "Session",
+    "SessionHandle",
     "SessionState",
     "Sync",
     "SyncByteRange",
@@ -231,7 +247,10 @@ __all__ = [
     "SyncWriteResult",
     "TransferEvent",
     "Tunnel",
+    "TunnelClosedError",
+    "TunnelHandle",
     "TunnelRequest",
+    "TunnelResponse",
     "TunnelState",
     "UnauthorizedError",
     "UnavailableError",

@@ -7,10 +7,10 @@ from pathlib import PurePosixPath
 from typing import Any, cast, overload
 
 from arker._vm_files import UNSET, Unset
-from arker_sync._vm_runs import VmRuns
+from arker_sync._vm_handles import VmHandles
 
 
-class VmFiles(VmRuns):
+class VmFiles(VmHandles):
     """The calls of `VM` on files."""
 
     @overload

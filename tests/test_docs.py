@@ -27,6 +27,9 @@ PUBLIC_MODULES = [
     "arker.models",
     "arker.client",
     "arker.vm",
+    "arker.run",
+    "arker.session",
+    "arker.tunnel",
     "arker.config",
     "arker.hooks",
     "arker.transfer",
@@ -82,7 +85,8 @@ def test_there_are_pages() -> None:
 @pytest.mark.parametrize(
     "place",
     [
-        *(arker, arker.AsyncArker, arker.AsyncArker.local, arker.AsyncVM),
+        *(arker, arker.AsyncArker, arker.AsyncArker.local),
+        *(getattr(arker, name) for name in arker.__all__ if name.startswith("Async") and name != "AsyncArker"),
         *(arker_sync, arker_sync.Arker, arker_sync.Arker.local, arker_sync.VM),
     ],
 )
@@ -168,10 +172,12 @@ def test_every_public_callable_has_a_docstring(name: str) -> None:
     assert not lacking
 
 
-@pytest.mark.parametrize("cls", [arker.AsyncArker, arker.AsyncVM])
+@pytest.mark.parametrize(
+    "cls", [arker.AsyncArker, arker.AsyncVM, arker.AsyncRun, arker.AsyncSession, arker.AsyncTunnel]
+)
 def test_arguments_are_documented(cls: type[Any]) -> None:
     """In the method's docstring; one that says where else to look need not repeat it."""
-    for name, function in inspect.getmembers(cls, inspect.iscoroutinefunction):
+    for name, function in inspect.getmembers(cls, inspect.isfunction):
         text = inspect.getdoc(function) or ""
         if name.startswith("_") or "See `" in text:
             continue

@@ -171,6 +171,11 @@ def query_limit(value: object) -> int | None:
     return None if value is None else check_integer("limit", value, minimum=1)
 
 
+def page_size(value: object) -> int | None:
+    """How many items to ask for at once, or absent."""
+    return None if value is None else check_integer("page_size", value, minimum=1)
+
+
 def query_list(argument: str, value: object) -> str | list[str] | None:
     """A query parameter that is a string or several, or absent."""
     if value is None or isinstance(value, str):

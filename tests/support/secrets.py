@@ -15,7 +15,17 @@ import traceback
 from collections.abc import Callable, Generator
 from typing import Any, Final
 
-from arker import AsyncArker, AsyncVM, RequestEvent, RetryEvent, TransferEvent
+from arker import (
+    AsyncArker,
+    AsyncRun,
+    AsyncSession,
+    AsyncTunnel,
+    AsyncVM,
+    RequestEvent,
+    RetryEvent,
+    TransferEvent,
+    TunnelResponse,
+)
 from arker import _codec as codec
 from arker._wire import Call
 from arker.config import Settings
@@ -98,7 +108,8 @@ def install(detector: Detector) -> Callable[[], None]:
 
     ArkerError.__del__ = destroyed  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     undo.callback(delattr, ArkerError, "__del__")
-    watched: tuple[Any, ...] = (AsyncArker, AsyncVM, Call, Settings, RequestEvent, RetryEvent, TransferEvent)
+    handles = (AsyncArker, AsyncVM, AsyncRun, AsyncSession, AsyncTunnel)
+    watched: tuple[Any, ...] = (*handles, Call, Settings, RequestEvent, RetryEvent, TransferEvent, TunnelResponse)
     for cls in watched:
         original = cls.__init__
         undo.callback(setattr, cls, "__init__", original)

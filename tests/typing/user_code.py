@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import Literal
 
 import aiohttp
 from typing_extensions import assert_type
@@ -12,6 +13,9 @@ from arker import (
     ApiError,
     ArkerError,
     AsyncArker,
+    AsyncRun,
+    AsyncSession,
+    AsyncTunnel,
     AsyncVM,
     BackgroundRunResult,
     BadReplyError,
@@ -29,6 +33,8 @@ from arker import (
     NetworkPolicyOpen,
     NetworkPolicyUnknown,
     NetworkRequest,
+    OrgRunListRow,
+    OutputChunk,
     RetryPolicy,
     Run,
     RunFailedError,
@@ -38,6 +44,7 @@ from arker import (
     Session,
     Tunnel,
     TunnelRequest,
+    TunnelResponse,
     Vm,
     VmState,
 )
@@ -141,6 +148,37 @@ async def runs(vm: AsyncVM, wait: bool, words: Sequence[str]) -> None:
     assert_type(run.exit_code, int | None)
     assert_type(run.stdout, bytes)
     assert_type(await vm.cancel_run("r"), CancelRunResponse)
+
+
+async def held(ar: AsyncArker, vm: AsyncVM) -> None:
+    run = await vm.start(["make"], timeout=60, network={"inbound": {"ports": {"80": {}}}})
+    assert_type(run, AsyncRun)
+    assert_type(vm.attach_run("r"), AsyncRun)
+    assert_type(run.state, RunState | str | None)
+    assert_type(run.tunnels, tuple[Tunnel, ...])
+    async for chunk in run.output(max_delay=5):
+        assert_type(chunk, OutputChunk)
+        assert_type(chunk.data, bytes)
+        assert_type(chunk.stream, Literal["stdout", "stderr"])
+    assert_type([line.text async for line in run.lines()], list[str])
+    assert_type(await run.wait(check=True, deadline=5), CompletedRunResult)
+    assert_type(await run.result(), CompletedRunResult)
+    assert_type(await run.cancel(), CancelRunResponse)
+    async with vm.open_session(cwd="/srv", env={"A": "b"}) as session:
+        assert_type(session, AsyncSession)
+        assert_type(await session.run("x", check=True), CompletedRunResult)
+        assert_type(await session.start("x"), AsyncRun)
+        assert_type(session.cwd, str)
+    async with vm.tunnel(8080, auth_mode="authenticated") as tunnel:
+        assert_type(tunnel, AsyncTunnel)
+        assert_type(tunnel.url, str)
+        response = await tunnel.request("GET", "/", headers={"A": "b"})
+        assert_type(response, TunnelResponse)
+        assert_type(response.headers["a"], str)
+    assert_type([each async for each in ar.iter_vms(state="idle")], list[AsyncVM])
+    assert_type([each async for each in ar.iter_runs(lite=True)], list[OrgRunListRow])
+    assert_type([each async for each in vm.iter_runs(page_size=9)], list[RunSummary])
+    assert_type([each async for each in vm.iter_sessions()], list[Session])
 
 
 async def files(vm: AsyncVM) -> None:

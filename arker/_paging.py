@@ -1,0 +1,84 @@
+"""Lists, item by item: page after page is asked for when it is needed, and only one is held."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Generic, TypeVar
+
+from arker.errors import BadCursorError, BadReplyError, BadRequestError
+from arker.models import _checks as check
+
+T = TypeVar("T")
+
+
+class Pages(AsyncIterator[T], Generic[T]):
+    """The items of a list that goes on while its pages have a ``next_cursor`` (contract, section 3).
+
+    It is no generator, so that nothing is left of one that is given up in the middle, and that one which has raised can
+    be asked for the next item again: it then asks for the same page.
+    """
+
+    def __init__(
+        self, fetch: Callable[[str | None], Awaitable[tuple[tuple[T, ...], str | None]]], cursor: str | None
+    ) -> None:
+        """Make one.
+
+        Args:
+            fetch: The items of the page that a cursor stands for, and the cursor of the next one.
+            cursor: Where to begin; None for the beginning.
+        """
+        self._fetch = fetch
+        self._cursor = cursor
+        self._good = cursor
+        self._more = True
+        self._items: tuple[T, ...] = ()
+        self._index = 0
+        self._given = 0
+        self._pages = 0
+        self._mark: str | None = cursor
+
+    def __aiter__(self) -> Pages[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        # A page may be empty although the list goes on: what was filtered out is gone through on the server.
+        while self._index == len(self._items):
+            if not self._more:
+                raise StopAsyncIteration
+            await self._turn()
+        item = self._items[self._index]
+        self._index += 1
+        self._given += 1
+        return item
+
+    async def _turn(self) -> None:
+        try:
+            items, following = await self._fetch(self._cursor)
+        except BadRequestError as error:
+            if self._pages == 0:
+                raise  # it may be the filters, or a cursor of the caller's
+            raise BadCursorError.of(
+                error, resume_cursor=self._good, items_given=self._given, items_of_page=len(self._items)
+            ) from None
+        self._check(following)
+        self._items, self._index = items, 0
+        self._pages += 1
+        self._good, self._cursor, self._more = self._cursor, following or None, bool(following)
+
+    def _check(self, following: str | None) -> None:
+        """Refuse a list that turns in circles, however long they are, with one cursor remembered (Brent's way)."""
+        if not following:
+            return
+        if not check.is_string(following) or not following.strip():
+            raise BadReplyError("the reply has a next_cursor that cannot be sent", path="$.next_cursor", status=200)
+        if following in (self._cursor, self._mark):
+            raise BadReplyError(
+                f"the list does not go on: a cursor came a second time, after {self._given} items",
+                path="$.next_cursor",
+                status=200,
+            )
+        if self._pages & (self._pages - 1) == 0:
+            self._mark = following
+
+
+__all__ = ["Pages"]

@@ -1,0 +1,130 @@
+"""When a run is asked for what. Pure: the time is passed in.
+
+A run can only be read whole (contract, section 4), so that reading it every so often would cost the square of its
+output. Two questions are told apart. Whether it has ended costs some hundred bytes, and is asked often. What it has
+written is read when enough of it is new: all readings together cost at most three times the output, in bytes of
+replies, apart from a small allowance that keeps small outputs lively.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+from attrs import define, field
+
+SHORTEST: Final = 0.03
+LONGEST: Final = 2.0
+SHARE: Final = 0.15
+"""A pause is this share of the time for which there has been no news, within the two bounds, in seconds."""
+
+COST: Final = 3.0
+"""Bytes that may be read, for each byte of output."""
+FREE_BYTES: Final = 256 * 1024
+FREE_RATE: Final = 16 * 1024
+"""What may be read beyond that: so many bytes, and so many more for each second."""
+MARGIN: Final = 1.1
+"""By how much the output is expected to be larger than it has to be, where a reading relies on an expectation."""
+PACE: Final = 32 * 1024 * 1024
+"""Bytes a second that readings of large outputs come to at most."""
+_HEAVIEST: Final = 1.4
+"""Bytes of a reply for a byte of output, at most, as far as it is planned with."""
+
+
+def pause(quiet: float) -> float:
+    """Seconds until the next question, after this many seconds without news."""
+    return min(LONGEST, max(SHORTEST, quiet * SHARE))
+
+
+class Question(enum.Enum):
+    """What can be asked."""
+
+    ENDED = "whether the run has ended"
+    OUTPUT = "what it has written"
+
+
+@define(eq=False)
+class Planner:
+    """Plans the questions about one run, whose output is wanted as it comes.
+
+    After a reading, another one is due at the end, for what is new by then. So a reading is sure not to cost too much
+    when all that were made, it, and one more at the end stay below the bound even if nothing is new. Otherwise it is
+    made when the output should have grown enough, judged by how it grew before; if that was wrong, there is no guessing
+    until a reading that was sure has shown something new.
+
+    Attributes:
+        began: When the run began, if that was seen; else when it was first looked at.
+        witnessed: Whether its begin was seen, so that the first reading tells how quickly it writes.
+        max_delay: Seconds after which it is read again, whatever that costs.
+    """
+
+    began: float
+    witnessed: bool = True
+    max_delay: float | None = None
+    _asked: float | None = field(default=None, init=False)
+    _read: float | None = field(default=None, init=False)
+    _grew: float = field(default=0.0, init=False)
+    _known: int = field(default=0, init=False)
+    _spent: float = field(default=0.0, init=False)
+    _weight: float = field(default=1.0, init=False)
+    _rate: float = field(default=0.0, init=False)
+    _ended: bool = field(default=False, init=False)
+    _contradictions: int = field(default=0, init=False)
+
+    def next(self) -> tuple[float, Question]:
+        """What to ask next, and when."""
+        if self._asked is None or self._read is None:
+            return self.began, Question.OUTPUT
+        if self._ended:
+            # A server that says "ended" and then "running" must not have its large reply read again and again.
+            doubt = min(LONGEST, SHORTEST * 2**self._contradictions) if self._contradictions else 0.0
+            return max(self._asked, self._read + doubt), Question.OUTPUT
+        due = self._asked + pause(self._asked - self._grew)
+        if self.max_delay is not None and self._read + self.max_delay <= due:
+            return max(self._asked, self._read + self.max_delay), Question.OUTPUT
+        return due, Question.OUTPUT if self._is_worth_it(due) else Question.ENDED
+
+    def _needed(self, now: float) -> float:
+        """How large the output has to be for a reading, so that it and one at the end stay below the bound."""
+        free = FREE_BYTES + FREE_RATE * (now - self.began)
+        return (self._spent - free) / (COST - 2 * self._weight)
+
+    def _is_worth_it(self, now: float) -> bool:
+        read = self._read if self._read is not None else now
+        if now < read + self._known * self._weight / PACE:
+            return False
+        needed = self._needed(now)
+        if needed <= self._known:
+            return True
+        return self._rate > 0 and needed * MARGIN <= self._known + self._rate * (now - read)
+
+    def asked(self, now: float, *, ended: bool) -> None:
+        """Whether the run has ended was answered."""
+        self._asked, self._ended = now, ended
+
+    def read(self, now: float, *, size: int, cost: float) -> None:
+        """The run was read, and goes on.
+
+        Args:
+            now: The time.
+            size: Bytes of its output by now.
+            cost: Bytes of the reply.
+        """
+        fell_short = self._read is not None and size < self._needed(now)
+        since = self._read if self._read is not None else self.began
+        recent = (size - self._known) / max(now - since, 1e-6)
+        average = size / max(now - self.began, 1e-6)
+        guesses = not fell_short and (self._read is not None or self.witnessed)
+        self._rate = min(recent, average) if guesses else 0.0
+        if size > self._known or self._read is None:
+            self._grew = now
+        if self._ended:
+            self._contradictions += 1
+        self._asked = self._read = now
+        self._ended = False
+        self._known = size
+        self._spent += cost
+        self._weight = min(_HEAVIEST, max(1.0, cost / size)) if size else 1.0
+
+
+__all__ = ["COST", "FREE_BYTES", "FREE_RATE", "LONGEST", "SHORTEST", "Planner", "Question", "pause"]

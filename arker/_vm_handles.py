@@ -1,0 +1,133 @@
+"""Runs, sessions and tunnels of a VM as objects that are held. A part of `AsyncVM`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from arker import _calls
+from arker._identifiers import idempotency_key_or_new
+from arker._vm_lists import VmLists
+from arker.errors import BadReplyError, InvalidArgumentError
+from arker.models import BackgroundRunResult, CreateSessionRequest, RunRequest, TunnelRequest
+from arker.models import _checks as check
+from arker.run import AsyncRun
+from arker.session import AsyncSession
+from arker.tunnel import AsyncTunnel
+
+if TYPE_CHECKING:
+    from arker.models import AuthMode, NetworkRequest, ResourceKind
+
+
+class VmHandles(VmLists):
+    """The calls of `AsyncVM` that give such objects."""
+
+    async def start(
+        self,
+        command: str | Sequence[str],
+        *,
+        session_id: str | None = None,
+        session_idx: int | None = None,
+        timeout: float | None = None,
+        end_symbol: str | None = None,
+        vcpu_count: int | None = None,
+        memory_mib: int | None = None,
+        disk_mib: int | None = None,
+        network: NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[ResourceKind] | None = None,
+        release: str | Sequence[ResourceKind] | None = None,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+    ) -> AsyncRun:
+        """A run in the background, started and held: wait for it, read its output as it comes, cancel it.
+
+        Args:
+            command: A line for the VM's shell, or a list of arguments, which is quoted for it.
+            session_id: The session to run in; by default the VM's default session.
+            session_idx: The session by its number; ``session_id`` wins.
+            timeout: Seconds after which the server kills everything that the command started; None for no bound.
+            end_symbol: Opaque to the SDK.
+            vcpu_count: CPUs from this run on.
+            memory_mib: Memory from this run on, in MiB.
+            disk_mib: Disk from this run on, in MiB.
+            network: Ports to open, such as ``{"inbound": {"ports": {"8080": {"visibility": "public"}}}}``.
+            acquire: Resources to warm up before: ``cpu``, ``memory``, ``disk``, as a list or joined by commas.
+            release: Resources to let go of afterwards; all three come closest to a suspend.
+            idempotency_key: The same key with the same request gives the original run instead of starting another; one
+                is made for each call unless given.
+            deadline: Seconds until it is started; None for no bound.
+
+        Raises:
+            ConflictError: The idempotency key belongs to a different request.
+            NotFoundError: There is no such VM or session.
+            DeadlineExceededError: The deadline passed; the command may be running.
+        """
+        request = RunRequest(
+            command=command,
+            session_id=session_id,
+            session_idx=session_idx,
+            background=True,
+            timeout=timeout,
+            end_symbol=end_symbol,
+            vcpu_count=vcpu_count,
+            memory_mib=memory_mib,
+            disk_mib=disk_mib,
+            network=network,
+            acquire=acquire,
+            release=release,
+        )
+        began = time.monotonic()
+        call = _calls.run(self.base_url, self.id, request, idempotency_key_or_new(idempotency_key))
+        result = await self._transport.send(call, deadline=deadline)
+        if result.run_id is None or result.run_id.strip() in {"", ".", ".."}:
+            raise BadReplyError(
+                "the reply names no run_id", path="$.run_id", status=200, outcome="applied", operation="vm.run"
+            )
+        tunnels = result.tunnels if isinstance(result, BackgroundRunResult) else ()
+        return AsyncRun(
+            self._transport, self.base_url, self.id, result.run_id, state=result.state, tunnels=tunnels, began=began
+        )
+
+    def attach_run(self, run_id: str) -> AsyncRun:
+        """A run of this VM by its id, without asking the server: its fields are None until it is read.
+
+        Args:
+            run_id: The run's id.
+        """
+        return AsyncRun(self._transport, self.base_url, self.id, check.check_id("run_id", run_id))
+
+    def open_session(
+        self, *, env: Mapping[str, str] | None = None, cwd: str | None = None, deadline: float | None = None
+    ) -> AsyncSession:
+        """A session of its own, for ``async with``: opened at the begin of the block, deleted at its end.
+
+        Args:
+            env: Variables beside those that every session has.
+            cwd: Working directory to start in; the home directory unless given.
+            deadline: Seconds until it is open; None for no bound.
+        """
+        bound = None if deadline is None else check.check_seconds("deadline", deadline)
+        return AsyncSession(self._transport, self, CreateSessionRequest(env=env, cwd=cwd), bound)
+
+    def tunnel(
+        self, port: int, *, auth_mode: AuthMode | None = None, wait: bool = True, deadline: float | None = None
+    ) -> AsyncTunnel:
+        """A tunnel to a port of this VM, for ``async with``: opened at the begin of the block, deleted at its end.
+
+        Args:
+            port: The port to reach.
+            auth_mode: ``public`` (the server's default), or ``authenticated``: then requests need the tunnel's
+                ``headers``.
+            wait: Whether to wait until it is open.
+            deadline: Seconds until it is open; None for no bound.
+        """
+        number = check.check_integer("port", port, minimum=1, what="a port number")
+        if number > 65535:
+            raise InvalidArgumentError("port", port, "expected a port number from 1 to 65535")
+        bound = None if deadline is None else check.check_seconds("deadline", deadline)
+        request = TunnelRequest(ports=(number,), auth_mode=auth_mode)
+        return AsyncTunnel(self._transport, self, number, request, check.check_boolean("wait", wait), bound)
+
+
+__all__ = ["VmHandles"]

@@ -1,0 +1,142 @@
+"""What a VM has, item by item: runs, sessions, tunnels, syncs. A part of `AsyncVM`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from arker._paging import Pages
+from arker._vm_runs import VmRuns
+from arker.models import _checks as check
+
+if TYPE_CHECKING:
+    from arker.models import RunState, RunSummary, Session, SessionState, Sync, Tunnel, TunnelState
+
+
+class VmLists(VmRuns):
+    """The lists of `AsyncVM`, gone through page after page."""
+
+    def iter_runs(
+        self,
+        *,
+        cursor: str | None = None,
+        page_size: int | None = None,
+        state: RunState | str | Sequence[RunState | str] | None = None,
+        started_after: str | None = None,
+        started_before: str | None = None,
+        completed_after: str | None = None,
+        deadline: float | None = None,
+    ) -> AsyncIterator[RunSummary]:
+        """This VM's runs, newest first, without their output; each page is asked for when it is needed.
+
+        Args:
+            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Runs to ask for at once; the server takes 50 unless told, and at most 1,000.
+            state: Only runs in this state, or in one of these.
+            started_after: Only runs started after this moment (RFC 3339).
+            started_before: Only runs started before this moment (RFC 3339).
+            completed_after: Only runs completed after this moment (RFC 3339).
+            deadline: Seconds for each page; None for no bound.
+
+        Raises:
+            BadCursorError: The server refuses to go on; it says where to.
+        """
+        size = check.page_size(page_size)
+
+        async def page(cursor: str | None) -> tuple[tuple[RunSummary, ...], str | None]:
+            found = await self.list_runs(
+                cursor=cursor,
+                limit=size,
+                state=state,
+                started_after=started_after,
+                started_before=started_before,
+                completed_after=completed_after,
+                deadline=deadline,
+            )
+            return found.runs, found.next_cursor
+
+        return Pages(page, check.query_text("cursor", cursor))
+
+    def iter_sessions(
+        self,
+        *,
+        cursor: str | None = None,
+        page_size: int | None = None,
+        state: SessionState | str | Sequence[SessionState | str] | None = None,
+        deadline: float | None = None,
+    ) -> AsyncIterator[Session]:
+        """This VM's sessions, newest first; each page is asked for when it is needed.
+
+        Args:
+            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Sessions to ask for at once; the server takes 50 unless told, and at most 1,000.
+            state: Only sessions in this state, or in one of these.
+            deadline: Seconds for each page; None for no bound.
+
+        Raises:
+            BadCursorError: The server refuses to go on; it says where to.
+        """
+        size = check.page_size(page_size)
+
+        async def page(cursor: str | None) -> tuple[tuple[Session, ...], str | None]:
+            found = await self.list_sessions(cursor=cursor, limit=size, state=state, deadline=deadline)
+            return found.sessions, found.next_cursor
+
+        return Pages(page, check.query_text("cursor", cursor))
+
+    def iter_tunnels(
+        self,
+        *,
+        cursor: str | None = None,
+        page_size: int | None = None,
+        state: TunnelState | str | Sequence[TunnelState | str] | None = None,
+        deadline: float | None = None,
+    ) -> AsyncIterator[Tunnel]:
+        """This VM's tunnels, newest first; each page is asked for when it is needed.
+
+        Args:
+            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Tunnels to ask for at once; the server takes 50 unless told, and at most 1,000.
+            state: Only tunnels in this state, or in one of these.
+            deadline: Seconds for each page; None for no bound.
+
+        Raises:
+            BadCursorError: The server refuses to go on; it says where to.
+        """
+        size = check.page_size(page_size)
+
+        async def page(cursor: str | None) -> tuple[tuple[Tunnel, ...], str | None]:
+            found = await self.list_tunnels(cursor=cursor, limit=size, state=state, deadline=deadline)
+            return found.tunnels, found.next_cursor
+
+        return Pages(page, check.query_text("cursor", cursor))
+
+    def iter_syncs(
+        self,
+        *,
+        cursor: str | None = None,
+        page_size: int | None = None,
+        filesystem_id: str | None = None,
+        deadline: float | None = None,
+    ) -> AsyncIterator[Sync]:
+        """The filesystems that are bound into this VM, newest first; each page is asked for when it is needed.
+
+        Args:
+            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Syncs to ask for at once; the server takes 50 unless told, and at most 1,000.
+            filesystem_id: Only those of this filesystem.
+            deadline: Seconds for each page; None for no bound.
+
+        Raises:
+            BadCursorError: The server refuses to go on; it says where to.
+        """
+        size = check.page_size(page_size)
+
+        async def page(cursor: str | None) -> tuple[tuple[Sync, ...], str | None]:
+            found = await self.list_syncs(cursor=cursor, limit=size, filesystem_id=filesystem_id, deadline=deadline)
+            return found.syncs, found.next_cursor
+
+        return Pages(page, check.query_text("cursor", cursor))
+
+
+__all__ = ["VmLists"]

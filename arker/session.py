@@ -1,0 +1,240 @@
+"""`AsyncSession`: a session of a VM, for the length of a block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from arker import _resource_calls as calls
+from arker._cleanup import carry_through
+from arker._creation import Creation, remove
+from arker._fork import CLEANUP_SECONDS
+from arker._transport import deadline_scope
+from arker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from arker._transport import Transport
+    from arker._vm_handles import VmHandles
+    from arker.models import (
+        CompletedRunResult,
+        CreateSessionRequest,
+        DeleteSessionResponse,
+        NetworkRequest,
+        ResourceKind,
+        Session,
+        SessionState,
+    )
+    from arker.run import AsyncRun
+
+
+class AsyncSession:
+    """A session of a VM: like a terminal tab, with a working directory and an environment that last from run to run.
+
+    As an async context manager it is opened at the begin and deleted at the end, whatever happens inside:
+
+        async with vm.open_session(cwd="/srv", env={"STAGE": "test"}) as session:
+            await session.run("export COLOUR=blue")
+            print((await session.run("echo $STAGE $COLOUR")).stdout_text)
+
+    Elsewhere, `open` opens it and `close` deletes it. It runs one command at a time; different sessions run theirs at
+    the same time.
+    """
+
+    def __init__(self, transport: Transport, vm: VmHandles, request: CreateSessionRequest, deadline: float | None):
+        """Made by `AsyncVM.open_session`."""
+        self._transport = transport
+        self._vm = vm
+        self._request = request
+        self._deadline = deadline
+        self._data: Session | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "not open" if self._data is None else self._data.session_id
+        return self._transport.redact(f"<AsyncSession {state} in VM {self._vm.id}>")
+
+    # --- what is known of it --------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        return self._opened().session_id
+
+    @property
+    def session_id(self) -> str:
+        """The session's id."""
+        return self._opened().session_id
+
+    @property
+    def vm_id(self) -> str:
+        """The id of its VM, or the name that the VM's handle was made from."""
+        return self._vm.id
+
+    @property
+    def data(self) -> Session | None:
+        """What was last read of it; None before it was opened."""
+        return self._data
+
+    @property
+    def cwd(self) -> str:
+        """Its working directory when it was last read."""
+        return self._opened().cwd
+
+    @property
+    def env(self) -> Mapping[str, str] | None:
+        """Its environment when it was last read, if the server tells it."""
+        return self._opened().env
+
+    @property
+    def state(self) -> SessionState | str:
+        """``idle`` or ``running``, when it was last read."""
+        return self._opened().state
+
+    def _opened(self) -> Session:
+        if self._data is None:
+            raise ConfigurationError("the session is not open: use 'async with', or 'await session.open()'")
+        return self._data
+
+    def _usable(self) -> str:
+        if self._closed:
+            raise ConfigurationError("the session is closed")
+        return self._opened().session_id
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._data is not None and not self._closed:
+            # The deletion must happen under cancellation too, but must not hold up its caller for ever.
+            deleting = self.close(deadline=CLEANUP_SECONDS)
+            await carry_through(remove(deleting, f"the session {self.id} of the VM {self.vm_id}", raising=exc is None))
+
+    async def open(self) -> Self:
+        """This session, opened; one that is open already stays as it is.
+
+        Should its caller be cancelled meanwhile, no session is left behind, as far as that can be known.
+
+        Raises:
+            BadRequestError: The working directory is not there.
+            NetworkError: With ``outcome="unknown"`` the session may exist: it is not asked for a second time.
+            DeadlineExceededError: The ``deadline`` of `AsyncVM.open_session` has passed.
+        """
+        if self._closed:
+            raise ConfigurationError("the session is closed; open_session() gives a new one")
+        if self._data is None:
+            base_url, vm_id = self._vm.base_url, self._vm.id
+            creation = Creation(
+                self._transport,
+                calls.create_session(base_url, vm_id, self._request),
+                lambda made: calls.delete_session(base_url, vm_id, made.session_id),
+                f"a session of the VM {vm_id}",
+            )
+            with deadline_scope(self._deadline, creation.progress):
+                self._data = await creation.send()
+        return self
+
+    async def close(self, *, deadline: float | None = None) -> DeleteSessionResponse:
+        """Delete the session; what runs in it is stopped.
+
+        Args:
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            NotFoundError: There is no such session (any more).
+        """
+        answer = await self._vm.delete_session(self._opened().session_id, deadline=deadline)
+        self._closed = True
+        return answer
+
+    async def refresh(self, *, deadline: float | None = None) -> Self:
+        """This session, with its fields read anew.
+
+        Args:
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            NotFoundError: There is no such session (any more).
+        """
+        self._data = await self._vm.get_session(self._usable(), deadline=deadline)
+        return self
+
+    # --- commands -------------------------------------------------------------------------------------------------
+
+    async def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        timeout: float | None = None,
+        end_symbol: str | None = None,
+        vcpu_count: int | None = None,
+        memory_mib: int | None = None,
+        disk_mib: int | None = None,
+        network: NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[ResourceKind] | None = None,
+        release: str | Sequence[ResourceKind] | None = None,
+        signal: str | None = None,
+        idempotency_key: str | None = None,
+        check: bool = False,
+        deadline: float | None = None,
+    ) -> CompletedRunResult:
+        """Run a command in this session, and wait for it. See `AsyncVM.run` for the arguments and errors."""
+        return await self._vm.run(
+            command,
+            session_id=self._usable(),
+            timeout=timeout,
+            end_symbol=end_symbol,
+            vcpu_count=vcpu_count,
+            memory_mib=memory_mib,
+            disk_mib=disk_mib,
+            network=network,
+            acquire=acquire,
+            release=release,
+            signal=signal,
+            idempotency_key=idempotency_key,
+            check=check,
+            deadline=deadline,
+        )
+
+    async def start(
+        self,
+        command: str | Sequence[str],
+        *,
+        timeout: float | None = None,
+        end_symbol: str | None = None,
+        vcpu_count: int | None = None,
+        memory_mib: int | None = None,
+        disk_mib: int | None = None,
+        network: NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[ResourceKind] | None = None,
+        release: str | Sequence[ResourceKind] | None = None,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+    ) -> AsyncRun:
+        """Start a command in this session, without waiting for it. See `AsyncVM.start` for the arguments and errors."""
+        return await self._vm.start(
+            command,
+            session_id=self._usable(),
+            timeout=timeout,
+            end_symbol=end_symbol,
+            vcpu_count=vcpu_count,
+            memory_mib=memory_mib,
+            disk_mib=disk_mib,
+            network=network,
+            acquire=acquire,
+            release=release,
+            idempotency_key=idempotency_key,
+            deadline=deadline,
+        )
+
+
+__all__ = ["AsyncSession"]

@@ -1,0 +1,344 @@
+"""`AsyncTunnel`: a tunnel to a port of a VM, for the length of a block, and requests through it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from attrs import evolve, field, frozen
+
+from arker import _resource_calls as calls
+from arker import _routes
+from arker._cleanup import carry_through
+from arker._creation import Creation, remove
+from arker._fork import CLEANUP_SECONDS
+from arker._poll import pause
+from arker._transport import Attempt, Progress, deadline_scope
+from arker.errors import BadReplyError, ConfigurationError, InvalidArgumentError, TunnelClosedError
+from arker.models import Tunnel, TunnelRequest
+from arker.models import _checks as check
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from arker._transport import Transport
+    from arker._vm_handles import VmHandles
+    from arker._wire import Call
+    from arker.models import DeleteTunnelResponse, TunnelState
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+@frozen
+class TunnelResponse:
+    """What a server in a VM has answered, whatever its status.
+
+    Attributes:
+        status: HTTP status.
+        headers: Its headers; how their names are written makes no difference.
+        body: The whole body.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """The body as text: UTF-8, a byte that is none shown as U+FFFD."""
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The value that the body stands for as JSON; raises `ValueError` when it is none."""
+        import orjson
+
+        return orjson.loads(self.body)
+
+
+class AsyncTunnel:
+    """A way from outside to a port of a VM.
+
+    As an async context manager it is opened at the begin, waited for until it is open, and deleted at the end, whatever
+    happens inside:
+
+        async with vm.tunnel(8080) as tunnel:
+            print(tunnel.url, (await tunnel.request("GET", "/")).status)
+
+    Elsewhere, `open` opens it and `close` deletes it. That it is open does not mean that something listens on the port.
+    """
+
+    def __init__(
+        self, transport: Transport, vm: VmHandles, port: int, request: TunnelRequest, wait: bool, deadline: float | None
+    ):
+        """Made by `AsyncVM.tunnel`."""
+        self._transport = transport
+        self._vm = vm
+        self._port = port
+        self._request = request
+        self._wait = wait
+        self._deadline = deadline
+        self._data: Tunnel | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        facts = "closed" if self._closed else "not open" if self._data is None else f"{self.state} at {self._data.url}"
+        return self._transport.redact(f"<AsyncTunnel to port {self._port} of VM {self._vm.id}, {facts}>")
+
+    # --- what is known of it --------------------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """The port of the VM."""
+        return self._port
+
+    @property
+    def vm_id(self) -> str:
+        """The id of its VM, or the name that the VM's handle was made from."""
+        return self._vm.id
+
+    @property
+    def data(self) -> Tunnel | None:
+        """What was last read of it, its token included; None before it was opened."""
+        return self._data
+
+    @property
+    def url(self) -> str:
+        """Where it is reached."""
+        url = self._opened().url
+        if url is None:
+            raise ConfigurationError(f"the tunnel is {self.state} and has no URL yet: use 'await tunnel.wait_open()'")
+        return url
+
+    @property
+    def state(self) -> TunnelState | str:
+        """``starting``, ``open`` or ``closed``, when it was last read."""
+        return "closed" if self._closed else self._opened().state
+
+    @property
+    def auth_token(self) -> str | None:
+        """The token that requests need; None for a public tunnel. A secret."""
+        return self._opened().auth_token
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What a request through the tunnel has to bring: its authorization, or nothing. A secret."""
+        token = self.auth_token
+        return MappingProxyType({} if token is None else {"Authorization": f"Bearer {token}"})
+
+    def _opened(self) -> Tunnel:
+        if self._data is None:
+            raise ConfigurationError("the tunnel is not open: use 'async with', or 'await tunnel.open()'")
+        return self._data
+
+    def _key(self) -> str:
+        key = self._opened().tunnel_key
+        assert key is not None
+        return key
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._data is not None and not self._closed:
+            # The deletion must happen under cancellation too, but must not hold up its caller for ever.
+            await carry_through(self._leave(raising=exc is None))
+
+    async def _leave(self, *, raising: bool) -> None:
+        what = f"the tunnel to port {self._port} of the VM {self.vm_id}"
+        await remove(self.close(deadline=CLEANUP_SECONDS), what, raising=raising)
+
+    async def open(self) -> Self:
+        """This tunnel, opened, and waited for unless it was made with ``wait=False``.
+
+        When that fails, or its caller is cancelled meanwhile, no tunnel is left behind, as far as that can be known.
+
+        Raises:
+            TunnelClosedError: It was closed, or could not be opened.
+            NetworkError: With ``outcome="unknown"`` the tunnel may exist: it is not asked for a second time.
+            DeadlineExceededError: The ``deadline`` of `AsyncVM.tunnel` has passed.
+        """
+        if self._closed:
+            raise ConfigurationError("the tunnel is closed; tunnel() gives a new one")
+        if self._data is None:
+            base_url, vm_id = self._vm.base_url, self._vm.id
+
+            def removal(made: Tunnel) -> Call[DeleteTunnelResponse]:
+                return calls.delete_tunnel(base_url, vm_id, _key_of(made))
+
+            call = calls.create_tunnel(base_url, vm_id, self._request)
+            creation = Creation(self._transport, call, removal, f"a tunnel of the VM {vm_id}")
+            with deadline_scope(self._deadline, creation.progress):
+                made = await creation.send()
+                _key_of(made)
+                self._data = made
+                if self._wait:
+                    try:
+                        await self._wait_open()
+                    except BaseException:
+                        await carry_through(self._leave(raising=False))
+                        raise
+        return self
+
+    async def wait_open(self, *, deadline: float | None = None) -> Self:
+        """This tunnel, once it is open.
+
+        Args:
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            TunnelClosedError: It was closed, or could not be opened.
+            NotFoundError: There is no such tunnel (any more).
+        """
+        with deadline_scope(deadline, self._progress("tunnel.wait_open")):
+            await self._wait_open()
+        return self
+
+    async def _wait_open(self) -> None:
+        began = time.monotonic()
+        while self.state != "open" or self._opened().url is None:
+            if self.state == "closed":
+                message = self._opened().message or "the server does not say why"
+                raise TunnelClosedError(
+                    f"the tunnel to port {self._port} is closed: {self._transport.redact(message)}",
+                    port=self._port,
+                    operation="tunnel.wait_open",
+                    vm_id=self._transport.redact(self.vm_id),
+                )
+            await anyio.sleep(pause(time.monotonic() - began))
+            await self.refresh()
+
+    async def refresh(self, *, deadline: float | None = None) -> Self:
+        """This tunnel, with its fields read anew; its token stays.
+
+        Args:
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            NotFoundError: There is no such tunnel (any more).
+        """
+        token = self._opened().auth_token
+        found = await self._vm.get_tunnel(self._key(), deadline=deadline)
+        # Only the reply that created it has the token; and its key is the one that it was asked for by.
+        self._data = evolve(found, auth_token=token, tunnel_key=self._key())
+        return self
+
+    async def close(self, *, deadline: float | None = None) -> DeleteTunnelResponse:
+        """Delete the tunnel.
+
+        Args:
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            NotFoundError: There is no such tunnel (any more).
+        """
+        answer = await self._vm.delete_tunnel(self._key(), deadline=deadline)
+        self._closed = True
+        return answer
+
+    # --- requests through it --------------------------------------------------------------------------------------
+
+    async def request(
+        self,
+        method: str,
+        path: str = "/",
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        deadline: float | None = None,
+    ) -> TunnelResponse:
+        """What the server in the VM answers to a request, with the tunnel's authorization if it needs one.
+
+        Redirects are not followed, so the token goes to the tunnel's own host only; the API key goes nowhere. A lost
+        connection is tried again by the client's retry policy, other methods than GET, HEAD and OPTIONS only when
+        nothing had been sent. For more than this, such as WebSockets, take ``url`` and ``headers`` to any HTTP library.
+
+        Args:
+            method: HTTP method.
+            path: Path, and query if there is one, below the tunnel's URL.
+            headers: Further headers.
+            body: The request's body.
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            TunnelClosedError: It has been closed here.
+            NetworkError: No answer came.
+        """
+        verb = check.check_text("method", method, what="an HTTP method").upper()
+        if not _TOKEN.fullmatch(verb):
+            raise InvalidArgumentError("method", method, "expected an HTTP method, such as GET")
+        where = check.check_text("path", path, what="a path that begins with '/'")
+        if not where.startswith("/") or "\n" in where or "\r" in where:
+            raise InvalidArgumentError("path", path, "expected a path that begins with '/', and a query if need be")
+        sent = {**_checked_headers(headers, authorized=self.auth_token is not None), **self.headers}
+        content = None if body is None else _checked_body(body)
+        if self._closed:
+            raise TunnelClosedError("the tunnel is closed", port=self._port, operation="tunnel.request")
+        url, base_url = self.url, self._vm.base_url
+        repeatable = verb in _SAFE_METHODS
+        attempt = Attempt(
+            verb,
+            changes_something=not repeatable,
+            may_repeat_lost=repeatable,
+            presigned_url=url,
+            label="(tunnel)",
+            sent=0 if content is None else len(content),
+        )
+        progress = self._progress("tunnel.request")
+
+        async def once() -> TunnelResponse:
+            http = await self._transport.ready()
+            response = await http.through_tunnel(url, where, verb, sent, content, base_url=base_url)
+            attempt.response = response
+            return TunnelResponse(response.status, response.headers, response.body)
+
+        with deadline_scope(deadline, progress):
+            return await self._transport.attempts(once, attempt, progress)
+
+    def _progress(self, operation: str) -> Progress:
+        return Progress(operation, path=_routes.vm(self.vm_id), redact=self._transport.redact)
+
+
+def _key_of(tunnel: Tunnel) -> str:
+    if tunnel.tunnel_key is None or tunnel.tunnel_key.strip() in {"", ".", ".."}:
+        problem = "the reply to the creation of a tunnel names no tunnel_key"
+        raise BadReplyError(problem, path="$.tunnel_key", status=200, outcome="applied", operation="vm.create_tunnel")
+    return tunnel.tunnel_key
+
+
+def _checked_headers(headers: Mapping[str, str] | None, *, authorized: bool) -> dict[str, str]:
+    if headers is None:
+        return {}
+    if not check.is_mapping(headers):
+        raise InvalidArgumentError("headers", headers, "expected a mapping of names to strings")
+    checked: dict[str, str] = {}
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise InvalidArgumentError("headers", name, "expected names of headers")
+        if not check.is_string(value) or "\n" in value or "\r" in value:
+            # The value is not shown: headers hold secrets.
+            raise InvalidArgumentError(f"headers[{name!r}]", "(not shown)", "expected a string on one line")
+        if authorized and name.lower() == "authorization":
+            raise InvalidArgumentError(f"headers[{name!r}]", "(not shown)", "expected none: the tunnel has its own")
+        checked[name] = value
+    return checked
+
+
+def _checked_body(body: object) -> bytes:
+    if not isinstance(body, bytes):
+        raise InvalidArgumentError("body", body, "expected bytes")
+    return body
+
+
+__all__ = ["AsyncTunnel", "TunnelResponse"]

@@ -1,0 +1,169 @@
+# Generated from arker/_client_lists.py by "nox -s facade": change that file, not this one.
+"""What the organisation has, item by item: VMs, filesystems, and what its requests did. A part of `Arker`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from arker_sync._client_vms import ClientVms
+from arker_sync._facade import same
+from arker_sync.vm import VM
+
+if TYPE_CHECKING:
+    from arker.models import Filesystem, OrgRunListRow, Provider, VmState
+
+
+class ClientLists(ClientVms):
+    """The lists of `Arker`, gone through page after page."""
+
+    def iter_vms(
+        self,
+        *,
+        cursor: str | None = None,
+        page_size: int | None = None,
+        region: str | None = None,
+        provider: Provider | str | None = None,
+        state: VmState | str | Sequence[VmState | str] | None = None,
+        source_org_id: str | None = None,
+        started_after: str | None = None,
+        started_before: str | None = None,
+        deadline: float | None = None,
+    ) -> Iterator[VM]:
+        """Handles on the organisation's VMs, newest first; each page is asked for when it is needed.
+
+        A handle has every field of the list's `Vm`, as ``vm.data``, and can be worked with. The list is that of all
+        regions, while a handle goes to this client's base URLs: take ``region=`` and ``provider=`` to get VMs that are
+        to be worked with, where the organisation has others.
+
+        Args:
+            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: VMs to ask for at once; the server takes 50 unless told, and at most 1,000.
+            region: Only VMs of this region.
+            provider: Only VMs of this provider.
+            state: Only VMs in this state, or in one of these.
+            source_org_id: Only VMs whose source belongs to this organisation.
+            started_after: Only VMs started after this moment (RFC 3339).
+            started_before: Only VMs started before this moment (RFC 3339).
+            deadline: Seconds for each page; None for no bound.
+
+        Raises:
+            BadCursorError: The server refuses to go on; it says where to.
+        """
+        items = self._async.iter_vms(
+            cursor=cursor,
+            page_size=page_size,
+            region=region,
+            provider=provider,
+            state=state,
+            source_org_id=source_org_id,
+            started_after=started_after,
+            started_before=started_before,
+            deadline=deadline,
+        )
+        return self._lease.iterate(items, lambda item: VM(item, self._lease))
+
+    def iter_filesystems(
+        self,
+        *,
+        cursor: str | None = None,
+        page_size: int | None = None,
+        name_prefix: str | None = None,
+        deadline: float | None = None,
+    ) -> Iterator[Filesystem]:
+        """The organisation's filesystems, newest first; each page is asked for when it is needed.
+
+        Args:
+            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Filesystems to ask for at once; the server takes 50 unless told, and at most 1,000.
+            name_prefix: Only those whose name begins like this.
+            deadline: Seconds for each page; None for no bound.
+
+        Raises:
+            BadCursorError: The server refuses to go on; it says where to.
+        """
+        items = self._async.iter_filesystems(
+            cursor=cursor, page_size=page_size, name_prefix=name_prefix, deadline=deadline
+        )
+        return self._lease.iterate(items, same)
+
+    def iter_runs(
+        self,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        vm: str | None = None,
+        vm_ids: Sequence[str] | None = None,
+        region: str | None = None,
+        provider: Provider | str | None = None,
+        source: str | None = None,
+        search: str | None = None,
+        page_size: int | None = None,
+        offset: int | None = None,
+        lite: bool | None = None,
+        runtime: str | None = None,
+        endpoint: str | None = None,
+        actions: Sequence[str] | None = None,
+        status: int | None = None,
+        status_min: int | None = None,
+        status_max: int | None = None,
+        sort: str | None = None,
+        dir: Literal["asc", "desc"] | None = None,
+        deadline: float | None = None,
+    ) -> Iterator[OrgRunListRow]:
+        """What the organisation's requests did, row by row; each page is asked for when it is needed.
+
+        The list has offsets instead of cursors, and grows while it is read. So the pages after the first end where that
+        one did, and rows that new ones have moved to the next page are left out there.
+
+        Args:
+            since: Only from this moment on, in seconds since the epoch.
+            until: Only before this moment, in seconds since the epoch; the moment of the first page unless given.
+            vm: Only for this VM.
+            vm_ids: Only for these VMs.
+            region: Only in this region.
+            provider: Only of this provider.
+            source: Only records from this source.
+            search: Only rows in which this text occurs.
+            page_size: Rows to ask for at once.
+            offset: Rows to leave out before the first.
+            lite: Short rows, without bodies.
+            runtime: Only of this runtime.
+            endpoint: Only of this endpoint.
+            actions: Only of these actions.
+            status: Only with this HTTP status.
+            status_min: Only with an HTTP status of at least this.
+            status_max: Only with an HTTP status of at most this.
+            sort: The field to sort by.
+            dir: ``asc`` or ``desc``.
+            deadline: Seconds for each page; None for no bound.
+
+        Raises:
+            BadRequestError: The server refuses a filter.
+        """
+        items = self._async.iter_runs(
+            since=since,
+            until=until,
+            vm=vm,
+            vm_ids=vm_ids,
+            region=region,
+            provider=provider,
+            source=source,
+            search=search,
+            page_size=page_size,
+            offset=offset,
+            lite=lite,
+            runtime=runtime,
+            endpoint=endpoint,
+            actions=actions,
+            status=status,
+            status_min=status_min,
+            status_max=status_max,
+            sort=sort,
+            dir=dir,
+            deadline=deadline,
+        )
+        return self._lease.iterate(items, same)
+
+
+__all__ = ["ClientLists"]

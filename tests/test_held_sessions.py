@@ -1,0 +1,205 @@
+"""`AsyncSession`: opened and deleted with its block, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from arker import (
+    AsyncVM,
+    BadRequestError,
+    ConfigurationError,
+    DeadlineExceededError,
+    ForbiddenError,
+    InvalidArgumentError,
+    NetworkError,
+)
+from tests.support.clients import COMPUTE, make_client
+from tests.support.interruption import Interruption
+from tests.support.samples import completed
+from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, ok
+
+pytestmark = pytest.mark.anyio
+
+SESSIONS = f"{COMPUTE}/v1/vms/vm-1/sessions"
+
+
+def session(**more: Any) -> dict[str, Any]:
+    return {"session_id": "ses-1", "session_idx": 1, "state": "idle", "cwd": "/srv", "env": {"A": "b"}, **more}
+
+
+async def test_a_block(server: ScriptedServer, vm: AsyncVM) -> None:
+    held = vm.open_session(cwd="/srv", env={"A": "b"})
+    assert server.requests == []
+    assert repr(held) == "<AsyncSession not open in VM vm-1>"
+    server.script(ok(session()))
+    async with held as inside:
+        assert inside is held
+        assert server.last.json == {"cwd": "/srv", "env": {"A": "b"}}
+        assert (held.id, held.session_id, held.vm_id) == ("ses-1", "ses-1", "vm-1")
+        assert (held.cwd, held.env, held.state) == ("/srv", {"A": "b"}, "idle")
+        assert repr(held) == "<AsyncSession ses-1 in VM vm-1>"
+        server.script(ok(session(cwd="/", state="running")))
+        assert await held.refresh() is held
+        assert (held.cwd, held.state) == ("/", "running")
+        server.script(ok({"deleted": True}))
+    assert (server.last.method, server.last.target) == ("DELETE", f"{SESSIONS}/ses-1")
+    assert repr(held) == "<AsyncSession closed in VM vm-1>"
+    assert len(server.requests) == 3
+    for use in (held.run("true"), held.refresh(), held.start("true"), held.open()):
+        with pytest.raises(ConfigurationError, match="closed"):
+            await use
+
+
+async def test_without_a_block(server: ScriptedServer, vm: AsyncVM) -> None:
+    held = vm.open_session()
+    for use in (held.run("true"), held.refresh(), held.close()):
+        with pytest.raises(ConfigurationError, match="not open"):
+            await use
+    with pytest.raises(ConfigurationError, match="not open"):
+        _ = held.id
+    server.script(ok(session()), ok({"deleted": True}))
+    assert await held.open() is held
+    assert await held.open() is held
+    assert (await held.close(deadline=5)).deleted
+    assert [request.method for request in server.requests] == ["POST", "DELETE"]
+
+
+async def test_commands(server: ScriptedServer, vm: AsyncVM) -> None:
+    server.script(ok(session()), ok(completed("out")), ok({"run_id": "run-2"}), ok({"deleted": True}))
+    async with vm.open_session() as held:
+        result = await held.run(["echo", "a b"], timeout=3, check=True, idempotency_key="k", acquire="cpu")
+        assert result.stdout == b"out"
+        assert server.last.json == {
+            "command": "echo 'a b'",
+            "session_id": "ses-1",
+            "background": False,
+            "timeout": 3.0,
+            "acquire": "cpu",
+        }
+        assert server.last.key == "k"
+        run = await held.start("sleep 9", timeout=5)
+        assert (run.run_id, run.vm_id) == ("run-2", "vm-1")
+        assert server.last.json == {
+            "command": "sleep 9",
+            "session_id": "ses-1",
+            "background": True,
+            "timeout": 5.0,
+        }
+
+
+async def test_arguments(server: ScriptedServer, vm: AsyncVM) -> None:
+    wrong: list[Callable[[], object]] = [
+        lambda: vm.open_session(cwd=""),
+        lambda: vm.open_session(env={"A=B": "c"}),
+        lambda: vm.open_session(deadline=0),
+    ]
+    for make in wrong:
+        with pytest.raises(InvalidArgumentError):
+            make()
+    server.script(error("bad_request", "no such directory", status=400))
+    with pytest.raises(BadRequestError):
+        async with vm.open_session(cwd="/none"):
+            raise AssertionError("it is not open")
+    assert len(server.requests) == 1
+
+
+async def test_a_creation_is_not_repeated(server: ScriptedServer, vm: AsyncVM) -> None:
+    server.script(dropped(Drop.AFTER_PROCESSING))
+    with pytest.raises(NetworkError) as caught:
+        await vm.open_session().open()
+    assert caught.value.outcome == "unknown"
+    assert len(server.requests) == 1
+
+
+# --- how it ends -----------------------------------------------------------------------------------------------------
+
+
+async def test_it_is_deleted_when_the_block_is_cancelled(server: ScriptedServer, vm: AsyncVM) -> None:
+    inside = asyncio.Event()
+
+    async def use() -> None:
+        async with vm.open_session():
+            inside.set()
+            await asyncio.sleep(30)
+
+    server.script(ok(session()), error("unavailable", status=503), ok({"deleted": True}, delay=0.02))
+    task = asyncio.create_task(use())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [request.method for request in server.requests] == ["POST", "DELETE", "DELETE"]
+
+
+async def test_a_deletion_that_fails(server: ScriptedServer, vm: AsyncVM, caplog: pytest.LogCaptureFixture) -> None:
+    forbidden = error("forbidden", status=403)
+    server.script(ok(session()), forbidden)
+    with pytest.raises(ForbiddenError):
+        async with vm.open_session():
+            pass
+    server.script(ok(session()), forbidden)
+    with caplog.at_level(logging.WARNING, "arker"), pytest.raises(ZeroDivisionError):
+        async with vm.open_session():
+            raise ZeroDivisionError
+    assert "the session ses-1 of the VM vm-1 could not be deleted" in caplog.text
+    server.script(ok(session()), error("not_found", status=404))
+    async with vm.open_session():
+        pass  # somebody else has deleted it, or the VM
+
+
+async def test_no_session_is_left_wherever_it_is_cancelled(server: ScriptedServer) -> None:
+    open_sessions: set[str] = set()
+
+    def answer(request: Recorded) -> Reply:
+        if request.method == "POST":
+            name = f"ses-{len(server.requests)}"
+            open_sessions.add(name)
+            return ok(session(session_id=name), delay=0.002)
+        open_sessions.discard(request.path.rpartition("/")[2])
+        return ok({"deleted": True})
+
+    server.answer(answer)
+    at = cancelled = 0
+    while True:
+        at += 1
+        async with make_client(server) as client:
+
+            async def use() -> None:
+                async with client.vm("vm-1").open_session():
+                    await asyncio.sleep(0)
+
+            attempt = Interruption[None](at)
+            cancelled += await attempt.of(use)
+        assert open_sessions == set(), at
+        if not attempt.happened:
+            break
+    assert cancelled >= 3
+
+
+async def test_a_deadline_of_the_opening(server: ScriptedServer, vm: AsyncVM) -> None:
+    server.script(ok(session(), delay=0.3), ok({"deleted": True}))
+    with pytest.raises(DeadlineExceededError) as caught:
+        await vm.open_session(deadline=0.1).open()
+    # What came of it after all was deleted.
+    assert (caught.value.operation, caught.value.outcome) == ("vm.create_session", "not_started")
+    assert [request.method for request in server.requests] == ["POST", "DELETE"]
+
+
+async def test_what_cannot_be_known_is_told(
+    server: ScriptedServer, vm: AsyncVM, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def lost(_: Recorded) -> Reply:
+        await asyncio.sleep(0.1)
+        return dropped(Drop.RESET)
+
+    server.script(lost)
+    with caplog.at_level(logging.WARNING, "arker"), anyio.move_on_after(0.05) as scope:
+        await vm.open_session().open()
+    assert scope.cancelled_caught
+    assert "a session of the VM vm-1 was given up, and may exist" in caplog.text
