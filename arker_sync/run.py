@@ -156,7 +156,7 @@ class RunHandle(Facade):
         return self._lease.iterate(items, same)
 
     def lines(self, *, max_delay: float | None = None, deadline: float | None = None) -> Iterator[OutputLine]:
-        """What the run writes, line by line, until it has ended; a last line without its ``\n`` comes at the end.
+        r"""What the run writes, line by line, until it has ended; a last line without its ``\n`` comes at the end.
 
         Args:
             max_delay: As for `output`.

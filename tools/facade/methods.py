@@ -67,7 +67,7 @@ def render(function: Function, context: Context, overloaded: bool) -> list[str]:
         return lines
     docstring = ast.get_docstring(function, clean=False)
     if docstring is not None:
-        lines += [f'        """{context.turner.prose(docstring)}"""']
+        lines += [f"        {context.turner.docstring(docstring)}"]
     return lines + _body(function, context, "property" in decorators, overloaded)
 
 

@@ -56,7 +56,7 @@ def _module(source: Source, surface: Surface, turner: Turner) -> str:
     text = "\n".join(body).strip("\n") + "\n"
     docstring = ast.get_docstring(source.tree, clean=False)
     assert docstring is not None
-    head = [f'"""{turner.prose(docstring)}"""', "", "from __future__ import annotations", ""]
+    head = [turner.docstring(docstring), "", "from __future__ import annotations", ""]
     head += _imports(text, source, surface)
     return _header(source.path) + "\n".join(head) + "\n\n\n" + text
 
@@ -71,7 +71,7 @@ def _class(cls: ast.ClassDef, source: Source, surface: Surface, turner: Turner) 
     lines = [f"class {name}({', '.join(bases)}):"]
     docstring = ast.get_docstring(cls, clean=False)
     if docstring is not None:
-        lines += [f'    """{turner.prose(docstring)}"""']
+        lines += [f"    {turner.docstring(docstring)}"]
     if is_root:
         lines += ["", f"    _async: {surface.twins[cls.name]}"]
     functions: list[Function] = [each for each in cls.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
@@ -196,7 +196,7 @@ def _root(text: str, surface: Surface, turner: Turner) -> str:
     for name, blocking in surface.names.items():
         rest = rest.replace(f'    "{name}",\n', f'    "{blocking}",\n')
     rest = _sorted_exports(rest.replace("arker.{", "arker_sync.{"))
-    head = [f'"""{turner.prose(docstring)}"""', "", "from __future__ import annotations", "", *layout.imports(wanted)]
+    head = [turner.docstring(docstring), "", "from __future__ import annotations", "", *layout.imports(wanted)]
     return _header("arker/__init__.py") + "\n".join(head) + "\n" + rest + "\n"
 
 

@@ -61,8 +61,12 @@ class Turner:
         # Where a caller may pass an asynchronous iterable or an ordinary one, it is the ordinary one.
         return re.sub(r"(Iterable\[\w+\]) \| \1", r"\1", text)
 
+    def docstring(self, text: str) -> str:
+        """A docstring, in its quotes."""
+        return f'{"r" if chr(92) in text else ""}"""{self.prose(text)}"""'
+
     def prose(self, text: str) -> str:
-        """A docstring: its words, and the examples in it."""
+        """The words of a docstring, and the examples in it."""
         for before, after in PHRASES:
             place = re.search(r"\s+".join(map(re.escape, before.split())), text)
             if place is not None:
