@@ -151,6 +151,57 @@ async def blocks(ar: AsyncArker) -> object:
     return [*seen, len(await ar.list_runs(endpoint="fork")), (await ar.reap(dry_run=True)).living]
 
 
+async def runs_that_are_held(ar: AsyncArker) -> object:
+    vm = await ar.fork("ubuntu")
+    run = await vm.start("echo one; echo two >&2; sleep 0.2; printf 'three\\nfour'; exit 5")
+    seen: list[object] = [run.vm_id == vm.id, sorted([(line.stream, line.text) async for line in run.lines()])]
+    seen += [run.state, run.exit_code, (await run.wait()).stdout, (await run.result()).exit_code]
+    seen += [await failure(lambda: run.wait(check=True))]
+    attached = await vm.attach_run(run.run_id).refresh()
+    seen += [attached.state, attached.command, b"".join([chunk.data async for chunk in attached.output()])[-4:]]
+    other = await vm.start(["sleep", "60"])
+    seen += [await failure(other.result), await failure(lambda: other.wait(deadline=0.2)), await other.cancel()]
+    return [*seen, (await other.wait()).state, await failure(vm.attach_run("missing").refresh)]
+
+
+async def sessions_and_tunnels_in_blocks(ar: AsyncArker) -> object:
+    vm = await ar.fork("ubuntu")
+    async with vm.open_session(cwd="/tmp", env={"NAME": "value"}) as session:
+        await session.run("export MORE=1; cd /")
+        seen: list[object] = [session.cwd, (await session.run("echo $PWD $NAME $MORE")).stdout]
+        run = await session.start("echo started")
+        seen += [(await run.wait()).stdout, len(await vm.list_sessions())]
+    seen += [len(await vm.list_sessions()), await failure(session.refresh)]
+    await vm.run("mkdir www && echo page > www/index.html && cd www && (python3 -m http.server 8080 >/dev/null 2>&1 &)")
+    await vm.run(
+        "until python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 8080))'; do sleep 0.05; done"
+    )
+    async with vm.tunnel(8080, auth_mode="authenticated") as tunnel:
+        answer = await tunnel.request("GET", "/index.html")
+        seen += [answer.status, answer.body, tunnel.state, sorted(tunnel.headers)]
+    return [*seen, len(await vm.list_tunnels())]
+
+
+async def lists(ar: AsyncArker) -> object:
+    vms = [await ar.fork("ubuntu", name=f"vm-{number}") for number in range(5)]
+    for number in range(3):
+        await vms[0].run(f"exit {number}")
+        await vms[0].create_session()
+        await ar.create_filesystem(name=f"filesystem-{number}")
+    seen: list[object] = [[vm.name async for vm in ar.iter_vms(page_size=2)]]
+    seen += [[run.exit_code async for run in vms[0].iter_runs(page_size=2)]]
+    seen += [[session.session_idx async for session in vms[0].iter_sessions(page_size=1)]]
+    seen += [[filesystem.name async for filesystem in ar.iter_filesystems(page_size=2)]]
+    page = await ar.list_vms(limit=3)
+    seen += [[vm.name async for vm in ar.iter_vms(cursor=page.next_cursor)]]
+
+    async def bad() -> None:
+        async for _ in ar.iter_vms(cursor="no cursor"):
+            pass
+
+    return [*seen, await failure(bad)]
+
+
 async def what_a_client_shows(ar: AsyncArker) -> object:
     return [ar.region, ar.provider, ar.burst_base_url == ar.base_url, ar.control_base_url == ar.base_url, ar.ledger]
 
@@ -172,6 +223,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     sessions,
     filesystems_and_tunnels,
     blocks,
+    runs_that_are_held,
+    sessions_and_tunnels_in_blocks,
+    lists,
     what_a_client_shows,
     a_client_that_is_closed,
 )
