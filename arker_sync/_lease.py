@@ -145,6 +145,13 @@ class Lease:
             # Nobody else cancels a call and goes on, but for the end of the client.
             raise _bridge.closed() from None
 
+    def step(self, work: Coroutine[Any, Any, T]) -> T:
+        """A call that is one step of an iterator."""
+        try:
+            return self.call(work)
+        except StopAsyncIteration:
+            raise StopIteration from None
+
     def iterate(self, items: AsyncIterator[T], wrap: Callable[[T], R]) -> BlockingIterator[T, R]:
         """An iterator over what an async one gives.
 

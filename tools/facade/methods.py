@@ -27,6 +27,8 @@ LEFT_OUT: Final = {("AsyncArker", "__init__"): {"session"}, ("AsyncArker", "loca
 """Arguments that a blocking caller has no use for: a session is bound to the event loop that it was made in."""
 UNDONE: Final = {"fork": "delete"}
 """Methods whose result must not be lost: what undoes it, should its caller be interrupted when it is just there."""
+FED: Final = {"UploadSource"}
+"""Types that may be an iterable of a caller's, among other things."""
 HOLDERS: Final = {"FleetOutcome": "vm"}
 """Values that hold a handle, and the attribute that does."""
 
@@ -151,7 +153,7 @@ def _argument(parameter: Parameter, context: Context) -> str:
         return f'relay("{name}", {name})'
     if re.search(r"\bHooks\b", annotation):
         return f"relay_hooks({name})"
-    if "AsyncIterable[" in annotation or "AsyncIterator[" in annotation:
+    if "AsyncIterable[" in annotation or "AsyncIterator[" in annotation or annotation in FED:
         return f"feed({name})"
     return f"twin({name})" if context.pattern.search(annotation) else name
 
