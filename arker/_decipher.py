@@ -58,23 +58,21 @@ def api_error(code: str, message: str, *, status: int) -> ApiError:
 
 def _payload(response: Response) -> dict[str, Any] | None:
     """The JSON object of a response; an empty body counts as ``{}``, anything else is None."""
-    if not response.body.strip():
-        return {}
     try:
         value: object = orjson.loads(response.body)
     except ValueError:
-        return None
+        return None if response.body.strip() else {}
     return value if is_object(value) else None
 
 
 def _error_in(payload: dict[str, Any]) -> tuple[str, str] | None:
     nested: object = payload.get("error")
-    for candidate in (payload, nested):
-        if is_object(candidate):
-            code, message = candidate.get("code"), candidate.get("message")
-            if isinstance(code, str) and isinstance(message, str):
-                return code, message
-    return None
+    return _error_of(payload) or (_error_of(nested) if is_object(nested) else None)
+
+
+def _error_of(payload: dict[str, Any]) -> tuple[str, str] | None:
+    code, message = payload.get("code"), payload.get("message")
+    return (code, message) if isinstance(code, str) and isinstance(message, str) else None
 
 
 def _describe(body: bytes) -> str:

@@ -241,7 +241,7 @@ class Transport:
         request = call.request
         attempt = Attempt(
             request.method,
-            changes_something=call.changes_something,
+            changes_something=call.changes_something and request.method != "GET",
             may_repeat_lost=call.replay is Replay.SAFE,
             request=request,
             sent=len(request.body) if request.body is not None else 0,
