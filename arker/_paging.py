@@ -31,6 +31,7 @@ class Pages(AsyncIterator[T], Generic[T]):
         self._cursor = cursor
         self._good = cursor
         self._more = True
+        self._busy = False
         self._items: tuple[T, ...] = ()
         self._index = 0
         self._given = 0
@@ -41,11 +42,18 @@ class Pages(AsyncIterator[T], Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        # A page may be empty although the list goes on: what was filtered out is gone through on the server.
-        while self._index == len(self._items):
-            if not self._more:
-                raise StopAsyncIteration
-            await self._turn()
+        if self._busy:
+            # Two at once would hand out the same page twice.
+            raise RuntimeError("the list is being asked for its next item by another task")
+        self._busy = True
+        try:
+            # A page may be empty although the list goes on: what was filtered out is gone through on the server.
+            while self._index == len(self._items):
+                if not self._more:
+                    raise StopAsyncIteration
+                await self._turn()
+        finally:
+            self._busy = False
         item = self._items[self._index]
         self._index += 1
         self._given += 1

@@ -86,16 +86,23 @@ class RunOutput(AsyncIterator[OutputChunk]):
         self._until: float | None = None
         self._positions = (_Position("stdout"), _Position("stderr"))
         self._fresh: deque[tuple[OutputStream, memoryview]] = deque()
-        self._over = False
+        self._over = self._busy = False
 
     def __aiter__(self) -> RunOutput:
         return self
 
     async def __anext__(self) -> OutputChunk:
-        while not self._fresh:
-            if self._over:
-                raise StopAsyncIteration
-            await self._bounded_step()
+        if self._busy:
+            # Two at once would hand out the same twice.
+            raise RuntimeError("the output is being asked for its next chunk by another task")
+        self._busy = True
+        try:
+            while not self._fresh:
+                if self._over:
+                    raise StopAsyncIteration
+                await self._bounded_step()
+        finally:
+            self._busy = False
         stream, view = self._fresh.popleft()
         if len(view) > CHUNK:
             self._fresh.appendleft((stream, view[CHUNK:]))

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import anyio
+import attrs
 
 from arker import _calls, _routes
 from arker._identifiers import new_idempotency_key
@@ -23,14 +24,14 @@ from arker.errors import (
     RunNotFinishedError,
     VMGoneError,
 )
-from arker.models import CompletedRunResult, Run, RunRequest
+from arker.models import CompletedRunResult, Run, RunRequest, RunSummary
 from arker.models import _checks as check_values
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from arker._transport import Transport
-    from arker.models import CancelRunResponse, RunState, RunSummary, Tunnel
+    from arker.models import CancelRunResponse, RunState, Tunnel
 
 _ENDED = ("completed", "failed", "cancelled")
 
@@ -193,8 +194,9 @@ class AsyncRun:
         """What the run writes, as it comes, until it has ended: from its beginning, each byte once and in order.
 
         A run can only be read whole, so what is new is asked for the more rarely the more there is: all readings
-        together stay below three times the output, but for 256 KiB, and 16 KiB for each second. Lost connections are
-        made good without a gap, and after an exception the same iterator can be gone on with.
+        together come to three times the output at most, and 256 KiB, and 16 KiB for each second; to four times if the
+        run falls silent just where its pace was relied on. A lost connection leaves no gap, and after an exception the
+        same iterator can be gone on with.
 
         Args:
             max_delay: Seconds after which what is new is read at the latest, however much is read for it.
@@ -252,12 +254,13 @@ class AsyncRun:
             ConflictError: The run has ended, or still waits for others of its session.
             BadRequestError: There is no such signal.
         """
+        name = check_values.check_text("signal", signal, what="the name of a signal, such as INT")
         with deadline_scope(deadline, self._progress("run.signal")):
             if await self._ask_whether_ended() or self._data is None:
                 raise self._conflict("has ended")
             if self._first_of_session != self._run_id:
                 raise self._conflict("waits for another run of its session")
-            request = RunRequest(command="", signal=signal, session_id=self._data.session_id)
+            request = RunRequest(command="", signal=name, session_id=self._data.session_id)
             await self._transport.send(_calls.run(self._base_url, self._vm_id, request, new_idempotency_key()))
 
     def _conflict(self, why: str) -> ConflictError:
@@ -375,10 +378,6 @@ def _has_ended(run: RunSummary) -> bool:
 
 def _summary(run: Run) -> RunSummary:
     """A run without its output, which may be large."""
-    import attrs
-
-    from arker.models import RunSummary
-
     return RunSummary(**{field.name: getattr(run, field.name) for field in attrs.fields(RunSummary)})
 
 

@@ -50,7 +50,7 @@ class AsyncSession:
         self._request = request
         self._deadline = deadline
         self._data: Session | None = None
-        self._closed = False
+        self._opening = self._closed = False
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "not open" if self._data is None else self._data.session_id
@@ -131,17 +131,26 @@ class AsyncSession:
         """
         if self._closed:
             raise ConfigurationError("the session is closed; open_session() gives a new one")
+        if self._opening:
+            raise ConfigurationError("the session is being opened by another task")
         if self._data is None:
-            base_url, vm_id = self._vm.base_url, self._vm.id
-            creation = Creation(
-                self._transport,
-                calls.create_session(base_url, vm_id, self._request),
-                lambda made: calls.delete_session(base_url, vm_id, made.session_id),
-                f"a session of the VM {vm_id}",
-            )
-            with deadline_scope(self._deadline, creation.progress):
-                self._data = await creation.send()
+            self._opening = True
+            try:
+                await self._open()
+            finally:
+                self._opening = False
         return self
+
+    async def _open(self) -> None:
+        base_url, vm_id = self._vm.base_url, self._vm.id
+        creation = Creation(
+            self._transport,
+            calls.create_session(base_url, vm_id, self._request),
+            lambda made: calls.delete_session(base_url, vm_id, made.session_id),
+            f"a session of the VM {vm_id}",
+        )
+        with deadline_scope(self._deadline, creation.progress):
+            self._data = await creation.send()
 
     async def close(self, *, deadline: float | None = None) -> DeleteSessionResponse:
         """Delete the session; what runs in it is stopped.

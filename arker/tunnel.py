@@ -83,7 +83,7 @@ class AsyncTunnel:
         self._wait = wait
         self._deadline = deadline
         self._data: Tunnel | None = None
-        self._closed = False
+        self._opening = self._closed = False
 
     def __repr__(self) -> str:
         facts = "closed" if self._closed else "not open" if self._data is None else f"{self.state} at {self._data.url}"
@@ -171,25 +171,34 @@ class AsyncTunnel:
         """
         if self._closed:
             raise ConfigurationError("the tunnel is closed; tunnel() gives a new one")
+        if self._opening:
+            raise ConfigurationError("the tunnel is being opened by another task")
         if self._data is None:
-            base_url, vm_id = self._vm.base_url, self._vm.id
-
-            def removal(made: Tunnel) -> Call[DeleteTunnelResponse]:
-                return calls.delete_tunnel(base_url, vm_id, _key_of(made))
-
-            call = calls.create_tunnel(base_url, vm_id, self._request)
-            creation = Creation(self._transport, call, removal, f"a tunnel of the VM {vm_id}")
-            with deadline_scope(self._deadline, creation.progress):
-                made = await creation.send()
-                _key_of(made)
-                self._data = made
-                if self._wait:
-                    try:
-                        await self._wait_open()
-                    except BaseException:
-                        await carry_through(self._leave(raising=False))
-                        raise
+            self._opening = True
+            try:
+                await self._open()
+            finally:
+                self._opening = False
         return self
+
+    async def _open(self) -> None:
+        base_url, vm_id = self._vm.base_url, self._vm.id
+
+        def removal(made: Tunnel) -> Call[DeleteTunnelResponse]:
+            return calls.delete_tunnel(base_url, vm_id, _key_of(made))
+
+        call = calls.create_tunnel(base_url, vm_id, self._request)
+        creation = Creation(self._transport, call, removal, f"a tunnel of the VM {vm_id}")
+        with deadline_scope(self._deadline, creation.progress):
+            made = await creation.send()
+            _key_of(made)
+            self._data = made
+            if self._wait:
+                try:
+                    await self._wait_open()
+                except BaseException:
+                    await carry_through(self._leave(raising=False))
+                    raise
 
     async def wait_open(self, *, deadline: float | None = None) -> Self:
         """This tunnel, once it is open.

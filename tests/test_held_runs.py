@@ -320,6 +320,16 @@ async def test_each_step_may_be_one_of_another_task(server: ScriptedServer, run:
     assert [await asyncio.create_task(step()) for _ in range(3)] == ["a", "b", "c"]
 
 
+async def test_two_tasks_cannot_share_it(server: ScriptedServer, run: AsyncRun) -> None:
+    server.script(ok(run_json(b"a", state="completed"), delay=0.05))
+    chunks = run.output()
+    first = asyncio.create_task(collect(chunks))
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="another task"):
+        await chunks.__anext__()
+    assert (await first)["stdout"] == b"a"
+
+
 async def test_output_that_is_given_up_leaves_nothing(server: ScriptedServer, run: AsyncRun) -> None:
     server.answer(ok(run_json(b"a\nb\n")))
     before = asyncio.all_tasks()

@@ -70,6 +70,17 @@ async def test_without_a_block(server: ScriptedServer, vm: AsyncVM) -> None:
     assert [request.method for request in server.requests] == ["POST", "DELETE"]
 
 
+async def test_one_that_is_opened_twice_at_once(server: ScriptedServer, vm: AsyncVM) -> None:
+    held = vm.open_session()
+    server.script(ok(session(), delay=0.05))
+    first = asyncio.create_task(held.open())
+    await asyncio.sleep(0)
+    with pytest.raises(ConfigurationError, match="by another task"):
+        await held.open()
+    await first
+    assert len(server.requests) == 1
+
+
 async def test_commands(server: ScriptedServer, vm: AsyncVM) -> None:
     server.script(ok(session()), ok(completed("out")), ok({"run_id": "run-2"}), ok({"deleted": True}))
     async with vm.open_session() as held:

@@ -87,3 +87,16 @@ def test_the_programs_of_the_page_on_reliability() -> None:
     log = [json.loads(line) for program in done for line in program.stderr.splitlines()]
     attempts = [record["operation"] for record in log if record.get("event") == "attempt"]
     assert attempts == ["fork", "vm.run", "vm.delete"]
+
+
+def test_the_program_of_the_page_on_runs() -> None:
+    (program,) = [
+        block
+        for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs/runs.md").read_text(), re.DOTALL)
+        if "asyncio.run" in block
+    ]
+    done = run_python("-c", program, PYTHONPATH=str(ROOT))
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert sorted(lines[:-1]) == ["stderr: done", "stdout: step 1", "stdout: step 2", "stdout: step 3"]
+    assert lines[-1] == "completed 4"
