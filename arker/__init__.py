@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from arker import models
+from arker._fleet_reports import FleetOutcome, FleetProgress
 from arker._reports import Leftover, ReapReport
 from arker._retry import RetryPolicy
 from arker._routes import ARKER_ORG_ID, GOLDEN_NAMES
@@ -34,6 +35,7 @@ from arker.errors import (
     DeadlineExceededError,
     EmulatorError,
     ErrorCode,
+    FleetError,
     ForbiddenError,
     InternalError,
     InvalidArgumentError,
@@ -51,6 +53,7 @@ from arker.errors import (
     UnsupportedOperationError,
     VMGoneError,
 )
+from arker.fleet import AsyncFleet
 from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
 from arker.models import (
     CHUNK_SIZE,
@@ -138,6 +141,7 @@ __all__ = [
     "ApiError",
     "ArkerError",
     "AsyncArker",
+    "AsyncFleet",
     "AsyncVM",
     "AuthMode",
     "BackgroundRunResult",
@@ -159,6 +163,9 @@ __all__ = [
     "ErrorResponse",
     "Filesystem",
     "FilesystemCreateRequest",
+    "FleetError",
+    "FleetOutcome",
+    "FleetProgress",
     "ForbiddenError",
     "ForkRequest",
     "Hooks",

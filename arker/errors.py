@@ -7,6 +7,7 @@
     │   └── NetworkTimeoutError     ... within a connect or no-progress bound (also a TimeoutError)
     ├── DeadlineExceededError       the caller's ``deadline=`` passed (also a TimeoutError)
     ├── RunFailedError              ``check=True`` and the command did not succeed; carries its output
+    ├── FleetError                  a fleet has fewer VMs than are needed, or could not be deleted; carries each failure
     ├── EmulatorError               the embedded backend could not start or has died
     └── ApiError                    the server answered with an error; a subclass for each code
         ├── BadRequestError         ``bad_request``
@@ -32,6 +33,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Self
 
     from arker.models import CompletedRunResult
@@ -215,6 +218,24 @@ class RunFailedError(ArkerError):
         self.exit_code = result.exit_code
 
 
+class FleetError(ArkerError):
+    """Of a fleet's VMs, too few could be forked, none is left, or some could not be deleted.
+
+    Attributes:
+        errors: What each VM failed with.
+        vm_ids: VMs that could not be deleted and may still exist.
+    """
+
+    default_code = "fleet_failed"
+
+    def __init__(
+        self, message: str, *, errors: Sequence[ArkerError] = (), vm_ids: Sequence[str] = (), **context: Any
+    ) -> None:
+        super().__init__(message, **context)
+        self.errors = tuple(errors)
+        self.vm_ids = tuple(vm_ids)
+
+
 class EmulatorError(ArkerError):
     """The embedded backend could not start, or has died."""
 
@@ -369,6 +390,7 @@ __all__ = [
     "DeadlineExceededError",
     "EmulatorError",
     "ErrorCode",
+    "FleetError",
     "ForbiddenError",
     "InternalError",
     "InvalidArgumentError",

@@ -73,8 +73,13 @@ class AsyncVM(VmFiles):
                 raise
             logger.warning("VM %s could not be deleted and may still exist: %s", self.id, error)
 
+    @property
+    def kept(self) -> bool:
+        """Whether `keep` was called."""
+        return self._kept
+
     def keep(self) -> None:
-        """Do not delete the VM when the ``async with`` block is left, nor in a `AsyncArker.reap`."""
+        """Do not delete the VM when the ``async with`` block of it or its fleet is left, nor in a `AsyncArker.reap`."""
         self._kept = True
         if self._transport.ledger is not None:
             self._transport.ledger.let_go(self.id, self.base_url)

@@ -21,6 +21,7 @@ from benchmarks.measure import Row, cores, pin, table
 ROWS: Final = {
     "call": "call",
     "fanout": "fanout",
+    "fleet": "fleet",
     "import": "import_",
     "page": "page",
     "inline": "inline",
