@@ -9,7 +9,7 @@ from arker._client_vms import ClientVms
 from arker._fleet_pool import Plan
 from arker.errors import InvalidArgumentError
 from arker.fleet import AsyncFleet
-from arker.hooks import check_callback
+from arker.hooks import check_function
 from arker.models import ForkRequest
 from arker.models import _checks as check
 from arker.vm import AsyncVM
@@ -94,7 +94,8 @@ class ClientFleets(ClientVms):
             check.check_text("name_prefix", name_prefix, what="what names begin with")
         if deadline is not None:
             check.check_seconds("deadline", deadline)
-        check_callback("progress", progress)
+        if progress is not None:
+            check_function("progress", progress)
         plan = Plan(
             request=ForkRequest(
                 source_vm_id=source_vm_id,

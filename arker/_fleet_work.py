@@ -220,29 +220,33 @@ class ItemMap(Generic[Item, Value]):
         self._taken = asyncio.Event()
         self._news = asyncio.Event()
         for _ in range(max(1, vms if total is None else min(vms, total))):
-            self._workers.add(self._context.run(self._pool.spawn, self._draw_and_do()))
+            task = self._context.run(self._pool.spawn, self._draw_and_do())
+            self._workers.add(task)
+            # Not by the task itself: one that is cancelled before its first step does nothing.
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._workers.discard(task)
+        self._news.set()
 
     async def next(self) -> FleetOutcome[AsyncVM, Item, Value]:
         """The next outcome. It may be given up and asked for again: nothing is lost by that."""
-        if self._over:
-            raise StopAsyncIteration
-        if not self._begun:
+        if not self._begun and not self._over:
             self._begin()
-        while not self._schedule.ready:
-            if self._over:
-                raise StopAsyncIteration
+        while not self._over:
             if not self._workers:
                 self._schedule.skip_missing()
-                if self._schedule.ready:
-                    break
+            if self._schedule.ready:
+                self._taken.set()
+                return self._schedule.take()
+            if not self._workers:
                 self._over = True
                 if self._error is not None:
                     raise self._error
-                raise StopAsyncIteration
+                break
             self._news.clear()
             await self._news.wait()
-        self._taken.set()
-        return self._schedule.take()
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         """Cancel what is going on, and wait until it has ended."""
@@ -285,9 +289,6 @@ class ItemMap(Generic[Item, Value]):
             self._drawing = False
             if self._error is None:
                 self._error = error
-        finally:
-            self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
-            self._news.set()
 
     async def _draw(self) -> tuple[AsyncVM, int, Item]:
         """A VM, and an item for it; raises `StopAsyncIteration` at the end."""

@@ -11,8 +11,8 @@ from arker._cleanup import carry_through
 from arker._fleet_pool import Pool
 from arker._fleet_work import ItemMap, Outcomes, Work, everywhere
 from arker.errors import ArkerError, ConfigurationError, FleetError, InvalidArgumentError
-from arker.hooks import check_callback
-from arker.models import CompletedRunResult
+from arker.hooks import check_function
+from arker.models import CompletedRunResult, RunRequest
 from arker.models import _checks as check
 from arker.vm import AsyncVM
 
@@ -174,7 +174,8 @@ class AsyncFleet:
         check.check_integer("retries", retries, minimum=0)
         if item_deadline is not None:
             check.check_seconds("item_deadline", item_deadline)
-        check_callback("progress", progress)
+        if progress is not None:
+            check_function("progress", progress)
         work = Work(self._pool, function, retries=retries, item_deadline=item_deadline, lent=True)
         return Outcomes(ItemMap(self._pool, work, items, ordered=ordered, progress=progress))
 
@@ -224,6 +225,22 @@ class AsyncFleet:
             ConfigurationError: The fleet's block was not entered, or has been left.
         """
 
+        # What cannot be right is refused here, rather than by each VM.
+        RunRequest(
+            command=command,
+            session_idx=session_idx,
+            timeout=timeout,
+            end_symbol=end_symbol,
+            vcpu_count=vcpu_count,
+            memory_mib=memory_mib,
+            disk_mib=disk_mib,
+            network=network,
+            acquire=acquire,
+            release=release,
+            signal=signal,
+        )
+        _check_options(check, deadline)
+
         async def in_one(vm: AsyncVM, command: str | Sequence[str]) -> CompletedRunResult:
             return await vm.run(
                 command,
@@ -253,7 +270,8 @@ class AsyncFleet:
     ) -> Work[Item, Value]:
         self._check_open()
         check.check_integer("retries", retries, minimum=0)
-        check_callback("progress", progress)
+        if progress is not None:
+            check_function("progress", progress)
         return Work(self._pool, function, retries=retries, lent=False)
 
     def _check_open(self) -> None:
@@ -261,6 +279,12 @@ class AsyncFleet:
             raise ConfigurationError("the fleet has been left: its VMs are deleted")
         if not self._entered:
             raise ConfigurationError("the fleet has no VMs yet: enter it by 'async with'")
+
+
+def _check_options(checked: bool, deadline: float | None) -> None:
+    check.check_boolean("check", checked)
+    if deadline is not None:
+        check.check_seconds("deadline", deadline)
 
 
 __all__ = ["AsyncFleet"]

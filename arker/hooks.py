@@ -96,12 +96,11 @@ class TransferEvent:
     total: int
 
 
-def check_callback(argument: str, value: object) -> None:
-    """Refuse what cannot be called with one value, or would have to be awaited."""
+def _check_hook(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is None:
         return
     if not callable(value):
-        raise InvalidArgumentError(argument, value, "expected a function of one argument, or None")
+        raise InvalidArgumentError(attribute.name, value, "expected a function of one argument, or None")
     # Programs without hooks need not load them.
     import functools
     import inspect
@@ -112,12 +111,8 @@ def check_callback(argument: str, value: object) -> None:
     for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004 - its code, not whether it has any
         if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
             raise InvalidArgumentError(
-                argument, value, "expected an ordinary function: it is called, not awaited (let it start a task)"
+                attribute.name, value, "expected an ordinary function: it is called, not awaited (let it start a task)"
             )
-
-
-def _check_hook(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    check_callback(attribute.name, value)
 
 
 @frozen(kw_only=True)
