@@ -16,6 +16,7 @@ from arker._fleet_reports import FleetOperation, FleetProgress
 from arker._fleet_schedule import is_hopeless, verdict
 from arker._fork import CLEANUP_SECONDS
 from arker._run_watch import ASK_SECONDS
+from arker._vm_fields import take_doubt
 from arker.errors import (
     ApiError,
     ArkerError,
@@ -258,10 +259,11 @@ class Pool:
 
     # --- VMs that die -------------------------------------------------------------------------------------------
 
-    async def is_gone(self, vm: AsyncVM, error: BaseException) -> bool:
-        """Whether an error means that the VM has gone; where it may mean something else, the server is asked."""
-        what = verdict(error, vm.id)
-        if what == "perhaps":
+    async def is_gone(self, vm: AsyncVM, error: Exception | None) -> bool:
+        """Whether the VM has gone under a function, as far as its error and its runs tell; in doubt the server does."""
+        what = "lives" if error is None else verdict(error, vm.id)
+        doubt = take_doubt(vm)
+        if what == "perhaps" or (what == "lives" and doubt):
             try:
                 await self.transport.send(_calls.get_vm(vm.base_url, vm.id), deadline=ASK_SECONDS)
             except NotFoundError:

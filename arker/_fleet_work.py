@@ -10,13 +10,14 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import anyio
+import attrs
 
 from arker._cleanup import carry_through
 from arker._fleet_pool import Count
 from arker._fleet_reports import FleetOutcome, FleetProgress
 from arker._fleet_schedule import Schedule
 from arker._fork import CLEANUP_SECONDS
-from arker.errors import ConfigurationError, DeadlineExceededError, FleetError, InvalidArgumentError
+from arker.errors import ConfigurationError, DeadlineExceededError, FleetError, InvalidArgumentError, VMGoneError
 from arker.vm import AsyncVM
 
 if TYPE_CHECKING:
@@ -74,9 +75,13 @@ class Work(Generic[Item, Value]):
             while True:
                 tries += 1
                 outcome = await self._try(vm, index, item, tries)
-                if outcome.error is None or not await pool.is_gone(vm, outcome.error):
+                if not await pool.is_gone(vm, outcome.error):
                     done(outcome)
                     return vm
+                if outcome.error is None:
+                    # Whatever it has made of a run that failed because the VM went.
+                    gone = VMGoneError(f"the VM {vm.id} has gone while an item was in it", vm_id=vm.id)
+                    outcome = attrs.evolve(outcome, value=None, error=gone)
                 if tries > self._retries:
                     done(outcome)
                     return await pool.replace(vm)
@@ -148,9 +153,12 @@ async def everywhere(
     item: Item,
     operation: Literal["run", "upload"],
     progress: Callable[[FleetProgress], object] | None,
+    *,
+    at_once: int | None = None,
 ) -> list[FleetOutcome[AsyncVM, Item, Value]]:
-    """The same item in every VM at once; gives an outcome for each, in the order of the VMs."""
+    """The same item in every VM, in so many at once; gives an outcome for each, in the order of the VMs."""
     vms = list(pool.members)
+    todo = iter(enumerate(vms))
     count = Count(pool, operation, len(vms), progress)
     outcomes: dict[int, FleetOutcome[AsyncVM, Item, Value]] = {}
 
@@ -158,15 +166,15 @@ async def everywhere(
         outcomes[outcome.index] = outcome
         count.add(failed=not outcome.ok)
 
-    async def one(index: int, vm: AsyncVM) -> None:
-        free = await work.do(vm, index, item, done)
-        if free is not vm:
-            pool.give_back(free)
+    async def some() -> None:
+        for index, vm in todo:
+            free = await work.do(vm, index, item, done)
+            if free is not vm:
+                pool.give_back(free)
 
     # Whoever waits for them here may be cancelled, which cancels them; and so does the end of the fleet.
-    results = await asyncio.gather(
-        *(pool.spawn(one(index, vm)) for index, vm in enumerate(vms)), return_exceptions=True
-    )
+    tasks = [pool.spawn(some()) for _ in range(len(vms) if at_once is None else min(at_once, len(vms)))]
+    results = await asyncio.gather(*tasks, return_exceptions=True)
     for result in results:
         if isinstance(result, asyncio.CancelledError) and pool.closed:
             raise pool.none_left()

@@ -171,6 +171,7 @@ class VmRuns(VmResources):
             result = await self._transport.send(_calls.run(self.base_url, self.id, request, key), deadline=deadline)
         else:
             result = await RunWatch(self._transport, self.base_url, self.id, request).send(key, deadline)
+            self._doubtful |= result.state == "failed"
         if check and isinstance(result, CompletedRunResult) and (result.exit_code != 0 or result.state != "completed"):
             failed = RunFailedError(result)
             # It quotes what the command has written, and who knows what that is.

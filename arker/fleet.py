@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from arker._fleet_reports import FleetOutcome, FleetProgress
     from arker._transport import Transport
     from arker.models import NetworkRequest, ResourceKind
+    from arker.transfer import LocalPath, RemotePath, Strategy, TransferResult, Verify
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -31,6 +33,8 @@ logger = logging.getLogger("arker")
 
 RETRIES = 2
 """How often an item is tried again, unless told otherwise, because the VM has died in which it was tried."""
+_UPLOADS_AT_ONCE = 16
+"""Each may hold a file open and have several requests in flight."""
 _SHOWN = 20
 """How many ids a message names."""
 
@@ -260,6 +264,58 @@ class AsyncFleet:
 
         work = self._everywhere(in_one, retries=retries, progress=progress)
         return await everywhere(work, self._pool, command, "run", progress)
+
+    async def upload(
+        self,
+        source: LocalPath | bytes | bytearray | memoryview,
+        path: RemotePath,
+        *,
+        strategy: Strategy = "auto",
+        concurrency: int | None = None,
+        part_size: int | None = None,
+        verify: Verify = "size",
+        mode: int | None = None,
+        deadline: float | None = None,
+        retries: int = RETRIES,
+        progress: Callable[[FleetProgress], object] | None = None,
+    ) -> list[FleetOutcome[AsyncVM, RemotePath, TransferResult]]:
+        """An outcome for each VM, after a file has been written into all of them, up to 16 at once.
+
+        What all VMs are to have is better given to one VM from which the fleet is then forked, as with `run`.
+
+        Args:
+            source: A local file by its path, or bytes. (What can be read but once does not suffice for many.)
+            path: Where the file goes in each VM; a relative path counts from the home directory.
+            strategy: As for `AsyncVM.upload`.
+            concurrency: As for `AsyncVM.upload`, in each VM.
+            part_size: As for `AsyncVM.upload`.
+            verify: As for `AsyncVM.upload`.
+            mode: As for `AsyncVM.upload`.
+            deadline: Seconds for the file in each VM; None for no bound.
+            retries: How often the file is written again because a VM has died.
+            progress: Called with a `FleetProgress` as VMs are done.
+
+        Raises:
+            FleetError: The fleet was left meanwhile.
+            ConfigurationError: The fleet's block was not entered, or has been left.
+        """
+        if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentError("source", source, "expected a local file's path or bytes, for all VMs to have")
+
+        async def into_one(vm: AsyncVM, path: RemotePath) -> TransferResult:
+            return await vm.upload(
+                source,
+                path,
+                strategy=strategy,
+                concurrency=concurrency,
+                part_size=part_size,
+                verify=verify,
+                mode=mode,
+                deadline=deadline,
+            )
+
+        work = self._everywhere(into_one, retries=retries, progress=progress)
+        return await everywhere(work, self._pool, path, "upload", progress, at_once=_UPLOADS_AT_ONCE)
 
     def _everywhere(
         self,

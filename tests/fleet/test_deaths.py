@@ -21,6 +21,7 @@ from arker import (
     InvalidArgumentError,
     NotFoundError,
     RunFailedError,
+    VMGoneError,
 )
 from tests.support.cloud import Cloud
 from tests.support.samples import completed
@@ -101,6 +102,27 @@ async def test_a_death_that_the_function_wraps(client: AsyncArker, cloud: Cloud)
     async with client.fork_many("ubuntu", 1) as fleet:
         (outcome,) = [outcome async for outcome in fleet.map(wrap, [0])]
         assert (outcome.value, outcome.tries) == ("echo 0", 2)
+
+
+@pytest.mark.parametrize("dies", [True, False])
+async def test_a_run_that_fails(client: AsyncArker, cloud: Cloud, dies: bool) -> None:
+    """Its VM may have gone, or its time was up; a function that does not look is given no wrong result."""
+
+    def on_run(vm_id: str, command: str) -> Reply:
+        if dies:
+            cloud.lose(vm_id)
+        return ok(completed("", "", -1, state="failed", fail_reason="whatever"))
+
+    cloud.on_run = on_run
+    async with client.fork_many("ubuntu", 1) as fleet:
+        (outcome,) = [outcome async for outcome in fleet.map(echo, [0], retries=1)]
+        if dies:
+            assert (type(outcome.error), outcome.value, outcome.tries) == (VMGoneError, None, 2)
+        else:
+            assert (outcome.value, outcome.tries) == ("", 1)
+        cloud.on_run = lambda vm_id, command: None
+        assert (await fleet.run("true"))[0].ok
+    assert len(cloud.forked) == (3 if dies else 1)
 
 
 async def test_whether_it_lives_cannot_be_found_out(client: AsyncArker, cloud: Cloud, server: ScriptedServer) -> None:
