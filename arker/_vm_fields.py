@@ -140,5 +140,6 @@ class VmFields:
 
 def take_doubt(vm: VmFields) -> bool:
     """Whether a run in the VM has failed, as it does when the VM goes; asked once for each time."""
-    doubt, vm._doubtful = vm._doubtful, False
+    doubt = vm._doubtful  # pyright: ignore[reportPrivateUsage]
+    vm._doubtful = False  # pyright: ignore[reportPrivateUsage]
     return doubt

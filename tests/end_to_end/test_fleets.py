@@ -11,6 +11,7 @@ import pytest
 
 from arker import AsyncArker, AsyncFleet, AsyncVM, FleetError, FleetProgress, UnsupportedOperationError
 from arker.emulator import Emulator
+from tests.support.cloud import when
 from tests.support.interruption import Interruption
 
 pytestmark = pytest.mark.anyio
@@ -32,16 +33,26 @@ async def square(vm: AsyncVM, number: int) -> int:
     return int((await vm.run(f"echo $(({number} * {number}))", check=True)).stdout_text)
 
 
+async def mostly_look(vm: AsyncVM, number: int) -> int:
+    """The same, but a command in every fifth VM only: starting a VM is what takes a machine's time."""
+    return await square(vm, number) if number % 5 == 0 else (await look(vm, number)) ** 2
+
+
+async def look(vm: AsyncVM, item: int) -> int:
+    await vm.refresh()
+    return item
+
+
 async def test_a_hundred_vms(ar: AsyncArker) -> None:
     told: list[FleetProgress] = []
     async with ar.fork_many("ubuntu", VMS, progress=told.append) as fleet:
         assert {vm.id for vm in fleet} == await left(ar)
         assert len(fleet) == VMS
-        outcomes = [outcome async for outcome in fleet.map(square, range(150), ordered=True, progress=told.append)]
-        assert [outcome.unwrap() for outcome in outcomes] == [number * number for number in range(150)]
+        outcomes = [outcome async for outcome in fleet.map(square, range(120), ordered=True, progress=told.append)]
+        assert [outcome.unwrap() for outcome in outcomes] == [number * number for number in range(120)]
         assert len({outcome.vm for outcome in outcomes}) == VMS
     assert await left(ar) == set()
-    for operation, total in (("fork_many", VMS), ("map", 150), ("delete", VMS)):
+    for operation, total in (("fork_many", VMS), ("map", 120), ("delete", VMS)):
         assert [each.done for each in told if each.operation == operation] == list(range(total + 1))
 
 
@@ -49,9 +60,9 @@ async def test_a_hundred_vms_when_the_program_is_cancelled_in_the_middle(ar: Asy
     done = asyncio.Event()
 
     async def program() -> None:
-        tell = lambda each: each.done == 20 and done.set()  # noqa: E731
+        tell = when(lambda each: each.done == 20, done)
         async with ar.fork_many("ubuntu", VMS) as fleet:
-            async for outcome in fleet.map(square, range(10_000), progress=tell):
+            async for outcome in fleet.map(mostly_look, range(10_000), progress=tell):
                 outcome.unwrap()
 
     before = asyncio.all_tasks()
@@ -68,7 +79,7 @@ async def test_a_hundred_vms_when_the_program_is_cancelled_while_it_forks(ar: As
     some = asyncio.Event()
 
     async def program() -> None:
-        async with ar.fork_many("ubuntu", VMS, progress=lambda each: each.done == 30 and some.set()):
+        async with ar.fork_many("ubuntu", VMS, progress=when(lambda each: each.done == 30, some)):
             raise AssertionError("it is cancelled before")
 
     before = asyncio.all_tasks()
@@ -118,12 +129,12 @@ async def test_a_hundred_vms_when_a_tenth_is_deleted_under_it(ar: AsyncArker) ->
                 await asyncio.sleep(0.02)
 
         killer = asyncio.create_task(delete_under_it())
-        outcomes = [outcome async for outcome in fleet.map(square, range(150))]
+        outcomes = [outcome async for outcome in fleet.map(mostly_look, range(150))]
         await killer
         assert sorted(outcome.item for outcome in outcomes) == list(range(150))
         assert all(outcome.unwrap() == outcome.item**2 for outcome in outcomes)
-        # Whoever was deleted after its last item is found out by the next.
-        assert all(outcome.ok for outcome in await fleet.run("true"))
+        # One that was deleted after its last item is found out by the next.
+        assert all([outcome.ok async for outcome in fleet.map(look, range(VMS))])
         assert len(fleet) == VMS
         assert not set(victims) & set(fleet)
         assert {vm.id for vm in fleet} == await left(ar)
@@ -174,11 +185,6 @@ async def work_with_a_fleet(client: AsyncArker) -> None:
     async with client.fork_many("ubuntu", 2) as fleet:
         async for outcome in fleet.map(look, range(3)):
             outcome.unwrap()
-
-
-async def look(vm: AsyncVM, item: int) -> int:
-    await vm.refresh()
-    return item
 
 
 async def test_cancelled_at_every_suspension(emulator: Emulator, ar: AsyncArker) -> None:

@@ -326,8 +326,9 @@ async def test_the_fleet_is_left_while_a_command_runs(client: AsyncArker, cloud:
 )
 async def test_wrong_arguments(client: AsyncArker, cloud: Cloud, arguments: dict[str, Any], argument: str) -> None:
     async with client.fork_many("ubuntu", 1) as fleet:
+        given: dict[str, Any] = {"command": "true", **arguments}
         with pytest.raises(InvalidArgumentError) as caught:
-            await fleet.run(**{"command": "true", **arguments})
+            await fleet.run(**given)
         assert caught.value.argument == argument
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,15 +21,19 @@ from arker import (
     InvalidArgumentError,
 )
 from arker import _fleet_pool as pool
-from tests.support.cloud import Cloud
+from tests.support.cloud import Cloud, when
 from tests.support.server import Reply, ScriptedServer, error, ok
 
 pytestmark = pytest.mark.anyio
 
 
-def refuse(*numbers: int) -> Any:
+def refuse(*numbers: int) -> Callable[[int], Reply | None]:
     """The forks with these numbers are refused."""
-    return lambda number: error("bad_request", "no more", status=400) if number in numbers else None
+
+    def on_fork(number: int) -> Reply | None:
+        return error("bad_request", "no more", status=400) if number in numbers else None
+
+    return on_fork
 
 
 async def test_a_fleet(client: AsyncArker, cloud: Cloud) -> None:
@@ -95,8 +100,9 @@ async def test_from_a_vm_with_names(client: AsyncArker, cloud: Cloud) -> None:
     ],
 )
 async def test_wrong_arguments(client: AsyncArker, arguments: dict[str, Any], argument: str) -> None:
+    given: dict[str, Any] = {"source": "ubuntu", "count": 2, **arguments}
     with pytest.raises(InvalidArgumentError) as caught:
-        client.fork_many(**{"source": "ubuntu", "count": 2, **arguments})
+        client.fork_many(**given)
     assert caught.value.argument == argument
 
 
@@ -121,7 +127,7 @@ async def test_at_least_some(client: AsyncArker, cloud: Cloud) -> None:
         assert len(fleet) == len(cloud.living) == 7
         assert [type(each) for each in fleet.failures] == [BadRequestError] * 3
     assert not cloud.living
-    cloud.on_fork = lambda number: refuse(10, 14, 19)(number)
+    cloud.on_fork = refuse(10, 14, 19)
     with pytest.raises(FleetError, match="of 10 forks 3 failed, where at least 8 were wanted"):
         async with client.fork_many("ubuntu", 10, at_least=8):
             raise AssertionError("there is no fleet")
@@ -169,7 +175,7 @@ async def test_cancelled_while_it_is_forked(client: AsyncArker, cloud: Cloud) ->
     some = asyncio.Event()
 
     async def program() -> None:
-        async with client.fork_many("ubuntu", 30, max_concurrency=5, progress=lambda each: each.vms > 7 and some.set()):
+        async with client.fork_many("ubuntu", 30, max_concurrency=5, progress=when(lambda each: each.vms > 7, some)):
             raise AssertionError("it is cancelled before")
 
     cloud.on_fork = lambda number: ok(delay=0.01)
@@ -194,7 +200,7 @@ async def test_cancelled_while_it_is_deleted(client: AsyncArker, cloud: Cloud) -
     deleting = asyncio.Event()
 
     async def program() -> None:
-        tell = lambda each: each.operation == "delete" and deleting.set()  # noqa: E731
+        tell = when(lambda each: each.operation == "delete", deleting)
         async with client.fork_many("ubuntu", 20, max_concurrency=2, progress=tell):
             pass
 
@@ -211,7 +217,7 @@ async def test_a_loop_that_is_shut_down_while_a_fleet_is_deleted(client: AsyncAr
     ends: list[str] = []
 
     async def background(deleting: asyncio.Event) -> None:
-        tell = lambda each: each.operation == "delete" and each.done == 3 and deleting.set()  # noqa: E731
+        tell = when(lambda each: each.operation == "delete" and each.done == 3, deleting)
         async with client.fork_many("ubuntu", 20, max_concurrency=2, progress=tell):
             pass
         ends.append("in order")
@@ -231,7 +237,7 @@ async def test_a_loop_that_is_shut_down_while_a_fleet_is_deleted(client: AsyncAr
 
 
 async def test_deletions_that_fail_are_tried_again(client: AsyncArker, cloud: Cloud) -> None:
-    failures = dict.fromkeys(("vm-0", "vm-3"), 5)  # more often than one call tries
+    failures: dict[str, int] = {"vm-0": 5, "vm-3": 5}  # more often than one call tries
 
     def fail(vm_id: str) -> Reply | None:
         if failures.get(vm_id, 0):
@@ -246,8 +252,11 @@ async def test_deletions_that_fail_are_tried_again(client: AsyncArker, cloud: Cl
     assert set(failures.values()) == {0}
 
 
-def refuse_deletion(*vm_ids: str) -> Any:
-    return lambda vm_id: error("forbidden", "it stays", status=403) if vm_id in vm_ids else None
+def refuse_deletion(*vm_ids: str) -> Callable[[str], Reply | None]:
+    def on_delete(vm_id: str) -> Reply | None:
+        return error("forbidden", "it stays", status=403) if vm_id in vm_ids else None
+
+    return on_delete
 
 
 async def test_deletions_that_cannot_be_done(

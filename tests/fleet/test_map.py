@@ -136,7 +136,7 @@ async def test_one_item_in_a_vm_at_a_time(fleet: AsyncFleet) -> None:
     async def drain() -> int:
         return len([outcome.unwrap() async for outcome in fleet.map(check, range(10))])
 
-    assert await asyncio.gather(drain(), drain(), drain()) == [10, 10, 10]
+    assert list(await asyncio.gather(drain(), drain(), drain())) == [10, 10, 10]
     assert most == 3
 
 
@@ -159,8 +159,9 @@ async def test_an_exception_is_an_outcome(fleet: AsyncFleet) -> None:
 
 async def test_fewer_items_than_vms_and_none(fleet: AsyncFleet) -> None:
     assert [outcome.value async for outcome in fleet.map(echo, [7])] == ["echo 7"]
-    assert [outcome.value async for outcome in fleet.map(echo, [])] == []
-    assert [outcome.value async for outcome in fleet.map(echo, iter([]))] == []
+    nothing: list[int] = []
+    assert [outcome.value async for outcome in fleet.map(echo, nothing)] == []
+    assert [outcome.value async for outcome in fleet.map(echo, iter(nothing))] == []
 
 
 # --- items -----------------------------------------------------------------------------------------------------------
@@ -251,15 +252,20 @@ async def test_items_that_fail(fleet: AsyncFleet, ordered: bool) -> None:
     ],
 )
 async def test_wrong_arguments(fleet: AsyncFleet, arguments: dict[str, Any], argument: str) -> None:
+    given: dict[str, Any] = {"function": echo, "items": [1], **arguments}
     with pytest.raises(InvalidArgumentError) as caught:
-        fleet.map(**{"function": echo, "items": [1], **arguments})
+        fleet.map(**given)
     assert caught.value.argument == argument
 
 
 async def test_an_ordinary_function(fleet: AsyncFleet) -> None:
-    wrong: Any = lambda vm, item: item  # noqa: E731
+    def ordinary(vm: AsyncVM, item: int) -> int:
+        return item
+
+    wrong: Any = ordinary
+    outcomes: AsyncIterator[object] = fleet.map(wrong, range(10))
     with pytest.raises(InvalidArgumentError, match="expected a coroutine function"):
-        await anext(fleet.map(wrong, range(10)))
+        await anext(outcomes)
     assert len([outcome async for outcome in fleet.map(echo, range(9))]) == 9
 
 
@@ -422,9 +428,6 @@ async def test_the_fleet_is_left_while_another_task_iterates(client: AsyncArker,
     async def iterate(fleet: AsyncFleet) -> None:
         async for _ in fleet.map(gates, itertools.count()):
             raise AssertionError("none ends")
-
-    async def run_everywhere(fleet: AsyncFleet) -> None:
-        await fleet.run("hang")
 
     async with client.fork_many("ubuntu", 3) as fleet:
         tasks = [asyncio.create_task(iterate(fleet))]

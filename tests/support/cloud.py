@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable
 
+from arker import FleetProgress
 from tests.support.clients import COMPUTE
 from tests.support.samples import completed
 from tests.support.server import Recorded, Reply, ScriptedServer, error, ok
@@ -74,4 +76,14 @@ class Cloud:
         return ok({"vm_id": vm_id}, delay=0.0 if reply is None else reply.delay)
 
 
-__all__ = ["Cloud"]
+def when(condition: Callable[[FleetProgress], bool], event: asyncio.Event) -> Callable[[FleetProgress], None]:
+    """A callback for progress that sets an event as soon as a condition holds."""
+
+    def tell(progress: FleetProgress) -> None:
+        if condition(progress):
+            event.set()
+
+    return tell
+
+
+__all__ = ["Cloud", "when"]
