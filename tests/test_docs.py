@@ -26,6 +26,7 @@ PUBLIC_MODULES = [
     "arker.models",
     "arker.client",
     "arker.vm",
+    "arker.fleet",
     "arker.config",
     "arker.hooks",
     "arker.transfer",
@@ -72,7 +73,18 @@ def test_there_are_pages() -> None:
     assert sum(len(python_blocks(page)) for page in PAGES) >= 1
 
 
-@pytest.mark.parametrize("place", [arker, arker.AsyncArker, arker.AsyncArker.local, arker.AsyncVM])
+@pytest.mark.parametrize(
+    "place",
+    [
+        arker,
+        arker.AsyncArker,
+        arker.AsyncArker.local,
+        arker.AsyncArker.fork_many,
+        arker.AsyncFleet,
+        arker.AsyncFleet.map,
+        arker.AsyncVM,
+    ],
+)
 def test_examples_in_docstrings_compile(place: Any) -> None:
     examples = indented_example(place.__doc__ or "")
     assert examples
@@ -155,7 +167,7 @@ def test_every_public_callable_has_a_docstring(name: str) -> None:
     assert not lacking
 
 
-@pytest.mark.parametrize("cls", [arker.AsyncArker, arker.AsyncVM])
+@pytest.mark.parametrize("cls", [arker.AsyncArker, arker.AsyncVM, arker.AsyncFleet])
 def test_arguments_are_documented(cls: type[Any]) -> None:
     """In the method's docstring; one that says where else to look need not repeat it."""
     for name, function in inspect.getmembers(cls, inspect.iscoroutinefunction):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import PurePosixPath
 
 import aiohttp
@@ -12,12 +12,15 @@ from arker import (
     ApiError,
     ArkerError,
     AsyncArker,
+    AsyncFleet,
     AsyncVM,
     BackgroundRunResult,
     BadReplyError,
     CancelRunResponse,
     CompletedRunResult,
     DeleteVmResponse,
+    FleetOutcome,
+    FleetProgress,
     HttpTimeouts,
     InvalidArgumentError,
     ListRunsResponse,
@@ -36,6 +39,7 @@ from arker import (
     RunState,
     RunSummary,
     Session,
+    TransferResult,
     Tunnel,
     TunnelRequest,
     Vm,
@@ -149,6 +153,35 @@ async def files(vm: AsyncVM) -> None:
     for data in (b"x", bytearray(b"x"), memoryview(b"x")):
         # What is written has no result: a checker refuses to use it.
         await vm.sync("/f", data)
+
+
+async def fleets(ar: AsyncArker, vm: AsyncVM, lines: AsyncIterator[str]) -> None:
+    async def count(vm: AsyncVM, line: str) -> int:
+        return len((await vm.run(line)).stdout)
+
+    def tell(progress: FleetProgress) -> None:
+        assert_type(progress.total, int | None)
+
+    async with ar.fork_many("ubuntu", 200, at_least=150, max_concurrency=50, progress=tell) as fleet:
+        assert_type(fleet, AsyncFleet)
+        assert_type(fleet.vms, tuple[AsyncVM, ...])
+        assert_type([each for each in fleet], list[AsyncVM])  # noqa: C416 - iteration is what is checked
+        assert_type(len(fleet), int)
+        assert_type(fleet.failures, tuple[ArkerError, ...])
+        async for outcome in fleet.map(count, ["echo", "ls"], ordered=True, retries=0, item_deadline=5):
+            assert_type(outcome, FleetOutcome[AsyncVM, str, int])
+            assert_type(outcome.vm, AsyncVM)
+            assert_type(outcome.item, str)
+            assert_type(outcome.value, int | None)
+            assert_type(outcome.error, Exception | None)
+            assert_type(outcome.unwrap(), int)
+        assert_type([each.unwrap() async for each in fleet.map(count, lines)], list[int])
+        for ran in await fleet.run(["echo", "hi"], check=True):
+            assert_type(ran.unwrap(), CompletedRunResult)
+        for moved in await fleet.upload(b"x", "/f", mode=0o644):
+            assert_type(moved.unwrap(), TransferResult)
+    async with ar.fork_many(vm, 2, name_prefix="x", network=False, replace=False, deadline=5):
+        pass
 
 
 async def errors(vm: AsyncVM) -> str:
