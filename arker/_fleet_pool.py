@@ -209,15 +209,6 @@ class Pool:
         Raises:
             FleetError: There is none left.
         """
-        while True:
-            vm = await self._next_idle()
-            if vm not in self._interrupted or not self.plan.replace:
-                return vm
-            new = await self.replace(vm)
-            if new is not None:
-                return new
-
-    async def _next_idle(self) -> AsyncVM:
         while self._idle:
             vm = self._idle.popleft()
             if vm in self.members:
@@ -232,6 +223,17 @@ class Pool:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self.give_back(future.result())
             raise
+
+    async def usable(self, vm: AsyncVM) -> AsyncVM:
+        """A VM that was borrowed, or another in its place if it may still be busy with something that was cut off.
+
+        Raises:
+            FleetError: There is none left.
+        """
+        while vm in self._interrupted and self.plan.replace:
+            new = await self.replace(vm)
+            vm = new if new is not None else await self.borrow()
+        return vm
 
     def give_back(self, vm: AsyncVM | None) -> None:
         """Let others have a VM; None stands for one that was not replaced."""
@@ -250,7 +252,7 @@ class Pool:
         self._idle.append(vm)
 
     def mark_interrupted(self, vm: AsyncVM) -> None:
-        """What was going on in a VM was cut off and may go on there: it is replaced before it is lent again."""
+        """What was going on in a VM was cut off and may go on there: it is replaced before it is used again."""
         self._interrupted.add(vm)
 
     def none_left(self) -> FleetError:
@@ -281,11 +283,13 @@ class Pool:
             return None
         del self.members[vm]
         self._interrupted.discard(vm)
-        self._doomed[vm] = None
+        if not vm.kept:
+            self._doomed[vm] = None
         self._replacing += 1
         try:
             # First, so that there are never more VMs than there were to be; and even if it only seemed to have gone.
-            await self._delete(vm, insist=False)
+            if not vm.kept:
+                await self._delete(vm, insist=False)
             return await self._fork() if self.plan.replace else None
         except ArkerError as error:
             self.failures.append(error)
@@ -320,7 +324,8 @@ class Pool:
         for task in tasks:
             task.cancel()
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=CLEANUP_SECONDS)
+            # A little more than a fork takes at the most to undo itself.
+            _, late = await asyncio.wait(tasks, timeout=CLEANUP_SECONDS * 1.2)
             if late:
                 logger.warning("%d functions or forks of a fleet do not end although they were cancelled", len(late))
 

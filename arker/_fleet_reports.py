@@ -24,7 +24,7 @@ class FleetOutcome(Generic[V, Item, Value]):
         value: What the function returned; None when it raised.
         error: What it raised; None when it returned.
         seconds: How long the last try took.
-        tries: How often it was tried: more than once only when a VM died under it.
+        tries: How often it was tried: more than once only when a VM died under it; 0 when none was left for it.
     """
 
     index: int

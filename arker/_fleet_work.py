@@ -72,6 +72,12 @@ class Work(Generic[Item, Value]):
         """
         pool, tries, lent = self._pool, 0, self._lent
         try:
+            if lent:
+                try:
+                    vm = await pool.usable(vm)
+                except FleetError as error:
+                    done(FleetOutcome(index=index, item=item, vm=vm, error=error, tries=0))
+                    raise
             while True:
                 tries += 1
                 outcome = await self._try(vm, index, item, tries)
@@ -91,7 +97,7 @@ class Work(Generic[Item, Value]):
                         done(outcome)
                         return None
                     try:
-                        new = await pool.borrow()
+                        new = await pool.usable(await pool.borrow())
                     except FleetError:
                         done(outcome)
                         raise
@@ -122,15 +128,12 @@ class Work(Generic[Item, Value]):
             except BaseException:
                 self._pool.mark_interrupted(vm)
                 raise
-        return FleetOutcome(
-            index=index,
-            item=item,
-            vm=vm,
-            value=value,
-            error=error,
-            seconds=time.perf_counter() - started,
-            tries=tries,
-        )
+        seconds = time.perf_counter() - started
+        try:
+            return FleetOutcome(index=index, item=item, vm=vm, value=value, error=error, seconds=seconds, tries=tries)
+        finally:
+            # The error has this frame in its traceback: a circle, which would keep what the function has held.
+            error = value = None
 
     async def _within(
         self, seconds: float, vm: AsyncVM, work: Awaitable[Value]
@@ -215,7 +218,6 @@ class ItemMap(Generic[Item, Value]):
     def _begin(self) -> None:
         if self._pool.closed:
             raise ConfigurationError("the fleet has been left")
-        self._begun = True
         self._loop = asyncio.get_running_loop()
         items = self._items
         vms = len(self._pool.members)
@@ -227,6 +229,7 @@ class ItemMap(Generic[Item, Value]):
         self._turn = asyncio.Lock()
         self._taken = asyncio.Event()
         self._news = asyncio.Event()
+        self._begun = True
         for _ in range(max(1, vms if total is None else min(vms, total))):
             task = self._context.run(self._pool.spawn, self._draw_and_do())
             self._workers.add(task)

@@ -72,6 +72,8 @@ class AsyncFleet:
             await self._pool.fill()
         except BaseException as error:
             await carry_through(self._leave(error))
+            if isinstance(error, FleetError):
+                error.errors = self.failures  # forks that went on meanwhile may have failed, too
             raise
         return self
 
@@ -166,7 +168,7 @@ class AsyncFleet:
             progress: Called with a `FleetProgress` as items are done.
 
         Raises:
-            FleetError: When outcomes are taken: no VM is left. Items that were not tried then were not drawn.
+            FleetError: When outcomes are taken: no VM is left. Items that have no outcome then were not drawn.
             ConfigurationError: The fleet's block was not entered, or has been left.
         """
         self._check_open()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,7 @@ from arker import (
     AsyncVM,
     BadRequestError,
     CompletedRunResult,
+    DeadlineExceededError,
     FleetError,
     FleetOutcome,
     FleetProgress,
@@ -222,6 +225,59 @@ async def test_a_dead_vm_that_cannot_be_deleted_is_reported(client: AsyncArker, 
             (outcome,) = [outcome async for outcome in fleet.map(echo, [0])]
             assert outcome.value == "echo 0"
     assert caught.value.vm_ids == ("vm-0",)
+
+
+async def test_no_vm_for_an_item_that_was_drawn(client: AsyncArker, cloud: Cloud) -> None:
+    cloud.on_fork = lambda number: error("bad_request", "no more", status=400) if number else None
+
+    async def hang(vm: AsyncVM, item: int) -> None:
+        await asyncio.Event().wait()
+
+    async with client.fork_many("ubuntu", 1) as fleet:
+        (outcome,) = [outcome async for outcome in fleet.map(hang, [0], item_deadline=0.01)]
+        assert type(outcome.error) is DeadlineExceededError
+        # The VM is not used again, and there is no other.
+        outcomes = fleet.map(echo, [1, 2])
+        outcome_of_one = await anext(outcomes)
+        assert (type(outcome_of_one.error), outcome_of_one.item, outcome_of_one.tries) == (FleetError, 1, 0)
+        with pytest.raises(FleetError, match="no VM left"):
+            await anext(outcomes)
+    assert not cloud.living
+
+
+async def test_a_kept_vm_outlives_its_replacement(client: AsyncArker, cloud: Cloud) -> None:
+    async def keep_and_hang(vm: AsyncVM, item: int) -> None:
+        vm.keep()
+        await asyncio.Event().wait()
+
+    async with client.fork_many("ubuntu", 1) as fleet:
+        (outcome,) = [outcome async for outcome in fleet.map(keep_and_hang, [0], item_deadline=0.01)]
+        assert [(each.value, each.vm.id) async for each in fleet.map(echo, [1])] == [("echo 1", "vm-1")]
+    assert cloud.living == {outcome.vm.id} == {"vm-0"}
+
+
+async def test_outcomes_hold_nothing_of_the_function(client: AsyncArker, cloud: Cloud) -> None:
+    class Thing:
+        pass
+
+    things: list[weakref.ref[Thing]] = []
+
+    async def fail(vm: AsyncVM, item: int) -> None:
+        thing = Thing()
+        things.append(weakref.ref(thing))
+        raise ZeroDivisionError
+
+    async with client.fork_many("ubuntu", 1) as fleet:
+        gc.collect()
+        gc.disable()
+        try:
+            async for outcome in fleet.map(fail, range(3)):
+                assert not outcome.ok
+                del outcome
+            await asyncio.sleep(0)
+            assert [thing() for thing in things] == [None] * 3
+        finally:
+            gc.enable()
 
 
 # --- in all VMs ------------------------------------------------------------------------------------------------------
