@@ -230,7 +230,7 @@ class Pool:
         Raises:
             FleetError: There is none left.
         """
-        while vm in self._interrupted and self.plan.replace:
+        while not self.is_usable(vm):
             new = await self.replace(vm)
             vm = new if new is not None else await self.borrow()
         return vm
@@ -251,6 +251,10 @@ class Pool:
                 return
         self._idle.append(vm)
 
+    def is_usable(self, vm: AsyncVM) -> bool:
+        """Whether a VM that was borrowed can be used as it is."""
+        return vm not in self._interrupted or not self.plan.replace
+
     def mark_interrupted(self, vm: AsyncVM) -> None:
         """What was going on in a VM was cut off and may go on there: it is replaced before it is used again."""
         self._interrupted.add(vm)
@@ -262,9 +266,9 @@ class Pool:
     # --- VMs that die -------------------------------------------------------------------------------------------
 
     async def is_gone(self, vm: AsyncVM, error: Exception | None) -> bool:
-        """Whether the VM has gone under a function, as far as its error and its runs tell; in doubt the server does."""
+        """Whether a VM of which a run or a function has failed has gone; in doubt the server is asked."""
+        doubt = take_doubt(vm) or error is None
         what = "lives" if error is None else verdict(error, vm.id)
-        doubt = take_doubt(vm)
         if what == "perhaps" or (what == "lives" and doubt):
             try:
                 await self.transport.send(_calls.get_vm(vm.base_url, vm.id), deadline=ASK_SECONDS)
@@ -333,8 +337,14 @@ class Pool:
         self._doomed.update((vm, None) for vm in self.members if not vm.kept)
         self.members.clear()
         count = Count(self, "delete", len(self._doomed), self.plan.progress)
+        end = asyncio.get_running_loop().time() + LONGEST_CLEANUP
+        for _ in range(2):  # what stands still may only have lost its connection, and gets another chance
+            if await self._delete_round(count, end):
+                return
+
+    async def _delete_round(self, count: Count, end: float) -> bool:
+        """Delete what is doomed; whether that came to its end, rather than standing still."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + LONGEST_CLEANUP
         todo = iter(list(self._doomed))
         workers = min(len(self._doomed), self.plan.max_concurrency)
         going = {loop.create_task(self._delete_some(todo, count)) for _ in range(workers)}
@@ -342,10 +352,11 @@ class Pool:
         try:
             while going:
                 before = count.done
-                ended, going = await asyncio.wait(going, timeout=min(CLEANUP_SECONDS, end - loop.time()))
+                # No deadline for each of them: hundreds of timers are not for nothing.
+                ended, going = await asyncio.wait(going, timeout=max(0.0, min(CLEANUP_SECONDS, end - loop.time())))
                 cancelled = cancelled or any(task.cancelled() for task in ended)
                 if going and (count.done == before or loop.time() >= end):
-                    return
+                    return False
         finally:
             for task in going:
                 task.cancel()
@@ -353,6 +364,7 @@ class Pool:
                 await asyncio.wait(going)
         if cancelled:
             raise asyncio.CancelledError
+        return True
 
     async def _delete_some(self, todo: Iterator[AsyncVM], count: Count) -> None:
         for vm in todo:
@@ -364,7 +376,7 @@ class Pool:
         pause = _FIRST_PAUSE
         while True:
             try:
-                await vm.delete(deadline=CLEANUP_SECONDS)
+                await vm.delete(deadline=None if insist else CLEANUP_SECONDS)
             except ArkerError as error:
                 if error.status != 404:
                     self._doomed[vm] = error

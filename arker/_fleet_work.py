@@ -17,6 +17,7 @@ from arker._fleet_pool import Count
 from arker._fleet_reports import FleetOutcome, FleetProgress
 from arker._fleet_schedule import Schedule
 from arker._fork import CLEANUP_SECONDS
+from arker._vm_fields import take_doubt
 from arker.errors import ConfigurationError, DeadlineExceededError, FleetError, InvalidArgumentError, VMGoneError
 from arker.vm import AsyncVM
 
@@ -72,7 +73,7 @@ class Work(Generic[Item, Value]):
         """
         pool, tries, lent = self._pool, 0, self._lent
         try:
-            if lent:
+            if lent and not pool.is_usable(vm):
                 try:
                     vm = await pool.usable(vm)
                 except FleetError as error:
@@ -81,7 +82,8 @@ class Work(Generic[Item, Value]):
             while True:
                 tries += 1
                 outcome = await self._try(vm, index, item, tries)
-                if not await pool.is_gone(vm, outcome.error):
+                lives = outcome.error is None and not take_doubt(vm)  # without asking: that is what it mostly is
+                if lives or not await pool.is_gone(vm, outcome.error):
                     done(outcome)
                     return vm
                 if outcome.error is None:
