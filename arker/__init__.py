@@ -34,9 +34,12 @@ from arker.errors import (
     DeadlineExceededError,
     EmulatorError,
     ErrorCode,
+    FileChangedError,
     ForbiddenError,
+    IntegrityError,
     InternalError,
     InvalidArgumentError,
+    LocalFileError,
     NetworkError,
     NetworkTimeoutError,
     NotFoundError,
@@ -46,6 +49,7 @@ from arker.errors import (
     RateLimitedError,
     ResourcePressureError,
     RunFailedError,
+    TransferError,
     UnauthorizedError,
     UnavailableError,
     UnsupportedOperationError,
@@ -125,6 +129,8 @@ from arker.models import (
     Vm,
     VmState,
 )
+from arker.read_stream import AsyncReadStream
+from arker.transfer import FileOutcome, TransferProgress, TransferResult
 from arker.vm import AsyncVM
 
 if TYPE_CHECKING:
@@ -138,6 +144,7 @@ __all__ = [
     "ApiError",
     "ArkerError",
     "AsyncArker",
+    "AsyncReadStream",
     "AsyncVM",
     "AuthMode",
     "BackgroundRunResult",
@@ -157,6 +164,8 @@ __all__ = [
     "EmulatorError",
     "ErrorCode",
     "ErrorResponse",
+    "FileChangedError",
+    "FileOutcome",
     "Filesystem",
     "FilesystemCreateRequest",
     "ForbiddenError",
@@ -167,6 +176,7 @@ __all__ = [
     "InboundPortStatus",
     "InboundRequest",
     "InboundStatus",
+    "IntegrityError",
     "InternalError",
     "InvalidArgumentError",
     "Leftover",
@@ -177,6 +187,7 @@ __all__ = [
     "ListSyncsResponse",
     "ListTunnelsResponse",
     "ListVmsResponse",
+    "LocalFileError",
     "NetworkError",
     "NetworkPolicy",
     "NetworkPolicyAllow",
@@ -228,7 +239,10 @@ __all__ = [
     "SyncWriteRequest",
     "SyncWriteResponse",
     "SyncWriteResult",
+    "TransferError",
     "TransferEvent",
+    "TransferProgress",
+    "TransferResult",
     "Tunnel",
     "TunnelRequest",
     "TunnelState",

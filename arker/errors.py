@@ -8,6 +8,10 @@
     ├── DeadlineExceededError       the caller's ``deadline=`` passed (also a TimeoutError)
     ├── RunFailedError              ``check=True`` and the command did not succeed; carries its output
     ├── EmulatorError               the embedded backend could not start or has died
+    ├── TransferError               a file could not be moved, for a reason that no server's answer names
+    │   ├── FileChangedError        it changed while it was read, here or in the VM
+    │   ├── IntegrityError          what arrived is not what was sent
+    │   └── LocalFileError          the file on this side could not be read or written (also an OSError)
     └── ApiError                    the server answered with an error; a subclass for each code
         ├── BadRequestError         ``bad_request``
         ├── UnauthorizedError       ``unauthorized``
@@ -221,6 +225,46 @@ class EmulatorError(ArkerError):
     default_code = "emulator_error"
 
 
+class TransferError(ArkerError):
+    """A file could not be moved, for a reason that no server's answer names."""
+
+    default_code = "transfer_failed"
+
+
+class FileChangedError(TransferError):
+    """A file changed while it was read, on this side or in the VM; nothing that is a mixture was written."""
+
+    default_code = "file_changed"
+
+
+class IntegrityError(TransferError):
+    """What arrived is not what was sent: its size or its digest is another one."""
+
+    default_code = "integrity"
+
+
+class LocalFileError(TransferError, OSError):
+    """A file on this side could not be read or written: it is not there, is a directory, or the disk is full.
+
+    The system's own error is its ``__cause__``.
+
+    Attributes:
+        errno: The system's number for it, such as `errno.ENOENT`.
+        filename: The file.
+    """
+
+    default_code = "local_file"
+
+    def __init__(self, error: OSError, filename: str | None = None) -> None:
+        name = filename if filename is not None else error.filename
+        reason = error.strerror or str(error)
+        super().__init__(f"{name}: {reason}" if name is not None else reason)
+        self.args = (error, filename)
+        self.errno = error.errno
+        self.strerror = error.strerror
+        self.filename = name
+
+
 class ApiError(ArkerError):
     """The server answered with an error. Codes without a class of their own are raised as this one."""
 
@@ -369,9 +413,12 @@ __all__ = [
     "DeadlineExceededError",
     "EmulatorError",
     "ErrorCode",
+    "FileChangedError",
     "ForbiddenError",
+    "IntegrityError",
     "InternalError",
     "InvalidArgumentError",
+    "LocalFileError",
     "NetworkError",
     "NetworkTimeoutError",
     "NotFoundError",
@@ -381,6 +428,7 @@ __all__ = [
     "RateLimitedError",
     "ResourcePressureError",
     "RunFailedError",
+    "TransferError",
     "UnauthorizedError",
     "UnavailableError",
     "UnsupportedOperationError",
