@@ -99,7 +99,9 @@ def is_utf8(path: str) -> bool:
 
 # --- what may come from a VM -----------------------------------------------------------------------------------------
 
-_RESERVED: Final = frozenset({"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in "123456789")})
+_RESERVED: Final = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in "123456789")}
+)
 
 
 def unsafe_name(path: str, *, windows: bool = False) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from arker._tree_entries import Entry, Tree, ancestors
 from arker._tree_manifest import can_hide
@@ -24,8 +24,7 @@ def check_patterns(patterns: object) -> tuple[str, ...]:
     if isinstance(patterns, (str, bytes)) or not isinstance(patterns, Iterable):
         raise InvalidArgumentError("ignore", patterns, f"expected {expected}, such as ['*.pyc', '.git/']")
     checked: list[str] = []
-    given: Iterable[object] = patterns
-    for pattern in given:
+    for pattern in cast("Iterable[object]", patterns):
         if not isinstance(pattern, str) or "\n" in pattern:
             raise InvalidArgumentError("ignore", pattern, f"expected {expected}, each a string of one line")
         checked.append(pattern)
@@ -52,7 +51,9 @@ def compile_patterns(patterns: Sequence[str]) -> Ignores:
     try:
         spec = GitIgnoreSpec.from_lines(patterns)
     except ValueError as error:
-        raise InvalidArgumentError("ignore", list(patterns), f"expected patterns in gitignore syntax ({error})") from None
+        raise InvalidArgumentError(
+            "ignore", list(patterns), f"expected patterns in gitignore syntax ({error})"
+        ) from None
 
     def ignores(path: str, is_directory: bool) -> bool:
         return spec.match_file(f"{path}/" if is_directory else path)

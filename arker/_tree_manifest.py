@@ -24,7 +24,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from arker._tree_entries import PERMISSIONS, Entry, Tree, ancestors, order, parent_of, to_text, unsafe_name
+from arker._tree_entries import PERMISSIONS, Entry, Tree, order, parent_of, to_text, unsafe_name
 from arker.errors import BadReplyError
 
 if TYPE_CHECKING:

@@ -1,13 +1,13 @@
 r"""The program that puts into place, inside a VM, what was uploaded beside it; and the reading of what it has written.
 
-Files are uploaded into a *staging* directory within the directory that they belong to: ``staging/N/name``, with one N for
-each directory (``staging/odd/N`` where the name is not UTF-8 and so cannot be sent). The program makes symlinks and sets
-permissions there, deletes, makes directories, and moves what is staged where it belongs, by renaming, so that each file
-is the old one or the new one, whole, at any moment.
+Files are uploaded into a *staging* directory within the directory that they belong to: ``staging/N/name``, with one N
+for each directory (``staging/odd/N`` where the name is not UTF-8 and so cannot be sent). The program makes symlinks and
+sets permissions there, deletes, makes directories, and moves what is staged where it belongs, by renaming, so that each
+file is the old one or the new one, whole, at any moment.
 
-It needs only POSIX. It enters each directory without following symlinks, and checks where it is, before it touches a name
-there: nothing outside is ever changed, whatever happens in the VM meanwhile. Many names go to one process; when that
-fails, each goes alone, and those that fail are reported: a number and what was said about it, each ended by NUL.
+It needs only POSIX. It enters each directory, and checks where it has come to, before it touches a name there: nothing
+outside is ever changed, whatever happens in the VM meanwhile. Many names go to one process; when that fails, each goes
+alone, and those that fail are reported: a number and what was said about it, each ended by NUL.
 """
 
 from __future__ import annotations
@@ -84,6 +84,16 @@ class Script:
     subjects: tuple[str, ...]
 
 
+def alias_script(root: str, staging: str, paths: Iterable[str]) -> bytes:
+    """A program that gives files names that can be sent: symlinks ``staging/N`` in the home directory."""
+    lines = [b"cd -P -- %s || exit 1" % _quote(to_bytes(operand(root))), b"ROOT=$PWD", b"cd || exit 1"]
+    lines += [
+        b'ln -s -- "${ROOT%%/}"/%s %s/%d' % (_quote(to_bytes(path)), staging.encode(), number)
+        for number, path in enumerate(paths)
+    ]
+    return b"\n".join(lines) + b"\n"
+
+
 def staging_places(steps: Iterable[Step]) -> dict[str, str]:
     """Where within the staging directory each file is to be uploaded."""
     numbers: dict[str, int] = {}
@@ -97,14 +107,7 @@ def staging_places(steps: Iterable[Step]) -> dict[str, str]:
     return places
 
 
-def build_script(
-    root: str,
-    staging: str,
-    steps: Sequence[Step],
-    places: Mapping[str, str],
-    *,
-    root_mode: int | None = None,
-) -> Script:
+def build_script(root: str, staging: str, steps: Sequence[Step], places: Mapping[str, str]) -> Script:
     """The program for these steps.
 
     Args:
@@ -112,14 +115,13 @@ def build_script(
         staging: The name of the staging directory in it.
         steps: What is to be done.
         places: Where each file has been uploaded to; steps for files that are not among them are left out.
-        root_mode: Permissions of the directory itself, if it is new.
     """
     writer = _Writer(steps)
     writer.stage(places)
     writer.delete()
-    writer.make_directories()
+    writer.make_directories(places)
     writer.put()
-    writer.set_modes(root_mode)
+    writer.set_modes()
     prelude = _PRELUDE.replace(b"@ROOT@", _quote(to_bytes(operand(root)))).replace(b"@STAGING@", staging.encode())
     return Script(prelude + b"\n".join(writer.lines) + b"\nprintf 'end\\0'\n", tuple(writer.subjects))
 
@@ -137,7 +139,12 @@ class _Writer:
     def __attrs_post_init__(self) -> None:
         for step in self.steps:
             there = step.target
-            if there is not None and there.kind == "directory" and there.mode is not None and there.mode & 0o700 != 0o700:
+            if (
+                there is not None
+                and there.kind == "directory"
+                and there.mode is not None
+                and there.mode & 0o700 != 0o700
+            ):
                 self._closed[step.path] = there.mode
 
     # --- in the staging directory ---------------------------------------------------------------------------------
@@ -186,11 +193,12 @@ class _Writer:
             self._at(parent)
             self._each(b"remove_directories" if is_directory else b"remove", [step.path for step in group])
 
-    def make_directories(self) -> None:
+    def make_directories(self, places: Mapping[str, str]) -> None:
         """And remove what is in the way of something of another kind."""
         for step in self.steps:
             there = step.target
-            if there is None or step.source is None or step.action not in {"create", "symlink", "mkdir"}:
+            comes = step.action in {"symlink", "mkdir"} or step.path in places
+            if there is None or step.source is None or not comes:
                 continue
             if there.kind != step.source.kind and "directory" in {there.kind, step.source.kind}:
                 self._at(parent_of(step.path))
@@ -208,7 +216,7 @@ class _Writer:
             self.lines.append(b'FROM="$STAGING"/%d' % number)
             self._each(b"put", paths, b'"$FROM"/')
 
-    def set_modes(self, root_mode: int | None) -> None:
+    def set_modes(self) -> None:
         """Of files that are not copied; then of directories, the innermost first."""
         wanted = {
             step.path: mode
@@ -229,9 +237,6 @@ class _Writer:
         for parent, group in groupby(innermost, key=parent_of):
             self._at(parent)
             self._modes((path, wanted[path]) for path in group)
-        if root_mode is not None:
-            self._at("")
-            self.lines.append(b"chmod %o ." % root_mode)
 
     # --- lines ----------------------------------------------------------------------------------------------------
 
@@ -305,4 +310,4 @@ def _wrong(problem: str) -> BadReplyError:
     return BadReplyError(message, path="$.stdout", status=200, outcome="unknown")
 
 
-__all__ = ["STAGING_PREFIX", "Script", "build_script", "parse_report", "staging_places"]
+__all__ = ["STAGING_PREFIX", "Script", "alias_script", "build_script", "parse_report", "staging_places"]

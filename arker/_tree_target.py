@@ -1,8 +1,8 @@
 """A directory on this machine, written to, so that nothing ever lands outside of it.
 
 Names that come from a VM are entered one directory at a time, from a descriptor of the one before, and never through a
-symlink (``O_NOFOLLOW``); everything is done to a single name in a directory that is held open so. Where the system has no
-such calls, each directory on the way is looked at right before it is used.
+symlink (``O_NOFOLLOW``); everything is done to a single name in a directory that is held open so. Where the system has
+no such calls, each directory on the way is looked at right before it is used.
 """
 
 from __future__ import annotations
@@ -10,25 +10,24 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from arker._tree_local import HAS_MODES, local_name, local_path, mode_of
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self
-
-BY_DESCRIPTOR: Final = hasattr(os, "O_NOFOLLOW") and {
-    os.open,
-    os.mkdir,
-    os.rename,
-    os.rmdir,
-    os.symlink,
-    os.unlink,
-    os.stat,
-    os.chmod,
-} <= os.supports_dir_fd
+BY_DESCRIPTOR: Final = (
+    hasattr(os, "O_NOFOLLOW")
+    and {
+        os.open,
+        os.mkdir,
+        os.rename,
+        os.rmdir,
+        os.symlink,
+        os.unlink,
+        os.stat,
+        os.chmod,
+    }
+    <= os.supports_dir_fd
+)
 """Whether this system can be told to work on a name in a directory that is open."""
 
 _DIRECTORY: Final = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -37,7 +36,7 @@ _OWNER: Final = 0o700
 
 
 class LocalTarget:
-    """The directory. A context manager: at its end, directories that had to be opened have their permissions back."""
+    """The directory. It is to be closed: then directories that had to be opened have their permissions back."""
 
     def __init__(self, root: str, *, by_descriptor: bool = BY_DESCRIPTOR) -> None:
         """Begin to write to a directory, which is there.
@@ -55,12 +54,8 @@ class LocalTarget:
         self._opened: dict[str, int] = {}
         self._base = os.open(self._root, os.O_RDONLY | _DIRECTORY) if by_descriptor else -1
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Give permissions back, and let go of descriptors."""
         try:
             for path, mode in sorted(self._opened.items(), reverse=True):
                 try:

@@ -18,9 +18,9 @@ DirectoryAction: TypeAlias = Literal[
 """What is done about one path.
 
 ``create``, ``update``: a file is copied. ``mkdir``: a directory is made. ``symlink``: a symlink is made, or made anew.
-``chmod``: only permissions are set. ``delete``: what the source has not is removed. ``unchanged``: nothing. ``skip``: it is
-not copied, for the reason that the entry has. ``conflict``: it cannot be copied without removing something; then nothing
-at all is done.
+``chmod``: only permissions are set. ``delete``: what the source has not is removed. ``unchanged``: nothing. ``skip``:
+it is not copied, for the reason that the entry has. ``conflict``: it cannot be copied without removing something, and so
+nothing is done at all.
 """
 
 EntryKind: TypeAlias = Literal["file", "directory", "symlink", "special"]
@@ -45,11 +45,14 @@ class DirectoryEntry:
     size: int = 0
     reason: str | None = None
 
+    @property
+    def shown_path(self) -> str:
+        """The path on one line, for people: a directory's ends with ``/``, and a strange one is quoted."""
+        return _shown(self.path) + ("/" if self.kind == "directory" else "")
+
     def __str__(self) -> str:
-        name = self.path if self.path.isprintable() else ascii(self.path)
-        slash = "/" if self.kind == "directory" else ""
         size = f"  {self.size:,} bytes" if self.action in {"create", "update"} else ""
-        return f"{self.action:<9} {name}{slash}{size}{f'  ({self.reason})' if self.reason else ''}"
+        return f"{self.action:<9} {self.shown_path}{size}{f'  ({self.reason})' if self.reason else ''}"
 
 
 @frozen(kw_only=True)
@@ -64,8 +67,8 @@ class DirectoryReport:
         remote: The directory in the VM.
         entries: Each path, with what is done about it; parents before what they hold.
         failures: What did not succeed, each with its error; the rest has been done.
-        digest: What told the files apart that have the same size: ``sha256sum``, ``shasum`` and ``openssl`` (all SHA-256),
-            or ``cksum``, a checksum of 32 bits, in a VM that has nothing better; None when there was nothing to compare.
+        digest: What told files of the same size apart: ``sha256sum``, ``shasum`` or ``openssl`` (all SHA-256), or
+            ``cksum``, a checksum of 32 bits, in a VM that has nothing better; None when there was nothing to compare.
         dry_run: Whether nothing was done.
     """
 
@@ -127,7 +130,7 @@ _WORDS: Final[dict[DirectoryAction, str]] = {
 
 
 def _shown(path: str) -> str:
-    return path if path.isprintable() else ascii(path)
+    return path if path.isprintable() and path == path.strip() else ascii(path)
 
 
 __all__ = ["DirectoryAction", "DirectoryEntry", "DirectoryReport", "EntryKind"]

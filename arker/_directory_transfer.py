@@ -1,0 +1,275 @@
+"""What uploads and downloads of directories have in common: arguments, the VM's list, reports, progress."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import attrs
+from attrs import define, field, frozen
+
+from arker._apart import run_apart
+from arker._cleanup import carry_through
+from arker._decipher import api_error
+from arker._fork import CLEANUP_SECONDS
+from arker._threads import in_thread
+from arker._tree_entries import Tree, size_ranges
+from arker._tree_ignore import check_patterns, hidden_names
+from arker._tree_local import digests, local_path
+from arker._tree_manifest import manifest_command, operand, parse_manifest
+from arker.directories import DirectoryEntry, DirectoryReport
+from arker.errors import ArkerError, InvalidArgumentError, LocalFileError, TransferError
+from arker.models import _checks as check
+from arker.transfer import FileOutcome, TransferProgress
+
+if TYPE_CHECKING:
+    from arker._transport import Progress, Transport
+    from arker._tree_plan import Step
+    from arker._vm_transfers import VmTransfers
+    from arker.hooks import Direction
+
+logger = logging.getLogger("arker")
+
+TRANSFERRED: Final = frozenset({"create", "update"})
+_IDLE: Final = frozenset({"unchanged", "skip"})
+
+
+@frozen(kw_only=True)
+class Options:
+    """What a caller has asked for, checked."""
+
+    local: str
+    remote: str
+    patterns: tuple[str, ...]
+    delete: bool
+    dry_run: bool
+    concurrency: int | None
+    progress: Callable[[TransferProgress], object] | None
+
+
+def _path_text(argument: str, value: object, what: str) -> str:
+    if isinstance(value, os.PathLike):
+        path: object = cast("os.PathLike[Any]", value).__fspath__()
+    else:
+        path = value
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise InvalidArgumentError(argument, value, f"expected {what}, as a string or Path")
+    return path
+
+
+def check_options(
+    local: object,
+    remote: object,
+    ignore: object,
+    *,
+    delete: object,
+    dry_run: object,
+    concurrency: int | None,
+    progress: Callable[[TransferProgress], object] | None,
+) -> Options:
+    """The arguments, before anything is done."""
+    here = _path_text("local", local, "the path of a directory")
+    there = str(remote) if isinstance(remote, PurePosixPath) else remote
+    there = check.check_text("remote", there, what="the path of a directory in the VM, as a string or PurePosixPath")
+    there = there.rstrip("/") or "/"
+    for name, value in {"delete": delete, "dry_run": dry_run}.items():
+        if not isinstance(value, bool):
+            raise InvalidArgumentError(name, value, "expected True or False")
+    if progress is not None and not callable(progress):
+        raise InvalidArgumentError("progress", progress, "expected a function of one argument, or None")
+    return Options(
+        local=here,
+        remote=there,
+        patterns=check_patterns(ignore),
+        delete=delete is True,
+        dry_run=dry_run is True,
+        concurrency=concurrency,
+        progress=progress,
+    )
+
+
+async def read_ignore_file(options: Options, ignore_file: object) -> Options:
+    """The options, with the patterns of a file before those of the caller: the last one that matches decides."""
+    path = os.path.join(options.local, _path_text("ignore_file", ignore_file, "the path of a file"))
+
+    def read(check: Callable[[], None]) -> list[str]:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().splitlines()
+
+    try:
+        patterns = await in_thread(read)
+    except OSError as error:
+        raise local_error(error, path) from None
+    return attrs.evolve(options, patterns=(*patterns, *options.patterns))
+
+
+def join(root: str, path: str) -> str:
+    """A path in the VM, below a directory there."""
+    return f"{root.rstrip('/')}/{path}"
+
+
+@define
+class DirectoryWork:
+    """One transfer of a directory, whichever way."""
+
+    vm: VmTransfers
+    transport: Transport
+    options: Options
+    direction: Direction
+    state: Progress
+    failures: list[FileOutcome] = field(factory=list[FileOutcome])
+    digest: str | None = None
+
+    async def list_remote(self, local: Tree) -> Tree:
+        """What the VM's directory holds, with digests of what may be equal to what is here."""
+        sizes = {entry.size for entry in local.entries.values() if entry.kind == "file"}
+        command = manifest_command(self.options.remote, size_ranges(sizes), hidden=hidden_names(self.options.patterns))
+        result = await run_apart(self.vm, command)
+        if result.exit_code != 0 or result.state != "completed":
+            problem = self._redact(result.stderr_text.strip()[-300:] or result.fail_reason or "")
+            raise TransferError(f"the VM could not list {self.options.remote}: exit code {result.exit_code}: {problem}")
+        tree = parse_manifest(result.stdout)
+        if tree.root == "other":
+            raise api_error("bad_request", f"{self.options.remote} in the VM is not a directory", status=200)
+        if "" in tree.unreadable:
+            raise api_error("forbidden", f"{self.options.remote} in the VM cannot be read", status=200)
+        return tree
+
+    async def with_digests(self, local: Tree, remote: Tree) -> Tree:
+        """The local tree, with digests of the files that may be equal to the VM's."""
+        tool = remote.digest
+        paths = [
+            path
+            for path, entry in remote.entries.items()
+            if entry.digest is not None and path in local.entries and local.entries[path].size == entry.size
+        ]
+        if tool is None or not paths:
+            return local
+        self.digest = tool
+        made = await in_thread(lambda check: digests(self.options.local, paths, tool, check))
+        entries = {
+            path: attrs.evolve(entry, digest=made[path]) if path in made else entry
+            for path, entry in local.entries.items()
+        }
+        return attrs.evolve(local, entries=entries)
+
+    def report(self, steps: Iterable[Step]) -> DirectoryReport:
+        return DirectoryReport(
+            direction=self.direction,
+            local=self.options.local,
+            remote=self.options.remote,
+            entries=tuple(
+                DirectoryEntry(
+                    path=step.path,
+                    action=step.action,
+                    kind=step.entry.kind,
+                    size=step.entry.size,
+                    reason=step.reason,
+                )
+                for step in steps
+            ),
+            failures=tuple(self.failures),
+            digest=self.digest,
+            dry_run=self.options.dry_run,
+        )
+
+    def fail(self, path: str, error: ArkerError, *, size: int | None = None) -> None:
+        """One path has failed; the others go on."""
+        error.operation = self.state.operation
+        error.vm_id = error.vm_id or self.vm.id
+        outcome = FileOutcome(
+            path=join(self.options.remote, path),
+            local=local_path(self.options.local, path),
+            size=size,
+            error=error,
+            seconds=0.0,
+        )
+        self.failures.append(outcome)
+
+    def take(self, step: Step, outcome: FileOutcome) -> bool:
+        """Whether a file has been moved; if not, it is written down, by the path that its caller knows."""
+        if outcome.error is None:
+            return True
+        path, local = join(self.options.remote, step.path), local_path(self.options.local, step.path)
+        self.failures.append(attrs.evolve(outcome, path=path, local=local))
+        return False
+
+    def progress(self) -> Callable[[TransferProgress], object] | None:
+        """Passes on the progress of many files, as that of a directory."""
+        told = self.options.progress
+        if told is None:
+            return None
+
+        def tell(progress: TransferProgress) -> object:
+            return told(attrs.evolve(progress, operation=self.state.operation, path=self.options.remote))
+
+        return tell
+
+    def nothing_moves(self) -> None:
+        """Say that there are no files to be copied, so that a progress bar comes to its end."""
+        if self.options.progress is not None:
+            progress = TransferProgress(
+                operation=self.state.operation,
+                vm_id=self.vm.id,
+                path=self.options.remote,
+                direction=self.direction,
+                done=0,
+                total=0,
+                files_done=0,
+                files_total=0,
+            )
+            self.transport.observer.tell("progress", self.options.progress, progress)
+
+    async def remove_remote(self, path: str) -> None:
+        """Remove a staging directory in the VM, whatever has become of the transfer."""
+        await carry_through(self._remove_remote(path))
+
+    async def _remove_remote(self, path: str) -> None:
+        where = operand(path)
+        program = 'chmod -R u+rwx "$1" 2>/dev/null; rm -rf -- "$1"'
+        try:
+            await run_apart(self.vm, ["sh", "-c", program, "sh", where], deadline=CLEANUP_SECONDS)
+        except ArkerError as error:
+            logger.warning("%s in VM %s could not be removed and may still be there: %s", path, self.vm.id, error)
+
+    def _redact(self, text: str) -> str:
+        return self.transport.redact(text)
+
+
+def has_work(steps: Sequence[Step]) -> bool:
+    """Whether anything is to be changed."""
+    return any(step.action not in _IDLE for step in steps)
+
+
+def local_error(error: OSError, path: str) -> LocalFileError:
+    """What the system says about a path of this machine."""
+    wrapped = LocalFileError(error, path)
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def check_local_root(tree: Tree, path: str, *, absent_is_right: bool) -> None:
+    """Raise unless the local directory is one that can be read (or written, where it may be absent)."""
+    if tree.root == "other":
+        raise local_error(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), path)
+    if tree.root == "absent" and not absent_is_right:
+        raise local_error(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), path)
+    if "" in tree.unreadable:
+        raise local_error(PermissionError(errno.EACCES, tree.unreadable[""]), path)
+
+
+__all__ = [
+    "TRANSFERRED",
+    "DirectoryWork",
+    "Options",
+    "check_local_root",
+    "check_options",
+    "has_work",
+    "join",
+    "local_error",
+    "read_ignore_file",
+]
