@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import attrs
 from attrs import define, field, frozen
@@ -52,10 +52,7 @@ class Options:
 
 
 def _path_text(argument: str, value: object, what: str) -> str:
-    if isinstance(value, os.PathLike):
-        path: object = cast("os.PathLike[Any]", value).__fspath__()
-    else:
-        path = value
+    path: object = getattr(value, "__fspath__", lambda: value)()
     if not isinstance(path, str) or not path or "\0" in path:
         raise InvalidArgumentError(argument, value, f"expected {what}, as a string or Path")
     return path
@@ -66,8 +63,8 @@ def check_options(
     remote: object,
     ignore: object,
     *,
-    delete: object,
-    dry_run: object,
+    delete: bool,
+    dry_run: bool,
     concurrency: int | None,
     progress: Callable[[TransferProgress], object] | None,
 ) -> Options:
@@ -76,17 +73,22 @@ def check_options(
     there = str(remote) if isinstance(remote, PurePosixPath) else remote
     there = check.check_text("remote", there, what="the path of a directory in the VM, as a string or PurePosixPath")
     there = there.rstrip("/") or "/"
-    for name, value in {"delete": delete, "dry_run": dry_run}.items():
-        if not isinstance(value, bool):
-            raise InvalidArgumentError(name, value, "expected True or False")
+    if concurrency is not None:
+        check.check_integer("concurrency", concurrency, minimum=1)
     if progress is not None and not callable(progress):
         raise InvalidArgumentError("progress", progress, "expected a function of one argument, or None")
+    if check.check_boolean("delete", delete):
+        for argument, path in {"remote": there, "local": os.path.realpath(here)}.items():
+            if os.path.normpath(path) in {"/", "//", os.path.abspath(os.sep)}:
+                raise InvalidArgumentError(
+                    argument, path, "expected another directory: with delete=True this one is the whole system"
+                )
     return Options(
         local=here,
         remote=there,
         patterns=check_patterns(ignore),
-        delete=delete is True,
-        dry_run=dry_run is True,
+        delete=delete,
+        dry_run=check.check_boolean("dry_run", dry_run),
         concurrency=concurrency,
         progress=progress,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from arker._transport import Progress, deadline_scope
 from arker._vm_transfers import VmTransfers
-from arker.errors import InvalidArgumentError
+from arker.models import _checks as check
 
 if TYPE_CHECKING:
     from arker.directories import DirectoryReport
@@ -124,8 +124,7 @@ class VmDirectories(VmTransfers):
             concurrency=concurrency,
             progress=progress,
         )
-        if symlinks not in {"inside", "all"}:
-            raise InvalidArgumentError("symlinks", symlinks, 'expected "inside" or "all"')
+        check.check_one_of("symlinks", symlinks, ("inside", "all"))
         state = Progress("vm.download_dir")
         with deadline_scope(deadline, state):
             work = DirectoryWork(self, self._transport, options, "download", state)

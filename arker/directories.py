@@ -18,9 +18,9 @@ DirectoryAction: TypeAlias = Literal[
 """What is done about one path.
 
 ``create``, ``update``: a file is copied. ``mkdir``: a directory is made. ``symlink``: a symlink is made, or made anew.
-``chmod``: only permissions are set. ``delete``: what the source has not is removed. ``unchanged``: nothing. ``skip``:
-it is not copied, for the reason that the entry has. ``conflict``: it cannot be copied without removing something, and so
-nothing is done at all.
+``chmod``: permissions are set, nothing else. ``delete``: what the source has not is removed. ``unchanged``: nothing.
+``skip``: it is not copied, for the reason that the entry has. ``conflict``: it cannot be copied without removing
+something, and so nothing is done at all.
 """
 
 EntryKind: TypeAlias = Literal["file", "directory", "symlink", "special"]

@@ -14,7 +14,8 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from arker.errors import ConfigurationError, InvalidArgumentError
+from arker.errors import ConfigurationError
+from arker.models import _checks as check
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,7 +32,7 @@ _TITLE: Final = 40
 
 
 class TransferBar:
-    """One line for each transfer: what, how far, how much, how fast, how long yet. It is the function for ``progress=``.
+    """One line for each transfer: what, how far, how much, how fast, how long yet. It is a function for ``progress=``.
 
         with TransferBar() as bar:
             await vm.download_dir("/work/out", "out", progress=bar)
@@ -52,9 +53,7 @@ class TransferBar:
         Raises:
             ConfigurationError: ``rich`` is not installed.
         """
-        if isinstance(max_lines, bool) or not isinstance(max_lines, int) or max_lines < 1:
-            raise InvalidArgumentError("max_lines", max_lines, "expected a number of lines, at least 1")
-        self._max_lines = max_lines
+        self._max_lines = check.check_integer("max_lines", max_lines, minimum=1)
         self._progress = _make_progress(console, transient)
         self._tasks: dict[Key, TaskID] = {}
         self._over: list[TaskID] = []
