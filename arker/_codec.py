@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import threading
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -83,4 +84,16 @@ def dumps_chunk(chunk: SyncChunkWrite) -> bytes:
     return b"".join((before, empty[:-1], content, b'"', after))
 
 
-__all__ = ["Misfit", "dumps", "dumps_chunk", "structure", "unstructure"]
+def dumps_chunks(chunks: Sequence[SyncChunkWrite]) -> bytes:
+    """The JSON text of a write of several chunks, put together by hand: of small files there are thousands."""
+    entries: list[bytes] = []
+    for chunk in chunks:
+        digest = b"" if chunk.sha256 is None else b',"sha256":"%b"' % chunk.sha256.encode()
+        content = binascii.b2a_base64(chunk.content, newline=False)
+        facts = (orjson.dumps(chunk.path), chunk.size, orjson.dumps(chunk.upload_id), chunk.start, chunk.end, digest)
+        before = b'{"path":%b,"size":%d,"upload_id":%b,"start":%d,"end":%d%b,"content":"' % facts
+        entries.append(before + content + b'"}')
+    return b'{"op":"write","writes":[%b]}' % b",".join(entries)
+
+
+__all__ = ["Misfit", "dumps", "dumps_chunk", "dumps_chunks", "structure", "unstructure"]

@@ -6,6 +6,8 @@ from pathlib import PurePosixPath
 from typing import Final, overload
 
 from arker._transfers import whole
+from arker._transfers.checks import check_path
+from arker._transfers.sources import check_data
 from arker._vm_runs import VmRuns
 
 
@@ -51,10 +53,10 @@ class VmFiles(VmRuns):
             NotFoundError: There is no such file, or no such VM.
             BadRequestError: The path is not one of a regular file.
         """
-        where = whole.check_path(path)
+        where = check_path(path)
         if isinstance(data, _Unset):
             return await whole.read(self._transport, self.base_url, self.id, where, deadline=deadline)
-        view = whole.check_data(data)
+        view = check_data(data)
         await whole.write(self._transport, self.base_url, self.id, where, view, deadline=deadline)
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from arker import _transfers
+from arker._transfers import downloads, many, many_downloads, uploads
 from arker._vm_files import VmFiles
 from arker.read_stream import AsyncReadStream
 
@@ -39,7 +39,7 @@ class VmTransfers(VmFiles):
         progress: Callable[[TransferProgress], object] | None = None,
         deadline: float | None = None,
     ) -> TransferResult:
-        """What was moved: a file of the VM has been written whole, from any source and of any size (contract, section 6).
+        """What was moved: a file of the VM has been written whole, from a source of any size (contract, section 6).
 
         The file appears at once and whole, or not at all. Nothing that is larger than a few MiB is held in memory.
 
@@ -63,7 +63,8 @@ class VmTransfers(VmFiles):
             IntegrityError: What arrived is not what was sent.
             UnsupportedOperationError: The server cannot do what ``strategy`` asks for.
         """
-        return await _transfers.upload(
+        return await uploads.upload(
+            self._transport,
             self,
             source,
             path,
@@ -105,7 +106,8 @@ class VmTransfers(VmFiles):
             LocalFileError: The target cannot be written.
             FileChangedError: The file has changed meanwhile; the target is as it was.
         """
-        return await _transfers.download(
+        return await downloads.download(
+            self._transport,
             self,
             path,
             target,
@@ -158,7 +160,8 @@ class VmTransfers(VmFiles):
         Raises:
             InvalidArgumentError: A pair that cannot be right; nothing was sent.
         """
-        return await _transfers.upload_many(
+        return await many.upload_many(
+            self._transport,
             self,
             files,
             concurrency=concurrency,
@@ -190,7 +193,8 @@ class VmTransfers(VmFiles):
         Raises:
             InvalidArgumentError: A pair that cannot be right; nothing was sent.
         """
-        return await _transfers.download_many(
+        return await many_downloads.download_many(
+            self._transport,
             self,
             files,
             concurrency=concurrency,

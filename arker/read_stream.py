@@ -5,6 +5,12 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from arker._transfers.checks import check_path
+from arker._transfers.job import make_job
+from arker._transfers.remote import Reading, RemoteFile
+from arker.errors import ConfigurationError
+from arker.models import _checks as check
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -25,25 +31,45 @@ class AsyncReadStream:
 
     def __init__(self, transport: Transport, base_url: str, vm_id: str, path: RemotePath) -> None:
         """Made by `AsyncVM.open_read`."""
-        raise NotImplementedError
+        self._path = check_path(path)
+        self._transport = transport
+        self._base_url = base_url
+        self._vm_id = vm_id
+        self._size: int | None = None
+        self._reading: Reading | None = None
+        self._rest = b""
+        self._position = 0
 
     @property
     def path(self) -> str:
         """Where the file is in the VM."""
-        raise NotImplementedError
+        return self._path
 
     @property
     def size(self) -> int:
         """The file's size in bytes; known once it is open."""
-        raise NotImplementedError
+        if self._size is None:
+            raise self._not_open()
+        return self._size
 
     @property
     def position(self) -> int:
         """How many bytes have been read."""
-        raise NotImplementedError
+        return self._position
+
+    def _not_open(self) -> ConfigurationError:
+        problem = f"the stream of {self._path} is not open: use it within `async with`, once"
+        return ConfigurationError(problem, operation="vm.open_read")
 
     async def __aenter__(self) -> Self:
-        raise NotImplementedError
+        if self._size is not None:
+            raise self._not_open()
+        job = make_job(self._transport, self._base_url, self._vm_id, "vm.open_read", "download")
+        remote = RemoteFile(job, self._path)
+        await remote.open()
+        self._size = remote.size
+        self._reading = Reading(job, remote)
+        return self
 
     async def __aexit__(
         self,
@@ -51,21 +77,47 @@ class AsyncReadStream:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        raise NotImplementedError
+        await self.aclose()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        raise NotImplementedError
+        piece = await self._next()
+        if not piece:
+            raise StopAsyncIteration
+        self._position += len(piece)
+        return piece
+
+    async def _next(self) -> bytes:
+        """Some bytes, none at the end."""
+        if self._reading is None:
+            raise self._not_open()
+        piece, self._rest = self._rest, b""
+        return piece or await self._reading.next()
 
     async def read(self, size: int = -1) -> bytes:
         """The next ``size`` bytes, fewer only at the end of the file; all that is left unless given."""
-        raise NotImplementedError
+        if size != -1:
+            check.check_integer("size", size, minimum=0)
+        if self._reading is None:
+            raise self._not_open()
+        pieces: list[bytes] = []
+        left = self.size - self._position if size == -1 else size
+        while left > 0 and (piece := await self._next()):
+            if len(piece) > left:
+                piece, self._rest = piece[:left], piece[left:]
+            pieces.append(piece)
+            self._position += len(piece)
+            left -= len(piece)
+        return b"".join(pieces)
 
     async def aclose(self) -> None:
         """Let go of the connection; the stream cannot be read any more."""
-        raise NotImplementedError
+        reading, self._reading = self._reading, None
+        self._rest = b""
+        if reading is not None:
+            reading.close()
 
 
 __all__ = ["AsyncReadStream"]

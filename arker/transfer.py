@@ -1,4 +1,4 @@
-"""What goes in and out of transfers of files: where bytes come from and go to, how far they are, what became of them."""
+"""What goes into transfers of files and comes out: sources and targets, how far they are, what has become of them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 Direction: TypeAlias = Literal["upload", "download"]
 
 Strategy: TypeAlias = Literal["auto", "inline", "put", "parts", "chunks"]
-"""How a file goes into a VM (contract, section 6): ``inline`` in one request; ``put`` by one presigned PUT; ``parts`` by
-several at once, joined in the VM; ``chunks`` by several inline requests; ``auto`` as size and server suggest."""
+"""How a file goes into a VM (contract, section 6): ``inline`` in one request; ``put`` by one presigned PUT; ``parts``
+by several at once, joined in the VM; ``chunks`` by several inline requests; ``auto`` as size and server suggest."""
 
 Verify: TypeAlias = Literal["size", "full"]
 """What is checked of a file that was joined of parts, each of which the server has checked by its digest: its size, or
