@@ -19,14 +19,14 @@ from arker._directory_transfer import (
     local_error,
 )
 from arker._identifiers import new_ulid
-from arker._threads import in_thread
+from arker._threads import stoppable
 from arker._tree_apply import apply_steps
 from arker._tree_entries import is_utf8
 from arker._tree_ignore import compile_patterns, without_ignored
 from arker._tree_local import local_path, scan
 from arker._tree_plan import Step, make_plan, not_to_be_taken
 from arker._tree_script import STAGING_PREFIX, alias_script
-from arker._tree_target import LocalTarget
+from arker._tree_target import TreeTarget
 from arker.errors import DirectoryConflictError, FileChangedError, TransferError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def download_directory(work: DirectoryWork, *, links: bool) -> DirectoryRe
     """Make the local directory like the VM's."""
     options = work.options
     ignores = compile_patterns(options.patterns)
-    local = await in_thread(lambda check: scan(options.local, ignores, check))
+    local = await stoppable(lambda check: scan(options.local, ignores, check))
     check_local_root(local, options.local, absent_is_right=True)
     remote = without_ignored(await work.list_remote(local), ignores)
     if remote.root == "absent":
@@ -66,9 +66,9 @@ async def _change(work: DirectoryWork, steps: list[Step]) -> None:
     """Whatever ends this, the staging directories do not stay."""
     root, staging = work.options.local, f"{STAGING_PREFIX}{new_ulid()}"
 
-    def begin() -> tuple[LocalTarget, str]:
+    def begin() -> tuple[TreeTarget, str]:
         os.makedirs(root, exist_ok=True)
-        target = LocalTarget(root)
+        target = TreeTarget(root)
         try:
             return target, target.make_staging(staging)
         except BaseException:
@@ -86,10 +86,10 @@ async def _change(work: DirectoryWork, steps: list[Step]) -> None:
     try:
         staged = await _download(work, steps, staging, where)
         work.state.in_flight = True
-        failed = await in_thread(lambda check: apply_steps(target, steps, staged, staging, check))
+        failed = await stoppable(lambda check: apply_steps(target, steps, staged, staging, check))
         work.state.in_flight, work.state.outcome = False, "applied"
     finally:
-        await carry_through(in_thread(lambda _: end()))
+        await carry_through(stoppable(lambda _: end()))
     for path, problem in failed.items():
         work.fail(path, local_error(problem, local_path(root, path)))
 

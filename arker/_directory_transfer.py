@@ -5,9 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from attrs import define, field, frozen
@@ -16,7 +15,8 @@ from arker._apart import run_apart
 from arker._cleanup import carry_through
 from arker._decipher import api_error
 from arker._fork import CLEANUP_SECONDS
-from arker._threads import in_thread
+from arker._threads import stoppable
+from arker._transfers.checks import check_concurrency, check_path, check_progress
 from arker._tree_entries import Tree, size_ranges
 from arker._tree_ignore import check_patterns, hidden_names
 from arker._tree_local import digests, local_path
@@ -36,6 +36,23 @@ logger = logging.getLogger("arker")
 
 TRANSFERRED: Final = frozenset({"create", "update"})
 _IDLE: Final = frozenset({"unchanged", "skip"})
+
+
+_REMOVE: Final = """
+quiet=0
+while [ "$quiet" -lt 4 ]; do
+    if [ -e "$1" ]; then
+        quiet=0
+        chmod -R u+rwx "$1"
+        rm -rf -- "$1"
+    else
+        quiet=$((quiet + 1))
+        sleep 0.1 || sleep 1
+    fi
+done 2>/dev/null
+"""
+"""Of a request that was given up, the server may have taken notice, and go on to write: until that has ended, what it
+makes anew is removed again."""
 
 
 @frozen(kw_only=True)
@@ -70,26 +87,20 @@ def check_options(
 ) -> Options:
     """The arguments, before anything is done."""
     here = _path_text("local", local, "the path of a directory")
-    there = str(remote) if isinstance(remote, PurePosixPath) else remote
-    there = check.check_text("remote", there, what="the path of a directory in the VM, as a string or PurePosixPath")
-    there = there.rstrip("/") or "/"
-    if concurrency is not None:
-        check.check_integer("concurrency", concurrency, minimum=1)
-    if progress is not None and not callable(progress):
-        raise InvalidArgumentError("progress", progress, "expected a function of one argument, or None")
+    there = check_path(remote, "remote").rstrip("/") or "/"
+    check_progress(progress)
     if check.check_boolean("delete", delete):
         for argument, path in {"remote": there, "local": os.path.realpath(here)}.items():
             if os.path.normpath(path) in {"/", "//", os.path.abspath(os.sep)}:
-                raise InvalidArgumentError(
-                    argument, path, "expected another directory: with delete=True this one is the whole system"
-                )
+                expected = "expected another directory: with delete=True this one means the whole system"
+                raise InvalidArgumentError(argument, path, expected)
     return Options(
         local=here,
         remote=there,
         patterns=check_patterns(ignore),
         delete=delete,
         dry_run=check.check_boolean("dry_run", dry_run),
-        concurrency=concurrency,
+        concurrency=check_concurrency(concurrency),
         progress=progress,
     )
 
@@ -103,7 +114,7 @@ async def read_ignore_file(options: Options, ignore_file: object) -> Options:
             return file.read().splitlines()
 
     try:
-        patterns = await in_thread(read)
+        patterns = await stoppable(read)
     except OSError as error:
         raise local_error(error, path) from None
     return attrs.evolve(options, patterns=(*patterns, *options.patterns))
@@ -125,6 +136,17 @@ class DirectoryWork:
     state: Progress
     failures: list[FileOutcome] = field(factory=list[FileOutcome])
     digest: str | None = None
+
+    async def run(self, work: Coroutine[Any, Any, DirectoryReport]) -> DirectoryReport:
+        """Do the work; its errors say what they mean for the whole of it."""
+        try:
+            return await work
+        except ArkerError as error:
+            error.operation = self.state.operation
+            error.vm_id = error.vm_id or self.vm.id
+            if not self.state.may_have_begun:
+                error.outcome = "not_started"  # whatever became of the command that only looked
+            raise
 
     async def list_remote(self, local: Tree) -> Tree:
         """What the VM's directory holds, with digests of what may be equal to what is here."""
@@ -152,7 +174,7 @@ class DirectoryWork:
         if tool is None or not paths:
             return local
         self.digest = tool
-        made = await in_thread(lambda check: digests(self.options.local, paths, tool, check))
+        made = await stoppable(lambda check: digests(self.options.local, paths, tool, check))
         entries = {
             path: attrs.evolve(entry, digest=made[path]) if path in made else entry
             for path, entry in local.entries.items()
@@ -232,9 +254,8 @@ class DirectoryWork:
 
     async def _remove_remote(self, path: str) -> None:
         where = operand(path)
-        program = 'chmod -R u+rwx "$1" 2>/dev/null; rm -rf -- "$1"'
         try:
-            await run_apart(self.vm, ["sh", "-c", program, "sh", where], deadline=CLEANUP_SECONDS)
+            await run_apart(self.vm, ["sh", "-c", _REMOVE, "sh", where], deadline=CLEANUP_SECONDS)
         except ArkerError as error:
             logger.warning("%s in VM %s could not be removed and may still be there: %s", path, self.vm.id, error)
 

@@ -14,7 +14,7 @@ from arker._directory_transfer import (
     local_error,
 )
 from arker._identifiers import new_ulid
-from arker._threads import in_thread
+from arker._threads import stoppable
 from arker._tree_ignore import compile_patterns, without_ignored
 from arker._tree_local import local_path, scan
 from arker._tree_manifest import operand
@@ -30,7 +30,7 @@ async def upload_directory(work: DirectoryWork) -> DirectoryReport:
     """Make the VM's directory like the local one."""
     options = work.options
     ignores = compile_patterns(options.patterns)
-    local = await in_thread(lambda check: scan(options.local, ignores, check))
+    local = await stoppable(lambda check: scan(options.local, ignores, check))
     check_local_root(local, options.local, absent_is_right=False)
     remote = without_ignored(await work.list_remote(local), ignores)
     local = await work.with_digests(local, remote)

@@ -16,8 +16,8 @@ class StoppedError(Exception):
     """Raised inside of the work, to end it."""
 
 
-async def in_thread(work: Callable[[Callable[[], None]], T]) -> T:
-    """What the work returns.
+async def stoppable(work: Callable[[Callable[[], None]], T]) -> T:
+    """What work that blocks returns, done in a thread.
 
     Args:
         work: Given a function to call often, at least every few milliseconds of work, which raises when it is to end.
@@ -43,4 +43,4 @@ async def _ended(future: asyncio.Future[T]) -> None:
         future.exception()  # else the loop reports it as never retrieved
 
 
-__all__ = ["StoppedError", "in_thread"]
+__all__ = ["StoppedError", "stoppable"]

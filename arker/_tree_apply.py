@@ -9,11 +9,11 @@ from arker._tree_entries import ancestors
 
 if TYPE_CHECKING:
     from arker._tree_plan import Step
-    from arker._tree_target import LocalTarget
+    from arker._tree_target import TreeTarget
 
 
 def apply_steps(
-    target: LocalTarget,
+    target: TreeTarget,
     steps: Sequence[Step],
     staged: Mapping[str, str],
     staging: str,

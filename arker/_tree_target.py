@@ -35,7 +35,7 @@ _ANY_FILE: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) |
 _OWNER: Final = 0o700
 
 
-class LocalTarget:
+class TreeTarget:
     """The directory. It is to be closed: then directories that had to be opened have their permissions back."""
 
     def __init__(self, root: str, *, by_descriptor: bool = BY_DESCRIPTOR) -> None:
@@ -220,4 +220,4 @@ class LocalTarget:
                 self._opened["/".join(names[: depth + 1])] = mode
 
 
-__all__ = ["BY_DESCRIPTOR", "LocalTarget"]
+__all__ = ["BY_DESCRIPTOR", "TreeTarget"]

@@ -72,7 +72,8 @@ class VmDirectories(VmTransfers):
         with deadline_scope(deadline, state):
             if ignore_file is not None:
                 options = await read_ignore_file(options, ignore_file)
-            return await upload_directory(DirectoryWork(self, self._transport, options, "upload", state))
+            work = DirectoryWork(self, self._transport, options, "upload", state)
+            return await work.run(upload_directory(work))
         raise AssertionError("a deadline that has passed raises")
 
     async def download_dir(
@@ -128,7 +129,7 @@ class VmDirectories(VmTransfers):
         state = Progress("vm.download_dir")
         with deadline_scope(deadline, state):
             work = DirectoryWork(self, self._transport, options, "download", state)
-            return await download_directory(work, links=symlinks == "all")
+            return await work.run(download_directory(work, links=symlinks == "all"))
         raise AssertionError("a deadline that has passed raises")
 
 
