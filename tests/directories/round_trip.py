@@ -17,14 +17,11 @@ async def round_trip(vm: AsyncVM, place: Path, first: Model, second: Model) -> N
             remove(local)
             build(local, model)
             assert look(local) == model
-            planned = await vm.upload_dir(local, remote, delete=True, dry_run=True)
-            done = await vm.upload_dir(local, remote, delete=True)
-            assert (done.failures, changes(done)) == ((), changes(planned))
+            assert (await vm.upload_dir(local, remote, delete=True)).failures == ()
             assert changes(await vm.upload_dir(local, remote, delete=True, dry_run=True)) == []
             fetched = await vm.download_dir(remote, back, delete=True, symlinks="all")
             assert fetched.failures == ()
             assert look(back) == model
-            assert changes(await vm.download_dir(remote, back, delete=True, symlinks="all")) == []
         listed = await vm.run("ls -A", check=True)
         assert listed.stdout_text.split("\n") == ["a place", ""]
     finally:

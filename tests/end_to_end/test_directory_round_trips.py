@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 @settings(
-    max_examples=25,
+    max_examples=8,
     deadline=None,
     derandomize=True,  # the long test is the one with new examples
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
