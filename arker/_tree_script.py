@@ -55,7 +55,12 @@ each() {  # a command, the number of the first name, and the names
         count=$((count + 1))
     done
 }
-modes() { chmod "$MODE" "$@"; }
+modes() {  # chmod follows symlinks
+    for name do
+        [ ! -h "$name" ] && [ "$KIND" "$name" ] || { echo 'something else is in its place'; return 1; }
+    done
+    chmod "$MODE" "$@"
+}
 again_modes() { modes "$1"; }
 remove() { rm -f -- "$@"; }
 again_remove() { remove "$1"; }
@@ -173,13 +178,13 @@ class _Writer:
                 self._one(step.path, b"ln -s -- %s %s" % (target, _here(step.path)))
             elif place is not None and place.startswith("odd/"):
                 self._one(step.path, b"mv -- ../%s %s" % (place.encode(), _here(step.path)))
-        self._modes((step.path, step.entry.mode) for step in steps if step.action != "symlink")
+        self._modes(b"-f", ((step.path, step.entry.mode) for step in steps if step.action != "symlink"))
         self._staged[parent] = number, [step.path for step in steps]
 
-    def _modes(self, wanted: Iterable[tuple[str, int | None]]) -> None:
+    def _modes(self, kind: bytes, wanted: Iterable[tuple[str, int | None]]) -> None:
         known = sorted(((mode, path) for path, mode in wanted if mode is not None), key=lambda item: item[0])
         for mode, group in groupby(known, key=lambda item: item[0]):
-            self.lines.append(b"MODE=%o" % mode)
+            self.lines.append(b"MODE=%o KIND=%s" % (mode, kind))
             self._each(b"modes", [path for _, path in group])
 
     # --- in the directory itself ----------------------------------------------------------------------------------
@@ -227,7 +232,7 @@ class _Writer:
         files_of = {path: wanted.pop(path) for path in files if path in wanted}
         for parent, group in groupby(sorted(files_of, key=lambda path: order(parent_of(path))), key=parent_of):
             self._at(parent)
-            self._modes((path, files_of[path]) for path in group)
+            self._modes(b"-f", ((path, files_of[path]) for path in group))
         deleted = {step.path for step in self.steps if step.action == "delete"}
         replaced = {step.path for step in self.steps if step.source is not None and step.source.kind != "directory"}
         for path, mode in self._opened.items():
@@ -236,7 +241,7 @@ class _Writer:
         innermost = sorted(wanted, key=lambda path: (-path.count("/"), order(parent_of(path))))
         for parent, group in groupby(innermost, key=parent_of):
             self._at(parent)
-            self._modes((path, wanted[path]) for path in group)
+            self._modes(b"-d", ((path, wanted[path]) for path in group))
 
     # --- lines ----------------------------------------------------------------------------------------------------
 
