@@ -7,6 +7,7 @@ no such calls, each directory on the way is looked at right before it is used.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -39,7 +40,7 @@ class TreeTarget:
     """The directory. It is to be closed: then directories that had to be opened have their permissions back."""
 
     def __init__(self, root: str, *, by_descriptor: bool = BY_DESCRIPTOR) -> None:
-        """Begin to write to a directory, which is there.
+        """Begin to write to a directory, which is there; ``root`` is then its real path.
 
         Args:
             root: The directory; it may be a symlink to one.
@@ -48,11 +49,11 @@ class TreeTarget:
         Raises:
             OSError: It cannot be opened.
         """
-        self._root = os.path.realpath(root)
+        self.root = os.path.realpath(root)
         self._by_descriptor = by_descriptor
         self._way: list[tuple[str, int]] = []
         self._opened: dict[str, int] = {}
-        self._base = os.open(self._root, os.O_RDONLY | _DIRECTORY) if by_descriptor else -1
+        self._base = os.open(self.root, os.O_RDONLY | _DIRECTORY) if by_descriptor else -1
 
     def close(self) -> None:
         """Give permissions back, and let go of descriptors."""
@@ -66,6 +67,7 @@ class TreeTarget:
             self._leave(0)
             if self._base >= 0:
                 os.close(self._base)
+                self._base = -1
 
     # --- what is done to one path -----------------------------------------------------------------------------------
 
@@ -150,12 +152,12 @@ class TreeTarget:
         """A new directory that only its owner can look into; its path."""
         self.make_directory(name)
         self.chmod(name, _OWNER)
-        return local_path(self._root, name)
+        return local_path(self.root, name)
 
     def remove_staging(self, name: str) -> None:
         """Remove it with all that it holds."""
         self._leave(0)
-        shutil.rmtree(local_path(self._root, name), ignore_errors=True)
+        shutil.rmtree(local_path(self.root, name), ignore_errors=True)
 
     # --- ways ---------------------------------------------------------------------------------------------------------
 
@@ -164,7 +166,7 @@ class TreeTarget:
         parent, _, name = path.rpartition("/")
         if not self._by_descriptor:
             self._look(parent)
-            return local_path(self._root, path), None
+            return local_path(self.root, path), None
         return local_name(name), self._enter(parent.split("/") if parent else [])
 
     def _enter(self, names: list[str]) -> int:
@@ -197,7 +199,7 @@ class TreeTarget:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         mode = stat.S_IMODE(status.st_mode)
         if not stat.S_ISDIR(status.st_mode) or mode & _OWNER == _OWNER:
-            raise PermissionError(f"{path}: this directory cannot be entered")
+            raise PermissionError(errno.EACCES, "this directory cannot be entered", path)
         os.chmod(name, mode | _OWNER, dir_fd=parent)
         self._opened[path] = mode
 
@@ -209,11 +211,11 @@ class TreeTarget:
         """Without descriptors: each directory on the way must be a real one."""
         names = directory.split("/") if directory else []
         for depth in range(len(names)):
-            path = local_path(self._root, "/".join(names[: depth + 1]))
+            path = local_path(self.root, "/".join(names[: depth + 1]))
             status = os.lstat(path)
             # A junction of Windows is a directory that leads elsewhere.
             if not stat.S_ISDIR(status.st_mode) or os.path.realpath(path) != path:
-                raise NotADirectoryError(f"{path}: not a directory of this tree")
+                raise NotADirectoryError(errno.ENOTDIR, "this is not a directory, or leads elsewhere", path)
             mode = mode_of(status)
             if mode is not None and mode & _OWNER != _OWNER:
                 os.chmod(path, mode | _OWNER)
