@@ -13,7 +13,6 @@ from arker._decipher import api_error
 from arker._directory_transfer import (
     TRANSFERRED,
     DirectoryWork,
-    check_local_root,
     has_work,
     join,
     local_error,
@@ -23,7 +22,7 @@ from arker._threads import stoppable
 from arker._tree_apply import apply_steps
 from arker._tree_entries import is_utf8
 from arker._tree_ignore import compile_patterns, without_ignored
-from arker._tree_local import local_path, scan
+from arker._tree_local import local_path
 from arker._tree_plan import Step, make_plan, not_to_be_taken
 from arker._tree_script import STAGING_PREFIX, alias_script
 from arker._tree_target import TreeTarget
@@ -37,8 +36,7 @@ async def download_directory(work: DirectoryWork, *, links: bool) -> DirectoryRe
     """Make the local directory like the VM's."""
     options = work.options
     ignores = compile_patterns(options.patterns)
-    local = await stoppable(lambda check: scan(options.local, ignores, check))
-    check_local_root(local, options.local, absent_is_right=True)
+    local = await work.list_local(ignores, absent_is_right=True)
     remote = without_ignored(await work.list_remote(local), ignores)
     if remote.root == "absent":
         raise api_error("not_found", f"there is no directory {options.remote} in the VM", status=200)

@@ -19,7 +19,7 @@ from arker._threads import stoppable
 from arker._transfers.checks import check_concurrency, check_path, check_progress
 from arker._tree_entries import Tree, size_ranges
 from arker._tree_ignore import check_patterns, hidden_names
-from arker._tree_local import digests, local_path
+from arker._tree_local import digests, local_path, scan
 from arker._tree_manifest import manifest_command, operand, parse_manifest
 from arker.directories import DirectoryEntry, DirectoryReport
 from arker.errors import ArkerError, InvalidArgumentError, LocalFileError, TransferError
@@ -28,6 +28,7 @@ from arker.transfer import FileOutcome, TransferProgress
 
 if TYPE_CHECKING:
     from arker._transport import Progress, Transport
+    from arker._tree_entries import Ignores
     from arker._tree_plan import Step
     from arker._vm_transfers import VmTransfers
     from arker.hooks import Direction
@@ -147,6 +148,21 @@ class DirectoryWork:
             if not self.state.may_have_begun:
                 error.outcome = "not_started"  # whatever became of the command that only looked
             raise
+
+    async def list_local(self, ignores: Ignores, *, absent_is_right: bool) -> Tree:
+        """What the local directory holds."""
+        root = self.options.local
+        try:
+            tree = await stoppable(lambda check: scan(root, ignores, check))
+        except OSError as error:
+            raise local_error(error, root) from None
+        if tree.root == "other":
+            raise local_error(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), root)
+        if tree.root == "absent" and not absent_is_right:
+            raise local_error(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), root)
+        if "" in tree.unreadable:
+            raise local_error(PermissionError(errno.EACCES, tree.unreadable[""]), root)
+        return tree
 
     async def list_remote(self, local: Tree) -> Tree:
         """What the VM's directory holds, with digests of what may be equal to what is here."""
@@ -275,21 +291,10 @@ def local_error(error: OSError, path: str) -> LocalFileError:
     return wrapped
 
 
-def check_local_root(tree: Tree, path: str, *, absent_is_right: bool) -> None:
-    """Raise unless the local directory is one that can be read (or written, where it may be absent)."""
-    if tree.root == "other":
-        raise local_error(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), path)
-    if tree.root == "absent" and not absent_is_right:
-        raise local_error(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), path)
-    if "" in tree.unreadable:
-        raise local_error(PermissionError(errno.EACCES, tree.unreadable[""]), path)
-
-
 __all__ = [
     "TRANSFERRED",
     "DirectoryWork",
     "Options",
-    "check_local_root",
     "check_options",
     "has_work",
     "join",

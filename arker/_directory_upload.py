@@ -8,15 +8,13 @@ from arker._apart import run_apart
 from arker._directory_transfer import (
     TRANSFERRED,
     DirectoryWork,
-    check_local_root,
     has_work,
     join,
     local_error,
 )
 from arker._identifiers import new_ulid
-from arker._threads import stoppable
 from arker._tree_ignore import compile_patterns, without_ignored
-from arker._tree_local import local_path, scan
+from arker._tree_local import local_path
 from arker._tree_manifest import operand
 from arker._tree_plan import Step, make_plan
 from arker._tree_script import STAGING_PREFIX, build_script, parse_report, staging_places
@@ -30,8 +28,7 @@ async def upload_directory(work: DirectoryWork) -> DirectoryReport:
     """Make the VM's directory like the local one."""
     options = work.options
     ignores = compile_patterns(options.patterns)
-    local = await stoppable(lambda check: scan(options.local, ignores, check))
-    check_local_root(local, options.local, absent_is_right=False)
+    local = await work.list_local(ignores, absent_is_right=False)
     remote = without_ignored(await work.list_remote(local), ignores)
     local = await work.with_digests(local, remote)
     steps = make_plan(local, remote, delete=options.delete)
