@@ -87,7 +87,7 @@ async def _put_into_place(work: DirectoryWork, steps: list[Step], staging: str, 
     except BadReplyError as error:
         said = work.transport.redact(result.stderr_text.strip()[-300:] or result.fail_reason or "nothing")
         message = f"{error.message} (exit code {result.exit_code}; it said: {said})"
-        raise work.state.complete(error.with_context(message=message)) from None
+        raise error.with_context(message=message) from None
     work.state.in_flight, work.state.outcome = False, "applied"
     sizes = {step.path: step.entry.size for step in steps if step.entry.kind == "file"}
     for path, problem in problems.items():
