@@ -111,7 +111,15 @@ def test_what_is_no_directory(tmp_path: Path) -> None:
 
 
 def test_nothing_is_run_that_a_name_says(tmp_path: Path) -> None:
-    names = ["$(touch proof)", "`touch proof`", "; touch proof", "'; touch proof; '", "\n touch proof", "%s%n", "-delete"]
+    names = [
+        "$(touch proof)",
+        "`touch proof`",
+        "; touch proof",
+        "'; touch proof; '",
+        "\n touch proof",
+        "%s%n",
+        "-delete",
+    ]
     build(tmp_path / "it's", {name: File(b"1") for name in names})
     assert set(listing(tmp_path / "it's", [1]).entries) == set(names)
     assert set(os.listdir(tmp_path / "it's")) == set(names)
@@ -135,7 +143,9 @@ def test_any_directory(tmp_path: Path, model: Model) -> None:
 DIGEST = b"0" * 64
 
 
-def written(listed: bytes = b"", *, links: bytes = b"", lines: bytes = b"", pairs: bytes = b"", unread: bytes = b"") -> bytes:
+def written(
+    listed: bytes = b"", *, links: bytes = b"", lines: bytes = b"", pairs: bytes = b"", unread: bytes = b""
+) -> bytes:
     parts = [b"arker-tree 1\0directory\0sha256sum\0\0", b"41ed 5 .//\n", listed, b"\0\0", links, b"\0"]
     return b"".join([*parts, lines, b"\0\0", pairs, b"\0", unread, b"\0end\0"])
 
@@ -216,7 +226,22 @@ def test_other_output_is_a_bad_reply(output: bytes) -> None:
 
 
 _PIECES = st.sampled_from(
-    [b"\0", b"//\n", b"./a", b"./b", b"..", b"/", b"81a4 1 ", b"41ed 1 ", b"a1ff 1 ", b"end", DIGEST, b"  ", b".", b"\n"]
+    [
+        b"\0",
+        b"//\n",
+        b"./a",
+        b"./b",
+        b"..",
+        b"/",
+        b"81a4 1 ",
+        b"41ed 1 ",
+        b"a1ff 1 ",
+        b"end",
+        DIGEST,
+        b"  ",
+        b".",
+        b"\n",
+    ]
 )
 
 

@@ -65,9 +65,7 @@ def stage(steps: list[Step], source: Path, place: str, fail: tuple[str, ...]) ->
 @pytest.mark.parametrize("by_descriptor", WAYS)
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(first=models(), second=models())
-def test_any_directory_becomes_any_other(
-    tmp_path: Path, by_descriptor: bool, first: Model, second: Model
-) -> None:
+def test_any_directory_becomes_any_other(tmp_path: Path, by_descriptor: bool, first: Model, second: Model) -> None:
     source, root = tmp_path / "source", tmp_path / "root"
     for place, model in ((source, first), (root, second)):
         remove(place)
@@ -157,7 +155,9 @@ def test_a_directory_that_is_exchanged_while_it_is_open(tmp_path: Path) -> None:
 
 
 def test_permissions_are_given_back(target: TreeTarget, tmp_path: Path) -> None:
-    root = build(tmp_path / "root", {"a": Directory(0o555), "a/b": Directory(0o500), "a/b/c": File(), "a/d": Directory()})
+    root = build(
+        tmp_path / "root", {"a": Directory(0o555), "a/b": Directory(0o500), "a/b/c": File(), "a/d": Directory()}
+    )
     target.remove("a/b/c")
     target.chmod("a/d", 0o700)
     target.close()

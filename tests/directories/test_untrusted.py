@@ -47,7 +47,13 @@ def says(output: bytes, *, report: bytes = b"end\0", exit_code: int = 0, content
         if request.json["op"] == "write":
             done = {"complete": True, "written": True, "ranges": []}
             writes = request.json["writes"]
-            return ok({"results": [{"path": w["path"], "size": w["size"], "received_bytes": w["size"], **done} for w in writes]})
+            return ok(
+                {
+                    "results": [
+                        {"path": w["path"], "size": w["size"], "received_bytes": w["size"], **done} for w in writes
+                    ]
+                }
+            )
         text = base64.b64encode(content).decode()
         return ok({"path": request.json["path"], "size": len(content), "content": text, "encoding": "base64"})
 

@@ -220,7 +220,9 @@ async def test_arguments_are_checked(vm: AsyncVM, local: Path, arguments: dict[s
 
 
 async def test_deletion_is_asked_for(vm: AsyncVM, local: Path) -> None:
-    await shell(vm, "mkdir -p r/old/deep outside; touch r/old/deep/x r/y outside/x; ln -s ../outside r/old/link; mkfifo r/p")
+    await shell(
+        vm, "mkdir -p r/old/deep outside; touch r/old/deep/x r/y outside/x; ln -s ../outside r/old/link; mkfifo r/p"
+    )
     assert not [change for change in changes(await vm.upload_dir(local, "r")) if change.startswith("delete")]
     assert {"./old/deep/x", "./y", "./p"} < await tree(vm, "r")
     done = await vm.upload_dir(local, "r", delete=True)
@@ -273,7 +275,14 @@ async def test_what_patterns_match_is_neither_sent_nor_deleted(vm: AsyncVM, loca
     done = await vm.upload_dir(local, "r", ignore=ignore, delete=True)
     assert done.failures == ()
     files = {"./a", "./d", "./d/b", "./d/empty", "./d/link", "./d/keep.pyc"}
-    assert await tree(vm, "r") == files | {"./.git", "./.git/theirs", "./gone", "./gone/.git", "./gone/.git/theirs", "./y.pyc"}
+    assert await tree(vm, "r") == files | {
+        "./.git",
+        "./.git/theirs",
+        "./gone",
+        "./gone/.git",
+        "./gone/.git/theirs",
+        "./y.pyc",
+    }
 
     back = build(tmp_path / "back", {"mine.pyc": File(b"m"), "old": File()})
     await vm.download_dir("r", back, ignore=iter(ignore), delete=True)
@@ -339,7 +348,9 @@ async def test_what_cannot_be_listed_is_a_failure_and_nothing_is_deleted_for_it(
 
 async def test_a_file_that_grows_between_the_listing_and_the_reading(vm: AsyncVM, tmp_path: Path) -> None:
     await shell(vm, "mkdir r; for i in 1 2 3 4 5 6 7 8 9; do echo $i > r/f$i; done")
-    await shell(vm, "(for n in $(seq 3000); do for i in 1 2 3 4 5 6 7 8 9; do echo x >> r/f$i; done; done) > /dev/null 2>&1 &")
+    await shell(
+        vm, "(for n in $(seq 3000); do for i in 1 2 3 4 5 6 7 8 9; do echo x >> r/f$i; done; done) > /dev/null 2>&1 &"
+    )
     done = await vm.download_dir("r", tmp_path / "back")
     assert len(done.failures) + len(look(tmp_path / "back")) == 9
     assert all(isinstance(failure.error, FileChangedError) for failure in done.failures)

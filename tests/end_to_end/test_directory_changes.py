@@ -17,7 +17,10 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_directory_of_the_vm_is_exchanged_during_the_upload(vm: AsyncVM, tmp_path: Path) -> None:
     """By a program in it: what is deleted, written and given permissions there is only in the directory itself."""
-    await vm.run("mkdir -p r/d/e outside/e; echo mine > outside/old; cp -p outside/old r/d; cp -p outside/old outside/e; ", check=True)
+    await vm.run(
+        "mkdir -p r/d/e outside/e; echo mine > outside/old; cp -p outside/old r/d; cp -p outside/old outside/e; ",
+        check=True,
+    )
     before = (await vm.run("cd outside && ls -lR --time-style=full-iso; cat old e/old", check=True)).stdout
     await vm.run("cd", check=True)
     watch = "while ! ls -d r/.arker-*; do :; done; mv r/d away; ln -s ../outside r/d"
