@@ -48,7 +48,7 @@ def missing(held: Iterable[Span], size: int) -> list[Span]:
     """What is not held of a file; what is held may come in any order, and overlap."""
     gaps: list[Span] = []
     done = 0
-    for start, end in sorted(held):
+    for start, end in sorted(span for span in held if span[0] < span[1]):
         if start > done:
             gaps.append((done, min(start, size)))
         done = max(done, end)

@@ -283,6 +283,10 @@ class LocalFileError(TransferError, OSError):
         self.strerror = error.strerror
         self.filename = name
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # That of OSError would make it of other arguments.
+        return type(self), self.args, self.__dict__
+
 
 class ApiError(ArkerError):
     """The server answered with an error. Codes without a class of their own are raised as this one."""

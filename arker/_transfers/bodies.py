@@ -61,6 +61,10 @@ class Body:
         """Whether the last attempt has sent all of it."""
         return self._pieces is not None and self._pieces.done
 
+    def arrived(self) -> None:
+        """All of it is where it was to go."""
+        self._tell(self.size)
+
     def drop(self) -> None:
         """It will not be asked for any more."""
         if self._of_memory is not None:
@@ -84,10 +88,10 @@ class _Pieces:
         return self
 
     async def __anext__(self) -> Buffer:
-        self._tell(self._at - self._start)
         if self._at == self._end:
             self.done = True
             raise StopAsyncIteration
+        self._tell(self._at - self._start)
         if self._source.in_memory:
             until = min(self._at + MIB, self._end)
             piece = self._source.read(self._at, until)

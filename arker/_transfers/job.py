@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +13,7 @@ from attrs import define, field
 
 from arker._cleanup import carry_through, make_or_undo
 from arker._transport import Attempt, Progress, Transport
-from arker.errors import ArkerError, TransferError
+from arker.errors import TransferError
 from arker.transfer import Direction, TransferProgress
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Job:
         return self.progress.operation
 
     @contextmanager
-    def named(self) -> Iterator[None]:
+    def named(self) -> Generator[None, None, None]:
         """What fails inside on this side says which call it was."""
         try:
             yield
@@ -176,17 +176,15 @@ class Job:
             return await self.transport.attempts(once, attempt, progress)
 
     @asynccontextmanager
-    async def _own_progress(self, *, decisive: bool) -> AsyncIterator[Progress]:
+    async def _own_progress(self, *, decisive: bool) -> AsyncGenerator[Progress, None]:
         # Requests in flight together cannot share one, and what is said of each belongs to the call as a whole.
         whole = self.progress
-        own = Progress(whole.operation, redact=self.transport.redact)
+        before = whole.attempts
+        own = Progress(whole.operation, before, redact=self.transport.redact)
         try:
             yield own
-        except ArkerError as error:
-            error.attempts += whole.attempts
-            raise
         finally:
-            whole.attempts += own.attempts
+            whole.attempts += own.attempts - before
             whole.redact = own.redact
             whole.path = whole.path or own.path
             whole.last = own.last or whole.last

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 from attrs import define
@@ -135,9 +135,10 @@ def pairs_of(files: Iterable[object]) -> list[tuple[Any, Any]]:
         raise InvalidArgumentError("files", files, expected)
     pairs: list[tuple[Any, Any]] = []
     for number, pair in enumerate(files):
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:  # pyright: ignore[reportUnknownArgumentType]
+        members = list(cast("Iterable[Any]", pair)) if isinstance(pair, (tuple, list)) else []
+        if len(members) != 2:
             raise InvalidArgumentError(f"files[{number}]", pair, expected)
-        pairs.append((pair[0], pair[1]))
+        pairs.append((members[0], members[1]))
     return pairs
 
 

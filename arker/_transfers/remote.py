@@ -205,8 +205,8 @@ class Reading:
 
     async def next(self) -> bytes:
         """Some bytes; none at the end."""
-        content, self._remote.content = self._remote.content, b""
-        if content is not None:
+        if self._remote.content is not None:
+            content, self._remote.content = self._remote.content, b""
             return content
         if self._at == self._remote.size:
             self.close()

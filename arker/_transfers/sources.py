@@ -8,7 +8,7 @@ import os
 import stat
 import threading
 from collections.abc import AsyncIterable, Callable
-from typing import IO, Any, Final, Protocol, TypeGuard
+from typing import IO, Any, Final, Protocol, TypeGuard, cast
 
 from arker._ranges import MIB
 from arker._transfers.descriptor import Descriptor
@@ -223,7 +223,7 @@ async def open_source(argument: str, value: Any) -> Source:
         name = check_local(argument, value)
         return await opened_in_thread(lambda: open_file(name), FileSource.close)
     if isinstance(value, AsyncIterable):
-        return await _spool_iterable(argument, value)
+        return await _spool_iterable(argument, cast("AsyncIterable[object]", value))
     if type(value) is io.BytesIO:
         # Its buffer is shared, not copied, and not locked against the caller.
         view = memoryview(value.getvalue())[value.tell() :]
@@ -252,6 +252,7 @@ def open_file(name: str) -> FileSource:
         raise
 
 
+_BUFFERED: Final[tuple[type, ...]] = (io.BufferedReader, io.BufferedRandom)
 _BINARY: Final[int] = getattr(os, "O_BINARY", 0)
 
 
@@ -260,7 +261,7 @@ def _of_object(argument: str, file: Any) -> Source | None:
     try:
         if not _seekable(file):
             return None
-        raw = file.raw if isinstance(file, (io.BufferedReader, io.BufferedRandom)) else file
+        raw: Any = getattr(file, "raw", file) if type(file) in _BUFFERED else file
         # Of any other object, such as one that decompresses, the descriptor is not where its bytes are.
         if type(raw) is io.FileIO and stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
             if file.writable():

@@ -60,8 +60,16 @@ print(digest.hexdigest())' <"$whole")
   else say "it has none of sha256sum, shasum, openssl and python3" {_NO_TOOL}; fi
   case $sum in *"$digest"*) ;; *) say "$sum" {_DIGEST} ;; esac
 fi
-if [ -n "$mode" ]; then chmod "$mode" "$whole" || exit; fi
+links=0
+while [ -L "$target" ] && [ "$links" -lt 40 ]; do
+  link=$(readlink "$target") || exit
+  case $link in /*) target=$link ;; *) target=$(dirname "$target")/$link ;; esac
+  links=$((links + 1))
+done
 if [ -d "$target" ]; then say "$target: Is a directory" 1; fi
+bits() {{ ls -ldL "$target" | cut -c "$1" | tr -d '-' | sed 's/s/xs/; s/S/s/; s/t/x/; s/T//'; }}
+if [ -z "$mode" ] && [ -f "$target" ]; then mode="u=$(bits 2-4),g=$(bits 5-7),o=$(bits 8-10)"; fi
+if [ -n "$mode" ]; then chmod "$mode" "$whole" || exit; fi
 mv -f "$whole" "$target"
 """
 

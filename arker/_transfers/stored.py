@@ -127,6 +127,7 @@ async def _put_once(job: Job, url: str, body: Body) -> None:
             raise store_error(response.status, response.headers, response.body)
         if not body.sent and body.size:
             raise ExchangeFailedError("the object store answered before it had everything", delivered=True)
+        body.arrived()
 
     # What is PUT has no effect until it is committed, so a lost attempt may always be repeated.
     attempt = Attempt("PUT", changes_something=False, may_repeat_lost=True, presigned_url=url, sent=body.size)
