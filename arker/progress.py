@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Key: TypeAlias = tuple[str, str, str]
     """Operation, VM, path: what tells transfers apart."""
 
+_UNITS: Final = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes"))
 _TITLE: Final = 40
 """Characters of a path that are shown: the last ones, which tell the most."""
 
@@ -141,9 +142,11 @@ def _title(progress: TransferProgress) -> str:
 
 
 def _size(progress: TransferProgress) -> str:
-    mib = 1024 * 1024
-    total = "?" if progress.total is None else f"{progress.total / mib:,.1f}"
-    return f"{progress.done / mib:,.1f}/{total} MiB"
+    largest = max(progress.done, progress.total or 0)
+    unit, name = next(((unit, name) for unit, name in _UNITS if largest >= unit), _UNITS[-1])
+    digits = 1 if unit > 1 else 0
+    total = "?" if progress.total is None else f"{progress.total / unit:,.{digits}f}"
+    return f"{progress.done / unit:,.{digits}f}/{total} {name}"
 
 
 def _note(progress: TransferProgress) -> str:

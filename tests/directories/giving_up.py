@@ -39,7 +39,7 @@ async def give_up(vm: AsyncVM, place: Path, rng: random.Random, *, times: int) -
     before = {session.session_id for session in (await vm.list_sessions()).sessions}
     back = place / "back"
     # How long each takes when it is let alone.
-    lengths = dict.fromkeys(("up", "down"), 0.0)
+    lengths: dict[str, float] = {"up": 0.0, "down": 0.0}
     for tree in trees:
         for way in lengths:
             began = time.monotonic()

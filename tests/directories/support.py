@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from attrs import frozen
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 
 from arker import DirectoryReport
@@ -54,7 +55,7 @@ def build(root: Path, model: Mapping[str, Node]) -> Path:
             os.symlink(to_bytes(node.target), place)
         else:
             os.makedirs(place, exist_ok=True)
-    for path, node in reversed(model.items()):
+    for path, node in reversed(list(model.items())):
         if isinstance(node, Directory):
             os.chmod(os.path.join(base, to_bytes(path)), node.mode)
     return root
@@ -101,6 +102,15 @@ def changes(report: DirectoryReport) -> list[str]:
 
 
 # --- made up ---------------------------------------------------------------------------------------------------------
+
+PATIENT = [
+    HealthCheck.function_scoped_fixture,
+    HealthCheck.differing_executors,
+    HealthCheck.too_slow,
+    HealthCheck.data_too_large,
+    HealthCheck.filter_too_much,
+]
+"""What is no fault of tests that put directories on disk."""
 
 _STRANGE = (
     *(b"-rf", b"--", b"-", b" ", b"  x ", b"\n", b"a\nb\n", b"\r", b"\t", b"'", b'"', b"''\"", b"$(touch x)", b"`x`"),

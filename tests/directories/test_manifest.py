@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arker import BadReplyError
@@ -19,7 +20,7 @@ from arker._tree_entries import Cksum, Entry, Tree, size_ranges
 from arker._tree_ignore import ignores_nothing
 from arker._tree_local import digests, scan
 from arker._tree_manifest import can_hide, manifest_command, parse_manifest
-from tests.directories.support import Directory, File, Link, Model, build, models, remove
+from tests.directories.support import PATIENT, Directory, File, Link, Model, build, models, remove
 
 HARD: Model = {
     "plain": File(b"1", 0o755),
@@ -126,7 +127,7 @@ def test_nothing_is_run_that_a_name_says(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["it's"]
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=PATIENT)
 @given(model=models())
 def test_any_directory(tmp_path: Path, model: Model) -> None:
     root = tmp_path / "root"
@@ -280,7 +281,7 @@ def test_ranges_hold_every_size(sizes: list[int], limit: int) -> None:
     assert len(ranges) <= limit
     assert all(any(least <= size <= most for least, most in ranges) for size in sizes)
     assert all(least in sizes and most in sizes for least, most in ranges)
-    assert all(before[1] < after[0] for before, after in zip(ranges, ranges[1:], strict=False))
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(ranges))
     held = sum(most - least + 1 for least, most in ranges)
     if limit >= len(set(sizes)):
         assert held == len(set(sizes))

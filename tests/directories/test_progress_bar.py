@@ -11,8 +11,8 @@ from rich.console import Console
 
 from arker import AsyncVM, ConfigurationError, InvalidArgumentError, TransferProgress
 from arker.progress import TransferBar
-from tests.directories.test_untrusted import says
 from tests.directories.test_manifest import written
+from tests.directories.test_untrusted import says
 from tests.support.server import ScriptedServer
 
 MIB = 1024 * 1024
@@ -58,6 +58,7 @@ def test_a_file() -> None:
     assert lines(told(), told(done=MIB)) == ["↑ /data/file 25% 1.0/4.0 MiB"]
     assert lines(told(done=4 * MIB, files_done=1, direction="download")) == ["↓ /data/file 100% 4.0/4.0 MiB"]
     assert lines(told(done=MIB, total=None)) == ["↑ /data/file 1.0/? MiB"]
+    assert lines(told(done=512, total=1536)) == ["↑ /data/file 33% 0.5/1.5 KiB"]
     assert lines(told(done=MIB, files_done=1, files_failed=1)) == ["↑ /data/file 25% 1.0/4.0 MiB 1/1 files, failed"]
 
 
@@ -67,7 +68,7 @@ def test_many_files_and_directories() -> None:
         "↑ files 25% 1.0/4.0 MiB 5/20 files, failed"
     ]
     assert lines(told(operation="vm.upload_dir", files_total=0, total=0)) == [
-        "↑ /data/file 100% 0.0/0.0 MiB nothing to copy"
+        "↑ /data/file 100% 0/0 bytes nothing to copy"
     ]
 
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from arker import BadReplyError
 from arker._tree_entries import is_utf8, to_bytes
@@ -15,7 +15,7 @@ from arker._tree_ignore import ignores_nothing
 from arker._tree_local import scan
 from arker._tree_plan import Step, make_plan
 from arker._tree_script import Script, alias_script, build_script, parse_report, staging_places
-from tests.directories.support import Directory, File, Link, Model, build, look, models, remove
+from tests.directories.support import PATIENT, Directory, File, Link, Model, build, look, models, remove
 
 STAGING = ".arker-01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
@@ -52,7 +52,7 @@ def carry_out(steps: list[Step], source: Path, target: Path) -> dict[str, str]:
     return run(build_script(str(target), STAGING, steps, stage(steps, source, target)), target)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=PATIENT)
 @given(first=models(), second=models())
 def test_any_directory_becomes_any_other(tmp_path: Path, first: Model, second: Model) -> None:
     source, target = tmp_path / "so'urce", tmp_path / "tar get"

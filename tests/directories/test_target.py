@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from arker._threads import StoppedError
 from arker._tree_apply import apply_steps
@@ -18,7 +18,7 @@ from arker._tree_ignore import ignores_nothing
 from arker._tree_local import digests, local_path, scan
 from arker._tree_plan import Step, make_plan
 from arker._tree_target import BY_DESCRIPTOR, TreeTarget
-from tests.directories.support import Directory, File, Link, Model, build, look, models, remove
+from tests.directories.support import PATIENT, Directory, File, Link, Model, build, look, models, remove
 
 STAGING = ".arker-01ARZ3NDEKTSV4RRFFQ69G5FAV"
 WAYS = [True, False]
@@ -63,7 +63,7 @@ def stage(steps: list[Step], source: Path, place: str, fail: tuple[str, ...]) ->
 
 
 @pytest.mark.parametrize("by_descriptor", WAYS)
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=PATIENT)
 @given(first=models(), second=models())
 def test_any_directory_becomes_any_other(tmp_path: Path, by_descriptor: bool, first: Model, second: Model) -> None:
     source, root = tmp_path / "source", tmp_path / "root"
@@ -90,14 +90,15 @@ def test_what_was_not_downloaded_is_not_touched(tmp_path: Path, by_descriptor: b
 
 def attempts(target: TreeTarget, path: str) -> Iterator[OSError | None]:
     """Everything that can be done to a path."""
-    for action in (
+    actions: list[Callable[[], None]] = [
         lambda: target.make_directory(path),
         lambda: target.symlink("x", path, f"{STAGING}/{path.count('/')}"),
         lambda: target.chmod(path, 0o777),
         lambda: target.remove(path),
         lambda: target.remove_directory(path),
         lambda: target.put(f"{STAGING}/file", path, 0o777),
-    ):
+    ]
+    for action in actions:
         with open(local_path(str(target.root), f"{STAGING}/file"), "w"):
             pass
         try:

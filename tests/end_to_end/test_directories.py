@@ -1,7 +1,5 @@
 """Directories into VMs of the embedded backend and back: what is sent, kept, deleted and reported."""
 
-# ruff: noqa: ASYNC240 - nothing else runs on the loop while these tests look at files
-
 from __future__ import annotations
 
 import os

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import Phase, given, seed, settings
 
 from arker import AsyncVM
 from tests.directories.giving_up import give_up
 from tests.directories.round_trip import round_trip
-from tests.directories.support import Model, models
+from tests.directories.support import PATIENT, Model, models
 from tests.end_to_end.conftest import ar as ar  # the fixtures
 from tests.end_to_end.conftest import vm as vm
 from tests.soak.conftest import Soak
@@ -28,7 +28,7 @@ async def test_what_goes_comes_back(soak: Soak, vm: AsyncVM, tmp_path: Path) -> 
         deadline=None,
         database=None,
         phases=[Phase.generate, Phase.target],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=PATIENT,
     )
     @given(first=models(), second=models())
     def choose(first: Model, second: Model) -> None:
