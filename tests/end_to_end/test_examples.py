@@ -59,6 +59,14 @@ def test_the_directory_example() -> None:
     assert all("100%" in words for words in bars)
 
 
+def test_the_program_of_the_page_on_directories(tmp_path: Path) -> None:
+    page = (ROOT / "docs/directories.md").read_text()
+    programs = re.findall(r"```python\n(.*?)```\n.*?```\n(.*?)```", page, re.DOTALL)
+    program, output = next(found for found in programs if "asyncio.run" in found[0])
+    done = run_python("-c", f"import os; os.chdir({str(tmp_path)!r})\n{program}", PYTHONPATH=str(ROOT))
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", output)
+
+
 def test_the_programs_of_the_page_on_reliability() -> None:
     page = (ROOT / "docs/reliability.md").read_text()
     programs = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "asyncio.run" in block]
