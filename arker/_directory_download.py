@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import attrs
-
 from arker._apart import run_apart
 from arker._cleanup import carry_through
 from arker._decipher import api_error
@@ -20,11 +18,11 @@ from arker._directory_transfer import (
 from arker._identifiers import new_ulid
 from arker._threads import stoppable
 from arker._tree_apply import apply_steps
-from arker._tree_entries import is_utf8
+from arker._tree_entries import STAGING_PREFIX, is_utf8, without_staging
 from arker._tree_ignore import compile_patterns, without_ignored
 from arker._tree_local import local_path
 from arker._tree_plan import Step, make_plan, not_to_be_taken
-from arker._tree_script import STAGING_PREFIX, alias_script
+from arker._tree_script import alias_script
 from arker._tree_target import TreeTarget
 from arker.errors import DirectoryConflictError, FileChangedError, TransferError
 
@@ -40,9 +38,7 @@ async def download_directory(work: DirectoryWork, *, links: bool) -> DirectoryRe
     remote = without_ignored(await work.list_remote(local), ignores)
     if remote.root == "absent":
         raise api_error("not_found", f"there is no directory {options.remote} in the VM", status=200)
-    # What another transfer is uploading at the moment is no part of it.
-    entries = {path: entry for path, entry in remote.entries.items() if not path.startswith(STAGING_PREFIX)}
-    remote = attrs.evolve(remote, entries=entries)
+    remote = without_staging(remote)
     local = await work.with_digests(local, remote)
     left_out = not_to_be_taken(remote, links=links, windows=os.name == "nt")
     steps = make_plan(remote, local, delete=options.delete, left_out=left_out)

@@ -273,6 +273,8 @@ class DirectoryWork:
         try:
             await run_apart(self.vm, ["sh", "-c", _REMOVE, "sh", where], deadline=CLEANUP_SECONDS)
         except ArkerError as error:
+            if error.status == 404:
+                return  # the VM has gone, and its files with it
             logger.warning("%s in VM %s could not be removed and may still be there: %s", path, self.vm.id, error)
 
     def _redact(self, text: str) -> str:

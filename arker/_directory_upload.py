@@ -13,11 +13,12 @@ from arker._directory_transfer import (
     local_error,
 )
 from arker._identifiers import new_ulid
+from arker._tree_entries import STAGING_PREFIX, without_staging
 from arker._tree_ignore import compile_patterns, without_ignored
 from arker._tree_local import local_path
 from arker._tree_manifest import operand
 from arker._tree_plan import Step, make_plan
-from arker._tree_script import STAGING_PREFIX, build_script, parse_report, staging_places
+from arker._tree_script import build_script, parse_report, staging_places
 from arker.errors import BadReplyError, DirectoryConflictError, TransferError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ async def upload_directory(work: DirectoryWork) -> DirectoryReport:
     """Make the VM's directory like the local one."""
     options = work.options
     ignores = compile_patterns(options.patterns)
-    local = await work.list_local(ignores, absent_is_right=False)
+    local = without_staging(await work.list_local(ignores, absent_is_right=False))
     remote = without_ignored(await work.list_remote(local), ignores)
     local = await work.with_digests(local, remote)
     steps = make_plan(local, remote, delete=options.delete)

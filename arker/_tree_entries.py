@@ -6,6 +6,7 @@ not UTF-8 are surrogates, as `os.fsdecode` makes them.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
@@ -97,6 +98,20 @@ def is_utf8(path: str) -> bool:
     return True
 
 
+# --- what is on its way ----------------------------------------------------------------------------------------------
+
+STAGING_PREFIX: Final = ".arker-"
+"""What the names of staging directories begin with, on either side; a ULID follows."""
+
+_STAGING: Final = re.compile(r"\.arker-[0-9A-HJKMNP-TV-Z]{26}(?:/.*)?", re.DOTALL)
+
+
+def without_staging(tree: Tree) -> Tree:
+    """The tree without what another transfer is just putting there, or has left when its machine failed."""
+    entries = {path: entry for path, entry in tree.entries.items() if not _STAGING.fullmatch(path)}
+    return Tree(tree.root, entries, tree.ignored, tree.unreadable, tree.digest)
+
+
 # --- what may come from a VM -----------------------------------------------------------------------------------------
 
 _RESERVED: Final = frozenset(
@@ -185,6 +200,7 @@ class Cksum:
 
 __all__ = [
     "PERMISSIONS",
+    "STAGING_PREFIX",
     "Cksum",
     "Entry",
     "Tree",
@@ -197,4 +213,5 @@ __all__ = [
     "to_bytes",
     "to_text",
     "unsafe_name",
+    "without_staging",
 ]

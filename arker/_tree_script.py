@@ -77,9 +77,6 @@ _MOST_NAMES: Final = 500
 _MOST_BYTES: Final = 60_000
 """Bounds on what goes to one process, far below what any system takes."""
 
-STAGING_PREFIX: Final = ".arker-"
-"""What the names of staging directories begin with, on either side."""
-
 
 @frozen
 class Script:
@@ -315,4 +312,4 @@ def _wrong(problem: str) -> BadReplyError:
     return BadReplyError(message, path="$.stdout", status=200, outcome="unknown")
 
 
-__all__ = ["STAGING_PREFIX", "Script", "alias_script", "build_script", "parse_report", "staging_places"]
+__all__ = ["Script", "alias_script", "build_script", "parse_report", "staging_places"]

@@ -358,6 +358,19 @@ async def test_a_file_that_grows_between_the_listing_and_the_reading(vm: AsyncVM
         assert len(node.data) == sizes[path]
 
 
+async def test_what_other_transfers_have_on_their_way_is_no_part_of_it(
+    vm: AsyncVM, local: Path, tmp_path: Path
+) -> None:
+    staging = ".arker-01ARZ3NDEKTSV4RRFFQ69G5FAV"
+    build(local, {f"{staging}/0": File(), ".arker-mine/x": File()})
+    await shell(vm, f"mkdir -p r/{staging}/0; touch r/{staging}/0/x")
+    done = await vm.upload_dir(local, "r")
+    assert {change for change in changes(done) if ".arker" in change} == {"mkdir .arker-mine", "create .arker-mine/x"}
+    back = await vm.download_dir("r", tmp_path / "back")
+    assert (back.failures, {name for name in look(tmp_path / "back") if staging in name}) == ((), set())
+    assert f"delete {staging}/0/x" in changes(await vm.upload_dir(local, "r", delete=True))
+
+
 # --- the caller's sessions -------------------------------------------------------------------------------------------
 
 
