@@ -25,6 +25,7 @@ from arker._retry import RetryPolicy
 from arker._routes import ARKER_ORG_ID, GOLDEN_NAMES
 from arker.client import AsyncArker
 from arker.config import HttpTimeouts
+from arker.directories import DirectoryAction, DirectoryEntry, DirectoryReport, EntryKind
 from arker.errors import (
     ApiError,
     ArkerError,
@@ -33,6 +34,7 @@ from arker.errors import (
     ConfigurationError,
     ConflictError,
     DeadlineExceededError,
+    DirectoryConflictError,
     EmulatorError,
     ErrorCode,
     FileChangedError,
@@ -165,7 +167,12 @@ __all__ = [
     "DeleteSyncResponse",
     "DeleteTunnelResponse",
     "DeleteVmResponse",
+    "DirectoryAction",
+    "DirectoryConflictError",
+    "DirectoryEntry",
+    "DirectoryReport",
     "EmulatorError",
+    "EntryKind",
     "ErrorCode",
     "ErrorResponse",
     "FileChangedError",

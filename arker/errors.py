@@ -10,6 +10,7 @@
     ├── FleetError                  a fleet has fewer VMs than are needed, or could not be deleted; carries each failure
     ├── EmulatorError               the embedded backend could not start or has died
     ├── TransferError               a file could not be moved, for a reason that no server's answer names
+    │   ├── DirectoryConflictError  a directory cannot be copied without removing something; carries the plan
     │   ├── FileChangedError        it changed while it was read, here or in the VM
     │   ├── IntegrityError          what arrived is not what was sent
     │   └── LocalFileError          the file on this side could not be read or written (also an OSError)
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from arker.directories import DirectoryReport
     from arker.models import CompletedRunResult
 
 ErrorCode: TypeAlias = Literal[
@@ -252,6 +254,23 @@ class TransferError(ArkerError):
     default_code = "transfer_failed"
 
 
+class DirectoryConflictError(TransferError):
+    """A directory cannot be copied without removing what must not be removed. Nothing was changed.
+
+    Attributes:
+        plan: What would be done; ``plan.conflicts`` are what is in the way.
+    """
+
+    default_code = "directory_conflict"
+
+    def __init__(self, plan: DirectoryReport) -> None:
+        first, *others = plan.conflicts
+        more = f" (and {len(others)} more like it)" if others else ""
+        super().__init__(f"{first.shown_path}: {first.reason}{more}; nothing was changed")
+        self.args = (plan,)
+        self.plan = plan
+
+
 class FileChangedError(TransferError):
     """A file changed while it was read, on this side or in the VM; nothing that is a mixture was written."""
 
@@ -436,6 +455,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "DeadlineExceededError",
+    "DirectoryConflictError",
     "EmulatorError",
     "ErrorCode",
     "FileChangedError",

@@ -11,7 +11,7 @@ from arker import _calls
 from arker._cleanup import carry_through
 from arker._fork import CLEANUP_SECONDS, Forking, delete
 from arker._identifiers import idempotency_key_or_new
-from arker._vm_transfers import VmTransfers
+from arker._vm_directories import VmDirectories
 from arker.errors import ArkerError
 from arker.models import (
     DeleteVmResponse,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("arker")
 
 
-class AsyncVM(VmTransfers):
+class AsyncVM(VmDirectories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     It holds no connection of its own and may be kept as long as its client. Its attributes are the fields of `Vm` as

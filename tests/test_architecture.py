@@ -118,6 +118,8 @@ def importers_of(library: str) -> set[str]:
 
 def test_libraries_stay_behind_their_doors() -> None:
     assert importers_of("sqlite3") == {"arker._ledger_store"}
+    assert importers_of("rich") == {"arker.progress"}
+    assert importers_of("pathspec") == {"arker._tree_ignore"}
     assert importers_of("cattrs") == {"arker._converter"}
     assert importers_of("aiohttp") == {
         "arker._http",

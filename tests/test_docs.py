@@ -28,7 +28,9 @@ PUBLIC_MODULES = [
     "arker.vm",
     "arker.fleet",
     "arker.config",
+    "arker.directories",
     "arker.hooks",
+    "arker.progress",
     "arker.transfer",
 ]
 
@@ -154,7 +156,9 @@ def public_callables(module: Any) -> Iterator[tuple[str, Any]]:
                 yield f"{module.__name__}.{name}.{member}", function
 
 
-@pytest.mark.parametrize("name", ["arker", "arker.errors", "arker.models", "arker.config", "arker.hooks"])
+@pytest.mark.parametrize(
+    "name", ["arker", "arker.errors", "arker.models", "arker.config", "arker.hooks", "arker.directories"]
+)
 def test_every_public_callable_has_a_docstring(name: str) -> None:
     found = dict(public_callables(importlib.import_module(name)))
     assert len(found) > 3

@@ -14,6 +14,7 @@ import arker
 from arker import errors
 from arker._codec import structure
 from arker._decipher import api_error
+from arker.directories import DirectoryEntry, DirectoryReport
 from arker.errors import (
     ApiError,
     ArkerError,
@@ -22,6 +23,7 @@ from arker.errors import (
     ConfigurationError,
     ConflictError,
     DeadlineExceededError,
+    DirectoryConflictError,
     EmulatorError,
     FleetError,
     ForbiddenError,
@@ -35,6 +37,7 @@ from arker.errors import (
     RateLimitedError,
     ResourcePressureError,
     RunFailedError,
+    TransferError,
     UnauthorizedError,
     UnavailableError,
     UnsupportedOperationError,
@@ -56,6 +59,7 @@ PARENTS: dict[type, tuple[type, ...]] = {
     RunFailedError: (ArkerError,),
     EmulatorError: (ArkerError,),
     FleetError: (ArkerError,),
+    DirectoryConflictError: (TransferError,),
     ApiError: (ArkerError,),
     BadRequestError: (ApiError,),
     UnauthorizedError: (ApiError,),
@@ -95,6 +99,10 @@ def made(cls: type[ArkerError]) -> ArkerError:
         return InvalidArgumentError("limit", -1, "expected more").with_context(**FACTS)
     if cls is RunFailedError:
         return RunFailedError(result()).with_context(**FACTS)
+    if cls is DirectoryConflictError:
+        entry = DirectoryEntry(path="a", action="conflict", kind="file", reason="something is in its place")
+        plan = DirectoryReport(direction="upload", local="here", remote="there", entries=(entry,))
+        return DirectoryConflictError(plan).with_context(**FACTS)
     return cls("went wrong", **FACTS)
 
 

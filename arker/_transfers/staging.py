@@ -150,8 +150,8 @@ class Staging:
 
     async def _run(self, script: str, arguments: list[str]) -> CompletedRunResult:
         """A script in a session of its own, which is closed afterwards."""
-        session = await self._open_session()
         try:
+            session = await self._open_session()
             command = ["sh", "-c", script, "sh", *arguments]
             return await self._vm.run(command, session_id=session)
         except ArkerError as error:
@@ -170,16 +170,21 @@ class Staging:
 
     async def _make_session(self) -> str:
         mark = new_ulid()
-        try:
-            session = await self._vm.create_session(env={_MARK: mark})
-        except NetworkError as error:
-            if error.outcome == "not_started":
-                raise error.with_context(operation=self._job.operation) from None
-            # Nobody knows whether it is there, and it must not stay. If it is, it will do.
-            found = await self._find_session(mark)
-            session = found if found is not None else await self._vm.create_session(env={_MARK: mark})
-        self._session = session.session_id
-        return session.session_id
+        attempts = self._job.transport.settings.retry.attempts
+        while True:
+            attempts -= 1
+            try:
+                session = await self._vm.create_session(env={_MARK: mark})
+            except NetworkError as error:
+                # Nobody knows whether it is there, and it must not stay. If it is, it will do.
+                found = await self._find_session(mark) if error.outcome != "not_started" else None
+                if found is None:
+                    if attempts > 0:
+                        continue
+                    raise
+                session = found
+            self._session = session.session_id
+            return session.session_id
 
     async def _find_session(self, mark: str) -> Any:
         page = await self._vm.list_sessions(limit=1000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import aiohttp
 from typing_extensions import assert_type
@@ -19,6 +19,9 @@ from arker import (
     CancelRunResponse,
     CompletedRunResult,
     DeleteVmResponse,
+    DirectoryAction,
+    DirectoryConflictError,
+    DirectoryReport,
     FleetOutcome,
     FleetProgress,
     HttpTimeouts,
@@ -45,6 +48,7 @@ from arker import (
     Vm,
     VmState,
 )
+from arker.progress import TransferBar
 
 
 async def clients(session: aiohttp.ClientSession) -> None:
@@ -205,3 +209,17 @@ async def errors(vm: AsyncVM) -> str:
         assert_type(error.idempotency_key, str | None)
         return error.outcome
     return ""
+
+
+async def directories(vm: AsyncVM) -> None:
+    with TransferBar(max_lines=3) as bar:
+        assert_type(bar, TransferBar)
+        up = await vm.upload_dir(Path("here"), "there", ignore=("*.pyc",), ignore_file=".gitignore", progress=bar)
+        down = await vm.download_dir(PurePosixPath("there"), "here", symlinks="all", delete=True, progress=print)
+    assert_type(up, DirectoryReport)
+    assert_type(down.entries[0].action, DirectoryAction)
+    assert_type(down.failures[0].error, ArkerError | None)
+    try:
+        await vm.upload_dir("here", "there")
+    except DirectoryConflictError as error:
+        assert_type(error.plan, DirectoryReport)
