@@ -28,6 +28,7 @@ PUBLIC_MODULES = [
     "arker.vm",
     "arker.config",
     "arker.hooks",
+    "arker.read_stream",
     "arker.transfer",
 ]
 
