@@ -186,9 +186,12 @@ async def test_downloads(store: Store, vm: AsyncVM, tmp_path: Path) -> None:
 async def test_a_deadline_tells_of_what_was_not_done(store: Store, vm: AsyncVM, tmp_path: Path) -> None:
     before = asyncio.all_tasks()
     store.files["/quick"] = b"quick"
-    store.disturb = lambda request: (
-        Reply(delay=60) if request.method == "PUT" or b'"read","path":"/late' in request.body else None
-    )
+
+    def late(request: Recorded) -> Reply | None:
+        reading = request.method == "POST" and request.json.get("path") == "/late"
+        return Reply(delay=60) if reading or request.method == "PUT" else None
+
+    store.disturb = late
     ways = (
         vm.upload_many([(b"quick", "/quick"), (LARGE, "/late")], deadline=4.0),
         vm.download_many([("/quick", tmp_path / "quick"), ("/late", tmp_path / "late")], deadline=4.0),
