@@ -1,10 +1,11 @@
-"""A progress bar for transfers, drawn by ``rich``, which the extra ``arker-async[rich]`` brings.
+"""A progress bar for transfers and fleets, drawn by ``rich``, which the extra ``arker-async[rich]`` brings.
 
     with TransferBar() as bar:
         await vm.upload("model.bin", "/data/model.bin", progress=bar)
         await vm.upload_dir("src", "/work/src", progress=bar)
 
-It works with everything that tells `TransferProgress`, also of many VMs at once, and from blocking code as well.
+It works with everything that tells `TransferProgress` or `FleetProgress`, also of many VMs at once, and from blocking
+code as well.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from attrs import frozen
+
+from arker._fleet_reports import FleetProgress
 from arker.errors import ConfigurationError
 from arker.models import _checks as check
 
@@ -28,6 +32,14 @@ if TYPE_CHECKING:
     """Operation, VM, path: what tells transfers apart."""
 
 _UNITS: Final = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes"))
+_FLEETS: Final = {
+    "fork_many": ("fork VMs", "VMs"),
+    "map": ("items", "items"),
+    "run": ("run in VMs", "VMs"),
+    "upload": ("upload to VMs", "VMs"),
+    "delete": ("delete VMs", "VMs"),
+}
+"""What operations on a fleet are called, and what they count."""
 _TITLE: Final = 40
 """Characters of a path that are shown: the last ones, which tell the most."""
 
@@ -77,26 +89,28 @@ class TransferBar:
             self._shown = False
             self._progress.stop()
 
-    def __call__(self, progress: TransferProgress) -> None:
-        """Show how far a transfer is.
+    def __call__(self, progress: TransferProgress | FleetProgress) -> None:
+        """Show how far a transfer, or an operation on a fleet, is.
 
         Args:
-            progress: What a transfer tells.
+            progress: What it tells.
         """
         with self._lock:
             if not self._shown:
                 return
-            key = _key(progress)
-            task = self._tasks.get(key)
+            line = _of_fleet(progress) if isinstance(progress, FleetProgress) else _of_transfer(progress)
+            task = self._tasks.get(line.key)
             if task is None:
-                task = self._tasks[key] = self._progress.add_task(_title(progress), total=None, size="", note="")
+                task = self._tasks[line.key] = self._progress.add_task(
+                    line.title, total=None, size="", note="", counts_bytes=line.counts_bytes
+                )
             total, completed = progress.total, progress.done
             if total == 0:  # which would never look finished
-                total, completed = 1, int(progress.fraction or 0)
-            self._progress.update(task, total=total, completed=completed, size=_size(progress), note=_note(progress))
-            if progress.files_done >= progress.files_total:
+                total, completed = 1, int(line.over)
+            self._progress.update(task, total=total, completed=completed, size=line.size, note=line.note)
+            if line.over:
                 # What is told next under this key is another transfer.
-                self._over.append(self._tasks.pop(key))
+                self._over.append(self._tasks.pop(line.key))
             while self._over and len(self._tasks) + len(self._over) > self._max_lines:
                 self._progress.remove_task(self._over.pop(0))
 
@@ -105,25 +119,67 @@ def _make_progress(console: Console | None, transient: bool) -> Progress:
     try:
         from rich import console as consoles
         from rich import progress
+        from rich.text import Text
     except ImportError:
         raise ConfigurationError(
             "the progress bar needs the library rich: install arker-async[rich] (pip install 'arker-async[rich]')"
         ) from None
     if console is None:
         console = consoles.Console(stderr=True)
+
+    class SpeedColumn(progress.TransferSpeedColumn):
+        def render(self, task: progress.Task) -> Text:
+            return super().render(task) if task.fields["counts_bytes"] else Text()
+
     return progress.Progress(
         # Paths are no markup.
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.TaskProgressColumn(),
         progress.TextColumn("{task.fields[size]}", markup=False, justify="right"),
-        progress.TransferSpeedColumn(),
+        SpeedColumn(),
         progress.TimeRemainingColumn(),
         progress.TextColumn("{task.fields[note]}", markup=False),
         console=console,
         transient=transient,
         # What a program prints goes above the bar; but into a file it goes as ever.
         redirect_stdout=sys.stdout.isatty(),
+    )
+
+
+@frozen
+class _Line:
+    """What is shown of one operation, besides its bar.
+
+    Attributes:
+        key: Tells operations apart.
+        over: Whether it has come to its end.
+        counts_bytes: Whether bytes are what it counts, which have a speed.
+    """
+
+    key: Key
+    title: str
+    size: str
+    note: str
+    over: bool
+    counts_bytes: bool = True
+
+
+def _of_transfer(progress: TransferProgress) -> _Line:
+    over = progress.files_done >= progress.files_total
+    return _Line(_key(progress), _title(progress), _size(progress), _note(progress), over)
+
+
+def _of_fleet(progress: FleetProgress) -> _Line:
+    title, things = _FLEETS[progress.operation]
+    total = "?" if progress.total is None else f"{progress.total:,}"
+    return _Line(
+        (progress.operation, "", ""),
+        title,
+        f"{progress.done:,}/{total} {things}",
+        f"{progress.failed:,} failed" if progress.failed else "",
+        over=progress.done == progress.total,
+        counts_bytes=False,
     )
 
 

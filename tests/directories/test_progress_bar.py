@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from arker import AsyncVM, ConfigurationError, InvalidArgumentError, TransferProgress
+from arker import AsyncVM, ConfigurationError, FleetProgress, InvalidArgumentError, TransferProgress
+from arker._fleet_reports import FleetOperation
 from arker.progress import TransferBar
 from tests.directories.test_manifest import written
 from tests.directories.test_untrusted import says
@@ -31,7 +32,7 @@ def told(**facts: Any) -> TransferProgress:
     return TransferProgress(**{**usual, **facts})
 
 
-def shown(*values: TransferProgress, max_lines: int = 10, terminal: bool = False) -> list[str]:
+def shown(*values: TransferProgress | FleetProgress, max_lines: int = 10, terminal: bool = False) -> list[str]:
     """The lines at the end."""
     out = io.StringIO()
     with TransferBar(console=Console(file=out, width=150, force_terminal=terminal), max_lines=max_lines) as bar:
@@ -70,6 +71,25 @@ def test_many_files_and_directories() -> None:
     assert lines(told(operation="vm.upload_dir", files_total=0, total=0)) == [
         "↑ /data/file 100% 0/0 bytes nothing to copy"
     ]
+
+
+def fleet(operation: FleetOperation, done: int, total: int | None, failed: int = 0) -> FleetProgress:
+    return FleetProgress(operation=operation, done=done, failed=failed, total=total, vms=3)
+
+
+def test_fleets() -> None:
+    text = shown(
+        *(fleet("fork_many", done, 200) for done in range(201)),
+        *(fleet("map", done, None, failed=done // 10) for done in range(51)),
+        fleet("run", 0, 0),
+    )
+    assert [line(each) for each in text] == [
+        "fork VMs 100% 200/200 VMs",
+        "items 50/? items 5 failed",
+        "run in VMs 100% 0/0 VMs",
+    ]
+    assert "/s" not in "".join(text)
+    assert len(shown(fleet("map", 3, 3), fleet("map", 0, 3), fleet("map", 1, 3))) == 2
 
 
 def test_each_transfer_has_a_line() -> None:
