@@ -19,11 +19,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from arker import models
+from arker._fleet_reports import FleetOutcome, FleetProgress
 from arker._reports import Leftover, ReapReport
 from arker._retry import RetryPolicy
 from arker._routes import ARKER_ORG_ID, GOLDEN_NAMES
 from arker.client import AsyncArker
 from arker.config import HttpTimeouts
+from arker.directories import DirectoryAction, DirectoryEntry, DirectoryReport, EntryKind
 from arker.errors import (
     ApiError,
     ArkerError,
@@ -33,11 +35,16 @@ from arker.errors import (
     ConfigurationError,
     ConflictError,
     DeadlineExceededError,
+    DirectoryConflictError,
     EmulatorError,
     ErrorCode,
+    FileChangedError,
+    FleetError,
     ForbiddenError,
+    IntegrityError,
     InternalError,
     InvalidArgumentError,
+    LocalFileError,
     NetworkError,
     NetworkTimeoutError,
     NotFoundError,
@@ -49,12 +56,14 @@ from arker.errors import (
     ResourcePressureError,
     RunFailedError,
     RunNotFinishedError,
+    TransferError,
     TunnelClosedError,
     UnauthorizedError,
     UnavailableError,
     UnsupportedOperationError,
     VMGoneError,
 )
+from arker.fleet import AsyncFleet
 from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
 from arker.models import (
     CHUNK_SIZE,
@@ -129,8 +138,10 @@ from arker.models import (
     Vm,
     VmState,
 )
+from arker.read_stream import AsyncReadStream
 from arker.run import AsyncRun, OutputChunk, OutputLine
 from arker.session import AsyncSession
+from arker.transfer import FileOutcome, TransferProgress, TransferResult
 from arker.tunnel import AsyncTunnel, TunnelResponse
 from arker.vm import AsyncVM
 
@@ -148,6 +159,8 @@ __all__ = [
     "AsyncRun",
     "AsyncSession",
     "AsyncTunnel",
+    "AsyncFleet",
+    "AsyncReadStream",
     "AsyncVM",
     "AuthMode",
     "BackgroundRunResult",
@@ -165,11 +178,21 @@ __all__ = [
     "DeleteSyncResponse",
     "DeleteTunnelResponse",
     "DeleteVmResponse",
+    "DirectoryAction",
+    "DirectoryConflictError",
+    "DirectoryEntry",
+    "DirectoryReport",
     "EmulatorError",
+    "EntryKind",
     "ErrorCode",
     "ErrorResponse",
+    "FileChangedError",
+    "FileOutcome",
     "Filesystem",
     "FilesystemCreateRequest",
+    "FleetError",
+    "FleetOutcome",
+    "FleetProgress",
     "ForbiddenError",
     "ForkRequest",
     "Hooks",
@@ -178,6 +201,7 @@ __all__ = [
     "InboundPortStatus",
     "InboundRequest",
     "InboundStatus",
+    "IntegrityError",
     "InternalError",
     "InvalidArgumentError",
     "Leftover",
@@ -188,6 +212,7 @@ __all__ = [
     "ListSyncsResponse",
     "ListTunnelsResponse",
     "ListVmsResponse",
+    "LocalFileError",
     "NetworkError",
     "NetworkPolicy",
     "NetworkPolicyAllow",
@@ -243,7 +268,10 @@ __all__ = [
     "SyncWriteRequest",
     "SyncWriteResponse",
     "SyncWriteResult",
+    "TransferError",
     "TransferEvent",
+    "TransferProgress",
+    "TransferResult",
     "Tunnel",
     "TunnelClosedError",
     "TunnelRequest",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from arker import _codec, _routes
 from arker._codec_hooks import Misfit, is_array, is_object
 from arker._decipher import api_error
+from arker._retry import is_retryable_answer
 from arker._wire import Call, QueryValue, Request, encode_query
+from arker.errors import ApiError, ArkerError
 from arker.models import (
     BackgroundRunResult,
     CancelRunResponse,
@@ -149,6 +151,7 @@ def cancel_run(base_url: str, vm_id: str, run_id: str) -> Call[CancelRunResponse
 # --- files -----------------------------------------------------------------------------------------------------------
 
 _SYNC: Final = "vm.sync"
+_SUCCESS: Final = (True, True, None)
 
 
 def read_file(base_url: str, vm_id: str, path: str) -> Call[SyncReadInlineResponse | SyncReadPresignedResponse]:
@@ -181,6 +184,55 @@ def request_put(base_url: str, vm_id: str, entry: SyncPresignedWriteRequest) -> 
     return _write(base_url, vm_id, body, _only(SyncPresignedWriteRequestResult), changes_something=False)
 
 
+def request_puts(
+    base_url: str, vm_id: str, entries: Sequence[SyncPresignedWriteRequest]
+) -> Call[list[SyncPresignedWriteRequestResult]]:
+    """URLs for several files in one request; the first entry that is refused is the error."""
+    body = _codec.dumps(SyncWriteRequest(tuple(entries)))
+    decode = partial(_every_result, SyncPresignedWriteRequestResult, len(entries))
+    return _write(base_url, vm_id, body, decode, changes_something=False)
+
+
+def write_chunk(base_url: str, vm_id: str, entry: SyncChunkWrite) -> Call[SyncChunkWriteResult]:
+    """Write one chunk of several."""
+    return _write(base_url, vm_id, _codec.dumps_chunk(entry), _only(SyncChunkWriteResult))
+
+
+def write_each(
+    base_url: str,
+    vm_id: str,
+    entries: Sequence[bytes],
+    settle: Callable[[int, ArkerError | None], None],
+) -> Call[None]:
+    """Write several files, each in its only chunk.
+
+    Args:
+        base_url: The VM's.
+        vm_id: The VM's id.
+        entries: The files, as `arker._codec.dumps_whole` gives them.
+        settle: Told of each entry by its number that it is written, or why it was refused. One that may succeed later
+            is not told of; then the whole is the error that tells to try again.
+    """
+    return _write(base_url, vm_id, _codec.dumps_entries(entries), partial(_settle_each, settle, len(entries)))
+
+
+def _settle_each(settle: Callable[[int, ArkerError | None], None], count: int, payload: dict[str, Any]) -> None:
+    passing: ArkerError | None = None
+    for number, result in enumerate(_results(payload, count)):
+        if is_object(result) and (result.get("complete"), result.get("written"), result.get("error")) == _SUCCESS:
+            settle(number, None)  # of thousands of small files, nearly all are
+            continue
+        try:
+            _check_finished(_result_of(SyncChunkWriteResult, number, result))
+        except ApiError as error:
+            if is_retryable_answer(error.status, error.code, error.message):
+                passing = error
+            else:
+                settle(number, error)
+    if passing is not None:
+        raise passing
+
+
 def commit_put(base_url: str, vm_id: str, entry: SyncPresignedWriteCommit) -> Call[SyncCommitWriteResult]:
     return _write(base_url, vm_id, _codec.dumps(SyncWriteRequest((entry,))), _finished(SyncCommitWriteResult))
 
@@ -201,8 +253,11 @@ def _finished(cls: type[Written]) -> Callable[[dict[str, Any]], Written]:
 
 
 def _finished_result(cls: type[Written], payload: dict[str, Any]) -> Written:
+    return _check_finished(_only_result(cls, payload))
+
+
+def _check_finished(result: Written) -> Written:
     """The end of a write: only ``complete`` and ``written`` together are success (contract, section 6)."""
-    result = _only_result(cls, payload)
     if not (result.complete and result.written):
         facts = f"complete: {str(result.complete).lower()}, written: {str(result.written).lower()}"
         raise api_error("internal", f"the server did not write the file ({facts})", status=200)
@@ -210,17 +265,29 @@ def _finished_result(cls: type[Written], payload: dict[str, Any]) -> Written:
 
 
 def _only_result(cls: type[T], payload: dict[str, Any]) -> T:
+    return _every_result(cls, 1, payload)[0]
+
+
+def _every_result(cls: type[T], count: int, payload: dict[str, Any]) -> list[T]:
+    return [_result_of(cls, number, result) for number, result in enumerate(_results(payload, count))]
+
+
+def _results(payload: dict[str, Any], count: int) -> Sequence[object]:
     results: object = payload.get("results")
     if not is_array(results):
         raise Misfit("expected an array" if "results" in payload else "is missing", "$.results")
-    if len(results) != 1:
-        raise Misfit("expected one result, for the one entry that was sent", "$.results")
-    result: object = results[0]
+    if len(results) != count:
+        wanted = "one result, for the one entry that was sent" if count == 1 else f"{count} results, one for each entry"
+        raise Misfit(f"expected {wanted}", "$.results")
+    return results
+
+
+def _result_of(cls: type[T], number: int, result: object) -> T:
     failure = result.get("error") if is_object(result) else None
     if failure is not None:
-        error = _inside("$.results[0].error", failure, ErrorResponse)
+        error = _inside(f"$.results[{number}].error", failure, ErrorResponse)
         raise api_error(error.code, error.message, status=200)
-    return _inside("$.results[0]", result, cls)
+    return _inside(f"$.results[{number}]", result, cls)
 
 
 def _inside(where: str, value: object, cls: type[T]) -> T:
@@ -242,7 +309,10 @@ __all__ = [
     "list_vms",
     "read_file",
     "request_put",
+    "request_puts",
     "run",
     "vm_of",
+    "write_chunk",
+    "write_each",
     "write_whole",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import threading
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -83,4 +84,22 @@ def dumps_chunk(chunk: SyncChunkWrite) -> bytes:
     return b"".join((before, empty[:-1], content, b'"', after))
 
 
-__all__ = ["Misfit", "dumps", "dumps_chunk", "structure", "unstructure"]
+def dumps_whole(path: str, upload_id: str, content: bytes | memoryview, sha256: str) -> bytes:
+    """The JSON text of an entry that writes a file in its only chunk; by hand, since of small files there are many."""
+    size = len(content)
+    return b'{"path":%b,"size":%d,"upload_id":"%b","start":0,"end":%d,"sha256":"%b","content":"%b"}' % (
+        orjson.dumps(path),
+        size,
+        upload_id.encode(),
+        size,
+        sha256.encode(),
+        binascii.b2a_base64(content, newline=False),
+    )
+
+
+def dumps_entries(entries: Sequence[bytes]) -> bytes:
+    """The JSON text of a write of such entries."""
+    return b'{"op":"write","writes":[%b]}' % b",".join(entries)
+
+
+__all__ = ["Misfit", "dumps", "dumps_chunk", "dumps_entries", "dumps_whole", "structure", "unstructure"]

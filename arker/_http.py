@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import platform
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -15,8 +14,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from arker._http_failures import explain
+from arker._http_opened import EXCHANGE_ERRORS, READ_BUFFER, Opened
 from arker._http_presigned import MAX_REDIRECTS, REDIRECTS, presigned, redirected, tunnelled
-from arker._http_replies import read_excerpt, read_object, read_reply
+from arker._http_replies import read_excerpt, read_reply
 from arker._http_sessions import CallersSession, LoopSessions
 from arker._redaction import Redactor
 from arker._version import version
@@ -131,7 +131,7 @@ class Http:
                 if flow is not None:
                     flow.content = response.content
                 return Response(response.status, response.headers, await read_reply(response, self._redact))
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, RuntimeError) as error:
+        except EXCHANGE_ERRORS as error:
             raise explain(error, url, session) from None
 
     async def put(self, presigned_url: str, body: Body, size: int, *, base_url: str) -> Response:
@@ -154,24 +154,43 @@ class Http:
                     proxy=self._proxy(url),
                 ) as response:
                     return Response(response.status, response.headers, await read_excerpt(response))
-            except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, RuntimeError) as error:
+            except EXCHANGE_ERRORS as error:
                 raise explain(error, url, session) from None
 
-    @asynccontextmanager
-    async def _get(self, url: URL) -> AsyncGenerator[aiohttp.ClientResponse, None]:
+    async def open(self, presigned_url: str, *, base_url: str, headers: Mapping[str, str] | None = None) -> Opened:
+        """GET a presigned URL, with no authorization; raises `ExchangeFailedError`. It may redirect a few times.
+
+        Args:
+            presigned_url: Where to.
+            base_url: Where the URL came from.
+            headers: Those of ranges and conditions.
+        """
+        url = presigned(presigned_url, base_url, self._insecure_hosts)
+        sent = self._presigned_headers if headers is None else CIMultiDict(self._presigned_headers, **headers)
         session = self._sessions.get()
-        try:
-            async with session.get(
-                url,
-                headers=self._presigned_headers,
-                allow_redirects=False,
-                raise_for_status=False,
-                timeout=self._timeout,
-                proxy=self._proxy(url),
-            ) as response:
-                yield response
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, RuntimeError) as error:
-            raise explain(error, url, session) from None
+        hops = 0
+        while True:
+            try:
+                response = await session.get(
+                    url,
+                    headers=sent,
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    timeout=self._timeout,
+                    proxy=self._proxy(url),
+                    read_bufsize=READ_BUFFER,
+                )
+            except EXCHANGE_ERRORS as error:
+                raise explain(error, url, session) from None
+            location = response.headers.get("Location") if response.status in REDIRECTS else None
+            if location is None:
+                return Opened(response, url, session)
+            response.close()
+            if hops == MAX_REDIRECTS:
+                problem = f"the presigned URL redirects more than {MAX_REDIRECTS} times"
+                raise BadReplyError(problem, status=response.status)
+            url = redirected(url, location, response.status)
+            hops += 1
 
     async def fetch(
         self, presigned_url: str, size: int, *, base_url: str, tell: Callable[[int], None] | None = None
@@ -186,22 +205,13 @@ class Http:
             base_url: Where the URL came from.
             tell: Told about every MiB how many bytes have come, and that it begins.
         """
-        url = presigned(presigned_url, base_url, self._insecure_hosts)
         if tell is not None:
             tell(0)
-        hops = 0
-        while True:
-            async with self._get(url) as response:
-                location = response.headers.get("Location") if response.status in REDIRECTS else None
-                if location is None:
-                    succeeded = 200 <= response.status < 300
-                    body = await read_object(response, size, tell) if succeeded else await read_excerpt(response)
-                    return Response(response.status, response.headers, body)
-                if hops == MAX_REDIRECTS:
-                    problem = f"the presigned URL redirects more than {MAX_REDIRECTS} times"
-                    raise BadReplyError(problem, status=response.status)
-                url = redirected(url, location, response.status)
-                hops += 1
+        opened = await self.open(presigned_url, base_url=base_url)
+        try:
+            return await opened.whole(size, tell)
+        finally:
+            opened.close()
 
     async def through_tunnel(
         self, tunnel_url: str, path: str, method: str, headers: Mapping[str, str], body: bytes | None, *, base_url: str
@@ -224,7 +234,7 @@ class Http:
                 proxy=self._proxy(url),
             ) as response:
                 return Response(response.status, response.headers, await read_reply(response, self._redact))
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, RuntimeError) as error:
+        except EXCHANGE_ERRORS as error:
             raise explain(error, url, session) from None
 
 

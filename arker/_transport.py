@@ -115,6 +115,7 @@ class Attempt:
         label: What stands in the log for its path, if it does not go to the API.
         sent: Size of the body that is sent.
         response: What came, once it has come.
+        advanced: Whether the last try, although it failed, got on with what the next one goes on with.
     """
 
     method: str
@@ -125,6 +126,7 @@ class Attempt:
     label: str = "(presigned)"
     sent: int = 0
     response: Response | None = field(default=None, repr=False)
+    advanced: bool = False
 
     @property
     def url(self) -> str:
@@ -165,6 +167,8 @@ class Transport:
         self._prepare = prepare
         self._diagnose = diagnose
         self.limiter = Limiter(Window(settings.max_connections))
+        self.lacking: set[tuple[str, str]] = set()
+        """What servers, by their base URLs, have turned out not to do; kept for those who send the calls."""
         self._lock = threading.Lock()
         self._http: Http | None = None
         self._closed = False
@@ -254,6 +258,23 @@ class Transport:
                 raise
             return call.gone
 
+    async def send_remade(self, make: Callable[[], Call[T]], progress: Progress) -> T:
+        """The result of a call that is made anew for each attempt, since what is left to do becomes less."""
+        http = await self.ready()
+        call = make()
+        upcoming: Call[T] | None = call
+        attempt = Attempt(call.request.method, call.changes_something, call.replay is Replay.SAFE, call.request)
+        progress.path, progress.redact = call.request.path, self.redact
+
+        async def once() -> T:
+            nonlocal upcoming
+            current, upcoming = upcoming if upcoming is not None else make(), None
+            attempt.request = current.request
+            attempt.sent = len(current.request.body) if current.request.body is not None else 0
+            return await _Once(self, http, current, attempt)()
+
+        return await self.attempts(once, attempt, progress)
+
     async def attempts(self, once: Callable[[], Awaitable[T]], attempt: Attempt, progress: Progress) -> T:
         """Do something until it succeeds or the policy gives up; raises an `ArkerError` that says what is known."""
         policy, request = self.settings.retry, attempt.request
@@ -269,6 +290,7 @@ class Transport:
             started = time.monotonic()
             progress.attempts += 1
             progress.in_flight = attempt.changes_something
+            attempt.advanced = False
             if watch is not None:
                 watch.begin()
             try:
@@ -288,7 +310,7 @@ class Transport:
                 return result
             progress.in_flight = False
             held_well = waits and failure is Failure.LOST and time.monotonic() - started >= HELD_WELL
-            failures = 1 if held_well else failures + 1
+            failures = 1 if held_well or attempt.advanced else failures + 1
             if attempt.changes_something:
                 progress.outcome = _outcome(progress.outcome, failure, error)
             progress.complete(error)

@@ -15,6 +15,7 @@ class VmFields:
         self._id = vm_id
         self._base_url = base_url
         self._data = data
+        self._doubtful = False
 
     @property
     def id(self) -> str:
@@ -135,3 +136,10 @@ class VmFields:
     def tunnels(self) -> tuple[Tunnel, ...] | None:
         """Its tunnels, when it was last asked for."""
         return None if self._data is None else self._data.tunnels
+
+
+def take_doubt(vm: VmFields) -> bool:
+    """Whether a run in the VM has failed, as it does when the VM goes; asked once for each time."""
+    doubt = vm._doubtful  # pyright: ignore[reportPrivateUsage]
+    vm._doubtful = False  # pyright: ignore[reportPrivateUsage]
+    return doubt

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Final, overload
 
-from arker import transfer
+from arker._transfers import whole
+from arker._transfers.checks import check_path
+from arker._transfers.sources import check_data
 from arker._vm_handles import VmHandles
 
 
@@ -51,11 +53,11 @@ class VmFiles(VmHandles):
             NotFoundError: There is no such file, or no such VM.
             BadRequestError: The path is not one of a regular file.
         """
-        where = transfer.check_path(path)
+        where = check_path(path)
         if isinstance(data, Unset):
-            return await transfer.read(self._transport, self.base_url, self.id, where, deadline=deadline)
-        view = transfer.check_data(data)
-        await transfer.write(self._transport, self.base_url, self.id, where, view, deadline=deadline)
+            return await whole.read(self._transport, self.base_url, self.id, where, deadline=deadline)
+        view = check_data(data)
+        await whole.write(self._transport, self.base_url, self.id, where, view, deadline=deadline)
         return None
 
 

@@ -172,6 +172,7 @@ class VmRuns(VmResources):
             result = await self._transport.send(_calls.run(self.base_url, self.id, request, key), deadline=deadline)
         else:
             result = await RunWatch(self._transport, self.base_url, self.id, request).send(key, deadline)
+            self._doubtful |= result.state == "failed"
         if check and isinstance(result, CompletedRunResult):
             raise_unless_succeeded(self._transport, result, operation="vm.run", vm_id=self.id)
         return result

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from arker import _termination
 from arker._cleanup import carry_through
-from arker._client_lists import ClientLists
+from arker._client_fleets import ClientFleets
 from arker._transport import Transport
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
 from arker.errors import InvalidArgumentError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from arker.models import Provider
 
 
-class AsyncArker(ClientLists):
+class AsyncArker(ClientFleets):
     """A client of Arker VMs for asyncio programs.
 
         async with AsyncArker(region="us-west-2") as ar:

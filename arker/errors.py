@@ -10,7 +10,13 @@
     ├── RunNotFinishedError         the result of a run was asked for that is still going on
     ├── OutputChangedError          a run's output is not any more what was handed out of it
     ├── TunnelClosedError           a tunnel is closed, or was never opened
+    ├── FleetError                  a fleet has fewer VMs than are needed, or could not be deleted; carries each failure
     ├── EmulatorError               the embedded backend could not start or has died
+    ├── TransferError               a file could not be moved, for a reason that no server's answer names
+    │   ├── DirectoryConflictError  a directory cannot be copied without removing something; carries the plan
+    │   ├── FileChangedError        it changed while it was read, here or in the VM
+    │   ├── IntegrityError          what arrived is not what was sent
+    │   └── LocalFileError          the file on this side could not be read or written (also an OSError)
     └── ApiError                    the server answered with an error; a subclass for each code
         ├── BadRequestError         ``bad_request``
         │   └── BadCursorError      a list cannot be gone on with; says where to take it up again
@@ -36,8 +42,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Self
 
+    from arker.directories import DirectoryReport
     from arker.models import CompletedRunResult
 
 ErrorCode: TypeAlias = Literal[
@@ -257,10 +266,89 @@ class TunnelClosedError(ArkerError):
         self.port = port
 
 
+class FleetError(ArkerError):
+    """Of a fleet's VMs, too few could be forked, none is left, or some could not be deleted.
+
+    Attributes:
+        errors: What each VM failed with.
+        vm_ids: VMs that could not be deleted and may still exist.
+    """
+
+    default_code = "fleet_failed"
+
+    def __init__(
+        self, message: str, *, errors: Sequence[ArkerError] = (), vm_ids: Sequence[str] = (), **context: Any
+    ) -> None:
+        super().__init__(message, **context)
+        self.errors = tuple(errors)
+        self.vm_ids = tuple(vm_ids)
+
+
 class EmulatorError(ArkerError):
     """The embedded backend could not start, or has died."""
 
     default_code = "emulator_error"
+
+
+class TransferError(ArkerError):
+    """A file could not be moved, for a reason that no server's answer names."""
+
+    default_code = "transfer_failed"
+
+
+class DirectoryConflictError(TransferError):
+    """A directory cannot be copied without removing what must not be removed. Nothing was changed.
+
+    Attributes:
+        plan: What would be done; ``plan.conflicts`` are what is in the way.
+    """
+
+    default_code = "directory_conflict"
+
+    def __init__(self, plan: DirectoryReport) -> None:
+        first, *others = plan.conflicts
+        more = f" (and {len(others)} more like it)" if others else ""
+        super().__init__(f"{first.shown_path}: {first.reason}{more}; nothing was changed")
+        self.args = (plan,)
+        self.plan = plan
+
+
+class FileChangedError(TransferError):
+    """A file changed while it was read, on this side or in the VM; nothing that is a mixture was written."""
+
+    default_code = "file_changed"
+
+
+class IntegrityError(TransferError):
+    """What arrived is not what was sent: its size or its digest is another one."""
+
+    default_code = "integrity"
+
+
+class LocalFileError(TransferError, OSError):
+    """A file on this side could not be read or written: it is not there, is a directory, or the disk is full.
+
+    The system's own error is its ``__cause__``.
+
+    Attributes:
+        errno: The system's number for it, such as `errno.ENOENT`.
+        filename: The file.
+    """
+
+    default_code = "local_file"
+
+    def __init__(self, error: OSError, filename: str | None = None) -> None:
+        name = filename if filename is not None else error.filename
+        reason = error.strerror or str(error)
+        super().__init__(f"{name}: {reason}" if name is not None else reason)
+        self.args = (error, filename)
+        self.errno = error.errno
+        self.strerror = error.strerror
+        self.filename = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # That of OSError would make it of other arguments.
+        return type(self), self.args, self.__dict__
 
 
 class ApiError(ArkerError):
@@ -453,11 +541,16 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "DeadlineExceededError",
+    "DirectoryConflictError",
     "EmulatorError",
     "ErrorCode",
+    "FileChangedError",
+    "FleetError",
     "ForbiddenError",
+    "IntegrityError",
     "InternalError",
     "InvalidArgumentError",
+    "LocalFileError",
     "NetworkError",
     "NetworkTimeoutError",
     "NotFoundError",
@@ -470,6 +563,7 @@ __all__ = [
     "RunFailedError",
     "RunNotFinishedError",
     "TunnelClosedError",
+    "TransferError",
     "UnauthorizedError",
     "UnavailableError",
     "UnsupportedOperationError",

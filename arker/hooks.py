@@ -85,6 +85,7 @@ class TransferEvent:
         path: The file's path in the VM.
         direction: ``"upload"`` or ``"download"``.
         done: Bytes so far; 0 at the beginning and whenever the transfer begins anew, ``total`` when it has succeeded.
+            Of a file in parts, of all of them together: fewer again when one begins anew.
         total: Size of the file, in bytes.
     """
 
@@ -97,10 +98,14 @@ class TransferEvent:
 
 
 def _check_hook(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is None:
-        return
+    if value is not None:
+        check_function(attribute.name, value)
+
+
+def check_function(argument: str, value: object) -> None:
+    """Refuse what cannot be called with an event, or would have to be awaited."""
     if not callable(value):
-        raise InvalidArgumentError(attribute.name, value, "expected a function of one argument, or None")
+        raise InvalidArgumentError(argument, value, "expected a function of one argument, or None")
     # Programs without hooks need not load them.
     import functools
     import inspect
@@ -111,7 +116,7 @@ def _check_hook(_: object, attribute: attrs.Attribute[Any], value: object) -> No
     for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004 - its code, not whether it has any
         if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
             raise InvalidArgumentError(
-                attribute.name, value, "expected an ordinary function: it is called, not awaited (let it start a task)"
+                argument, value, "expected an ordinary function: it is called, not awaited (let it start a task)"
             )
 
 

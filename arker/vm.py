@@ -11,7 +11,7 @@ from arker import _calls
 from arker._cleanup import carry_through
 from arker._fork import CLEANUP_SECONDS, Forking, delete
 from arker._identifiers import idempotency_key_or_new
-from arker._vm_files import VmFiles
+from arker._vm_directories import VmDirectories
 from arker.errors import ArkerError
 from arker.models import (
     DeleteVmResponse,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("arker")
 
 
-class AsyncVM(VmFiles):
+class AsyncVM(VmDirectories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     It holds no connection of its own and may be kept as long as its client. Its attributes are the fields of `Vm` as
@@ -73,8 +73,13 @@ class AsyncVM(VmFiles):
                 raise
             logger.warning("VM %s could not be deleted and may still exist: %s", self.id, error)
 
+    @property
+    def kept(self) -> bool:
+        """Whether `keep` was called."""
+        return self._kept
+
     def keep(self) -> None:
-        """Do not delete the VM when the ``async with`` block is left, nor in a `AsyncArker.reap`."""
+        """Do not delete the VM when the ``async with`` block of it or its fleet is left, nor in a `AsyncArker.reap`."""
         self._kept = True
         if self._transport.ledger is not None:
             self._transport.ledger.let_go(self.id, self.base_url)

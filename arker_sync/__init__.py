@@ -20,10 +20,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from arker import models
+from arker._fleet_reports import FleetOutcome, FleetProgress
 from arker._reports import Leftover, ReapReport
 from arker._retry import RetryPolicy
 from arker._routes import ARKER_ORG_ID, GOLDEN_NAMES
 from arker.config import HttpTimeouts
+from arker.directories import DirectoryAction, DirectoryEntry, DirectoryReport, EntryKind
 from arker.errors import (
     ApiError,
     ArkerError,
@@ -33,11 +35,16 @@ from arker.errors import (
     ConfigurationError,
     ConflictError,
     DeadlineExceededError,
+    DirectoryConflictError,
     EmulatorError,
     ErrorCode,
+    FileChangedError,
+    FleetError,
     ForbiddenError,
+    IntegrityError,
     InternalError,
     InvalidArgumentError,
+    LocalFileError,
     NetworkError,
     NetworkTimeoutError,
     NotFoundError,
@@ -49,6 +56,7 @@ from arker.errors import (
     ResourcePressureError,
     RunFailedError,
     RunNotFinishedError,
+    TransferError,
     TunnelClosedError,
     UnauthorizedError,
     UnavailableError,
@@ -130,8 +138,11 @@ from arker.models import (
     VmState,
 )
 from arker.run import OutputChunk, OutputLine
+from arker.transfer import FileOutcome, TransferProgress, TransferResult
 from arker.tunnel import TunnelResponse
 from arker_sync.client import Arker
+from arker_sync.fleet import Fleet
+from arker_sync.read_stream import ReadStream
 from arker_sync.run import RunHandle
 from arker_sync.session import SessionHandle
 from arker_sync.tunnel import TunnelHandle
@@ -165,11 +176,22 @@ __all__ = [
     "DeleteSyncResponse",
     "DeleteTunnelResponse",
     "DeleteVmResponse",
+    "DirectoryAction",
+    "DirectoryConflictError",
+    "DirectoryEntry",
+    "DirectoryReport",
     "EmulatorError",
+    "EntryKind",
     "ErrorCode",
     "ErrorResponse",
+    "FileChangedError",
+    "FileOutcome",
     "Filesystem",
     "FilesystemCreateRequest",
+    "Fleet",
+    "FleetError",
+    "FleetOutcome",
+    "FleetProgress",
     "ForbiddenError",
     "ForkRequest",
     "Hooks",
@@ -178,6 +200,7 @@ __all__ = [
     "InboundPortStatus",
     "InboundRequest",
     "InboundStatus",
+    "IntegrityError",
     "InternalError",
     "InvalidArgumentError",
     "Leftover",
@@ -188,6 +211,7 @@ __all__ = [
     "ListSyncsResponse",
     "ListTunnelsResponse",
     "ListVmsResponse",
+    "LocalFileError",
     "NetworkError",
     "NetworkPolicy",
     "NetworkPolicyAllow",
@@ -209,6 +233,7 @@ __all__ = [
     "PayloadTooLargeError",
     "Provider",
     "RateLimitedError",
+    "ReadStream",
     "ReapReport",
     "RequestEvent",
     "ResizeRequest",
@@ -245,7 +270,10 @@ __all__ = [
     "SyncWriteRequest",
     "SyncWriteResponse",
     "SyncWriteResult",
+    "TransferError",
     "TransferEvent",
+    "TransferProgress",
+    "TransferResult",
     "Tunnel",
     "TunnelClosedError",
     "TunnelHandle",

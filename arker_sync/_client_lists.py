@@ -50,7 +50,7 @@ class ClientLists(ClientVms):
         Raises:
             BadCursorError: The server refuses to go on; it says where to.
         """
-        items = self._async.iter_vms(
+        iterator = self._async.iter_vms(
             cursor=cursor,
             page_size=page_size,
             region=region,
@@ -61,7 +61,7 @@ class ClientLists(ClientVms):
             started_before=started_before,
             deadline=deadline,
         )
-        return self._lease.iterate(items, lambda item: VM(item, self._lease))
+        return self._lease.iterate(iterator, lambda item: VM(item, self._lease))
 
     def iter_filesystems(
         self,
@@ -82,10 +82,10 @@ class ClientLists(ClientVms):
         Raises:
             BadCursorError: The server refuses to go on; it says where to.
         """
-        items = self._async.iter_filesystems(
+        iterator = self._async.iter_filesystems(
             cursor=cursor, page_size=page_size, name_prefix=name_prefix, deadline=deadline
         )
-        return self._lease.iterate(items, same)
+        return self._lease.iterate(iterator, same)
 
     def iter_runs(
         self,
@@ -141,7 +141,7 @@ class ClientLists(ClientVms):
         Raises:
             BadRequestError: The server refuses a filter.
         """
-        items = self._async.iter_runs(
+        iterator = self._async.iter_runs(
             since=since,
             until=until,
             vm=vm,
@@ -163,7 +163,7 @@ class ClientLists(ClientVms):
             dir=dir,
             deadline=deadline,
         )
-        return self._lease.iterate(items, same)
+        return self._lease.iterate(iterator, same)
 
 
 __all__ = ["ClientLists"]

@@ -41,7 +41,7 @@ class VmLists(VmRuns):
         Raises:
             BadCursorError: The server refuses to go on; it says where to.
         """
-        items = self._async.iter_runs(
+        iterator = self._async.iter_runs(
             cursor=cursor,
             page_size=page_size,
             state=state,
@@ -50,7 +50,7 @@ class VmLists(VmRuns):
             completed_after=completed_after,
             deadline=deadline,
         )
-        return self._lease.iterate(items, same)
+        return self._lease.iterate(iterator, same)
 
     def iter_sessions(
         self,
@@ -71,8 +71,8 @@ class VmLists(VmRuns):
         Raises:
             BadCursorError: The server refuses to go on; it says where to.
         """
-        items = self._async.iter_sessions(cursor=cursor, page_size=page_size, state=state, deadline=deadline)
-        return self._lease.iterate(items, same)
+        iterator = self._async.iter_sessions(cursor=cursor, page_size=page_size, state=state, deadline=deadline)
+        return self._lease.iterate(iterator, same)
 
     def iter_tunnels(
         self,
@@ -93,8 +93,8 @@ class VmLists(VmRuns):
         Raises:
             BadCursorError: The server refuses to go on; it says where to.
         """
-        items = self._async.iter_tunnels(cursor=cursor, page_size=page_size, state=state, deadline=deadline)
-        return self._lease.iterate(items, same)
+        iterator = self._async.iter_tunnels(cursor=cursor, page_size=page_size, state=state, deadline=deadline)
+        return self._lease.iterate(iterator, same)
 
     def iter_syncs(
         self,
@@ -115,10 +115,10 @@ class VmLists(VmRuns):
         Raises:
             BadCursorError: The server refuses to go on; it says where to.
         """
-        items = self._async.iter_syncs(
+        iterator = self._async.iter_syncs(
             cursor=cursor, page_size=page_size, filesystem_id=filesystem_id, deadline=deadline
         )
-        return self._lease.iterate(items, same)
+        return self._lease.iterate(iterator, same)
 
 
 __all__ = ["VmLists"]

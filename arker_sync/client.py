@@ -13,7 +13,7 @@ from arker import AsyncArker
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts
 from arker.hooks import Hooks
 from arker_sync._callbacks import relay_hooks
-from arker_sync._client_lists import ClientLists
+from arker_sync._client_fleets import ClientFleets
 from arker_sync._life import Life
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from arker.models import Provider
 
 
-class Arker(ClientLists):
+class Arker(ClientFleets):
     """A client of Arker VMs for blocking programs: scripts, notebooks, threads.
 
         with Arker(region="us-west-2") as ar:

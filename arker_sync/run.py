@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from arker._run_output import OutputChunk, OutputLine
-from arker.models import CompletedRunResult
+from arker.models import CompletedRunResult, RunSummary
 from arker_sync._facade import Facade, same
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from arker import AsyncRun
-    from arker.models import CancelRunResponse, RunState, RunSummary, Tunnel
+    from arker.models import CancelRunResponse, RunState, Tunnel
 
 
 class RunHandle(Facade):
@@ -139,8 +139,9 @@ class RunHandle(Facade):
         """What the run writes, as it comes, until it has ended: from its beginning, each byte once and in order.
 
         A run can only be read whole, so what is new is asked for the more rarely the more there is: all readings
-        together stay below three times the output, but for 256 KiB, and 16 KiB for each second. Lost connections are
-        made good without a gap, and after an exception the same iterator can be gone on with.
+        together come to three times the output at most, and 256 KiB, and 16 KiB for each second; to four times if the
+        run falls silent just where its pace was relied on. A lost connection leaves no gap, and after an exception the
+        same iterator can be gone on with.
 
         Args:
             max_delay: Seconds after which what is new is read at the latest, however much is read for it.
@@ -152,8 +153,8 @@ class RunHandle(Facade):
             NotFoundError: There is no such run in this VM.
             VMGoneError: The VM has gone.
         """
-        items = self._async.output(max_delay=max_delay, deadline=deadline)
-        return self._lease.iterate(items, same)
+        iterator = self._async.output(max_delay=max_delay, deadline=deadline)
+        return self._lease.iterate(iterator, same)
 
     def lines(self, *, max_delay: float | None = None, deadline: float | None = None) -> Iterator[OutputLine]:
         r"""What the run writes, line by line, until it has ended; a last line without its ``\n`` comes at the end.
@@ -165,8 +166,8 @@ class RunHandle(Facade):
         Raises:
             OutputChangedError: As for `output`, like all other errors.
         """
-        items = self._async.lines(max_delay=max_delay, deadline=deadline)
-        return self._lease.iterate(items, same)
+        iterator = self._async.lines(max_delay=max_delay, deadline=deadline)
+        return self._lease.iterate(iterator, same)
 
     # --- acting ---------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from arker.models import DeleteVmResponse
-from arker_sync._vm_files import VmFiles
+from arker_sync._vm_directories import VmDirectories
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from arker.models import NetworkPolicyInput, TunnelRequest
 
 
-class VM(VmFiles):
+class VM(VmDirectories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     It holds no connection of its own and may be kept as long as its client. Its attributes are the fields of `Vm` as
@@ -43,8 +43,13 @@ class VM(VmFiles):
         work = self._async.__aexit__(exc_type, exc, traceback)
         self._lease.call(work)
 
+    @property
+    def kept(self) -> bool:
+        """Whether `keep` was called."""
+        return self._async.kept
+
     def keep(self) -> None:
-        """Do not delete the VM when the ``with`` block is left, nor in a `Arker.reap`."""
+        """Do not delete the VM when the ``with`` block of it or its fleet is left, nor in a `Arker.reap`."""
         self._async.keep()
 
     def refresh(self, *, deadline: float | None = None) -> Self:

@@ -118,8 +118,15 @@ def importers_of(library: str) -> set[str]:
 
 def test_libraries_stay_behind_their_doors() -> None:
     assert importers_of("sqlite3") == {"arker._ledger_store"}
+    assert importers_of("rich") == {"arker.progress"}
+    assert importers_of("pathspec") == {"arker._tree_ignore"}
     assert importers_of("cattrs") == {"arker._converter"}
-    assert importers_of("aiohttp") == {"arker._http", "arker._http_sessions", "arker._http_failures"}
+    assert importers_of("aiohttp") == {
+        "arker._http",
+        "arker._http_failures",
+        "arker._http_opened",
+        "arker._http_sessions",
+    }
 
 
 def test_the_backend_knows_nothing_of_the_client_s_behaviour() -> None:

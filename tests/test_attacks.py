@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import inspect
+import io
 import json
 import subprocess
 import sys
@@ -104,6 +105,9 @@ HOSTILE_IDS: Final = [
 OTHER_ARGUMENTS: Final[dict[str, Any]] = {
     "command": "x",
     "path": "f",
+    "source": b"x",
+    "target": io.BytesIO(),
+    "files": [("f", "f")],
     "name": "n",
     "filesystem_id": "fs",
     "vcpu_count": 1,
@@ -170,8 +174,16 @@ async def asked_for(
         arguments["source"] = "ubuntu"
     if name == "resize":
         arguments["vcpu_count"] = 1
+    if name == "upload_many":
+        arguments["files"] = [(b"x", "f")]
+
+    async def ask() -> None:
+        result = await function(**arguments)
+        if name.endswith("_many"):  # which tells what became of each file, and raises nothing
+            raise result[0].error
+
     with pytest.raises(NotFoundError) as caught:
-        await function(**arguments)
+        await ask()
     assert str(caught.value).isprintable()
     assert len(server.requests) == 1
     return server.last.target

@@ -115,7 +115,15 @@ def test_every_call_is_here() -> None:
         for name, function in functions
         if not name.startswith("_") and str(function.__annotations__.get("return", "")).startswith("Call[")
     }
-    same = {"read_file", "create_session", "create_tunnel", "create_filesystem"}
+    same = {
+        "request_puts",
+        "write_chunk",
+        "write_each",
+        "read_file",
+        "create_session",
+        "create_tunnel",
+        "create_filesystem",
+    }
     same |= {"delete_session", "delete_tunnel", "delete_filesystem"}
     assert made <= {*CALLS, *same}, "an operation has come that is not tried here"
     assert len(made) >= 28

@@ -30,8 +30,12 @@ PUBLIC_MODULES = [
     "arker.run",
     "arker.session",
     "arker.tunnel",
+    "arker.fleet",
     "arker.config",
+    "arker.directories",
     "arker.hooks",
+    "arker.progress",
+    "arker.read_stream",
     "arker.transfer",
     "arker_sync",
     "arker_sync.client",
@@ -85,7 +89,7 @@ def test_there_are_pages() -> None:
 @pytest.mark.parametrize(
     "place",
     [
-        *(arker, arker.AsyncArker, arker.AsyncArker.local),
+        *(arker, arker.AsyncArker, arker.AsyncArker.local, arker.AsyncArker.fork_many, arker.AsyncFleet.map),
         *(getattr(arker, name) for name in arker.__all__ if name.startswith("Async") and name != "AsyncArker"),
         *(arker_sync, arker_sync.Arker, arker_sync.Arker.local, arker_sync.VM),
     ],
@@ -159,7 +163,9 @@ def public_callables(module: Any) -> Iterator[tuple[str, Any]]:
                 yield f"{module.__name__}.{name}.{member}", function
 
 
-@pytest.mark.parametrize("name", ["arker", "arker.errors", "arker.models", "arker.config", "arker.hooks", "arker_sync"])
+@pytest.mark.parametrize(
+    "name", ["arker", "arker.errors", "arker.models", "arker.config", "arker.hooks", "arker.directories", "arker_sync"]
+)
 def test_every_public_callable_has_a_docstring(name: str) -> None:
     found = dict(public_callables(importlib.import_module(name)))
     assert len(found) > 3
@@ -172,9 +178,7 @@ def test_every_public_callable_has_a_docstring(name: str) -> None:
     assert not lacking
 
 
-@pytest.mark.parametrize(
-    "cls", [arker.AsyncArker, arker.AsyncVM, arker.AsyncRun, arker.AsyncSession, arker.AsyncTunnel]
-)
+@pytest.mark.parametrize("cls", [getattr(arker, name) for name in arker.__all__ if name.startswith("Async")])
 def test_arguments_are_documented(cls: type[Any]) -> None:
     """In the method's docstring; one that says where else to look need not repeat it."""
     for name, function in inspect.getmembers(cls, inspect.isfunction):

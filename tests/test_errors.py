@@ -14,6 +14,7 @@ import arker
 from arker import errors
 from arker._codec import structure
 from arker._decipher import api_error
+from arker.directories import DirectoryEntry, DirectoryReport
 from arker.errors import (
     ApiError,
     ArkerError,
@@ -23,7 +24,9 @@ from arker.errors import (
     ConfigurationError,
     ConflictError,
     DeadlineExceededError,
+    DirectoryConflictError,
     EmulatorError,
+    FleetError,
     ForbiddenError,
     InternalError,
     InvalidArgumentError,
@@ -37,6 +40,7 @@ from arker.errors import (
     ResourcePressureError,
     RunFailedError,
     RunNotFinishedError,
+    TransferError,
     TunnelClosedError,
     UnauthorizedError,
     UnavailableError,
@@ -61,6 +65,8 @@ PARENTS: dict[type, tuple[type, ...]] = {
     OutputChangedError: (ArkerError,),
     TunnelClosedError: (ArkerError,),
     EmulatorError: (ArkerError,),
+    FleetError: (ArkerError,),
+    DirectoryConflictError: (TransferError,),
     ApiError: (ArkerError,),
     BadRequestError: (ApiError,),
     BadCursorError: (BadRequestError,),
@@ -101,6 +107,10 @@ def made(cls: type[ArkerError]) -> ArkerError:
         return InvalidArgumentError("limit", -1, "expected more").with_context(**FACTS)
     if cls is RunFailedError:
         return RunFailedError(result()).with_context(**FACTS)
+    if cls is DirectoryConflictError:
+        entry = DirectoryEntry(path="a", action="conflict", kind="file", reason="something is in its place")
+        plan = DirectoryReport(direction="upload", local="here", remote="there", entries=(entry,))
+        return DirectoryConflictError(plan).with_context(**FACTS)
     return cls("went wrong", **FACTS)
 
 

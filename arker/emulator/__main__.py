@@ -45,6 +45,9 @@ def _arguments() -> argparse.Namespace:
         "--api-key-file", type=Path, help="file with the API key to ask for; without it, a random one is made"
     )
     parser.add_argument("--region", default="us-west-2", help="region that VMs are said to be in")
+    parser.add_argument(
+        "--no-presigned", dest="presigned", action="store_false", help="answer requests for presigned URLs with 422"
+    )
     parser.add_argument("--presigned-ttl", type=float, default=900.0, help="seconds that a presigned URL lives")
     parser.add_argument(
         "--output-limit", type=int, default=256 * 1024 * 1024, help="bytes kept of each output of a run"
@@ -187,6 +190,7 @@ def _by_hand() -> int:
             port=arguments.port,
             api_key=arguments.api_key_file.read_text().strip() if arguments.api_key_file else None,
             region=arguments.region,
+            presigned=arguments.presigned,
             presigned_ttl=arguments.presigned_ttl,
             output_limit=arguments.output_limit,
             process_limit=arguments.process_limit,

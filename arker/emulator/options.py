@@ -43,6 +43,11 @@ def _api_key(_: Any, attribute: _Attribute, value: object) -> None:
         _check_key(attribute.name, value)
 
 
+def _boolean(_: Any, attribute: _Attribute, value: object) -> None:
+    if not isinstance(value, bool):
+        raise InvalidArgumentError(attribute.name, value, "expected True or False")
+
+
 def _region(_: Any, attribute: _Attribute, value: object) -> None:
     if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", value):
         raise InvalidArgumentError(attribute.name, value, "expected a region such as us-west-2")
@@ -100,6 +105,8 @@ class EmulatorOptions:
         port: The port on 127.0.0.1; 0 takes a free one.
         api_key: The bearer token that the server asks for; None makes a random one.
         region: The region that VMs are said to be in.
+        presigned: Whether large files go by presigned URLs. Without them, a request for one is answered with
+            `unsupported_operation`, and reads are inline whatever the size.
         presigned_ttl: Seconds that a presigned URL lives (contract, section 6).
         output_limit: Bytes kept of each output of a run; what follows is dropped and counted.
         process_limit: How many processes (threads included) a VM may have at once; enforced with ``bubblewrap`` on
@@ -114,6 +121,7 @@ class EmulatorOptions:
     port: int = field(default=0, validator=_port)
     api_key: str | None = field(default=None, validator=_api_key, repr=False)
     region: str = field(default="us-west-2", validator=_region)
+    presigned: bool = field(default=True, validator=_boolean)
     presigned_ttl: float = field(default=900.0, validator=_seconds)
     output_limit: int = field(default=256 * 1024 * 1024, validator=_bytes)
     process_limit: int = field(default=512, validator=_limit(8, "processes"))

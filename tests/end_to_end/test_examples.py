@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import pty
 import re
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import aiohttp
 
 from tests.end_to_end.test_local import run_python
+from tests.support import leftovers
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -74,6 +85,36 @@ def test_the_agent_that_forks_where_it_decides() -> None:
     assert [repaired["median"](values) for values in cases] == [0, 2, 2.5]
 
 
+def test_the_directory_example() -> None:
+    done = run_python("examples/transfer_directory.py", "--size-mib", "5", PYTHONPATH=str(ROOT))
+    assert done.returncode == 0, done.stderr
+    assert re.sub(r" in [0-9]+\.[0-9] s", " in N s", done.stdout).splitlines() == [
+        "up:         201 created, 13 directories made, 1 symlinks made; 3,126 bytes",
+        "planned:    update    data/3/record-003.json  20 bytes  (of 14 bytes)",
+        "planned:    delete    data/4/record-004.json",
+        "up again:   1 updated, 1 deleted, 213 unchanged; 20 bytes",
+        "in the VM:  data/9/record-199.json",
+        "down:       201 created, 13 directories made, 1 symlinks made; 3,122 bytes",
+        "came back:  199 lines",
+        "up:         5 MiB in N s",
+        "down:       5 MiB in N s",
+        "the file:   the same bytes",
+    ]
+    bars = [line.split() for line in done.stderr.splitlines()]
+    assert [(words[0], words[1]) for words in bars] == [
+        *(("↑", "tree"), ("↑", "tree"), ("↓", "tree"), ("↑", "/tmp/large.bin"), ("↓", "/tmp/large.bin")),
+    ]
+    assert all("100%" in words for words in bars)
+
+
+def test_the_program_of_the_page_on_directories(tmp_path: Path) -> None:
+    page = (ROOT / "docs/directories.md").read_text()
+    programs = re.findall(r"```python\n(.*?)```\n.*?```\n(.*?)```", page, re.DOTALL)
+    program, output = next(found for found in programs if "asyncio.run" in found[0])
+    done = run_python("-c", f"import os; os.chdir({str(tmp_path)!r})\n{program}", PYTHONPATH=str(ROOT))
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", output)
+
+
 def test_the_programs_of_the_page_on_reliability() -> None:
     page = (ROOT / "docs/reliability.md").read_text()
     programs = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "asyncio.run" in block]
@@ -100,3 +141,103 @@ def test_the_program_of_the_page_on_runs() -> None:
     lines = done.stdout.splitlines()
     assert sorted(lines[:-1]) == ["stderr: done", "stdout: step 1", "stdout: step 2", "stdout: step 3"]
     assert lines[-1] == "completed 4"
+
+
+def test_the_candidates_over_a_fleet() -> None:
+    done = run_python("examples/evaluate_candidates.py", "--candidates", "8", "--vms", "3", "--time-limit", "4")
+    assert (done.returncode, done.stderr) == (0, "")
+    *lines, summary = done.stdout.splitlines()
+    assert sorted(lines) == sorted(
+        f"{number:4}  {approach:<18} {verdict}"
+        for number, (approach, verdict) in enumerate(
+            [
+                ("by text", "passed 10/10"),
+                ("by division", "passed 10/10"),
+                ("by doubling", "passed 10/10"),
+                ("by recursion", "passed 10/10"),
+                ("in floating point", "crashed"),
+                ("off by one", "wrong 1/10"),
+                ("without a colon", "crashed"),
+                ("without an end", "out of time"),
+            ]
+        )
+    )
+    assert summary.startswith("8 candidates: 2 crashed, 1 out of time, 4 passed, 1 wrong; fastest: by ")
+
+
+def test_the_live_table_of_the_candidates() -> None:
+    """In a terminal, of which the program believes that it is one of 100 columns."""
+    ours, its = pty.openpty()
+    arguments = ["examples/evaluate_candidates.py", "--candidates", "7", "--vms", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        stdin=subprocess.DEVNULL,
+        stdout=its,
+        stderr=subprocess.STDOUT,
+    ) as program:
+        os.close(its)
+        watchdog = threading.Timer(60, program.kill)
+        watchdog.start()
+        shown = b""
+        while True:
+            try:
+                shown += os.read(ours, 65536)
+            except OSError:  # it has ended
+                break
+        os.close(ours)
+        watchdog.cancel()
+        assert program.wait() == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert "digits(n): the sum of the decimal digits of 2**n" in text
+    assert "7 of 7 candidates, 2 VMs" in text
+    assert re.search(r"off by one +│ +│ +1 │ +│", text)
+    assert "7 candidates: 2 crashed, 4 passed, 1 wrong" in text
+
+
+async def post(session: aiohttp.ClientSession, url: str, **snippet: object) -> tuple[int, Any]:
+    async with session.post(f"{url}/run", json=snippet) as response:
+        return response.status, await response.json()
+
+
+async def use_the_service(url: str) -> None:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+        squares = await asyncio.gather(*(post(session, url, code=f"print({number} ** 2)") for number in range(6)))
+        assert [(status, answer["stdout"]) for status, answer in squares] == [(200, f"{n * n}\n") for n in range(6)]
+        status, answer = await post(session, url, code="cat data/prepared; echo no >&2; exit 3", language="bash")
+        assert (status, answer["exit_code"], answer["stderr"]) == (200, 3, "no\n")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d\n", answer["stdout"])
+        # Nothing is there of the snippets before.
+        assert (await post(session, url, code="ls *.py", language="bash"))[1]["exit_code"] == 2
+        status, answer = await post(session, url, code="import time; print('x', flush=True); time.sleep(60)", timeout=1)
+        assert (status, answer["timed_out"], answer["stdout"]) == (200, True, "x\n")
+        status, answer = await post(session, url, code="print('x' * 100_000)")
+        assert (answer["truncated"], len(answer["stdout"])) == (True, 65536)
+        assert (await post(session, url, code="1", language="cobol"))[0] == 422
+        assert (await post(session, url, code="1", timeout=31))[0] == 422
+        async with session.get(f"{url}/health") as response:
+            assert await response.json() == {"running": 0, "done": 10}
+
+
+def test_the_service_of_snippets() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "examples/snippet_service.py", "--port", "0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as service:
+        watchdog = threading.Timer(90, service.kill)
+        watchdog.start()
+        assert service.stdout is not None
+        asyncio.run(use_the_service(service.stdout.readline().strip()))
+        processes = leftovers.below(service.pid)
+        assert processes
+        service.terminate()
+        output, errors = service.communicate()
+        watchdog.cancel()
+    assert (output, errors) == ("stopped after 10 snippets\n", "")
+    # When all has ended in order, uvicorn ends the process by the signal that asked for it.
+    assert service.returncode == -signal.SIGTERM
+    assert not leftovers.alive(processes)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import PurePosixPath
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import aiohttp
@@ -13,6 +13,7 @@ from arker import (
     ApiError,
     ArkerError,
     AsyncArker,
+    AsyncFleet,
     AsyncRun,
     AsyncSession,
     AsyncTunnel,
@@ -22,6 +23,11 @@ from arker import (
     CancelRunResponse,
     CompletedRunResult,
     DeleteVmResponse,
+    DirectoryAction,
+    DirectoryConflictError,
+    DirectoryReport,
+    FleetOutcome,
+    FleetProgress,
     HttpTimeouts,
     InvalidArgumentError,
     ListRunsResponse,
@@ -42,12 +48,14 @@ from arker import (
     RunState,
     RunSummary,
     Session,
+    TransferResult,
     Tunnel,
     TunnelRequest,
     TunnelResponse,
     Vm,
     VmState,
 )
+from arker.progress import TransferBar
 
 
 async def clients(session: aiohttp.ClientSession) -> None:
@@ -189,6 +197,35 @@ async def files(vm: AsyncVM) -> None:
         await vm.sync("/f", data)
 
 
+async def fleets(ar: AsyncArker, vm: AsyncVM, lines: AsyncIterator[str]) -> None:
+    async def count(vm: AsyncVM, line: str) -> int:
+        return len((await vm.run(line)).stdout)
+
+    def tell(progress: FleetProgress) -> None:
+        assert_type(progress.total, int | None)
+
+    async with ar.fork_many("ubuntu", 200, at_least=150, max_concurrency=50, progress=tell) as fleet:
+        assert_type(fleet, AsyncFleet)
+        assert_type(fleet.vms, tuple[AsyncVM, ...])
+        assert_type([each for each in fleet], list[AsyncVM])  # noqa: C416 - iteration is what is checked
+        assert_type(len(fleet), int)
+        assert_type(fleet.failures, tuple[ArkerError, ...])
+        async for outcome in fleet.map(count, ["echo", "ls"], ordered=True, retries=0, item_deadline=5):
+            assert_type(outcome, FleetOutcome[AsyncVM, str, int])
+            assert_type(outcome.vm, AsyncVM)
+            assert_type(outcome.item, str)
+            assert_type(outcome.value, int | None)
+            assert_type(outcome.error, Exception | None)
+            assert_type(outcome.unwrap(), int)
+        assert_type([each.unwrap() async for each in fleet.map(count, lines)], list[int])
+        for ran in await fleet.run(["echo", "hi"], check=True):
+            assert_type(ran.unwrap(), CompletedRunResult)
+        for moved in await fleet.upload(b"x", "/f", mode=0o644):
+            assert_type(moved.unwrap(), TransferResult)
+    async with ar.fork_many(vm, 2, name_prefix="x", network=False, replace=False, deadline=5):
+        pass
+
+
 async def errors(vm: AsyncVM) -> str:
     try:
         await vm.run("x", check=True)
@@ -210,3 +247,17 @@ async def errors(vm: AsyncVM) -> str:
         assert_type(error.idempotency_key, str | None)
         return error.outcome
     return ""
+
+
+async def directories(vm: AsyncVM) -> None:
+    with TransferBar(max_lines=3) as bar:
+        assert_type(bar, TransferBar)
+        up = await vm.upload_dir(Path("here"), "there", ignore=("*.pyc",), ignore_file=".gitignore", progress=bar)
+        down = await vm.download_dir(PurePosixPath("there"), "here", symlinks="all", delete=True, progress=print)
+    assert_type(up, DirectoryReport)
+    assert_type(down.entries[0].action, DirectoryAction)
+    assert_type(down.failures[0].error, ArkerError | None)
+    try:
+        await vm.upload_dir("here", "there")
+    except DirectoryConflictError as error:
+        assert_type(error.plan, DirectoryReport)

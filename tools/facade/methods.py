@@ -192,9 +192,9 @@ def _body(function: Function, context: Context, is_property: bool, overloaded: b
     if not isinstance(function, ast.AsyncFunctionDef):
         item = re.fullmatch(r"AsyncIterator\[(.*)\]", " ".join(returns.split()))
         if item is not None:
-            lines += bracketed(f"items = {call}", arguments, ")", indent=8)
+            lines += bracketed(f"iterator = {call}", arguments, ")", indent=8)
             wrap = _wrap_function(item[1], context)
-            return [*lines, f"{space}return self._lease.iterate(items, {wrap})"]
+            return [*lines, f"{space}return self._lease.iterate(iterator, {wrap})"]
         if _wrapped("value", returns, context) == "value":
             return [*lines, *bracketed(call if returns == "None" else f"return {call}", arguments, ")", indent=8)]
         lines += bracketed(f"value = {call}", arguments, ")", indent=8)

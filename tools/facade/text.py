@@ -73,7 +73,9 @@ class Turner:
                 self.unused.discard(before)
                 text = _replaced(text, place, after)
         text = _without_await(text)
-        text = re.sub(r"\b([Aa])n async (?=context manager)", r"\1 ", text)
+        text = re.sub(
+            r"\b([Aa])n (``)?async (?=context manager|with\b)", lambda match: f"{match[1]} {match[2] or str()}", text
+        )
         text = re.sub(r"\b([Aa])sync (context manager|iterator)", _sentence_case, text)
         text = re.sub(r"\basync (with|for|def)\b", r"\1", text)
         text = re.sub(r"\bfrom arker import\b", "from arker_sync import", text)

@@ -67,6 +67,7 @@ class Backend:
         self.egress_room = Room.of_this_process()
         secret = secrets.token_bytes(32)  # not made from the API key: URLs are handed on, and must say nothing of it
         self.cursors = Cursors(secret)
+        self.presigned = options.presigned
         self.presigner = Presigner(secret, clock, options.presigned_ttl)
         keys = {LOCAL_ORG_ID: api_key, **options.organisations}
         self._keys = [(_digest(key), name) for name, key in keys.items()]

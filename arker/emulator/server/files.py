@@ -47,7 +47,7 @@ async def _read(request: web.Request, backend: Backend, vm: VmRecord, path: str)
     except SandboxError as error:
         raise from_sandbox(error) from None
     try:
-        if reader.size > CHUNK_SIZE:
+        if reader.size > CHUNK_SIZE and backend.presigned:
             grant = Grant(method="GET", vm_id=vm.vm_id, path=path, size=reader.size)
             return replies.json_response(
                 {
@@ -163,6 +163,8 @@ def _same_file(upload: Upload, kind: str, fields: parsing.Fields, path: str, siz
 
 
 async def _presign(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: str, size: int) -> Result:
+    if not backend.presigned:
+        raise ServiceError("unsupported_operation", "this server has no presigned URLs: send the file in chunks")
     now = backend.clock.now_ms()
     upload_id = new_ulid(now)
     vm.uploads[upload_id] = Upload(

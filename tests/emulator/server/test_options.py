@@ -28,6 +28,7 @@ def test_the_defaults() -> None:
         ("port", "80"),
         ("region", ""),
         ("region", "US"),
+        ("presigned", 1),
         ("presigned_ttl", 0),
         ("presigned_ttl", float("nan")),
         ("output_limit", 0),

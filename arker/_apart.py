@@ -1,0 +1,69 @@
+"""Commands that the SDK itself runs in a VM: each in a session of its own, so that the caller's are as they were."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from arker._cleanup import carry_through, end, make_or_undo
+from arker._fork import CLEANUP_SECONDS
+from arker._identifiers import new_ulid
+from arker.errors import ArkerError, NetworkError
+
+if TYPE_CHECKING:
+    from arker._vm_runs import VmRuns
+    from arker.models import CompletedRunResult
+
+logger = logging.getLogger("arker")
+
+_MARK: Final = "ARKER_SESSION"
+"""A variable of the session's environment, by which it is found should the reply that names it be lost."""
+
+
+async def run_apart(vm: VmRuns, command: Sequence[str], *, deadline: float | None = None) -> CompletedRunResult:
+    """Run a command in a session that is there for it alone; when the caller is cancelled, the command is stopped.
+
+    Args:
+        vm: The VM.
+        command: The command, as arguments; it starts in the home directory.
+        deadline: Seconds for the command; None for no bound.
+    """
+    session_id = await make_or_undo(_open(vm), partial(_abandon, vm))
+    try:
+        return await vm.run(command, session_id=session_id, deadline=deadline)
+    finally:
+        await carry_through(_close(vm, session_id))
+
+
+async def _open(vm: VmRuns) -> str:
+    mark = new_ulid()
+    try:
+        return (await vm.create_session(env={_MARK: mark})).session_id
+    except NetworkError as error:
+        if error.outcome == "not_started":
+            raise
+    # Nobody knows whether it is there, and it must not stay. If it is, it will do.
+    page = await vm.list_sessions(limit=1000)
+    found = next((session for session in page.sessions if (session.env or {}).get(_MARK) == mark), None)
+    return (found or await vm.create_session(env={_MARK: mark})).session_id
+
+
+async def _abandon(vm: VmRuns, task: asyncio.Task[str]) -> None:
+    await asyncio.wait({task}, timeout=CLEANUP_SECONDS)
+    await end(task)
+    if not task.cancelled() and task.exception() is None:
+        await _close(vm, task.result())
+
+
+async def _close(vm: VmRuns, session_id: str) -> None:
+    try:
+        await vm.delete_session(session_id, deadline=CLEANUP_SECONDS)
+    except ArkerError as error:
+        if error.status != 404:
+            logger.warning("session %s of VM %s could not be closed: %s", session_id, vm.id, error)
+
+
+__all__ = ["run_apart"]

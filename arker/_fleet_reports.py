@@ -1,0 +1,70 @@
+"""What a fleet tells: the outcome of each item, and how far it has come."""
+
+from __future__ import annotations
+
+from typing import Generic, Literal, TypeAlias, TypeVar, cast
+
+from attrs import field, frozen
+
+V = TypeVar("V")
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+FleetOperation: TypeAlias = Literal["fork_many", "map", "run", "upload", "delete"]
+
+
+@frozen(kw_only=True)
+class FleetOutcome(Generic[V, Item, Value]):
+    """What became of one item: a value or an error.
+
+    Attributes:
+        index: The item's place among the items, from 0.
+        item: The item.
+        vm: The VM in which it was tried last.
+        value: What the function returned; None when it raised.
+        error: What it raised; None when it returned.
+        seconds: How long the last try took.
+        tries: How often it was tried: more than once only when a VM died under it; 0 when none was left for it.
+    """
+
+    index: int
+    item: Item
+    vm: V
+    value: Value | None = field(default=None, repr=False)
+    error: Exception | None = None
+    seconds: float = 0.0
+    tries: int = 1
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a value."""
+        return self.error is None
+
+    def unwrap(self) -> Value:
+        """The value; raises the error if there is one."""
+        if self.error is not None:
+            raise self.error
+        return cast("Value", self.value)
+
+
+@frozen(kw_only=True)
+class FleetProgress:
+    """How far an operation on a fleet has come: at its beginning, and whenever one more is done.
+
+    Attributes:
+        operation: ``"fork_many"`` (VMs are forked), ``"map"`` (items), ``"run"`` and ``"upload"`` (VMs) or
+            ``"delete"`` (VMs, at the end).
+        done: VMs or items that are done with, those that failed included.
+        failed: How many of them failed.
+        total: How many there are; None for items that are not counted beforehand.
+        vms: VMs that the fleet has at this moment.
+    """
+
+    operation: FleetOperation
+    done: int
+    failed: int
+    total: int | None
+    vms: int
+
+
+__all__ = ["FleetOperation", "FleetOutcome", "FleetProgress"]

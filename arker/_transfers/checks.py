@@ -1,0 +1,73 @@
+"""Checks of what callers of transfers pass in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final, get_args
+
+from arker.errors import InvalidArgumentError
+from arker.models import MAX_PUT_SIZE
+from arker.models import _checks as check
+from arker.transfer import Strategy, Verify
+
+if TYPE_CHECKING:
+    from arker.transfer import TransferProgress
+
+_SMALLEST: Final = 64 * 1024
+_MODES: Final = 0o7777
+
+
+def check_path(path: object, argument: str = "path") -> str:
+    """A path in the VM, as text."""
+    if isinstance(path, PurePosixPath):
+        path = str(path)
+    return check.check_text(argument, path, what="a non-empty path in the VM, as a string or PurePosixPath")
+
+
+def check_concurrency(value: object) -> int | None:
+    """Requests at once, or None for as many as usual."""
+    return None if value is None else check.check_integer("concurrency", value, minimum=1)
+
+
+def check_part_size(value: object) -> int | None:
+    """Bytes of a part, or None for what suits the file."""
+    if value is None:
+        return None
+    size = check.check_integer("part_size", value, minimum=_SMALLEST, what="a number of bytes")
+    if size > MAX_PUT_SIZE:
+        raise InvalidArgumentError("part_size", value, f"expected at most {MAX_PUT_SIZE} bytes (5 GiB)")
+    return size
+
+
+def check_strategy(value: object) -> None:
+    check.check_one_of("strategy", value, get_args(Strategy))
+
+
+def check_verify(value: object) -> None:
+    check.check_one_of("verify", value, get_args(Verify))
+
+
+def check_mode(value: object) -> None:
+    """Permission bits, or None."""
+    if value is not None and check.check_integer("mode", value, minimum=0, what="permission bits") > _MODES:
+        raise InvalidArgumentError("mode", value, "expected permission bits, such as 0o755")
+
+
+def check_progress(value: Callable[[TransferProgress], object] | None) -> None:
+    """A function, or None."""
+    if value is not None:
+        from arker.hooks import check_function
+
+        check_function("progress", value)
+
+
+__all__ = [
+    "check_concurrency",
+    "check_mode",
+    "check_part_size",
+    "check_path",
+    "check_progress",
+    "check_strategy",
+    "check_verify",
+]

@@ -1,0 +1,86 @@
+"""`AsyncVM.sync`: a file read into memory or written from it, whole (contract, section 6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arker import _calls
+from arker._transfers.job import Job, make_job
+from arker._transfers.sources import MemorySource
+from arker._transfers.stored import check_method, renewed, store_error
+from arker._transfers.uploads import write_inline, write_put
+from arker._transport import Attempt, Transport, deadline_scope
+from arker._wire import ExchangeFailedError
+from arker.models import CHUNK_SIZE, SyncReadInlineResponse, SyncReadPresignedResponse
+
+if TYPE_CHECKING:
+    from arker._transfers.job import Tell
+
+_OPERATION = "vm.sync"
+
+
+async def read(transport: Transport, base_url: str, vm_id: str, path: str, *, deadline: float | None) -> bytes:
+    """The bytes of a file."""
+    job = make_job(transport, base_url, vm_id, _OPERATION, "download")
+    with deadline_scope(deadline, job.progress):
+        reply = await job.send(_calls.read_file(base_url, vm_id, path))
+        if isinstance(reply, SyncReadInlineResponse):
+            return reply.content
+        tell = transport.observer.transfer(_OPERATION, vm_id, path, "download", reply.size)
+        return await _Fetching(job, path, reply, tell).result()
+
+
+class _Fetching:
+    """A file on its way by a presigned URL."""
+
+    def __init__(self, job: Job, path: str, reply: SyncReadPresignedResponse, tell: Tell | None) -> None:
+        self._job = job
+        self._path = path
+        self._reply: SyncReadInlineResponse | SyncReadPresignedResponse = reply
+        self._tell = tell
+
+    async def result(self) -> bytes:
+        return await renewed(self._fetch, self._renew)
+
+    async def _renew(self) -> None:
+        # In memory nothing of it is there yet, so it may be another version of the file.
+        self._reply = await self._job.send(_calls.read_file(self._job.base_url, self._job.vm_id, self._path))
+
+    async def _fetch(self) -> bytes:
+        reply = self._reply
+        if isinstance(reply, SyncReadInlineResponse):
+            return reply.content
+        check_method(self._job, reply.method, "GET")
+        http = await self._job.transport.ready()
+
+        async def once() -> bytes:
+            url, size = reply.presigned_url, reply.size
+            response = await http.fetch(url, size, base_url=self._job.base_url, tell=self._tell)
+            attempt.response = response
+            if not 200 <= response.status < 300:
+                raise store_error(response.status, response.headers, response.body)
+            if len(response.body) != size:
+                problem = f"the presigned URL gave {len(response.body)} bytes of a file of {size}"
+                raise ExchangeFailedError(problem, delivered=True)
+            if self._tell is not None:
+                self._tell(size)
+            return response.body
+
+        attempt = Attempt("GET", changes_something=False, may_repeat_lost=True, presigned_url=reply.presigned_url)
+        return await self._job.attempts(once, attempt)
+
+
+async def write(
+    transport: Transport, base_url: str, vm_id: str, path: str, data: memoryview, *, deadline: float | None
+) -> None:
+    """Write a file whole."""
+    job = make_job(transport, base_url, vm_id, _OPERATION, "upload")
+    source = MemorySource(data)
+    with deadline_scope(deadline, job.progress):
+        if source.size <= CHUNK_SIZE:
+            await write_inline(job, source, path)
+        else:
+            await write_put(job, source, path)
+
+
+__all__ = ["read", "write"]

@@ -1,0 +1,123 @@
+"""`AsyncReadStream`: a file of a VM, read piece by piece."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from arker._transfers.checks import check_path
+from arker._transfers.job import make_job
+from arker._transfers.remote import Reading, RemoteFile
+from arker.errors import ConfigurationError
+from arker.models import _checks as check
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from arker._transport import Transport
+    from arker.transfer import RemotePath
+
+
+class AsyncReadStream:
+    """The bytes of a file, in order. Made by `AsyncVM.open_read`; ``async with`` opens it and closes it.
+
+        async with vm.open_read("/tmp/large") as stream:
+            head = await stream.read(100)
+            async for chunk in stream:
+                print(len(chunk))
+
+    One task at a time may read from it. It holds one connection while it is open, and about a MiB of memory.
+    """
+
+    def __init__(self, transport: Transport, base_url: str, vm_id: str, path: RemotePath) -> None:
+        """Made by `AsyncVM.open_read`."""
+        self._path = check_path(path)
+        self._transport = transport
+        self._base_url = base_url
+        self._vm_id = vm_id
+        self._size: int | None = None
+        self._reading: Reading | None = None
+        self._rest = b""
+        self._position = 0
+
+    @property
+    def path(self) -> str:
+        """Where the file is in the VM."""
+        return self._path
+
+    @property
+    def size(self) -> int:
+        """The file's size in bytes; known once it is open."""
+        if self._size is None:
+            raise self._not_open()
+        return self._size
+
+    @property
+    def position(self) -> int:
+        """How many bytes have been read."""
+        return self._position
+
+    def _not_open(self) -> ConfigurationError:
+        problem = f"the stream of {self._path} is not open: use it within `async with`, once"
+        return ConfigurationError(problem, operation="vm.open_read")
+
+    async def __aenter__(self) -> Self:
+        if self._size is not None:
+            raise self._not_open()
+        job = make_job(self._transport, self._base_url, self._vm_id, "vm.open_read", "download")
+        remote = RemoteFile(job, self._path)
+        await remote.open()
+        self._size = remote.size
+        self._reading = Reading(job, remote)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._next()
+        if not piece:
+            raise StopAsyncIteration
+        self._position += len(piece)
+        return piece
+
+    async def _next(self) -> bytes:
+        """Some bytes, none at the end."""
+        if self._reading is None:
+            raise self._not_open()
+        piece, self._rest = self._rest, b""
+        return piece or await self._reading.next()
+
+    async def read(self, size: int = -1) -> bytes:
+        """The next ``size`` bytes, fewer only at the end of the file; all that is left unless given."""
+        if size != -1:
+            check.check_integer("size", size, minimum=0)
+        if self._reading is None:
+            raise self._not_open()
+        pieces: list[bytes] = []
+        left = self.size - self._position if size == -1 else size
+        while left > 0 and (piece := await self._next()):
+            if len(piece) > left:
+                piece, self._rest = piece[:left], piece[left:]
+            pieces.append(piece)
+            self._position += len(piece)
+            left -= len(piece)
+        return b"".join(pieces)
+
+    async def aclose(self) -> None:
+        """Let go of the connection; the stream cannot be read any more."""
+        reading, self._reading = self._reading, None
+        self._rest = b""
+        if reading is not None:
+            reading.close()
+
+
+__all__ = ["AsyncReadStream"]

@@ -1,0 +1,77 @@
+# Generated from arker/read_stream.py by "nox -s facade": change that file, not this one.
+"""`ReadStream`: a file of a VM, read piece by piece."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from arker_sync._facade import Facade
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from arker import AsyncReadStream
+
+
+class ReadStream(Facade):
+    """The bytes of a file, in order. Made by `VM.open_read`; ``with`` opens it and closes it.
+
+        with vm.open_read("/tmp/large") as stream:
+            head = stream.read(100)
+            for chunk in stream:
+                print(len(chunk))
+
+    One task at a time may read from it. It holds one connection while it is open, and about a MiB of memory.
+    """
+
+    _async: AsyncReadStream
+
+    @property
+    def path(self) -> str:
+        """Where the file is in the VM."""
+        return self._async.path
+
+    @property
+    def size(self) -> int:
+        """The file's size in bytes; known once it is open."""
+        return self._async.size
+
+    @property
+    def position(self) -> int:
+        """How many bytes have been read."""
+        return self._async.position
+
+    def __enter__(self) -> Self:
+        work = self._async.__aenter__()
+        self._lease.call(work, undo=lambda entered: entered.__aexit__(None, None, None))
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        work = self._async.__aexit__(exc_type, exc, traceback)
+        self._lease.call(work)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        work = self._async.__anext__()
+        return self._lease.step(work)
+
+    def read(self, size: int = -1) -> bytes:
+        """The next ``size`` bytes, fewer only at the end of the file; all that is left unless given."""
+        work = self._async.read(size)
+        return self._lease.call(work)
+
+    def close(self) -> None:
+        """Let go of the connection; the stream cannot be read any more."""
+        work = self._async.aclose()
+        self._lease.call(work)
+
+
+__all__ = ["ReadStream"]

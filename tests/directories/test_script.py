@@ -1,0 +1,165 @@
+"""The program that puts what was uploaded into place, run here by ``sh``; and the reading of its report."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+
+from arker import BadReplyError
+from arker._tree_entries import is_utf8, to_bytes
+from arker._tree_ignore import ignores_nothing
+from arker._tree_local import scan
+from arker._tree_plan import Step, make_plan
+from arker._tree_script import Script, alias_script, build_script, parse_report, staging_places
+from tests.directories.support import PATIENT, Directory, File, Link, Model, build, look, models, remove
+
+STAGING = ".arker-01ARZ3NDEKTSV4RRFFQ69G5FAV"
+
+
+def plan(source: Path, target: Path, *, delete: bool = True) -> list[Step]:
+    trees = [scan(str(root), ignores_nothing, lambda: None) for root in (source, target)]
+    return make_plan(*trees, delete=delete)
+
+
+def stage(steps: list[Step], source: Path, target: Path) -> dict[str, str]:
+    """What `upload_many` does."""
+    places = staging_places(steps)
+    for path, place in places.items():
+        assert is_utf8(place)
+        there = os.path.join(os.fsencode(target / STAGING), to_bytes(place))
+        os.makedirs(os.path.dirname(there), exist_ok=True)
+        with open(os.path.join(os.fsencode(source), to_bytes(path)), "rb") as file, open(there, "xb") as copy:
+            copy.write(file.read())
+    (target / STAGING).mkdir(exist_ok=True)
+    return places
+
+
+def run(script: Script, target: Path) -> dict[str, str]:
+    """The script's report, from the program as it is uploaded."""
+    place = target / STAGING / "script"
+    place.write_bytes(script.text)
+    done = subprocess.run(["sh", str(place)], capture_output=True, check=True)
+    assert done.stderr == b""
+    assert not os.path.lexists(target / STAGING)
+    return parse_report(done.stdout, script)
+
+
+def carry_out(steps: list[Step], source: Path, target: Path) -> dict[str, str]:
+    return run(build_script(str(target), STAGING, steps, stage(steps, source, target)), target)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=PATIENT)
+@given(first=models(), second=models())
+def test_any_directory_becomes_any_other(tmp_path: Path, first: Model, second: Model) -> None:
+    source, target = tmp_path / "so'urce", tmp_path / "tar get"
+    for place, model in ((source, first), (target, second)):
+        remove(place)
+        build(place, model)
+    assert carry_out(plan(source, target), source, target) == {}
+    assert look(target) == first
+    remove(target)
+
+
+def test_many_names_in_one_directory(tmp_path: Path) -> None:
+    model: Model = {f"d/{'n' * 200}{number}": File(b"%d" % number, 0o600) for number in range(600)}
+    source, target = build(tmp_path / "source", model), build(tmp_path / "target", {"d/old": File()})
+    steps = plan(source, target)
+    script = build_script(str(target), STAGING, steps, stage(steps, source, target))
+    assert max(len(line) for line in script.text.split(b"\n")) < 100_000
+    assert run(script, target) == {}
+    assert look(target) == look(source)
+
+
+def test_directories_that_their_owner_may_not_write_to(tmp_path: Path) -> None:
+    source = build(tmp_path / "source", {"a": Directory(0o555), "a/b": Directory(0o500), "a/b/new": File(b"x", 0o400)})
+    target = build(
+        tmp_path / "target", {"a": Directory(0o555), "a/b": Directory(0o555), "a/b/old": File(), "z": Directory(0o555)}
+    )
+    assert carry_out(plan(source, target), source, target) == {}
+    assert look(target) == look(source)
+    remove(source)
+    remove(target)
+
+
+def test_a_directory_becomes_a_symlink_meanwhile(tmp_path: Path) -> None:
+    """What a program in the VM may do between the listing and the end of the upload."""
+    elsewhere = build(tmp_path / "elsewhere", {"old": File(b"precious"), "e": Directory(), "e/old": File(b"precious")})
+    source = build(tmp_path / "source", {"d/new": File(b"x"), "d/e/new": File(b"x"), "l": Link("d"), "f": File(b"x")})
+    target = build(tmp_path / "target", {"d/old": File(), "d/e/old": File(), "l": Directory(), "f": Directory()})
+    before = look(elsewhere)
+    steps = plan(source, target)
+    places = stage(steps, source, target)
+    (target / "d").rename(tmp_path / "away")
+    (target / "d").symlink_to(elsewhere)
+    for name in ("l", "f"):
+        (target / name).rmdir()
+        (target / name).symlink_to(elsewhere)
+    problems = run(build_script(str(target), STAGING, steps, places), target)
+    assert look(elsewhere) == before
+    # Symlinks in the place of files are replaced themselves; below one that was a directory everything fails.
+    assert set(problems) == {"d/new", "d/old", "d/e/new", "d/e/old", "l", "f"} - ({"l", "f"} - set(problems))
+    assert problems["d/new"] == "its directory has gone"
+    assert (target / "f").is_symlink() or (target / "f").read_bytes() == b"x"
+
+
+def test_one_name_that_fails_loses_no_other(tmp_path: Path) -> None:
+    source = build(tmp_path / "source", {"d/a": File(b"a"), "d/b": File(b"b"), "d/c": File(b"c"), "e": Directory()})
+    target = build(tmp_path / "target", {"d": Directory(), "x/y": File(), "x/z": File()})
+    steps = plan(source, target)
+    places = stage(steps, source, target)
+    build(target, {"d/b/new": File(b"made meanwhile"), "x/more": File(b"made meanwhile"), "e": File()})
+    problems = run(build_script(str(target), STAGING, steps, places), target)
+    assert set(problems) == {"d/b", "x", "e"}
+    assert "directory" in problems["d/b"].lower()
+    assert look(target) == {
+        "d": Directory(),
+        "d/a": File(b"a"),
+        "d/b": Directory(),
+        "d/b/new": File(b"made meanwhile"),
+        "d/c": File(b"c"),
+        "e": File(),
+        "x": Directory(),
+        "x/more": File(b"made meanwhile"),
+    }
+
+
+def test_what_was_not_uploaded_is_not_touched(tmp_path: Path) -> None:
+    source = build(tmp_path / "source", {"a": File(b"new"), "b": File(b"new"), "empty": File(b"new")})
+    target = build(tmp_path / "target", {"a": File(b"older"), "empty": Directory()})
+    steps = plan(source, target)
+    places = stage(steps, source, target)
+    for path in ("a", "empty"):
+        (target / STAGING / places.pop(path)).unlink()
+    assert run(build_script(str(target), STAGING, steps, places), target) == {}
+    assert look(target) == {"a": File(b"older"), "b": File(b"new"), "empty": Directory()}
+
+
+def test_aliases(tmp_path: Path) -> None:
+    home, root = tmp_path / "home", tmp_path / "it's"
+    build(root, {"d/\udcff\n": File(b"1"), "\udcfe'": File(b"2")})
+    (home / STAGING).mkdir(parents=True)
+    program = alias_script(str(root), STAGING, ["d/\udcff\n", "\udcfe'"])
+    subprocess.run(["sh", "-c", program], check=True, env={**os.environ, "HOME": str(home)})
+    assert [(home / STAGING / name).read_bytes() for name in "01"] == [b"1", b"2"]
+
+
+# --- its report ------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_is_read() -> None:
+    script = Script(b"", ("a", "b"))
+    assert parse_report(b"end\0", script) == {}
+    assert parse_report(b"1\0no \xff\n\0001\0again\0000\0\0end\0", script) == {"b": "no \udcff", "a": "no reason given"}
+
+
+@pytest.mark.parametrize(
+    "output", [b"", b"end", b"1\0end\0", b"2\0no\0end\0", b"-1\0no\0end\0", b"x\0no\0end\0", b"1\0no\0", b"end\0end\0x"]
+)
+def test_other_reports_are_bad_replies(output: bytes) -> None:
+    with pytest.raises(BadReplyError) as caught:
+        parse_report(output, Script(b"", ("a", "b")))
+    assert caught.value.outcome == "unknown"
