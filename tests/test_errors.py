@@ -23,9 +23,12 @@ from arker.errors import (
     ConflictError,
     DeadlineExceededError,
     EmulatorError,
+    FileChangedError,
     ForbiddenError,
+    IntegrityError,
     InternalError,
     InvalidArgumentError,
+    LocalFileError,
     NetworkError,
     NetworkTimeoutError,
     NotFoundError,
@@ -34,6 +37,7 @@ from arker.errors import (
     RateLimitedError,
     ResourcePressureError,
     RunFailedError,
+    TransferError,
     UnauthorizedError,
     UnavailableError,
     UnsupportedOperationError,
@@ -54,6 +58,10 @@ PARENTS: dict[type, tuple[type, ...]] = {
     DeadlineExceededError: (ArkerError, TimeoutError),
     RunFailedError: (ArkerError,),
     EmulatorError: (ArkerError,),
+    TransferError: (ArkerError,),
+    FileChangedError: (TransferError,),
+    IntegrityError: (TransferError,),
+    LocalFileError: (TransferError, OSError),
     ApiError: (ArkerError,),
     BadRequestError: (ApiError,),
     UnauthorizedError: (ApiError,),
@@ -93,6 +101,8 @@ def made(cls: type[ArkerError]) -> ArkerError:
         return InvalidArgumentError("limit", -1, "expected more").with_context(**FACTS)
     if cls is RunFailedError:
         return RunFailedError(result()).with_context(**FACTS)
+    if cls is LocalFileError:
+        return LocalFileError(OSError(2, "went wrong")).with_context(**FACTS)
     return cls("went wrong", **FACTS)
 
 
