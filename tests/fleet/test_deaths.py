@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import itertools
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -254,30 +252,6 @@ async def test_a_kept_vm_outlives_its_replacement(client: AsyncArker, cloud: Clo
         (outcome,) = [outcome async for outcome in fleet.map(keep_and_hang, [0], item_deadline=0.01)]
         assert [(each.value, each.vm.id) async for each in fleet.map(echo, [1])] == [("echo 1", "vm-1")]
     assert cloud.living == {outcome.vm.id} == {"vm-0"}
-
-
-async def test_outcomes_hold_nothing_of_the_function(client: AsyncArker, cloud: Cloud) -> None:
-    class Thing:
-        pass
-
-    things: list[weakref.ref[Thing]] = []
-
-    async def fail(vm: AsyncVM, item: int) -> None:
-        thing = Thing()
-        things.append(weakref.ref(thing))
-        raise ZeroDivisionError
-
-    async with client.fork_many("ubuntu", 1) as fleet:
-        gc.collect()
-        gc.disable()
-        try:
-            async for outcome in fleet.map(fail, range(3)):
-                assert not outcome.ok
-                del outcome
-            await asyncio.sleep(0)
-            assert [thing() for thing in things] == [None] * 3
-        finally:
-            gc.enable()
 
 
 # --- in all VMs ------------------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ class Turner:
                 text = _replaced(text, place, after)
         text = _without_await(text)
         text = re.sub(
-            r"\b([Aa])n (``)?async (?=context manager|with\b)", lambda match: f"{match[1]} {match[2] or str()}", text
+            r"\b([Aa])n (``)?async (?=context manager|with\b)", lambda match: f"{match[1]} {match[2] or ''}", text
         )
         text = re.sub(r"\b([Aa])sync (context manager|iterator)", _sentence_case, text)
         text = re.sub(r"\basync (with|for|def)\b", r"\1", text)
