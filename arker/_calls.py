@@ -201,7 +201,7 @@ def write_chunk(base_url: str, vm_id: str, entry: SyncChunkWrite) -> Call[SyncCh
 def write_each(
     base_url: str,
     vm_id: str,
-    entries: Sequence[SyncChunkWrite],
+    entries: Sequence[bytes],
     settle: Callable[[int, ArkerError | None], None],
 ) -> Call[None]:
     """Write several files, each in its only chunk.
@@ -209,11 +209,11 @@ def write_each(
     Args:
         base_url: The VM's.
         vm_id: The VM's id.
-        entries: The files.
+        entries: The files, as `arker._codec.dumps_whole` gives them.
         settle: Told of each entry by its number that it is written, or why it was refused. One that may succeed later
             is not told of; then the whole is the error that tells to try again.
     """
-    return _write(base_url, vm_id, _codec.dumps_chunks(entries), partial(_settle_each, settle, len(entries)))
+    return _write(base_url, vm_id, _codec.dumps_entries(entries), partial(_settle_each, settle, len(entries)))
 
 
 def _settle_each(settle: Callable[[int, ArkerError | None], None], count: int, payload: dict[str, Any]) -> None:

@@ -84,16 +84,22 @@ def dumps_chunk(chunk: SyncChunkWrite) -> bytes:
     return b"".join((before, empty[:-1], content, b'"', after))
 
 
-def dumps_chunks(chunks: Sequence[SyncChunkWrite]) -> bytes:
-    """The JSON text of a write of several chunks, put together by hand: of small files there are thousands."""
-    entries: list[bytes] = []
-    for chunk in chunks:
-        digest = b"" if chunk.sha256 is None else b',"sha256":"%b"' % chunk.sha256.encode()
-        content = binascii.b2a_base64(chunk.content, newline=False)
-        facts = (orjson.dumps(chunk.path), chunk.size, orjson.dumps(chunk.upload_id), chunk.start, chunk.end, digest)
-        before = b'{"path":%b,"size":%d,"upload_id":%b,"start":%d,"end":%d%b,"content":"' % facts
-        entries.append(before + content + b'"}')
+def dumps_whole(path: str, upload_id: str, content: bytes | memoryview, sha256: str) -> bytes:
+    """The JSON text of an entry that writes a file in its only chunk; by hand, since of small files there are many."""
+    size = len(content)
+    return b'{"path":%b,"size":%d,"upload_id":"%b","start":0,"end":%d,"sha256":"%b","content":"%b"}' % (
+        orjson.dumps(path),
+        size,
+        upload_id.encode(),
+        size,
+        sha256.encode(),
+        binascii.b2a_base64(content, newline=False),
+    )
+
+
+def dumps_entries(entries: Sequence[bytes]) -> bytes:
+    """The JSON text of a write of such entries."""
     return b'{"op":"write","writes":[%b]}' % b",".join(entries)
 
 
-__all__ = ["Misfit", "dumps", "dumps_chunk", "dumps_chunks", "structure", "unstructure"]
+__all__ = ["Misfit", "dumps", "dumps_chunk", "dumps_entries", "dumps_whole", "structure", "unstructure"]

@@ -9,6 +9,8 @@ from typing import Final
 from arker.models import _checks as check
 
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS: Final = [first + second for first in _CROCKFORD for second in _CROCKFORD]
+_SHIFTS: Final = range(120, -1, -10)
 
 
 def new_idempotency_key() -> str:
@@ -24,4 +26,15 @@ def idempotency_key_or_new(given: str | None) -> str:
 def new_ulid() -> str:
     """A ULID: 48 bits of milliseconds and 80 random bits, as 26 characters of Crockford's base 32."""
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
+
+
+def new_ulids(count: int) -> list[str]:
+    """ULIDs of one moment that follow each other, as the format foresees for many at once."""
+    first = new_ulid()
+    # The last 30 bits count; their first one is free for that.
+    prefix, low = first[:-6], int.from_bytes(os.urandom(4), "big") >> 3
+    return [
+        prefix + _PAIRS[number >> 20] + _PAIRS[number >> 10 & 1023] + _PAIRS[number & 1023]
+        for number in range(low, low + count)
+    ]

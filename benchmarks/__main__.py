@@ -24,17 +24,22 @@ ROWS: Final = {
     "import": "import_",
     "page": "page",
     "inline": "inline",
+    "upload": "upload:measure_memory",
+    "uploadfile": "upload:measure_file",
+    "download": "download:measure_memory",
+    "downloadfile": "download:measure_file",
+    "many": "many",
+    "cappedup": "capped:measure_up",
+    "cappeddown": "capped:measure_down",
     "vmfork": "vmfork",
     "vmrun": "vmrun",
     "vmstart": "vmstart",
 }
-"""Names of the rows, and the module of each, in the table's order."""
+"""Names of the rows, and the module of each, in the table's order; with a function's name, unless that is `measure`."""
 
 
-class _Module(Protocol):
-    """What the module of a row has."""
-
-    def measure(self, base_url: str) -> Row:
+class _Measure(Protocol):
+    def __call__(self, base_url: str, /) -> Row:
         """Measure, with the loopback server at this base URL."""
         ...
 
@@ -58,12 +63,13 @@ def main() -> int:
             pin(chosen[1])
         for name in names:
             try:
-                module = cast("_Module", importlib.import_module(f"benchmarks.{ROWS[name]}"))
+                place, _, function = ROWS[name].partition(":")
+                module = importlib.import_module(f"benchmarks.{place}")
             except ModuleNotFoundError as error:
                 print(f"{name}: left out, {error.name} is not installed", file=sys.stderr)
                 continue
             try:
-                rows.append(module.measure(base_url))
+                rows.append(cast("_Measure", getattr(module, function or "measure"))(base_url))
             except IsolationUnavailableError as error:
                 print(f"{name}: left out, {error}", file=sys.stderr)
                 continue

@@ -10,7 +10,7 @@ import platform
 import secrets
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import orjson
@@ -18,6 +18,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from benchmarks.server import API_KEY
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SLICE: Final = 1024 * 1024
 
@@ -43,7 +46,7 @@ class Limit:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60),
         )
 
-    async def __aenter__(self) -> Limit:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

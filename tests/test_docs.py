@@ -30,6 +30,7 @@ PUBLIC_MODULES = [
     "arker.directories",
     "arker.hooks",
     "arker.progress",
+    "arker.read_stream",
     "arker.transfer",
 ]
 

@@ -58,8 +58,8 @@ class Body:
 
     @property
     def sent(self) -> bool:
-        """Whether the last attempt has sent all of it."""
-        return self._pieces is not None and self._pieces.done
+        """Whether the last attempt has handed all of it on."""
+        return self.size == 0 or (self._pieces is not None and self._pieces.done)
 
     def arrived(self) -> None:
         """All of it is where it was to go."""
@@ -82,14 +82,17 @@ class _Pieces:
         self._tell = tell
         self._hash: _Hash | None = None
         self._ahead: asyncio.Future[Buffer] | None = None
-        self.done = start == end
+
+    @property
+    def done(self) -> bool:
+        """Whether the last piece was asked for. A reply may be there before it is asked whether there is another."""
+        return self._at == self._end
 
     def __aiter__(self) -> _Pieces:
         return self
 
     async def __anext__(self) -> Buffer:
-        if self._at == self._end:
-            self.done = True
+        if self.done:
             raise StopAsyncIteration
         self._tell(self._at - self._start)
         if self._source.in_memory:

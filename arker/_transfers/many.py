@@ -6,19 +6,17 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import anyio
 from attrs import define
 
-from arker import _calls
-from arker._identifiers import new_ulid
-from arker._ranges import CONCURRENCY, MAX_CONTENT, batches
-from arker._transfers.bodies import digest_of
+from arker import _calls, _codec
+from arker._identifiers import new_ulids
+from arker._ranges import CONCURRENCY, MAX_CONTENT, MIB, batches
 from arker._transfers.checks import check_concurrency, check_part_size, check_path, check_progress, check_verify
 from arker._transfers.job import Job, in_thread, make_job, pooled
 from arker._transfers.sources import (
-    MemorySource,
     check_buffer,
     check_source,
     is_buffer,
@@ -30,11 +28,12 @@ from arker._transfers.uploads import Options, move
 from arker.errors import (
     ArkerError,
     DeadlineExceededError,
+    FileChangedError,
     InvalidArgumentError,
     LocalFileError,
     PayloadTooLargeError,
 )
-from arker.models import CHUNK_SIZE, SyncChunkWrite
+from arker.models import CHUNK_SIZE
 from arker.models import _checks as check
 from arker.transfer import FileOutcome
 
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
     from arker._transport import Transport
     from arker._vm_files import VmFiles
     from arker.transfer import Direction, RemotePath, TransferProgress, UploadSource, Verify
+
+T = TypeVar("T")
 
 _BATCHES: Final = 3
 """Requests of many files in flight at once: each is in memory four times over."""
@@ -165,9 +166,11 @@ async def upload_many(
     """What `AsyncVM.upload_many` does."""
     entries: list[Entry] = []
     for number, (source, path) in enumerate(pairs_of(files)):
-        check_source(f"files[{number}][0]", source)
-        where = check_path(path, f"files[{number}][1]")
-        entries.append(Entry(where, os.fspath(source) if is_path(source) else None, source))
+        local: str | None = None
+        if type(source) is not bytes:
+            check_source(f"files[{number}][0]", source)
+            local = os.fspath(source) if is_path(source) else None
+        entries.append(Entry(check_path(path, f"files[{number}][1]"), local, source))
     refuse_twice("[1]", [entry.path for entry in entries])
     check_verify(verify)
     check_progress(progress)
@@ -190,7 +193,7 @@ class _Uploads:
 
     async def run(self) -> None:
         entries = self._book.all
-        for entry, size in zip(entries, await in_thread(_sizes, entries), strict=True):
+        for entry, size in zip(entries, await _looked_at(_sizes, entries), strict=True):
             if isinstance(size, ArkerError):
                 self._book.settle(entry, size)
             else:
@@ -241,12 +244,11 @@ class _Uploads:
         began = time.monotonic()
         for entry in entries:
             entry.began = began
-        pending: list[tuple[Entry, SyncChunkWrite]] = []
-        for entry, loaded in zip(entries, await in_thread(_load, entries), strict=True):
+        pending: list[tuple[Entry, bytes]] = []
+        for entry, loaded in zip(entries, await _looked_at(_load, entries), strict=True):
             if isinstance(loaded, ArkerError):
                 self._book.settle(entry, loaded)
             else:
-                entry.size = loaded.size
                 pending.append((entry, loaded))
         if not pending:
             return
@@ -266,7 +268,7 @@ class _Uploads:
             for entry, _ in pending:
                 self._book.settle(entry, error)
 
-    async def _send(self, pending: list[tuple[Entry, SyncChunkWrite]]) -> None:
+    async def _send(self, pending: list[tuple[Entry, bytes]]) -> None:
         """Send them until none is left that may succeed later; those that are settled leave the list."""
         job = self._job
 
@@ -274,16 +276,23 @@ class _Uploads:
             current = list(pending)
 
             def settle(number: int, error: ArkerError | None) -> None:
-                entry, chunk = current[number]
+                entry, _ = current[number]
                 pending.remove(current[number])
                 if error is None:
-                    job.tracker.done += chunk.size
+                    job.tracker.done += entry.size or 0
                 self._book.settle(entry, error)
 
-            chunks = [chunk for _, chunk in current]
-            return _calls.write_each(job.base_url, job.vm_id, chunks, settle)
+            texts = [text for _, text in current]
+            return _calls.write_each(job.base_url, job.vm_id, texts, settle)
 
         await job.send_remade(make)
+
+
+async def _looked_at(work: Callable[[list[Entry]], list[T]], entries: list[Entry]) -> list[T]:
+    """What there is to know of each: in a thread if a disk has to be asked, at once for small bytes in memory."""
+    if any(entry.local is not None for entry in entries) or sum(entry.size or 0 for entry in entries) > MIB:
+        return await in_thread(work, entries)
+    return work(entries)
 
 
 def _sizes(entries: list[Entry]) -> list[int | ArkerError | None]:
@@ -308,33 +317,34 @@ def _caused(error: OSError, name: str) -> LocalFileError:
     return failure
 
 
-def _load(entries: list[Entry]) -> list[SyncChunkWrite | ArkerError]:
-    """Small files, as they go over the wire; blocks."""
-    loaded: list[SyncChunkWrite | ArkerError] = []
-    for entry in entries:
+def _load(entries: list[Entry]) -> list[bytes | ArkerError]:
+    """Small files, as they go over the wire; blocks. Their sizes are noted."""
+    from hashlib import sha256  # it loads OpenSSL
+
+    loaded: list[bytes | ArkerError] = []
+    for entry, upload_id in zip(entries, new_ulids(len(entries)), strict=True):
         try:
-            loaded.append(_load_one(entry))
+            data = _content(entry)
         except ArkerError as error:
             loaded.append(error)
+        else:
+            entry.size = len(data)
+            loaded.append(_codec.dumps_whole(entry.path, upload_id, data, sha256(data).hexdigest()))
     return loaded
 
 
-def _load_one(entry: Entry) -> SyncChunkWrite:
+def _content(entry: Entry) -> bytes | memoryview:
     if entry.local is None:
-        source: Any = MemorySource(check_buffer("source", entry.source))
-    else:
-        source = open_file(entry.local)
+        return entry.source if isinstance(entry.source, bytes) else check_buffer("source", entry.source)
+    source = open_file(entry.local)
     try:
-        size = source.size
-        if size > CHUNK_SIZE:
-            source.check()  # it has grown since it was looked at
-        data = source.read(0, size)
+        if source.size > CHUNK_SIZE:
+            raise FileChangedError(f"{entry.local} has grown to {source.size} bytes since it was looked at")
+        data = source.read(0, source.size)
         source.check()
+        return data
     finally:
         source.close()
-    return SyncChunkWrite(
-        path=entry.path, size=size, upload_id=new_ulid(), content=data, start=0, end=size, sha256=digest_of(data)
-    )
 
 
 __all__ = ["Entries", "Entry", "begin", "pairs_of", "refuse_twice", "upload_many", "within"]

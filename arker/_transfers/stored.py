@@ -125,7 +125,7 @@ async def _put_once(job: Job, url: str, body: Body) -> None:
                 raise body.failure
         if not 200 <= response.status < 300:
             raise store_error(response.status, response.headers, response.body)
-        if not body.sent and body.size:
+        if not body.sent:
             raise ExchangeFailedError("the object store answered before it had everything", delivered=True)
         body.arrived()
 

@@ -12,7 +12,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,7 +167,7 @@ def sockets() -> int:
 
 
 @contextlib.asynccontextmanager
-async def round_of(emulator: Emulator, vm_id: str, rng: random.Random, directory: Path) -> AsyncIterator[Scene]:
+async def round_of(emulator: Emulator, vm_id: str, rng: random.Random, directory: Path) -> AsyncGenerator[Scene, None]:
     """Two clients of one round; nothing of what was done with them is left afterwards."""
     tasks, before = asyncio.all_tasks(), sockets()
     async with AsyncArker(**emulator.client_options) as ar:

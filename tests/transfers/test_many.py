@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ async def test_all_kinds_together(store: Store, vm: AsyncVM, tmp_path: Path) -> 
     small.write_bytes(b"small")
     large.write_bytes(LARGE)
 
-    async def pieces() -> Any:
+    async def pieces() -> AsyncIterator[bytes]:
         yield b"pie"
         yield b"ces"
 
@@ -185,13 +186,17 @@ async def test_downloads(store: Store, vm: AsyncVM, tmp_path: Path) -> None:
 async def test_a_deadline_tells_of_what_was_not_done(store: Store, vm: AsyncVM, tmp_path: Path) -> None:
     before = asyncio.all_tasks()
     store.files["/quick"] = b"quick"
-    store.disturb = lambda request: Reply(delay=30) if b"/late" in request.body else None
+
+    def late(request: Recorded) -> Reply | None:
+        reading = request.method == "POST" and request.json.get("path") == "/late"
+        return Reply(delay=60) if reading or request.method == "PUT" else None
+
+    store.disturb = late
     ways = (
-        vm.upload_many([(bytes(4 * MIB), "/quick"), (bytes(4 * MIB), "/quick too"), (b"x", "/late")], deadline=1.0),
-        vm.download_many([("/quick", tmp_path / "quick"), ("/late", tmp_path / "late")], deadline=1.0),
+        vm.upload_many([(b"quick", "/quick"), (LARGE, "/late")], deadline=4.0),
+        vm.download_many([("/quick", tmp_path / "quick"), ("/late", tmp_path / "late")], deadline=4.0),
     )
-    for way in ways:
-        outcomes = await way
+    for outcomes in await asyncio.gather(*ways):
         assert [each.path for each in outcomes if not each.ok] == ["/late"]
         failure = outcomes[-1].error
         assert isinstance(failure, DeadlineExceededError)
@@ -220,9 +225,10 @@ async def test_bad_files(server: ScriptedServer, vm: AsyncVM, files: Any) -> Non
     with pytest.raises(InvalidArgumentError) as caught:
         await vm.upload_many(files)
     assert caught.value.argument.startswith("files")
-    turned = (
-        [tuple(reversed(pair)) for pair in files] if isinstance(files, list) and isinstance(files[0], tuple) else files
-    )
+    turned: Any = files
+    if isinstance(files, list) and isinstance(files[0], tuple):
+        pairs: list[Any] = files
+        turned = [tuple(reversed(pair)) for pair in pairs]
     with pytest.raises(InvalidArgumentError):
         await vm.download_many(turned)
     assert not server.requests

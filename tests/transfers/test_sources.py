@@ -233,7 +233,7 @@ async def test_progress_adds_up(store: Store, vm: AsyncVM, tmp_path: Path) -> No
     seen: list[TransferProgress] = []
     for strategy in ("put", "chunks"):
         seen.clear()
-        await vm.upload(file, "/f", strategy=strategy, progress=seen.append)  # type: ignore[arg-type]
+        await vm.upload(file, "/f", strategy=strategy, progress=seen.append)
         assert (seen[0].done, seen[-1].done, seen[-1].total) == (0, len(DATA), len(DATA))
         assert (seen[0].files_done, seen[-1].files_done, seen[-1].files_total) == (0, 1, 1)
         assert [each.done for each in seen] == sorted(each.done for each in seen)

@@ -86,7 +86,7 @@ async def test_who_asks_for_a_way_gets_no_other(store: Store, vm: AsyncVM) -> No
     store.presigned = False
     for strategy in ("put", "parts"):
         with pytest.raises(UnsupportedOperationError):
-            await vm.upload(DATA, "/f", strategy=strategy)  # type: ignore[arg-type]
+            await vm.upload(DATA, "/f", strategy=strategy)
     assert len(store.server.requests) == 2
 
 

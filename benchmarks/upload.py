@@ -1,0 +1,56 @@
+"""Rows on uploads: 256 MiB from memory and from a file, by one presigned PUT."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+
+from arker import AsyncArker
+from benchmarks import store
+from benchmarks.files import SIZE, Hand, compare, of_file, of_memory
+from benchmarks.measure import Row, run_bounded
+from benchmarks.server import API_KEY, VM_ID
+
+
+def measure_memory(_: str) -> Row:
+    with store.running() as base_url:
+        return run_bounded(_memory(base_url))
+
+
+def measure_file(_: str) -> Row:
+    with store.running() as base_url:
+        return run_bounded(_file(base_url))
+
+
+async def _memory(base_url: str) -> Row:
+    data = secrets.token_bytes(SIZE)
+    async with Hand(base_url) as hand, AsyncArker(API_KEY, base_url=base_url) as client:
+        vm = client.vm(VM_ID)
+        return await compare(
+            "upload",
+            "256 MiB from memory by a PUT, with its digest",
+            lambda: hand.upload(lambda digest: of_memory(data, digest), SIZE),
+            lambda: vm.upload(data, "/f", strategy="put"),
+            rounds=7,
+            at_most=1.2,
+        )
+
+
+async def _file(base_url: str) -> Row:
+    descriptor, path = tempfile.mkstemp()
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(SIZE))
+        async with Hand(base_url) as hand, AsyncArker(API_KEY, base_url=base_url) as client:
+            vm = client.vm(VM_ID)
+            return await compare(
+                "uploadfile",
+                "a file of 256 MiB by a PUT, with its digest",
+                lambda: hand.upload(lambda digest: of_file(path, digest), SIZE),
+                lambda: vm.upload(path, "/f", strategy="put"),
+                rounds=7,
+                at_most=1.3,
+            )
+    finally:
+        os.unlink(path)
