@@ -37,7 +37,7 @@ def says(output: bytes, *, report: bytes = b"end\0", exit_code: int = 0, content
                 {
                     "stdout": base64.b64encode(output if lists else report).decode(),
                     "stdout_encoding": "base64",
-                    "stderr": r"sh: what\?" if exit_code else "",
+                    "stderr": "sh: what?" if exit_code else "",
                     "stderr_encoding": "utf-8",
                     "exit_code": exit_code,
                 }
