@@ -84,8 +84,8 @@ class TransferEvent:
         vm_id: The VM's id.
         path: The file's path in the VM.
         direction: ``"upload"`` or ``"download"``.
-        done: Bytes so far; 0 at the beginning and whenever the transfer begins anew, ``total`` when it has succeeded. Of a
-            file in parts, of all of them together: fewer again when one begins anew.
+        done: Bytes so far; 0 at the beginning and whenever the transfer begins anew, ``total`` when it has succeeded.
+            Of a file in parts, of all of them together: fewer again when one begins anew.
         total: Size of the file, in bytes.
     """
 

@@ -50,7 +50,7 @@ class Connection(asyncio.BufferedProtocol):
         self._left = 0
         self._kept = False
         self._request: tuple[bytes, bytes, bytes, bytes] = (b"", b"", b"", b"")
-        self._out = (0, 0)
+        self._out: tuple[int, int] = (0, 0)
         self._free = True
         self._due = 0.0
 

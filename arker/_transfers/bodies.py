@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from arker._ranges import MIB, Span
 from arker._transfers.job import in_thread
 from arker._transfers.sources import Buffer, Source
 
 if TYPE_CHECKING:
-    from hashlib import _Hash
-
     from arker._transfers.job import Tell
+
+
+class Digest(Protocol):
+    """What `hashlib` makes."""
+
+    def update(self, data: Buffer, /) -> object: ...
+
+    def hexdigest(self) -> str: ...
 
 
 class Body:
@@ -80,7 +86,7 @@ class _Pieces:
         self._start = self._at = start
         self._end = end
         self._tell = tell
-        self._hash: _Hash | None = None
+        self._hash: Digest | None = None
         self._ahead: asyncio.Future[Buffer] | None = None
 
     @property

@@ -136,11 +136,15 @@ def pairs_of(files: Iterable[object]) -> list[tuple[Any, Any]]:
         raise InvalidArgumentError("files", files, expected)
     pairs: list[tuple[Any, Any]] = []
     for number, pair in enumerate(files):
-        members = list(cast("Iterable[Any]", pair)) if isinstance(pair, (tuple, list)) else []
+        members = _members(pair)
         if len(members) != 2:
             raise InvalidArgumentError(f"files[{number}]", pair, expected)
         pairs.append((members[0], members[1]))
     return pairs
+
+
+def _members(pair: object) -> list[Any]:
+    return list(cast("Iterable[Any]", pair)) if isinstance(pair, (tuple, list)) else []
 
 
 def refuse_twice(argument: str, places: list[str]) -> None:

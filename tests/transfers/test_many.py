@@ -225,10 +225,15 @@ async def test_bad_files(server: ScriptedServer, vm: AsyncVM, files: Any) -> Non
     with pytest.raises(InvalidArgumentError) as caught:
         await vm.upload_many(files)
     assert caught.value.argument.startswith("files")
-    turned: Any = files
-    if isinstance(files, list) and isinstance(files[0], tuple):
-        pairs: list[Any] = files
-        turned = [tuple(reversed(pair)) for pair in pairs]
-    with pytest.raises(InvalidArgumentError):
-        await vm.download_many(turned)
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    "files",
+    [None, 7, "ab", ["/a"], [("/a",)], [("/a", "b", 1)], [("", "b")], [("/a", "b"), ("/c", "b")], [("/a", "b\0")]],
+)
+async def test_bad_files_to_download(server: ScriptedServer, vm: AsyncVM, files: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        await vm.download_many(files)
+    assert caught.value.argument.startswith("files")
     assert not server.requests
