@@ -123,6 +123,14 @@ async def test_what_is_special_there_is_not_fetched(server: ScriptedServer, vm: 
     assert look(tmp_path / "back") == {}
 
 
+async def test_what_a_vm_says_is_not_quoted(server: ScriptedServer, vm: AsyncVM, tmp_path: Path) -> None:
+    server.answer(says(b"arker-tree 1\0a secret\0"))
+    with pytest.raises(BadReplyError) as caught:
+        await vm.download_dir("r", tmp_path / "back")
+    assert "there is no such state" in str(caught.value)
+    assert "secret" not in f"{caught.value}{caught.value!r}{caught.value.args}"
+
+
 # --- trees that change -----------------------------------------------------------------------------------------------
 
 
