@@ -278,14 +278,18 @@ class LocalFileError(TransferError, OSError):
         name = filename if filename is not None else error.filename
         reason = error.strerror or str(error)
         super().__init__(f"{name}: {reason}" if name is not None else reason)
-        self.args = (error, filename)
+        self.args = (error.errno, error.strerror, name)
         self.errno = error.errno
         self.strerror = error.strerror
         self.filename = name
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # That of OSError would make it of other arguments.
-        return type(self), self.args, self.__dict__
+        # That of OSError would make it of these arguments themselves.
+        return _local_file_error, self.args, self.__dict__
+
+
+def _local_file_error(number: int, reason: str, filename: str | None) -> LocalFileError:
+    return LocalFileError(OSError(number, reason), filename)
 
 
 class ApiError(ArkerError):

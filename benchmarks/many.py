@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 
 from arker import AsyncArker
-from arker.transfer import UploadSource
 from benchmarks import store
 from benchmarks.files import Hand, compare
 from benchmarks.measure import Row, run_bounded
@@ -19,12 +18,11 @@ def measure(_: str) -> Row:
 
 async def _measure(base_url: str) -> Row:
     files = [(secrets.token_bytes(1024), f"/f/{number}") for number in range(2000)]
-    sources: list[tuple[UploadSource, str]] = [*files]
     async with Hand(base_url) as hand, AsyncArker(API_KEY, base_url=base_url) as client:
         vm = client.vm(VM_ID)
 
         async def ours() -> None:
-            assert all(outcome.ok for outcome in await vm.upload_many(sources))
+            assert all(outcome.ok for outcome in await vm.upload_many(files))
 
         title = "2,000 files of 1 KiB, each with its digest and its outcome"
         return await compare("many", title, lambda: hand.many(files), ours, rounds=15, at_most=3.0)

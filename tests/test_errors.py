@@ -25,9 +25,12 @@ from arker.errors import (
     DeadlineExceededError,
     DirectoryConflictError,
     EmulatorError,
+    FileChangedError,
     ForbiddenError,
+    IntegrityError,
     InternalError,
     InvalidArgumentError,
+    LocalFileError,
     NetworkError,
     NetworkTimeoutError,
     NotFoundError,
@@ -58,6 +61,10 @@ PARENTS: dict[type, tuple[type, ...]] = {
     RunFailedError: (ArkerError,),
     EmulatorError: (ArkerError,),
     DirectoryConflictError: (TransferError,),
+    TransferError: (ArkerError,),
+    FileChangedError: (TransferError,),
+    IntegrityError: (TransferError,),
+    LocalFileError: (TransferError, OSError),
     ApiError: (ArkerError,),
     BadRequestError: (ApiError,),
     UnauthorizedError: (ApiError,),
@@ -101,6 +108,8 @@ def made(cls: type[ArkerError]) -> ArkerError:
         entry = DirectoryEntry(path="a", action="conflict", kind="file", reason="something is in its place")
         plan = DirectoryReport(direction="upload", local="here", remote="there", entries=(entry,))
         return DirectoryConflictError(plan).with_context(**FACTS)
+    if cls is LocalFileError:
+        return LocalFileError(OSError(2, "went wrong")).with_context(**FACTS)
     return cls("went wrong", **FACTS)
 
 

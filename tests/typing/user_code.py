@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import aiohttp
 from typing_extensions import assert_type
@@ -12,6 +14,7 @@ from arker import (
     ApiError,
     ArkerError,
     AsyncArker,
+    AsyncReadStream,
     AsyncVM,
     BackgroundRunResult,
     BadReplyError,
@@ -21,6 +24,7 @@ from arker import (
     DirectoryAction,
     DirectoryConflictError,
     DirectoryReport,
+    FileOutcome,
     HttpTimeouts,
     InvalidArgumentError,
     ListRunsResponse,
@@ -39,6 +43,7 @@ from arker import (
     RunState,
     RunSummary,
     Session,
+    TransferResult,
     Tunnel,
     TunnelRequest,
     Vm,
@@ -190,3 +195,20 @@ async def directories(vm: AsyncVM) -> None:
         await vm.upload_dir("here", "there")
     except DirectoryConflictError as error:
         assert_type(error.plan, DirectoryReport)
+
+
+async def transfers(vm: AsyncVM, paths: list[Path], file: BinaryIO, pieces: AsyncIterator[bytes]) -> None:
+    for source in (b"x", bytearray(b"x"), memoryview(b"x"), "/f", Path("/f"), file, io.BytesIO(), pieces):
+        assert_type(await vm.upload(source, "/f", progress=print), TransferResult)
+    await vm.upload("f", PurePosixPath("/f"), strategy="parts", verify="full", mode=0o755, concurrency=4)
+    for target in ("f", Path("f"), file, io.BytesIO()):
+        assert_type(await vm.download("/f", target), TransferResult)
+    async with vm.open_read("/f") as stream:
+        assert_type(stream, AsyncReadStream)
+        assert_type(await stream.read(5), bytes)
+        async for chunk in stream:
+            assert_type(chunk, bytes)
+    outcomes = await vm.upload_many((path, f"/in/{path.name}") for path in paths)
+    assert_type(outcomes, list[FileOutcome])
+    assert_type(outcomes[0].error, ArkerError | None)
+    await vm.download_many([(PurePosixPath("/f"), path) for path in paths])
