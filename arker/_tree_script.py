@@ -302,7 +302,7 @@ def parse_report(output: bytes, script: Script) -> dict[str, str]:
     problems: dict[str, str] = {}
     for number, message in zip(fields[:-2:2], fields[1:-2:2], strict=True):
         if not number.isdigit() or int(number) >= len(script.subjects):
-            raise _wrong(f"no number of a step: {number[:40]!r}")
+            raise _wrong("a number is none of a step")
         problems.setdefault(script.subjects[int(number)], to_text(message).strip()[:500] or "no reason given")
     return problems
 

@@ -80,7 +80,9 @@ def test_every_set_of_tools_finds_the_same(tmp_path: Path, tool: str) -> None:
         (utilities / "cksum").symlink_to(shutil.which("cksum") or "")
     tree = listing(tmp_path / "root", [0, 1, 2, 3], utilities=utilities)
     assert tree.digest is not None
-    assert tree.digest == tool or shutil.which(tool) is None
+    # The shell of busybox has tools of its own, whatever there is.
+    own = "busybox" in os.path.realpath(shutil.which("sh") or "")
+    assert tree.digest == tool or shutil.which(tool) is None or own
     assert tree == local(tmp_path / "root", tool=tree.digest)
 
 

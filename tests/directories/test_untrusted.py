@@ -37,7 +37,7 @@ def says(output: bytes, *, report: bytes = b"end\0", exit_code: int = 0, content
                 {
                     "stdout": base64.b64encode(output if lists else report).decode(),
                     "stdout_encoding": "base64",
-                    "stderr": r"sh: what\?" if exit_code else "",
+                    "stderr": "sh: what?" if exit_code else "",
                     "stderr_encoding": "utf-8",
                     "exit_code": exit_code,
                 }
@@ -121,6 +121,14 @@ async def test_what_is_special_there_is_not_fetched(server: ScriptedServer, vm: 
     done = await vm.download_dir("r", tmp_path / "back")
     assert changes(done) == ["skip pipe", "skip socket", "skip zero"]
     assert look(tmp_path / "back") == {}
+
+
+async def test_what_a_vm_says_is_not_quoted(server: ScriptedServer, vm: AsyncVM, tmp_path: Path) -> None:
+    server.answer(says(b"arker-tree 1\0a secret\0"))
+    with pytest.raises(BadReplyError) as caught:
+        await vm.download_dir("r", tmp_path / "back")
+    assert "there is no such state" in str(caught.value)
+    assert "secret" not in f"{caught.value}{caught.value!r}{caught.value.args}"
 
 
 # --- trees that change -----------------------------------------------------------------------------------------------

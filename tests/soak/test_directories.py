@@ -17,8 +17,8 @@ from tests.soak.conftest import Soak
 
 pytestmark = pytest.mark.anyio
 
-ROUND_TRIPS = 100
-CANCELLATIONS = 60
+ROUND_TRIPS = 60
+CANCELLATIONS = 40
 
 
 async def test_what_goes_comes_back(soak: Soak, vm: AsyncVM, tmp_path: Path) -> None:
