@@ -3,7 +3,8 @@
 A run can only be read whole (contract, section 4), so that reading it every so often would cost the square of its
 output. Two questions are told apart. Whether it has ended costs some hundred bytes, and is asked often. What it has
 written is read when enough of it is new: all readings together cost at most three times the output, in bytes of
-replies, apart from a small allowance that keeps small outputs lively.
+replies, as long as it goes on as it came, and four and a half times whatever it does; apart from a small allowance that
+keeps small outputs lively.
 """
 
 from __future__ import annotations

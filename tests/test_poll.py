@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arker._poll import FREE_BYTES, FREE_RATE, LONGEST, SHORTEST, Planner, Question, pause
+from arker._poll import FREE_BYTES, FREE_RATE, LONGEST, PACE, SHORTEST, Planner, Question, pause
 
 MIB = 1024 * 1024
 
@@ -87,6 +88,19 @@ def test_output_that_stops_is_not_read_again_and_again() -> None:
     assert course.ended <= 3600.0 + LONGEST + 0.05
 
 
+def test_output_that_becomes_ever_slower() -> None:
+    # Each expectation is too high here, and must not be followed by the next one.
+    size = 64 * MIB
+    course = watch(lambda now: int(size * (1 - math.exp(-now / 2))), 60.0)
+    assert course.total <= 4 * size + allowance(60.0)
+
+
+def test_large_output_is_not_read_back_to_back() -> None:
+    course = watch(lambda _: 64 * MIB, 20.0, planner=Planner(0.0, witnessed=False))
+    (first, _), (second, _), *_ = course.reads
+    assert second - first >= 64 * MIB / PACE
+
+
 def test_a_bound_on_the_delay_wins_over_the_cost() -> None:
     def size(now: float) -> int:
         return int(min(now, 1.0) * 10 * MIB + now)
@@ -141,7 +155,7 @@ def test_whatever_the_output_does(bursts: list[tuple[float, int]], seconds: floa
 
     course = watch(size, seconds)
     final = size(seconds)
-    # One more time its size at most, when it falls silent just where a reading relied on its pace.
+    # One more time its size at most, when it does not go on as a reading relied on.
     assert course.total <= 4 * final + allowance(course.ended)
     assert course.reads[-1][1] == final
     assert course.ended <= seconds + LONGEST + 0.05
