@@ -139,8 +139,8 @@ class RunHandle(Facade):
         """What the run writes, as it comes, until it has ended: from its beginning, each byte once and in order.
 
         A run can only be read whole, so what is new is asked for the more rarely the more there is: all readings
-        together come to three times the output at most, and 256 KiB, and 16 KiB for each second; to four times if the
-        run falls silent just where its pace was relied on. A lost connection leaves no gap, and after an exception the
+        together come to three times the output at most if it goes on as it came, and to four and a half times whatever
+        it does, and 256 KiB, and 16 KiB for each second. A lost connection leaves no gap, and after an exception the
         same iterator can be gone on with.
 
         Args:
