@@ -87,8 +87,8 @@ async def test_modes_and_symlinks(vm: AsyncVM, strategy: Strategy) -> None:
     assert await clean(vm, "/home/user")
 
 
-async def test_parts_take_no_more_room_than_they_must(vm: AsyncVM) -> None:
-    """An old file stays whole until the new one takes its place."""
+async def test_a_failed_upload_leaves_the_old_file(vm: AsyncVM) -> None:
+    """It stays until the new one takes its place, and no part is left."""
     await vm.upload(b"old", "/tmp/file")
     with pytest.raises(ArkerError):
         await vm.upload(DATA, "/etc/hostname/file", strategy="parts", part_size=PART)

@@ -216,3 +216,15 @@ async def test_a_url_dies_after_its_time() -> None:
         assert (await api.raw("PUT", granted["presigned_url"], data=b"two")).refusal == (403, "forbidden")
         # What has arrived can still be put into place.
         assert (await commit(api, vm, granted))["written"] is True
+
+
+async def test_a_server_without_presigned_urls() -> None:
+    options = EmulatorOptions(isolation=ISOLATION, presigned=False)
+    async with Emulator(options) as emulator, aiohttp.ClientSession() as session:
+        api = Api(session, emulator.url, emulator.api_key)
+        vm = str((await api.fork())["vm_id"])
+        (result,) = await api.write(vm, {"path": "file", "size": SIZE, "presigned": True})
+        assert (result["error"]["code"], result["written"]) == ("unsupported_operation", False)
+        assert (await api.run(vm, f"head -c {SIZE} /dev/zero > file"))["exit_code"] == 0
+        # Whatever its size, a file is read inline.
+        assert output(await api.read(vm, "file"), "content") == bytes(SIZE)
