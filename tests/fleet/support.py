@@ -1,0 +1,52 @@
+"""Functions for the VMs of a fleet."""
+
+from __future__ import annotations
+
+import asyncio
+
+from arker import AsyncVM
+
+
+async def echo(vm: AsyncVM, item: int) -> str:
+    return (await vm.run(f"echo {item}")).stdout_text.strip()
+
+
+class Gates:
+    """A function whose calls wait until they are told to go on."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.vms: list[AsyncVM] = []
+        self.ended: list[int] = []
+        self._gates: dict[int, asyncio.Event] = {}
+        self._news = asyncio.Event()
+
+    async def __call__(self, vm: AsyncVM, item: int) -> int:
+        self._gates[item] = asyncio.Event()
+        self.begun.append(item)
+        self.vms.append(vm)
+        self._news.set()
+        try:
+            await self._gates[item].wait()
+        finally:
+            self.ended.append(item)
+        return item * 10
+
+    def open(self, *items: int) -> None:
+        for item in items:
+            self._gates[item].set()
+
+    async def wait_for(self, count: int) -> None:
+        """Until so many have begun."""
+        while len(self.begun) < count:
+            self._news.clear()
+            await self._news.wait()
+
+
+async def some_steps() -> None:
+    """Let everything that can go on do so."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+__all__ = ["Gates", "echo", "some_steps"]
