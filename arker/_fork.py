@@ -76,6 +76,10 @@ class Forking:
 
     async def _undo(self, task: asyncio.Task[Vm]) -> None:
         """See to it that there is no VM; if that cannot be known, say so in the log."""
+        with self._transport.cleaning_up():
+            await self._see_that_there_is_none(task)
+
+    async def _see_that_there_is_none(self, task: asyncio.Task[Vm]) -> None:
         progress, ledger, request = self._progress, self._transport.ledger, self._call.request
         progress.abandoned = True
         if not task.done() and not progress.may_have_begun:

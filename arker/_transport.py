@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -172,6 +173,7 @@ class Transport:
         self._lock = threading.Lock()
         self._http: Http | None = None
         self._closed = False
+        self._cleanups: set[asyncio.Future[None]] = set()
         _all.add(self)
 
     def _after_fork_in_child(self) -> None:
@@ -205,6 +207,25 @@ class Transport:
             if self._http is None:
                 self._http = Http(self.settings, self._session)
             return self._http
+
+    @contextmanager
+    def cleaning_up(self) -> Generator[None, None, None]:
+        """What is done inside needs the client; whoever closes it waits for that. It must have a bound of its own."""
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._cleanups.add(over)
+        try:
+            yield
+        finally:
+            self._cleanups.discard(over)
+            over.set_result(None)
+
+    async def settled(self) -> None:
+        """Wait until all clean-ups of this loop have come to their end."""
+        # Tasks that were cancelled together begin to clean up one after the other.
+        await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        while going_on := [each for each in tuple(self._cleanups) if each.get_loop() is loop]:
+            await asyncio.wait(going_on)
 
     async def aclose(self) -> None:
         with self._lock:

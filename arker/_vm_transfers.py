@@ -45,7 +45,7 @@ class VmTransfers(VmFiles):
 
         Args:
             source: A local file by its path, bytes, a binary file object (from where it stands to its end, where it
-                stands afterwards), or an asynchronous iterable of bytes, which goes to a temporary file first.
+                stands afterwards), or an iterable of bytes, asynchronous or not, which goes to a temporary file first.
             path: Where the file goes in the VM; a relative path counts from the home directory. Missing directories are
                 made.
             strategy: How it goes. By default up to 4 MiB go inline, up to 64 MiB by one presigned PUT, more in parts at

@@ -259,6 +259,7 @@ class AsyncArker(ClientFleets):
 
     async def _close(self, *, in_order: bool) -> None:
         try:
+            await self._transport.settled()
             await self._transport.aclose()
         finally:
             try:

@@ -2,7 +2,7 @@
 
     with TransferBar() as bar:
         await vm.upload("model.bin", "/data/model.bin", progress=bar)
-        await vm.upload_dir("src", "/work/src", progress=bar)
+        await vm.upload_dir("src", "/srv/src", progress=bar)
 
 It works with everything that tells `TransferProgress` or `FleetProgress`, also of many VMs at once, and from blocking
 code as well.
@@ -48,7 +48,7 @@ class TransferBar:
     """One line for each transfer: what, how far, how much, how fast, how long yet. It is a function for ``progress=``.
 
         with TransferBar() as bar:
-            await vm.download_dir("/work/out", "out", progress=bar)
+            await vm.download_dir("/srv/out", "out", progress=bar)
 
     One bar serves any number of transfers, one after the other or at once, from any thread. Outside of the block it
     takes no notice of what it is told.

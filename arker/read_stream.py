@@ -97,7 +97,11 @@ class AsyncReadStream:
         return piece or await self._reading.next()
 
     async def read(self, size: int = -1) -> bytes:
-        """The next ``size`` bytes, fewer only at the end of the file; all that is left unless given."""
+        """The next bytes of the file.
+
+        Args:
+            size: How many: fewer come only at the end of the file. All that is left unless given.
+        """
         if size != -1:
             check.check_integer("size", size, minimum=0)
         if self._reading is None:

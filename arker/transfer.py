@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Iterable
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 
@@ -25,8 +25,11 @@ its whole digest as well, by one more reading on both sides."""
 LocalPath: TypeAlias = str | os.PathLike[str]
 RemotePath: TypeAlias = str | PurePosixPath
 
-UploadSource: TypeAlias = LocalPath | bytes | bytearray | memoryview | IO[bytes] | AsyncIterable[bytes]
-"""A local file by its path, bytes, a binary file object (from where it stands), or bytes that come one by one."""
+UploadSource: TypeAlias = (
+    LocalPath | bytes | bytearray | memoryview | IO[bytes] | AsyncIterable[bytes] | Iterable[bytes]
+)
+"""A local file by its path, bytes, a binary file object (from where it stands), or bytes that come piece by piece, from
+an asynchronous iterable or an ordinary one."""
 
 DownloadTarget: TypeAlias = LocalPath | IO[bytes]
 """A local file by its path, or a binary file object that can be written to."""

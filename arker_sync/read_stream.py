@@ -64,7 +64,11 @@ class ReadStream(Facade):
         return self._lease.step(work)
 
     def read(self, size: int = -1) -> bytes:
-        """The next ``size`` bytes, fewer only at the end of the file; all that is left unless given."""
+        """The next bytes of the file.
+
+        Args:
+            size: How many: fewer come only at the end of the file. All that is left unless given.
+        """
         work = self._async.read(size)
         return self._lease.call(work)
 

@@ -7,7 +7,7 @@ import io
 import os
 import stat
 import threading
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import IO, Any, Final, Protocol, TypeGuard, cast
 
 from arker._ranges import MIB
@@ -18,7 +18,7 @@ from arker.models import CHUNK_SIZE, MAX_PUT_SIZE
 
 Buffer = bytes | memoryview
 
-_EXPECTED: Final = "expected a path, bytes, a binary file object, or an asynchronous iterable of bytes"
+_EXPECTED: Final = "expected a path, bytes, a binary file object, or an iterable of bytes (asynchronous or not)"
 
 
 class Source(Protocol):
@@ -209,7 +209,9 @@ def check_source(argument: str, value: object) -> None:
         check_buffer(argument, value)
     elif is_path(value):
         check_local(argument, value)
-    elif not isinstance(value, AsyncIterable) and not callable(getattr(value, "read", None)):
+    elif isinstance(value, Mapping) or not (
+        isinstance(value, (AsyncIterable, Iterable)) or callable(getattr(value, "read", None))
+    ):
         raise InvalidArgumentError(argument, value, _EXPECTED)
     elif isinstance(value, io.TextIOBase):
         raise InvalidArgumentError(argument, value, "expected a file object opened in binary mode ('rb')")
@@ -229,6 +231,8 @@ async def open_source(argument: str, value: Any) -> Source:
         view = memoryview(value.getvalue())[value.tell() :]
         value.seek(0, os.SEEK_END)
         return MemorySource(view)
+    if not callable(getattr(value, "read", None)):
+        return await _spool_iterable(argument, _InThread(iter(cast("Iterable[object]", value))))
     source = await opened_in_thread(lambda: _of_object(argument, value), lambda made: made.close() if made else None)
     return source if source is not None else await _spool_object(argument, value)
 
@@ -337,6 +341,26 @@ async def _spool_iterable(argument: str, pieces: AsyncIterable[object]) -> Sourc
         return await spool.source()
     finally:
         spool.close()
+
+
+class _InThread(AsyncIterator[object]):
+    """An ordinary iterator: each item is waited for in a thread."""
+
+    def __init__(self, items: Iterator[object]) -> None:
+        self._items = items
+
+    async def __anext__(self) -> object:
+        found = await in_thread(_next, self._items)
+        if not found:
+            raise StopAsyncIteration
+        return found[0]
+
+
+def _next(items: Iterator[object]) -> tuple[object] | tuple[()]:
+    # A StopIteration does not come through a future.
+    for item in items:
+        return (item,)
+    return ()
 
 
 async def _spool_object(argument: str, file: IO[bytes]) -> Source:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import secrets
 import stat
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -34,7 +33,7 @@ class LocalTarget:
         directory, name = os.path.split(path)
         self._path = path
         # A long name with more around it could be too long.
-        self._beside = os.path.join(directory, f".{name[:60]}.{secrets.token_hex(6)}.part")
+        self._beside = os.path.join(directory, f".{name[:60]}.{os.urandom(6).hex()}.part")
         self._file: Descriptor | None = None
 
     def open(self) -> None:

@@ -149,7 +149,10 @@ def exceptions(text: str) -> list[str]:
 def test_the_types_that_are_named_are_there(name: str) -> None:
     """Annotations are texts; each must mean something where it stands, for those who read them at run time."""
     module_names: dict[str, Any] = {}
-    for module in ("typing_extensions", "collections.abc", "arker", "arker.models", "arker_sync", "pathlib", "types"):
+    for module in (
+        *("typing_extensions", "collections.abc", "pathlib", "types"),
+        *("arker", "arker.models", "arker.transfer", "arker.directories", "arker_sync"),
+    ):
         module_names |= vars(importlib.import_module(module))
     for each, value in members(getattr(arker_sync, twin_name(name))).items():
         function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)

@@ -99,6 +99,23 @@ async def test_hundreds_of_forks_that_are_cancelled_together(emulator: Emulator,
     assert {each.vm_id for each in await ar.list_vms(limit=1000)} == kept
 
 
+async def test_a_client_that_is_closed_while_its_forks_are_being_undone(emulator: Emulator, ar: AsyncArker) -> None:
+    """`asyncio.gather` is over with the first fork that is, while the others still look after their VMs."""
+
+    async def program() -> None:
+        # Some forks have not been sent, and are undone at once.
+        async with AsyncArker(**emulator.client_options, max_connections=5) as client:
+            await asyncio.gather(*(client.fork("ubuntu") for _ in range(20)))
+
+    with emulator.faults.delay(operation="fork", seconds=0.5, processed=True, times=None):
+        task = asyncio.create_task(program())
+        await asyncio.sleep(0.3)
+        task.cancel()
+        await asyncio.wait({task})
+    assert task.cancelled()
+    assert not await ar.list_vms()
+
+
 async def test_a_program_whose_loop_is_shut_down_amid_its_forks(emulator: Emulator, ar: AsyncArker) -> None:
     async def program() -> None:
         client = AsyncArker(**emulator.client_options)

@@ -7,7 +7,8 @@ import gzip
 import io
 import os
 import pickle
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,24 @@ async def test_a_source_that_fails_while_it_is_read(store: Store, vm: AsyncVM) -
     assert not store.files
 
 
-@pytest.mark.parametrize("source", [None, 7, [b"x"], io.StringIO("x"), "", memoryview(b"abcd")[::2], "a\0b"])
+async def test_ordinary_iterables(store: Store, vm: AsyncVM) -> None:
+    """They are gone through in a thread, so that one which takes its time holds up nobody."""
+    threads: set[int] = set()
+
+    def pieces() -> Iterator[bytes]:
+        for start in range(0, len(DATA), 1000):
+            threads.add(threading.get_ident())
+            yield DATA[start : start + 1000]
+
+    await vm.upload(pieces(), "/of-a-generator")
+    await vm.upload([b"some", bytearray(b" of "), memoryview(b"each")], "/of-a-list")
+    assert store.files == {"/of-a-generator": DATA, "/of-a-list": b"some of each"}
+    assert threading.get_ident() not in threads
+    with pytest.raises(InvalidArgumentError, match="expected bytes from it, got int"):
+        await vm.upload(range(3), "/f")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("source", [None, 7, {"x": b"x"}, io.StringIO("x"), "", memoryview(b"abcd")[::2], "a\0b"])
 async def test_bad_sources(server: ScriptedServer, vm: AsyncVM, source: Any) -> None:
     for call in (vm.upload(source, "/f"), vm.upload_many([(b"x", "/g"), (source, "/f")])):
         with pytest.raises(InvalidArgumentError) as caught:
