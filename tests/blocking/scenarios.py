@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import random
+import tempfile
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
-from arker import ArkerError, AsyncArker, BackgroundRunResult, InvalidArgumentError, RunFailedError
+from arker import (
+    ArkerError,
+    AsyncArker,
+    AsyncVM,
+    BackgroundRunResult,
+    FleetProgress,
+    InvalidArgumentError,
+    RunFailedError,
+    TransferProgress,
+)
 
 Scenario: TypeAlias = Callable[[AsyncArker], Awaitable[object]]
 
@@ -21,6 +34,11 @@ async def failure(work: Callable[[], Awaitable[object]]) -> dict[str, object]:
         }
         return {"type": type(error).__name__, "value_error": isinstance(error, ValueError), **facts}
     raise AssertionError(f"nothing was raised: {result}")
+
+
+def without(directory: str, seen: list[object]) -> str:
+    """What was seen, without the name of a temporary directory."""
+    return repr(seen).replace(directory, "<directory>")
 
 
 async def the_main_job(ar: AsyncArker) -> object:
@@ -202,6 +220,90 @@ async def lists(ar: AsyncArker) -> object:
     return [*seen, await failure(bad)]
 
 
+async def files_of_any_size(ar: AsyncArker) -> object:
+    vm = await ar.fork("ubuntu")
+    data = random.Random(1).randbytes(9_000_000)
+    told: list[TransferProgress] = []
+    with tempfile.TemporaryDirectory() as directory:
+        here = Path(directory, "file")
+        here.write_bytes(data)
+        ways: list[dict[str, Any]] = [{}, {"strategy": "parts", "part_size": 4_000_000, "verify": "full"}]
+        seen: list[object] = []
+        for number, way in enumerate([*ways, {"strategy": "chunks"}, {"mode": 0o600}]):
+            result = await vm.upload(here, f"/tmp/{number}", progress=told.append, **way)
+            seen += [result.strategy, result.size, await vm.sync(f"/tmp/{number}") == data]
+        seen += [told[0].done, told[-1].done, {each.operation for each in told}]
+        seen += [(await vm.upload([b"piece by ", b"piece"], "/tmp/pieces")).size, await vm.sync("/tmp/pieces")]
+        seen += [
+            (await vm.download("/tmp/1", Path(directory, "back"))).size,
+            Path(directory, "back").read_bytes() == data,
+        ]
+        buffer = io.BytesIO()
+        await vm.download("/tmp/pieces", buffer)
+        async with vm.open_read("/tmp/0") as stream:
+            seen += [stream.size, await stream.read(10) == data[:10], stream.position]
+            seen += [b"".join([chunk async for chunk in stream]) == data[10:]]
+        seen += [buffer.getvalue(), sorted(each.name for each in Path(directory).iterdir())]
+        seen += [await failure(lambda: vm.upload(here.with_name("missing"), "/tmp/x"))]
+        seen += [await failure(lambda: vm.download("/tmp/missing", here.with_name("missing")))]
+        pairs = [(f"{number}".encode(), f"many/{number}") for number in range(20)]
+        outcomes = await vm.upload_many([*pairs, (b"", "/etc")], progress=told.append)
+        seen += [[each.path for each in outcomes], [type(each.error).__name__ for each in outcomes[-2:]]]
+        back = await vm.download_many([(path, Path(directory, path.partition("/")[2])) for _, path in pairs])
+        seen += [[each.ok for each in back], Path(directory, "7").read_bytes()]
+    return without(directory, seen)
+
+
+async def directories(ar: AsyncArker) -> object:
+    vm = await ar.fork("ubuntu")
+    with tempfile.TemporaryDirectory() as directory:
+        here = Path(directory, "tree")
+        for name in ("a/b/deep", "empty/", "text.txt", "skipped.log", "-odd name\n"):
+            place = here / name
+            (place if name.endswith("/") else place.parent).mkdir(parents=True, exist_ok=True)
+            if not name.endswith("/"):
+                place.write_text(name)
+        (here / "link").symlink_to("text.txt")
+        planned = await vm.upload_dir(here, "/tmp/tree", ignore=["*.log"], dry_run=True)
+        first = await vm.upload_dir(here, "/tmp/tree", ignore=["*.log"])
+        (here / "text.txt").write_text("changed")
+        second = await vm.upload_dir(here, "/tmp/tree", ignore=["*.log"], delete=True)
+        back = await vm.download_dir("/tmp/tree", Path(directory, "back"))
+        names = sorted(str(path.relative_to(directory)) for path in Path(directory, "back").rglob("*"))
+        conflict = Path(directory, "conflict")
+        (conflict / "text.txt" / "file").mkdir(parents=True)
+        seen: list[object] = [str(planned), first.counts, str(second), back.counts, names]
+        seen += [await failure(lambda: vm.download_dir("/tmp/tree", conflict))]
+    return without(directory, seen)
+
+
+async def fleets(ar: AsyncArker) -> object:
+    told: list[FleetProgress] = []
+
+    async def double(vm: AsyncVM, item: int) -> int:
+        if item == 4:
+            raise LookupError("no four")
+        return 2 * int((await vm.run(["echo", str(item)])).stdout)
+
+    async with ar.fork_many("ubuntu", 3, name_prefix="fleet", progress=told.append) as fleet:
+        seen: list[object] = [len(fleet), [vm.name for vm in fleet], fleet.failures, fleet.vms[0] in fleet]
+        outcomes = [outcome async for outcome in fleet.map(double, range(7), ordered=True, progress=told.append)]
+        seen += [[(each.index, each.item, each.value, repr(each.error), each.tries) for each in outcomes]]
+        seen += [all(each.vm in fleet for each in outcomes)]
+        unordered = [outcome.value async for outcome in fleet.map(double, iter([1, 2, 3]))]
+        seen += [sorted(map(str, unordered))]
+        seen += [[each.unwrap().stdout_text for each in await fleet.run("echo hi")]]
+        seen += [[each.unwrap().size for each in await fleet.upload(b"some", "/tmp/file")]]
+        await fleet.vms[1].delete()
+        again = [outcome async for outcome in fleet.map(double, range(6), ordered=True)]
+        seen += [[each.value for each in again], len(fleet), [vm.vm_id for vm in fleet] == [vm.id for vm in fleet.vms]]
+        async for _ in fleet.map(double, range(50)):
+            break
+    seen += [len(await ar.list_vms()), sorted({each.operation for each in told}), told[-1].done]
+    seen += [await failure(ar.fork_many("missing", 2).__aenter__)]
+    return [*seen, repr(fleet).partition(" ")[2]]
+
+
 async def what_a_client_shows(ar: AsyncArker) -> object:
     return [ar.region, ar.provider, ar.burst_base_url == ar.base_url, ar.control_base_url == ar.base_url, ar.ledger]
 
@@ -226,6 +328,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     runs_that_are_held,
     sessions_and_tunnels_in_blocks,
     lists,
+    files_of_any_size,
+    directories,
+    fleets,
     what_a_client_shows,
     a_client_that_is_closed,
 )

@@ -53,6 +53,9 @@ class _Turned:
     def __len__(self) -> int:
         return len(self._target)
 
+    def __contains__(self, item: object) -> bool:
+        return _straight(item) in self._target
+
     def __iter__(self) -> Iterator[Any]:
         return map(_turned, self._target)
 
@@ -101,7 +104,13 @@ def _turned(value: Any) -> Any:
         return _Turned(value)
     if _is_iterator(value):
         return _Items(value)
+    if _is_tuple_of_handles(value):
+        return tuple(_turned(each) for each in value)
     return [_turned(each) for each in value] if _is_list(value) else value
+
+
+def _is_tuple_of_handles(value: object) -> TypeGuard[tuple[Facade, ...]]:
+    return type(value) is tuple and any(isinstance(each, Facade) for each in value)
 
 
 def _is_iterator(value: object) -> TypeGuard[Iterator[Any]]:
@@ -113,6 +122,8 @@ def _is_list(value: object) -> TypeGuard[list[Any]]:
 
 
 def _straight(value: Any) -> Any:
+    if inspect.iscoroutinefunction(value):
+        return blocking_function(value)
     return value.straight() if isinstance(value, _Turned) else value
 
 

@@ -1,7 +1,5 @@
 """Transfers on the embedded backend: every way in and out, what is atomic, what is left when they fail."""
 
-# ruff: noqa: ASYNC240 - nothing else runs on the loop while these tests block it
-
 from __future__ import annotations
 
 import asyncio

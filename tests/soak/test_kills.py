@@ -1,7 +1,5 @@
 """Servers that are killed at any moment, under load: nothing of them stays, whoever is killed."""
 
-# ruff: noqa: ASYNC240 - nothing else runs on the loop while these tests block it
-
 from __future__ import annotations
 
 import asyncio

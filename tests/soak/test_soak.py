@@ -1,7 +1,5 @@
 """The backend under work for a long time: nothing of what was used is left, and what is left does not grow."""
 
-# ruff: noqa: ASYNC240 - nothing else runs on the loop while these tests block it
-
 from __future__ import annotations
 
 import asyncio

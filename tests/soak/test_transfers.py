@@ -1,7 +1,5 @@
 """Transfers under faults, cancelled at any moment, and of a size that no memory holds."""
 
-# ruff: noqa: ASYNC240 - nothing else runs on the loop while these tests block it
-
 from __future__ import annotations
 
 import asyncio

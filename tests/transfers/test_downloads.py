@@ -1,7 +1,5 @@
 """Ways out of a VM on the wire: ranges, a single GET, streams; versions that differ; targets (section 6)."""
 
-# ruff: noqa: ASYNC240 - nothing else runs on the loop while these tests block it
-
 from __future__ import annotations
 
 import errno

@@ -1,7 +1,5 @@
 """Many files on the wire: batches, outcomes of each, bounds, retries (contract, section 6)."""
 
-# ruff: noqa: ASYNC240 - nothing else runs on the loop while these tests block it
-
 from __future__ import annotations
 
 import asyncio

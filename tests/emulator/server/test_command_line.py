@@ -1,6 +1,6 @@
 """``python -m arker.emulator``."""
 
-# ruff: noqa: ASYNC220, ASYNC221, ASYNC240 - nothing else runs on the loop while these tests block it
+# ruff: noqa: ASYNC220, ASYNC221 - nothing else runs on the loop while these tests block it
 
 from __future__ import annotations
 

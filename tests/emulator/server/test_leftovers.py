@@ -1,6 +1,6 @@
 """In whatever way a server is ended, alone or with its parent: no process, directory, mount or socket stays."""
 
-# ruff: noqa: ASYNC220, ASYNC222, ASYNC240 - nothing else runs on the loop while these tests block it
+# ruff: noqa: ASYNC220, ASYNC222 - nothing else runs on the loop while these tests block it
 
 from __future__ import annotations
 

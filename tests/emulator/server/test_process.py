@@ -1,6 +1,6 @@
 """The server's process: start, end, death of either side, and what must not be left behind."""
 
-# ruff: noqa: ASYNC220, ASYNC221, ASYNC240 - nothing else runs on the loop while these tests block it
+# ruff: noqa: ASYNC220, ASYNC221 - nothing else runs on the loop while these tests block it
 
 from __future__ import annotations
 
