@@ -109,6 +109,8 @@ OTHER_ARGUMENTS: Final[dict[str, Any]] = {
     "target": io.BytesIO(),
     "files": [("f", "f")],
     "name": "n",
+    "local": str(Path(__file__).parent / "typing"),
+    "remote": "f",
     "filesystem_id": "fs",
     "vcpu_count": 1,
 }

@@ -209,12 +209,17 @@ def check_source(argument: str, value: object) -> None:
         check_buffer(argument, value)
     elif is_path(value):
         check_local(argument, value)
-    elif isinstance(value, Mapping) or not (
-        isinstance(value, (AsyncIterable, Iterable)) or callable(getattr(value, "read", None))
-    ):
+    elif not _gives_bytes(value):
         raise InvalidArgumentError(argument, value, _EXPECTED)
     elif isinstance(value, io.TextIOBase):
         raise InvalidArgumentError(argument, value, "expected a file object opened in binary mode ('rb')")
+
+
+def _gives_bytes(value: object) -> bool:
+    """Whether it looks like a file object or an iterable; what comes of it is seen when it is read."""
+    if isinstance(value, Mapping):
+        return False
+    return isinstance(value, (AsyncIterable, Iterable)) or callable(getattr(value, "read", None))
 
 
 async def open_source(argument: str, value: Any) -> Source:
