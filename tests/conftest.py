@@ -31,7 +31,7 @@ _SETTINGS = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options have to be known before the tests that use them are looked at: see `tests.soak`."""
     group = parser.getgroup("soak")
-    group.addoption("--soak-scale", type=float, default=0.1, help="share of the long tests' length; 1 is the whole")
+    group.addoption("--soak-scale", type=float, default=0.03, help="share of the long tests' length; 1 is the whole")
     group.addoption("--soak-seed", default="1", help="what the long tests' random numbers begin with")
 
 

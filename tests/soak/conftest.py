@@ -1,6 +1,6 @@
 """What long tests share: how long they are, and the random numbers that decide what happens in them.
 
-``--soak-scale 1`` is the whole length, as ``nox -s soak`` runs them; the suite runs a tenth. ``--soak-seed`` repeats
+``--soak-scale 1`` is the whole length, as ``nox -s soak`` runs them; the suite runs a small part. ``--soak-seed`` repeats
 what a run that failed has done.
 """
 
@@ -30,9 +30,9 @@ class Soak:
         """A length of time, given the one of the whole test."""
         return whole * self.scale
 
-    def times(self, whole: int) -> int:
-        """A number of rounds, at least one, given that of the whole test."""
-        return max(1, round(whole * self.scale))
+    def times(self, whole: int, *, at_least: int = 1) -> int:
+        """A number of rounds, given that of the whole test."""
+        return max(at_least, round(whole * self.scale))
 
 
 @pytest.fixture
