@@ -1,6 +1,6 @@
 """What long tests share: how long they are, and the random numbers that decide what happens in them.
 
-``--soak-scale 1`` is the whole length, as ``nox -s soak`` runs them; the suite runs a small part. ``--soak-seed`` repeats
+``--soak-scale 1`` is the whole length, as ``nox -s soak`` runs them; the suite runs a part. ``--soak-seed`` repeats
 what a run that failed has done.
 """
 
