@@ -20,7 +20,7 @@ import attrs
 from arker._observe import Teller
 from arker.hooks import Hooks
 from arker_sync._bridge import Errand, current_call
-from arker_sync._facade import same
+from arker_sync._facade import fail, same
 
 Event = TypeVar("Event")
 
@@ -124,7 +124,7 @@ class _Fed(AsyncIterator[Any]):
         except StopIteration:
             _tell(found, _end)
         except Exception as error:
-            _tell(found, partial(_raise, error))
+            _tell(found, partial(fail, error))
         except BaseException:
             _tell(found, _refuse)
             raise
@@ -149,10 +149,6 @@ def _end() -> NoReturn:
 
 def _refuse() -> NoReturn:
     raise asyncio.CancelledError
-
-
-def _raise(error: BaseException) -> NoReturn:
-    raise error
 
 
 if hasattr(os, "register_at_fork"):

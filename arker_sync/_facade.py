@@ -41,7 +41,7 @@ class Facade:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"a {type(self).__name__} cannot be pickled, since it holds connections and a key: "
+            f"{type(self).__name__} objects cannot be pickled, since they hold connections and a key: "
             "let the other process make a client of its own"
         )
 
@@ -69,4 +69,9 @@ def same(value: T) -> T:
     return value
 
 
-__all__ = ["Facade", "held", "same", "twin"]
+def fail(error: BaseException) -> NoReturn:
+    """Raise an error that was kept for later."""
+    raise error
+
+
+__all__ = ["Facade", "fail", "held", "same", "twin"]

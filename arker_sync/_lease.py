@@ -225,12 +225,8 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
         with self._lock:
             if self._over:
                 raise StopIteration
-            try:
-                found = self._lease.call(_next(self._items), seat=self._seat)
-            except BaseException:
-                # As a generator that has raised. One that was interrupted has been cancelled, and is of no use.
-                self._over = True
-                raise
+            # What raises may go on afterwards, or not: as the async iterator does.
+            found = self._lease.call(_next(self._items), seat=self._seat)
             if not found:
                 self._over = True
                 raise StopIteration

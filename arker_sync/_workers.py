@@ -7,13 +7,14 @@ import threading
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.to_thread
 
 from arker._cleanup import carry_through
 from arker_sync._bridge import CLEANUP_SECONDS
+from arker_sync._facade import fail, same
 
 if TYPE_CHECKING:
     from arker_sync._bridge import Call
@@ -60,11 +61,11 @@ class Worker:
         before = current_worker()
         _local.worker = self
         try:
-            return partial(_give, function())
+            return partial(same, function())
         except Exception as error:
-            return partial(_raise, error)
+            return partial(fail, error)
         except asyncio.CancelledError as error:
-            return partial(_raise, error)
+            return partial(fail, error)
         finally:
             _local.worker = before
 
@@ -75,14 +76,6 @@ class Worker:
             calls = tuple(self._calls)
         for call in calls:
             call.cancel()
-
-
-def _give(value: Any) -> Any:
-    return value
-
-
-def _raise(error: BaseException) -> NoReturn:
-    raise error
 
 
 def current_worker() -> Worker | None:

@@ -229,7 +229,8 @@ async def files_of_any_size(ar: AsyncArker) -> object:
         here.write_bytes(data)
         ways: list[dict[str, Any]] = [{}, {"strategy": "parts", "part_size": 4_000_000, "verify": "full"}]
         seen: list[object] = []
-        for number, way in enumerate([*ways, {"strategy": "chunks"}, {"mode": 0o600}]):
+        ways += [{"strategy": "chunks"}, {"mode": 0o600}]
+        for number, way in enumerate(ways):
             result = await vm.upload(here, f"/tmp/{number}", progress=told.append, **way)
             seen += [result.strategy, result.size, await vm.sync(f"/tmp/{number}") == data]
         seen += [told[0].done, told[-1].done, {each.operation for each in told}]

@@ -235,7 +235,22 @@ def test_an_iterator_that_is_closed_or_dropped_amid_its_items(lease: Lease) -> N
     assert source.closed.wait(timeout=20)
 
 
-def test_an_iterator_that_raises_is_over(lease: Lease) -> None:
+def test_an_iterator_that_can_go_on_after_an_exception_does(lease: Lease) -> None:
+    class Stumbling(Numbers):
+        async def __anext__(self) -> int:
+            number = await super().__anext__()
+            if number == 2:
+                raise LookupError("at two")
+            return number
+
+    items = lease.iterate(Stumbling(3), int)
+    assert next(items) == 1
+    with pytest.raises(LookupError):
+        next(items)
+    assert list(items) == [3]
+
+
+def test_a_generator_that_raises_is_over(lease: Lease) -> None:
     async def failing() -> AsyncIterator[int]:
         yield 1
         raise LookupError("its own")

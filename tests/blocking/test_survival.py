@@ -62,7 +62,10 @@ def names(blocking: Arker) -> list[str | None]:
             "ConfigurationError this process was forked in the middle of a call, .*\nstatus 0\n",
         ),
         ("multiprocessing_fork", "parent\none two three four\n"),
-        ("multiprocessing_spawn", "a Arker cannot be pickled, since it holds connections and a key: .*\none two\n"),
+        (
+            "multiprocessing_spawn",
+            "Arker objects cannot be pickled, since they hold connections .*\none two\n",
+        ),
         ("in_a_running_loop", "(inside of a coroutine\nfrom a thread of it\n){2}"),
         ("many_clients", "threads of loops 1\nthreads of loops 0\nit begins anew\n"),
     ],

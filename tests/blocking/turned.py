@@ -110,7 +110,12 @@ def _turned(value: Any) -> Any:
 
 
 def _is_tuple_of_handles(value: object) -> TypeGuard[tuple[Facade, ...]]:
-    return type(value) is tuple and any(isinstance(each, Facade) for each in value)
+    members: tuple[object, ...] = value if _is_tuple(value) else ()
+    return any(isinstance(each, Facade) for each in members)
+
+
+def _is_tuple(value: object) -> TypeGuard[tuple[object, ...]]:
+    return type(value) is tuple
 
 
 def _is_iterator(value: object) -> TypeGuard[Iterator[Any]]:

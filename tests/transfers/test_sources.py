@@ -194,7 +194,7 @@ async def test_ordinary_iterables(store: Store, vm: AsyncVM) -> None:
             yield DATA[start : start + 1000]
 
     await vm.upload(pieces(), "/of-a-generator")
-    await vm.upload([b"some", bytearray(b" of "), memoryview(b"each")], "/of-a-list")
+    await vm.upload([b"some", b" of ", b"each"], "/of-a-list")
     assert store.files == {"/of-a-generator": DATA, "/of-a-list": b"some of each"}
     assert threading.get_ident() not in threads
     with pytest.raises(InvalidArgumentError, match="expected bytes from it, got int"):
