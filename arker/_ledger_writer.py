@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger("arker")
 
-GATHER_SECONDS: Final = 0.02
+GATHER_SECONDS: Final = 0.1
 """How long what nobody waits for may lie before it is committed."""
 IDLE_SECONDS: Final = 5.0
 """After as long without work the thread ends, and the file is closed."""

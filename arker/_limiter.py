@@ -6,16 +6,12 @@ import asyncio
 import threading
 import time
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from arker._retry import MAX_RETRY_AFTER
 
 if TYPE_CHECKING:
     from arker._window import Window
-
-
-_LATE: Final = 0.02
-"""Seconds; a loop that comes back later than this has been busy, and answers may be waiting to be read."""
 
 
 class _Waiter:
@@ -205,8 +201,7 @@ class Limiter:
         with self._lock:
             self._timers.discard(loop)
             now = time.monotonic()
-            if now - at > _LATE:
-                self.window.distracted(now)
+            self.window.looked(now, late=now - at)
             self._pump()
             if self.window.opens_next(time.monotonic()) is not None:
                 self._watch()

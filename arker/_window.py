@@ -1,10 +1,10 @@
 """How many requests a client may have in flight: pure functions of what the server answered.
 
 A server that is asked too much says so (HTTP 429 and its kin). How much is too much it does not say, so it is found by
-trying. The window begins small and opens quickly while all goes well. Refusals come at once, so what is still in flight
-when one has come is what the server takes: that becomes the window. From then on it opens by one only after a while
-without refusals, and after twice as long when that was refused again. Time is given in seconds, from any clock that
-never goes back.
+trying. The window begins small and opens quickly while all goes well, unless the client itself is what cannot keep up:
+more in flight would only cost more connections then. Refusals come at once, so what is still in flight when one has come
+is what the server takes: that becomes the window. From then on it opens by one only after a while without refusals, and
+after twice as long when that was refused again. Time is given in seconds, from any clock that never goes back.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ INITIAL: Final = 112
 UNANSWERED: Final = 0.2
 """Seconds since the last request after which the first opening goes on by itself: who is asked too much says so at
 once, while a good answer may take as long as a command."""
+LOOK: Final = 0.005
+"""Seconds between two looks whether the client has time to spare, during the first opening."""
+PUNCTUAL: Final = 0.002
+"""Seconds; a loop that comes back no later than this has had nothing else to do. (Timers are rounded to one thousandth.)"""
+LATE: Final = 0.02
+"""Seconds; a loop that comes back later than this has been busy, and answers may be waiting to be read."""
 RECOVERY: Final = 1.0
 """Seconds after which a window that was closed a little opens by itself, for those who wait behind long commands."""
 PATIENCE: Final = 1.0
@@ -51,6 +57,8 @@ class Window:
         self._limit = math.inf
         self._patience = PATIENCE
         self._quiet_since = self._grown_at = self._sent_at = -math.inf
+        self._earned = 0.0  # by how much the answers allow it to grow
+        self._punctual = False
 
     def _resize(self, size: float) -> None:
         self.size = size = min(float(size), float(self.ceiling))
@@ -64,9 +72,21 @@ class Window:
         if self.spacing:
             self.opens_at = max(self.opens_at, now + self.spacing)
 
-    def distracted(self, now: float) -> None:
-        """The client has not been listening until now, so that silence says nothing."""
-        self._sent_at = now
+    def looked(self, now: float, *, late: float) -> None:
+        """A loop in which requests wait has come back, as `opens_next` asked for.
+
+        Args:
+            now: The moment.
+            late: Seconds since the moment that was named.
+        """
+        if late > LATE:
+            self._sent_at = now  # nobody has been listening until now, so that silence says nothing
+        punctual = late <= PUNCTUAL
+        # Twice in a row, since a busy loop has its moments, too.
+        if punctual and self._punctual and self._earned and self._limit == math.inf:
+            earned, self._earned = self._earned, 0.0
+            self._grow(earned)
+        self._punctual = punctual
 
     def answered(self, now: float) -> None:
         """A request was answered, and not because of overload."""
@@ -75,7 +95,8 @@ class Window:
         elif self.size == self.ceiling:
             return
         elif self._limit == math.inf:
-            self._grow(1.0)  # it doubles in the time in which all of them are answered once
+            # It may double in the time in which all of them are answered once.
+            self._earned = min(self._earned + 1.0, self.size)
         elif now >= self._quiet_since + self._patience:
             self._grow(1.0 / self.size)  # by one in the time in which all of them are answered once
 
@@ -95,17 +116,18 @@ class Window:
         if self._limit < math.inf and now >= self._quiet_since + self._patience:
             self._patience = min(LONGEST_PATIENCE, self._patience * 2)  # it was opened, in vain
         self._quiet_since = self._grown_at = now
+        self._earned = 0.0
         self._limit = float(max(1, min(self.places, in_flight)))
         self._resize(self._limit)
 
     def opens_next(self, now: float) -> float | None:
-        """When something changes by itself for those who wait; None if nothing does."""
+        """When somebody should look for those who wait; None if nothing changes by itself."""
         if now < self.opens_at:
             return self.opens_at
         if self.size >= self.ceiling:
             return None
         if self._limit == math.inf:
-            return max(now, self._sent_at + UNANSWERED)
+            return now + LOOK
         return max(now, self._grown_at + RECOVERY, self._quiet_since + self._patience)
 
     def waited(self, now: float) -> None:

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from arker._window import (
     INITIAL,
+    LATE,
     LONGEST_PATIENCE,
+    LOOK,
     PATIENCE,
+    PUNCTUAL,
     RECOVERY,
     SLOWEST,
     UNANSWERED,
@@ -27,24 +30,58 @@ def test_it_begins_small_and_never_beyond_its_ceiling() -> None:
     window = Window(150)
     for _ in range(100):
         window.answered(0.0)
+    spare_time(window)
     assert window.places == 150
+
+
+def spare_time(window: Window, now: float = 0.0) -> None:
+    window.looked(now, late=PUNCTUAL)
+    window.looked(now, late=PUNCTUAL)
 
 
 def test_good_answers_open_it_quickly_at_first() -> None:
     window = Window(10_000)
+    for _ in range(INITIAL // 2):
+        window.answered(0.0)
+    spare_time(window)
+    assert window.places == INITIAL + INITIAL // 2
+    for _ in range(10 * INITIAL):
+        window.answered(0.0)
+    spare_time(window)
+    assert window.places == 2 * (INITIAL + INITIAL // 2)  # it doubles at most
+    spare_time(window)
+    assert window.places == 2 * (INITIAL + INITIAL // 2)
+
+
+def test_a_client_that_cannot_keep_up_opens_it_no_further() -> None:
+    window = Window(10_000)
     for _ in range(INITIAL):
         window.answered(0.0)
+    for _ in range(10):
+        window.looked(0.0, late=PUNCTUAL)  # once in between says nothing
+        window.looked(0.0, late=2 * PUNCTUAL)
+    assert window.places == INITIAL
+    spare_time(window)
     assert window.places == 2 * INITIAL
+
+
+def test_what_was_earned_before_a_refusal_opens_nothing_after_it() -> None:
+    window = Window(512)
+    for _ in range(INITIAL):
+        window.answered(0.0)
+    window.refused(0.0, in_flight=50, retry_after=None)
+    spare_time(window)
+    assert window.places == 50
 
 
 def test_silence_opens_it_too_at_first() -> None:
     # Commands take long, and who is asked too much says so at once.
     window = Window(512)
     window.sent(1.0)
-    assert window.opens_next(1.0) == 1.0 + UNANSWERED
+    assert window.opens_next(1.0) == 1.0 + LOOK
     window.waited(1.0 + UNANSWERED / 2)
     assert window.places == INITIAL
-    window.distracted(1.0 + UNANSWERED / 2)  # nobody listened until then
+    window.looked(1.0 + UNANSWERED / 2, late=2 * LATE)  # nobody listened until then
     window.waited(1.0 + UNANSWERED)
     assert window.places == INITIAL
     window.waited(1.0 + UNANSWERED * 3 / 2)
@@ -83,6 +120,7 @@ def test_it_opens_quickly_again_once_the_server_takes_far_more() -> None:
     answers = 0
     while window.places < 512:
         window.answered(PATIENCE)
+        window.looked(PATIENCE, late=0.0)
         answers += 1
     assert answers < 3000
 
@@ -172,7 +210,8 @@ class _Simulation:
                     self.window.refused(self.now, in_flight=len(events), retry_after=None)
             else:
                 assert opens is not None
-                self.now = opens
+                late, self.now = max(0.0, self.now - opens), max(opens, self.now)
+                self.window.looked(self.now, late=late)
                 self.window.waited(self.now)
 
 
