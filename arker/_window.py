@@ -1,9 +1,9 @@
 """How many requests a client may have in flight: pure functions of what the server answered.
 
 A server that is asked too much says so (HTTP 429 and its kin). How much is too much it does not say, so it is found by
-trying. The window begins small and opens quickly while all goes well, unless the client itself is what cannot keep up:
-more in flight would only cost more connections then. Refusals come at once, so what is still in flight when one has come
-is what the server takes: that becomes the window. From then on it opens by one only after a while without refusals, and
+trying. The window begins small and opens quickly while all goes well, unless the client itself cannot keep up: more in
+flight would only cost more connections then. Refusals come at once, so what is still in flight when one has come is
+what the server takes: that becomes the window. From then on it opens by one only after a while without refusals, and
 after twice as long when that was refused again. Time is given in seconds, from any clock that never goes back.
 """
 
@@ -20,7 +20,7 @@ once, while a good answer may take as long as a command."""
 LOOK: Final = 0.005
 """Seconds between two looks whether the client has time to spare, during the first opening."""
 PUNCTUAL: Final = 0.002
-"""Seconds; a loop that comes back no later than this has had nothing else to do. (Timers are rounded to one thousandth.)"""
+"""Seconds; a loop that comes back no later than this has had nothing else to do. Timers are late by one thousandth."""
 LATE: Final = 0.02
 """Seconds; a loop that comes back later than this has been busy, and answers may be waiting to be read."""
 RECOVERY: Final = 1.0
