@@ -12,33 +12,22 @@ import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 import anyio.to_thread
 from attrs import define, field
 
-from arker import _routes
+from arker._attempts import HELD_WELL, Attempt, Progress, deadline_scope, judge, outcome_after
 from arker._decipher import decipher
-from arker._limiter import UNLIMITED, Limiter, Unlimited
+from arker._limiter import UNLIMITED, Limiter
 from arker._observe import Observer
 from arker._redaction import Redactor
-from arker._retry import Failure, is_overload, is_retryable_answer, next_delay, parse_retry_after
+from arker._retry import Failure, next_delay, parse_retry_after
 from arker._silence import watched
 from arker._window import Window
-from arker._wire import Call, ExchangeFailedError, Flow, Replay, Request, Response, without_query
-from arker.errors import (
-    ApiError,
-    ArkerError,
-    BadReplyError,
-    ConfigurationError,
-    DeadlineExceededError,
-    NetworkError,
-    NetworkTimeoutError,
-    Outcome,
-    VMGoneError,
-)
-from arker.models import _checks as check
+from arker._wire import Call, Flow, Replay, Response
+from arker.errors import ArkerError, ConfigurationError, NetworkError
 
 if TYPE_CHECKING:
     import aiohttp
@@ -49,92 +38,8 @@ if TYPE_CHECKING:
     from arker.hooks import Hooks
 
 T = TypeVar("T")
-E = TypeVar("E", bound=ArkerError)
 
 logger = logging.getLogger("arker")
-
-HELD_WELL: Final = 10.0
-"""Seconds; a connection that was lost after as long as this is no sign of a network that does not work."""
-
-
-@define
-class Progress:
-    """What is known of an operation while it goes on; an operation of several requests shares one.
-
-    Attributes:
-        operation: Its name.
-        attempts: Requests that were tried.
-        outcome: Whether it may have had an effect.
-        in_flight: Whether a request that changes something is on its way.
-        idempotency_key: The key of the last request, if it had one.
-        abandoned: Whether the caller has gone, so that what had no effect is not tried again.
-        last: The error of the last attempt.
-        path: Path of the last request to the API, which tells the VM and run.
-        redact: Takes secrets out of a text.
-    """
-
-    operation: str
-    attempts: int = 0
-    outcome: Outcome = "not_started"
-    in_flight: bool = False
-    idempotency_key: str | None = None
-    abandoned: bool = False
-    last: ArkerError | None = field(default=None, repr=False)
-    path: str = field(default="", repr=False)
-    redact: Callable[[str], str] = field(default=str, repr=False)
-
-    @property
-    def may_have_begun(self) -> bool:
-        """Whether the operation may have had an effect already."""
-        return self.in_flight or self.outcome != "not_started"
-
-    def complete(self, error: E) -> E:
-        """Write onto an error what is known, and return it."""
-        error.operation = self.operation
-        error.attempts = self.attempts
-        error.outcome = self.outcome
-        error.idempotency_key = self.idempotency_key
-        vm_id, run_id = _routes.ids_in(self.path)
-        # What has been found out otherwise stays: a run that was started has an id that no path names.
-        if vm_id is not None and error.vm_id is None:
-            error.vm_id = self.redact(vm_id)
-        if run_id is not None and error.run_id is None:
-            error.run_id = self.redact(run_id)
-        return error
-
-
-@define
-class Attempt:
-    """How one kind of request is tried.
-
-    Attributes:
-        method: HTTP method.
-        changes_something: Whether it has an effect on the server.
-        may_repeat_lost: Whether it may be sent again after it was perhaps processed.
-        request: The request to the API, if it is one.
-        presigned_url: Where it goes, if not to the API.
-        label: What stands in the log for its path, if it does not go to the API.
-        sent: Size of the body that is sent.
-        response: What came, once it has come.
-        advanced: Whether the last try, although it failed, got on with what the next one goes on with.
-    """
-
-    method: str
-    changes_something: bool
-    may_repeat_lost: bool
-    request: Request | None = None
-    presigned_url: str = field(default="", repr=False)
-    label: str = "(presigned)"
-    sent: int = 0
-    response: Response | None = field(default=None, repr=False)
-    advanced: bool = False
-
-    @property
-    def url(self) -> str:
-        """Where it goes, without a query."""
-        if self.request is not None:
-            return self.request.base_url + self.request.path
-        return without_query(self.presigned_url)
 
 
 class Transport:
@@ -255,46 +160,35 @@ class Transport:
         progress.idempotency_key = call.request.idempotency_key
         progress.path = call.request.path
         progress.redact = self.redact
-        return self._send(call, progress) if deadline is None else self._send_within(deadline, call, progress)
+        if deadline is not None:
+            return self._send_within(deadline, call, progress)
+        if self._http is None or self._closed:
+            return self._send_when_ready(call, progress)
+        exchange = _Exchange.of(self, self._http, call, progress)
+        return self.attempts(exchange, exchange, progress)
 
     async def _send_within(self, deadline: float, call: Call[T], progress: Progress) -> T:
         with deadline_scope(deadline, progress):
-            return await self._send(call, progress)
+            return await self._send_when_ready(call, progress)
 
-    async def _send(self, call: Call[T], progress: Progress) -> T:
-        http = self._http if self._http is not None and not self._closed else await self.ready()
-        request = call.request
-        attempt = Attempt(
-            request.method,
-            changes_something=call.changes_something and request.method != "GET",
-            may_repeat_lost=call.replay is Replay.SAFE,
-            request=request,
-            sent=len(request.body) if request.body is not None else 0,
-        )
-        try:
-            return await self.attempts(_Once(self, http, call, attempt), attempt, progress)
-        except ApiError as error:
-            # A DELETE that was repeated finds nothing because an earlier attempt had succeeded.
-            if call.gone is None or progress.attempts == 1 or error.status != 404:
-                raise
-            return call.gone
+    async def _send_when_ready(self, call: Call[T], progress: Progress) -> T:
+        exchange = _Exchange.of(self, await self.ready(), call, progress)
+        return await self.attempts(exchange, exchange, progress)
 
     async def send_remade(self, make: Callable[[], Call[T]], progress: Progress) -> T:
         """The result of a call that is made anew for each attempt, since what is left to do becomes less."""
-        http = await self.ready()
         call = make()
         upcoming: Call[T] | None = call
-        attempt = Attempt(call.request.method, call.changes_something, call.replay is Replay.SAFE, call.request)
         progress.path, progress.redact = call.request.path, self.redact
+        exchange = _Exchange.of(self, await self.ready(), call, progress)
 
         async def once() -> T:
             nonlocal upcoming
             current, upcoming = upcoming if upcoming is not None else make(), None
-            attempt.request = current.request
-            attempt.sent = len(current.request.body) if current.request.body is not None else 0
-            return await _Once(self, http, current, attempt)()
+            exchange.take(current)
+            return await exchange()
 
-        return await self.attempts(once, attempt, progress)
+        return await self.attempts(once, exchange, progress)
 
     async def attempts(self, once: Callable[[], Awaitable[T]], attempt: Attempt, progress: Progress) -> T:
         """Do something until it succeeds or the policy gives up; raises an `ArkerError` that says what is known."""
@@ -317,7 +211,7 @@ class Transport:
             try:
                 result = await once()
             except BaseException as raised:
-                judged = _judge(raised, limiter, waits)
+                judged = judge(raised, limiter, waits)
                 if judged is None:
                     if watch is not None:
                         watch.end(cancelled=True)
@@ -333,7 +227,7 @@ class Transport:
             held_well = waits and failure is Failure.LOST and time.monotonic() - started >= HELD_WELL
             failures = 1 if held_well or attempt.advanced else failures + 1
             if attempt.changes_something:
-                progress.outcome = _outcome(progress.outcome, failure, error)
+                progress.outcome = outcome_after(progress.outcome, failure, error)
             progress.complete(error)
             progress.last = error
             if watch is not None:
@@ -380,13 +274,33 @@ if hasattr(os, "register_at_fork"):
 
 
 @define(eq=False)
-class _Once(Generic[T]):
-    """One exchange of a call, from the request to the result."""
+class _Exchange(Attempt, Generic[T]):
+    """One exchange of a call with the API, from the request to the result; it may be repeated."""
 
-    transport: Transport
-    http: Http
-    call: Call[T]
-    attempt: Attempt
+    transport: Transport = field(kw_only=True)
+    http: Http = field(kw_only=True)
+    call: Call[T] = field(kw_only=True)
+    progress: Progress = field(kw_only=True)
+
+    @classmethod
+    def of(cls, transport: Transport, http: Http, call: Call[T], progress: Progress) -> _Exchange[T]:
+        request = call.request
+        return cls(
+            request.method,
+            call.changes_something and request.method != "GET",
+            call.replay is Replay.SAFE,
+            request,
+            sent=0 if request.body is None else len(request.body),
+            transport=transport,
+            http=http,
+            call=call,
+            progress=progress,
+        )
+
+    def take(self, call: Call[T]) -> None:
+        """Go on with a call that was made anew."""
+        self.call, self.request = call, call.request
+        self.sent = 0 if call.request.body is None else len(call.request.body)
 
     async def __call__(self) -> T:
         call, transport = self.call, self.transport
@@ -396,60 +310,14 @@ class _Once(Generic[T]):
             exchange = watched(self.http.exchange(call.request, flow), call.probe, silence, flow)
         else:
             exchange = self.http.exchange(call.request)
-        self.attempt.response = response = await exchange
+        self.response = response = await exchange
         try:
             return decipher(call, response, transport.redact)
         except ArkerError as error:
+            # A DELETE that was repeated finds nothing because an earlier attempt had succeeded.
+            if call.gone is not None and error.status == 404 and self.progress.attempts > 1:
+                return call.gone
             raise transport.annotate(error, response) from None
-
-
-def _judge(raised: BaseException, limiter: Limiter | Unlimited, waits: bool) -> tuple[Failure, ArkerError] | None:
-    """How an attempt failed, and the error that says so; its place goes back to the limiter. None: it was ended."""
-    if isinstance(raised, ApiError):
-        if is_overload(raised.status, raised.code, raised.message):
-            limiter.refused(waits, retry_after=raised.retry_after)
-        else:
-            limiter.answered(waits)
-        return _classify(raised), raised
-    limiter.leave(waits)
-    if isinstance(raised, ExchangeFailedError):
-        kind = NetworkTimeoutError if raised.timed_out else NetworkError
-        return Failure.LOST if raised.delivered else Failure.NOT_SENT, kind(raised.message)
-    return (Failure.REFUSED, raised) if isinstance(raised, ArkerError) else None
-
-
-def _classify(error: ApiError) -> Failure:
-    if isinstance(error, BadReplyError):
-        return Failure.REFUSED
-    return Failure.BUSY if is_retryable_answer(error.status, error.code, error.message) else Failure.REFUSED
-
-
-def _outcome(before: Outcome, failure: Failure, error: ArkerError) -> Outcome:
-    """What is known after one more failed attempt of a request that changes something."""
-    if isinstance(error, BadReplyError) and 200 <= error.status < 300:
-        return "applied"
-    if isinstance(error, VMGoneError):
-        return "unknown"
-    failed_inside = error.status >= 500 or (error.code == "internal" and 200 <= error.status < 300)
-    if failure is Failure.LOST or (failed_inside and error.status not in (501, 503)):
-        return "unknown"
-    # Nothing that comes later tells whether an attempt that was lost had been processed.
-    return before
-
-
-@contextmanager
-def deadline_scope(deadline: float | None, progress: Progress) -> Generator[None, None, None]:
-    """Bound what is done inside, in seconds; raises `DeadlineExceededError`, saying what is known by then."""
-    if deadline is None:
-        yield
-        return
-    check.check_seconds("deadline", deadline)
-    with anyio.move_on_after(deadline) as scope:
-        yield
-    if scope.cancelled_caught:
-        error = progress.complete(DeadlineExceededError(f"the deadline of {deadline:g} s has passed"))
-        error.outcome = "unknown" if progress.in_flight else progress.outcome
-        raise error from progress.last
 
 
 __all__ = ["Attempt", "Progress", "Transport", "deadline_scope"]
