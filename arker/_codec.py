@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import binascii
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -28,6 +28,7 @@ T = TypeVar("T")
 _lock = threading.RLock()
 """Building the functions of a class is not thread-safe, and two event loops may live in two threads."""
 _hooks: dict[Any, Hook] = {}
+_unhooks: dict[type, Callable[[Any], Any]] = {}
 
 
 @cache
@@ -60,8 +61,12 @@ def structure(value: object, cls: type[T]) -> T:
 
 def unstructure(value: object) -> Any:
     """The JSON value of a request; members that are None are left out, at every depth."""
-    with _lock:
-        return _converter().unstructure(value)
+    cls = value.__class__
+    with _lock:  # the functions of what is inside are built when it is first met
+        unhook = _unhooks.get(cls)
+        if unhook is None:
+            unhook = _unhooks[cls] = _converter().get_unstructure_hook(cls)
+        return unhook(value)
 
 
 def dumps(value: object) -> bytes:

@@ -69,8 +69,10 @@ class Limiter:
             waits: Whether the request waits for work of unknown length.
         """
         with self._lock:
+            if self._queues[waits]:
+                return False
             now = time.monotonic()
-            if self._queues[waits] or not self._has_place(waits, now):
+            if not self._has_place(waits, now):
                 return False
             self._admit(waits, now)
             return True
@@ -111,9 +113,11 @@ class Limiter:
     def answered(self, waits: bool) -> None:
         """Give a place back after an answer."""
         with self._lock:
-            self._release(waits)
+            self._in_flight -= 1
+            self._waiting_in_flight -= waits
             self.window.answered(time.monotonic())
-            self._pump()
+            if self._loops:  # somebody waits
+                self._pump()
 
     def refused(self, waits: bool, *, retry_after: float | None) -> None:
         """Give a place back after an answer that said that the server is asked too much."""

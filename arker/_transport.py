@@ -164,7 +164,7 @@ class Transport:
             return self._send_within(deadline, call, progress)
         if self._http is None or self._closed:
             return self._send_when_ready(call, progress)
-        exchange = _Exchange.of(self, self._http, call, progress)
+        exchange = _exchange(self, self._http, call, progress)
         return self.attempts(exchange, exchange, progress)
 
     async def _send_within(self, deadline: float, call: Call[T], progress: Progress) -> T:
@@ -172,7 +172,7 @@ class Transport:
             return await self._send_when_ready(call, progress)
 
     async def _send_when_ready(self, call: Call[T], progress: Progress) -> T:
-        exchange = _Exchange.of(self, await self.ready(), call, progress)
+        exchange = _exchange(self, await self.ready(), call, progress)
         return await self.attempts(exchange, exchange, progress)
 
     async def send_remade(self, make: Callable[[], Call[T]], progress: Progress) -> T:
@@ -180,7 +180,7 @@ class Transport:
         call = make()
         upcoming: Call[T] | None = call
         progress.path, progress.redact = call.request.path, self.redact
-        exchange = _Exchange.of(self, await self.ready(), call, progress)
+        exchange = _exchange(self, await self.ready(), call, progress)
 
         async def once() -> T:
             nonlocal upcoming
@@ -282,21 +282,6 @@ class _Exchange(Attempt, Generic[T]):
     call: Call[T] = field(kw_only=True)
     progress: Progress = field(kw_only=True)
 
-    @classmethod
-    def of(cls, transport: Transport, http: Http, call: Call[T], progress: Progress) -> _Exchange[T]:
-        request = call.request
-        return cls(
-            request.method,
-            call.changes_something and request.method != "GET",
-            call.replay is Replay.SAFE,
-            request,
-            sent=0 if request.body is None else len(request.body),
-            transport=transport,
-            http=http,
-            call=call,
-            progress=progress,
-        )
-
     def take(self, call: Call[T]) -> None:
         """Go on with a call that was made anew."""
         self.call, self.request = call, call.request
@@ -318,6 +303,21 @@ class _Exchange(Attempt, Generic[T]):
             if call.gone is not None and error.status == 404 and self.progress.attempts > 1:
                 return call.gone
             raise transport.annotate(error, response) from None
+
+
+def _exchange(transport: Transport, http: Http, call: Call[T], progress: Progress) -> _Exchange[T]:
+    request = call.request
+    return _Exchange(
+        request.method,
+        call.changes_something and request.method != "GET",
+        call.replay is Replay.SAFE,
+        request,
+        sent=0 if request.body is None else len(request.body),
+        transport=transport,
+        http=http,
+        call=call,
+        progress=progress,
+    )
 
 
 __all__ = ["Attempt", "Progress", "Transport", "deadline_scope"]
