@@ -32,6 +32,8 @@ SLICE: Final = 1024 * 1024
 
 Piece: TypeAlias = bytes | memoryview
 _Watch: TypeAlias = "partial[_Watched]"
+_Options: TypeAlias = dict[str, Any]
+"""Keyword arguments of aiohttp's requests."""
 Body: TypeAlias = Callable[[], AsyncIterator[Piece]]
 
 
@@ -44,7 +46,6 @@ class Http:
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession | None = None) -> None:
         self._own = session is None
-        self._sessions = LoopSessions(settings.max_connections) if session is None else CallersSession(session)
         self._idle = settings.timeouts.idle
         agent = user_agent()
         self._headers = CIMultiDict(
@@ -56,6 +57,19 @@ class Http:
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=idle)
         self._patient = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=None)
         self._upload = aiohttp.ClientTimeout(total=settings.timeouts.upload, sock_connect=connect, sock_read=None)
+        # What does not differ from the session's own settings is not passed with each request, which takes its time.
+        self._sessions: LoopSessions | CallersSession
+        common: _Options = {"allow_redirects": False}
+        if session is None:
+            self._sessions = LoopSessions(settings.max_connections, self._timeout)
+            # aiohttp never repeats a POST, so the most frequent calls need not go through the middleware.
+            self._options, self._repeatable = {**common, "middlewares": ()}, common
+        else:
+            self._sessions = CallersSession(session)
+            common |= {"raise_for_status": False, "timeout": self._timeout}
+            self._options = self._repeatable = common
+        self._patient_options: _Options = {**self._options, "timeout": self._patient}
+        self._bases: dict[str, URL] = {}
         self._insecure_hosts = settings.insecure_hosts
         self._redact = Redactor(settings.api_key)
         self._proxies: dict[tuple[str, str], str | None] = {}
@@ -83,8 +97,7 @@ class Http:
             request: What to send.
             flow: Is kept up with what has passed.
         """
-        text = f"{request.base_url}{request.path}?{request.query}" if request.query else request.base_url + request.path
-        url = URL(text, encoded=True)
+        url = self._url(request)
         headers = self._headers if request.body is None else self._headers_with_body
         if request.idempotency_key is not None:
             headers = CIMultiDict(headers)
@@ -93,6 +106,15 @@ class Http:
             return self._send(request, url, headers, request.body, flow)
         headers = CIMultiDict(headers, **{"Content-Length": str(len(request.body))})
         return self._send_in_slices(request, url, headers, request.body, flow)
+
+    def _url(self, request: Request) -> URL:
+        if request.query:
+            return URL(f"{request.base_url}{request.path}?{request.query}", encoded=True)
+        base = self._bases.get(request.base_url)
+        if base is None:
+            base = self._bases[request.base_url] = URL(request.base_url, encoded=True)
+        # Of hundreds of VMs each has URLs of its own; what is before the path is the same, and need not be read again.
+        return base.with_path(base.raw_path + request.path if len(base.raw_path) > 1 else request.path, encoded=True)
 
     async def _send_in_slices(
         self, request: Request, url: URL, headers: CIMultiDict[str], body: bytes, flow: Flow | None
@@ -114,19 +136,15 @@ class Http:
         flow: Flow | None,
     ) -> Response:
         session = self._sessions.get()
+        if request.method != "POST":
+            options = self._repeatable
+        else:
+            options = self._patient_options if request.awaits_work else self._options
+        proxy = self._proxy(url)
+        if proxy is not None:
+            options = {**options, "proxy": proxy}
         try:
-            response = await session.request(
-                request.method,
-                url,
-                data=body,
-                headers=headers,
-                allow_redirects=False,
-                raise_for_status=False,
-                timeout=self._patient if request.awaits_work else self._timeout,
-                proxy=self._proxy(url),
-                # aiohttp never repeats a POST, so the most frequent calls need not go through the middleware.
-                middlewares=() if self._own and request.method == "POST" else None,
-            )
+            response = await session.request(request.method, url, data=body, headers=headers, **options)
             async with response:
                 if flow is not None:
                     flow.content = response.content

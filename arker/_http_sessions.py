@@ -64,8 +64,9 @@ class LoopSessions:
     loops in two threads, needs one for each.
     """
 
-    def __init__(self, max_connections: int) -> None:
+    def __init__(self, max_connections: int, timeout: aiohttp.ClientTimeout) -> None:
         self._max_connections = max_connections
+        self._timeout = timeout
         self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
         self._closed = False
         _all.add(self)
@@ -88,7 +89,7 @@ class LoopSessions:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=_SKIPPED_AUTO_HEADERS,
-            timeout=aiohttp.ClientTimeout(total=None),
+            timeout=self._timeout,
             middlewares=(no_hidden_retry,),
         )
         guard = self._guard(loop, session)

@@ -21,6 +21,8 @@ LOOK: Final = 0.005
 """Seconds between two looks whether the client has time to spare, during the first opening."""
 PUNCTUAL: Final = 0.002
 """Seconds; a loop that comes back no later than this has had nothing else to do. Timers are late by one thousandth."""
+SPARE: Final = 3
+"""Looks in a row that are punctual when the client has time to spare; a busy loop has its moments, too."""
 LATE: Final = 0.02
 """Seconds; a loop that comes back later than this has been busy, and answers may be waiting to be read."""
 RECOVERY: Final = 1.0
@@ -58,7 +60,7 @@ class Window:
         self._patience = PATIENCE
         self._quiet_since = self._grown_at = self._sent_at = -math.inf
         self._earned = 0.0  # by how much the answers allow it to grow
-        self._punctual = False
+        self._punctual = 0
 
     def _resize(self, size: float) -> None:
         self.size = size = min(float(size), float(self.ceiling))
@@ -81,12 +83,10 @@ class Window:
         """
         if late > LATE:
             self._sent_at = now  # nobody has been listening until now, so that silence says nothing
-        punctual = late <= PUNCTUAL
-        # Twice in a row, since a busy loop has its moments, too.
-        if punctual and self._punctual and self._earned and self._limit == math.inf:
+        self._punctual = self._punctual + 1 if late <= PUNCTUAL else 0
+        if self._punctual >= SPARE and self._earned and self._limit == math.inf:
             earned, self._earned = self._earned, 0.0
             self._grow(earned)
-        self._punctual = punctual
 
     def answered(self, now: float) -> None:
         """A request was answered, and not because of overload."""

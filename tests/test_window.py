@@ -19,6 +19,7 @@ from arker._window import (
     PUNCTUAL,
     RECOVERY,
     SLOWEST,
+    SPARE,
     UNANSWERED,
     Window,
 )
@@ -35,8 +36,8 @@ def test_it_begins_small_and_never_beyond_its_ceiling() -> None:
 
 
 def spare_time(window: Window, now: float = 0.0) -> None:
-    window.looked(now, late=PUNCTUAL)
-    window.looked(now, late=PUNCTUAL)
+    for _ in range(SPARE):
+        window.looked(now, late=PUNCTUAL)
 
 
 def test_good_answers_open_it_quickly_at_first() -> None:
@@ -58,7 +59,8 @@ def test_a_client_that_cannot_keep_up_opens_it_no_further() -> None:
     for _ in range(INITIAL):
         window.answered(0.0)
     for _ in range(10):
-        window.looked(0.0, late=PUNCTUAL)  # once in between says nothing
+        for _ in range(SPARE - 1):  # a moment in between says nothing
+            window.looked(0.0, late=PUNCTUAL)
         window.looked(0.0, late=2 * PUNCTUAL)
     assert window.places == INITIAL
     spare_time(window)
