@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeAlias, TypeVar
 
 from arker._cleanup import end
 from arker._wire import Flow
@@ -18,40 +18,30 @@ Probe: TypeAlias = Callable[[], Awaitable[None]]
 _ENDED: Final = "there is no use in waiting on"
 
 
-class _Watch:
+class _Questions:
     """A timer that becomes a task only when the silence has lasted, since most answers come sooner."""
 
-    __slots__ = (
-        "_before",
-        "_flow",
-        "_interval",
-        "_loop",
-        "_others",
-        "_probe",
-        "_questions",
-        "_timer",
-        "_waiting",
-        "verdict",
-    )
+    __slots__ = ("_flow", "_interval", "_loop", "_probe", "_task", "_tell", "_timer")
 
-    def __init__(self, probe: Probe, interval: float, flow: Flow) -> None:
+    def __init__(self, probe: Probe, interval: float, flow: Flow, tell: Callable[[Exception], None]) -> None:
+        """Begin to wait.
+
+        Args:
+            probe: What to ask.
+            interval: Seconds of silence before each question.
+            flow: What has passed meanwhile.
+            tell: Given what the probe raised, once.
+        """
         self._loop = asyncio.get_running_loop()
-        waiting = asyncio.current_task(self._loop)
-        assert waiting is not None
-        self._waiting = waiting
-        self._before = 0
-        if sys.version_info >= (3, 11):
-            self._before = waiting.cancelling()  # a task that cleans up after it was cancelled was asked to end before
         self._probe = probe
         self._interval = interval
         self._flow = flow
-        self._questions: asyncio.Task[None] | None = None
-        self._others = False
-        self.verdict: Exception | None = None
+        self._tell = tell
+        self._task: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(interval, self._begin)
 
     def _begin(self) -> None:
-        self._questions = self._loop.create_task(self._ask())
+        self._task = self._loop.create_task(self._ask())
 
     async def _ask(self) -> None:
         passed = 0
@@ -62,46 +52,84 @@ class _Watch:
                 try:
                     await self._probe()
                 except Exception as error:
-                    self.verdict = error
-                    if sys.version_info < (3, 11):
-                        # Before the task goes on, which is the last moment at which this can be seen.
-                        self._loop.call_soon(self._note_others)
-                    self._waiting.cancel(_ENDED)
+                    self._tell(error)
                     return
             await asyncio.sleep(self._interval)
-
-    def _note_others(self) -> None:
-        self._others = bool(getattr(self._waiting, "_must_cancel", False))
 
     def stop(self) -> asyncio.Task[None] | None:
         """Ask no more; a task that is left has to be ended."""
         self._timer.cancel()
-        return self._questions
-
-    def is_ours(self, error: asyncio.CancelledError) -> bool:
-        """Whether a cancellation was this object's and nobody else's; it is then no cancellation any more."""
-        if self.verdict is None:
-            return False
-        if sys.version_info < (3, 11):
-            return error.args == (_ENDED,) and not self._others
-        return self._waiting.uncancel() <= self._before
+        return self._task
 
 
-async def watched(answer: Awaitable[T], probe: Probe, interval: float, flow: Flow) -> T:
-    """The answer; or what the probe raises, asked after each ``interval`` seconds in which nothing has passed."""
-    # No cancel scope: this is on the way of every run, and a scope costs as much as all the rest of it.
-    watch = _Watch(probe, interval, flow)
-    try:
-        return await answer
-    except asyncio.CancelledError as error:
-        if not watch.is_ours(error):
+if sys.version_info >= (3, 11):
+
+    class _Interruption:
+        """Ends the wait of the task that it is made in, by cancelling it."""
+
+        __slots__ = ("_before", "_waiting", "reason")
+
+        def __init__(self) -> None:
+            waiting = asyncio.current_task()
+            assert waiting is not None
+            self._waiting = waiting
+            self._before = waiting.cancelling()  # a task that cleans up after it was cancelled was asked to end before
+            self.reason: Exception | None = None
+
+        def interrupt(self, reason: Exception) -> None:
+            self.reason = reason
+            self._waiting.cancel(_ENDED)
+
+        def is_ours(self) -> bool:
+            """Whether a cancellation was this object's and nobody else's; it is then no cancellation any more."""
+            return self.reason is not None and self._waiting.uncancel() <= self._before
+
+    async def watched(answer: Coroutine[Any, Any, T], probe: Probe, interval: float, flow: Flow) -> T:
+        """The answer; or what the probe raises, asked after each ``interval`` seconds in which nothing has passed."""
+        # No cancel scope: this is on the way of every run, and a scope costs as much as all the rest of it.
+        interruption = _Interruption()
+        questions = _Questions(probe, interval, flow, interruption.interrupt)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if not interruption.is_ours():
+                raise
+        finally:
+            asking = questions.stop()
+            if asking is not None:
+                await end(asking)
+        assert interruption.reason is not None
+        raise interruption.reason
+
+else:
+
+    async def watched(answer: Coroutine[Any, Any, T], probe: Probe, interval: float, flow: Flow) -> T:
+        """The answer; or what the probe raises, asked after each ``interval`` seconds in which nothing has passed."""
+        # In a task of its own: before Python 3.11 no task can tell by whom, and how often, it was cancelled.
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(answer)
+        over: asyncio.Future[None] = loop.create_future()
+
+        def interrupt(reason: Exception) -> None:
+            if not over.done():
+                over.set_exception(reason)
+
+        def answered(_: asyncio.Task[T]) -> None:
+            if not over.done():
+                over.set_result(None)
+
+        questions = _Questions(probe, interval, flow, interrupt)
+        task.add_done_callback(answered)
+        try:
+            await over
+        except BaseException:
+            await end(task)
             raise
-    finally:
-        questions = watch.stop()
-        if questions is not None:
-            await end(questions)
-    assert watch.verdict is not None
-    raise watch.verdict
+        finally:
+            asking = questions.stop()
+            if asking is not None:
+                await end(asking)
+        return task.result()
 
 
 __all__ = ["Probe", "watched"]
