@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from attrs import frozen
 
-from tools.facade.layout import bracketed
+from tools.facade.layout import bracketed, imports
 from tools.facade.source import Source, Surface
 from tools.facade.text import Turner
 
@@ -70,7 +70,15 @@ def render(function: Function, context: Context, overloaded: bool) -> list[str]:
     docstring = ast.get_docstring(function, clean=False)
     if docstring is not None:
         lines += [f"        {context.turner.docstring(docstring)}"]
-    return lines + _body(function, context, "property" in decorators, overloaded)
+    body = _body(function, context, "property" in decorators, overloaded)
+    return lines + _late_imports(body, context) + body
+
+
+def _late_imports(body: list[str], context: Context) -> list[str]:
+    """Imports of the classes that a body uses and its file does not import at its top."""
+    used = set(re.findall(r"\w+", "\n".join(body))) & context.surface.late(context.source)
+    lines = imports({context.surface.homes[name]: {name} for name in used}, indent=8)
+    return [*lines, ""] if lines else []
 
 
 def _signature(function: Function, context: Context, after: str) -> list[str]:
