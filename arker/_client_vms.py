@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from arker import _calls, _routes
+from arker import _calls, _routes, models
 from arker._client_resources import ClientResources
 from arker.errors import InvalidArgumentError
-from arker.models import ForkRequest, ListVmsResponse
 from arker.models import _checks as check
 from arker.vm import AsyncVM, fork
 
 if TYPE_CHECKING:
-    from arker.models import NetworkPolicyInput, Provider, TunnelRequest, VmState
+    from arker.models import ListVmsResponse, NetworkPolicyInput, Provider, TunnelRequest, VmState
 
 
 class ClientVms(ClientResources):
@@ -102,7 +101,7 @@ class ClientVms(ClientResources):
             source_vm_name = check.check_text("source", source, what="a VM's name or an AsyncVM")
         if source_org_id is None and source_vm_name in _routes.GOLDEN_NAMES:
             source_org_id = _routes.ARKER_ORG_ID  # here already, since changing a request takes as long as making it
-        request = ForkRequest(
+        request = models.ForkRequest(
             source_vm_id=source_vm_id,
             source_vm_name=source_vm_name,
             source_org_id=source_org_id,

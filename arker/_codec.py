@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import attrs
 import orjson
 
+from arker import models
 from arker._codec_hooks import Hook, Misfit
 from arker.errors import InvalidArgumentError
-from arker.models import SyncChunkWrite, SyncWriteRequest
 
 if TYPE_CHECKING:
     from cattrs import Converter
+
+    from arker.models import SyncChunkWrite
 
 T = TypeVar("T")
 
@@ -79,7 +81,7 @@ def dumps_chunk(chunk: SyncChunkWrite) -> bytes:
     Its content is most of the text, so it is put into place last: a copy of 4 MiB takes as long as sending them.
     """
     empty = b'"content":""'  # stands in no string, where its quotes would be escaped
-    before, after = dumps(SyncWriteRequest((attrs.evolve(chunk, content=b""),))).split(empty)
+    before, after = dumps(models.SyncWriteRequest((attrs.evolve(chunk, content=b""),))).split(empty)
     content = binascii.b2a_base64(chunk.content, newline=False)
     return b"".join((before, empty[:-1], content, b'"', after))
 

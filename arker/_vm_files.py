@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Final, overload
 
-from arker._transfers import whole
-from arker._transfers.checks import check_path
-from arker._transfers.sources import check_data
 from arker._vm_handles import VmHandles
 
 
@@ -53,6 +50,11 @@ class VmFiles(VmHandles):
             NotFoundError: There is no such file, or no such VM.
             BadRequestError: The path is not one of a regular file.
         """
+        # Programs that only run commands need no transfers.
+        from arker._transfers import whole
+        from arker._transfers.checks import check_path
+        from arker._transfers.sources import check_data
+
         where = check_path(path)
         if isinstance(data, Unset):
             return await whole.read(self._transport, self.base_url, self.id, where, deadline=deadline)

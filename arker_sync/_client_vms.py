@@ -6,13 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from arker.models import ListVmsResponse
 from arker_sync._client_resources import ClientResources
 from arker_sync._facade import twin
 from arker_sync.vm import VM
 
 if TYPE_CHECKING:
-    from arker.models import NetworkPolicyInput, Provider, TunnelRequest, VmState
+    from arker.models import ListVmsResponse, NetworkPolicyInput, Provider, TunnelRequest, VmState
 
 
 class ClientVms(ClientResources):

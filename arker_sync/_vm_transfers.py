@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from arker_sync._callbacks import feed, relay
 from arker_sync._vm_files import VmFiles
-from arker_sync.read_stream import ReadStream
 
 if TYPE_CHECKING:
     from arker.transfer import (
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
         UploadSource,
         Verify,
     )
+    from arker_sync.read_stream import ReadStream
 
 
 class VmTransfers(VmFiles):
@@ -132,6 +132,8 @@ class VmTransfers(VmFiles):
             NotFoundError: At ``with``: there is no such file, or no such VM.
             FileChangedError: While it is read: the file has changed.
         """
+        from arker_sync.read_stream import ReadStream
+
         value = self._async.open_read(path)
         return ReadStream(value, self._lease)
 
