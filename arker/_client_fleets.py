@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from arker import models
 from arker._client_lists import ClientLists
 from arker.errors import InvalidArgumentError
-from arker.hooks import check_function
 from arker.models import _checks as check
-from arker.vm import AsyncVM
 
 if TYPE_CHECKING:
     from arker._fleet_reports import FleetProgress
     from arker.fleet import AsyncFleet
     from arker.models import NetworkPolicyInput, TunnelRequest
+    from arker.vm import AsyncVM
 
 
 class ClientFleets(ClientLists):
@@ -79,6 +78,8 @@ class ClientFleets(ClientLists):
         """
         from arker._fleet_pool import Plan  # few programs need fleets
         from arker.fleet import AsyncFleet
+        from arker.hooks import check_function
+        from arker.vm import AsyncVM
 
         source_vm_id = source_vm_name = None
         if isinstance(source, AsyncVM):

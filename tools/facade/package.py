@@ -23,10 +23,6 @@ RUNTIME: Final = {
     "twin": "arker_sync._facade",
     "held": "arker_sync._facade",
     "same": "arker_sync._facade",
-    "relay": "arker_sync._callbacks",
-    "relay_hooks": "arker_sync._callbacks",
-    "feed": "arker_sync._callbacks",
-    "in_threads": "arker_sync._workers",
 }
 """What generated code needs, whatever its source imports."""
 
@@ -118,7 +114,8 @@ class _Names(ast.NodeVisitor):
         assigned = {
             name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
         }
-        self._local.append({each.arg for each in every} | assigned)
+        imported = {alias.name for each in node.body if isinstance(each, ast.ImportFrom) for alias in each.names}
+        self._local.append({each.arg for each in every} | assigned | imported)
         for statement in node.body:
             self.visit(statement)
         self._local.pop()
