@@ -51,14 +51,12 @@ class VmFiles(VmHandles):
             BadRequestError: The path is not one of a regular file.
         """
         # Programs that only run commands need no transfers.
-        from arker._transfers import whole
-        from arker._transfers.checks import check_path
-        from arker._transfers.sources import check_data
+        from arker._transfers import checks, sources, whole
 
-        where = check_path(path)
+        where = checks.check_path(path)
         if isinstance(data, Unset):
             return await whole.read(self._transport, self.base_url, self.id, where, deadline=deadline)
-        view = check_data(data)
+        view = sources.check_data(data)
         await whole.write(self._transport, self.base_url, self.id, where, view, deadline=deadline)
         return None
 
