@@ -19,13 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from arker import models
-from arker._fleet_reports import FleetOutcome, FleetProgress
-from arker._reports import Leftover, ReapReport
-from arker._retry import RetryPolicy
-from arker._routes import ARKER_ORG_ID, GOLDEN_NAMES
-from arker.client import AsyncArker
-from arker.config import HttpTimeouts
-from arker.directories import DirectoryAction, DirectoryEntry, DirectoryReport, EntryKind
+from arker._lazy import lazily
 from arker.errors import (
     ApiError,
     ArkerError,
@@ -63,89 +57,97 @@ from arker.errors import (
     UnsupportedOperationError,
     VMGoneError,
 )
-from arker.fleet import AsyncFleet
-from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
-from arker.models import (
-    CHUNK_SIZE,
-    MAX_PUT_SIZE,
-    AuthMode,
-    BackgroundRunResult,
-    CancelRunResponse,
-    CompletedRunResult,
-    CreateSessionRequest,
-    DeleteFilesystemResponse,
-    DeleteSessionResponse,
-    DeleteSyncResponse,
-    DeleteTunnelResponse,
-    DeleteVmResponse,
-    ErrorResponse,
-    Filesystem,
-    FilesystemCreateRequest,
-    ForkRequest,
-    InboundPortRequest,
-    InboundPortStatus,
-    InboundRequest,
-    InboundStatus,
-    ListFilesystemsResponse,
-    ListOrgRunsResponse,
-    ListRunsResponse,
-    ListSessionsResponse,
-    ListSyncsResponse,
-    ListTunnelsResponse,
-    ListVmsResponse,
-    NetworkPolicy,
-    NetworkPolicyAllow,
-    NetworkPolicyBlock,
-    NetworkPolicyBlocked,
-    NetworkPolicyInput,
-    NetworkPolicyOpen,
-    NetworkPolicyUnknown,
-    NetworkRequest,
-    NetworkStatus,
-    OrgRunListRow,
-    Provider,
-    ResizeRequest,
-    ResizeResponse,
-    ResourceKind,
-    Run,
-    RunRequest,
-    RunResult,
-    RunState,
-    RunSummary,
-    Session,
-    SessionState,
-    Sync,
-    SyncByteRange,
-    SyncChunkWrite,
-    SyncChunkWriteResult,
-    SyncCommitWriteResult,
-    SyncCreateRequest,
-    SyncPresignedWriteCommit,
-    SyncPresignedWriteRequest,
-    SyncPresignedWriteRequestResult,
-    SyncReadInlineResponse,
-    SyncReadPresignedResponse,
-    SyncReadRequest,
-    SyncReadResponse,
-    SyncWriteEntry,
-    SyncWriteRequest,
-    SyncWriteResponse,
-    SyncWriteResult,
-    Tunnel,
-    TunnelRequest,
-    TunnelState,
-    Visibility,
-    Vm,
-    VmState,
-)
-from arker.read_stream import AsyncReadStream
-from arker.run import AsyncRun, OutputChunk, OutputLine
-from arker.session import AsyncSession
-from arker.transfer import FileOutcome, TransferProgress, TransferResult
-from arker.tunnel import AsyncTunnel, TunnelResponse
-from arker.vm import AsyncVM
 
 if TYPE_CHECKING:
+    from arker._fleet_reports import FleetOutcome, FleetProgress
+    from arker._reports import Leftover, ReapReport
+    from arker._retry import RetryPolicy
+    from arker._routes import ARKER_ORG_ID, GOLDEN_NAMES
+    from arker.client import AsyncArker
+    from arker.config import HttpTimeouts
+    from arker.directories import DirectoryAction, DirectoryEntry, DirectoryReport, EntryKind
+    from arker.fleet import AsyncFleet
+    from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
+    from arker.models import (
+        CHUNK_SIZE,
+        MAX_PUT_SIZE,
+        AuthMode,
+        BackgroundRunResult,
+        CancelRunResponse,
+        CompletedRunResult,
+        CreateSessionRequest,
+        DeleteFilesystemResponse,
+        DeleteSessionResponse,
+        DeleteSyncResponse,
+        DeleteTunnelResponse,
+        DeleteVmResponse,
+        ErrorResponse,
+        Filesystem,
+        FilesystemCreateRequest,
+        ForkRequest,
+        InboundPortRequest,
+        InboundPortStatus,
+        InboundRequest,
+        InboundStatus,
+        ListFilesystemsResponse,
+        ListOrgRunsResponse,
+        ListRunsResponse,
+        ListSessionsResponse,
+        ListSyncsResponse,
+        ListTunnelsResponse,
+        ListVmsResponse,
+        NetworkPolicy,
+        NetworkPolicyAllow,
+        NetworkPolicyBlock,
+        NetworkPolicyBlocked,
+        NetworkPolicyInput,
+        NetworkPolicyOpen,
+        NetworkPolicyUnknown,
+        NetworkRequest,
+        NetworkStatus,
+        OrgRunListRow,
+        Provider,
+        ResizeRequest,
+        ResizeResponse,
+        ResourceKind,
+        Run,
+        RunRequest,
+        RunResult,
+        RunState,
+        RunSummary,
+        Session,
+        SessionState,
+        Sync,
+        SyncByteRange,
+        SyncChunkWrite,
+        SyncChunkWriteResult,
+        SyncCommitWriteResult,
+        SyncCreateRequest,
+        SyncPresignedWriteCommit,
+        SyncPresignedWriteRequest,
+        SyncPresignedWriteRequestResult,
+        SyncReadInlineResponse,
+        SyncReadPresignedResponse,
+        SyncReadRequest,
+        SyncReadResponse,
+        SyncWriteEntry,
+        SyncWriteRequest,
+        SyncWriteResponse,
+        SyncWriteResult,
+        Tunnel,
+        TunnelRequest,
+        TunnelState,
+        Visibility,
+        Vm,
+        VmState,
+    )
+    from arker.read_stream import AsyncReadStream
+    from arker.run import AsyncRun, OutputChunk, OutputLine
+    from arker.session import AsyncSession
+    from arker.transfer import FileOutcome, TransferProgress, TransferResult
+    from arker.tunnel import AsyncTunnel, TunnelResponse
+    from arker.vm import AsyncVM
+
     __version__: str
 
 __all__ = [
@@ -286,6 +288,29 @@ __all__ = [
     "VmState",
 ]
 
+# Loading all of it takes long, and most programs need a part of it.
+_get, __dir__ = lazily(
+    __name__,
+    {
+        "arker._fleet_reports": "FleetOutcome FleetProgress",
+        "arker._reports": "Leftover ReapReport",
+        "arker._retry": "RetryPolicy",
+        "arker._routes": "ARKER_ORG_ID GOLDEN_NAMES",
+        "arker.client": "AsyncArker",
+        "arker.config": "HttpTimeouts",
+        "arker.directories": "DirectoryAction DirectoryEntry DirectoryReport EntryKind",
+        "arker.fleet": "AsyncFleet",
+        "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
+        "arker.models": " ".join(models.__all__),
+        "arker.read_stream": "AsyncReadStream",
+        "arker.run": "AsyncRun OutputChunk OutputLine",
+        "arker.session": "AsyncSession",
+        "arker.transfer": "FileOutcome TransferProgress TransferResult",
+        "arker.tunnel": "AsyncTunnel TunnelResponse",
+        "arker.vm": "AsyncVM",
+    },
+)
+
 _DEPRECATED: Final = {
     "SessionInfo": "Session",
     "RunStatusResponse": "Run",
@@ -308,4 +333,4 @@ def __getattr__(name: str) -> object:
         from arker._version import version
 
         return version()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _get(name)

@@ -4,41 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from arker import _codec, _routes
+from arker import _codec, _routes, models
 from arker._codec_hooks import Misfit, is_array, is_object
 from arker._decipher import api_error
 from arker._retry import is_retryable_answer
 from arker._wire import Call, QueryValue, Request, encode_query
 from arker.errors import ApiError, ArkerError
-from arker.models import (
-    BackgroundRunResult,
-    CancelRunResponse,
-    CompletedRunResult,
-    DeleteVmResponse,
-    ErrorResponse,
-    ForkRequest,
-    ListRunsResponse,
-    ListVmsResponse,
-    Run,
-    RunRequest,
-    RunResult,
-    SyncChunkWrite,
-    SyncChunkWriteResult,
-    SyncCommitWriteResult,
-    SyncPresignedWriteCommit,
-    SyncPresignedWriteRequest,
-    SyncPresignedWriteRequestResult,
-    SyncReadInlineResponse,
-    SyncReadPresignedResponse,
-    SyncReadRequest,
-    SyncWriteRequest,
-    Vm,
-)
+
+if TYPE_CHECKING:
+    from arker.models import (
+        CancelRunResponse,
+        DeleteVmResponse,
+        ForkRequest,
+        ListRunsResponse,
+        ListVmsResponse,
+        Run,
+        RunRequest,
+        RunResult,
+        SyncChunkWrite,
+        SyncChunkWriteResult,
+        SyncCommitWriteResult,
+        SyncPresignedWriteCommit,
+        SyncPresignedWriteRequest,
+        SyncPresignedWriteRequestResult,
+        SyncReadInlineResponse,
+        SyncReadPresignedResponse,
+        Vm,
+    )
 
 T = TypeVar("T")
-Written = TypeVar("Written", SyncChunkWriteResult, SyncCommitWriteResult)
+Written = TypeVar("Written", "SyncChunkWriteResult", "SyncCommitWriteResult")
 
 
 def into(cls: type[T]) -> Callable[[dict[str, Any]], T]:
@@ -67,7 +64,7 @@ def get_vm(base_url: str, vm_id: str) -> Call[Vm]:
 
 def vm_of(payload: dict[str, Any]) -> Vm:
     """A VM that a handle is made of: its id must be one that paths can be made of."""
-    vm = _codec.structure(payload, Vm)
+    vm = _codec.structure(payload, models.Vm)
     if vm.vm_id.strip() in {"", ".", ".."}:
         raise Misfit(f"expected an id, got {vm.vm_id!r}", "$.vm_id")
     return vm
@@ -77,7 +74,7 @@ def list_vms(control_base_url: str, parameters: Mapping[str, QueryValue]) -> Cal
     return Call(
         "list_vms",
         Request("GET", control_base_url, _routes.VMS, encode_query(parameters)),
-        into(ListVmsResponse),
+        into(models.ListVmsResponse),
     )
 
 
@@ -85,8 +82,8 @@ def delete_vm(base_url: str, vm_id: str) -> Call[DeleteVmResponse]:
     return Call(
         "vm.delete",
         Request("DELETE", base_url, _routes.vm(vm_id)),
-        into(DeleteVmResponse),
-        gone=DeleteVmResponse(deleted=True),
+        into(models.DeleteVmResponse),
+        gone=models.DeleteVmResponse(deleted=True),
     )
 
 
@@ -113,29 +110,29 @@ def run(
 
 def _run_result(payload: dict[str, Any]) -> RunResult:
     if isinstance(payload.get("stdout"), str):
-        return _codec.structure(payload, CompletedRunResult)
+        return _codec.structure(payload, models.CompletedRunResult)
     if isinstance(payload.get("run_id"), str):
-        return _codec.structure(payload, BackgroundRunResult)
+        return _codec.structure(payload, models.BackgroundRunResult)
     raise Misfit("has neither a string stdout (a completed run) nor a string run_id (a background run)", "$")
 
 
 def _awaited_result(payload: dict[str, Any]) -> RunResult:
     result = _run_result(payload)
-    if isinstance(result, BackgroundRunResult):
+    if isinstance(result, models.BackgroundRunResult):
         problem = f"has no output: the run {result.run_id!r} goes on in the background, which was not asked for"
         raise Misfit(problem, "$")
     return result
 
 
 def get_run(base_url: str, vm_id: str, run_id: str) -> Call[Run]:
-    return Call("vm.get_run", Request("GET", base_url, _routes.run(vm_id, run_id)), into(Run))
+    return Call("vm.get_run", Request("GET", base_url, _routes.run(vm_id, run_id)), into(models.Run))
 
 
 def list_runs(base_url: str, vm_id: str, parameters: Mapping[str, QueryValue]) -> Call[ListRunsResponse]:
     return Call(
         "vm.list_runs",
         Request("GET", base_url, _routes.runs(vm_id), encode_query(parameters)),
-        into(ListRunsResponse),
+        into(models.ListRunsResponse),
     )
 
 
@@ -143,8 +140,8 @@ def cancel_run(base_url: str, vm_id: str, run_id: str) -> Call[CancelRunResponse
     return Call(
         "vm.cancel_run",
         Request("DELETE", base_url, _routes.run(vm_id, run_id)),
-        into(CancelRunResponse),
-        gone=CancelRunResponse(cancelled=True),
+        into(models.CancelRunResponse),
+        gone=models.CancelRunResponse(cancelled=True),
     )
 
 
@@ -157,7 +154,7 @@ _SUCCESS: Final = (True, True, None)
 def read_file(base_url: str, vm_id: str, path: str) -> Call[SyncReadInlineResponse | SyncReadPresignedResponse]:
     return Call(
         _SYNC,
-        Request("POST", base_url, _routes.sync(vm_id), body=_codec.dumps(SyncReadRequest(path))),
+        Request("POST", base_url, _routes.sync(vm_id), body=_codec.dumps(models.SyncReadRequest(path))),
         _read_result,
         changes_something=False,
     )
@@ -165,9 +162,9 @@ def read_file(base_url: str, vm_id: str, path: str) -> Call[SyncReadInlineRespon
 
 def _read_result(payload: dict[str, Any]) -> SyncReadInlineResponse | SyncReadPresignedResponse:
     if isinstance(payload.get("presigned_url"), str):
-        return _codec.structure(payload, SyncReadPresignedResponse)
+        return _codec.structure(payload, models.SyncReadPresignedResponse)
     if "content" in payload:
-        result = _codec.structure(payload, SyncReadInlineResponse)
+        result = _codec.structure(payload, models.SyncReadInlineResponse)
         if len(result.content) != result.size:
             raise Misfit(f"says {result.size}, but $.content has {len(result.content)} bytes", "$.size")
         return result
@@ -176,26 +173,26 @@ def _read_result(payload: dict[str, Any]) -> SyncReadInlineResponse | SyncReadPr
 
 def write_whole(base_url: str, vm_id: str, entry: SyncChunkWrite) -> Call[SyncChunkWriteResult]:
     """Write a file in its only chunk."""
-    return _write(base_url, vm_id, _codec.dumps_chunk(entry), _finished(SyncChunkWriteResult))
+    return _write(base_url, vm_id, _codec.dumps_chunk(entry), _finished(models.SyncChunkWriteResult))
 
 
 def request_put(base_url: str, vm_id: str, entry: SyncPresignedWriteRequest) -> Call[SyncPresignedWriteRequestResult]:
-    body = _codec.dumps(SyncWriteRequest((entry,)))
-    return _write(base_url, vm_id, body, _only(SyncPresignedWriteRequestResult), changes_something=False)
+    body = _codec.dumps(models.SyncWriteRequest((entry,)))
+    return _write(base_url, vm_id, body, _only(models.SyncPresignedWriteRequestResult), changes_something=False)
 
 
 def request_puts(
     base_url: str, vm_id: str, entries: Sequence[SyncPresignedWriteRequest]
 ) -> Call[list[SyncPresignedWriteRequestResult]]:
     """URLs for several files in one request; the first entry that is refused is the error."""
-    body = _codec.dumps(SyncWriteRequest(tuple(entries)))
-    decode = partial(_every_result, SyncPresignedWriteRequestResult, len(entries))
+    body = _codec.dumps(models.SyncWriteRequest(tuple(entries)))
+    decode = partial(_every_result, models.SyncPresignedWriteRequestResult, len(entries))
     return _write(base_url, vm_id, body, decode, changes_something=False)
 
 
 def write_chunk(base_url: str, vm_id: str, entry: SyncChunkWrite) -> Call[SyncChunkWriteResult]:
     """Write one chunk of several."""
-    return _write(base_url, vm_id, _codec.dumps_chunk(entry), _only(SyncChunkWriteResult))
+    return _write(base_url, vm_id, _codec.dumps_chunk(entry), _only(models.SyncChunkWriteResult))
 
 
 def write_each(
@@ -223,7 +220,7 @@ def _settle_each(settle: Callable[[int, ArkerError | None], None], count: int, p
             settle(number, None)  # of thousands of small files, nearly all are
             continue
         try:
-            _check_finished(_result_of(SyncChunkWriteResult, number, result))
+            _check_finished(_result_of(models.SyncChunkWriteResult, number, result))
         except ApiError as error:
             if is_retryable_answer(error.status, error.code, error.message):
                 passing = error
@@ -234,7 +231,8 @@ def _settle_each(settle: Callable[[int, ArkerError | None], None], count: int, p
 
 
 def commit_put(base_url: str, vm_id: str, entry: SyncPresignedWriteCommit) -> Call[SyncCommitWriteResult]:
-    return _write(base_url, vm_id, _codec.dumps(SyncWriteRequest((entry,))), _finished(SyncCommitWriteResult))
+    body = _codec.dumps(models.SyncWriteRequest((entry,)))
+    return _write(base_url, vm_id, body, _finished(models.SyncCommitWriteResult))
 
 
 def _write(
@@ -285,7 +283,7 @@ def _results(payload: dict[str, Any], count: int) -> Sequence[object]:
 def _result_of(cls: type[T], number: int, result: object) -> T:
     failure = result.get("error") if is_object(result) else None
     if failure is not None:
-        error = _inside(f"$.results[{number}].error", failure, ErrorResponse)
+        error = _inside(f"$.results[{number}].error", failure, models.ErrorResponse)
         raise api_error(error.code, error.message, status=200)
     return _inside(f"$.results[{number}]", result, cls)
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from arker import models
 from arker._client_lists import ClientLists
-from arker._fleet_pool import Plan
 from arker.errors import InvalidArgumentError
-from arker.fleet import AsyncFleet
-from arker.hooks import check_function
-from arker.models import ForkRequest
 from arker.models import _checks as check
-from arker.vm import AsyncVM
 
 if TYPE_CHECKING:
     from arker._fleet_reports import FleetProgress
+    from arker.fleet import AsyncFleet
     from arker.models import NetworkPolicyInput, TunnelRequest
+    from arker.vm import AsyncVM
 
 
 class ClientFleets(ClientLists):
@@ -78,6 +76,11 @@ class ClientFleets(ClientLists):
         Raises:
             InvalidArgumentError: A value that cannot be right.
         """
+        from arker._fleet_pool import Plan  # few programs need fleets
+        from arker.fleet import AsyncFleet
+        from arker.hooks import check_function
+        from arker.vm import AsyncVM
+
         source_vm_id = source_vm_name = None
         if isinstance(source, AsyncVM):
             source_vm_id = source.id
@@ -97,7 +100,7 @@ class ClientFleets(ClientLists):
         if progress is not None:
             check_function("progress", progress)
         plan = Plan(
-            request=ForkRequest(
+            request=models.ForkRequest(
                 source_vm_id=source_vm_id,
                 source_vm_name=source_vm_name,
                 source_org_id=source_org_id,

@@ -9,10 +9,10 @@ from arker._client_vms import ClientVms
 from arker._paging import Pages
 from arker.errors import BadReplyError
 from arker.models import _checks as check
-from arker.vm import AsyncVM
 
 if TYPE_CHECKING:
     from arker.models import Filesystem, OrgRunListRow, Provider, VmState
+    from arker.vm import AsyncVM
 
 _REPEATED_PAGES: Final = 10
 """Pages without a new row that a list which grows may have; with more, the server does not know offsets."""
@@ -54,6 +54,8 @@ class ClientLists(ClientVms):
         Raises:
             BadCursorError: The server refuses to go on; it says where to.
         """
+        from arker.vm import AsyncVM  # as in the other calls that give handles
+
         size = check.page_size(page_size)
 
         async def page(cursor: str | None) -> tuple[tuple[AsyncVM, ...], str | None]:

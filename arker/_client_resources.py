@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from arker import _resource_calls as calls
-from arker._reports import ReapReport
-from arker.models import (
-    DeleteFilesystemResponse,
-    Filesystem,
-    FilesystemCreateRequest,
-    ListFilesystemsResponse,
-    ListOrgRunsResponse,
-)
+from arker import models
 from arker.models import _checks as check
 
 if TYPE_CHECKING:
+    from arker._reports import ReapReport
     from arker._transport import Transport
-    from arker.models import Provider
+    from arker.models import (
+        DeleteFilesystemResponse,
+        Filesystem,
+        ListFilesystemsResponse,
+        ListOrgRunsResponse,
+        Provider,
+    )
 
 
 class ClientResources:
@@ -66,7 +66,7 @@ class ClientResources:
             ConflictError: The name is taken.
             NetworkError: With ``outcome="unknown"`` the filesystem may exist: it is not asked for a second time.
         """
-        request = FilesystemCreateRequest(name=name)
+        request = models.FilesystemCreateRequest(name=name)
         call = calls.create_filesystem(self._transport.settings.base_url, request)
         return await self._transport.send(call, deadline=deadline)
 

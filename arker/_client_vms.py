@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from arker import _calls, _routes
+from arker import _calls, _routes, models
 from arker._client_resources import ClientResources
 from arker.errors import InvalidArgumentError
-from arker.models import ForkRequest, ListVmsResponse
 from arker.models import _checks as check
-from arker.vm import AsyncVM, fork
 
 if TYPE_CHECKING:
-    from arker.models import NetworkPolicyInput, Provider, TunnelRequest, VmState
+    from arker.models import ListVmsResponse, NetworkPolicyInput, Provider, TunnelRequest, VmState
+    from arker.vm import AsyncVM
+
+# Handles are imported by the calls that give them: with all that they can do, they are most of this package.
 
 
 class ClientVms(ClientResources):
@@ -25,6 +26,8 @@ class ClientVms(ClientResources):
         Args:
             vm_id: The VM's id. Servers take a public golden's or an own VM's name as well.
         """
+        from arker.vm import AsyncVM
+
         name = check.check_id("vm_id", vm_id)
         return AsyncVM(self._transport, name, self._transport.settings.vm_base_url(name))
 
@@ -38,6 +41,8 @@ class ClientVms(ClientResources):
         Raises:
             NotFoundError: There is no such VM.
         """
+        from arker.vm import AsyncVM
+
         name = check.check_id("vm_id", vm_id)
         base_url = self._transport.settings.vm_base_url(name)
         data = await self._transport.send(_calls.get_vm(base_url, name), deadline=deadline)
@@ -91,6 +96,8 @@ class ClientVms(ClientResources):
             ConflictError: The name is taken, or the idempotency key belongs to a different request.
             UnsupportedOperationError: The server cannot fork this source like this.
         """
+        from arker.vm import AsyncVM, fork
+
         given = [value for value in (source, source_vm_id, source_vm_name) if value is not None]
         if len(given) != 1:
             raise InvalidArgumentError(
@@ -102,7 +109,7 @@ class ClientVms(ClientResources):
             source_vm_name = check.check_text("source", source, what="a VM's name or an AsyncVM")
         if source_org_id is None and source_vm_name in _routes.GOLDEN_NAMES:
             source_org_id = _routes.ARKER_ORG_ID  # here already, since changing a request takes as long as making it
-        request = ForkRequest(
+        request = models.ForkRequest(
             source_vm_id=source_vm_id,
             source_vm_name=source_vm_name,
             source_org_id=source_org_id,

@@ -14,14 +14,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
-import orjson
 
+from arker import models
 from arker._codec_hooks import Hook, Misfit
 from arker.errors import InvalidArgumentError
-from arker.models import SyncChunkWrite, SyncWriteRequest
 
 if TYPE_CHECKING:
     from cattrs import Converter
+
+    from arker.models import SyncChunkWrite
 
 T = TypeVar("T")
 
@@ -29,6 +30,8 @@ _lock = threading.RLock()
 """Building the functions of a class is not thread-safe, and two event loops may live in two threads."""
 _hooks: dict[Any, Hook] = {}
 _unhooks: dict[type, Callable[[Any], Any]] = {}
+
+# orjson brings json, datetime and uuid along, so it is imported by the functions that need it: with the first request.
 
 
 @cache
@@ -45,6 +48,14 @@ def _hook(cls: Any) -> Hook:
         with _lock:
             hook = _hooks[cls] = _converter().get_structure_hook(cls)
     return hook
+
+
+def loads(text: bytes) -> object:
+    """The JSON value of a text; raises `ValueError` if it is none."""
+    import orjson
+
+    value: object = orjson.loads(text)
+    return value
 
 
 def structure(value: object, cls: type[T]) -> T:
@@ -71,6 +82,8 @@ def unstructure(value: object) -> Any:
 
 def dumps(value: object) -> bytes:
     """The JSON text of a request."""
+    import orjson
+
     try:
         return orjson.dumps(unstructure(value))
     except TypeError as error:
@@ -84,13 +97,15 @@ def dumps_chunk(chunk: SyncChunkWrite) -> bytes:
     Its content is most of the text, so it is put into place last: a copy of 4 MiB takes as long as sending them.
     """
     empty = b'"content":""'  # stands in no string, where its quotes would be escaped
-    before, after = dumps(SyncWriteRequest((attrs.evolve(chunk, content=b""),))).split(empty)
+    before, after = dumps(models.SyncWriteRequest((attrs.evolve(chunk, content=b""),))).split(empty)
     content = binascii.b2a_base64(chunk.content, newline=False)
     return b"".join((before, empty[:-1], content, b'"', after))
 
 
 def dumps_whole(path: str, upload_id: str, content: bytes | memoryview, sha256: str) -> bytes:
     """The JSON text of an entry that writes a file in its only chunk; by hand, since of small files there are many."""
+    import orjson
+
     size = len(content)
     return b'{"path":%b,"size":%d,"upload_id":"%b","start":0,"end":%d,"sha256":"%b","content":"%b"}' % (
         orjson.dumps(path),
@@ -107,4 +122,4 @@ def dumps_entries(entries: Sequence[bytes]) -> bytes:
     return b'{"op":"write","writes":[%b]}' % b",".join(entries)
 
 
-__all__ = ["Misfit", "dumps", "dumps_chunk", "dumps_entries", "dumps_whole", "structure", "unstructure"]
+__all__ = ["Misfit", "dumps", "dumps_chunk", "dumps_entries", "dumps_whole", "loads", "structure", "unstructure"]

@@ -10,8 +10,6 @@ from typing import Any, Final, TypeGuard, cast
 
 import attrs
 
-from arker.models import CompletedRunResult, Run, SyncReadInlineResponse, Vm
-
 Hook = Callable[[Any, Any], Any]
 
 REQUIRED: Final = attrs.NOTHING
@@ -156,7 +154,7 @@ def _strict_base64(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
-def _outputs(obj: dict[str, Any]) -> dict[str, Any]:
+def with_outputs(obj: dict[str, Any]) -> dict[str, Any]:
     return {
         **obj,
         "stdout": _decode(obj, "stdout", "stdout_encoding"),
@@ -164,23 +162,15 @@ def _outputs(obj: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _content(obj: dict[str, Any]) -> dict[str, Any]:
+def with_content(obj: dict[str, Any]) -> dict[str, Any]:
     return {**obj, "content": _decode(obj, "content", "encoding")}
 
 
-def _vm(obj: dict[str, Any]) -> dict[str, Any]:
+def with_vm_id(obj: dict[str, Any]) -> dict[str, Any]:
     # Older servers call it `id`.
     if obj.get("vm_id") is None and "id" in obj:
         return {**obj, "vm_id": obj["id"]}
     return obj
-
-
-PREPARE: Final[dict[type, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-    Vm: _vm,
-    Run: _outputs,
-    CompletedRunResult: _outputs,
-    SyncReadInlineResponse: _content,
-}
 
 
 def step(name: str) -> str:

@@ -15,7 +15,6 @@ from cattrs.errors import ClassValidationError, IterableValidationError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from arker._codec_hooks import (
-    PREPARE,
     REQUIRED,
     Hook,
     Misfit,
@@ -28,17 +27,24 @@ from arker._codec_hooks import (
     number,
     step,
     string_map,
+    with_content,
+    with_outputs,
+    with_vm_id,
 )
 from arker.models import (
+    CompletedRunResult,
     NetworkPolicyAllow,
     NetworkPolicyBlock,
     NetworkPolicyBlocked,
     NetworkPolicyOpen,
     NetworkPolicyUnknown,
+    Run,
     SyncChunkWrite,
     SyncChunkWriteResult,
     SyncCommitWriteResult,
     SyncPresignedWriteRequestResult,
+    SyncReadInlineResponse,
+    Vm,
 )
 
 _POLICIES: Final[dict[str, type]] = {
@@ -46,6 +52,12 @@ _POLICIES: Final[dict[str, type]] = {
     "blocked": NetworkPolicyBlocked,
     "allow": NetworkPolicyAllow,
     "block": NetworkPolicyBlock,
+}
+_PREPARE: Final[dict[type, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    Vm: with_vm_id,
+    Run: with_outputs,
+    CompletedRunResult: with_outputs,
+    SyncReadInlineResponse: with_content,
 }
 
 
@@ -181,7 +193,7 @@ def _class_hook(cls: type, converter: BaseConverter) -> Hook:
         if field.init
     }
     fill = cast("Hook", make_dict_structure_fn(cls, converter, **overrides))
-    prepare = PREPARE.get(cls)
+    prepare = _PREPARE.get(cls)
 
     def structure(value: Any, type_: Any) -> Any:
         if value.__class__ is not dict:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import orjson
-
+from arker import _codec
 from arker._codec_hooks import Misfit, is_object
 from arker._wire import Call, Response
 from arker.errors import ApiError, BadReplyError, api_error_class
@@ -59,7 +58,7 @@ def api_error(code: str, message: str, *, status: int) -> ApiError:
 def _payload(response: Response) -> dict[str, Any] | None:
     """The JSON object of a response; an empty body counts as ``{}``, anything else is None."""
     try:
-        value: object = orjson.loads(response.body)
+        value = _codec.loads(response.body)
     except ValueError:
         return None if response.body.strip() else {}
     return value if is_object(value) else None
@@ -77,7 +76,7 @@ def _error_of(payload: dict[str, Any]) -> tuple[str, str] | None:
 
 def _describe(body: bytes) -> str:
     try:
-        value: object = orjson.loads(body)
+        value = _codec.loads(body)
     except ValueError:
         return f"{len(body)} bytes that are not JSON"
     return "an array" if isinstance(value, list) else f"a bare {type(value).__name__}"

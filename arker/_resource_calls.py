@@ -5,32 +5,35 @@ organisation's run list (contract, section 5). Each gives a `Call` as a value.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from arker import _codec, _routes
+from arker import _codec, _routes, models
 from arker._calls import into
 from arker._identifiers import new_idempotency_key
 from arker._wire import Call, QueryValue, Replay, Request, T, encode_query
-from arker.models import (
-    CreateSessionRequest,
-    DeleteFilesystemResponse,
-    DeleteSessionResponse,
-    DeleteSyncResponse,
-    DeleteTunnelResponse,
-    Filesystem,
-    FilesystemCreateRequest,
-    ListFilesystemsResponse,
-    ListOrgRunsResponse,
-    ListSessionsResponse,
-    ListSyncsResponse,
-    ListTunnelsResponse,
-    ResizeRequest,
-    ResizeResponse,
-    Session,
-    Sync,
-    SyncCreateRequest,
-    Tunnel,
-    TunnelRequest,
-)
+
+if TYPE_CHECKING:
+    from arker.models import (
+        CreateSessionRequest,
+        DeleteFilesystemResponse,
+        DeleteSessionResponse,
+        DeleteSyncResponse,
+        DeleteTunnelResponse,
+        Filesystem,
+        FilesystemCreateRequest,
+        ListFilesystemsResponse,
+        ListOrgRunsResponse,
+        ListSessionsResponse,
+        ListSyncsResponse,
+        ListTunnelsResponse,
+        ResizeRequest,
+        ResizeResponse,
+        Session,
+        Sync,
+        SyncCreateRequest,
+        Tunnel,
+        TunnelRequest,
+    )
 
 Query = Mapping[str, QueryValue]
 
@@ -57,19 +60,19 @@ def _delete(operation: str, base_url: str, path: str, gone: T) -> Call[T]:
 
 
 def list_sessions(base_url: str, vm_id: str, query: Query) -> Call[ListSessionsResponse]:
-    return _get("vm.list_sessions", base_url, _routes.sessions(vm_id), ListSessionsResponse, query)
+    return _get("vm.list_sessions", base_url, _routes.sessions(vm_id), models.ListSessionsResponse, query)
 
 
 def create_session(base_url: str, vm_id: str, request: CreateSessionRequest) -> Call[Session]:
-    return _create("vm.create_session", base_url, _routes.sessions(vm_id), request, Session)
+    return _create("vm.create_session", base_url, _routes.sessions(vm_id), request, models.Session)
 
 
 def get_session(base_url: str, vm_id: str, session_id: str) -> Call[Session]:
-    return _get("vm.get_session", base_url, _routes.session(vm_id, session_id), Session)
+    return _get("vm.get_session", base_url, _routes.session(vm_id, session_id), models.Session)
 
 
 def delete_session(base_url: str, vm_id: str, session_id: str) -> Call[DeleteSessionResponse]:
-    gone = DeleteSessionResponse(deleted=True)
+    gone = models.DeleteSessionResponse(deleted=True)
     return _delete("vm.delete_session", base_url, _routes.session(vm_id, session_id), gone)
 
 
@@ -77,19 +80,19 @@ def delete_session(base_url: str, vm_id: str, session_id: str) -> Call[DeleteSes
 
 
 def list_tunnels(base_url: str, vm_id: str, query: Query) -> Call[ListTunnelsResponse]:
-    return _get("vm.list_tunnels", base_url, _routes.tunnels(vm_id), ListTunnelsResponse, query)
+    return _get("vm.list_tunnels", base_url, _routes.tunnels(vm_id), models.ListTunnelsResponse, query)
 
 
 def create_tunnel(base_url: str, vm_id: str, request: TunnelRequest) -> Call[Tunnel]:
-    return _create("vm.create_tunnel", base_url, _routes.tunnels(vm_id), request, Tunnel)
+    return _create("vm.create_tunnel", base_url, _routes.tunnels(vm_id), request, models.Tunnel)
 
 
 def get_tunnel(base_url: str, vm_id: str, tunnel_key: str) -> Call[Tunnel]:
-    return _get("vm.get_tunnel", base_url, _routes.tunnel(vm_id, tunnel_key), Tunnel)
+    return _get("vm.get_tunnel", base_url, _routes.tunnel(vm_id, tunnel_key), models.Tunnel)
 
 
 def delete_tunnel(base_url: str, vm_id: str, tunnel_key: str) -> Call[DeleteTunnelResponse]:
-    gone = DeleteTunnelResponse(deleted=True)
+    gone = models.DeleteTunnelResponse(deleted=True)
     return _delete("vm.delete_tunnel", base_url, _routes.tunnel(vm_id, tunnel_key), gone)
 
 
@@ -97,15 +100,15 @@ def delete_tunnel(base_url: str, vm_id: str, tunnel_key: str) -> Call[DeleteTunn
 
 
 def list_syncs(base_url: str, vm_id: str, query: Query) -> Call[ListSyncsResponse]:
-    return _get("vm.list_syncs", base_url, _routes.bindings(vm_id), ListSyncsResponse, query)
+    return _get("vm.list_syncs", base_url, _routes.bindings(vm_id), models.ListSyncsResponse, query)
 
 
 def create_sync(base_url: str, vm_id: str, request: SyncCreateRequest) -> Call[Sync]:
-    return _create("vm.create_sync", base_url, _routes.bindings(vm_id), request, Sync)
+    return _create("vm.create_sync", base_url, _routes.bindings(vm_id), request, models.Sync)
 
 
 def delete_sync(base_url: str, vm_id: str, sync_id: str) -> Call[DeleteSyncResponse]:
-    gone = DeleteSyncResponse(deleted=True)
+    gone = models.DeleteSyncResponse(deleted=True)
     return _delete("vm.delete_sync", base_url, _routes.binding(vm_id, sync_id), gone)
 
 
@@ -113,7 +116,7 @@ def resize(base_url: str, vm_id: str, request: ResizeRequest) -> Call[ResizeResp
     return Call(
         "vm.resize",
         Request("POST", base_url, _routes.resize(vm_id), body=_codec.dumps(request)),
-        into(ResizeResponse),
+        into(models.ResizeResponse),
     )
 
 
@@ -121,19 +124,19 @@ def resize(base_url: str, vm_id: str, request: ResizeRequest) -> Call[ResizeResp
 
 
 def list_filesystems(base_url: str, query: Query) -> Call[ListFilesystemsResponse]:
-    return _get("list_filesystems", base_url, _routes.FILESYSTEMS, ListFilesystemsResponse, query)
+    return _get("list_filesystems", base_url, _routes.FILESYSTEMS, models.ListFilesystemsResponse, query)
 
 
 def create_filesystem(base_url: str, request: FilesystemCreateRequest) -> Call[Filesystem]:
-    return _create("create_filesystem", base_url, _routes.FILESYSTEMS, request, Filesystem)
+    return _create("create_filesystem", base_url, _routes.FILESYSTEMS, request, models.Filesystem)
 
 
 def get_filesystem(base_url: str, filesystem_id: str) -> Call[Filesystem]:
-    return _get("get_filesystem", base_url, _routes.filesystem(filesystem_id), Filesystem)
+    return _get("get_filesystem", base_url, _routes.filesystem(filesystem_id), models.Filesystem)
 
 
 def delete_filesystem(base_url: str, filesystem_id: str) -> Call[DeleteFilesystemResponse]:
-    gone = DeleteFilesystemResponse(deleted=True)
+    gone = models.DeleteFilesystemResponse(deleted=True)
     return _delete("delete_filesystem", base_url, _routes.filesystem(filesystem_id), gone)
 
 
@@ -141,7 +144,7 @@ def delete_filesystem(base_url: str, filesystem_id: str) -> Call[DeleteFilesyste
 
 
 def list_org_runs(control_base_url: str, query: Query) -> Call[ListOrgRunsResponse]:
-    return _get("list_runs", control_base_url, _routes.ORG_RUNS, ListOrgRunsResponse, query)
+    return _get("list_runs", control_base_url, _routes.ORG_RUNS, models.ListOrgRunsResponse, query)
 
 
 __all__ = [

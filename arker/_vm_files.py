@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Final, overload
 
-from arker._transfers import whole
-from arker._transfers.checks import check_path
-from arker._transfers.sources import check_data
 from arker._vm_handles import VmHandles
 
 
@@ -53,10 +50,13 @@ class VmFiles(VmHandles):
             NotFoundError: There is no such file, or no such VM.
             BadRequestError: The path is not one of a regular file.
         """
-        where = check_path(path)
+        # Programs that only run commands need no transfers.
+        from arker._transfers import checks, sources, whole
+
+        where = checks.check_path(path)
         if isinstance(data, Unset):
             return await whole.read(self._transport, self.base_url, self.id, where, deadline=deadline)
-        view = check_data(data)
+        view = sources.check_data(data)
         await whole.write(self._transport, self.base_url, self.id, where, view, deadline=deadline)
         return None
 

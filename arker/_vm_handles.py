@@ -6,18 +6,19 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from arker import _calls
+from arker import _calls, models
 from arker._identifiers import idempotency_key_or_new
 from arker._vm_lists import VmLists
 from arker.errors import BadReplyError, InvalidArgumentError
-from arker.models import BackgroundRunResult, CreateSessionRequest, RunRequest, TunnelRequest
 from arker.models import _checks as check
-from arker.run import AsyncRun
-from arker.session import AsyncSession
-from arker.tunnel import AsyncTunnel
 
 if TYPE_CHECKING:
     from arker.models import AuthMode, NetworkRequest, ResourceKind
+    from arker.run import AsyncRun
+    from arker.session import AsyncSession
+    from arker.tunnel import AsyncTunnel
+
+# What these objects are made of is imported by the calls that give them: many programs need none.
 
 
 class VmHandles(VmLists):
@@ -63,7 +64,9 @@ class VmHandles(VmLists):
             NotFoundError: There is no such VM or session.
             DeadlineExceededError: The deadline passed; the command may be running.
         """
-        request = RunRequest(
+        from arker.run import AsyncRun
+
+        request = models.RunRequest(
             command=command,
             session_id=session_id,
             session_idx=session_idx,
@@ -84,7 +87,7 @@ class VmHandles(VmLists):
             raise BadReplyError(
                 "the reply names no run_id", path="$.run_id", status=200, outcome="applied", operation="vm.run"
             )
-        tunnels = result.tunnels if isinstance(result, BackgroundRunResult) else ()
+        tunnels = result.tunnels if isinstance(result, models.BackgroundRunResult) else ()
         return AsyncRun(
             self._transport, self.base_url, self.id, result.run_id, state=result.state, tunnels=tunnels, began=began
         )
@@ -95,6 +98,8 @@ class VmHandles(VmLists):
         Args:
             run_id: The run's id.
         """
+        from arker.run import AsyncRun
+
         return AsyncRun(self._transport, self.base_url, self.id, check.check_id("run_id", run_id))
 
     def open_session(
@@ -107,8 +112,10 @@ class VmHandles(VmLists):
             cwd: Working directory to start in; the home directory unless given.
             deadline: Seconds until it is open; None for no bound.
         """
+        from arker.session import AsyncSession
+
         bound = None if deadline is None else check.check_seconds("deadline", deadline)
-        return AsyncSession(self._transport, self, CreateSessionRequest(env=env, cwd=cwd), bound)
+        return AsyncSession(self._transport, self, models.CreateSessionRequest(env=env, cwd=cwd), bound)
 
     def tunnel(
         self, port: int, *, auth_mode: AuthMode | None = None, wait: bool = True, deadline: float | None = None
@@ -122,11 +129,13 @@ class VmHandles(VmLists):
             wait: Whether to wait until it is open.
             deadline: Seconds until it is open; None for no bound.
         """
+        from arker.tunnel import AsyncTunnel
+
         number = check.check_integer("port", port, minimum=1, what="a port number")
         if number > 65535:
             raise InvalidArgumentError("port", port, "expected a port number from 1 to 65535")
         bound = None if deadline is None else check.check_seconds("deadline", deadline)
-        request = TunnelRequest(ports=(number,), auth_mode=auth_mode)
+        request = models.TunnelRequest(ports=(number,), auth_mode=auth_mode)
         return AsyncTunnel(self._transport, self, number, request, check.check_boolean("wait", wait), bound)
 
 

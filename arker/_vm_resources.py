@@ -6,31 +6,28 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from arker import _resource_calls as calls
+from arker import models
 from arker._vm_fields import VmFields
-from arker.models import (
-    AuthMode,
-    CreateSessionRequest,
-    DeleteSessionResponse,
-    DeleteSyncResponse,
-    DeleteTunnelResponse,
-    ListSessionsResponse,
-    ListSyncsResponse,
-    ListTunnelsResponse,
-    ResizeRequest,
-    ResizeResponse,
-    Session,
-    SessionState,
-    Sync,
-    SyncCreateRequest,
-    Tunnel,
-    TunnelRequest,
-    TunnelState,
-)
 from arker.models import _checks as check
 
 if TYPE_CHECKING:
     from arker._transport import Transport
-    from arker.models import Vm
+    from arker.models import (
+        AuthMode,
+        DeleteSessionResponse,
+        DeleteSyncResponse,
+        DeleteTunnelResponse,
+        ListSessionsResponse,
+        ListSyncsResponse,
+        ListTunnelsResponse,
+        ResizeResponse,
+        Session,
+        SessionState,
+        Sync,
+        Tunnel,
+        TunnelState,
+        Vm,
+    )
 
 
 class VmResources(VmFields):
@@ -83,7 +80,7 @@ class VmResources(VmFields):
         Raises:
             BadRequestError: The working directory is not there.
         """
-        request = CreateSessionRequest(env=env, cwd=cwd)
+        request = models.CreateSessionRequest(env=env, cwd=cwd)
         return await self._transport.send(calls.create_session(self.base_url, self.id, request), deadline=deadline)
 
     async def get_session(self, session_id: str, *, deadline: float | None = None) -> Session:
@@ -159,7 +156,7 @@ class VmResources(VmFields):
             BadRequestError: Not exactly one port.
             NetworkError: With ``outcome="unknown"`` the tunnel may exist: it is not asked for a second time.
         """
-        request = TunnelRequest(ports=ports, auth_mode=auth_mode)
+        request = models.TunnelRequest(ports=ports, auth_mode=auth_mode)
         return await self._transport.send(calls.create_tunnel(self.base_url, self.id, request), deadline=deadline)
 
     async def get_tunnel(self, tunnel_key: str, *, deadline: float | None = None) -> Tunnel:
@@ -228,7 +225,7 @@ class VmResources(VmFields):
             ConflictError: Another filesystem is bound at this path.
             NotFoundError: There is no such filesystem.
         """
-        request = SyncCreateRequest(filesystem_id=filesystem_id, path=path)
+        request = models.SyncCreateRequest(filesystem_id=filesystem_id, path=path)
         return await self._transport.send(calls.create_sync(self.base_url, self.id, request), deadline=deadline)
 
     async def delete_sync(self, sync_id: str, *, deadline: float | None = None) -> DeleteSyncResponse:
@@ -266,7 +263,7 @@ class VmResources(VmFields):
             InvalidArgumentError: Nothing was given.
             BadRequestError: The server cannot give this much.
         """
-        request = ResizeRequest(vcpu_count=vcpu_count, memory_mib=memory_mib, disk_mib=disk_mib)
+        request = models.ResizeRequest(vcpu_count=vcpu_count, memory_mib=memory_mib, disk_mib=disk_mib)
         return await self._transport.send(calls.resize(self.base_url, self.id, request), deadline=deadline)
 
 

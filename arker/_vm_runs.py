@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from arker import _calls
+from arker import _calls, models
 from arker._identifiers import idempotency_key_or_new
 from arker._run_watch import RunWatch
 from arker._vm_resources import VmResources
 from arker.errors import InvalidArgumentError
-from arker.models import (
-    BackgroundRunResult,
-    CancelRunResponse,
-    CompletedRunResult,
-    ListRunsResponse,
-    Run,
-    RunRequest,
-    RunResult,
-    RunState,
-)
 from arker.models import _checks as check
-from arker.run import raise_unless_succeeded
 
 if TYPE_CHECKING:
-    from arker.models import NetworkRequest, ResourceKind
+    from arker.models import (
+        BackgroundRunResult,
+        CancelRunResponse,
+        CompletedRunResult,
+        ListRunsResponse,
+        NetworkRequest,
+        ResourceKind,
+        Run,
+        RunResult,
+        RunState,
+    )
 
 
 class VmRuns(VmResources):
@@ -152,7 +151,7 @@ class VmRuns(VmResources):
         """
         if background and check:
             raise InvalidArgumentError("check", check, "a run in the background has no result to check yet")
-        request = RunRequest(
+        request = models.RunRequest(
             command=command,
             session_id=session_id,
             session_idx=session_idx,
@@ -173,7 +172,9 @@ class VmRuns(VmResources):
         else:
             result = await RunWatch(self._transport, self.base_url, self.id, request).send(key, deadline)
             self._doubtful |= result.state == "failed"
-        if check and isinstance(result, CompletedRunResult):
+        if check and isinstance(result, models.CompletedRunResult):
+            from arker.run import raise_unless_succeeded  # with what runs that are held need
+
             raise_unless_succeeded(self._transport, result, operation="vm.run", vm_id=self.id)
         return result
 

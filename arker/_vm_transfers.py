@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from arker._transfers import downloads, many, many_downloads, uploads
 from arker._vm_files import VmFiles
-from arker.read_stream import AsyncReadStream
 
 if TYPE_CHECKING:
+    from arker.read_stream import AsyncReadStream
     from arker.transfer import (
         DownloadTarget,
         FileOutcome,
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
         UploadSource,
         Verify,
     )
+
+# Each call imports what carries it out: many programs need none of it, or one.
 
 
 class VmTransfers(VmFiles):
@@ -63,6 +64,8 @@ class VmTransfers(VmFiles):
             IntegrityError: What arrived is not what was sent.
             UnsupportedOperationError: The server cannot do what ``strategy`` asks for.
         """
+        from arker._transfers import uploads
+
         return await uploads.upload(
             self._transport,
             self,
@@ -106,6 +109,8 @@ class VmTransfers(VmFiles):
             LocalFileError: The target cannot be written.
             FileChangedError: The file has changed meanwhile; the target is as it was.
         """
+        from arker._transfers import downloads
+
         return await downloads.download(
             self._transport,
             self,
@@ -133,6 +138,8 @@ class VmTransfers(VmFiles):
             NotFoundError: At ``async with``: there is no such file, or no such VM.
             FileChangedError: While it is read: the file has changed.
         """
+        from arker.read_stream import AsyncReadStream
+
         return AsyncReadStream(self._transport, self.base_url, self.id, path)
 
     async def upload_many(
@@ -160,6 +167,8 @@ class VmTransfers(VmFiles):
         Raises:
             InvalidArgumentError: A pair that cannot be right; nothing was sent.
         """
+        from arker._transfers import many
+
         return await many.upload_many(
             self._transport,
             self,
@@ -193,6 +202,8 @@ class VmTransfers(VmFiles):
         Raises:
             InvalidArgumentError: A pair that cannot be right; nothing was sent.
         """
+        from arker._transfers import many_downloads
+
         return await many_downloads.download_many(
             self._transport,
             self,

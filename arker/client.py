@@ -8,13 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from arker import _termination
-from arker._cleanup import carry_through
 from arker._client_fleets import ClientFleets
-from arker._transport import Transport
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
 from arker.errors import InvalidArgumentError
-from arker.hooks import Hooks
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,6 +21,7 @@ if TYPE_CHECKING:
     from arker._ledger import Ledger
     from arker._retry import RetryPolicy
     from arker.emulator import Emulator
+    from arker.hooks import Hooks
     from arker.models import Provider
 
 
@@ -102,6 +99,10 @@ class AsyncArker(ClientFleets):
             from arker._http_sessions import check_session
 
             check_session(session)
+        # The first client loads what it sends its requests with, which brings asyncio along.
+        from arker._transport import Transport
+        from arker.hooks import Hooks
+
         if hooks is not None and not isinstance(hooks, Hooks):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidArgumentError("hooks", hooks, "expected Hooks(on_request=…, on_retry=…, on_transfer=…)")
         self._emulator: Emulator | None = None
@@ -222,6 +223,8 @@ class AsyncArker(ClientFleets):
         except BaseException:
             await self.aclose()
             raise
+        from arker import _termination
+
         self._terminable = _termination.enter()
         return self
 
@@ -231,6 +234,9 @@ class AsyncArker(ClientFleets):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        from arker import _termination
+        from arker._cleanup import carry_through
+
         # A cancelled program must not leave the backend's process behind.
         try:
             await carry_through(self._close(in_order=exc_type is None))

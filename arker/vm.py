@@ -7,22 +7,18 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from arker import _calls
+from arker import _calls, models
 from arker._cleanup import carry_through
 from arker._fork import CLEANUP_SECONDS, Forking, delete
 from arker._identifiers import idempotency_key_or_new
 from arker._vm_directories import VmDirectories
 from arker.errors import ArkerError
-from arker.models import (
-    DeleteVmResponse,
-    ForkRequest,
-)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from arker._transport import Transport
-    from arker.models import NetworkPolicyInput, TunnelRequest, Vm
+    from arker.models import DeleteVmResponse, ForkRequest, NetworkPolicyInput, TunnelRequest, Vm
 
 logger = logging.getLogger("arker")
 
@@ -117,7 +113,7 @@ class AsyncVM(VmDirectories):
 
         See `AsyncArker.fork` for the arguments and errors (contract, section 5).
         """
-        request = ForkRequest(
+        request = models.ForkRequest(
             source_vm_id=self.id,
             source_org_id=source_org_id,
             name=name,

@@ -20,12 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from arker import models
-from arker._fleet_reports import FleetOutcome, FleetProgress
-from arker._reports import Leftover, ReapReport
-from arker._retry import RetryPolicy
-from arker._routes import ARKER_ORG_ID, GOLDEN_NAMES
-from arker.config import HttpTimeouts
-from arker.directories import DirectoryAction, DirectoryEntry, DirectoryReport, EntryKind
+from arker._lazy import lazily
 from arker.errors import (
     ApiError,
     ArkerError,
@@ -63,92 +58,99 @@ from arker.errors import (
     UnsupportedOperationError,
     VMGoneError,
 )
-from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
-from arker.models import (
-    CHUNK_SIZE,
-    MAX_PUT_SIZE,
-    AuthMode,
-    BackgroundRunResult,
-    CancelRunResponse,
-    CompletedRunResult,
-    CreateSessionRequest,
-    DeleteFilesystemResponse,
-    DeleteSessionResponse,
-    DeleteSyncResponse,
-    DeleteTunnelResponse,
-    DeleteVmResponse,
-    ErrorResponse,
-    Filesystem,
-    FilesystemCreateRequest,
-    ForkRequest,
-    InboundPortRequest,
-    InboundPortStatus,
-    InboundRequest,
-    InboundStatus,
-    ListFilesystemsResponse,
-    ListOrgRunsResponse,
-    ListRunsResponse,
-    ListSessionsResponse,
-    ListSyncsResponse,
-    ListTunnelsResponse,
-    ListVmsResponse,
-    NetworkPolicy,
-    NetworkPolicyAllow,
-    NetworkPolicyBlock,
-    NetworkPolicyBlocked,
-    NetworkPolicyInput,
-    NetworkPolicyOpen,
-    NetworkPolicyUnknown,
-    NetworkRequest,
-    NetworkStatus,
-    OrgRunListRow,
-    Provider,
-    ResizeRequest,
-    ResizeResponse,
-    ResourceKind,
-    Run,
-    RunRequest,
-    RunResult,
-    RunState,
-    RunSummary,
-    Session,
-    SessionState,
-    Sync,
-    SyncByteRange,
-    SyncChunkWrite,
-    SyncChunkWriteResult,
-    SyncCommitWriteResult,
-    SyncCreateRequest,
-    SyncPresignedWriteCommit,
-    SyncPresignedWriteRequest,
-    SyncPresignedWriteRequestResult,
-    SyncReadInlineResponse,
-    SyncReadPresignedResponse,
-    SyncReadRequest,
-    SyncReadResponse,
-    SyncWriteEntry,
-    SyncWriteRequest,
-    SyncWriteResponse,
-    SyncWriteResult,
-    Tunnel,
-    TunnelRequest,
-    TunnelState,
-    Visibility,
-    Vm,
-    VmState,
-)
-from arker.run import OutputChunk, OutputLine
-from arker.transfer import FileOutcome, TransferProgress, TransferResult
-from arker.tunnel import TunnelResponse
-from arker_sync.client import Arker
-from arker_sync.fleet import Fleet
-from arker_sync.read_stream import ReadStream
-from arker_sync.run import RunHandle
-from arker_sync.session import SessionHandle
-from arker_sync.tunnel import TunnelHandle
-from arker_sync.vm import VM
 
 if TYPE_CHECKING:
+    from arker._fleet_reports import FleetOutcome, FleetProgress
+    from arker._reports import Leftover, ReapReport
+    from arker._retry import RetryPolicy
+    from arker._routes import ARKER_ORG_ID, GOLDEN_NAMES
+    from arker.config import HttpTimeouts
+    from arker.directories import DirectoryAction, DirectoryEntry, DirectoryReport, EntryKind
+    from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
+    from arker.models import (
+        CHUNK_SIZE,
+        MAX_PUT_SIZE,
+        AuthMode,
+        BackgroundRunResult,
+        CancelRunResponse,
+        CompletedRunResult,
+        CreateSessionRequest,
+        DeleteFilesystemResponse,
+        DeleteSessionResponse,
+        DeleteSyncResponse,
+        DeleteTunnelResponse,
+        DeleteVmResponse,
+        ErrorResponse,
+        Filesystem,
+        FilesystemCreateRequest,
+        ForkRequest,
+        InboundPortRequest,
+        InboundPortStatus,
+        InboundRequest,
+        InboundStatus,
+        ListFilesystemsResponse,
+        ListOrgRunsResponse,
+        ListRunsResponse,
+        ListSessionsResponse,
+        ListSyncsResponse,
+        ListTunnelsResponse,
+        ListVmsResponse,
+        NetworkPolicy,
+        NetworkPolicyAllow,
+        NetworkPolicyBlock,
+        NetworkPolicyBlocked,
+        NetworkPolicyInput,
+        NetworkPolicyOpen,
+        NetworkPolicyUnknown,
+        NetworkRequest,
+        NetworkStatus,
+        OrgRunListRow,
+        Provider,
+        ResizeRequest,
+        ResizeResponse,
+        ResourceKind,
+        Run,
+        RunRequest,
+        RunResult,
+        RunState,
+        RunSummary,
+        Session,
+        SessionState,
+        Sync,
+        SyncByteRange,
+        SyncChunkWrite,
+        SyncChunkWriteResult,
+        SyncCommitWriteResult,
+        SyncCreateRequest,
+        SyncPresignedWriteCommit,
+        SyncPresignedWriteRequest,
+        SyncPresignedWriteRequestResult,
+        SyncReadInlineResponse,
+        SyncReadPresignedResponse,
+        SyncReadRequest,
+        SyncReadResponse,
+        SyncWriteEntry,
+        SyncWriteRequest,
+        SyncWriteResponse,
+        SyncWriteResult,
+        Tunnel,
+        TunnelRequest,
+        TunnelState,
+        Visibility,
+        Vm,
+        VmState,
+    )
+    from arker.run import OutputChunk, OutputLine
+    from arker.transfer import FileOutcome, TransferProgress, TransferResult
+    from arker.tunnel import TunnelResponse
+    from arker_sync.client import Arker
+    from arker_sync.fleet import Fleet
+    from arker_sync.read_stream import ReadStream
+    from arker_sync.run import RunHandle
+    from arker_sync.session import SessionHandle
+    from arker_sync.tunnel import TunnelHandle
+    from arker_sync.vm import VM
+
     __version__: str
 
 __all__ = [
@@ -289,6 +291,31 @@ __all__ = [
     "VmState",
 ]
 
+# Loading all of it takes long, and most programs need a part of it.
+_get, __dir__ = lazily(
+    __name__,
+    {
+        "arker._fleet_reports": "FleetOutcome FleetProgress",
+        "arker._reports": "Leftover ReapReport",
+        "arker._retry": "RetryPolicy",
+        "arker._routes": "ARKER_ORG_ID GOLDEN_NAMES",
+        "arker.config": "HttpTimeouts",
+        "arker.directories": "DirectoryAction DirectoryEntry DirectoryReport EntryKind",
+        "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
+        "arker.models": " ".join(models.__all__),
+        "arker.run": "OutputChunk OutputLine",
+        "arker.transfer": "FileOutcome TransferProgress TransferResult",
+        "arker.tunnel": "TunnelResponse",
+        "arker_sync.client": "Arker",
+        "arker_sync.fleet": "Fleet",
+        "arker_sync.read_stream": "ReadStream",
+        "arker_sync.run": "RunHandle",
+        "arker_sync.session": "SessionHandle",
+        "arker_sync.tunnel": "TunnelHandle",
+        "arker_sync.vm": "VM",
+    },
+)
+
 _DEPRECATED: Final = {
     "SessionInfo": "Session",
     "RunStatusResponse": "Run",
@@ -311,4 +338,4 @@ def __getattr__(name: str) -> object:
         from arker._version import version
 
         return version()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _get(name)

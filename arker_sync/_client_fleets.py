@@ -6,15 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from arker_sync._callbacks import relay
 from arker_sync._client_lists import ClientLists
 from arker_sync._facade import twin
-from arker_sync.fleet import Fleet
-from arker_sync.vm import VM
 
 if TYPE_CHECKING:
     from arker._fleet_reports import FleetProgress
     from arker.models import NetworkPolicyInput, TunnelRequest
+    from arker_sync.fleet import Fleet
+    from arker_sync.vm import VM
 
 
 class ClientFleets(ClientLists):
@@ -76,6 +75,9 @@ class ClientFleets(ClientLists):
         Raises:
             InvalidArgumentError: A value that cannot be right.
         """
+        from arker_sync._callbacks import relay
+        from arker_sync.fleet import Fleet
+
         value = self._async.fork_many(
             twin(source),
             count,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 from arker_sync._client_vms import ClientVms
 from arker_sync._facade import same
-from arker_sync.vm import VM
 
 if TYPE_CHECKING:
     from arker.models import Filesystem, OrgRunListRow, Provider, VmState
+    from arker_sync.vm import VM
 
 
 class ClientLists(ClientVms):
@@ -50,6 +50,8 @@ class ClientLists(ClientVms):
         Raises:
             BadCursorError: The server refuses to go on; it says where to.
         """
+        from arker_sync.vm import VM
+
         iterator = self._async.iter_vms(
             cursor=cursor,
             page_size=page_size,

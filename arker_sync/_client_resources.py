@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from arker import AsyncArker
-from arker._reports import ReapReport
-from arker.models import DeleteFilesystemResponse, Filesystem, ListFilesystemsResponse, ListOrgRunsResponse
 from arker_sync._life import Life
 
 if TYPE_CHECKING:
-    from arker.models import Provider
+    from arker._reports import ReapReport
+    from arker.models import (
+        DeleteFilesystemResponse,
+        Filesystem,
+        ListFilesystemsResponse,
+        ListOrgRunsResponse,
+        Provider,
+    )
 
 
 class ClientResources(Life):

@@ -6,13 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from arker.models import ListVmsResponse
 from arker_sync._client_resources import ClientResources
 from arker_sync._facade import twin
-from arker_sync.vm import VM
 
 if TYPE_CHECKING:
-    from arker.models import NetworkPolicyInput, Provider, TunnelRequest, VmState
+    from arker.models import ListVmsResponse, NetworkPolicyInput, Provider, TunnelRequest, VmState
+    from arker_sync.vm import VM
 
 
 class ClientVms(ClientResources):
@@ -24,6 +23,8 @@ class ClientVms(ClientResources):
         Args:
             vm_id: The VM's id. Servers take a public golden's or an own VM's name as well.
         """
+        from arker_sync.vm import VM
+
         value = self._async.vm(vm_id)
         return VM(value, self._lease)
 
@@ -37,6 +38,8 @@ class ClientVms(ClientResources):
         Raises:
             NotFoundError: There is no such VM.
         """
+        from arker_sync.vm import VM
+
         work = self._async.get_vm(vm_id, deadline=deadline)
         return VM(self._lease.call(work), self._lease)
 
@@ -88,6 +91,8 @@ class ClientVms(ClientResources):
             ConflictError: The name is taken, or the idempotency key belongs to a different request.
             UnsupportedOperationError: The server cannot fork this source like this.
         """
+        from arker_sync.vm import VM
+
         work = self._async.fork(
             twin(source),
             source_vm_id=source_vm_id,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from arker_sync import _termination
 from arker_sync._facade import Facade
-from arker_sync._lease import Lease
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from arker import AsyncArker
+
+# The first client loads what its calls go through, which brings asyncio along.
 
 
 class Life(Facade):
@@ -20,10 +20,14 @@ class Life(Facade):
 
     def __init__(self, client: AsyncArker) -> None:
         """Make one around an async client, which is its own."""
+        from arker_sync._lease import Lease
+
         super().__init__(client, Lease(client))
         self._heeds = False
 
     def _enter(self) -> Self:
+        from arker_sync import _termination
+
         work: Any = self._async.__aenter__()
         try:
             self._lease.call(work, undo=lambda client: client.aclose())
@@ -34,6 +38,8 @@ class Life(Facade):
         return self
 
     def _exit(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        from arker_sync import _termination
+
         try:
             try:
                 self._lease.call(self._async.__aexit__(kind, error, trace))

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
-from arker_sync._callbacks import relay
 from arker_sync._vm_transfers import VmTransfers
 
 if TYPE_CHECKING:
@@ -56,6 +55,8 @@ class VmDirectories(VmTransfers):
             BadRequestError: The path in the VM is not one of a directory.
             ConfigurationError: Patterns were given, and the library for them is not installed.
         """
+        from arker_sync._callbacks import relay
+
         work = self._async.upload_dir(
             local,
             remote,
@@ -106,6 +107,8 @@ class VmDirectories(VmTransfers):
             LocalFileError: The local directory cannot be made, read or written.
             ConfigurationError: Patterns were given, and the library for them is not installed.
         """
+        from arker_sync._callbacks import relay
+
         work = self._async.download_dir(
             remote,
             local,

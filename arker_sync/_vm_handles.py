@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from arker_sync._vm_lists import VmLists
-from arker_sync.run import RunHandle
-from arker_sync.session import SessionHandle
-from arker_sync.tunnel import TunnelHandle
 
 if TYPE_CHECKING:
     from arker.models import AuthMode, NetworkRequest, ResourceKind
+    from arker_sync.run import RunHandle
+    from arker_sync.session import SessionHandle
+    from arker_sync.tunnel import TunnelHandle
 
 
 class VmHandles(VmLists):
@@ -58,6 +58,8 @@ class VmHandles(VmLists):
             NotFoundError: There is no such VM or session.
             DeadlineExceededError: The deadline passed; the command may be running.
         """
+        from arker_sync.run import RunHandle
+
         work = self._async.start(
             command,
             session_id=session_id,
@@ -81,6 +83,8 @@ class VmHandles(VmLists):
         Args:
             run_id: The run's id.
         """
+        from arker_sync.run import RunHandle
+
         value = self._async.attach_run(run_id)
         return RunHandle(value, self._lease)
 
@@ -94,6 +98,8 @@ class VmHandles(VmLists):
             cwd: Working directory to start in; the home directory unless given.
             deadline: Seconds until it is open; None for no bound.
         """
+        from arker_sync.session import SessionHandle
+
         value = self._async.open_session(env=env, cwd=cwd, deadline=deadline)
         return SessionHandle(value, self._lease)
 
@@ -109,6 +115,8 @@ class VmHandles(VmLists):
             wait: Whether to wait until it is open.
             deadline: Seconds until it is open; None for no bound.
         """
+        from arker_sync.tunnel import TunnelHandle
+
         value = self._async.tunnel(port, auth_mode=auth_mode, wait=wait, deadline=deadline)
         return TunnelHandle(value, self._lease)
 

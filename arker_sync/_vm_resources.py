@@ -4,23 +4,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from arker.models import (
-    AuthMode,
-    DeleteSessionResponse,
-    DeleteSyncResponse,
-    DeleteTunnelResponse,
-    ListSessionsResponse,
-    ListSyncsResponse,
-    ListTunnelsResponse,
-    ResizeResponse,
-    Session,
-    SessionState,
-    Sync,
-    Tunnel,
-    TunnelState,
-)
 from arker_sync._vm_fields import VmFields
+
+if TYPE_CHECKING:
+    from arker.models import (
+        AuthMode,
+        DeleteSessionResponse,
+        DeleteSyncResponse,
+        DeleteTunnelResponse,
+        ListSessionsResponse,
+        ListSyncsResponse,
+        ListTunnelsResponse,
+        ResizeResponse,
+        Session,
+        SessionState,
+        Sync,
+        Tunnel,
+        TunnelState,
+    )
 
 
 class VmResources(VmFields):

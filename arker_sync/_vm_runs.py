@@ -6,19 +6,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-from arker.models import (
-    BackgroundRunResult,
-    CancelRunResponse,
-    CompletedRunResult,
-    ListRunsResponse,
-    Run,
-    RunResult,
-    RunState,
-)
 from arker_sync._vm_resources import VmResources
 
 if TYPE_CHECKING:
-    from arker.models import NetworkRequest, ResourceKind
+    from arker.models import (
+        BackgroundRunResult,
+        CancelRunResponse,
+        CompletedRunResult,
+        ListRunsResponse,
+        NetworkRequest,
+        ResourceKind,
+        Run,
+        RunResult,
+        RunState,
+    )
 
 
 class VmRuns(VmResources):

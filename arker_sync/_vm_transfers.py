@@ -6,9 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from arker_sync._callbacks import feed, relay
 from arker_sync._vm_files import VmFiles
-from arker_sync.read_stream import ReadStream
 
 if TYPE_CHECKING:
     from arker.transfer import (
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
         UploadSource,
         Verify,
     )
+    from arker_sync.read_stream import ReadStream
 
 
 class VmTransfers(VmFiles):
@@ -64,6 +63,8 @@ class VmTransfers(VmFiles):
             IntegrityError: What arrived is not what was sent.
             UnsupportedOperationError: The server cannot do what ``strategy`` asks for.
         """
+        from arker_sync._callbacks import feed, relay
+
         work = self._async.upload(
             feed(source),
             path,
@@ -106,6 +107,8 @@ class VmTransfers(VmFiles):
             LocalFileError: The target cannot be written.
             FileChangedError: The file has changed meanwhile; the target is as it was.
         """
+        from arker_sync._callbacks import relay
+
         work = self._async.download(
             path,
             target,
@@ -132,6 +135,8 @@ class VmTransfers(VmFiles):
             NotFoundError: At ``with``: there is no such file, or no such VM.
             FileChangedError: While it is read: the file has changed.
         """
+        from arker_sync.read_stream import ReadStream
+
         value = self._async.open_read(path)
         return ReadStream(value, self._lease)
 
@@ -160,6 +165,8 @@ class VmTransfers(VmFiles):
         Raises:
             InvalidArgumentError: A pair that cannot be right; nothing was sent.
         """
+        from arker_sync._callbacks import relay
+
         work = self._async.upload_many(
             files,
             concurrency=concurrency,
@@ -192,6 +199,8 @@ class VmTransfers(VmFiles):
         Raises:
             InvalidArgumentError: A pair that cannot be right; nothing was sent.
         """
+        from arker_sync._callbacks import relay
+
         work = self._async.download_many(
             files, concurrency=concurrency, part_size=part_size, progress=relay("progress", progress), deadline=deadline
         )

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from arker import AsyncArker
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts
-from arker.hooks import Hooks
-from arker_sync._callbacks import relay_hooks
 from arker_sync._client_fleets import ClientFleets
 from arker_sync._life import Life
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from arker._retry import RetryPolicy
+    from arker.hooks import Hooks
     from arker.models import Provider
 
 
@@ -80,6 +79,8 @@ class Arker(ClientFleets):
         hooks: Hooks | None = None,
         ledger: bool | str | os.PathLike[str] | None = None,
     ) -> None:
+        from arker_sync._callbacks import relay_hooks
+
         client = AsyncArker(
             api_key,
             base_url=base_url,
@@ -126,6 +127,8 @@ class Arker(ClientFleets):
             InvalidArgumentError: There is no such option, or its value is not right.
             EmulatorError: At the first request (or ``with``): the backend could not start; the message says why.
         """
+        from arker_sync._callbacks import relay_hooks
+
         client = cls.__new__(cls)
         asynchronous = AsyncArker.local(
             retry=retry, timeout=timeout, max_connections=max_connections, hooks=relay_hooks(hooks), **options

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 from arker.errors import ArkerError
 from arker.fleet import RETRIES, Item, Value
 from arker.models import CompletedRunResult
-from arker_sync._callbacks import feed, relay
 from arker_sync._facade import Facade, held, twin
-from arker_sync._workers import in_threads
 from arker_sync.vm import VM
 
 if TYPE_CHECKING:
@@ -120,6 +118,9 @@ class Fleet(Facade):
             FleetError: When outcomes are taken: no VM is left. Items that have no outcome then were not drawn.
             ConfigurationError: The fleet's block was not entered, or has been left.
         """
+        from arker_sync._callbacks import feed, relay
+        from arker_sync._workers import in_threads
+
         iterator = self._async.map(
             in_threads(function, VM, self._lease),
             feed(items),
@@ -175,6 +176,8 @@ class Fleet(Facade):
             FleetError: The fleet was left meanwhile.
             ConfigurationError: The fleet's block was not entered, or has been left.
         """
+        from arker_sync._callbacks import relay
+
         work = self._async.run(
             command,
             session_idx=session_idx,
@@ -228,6 +231,8 @@ class Fleet(Facade):
             FleetError: The fleet was left meanwhile.
             ConfigurationError: The fleet's block was not entered, or has been left.
         """
+        from arker_sync._callbacks import relay
+
         work = self._async.upload(
             source,
             path,

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from arker_sync._facade import Facade
-from arker_sync.run import RunHandle
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
         Session,
         SessionState,
     )
+    from arker_sync.run import RunHandle
 
 
 class SessionHandle(Facade):
@@ -184,6 +184,8 @@ class SessionHandle(Facade):
         deadline: float | None = None,
     ) -> RunHandle:
         """Start a command in this session, without waiting for it. See `VM.start` for the arguments and errors."""
+        from arker_sync.run import RunHandle
+
         work = self._async.start(
             command,
             timeout=timeout,

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from arker.models import DeleteVmResponse
 from arker_sync._vm_directories import VmDirectories
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from arker.models import NetworkPolicyInput, TunnelRequest
+    from arker.models import DeleteVmResponse, NetworkPolicyInput, TunnelRequest
 
 
 class VM(VmDirectories):

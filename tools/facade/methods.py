@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from attrs import frozen
 
-from tools.facade.layout import bracketed
+from tools.facade.layout import bracketed, imports
 from tools.facade.source import Source, Surface
 from tools.facade.text import Turner
 
@@ -29,6 +29,13 @@ UNDONE: Final = {"fork": "delete"}
 """Methods whose result must not be lost: what undoes it, should its caller be interrupted when it is just there."""
 FED: Final = {"UploadSource"}
 """Types that may be an iterable of a caller's, among other things."""
+LATE: Final = {
+    "relay": "arker_sync._callbacks",
+    "relay_hooks": "arker_sync._callbacks",
+    "feed": "arker_sync._callbacks",
+    "in_threads": "arker_sync._workers",
+}
+"""What bodies need of modules that bring the event loop along: these are imported by the bodies."""
 HOLDERS: Final = {"FleetOutcome": "vm"}
 """Values that hold a handle, and the attribute that does."""
 
@@ -70,7 +77,17 @@ def render(function: Function, context: Context, overloaded: bool) -> list[str]:
     docstring = ast.get_docstring(function, clean=False)
     if docstring is not None:
         lines += [f"        {context.turner.docstring(docstring)}"]
-    return lines + _body(function, context, "property" in decorators, overloaded)
+    body = _body(function, context, "property" in decorators, overloaded)
+    return lines + _late_imports(body, context) + body
+
+
+def _late_imports(body: list[str], context: Context) -> list[str]:
+    """Imports of what a body uses and its file does not import at its top."""
+    homes = {name: context.surface.homes[name] for name in context.surface.late(context.source)} | LATE
+    wanted: dict[str, set[str]] = {}
+    for name in set(re.findall(r"\w+(?=[(,])", "\n".join(body))) & homes.keys():
+        wanted.setdefault(homes[name], set()).add(name)
+    return [*imports(wanted, indent=8), ""] if wanted else []
 
 
 def _signature(function: Function, context: Context, after: str) -> list[str]:

@@ -23,10 +23,6 @@ RUNTIME: Final = {
     "twin": "arker_sync._facade",
     "held": "arker_sync._facade",
     "same": "arker_sync._facade",
-    "relay": "arker_sync._callbacks",
-    "relay_hooks": "arker_sync._callbacks",
-    "feed": "arker_sync._callbacks",
-    "in_threads": "arker_sync._workers",
 }
 """What generated code needs, whatever its source imports."""
 
@@ -118,7 +114,8 @@ class _Names(ast.NodeVisitor):
         assigned = {
             name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
         }
-        self._local.append({each.arg for each in every} | assigned)
+        imported = {alias.name for each in node.body if isinstance(each, ast.ImportFrom) for alias in each.names}
+        self._local.append({each.arg for each in every} | assigned | imported)
         for statement in node.body:
             self.visit(statement)
         self._local.pop()
@@ -161,7 +158,7 @@ def _origin(
     name: str, known: dict[str, tuple[str, str, bool]], defined: set[str], source: Source, surface: Surface
 ) -> tuple[str, str, bool]:
     if name in surface.homes:
-        return surface.homes[name], name, False
+        return surface.homes[name], name, name in surface.late(source)
     if name in surface.names and name != "AsyncArker":
         return "arker", name, True
     if name in RUNTIME and not (name in known and name not in {"Any", "cast"}):
@@ -181,23 +178,52 @@ def _root(text: str, surface: Surface, turner: Turner) -> str:
     tree = ast.parse(text)
     docstring = ast.get_docstring(tree, clean=False)
     assert docstring is not None
-    froms = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module != "__future__"]
-    wanted: dict[str, set[str]] = {}
-    for node in froms:
-        wanted.setdefault(str(node.module), set()).update(alias.name for alias in node.names)
-    for module in list(wanted):
-        wanted[module] -= surface.names.keys()
-        if not wanted[module]:
-            del wanted[module]
+    checked = next(node for node in tree.body if isinstance(node, ast.If))
+    late = _imported(checked.body, surface)
     for name, home in surface.homes.items():
         if name in surface.names.values():
-            wanted.setdefault(home, set()).add(name)
-    rest = "\n".join(text.splitlines()[max(node.end_lineno or 0 for node in froms) :])
+            late.setdefault(home, set()).add(name)
+    lines = text.splitlines()
+    others = [node for node in checked.body if not isinstance(node, ast.ImportFrom)]
+    head = [turner.docstring(docstring), "", "from __future__ import annotations", ""]
+    head += [*layout.imports(_imported(tree.body, surface)), "", "if TYPE_CHECKING:", *layout.imports(late, indent=4)]
+    head += ["", *(line for node in others for line in lines[node.lineno - 1 : node.end_lineno])]
+    lazy = next(node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "lazily")
+    table = lazy.args[1]
+    assert isinstance(table, ast.Dict)
+    assert checked.end_lineno is not None
+    assert table.end_lineno is not None
+    rest = [*lines[checked.end_lineno : table.lineno], *_homes(table, surface), *lines[table.end_lineno - 1 :]]
+    body = "\n".join(rest)
     for name, blocking in surface.names.items():
-        rest = rest.replace(f'    "{name}",\n', f'    "{blocking}",\n')
-    rest = _sorted_exports(rest.replace("arker.{", "arker_sync.{"))
-    head = [turner.docstring(docstring), "", "from __future__ import annotations", "", *layout.imports(wanted)]
-    return _header("arker/__init__.py") + "\n".join(head) + "\n" + rest + "\n"
+        body = body.replace(f'    "{name}",\n', f'    "{blocking}",\n')
+    body = _sorted_exports(body.replace("arker.{", "arker_sync.{"))
+    return _header("arker/__init__.py") + "\n".join(head) + "\n" + body + "\n"
+
+
+def _imported(statements: list[ast.stmt], surface: Surface) -> dict[str, set[str]]:
+    """What statements import that has no twin, by module."""
+    found: dict[str, set[str]] = {}
+    for node in statements:
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__":
+            names = {alias.name for alias in node.names} - surface.names.keys()
+            if names:
+                found.setdefault(str(node.module), set()).update(names)
+    return found
+
+
+def _homes(table: ast.Dict, surface: Surface) -> list[str]:
+    """The lines of the table that says which module each name is loaded from."""
+    homes: dict[str, str] = {}
+    for key, value in zip(table.keys, table.values, strict=True):
+        assert isinstance(key, ast.Constant)
+        text = ast.unparse(value).replace("'", '"')
+        if isinstance(value, ast.Constant):
+            text = " ".join(name for name in str(value.value).split() if name not in surface.names)
+            text = f'"{text}"' if text else ""
+        homes[str(key.value)] = text
+    homes |= {surface.homes[name]: f'"{name}"' for name in surface.names.values()}
+    return [f'        "{module}": {names},' for module, names in sorted(homes.items()) if names]
 
 
 def _sorted_exports(text: str) -> str:

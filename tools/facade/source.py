@@ -97,6 +97,11 @@ class Surface:
     twins: dict[str, str]
     homes: dict[str, str]
 
+    def late(self, source: Source) -> set[str]:
+        """The blocking classes that a file's twin imports where it uses them, as the file does with the async ones."""
+        known = source.imports()
+        return {blocking for name, blocking in self.names.items() if name in known and known[name][2]}
+
 
 def read(root: Path) -> Surface:
     """The surface as it is in the project at ``root``; which classes it has, the package that is imported says."""

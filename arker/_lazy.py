@@ -1,0 +1,37 @@
+"""Packages that load their modules when one of their names is first asked for (PEP 562), so that they import fast."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+
+
+def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a package. A name is looked up once; then it is one of the package's own.
+
+    Args:
+        package: The package's dotted name.
+        homes: For each module the names that come from it, with spaces between them. Modules of the package itself are
+            attributes of it as well.
+    """
+    home = {name: module for module, names in homes.items() for name in names.split()}
+
+    def get(name: str) -> object:
+        module = sys.modules[package]
+        if name in home:
+            # The import system has a lock for each module, so that threads which come at once get the same object.
+            value: object = getattr(import_module(home[name]), name)
+            setattr(module, name, value)
+            return value
+        if f"{package}.{name}" in homes:
+            return import_module(f"{package}.{name}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=module)
+
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *home})
+
+    return get, names
+
+
+__all__ = ["lazily"]

@@ -1,0 +1,126 @@
+"""What importing the packages loads, and that what is loaded later is there for everybody who asks."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import arker
+import arker.models
+import arker_sync
+
+PACKAGES = (arker, arker.models, arker_sync)
+
+LATER = (
+    ("aiohttp", "anyio", "asyncio", "cattrs", "orjson", "rich", "sqlite3", "ssl"),
+    ("arker._transport", "arker.hooks", "arker.vm", "arker.models.file", "arker.models.run", "arker.models.vm"),
+    ("arker.run", "arker.session", "arker.tunnel", "arker.fleet", "arker._fleet_pool", "arker._fleet_reports"),
+    ("arker.transfer", "arker._transfers", "arker.read_stream", "arker.directories", "arker._directory_transfer"),
+    ("arker._reap", "arker._reports", "arker._ledger", "arker.progress", "arker.emulator"),
+)
+
+
+def answer(program: str) -> str:
+    """What a program of its own prints."""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+@pytest.mark.parametrize("statement", ["from arker import AsyncArker", "from arker_sync import Arker"])
+def test_the_client_alone_loads_little(statement: str) -> None:
+    loaded = set(answer(f"import sys; {statement}; print(*sys.modules)").split())
+    assert loaded.isdisjoint(name for names in LATER for name in names)
+
+
+def test_making_a_client_loads_what_it_sends_with_and_no_more() -> None:
+    program = "import sys, arker; arker.AsyncArker('k', region='r', ledger=False); print(*sys.modules)"
+    loaded = set(answer(program).split())
+    assert "arker._transport" in loaded
+    later = {name for names in LATER for name in names}
+    assert loaded & later == {"anyio", "asyncio", "ssl", "arker._transport", "arker.hooks"}
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_every_public_name_is_there_and_listed(package: ModuleType) -> None:
+    names: list[str] = package.__all__
+    assert len(names) == len(set(names))
+    for name in names:
+        assert getattr(package, name) is vars(package)[name], "it is looked up once"
+    assert set(names) <= set(dir(package))
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_type_checkers_are_told_of_the_same_names(package: ModuleType) -> None:
+    tree = ast.parse(Path(str(package.__file__)).read_text())
+    checked = next(node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(checked.test) == "TYPE_CHECKING"
+    told: set[str] = set()
+    for node in [*tree.body, *checked.body]:
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("arker"):
+            home = importlib.import_module(str(node.module))
+            for name in {alias.name for alias in node.names} & set(package.__all__):
+                assert getattr(package, name) is getattr(home, name)
+                told.add(name)
+    assert told == set(package.__all__)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_a_program_may_import_everything_at_once(package: ModuleType) -> None:
+    program = f"from {package.__name__} import *; print(*(set(globals()) - {{'__builtins__'}}))"
+    assert set(package.__all__) <= set(answer(program).split())
+
+
+def test_modules_are_attributes_without_being_imported_by_name() -> None:
+    program = "import arker; print(arker.hooks.Hooks.__module__, arker.models.vm.Vm.__module__, arker.fleet.__name__)"
+    assert answer(program) == "arker.hooks arker.models.vm arker.fleet"
+
+
+def test_names_that_are_not_there_are_refused() -> None:
+    for package in PACKAGES:
+        with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute 'Nothing'"):
+            _ = package.Nothing
+    with pytest.raises(ImportError, match="Nothing"):
+        exec("from arker import Nothing")
+
+
+def test_classes_are_at_home_where_they_are_defined() -> None:
+    homes = {"AsyncArker": "arker.client", "AsyncVM": "arker.vm", "Run": "arker.models.run", "Hooks": "arker.hooks"}
+    assert {name: getattr(arker, name).__module__ for name in homes} == homes
+    program = f"import pickle; print(pickle.loads({pickle.dumps(arker.NetworkPolicyAllow(('a',)))!r}))"
+    assert answer(program) == "NetworkPolicyAllow(allow=('a',), type='allow')"
+
+
+RACE = """
+import sys, threading
+import {package} as package
+
+sys.setswitchinterval(1e-6)
+names = package.__all__
+start = threading.Barrier(8)
+seen = []
+
+def look(turn):
+    order = names[turn * 7:] + names[:turn * 7]
+    start.wait()
+    seen.append({{name: id(getattr(package, name)) for name in order}})
+
+threads = [threading.Thread(target=look, args=(turn,)) for turn in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(seen), all(each == seen[0] for each in seen))
+"""
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_threads_that_ask_first_at_once_get_the_same(package: ModuleType) -> None:
+    assert answer(RACE.format(package=package.__name__)) == "8 True"
