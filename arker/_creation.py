@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
+from arker._attempts import Progress
 from arker._cleanup import end, make_or_undo
 from arker._fork import CLEANUP_SECONDS
-from arker._transport import Progress
 from arker.errors import ArkerError
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ from arker.models import _checks as check
 from arker.transfer import FileOutcome, TransferProgress
 
 if TYPE_CHECKING:
-    from arker._transport import Progress, Transport
+    from arker._attempts import Progress
+    from arker._transport import Transport
     from arker._tree_entries import Ignores
     from arker._tree_plan import Step
     from arker._vm_transfers import VmTransfers

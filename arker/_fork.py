@@ -11,8 +11,8 @@ import anyio
 import attrs
 
 from arker import _calls, _routes
+from arker._attempts import Progress, deadline_scope
 from arker._cleanup import end, make_or_undo
-from arker._transport import Progress, deadline_scope
 from arker.errors import ArkerError
 
 if TYPE_CHECKING:

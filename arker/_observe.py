@@ -12,7 +12,7 @@ from attrs import define
 from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
 
 if TYPE_CHECKING:
-    from arker._transport import Attempt, Progress
+    from arker._attempts import Attempt, Progress
     from arker.errors import ArkerError
     from arker.hooks import Direction
 

@@ -10,8 +10,8 @@ import anyio
 from attrs import evolve
 
 from arker import _calls, _routes
+from arker._attempts import Progress, deadline_scope
 from arker._reports import Leftover, ReapReport
-from arker._transport import Progress, deadline_scope
 from arker._wire import Call, Request
 from arker.errors import ArkerError, ConfigurationError
 from arker.models import _checks as check

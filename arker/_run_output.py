@@ -17,7 +17,7 @@ from arker.errors import DeadlineExceededError, OutputChangedError
 if TYPE_CHECKING:
     from hashlib import blake2b
 
-    from arker._transport import Progress
+    from arker._attempts import Progress
     from arker.models import Run
 
 logger = logging.getLogger("arker")

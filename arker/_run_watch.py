@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from arker import _calls
-from arker._transport import Progress
+from arker._attempts import Progress
 from arker._wire import ExchangeFailedError
 from arker.errors import ArkerError, NotFoundError, VMGoneError
 

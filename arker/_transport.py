@@ -320,4 +320,4 @@ def _exchange(transport: Transport, http: Http, call: Call[T], progress: Progres
     )
 
 
-__all__ = ["Attempt", "Progress", "Transport", "deadline_scope"]
+__all__ = ["Transport"]

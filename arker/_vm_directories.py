@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
-from arker._transport import Progress, deadline_scope
+from arker._attempts import Progress, deadline_scope
 from arker._vm_transfers import VmTransfers
 from arker.models import _checks as check
 

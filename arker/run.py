@@ -10,12 +10,12 @@ import anyio
 import attrs
 
 from arker import _calls, _routes
+from arker._attempts import Progress, deadline_scope
 from arker._identifiers import new_idempotency_key
 from arker._paging import Pages
 from arker._poll import Planner, pause
 from arker._run_output import OutputChunk, OutputLine, RunLines, RunOutput
 from arker._run_watch import ASK_SECONDS
-from arker._transport import Progress, deadline_scope
 from arker.errors import (
     ArkerError,
     ConflictError,

@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from arker import _resource_calls as calls
+from arker._attempts import deadline_scope
 from arker._cleanup import carry_through
 from arker._creation import Creation, remove
 from arker._fork import CLEANUP_SECONDS
-from arker._transport import deadline_scope
 from arker.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from attrs import evolve, field, frozen
 
 from arker import _resource_calls as calls
 from arker import _routes
+from arker._attempts import Attempt, Progress, deadline_scope
 from arker._cleanup import carry_through
 from arker._creation import Creation, remove
 from arker._fork import CLEANUP_SECONDS
 from arker._poll import pause
-from arker._transport import Attempt, Progress, deadline_scope
 from arker.errors import BadReplyError, ConfigurationError, InvalidArgumentError, TunnelClosedError
 from arker.models import Tunnel, TunnelRequest
 from arker.models import _checks as check

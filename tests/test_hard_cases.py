@@ -8,6 +8,7 @@ import socket
 import threading
 from typing import Any
 
+import aiohttp
 import pytest
 
 from arker import (
@@ -168,7 +169,7 @@ async def test_closing_during_the_first_request(server: ScriptedServer) -> None:
 
 async def test_closing_when_another_loop_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("arker._http_sessions._CLOSE_SECONDS", 0.05)
-    sessions = LoopSessions(4)
+    sessions = LoopSessions(4, aiohttp.ClientTimeout(total=None))
     ready, over = threading.Event(), threading.Event()
 
     def elsewhere() -> None:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+from arker._attempts import deadline_scope
 from arker._ranges import CONCURRENCY, WORTH_PARTS, part_size, split
 from arker._transfers.checks import check_concurrency, check_part_size, check_path, check_progress
 from arker._transfers.job import FileTracker, finished_in_thread, make_job, pooled, together
 from arker._transfers.remote import RemoteFile
 from arker._transfers.sources import check_local, is_path
 from arker._transfers.targets import LocalTarget, ObjectTarget, SpanWriter, check_target
-from arker._transport import deadline_scope
 from arker.transfer import TransferResult
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
+from arker._attempts import Attempt, Progress
 from arker._cleanup import carry_through, make_or_undo
-from arker._transport import Attempt, Progress, Transport
+from arker._transport import Transport
 from arker.errors import TransferError
 from arker.transfer import Direction, TransferProgress
 

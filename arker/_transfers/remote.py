@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from arker import _calls
+from arker._attempts import Attempt
 from arker._ranges import MIB
 from arker._transfers.stored import RENEWALS, check_method, store_error
-from arker._transport import Attempt
 from arker._wire import ExchangeFailedError
 from arker.errors import BadReplyError, FileChangedError, ForbiddenError
 from arker.models import SyncReadInlineResponse, SyncReadPresignedResponse

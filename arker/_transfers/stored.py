@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from arker import _calls
+from arker._attempts import Attempt
 from arker._decipher import api_error
 from arker._retry import parse_retry_after
-from arker._transport import Attempt
 from arker._wire import ExchangeFailedError
 from arker.errors import ApiError, BadReplyError, ForbiddenError, UnsupportedOperationError
 from arker.models import SyncPresignedWriteCommit, SyncPresignedWriteRequest, SyncPresignedWriteRequestResult

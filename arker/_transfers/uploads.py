@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from attrs import frozen
 
 from arker import _calls
+from arker._attempts import deadline_scope
 from arker._identifiers import new_ulid
 from arker._ranges import CONCURRENCY, WORTH_PARTS
 from arker._transfers import chunks, parts
@@ -25,7 +26,6 @@ from arker._transfers.job import in_thread, make_job
 from arker._transfers.sources import Source, check_source, open_source
 from arker._transfers.staging import Staging
 from arker._transfers.stored import PRESIGNED, put
-from arker._transport import deadline_scope
 from arker.errors import InvalidArgumentError, UnsupportedOperationError
 from arker.models import CHUNK_SIZE, MAX_PUT_SIZE, SyncChunkWrite
 from arker.transfer import TransferResult

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arker import _calls
+from arker._attempts import Attempt, deadline_scope
 from arker._transfers.job import Job, make_job
 from arker._transfers.sources import MemorySource
 from arker._transfers.stored import check_method, renewed, store_error
 from arker._transfers.uploads import write_inline, write_put
-from arker._transport import Attempt, Transport, deadline_scope
+from arker._transport import Transport
 from arker._wire import ExchangeFailedError
 from arker.models import CHUNK_SIZE, SyncReadInlineResponse, SyncReadPresignedResponse
 
