@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from arker import _codec, _routes, models
@@ -47,6 +47,11 @@ def _structure(cls: type[T], payload: dict[str, Any]) -> T:
     return _codec.structure(payload, cls)
 
 
+@cache
+def _deleted() -> DeleteVmResponse:
+    return models.DeleteVmResponse(deleted=True)
+
+
 # --- VMs -------------------------------------------------------------------------------------------------------------
 
 
@@ -83,7 +88,7 @@ def delete_vm(base_url: str, vm_id: str) -> Call[DeleteVmResponse]:
         "vm.delete",
         Request("DELETE", base_url, _routes.vm(vm_id)),
         into(models.DeleteVmResponse),
-        gone=models.DeleteVmResponse(deleted=True),
+        gone=_deleted(),
     )
 
 

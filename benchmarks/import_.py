@@ -18,7 +18,8 @@ from typing import Final
 from benchmarks.measure import Row, interleave
 
 NAME: Final = "import"
-TARGET: Final = 0.1
+TARGET: Final = 0.5
+"""Of aiohttp's own import: 100 ms where that takes 200 ms."""
 ROUNDS: Final = 9
 IMPORT: Final = "from arker import AsyncArker"
 FIRST_CLIENT: Final = f"import asyncio; {IMPORT}; AsyncArker('key', region='us-west-2', ledger=False)"
@@ -58,14 +59,5 @@ def measure(base_url: str) -> Row:
             return above_bare(IMPORT)
 
         rounds = interleave(lambda: above_bare("import aiohttp"), client, rounds=ROUNDS)
-    ours = statistics.median(rounds.ours)
     extra = f"{statistics.median(bare) * 1000:.0f} ms; with a client made: {statistics.median(first) * 1000:.0f} ms"
-    return Row(
-        name=NAME,
-        title=f"import, above bare Python ({extra}); limit: aiohttp's",
-        limit=statistics.median(rounds.limit),
-        ours=ours,
-        ratio=rounds.ratio,
-        target=f"<= {TARGET * 1000:.0f} ms",
-        met=ours <= TARGET,
-    )
+    return rounds.row(NAME, f"import, above bare Python ({extra}); limit: aiohttp's", at_most=TARGET)
