@@ -12,6 +12,7 @@ import attrs
 from attrs import frozen
 
 from arker import _calls
+from arker._fleet_crew import Crew
 from arker._fleet_reports import FleetOperation, FleetProgress
 from arker._fleet_schedule import is_hopeless, verdict
 from arker._fork import CLEANUP_SECONDS
@@ -151,12 +152,13 @@ class Pool:
         plan = self.plan
         count = Count(self, "fork_many", plan.count, plan.progress)
         todo = iter(range(plan.count))
-        tasks = {self.spawn(self._fork_some(todo, count)) for _ in range(min(plan.count, plan.max_concurrency))}
-        done, late = await asyncio.wait(tasks, timeout=plan.deadline, return_when=asyncio.FIRST_EXCEPTION)
-        for task in late:
-            task.cancel()
-        for task in done:
-            task.result()
+        crew = Crew(lambda: self.spawn(self._fork_some(todo, count)), min(plan.count, plan.max_concurrency))
+        try:
+            await asyncio.wait({crew.over}, timeout=plan.deadline)
+        finally:
+            late = crew.cancel()
+        if crew.error is not None:
+            raise crew.error
         if late:
             await asyncio.wait(late)  # each is bounded: what it was forking is undone
             missing = plan.count - count.done
@@ -347,23 +349,20 @@ class Pool:
         loop = asyncio.get_running_loop()
         todo = iter(list(self._doomed))
         workers = min(len(self._doomed), self.plan.max_concurrency)
-        going = {loop.create_task(self._delete_some(todo, count)) for _ in range(workers)}
-        cancelled = False
+        crew = Crew(lambda: loop.create_task(self._delete_some(todo, count)), workers)
         try:
-            while going:
+            while not crew.over.done():
                 before = count.done
                 # No deadline for each of them: hundreds of timers are not for nothing.
-                ended, going = await asyncio.wait(going, timeout=max(0.0, min(CLEANUP_SECONDS, end - loop.time())))
-                cancelled = cancelled or any(task.cancelled() for task in ended)
-                if going and (count.done == before or loop.time() >= end):
+                await asyncio.wait({crew.over}, timeout=max(0.0, min(CLEANUP_SECONDS, end - loop.time())))
+                if not crew.over.done() and (count.done == before or loop.time() >= end):
                     return False
         finally:
-            for task in going:
-                task.cancel()
-            if going:
-                await asyncio.wait(going)
-        if cancelled:
-            raise asyncio.CancelledError
+            late = crew.cancel()
+            if late:
+                await asyncio.wait(late)
+        if crew.error is not None:
+            raise crew.error
         return True
 
     async def _delete_some(self, todo: Iterator[AsyncVM], count: Count) -> None:

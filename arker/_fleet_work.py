@@ -13,6 +13,7 @@ import anyio
 import attrs
 
 from arker._cleanup import carry_through
+from arker._fleet_crew import Crew
 from arker._fleet_pool import Count
 from arker._fleet_reports import FleetOutcome, FleetProgress
 from arker._fleet_schedule import Schedule
@@ -211,7 +212,7 @@ class ItemMap(Generic[Item, Value]):
         self._progress = progress
         # The work has the context of whoever asked for it, not of the task that happens to take the first outcome.
         self._context = contextvars.copy_context()
-        self._workers: set[asyncio.Task[None]] = set()
+        self._crew: Crew | None = None
         self._drawing = True
         self._error: BaseException | None = None
         self._begun = False
@@ -232,15 +233,20 @@ class ItemMap(Generic[Item, Value]):
         self._taken = asyncio.Event()
         self._news = asyncio.Event()
         self._begun = True
-        for _ in range(max(1, vms if total is None else min(vms, total))):
-            task = self._context.run(self._pool.spawn, self._draw_and_do())
-            self._workers.add(task)
-            # Not by the task itself: one that is cancelled before its first step does nothing.
-            task.add_done_callback(self._ended)
+        self._crew = Crew(self._begin_one, max(1, vms if total is None else min(vms, total)))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._workers.discard(task)
+    def _begin_one(self) -> asyncio.Task[None]:
+        task = self._context.run(self._pool.spawn, self._draw_and_do())
+        # Not by the task itself: one that is cancelled before its first step does nothing.
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
         self._news.set()
+
+    @property
+    def _workers(self) -> set[asyncio.Task[None]]:
+        return self._crew.tasks if self._crew is not None else set()
 
     async def next(self) -> FleetOutcome[AsyncVM, Item, Value]:
         """The next outcome. It may be given up and asked for again: nothing is lost by that."""
@@ -273,8 +279,8 @@ class ItemMap(Generic[Item, Value]):
     def abandon(self) -> None:
         """Cancel what is going on."""
         self._drawing = False
-        for task in list(self._workers):
-            task.cancel()
+        if self._crew is not None:
+            self._crew.cancel()
 
     def abandon_threadsafe(self) -> None:
         """The same, from wherever an object may be destroyed."""

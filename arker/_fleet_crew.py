@@ -1,0 +1,83 @@
+"""Tasks of a fleet that do a list of things together: as many as are wanted, but not all at the same moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+FIRST: Final = 128
+"""Workers that begin at once: a few more than requests that a client sends at once as it begins."""
+STEP: Final = 16
+PAUSE: Final = 0.005
+"""Seconds after which `STEP` more begin."""
+
+
+class Crew:
+    """Workers that all do the same until nothing is left to be done.
+
+    Of hundreds most would only wait for the others' requests, and each costs memory and time meanwhile. So they begin
+    in a quick succession, and as soon as one has found nothing more to do, those that are missing do not begin at all.
+
+    Attributes:
+        over: Done when all have ended, or as soon as one has failed.
+        error: What that one has failed with.
+        tasks: Those that have begun and not ended.
+    """
+
+    def __init__(self, begin: Callable[[], asyncio.Task[Any]], size: int) -> None:
+        """Begin.
+
+        Args:
+            begin: Starts a worker.
+            size: How many there are to be.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._begin = begin
+        self._missing = size
+        self._timer: asyncio.TimerHandle | None = None
+        self.over: asyncio.Future[None] = self._loop.create_future()
+        self.error: BaseException | None = None
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self._hire(FIRST)
+        if not self.tasks:
+            self.over.set_result(None)
+
+    def _hire(self, count: int) -> None:
+        self._timer = None
+        for _ in range(min(count, self._missing)):
+            self._missing -= 1
+            task = self._begin()
+            self.tasks.add(task)
+            # Not by the task itself: one that is cancelled before its first step does nothing.
+            task.add_done_callback(self._ended)
+        if self._missing:
+            self._timer = self._loop.call_later(PAUSE, self._hire, STEP)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.close()
+        self.tasks.discard(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if self.over.done():
+            return
+        self.error = error
+        if error is not None or not self.tasks:
+            self.over.set_result(None)
+
+    def close(self) -> None:
+        """Let nobody begin any more."""
+        self._missing = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def cancel(self) -> set[asyncio.Task[Any]]:
+        """Let nobody begin any more, and cancel whoever has not ended; gives these."""
+        self.close()
+        going = set(self.tasks)
+        for task in going:
+            task.cancel()
+        return going
+
+
+__all__ = ["Crew"]
