@@ -70,3 +70,10 @@ def soak(session: nox.Session) -> None:
     """The long tests at their whole length; takes minutes, and is not part of the default run."""
     session.install("-e", ".[emulator,test]")
     session.run("python", "-m", "pytest", "tests/soak", "-n", "0", "--soak-scale", "1", "-s", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def whole(session: nox.Session) -> None:
+    """The test suite with every combination and example, of which the default run makes a choice; takes minutes."""
+    session.install("-e", ".[emulator,test]")
+    session.run("python", "-m", "pytest", "--whole", *session.posargs)

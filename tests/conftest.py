@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,10 +11,17 @@ import pytest
 
 from arker import AsyncArker, AsyncVM
 from tests.support.clients import make_client
+from tests.support.length import set_whole
 from tests.support.secrets import DETECTOR, Detector, finish, install
 from tests.support.server import ScriptedServer, ServerThread
 
 pytest_plugins = ["arker_pytest", "pytester"]
+
+# The tests start Python by the hundred, and pytest rewrites 150 modules: all of it would be compiled again each time.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# No test trusts the system's certificates, and reading them all is a tenth of the start of each of these programs.
+os.environ.update(SSL_CERT_FILE=os.devnull, SSL_CERT_DIR=os.devnull)
 
 _SETTINGS = (
     "ARKER_LEDGER",
@@ -31,8 +40,23 @@ _SETTINGS = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options have to be known before the tests that use them are looked at: see `tests.soak`."""
     group = parser.getgroup("soak")
-    group.addoption("--soak-scale", type=float, default=0.03, help="share of the long tests' length; 1 is the whole")
+    group.addoption(
+        "--whole", action="store_true", help="every combination and example, not the suite's choice of them"
+    )
+    group.addoption("--soak-scale", type=float, default=0.02, help="share of the long tests' length; 1 is the whole")
     group.addoption("--soak-seed", default="1", help="what the long tests' random numbers begin with")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    set_whole(bool(config.option.whole))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """A process more than processors: the tests wait for a third of their time, for what takes real time."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return 1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")

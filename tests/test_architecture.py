@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -57,9 +58,14 @@ class Imports(ast.NodeVisitor):
             self.names.add(f"{base}.{alias.name}" if is_module else base)
 
 
+@functools.cache
+def all_imports(path: Path) -> frozenset[str]:
+    return frozenset(Imports(path).names)
+
+
 def imports(path: Path) -> set[str]:
     """The modules of the package that a file imports."""
-    return {name for name in Imports(path).names if name == "arker" or name.startswith("arker.")}
+    return {name for name in all_imports(path) if name == "arker" or name.startswith("arker.")}
 
 
 def client_files() -> list[Path]:
@@ -112,7 +118,7 @@ def importers_of(library: str) -> set[str]:
     return {
         module_of(path)
         for path in client_files()
-        if any(name.partition(".")[0] == library for name in Imports(path).names)
+        if any(name.partition(".")[0] == library for name in all_imports(path))
     }
 
 

@@ -52,6 +52,7 @@ from arker.models import (
 )
 from tests.support.clients import make_client
 from tests.support.damage import JSON, STATUSES, SUCCESSES, damaged_text, mutated, without_secrets
+from tests.support.length import times
 from tests.support.samples import FULL
 from tests.support.server import Drop, Reply, ScriptedServer
 
@@ -155,7 +156,7 @@ def test_the_samples_are_valid(name: str) -> None:
 
 
 @every_call
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=times(50, suite=12), deadline=None)
 @given(data=st.data())
 def test_mutated_replies(name: str, data: st.DataObject) -> None:
     call, payload = CALLS[name]
@@ -164,21 +165,21 @@ def test_mutated_replies(name: str, data: st.DataObject) -> None:
 
 
 @every_call
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=times(25, suite=8), deadline=None)
 @given(payload=JSON, status=STATUSES)
 def test_arbitrary_json(name: str, payload: object, status: int) -> None:
     outcome(CALLS[name][0], status, orjson.dumps(payload))
 
 
 @every_call
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=times(25, suite=8), deadline=None)
 @given(data=st.data(), status=STATUSES)
 def test_damaged_texts(name: str, data: st.DataObject, status: int) -> None:
     call, payload = CALLS[name]
     outcome(call, status, data.draw(damaged_text(orjson.dumps(payload))))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=times(200, suite=60), deadline=None)
 @given(body=st.binary(max_size=40), status=STATUSES)
 @example(body=b"[" * 100_000, status=200)
 @example(body=b'{"a":' * 5_000 + b"1" + b"}" * 5_000, status=200)
@@ -192,7 +193,7 @@ def test_arbitrary_bytes(body: bytes, status: int) -> None:
     outcome(CALLS["get_vm"][0], status, body)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=times(80, suite=30), deadline=None)
 @given(error=JSON, code=JSON, message=JSON, status=STATUSES)
 def test_odd_errors(error: object, code: object, message: object, status: int) -> None:
     for payload in (
@@ -216,7 +217,7 @@ def check_misfit(misfit: Misfit, payload: Any) -> None:
         payload = payload[name] if name else payload[int(index)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=times(100, suite=30), deadline=None)
 @given(data=st.data())
 def test_a_misfit_says_where(data: st.DataObject) -> None:
     """The place that an error names can be gone to, except for its last step, which may be missing."""
@@ -250,7 +251,9 @@ USES: dict[str, tuple[Use, Any]] = {
     "list_runs of all": (lambda ar: ar.list_runs(), sample(ListOrgRunsResponse)),
 }
 every_use = pytest.mark.parametrize("name", USES)
-few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(
+    max_examples=times(12, suite=4), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def used(server: ScriptedServer, use: Use, reply: Reply) -> None:

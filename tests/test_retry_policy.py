@@ -8,11 +8,12 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arker import InvalidArgumentError, RetryPolicy
 from arker._retry import Failure, is_retryable_answer, next_delay, parse_retry_after
+from tests.support.length import times
 
 
 def test_the_default_policy() -> None:
@@ -156,6 +157,7 @@ def test_retry_after(value: str | None, expected: float | None) -> None:
     assert parse_retry_after(value, NOW) == expected
 
 
+@settings(max_examples=times(100, suite=30))
 @given(st.text(max_size=60))
 def test_no_retry_after_does_harm(value: str) -> None:
     seconds = parse_retry_after(value, NOW)

@@ -1,6 +1,6 @@
 """Programs that use the blocking client in the ways that break others, each to be run in a process of its own.
 
-They are started as ``python -m tests.blocking.programs NAME``; the backend is told by the environment.
+They are started as ``python -m tests.blocking.programs NAME...``; the backend is told by the environment.
 """
 
 from __future__ import annotations
@@ -279,7 +279,8 @@ def many_clients() -> None:
 
 
 def main() -> None:
-    globals()[sys.argv[1]]()
+    for name in sys.argv[1:]:
+        globals()[name]()
 
 
 if __name__ == "__main__":

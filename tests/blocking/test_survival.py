@@ -35,8 +35,8 @@ def environment(emulator: Emulator) -> dict[str, str]:
 
 
 def run(emulator: Emulator, name: str) -> subprocess.CompletedProcess[str]:
-    """A program, in which every warning is an error and what goes wrong at its end is told."""
-    command = [sys.executable, "-W", "error", "-m", "tests.blocking.programs", name]
+    """A program, or several in one, in which every warning is an error and what goes wrong at its end is told."""
+    command = [sys.executable, "-W", "error", "-m", "tests.blocking.programs", *name.split()]
     return subprocess.run(
         command, env=environment(emulator), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
@@ -49,10 +49,8 @@ def names(blocking: Arker) -> list[str | None]:
 @pytest.mark.parametrize(
     ("name", "output"),
     [
-        ("never_closed", "used\n"),
         ("never_closed_with_a_backend_of_its_own", r"http://127\.0\.0\.1:\d+/api\nused\n"),
         ("never_used", r"<Arker http://127\.0\.0\.1:\d+/api>\n"),
-        ("dropped", "a handle holds its client\nthe loop has ended True\n"),
         ("shutdown_amid_a_call", "the main thread ends\n"),
         ("exit_in_a_thread_s_time", "the main thread ends\nthe thread ends\n"),
         ("forked", "(child a handle of the parent's\nchild a VM of its own\nstatus 0\n){3}status 0\nparent goes on\n"),
@@ -66,8 +64,11 @@ def names(blocking: Arker) -> list[str | None]:
             "multiprocessing_spawn",
             "Arker objects cannot be pickled, since they hold connections .*\none two\n",
         ),
-        ("in_a_running_loop", "(inside of a coroutine\nfrom a thread of it\n){2}"),
-        ("many_clients", "threads of loops 1\nthreads of loops 0\nit begins anew\n"),
+        (
+            "dropped in_a_running_loop many_clients",
+            "a handle holds its client\nthe loop has ended True\n(inside of a coroutine\nfrom a thread of it\n){2}"
+            "threads of loops 1\nthreads of loops 0\nit begins anew\n",
+        ),
     ],
 )
 def test_a_program_that_ends_well(emulator: Emulator, name: str, output: str) -> None:
@@ -77,7 +78,8 @@ def test_a_program_that_ends_well(emulator: Emulator, name: str, output: str) ->
 
 
 def test_vms_of_a_client_that_nobody_closes_stay(emulator: Emulator, blocking: Arker) -> None:
-    assert run(emulator, "never_closed").returncode == 0
+    done = run(emulator, "never_closed")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "used\n", "")
     assert names(blocking) == ["stays"]
 
 

@@ -23,6 +23,7 @@ from arker import (
 )
 from arker.emulator import Emulator
 from tests.directories.support import Directory, File, Link, Model, build, changes, look
+from tests.support.length import times
 
 pytestmark = pytest.mark.anyio
 
@@ -110,16 +111,17 @@ async def test_a_dry_run_changes_nothing(vm: AsyncVM, local: Path, tmp_path: Pat
     assert [entry.path for entry in plan.entries if entry.kind == "directory"] == ["d", "d/empty"]
 
 
-async def test_two_thousand_small_files(vm: AsyncVM, tmp_path: Path) -> None:
-    model: Model = {f"d{number % 20}/f{number}": File(b"%d" % number) for number in range(2000)}
+async def test_many_small_files(vm: AsyncVM, tmp_path: Path) -> None:
+    number_of_files = times(2000, suite=600)
+    model: Model = {f"d{number % 20}/f{number}": File(b"%d" % number) for number in range(number_of_files)}
     build(tmp_path / "local", model)
     done = await vm.upload_dir(tmp_path / "local", "r")
-    assert (done.counts, done.failures) == ({"create": 2000, "mkdir": 20}, ())
-    assert int(await shell(vm, "find r -type f | wc -l")) == 2000
+    assert (done.counts, done.failures) == ({"create": number_of_files, "mkdir": 20}, ())
+    assert int(await shell(vm, "find r -type f | wc -l")) == number_of_files
     assert changes(await vm.upload_dir(tmp_path / "local", "r", delete=True)) == []
     assert changes(await vm.download_dir("r", tmp_path / "local", delete=True)) == []
     back = await vm.download_dir("r/d7", tmp_path / "back")
-    assert (back.counts, back.failures) == ({"create": 100}, ())
+    assert (back.counts, back.failures) == ({"create": number_of_files // 20}, ())
     assert look(tmp_path / "back") == look(tmp_path / "local" / "d7")
 
 

@@ -19,6 +19,7 @@ import pytest
 from arker import AsyncArker, AsyncVM, ConfigurationError, InvalidArgumentError, NotFoundError
 from arker.emulator import Emulator
 from tests.ledger.support import ROOT, line, output, program, select, until
+from tests.support.length import cases, times
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +31,7 @@ async def hold():
     await asyncio.to_thread(sys.stdin.readline)
 """
 
-FORK_FIFTY = (
+FORK_MANY = (
     PREPARE
     + """
 async def main():
@@ -41,7 +42,7 @@ async def main():
             await vm.run("true")
             if number % 5 == 0:
                 await vm.delete()
-        await asyncio.gather(*(one(number) for number in range(50)), return_exceptions=True)
+        await asyncio.gather(*(one(number) for number in range(int(sys.argv[1]))), return_exceptions=True)
         await hold()
 
 asyncio.run(main())
@@ -117,9 +118,9 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-@pytest.mark.parametrize("answers", [1, 20, 50])
-async def test_a_program_that_is_killed_amid_fifty_forks(
-    client: AsyncArker, emulator: Emulator, settings: dict[str, str], ledger: Path, answers: int
+@pytest.mark.parametrize(("answers", "forks"), cases([(1, 12), (20, 50)], rest=[(1, 50), (50, 50)]))
+async def test_a_program_that_is_killed_amid_its_forks(
+    client: AsyncArker, emulator: Emulator, settings: dict[str, str], ledger: Path, answers: int, forks: int
 ) -> None:
     # What must stay: one made without a ledger, one of this program, one of another that lives.
     async with AsyncArker(**emulator.client_options, ledger=False) as other:
@@ -127,7 +128,7 @@ async def test_a_program_that_is_killed_amid_fifty_forks(
     own = (await client.fork("ubuntu-nodisk")).id
     with program(FORK_ONE, **settings) as living:
         held = await forked(living, ledger)
-        with program(FORK_FIFTY, **settings) as killed:
+        with program(FORK_MANY, str(forks), **settings) as killed:
             answered = {line(killed) for _ in range(answers)}
             kill(killed)
         # Nobody has to know these ids: they are on record.
@@ -176,8 +177,8 @@ async def test_what_a_dry_run_finds_stays(client: AsyncArker, settings: dict[str
 
 
 async def test_two_reap_at_once(client: AsyncArker, settings: dict[str, str], ledger: Path) -> None:
-    with program(FORK_FIFTY, **settings) as killed:
-        for _ in range(30):
+    with program(FORK_MANY, str(times(50, suite=15)), **settings) as killed:
+        for _ in range(times(30, suite=10)):
             line(killed)
         kill(killed)
     left = await ids(client)

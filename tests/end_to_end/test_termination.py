@@ -14,6 +14,7 @@ import pytest
 
 from arker import AsyncArker
 from arker.emulator import Emulator
+from tests.support.length import cases
 
 pytestmark = pytest.mark.anyio
 
@@ -93,7 +94,7 @@ async def test_a_terminated_program_deletes_its_vms(emulator: Emulator, ar: Asyn
     assert not await ar.list_vms()
 
 
-@pytest.mark.parametrize("kind", ["plain", "nested", "running", "busy"])
+@pytest.mark.parametrize("kind", cases(["plain", "running"], rest=["nested", "busy"]))
 async def test_an_interrupted_program_deletes_its_vms(emulator: Emulator, ar: AsyncArker, kind: str) -> None:
     assert await end_by(signal.SIGINT, kind, emulator) in (1, 130, -signal.SIGINT)
     assert not await ar.list_vms()

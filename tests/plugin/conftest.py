@@ -1,4 +1,4 @@
-"""Test runs inside of tests: a project of its own in a process of its own, in which every warning is an error."""
+"""Test runs inside of tests: projects of their own, in which every warning is an error."""
 
 from __future__ import annotations
 
@@ -43,13 +43,22 @@ Run: TypeAlias = Callable[..., pytest.RunResult]
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the tests of a text; with pytest-asyncio, and with all plugins that are installed, only if asked for."""
+    """Runs the tests of a text; with pytest-asyncio, and with all plugins that are installed, only if asked for.
+
+    In this process, unless it matters what is imported when, or what ends with a process: a new one spends most of a
+    second on the imports alone.
+    """
     # The sources that are tested here, wherever the environment's installation comes from.
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
     def run(
-        tests: str, *arguments: str, conftest: str = CONFTEST, asyncio: bool = False, autoload: bool = False
+        tests: str,
+        *arguments: str,
+        conftest: str = CONFTEST,
+        asyncio: bool = False,
+        autoload: bool = False,
+        apart: bool = False,
     ) -> pytest.RunResult:
         pytester.makeconftest(conftest)
         pytester.makepyfile(tests)
@@ -60,6 +69,9 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
             plugins += ["-p", "anyio.pytest_plugin"]
             plugins += ["-p", "pytest_asyncio.plugin"] if asyncio else []
         settings = ["-o", "asyncio_default_fixture_loop_scope=function"] if asyncio else ["-p", "no:asyncio"]
-        return pytester.runpytest_subprocess(*plugins, "-W", "error", *settings, *arguments, timeout=60)
+        every = [*plugins, "-W", "error", *settings, *arguments]
+        if apart or autoload:
+            return pytester.runpytest_subprocess(*every, timeout=60)
+        return pytester.runpytest_inprocess(*every)
 
     return run

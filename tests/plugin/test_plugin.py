@@ -44,6 +44,7 @@ def test_a_run_that_does_not_use_it_imports_nothing(run: Run) -> None:
             assert {"arker", "aiohttp"} & set(sys.modules) == set()
         """,
         conftest="",
+        apart=True,
     ).assert_outcomes(passed=1)
 
 
@@ -62,6 +63,7 @@ def test_a_program_that_has_imported_the_client_may_start_pytest(run: Run) -> No
                 pytest.register_assert_rewrite("json")
         """,
         conftest="",
+        apart=True,
     ).assert_outcomes(passed=1)
 
 
@@ -186,6 +188,7 @@ def test_where_vms_cannot_be_isolated_tests_fail_with_the_reason(
             pass
         """,
         conftest="",
+        apart=True,
     )
     ended.assert_outcomes(errors=2, passed=1)
     assert ended.stdout.str().count("VMs cannot be isolated on this machine") >= 2

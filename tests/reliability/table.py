@@ -69,10 +69,10 @@ made. The contract lets anything be sent again after these answers; a server tha
 carries makes one, but the embedded backend does not heed it there.
 
 The page is made by `python -m tests.reliability.matrix --write`; without `--write` it is compared with what happens.
-The test suite does that for a tenth of the cells, `nox -s soak` for all of them. It also lets thousands of random
-programs loose on a server that fails one request in twenty (`tests/reliability/programs.py`): afterwards no command was
-started twice, no result or file is lost, and no VM, task or connection is left that neither a program nor an error
-knows.
+The test suite does that for some forty cells, with each operation and each fault among them, `nox -s soak` for all of
+them. It also lets thousands of random programs loose on a server that fails one request in twenty
+(`tests/reliability/programs.py`): afterwards no command was started twice, no result or file is lost, and no VM, task
+or connection is left that neither a program nor an error knows.
 """
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import marshal
+import sys
 
 from arker.emulator.sandbox.agent import MODULES
 
 _PACKAGE = "arker.emulator.sandbox.agent"
 
 # The modules are put where their own import statements look first, so that they are importable here and there alike.
+# The same Python as the server's is given what the server has compiled, which is half of an agent's start.
 _LOADER = """\
-import sys
-for name, source in {sources!r}:
+import marshal, sys
+for name, source, code in {modules!r}:
     module = type(sys)(name)
     sys.modules[name] = module
-    exec(compile(source, name, "exec"), module.__dict__)
+    same = (sys.version, sys.implementation.name) == {version!r}
+    exec(marshal.loads(code) if same else compile(source, name, "exec"), module.__dict__)
 module.main()
 """
 
@@ -24,8 +28,12 @@ module.main()
 def agent_source() -> bytes:
     """The program's text. Its arguments: the socket's descriptor, its own descriptor, 1 to limit processes or 0."""
     directory = importlib.resources.files(_PACKAGE)
-    sources = [(f"{_PACKAGE}.{name}", (directory / f"{name}.py").read_text("utf-8")) for name in MODULES]
-    return _LOADER.format(sources=sources).encode()
+    modules: list[tuple[str, str, bytes]] = []
+    for name in MODULES:
+        source = (directory / f"{name}.py").read_text("utf-8")
+        code = compile(source, f"{_PACKAGE}.{name}", "exec", dont_inherit=True, optimize=0)
+        modules.append((f"{_PACKAGE}.{name}", source, marshal.dumps(code)))
+    return _LOADER.format(modules=modules, version=(sys.version, sys.implementation.name)).encode()
 
 
 __all__ = ["agent_source"]

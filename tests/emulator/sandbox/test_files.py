@@ -32,39 +32,38 @@ async def test_names_that_are_no_utf8(vm: AgentSandbox) -> None:
     assert (await sh(vm, "ls new*")).stdout == b"new\xfe\n"
 
 
-@pytest.mark.parametrize(
-    ("path", "code"),
-    [
-        ("missing", "not_found"),
-        ("/etc/shadow", "not_found"),
-        ("/no/such/file", "not_found"),
-        ("../../../../etc/shadow", "not_found"),
-        ("absolute", "not_found"),
-        ("relative", "not_found"),
-        ("secret", "not_found"),
-        ("loop", "bad_request"),
-        ("fifo", "bad_request"),
-        ("device", "bad_request"),
-        ("/dev/zero", "bad_request"),
-        ("/dev/tty", "bad_request"),
-        ("directory", "bad_request"),
-        ("directory/", "bad_request"),
-        ("file/", "bad_request"),
-        ("file/below", "bad_request"),
-        ("/", "bad_request"),
-        ("closed/file", "bad_request"),
-        ("/proc/1/root", "bad_request"),
-        ("/proc/self/mem", "bad_request"),
-        ("/proc/1/environ", "bad_request"),
-        ("/proc/1/root/etc/shadow", "not_found"),
-        ("socket", "bad_request"),
-        ("x" * 300, "bad_request"),
-        ("", "bad_request"),
-        ("nul\0", "bad_request"),
-        ("\ud800", "bad_request"),
-    ],
-)
-async def test_what_cannot_be_read(vm: AgentSandbox, place: Path, path: str, code: str) -> None:
+UNREADABLE = [
+    ("missing", "not_found"),
+    ("/etc/shadow", "not_found"),
+    ("/no/such/file", "not_found"),
+    ("../../../../etc/shadow", "not_found"),
+    ("absolute", "not_found"),
+    ("relative", "not_found"),
+    ("secret", "not_found"),
+    ("loop", "bad_request"),
+    ("fifo", "bad_request"),
+    ("device", "bad_request"),
+    ("/dev/zero", "bad_request"),
+    ("/dev/tty", "bad_request"),
+    ("directory", "bad_request"),
+    ("directory/", "bad_request"),
+    ("file/", "bad_request"),
+    ("file/below", "bad_request"),
+    ("/", "bad_request"),
+    ("closed/file", "bad_request"),
+    ("/proc/1/root", "bad_request"),
+    ("/proc/self/mem", "bad_request"),
+    ("/proc/1/environ", "bad_request"),
+    ("/proc/1/root/etc/shadow", "not_found"),
+    ("socket", "bad_request"),
+    ("x" * 300, "bad_request"),
+    ("", "bad_request"),
+    ("nul\0", "bad_request"),
+    ("\ud800", "bad_request"),
+]
+
+
+async def test_what_cannot_be_read(vm: AgentSandbox, place: Path) -> None:
     secret = place / "secret"
     secret.write_text("of the host")
     await sh(
@@ -74,10 +73,12 @@ async def test_what_cannot_be_read(vm: AgentSandbox, place: Path, path: str, cod
         "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'",
     )
     try:
-        with pytest.raises(SandboxError) as caught:
-            await asyncio.wait_for(read(vm, path), 2)
-        assert caught.value.code == code
-        assert str(caught.value)
+        for path, code in UNREADABLE:
+            print(repr(path))  # which it was, should it fail
+            with pytest.raises(SandboxError) as caught:
+                await asyncio.wait_for(read(vm, path), 2)
+            assert caught.value.code == code
+            assert str(caught.value)
     finally:
         secret.unlink()
 

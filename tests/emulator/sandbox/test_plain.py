@@ -14,6 +14,7 @@ from arker.emulator.sandbox.base import RunSpec, SandboxError
 from arker.emulator.sandbox.plain import PlainProvider, UnprotectedWarning
 from tests.emulator.sandbox.support import host_processes, read, sh, state_of, unique_seconds, until, write
 from tests.support.leftovers import alive, below
+from tests.support.length import times
 
 pytestmark = pytest.mark.anyio
 
@@ -96,7 +97,7 @@ async def test_a_directory_of_an_earlier_process(plain: PlainProvider, vm: Agent
 
 async def test_ending_vms_leaves_no_process_even_a_stopped_one(plain: PlainProvider) -> None:
     before = below(os.getpid())
-    for round_ in range(12):
+    for round_ in range(times(12, suite=3)):
         vms = [await plain.create(f"many-{round_}-{number}") for number in range(4)]
         for vm in vms:
             for _ in range(3):

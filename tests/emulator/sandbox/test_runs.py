@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 
+import anyio
 import pytest
 
 from arker.emulator.sandbox.agent_sandbox import AgentSandbox
@@ -162,7 +163,10 @@ async def test_a_fork_bomb_is_gone_soon(vm: AgentSandbox, other_vm: AgentSandbox
     if bomb == "shell":  # the other one leaves little of the processor to anybody
         assert (await sh(other_vm, "echo usable")).text == "usable"
     await asyncio.wait_for(run.kill(), 20)  # about 0.5 s on an idle machine
-    assert (await sh(vm, count)).text == before
+    # The last to be reaped may still be listed where the machine has much else to do.
+    with anyio.fail_after(5):
+        while (await sh(vm, count)).text != before:
+            await asyncio.sleep(0.05)
 
 
 async def test_signal_reaches_the_foreground(vm: AgentSandbox) -> None:

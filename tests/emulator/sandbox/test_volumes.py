@@ -140,18 +140,16 @@ async def test_a_link_made_while_it_is_bound_does_not_lead_to_the_host(
     victim.rmdir()
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+async def test_places_that_are_refused(vm: AgentSandbox, volume: Volume) -> None:
+    for path in (
         *("/", "/usr", "/usr/local/x", "/proc", "/proc/x", "/dev/shm", "/sys", "/bin", "/lib/x", "/home", "/home/user"),
         *("/etc/ssl", "/etc/ssl/certs/x", "/etc", "relative", "/a//b", "/a/../b", "/a/.", "/a/", "", "//a"),
-    ],
-)
-async def test_places_that_are_refused(vm: AgentSandbox, volume: Volume, path: str) -> None:
-    with pytest.raises(SandboxError) as caught:
-        await vm.bind({path: volume})
-    assert caught.value.code == "bad_request"
-    assert (await sh(vm, "pwd")).text == "/home/user"
+    ):
+        print(repr(path))  # which it was, should it fail
+        with pytest.raises(SandboxError) as caught:
+            await vm.bind({path: volume})
+        assert caught.value.code == "bad_request"
+        assert (await sh(vm, "pwd")).text == "/home/user"
 
 
 async def test_one_volume_in_another_is_refused(vm: AgentSandbox, volume: Volume) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
@@ -25,14 +26,24 @@ def emulator() -> Iterator[Emulator]:
         yield emulator
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory for state directories. VMs of a root server run as another user, who could not enter ``tmp_path``."""
+@contextmanager
+def new_place() -> Generator[Path, None, None]:
+    """A directory for state directories, of which none may be left.
+
+    VMs of a root server run as another user, who could not enter ``tmp_path``.
+    """
     path = Path(tempfile.mkdtemp(prefix="arker-test-"))
     path.chmod(0o711)
     yield path
     assert list(path.iterdir()) == []
     path.rmdir()
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """See `new_place`."""
+    with new_place() as path:
+        yield path
 
 
 @pytest.fixture

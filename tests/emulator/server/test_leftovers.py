@@ -22,6 +22,7 @@ from arker.emulator.options import Isolation
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.support import ISOLATION, Api
 from tests.support.leftovers import alive, below, mounts_with, with_text
+from tests.support.length import cases, times
 
 pytestmark = pytest.mark.anyio
 
@@ -68,8 +69,16 @@ async def require_nothing(said: dict[str, Any], pids: set[int], place: Path) -> 
         socket.create_connection(("127.0.0.1", int(said["url"][:-4].rpartition(":")[2])))
 
 
-@pytest.mark.parametrize("isolation", [ISOLATION, "none"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("isolation", "number"),
+    cases(
+        [
+            *((ISOLATION, number) for number in (signal.SIGKILL, signal.SIGTERM)),
+            *(("none", number) for number in (signal.SIGKILL, signal.SIGINT, signal.SIGHUP)),
+        ],
+        rest=[(ISOLATION, signal.SIGINT), (ISOLATION, signal.SIGHUP), ("none", signal.SIGTERM)],
+    ),
+)
 async def test_a_signal_to_a_server_that_was_started_by_hand(
     place: Path, isolation: Isolation, number: signal.Signals
 ) -> None:
@@ -89,8 +98,13 @@ async def test_a_signal_to_a_server_that_was_started_by_hand(
     await require_nothing(said, pids, place)
 
 
-@pytest.mark.parametrize("isolation", [ISOLATION, "none"])
-@pytest.mark.parametrize("case", ["parent", "both", "stdin", "group"])
+@pytest.mark.parametrize(
+    ("isolation", "case"),
+    cases(
+        [(ISOLATION, "parent"), (ISOLATION, "both"), ("none", "both"), ("none", "stdin"), ("none", "group")],
+        rest=[(ISOLATION, "stdin"), (ISOLATION, "group"), ("none", "parent")],
+    ),
+)
 async def test_the_end_of_a_parent_and_of_both_at_once(place: Path, isolation: Isolation, case: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", PARENT, isolation, str(place)],
@@ -147,7 +161,7 @@ async def test_a_server_that_starts_removes_what_dead_ones_have_left(place: Path
 
 
 async def test_many_that_start_at_once_do_not_take_each_other_s_directory(place: Path) -> None:
-    emulators = [Emulator(EmulatorOptions(isolation="none", state_parent=place)) for _ in range(6)]
+    emulators = [Emulator(EmulatorOptions(isolation="none", state_parent=place)) for _ in range(times(6, suite=3))]
     for emulator in emulators:
         emulator.launch()
     for emulator in emulators:

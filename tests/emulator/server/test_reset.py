@@ -9,7 +9,7 @@ import random
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from arker.emulator import Emulator, EmulatorOptions
 from arker.emulator.options import Isolation
 from arker.errors import EmulatorError
 from tests.emulator.sandbox.support import until
+from tests.emulator.server.conftest import new_place
 from tests.emulator.server.support import ISOLATION, OTHER_KEY, OTHER_ORG, Api, Reply, chunk
 from tests.support.leftovers import below
+from tests.support.length import times
 
 pytestmark = pytest.mark.anyio
 
@@ -55,11 +57,21 @@ class Server:
             assert await api.list_all("/v1/filesystems", "filesystems") == []
 
 
-@pytest.fixture(params=[ISOLATION, "none"])
-async def server(request: pytest.FixtureRequest, place: Path) -> AsyncIterator[Server]:
+@pytest.fixture(scope="module", params=[ISOLATION, "none"])
+def started(request: pytest.FixtureRequest) -> Iterator[tuple[Emulator, Path]]:
+    """A server, and where it keeps its state."""
     isolation: Isolation = request.param
-    options = EmulatorOptions(isolation=isolation, state_parent=place, organisations={OTHER_ORG: OTHER_KEY})
-    async with Emulator(options) as emulator, aiohttp.ClientSession() as session:
+    with new_place() as place:
+        options = EmulatorOptions(isolation=isolation, state_parent=place, organisations={OTHER_ORG: OTHER_KEY})
+        with Emulator(options) as emulator:
+            yield emulator, place
+
+
+@pytest.fixture
+async def server(started: tuple[Emulator, Path]) -> AsyncIterator[Server]:
+    emulator, place = started
+    await emulator.areset()
+    async with aiohttp.ClientSession() as session:
         yield Server(emulator, place, session)
 
 
@@ -162,7 +174,7 @@ async def test_what_is_under_way_ends_with_a_reason(server: Server) -> None:
 
 
 async def test_resets_while_many_are_at_work(server: Server) -> None:
-    """24 tasks fork, run, upload and open tunnels; each has to cope with losing everything at any moment."""
+    """Many tasks fork, run, upload and open tunnels; each has to cope with losing everything at any moment."""
     apis = (server.api, server.other)
     over = False
     worked = 0
@@ -196,7 +208,7 @@ async def test_resets_while_many_are_at_work(server: Server) -> None:
                 if over:
                     return
 
-    tasks = [asyncio.ensure_future(work(number)) for number in range(24)]
+    tasks = [asyncio.ensure_future(work(number)) for number in range(times(24, suite=8))]
     rng = random.Random(1)
     removed = 0
     for _ in range(3):

@@ -162,32 +162,33 @@ async def test_resources_are_accepted_with_a_command_or_alone(api: Api, vm: str)
     assert ("run_id" in alone, alone["state"]) == (False, "completed")
 
 
-@pytest.mark.parametrize(
-    ("fields", "named"),
-    [
-        ({}, "command"),
-        ({"command": ""}, "command"),
-        ({"command": "a\0b"}, "command"),
-        ({"command": ["ls"]}, "command"),
-        ({"command": "true", "timeout": 0}, "timeout"),
-        ({"command": "true", "timeout": "5"}, "timeout"),
-        ({"command": "true", "timeout": True}, "timeout"),
-        ({"command": "true", "background": "yes"}, "background"),
-        ({"command": "true", "session_idx": -1}, "session_idx"),
-        ({"command": "true", "session_id": ""}, "session_id"),
-        ({"command": "true", "vcpu_count": 0}, "vcpu_count"),
-        ({"command": "true", "acquire": "cpu,gpu"}, "acquire"),
-        ({"command": "true", "release": ["cpu"]}, "release"),
-        ({"command": "true", "signal": "SIGNOTHING"}, "signal"),
-        ({"command": "true", "network": {"inbound": []}}, "network.inbound"),
-        ({"command": "true", "network": {"inbound": {"ports": {"0": {}}}}}, "network.inbound.ports.0"),
-    ],
-)
-async def test_a_bad_field_is_named(api: Api, vm: str, fields: dict[str, Any], named: str) -> None:
-    reply = await api.call("POST", f"/v1/vms/{vm}/runs", fields)
-    assert reply.refusal == (400, "bad_request")
-    assert reply.json["message"].startswith(f"{named}:")
-    assert (await api.get(f"/v1/vms/{vm}/runs"))["runs"] == []
+BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
+    ({}, "command"),
+    ({"command": ""}, "command"),
+    ({"command": "a\0b"}, "command"),
+    ({"command": ["ls"]}, "command"),
+    ({"command": "true", "timeout": 0}, "timeout"),
+    ({"command": "true", "timeout": "5"}, "timeout"),
+    ({"command": "true", "timeout": True}, "timeout"),
+    ({"command": "true", "background": "yes"}, "background"),
+    ({"command": "true", "session_idx": -1}, "session_idx"),
+    ({"command": "true", "session_id": ""}, "session_id"),
+    ({"command": "true", "vcpu_count": 0}, "vcpu_count"),
+    ({"command": "true", "acquire": "cpu,gpu"}, "acquire"),
+    ({"command": "true", "release": ["cpu"]}, "release"),
+    ({"command": "true", "signal": "SIGNOTHING"}, "signal"),
+    ({"command": "true", "network": {"inbound": []}}, "network.inbound"),
+    ({"command": "true", "network": {"inbound": {"ports": {"0": {}}}}}, "network.inbound.ports.0"),
+]
+
+
+async def test_a_bad_field_is_named(api: Api, vm: str) -> None:
+    for fields, named in BAD_FIELDS:
+        print(str(fields)[:200])  # which it was, should it fail
+        reply = await api.call("POST", f"/v1/vms/{vm}/runs", fields)
+        assert reply.refusal == (400, "bad_request")
+        assert reply.json["message"].startswith(f"{named}:")
+        assert (await api.get(f"/v1/vms/{vm}/runs"))["runs"] == []
 
 
 async def test_unknown_sessions_and_runs_are_not_found(api: Api, vm: str) -> None:
