@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--whole", action="store_true", help="every combination and example, not the suite's choice of them"
     )
-    group.addoption("--soak-scale", type=float, default=0.02, help="share of the long tests' length; 1 is the whole")
+    group.addoption("--soak-scale", type=float, default=0.01, help="share of the long tests' length; 1 is the whole")
     group.addoption("--soak-seed", default="1", help="what the long tests' random numbers begin with")
 
 

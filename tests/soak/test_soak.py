@@ -135,7 +135,8 @@ async def test_many_vms_at_work_leave_nothing(emulator: Emulator, place: Path, s
     assert pid is not None
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=VMS)) as session:
         api = Api(session, emulator.url, emulator.api_key)
-        sessions = [Session(api, random.Random(soak.rng.random())) for _ in range(VMS)]
+        vms = soak.times(VMS, at_least=8)
+        sessions = [Session(api, random.Random(soak.rng.random())) for _ in range(vms)]
 
         async def work(seconds: float) -> int:
             give_up = time.monotonic() + seconds
@@ -151,7 +152,7 @@ async def test_many_vms_at_work_leave_nothing(emulator: Emulator, place: Path, s
     print(f"{warmed} + {lives} lives of VMs")
     for name, value in asdict(before).items():
         print(f"{name:12} {value:10} {asdict(after)[name]:10}")
-    assert lives >= VMS
+    assert lives >= vms
     assert after.processes == before.processes == 0
     assert after.descriptors <= before.descriptors
     assert after.directories == before.directories
@@ -162,7 +163,7 @@ async def test_many_vms_at_work_leave_nothing(emulator: Emulator, place: Path, s
 
 async def test_idle_vms_cost_little(emulator: Emulator, soak: Soak) -> None:
     """50 VMs that have each run something, which may have a GiB together with the server."""
-    number = soak.times(50, at_least=20)
+    number = soak.times(50, at_least=10)
     pid = emulator.pid
     assert pid is not None
     async with aiohttp.ClientSession() as session:
