@@ -25,16 +25,20 @@ class Crew:
         tasks: Those that have begun and not ended.
     """
 
-    def __init__(self, begin: Callable[[], asyncio.Task[Any]], size: int) -> None:
+    def __init__(
+        self, begin: Callable[[], asyncio.Task[Any]], size: int, *, unless: Callable[[], bool] | None = None
+    ) -> None:
         """Begin.
 
         Args:
             begin: Starts a worker.
             size: How many there are to be.
+            unless: Whether no more may begin, although those that have begun go on.
         """
         self._loop = asyncio.get_running_loop()
         self._begin = begin
         self._missing = size
+        self._unless = unless
         self._timer: asyncio.TimerHandle | None = None
         self.over: asyncio.Future[None] = self._loop.create_future()
         self.error: BaseException | None = None
@@ -45,8 +49,10 @@ class Crew:
 
     def _hire(self, count: int) -> None:
         self._timer = None
-        for _ in range(min(count, self._missing)):
-            self._missing -= 1
+        if self._unless is not None and self._unless():
+            self._missing = 0
+        while count and self._missing:
+            count, self._missing = count - 1, self._missing - 1
             task = self._begin()
             self.tasks.add(task)
             # Not by the task itself: one that is cancelled before its first step does nothing.

@@ -233,7 +233,8 @@ class ItemMap(Generic[Item, Value]):
         self._taken = asyncio.Event()
         self._news = asyncio.Event()
         self._begun = True
-        self._crew = Crew(self._begin_one, max(1, vms if total is None else min(vms, total)))
+        workers = max(1, vms if total is None else min(vms, total))
+        self._crew = Crew(self._begin_one, workers, unless=lambda: self._pool.closed)
 
     def _begin_one(self) -> asyncio.Task[None]:
         task = self._context.run(self._pool.spawn, self._draw_and_do())
@@ -301,8 +302,12 @@ class ItemMap(Generic[Item, Value]):
         except asyncio.CancelledError as cancelled:
             if not self._over and self._error is None:
                 # The fleet is left, or the function has raised it: that is passed on, and nothing else begun.
-                self._error = pool.none_left() if pool.closed else cancelled
-                self.abandon()
+                self._drawing = False
+                if pool.closed:
+                    self._error = pool.none_left()  # all are cancelled; once more would cut off how they clean up
+                else:
+                    self._error = cancelled
+                    self.abandon()
             raise
         except Exception as error:
             self._drawing = False

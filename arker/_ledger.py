@@ -84,10 +84,16 @@ class Ledger:
         """A fork's VM, if there was one, is gone."""
         self._writer.put(("drop", (request.idempotency_key, request.base_url, self.account, self._writer.client)))
 
-    def let_go(self, vm_id: str, base_url: str) -> None:
-        """A VM was deleted, or is to stay, by whichever program it was made."""
+    def let_go(self, vm_id: str, base_url: str, *, at_once: bool = False) -> None:
+        """A VM was deleted, or is to stay, by whichever program it was made.
+
+        Args:
+            vm_id: The VM.
+            base_url: Where it is.
+            at_once: Whether that must be on record soon, since a VM that is to stay must not look left behind.
+        """
         if self._writer.may_have_rows():
-            self._writer.put(("let_go", (base_url, self.account, vm_id, vm_id)))
+            self._writer.put(("let_go", (base_url, self.account, vm_id, vm_id)), at_once=at_once)
 
     def give_up(self, vm_id: str, base_url: str) -> None:
         """A VM was to be deleted, but could not be: it is not one that `release` is meant for."""

@@ -83,6 +83,7 @@ class Writer:
         self._asleep: _Asleep = "no"
         self._thread: threading.Thread | None = None
         self._ending = False
+        self._urgent = False
         self._leaving = False
         self.used = False  # whether it may have rows
         self._off = False  # for good
@@ -98,8 +99,11 @@ class Writer:
         operation: Operation | None,
         loop: asyncio.AbstractEventLoop | None = None,
         future: asyncio.Future[None] | None = None,
+        *,
+        at_once: bool = False,
     ) -> None:
         with self._changed:
+            self._urgent = self._urgent or at_once
             if self._off or (self._failing and not self._ending):
                 # Nobody waits for what may take long, or never happen.
                 if future is not None:
@@ -118,7 +122,7 @@ class Writer:
                     del self._queue[: MAX_QUEUE // 10]
             if self._thread is None:
                 self._start()
-            elif self._asleep == "idle" or (self._asleep == "gathering" and (future is not None)):
+            elif self._asleep == "idle" or (self._asleep == "gathering" and (future is not None or at_once)):
                 self._changed.notify()
 
     def _start(self) -> None:
@@ -169,7 +173,7 @@ class Writer:
         while True:
             with self._changed:
                 self._await_work()
-                operations, self._queue = self._queue, []
+                operations, self._queue, self._urgent = self._queue, [], False
                 ending = self._ending
                 if not operations and (ending or not self._waiting):
                     # Whoever puts something into the queue from now on starts another thread.
@@ -196,7 +200,7 @@ class Writer:
         if not self._queue:
             self._sleep("idle", IDLE_SECONDS, lambda: bool(self._queue or self._waiting or self._ending))
         if self._queue:
-            self._sleep("gathering", GATHER_SECONDS, lambda: bool(self._waiting or self._ending))
+            self._sleep("gathering", GATHER_SECONDS, lambda: bool(self._waiting or self._ending or self._urgent))
 
     def _sleep(self, kind: _Asleep, seconds: float, until: Callable[[], bool]) -> None:
         self._asleep = kind

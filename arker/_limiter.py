@@ -161,6 +161,8 @@ class Limiter:
         while True:
             admissible = [queue[0] for queue in (quick, slow) if queue and self._has_place(queue[0].waits, now)]
             if not admissible:
+                if now < self.window.opens_at:
+                    self._watch()  # whoever was let in just now may have put off all others
                 return
             waiter = min(admissible, key=lambda each: each.number)
             self._queues[waiter.waits].popleft()
@@ -183,9 +185,11 @@ class Limiter:
 
     def _watch(self) -> None:
         """See to it that each loop with waiters comes back when the window opens by itself."""
+        here = _running_loop()
+        self._timers = {loop for loop in self._timers if not loop.is_closed()}
         for loop in self._loops.keys() - self._timers:
             try:
-                loop.call_soon_threadsafe(self._arm, loop)
+                (loop.call_soon if loop is here else loop.call_soon_threadsafe)(self._arm, loop)
             except RuntimeError:  # it was closed under its waiters
                 continue
             self._timers.add(loop)

@@ -19,10 +19,12 @@ UNANSWERED: Final = 0.2
 once, while a good answer may take as long as a command."""
 LOOK: Final = 0.005
 """Seconds between two looks whether the client has time to spare, during the first opening."""
-PUNCTUAL: Final = 0.002
-"""Seconds; a loop that comes back no later than this has had nothing else to do. Timers are late by one thousandth."""
+PUNCTUAL: Final = 0.005
+"""Seconds; a loop that comes back no later than this has had little else to do. Timers are late by one thousandth."""
 SPARE: Final = 3
 """Looks in a row that are punctual when the client has time to spare; a busy loop has its moments, too."""
+RELUCTANCE: Final = 0.25
+"""Seconds after which the window opens a little although the client seems to have no time to spare."""
 LATE: Final = 0.02
 """Seconds; a loop that comes back later than this has been busy, and answers may be waiting to be read."""
 RECOVERY: Final = 1.0
@@ -82,11 +84,22 @@ class Window:
             late: Seconds since the moment that was named.
         """
         if late > LATE:
-            self._sent_at = now  # nobody has been listening until now, so that silence says nothing
+            # Nobody has been listening meanwhile: that time is no silence, and what has come is yet to be read.
+            self._sent_at = min(now, max(self._sent_at + late, now - UNANSWERED + LOOK))
         self._punctual = self._punctual + 1 if late <= PUNCTUAL else 0
-        if self._punctual >= SPARE and self._earned and self._limit == math.inf:
-            earned, self._earned = self._earned, 0.0
-            self._grow(earned)
+        if not self._earned or self._limit < math.inf:
+            return
+        if self._grown_at == -math.inf:
+            self._grown_at = now
+        if self._punctual >= SPARE:
+            by = self._earned
+        elif now >= self._grown_at + RELUCTANCE:
+            by = min(self._earned, self.size / 8)
+        else:
+            return
+        self._earned -= by
+        self._grown_at = now
+        self._grow(by)
 
     def answered(self, now: float) -> None:
         """A request was answered, and not because of overload."""

@@ -78,7 +78,7 @@ class AsyncVM(VmDirectories):
         """Do not delete the VM when the ``async with`` block of it or its fleet is left, nor in a `AsyncArker.reap`."""
         self._kept = True
         if self._transport.ledger is not None:
-            self._transport.ledger.let_go(self.id, self.base_url)
+            self._transport.ledger.let_go(self.id, self.base_url, at_once=True)
 
     async def refresh(self, *, deadline: float | None = None) -> Self:
         """This handle, with its fields read anew.

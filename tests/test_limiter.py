@@ -243,3 +243,24 @@ async def test_who_was_refused_comes_before_those_that_came_later() -> None:
     limiter.leave(False)
     await asyncio.gather(*tasks)
     assert order == [1, 2, 5, 6, 6, 7]
+
+
+@pytest.mark.parametrize("ceiling", [1, 2, 112])
+async def test_after_a_refusal_nobody_is_forgotten(ceiling: int) -> None:
+    limiter = Limiter(Window(ceiling))
+
+    async def go(seconds: float, refusals: int) -> None:
+        number = limiter.number()
+        while True:
+            if not limiter.try_enter(False):
+                await limiter.enter(False, number)
+            await asyncio.sleep(seconds)
+            if not refusals:
+                return limiter.answered(False)
+            refusals -= 1
+            limiter.refused(False, retry_after=None)
+
+    with anyio.fail_after(30):
+        # The second takes longer than the pause between requests, which the first has brought about.
+        await asyncio.gather(go(0.01, 1), go(0.1, 0), *(go(0.01, 0) for _ in range(4)))
+    assert (limiter.in_flight, limiter.queued) == (0, 0)

@@ -18,6 +18,7 @@ from arker._window import (
     PATIENCE,
     PUNCTUAL,
     RECOVERY,
+    RELUCTANCE,
     SLOWEST,
     SPARE,
     UNANSWERED,
@@ -65,6 +66,32 @@ def test_a_client_that_cannot_keep_up_opens_it_no_further() -> None:
     assert window.places == INITIAL
     spare_time(window)
     assert window.places == 2 * INITIAL
+
+
+def test_a_busy_client_opens_it_slowly_all_the_same() -> None:
+    # A loop may always be late by a little without being busy, and timers may be coarse.
+    window, now = Window(512), 0.0
+    while window.places < 512:
+        for _ in range(INITIAL):
+            window.answered(now)
+        window.looked(now, late=2 * PUNCTUAL)
+        assert now < 20 * RELUCTANCE
+        now += RELUCTANCE / 2
+
+
+def test_time_in_which_nobody_listened_is_no_silence_but_the_rest_is() -> None:
+    # Blocked for 30 ms out of 140: the silence takes longer to be one, and comes to its end, once all has been read.
+    window, now = Window(512), 0.0
+    window.sent(now)
+    while window.places == INITIAL:
+        now += 0.14
+        window.looked(now, late=0.03)
+        window.waited(now)
+        assert window.places == INITIAL
+        window.looked(now + LOOK, late=0.0)
+        window.waited(now + LOOK)
+        assert now < 2 * UNANSWERED
+    assert now > UNANSWERED
 
 
 def test_what_was_earned_before_a_refusal_opens_nothing_after_it() -> None:

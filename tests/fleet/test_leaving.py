@@ -229,3 +229,26 @@ async def test_a_function_that_ends_badly_at_its_deadline(fleet: AsyncFleet) -> 
 
     (outcome,) = [outcome async for outcome in fleet.map(function, [1], item_deadline=0.01)]
     assert type(outcome.error) is ZeroDivisionError
+
+
+async def test_what_goes_on_among_hundreds_has_ended_when_the_fleet_is_left(client: AsyncArker, cloud: Cloud) -> None:
+    # Of so many the last begin a moment later than the first; those that are cancelled take longer to end than that.
+    begun, ended, some = list[int](), list[int](), asyncio.Event()
+
+    async def slow_to_end(vm: AsyncVM, item: int) -> None:
+        begun.append(item)
+        some.set()
+        try:
+            await asyncio.sleep(30)
+        finally:
+            await asyncio.sleep(0.1)
+            ended.append(item)
+
+    async with client.fork_many("ubuntu", 300) as fleet:
+        waiting = asyncio.ensure_future(anext(fleet.map(slow_to_end, range(300))))
+        await some.wait()
+    assert sorted(ended) == sorted(begun)
+    assert len(begun) < 300
+    with pytest.raises(FleetError):
+        await waiting
+    assert not cloud.living
