@@ -1,8 +1,8 @@
 """How many requests a client may have in flight: pure functions of what the server answered.
 
 A server that is asked too much says so (HTTP 429 and its kin). How much is too much it does not say, so it is found by
-trying. The window begins small and opens quickly while all goes well, unless the client itself cannot keep up: more in
-flight would only cost more connections then. Refusals come at once, so what is still in flight when one has come is
+trying. The window begins small and opens quickly while all goes well; slowly where the client itself cannot keep up:
+more in flight would only cost more connections. Refusals come at once, so what is still in flight when one has come is
 what the server takes: that becomes the window. From then on it opens by one only after a while without refusals, and
 after twice as long when that was refused again. Time is given in seconds, from any clock that never goes back.
 """
