@@ -39,7 +39,7 @@ def _converter() -> Converter:
     # cattrs is a good part of the package's import time, so it is imported with the first value to convert.
     from arker._converter import make_converter
 
-    return make_converter(detailed=False)
+    return make_converter()
 
 
 def _hook(cls: Any) -> Hook:
@@ -68,6 +68,29 @@ def structure(value: object, cls: type[T]) -> T:
 
         with _lock:
             raise locate(value, cls, error) from None
+
+
+_lenient_hooks: dict[Any, Hook] = {}
+
+
+def structure_leniently(value: object, cls: type[T]) -> tuple[T, list[tuple[type, str]]]:
+    """Make a model with what fits of a JSON value; raises `Misfit` where something indispensable does not.
+
+    Returns:
+        The model, and the fields that did not fit, with their classes.
+    """
+    from arker._leniency import lenient_converter, take_noted
+
+    hook = _lenient_hooks.get(cls)
+    if hook is None:
+        with _lock:
+            hook = _lenient_hooks[cls] = lenient_converter().get_structure_hook(cls)
+    try:
+        result = cast("T", hook(value, cls))
+    except Misfit as misfit:
+        take_noted()
+        raise Misfit(misfit.problem, f"${misfit.path}") from None
+    return result, take_noted()
 
 
 def unstructure(value: object) -> Any:
@@ -122,4 +145,14 @@ def dumps_entries(entries: Sequence[bytes]) -> bytes:
     return b'{"op":"write","writes":[%b]}' % b",".join(entries)
 
 
-__all__ = ["Misfit", "dumps", "dumps_chunk", "dumps_entries", "dumps_whole", "loads", "structure", "unstructure"]
+__all__ = [
+    "Misfit",
+    "dumps",
+    "dumps_chunk",
+    "dumps_entries",
+    "dumps_whole",
+    "loads",
+    "structure",
+    "structure_leniently",
+    "unstructure",
+]

@@ -16,7 +16,7 @@ from arker._fleet_crew import Crew
 from arker._fleet_reports import FleetOperation, FleetProgress
 from arker._fleet_schedule import is_hopeless, verdict
 from arker._fork import CLEANUP_SECONDS
-from arker._run_watch import ASK_SECONDS
+from arker._poll import ASK_SECONDS
 from arker._vm_fields import take_doubt
 from arker.errors import (
     ApiError,

@@ -59,6 +59,8 @@ class AsyncArker(ClientFleets):
         ledger: Where forks are written down, so that `reap` can delete what a program that was killed has left: a path,
             True for the default place in the user's state directory, False for nowhere; else ``ARKER_LEDGER``, else the
             default place.
+        strict_replies: Raise `BadReplyError` for every field of a reply that is not as the contract says, instead of
+            putting it among the model's ``misfits``; for tests of a server.
 
     Raises:
         ConfigurationError: No API key, or neither a region nor a base URL.
@@ -81,6 +83,7 @@ class AsyncArker(ClientFleets):
         session: aiohttp.ClientSession | None = None,
         hooks: Hooks | None = None,
         ledger: bool | str | os.PathLike[str] | None = None,
+        strict_replies: bool = False,
     ) -> None:
         self._settings = load_settings(
             api_key,
@@ -94,6 +97,7 @@ class AsyncArker(ClientFleets):
             max_connections=max_connections,
             insecure_hosts=insecure_hosts,
             ledger=ledger,
+            strict_replies=strict_replies,
         )
         if session is not None:
             from arker._http_sessions import check_session
@@ -131,6 +135,7 @@ class AsyncArker(ClientFleets):
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         session: aiohttp.ClientSession | None = None,
         hooks: Hooks | None = None,
+        strict_replies: bool = False,
         **options: Any,
     ) -> Self:
         """A client on an embedded backend: a server in a child process that the client owns and ends.
@@ -147,6 +152,7 @@ class AsyncArker(ClientFleets):
             max_connections: As for the client.
             session: As for the client.
             hooks: As for the client.
+            strict_replies: As for the client.
             options: Those of `arker.emulator.EmulatorOptions`, such as ``isolation="none"``.
 
         Raises:
@@ -167,6 +173,7 @@ class AsyncArker(ClientFleets):
                 max_connections=max_connections,
                 session=session,
                 hooks=hooks,
+                strict_replies=strict_replies,
                 ledger=False,  # its VMs end with it, however it ends
             )
         except BaseException:

@@ -61,6 +61,7 @@ class Settings:
         max_connections: Requests that may be in flight at once, and connections that one event loop may have open.
         insecure_hosts: Hosts that the key may go to over plain HTTP, in lower case.
         ledger: The file that forks are written down in, if they are.
+        strict_replies: Whether all that the contract declares is demanded of replies.
     """
 
     api_key: str = field(repr=False)
@@ -74,6 +75,7 @@ class Settings:
     max_connections: int = DEFAULT_MAX_CONNECTIONS
     insecure_hosts: frozenset[str] = frozenset()
     ledger: Path | None = None
+    strict_replies: bool = False
 
     def vm_base_url(self, vm_id: str) -> str:
         """Where a VM is reached: burst references at the burst base URL, if there is one."""
@@ -107,6 +109,7 @@ def load_settings(
     max_connections: int = DEFAULT_MAX_CONNECTIONS,
     insecure_hosts: Sequence[str] | None = None,
     ledger: bool | str | os.PathLike[str] | None = None,
+    strict_replies: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """The settings that arguments and environment add up to; raises `ConfigurationError` or `InvalidArgumentError`."""
@@ -168,6 +171,7 @@ def load_settings(
         max_connections=check.check_integer("max_connections", max_connections, minimum=1),
         insecure_hosts=insecure,
         ledger=_ledger(ledger, env, base),
+        strict_replies=check.check_boolean("strict_replies", strict_replies),
     )
 
 

@@ -79,8 +79,8 @@ class AsyncSession:
         return self._data
 
     @property
-    def cwd(self) -> str:
-        """Its working directory when it was last read."""
+    def cwd(self) -> str | None:
+        """Its working directory when it was last read; None if the server does not tell it."""
         return self._opened().cwd
 
     @property
@@ -89,8 +89,8 @@ class AsyncSession:
         return self._opened().env
 
     @property
-    def state(self) -> SessionState | str:
-        """``idle`` or ``running``, when it was last read."""
+    def state(self) -> SessionState | str | None:
+        """``idle``, ``pending`` or ``running``, when it was last read; None if the server does not tell it."""
         return self._opened().state
 
     def _opened(self) -> Session:

@@ -115,8 +115,8 @@ class AsyncTunnel:
         return url
 
     @property
-    def state(self) -> TunnelState | str:
-        """``starting``, ``open`` or ``closed``, when it was last read."""
+    def state(self) -> TunnelState | str | None:
+        """``starting``, ``open`` or ``closed``, when it was last read; None if the server does not tell it."""
         return "closed" if self._closed else self._opened().state
 
     @property
@@ -216,7 +216,7 @@ class AsyncTunnel:
 
     async def _wait_open(self) -> None:
         began = time.monotonic()
-        while self.state != "open" or self._opened().url is None:
+        while not self._is_open():
             if self.state == "closed":
                 message = self._opened().message or "the server does not say why"
                 raise TunnelClosedError(
@@ -227,6 +227,10 @@ class AsyncTunnel:
                 )
             await anyio.sleep(pause(time.monotonic() - began))
             await self.refresh()
+
+    def _is_open(self) -> bool:
+        """Whether it can be used; in a state that this version does not know, it can when it has a URL."""
+        return self._opened().url is not None and self.state not in ("starting", "closed")
 
     async def refresh(self, *, deadline: float | None = None) -> Self:
         """This tunnel, with its fields read anew; its token stays.

@@ -57,6 +57,8 @@ class Arker(ClientFleets):
         ledger: Where forks are written down, so that `reap` can delete what a program that was killed has left: a path,
             True for the default place in the user's state directory, False for nowhere; else ``ARKER_LEDGER``, else the
             default place.
+        strict_replies: Raise `BadReplyError` for every field of a reply that is not as the contract says, instead of
+            putting it among the model's ``misfits``; for tests of a server.
 
     Raises:
         ConfigurationError: No API key, or neither a region nor a base URL.
@@ -78,6 +80,7 @@ class Arker(ClientFleets):
         insecure_hosts: Sequence[str] | None = None,
         hooks: Hooks | None = None,
         ledger: bool | str | os.PathLike[str] | None = None,
+        strict_replies: bool = False,
     ) -> None:
         from arker_sync._callbacks import relay_hooks
 
@@ -94,6 +97,7 @@ class Arker(ClientFleets):
             insecure_hosts=insecure_hosts,
             hooks=relay_hooks(hooks),
             ledger=ledger,
+            strict_replies=strict_replies,
         )
         super().__init__(client)
 
@@ -105,6 +109,7 @@ class Arker(ClientFleets):
         timeout: HttpTimeouts | None = None,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         hooks: Hooks | None = None,
+        strict_replies: bool = False,
         **options: Any,
     ) -> Self:
         """A client on an embedded backend: a server in a child process that the client owns and ends.
@@ -121,6 +126,7 @@ class Arker(ClientFleets):
             max_connections: As for the client.
             session: As for the client.
             hooks: As for the client.
+            strict_replies: As for the client.
             options: Those of `arker.emulator.EmulatorOptions`, such as ``isolation="none"``.
 
         Raises:
@@ -131,7 +137,12 @@ class Arker(ClientFleets):
 
         client = cls.__new__(cls)
         asynchronous = AsyncArker.local(
-            retry=retry, timeout=timeout, max_connections=max_connections, hooks=relay_hooks(hooks), **options
+            retry=retry,
+            timeout=timeout,
+            max_connections=max_connections,
+            hooks=relay_hooks(hooks),
+            strict_replies=strict_replies,
+            **options,
         )
         Life.__init__(client, asynchronous)
         return client

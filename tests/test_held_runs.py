@@ -147,7 +147,7 @@ async def test_check(server: ScriptedServer, run: AsyncRun) -> None:
     server.script(NOTHING, ok(run_json(b"o", b"why", state="failed", fail_reason="timeout: killed")))
     with pytest.raises(RunFailedError, match="timeout: killed") as caught:
         await run.wait(check=True)
-    assert (caught.value.stdout, caught.value.stderr, caught.value.exit_code) == (b"o", b"why", -1)
+    assert (caught.value.stdout, caught.value.stderr, caught.value.exit_code) == (b"o", b"why", None)
     assert (caught.value.operation, caught.value.vm_id, caught.value.run_id) == ("run.wait", "vm-1", "run-1")
     server.script(ok(run_json(state="completed")))
     assert (await run.result(check=True)).exit_code == 0

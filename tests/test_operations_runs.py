@@ -239,7 +239,7 @@ async def test_check_passes(server: ScriptedServer, vm: AsyncVM, extra: dict[str
         (completed("partial", "", -1, state="failed", fail_reason="timeout"), "the run is failed: timeout"),
         (completed("", "", 0, state="failed"), "the run is failed: no reason given"),
         (completed("", "", -1, state="cancelled"), "the run is cancelled: no reason given"),
-        (completed("", "", 0, state="hibernated"), "the run is hibernated: no reason given"),
+        (completed("", "", 1, state="hibernated"), "the run is hibernated: no reason given"),
     ],
 )
 async def test_check_raises(server: ScriptedServer, vm: AsyncVM, payload: dict[str, Any], message: str) -> None:

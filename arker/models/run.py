@@ -11,10 +11,11 @@ from attrs import field, frozen
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
 from arker.models._page import Page
+from arker.models._reply import Reply, declared
 from arker.models.network import NetworkRequest, network_request
 from arker.models.tunnel import Tunnel
 
-RunState: TypeAlias = Literal["running", "completed", "failed", "cancelled"]
+RunState: TypeAlias = Literal["pending", "running", "completed", "failed", "cancelled"]
 ResourceKind: TypeAlias = Literal["cpu", "memory", "disk"]
 _RESOURCES = ("cpu", "memory", "disk")
 
@@ -38,15 +39,16 @@ class _TextViews:
 
 
 @frozen(kw_only=True)
-class RunSummary:
+class RunSummary(Reply):
     """A run without its output.
 
     Attributes:
         run_id: Its id.
         session_id: The session that it ran in.
         command: What was run.
-        state: ``running``, ``completed`` (the command ran, whatever its exit code), ``failed`` (the platform could not
-            run or finish it) or ``cancelled``; a state that this version does not know is kept as it came.
+        state: ``pending`` (it waits for its session or VM), ``running``, ``completed`` (the command ran, whatever its
+            exit code), ``failed`` (the platform could not run or finish it) or ``cancelled``; a state that this version
+            does not know is kept as it came.
         started_at: When it started (RFC 3339, UTC).
         completed_at: When it ended.
         exit_code: Its exit code, None while there is none.
@@ -56,8 +58,8 @@ class RunSummary:
     run_id: str
     session_id: str | None = None
     command: str | None = None
-    state: RunState | str
-    started_at: str
+    state: RunState | str | None = declared()
+    started_at: str | None = declared()
     completed_at: str | None = None
     exit_code: int | None = None
     fail_reason: str | None = None
@@ -81,16 +83,16 @@ class Run(RunSummary, _TextViews):
         retry_count: How often the platform took it up again (durable VMs).
     """
 
-    stdout: bytes
-    stdout_encoding: str
-    stderr: bytes
-    stderr_encoding: str
+    stdout: bytes = declared(b"")
+    stdout_encoding: str = declared("utf-8")
+    stderr: bytes = declared(b"")
+    stderr_encoding: str = declared("utf-8")
     tunnels: tuple[Tunnel, ...] = ()
     retry_count: int = 0
 
 
 @frozen(kw_only=True)
-class CompletedRunResult(_TextViews):
+class CompletedRunResult(Reply, _TextViews):
     """The reply to a run in the foreground.
 
     Attributes:
@@ -101,25 +103,25 @@ class CompletedRunResult(_TextViews):
         stderr: Standard error, as bytes; ``stderr_text`` is the same as text.
         stdout_encoding: How standard output came over the wire.
         stderr_encoding: How standard error came over the wire.
-        exit_code: The command's exit code (128 + n for death by signal n), -1 when there is none.
+        exit_code: The command's exit code (128 + n for death by signal n); None, or -1, when there is none.
         fail_reason: Why the run failed, if it did.
         dispatch: Opaque to the SDK.
     """
 
     type: Literal["completed"] = field(default="completed", init=False)
     run_id: str | None = None
-    state: RunState | str = "completed"
+    state: RunState | str | None = "completed"
     stdout: bytes
-    stdout_encoding: str
+    stdout_encoding: str = declared("utf-8")
     stderr: bytes
-    stderr_encoding: str
-    exit_code: int
+    stderr_encoding: str = declared("utf-8")
+    exit_code: int | None = declared()
     fail_reason: str | None = None
     dispatch: object = None
 
 
 @frozen(kw_only=True)
-class BackgroundRunResult:
+class BackgroundRunResult(Reply):
     """The reply to a run in the background.
 
     Attributes:
@@ -131,7 +133,7 @@ class BackgroundRunResult:
 
     type: Literal["background"] = field(default="background", init=False)
     run_id: str
-    state: RunState | str = "running"
+    state: RunState | str | None = "running"
     tunnels: tuple[Tunnel, ...] = ()
 
 
@@ -139,7 +141,7 @@ RunResult: TypeAlias = CompletedRunResult | BackgroundRunResult
 
 
 @frozen(kw_only=True)
-class ListRunsResponse(Page[RunSummary]):
+class ListRunsResponse(Page[RunSummary], Reply):
     """A page of runs, newest first; the list goes on while ``next_cursor`` is set."""
 
     runs: tuple[RunSummary, ...]
@@ -150,10 +152,10 @@ class ListRunsResponse(Page[RunSummary]):
 
 
 @frozen(kw_only=True)
-class CancelRunResponse:
+class CancelRunResponse(Reply):
     """Whether the run was cancelled."""
 
-    cancelled: bool
+    cancelled: bool = declared(True)
 
 
 def _command(value: str | Sequence[str]) -> str:

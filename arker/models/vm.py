@@ -10,6 +10,7 @@ from attrs import field, frozen
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
 from arker.models._page import Page
+from arker.models._reply import Reply, declared
 from arker.models.network import NetworkPolicy, NetworkPolicyInput, network_policy
 from arker.models.session import Session
 from arker.models.tunnel import Tunnel, TunnelRequest, tunnel_request
@@ -19,8 +20,10 @@ Provider: TypeAlias = Literal["aws", "aws-burst"]
 
 
 @frozen(kw_only=True)
-class Vm:
+class Vm(Reply):
     """A VM as the server describes it. Only the id is always there: old servers answer a fork with the id alone.
+
+    In a list, the id is empty where the server names none.
 
     Attributes:
         vm_id: Its id.
@@ -37,6 +40,7 @@ class Vm:
         network: Which hosts it may reach.
         sessions: Its sessions.
         tunnels: Its tunnels.
+        last_active_at: When it was last used (RFC 3339, UTC).
     """
 
     vm_id: str
@@ -60,10 +64,11 @@ class Vm:
     worker_id: str | None = None
     sessions: tuple[Session, ...] = ()
     tunnels: tuple[Tunnel, ...] = ()
+    last_active_at: str | None = None
 
 
 @frozen(kw_only=True)
-class ListVmsResponse(Page[Vm]):
+class ListVmsResponse(Page[Vm], Reply):
     """A page of VMs, newest first; the list goes on while ``next_cursor`` is set."""
 
     vms: tuple[Vm, ...]
@@ -74,10 +79,10 @@ class ListVmsResponse(Page[Vm]):
 
 
 @frozen(kw_only=True)
-class DeleteVmResponse:
+class DeleteVmResponse(Reply):
     """Whether the VM was deleted."""
 
-    deleted: bool
+    deleted: bool = declared(True)
 
 
 def _network(value: NetworkPolicyInput | None) -> NetworkPolicy | bool | str | None:
@@ -145,10 +150,10 @@ class ResizeRequest:
 
 
 @frozen(kw_only=True)
-class ResizeResponse:
+class ResizeResponse(Reply):
     """Whether the VM was resized."""
 
-    resized: bool
+    resized: bool = declared(True)
 
 
 __all__ = [
