@@ -376,7 +376,7 @@ class AsyncRun:
     def _result_of(self, run: Run, operation: str, *, check: bool) -> CompletedRunResult:
         result = CompletedRunResult(
             run_id=run.run_id,
-            state=run.state,
+            state=run.state or "completed",
             stdout=run.stdout,
             stdout_encoding=run.stdout_encoding,
             stderr=run.stderr,

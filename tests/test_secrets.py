@@ -99,8 +99,8 @@ def test_it_sees_models_and_calls(watch: Detector) -> None:
         _codec.structure({"vm_id": API_KEY}, Vm)
     assert len(leaks) == 1
     with watch.expecting() as leaks:
-        Call(API_KEY, Request("GET", "http://h", "/"), dict)
-        Call("x", Request("GET", "http://h", f"/{API_KEY}"), dict)
+        Call(API_KEY, Request("GET", "http://h", "/"), lambda payload, _: payload)
+        Call("x", Request("GET", "http://h", f"/{API_KEY}"), lambda payload, _: payload)
     assert {leak.partition(":")[0] for leak in leaks} == {"repr of Call", "repr of Request"}
 
 

@@ -110,7 +110,7 @@ class CompletedRunResult(Reply, _TextViews):
 
     type: Literal["completed"] = field(default="completed", init=False)
     run_id: str | None = None
-    state: RunState | str | None = "completed"
+    state: RunState | str = "completed"
     stdout: bytes
     stdout_encoding: str = declared("utf-8")
     stderr: bytes
@@ -133,7 +133,7 @@ class BackgroundRunResult(Reply):
 
     type: Literal["background"] = field(default="background", init=False)
     run_id: str
-    state: RunState | str | None = "running"
+    state: RunState | str = "running"
     tunnels: tuple[Tunnel, ...] = ()
 
 

@@ -140,7 +140,7 @@ async def runs(vm: AsyncVM, wait: bool, words: Sequence[str]) -> None:
     assert_type(completed.stdout_text, str)
     assert_type(completed.exit_code, int | None)
     assert_type(completed.run_id, str | None)
-    assert_type(completed.state, RunState | str | None)
+    assert_type(completed.state, RunState | str)
     assert_type(await vm.run(["echo", "hi"], background=False, check=True), CompletedRunResult)
     assert_type(await vm.run(words), CompletedRunResult)
     background = await vm.run("sleep 9", background=True)
