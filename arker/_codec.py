@@ -11,6 +11,7 @@ import binascii
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
@@ -40,6 +41,13 @@ def _converter() -> Converter:
     from arker._converter import make_converter
 
     return make_converter()
+
+
+@cache
+def _leniency() -> ModuleType:
+    from arker import _leniency  # for the same reason
+
+    return _leniency
 
 
 def _hook(cls: Any) -> Hook:
@@ -79,18 +87,17 @@ def structure_leniently(value: object, cls: type[T]) -> tuple[T, list[tuple[type
     Returns:
         The model, and the fields that did not fit, with their classes.
     """
-    from arker._leniency import lenient_converter, take_noted
-
+    leniency = _leniency()
     hook = _lenient_hooks.get(cls)
     if hook is None:
         with _lock:
-            hook = _lenient_hooks[cls] = lenient_converter().get_structure_hook(cls)
+            hook = _lenient_hooks[cls] = leniency.lenient_converter().get_structure_hook(cls)
     try:
         result = cast("T", hook(value, cls))
     except Misfit as misfit:
-        take_noted()
+        leniency.take_noted()
         raise Misfit(misfit.problem, f"${misfit.path}") from None
-    return result, take_noted()
+    return result, leniency.take_noted()
 
 
 def unstructure(value: object) -> Any:

@@ -74,7 +74,7 @@ class Ledger:
 
     def made(self, request: Request, vm_id: str) -> None:
         """A fork was answered."""
-        self._writer.put(("made", (vm_id, request.idempotency_key, request.base_url, self.account)))
+        self._writer.put(("made", (vm_id, request.idempotency_key, request.base_url, self.account)), soon=True)
 
     def answered(self, request: Request) -> None:
         """Note that a fork was answered with success, but that the answer names no VM: it is not to be posted again."""

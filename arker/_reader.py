@@ -6,6 +6,7 @@ Nothing of that may cost a VM, a run or a result. Nothing is guessed either: a v
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -70,8 +71,10 @@ class Reader:
             value: The reply's JSON value.
             evidence: Members of which one at least is there.
         """
+        if is_object(value) and _has(value, evidence):
+            return value  # as nearly always
         if self.strict:
-            return value if is_object(value) and _has(value, evidence) else None
+            return None
         return next((each for each in _candidates(value) if _has(each, evidence)), None)
 
     def _note(self, noted: list[tuple[type, str]]) -> None:
@@ -84,7 +87,10 @@ class Reader:
 
 
 def _has(value: dict[str, Any], names: Sequence[str]) -> bool:
-    return any(value.get(name) is not None for name in names)
+    for name in names:  # noqa: SIM110 - for each reply, and twice as fast
+        if value.get(name) is not None:
+            return True
+    return False
 
 
 def _candidates(value: object) -> Iterator[dict[str, Any]]:
@@ -122,7 +128,7 @@ def id_in(value: object, names: Sequence[str]) -> str | None:
         value: The JSON value.
         names: Members that may have it, in their order.
     """
-    for candidate in (*_candidates(value), *_error_parts(value)):
+    for candidate in itertools.chain(_candidates(value), _error_parts(value)):
         for name in names:
             found = candidate.get(name)
             if is_usable_id(found):
