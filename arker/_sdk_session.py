@@ -1,4 +1,4 @@
-"""Commands that the SDK itself runs in a VM: each in a session of its own, so that the caller's are as they were."""
+"""Run the SDK's own commands in a VM, each in a session of its own, so that the caller's sessions stay as they are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from arker._cleanup import carry_through, end, make_or_undo
 from arker._fork import CLEANUP_SECONDS
 from arker._identifiers import new_ulid
-from arker.errors import ArkerError, NetworkError
+from arker.errors import ArkerError, BadReplyError, NetworkError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
     from arker._vm_runs import VmRuns
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("arker")
 
+_OPENINGS: Final = 4
+"""How often a session is asked for, as long as no reply names it."""
 _MARK: Final = "ARKER_SESSION"
 """A variable of the session's environment, by which it is found should the reply that names it be lost."""
 
 
-async def run_apart(vm: VmRuns, command: Sequence[str], *, deadline: float | None = None) -> CompletedRunResult:
-    """Run a command in a session that is there for it alone; when the caller is cancelled, the command is stopped.
+async def run_in_own_session(
+    vm: VmRuns, command: Sequence[str], *, deadline: float | None = None
+) -> CompletedRunResult:
+    """Run a command in a session that exists for it alone; when the caller is cancelled, the command is stopped.
 
     Args:
         vm: The VM.
@@ -40,15 +44,24 @@ async def run_apart(vm: VmRuns, command: Sequence[str], *, deadline: float | Non
 
 async def _open(vm: VmRuns) -> str:
     mark = new_ulid()
-    try:
-        return (await vm.create_session(env={_MARK: mark})).session_id
-    except NetworkError as error:
-        if error.outcome == "not_started":
-            raise
-    # Nobody knows whether it is there, and it must not stay. If it is, it will do.
+    left = _OPENINGS
+    while True:
+        left -= 1
+        try:
+            return (await vm.create_session(env={_MARK: mark})).session_id
+        except (NetworkError, BadReplyError, UnavailableError) as error:
+            # Without a reply that names it, it may be there or not; and it must not stay. If it is there, it will do.
+            found = None if error.outcome == "not_started" else await _find(vm, mark)
+            if found is not None:
+                return found
+            if left == 0 or (error.outcome == "not_started" and not isinstance(error, NetworkError)):
+                raise
+
+
+async def _find(vm: VmRuns, mark: str) -> str | None:
     page = await vm.list_sessions(limit=1000)
-    found = next((session for session in page.sessions if (session.env or {}).get(_MARK) == mark), None)
-    return (found or await vm.create_session(env={_MARK: mark})).session_id
+    marked = (each.session_id for each in page.sessions if (each.env or {}).get(_MARK) == mark)
+    return next((session_id for session_id in marked if session_id), None)
 
 
 async def _abandon(vm: VmRuns, task: asyncio.Task[str]) -> None:
@@ -62,8 +75,8 @@ async def _close(vm: VmRuns, session_id: str) -> None:
     try:
         await vm.delete_session(session_id, deadline=CLEANUP_SECONDS)
     except ArkerError as error:
-        if error.status != 404:
+        if not isinstance(error, NotFoundError):
             logger.warning("session %s of VM %s could not be closed: %s", session_id, vm.id, error)
 
 
-__all__ = ["run_apart"]
+__all__ = ["run_in_own_session"]
