@@ -22,7 +22,7 @@ from arker._tree_ignore import check_patterns, hidden_names
 from arker._tree_local import digests, local_path, scan
 from arker._tree_manifest import manifest_command, operand, parse_manifest
 from arker.directories import DirectoryEntry, DirectoryReport
-from arker.errors import ArkerError, InvalidArgumentError, LocalFileError, TransferError
+from arker.errors import ArkerError, InvalidArgumentError, LocalFileError, TransferError, is_gone
 from arker.models import _checks as check
 from arker.transfer import FileOutcome, TransferProgress
 
@@ -274,7 +274,7 @@ class DirectoryWork:
         try:
             await run_in_own_session(self.vm, ["sh", "-c", _REMOVE, "sh", where], deadline=CLEANUP_SECONDS)
         except ArkerError as error:
-            if error.status == 404:
+            if is_gone(error):
                 return  # the VM has gone, and its files with it
             logger.warning("%s in VM %s could not be removed and may still be there: %s", path, self.vm.id, error)
 

@@ -15,7 +15,7 @@ from arker import _calls
 from arker._fleet_crew import Crew
 from arker._fleet_reports import FleetOperation, FleetProgress
 from arker._fleet_schedule import is_hopeless, verdict
-from arker._fork import CLEANUP_SECONDS
+from arker._fork import CLEANUP_SECONDS, delete_or_raise
 from arker._poll import ASK_SECONDS
 from arker._vm_fields import take_doubt
 from arker.errors import (
@@ -375,15 +375,14 @@ class Pool:
         pause = _FIRST_PAUSE
         while True:
             try:
-                await vm.delete(deadline=None if insist else CLEANUP_SECONDS)
+                await delete_or_raise(vm, deadline=None if insist else CLEANUP_SECONDS)
             except ArkerError as error:
-                if error.status != 404:
-                    self._doomed[vm] = error
-                    if not insist or not _may_pass(error):
-                        return
-                    await asyncio.sleep(pause)
-                    pause = min(_LONGEST_PAUSE, pause * 2)
-                    continue
+                self._doomed[vm] = error
+                if not insist or not _may_pass(error):
+                    return
+                await asyncio.sleep(pause)
+                pause = min(_LONGEST_PAUSE, pause * 2)
+                continue
             self._doomed.pop(vm, None)
             return
 

@@ -13,12 +13,13 @@ import attrs
 from arker import _calls, _routes
 from arker._attempts import Progress, deadline_scope
 from arker._cleanup import end, make_or_undo
-from arker.errors import ArkerError, BadReplyError, NotFoundError
+from arker.errors import ArkerError, BadReplyError, InternalError, NotFoundError, is_gone
 
 if TYPE_CHECKING:
     from arker._ledger import Ledger
     from arker._transport import Transport
     from arker.models import DeleteVmResponse, ForkRequest, Vm
+    from arker.vm import AsyncVM
 
 logger = logging.getLogger("arker")
 
@@ -157,8 +158,26 @@ class Forking:
         try:
             await delete(self._transport, self._call.request.base_url, vm_id)
         except ArkerError as error:
-            if error.status != 404:
+            if not is_gone(error):
                 raise error.with_context(outcome="applied") from None
+
+
+async def delete_or_raise(vm: AsyncVM, *, deadline: float | None) -> None:
+    """Delete a VM; that it is not there any more is what was wanted.
+
+    Raises:
+        ArkerError: It may still be there.
+    """
+    try:
+        answer = await vm.delete(deadline=deadline)
+    except ArkerError as error:
+        if is_gone(error):
+            return
+        raise
+    if not answer.deleted:
+        raise InternalError(
+            "the server says that the VM was not deleted", status=200, operation="vm.delete", vm_id=vm.id
+        )
 
 
 async def delete(transport: Transport, base_url: str, vm_id: str, *, deadline: float | None = None) -> DeleteVmResponse:
@@ -182,4 +201,4 @@ async def delete(transport: Transport, base_url: str, vm_id: str, *, deadline: f
     return result
 
 
-__all__ = ["CLEANUP_SECONDS", "Forking", "delete"]
+__all__ = ["CLEANUP_SECONDS", "Forking", "delete", "delete_or_raise"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from arker._cleanup import carry_through, end, make_or_undo
 from arker._fork import CLEANUP_SECONDS
 from arker._identifiers import new_ulid
-from arker.errors import ArkerError, BadReplyError, NetworkError, NotFoundError, UnavailableError
+from arker.errors import ArkerError, BadReplyError, NetworkError, UnavailableError, is_gone
 
 if TYPE_CHECKING:
     from arker._vm_runs import VmRuns
@@ -75,7 +75,7 @@ async def _close(vm: VmRuns, session_id: str) -> None:
     try:
         await vm.delete_session(session_id, deadline=CLEANUP_SECONDS)
     except ArkerError as error:
-        if not isinstance(error, NotFoundError):
+        if not is_gone(error):
             logger.warning("session %s of VM %s could not be closed: %s", session_id, vm.id, error)
 
 

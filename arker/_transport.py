@@ -28,7 +28,7 @@ from arker._retry import Failure, next_delay, parse_retry_after
 from arker._silence import watched
 from arker._window import Window
 from arker._wire import Call, Flow, Replay, Response
-from arker.errors import ArkerError, ConfigurationError, NetworkError, NotFoundError
+from arker.errors import ArkerError, ConfigurationError, NetworkError, is_gone
 
 if TYPE_CHECKING:
     import aiohttp
@@ -311,7 +311,7 @@ class _Exchange(Attempt, Generic[T]):
             return decipher(call, response, transport.reader, transport.redact)
         except ArkerError as error:
             # A DELETE that was repeated finds nothing because an earlier attempt had succeeded.
-            if call.gone is not None and isinstance(error, NotFoundError) and self.progress.attempts > 1:
+            if call.gone is not None and is_gone(error) and self.progress.attempts > 1:
                 return call.gone
             raise transport.annotate(error, response) from None
 

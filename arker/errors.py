@@ -538,6 +538,11 @@ class BadReplyError(InternalError):
         self.stderr = stderr
 
 
+def is_gone(error: BaseException) -> bool:
+    """Whether an error says that what was asked for is not there (any more), whatever the HTTP status was."""
+    return isinstance(error, NotFoundError)
+
+
 _BY_CODE: dict[str, type[ApiError]] = {
     "bad_request": BadRequestError,
     "unauthorized": UnauthorizedError,

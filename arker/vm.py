@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from arker import _calls, models
 from arker._cleanup import carry_through
-from arker._fork import CLEANUP_SECONDS, Forking, delete
+from arker._fork import CLEANUP_SECONDS, Forking, delete, delete_or_raise
 from arker._identifiers import idempotency_key_or_new
 from arker._vm_directories import VmDirectories
 from arker.errors import ArkerError
@@ -61,10 +61,8 @@ class AsyncVM(VmDirectories):
 
     async def _leave(self, *, raising: bool) -> None:
         try:
-            await self.delete(deadline=CLEANUP_SECONDS)
+            await delete_or_raise(self, deadline=CLEANUP_SECONDS)
         except ArkerError as error:
-            if error.status == 404:
-                return  # somebody else has deleted it, which is what was wanted
             if raising:
                 raise
             logger.warning("VM %s could not be deleted and may still exist: %s", self.id, error)

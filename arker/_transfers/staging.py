@@ -14,7 +14,7 @@ import anyio
 from arker._cleanup import carry_through, end
 from arker._identifiers import new_ulid
 from arker._sdk_session import run_in_own_session
-from arker.errors import ArkerError, IntegrityError, NotFoundError, TransferError
+from arker.errors import ArkerError, IntegrityError, TransferError, is_gone
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -175,7 +175,7 @@ class Staging:
                     return
                 problem = result.stderr_text.strip()
             except ArkerError as error:
-                if isinstance(error, NotFoundError):
+                if is_gone(error):
                     return  # the VM has gone, and its files with it
                 problem = error
         for task in list(self._requests):
