@@ -169,7 +169,7 @@ def run(
             _routes.runs(vm_id),
             body=_codec.dumps(request),
             idempotency_key=key,
-            awaits_work=not request.background,
+            awaits_work=request.background is None,
         ),
         _run_result,
         evidence=_RUN,

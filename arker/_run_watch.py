@@ -6,19 +6,20 @@ have been lost, or the command may take its time. Only questions tell these apar
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from arker import _calls, _routes
 from arker._attempts import Progress, deadline_scope
 from arker._poll import ASK_SECONDS, has_ended
+from arker._run_posting import posting
 from arker._wire import ExchangeFailedError
 from arker.errors import ArkerError, NotFoundError, VMGoneError
 from arker.models import CompletedRunResult
 
 if TYPE_CHECKING:
     from arker._transport import Transport
-    from arker._wire import Call
-    from arker.models import Run, RunRequest, RunResult, RunSummary
+    from arker.models import Run, RunRequest, RunSummary
 
 _SURE: Final = 2
 """How often in a row the run must be found ended before its reply counts as lost: it may just be on its way."""
@@ -92,14 +93,17 @@ class RunWatch:
         Raises:
             VMGoneError: The VM has gone meanwhile.
         """
-        call = _calls.run(self._base_url, self._vm_id, self._request, key, self.probe)
-        progress = Progress(call.operation)
-        if deadline is None:
-            return await self._send(call, progress)
+        progress = Progress("vm.run")
+        if not isinstance(self._request.timeout, float):
+            if deadline is None:
+                return await self._send(self._request, key, progress)
+            with deadline_scope(deadline, progress):
+                return await self._send(self._request, key, progress)
         with deadline_scope(deadline, progress):
-            return await self._send(call, progress)
+            return await posting(self._request, key, partial(self._send, progress=progress))
 
-    async def _send(self, call: Call[RunResult], progress: Progress) -> CompletedRunResult:
+    async def _send(self, request: RunRequest, key: str, progress: Progress) -> CompletedRunResult:
+        call = _calls.run(self._base_url, self._vm_id, request, key, self.probe)
         try:
             result = await self._transport.send(call, progress=progress)
             if isinstance(result, CompletedRunResult):

@@ -26,13 +26,13 @@ class VmFiles(VmHandles):
 
     @overload
     async def sync(
-        self, path: str | PurePosixPath, data: bytes | bytearray | memoryview, *, deadline: float | None = None
+        self, path: str | PurePosixPath, data: bytes | bytearray | memoryview | str, *, deadline: float | None = None
     ) -> None: ...
 
     async def sync(
         self,
         path: str | PurePosixPath,
-        data: bytes | bytearray | memoryview | Unset = UNSET,
+        data: bytes | bytearray | memoryview | str | Unset = UNSET,
         *,
         deadline: float | None = None,
     ) -> bytes | None:
@@ -43,7 +43,7 @@ class VmFiles(VmHandles):
 
         Args:
             path: Where the file is in the VM; a relative path counts from the home directory.
-            data: The bytes to write, at most 5 GiB.
+            data: What to write, at most 5 GiB: bytes, or a text, which is written as UTF-8.
             deadline: Seconds for the whole call; None for no bound.
 
         Raises:
@@ -56,7 +56,7 @@ class VmFiles(VmHandles):
         where = checks.check_path(path)
         if isinstance(data, Unset):
             return await whole.read(self._transport, self.base_url, self.id, where, deadline=deadline)
-        view = sources.check_data(data)
+        view = sources.check_data(checks.encoded("data", data) if isinstance(data, str) else data)
         await whole.write(self._transport, self.base_url, self.id, where, view, deadline=deadline)
         return None
 

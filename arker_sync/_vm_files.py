@@ -18,13 +18,13 @@ class VmFiles(VmHandles):
 
     @overload
     def sync(
-        self, path: str | PurePosixPath, data: bytes | bytearray | memoryview, *, deadline: float | None = None
+        self, path: str | PurePosixPath, data: bytes | bytearray | memoryview | str, *, deadline: float | None = None
     ) -> None: ...
 
     def sync(
         self,
         path: str | PurePosixPath,
-        data: bytes | bytearray | memoryview | Unset = UNSET,
+        data: bytes | bytearray | memoryview | str | Unset = UNSET,
         *,
         deadline: float | None = None,
     ) -> bytes | None:
@@ -35,7 +35,7 @@ class VmFiles(VmHandles):
 
         Args:
             path: Where the file is in the VM; a relative path counts from the home directory.
-            data: The bytes to write, at most 5 GiB.
+            data: What to write, at most 5 GiB: bytes, or a text, which is written as UTF-8.
             deadline: Seconds for the whole call; None for no bound.
 
         Raises:

@@ -37,10 +37,11 @@ class Arker(ClientFleets):
     Args:
         api_key: The API key; else ``ARKER_API_KEY``, then ``AUTH_KEY``.
         base_url: Compute base URL; else ``ARKER_BASE_URL``, else built from provider and region.
-        burst_base_url: Burst base URL; else ``ARKER_BURST_BASE_URL``, else built from the region, if there is one.
+        burst_base_url: Burst base URL; else ``ARKER_BURST_BASE_URL``, else built from the region where the provider is
+            ``aws-burst``, else burst VMs are reached at the compute base URL.
         control_base_url: Control base URL; else ``ARKER_CONTROL_BASE_URL``, else ``https://arker.ai/api``.
         region: Such as ``us-west-2``; else ``ARKER_REGION``, unless ``base_url`` is given.
-        provider: ``aws`` or ``aws-burst``; else ``ARKER_PROVIDER``, else ``aws``.
+        provider: A label of a host's name, such as ``aws``; else ``ARKER_PROVIDER``, else ``aws``.
         retry: A `RetryPolicy`, a mapping with its fields, or False for a single attempt.
         timeout: Bounds on connections.
         max_connections: Requests that may be in flight at once; more wait for their turn, first come, first served. Up
@@ -168,7 +169,7 @@ class Arker(ClientFleets):
         return self._async.region
 
     @property
-    def provider(self) -> Provider:
+    def provider(self) -> str:
         """The provider."""
         return self._async.provider
 

@@ -223,7 +223,7 @@ async def test_no_idempotency_key_makes_a_header(
     server: ScriptedServer, client: AsyncArker, way: tuple[type[Any], str]
 ) -> None:
     cls, name = way
-    for key in ("a\nX-Evil: 1", "a\r\nX-Evil: 1", "a\rb", "a\0b", "a b", "é", "", "x" * 256):
+    for key in ("a\nX-Evil: 1", "a\r\nX-Evil: 1", "a\rb", "a\0b", " a", "a ", "é", "", "x" * 65):
         arguments = {**required(getattr(cls, name)), "idempotency_key": key}
         if cls is AsyncArker:
             arguments["source"] = "ubuntu"

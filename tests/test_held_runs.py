@@ -87,7 +87,7 @@ async def test_start(server: ScriptedServer, vm: AsyncVM) -> None:
         "vcpu_count": 1,
         "memory_mib": 2,
         "disk_mib": 3,
-        "network": {"inbound": {"ports": {"8080": {"visibility": "public", "protocol": "http"}}}},
+        "network": {"inbound": {"ports": {"8080": {"visibility": "public"}}}},
         "acquire": "cpu",
         "release": "disk",
     }
@@ -390,7 +390,7 @@ async def test_a_signal_goes_to_its_session(server: ScriptedServer, run: AsyncRu
     elsewhere = run_json(run_id="run-0", session_id="ses-0")
     server.script(listed(run_json(run_id="run-2"), run_json(), elsewhere), ok({**completed(""), "run_id": None}))
     await run.signal("INT")
-    assert server.last.json == {"command": "", "session_id": "ses-1", "background": False, "signal": "INT"}
+    assert server.last.json == {"command": "", "session_id": "ses-1", "signal": "SIGINT"}
 
 
 async def test_no_signal_goes_to_another_run(server: ScriptedServer, run: AsyncRun) -> None:

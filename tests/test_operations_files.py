@@ -367,7 +367,7 @@ async def test_bad_paths(server: ScriptedServer, vm: AsyncVM, path: Any) -> None
     assert not server.requests
 
 
-@pytest.mark.parametrize("data", [None, "text", 7, [1, 2], memoryview(b"abcd")[::2]])
+@pytest.mark.parametrize("data", [None, "\ud800", 7, [1, 2], memoryview(b"abcd")[::2]])
 async def test_bad_data(server: ScriptedServer, vm: AsyncVM, data: Any) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         await vm.sync("/f", data)

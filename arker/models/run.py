@@ -185,8 +185,23 @@ def _resources(argument: str, value: object) -> str | None:
 
 
 def _timeout(value: float | None) -> float | None:
-    # Of exactly the type that JSON has: numpy's floats are subclasses.
-    return None if value is None else check.check_seconds("timeout", value)
+    if value is None:
+        return None
+    # Of exactly the types that JSON has: numpy's floats are subclasses. Newer servers take whole seconds only.
+    seconds = check.check_seconds("timeout", value)
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+def _signal(value: str | None) -> str | None:
+    """Spell a signal as servers of all generations take it, such as ``SIGINT``."""
+    if value is None:
+        return None
+    name = check.check_text("signal", value, what="the name of a signal, such as SIGINT").strip().upper()
+    return name if name.startswith("SIG") else f"SIG{name}"
+
+
+def _background(value: bool | None) -> bool | None:
+    return (check.check_boolean("background", value) or None) if value is not None else None
 
 
 def _acquire(value: str | Sequence[ResourceKind] | None) -> str | None:
@@ -209,7 +224,7 @@ class RunRequest:
         command: What to run: a line for the shell, or a list of arguments, which is quoted for it.
         session_id: The session to run in; the VM's default one when neither this nor the index is given.
         session_idx: The session by its number; the id wins.
-        background: Whether to answer at once instead of when the command has ended.
+        background: Whether to answer at once instead of when the command has ended; sent only when it is true.
         timeout: Seconds after which the server kills the command; None for no bound.
         end_symbol: Opaque to the SDK; the server takes ``auto`` when it is absent.
         vcpu_count: CPUs from this run on.
@@ -218,13 +233,13 @@ class RunRequest:
         network: Ports to open for the run.
         acquire: Resources to warm up before the run: ``cpu``, ``memory``, ``disk``, as a list or joined by commas.
         release: Resources to let go of after it.
-        signal: Instead of running: a signal name (``INT``, ``TERM``...) for what the session is running.
+        signal: Instead of running: a signal (``SIGINT`` or ``INT``, ...) for what the session is running.
     """
 
     command: str = field(converter=_command)
     session_id: str | None = field(default=None, validator=check.optional(check.identifier))
     session_idx: int | None = field(default=None, validator=check.optional(check.integer(0)))
-    background: bool = field(default=False, validator=check.boolean)
+    background: bool | None = field(default=None, converter=_background)
     timeout: float | None = field(default=None, converter=_timeout)
     end_symbol: str | None = field(default=None, validator=check.optional(check.text))
     vcpu_count: int | None = field(default=None, validator=check.optional(check.integer(1)))
@@ -233,11 +248,12 @@ class RunRequest:
     network: NetworkRequest | None = field(default=None, converter=_network)
     acquire: str | None = field(default=None, converter=_acquire)
     release: str | None = field(default=None, converter=_release)
-    signal: str | None = field(default=None, validator=check.optional(check.text))
+    signal: str | None = field(default=None, converter=_signal)
 
     def __attrs_post_init__(self) -> None:
-        # A signal goes to what is running already, so there the command may be empty.
-        if "\0" in self.command or (not self.command.strip() and self.signal is None):
+        # Where something else is asked for, nothing needs to run.
+        instead = (self.signal, self.acquire, self.release, self.vcpu_count, self.memory_mib, self.disk_mib)
+        if "\0" in self.command or (not self.command.strip() and instead == (None,) * len(instead)):
             raise InvalidArgumentError("command", self.command, "expected a command that is not blank, without NUL")
         try:
             self.command.encode()

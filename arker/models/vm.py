@@ -17,6 +17,7 @@ from arker.models.tunnel import Tunnel, TunnelRequest, tunnel_request
 
 VmState: TypeAlias = Literal["idle", "running"]
 Provider: TypeAlias = Literal["aws", "aws-burst"]
+"""Providers that are known; a provider may be any label of a host's name."""
 
 
 @frozen(kw_only=True)
@@ -104,7 +105,7 @@ class ForkRequest:
         name: The new VM's name.
         public: Whether other organisations may fork the new VM.
         network: Which hosts the new VM may reach.
-        disk: Whether it has a disk of its own; always sent.
+        disk: Whether it has a disk of its own; the server decides unless it is given.
         vcpu_count: CPUs.
         memory_mib: Memory, in MiB.
         max_memory_mib: Bound on its memory, in MiB.
@@ -119,7 +120,7 @@ class ForkRequest:
     name: str | None = field(default=None, validator=check.optional(check.name))
     public: bool | None = field(default=None, validator=check.optional(check.boolean))
     network: NetworkPolicy | bool | str | None = field(default=None, converter=_network)
-    disk: bool = field(default=True, validator=check.boolean)
+    disk: bool | None = field(default=None, validator=check.optional(check.boolean))
     vcpu_count: int | None = field(default=None, validator=check.optional(check.integer(1)))
     memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
     max_memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
