@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import anyio
 
 from arker._attempts import Progress
-from arker._cleanup import end, make_or_undo
-from arker._fork import CLEANUP_SECONDS
+from arker._cleanup import CLEANUP_SECONDS, end, make_or_undo
 from arker.errors import ArkerError, is_gone
 
 if TYPE_CHECKING:

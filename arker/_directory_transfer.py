@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from attrs import define, field, frozen
 
-from arker._cleanup import carry_through
+from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._decipher import api_error
-from arker._fork import CLEANUP_SECONDS
 from arker._sdk_session import run_in_own_session
 from arker._threads import stoppable
 from arker._transfers.checks import check_concurrency, check_path, check_progress

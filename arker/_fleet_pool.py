@@ -12,10 +12,11 @@ import attrs
 from attrs import frozen
 
 from arker import _calls
+from arker._cleanup import CLEANUP_SECONDS
 from arker._fleet_crew import Crew
 from arker._fleet_reports import FleetOperation, FleetProgress
 from arker._fleet_schedule import is_hopeless, verdict
-from arker._fork import CLEANUP_SECONDS, delete_or_raise
+from arker._fork import delete_or_raise
 from arker._poll import ASK_SECONDS
 from arker._vm_fields import take_doubt
 from arker.errors import (
@@ -324,6 +325,13 @@ class Pool:
             for vm in self._doomed:
                 self.transport.ledger.give_up(vm.id, vm.base_url)
         return dict(self._doomed)
+
+    def abandon(self) -> None:
+        """Leave what could not be deleted on record."""
+        if self.transport.ledger is not None:
+            for vm in (*self._doomed, *self.members):
+                if not vm.kept:
+                    self.transport.ledger.give_up(vm.id, vm.base_url)
 
     async def _end_tasks(self) -> None:
         tasks = set(self._tasks)

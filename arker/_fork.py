@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
 
 from arker import _calls, _routes
 from arker._attempts import Progress, deadline_scope
-from arker._cleanup import end, make_or_undo
-from arker.errors import ArkerError, BadReplyError, InternalError, NotFoundError, is_gone
+from arker._cleanup import CLEANUP_SECONDS, end, make_or_undo
+from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError, NotFoundError, is_gone
 
 if TYPE_CHECKING:
     from arker._ledger import Ledger
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from arker.vm import AsyncVM
 
 logger = logging.getLogger("arker")
-
-CLEANUP_SECONDS: Final = 10.0
-"""Bound on finding out what became of a fork that was given up, and on deleting its VM."""
 
 
 class Forking:
@@ -40,6 +37,9 @@ class Forking:
     """
 
     __slots__ = ("_call", "_name", "_progress", "_transport", "_vm_id")
+
+    def __repr__(self) -> str:
+        return f"a fork (key {self._call.request.idempotency_key})"
 
     def __init__(self, transport: Transport, request: ForkRequest, key: str) -> None:
         if request.source_vm_name in _routes.GOLDEN_NAMES and request.source_org_id is None:
@@ -63,9 +63,23 @@ class Forking:
             return await self._send()
 
     def _send(self) -> Coroutine[Any, Any, Vm]:
-        if self._transport.ledger is not None:
-            return make_or_undo(self._send_on_record(self._transport.ledger), self._undo)
-        return make_or_undo(self._post(), self._undo)
+        return make_or_undo(self._make(), self._undo)
+
+    async def _make(self) -> Vm:
+        blocks, ledger = self._transport.blocks, self._transport.ledger
+        blocks.refuse()
+        blocks.forks.add(self)
+        try:
+            vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+            if not blocks.closing:
+                return vm
+            # Its block, if it is to have one, would find the client closed.
+            self._progress.outcome = "applied"
+            await self._give_back(vm.vm_id)
+        finally:
+            blocks.forks.discard(self)
+        self._progress.outcome = "not_started"
+        raise self._progress.complete(ConfigurationError("the client was closed while it forked"))
 
     def _found(self, vm_id: str) -> None:
         """Note the id that a reply names, before the rest of it is read."""
@@ -92,18 +106,19 @@ class Forking:
             raise
 
     async def _give_back(self, vm_id: str) -> None:
-        """Delete a VM that no handle can be made of, since its reply is not what was demanded."""
+        """Delete a VM of which no handle is given."""
         try:
             with anyio.move_on_after(CLEANUP_SECONDS):
                 await delete(self._transport, self._call.request.base_url, vm_id)
         except ArkerError as error:
-            logger.warning("VM %s, of a fork whose reply does not fit, may still exist: %s", vm_id, error)
+            logger.warning("VM %s of a fork that failed may still exist: %s", vm_id, error)
 
-    async def _send_on_record(self, ledger: Ledger) -> Vm:
+    async def _post_on_record(self, ledger: Ledger) -> Vm:
         """Post it once it is written down, so that its VM is known even if this process is killed."""
         request = self._call.request
         await ledger.intend(request, self._name)
         try:
+            self._transport.blocks.refuse()
             return await self._post()
         except ArkerError as error:
             if error.outcome == "not_started":
@@ -201,4 +216,4 @@ async def delete(transport: Transport, base_url: str, vm_id: str, *, deadline: f
     return result
 
 
-__all__ = ["CLEANUP_SECONDS", "Forking", "delete", "delete_or_raise"]
+__all__ = ["Forking", "delete", "delete_or_raise"]

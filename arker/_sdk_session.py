@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from arker._cleanup import carry_through, end, make_or_undo
-from arker._fork import CLEANUP_SECONDS
+from arker._cleanup import CLEANUP_SECONDS, carry_through, end, make_or_undo
 from arker._identifiers import new_ulid
 from arker.errors import ArkerError, BadReplyError, NetworkError, UnavailableError, is_gone
 

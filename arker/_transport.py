@@ -19,6 +19,7 @@ import anyio.to_thread
 from attrs import define, field
 
 from arker._attempts import HELD_WELL, Attempt, Progress, deadline_scope, judge, outcome_after
+from arker._blocks import Blocks
 from arker._decipher import decipher, hints
 from arker._limiter import UNLIMITED, Limiter
 from arker._observe import Observer
@@ -81,12 +82,14 @@ class Transport:
         self._http: Http | None = None
         self._closed = False
         self._cleanups: set[asyncio.Future[None]] = set()
+        self.blocks = Blocks()
         _all.add(self)
 
     def _after_fork_in_child(self) -> None:
         # Whoever held the lock or a place in the window goes on in the parent.
         self._lock = threading.Lock()
         self.limiter = Limiter(Window(self.settings.max_connections))
+        self.blocks = Blocks()
 
     @property
     def closed(self) -> bool:

@@ -14,9 +14,8 @@ from attrs import evolve, field, frozen
 from arker import _resource_calls as calls
 from arker import _routes
 from arker._attempts import Attempt, Progress, deadline_scope
-from arker._cleanup import carry_through
+from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._creation import Creation, remove
-from arker._fork import CLEANUP_SECONDS
 from arker._poll import pause
 from arker.errors import BadReplyError, ConfigurationError, InvalidArgumentError, TunnelClosedError
 from arker.models import Tunnel, TunnelRequest
@@ -143,7 +142,10 @@ class AsyncTunnel:
     # --- life -----------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        return await self.open()
+        await self.open()
+        what = f"the tunnel to port {self._port} of the VM {self.vm_id}"
+        self._transport.blocks.enter(self, what, self._leave_early)
+        return self
 
     async def __aexit__(
         self,
@@ -151,9 +153,16 @@ class AsyncTunnel:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._data is not None and not self._closed:
+        if not self._transport.blocks.left(self):
+            await carry_through(self._transport.blocks.close())
+        elif self._data is not None and not self._closed:
             # The deletion must happen under cancellation too, but must not hold up its caller for ever.
             await carry_through(self._leave(raising=exc is None))
+
+    async def _leave_early(self) -> None:
+        """Delete the tunnel because its client is being closed."""
+        if not self._closed:
+            await self._leave(raising=True)
 
     async def _leave(self, *, raising: bool) -> None:
         what = f"the tunnel to port {self._port} of the VM {self.vm_id}"

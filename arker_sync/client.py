@@ -192,8 +192,12 @@ class Arker(ClientFleets):
     def close(self) -> None:
         """Close the client's connections, and end its embedded backend if it has one.
 
-        VMs in the cloud go on: they are meant to stay, so that no `reap` deletes them. (When an exception leaves the
-        client's ``with`` block, they are not: they can be reaped once this process has ended.)
+        Blocks that are open in other tasks are left first, in ten seconds at most: VMs of ``with`` blocks and of
+        fleets are deleted, forks that are on their way are undone, sessions and tunnels closed. What cannot be deleted
+        in time is named in the log, and stays on record for `reap`.
+
+        Other VMs in the cloud go on: they are meant to stay, so that no `reap` deletes them. (When an exception leaves
+        the client's ``with`` block, they are not: they can be reaped once this process has ended.)
         """
         self._close()
 

@@ -156,4 +156,4 @@ def test_ci_runs_the_readme_s_second_command() -> None:
     first, second = blocks[:2]
     assert "quickstart" in first
     assert "pytest" in second
-    assert second in (ROOT / ".ci/run").read_text().splitlines()
+    assert f"command='{second}'" in (ROOT / ".ci/run").read_text().splitlines()

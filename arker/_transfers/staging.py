@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 
-from arker._cleanup import carry_through, end
+from arker._cleanup import CLEANUP_SECONDS, carry_through, end
 from arker._identifiers import new_ulid
 from arker._sdk_session import run_in_own_session
 from arker.errors import ArkerError, IntegrityError, TransferError, is_gone
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 logger = logging.getLogger("arker")
-
-CLEANUP_SECONDS: Final = 10.0
-"""Bound on removing what a transfer that has ended early has left in the VM."""
 
 _SHORT, _DIGEST, _NO_TOOL = 81, 82, 83
 """Exit codes of the command below; others are those of the tools that it uses."""
