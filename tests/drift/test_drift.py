@@ -89,7 +89,7 @@ async def check(operation: Operation, service: Service, bend: Bend, times_: int,
         if error is None and operation.expected is not ...:
             assert held.result == operation.expected, "a result is what it was"
         on_record, keys = set(select(ledger)), set(select(ledger, "idempotency_key"))
-        for vm in service.vms:
+        for vm in service.vms if service.knows_keys else ():  # else a fork that is asked again makes another
             assert vm in held.vms or vm in on_record or service.key_of[vm] in keys or bend.refuses, "a VM is lost"
 
         for _ in range(2):
