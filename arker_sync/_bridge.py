@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_STEP: Final = 0.02
+"""Seconds between two looks whether a call has ended whose caller was interrupted."""
 CLEANUP_SECONDS: Final = 10.0
 """Bound on what a caller who was interrupted waits for the end of the work."""
 _PARK_SECONDS: Final = 1.0
@@ -222,6 +224,15 @@ class Call(Generic[T]):
             raise asyncio.CancelledError
         return self._task.result()
 
+    def ended_with(self, error: BaseException) -> bool:
+        """Whether an exception is what the work itself has ended with."""
+        task = self._task
+        if task is None or not task.done():
+            return isinstance(error, asyncio.CancelledError) and task is None
+        if task.cancelled():
+            return isinstance(error, asyncio.CancelledError)
+        return task.exception() is error
+
     def post(self, errand: Errand) -> bool:
         """From the loop: have something done in the caller's thread. False when the caller waits no more."""
         with self._lock:
@@ -267,17 +278,25 @@ class Call(Generic[T]):
             return False
         self.cancel()
         until = time.monotonic() + CLEANUP_SECONDS
-        while True:
+        # What tells the end may have been taken out of the inbox by the very step that was interrupted.
+        while not self._has_ended():
             try:
-                item = self._inbox.get(timeout=max(until - time.monotonic(), 0.0))
+                item = self._inbox.get(timeout=min(_STEP, max(until - time.monotonic(), 0.0)))
             except Empty:
-                return False
+                if time.monotonic() >= until:
+                    return False
+                continue
             if isinstance(item, Errand):
                 item.refuse()
-                continue
-            with self._lock:
-                self._over = True
-            return item is not None and not item.cancelled() and item.exception() is None
+            elif item is None:
+                break
+        with self._lock:
+            self._over = True
+        task = self._task
+        return task is not None and task.done() and not task.cancelled() and task.exception() is None
+
+    def _has_ended(self) -> bool:
+        return self._task.done() if self._task is not None else self._abandoned
 
 
 def closed() -> ConfigurationError:

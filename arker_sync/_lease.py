@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from arker.errors import ConfigurationError
 from arker_sync import _bridge
 from arker_sync._bridge import Call, Running, Seat
-from arker_sync._workers import current_worker
+from arker_sync._workers import Worker, current_worker
 
 if TYPE_CHECKING:
     from arker import AsyncArker
@@ -96,6 +96,7 @@ class Lease:
         work: Coroutine[Any, Any, T],
         *,
         undo: Callable[[T], Coroutine[Any, Any, object]] | None = None,
+        leave: Callable[[], Coroutine[Any, Any, object]] | None = None,
         seat: Seat | None = None,
     ) -> T:
         """Have a coroutine run in the loop, and wait for it.
@@ -107,6 +108,8 @@ class Lease:
             work: The coroutine.
             undo: Makes a coroutine that undoes what the work has made, should it have ended just before it was
                 interrupted, so that nobody gets what it made.
+            leave: Makes a coroutine that leaves the block that the work enters or leaves, should that be interrupted at
+                any moment: no other step will remove what the block was to remove.
             seat: Shared by the calls for the same work.
         """
         state = self._state
@@ -121,29 +124,39 @@ class Lease:
                 "a blocking call was made in the thread that has to carry it out (by a logging handler, perhaps); "
                 "it would wait for itself"
             )
-        call = Call(work, running, seat)
-        worker = current_worker()
-        if worker is not None:
-            worker.begin(call)
-        state.calls.add(call)
+        call: Call[T] | None = None
+        worker: Worker | None = None
         try:
+            call = Call(work, running, seat)
+            worker = current_worker()
+            if worker is not None:
+                worker.begin(call)
+            state.calls.add(call)
             call.start()
             call.wait()
-        except BaseException:
-            if call.abandon() and undo is not None:
-                _bounded(undo(call.result()), running)
+            # In here, so that an interrupt that comes with the result does not lose it.
+            return call.result()
+        except BaseException as error:
+            if call is None:
+                work.close()
+                if leave is not None:
+                    _bounded(leave(), running)
+            elif call.ended_with(error):
+                if isinstance(error, asyncio.CancelledError) and (worker is None or not worker.cancelled):
+                    # Only the end of the client cancels a call whose caller goes on.
+                    raise _bridge.closed() from None
+            else:
+                done = call.abandon()
+                if leave is not None:
+                    _bounded(leave(), running)
+                elif done and undo is not None:
+                    _bounded(undo(call.result()), running)
             raise
         finally:
-            state.calls.discard(call)
-            if worker is not None:
-                worker.end(call)
-        try:
-            return call.result()
-        except asyncio.CancelledError:
-            if worker is not None and worker.cancelled:
-                raise
-            # Nobody else cancels a call and goes on, but for the end of the client.
-            raise _bridge.closed() from None
+            if call is not None:
+                state.calls.discard(call)
+                if worker is not None:
+                    worker.end(call)
 
     def step(self, work: Coroutine[Any, Any, T]) -> T:
         """A call that is one step of an iterator."""

@@ -42,7 +42,7 @@ class Fleet(Facade):
 
     def __enter__(self) -> Self:
         work = self._async.__aenter__()
-        self._lease.call(work, undo=lambda entered: entered.__aexit__(None, None, None))
+        self._lease.call(work, leave=lambda: self._async.__aexit__(None, None, None))
         return self
 
     def __exit__(
@@ -52,7 +52,7 @@ class Fleet(Facade):
         traceback: TracebackType | None,
     ) -> None:
         work = self._async.__aexit__(exc_type, exc, traceback)
-        self._lease.call(work)
+        self._lease.call(work, leave=lambda: self._async.__aexit__(None, None, None))
 
     # --- the VMs ------------------------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ class ReadStream(Facade):
 
     def __enter__(self) -> Self:
         work = self._async.__aenter__()
-        self._lease.call(work, undo=lambda entered: entered.__aexit__(None, None, None))
+        self._lease.call(work, leave=lambda: self._async.__aexit__(None, None, None))
         return self
 
     def __exit__(
@@ -54,7 +54,7 @@ class ReadStream(Facade):
         traceback: TracebackType | None,
     ) -> None:
         work = self._async.__aexit__(exc_type, exc, traceback)
-        self._lease.call(work)
+        self._lease.call(work, leave=lambda: self._async.__aexit__(None, None, None))
 
     def __iter__(self) -> Self:
         return self

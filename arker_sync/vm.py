@@ -30,7 +30,7 @@ class VM(VmDirectories):
 
     def __enter__(self) -> Self:
         work = self._async.__aenter__()
-        self._lease.call(work, undo=lambda entered: entered.__aexit__(None, None, None))
+        self._lease.call(work, leave=lambda: self._async.__aexit__(None, None, None))
         return self
 
     def __exit__(
@@ -40,7 +40,7 @@ class VM(VmDirectories):
         traceback: TracebackType | None,
     ) -> None:
         work = self._async.__aexit__(exc_type, exc, traceback)
-        self._lease.call(work)
+        self._lease.call(work, leave=lambda: self._async.__aexit__(None, None, None))
 
     @property
     def kept(self) -> bool:

@@ -28,7 +28,9 @@ class _Turned:
     def __init__(self, target: Any) -> None:
         self._target = target
         self._twin = next(
-            cls for cls in vars(arker).values() if inspect.isclass(cls) and isinstance(target._async, cls)
+            cls
+            for name in arker.__all__
+            if inspect.isclass(cls := getattr(arker, name)) and isinstance(target._async, cls)
         )
 
     def __getattr__(self, name: str) -> Any:

@@ -23,11 +23,13 @@ class Bend:
         what: Its name.
         do: Makes another reply of one.
         refuses: Whether the result is a refusal in the contract's own words, which a client has to believe.
+        forges: Whether it takes the content out of the reply, or puts another in its place.
     """
 
     what: str
     do: Callable[[Reply], Reply]
     refuses: bool = False
+    forges: bool = False
 
 
 def _body(change: Callable[[Any], Any]) -> Callable[[Reply], Reply]:
@@ -142,11 +144,14 @@ def _error(code: str, status: int, more: dict[str, Any], *, flat: bool) -> Bend:
 
 
 def _field(name: str, value: Any) -> Bend:
-    return Bend(f"{name}={value!r}", _body(_with(name, value)))
+    return Bend(f"{name}={value!r}", _body(_with(name, value)), forges=name in _CONTENT)
 
 
 def _missing(name: str) -> Bend:
-    return Bend(f"without {name}", _body(_without(name)))
+    return Bend(f"without {name}", _body(_without(name)), forges=name in _CONTENT)
+
+
+_CONTENT: Final = ("stdout", "content")
 
 
 def _enveloped(name: str) -> Bend:

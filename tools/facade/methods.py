@@ -220,8 +220,8 @@ def _body(function: Function, context: Context, is_property: bool, overloaded: b
     undo = ""
     if name in UNDONE:
         undo = f", undo=lambda made: made.{UNDONE[name]}()"
-    elif name == "__aenter__":
-        undo = ", undo=lambda entered: entered.__aexit__(None, None, None)"
+    elif name in ("__aenter__", "__aexit__"):
+        undo = ", leave=lambda: self._async.__aexit__(None, None, None)"
     done = f"self._lease.call(work{undo})"
     if name == "__anext__":
         return [*lines, f"{space}return {_wrapped('self._lease.step(work)', returns, context)}"]
