@@ -190,15 +190,16 @@ def proxy_for(scheme: str, host: str) -> str | None:
 
 def is_loopback(host: str) -> bool:
     """Whether a host, as it stands in a URL, is this machine by its name or address."""
-    if host.lower().rstrip(".") == "localhost":
+    if host == "localhost":
         return True
     # Needed at the first request only, as above.
-    from ipaddress import ip_address
+    from arker._hosts import MalformedHostError, parse_host
 
     try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
+        parsed = parse_host(host)
+    except MalformedHostError:
         return False
+    return parsed == "localhost" if isinstance(parsed, str) else parsed.is_loopback
 
 
 class _Environment:
