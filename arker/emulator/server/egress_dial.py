@@ -208,6 +208,8 @@ class Dialer:
 
 def _unreachable(target: Target) -> Refusal:
     message = f"{target} is this machine or its links: out of reach of VMs, whatever their network policy"
+    if not isinstance(target.host, str) and (target.host.is_loopback or target.host.is_unspecified):
+        message += "; a VM's own servers are reached without the proxy (no_proxy)"
     return Refusal(403, "forbidden", message)
 
 

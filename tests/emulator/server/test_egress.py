@@ -223,6 +223,16 @@ async def test_the_machines_own_network_is_out_of_reach(api: Api, vm: str, hidde
     assert hidden.requests == 0
 
 
+async def test_a_vm_reaches_itself_by_each_of_its_names(api: Api, vm: str) -> None:
+    await sh(api, vm, "python3 -m http.server 8000 --bind :: >/dev/null 2>&1 &")
+    await sh(api, vm, "until curl -sf -o /dev/null localhost:8000; do sleep .05; done")
+    hosts = ("localhost", "vm", "127.0.0.1", "127.0.1.1", "0.0.0.0", "[::1]", "[::]")
+    get = "import sys, urllib.request as u; print(*[u.urlopen(f'http://{host}:8000/').status for host in sys.argv[1:]])"
+    assert await sh(api, vm, f"python3 -c {shlex.quote(get)} {' '.join(hosts)}") == " ".join(["200"] * len(hosts))
+    urls = " ".join(f"-o /dev/null http://{host}:8000/" for host in (*hosts, "127.9.9.9"))
+    assert await sh(api, vm, f"curl -gsS -w '%{{http_code}} ' {urls}") == " ".join(["200"] * (len(hosts) + 1))
+
+
 @pytest.mark.parametrize("host", ["127.1", "0x7f.1", "2130706433", "0177.0.0.1", "127.0.0.1%00.example", "a@127.0.0.1"])
 async def test_odd_spellings_are_refused(api: Api, host: str, origin: Origin) -> None:
     vm = await fork(api, {"type": "block", "block": ["127.0.0.1"]})
