@@ -307,12 +307,13 @@ def _base_url(argument: str, value: object) -> str | None:
     match = re.fullmatch(r"(?i:https?)://([^/?#\s]+)(/[^?#\s]*)?", text)
     if match is None or not text.isprintable():
         raise InvalidArgumentError(
-            argument, _without_userinfo(value), "expected an http:// or https:// URL without query or fragment"
+            argument, _without_secrets(value), "expected an http:// or https:// URL without query or fragment"
         )
     if "@" in match[1]:
-        raise InvalidArgumentError(argument, _without_userinfo(value), "expected a URL without user or password")
+        raise InvalidArgumentError(argument, _without_secrets(value), "expected a URL without user or password")
     if not _is_authority(text):
-        raise InvalidArgumentError(argument, value, "expected a URL with an ASCII host, and a port up to 65535 if any")
+        expected = "expected a URL with an ASCII host, and a port up to 65535 if any"
+        raise InvalidArgumentError(argument, _without_secrets(value), expected)
     return text
 
 
@@ -351,7 +352,8 @@ def _host(argument: str, value: object) -> str:
             return bare
         except ValueError:
             pass
-    raise InvalidArgumentError(argument, value, "expected the exact name or address of a host, without scheme and port")
+    expected = "expected the exact name or address of a host, without scheme and port"
+    raise InvalidArgumentError(argument, _without_secrets(value), expected)
 
 
 def _is_authority(url: str) -> bool:
@@ -363,8 +365,12 @@ def _is_authority(url: str) -> bool:
         return False
 
 
-def _without_userinfo(value: object) -> object:
-    return re.sub(r"//[^/]*@", "//…@", value) if isinstance(value, str) else value
+def _without_secrets(value: object) -> object:
+    """What was given for a URL, without user, password, query and fragment."""
+    if not isinstance(value, str):
+        return value
+    text = re.sub(r"^(\s*\w+://)?.*@", r"\1…@", value, flags=re.DOTALL)
+    return re.sub(r"([?#]).*", r"\1…", text, flags=re.DOTALL)
 
 
 def _built_url(provider: str, region: str) -> str:

@@ -41,6 +41,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from arker._shown import shown as _shown
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -89,6 +91,7 @@ class ArkerError(Exception):
     """
 
     default_code: str = "internal"
+    _has_lines: bool = False
 
     def __init__(
         self,
@@ -119,23 +122,23 @@ class ArkerError(Exception):
         self.run_id = run_id
 
     def __str__(self) -> str:
-        facts = [f"code {self.code}"]
+        facts = [f"code {_shown(self.code)}"]
         if self.status:
             facts.append(f"HTTP {self.status}")
         if self.attempts > 1:
             facts.append(f"{self.attempts} attempts")
         if self.vm_id is not None:
-            facts.append(f"VM {_on_one_line(self.vm_id)}")
+            facts.append(f"VM {_shown(self.vm_id)}")
         if self.run_id is not None:
-            facts.append(f"run {_on_one_line(self.run_id)}")
+            facts.append(f"run {_shown(self.run_id)}")
         if self.retry_after is not None:
             facts.append(f"retry after {self.retry_after:g} s")
         if self.request_id:
-            facts.append(f"request {self.request_id}")
+            facts.append(f"request {_shown(self.request_id)}")
         if self.outcome != "not_started":
             facts.append(f"outcome {self.outcome}")
         where = f"{self.operation}: " if self.operation else ""
-        return f"{where}{self.message} ({', '.join(facts)})"
+        return f"{where}{_shown(self.message, lines=self._has_lines)} ({', '.join(facts)})"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {str(self)!r}>"
@@ -145,11 +148,6 @@ class ArkerError(Exception):
         for name, value in facts.items():
             setattr(self, name, value)
         return self
-
-
-def _on_one_line(identifier: str) -> str:
-    """An id in which nothing can pass for another line of a log."""
-    return identifier if identifier.isprintable() else repr(identifier)
 
 
 class ConfigurationError(ArkerError):
@@ -288,6 +286,7 @@ class EmulatorError(ArkerError):
     """The embedded backend could not start, or has died."""
 
     default_code = "emulator_error"
+    _has_lines = True  # the end of its log
 
 
 class TransferError(ArkerError):

@@ -16,6 +16,7 @@ from arker._paging import Pages
 from arker._poll import Planner, pause
 from arker._run_output import OutputChunk, OutputLine, RunLines, RunOutput
 from arker._run_watch import ASK_SECONDS
+from arker._shown import shown
 from arker.errors import (
     ArkerError,
     ConflictError,
@@ -74,7 +75,7 @@ class AsyncRun:
 
     def __repr__(self) -> str:
         state = f" {self.state}" if self.state is not None else ""
-        return self._transport.redact(f"<AsyncRun {self._run_id}{state} in VM {self._vm_id}>")
+        return shown(self._transport.redact(f"<AsyncRun {self._run_id}{state} in VM {self._vm_id}>"))
 
     # --- what is known of it --------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from arker._cleanup import carry_through
 from arker._creation import Creation, remove
 from arker._fork import CLEANUP_SECONDS
 from arker._poll import pause
+from arker._shown import shown
 from arker.errors import BadReplyError, ConfigurationError, InvalidArgumentError, TunnelClosedError
 from arker.models import Tunnel, TunnelRequest
 from arker.models import _checks as check
@@ -88,7 +89,7 @@ class AsyncTunnel:
 
     def __repr__(self) -> str:
         facts = "closed" if self._closed else "not open" if self._data is None else f"{self.state} at {self._data.url}"
-        return self._transport.redact(f"<AsyncTunnel to port {self._port} of VM {self._vm.id}, {facts}>")
+        return shown(self._transport.redact(f"<AsyncTunnel to port {self._port} of VM {self._vm.id}, {facts}>"))
 
     # --- what is known of it --------------------------------------------------------------------------------------
 
