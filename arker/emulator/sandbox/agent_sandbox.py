@@ -346,6 +346,7 @@ class AgentSandbox:
             output_limit=spec.output_limit,
             at_stuck=machine.kill,
             to_outside=self._inside.to_outside,
+            spool=spec.spool,
         )
         self._runs.add(run)
         fds = [theirs.detach(), stdout_inside, stderr_inside, anonymous_file("script", script), os.dup(state)]

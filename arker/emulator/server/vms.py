@@ -244,8 +244,7 @@ async def delete_vm(backend: Backend, org: Organisation, request: web.Request) -
             await asyncio.gather(*[execution.stop(backend, run, "VM deleted") for run in reversed(going)])
             await uploads.discard_all(vm)
             await vm.sandbox.delete()
-            for run in vm.runs.values():
-                await execution.discard_output(run)
+            await execution.discard_runs(vm)
     except SandboxError as error:
         raise from_sandbox(error) from None
     return replies.json_response({"deleted": True})
