@@ -15,6 +15,7 @@
     ├── TransferError               a file could not be moved, for a reason that no server's answer names
     │   ├── DirectoryConflictError  a directory cannot be copied without removing something; carries the plan
     │   ├── FileChangedError        it changed while it was read, here or in the VM
+    │   ├── FileTooLargeError       it is larger than what is to be read into memory
     │   ├── IntegrityError          what arrived is not what was sent
     │   └── LocalFileError          the file on this side could not be read or written (also an OSError)
     └── ApiError                    the server answered with an error; a subclass for each code
@@ -318,6 +319,22 @@ class FileChangedError(TransferError):
     default_code = "file_changed"
 
 
+class FileTooLargeError(TransferError):
+    """A file of the VM is larger than the caller wants in memory: `AsyncVM.download` writes one of any size to a file.
+
+    Attributes:
+        size: Bytes of the file.
+        max_bytes: Bytes that were to be read at most.
+    """
+
+    default_code = "file_too_large"
+
+    def __init__(self, message: str, *, size: int = 0, max_bytes: int = 0, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.size = size
+        self.max_bytes = max_bytes
+
+
 class IntegrityError(TransferError):
     """What arrived is not what was sent: its size or its digest is another one."""
 
@@ -548,6 +565,7 @@ __all__ = [
     "EmulatorError",
     "ErrorCode",
     "FileChangedError",
+    "FileTooLargeError",
     "FleetError",
     "ForbiddenError",
     "IntegrityError",

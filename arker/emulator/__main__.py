@@ -25,7 +25,7 @@ from typing import Any
 from arker.emulator._log import LogFormatter, set_up_log
 from arker.emulator._state import StateDir, remove_state_dir, sweep
 from arker.emulator.options import EmulatorOptions
-from arker.emulator.sandbox.base import IsolationUnavailableError
+from arker.emulator.sandbox.base import IsolationUnavailableError, SandboxError
 from arker.errors import ArkerError
 
 _END_PATIENCE = 25.0  # more than all that the server waits for at its end
@@ -174,7 +174,7 @@ def _managed(log: LogFormatter) -> int:
                 lifeline=0,
             )
         )
-    except (IsolationUnavailableError, ArkerError, OSError) as error:
+    except (IsolationUnavailableError, SandboxError, ArkerError, OSError) as error:
         answer({"error": str(error)})
         status = 1
     # The parent removes it too, which helps when this process is killed; here for the case that the parent was.
@@ -219,7 +219,7 @@ def _by_hand(log: LogFormatter) -> int:
 
         state = StateDir(options.state_parent)
         asyncio.run(_serve(options, api_key=api_key, state_dir=state.path, sock=sock, ready=ready, lifeline=None))
-    except (IsolationUnavailableError, ArkerError, OSError) as error:
+    except (IsolationUnavailableError, SandboxError, ArkerError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
