@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from arker import _routes
+from arker._descriptors import most_connections
 from arker._retry import RetryPolicy
 from arker.errors import ConfigurationError, InvalidArgumentError
 from arker.models import _checks as check
@@ -165,7 +166,7 @@ def load_settings(
         provider=wanted_provider,
         retry=RetryPolicy.of(retry),
         timeouts=timeout or HttpTimeouts(),
-        max_connections=check.check_integer("max_connections", max_connections, minimum=1),
+        max_connections=most_connections(check.check_integer("max_connections", max_connections, minimum=1)),
         insecure_hosts=insecure,
         ledger=_ledger(ledger, env, base),
     )
