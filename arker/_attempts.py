@@ -10,7 +10,7 @@ import anyio
 from attrs import define, field
 
 from arker import _routes
-from arker._retry import Failure, is_overload, is_retryable_answer
+from arker._retry import Failure, is_overload, is_proof_of_refusal, is_retryable_answer
 from arker._wire import ExchangeFailedError, Request, Response, without_query
 from arker.errors import (
     ApiError,
@@ -20,7 +20,6 @@ from arker.errors import (
     NetworkError,
     NetworkTimeoutError,
     Outcome,
-    VMGoneError,
 )
 from arker.models import _checks as check
 
@@ -131,17 +130,18 @@ def judge(raised: BaseException, limiter: Limiter | Unlimited, waits: bool) -> t
 def _classify(error: ApiError) -> Failure:
     if isinstance(error, BadReplyError):
         return Failure.REFUSED
-    return Failure.BUSY if is_retryable_answer(error.status, error.code, error.message) else Failure.REFUSED
+    if error.work not in (None, "not_started") or not is_retryable_answer(error.status, error.code, error.message):
+        return Failure.REFUSED
+    return Failure.BUSY if is_proof_of_refusal(error) else Failure.UNCERTAIN
 
 
 def outcome_after(before: Outcome, failure: Failure, error: ArkerError) -> Outcome:
     """What is known after one more failed attempt of a request that changes something."""
-    if isinstance(error, BadReplyError) and 200 <= error.status < 300:
+    if isinstance(error, BadReplyError) and 200 <= error.status < 300 and error.is_json:
         return "applied"
-    if isinstance(error, VMGoneError):
-        return "unknown"
-    failed_inside = error.status >= 500 or (error.code == "internal" and 200 <= error.status < 300)
-    if failure is Failure.LOST or (failed_inside and error.status not in (501, 503)):
+    if before == "applied":
+        return before
+    if failure is Failure.LOST or (isinstance(error, ApiError) and not is_proof_of_refusal(error)):
         return "unknown"
     # Nothing that comes later tells whether an attempt that was lost had been processed.
     return before

@@ -6,11 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from attrs import frozen
+
 from arker import _codec, _routes, models
 from arker._codec_hooks import Misfit, is_array, is_object
 from arker._decipher import api_error
+from arker._reader import Reader, id_in, is_usable_id, salvaged_vm_id
 from arker._retry import is_retryable_answer
-from arker._wire import Call, QueryValue, Request, encode_query
+from arker._wire import Call, Decode, QueryValue, Request, encode_query
 from arker.errors import ApiError, ArkerError
 
 if TYPE_CHECKING:
@@ -38,13 +41,30 @@ T = TypeVar("T")
 Written = TypeVar("Written", "SyncChunkWriteResult", "SyncCommitWriteResult")
 
 
-def into(cls: type[T]) -> Callable[[dict[str, Any]], T]:
+def into(cls: type[T]) -> Decode[T]:
     """How a call's reply becomes a model of a class."""
     return partial(_structure, cls)
 
 
-def _structure(cls: type[T], payload: dict[str, Any]) -> T:
-    return _codec.structure(payload, cls)
+def _structure(cls: type[T], payload: dict[str, Any], reader: Reader) -> T:
+    return reader.structure(payload, cls)
+
+
+def acknowledging(cls: type[T], field: str) -> Decode[T]:
+    """How a reply that something was done becomes a model of a class, whose field says so."""
+
+    def decode(payload: dict[str, Any], reader: Reader) -> T:
+        return reader.acknowledgement(payload, cls, field)
+
+    return decode
+
+
+@frozen
+class Forked:
+    """What is read of the reply to a fork that is posted once more: the VM's id, and when it was made, if it says."""
+
+    vm_id: str
+    created_at: str | None
 
 
 @cache
@@ -55,22 +75,61 @@ def _deleted() -> DeleteVmResponse:
 # --- VMs -------------------------------------------------------------------------------------------------------------
 
 
-def fork(base_url: str, request: ForkRequest, key: str) -> Call[Vm]:
-    return Call(
-        "fork",
-        Request("POST", base_url, _routes.FORK, body=_codec.dumps(request), idempotency_key=key),
-        vm_of,
-    )
+VM_IDS: Final = ("vm_id", "id")
+
+
+def fork(base_url: str, request: ForkRequest, key: str, found: Callable[[str], None]) -> Call[Vm]:
+    """Fork a VM.
+
+    Args:
+        base_url: Where to.
+        request: What is asked for.
+        key: The idempotency key.
+        found: Told the id of the VM as soon as it is known, before anything else of the reply is read.
+    """
+
+    def decode(payload: dict[str, Any], reader: Reader) -> Vm:
+        vm_id = id_in(payload, VM_IDS)
+        if vm_id is not None:
+            found(vm_id)
+        return _vm_of(payload, reader)
+
+    def salvage(body: bytes) -> Vm | None:
+        vm_id = salvaged_vm_id(body)
+        if vm_id is None:
+            return None
+        found(vm_id)
+        return models.Vm(vm_id=vm_id)
+
+    request_ = Request("POST", base_url, _routes.FORK, body=_codec.dumps(request), idempotency_key=key)
+    return Call("fork", request_, decode, evidence=VM_IDS, makes_vm=True, salvage=salvage)
+
+
+def fork_again(base_url: str, body: bytes, key: str) -> Call[Forked]:
+    """Post a fork once more that may have been posted before; only its id is read."""
+    request = Request("POST", base_url, _routes.FORK, body=body, idempotency_key=key)
+
+    def decode(payload: dict[str, Any], _: Reader) -> Forked:
+        vm_id, created_at = id_in(payload, VM_IDS), payload.get("created_at")
+        if vm_id is None:
+            raise Misfit("is missing, or none that paths can be made of", "$.vm_id")
+        return Forked(vm_id, created_at if isinstance(created_at, str) else None)
+
+    def salvage(reply: bytes) -> Forked | None:
+        vm_id = salvaged_vm_id(reply)
+        return None if vm_id is None else Forked(vm_id, None)
+
+    return Call("reap", request, decode, evidence=VM_IDS, makes_vm=True, salvage=salvage)
 
 
 def get_vm(base_url: str, vm_id: str) -> Call[Vm]:
-    return Call("get_vm", Request("GET", base_url, _routes.vm(vm_id)), vm_of)
+    return Call("get_vm", Request("GET", base_url, _routes.vm(vm_id)), _vm_of, evidence=VM_IDS)
 
 
-def vm_of(payload: dict[str, Any]) -> Vm:
+def _vm_of(payload: dict[str, Any], reader: Reader) -> Vm:
     """A VM that a handle is made of: its id must be one that paths can be made of."""
-    vm = _codec.structure(payload, models.Vm)
-    if vm.vm_id.strip() in {"", ".", ".."}:
+    vm = reader.structure(payload, models.Vm)
+    if not is_usable_id(vm.vm_id):
         raise Misfit(f"expected an id, got {vm.vm_id!r}", "$.vm_id")
     return vm
 
@@ -80,6 +139,7 @@ def list_vms(control_base_url: str, parameters: Mapping[str, QueryValue]) -> Cal
         "list_vms",
         Request("GET", control_base_url, _routes.VMS, encode_query(parameters)),
         into(models.ListVmsResponse),
+        evidence=("vms",),
     )
 
 
@@ -87,8 +147,10 @@ def delete_vm(base_url: str, vm_id: str) -> Call[DeleteVmResponse]:
     return Call(
         "vm.delete",
         Request("DELETE", base_url, _routes.vm(vm_id)),
-        into(models.DeleteVmResponse),
+        acknowledging(models.DeleteVmResponse, "deleted"),
         gone=_deleted(),
+        evidence=("deleted",),
+        acknowledged=True,
     )
 
 
@@ -98,6 +160,7 @@ def delete_vm(base_url: str, vm_id: str) -> Call[DeleteVmResponse]:
 def run(
     base_url: str, vm_id: str, request: RunRequest, key: str, probe: Callable[[], Awaitable[None]] | None = None
 ) -> Call[RunResult]:
+    """Run a command; one in the foreground, too, may be answered by a `BackgroundRunResult`."""
     return Call(
         "vm.run",
         Request(
@@ -106,31 +169,32 @@ def run(
             _routes.runs(vm_id),
             body=_codec.dumps(request),
             idempotency_key=key,
-            awaits_work=not request.background,
+            awaits_work=request.background is None,
         ),
-        _run_result if request.background else _awaited_result,
+        _run_result,
+        evidence=_RUN,
         probe=probe,
     )
 
 
-def _run_result(payload: dict[str, Any]) -> RunResult:
-    if isinstance(payload.get("stdout"), str):
-        return _codec.structure(payload, models.CompletedRunResult)
-    if isinstance(payload.get("run_id"), str):
-        return _codec.structure(payload, models.BackgroundRunResult)
+_RUN: Final = ("stdout", "stderr", "state")
+
+
+def _run_result(payload: dict[str, Any], reader: Reader) -> RunResult:
+    if isinstance(payload.get("stdout"), str) or (not reader.strict and isinstance(payload.get("stderr"), str)):
+        return reader.structure(payload, models.CompletedRunResult)
+    if is_usable_id(payload.get("run_id")):
+        return reader.structure(payload, models.BackgroundRunResult)
     raise Misfit("has neither a string stdout (a completed run) nor a string run_id (a background run)", "$")
 
 
-def _awaited_result(payload: dict[str, Any]) -> RunResult:
-    result = _run_result(payload)
-    if isinstance(result, models.BackgroundRunResult):
-        problem = f"has no output: the run {result.run_id!r} goes on in the background, which was not asked for"
-        raise Misfit(problem, "$")
-    return result
-
-
 def get_run(base_url: str, vm_id: str, run_id: str) -> Call[Run]:
-    return Call("vm.get_run", Request("GET", base_url, _routes.run(vm_id, run_id)), into(models.Run))
+    def decode(payload: dict[str, Any], reader: Reader) -> Run:
+        # Which run it is, is known already.
+        named = payload if reader.strict or is_usable_id(payload.get("run_id")) else {**payload, "run_id": run_id}
+        return reader.structure(named, models.Run)
+
+    return Call("vm.get_run", Request("GET", base_url, _routes.run(vm_id, run_id)), decode, evidence=_RUN)
 
 
 def list_runs(base_url: str, vm_id: str, parameters: Mapping[str, QueryValue]) -> Call[ListRunsResponse]:
@@ -138,6 +202,7 @@ def list_runs(base_url: str, vm_id: str, parameters: Mapping[str, QueryValue]) -
         "vm.list_runs",
         Request("GET", base_url, _routes.runs(vm_id), encode_query(parameters)),
         into(models.ListRunsResponse),
+        evidence=("runs",),
     )
 
 
@@ -145,8 +210,10 @@ def cancel_run(base_url: str, vm_id: str, run_id: str) -> Call[CancelRunResponse
     return Call(
         "vm.cancel_run",
         Request("DELETE", base_url, _routes.run(vm_id, run_id)),
-        into(models.CancelRunResponse),
+        acknowledging(models.CancelRunResponse, "cancelled"),
         gone=models.CancelRunResponse(cancelled=True),
+        evidence=("cancelled",),
+        acknowledged=True,
     )
 
 
@@ -161,16 +228,17 @@ def read_file(base_url: str, vm_id: str, path: str) -> Call[SyncReadInlineRespon
         _SYNC,
         Request("POST", base_url, _routes.sync(vm_id), body=_codec.dumps(models.SyncReadRequest(path))),
         _read_result,
+        evidence=("content", "presigned_url"),
         changes_something=False,
     )
 
 
-def _read_result(payload: dict[str, Any]) -> SyncReadInlineResponse | SyncReadPresignedResponse:
+def _read_result(payload: dict[str, Any], reader: Reader) -> SyncReadInlineResponse | SyncReadPresignedResponse:
     if isinstance(payload.get("presigned_url"), str):
-        return _codec.structure(payload, models.SyncReadPresignedResponse)
+        return reader.structure(payload, models.SyncReadPresignedResponse)
     if "content" in payload:
-        result = _codec.structure(payload, models.SyncReadInlineResponse)
-        if len(result.content) != result.size:
+        result = reader.structure(payload, models.SyncReadInlineResponse)
+        if result.size is not None and len(result.content) != result.size:
             raise Misfit(f"says {result.size}, but $.content has {len(result.content)} bytes", "$.size")
         return result
     raise Misfit("has neither content nor a presigned_url", "$")
@@ -179,11 +247,6 @@ def _read_result(payload: dict[str, Any]) -> SyncReadInlineResponse | SyncReadPr
 def write_whole(base_url: str, vm_id: str, entry: SyncChunkWrite) -> Call[SyncChunkWriteResult]:
     """Write a file in its only chunk."""
     return _write(base_url, vm_id, _codec.dumps_chunk(entry), _finished(models.SyncChunkWriteResult))
-
-
-def request_put(base_url: str, vm_id: str, entry: SyncPresignedWriteRequest) -> Call[SyncPresignedWriteRequestResult]:
-    body = _codec.dumps(models.SyncWriteRequest((entry,)))
-    return _write(base_url, vm_id, body, _only(models.SyncPresignedWriteRequestResult), changes_something=False)
 
 
 def request_puts(
@@ -218,14 +281,16 @@ def write_each(
     return _write(base_url, vm_id, _codec.dumps_entries(entries), partial(_settle_each, settle, len(entries)))
 
 
-def _settle_each(settle: Callable[[int, ArkerError | None], None], count: int, payload: dict[str, Any]) -> None:
+def _settle_each(
+    settle: Callable[[int, ArkerError | None], None], count: int, payload: dict[str, Any], reader: Reader
+) -> None:
     passing: ArkerError | None = None
     for number, result in enumerate(_results(payload, count)):
         if is_object(result) and (result.get("complete"), result.get("written"), result.get("error")) == _SUCCESS:
             settle(number, None)  # of thousands of small files, nearly all are
             continue
         try:
-            _check_finished(_result_of(models.SyncChunkWriteResult, number, result))
+            _check_finished(_result_of(models.SyncChunkWriteResult, number, result, reader))
         except ApiError as error:
             if is_retryable_answer(error.status, error.code, error.message):
                 passing = error
@@ -240,23 +305,21 @@ def commit_put(base_url: str, vm_id: str, entry: SyncPresignedWriteCommit) -> Ca
     return _write(base_url, vm_id, body, _finished(models.SyncCommitWriteResult))
 
 
-def _write(
-    base_url: str, vm_id: str, body: bytes, decode: Callable[[dict[str, Any]], T], *, changes_something: bool = True
-) -> Call[T]:
+def _write(base_url: str, vm_id: str, body: bytes, decode: Decode[T], *, changes_something: bool = True) -> Call[T]:
     request = Request("POST", base_url, _routes.sync(vm_id), body=body)
-    return Call(_SYNC, request, decode, changes_something=changes_something)
+    return Call(_SYNC, request, decode, evidence=("results",), changes_something=changes_something)
 
 
-def _only(cls: type[T]) -> Callable[[dict[str, Any]], T]:
+def _only(cls: type[T]) -> Decode[T]:
     return partial(_only_result, cls)
 
 
-def _finished(cls: type[Written]) -> Callable[[dict[str, Any]], Written]:
+def _finished(cls: type[Written]) -> Decode[Written]:
     return partial(_finished_result, cls)
 
 
-def _finished_result(cls: type[Written], payload: dict[str, Any]) -> Written:
-    return _check_finished(_only_result(cls, payload))
+def _finished_result(cls: type[Written], payload: dict[str, Any], reader: Reader) -> Written:
+    return _check_finished(_only_result(cls, payload, reader))
 
 
 def _check_finished(result: Written) -> Written:
@@ -267,12 +330,12 @@ def _check_finished(result: Written) -> Written:
     return result
 
 
-def _only_result(cls: type[T], payload: dict[str, Any]) -> T:
-    return _every_result(cls, 1, payload)[0]
+def _only_result(cls: type[T], payload: dict[str, Any], reader: Reader) -> T:
+    return _every_result(cls, 1, payload, reader)[0]
 
 
-def _every_result(cls: type[T], count: int, payload: dict[str, Any]) -> list[T]:
-    return [_result_of(cls, number, result) for number, result in enumerate(_results(payload, count))]
+def _every_result(cls: type[T], count: int, payload: dict[str, Any], reader: Reader) -> list[T]:
+    return [_result_of(cls, number, result, reader) for number, result in enumerate(_results(payload, count))]
 
 
 def _results(payload: dict[str, Any], count: int) -> Sequence[object]:
@@ -285,36 +348,37 @@ def _results(payload: dict[str, Any], count: int) -> Sequence[object]:
     return results
 
 
-def _result_of(cls: type[T], number: int, result: object) -> T:
+def _result_of(cls: type[T], number: int, result: object, reader: Reader) -> T:
     failure = result.get("error") if is_object(result) else None
     if failure is not None:
-        error = _inside(f"$.results[{number}].error", failure, models.ErrorResponse)
+        error = _inside(f"$.results[{number}].error", failure, models.ErrorResponse, reader)
         raise api_error(error.code, error.message, status=200)
-    return _inside(f"$.results[{number}]", result, cls)
+    return _inside(f"$.results[{number}]", result, cls, reader)
 
 
-def _inside(where: str, value: object, cls: type[T]) -> T:
+def _inside(where: str, value: object, cls: type[T], reader: Reader) -> T:
     try:
-        return _codec.structure(value, cls)
+        return reader.structure(value, cls)
     except Misfit as misfit:
         raise Misfit(misfit.problem, where + misfit.path.removeprefix("$")) from None
 
 
 __all__ = [
+    "Forked",
+    "acknowledging",
     "cancel_run",
     "commit_put",
     "delete_vm",
     "fork",
+    "fork_again",
     "get_run",
     "get_vm",
     "into",
     "list_runs",
     "list_vms",
     "read_file",
-    "request_put",
     "request_puts",
     "run",
-    "vm_of",
     "write_chunk",
     "write_each",
     "write_whole",

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 
 T = TypeVar("T")
+
+CLEANUP_SECONDS: Final = 10.0
+"""Bound on a clean-up: on finding out what became of what was given up, and on removing it."""
 
 
 async def carry_through(work: Coroutine[Any, Any, T]) -> T:
@@ -78,4 +81,4 @@ async def _settled(task: asyncio.Future[T]) -> T:
     return task.result()
 
 
-__all__ = ["carry_through", "end", "make_or_undo"]
+__all__ = ["CLEANUP_SECONDS", "carry_through", "end", "make_or_undo"]

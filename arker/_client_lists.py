@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
 from arker._client_vms import ClientVms
-from arker._paging import Pages
+from arker._paging import Pages, next_cursor
 from arker.errors import BadReplyError
 from arker.models import _checks as check
 
 if TYPE_CHECKING:
     from arker.models import Filesystem, OrgRunListRow, Provider, VmState
     from arker.vm import AsyncVM
+
+logger = logging.getLogger("arker")
 
 _REPEATED_PAGES: Final = 10
 """Pages without a new row that a list which grows may have; with more, the server does not know offsets."""
@@ -71,8 +74,11 @@ class ClientLists(ClientVms):
                 deadline=deadline,
             )
             base_url = self._transport.settings.vm_base_url
-            vms = tuple([AsyncVM(self._transport, vm.vm_id, base_url(vm.vm_id), vm) for vm in found.vms])
-            return vms, found.next_cursor
+            vms = tuple([AsyncVM(self._transport, vm.vm_id, base_url(vm.vm_id), vm) for vm in found.vms if vm.vm_id])
+            if len(vms) < len(found.vms):
+                # No handle can be made of it, and it must not cost the others.
+                logger.warning("%d VMs of the list name no id, and are left out", len(found.vms) - len(vms))
+            return vms, next_cursor(found)
 
         return Pages(page, check.query_text("cursor", cursor))
 
@@ -99,7 +105,7 @@ class ClientLists(ClientVms):
 
         async def page(cursor: str | None) -> tuple[tuple[Filesystem, ...], str | None]:
             found = await self.list_filesystems(cursor=cursor, limit=size, name_prefix=name_prefix, deadline=deadline)
-            return found.filesystems, found.next_cursor
+            return found.filesystems, next_cursor(found)
 
         return Pages(page, check.query_text("cursor", cursor))
 
@@ -120,7 +126,7 @@ class ClientLists(ClientVms):
         runtime: str | None = None,
         endpoint: str | None = None,
         actions: Sequence[str] | None = None,
-        status: int | None = None,
+        status: int | str | Sequence[int | str] | None = None,
         status_min: int | None = None,
         status_max: int | None = None,
         sort: str | None = None,
@@ -147,7 +153,7 @@ class ClientLists(ClientVms):
             runtime: Only of this runtime.
             endpoint: Only of this endpoint.
             actions: Only of these actions.
-            status: Only with this HTTP status.
+            status: Only with this HTTP status, or one of these, as numbers or texts.
             status_min: Only with an HTTP status of at least this.
             status_max: Only with an HTTP status of at most this.
             sort: The field to sort by.
@@ -189,8 +195,9 @@ class ClientLists(ClientVms):
                 deadline=deadline,
             )
             end = found.until if end is None else end
-            rows = tuple([row for row in found.rows if row.request_id not in known])
-            known = frozenset([row.request_id for row in found.rows])
+            # A row without an id cannot be told apart, and is given rather than lost.
+            rows = tuple([row for row in found.rows if not row.request_id or row.request_id not in known])
+            known = frozenset([row.request_id for row in found.rows if row.request_id])
             largest = max(largest, len(found.rows))
             if not rows and len(found.rows) < largest:
                 return (), None  # the last rows, moved on by as many new ones: the requests for the list are rows, too

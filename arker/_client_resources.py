@@ -118,7 +118,7 @@ class ClientResources:
         runtime: str | None = None,
         endpoint: str | None = None,
         actions: Sequence[str] | None = None,
-        status: int | None = None,
+        status: int | str | Sequence[int | str] | None = None,
         status_min: int | None = None,
         status_max: int | None = None,
         sort: str | None = None,
@@ -142,7 +142,7 @@ class ClientResources:
             runtime: Only of this runtime.
             endpoint: Only of this endpoint.
             actions: Only of these actions.
-            status: Only with this HTTP status.
+            status: Only with this HTTP status, or one of these, as numbers or texts.
             status_min: Only with an HTTP status of at least this.
             status_max: Only with an HTTP status of at most this.
             sort: The field to sort by.
@@ -167,7 +167,7 @@ class ClientResources:
             "runtime": check.query_text("runtime", runtime),
             "endpoint": check.query_text("endpoint", endpoint),
             "actions": check.query_list("actions", actions),
-            "status": check.query_integer("status", status),
+            "status": check.query_statuses("status", status),
             "status_min": check.query_integer("status_min", status_min),
             "status_max": check.query_integer("status_max", status_max),
             "sort": check.query_text("sort", sort),

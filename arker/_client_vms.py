@@ -58,7 +58,7 @@ class ClientVms(ClientResources):
         name: str | None = None,
         public: bool | None = None,
         network: NetworkPolicyInput | None = None,
-        disk: bool = True,
+        disk: bool | None = None,
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         max_memory_mib: int | None = None,
@@ -79,7 +79,7 @@ class ClientVms(ClientResources):
             name: The new VM's name, unique in the organisation.
             public: Whether other organisations may fork it.
             network: True (open), False (blocked), a policy, or one as a mapping.
-            disk: Whether it has a disk of its own.
+            disk: Whether it has a disk of its own; the server decides unless it is given.
             vcpu_count: CPUs.
             memory_mib: Memory, in MiB.
             max_memory_mib: Upper bound on its memory, in MiB.

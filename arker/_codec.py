@@ -11,6 +11,7 @@ import binascii
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
@@ -39,7 +40,14 @@ def _converter() -> Converter:
     # cattrs is a good part of the package's import time, so it is imported with the first value to convert.
     from arker._converter import make_converter
 
-    return make_converter(detailed=False)
+    return make_converter()
+
+
+@cache
+def _leniency() -> ModuleType:
+    from arker import _leniency  # for the same reason
+
+    return _leniency
 
 
 def _hook(cls: Any) -> Hook:
@@ -68,6 +76,28 @@ def structure(value: object, cls: type[T]) -> T:
 
         with _lock:
             raise locate(value, cls, error) from None
+
+
+_lenient_hooks: dict[Any, Hook] = {}
+
+
+def structure_leniently(value: object, cls: type[T]) -> tuple[T, list[tuple[type, str]]]:
+    """Make a model with what fits of a JSON value; raises `Misfit` where something indispensable does not.
+
+    Returns:
+        The model, and the fields that did not fit, with their classes.
+    """
+    leniency = _leniency()
+    hook = _lenient_hooks.get(cls)
+    if hook is None:
+        with _lock:
+            hook = _lenient_hooks[cls] = leniency.lenient_converter().get_structure_hook(cls)
+    try:
+        result = cast("T", hook(value, cls))
+    except Misfit as misfit:
+        leniency.take_noted()
+        raise Misfit(misfit.problem, f"${misfit.path}") from None
+    return result, leniency.take_noted()
 
 
 def unstructure(value: object) -> Any:
@@ -122,4 +152,14 @@ def dumps_entries(entries: Sequence[bytes]) -> bytes:
     return b'{"op":"write","writes":[%b]}' % b",".join(entries)
 
 
-__all__ = ["Misfit", "dumps", "dumps_chunk", "dumps_entries", "dumps_whole", "loads", "structure", "unstructure"]
+__all__ = [
+    "Misfit",
+    "dumps",
+    "dumps_chunk",
+    "dumps_entries",
+    "dumps_whole",
+    "loads",
+    "structure",
+    "structure_leniently",
+    "unstructure",
+]

@@ -131,6 +131,7 @@ def nullable_hook(hook: Hook, default: object) -> Hook:
 
 
 def _decode(obj: dict[str, Any], field: str, encoding_field: str) -> bytes:
+    """Decode a text that must be there, with its encoding."""
     text, encoding = obj.get(field), obj.get(encoding_field)
     if not isinstance(text, str):
         raise Misfit("is missing" if field not in obj else f"expected a string, got {json_type(text)}", f".{field}")
@@ -138,13 +139,51 @@ def _decode(obj: dict[str, Any], field: str, encoding_field: str) -> bytes:
         problem = "is missing" if encoding_field not in obj else f"expected a string, got {json_type(encoding)}"
         raise Misfit(problem, f".{encoding_field}")
     if encoding in ("utf-8", "utf8"):
-        return text.encode()
+        return _encoded(text)
     if encoding == "base64":
         try:
             return _strict_base64(text)
         except ValueError as error:
             raise Misfit(f"is not base64 ({error})", f".{field}") from None
     raise Misfit("expected the encoding utf-8, utf8 or base64", f".{encoding_field}")
+
+
+def _decode_any(obj: dict[str, Any], field: str, encoding_field: str) -> bytes | None:
+    """Decode a text whose encoding may be absent or spelt in another way; None if there is no text."""
+    text, encoding = obj.get(field), obj.get(encoding_field)
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise Misfit(f"expected a string, got {json_type(text)}", f".{field}")
+    spelling = encoding.strip().lower().replace("_", "-") if isinstance(encoding, str) else "utf-8"
+    if spelling in ("utf-8", "utf8", ""):
+        return _encoded(text)
+    if spelling in ("base64", "base64url"):
+        try:
+            return _any_base64(text)
+        except ValueError as error:
+            raise Misfit(f"is not base64 ({error})", f".{field}") from None
+    raise Misfit("expected the encoding utf-8, utf8 or base64", f".{encoding_field}")
+
+
+def _encoded(text: str) -> bytes:
+    """Encode a text; one of a reply that was no UTF-8 gets its bytes back."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        try:
+            return text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            return text.encode("utf-8", "surrogatepass")
+
+
+def _any_base64(text: str) -> bytes:
+    """Decode base64 of either alphabet, padded or not, on one line or several."""
+    try:
+        return _strict_base64(text)
+    except ValueError:
+        plain = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
+        return _strict_base64(plain + "=" * (-len(plain) % 4))
 
 
 def _strict_base64(text: str) -> bytes:
@@ -162,14 +201,39 @@ def with_outputs(obj: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def with_outputs_that_are_there(obj: dict[str, Any]) -> dict[str, Any]:
+    """Decode a run's outputs. One of them may be absent; both only while the run goes on."""
+    stdout, stderr = (_decode_any(obj, name, f"{name}_encoding") for name in ("stdout", "stderr"))
+    if stdout is None and stderr is None and obj.get("state") not in _GOING_ON:
+        raise Misfit("is missing" if "stdout" not in obj else "expected a string, got null", ".stdout")
+    return {**obj, "stdout": stdout or b"", "stderr": stderr or b""}
+
+
+_GOING_ON: Final = ("pending", "running")
+
+
 def with_content(obj: dict[str, Any]) -> dict[str, Any]:
     return {**obj, "content": _decode(obj, "content", "encoding")}
 
 
-def with_vm_id(obj: dict[str, Any]) -> dict[str, Any]:
-    # Older servers call it `id`.
+def with_content_that_is_there(obj: dict[str, Any]) -> dict[str, Any]:
+    content = _decode_any(obj, "content", "encoding")
+    if content is None:
+        raise Misfit("is missing" if "content" not in obj else "expected a string, got null", ".content")
+    return {**obj, "content": content}
+
+
+_RESOURCES: Final = (("vcpu_count", "vcpu"), ("memory_mib", "memory_mib"), ("disk_mib", "disk_mib"))
+
+
+def with_vm_fields(obj: dict[str, Any]) -> dict[str, Any]:
+    """Find a VM's id and sizes where newer and older servers have them."""
+    resources: object = obj.get("resources")
     if obj.get("vm_id") is None and "id" in obj:
-        return {**obj, "vm_id": obj["id"]}
+        obj = {**obj, "vm_id": obj["id"]}
+    if is_object(resources):
+        found = {name: resources[key] for name, key in _RESOURCES if key in resources and obj.get(name) is None}
+        obj = {**obj, **found}
     return obj
 
 

@@ -6,7 +6,7 @@ import binascii
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import UnionType
-from typing import Any, Final, Literal, Union, cast, get_args, get_origin
+from typing import Any, Final, Literal, TypeAlias, Union, cast, get_args, get_origin
 
 import attrs
 import orjson
@@ -29,7 +29,7 @@ from arker._codec_hooks import (
     string_map,
     with_content,
     with_outputs,
-    with_vm_id,
+    with_vm_fields,
 )
 from arker.models import (
     CompletedRunResult,
@@ -46,6 +46,7 @@ from arker.models import (
     SyncReadInlineResponse,
     Vm,
 )
+from arker.models._reply import DECLARED, Reply
 
 _POLICIES: Final[dict[str, type]] = {
     "open": NetworkPolicyOpen,
@@ -53,15 +54,16 @@ _POLICIES: Final[dict[str, type]] = {
     "allow": NetworkPolicyAllow,
     "block": NetworkPolicyBlock,
 }
-_PREPARE: Final[dict[type, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-    Vm: with_vm_id,
+Prepare: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
+_PREPARE: Final[dict[type, Prepare]] = {
+    Vm: with_vm_fields,
     Run: with_outputs,
     CompletedRunResult: with_outputs,
     SyncReadInlineResponse: with_content,
 }
 
 
-def _field_hook(converter: Converter, type_: Any, default: object) -> Hook:
+def field_hook(converter: Converter, type_: Any, default: object) -> Hook:
     """The hook for a field of a type; ``default`` is what null stands for, `REQUIRED` where null is an error."""
     if type_ in (str, int, bool):
         return exactly(type_, default)
@@ -81,7 +83,7 @@ def _field_hook(converter: Converter, type_: Any, default: object) -> Hook:
         if all(member is str or get_origin(member) is Literal for member in members):
             return exactly(str, default)  # an open enumeration: unknown values are kept
         if len(members) == 1:
-            return _field_hook(converter, members[0], default)
+            return field_hook(converter, members[0], default)
         raise TypeError(f"no rule for the union {type_!r}")
     if origin is tuple:
         # A null list is an empty one, also where the list itself is indispensable.
@@ -100,7 +102,7 @@ def _pass(value: Any, _: Any) -> Any:
 def _array_hook(converter: Converter, member: Any) -> Hook:
     type_ = tuple[member, ...]
     if not attrs.has(member) and get_origin(member) is not Union and get_origin(member) is not UnionType:
-        element = _field_hook(converter, member, REQUIRED)
+        element = field_hook(converter, member, REQUIRED)
 
         def plain(value: Any, _: Any) -> Any:
             if value.__class__ is not list:
@@ -184,23 +186,54 @@ def _write_result_hook(converter: Converter) -> Hook:
     return hook
 
 
-def _class_hook(cls: type, converter: BaseConverter) -> Hook:
-    assert isinstance(converter, Converter)
+def fields_of(cls: type) -> list[attrs.Attribute[Any]]:
+    """List the fields that a server may fill."""
     resolved = cast("type[attrs.AttrsInstance]", attrs.resolve_types(cast("Any", cls)))
-    overrides: dict[str, Any] = {
-        field.name: override(struct_hook=_field_hook(converter, field.type, field.default))
-        for field in attrs.fields(resolved)
-        if field.init
+    return [field for field in attrs.fields(resolved) if field.init and field.name != MISFITS]
+
+
+MISFITS: Final = "misfits"
+
+
+def filler(cls: type, converter: Converter, hooks: Mapping[str, Hook]) -> Hook:
+    """Make the function that makes an instance of an object's members, each by its hook."""
+    overrides: dict[str, Any] = {name: override(struct_hook=hook) for name, hook in hooks.items()}
+    if issubclass(cls, Reply):
+        overrides[MISFITS] = override(omit=True)
+    return cast("Hook", make_dict_structure_fn(cls, converter, **overrides))
+
+
+def _strict_class_hook(cls: type, converter: BaseConverter) -> Hook:
+    assert isinstance(converter, Converter)
+    fields = fields_of(cls)
+    declared = [field.name for field in fields if field.metadata.get(DECLARED)]
+    hooks = {
+        field.name: field_hook(converter, _never_none(field.type), REQUIRED)
+        if field.name in declared
+        else field_hook(converter, field.type, field.default)
+        for field in fields
     }
-    fill = cast("Hook", make_dict_structure_fn(cls, converter, **overrides))
+    fill = filler(cls, converter, hooks)
     prepare = _PREPARE.get(cls)
 
     def structure(value: Any, type_: Any) -> Any:
         if value.__class__ is not dict:
             raise mismatch("an object", value)
-        return fill(value if prepare is None else prepare(value), type_)
+        result = fill(value if prepare is None else prepare(value), type_)
+        for name in declared:
+            if name not in value:
+                raise Misfit("is missing", step(name))
+        return result
 
     return structure
+
+
+def _never_none(type_: Any) -> Any:
+    """Take None out of a union."""
+    members = tuple(member for member in get_args(type_) if member is not type(None))
+    if get_origin(type_) not in (Union, UnionType) or len(members) == len(get_args(type_)):
+        return type_
+    return Union[members]  # noqa: UP007 - of a tuple
 
 
 def _omit_none(cls: type, converter: BaseConverter) -> Callable[[Any], Any]:
@@ -208,6 +241,8 @@ def _omit_none(cls: type, converter: BaseConverter) -> Callable[[Any], Any]:
     overrides: dict[str, Any] = {
         field.name: override(omit_if_default=True) for field in attrs.fields(resolved) if field.default is None
     }
+    if issubclass(cls, Reply):
+        overrides[MISFITS] = override(omit=True)
     return cast(
         "Callable[[Any], Any]",
         make_dict_unstructure_fn(cls, converter, _cattrs_include_init_false=True, **overrides),
@@ -241,10 +276,17 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(item) for item in value] if is_array(value) else value
 
 
-def make_converter(*, detailed: bool) -> Converter:
-    """A converter with the rules of this package; a detailed one is slow, and says where a value does not fit."""
+def make_converter(
+    *, detailed: bool = False, class_hook: Callable[[type, BaseConverter], Hook] | None = None
+) -> Converter:
+    """Make a converter with the rules of this package.
+
+    Args:
+        detailed: Whether it says where a value does not fit, which makes it slow.
+        class_hook: Makes the hook of a class; by default one that demands all that the contract declares.
+    """
     converter = Converter(detailed_validation=detailed)
-    converter.register_structure_hook_factory(attrs.has, _class_hook)
+    converter.register_structure_hook_factory(attrs.has, class_hook or _strict_class_hook)
     converter.register_structure_hook_func(_is_write_result, _write_result_hook(converter))
     converter.register_unstructure_hook_factory(attrs.has, _omit_none)
     converter.register_unstructure_hook(SyncChunkWrite, _chunk)
@@ -289,4 +331,4 @@ def _descend(error: BaseException) -> tuple[str, BaseException]:
     return path, error
 
 
-__all__ = ["locate", "make_converter"]
+__all__ = ["MISFITS", "Prepare", "field_hook", "fields_of", "filler", "locate", "make_converter"]

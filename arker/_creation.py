@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import anyio
 
 from arker._attempts import Progress
-from arker._cleanup import end, make_or_undo
-from arker._fork import CLEANUP_SECONDS
-from arker.errors import ArkerError
+from arker._cleanup import CLEANUP_SECONDS, end, make_or_undo
+from arker.errors import ArkerError, is_gone
 
 if TYPE_CHECKING:
     from arker._transport import Transport
@@ -81,7 +80,7 @@ class Creation(Generic[T]):
         try:
             await self._transport.send(self._remove(made))
         except ArkerError as error:
-            if error.status != 404:
+            if not is_gone(error):
                 raise error.with_context(outcome="applied") from None
 
 
@@ -96,7 +95,7 @@ async def remove(deleting: Coroutine[Any, Any, object], what: str, *, raising: b
     try:
         await deleting
     except ArkerError as error:
-        if error.status == 404:
+        if is_gone(error):
             return
         if raising:
             raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from arker._apart import run_apart
 from arker._cleanup import carry_through
 from arker._decipher import api_error
 from arker._directory_transfer import (
@@ -16,6 +15,7 @@ from arker._directory_transfer import (
     local_error,
 )
 from arker._identifiers import new_ulid
+from arker._sdk_session import run_in_own_session
 from arker._threads import stoppable
 from arker._tree_apply import apply_steps
 from arker._tree_entries import STAGING_PREFIX, is_utf8, without_staging
@@ -100,7 +100,7 @@ async def _download(work: DirectoryWork, steps: list[Step], staging: str, where:
     # These names cannot be sent: symlinks with other names lead to the files. They are in the home directory.
     try:
         await work.vm.sync(f"{staging}/script", alias_script(work.options.remote, staging, strange))
-        await run_apart(work.vm, ["sh", f"{staging}/script"])
+        await run_in_own_session(work.vm, ["sh", f"{staging}/script"])
         aliases = {path: f"{staging}/{number}" for number, path in enumerate(strange)}
         return await _fetch(work, files, aliases, staging, where)
     finally:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from attrs import define, field, frozen
 
-from arker._apart import run_apart
-from arker._cleanup import carry_through
+from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._decipher import api_error
-from arker._fork import CLEANUP_SECONDS
+from arker._sdk_session import run_in_own_session
 from arker._threads import stoppable
 from arker._transfers.checks import check_concurrency, check_path, check_progress
 from arker._tree_entries import Tree, size_ranges
@@ -22,7 +21,7 @@ from arker._tree_ignore import check_patterns, hidden_names
 from arker._tree_local import digests, local_path, scan
 from arker._tree_manifest import manifest_command, operand, parse_manifest
 from arker.directories import DirectoryEntry, DirectoryReport
-from arker.errors import ArkerError, InvalidArgumentError, LocalFileError, TransferError
+from arker.errors import ArkerError, InvalidArgumentError, LocalFileError, TransferError, is_gone
 from arker.models import _checks as check
 from arker.transfer import FileOutcome, TransferProgress
 
@@ -169,7 +168,7 @@ class DirectoryWork:
         """What the VM's directory holds, with digests of what may be equal to what is here."""
         sizes = {entry.size for entry in local.entries.values() if entry.kind == "file"}
         command = manifest_command(self.options.remote, size_ranges(sizes), hidden=hidden_names(self.options.patterns))
-        result = await run_apart(self.vm, command)
+        result = await run_in_own_session(self.vm, command)
         if result.exit_code != 0 or result.state != "completed":
             problem = self._redact(result.stderr_text.strip()[-300:] or result.fail_reason or "")
             raise TransferError(f"the VM could not list {self.options.remote}: exit code {result.exit_code}: {problem}")
@@ -272,9 +271,9 @@ class DirectoryWork:
     async def _remove_remote(self, path: str) -> None:
         where = operand(path)
         try:
-            await run_apart(self.vm, ["sh", "-c", _REMOVE, "sh", where], deadline=CLEANUP_SECONDS)
+            await run_in_own_session(self.vm, ["sh", "-c", _REMOVE, "sh", where], deadline=CLEANUP_SECONDS)
         except ArkerError as error:
-            if error.status == 404:
+            if is_gone(error):
                 return  # the VM has gone, and its files with it
             logger.warning("%s in VM %s could not be removed and may still be there: %s", path, self.vm.id, error)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arker._apart import run_apart
 from arker._directory_transfer import (
     TRANSFERRED,
     DirectoryWork,
@@ -13,6 +12,7 @@ from arker._directory_transfer import (
     local_error,
 )
 from arker._identifiers import new_ulid
+from arker._sdk_session import run_in_own_session
 from arker._tree_entries import STAGING_PREFIX, without_staging
 from arker._tree_ignore import compile_patterns, without_ignored
 from arker._tree_local import local_path
@@ -82,7 +82,7 @@ async def _put_into_place(work: DirectoryWork, steps: list[Step], staging: str, 
     where = f"{join(work.options.remote, staging)}/script"
     await work.vm.sync(where, script.text)
     work.state.in_flight = True
-    result = await run_apart(work.vm, ["sh", operand(where)])
+    result = await run_in_own_session(work.vm, ["sh", operand(where)])
     try:
         problems = parse_report(result.stdout, script)
     except BadReplyError as error:

@@ -12,11 +12,12 @@ import attrs
 from attrs import frozen
 
 from arker import _calls
+from arker._cleanup import CLEANUP_SECONDS
 from arker._fleet_crew import Crew
 from arker._fleet_reports import FleetOperation, FleetProgress
 from arker._fleet_schedule import is_hopeless, verdict
-from arker._fork import CLEANUP_SECONDS
-from arker._run_watch import ASK_SECONDS
+from arker._fork import delete_or_raise
+from arker._poll import ASK_SECONDS
 from arker._vm_fields import take_doubt
 from arker.errors import (
     ApiError,
@@ -325,6 +326,13 @@ class Pool:
                 self.transport.ledger.give_up(vm.id, vm.base_url)
         return dict(self._doomed)
 
+    def abandon(self) -> None:
+        """Leave what could not be deleted on record."""
+        if self.transport.ledger is not None:
+            for vm in (*self._doomed, *self.members):
+                if not vm.kept:
+                    self.transport.ledger.give_up(vm.id, vm.base_url)
+
     async def _end_tasks(self) -> None:
         tasks = set(self._tasks)
         for task in tasks:
@@ -375,15 +383,14 @@ class Pool:
         pause = _FIRST_PAUSE
         while True:
             try:
-                await vm.delete(deadline=None if insist else CLEANUP_SECONDS)
+                await delete_or_raise(vm, deadline=None if insist else CLEANUP_SECONDS)
             except ArkerError as error:
-                if error.status != 404:
-                    self._doomed[vm] = error
-                    if not insist or not _may_pass(error):
-                        return
-                    await asyncio.sleep(pause)
-                    pause = min(_LONGEST_PAUSE, pause * 2)
-                    continue
+                self._doomed[vm] = error
+                if not insist or not _may_pass(error):
+                    return
+                await asyncio.sleep(pause)
+                pause = min(_LONGEST_PAUSE, pause * 2)
+                continue
             self._doomed.pop(vm, None)
             return
 

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 import anyio
 import attrs
 
-from arker._cleanup import carry_through
+from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._fleet_crew import Crew
 from arker._fleet_pool import Count
 from arker._fleet_reports import FleetOutcome, FleetProgress
 from arker._fleet_schedule import Schedule
-from arker._fork import CLEANUP_SECONDS
 from arker._vm_fields import take_doubt
 from arker.errors import ConfigurationError, DeadlineExceededError, FleetError, InvalidArgumentError, VMGoneError
 from arker.vm import AsyncVM

@@ -5,25 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
 
 from arker import _calls, _routes
 from arker._attempts import Progress, deadline_scope
-from arker._cleanup import end, make_or_undo
-from arker.errors import ArkerError
+from arker._cleanup import CLEANUP_SECONDS, end, make_or_undo
+from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError, NotFoundError, is_gone
 
 if TYPE_CHECKING:
     from arker._ledger import Ledger
     from arker._transport import Transport
     from arker.models import DeleteVmResponse, ForkRequest, Vm
+    from arker.vm import AsyncVM
 
 logger = logging.getLogger("arker")
-
-CLEANUP_SECONDS: Final = 10.0
-"""Bound on finding out what became of a fork that was given up, and on deleting its VM."""
 
 
 class Forking:
@@ -32,15 +30,23 @@ class Forking:
     A caller that is cancelled, or whose deadline passes, gets no VM; so there must be none. What had not been sent is
     not sent any more. What had been sent is waited for, since only the answer has the VM's id, and the VM is deleted;
     the cancellation goes on when that has been done, after `CLEANUP_SECONDS` at the latest.
+
+    A reply that cannot be read costs no VM either. Its id is looked for before anything else of it is read, and written
+    down. Only a fork whose reply names no id is posted again, once, with its key; if that does not help, it stays in
+    the ledger as one that has been answered, and `AsyncArker.reap` tells of it.
     """
 
-    __slots__ = ("_call", "_name", "_progress", "_transport")
+    __slots__ = ("_call", "_name", "_progress", "_transport", "_vm_id")
+
+    def __repr__(self) -> str:
+        return f"a fork (key {self._call.request.idempotency_key})"
 
     def __init__(self, transport: Transport, request: ForkRequest, key: str) -> None:
         if request.source_vm_name in _routes.GOLDEN_NAMES and request.source_org_id is None:
             request = attrs.evolve(request, source_org_id=_routes.ARKER_ORG_ID)
         self._transport = transport
-        self._call = _calls.fork(transport.settings.fork_base_url(request), request, key)
+        self._call = _calls.fork(transport.settings.fork_base_url(request), request, key, self._found)
+        self._vm_id: str | None = None
         self._progress = Progress(self._call.operation)
         self._name = request.name
 
@@ -57,22 +63,69 @@ class Forking:
             return await self._send()
 
     def _send(self) -> Coroutine[Any, Any, Vm]:
-        if self._transport.ledger is not None:
-            return make_or_undo(self._send_on_record(self._transport.ledger), self._undo)
-        return make_or_undo(self._transport.send(self._call, progress=self._progress), self._undo)
+        return make_or_undo(self._make(), self._undo)
 
-    async def _send_on_record(self, ledger: Ledger) -> Vm:
+    async def _make(self) -> Vm:
+        blocks, ledger = self._transport.blocks, self._transport.ledger
+        blocks.refuse()
+        blocks.forks.add(self)
+        try:
+            vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+            if not blocks.closing:
+                return vm
+            # Its block, if it is to have one, would find the client closed.
+            self._progress.outcome = "applied"
+            await self._give_back(vm.vm_id)
+        finally:
+            blocks.forks.discard(self)
+        self._progress.outcome = "not_started"
+        raise self._progress.complete(ConfigurationError("the client was closed while it forked"))
+
+    def _found(self, vm_id: str) -> None:
+        """Note the id that a reply names, before the rest of it is read."""
+        self._vm_id = vm_id
+        if self._transport.ledger is not None:
+            self._transport.ledger.made(self._call.request, vm_id)
+
+    async def _post(self) -> Vm:
+        try:
+            return await self._transport.send(self._call, progress=self._progress)
+        except BadReplyError as error:
+            if not 200 <= error.status < 300:
+                raise
+            if self._vm_id is not None:
+                await self._give_back(self._vm_id)
+                raise
+        if self._transport.ledger is not None:
+            self._transport.ledger.answered(self._call.request)
+        try:
+            return await self._transport.send(self._call, progress=self._progress)
+        except BadReplyError:
+            if self._vm_id is not None:
+                await self._give_back(self._vm_id)
+            raise
+
+    async def _give_back(self, vm_id: str) -> None:
+        """Delete a VM of which no handle is given."""
+        try:
+            with anyio.move_on_after(CLEANUP_SECONDS):
+                await delete(self._transport, self._call.request.base_url, vm_id)
+        except ArkerError as error:
+            logger.warning("VM %s of a fork that failed may still exist: %s", vm_id, error)
+
+    async def _post_on_record(self, ledger: Ledger) -> Vm:
         """Post it once it is written down, so that its VM is known even if this process is killed."""
         request = self._call.request
         await ledger.intend(request, self._name)
         try:
-            vm = await self._transport.send(self._call, progress=self._progress)
+            self._transport.blocks.refuse()
+            return await self._post()
         except ArkerError as error:
             if error.outcome == "not_started":
                 ledger.forget(request)
+            elif error.vm_id is not None and self._vm_id is None:
+                ledger.made(request, error.vm_id)  # an error may name a VM that is there
             raise
-        ledger.made(request, vm.vm_id)
-        return vm
 
     async def _undo(self, task: asyncio.Task[Vm]) -> None:
         """See to it that there is no VM; if that cannot be known, say so in the log."""
@@ -120,8 +173,26 @@ class Forking:
         try:
             await delete(self._transport, self._call.request.base_url, vm_id)
         except ArkerError as error:
-            if error.status != 404:
+            if not is_gone(error):
                 raise error.with_context(outcome="applied") from None
+
+
+async def delete_or_raise(vm: AsyncVM, *, deadline: float | None) -> None:
+    """Delete a VM; that it is not there any more is what was wanted.
+
+    Raises:
+        ArkerError: It may still be there.
+    """
+    try:
+        answer = await vm.delete(deadline=deadline)
+    except ArkerError as error:
+        if is_gone(error):
+            return
+        raise
+    if not answer.deleted:
+        raise InternalError(
+            "the server says that the VM was not deleted", status=200, operation="vm.delete", vm_id=vm.id
+        )
 
 
 async def delete(transport: Transport, base_url: str, vm_id: str, *, deadline: float | None = None) -> DeleteVmResponse:
@@ -132,13 +203,17 @@ async def delete(transport: Transport, base_url: str, vm_id: str, *, deadline: f
     try:
         result = await transport.send(call, deadline=deadline)
     except BaseException as error:
-        if isinstance(error, ArkerError) and error.status == 404:
+        # That a page of a proxy says "not found" does not prove that the VM has gone.
+        if isinstance(error, NotFoundError) and error.from_service:
             ledger.let_go(vm_id, base_url)
         else:
             ledger.give_up(vm_id, base_url)
         raise
-    ledger.let_go(vm_id, base_url)
+    if result.deleted:
+        ledger.let_go(vm_id, base_url)
+    else:
+        ledger.give_up(vm_id, base_url)
     return result
 
 
-__all__ = ["CLEANUP_SECONDS", "Forking", "delete"]
+__all__ = ["Forking", "delete", "delete_or_raise"]

@@ -146,9 +146,16 @@ class Http:
         try:
             response = await session.request(request.method, url, data=body, headers=headers, **options)
             async with response:
+                content = response.content
                 if flow is not None:
-                    flow.content = response.content
-                return Response(response.status, response.headers, await read_reply(response, self._redact))
+                    flow.content = content
+                if content.is_eof():  # all of it is here already
+                    return Response(response.status, response.headers, await read_reply(response, self._redact))
+                done = self._sessions.reading(content)
+                try:
+                    return Response(response.status, response.headers, await read_reply(response, self._redact))
+                finally:
+                    done()
         except EXCHANGE_ERRORS as error:
             raise explain(error, url, session) from None
 
@@ -202,7 +209,7 @@ class Http:
                 raise explain(error, url, session) from None
             location = response.headers.get("Location") if response.status in REDIRECTS else None
             if location is None:
-                return Opened(response, url, session)
+                return Opened(response, url, session, self._sessions.reading(response.content))
             response.close()
             if hops == MAX_REDIRECTS:
                 problem = f"the presigned URL redirects more than {MAX_REDIRECTS} times"

@@ -26,7 +26,18 @@ class Opened:
     It may be read by one task after another; nothing of it belongs to the task that has opened it.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, url: URL, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, response: aiohttp.ClientResponse, url: URL, session: aiohttp.ClientSession, done: Callable[[], None]
+    ) -> None:
+        """Make one.
+
+        Args:
+            response: What came, up to its body.
+            url: Where it came from.
+            session: What it belongs to.
+            done: To be called when no more of the body is read.
+        """
+        self._done = done
         self._response = response
         self._url = url
         self._session = session
@@ -75,6 +86,7 @@ class Opened:
 
     def close(self) -> None:
         """Give the connection back if all was read; end it otherwise."""
+        self._done()
         response = self._response
         if response.content.is_eof():
             response.release()

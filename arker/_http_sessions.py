@@ -10,7 +10,8 @@ import os
 import socket
 import time
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -100,7 +101,17 @@ class LoopSessions:
         self._timeout = timeout
         self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
         self._closed = False
+        self._reading: set[tuple[asyncio.AbstractEventLoop, aiohttp.StreamReader]] = set()
         _all.add(self)
+
+    def reading(self, content: aiohttp.StreamReader) -> Callable[[], None]:
+        """Note that a body is being read, which must not wait on when the session is closed; call the result after.
+
+        aiohttp does not wake those who wait for a body when it closes the connection itself.
+        """
+        entry = asyncio.get_running_loop(), content
+        self._reading.add(entry)
+        return partial(self._reading.discard, entry)
 
     def get(self) -> aiohttp.ClientSession:
         """The session of the running loop."""
@@ -140,6 +151,9 @@ class LoopSessions:
             yield
         finally:
             self._entries.pop(loop, None)
+            for reader in list(self._reading):
+                if reader[0] is loop and not reader[1].is_eof():
+                    reader[1].set_exception(LostError())
             await session.close()
 
     def forget_other_threads(self) -> None:
@@ -260,11 +274,20 @@ class CallersSession:
             )
         return self._session
 
+    def reading(self, content: aiohttp.StreamReader) -> Callable[[], None]:
+        """Note nothing: the session is the caller's to close."""
+        del content
+        return _nothing
+
     async def aclose(self) -> None:
         return None
 
     def close_outside(self) -> None:
         return None
+
+
+def _nothing() -> None:
+    pass
 
 
 __all__ = ["CallersSession", "LoopSessions", "LostError", "check_session", "no_hidden_retry"]

@@ -74,7 +74,11 @@ class Ledger:
 
     def made(self, request: Request, vm_id: str) -> None:
         """A fork was answered."""
-        self._writer.put(("made", (vm_id, request.idempotency_key, request.base_url, self.account)))
+        self._writer.put(("made", (vm_id, request.idempotency_key, request.base_url, self.account)), soon=True)
+
+    def answered(self, request: Request) -> None:
+        """Note that a fork was answered with success, but that the answer names no VM: it is not to be posted again."""
+        self._writer.put(("answered", (request.idempotency_key, request.base_url, self.account)), at_once=True)
 
     def forget(self, request: Request) -> None:
         """A fork has surely not taken place (unless it was one that had been answered before)."""

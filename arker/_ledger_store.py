@@ -23,6 +23,9 @@ FILE_NAME: Final = "ledger.sqlite3"
 PATIENCE: Final = 2.0
 """Seconds to wait for another process that has the file locked."""
 
+ANSWERED: Final = 2
+"""A bit of a row's ``given_up``: the fork was answered with success. (A column of its own would be another version.)"""
+
 _VERSION: Final = 1
 _APPLICATION_ID: Final = 0x61726B72  # "arkr"
 
@@ -56,7 +59,11 @@ STATEMENTS: Final = {
         "INSERT INTO forks (idempotency_key, base_url, body, name, created_at, account, client, owner, host)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         # The same fork once more, whose answer may be known.
-        " ON CONFLICT DO UPDATE SET given_up = 0, owner = excluded.owner, host = excluded.host"
+        " ON CONFLICT DO UPDATE SET given_up = given_up & 2, owner = excluded.owner, host = excluded.host"
+    ),
+    "answered": (
+        "UPDATE forks SET given_up = given_up | 2"
+        " WHERE idempotency_key = ? AND base_url = ? AND account = ? AND vm_id IS NULL"
     ),
     "made": "UPDATE forks SET vm_id = ? WHERE idempotency_key = ? AND base_url = ? AND account = ?",
     "forget": (
@@ -65,18 +72,20 @@ STATEMENTS: Final = {
     "drop": "DELETE FROM forks WHERE idempotency_key = ? AND base_url = ? AND account = ? AND client = ?",
     # Where an id is expected, servers take a name.
     "let_go": "DELETE FROM forks WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)",
-    "give_up": "UPDATE forks SET given_up = 1 WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)",
+    "give_up": (
+        "UPDATE forks SET given_up = given_up | 1 WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)"
+    ),
     # Another program may have forked under the same key, and so have the same VM.
     "release": (
         "DELETE FROM forks WHERE (idempotency_key, base_url, account) IN"
         " (SELECT idempotency_key, base_url, account FROM forks"
-        " WHERE client = ? AND vm_id IS NOT NULL AND NOT given_up)"
+        " WHERE client = ? AND vm_id IS NOT NULL AND NOT given_up & 1)"
     ),
 }
 """What can be done to the rows, by name."""
 
 _SELECT: Final = (
-    "SELECT idempotency_key, base_url, client, body, vm_id, created_at, owner, host FROM forks"
+    "SELECT idempotency_key, base_url, client, body, vm_id, created_at, owner, host, given_up FROM forks"
     " WHERE account = ? ORDER BY created_at"
 )
 
@@ -94,6 +103,7 @@ class Row:
         created_at: When, in seconds since the epoch.
         owner: The process that did it.
         host: What that process shared its file locks with.
+        given_up: Bits: 1 for a VM that was to be deleted and could not be, `ANSWERED`.
     """
 
     idempotency_key: str
@@ -104,6 +114,12 @@ class Row:
     created_at: float
     owner: str
     host: str
+    given_up: int
+
+    @property
+    def was_answered(self) -> bool:
+        """Whether the fork was answered with success, by a reply that named no VM."""
+        return self.vm_id is None and bool(self.given_up & ANSWERED)
 
 
 class UnusableError(Exception):
@@ -285,6 +301,7 @@ def _is_shared_by_network(path: Path) -> bool:
 
 
 __all__ = [
+    "ANSWERED",
     "FILE_NAME",
     "STATEMENTS",
     "Operation",

@@ -26,6 +26,8 @@ logger = logging.getLogger("arker")
 
 GATHER_SECONDS: Final = 0.1
 """How long what nobody waits for may lie before it is committed."""
+BRIEF_SECONDS: Final = 0.01
+"""The same for what a program that is killed right away would miss, such as the id of a VM."""
 IDLE_SECONDS: Final = 5.0
 """After as long without work the thread ends, and the file is closed."""
 RETRY_SECONDS: Final = 5.0
@@ -35,7 +37,7 @@ PATIENCE: Final = 5.0
 MAX_QUEUE: Final = 100_000
 """Operations that are kept for later while the file cannot be written; older ones are dropped."""
 
-_Asleep: TypeAlias = Literal["no", "gathering", "idle"]
+_Asleep: TypeAlias = Literal["no", "briefly", "gathering", "idle"]
 
 
 @define(eq=False)
@@ -83,7 +85,7 @@ class Writer:
         self._asleep: _Asleep = "no"
         self._thread: threading.Thread | None = None
         self._ending = False
-        self._urgent = False
+        self._urgent = self._soon = False
         self._leaving = False
         self.used = False  # whether it may have rows
         self._off = False  # for good
@@ -101,9 +103,11 @@ class Writer:
         future: asyncio.Future[None] | None = None,
         *,
         at_once: bool = False,
+        soon: bool = False,
     ) -> None:
         with self._changed:
             self._urgent = self._urgent or at_once
+            self._soon = self._soon or soon
             if self._off or (self._failing and not self._ending):
                 # Nobody waits for what may take long, or never happen.
                 if future is not None:
@@ -122,7 +126,11 @@ class Writer:
                     del self._queue[: MAX_QUEUE // 10]
             if self._thread is None:
                 self._start()
-            elif self._asleep == "idle" or (self._asleep == "gathering" and (future is not None or at_once)):
+            elif (
+                self._asleep == "idle"
+                or (self._asleep == "gathering" and (soon or at_once or future is not None))
+                or (self._asleep == "briefly" and (at_once or future is not None))
+            ):
                 self._changed.notify()
 
     def _start(self) -> None:
@@ -173,7 +181,7 @@ class Writer:
         while True:
             with self._changed:
                 self._await_work()
-                operations, self._queue, self._urgent = self._queue, [], False
+                operations, self._queue, self._urgent, self._soon = self._queue, [], False, False
                 ending = self._ending
                 if not operations and (ending or not self._waiting):
                     # Whoever puts something into the queue from now on starts another thread.
@@ -200,7 +208,12 @@ class Writer:
         if not self._queue:
             self._sleep("idle", IDLE_SECONDS, lambda: bool(self._queue or self._waiting or self._ending))
         if self._queue:
-            self._sleep("gathering", GATHER_SECONDS, lambda: bool(self._waiting or self._ending or self._urgent))
+            self._sleep("gathering", GATHER_SECONDS, lambda: self._soon or self._is_pressing())
+        if self._soon:
+            self._sleep("briefly", BRIEF_SECONDS, self._is_pressing)
+
+    def _is_pressing(self) -> bool:
+        return bool(self._waiting or self._ending or self._urgent)
 
     def _sleep(self, kind: _Asleep, seconds: float, until: Callable[[], bool]) -> None:
         self._asleep = kind

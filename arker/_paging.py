@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Generic, Protocol, TypeVar
 
 from arker.errors import BadCursorError, BadReplyError, BadRequestError
 from arker.models import _checks as check
@@ -89,4 +89,29 @@ class Pages(AsyncIterator[T], Generic[T]):
             self._mark = following
 
 
-__all__ = ["Pages"]
+def next_cursor(page: Cursored) -> str | None:
+    """Give the cursor of the next page; one that does not fit must not look like the end of the list.
+
+    Raises:
+        BadReplyError: The page has a cursor that is no string.
+    """
+    if "next_cursor" in page.misfits:
+        raise BadReplyError("the reply has a next_cursor that cannot be sent", path="$.next_cursor", status=200)
+    return page.next_cursor
+
+
+class Cursored(Protocol):
+    """A page of a list that may go on."""
+
+    @property
+    def misfits(self) -> Mapping[str, object]:
+        """What did not fit of it."""
+        ...
+
+    @property
+    def next_cursor(self) -> str | None:
+        """Where the list goes on."""
+        ...
+
+
+__all__ = ["Pages", "next_cursor"]

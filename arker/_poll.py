@@ -10,9 +10,17 @@ keeps small outputs lively.
 from __future__ import annotations
 
 import enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
+
+if TYPE_CHECKING:
+    from arker.models import RunSummary
+
+ASK_SECONDS: Final = 10.0
+"""Bound on one question: a server that does not answer it says nothing about the run."""
+ENDED: Final = ("completed", "failed", "cancelled")
+GOING_ON: Final = ("running", "pending")
 
 SHORTEST: Final = 0.03
 LONGEST: Final = 2.0
@@ -30,6 +38,13 @@ PACE: Final = 32 * 1024 * 1024
 """Bytes a second that readings of large outputs come to at most."""
 _HEAVIEST: Final = 1.4
 """Bytes of a reply for a byte of output, at most, as far as it is planned with."""
+
+
+def has_ended(run: RunSummary) -> bool:
+    """Whether a run has ended; in a state that this version does not know, by what is there."""
+    if run.state in ENDED:
+        return True
+    return run.state not in GOING_ON and (run.completed_at is not None or run.exit_code is not None)
 
 
 def pause(quiet: float) -> float:
@@ -128,4 +143,16 @@ class Planner:
         self._weight = min(_HEAVIEST, max(1.0, cost / size)) if size else 1.0
 
 
-__all__ = ["COST", "FREE_BYTES", "FREE_RATE", "LONGEST", "SHORTEST", "Planner", "Question", "pause"]
+__all__ = [
+    "ASK_SECONDS",
+    "COST",
+    "ENDED",
+    "FREE_BYTES",
+    "FREE_RATE",
+    "LONGEST",
+    "SHORTEST",
+    "Planner",
+    "Question",
+    "has_ended",
+    "pause",
+]

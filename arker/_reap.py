@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from attrs import evolve
 
-from arker import _calls, _routes
+from arker import _calls
 from arker._attempts import Progress, deadline_scope
 from arker._reports import Leftover, ReapReport
-from arker._wire import Call, Request
-from arker.errors import ArkerError, ConfigurationError
+from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError, NotFoundError
 from arker.models import _checks as check
 
 if TYPE_CHECKING:
     from arker._ledger import Ledger
     from arker._ledger_store import Row
     from arker._transport import Transport
-    from arker.models import Vm
 
 logger = logging.getLogger("arker")
 
@@ -86,10 +85,7 @@ class _Reaping:
         leftover = _leftover(row)
         try:
             if row.vm_id is None:
-                call = _fork_again(row)
-                vm = await self._transport.send(call)
-                self._ledger.made(call.request, vm.vm_id)
-                leftover = evolve(leftover, vm_id=vm.vm_id)
+                leftover = evolve(leftover, vm_id=await self._find(row))
                 if _has_no_key_any_more(row):
                     logger.warning(
                         "a fork of %s (key %s) had no answer, and the server may have forgotten its key: if it made a"
@@ -98,9 +94,13 @@ class _Reaping:
                         row.idempotency_key,
                     )
             assert leftover.vm_id is not None
-            await self._transport.send(_calls.delete_vm(row.base_url, leftover.vm_id))
+            answer = await self._transport.send(_calls.delete_vm(row.base_url, leftover.vm_id))
+            if not answer.deleted:
+                raise InternalError("the server says that the VM was not deleted", vm_id=leftover.vm_id)
         except ArkerError as error:
-            if leftover.vm_id is not None and error.status == 404:
+            # A page of a proxy that says "not found" is no proof; but it is believed of a VM that is long gone.
+            surely = isinstance(error, NotFoundError) and (error.from_service or _has_no_key_any_more(row))
+            if leftover.vm_id is not None and surely:
                 self._gone.append(leftover)
             else:
                 self._failed.append(evolve(leftover, error=error))
@@ -110,15 +110,64 @@ class _Reaping:
             self._deleted.append(leftover)
         self._ledger.drop(row)
 
+    async def _find(self, row: Row) -> str:
+        """Find out which VM came of a fork whose answer was not seen, by posting it once more with its key.
 
-def _fork_again(row: Row) -> Call[Vm]:
-    request = Request("POST", row.base_url, _routes.FORK, body=row.body.encode(), idempotency_key=row.idempotency_key)
-    return Call("reap", request, _calls.vm_of)
+        Raises:
+            ArkerError: That cannot be known; the VM may exist.
+        """
+        if row.was_answered:
+            raise _doubt(row, "its reply named no VM")
+        call = _calls.fork_again(row.base_url, row.body.encode(), row.idempotency_key)
+        posted_at = time.time()
+        try:
+            made = await self._transport.send(call)
+        except BadReplyError as error:
+            if 200 <= error.status < 300:
+                self._ledger.answered(call.request)
+            raise
+        if _is_younger(made.created_at, posted_at) and not _has_no_key_any_more(row):
+            # The server does not know the key (any more), and has made another VM.
+            self._ledger.answered(call.request)
+            await self._transport.send(_calls.delete_vm(row.base_url, made.vm_id))
+            raise _doubt(row, "the server does not know its key")
+        self._ledger.made(call.request, made.vm_id)
+        return made.vm_id
+
+
+def _doubt(row: Row, reason: str) -> ArkerError:
+    return ArkerError(
+        f"a VM of this fork may exist, under the key {row.idempotency_key}: {reason}",
+        code="unknown_vm",
+        operation="reap",
+        outcome="unknown",
+        idempotency_key=row.idempotency_key,
+    )
+
+
+def _is_younger(created_at: str | None, posted_at: float) -> bool:
+    """Whether a VM was made since a moment, as far as its server's clock tells."""
+    from datetime import datetime, timezone  # not every program reaps
+
+    if created_at is None:
+        return False
+    try:
+        # Python 3.10 knows no "Z", and no other number of digits than three or six.
+        moment = datetime.fromisoformat(_FRACTION.sub("", created_at).replace("Z", "+00:00"))
+    except ValueError:
+        return False
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    fraction = _FRACTION.search(created_at)
+    return moment.timestamp() + (float(fraction[0]) if fraction else 0.0) >= posted_at
+
+
+_FRACTION: Final = re.compile(r"\.[0-9]+")
 
 
 def _is_refusal(error: ArkerError) -> bool:
     """Whether the server would answer the same again, whoever asks."""
-    return error.status in (400, 404, 409, 413, 422)
+    return error.status in (400, 404, 409, 413, 422, 501)
 
 
 def _has_no_key_any_more(row: Row) -> bool:

@@ -5,10 +5,10 @@ organisation's run list (contract, section 5). Each gives a `Call` as a value.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from arker import _codec, _routes, models
-from arker._calls import into
+from arker._calls import acknowledging, into
 from arker._identifiers import new_idempotency_key
 from arker._wire import Call, QueryValue, Replay, Request, T, encode_query
 
@@ -38,37 +38,52 @@ if TYPE_CHECKING:
 Query = Mapping[str, QueryValue]
 
 
-def _get(operation: str, base_url: str, path: str, result: type[T], query: Query | None = None) -> Call[T]:
-    return Call(operation, Request("GET", base_url, path, encode_query(query or {})), into(result))
+_Names = tuple[str, ...]
+_SESSION: Final = ("session_id",)
+_TUNNEL: Final = ("tunnel_key", "url", "port")
+_SYNC: Final = ("sync_id",)
+_FILESYSTEM: Final = ("filesystem_id",)
 
 
-def _create(operation: str, base_url: str, path: str, body: object, result: type[T]) -> Call[T]:
+def _get(
+    operation: str, base_url: str, path: str, result: type[T], evidence: _Names, query: Query | None = None
+) -> Call[T]:
+    request = Request("GET", base_url, path, encode_query(query or {}))
+    return Call(operation, request, into(result), evidence=evidence)
+
+
+def _create(operation: str, base_url: str, path: str, body: object, result: type[T], evidence: _Names) -> Call[T]:
     """A creating POST. It carries a key, but a server may ignore it, so it is repeated only when nothing was sent."""
     return Call(
         operation,
         Request("POST", base_url, path, body=_codec.dumps(body), idempotency_key=new_idempotency_key()),
         into(result),
         Replay.UNSENT,
+        evidence=evidence,
     )
 
 
 def _delete(operation: str, base_url: str, path: str, gone: T) -> Call[T]:
-    return Call(operation, Request("DELETE", base_url, path), into(type(gone)), gone=gone)
+    decode = acknowledging(type(gone), "deleted")
+    request = Request("DELETE", base_url, path)
+    return Call(operation, request, decode, gone=gone, evidence=("deleted",), acknowledged=True)
 
 
 # --- sessions --------------------------------------------------------------------------------------------------------
 
 
 def list_sessions(base_url: str, vm_id: str, query: Query) -> Call[ListSessionsResponse]:
-    return _get("vm.list_sessions", base_url, _routes.sessions(vm_id), models.ListSessionsResponse, query)
+    return _get(
+        "vm.list_sessions", base_url, _routes.sessions(vm_id), models.ListSessionsResponse, ("sessions",), query
+    )
 
 
 def create_session(base_url: str, vm_id: str, request: CreateSessionRequest) -> Call[Session]:
-    return _create("vm.create_session", base_url, _routes.sessions(vm_id), request, models.Session)
+    return _create("vm.create_session", base_url, _routes.sessions(vm_id), request, models.Session, _SESSION)
 
 
 def get_session(base_url: str, vm_id: str, session_id: str) -> Call[Session]:
-    return _get("vm.get_session", base_url, _routes.session(vm_id, session_id), models.Session)
+    return _get("vm.get_session", base_url, _routes.session(vm_id, session_id), models.Session, _SESSION)
 
 
 def delete_session(base_url: str, vm_id: str, session_id: str) -> Call[DeleteSessionResponse]:
@@ -80,15 +95,15 @@ def delete_session(base_url: str, vm_id: str, session_id: str) -> Call[DeleteSes
 
 
 def list_tunnels(base_url: str, vm_id: str, query: Query) -> Call[ListTunnelsResponse]:
-    return _get("vm.list_tunnels", base_url, _routes.tunnels(vm_id), models.ListTunnelsResponse, query)
+    return _get("vm.list_tunnels", base_url, _routes.tunnels(vm_id), models.ListTunnelsResponse, ("tunnels",), query)
 
 
 def create_tunnel(base_url: str, vm_id: str, request: TunnelRequest) -> Call[Tunnel]:
-    return _create("vm.create_tunnel", base_url, _routes.tunnels(vm_id), request, models.Tunnel)
+    return _create("vm.create_tunnel", base_url, _routes.tunnels(vm_id), request, models.Tunnel, _TUNNEL)
 
 
 def get_tunnel(base_url: str, vm_id: str, tunnel_key: str) -> Call[Tunnel]:
-    return _get("vm.get_tunnel", base_url, _routes.tunnel(vm_id, tunnel_key), models.Tunnel)
+    return _get("vm.get_tunnel", base_url, _routes.tunnel(vm_id, tunnel_key), models.Tunnel, _TUNNEL)
 
 
 def delete_tunnel(base_url: str, vm_id: str, tunnel_key: str) -> Call[DeleteTunnelResponse]:
@@ -100,11 +115,11 @@ def delete_tunnel(base_url: str, vm_id: str, tunnel_key: str) -> Call[DeleteTunn
 
 
 def list_syncs(base_url: str, vm_id: str, query: Query) -> Call[ListSyncsResponse]:
-    return _get("vm.list_syncs", base_url, _routes.bindings(vm_id), models.ListSyncsResponse, query)
+    return _get("vm.list_syncs", base_url, _routes.bindings(vm_id), models.ListSyncsResponse, ("syncs",), query)
 
 
 def create_sync(base_url: str, vm_id: str, request: SyncCreateRequest) -> Call[Sync]:
-    return _create("vm.create_sync", base_url, _routes.bindings(vm_id), request, models.Sync)
+    return _create("vm.create_sync", base_url, _routes.bindings(vm_id), request, models.Sync, _SYNC)
 
 
 def delete_sync(base_url: str, vm_id: str, sync_id: str) -> Call[DeleteSyncResponse]:
@@ -116,7 +131,9 @@ def resize(base_url: str, vm_id: str, request: ResizeRequest) -> Call[ResizeResp
     return Call(
         "vm.resize",
         Request("POST", base_url, _routes.resize(vm_id), body=_codec.dumps(request)),
-        into(models.ResizeResponse),
+        acknowledging(models.ResizeResponse, "resized"),
+        evidence=("resized", "vm_id"),
+        acknowledged=True,
     )
 
 
@@ -124,15 +141,17 @@ def resize(base_url: str, vm_id: str, request: ResizeRequest) -> Call[ResizeResp
 
 
 def list_filesystems(base_url: str, query: Query) -> Call[ListFilesystemsResponse]:
-    return _get("list_filesystems", base_url, _routes.FILESYSTEMS, models.ListFilesystemsResponse, query)
+    return _get(
+        "list_filesystems", base_url, _routes.FILESYSTEMS, models.ListFilesystemsResponse, ("filesystems",), query
+    )
 
 
 def create_filesystem(base_url: str, request: FilesystemCreateRequest) -> Call[Filesystem]:
-    return _create("create_filesystem", base_url, _routes.FILESYSTEMS, request, models.Filesystem)
+    return _create("create_filesystem", base_url, _routes.FILESYSTEMS, request, models.Filesystem, _FILESYSTEM)
 
 
 def get_filesystem(base_url: str, filesystem_id: str) -> Call[Filesystem]:
-    return _get("get_filesystem", base_url, _routes.filesystem(filesystem_id), models.Filesystem)
+    return _get("get_filesystem", base_url, _routes.filesystem(filesystem_id), models.Filesystem, _FILESYSTEM)
 
 
 def delete_filesystem(base_url: str, filesystem_id: str) -> Call[DeleteFilesystemResponse]:
@@ -144,7 +163,7 @@ def delete_filesystem(base_url: str, filesystem_id: str) -> Call[DeleteFilesyste
 
 
 def list_org_runs(control_base_url: str, query: Query) -> Call[ListOrgRunsResponse]:
-    return _get("list_runs", control_base_url, _routes.ORG_RUNS, models.ListOrgRunsResponse, query)
+    return _get("list_runs", control_base_url, _routes.ORG_RUNS, models.ListOrgRunsResponse, ("rows",), query)
 
 
 __all__ = [

@@ -9,14 +9,25 @@ from typing import Any, Final
 
 from attrs import field, fields, frozen
 
-from arker.errors import InvalidArgumentError
+from arker.errors import ApiError, InvalidArgumentError
 from arker.models import _checks as check
 
 MAX_RETRY_AFTER: Final = 60.0
 """Seconds; a server that asks for more gets no further attempt."""
 
 RETRIED_STATUSES: Final = frozenset({429, 502, 503, 504})
-_RETRIED_CODES: Final = frozenset({"routing_unavailable", "unavailable", "temporarily_unavailable"})
+_RETRIED_CODES: Final = frozenset(
+    {
+        "capacity_unavailable",
+        "gateway_timeout",
+        "rate_limited",
+        "routing_unavailable",
+        "temporarily_unavailable",
+        "unavailable",
+    }
+)
+_FINAL_CODES: Final = frozenset({"action_required", "payment_required", "quota_exceeded"})
+"""Answers that stay the same until somebody does something about it, whatever their status."""
 _THROTTLED: Final = ("throttle", "SlowDown", "ThrottlingException")
 _RETRIED_INTERNAL: Final = ("503", "Service Unavailable", *_THROTTLED)
 
@@ -68,14 +79,16 @@ class Failure(enum.Enum):
     LOST = "lost"
     """The request may have been processed; no answer came."""
     BUSY = "busy"
-    """The server answered that the same request may succeed later."""
+    """The server answered that the same request may succeed later, and has not processed it."""
+    UNCERTAIN = "uncertain"
+    """An answer says that the same request may succeed later, but not that it was not processed."""
     REFUSED = "refused"
     """The server answered, and would answer the same again."""
 
 
 def is_retryable_answer(status: int, code: str, message: str) -> bool:
     """Whether an error answer is one that section 3 of the contract calls retryable."""
-    return (
+    return code not in _FINAL_CODES and (
         status in RETRIED_STATUSES
         or code in _RETRIED_CODES
         or (code == "internal" and any(mark in message for mark in _RETRIED_INTERNAL))
@@ -84,11 +97,53 @@ def is_retryable_answer(status: int, code: str, message: str) -> bool:
 
 def is_overload(status: int, code: str, message: str) -> bool:
     """Whether an error answer says that the server is asked too much."""
-    return (
+    return code not in _FINAL_CODES and (
         status == 429
-        or code == "resource_pressure"
+        or code in ("resource_pressure", "rate_limited")
         or (code == "internal" and any(mark in message for mark in _THROTTLED))
     )
+
+
+_STATUS_OF_CODE: Final = {
+    "bad_request": 400,
+    "insufficient_resources": 400,
+    "unauthorized": 401,
+    "payment_required": 402,
+    "forbidden": 403,
+    "action_required": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "conflict": 409,
+    "already_exists": 409,
+    "idempotency_conflict": 409,
+    "invalid_state": 409,
+    "resource_busy": 409,
+    "expired": 410,
+    "payload_too_large": 413,
+    "unsupported_operation": 422,
+    "operation_failed": 422,
+    "unrecoverable": 422,
+    "rate_limited": 429,
+    "quota_exceeded": 429,
+    "unavailable": 503,
+    "routing_unavailable": 503,
+    "temporarily_unavailable": 503,
+    "capacity_unavailable": 503,
+    "resource_pressure": 503,
+}
+"""The HTTP status of each code that says that nothing was done (contract, section 3); an error is one at any status."""
+_SAY_NOTHING: Final = (408, 425, 499)
+"""Statuses that a proxy invents when its own patience ends."""
+
+
+def is_proof_of_refusal(error: ApiError) -> bool:
+    """Whether an answer proves that what was asked for has not been done."""
+    if error.work is not None:
+        return error.work == "not_started"
+    if not error.from_service:
+        return False
+    status = error.status if error.status >= 400 else _STATUS_OF_CODE.get(error.code, 0)
+    return status == 503 or (400 <= status < 500 and status not in _SAY_NOTHING)
 
 
 def next_delay(
@@ -112,7 +167,7 @@ def next_delay(
     """
     if failures >= policy.attempts or failure is Failure.REFUSED:
         return None
-    if failure is Failure.LOST and not may_repeat_lost:
+    if failure in (Failure.LOST, Failure.UNCERTAIN) and not may_repeat_lost:
         return None
     if retry_after is not None:
         return retry_after if retry_after <= MAX_RETRY_AFTER else None

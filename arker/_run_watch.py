@@ -6,19 +6,21 @@ have been lost, or the command may take its time. Only questions tell these apar
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from arker import _calls
-from arker._attempts import Progress
+from arker import _calls, _routes
+from arker._attempts import Progress, deadline_scope
+from arker._poll import ASK_SECONDS, has_ended
+from arker._run_posting import posting
 from arker._wire import ExchangeFailedError
 from arker.errors import ArkerError, NotFoundError, VMGoneError
+from arker.models import CompletedRunResult
 
 if TYPE_CHECKING:
     from arker._transport import Transport
-    from arker.models import Run, RunRequest, RunResult
+    from arker.models import Run, RunRequest, RunSummary
 
-ASK_SECONDS: Final = 10.0
-"""Bound on one question: a server that does not answer it says nothing about the run."""
 _SURE: Final = 2
 """How often in a row the run must be found ended before its reply counts as lost: it may just be on its way."""
 
@@ -52,46 +54,67 @@ class RunWatch:
             raise self.gone() from None
         except ArkerError:
             return
-        # Reading the output takes the longer the more there is, so it is read ever more rarely.
-        if vm.state != "idle" and self._asked & (self._asked - 1) == 0:
+        over = vm.state == "idle"
+        # Reading the output takes the longer the more there is, so it is read ever more rarely. In a state that this
+        # version does not know, the VM itself does not tell whether anything runs in it.
+        if not over and (vm.state != "running" or self._asked & (self._asked - 1) == 0):
             try:
-                await self._look()
+                over = await self._look()
             except ArkerError:
                 pass
-        over = vm.state == "idle" or (self._captured is not None and self._captured.state != "running")
         self._ended = self._ended + 1 if over else 0
         if self._ended >= _SURE:
             self._ended = 0  # the next reply gets as much time to come
             raise ExchangeFailedError("the run is over, but its reply did not arrive", delivered=True)
 
-    async def _look(self) -> None:
-        """Read what the command has written so far."""
+    async def _look(self) -> bool:
+        """Read what the command has written so far, and say whether it is over."""
         if self._run_id is None:
-            self._run_id = await self._find()
-        if self._run_id is not None:
-            call = _calls.get_run(self._base_url, self._vm_id, self._run_id)
-            self._captured = await self._transport.send(call, deadline=ASK_SECONDS)
+            call = _calls.list_runs(self._base_url, self._vm_id, {"limit": 1000})
+            page = await self._transport.send(call, deadline=ASK_SECONDS)
+            fitting = [run for run in page.runs if not has_ended(run) and self._may_be_mine(run)]
+            if not fitting and page.next_cursor is None and not page.misfits:
+                return True
+            # Only its reply tells the run's id, unless there is just one that it can be.
+            if len(fitting) != 1 or not fitting[0].run_id or fitting[0].command is None:
+                return False
+            self._run_id = fitting[0].run_id
+        call_ = _calls.get_run(self._base_url, self._vm_id, self._run_id)
+        self._captured = await self._transport.send(call_, deadline=ASK_SECONDS)
+        return has_ended(self._captured)
 
-    async def _find(self) -> str | None:
-        """The run's id, which only its reply tells; None unless there is just one that it can be."""
-        call = _calls.list_runs(self._base_url, self._vm_id, {"state": "running", "limit": 1000})
-        page = await self._transport.send(call, deadline=ASK_SECONDS)
+    def _may_be_mine(self, run: RunSummary) -> bool:
         wanted = self._request.session_id
-        fitting = [
-            run.run_id for run in page.runs if run.command == self._request.command and wanted in (None, run.session_id)
-        ]
-        return fitting[0] if len(fitting) == 1 else None
+        return run.command in (None, self._request.command) and (wanted is None or run.session_id in (None, wanted))
 
-    async def send(self, key: str, deadline: float | None) -> RunResult:
+    async def send(self, key: str, deadline: float | None) -> CompletedRunResult:
         """Run the command and wait for its result.
 
         Raises:
             VMGoneError: The VM has gone meanwhile.
         """
-        call = _calls.run(self._base_url, self._vm_id, self._request, key, self.probe)
-        progress = Progress(call.operation)
+        progress = Progress("vm.run")
+        if not isinstance(self._request.timeout, float):
+            if deadline is None:
+                return await self._send(self._request, key, progress)
+            with deadline_scope(deadline, progress):
+                return await self._send(self._request, key, progress)
+        with deadline_scope(deadline, progress):
+            return await posting(self._request, key, partial(self._send, progress=progress))
+
+    async def _send(self, request: RunRequest, key: str, progress: Progress) -> CompletedRunResult:
+        call = _calls.run(self._base_url, self._vm_id, request, key, self.probe)
         try:
-            return await self._transport.send(call, deadline=deadline, progress=progress)
+            result = await self._transport.send(call, progress=progress)
+            if isinstance(result, CompletedRunResult):
+                return result
+            # A server may bound how long it keeps a request waiting, and then lets the run go on in the background.
+            progress.outcome, progress.path = "applied", _routes.run(self._vm_id, result.run_id)
+            from arker.run import AsyncRun  # few servers do so
+
+            return await AsyncRun(
+                self._transport, self._base_url, self._vm_id, result.run_id, state=result.state
+            ).wait()
         except VMGoneError:
             raise
         except NotFoundError as error:

@@ -19,15 +19,17 @@ import anyio.to_thread
 from attrs import define, field
 
 from arker._attempts import HELD_WELL, Attempt, Progress, deadline_scope, judge, outcome_after
-from arker._decipher import decipher
+from arker._blocks import Blocks
+from arker._decipher import decipher, hints
 from arker._limiter import UNLIMITED, Limiter
 from arker._observe import Observer
+from arker._reader import Reader
 from arker._redaction import Redactor
 from arker._retry import Failure, next_delay, parse_retry_after
 from arker._silence import watched
 from arker._window import Window
 from arker._wire import Call, Flow, Replay, Response
-from arker.errors import ArkerError, ConfigurationError, NetworkError
+from arker.errors import ArkerError, ConfigurationError, NetworkError, is_gone
 
 if TYPE_CHECKING:
     import aiohttp
@@ -69,6 +71,7 @@ class Transport:
         self.ledger = ledger
         self.redact = Redactor(settings.api_key)
         self.observer = Observer(hooks, self.redact)
+        self.reader = Reader(strict=settings.strict_replies, tell=_tell_misfit)
         self._session = session
         self._prepare = prepare
         self._diagnose = diagnose
@@ -79,12 +82,14 @@ class Transport:
         self._http: Http | None = None
         self._closed = False
         self._cleanups: set[asyncio.Future[None]] = set()
+        self.blocks = Blocks()
         _all.add(self)
 
     def _after_fork_in_child(self) -> None:
         # Whoever held the lock or a place in the window goes on in the parent.
         self._lock = threading.Lock()
         self.limiter = Limiter(Window(self.settings.max_connections))
+        self.blocks = Blocks()
 
     @property
     def closed(self) -> bool:
@@ -100,7 +105,7 @@ class Transport:
         if self._http is None:
             # aiohttp is most of the package's import time, and cattrs much of the rest. They are imported at the first
             # request; in a thread, so that the program's other tasks go on meanwhile.
-            for name in ("arker._http", "arker._converter"):
+            for name in ("arker._http", "arker._leniency"):
                 if name not in sys.modules:
                     await anyio.to_thread.run_sync(import_module, name)
         from arker._http import Http
@@ -224,7 +229,9 @@ class Transport:
                     watch.end()
                 return result
             progress.in_flight = False
-            held_well = waits and failure is Failure.LOST and time.monotonic() - started >= HELD_WELL
+            held_well = (
+                waits and failure in (Failure.LOST, Failure.UNCERTAIN) and time.monotonic() - started >= HELD_WELL
+            )
             failures = 1 if held_well or attempt.advanced else failures + 1
             if attempt.changes_something:
                 progress.outcome = outcome_after(progress.outcome, failure, error)
@@ -251,14 +258,21 @@ class Transport:
 
     def annotate(self, error: ArkerError, response: Response) -> ArkerError:
         """Add what the response's headers say, and take the key out of what the server said."""
-        error.request_id = response.headers.get("x-request-id")
-        error.retry_after = parse_retry_after(response.headers.get("retry-after"), time.time())
-        for name in ("message", "code", "request_id", "path"):
+        wait, request_id = hints(response.body, self.reader)
+        error.request_id = response.headers.get("x-request-id") or request_id
+        asked = parse_retry_after(response.headers.get("retry-after"), time.time())
+        error.retry_after = asked if asked is not None else wait
+        for name in ("message", "code", "request_id", "path", "vm_id", "run_id", "session_id"):
             value = getattr(error, name, None)
             if isinstance(value, str):
                 setattr(error, name, self.redact(value))
         error.args = tuple(self.redact(arg) if isinstance(arg, str) else arg for arg in error.args)
         return error
+
+
+def _tell_misfit(model: str, field: str) -> None:
+    where = f"{model}.{field}" if field else model
+    logger.warning("the server's %s is not what this version expects: it is in misfits, and not shown again", where)
 
 
 _all: weakref.WeakSet[Transport] = weakref.WeakSet()
@@ -297,10 +311,10 @@ class _Exchange(Attempt, Generic[T]):
             exchange = self.http.exchange(call.request)
         self.response = response = await exchange
         try:
-            return decipher(call, response, transport.redact)
+            return decipher(call, response, transport.reader, transport.redact)
         except ArkerError as error:
             # A DELETE that was repeated finds nothing because an earlier attempt had succeeded.
-            if call.gone is not None and error.status == 404 and self.progress.attempts > 1:
+            if call.gone is not None and is_gone(error) and self.progress.attempts > 1:
                 return call.gone
             raise transport.annotate(error, response) from None
 

@@ -128,6 +128,11 @@ class VmFields:
         return None if self._data is None else self._data.worker_id
 
     @property
+    def last_active_at(self) -> str | None:
+        """When it was last used (RFC 3339, UTC)."""
+        return None if self._data is None else self._data.last_active_at
+
+    @property
     def sessions(self) -> tuple[Session, ...] | None:
         """Its sessions, when it was last asked for."""
         return None if self._data is None else self._data.sessions

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from arker import _calls, models
+from arker import models
 from arker._identifiers import idempotency_key_or_new
 from arker._vm_lists import VmLists
 from arker.errors import BadReplyError, InvalidArgumentError
@@ -81,8 +81,7 @@ class VmHandles(VmLists):
             release=release,
         )
         began = time.monotonic()
-        call = _calls.run(self.base_url, self.id, request, idempotency_key_or_new(idempotency_key))
-        result = await self._transport.send(call, deadline=deadline)
+        result = await self._post(request, idempotency_key_or_new(idempotency_key), deadline)
         if result.run_id is None or result.run_id.strip() in {"", ".", ".."}:
             raise BadReplyError(
                 "the reply names no run_id", path="$.run_id", status=200, outcome="applied", operation="vm.run"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
-from arker._paging import Pages
+from arker._paging import Pages, next_cursor
 from arker._vm_runs import VmRuns
 from arker.models import _checks as check
 
@@ -53,7 +53,7 @@ class VmLists(VmRuns):
                 completed_after=completed_after,
                 deadline=deadline,
             )
-            return found.runs, found.next_cursor
+            return found.runs, next_cursor(found)
 
         return Pages(page, check.query_text("cursor", cursor))
 
@@ -80,7 +80,7 @@ class VmLists(VmRuns):
 
         async def page(cursor: str | None) -> tuple[tuple[Session, ...], str | None]:
             found = await self.list_sessions(cursor=cursor, limit=size, state=state, deadline=deadline)
-            return found.sessions, found.next_cursor
+            return found.sessions, next_cursor(found)
 
         return Pages(page, check.query_text("cursor", cursor))
 
@@ -107,7 +107,7 @@ class VmLists(VmRuns):
 
         async def page(cursor: str | None) -> tuple[tuple[Tunnel, ...], str | None]:
             found = await self.list_tunnels(cursor=cursor, limit=size, state=state, deadline=deadline)
-            return found.tunnels, found.next_cursor
+            return found.tunnels, next_cursor(found)
 
         return Pages(page, check.query_text("cursor", cursor))
 
@@ -134,7 +134,7 @@ class VmLists(VmRuns):
 
         async def page(cursor: str | None) -> tuple[tuple[Sync, ...], str | None]:
             found = await self.list_syncs(cursor=cursor, limit=size, filesystem_id=filesystem_id, deadline=deadline)
-            return found.syncs, found.next_cursor
+            return found.syncs, next_cursor(found)
 
         return Pages(page, check.query_text("cursor", cursor))
 

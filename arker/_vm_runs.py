@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from arker import _calls, models
+from arker._attempts import Progress, deadline_scope
 from arker._identifiers import idempotency_key_or_new
+from arker._run_posting import posting
 from arker._run_watch import RunWatch
 from arker._vm_resources import VmResources
 from arker.errors import InvalidArgumentError
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
         NetworkRequest,
         ResourceKind,
         Run,
+        RunRequest,
         RunResult,
         RunState,
     )
@@ -168,7 +171,7 @@ class VmRuns(VmResources):
         )
         key = idempotency_key_or_new(idempotency_key)
         if background:
-            result = await self._transport.send(_calls.run(self.base_url, self.id, request, key), deadline=deadline)
+            result = await self._post(request, key, deadline)
         else:
             result = await RunWatch(self._transport, self.base_url, self.id, request).send(key, deadline)
             self._doubtful |= result.state == "failed"
@@ -177,6 +180,17 @@ class VmRuns(VmResources):
 
             raise_unless_succeeded(self._transport, result, operation="vm.run", vm_id=self.id)
         return result
+
+    async def _post(self, request: RunRequest, key: str, deadline: float | None) -> RunResult:
+        """Post a run that is not waited for."""
+
+        async def post(request: RunRequest, key: str) -> RunResult:
+            call = _calls.run(self.base_url, self.id, request, key)
+            return await self._transport.send(call, progress=progress)
+
+        progress = Progress("vm.run")
+        with deadline_scope(deadline, progress):
+            return await posting(request, key, post)
 
     async def get_run(self, run_id: str, *, deadline: float | None = None) -> Run:
         """A run with what it has written so far.

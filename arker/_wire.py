@@ -16,6 +16,8 @@ from attrs import define, field
 if TYPE_CHECKING:
     from aiohttp import StreamReader
 
+    from arker._reader import Reader
+
 T = TypeVar("T")
 
 Method: TypeAlias = Literal["GET", "POST", "DELETE"]
@@ -66,6 +68,10 @@ class Response:
     body: bytes = field(repr=False)
 
 
+Decode: TypeAlias = Callable[[dict[str, Any], "Reader"], T]
+"""Makes a result of a reply's JSON object."""
+
+
 @define
 class Call(Generic[T]):
     """An operation: what to send, what its reply means, and what may be sent again.
@@ -74,17 +80,26 @@ class Call(Generic[T]):
         operation: Its name, for errors and logs.
         request: What to send.
         decode: Makes the result of the reply's JSON object; raises ``Misfit`` or `arker.errors.ArkerError`.
+        evidence: Members of which a reply that holds what was asked for has one at least; then ``error``, ``code`` and
+            ``message`` are fields like others. Empty for an acknowledgement without anything else.
         replay: What may be sent again after a lost connection.
         gone: The result when a repeated DELETE finds nothing, if that means success.
+        makes_vm: Whether it makes a VM, so that an id in an error is that of a VM that may be there.
+        acknowledged: Whether any reply of success will do, such as one without a body.
         changes_something: Whether it has an effect on the server; a GET has none, whatever this says.
+        salvage: Makes a result of a body that is no JSON although it was to be, if it can.
         probe: Asked now and then while no answer comes, of a request that waits for work; what it raises ends the wait.
     """
 
     operation: str
     request: Request
-    decode: Callable[[dict[str, Any]], T] = field(repr=False)
+    decode: Decode[T] = field(repr=False)
     replay: Replay = Replay.SAFE
     gone: T | None = None
+    evidence: tuple[str, ...] = field(default=(), kw_only=True)
+    acknowledged: bool = field(default=False, kw_only=True)
+    makes_vm: bool = field(default=False, kw_only=True)
+    salvage: Callable[[bytes], T | None] | None = field(default=None, repr=False, kw_only=True)
     changes_something: bool = field(default=True, kw_only=True)
     probe: Callable[[], Awaitable[None]] | None = field(default=None, repr=False, kw_only=True)
 

@@ -39,10 +39,11 @@ class AsyncArker(ClientFleets):
     Args:
         api_key: The API key; else ``ARKER_API_KEY``, then ``AUTH_KEY``.
         base_url: Compute base URL; else ``ARKER_BASE_URL``, else built from provider and region.
-        burst_base_url: Burst base URL; else ``ARKER_BURST_BASE_URL``, else built from the region, if there is one.
+        burst_base_url: Burst base URL; else ``ARKER_BURST_BASE_URL``, else built from the region where the provider is
+            ``aws-burst``, else burst VMs are reached at the compute base URL.
         control_base_url: Control base URL; else ``ARKER_CONTROL_BASE_URL``, else ``https://arker.ai/api``.
         region: Such as ``us-west-2``; else ``ARKER_REGION``, unless ``base_url`` is given.
-        provider: ``aws`` or ``aws-burst``; else ``ARKER_PROVIDER``, else ``aws``.
+        provider: A label of a host's name, such as ``aws``; else ``ARKER_PROVIDER``, else ``aws``.
         retry: A `RetryPolicy`, a mapping with its fields, or False for a single attempt.
         timeout: Bounds on connections.
         max_connections: Requests that may be in flight at once; more wait for their turn, first come, first served. Up
@@ -60,6 +61,8 @@ class AsyncArker(ClientFleets):
         ledger: Where forks are written down, so that `reap` can delete what a program that was killed has left: a path,
             True for the default place in the user's state directory, False for nowhere; else ``ARKER_LEDGER``, else the
             default place.
+        strict_replies: Raise `BadReplyError` for every field of a reply that is not as the contract says, instead of
+            putting it among the model's ``misfits``; for tests of a server.
 
     Raises:
         ConfigurationError: No API key, or neither a region nor a base URL.
@@ -82,6 +85,7 @@ class AsyncArker(ClientFleets):
         session: aiohttp.ClientSession | None = None,
         hooks: Hooks | None = None,
         ledger: bool | str | os.PathLike[str] | None = None,
+        strict_replies: bool = False,
     ) -> None:
         self._settings = load_settings(
             api_key,
@@ -95,6 +99,7 @@ class AsyncArker(ClientFleets):
             max_connections=max_connections,
             insecure_hosts=insecure_hosts,
             ledger=ledger,
+            strict_replies=strict_replies,
         )
         if session is not None:
             from arker._http_sessions import check_session
@@ -132,6 +137,7 @@ class AsyncArker(ClientFleets):
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         session: aiohttp.ClientSession | None = None,
         hooks: Hooks | None = None,
+        strict_replies: bool = False,
         **options: Any,
     ) -> Self:
         """A client on an embedded backend: a server in a child process that the client owns and ends.
@@ -148,6 +154,7 @@ class AsyncArker(ClientFleets):
             max_connections: As for the client.
             session: As for the client.
             hooks: As for the client.
+            strict_replies: As for the client.
             options: Those of `arker.emulator.EmulatorOptions`, such as ``isolation="none"``.
 
         Raises:
@@ -168,6 +175,7 @@ class AsyncArker(ClientFleets):
                 max_connections=max_connections,
                 session=session,
                 hooks=hooks,
+                strict_replies=strict_replies,
                 ledger=False,  # its VMs end with it, however it ends
             )
         except BaseException:
@@ -209,7 +217,7 @@ class AsyncArker(ClientFleets):
         return self._settings.region
 
     @property
-    def provider(self) -> Provider:
+    def provider(self) -> str:
         """The provider."""
         return self._settings.provider
 
@@ -247,14 +255,21 @@ class AsyncArker(ClientFleets):
     async def aclose(self) -> None:
         """Close the client's connections, and end its embedded backend if it has one.
 
-        VMs in the cloud go on: they are meant to stay, so that no `reap` deletes them. (When an exception leaves the
-        client's ``async with`` block, they are not: they can be reaped once this process has ended.)
+        Blocks that are open in other tasks are left first, in ten seconds at most: VMs of ``async with`` blocks and of
+        fleets are deleted, forks that are on their way are undone, sessions and tunnels closed. What cannot be deleted
+        in time is named in the log, and stays on record for `reap`.
+
+        Other VMs in the cloud go on: they are meant to stay, so that no `reap` deletes them. (When an exception leaves
+        the client's ``async with`` block, they are not: they can be reaped once this process has ended.)
         """
-        await self._close(in_order=True)
+        from arker._cleanup import carry_through
+
+        await carry_through(self._close(in_order=True))
 
     def _close_outside(self, *, in_order: bool) -> None:
         """`aclose` where no event loop runs and no thread can be started, such as at the interpreter's exit."""
         try:
+            self._transport.blocks.abandon()
             self._transport.close_outside()
         finally:
             try:
@@ -266,6 +281,7 @@ class AsyncArker(ClientFleets):
 
     async def _close(self, *, in_order: bool) -> None:
         try:
+            await self._transport.blocks.close()
             await self._transport.settled()
             await self._transport.aclose()
         finally:

@@ -19,7 +19,7 @@ from arker.errors import ConfigurationError, InvalidArgumentError
 from arker.models import _checks as check
 
 if TYPE_CHECKING:
-    from arker.models import ForkRequest, Provider
+    from arker.models import ForkRequest
 
 DEFAULT_CONTROL_BASE_URL: Final = "https://arker.ai/api"
 DEFAULT_MAX_CONNECTIONS: Final = 512
@@ -56,12 +56,13 @@ class Settings:
         burst_base_url: Where burst VMs are, if anywhere.
         control_base_url: Where organisation-wide lists are.
         region: The region, if one is set.
-        provider: ``aws`` or ``aws-burst``.
+        provider: ``aws``, ``aws-burst``, or another one.
         retry: The retry policy.
         timeouts: Bounds on connections.
         max_connections: Requests that may be in flight at once, and connections that one event loop may have open.
         insecure_hosts: Hosts that the key may go to over plain HTTP, in lower case.
         ledger: The file that forks are written down in, if they are.
+        strict_replies: Whether all that the contract declares is demanded of replies.
     """
 
     api_key: str = field(repr=False)
@@ -69,12 +70,13 @@ class Settings:
     burst_base_url: str | None
     control_base_url: str
     region: str | None
-    provider: Provider
+    provider: str
     retry: RetryPolicy
     timeouts: HttpTimeouts
     max_connections: int = DEFAULT_MAX_CONNECTIONS
     insecure_hosts: frozenset[str] = frozenset()
     ledger: Path | None = None
+    strict_replies: bool = False
 
     def vm_base_url(self, vm_id: str) -> str:
         """Where a VM is reached: burst references at the burst base URL, if there is one."""
@@ -108,6 +110,7 @@ def load_settings(
     max_connections: int = DEFAULT_MAX_CONNECTIONS,
     insecure_hosts: Sequence[str] | None = None,
     ledger: bool | str | os.PathLike[str] | None = None,
+    strict_replies: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """The settings that arguments and environment add up to; raises `ConfigurationError` or `InvalidArgumentError`."""
@@ -147,8 +150,8 @@ def load_settings(
         base = _built_url(wanted_provider, wanted_region)
 
     burst = url_of("burst_base_url", burst_base_url) or url_of("ARKER_BURST_BASE_URL", env.get("ARKER_BURST_BASE_URL"))
-    if burst is None and wanted_region is not None:
-        burst = _built_url("aws-burst", wanted_region)
+    if burst is None and wanted_region is not None and wanted_provider == "aws-burst":
+        burst = _built_url(wanted_provider, wanted_region)
 
     control = (
         url_of("control_base_url", control_base_url)
@@ -169,6 +172,7 @@ def load_settings(
         max_connections=most_connections(check.check_integer("max_connections", max_connections, minimum=1)),
         insecure_hosts=insecure,
         ledger=_ledger(ledger, env, base),
+        strict_replies=check.check_boolean("strict_replies", strict_replies),
     )
 
 
@@ -277,18 +281,18 @@ def _default_ledger(env: _Environment) -> Path | None:
     return Path(state, "arker", "ledger.sqlite3") if os.path.isabs(state) else None
 
 
-def _provider(argument: str, value: object) -> Provider:
-    text = value.strip().lower() if isinstance(value, str) else value
-    if text == "burst":
-        return "aws-burst"
-    if text == "aws":
-        return "aws"
-    if text == "aws-burst":
-        return "aws-burst"
-    raise InvalidArgumentError(argument, value, "expected 'aws' or 'aws-burst' (or its alias 'burst')")
+_LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+"""A label of a host's name: that is what a provider and a region become parts of."""
 
 
-def _region(argument: str, value: object, provider: Provider) -> tuple[str, Provider]:
+def _provider(argument: str, value: object) -> str:
+    text = value.strip().lower() if isinstance(value, str) else ""
+    if not re.fullmatch(_LABEL, text):
+        raise InvalidArgumentError(argument, value, "expected a provider such as 'aws'")
+    return "aws-burst" if text == "burst" else text
+
+
+def _region(argument: str, value: object, provider: str) -> tuple[str, str]:
     text = value.strip().lower() if isinstance(value, str) else ""
     # Legacy combined forms; the longer prefix first, as the shorter is a part of it.
     if text.startswith("aws-burst-"):
@@ -296,7 +300,7 @@ def _region(argument: str, value: object, provider: Provider) -> tuple[str, Prov
     elif text.startswith("aws-"):
         text, provider = text.removeprefix("aws-"), "aws"
     # It becomes part of a host name that the key is sent to.
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", text):
+    if not re.fullmatch(_LABEL, text):
         raise InvalidArgumentError(argument, value, "expected a region such as 'us-west-2'")
     return text, provider
 

@@ -89,6 +89,7 @@ class ArkerError(Exception):
             again cannot repeat its effect.
         vm_id: The VM that the request was about, as it was named there; None where it was about none.
         run_id: The run that it was about; None where it was about none.
+        session_id: A session that the reply named; None where it named none.
     """
 
     default_code: str = "internal"
@@ -108,6 +109,7 @@ class ArkerError(Exception):
         idempotency_key: str | None = None,
         vm_id: str | None = None,
         run_id: str | None = None,
+        session_id: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -121,6 +123,7 @@ class ArkerError(Exception):
         self.idempotency_key = idempotency_key
         self.vm_id = vm_id
         self.run_id = run_id
+        self.session_id = session_id
 
     def __str__(self) -> str:
         facts = [f"code {_shown(self.code)}"]
@@ -132,6 +135,8 @@ class ArkerError(Exception):
             facts.append(f"VM {_shown(self.vm_id)}")
         if self.run_id is not None:
             facts.append(f"run {_shown(self.run_id)}")
+        if self.session_id is not None:
+            facts.append(f"session {_shown(self.session_id)}")
         if self.retry_after is not None:
             facts.append(f"retry after {self.retry_after:g} s")
         if self.request_id:
@@ -206,13 +211,15 @@ class RunFailedError(ArkerError):
         result: The whole result of the run.
         stdout: What it wrote to standard output, as bytes.
         stderr: What it wrote to standard error, as bytes.
-        exit_code: Its exit code, -1 when there was none.
+        exit_code: Its exit code; None, or -1, when there was none.
     """
 
     default_code = "run_failed"
 
     def __init__(self, result: CompletedRunResult) -> None:
-        if result.state == "completed":
+        if result.exit_code is None and result.state == "completed":
+            what = "the command has no exit code"
+        elif result.state == "completed":
             what = f"the command exited with {result.exit_code}"
         else:
             what = f"the run is {result.state}: {result.fail_reason or 'no reason given'}"
@@ -372,7 +379,22 @@ def _local_file_error(number: int, reason: str, filename: str | None) -> LocalFi
 
 
 class ApiError(ArkerError):
-    """The server answered with an error. Codes without a class of their own are raised as this one."""
+    """The server answered with an error. Codes without a class of their own are raised as this one.
+
+    Attributes:
+        from_service: Whether the service itself said so, in the contract's words; otherwise it may have been a proxy
+            before it, which does not know whether the operation took place.
+        details: What else the server said of it, as it came.
+        work: What the server says of the work that was asked for (``not_started``, ``stopped``, ``continuing``,
+            ``unknown``), if it does.
+    """
+
+    from_service: bool = False
+    work: str | None = None
+
+    def __init__(self, message: str, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.details: dict[str, Any] = {}
 
 
 class BadRequestError(ApiError):
@@ -510,11 +532,31 @@ class BadReplyError(InternalError):
 
     Attributes:
         path: Where in the payload, such as ``$.vms[3].sessions[0].cwd``; ``$`` is the whole of it.
+        is_json: Whether it is JSON at all; a page of HTML comes from a proxy.
+        stdout: What had been read by then of the standard output of a run that was followed, as bytes.
+        stderr: The same of standard error.
     """
 
-    def __init__(self, message: str, *, path: str = "$", **context: Any) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str = "$",
+        is_json: bool = True,
+        stdout: bytes = b"",
+        stderr: bytes = b"",
+        **context: Any,
+    ) -> None:
         super().__init__(message, **context)
         self.path = path
+        self.is_json = is_json
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether an error says that what was asked for is not there (any more), whatever the HTTP status was."""
+    return isinstance(error, NotFoundError)
 
 
 _BY_CODE: dict[str, type[ApiError]] = {
@@ -539,9 +581,12 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     403: ForbiddenError,
     404: NotFoundError,
     409: ConflictError,
+    410: NotFoundError,
     413: PayloadTooLargeError,
     501: OperationNotImplementedError,
+    502: UnavailableError,
     503: UnavailableError,
+    504: UnavailableError,
 }
 
 

@@ -67,10 +67,16 @@ class AsyncFleet:
     async def __aenter__(self) -> Self:
         if self._entered:
             raise ConfigurationError("a fleet is entered once; fork another by fork_many")
+        blocks = self._pool.transport.blocks
+        blocks.refuse()
         self._entered = True
+        blocks.enter(self, "the VMs of a fleet", self._leave_early, self._pool.abandon)
         try:
             await self._pool.fill()
         except BaseException as error:
+            if not blocks.left(self):
+                await carry_through(blocks.close())
+                raise ConfigurationError("the client was closed while the fleet was forked") from error
             await carry_through(self._leave(error))
             if isinstance(error, FleetError):
                 error.errors = self.failures  # forks that went on meanwhile may have failed, too
@@ -84,7 +90,14 @@ class AsyncFleet:
         traceback: TracebackType | None,
     ) -> None:
         # The deletion must happen under cancellation too, but must not hold up its caller for ever.
-        await carry_through(self._leave(exc))
+        blocks = self._pool.transport.blocks
+        await carry_through(self._leave(exc) if blocks.left(self) else blocks.close())
+
+    async def _leave_early(self) -> None:
+        """Delete the VMs because the client is being closed."""
+        left = await self._pool.close()
+        if left:
+            raise FleetError(f"{len(left)} VMs could not be deleted")
 
     async def _leave(self, error: BaseException | None) -> None:
         left = await self._pool.close()

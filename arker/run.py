@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import attrs
@@ -12,13 +12,13 @@ import attrs
 from arker import _calls, _routes
 from arker._attempts import Progress, deadline_scope
 from arker._identifiers import new_idempotency_key
-from arker._paging import Pages
-from arker._poll import Planner, pause
+from arker._paging import Pages, next_cursor
+from arker._poll import ASK_SECONDS, ENDED, Planner, has_ended, pause
 from arker._run_output import OutputChunk, OutputLine, RunLines, RunOutput
-from arker._run_watch import ASK_SECONDS
 from arker._shown import shown
 from arker.errors import (
     ArkerError,
+    BadReplyError,
     ConflictError,
     NotFoundError,
     RunFailedError,
@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from arker._transport import Transport
     from arker.models import CancelRunResponse, RunState, Tunnel
 
-_ENDED = ("completed", "failed", "cancelled")
+UNREADABLE: Final = 10
+"""How many replies in a row may tell neither the state of a run nor its end, before it is not followed any longer."""
+
+
+_LONGEST_DOUBT: Final = 8.0
+"""Seconds between two readings at most, while a server says that the run has ended and then that it goes on."""
 
 
 class AsyncRun:
@@ -72,6 +77,7 @@ class AsyncRun:
         self._began = began
         self._data: RunSummary | None = None
         self._first_of_session = run_id
+        self._captured = (b"", b"")
 
     def __repr__(self) -> str:
         state = f" {self.state}" if self.state is not None else ""
@@ -102,7 +108,7 @@ class AsyncRun:
     @property
     def ended(self) -> bool:
         """Whether it is known to have ended."""
-        return self._state in _ENDED or (self._data is not None and _has_ended(self._data))
+        return self._state in ENDED or (self._data is not None and has_ended(self._data))
 
     @property
     def exit_code(self) -> int | None:
@@ -142,7 +148,7 @@ class AsyncRun:
             VMGoneError: The VM has gone.
         """
         with deadline_scope(deadline, self._progress("run.refresh")):
-            known = self._data is not None and _has_ended(self._data)
+            known = self._data is not None and has_ended(self._data)
             if not known and await self._ask_whether_ended():
                 await self._read()
         return self
@@ -182,7 +188,7 @@ class AsyncRun:
         with deadline_scope(deadline, self._progress("run.result")):
             ended = self.ended or await self._ask_whether_ended()
             run = await self._read() if ended else None
-        if run is None or not _has_ended(run):
+        if run is None or not has_ended(run):
             raise RunNotFinishedError(
                 f"the run {self._transport.redact(self._run_id)} has not ended yet",
                 operation="run.result",
@@ -282,18 +288,20 @@ class AsyncRun:
         while True:
             if self.ended or await self._ask_whether_ended():
                 run = await self._read()
-                if _has_ended(run):
+                if has_ended(run):
                     return run
                 contradictions += 1  # what is asked again and again must not be the large reply
-            await anyio.sleep(pause(time.monotonic() - began) * 2 ** min(contradictions, 5))
+            await anyio.sleep(min(_LONGEST_DOUBT, pause(time.monotonic() - began) * 2 ** min(contradictions, 5)))
 
     async def _ask_whether_ended(self) -> bool:
         """Look for it among the running ones, which is a small reply however much the run has written."""
 
         async def page(cursor: str | None) -> tuple[tuple[RunSummary, ...], str | None]:
-            query = {"cursor": cursor, "limit": 1000, "state": "running"}
+            # Older servers refuse the word, and do not use it.
+            state = "pending,running" if self._state == "pending" else "running"
+            query = {"cursor": cursor, "limit": 1000, "state": state}
             found = await self._transport.send(_calls.list_runs(self._base_url, self._vm_id, query))
-            return found.runs, found.next_cursor
+            return found.runs, next_cursor(found)
 
         mine: RunSummary | None = None
         self._first_of_session = self._run_id
@@ -301,28 +309,49 @@ class AsyncRun:
             async for run in Pages(page, None):
                 if run.run_id == self._run_id:
                     mine = run
-                elif mine is not None and run.session_id == mine.session_id and not _has_ended(run):
+                elif mine is not None and run.session_id == mine.session_id and not has_ended(run):
                     self._first_of_session = run.run_id  # newest first
         except NotFoundError as error:
             raise await self._explain(error) from None
+        except BadReplyError:
+            return True  # the run itself may tell
         if mine is None:
             return True
         self._note(mine)
-        return _has_ended(mine)
+        return mine.state is None or has_ended(mine)
 
     async def _read(self) -> Run:
         """The whole run."""
-        try:
-            run = await self._transport.send(_calls.get_run(self._base_url, self._vm_id, self._run_id))
-        except NotFoundError as error:
-            raise await self._explain(error) from None
+        call = _calls.get_run(self._base_url, self._vm_id, self._run_id)
+        began = time.monotonic()
+        for unreadable in range(1, UNREADABLE + 1):
+            try:
+                run = await self._transport.send(call)
+                if run.state is not None or has_ended(run):
+                    break
+                problem = BadReplyError("the reply names no state of the run", path="$.state", status=200)
+            except NotFoundError as error:
+                raise await self._explain(error) from None
+            except BadReplyError as error:
+                problem = error
+            if unreadable == UNREADABLE:
+                raise self._unreadable(problem)
+            await anyio.sleep(pause(time.monotonic() - began))
+        self._captured = (run.stdout, run.stderr)
         self._note(run)
         self._tunnels = self._tunnels or run.tunnels
         return run
 
+    def _unreadable(self, problem: BadReplyError) -> BadReplyError:
+        """Say that the run cannot be followed, with what is known of it."""
+        facts = {"run_id": self._transport.redact(self._run_id), "vm_id": self._transport.redact(self._vm_id)}
+        problem.stdout, problem.stderr = self._captured
+        problem.message = f"{UNREADABLE} replies in a row do not tell how the run goes on: {problem.message}"
+        return problem.with_context(**facts)
+
     async def _read_for_output(self) -> tuple[Run, bool]:
         run = await self._read()
-        return run, _has_ended(run)
+        return run, has_ended(run)
 
     def _note(self, run: RunSummary) -> None:
         self._state = run.state
@@ -348,33 +377,31 @@ class AsyncRun:
     def _result_of(self, run: Run, operation: str, *, check: bool) -> CompletedRunResult:
         result = CompletedRunResult(
             run_id=run.run_id,
-            state=run.state,
+            state=run.state or "completed",
             stdout=run.stdout,
             stdout_encoding=run.stdout_encoding,
             stderr=run.stderr,
             stderr_encoding=run.stderr_encoding,
-            exit_code=-1 if run.exit_code is None else run.exit_code,
+            exit_code=run.exit_code,
             fail_reason=run.fail_reason,
+            misfits=run.misfits,
         )
         if check:
             raise_unless_succeeded(self._transport, result, operation=operation, vm_id=self._vm_id)
         return result
 
 
+_NO_SUCCESS: Final = ("failed", "cancelled", "running", "pending")
+
+
 def raise_unless_succeeded(transport: Transport, result: CompletedRunResult, *, operation: str, vm_id: str) -> None:
     """What ``check=True`` means; raises `RunFailedError`."""
-    if result.exit_code != 0 or result.state != "completed":
+    # A server may have other words for success; it has none for an exit code.
+    if result.exit_code != 0 or result.state in _NO_SUCCESS:
         failed = RunFailedError(result)
         # It quotes what the command has written, and who knows what that is.
         message = transport.redact(failed.message)
         raise failed.with_context(message=message, operation=operation, vm_id=vm_id)
-
-
-def _has_ended(run: RunSummary) -> bool:
-    """Whether a run has ended; in a state that this version does not know, by what is there."""
-    if run.state in _ENDED:
-        return True
-    return run.state != "running" and (run.completed_at is not None or run.exit_code is not None)
 
 
 def _summary(run: Run) -> RunSummary:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from arker import _resource_calls as calls
 from arker._attempts import deadline_scope
-from arker._cleanup import carry_through
+from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._creation import Creation, remove
-from arker._fork import CLEANUP_SECONDS
 from arker._shown import shown
 from arker.errors import ConfigurationError
 
@@ -80,8 +79,8 @@ class AsyncSession:
         return self._data
 
     @property
-    def cwd(self) -> str:
-        """Its working directory when it was last read."""
+    def cwd(self) -> str | None:
+        """Its working directory when it was last read; None if the server does not tell it."""
         return self._opened().cwd
 
     @property
@@ -90,8 +89,8 @@ class AsyncSession:
         return self._opened().env
 
     @property
-    def state(self) -> SessionState | str:
-        """``idle`` or ``running``, when it was last read."""
+    def state(self) -> SessionState | str | None:
+        """``idle``, ``pending`` or ``running``, when it was last read; None if the server does not tell it."""
         return self._opened().state
 
     def _opened(self) -> Session:
@@ -107,7 +106,9 @@ class AsyncSession:
     # --- life -----------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        return await self.open()
+        await self.open()
+        self._transport.blocks.enter(self, f"the session {self.id} of the VM {self.vm_id}", self._leave_early)
+        return self
 
     async def __aexit__(
         self,
@@ -115,10 +116,18 @@ class AsyncSession:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._data is not None and not self._closed:
+        if not self._transport.blocks.left(self):
+            await carry_through(self._transport.blocks.close())
+        elif self._data is not None and not self._closed:
             # The deletion must happen under cancellation too, but must not hold up its caller for ever.
             deleting = self.close(deadline=CLEANUP_SECONDS)
             await carry_through(remove(deleting, f"the session {self.id} of the VM {self.vm_id}", raising=exc is None))
+
+    async def _leave_early(self) -> None:
+        """Delete the session because its client is being closed."""
+        if not self._closed:
+            what = f"the session {self.id} of the VM {self.vm_id}"
+            await remove(self.close(deadline=CLEANUP_SECONDS), what, raising=True)
 
     async def open(self) -> Self:
         """This session, opened; one that is open already stays as it is.

@@ -14,9 +14,8 @@ from attrs import evolve, field, frozen
 from arker import _resource_calls as calls
 from arker import _routes
 from arker._attempts import Attempt, Progress, deadline_scope
-from arker._cleanup import carry_through
+from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._creation import Creation, remove
-from arker._fork import CLEANUP_SECONDS
 from arker._poll import pause
 from arker._shown import shown
 from arker.errors import BadReplyError, ConfigurationError, InvalidArgumentError, TunnelClosedError
@@ -117,8 +116,8 @@ class AsyncTunnel:
         return url
 
     @property
-    def state(self) -> TunnelState | str:
-        """``starting``, ``open`` or ``closed``, when it was last read."""
+    def state(self) -> TunnelState | str | None:
+        """``starting``, ``open`` or ``closed``, when it was last read; None if the server does not tell it."""
         return "closed" if self._closed else self._opened().state
 
     @property
@@ -145,7 +144,10 @@ class AsyncTunnel:
     # --- life -----------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        return await self.open()
+        await self.open()
+        what = f"the tunnel to port {self._port} of the VM {self.vm_id}"
+        self._transport.blocks.enter(self, what, self._leave_early)
+        return self
 
     async def __aexit__(
         self,
@@ -153,9 +155,16 @@ class AsyncTunnel:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._data is not None and not self._closed:
+        if not self._transport.blocks.left(self):
+            await carry_through(self._transport.blocks.close())
+        elif self._data is not None and not self._closed:
             # The deletion must happen under cancellation too, but must not hold up its caller for ever.
             await carry_through(self._leave(raising=exc is None))
+
+    async def _leave_early(self) -> None:
+        """Delete the tunnel because its client is being closed."""
+        if not self._closed:
+            await self._leave(raising=True)
 
     async def _leave(self, *, raising: bool) -> None:
         what = f"the tunnel to port {self._port} of the VM {self.vm_id}"
@@ -218,7 +227,7 @@ class AsyncTunnel:
 
     async def _wait_open(self) -> None:
         began = time.monotonic()
-        while self.state != "open" or self._opened().url is None:
+        while not self._is_open():
             if self.state == "closed":
                 message = self._opened().message or "the server does not say why"
                 raise TunnelClosedError(
@@ -229,6 +238,10 @@ class AsyncTunnel:
                 )
             await anyio.sleep(pause(time.monotonic() - began))
             await self.refresh()
+
+    def _is_open(self) -> bool:
+        """Whether it can be used; in a state that this version does not know, it can when it has a URL."""
+        return self._opened().url is not None and self.state not in ("starting", "closed")
 
     async def refresh(self, *, deadline: float | None = None) -> Self:
         """This tunnel, with its fields read anew; its token stays.

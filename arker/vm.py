@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from arker import _calls, models
-from arker._cleanup import carry_through
-from arker._fork import CLEANUP_SECONDS, Forking, delete
+from arker._cleanup import CLEANUP_SECONDS, carry_through
+from arker._fork import Forking, delete, delete_or_raise
 from arker._identifiers import idempotency_key_or_new
 from arker._shown import shown
 from arker._vm_directories import VmDirectories
@@ -47,6 +47,7 @@ class AsyncVM(VmDirectories):
     # --- life ---------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        self._transport.blocks.enter(self, f"VM {self.id}", self._leave_early, self._abandon)
         return self
 
     async def __aexit__(
@@ -55,17 +56,28 @@ class AsyncVM(VmDirectories):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if not self._transport.blocks.left(self):
+            await carry_through(self._transport.blocks.close())
+            return
         if self._kept:
             return
         # The deletion must happen under cancellation too, but must not hold up its caller for ever.
         await carry_through(self._leave(raising=exc is None))
 
+    async def _leave_early(self) -> None:
+        """Delete the VM because its client is being closed."""
+        if not self._kept:
+            await delete_or_raise(self, deadline=CLEANUP_SECONDS)
+
+    def _abandon(self) -> None:
+        """Leave the VM on record, since it could not be deleted."""
+        if not self._kept and self._transport.ledger is not None:
+            self._transport.ledger.give_up(self.id, self.base_url)
+
     async def _leave(self, *, raising: bool) -> None:
         try:
-            await self.delete(deadline=CLEANUP_SECONDS)
+            await delete_or_raise(self, deadline=CLEANUP_SECONDS)
         except ArkerError as error:
-            if error.status == 404:
-                return  # somebody else has deleted it, which is what was wanted
             if raising:
                 raise
             logger.warning("VM %s could not be deleted and may still exist: %s", self.id, error)
@@ -100,7 +112,7 @@ class AsyncVM(VmDirectories):
         name: str | None = None,
         public: bool | None = None,
         network: NetworkPolicyInput | None = None,
-        disk: bool = True,
+        disk: bool | None = None,
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         max_memory_mib: int | None = None,

@@ -31,7 +31,7 @@ class ClientFleets(ClientLists):
         source_org_id: str | None = None,
         public: bool | None = None,
         network: NetworkPolicyInput | None = None,
-        disk: bool = True,
+        disk: bool | None = None,
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         max_memory_mib: int | None = None,
@@ -61,7 +61,7 @@ class ClientFleets(ClientLists):
             source_org_id: The organisation that the source belongs to; goldens need none, own VMs neither.
             public: Whether other organisations may fork them.
             network: True (open), False (blocked), a policy, or one as a mapping.
-            disk: Whether each has a disk of its own.
+            disk: Whether each has a disk of its own; the server decides unless it is given.
             vcpu_count: CPUs of each.
             memory_mib: Memory of each, in MiB.
             max_memory_mib: Upper bound on the memory of each, in MiB.

@@ -109,7 +109,7 @@ class ClientResources(Life):
         runtime: str | None = None,
         endpoint: str | None = None,
         actions: Sequence[str] | None = None,
-        status: int | None = None,
+        status: int | str | Sequence[int | str] | None = None,
         status_min: int | None = None,
         status_max: int | None = None,
         sort: str | None = None,
@@ -133,7 +133,7 @@ class ClientResources(Life):
             runtime: Only of this runtime.
             endpoint: Only of this endpoint.
             actions: Only of these actions.
-            status: Only with this HTTP status.
+            status: Only with this HTTP status, or one of these, as numbers or texts.
             status_min: Only with an HTTP status of at least this.
             status_max: Only with an HTTP status of at most this.
             sort: The field to sort by.

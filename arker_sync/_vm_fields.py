@@ -128,6 +128,11 @@ class VmFields(Facade):
         return self._async.worker_id
 
     @property
+    def last_active_at(self) -> str | None:
+        """When it was last used (RFC 3339, UTC)."""
+        return self._async.last_active_at
+
+    @property
     def sessions(self) -> tuple[Session, ...] | None:
         """Its sessions, when it was last asked for."""
         return self._async.sessions

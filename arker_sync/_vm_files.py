@@ -20,13 +20,13 @@ class VmFiles(VmHandles):
 
     @overload
     def sync(
-        self, path: str | PurePosixPath, data: bytes | bytearray | memoryview, *, deadline: float | None = None
+        self, path: str | PurePosixPath, data: bytes | bytearray | memoryview | str, *, deadline: float | None = None
     ) -> None: ...
 
     def sync(
         self,
         path: str | PurePosixPath,
-        data: bytes | bytearray | memoryview | Unset = UNSET,
+        data: bytes | bytearray | memoryview | str | Unset = UNSET,
         *,
         max_bytes: int | None = MAX_SYNC_READ,
         deadline: float | None = None,
@@ -38,7 +38,7 @@ class VmFiles(VmHandles):
 
         Args:
             path: Where the file is in the VM; a relative path counts from the home directory.
-            data: The bytes to write, at most 5 GiB.
+            data: What to write, at most 5 GiB: bytes, or a text, which is written as UTF-8.
             max_bytes: How many bytes are read into memory at most; None for no bound. What a VM says its file holds
                 may be anything: a sparse file of terabytes takes no space there.
             deadline: Seconds for the whole call; None for no bound.

@@ -37,10 +37,11 @@ class Arker(ClientFleets):
     Args:
         api_key: The API key; else ``ARKER_API_KEY``, then ``AUTH_KEY``.
         base_url: Compute base URL; else ``ARKER_BASE_URL``, else built from provider and region.
-        burst_base_url: Burst base URL; else ``ARKER_BURST_BASE_URL``, else built from the region, if there is one.
+        burst_base_url: Burst base URL; else ``ARKER_BURST_BASE_URL``, else built from the region where the provider is
+            ``aws-burst``, else burst VMs are reached at the compute base URL.
         control_base_url: Control base URL; else ``ARKER_CONTROL_BASE_URL``, else ``https://arker.ai/api``.
         region: Such as ``us-west-2``; else ``ARKER_REGION``, unless ``base_url`` is given.
-        provider: ``aws`` or ``aws-burst``; else ``ARKER_PROVIDER``, else ``aws``.
+        provider: A label of a host's name, such as ``aws``; else ``ARKER_PROVIDER``, else ``aws``.
         retry: A `RetryPolicy`, a mapping with its fields, or False for a single attempt.
         timeout: Bounds on connections.
         max_connections: Requests that may be in flight at once; more wait for their turn, first come, first served. Up
@@ -58,6 +59,8 @@ class Arker(ClientFleets):
         ledger: Where forks are written down, so that `reap` can delete what a program that was killed has left: a path,
             True for the default place in the user's state directory, False for nowhere; else ``ARKER_LEDGER``, else the
             default place.
+        strict_replies: Raise `BadReplyError` for every field of a reply that is not as the contract says, instead of
+            putting it among the model's ``misfits``; for tests of a server.
 
     Raises:
         ConfigurationError: No API key, or neither a region nor a base URL.
@@ -79,6 +82,7 @@ class Arker(ClientFleets):
         insecure_hosts: Sequence[str] | None = None,
         hooks: Hooks | None = None,
         ledger: bool | str | os.PathLike[str] | None = None,
+        strict_replies: bool = False,
     ) -> None:
         from arker_sync._callbacks import relay_hooks
 
@@ -95,6 +99,7 @@ class Arker(ClientFleets):
             insecure_hosts=insecure_hosts,
             hooks=relay_hooks(hooks),
             ledger=ledger,
+            strict_replies=strict_replies,
         )
         super().__init__(client)
 
@@ -106,6 +111,7 @@ class Arker(ClientFleets):
         timeout: HttpTimeouts | None = None,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         hooks: Hooks | None = None,
+        strict_replies: bool = False,
         **options: Any,
     ) -> Self:
         """A client on an embedded backend: a server in a child process that the client owns and ends.
@@ -122,6 +128,7 @@ class Arker(ClientFleets):
             max_connections: As for the client.
             session: As for the client.
             hooks: As for the client.
+            strict_replies: As for the client.
             options: Those of `arker.emulator.EmulatorOptions`, such as ``isolation="none"``.
 
         Raises:
@@ -132,7 +139,12 @@ class Arker(ClientFleets):
 
         client = cls.__new__(cls)
         asynchronous = AsyncArker.local(
-            retry=retry, timeout=timeout, max_connections=max_connections, hooks=relay_hooks(hooks), **options
+            retry=retry,
+            timeout=timeout,
+            max_connections=max_connections,
+            hooks=relay_hooks(hooks),
+            strict_replies=strict_replies,
+            **options,
         )
         Life.__init__(client, asynchronous)
         return client
@@ -158,7 +170,7 @@ class Arker(ClientFleets):
         return self._async.region
 
     @property
-    def provider(self) -> Provider:
+    def provider(self) -> str:
         """The provider."""
         return self._async.provider
 
@@ -181,8 +193,12 @@ class Arker(ClientFleets):
     def close(self) -> None:
         """Close the client's connections, and end its embedded backend if it has one.
 
-        VMs in the cloud go on: they are meant to stay, so that no `reap` deletes them. (When an exception leaves the
-        client's ``with`` block, they are not: they can be reaped once this process has ended.)
+        Blocks that are open in other tasks are left first, in ten seconds at most: VMs of ``with`` blocks and of
+        fleets are deleted, forks that are on their way are undone, sessions and tunnels closed. What cannot be deleted
+        in time is named in the log, and stays on record for `reap`.
+
+        Other VMs in the cloud go on: they are meant to stay, so that no `reap` deletes them. (When an exception leaves
+        the client's ``with`` block, they are not: they can be reaped once this process has ended.)
         """
         self._close()
 

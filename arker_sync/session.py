@@ -62,8 +62,8 @@ class SessionHandle(Facade):
         return self._async.data
 
     @property
-    def cwd(self) -> str:
-        """Its working directory when it was last read."""
+    def cwd(self) -> str | None:
+        """Its working directory when it was last read; None if the server does not tell it."""
         return self._async.cwd
 
     @property
@@ -72,8 +72,8 @@ class SessionHandle(Facade):
         return self._async.env
 
     @property
-    def state(self) -> SessionState | str:
-        """``idle`` or ``running``, when it was last read."""
+    def state(self) -> SessionState | str | None:
+        """``idle``, ``pending`` or ``running``, when it was last read; None if the server does not tell it."""
         return self._async.state
 
     # --- life -----------------------------------------------------------------------------------------------------

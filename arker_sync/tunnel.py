@@ -55,8 +55,8 @@ class TunnelHandle(Facade):
         return self._async.url
 
     @property
-    def state(self) -> TunnelState | str:
-        """``starting``, ``open`` or ``closed``, when it was last read."""
+    def state(self) -> TunnelState | str | None:
+        """``starting``, ``open`` or ``closed``, when it was last read; None if the server does not tell it."""
         return self._async.state
 
     @property

@@ -71,7 +71,7 @@ class VM(VmDirectories):
         name: str | None = None,
         public: bool | None = None,
         network: NetworkPolicyInput | None = None,
-        disk: bool = True,
+        disk: bool | None = None,
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         max_memory_mib: int | None = None,

@@ -37,7 +37,7 @@ async def _measure(base_url: str) -> Row:
         return taken
 
     async def ours() -> float:
-        async def echo(vm: AsyncVM, text: str) -> int:
+        async def echo(vm: AsyncVM, text: str) -> int | None:
             return (await vm.run(f"echo {text}")).exit_code
 
         started = time.perf_counter()

@@ -76,12 +76,12 @@ class Limit:
 
     async def run(self, url: URL, command: str) -> tuple[bytes, bytes, int]:
         """A command in the foreground, by the URL of a VM's runs."""
-        answer = await self.post(url, {"command": command, "background": False})
+        answer = await self.post(url, {"command": command})
         return answer["stdout"].encode(), answer["stderr"].encode(), answer["exit_code"]
 
     async def fork(self, name: str) -> str:
         """A VM's id."""
-        source = {"source_vm_name": name, "source_org_id": "ArkerHQ", "disk": True}
+        source = {"source_vm_name": name, "source_org_id": "ArkerHQ"}
         vm_id: str = (await self.post(self._fork_url, source))["vm_id"]
         return vm_id
 

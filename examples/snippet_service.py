@@ -52,7 +52,7 @@ class Answer(BaseModel):
 
     stdout: str
     stderr: str
-    exit_code: int
+    exit_code: int | None
     timed_out: bool
     truncated: bool
     seconds: float

@@ -65,31 +65,35 @@ def test_a_key_that_no_header_can_carry(key: Any) -> None:
 
 AWS_WEST = "https://aws-us-west-2.arker.ai/api"
 BURST_WEST = "https://aws-burst-us-west-2.arker.ai/api"
+GCP_WEST = "https://gcp-us-west-2.arker.ai/api"
 
 
 @pytest.mark.parametrize(
     ("arguments", "environ", "expected"),
     [
         # built from provider and region
-        ({"region": "us-west-2"}, {}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
-        ({}, {"ARKER_REGION": "us-west-2"}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
-        ({"region": "us-west-2"}, {"ARKER_REGION": "eu-north-1"}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
-        ({"region": " US-West-2 "}, {}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
-        ({}, {"ARKER_REGION": " US-WEST-2\n"}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        ({"region": "us-west-2"}, {}, (AWS_WEST, None, "us-west-2", "aws")),
+        ({}, {"ARKER_REGION": "us-west-2"}, (AWS_WEST, None, "us-west-2", "aws")),
+        ({"region": "us-west-2"}, {"ARKER_REGION": "eu-north-1"}, (AWS_WEST, None, "us-west-2", "aws")),
+        ({"region": " US-West-2 "}, {}, (AWS_WEST, None, "us-west-2", "aws")),
+        ({}, {"ARKER_REGION": " US-WEST-2\n"}, (AWS_WEST, None, "us-west-2", "aws")),
         # providers
         ({"region": "us-west-2", "provider": "aws-burst"}, {}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
         ({"region": "us-west-2", "provider": "burst"}, {}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
         ({"region": "us-west-2", "provider": " Burst "}, {}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
-        ({"region": "us-west-2", "provider": "AWS"}, {}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        ({"region": "us-west-2", "provider": "AWS"}, {}, (AWS_WEST, None, "us-west-2", "aws")),
         ({}, {**WEST, "ARKER_PROVIDER": "AWS-Burst"}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
         ({}, {**WEST, "ARKER_PROVIDER": " burst "}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
-        ({}, {**WEST, "ARKER_PROVIDER": "  "}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
-        ({"provider": "aws"}, {**WEST, "ARKER_PROVIDER": "burst"}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        ({}, {**WEST, "ARKER_PROVIDER": "  "}, (AWS_WEST, None, "us-west-2", "aws")),
+        ({"provider": "aws"}, {**WEST, "ARKER_PROVIDER": "burst"}, (AWS_WEST, None, "us-west-2", "aws")),
+        # any label of a host's name
+        ({"region": "us-west-2", "provider": "gcp"}, {}, (GCP_WEST, None, "us-west-2", "gcp")),
+        ({}, {**WEST, "ARKER_PROVIDER": " GCP "}, (GCP_WEST, None, "us-west-2", "gcp")),
         # legacy combined regions: a provider found in the region wins
-        ({"region": "aws-us-west-2"}, {}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        ({"region": "aws-us-west-2"}, {}, (AWS_WEST, None, "us-west-2", "aws")),
         ({"region": "aws-burst-us-west-2"}, {}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
         ({"region": " AWS-Burst-US-West-2 "}, {}, (BURST_WEST, BURST_WEST, "us-west-2", "aws-burst")),
-        ({"region": "aws-us-west-2", "provider": "burst"}, {}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        ({"region": "aws-us-west-2", "provider": "burst"}, {}, (AWS_WEST, None, "us-west-2", "aws")),
         (
             {"provider": "aws"},
             {"ARKER_REGION": "aws-burst-us-west-2"},
@@ -100,11 +104,11 @@ BURST_WEST = "https://aws-burst-us-west-2.arker.ai/api"
         ({}, {"ARKER_BASE_URL": "https://h/api"}, ("https://h/api", None, None, "aws")),
         ({"base_url": "https://h"}, {"ARKER_BASE_URL": "https://other"}, ("https://h", None, None, "aws")),
         ({"base_url": "https://h"}, {"ARKER_BASE_URL": " "}, ("https://h", None, None, "aws")),
-        ({}, {**WEST, "ARKER_BASE_URL": "  "}, (AWS_WEST, BURST_WEST, "us-west-2", "aws")),
+        ({}, {**WEST, "ARKER_BASE_URL": "  "}, (AWS_WEST, None, "us-west-2", "aws")),
         # the region of the environment counts beside a base URL of the environment, not beside an explicit one
         ({"base_url": "https://h"}, WEST, ("https://h", None, None, "aws")),
-        ({}, {**WEST, "ARKER_BASE_URL": "https://h"}, ("https://h", BURST_WEST, "us-west-2", "aws")),
-        ({"base_url": "https://h", "region": "us-west-2"}, {}, ("https://h", BURST_WEST, "us-west-2", "aws")),
+        ({}, {**WEST, "ARKER_BASE_URL": "https://h"}, ("https://h", None, "us-west-2", "aws")),
+        ({"base_url": "https://h", "region": "us-west-2"}, {}, ("https://h", None, "us-west-2", "aws")),
         # the burst base URL
         ({"base_url": "https://h", "burst_base_url": "https://b/"}, {}, ("https://h", "https://b", None, "aws")),
         ({"base_url": "https://h"}, {"ARKER_BURST_BASE_URL": "https://b"}, ("https://h", "https://b", None, "aws")),
@@ -206,14 +210,14 @@ def test_the_secrets_of_a_refused_url_are_not_shown(url: str, argument: str) -> 
 @pytest.mark.parametrize(
     ("arguments", "environ", "argument"),
     [
-        ({"provider": "gcp"}, {}, "provider"),
+        ({"provider": "a.b"}, {}, "provider"),
         ({"provider": ""}, {}, "provider"),
         ({"provider": 7}, {}, "provider"),
-        ({}, {"ARKER_PROVIDER": "gcp"}, "ARKER_PROVIDER"),
+        ({}, {"ARKER_PROVIDER": "-gcp"}, "ARKER_PROVIDER"),
     ],
 )
-def test_an_unknown_provider_names_the_two(arguments: dict[str, Any], environ: dict[str, str], argument: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="'aws' or 'aws-burst'") as caught:
+def test_a_provider_is_a_label(arguments: dict[str, Any], environ: dict[str, str], argument: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="such as 'aws'") as caught:
         settings({**KEY, **WEST, **environ}, **arguments)
     assert caught.value.argument == argument
 

@@ -74,11 +74,12 @@ async def test_waiting_for_a_connection_is_no_stall(server: ScriptedServer) -> N
 
 
 async def test_a_run_that_went_to_the_background_unasked(server: ScriptedServer, vm: AsyncVM) -> None:
-    server.script(ok({"run_id": "r-1"}))
-    with pytest.raises(BadReplyError) as caught:
-        await vm.run("true", check=True)
-    assert "'r-1'" in caught.value.message
-    assert caught.value.outcome == "applied"
+    """A foreground run that is answered like one in the background is followed to its end."""
+    end = {"run_id": "r-1", "state": "completed", "exit_code": 0, "stdout": "hi", "stderr": ""}
+    server.script(ok({"run_id": "r-1"}), ok({"runs": [{"run_id": "r-1", "state": "running"}]}))
+    server.script(ok({"runs": []}), ok(end))
+    result = await vm.run("true", check=True)
+    assert (result.stdout, result.exit_code, result.run_id) == (b"hi", 0, "r-1")
 
 
 async def test_an_object_store_s_retry_after_is_heeded(server: ScriptedServer, vm: AsyncVM) -> None:

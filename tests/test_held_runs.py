@@ -87,7 +87,7 @@ async def test_start(server: ScriptedServer, vm: AsyncVM) -> None:
         "vcpu_count": 1,
         "memory_mib": 2,
         "disk_mib": 3,
-        "network": {"inbound": {"ports": {"8080": {"visibility": "public", "protocol": "http"}}}},
+        "network": {"inbound": {"ports": {"8080": {"visibility": "public"}}}},
         "acquire": "cpu",
         "release": "disk",
     }
@@ -147,7 +147,7 @@ async def test_check(server: ScriptedServer, run: AsyncRun) -> None:
     server.script(NOTHING, ok(run_json(b"o", b"why", state="failed", fail_reason="timeout: killed")))
     with pytest.raises(RunFailedError, match="timeout: killed") as caught:
         await run.wait(check=True)
-    assert (caught.value.stdout, caught.value.stderr, caught.value.exit_code) == (b"o", b"why", -1)
+    assert (caught.value.stdout, caught.value.stderr, caught.value.exit_code) == (b"o", b"why", None)
     assert (caught.value.operation, caught.value.vm_id, caught.value.run_id) == ("run.wait", "vm-1", "run-1")
     server.script(ok(run_json(state="completed")))
     assert (await run.result(check=True)).exit_code == 0
@@ -390,7 +390,7 @@ async def test_a_signal_goes_to_its_session(server: ScriptedServer, run: AsyncRu
     elsewhere = run_json(run_id="run-0", session_id="ses-0")
     server.script(listed(run_json(run_id="run-2"), run_json(), elsewhere), ok({**completed(""), "run_id": None}))
     await run.signal("INT")
-    assert server.last.json == {"command": "", "session_id": "ses-1", "background": False, "signal": "INT"}
+    assert server.last.json == {"command": "", "session_id": "ses-1", "signal": "SIGINT"}
 
 
 async def test_no_signal_goes_to_another_run(server: ScriptedServer, run: AsyncRun) -> None:

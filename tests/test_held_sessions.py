@@ -89,7 +89,6 @@ async def test_commands(server: ScriptedServer, vm: AsyncVM) -> None:
         assert server.last.json == {
             "command": "echo 'a b'",
             "session_id": "ses-1",
-            "background": False,
             "timeout": 3.0,
             "acquire": "cpu",
         }

@@ -192,9 +192,7 @@ async def test_an_expired_url_is_renewed(server: ScriptedServer, other_server: S
         ({"path": "/f", "size": 1}, "$"),
         ({"path": "/f", "size": 2, "content": "x", "encoding": "utf-8"}, "$.size"),
         ({"path": "/f", "size": 1, "content": "x", "encoding": "rot13"}, "$.encoding"),
-        ({"path": "/f", "size": 1, "content": "x"}, "$.encoding"),
         ({"path": "/f", "size": 1, "content": None, "encoding": "utf-8"}, "$.content"),
-        ({"path": "/f", "size": 1, "presigned_url": "http://127.0.0.1:9/"}, "$.expires_in"),
         (
             {"path": "/f", "size": 1, "presigned_url": "http://127.0.0.1:9/", "expires_in": 1, "method": "PUT"},
             "$.method",
@@ -297,8 +295,6 @@ async def test_only_complete_and_written_is_success(
         ({"results": []}, "$.results"),
         ({"results": [DONE, DONE]}, "$.results"),
         ({"results": [7]}, "$.results[0]"),
-        ({"results": [{"complete": "true"}]}, "$.results[0].complete"),
-        ({"results": [{"ranges": [{"start": 0}]}]}, "$.results[0].ranges[0].end"),
         ({"results": [{"error": "no"}]}, "$.results[0].error"),
         ({"results": [{"error": {"code": "x"}}]}, "$.results[0].error.message"),
     ],
@@ -423,7 +419,7 @@ async def test_bad_paths(server: ScriptedServer, vm: AsyncVM, path: Any) -> None
     assert not server.requests
 
 
-@pytest.mark.parametrize("data", [None, "text", 7, [1, 2], memoryview(b"abcd")[::2]])
+@pytest.mark.parametrize("data", [None, "\ud800", 7, [1, 2], memoryview(b"abcd")[::2]])
 async def test_bad_data(server: ScriptedServer, vm: AsyncVM, data: Any) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         await vm.sync("/f", data)

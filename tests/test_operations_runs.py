@@ -38,7 +38,7 @@ async def test_run_in_the_foreground(server: ScriptedServer, vm: AsyncVM) -> Non
     assert request.headers["Authorization"] == f"Bearer {API_KEY}"
     assert request.headers["Content-Type"] == "application/json"
     assert request.key
-    assert request.json == {"command": "echo 'hé' && exit 3", "background": False}
+    assert request.json == {"command": "echo 'hé' && exit 3"}
     assert type(result) is CompletedRunResult
     assert (result.stdout, result.stderr, result.exit_code) == (b"out", b"err", 3)
     assert (result.stdout_text, result.stderr_text) == ("out", "err")
@@ -91,7 +91,6 @@ async def test_run_with_every_argument(server: ScriptedServer, vm: AsyncVM) -> N
         "command": "serve",
         "session_id": "ses-1",
         "session_idx": 0,
-        "background": False,
         "timeout": 1.5,
         "end_symbol": "auto",
         "vcpu_count": 1,
@@ -100,14 +99,14 @@ async def test_run_with_every_argument(server: ScriptedServer, vm: AsyncVM) -> N
         "network": {
             "inbound": {
                 "ports": {
-                    "8080": {"visibility": "public", "protocol": "http"},
-                    "9090": {"visibility": "private", "protocol": "http"},
+                    "8080": {"visibility": "public"},
+                    "9090": {},
                 }
             }
         },
         "acquire": "cpu,memory",
         "release": "cpu,memory,disk",
-        "signal": "INT",
+        "signal": "SIGINT",
     }
 
 
@@ -126,7 +125,7 @@ async def test_run_with_every_argument(server: ScriptedServer, vm: AsyncVM) -> N
         ),
         (
             {"inbound": InboundRequest({"80": InboundPortRequest()})},
-            {"inbound": {"ports": {"80": {"visibility": "private", "protocol": "http"}}}},
+            {"inbound": {"ports": {"80": {}}}},
         ),
     ],
 )
@@ -141,7 +140,7 @@ async def test_a_signal_is_acknowledged_without_a_run(server: ScriptedServer, vm
     del payload["run_id"]
     server.script(ok(payload))
     result = await vm.run("", signal="TERM")
-    assert server.last.json == {"command": "", "background": False, "signal": "TERM"}
+    assert server.last.json == {"command": "", "signal": "SIGTERM"}
     assert (result.run_id, result.dispatch) == (None, {"k": 1})
 
 
@@ -162,7 +161,6 @@ BAD_RUNS: list[tuple[dict[str, Any], str]] = [
     ({"session_idx": True}, "session_idx"),
     ({"session_idx": "0"}, "session_idx"),
     ({"background": "yes"}, "background"),
-    ({"background": None}, "background"),
     ({"timeout": 0}, "timeout"),
     ({"timeout": -1}, "timeout"),
     ({"timeout": True}, "timeout"),
@@ -239,7 +237,7 @@ async def test_check_passes(server: ScriptedServer, vm: AsyncVM, extra: dict[str
         (completed("partial", "", -1, state="failed", fail_reason="timeout"), "the run is failed: timeout"),
         (completed("", "", 0, state="failed"), "the run is failed: no reason given"),
         (completed("", "", -1, state="cancelled"), "the run is cancelled: no reason given"),
-        (completed("", "", 0, state="hibernated"), "the run is hibernated: no reason given"),
+        (completed("", "", 1, state="hibernated"), "the run is hibernated: no reason given"),
     ],
 )
 async def test_check_raises(server: ScriptedServer, vm: AsyncVM, payload: dict[str, Any], message: str) -> None:

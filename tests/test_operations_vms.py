@@ -65,7 +65,7 @@ async def test_fork(server: ScriptedServer, client: AsyncArker) -> None:
     assert (request.method, request.target) == ("POST", f"{COMPUTE}/v1/fork")
     check_head(request, body=True)
     assert request.headers.getall("Idempotency-Key") == [request.key]
-    assert request.json == {"source_vm_name": "ubuntu", "source_org_id": "ArkerHQ", "disk": True}
+    assert request.json == {"source_vm_name": "ubuntu", "source_org_id": "ArkerHQ"}
     assert isinstance(vm, AsyncVM)
     assert (vm.id, vm.vm_id, vm.base_url) == ("vm-1", "vm-1", server.url + COMPUTE)
     assert vm.data is not None
@@ -122,7 +122,6 @@ async def test_fork_from_a_handle_takes_the_same_arguments(server: ScriptedServe
         "source_org_id": "acme",
         "name": "new",
         "network": True,
-        "disk": True,
         "tunnel": {"ports": [80]},
     }
 
@@ -167,7 +166,6 @@ BAD_FORKS: list[tuple[dict[str, Any], str]] = [
     ({"source": "a", "name": ""}, "name"),
     ({"source": "a", "name": 7}, "name"),
     ({"source": "a", "public": "yes"}, "public"),
-    ({"source": "a", "disk": None}, "disk"),
     ({"source": "a", "disk": 1}, "disk"),
     ({"source": "a", "durable": 0}, "durable"),
     ({"source": "a", "vcpu_count": 0}, "vcpu_count"),
@@ -197,9 +195,8 @@ BAD_FORKS: list[tuple[dict[str, Any], str]] = [
     ({"source": "a", "tunnel": {"auth_mode": "secret"}}, "auth_mode"),
     ({"source": "a", "tunnel": {"auth_mode": []}}, "auth_mode"),
     ({"source": "a", "idempotency_key": ""}, "idempotency_key"),
-    ({"source": "a", "idempotency_key": "a b"}, "idempotency_key"),
     ({"source": "a", "idempotency_key": "é"}, "idempotency_key"),
-    ({"source": "a", "idempotency_key": "k" * 256}, "idempotency_key"),
+    ({"source": "a", "idempotency_key": "k" * 65}, "idempotency_key"),
     ({"source": "a", "idempotency_key": 7}, "idempotency_key"),
     ({"source": "a", "deadline": 0}, "deadline"),
     ({"source": "a", "deadline": -1}, "deadline"),

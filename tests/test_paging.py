@@ -250,6 +250,6 @@ async def test_one_that_is_given_up_leaves_nothing(server: ScriptedServer, clien
 
 
 async def test_an_error_of_the_list_is_an_arker_error(server: ScriptedServer, client: AsyncArker) -> None:
-    server.script(ok({"vms": [{"vm_id": 7}]}))
+    server.script(ok({"vms": {"vm_id": 7}}))
     with pytest.raises(ArkerError):
         await ids(client.iter_vms())

@@ -13,7 +13,16 @@ from typing import Any
 import anyio
 import pytest
 
-from arker import ArkerError, AsyncArker, AsyncVM, Hooks, HttpTimeouts, RequestEvent, VMGoneError
+from arker import (
+    ArkerError,
+    AsyncArker,
+    AsyncVM,
+    ConfigurationError,
+    Hooks,
+    HttpTimeouts,
+    RequestEvent,
+    VMGoneError,
+)
 from arker._limiter import Limiter
 from arker._silence import watched
 from arker._window import Window
@@ -243,7 +252,7 @@ async def test_a_client_that_is_closed_amid_runs_and_those_who_wait_for_their_tu
 
 
 async def test_a_client_that_is_closed_amid_a_fork(emulator: Emulator, ar: AsyncArker) -> None:
-    """Nobody can know of the VM but by the key, which the error has."""
+    """Closing waits for the fork, and its VM is deleted."""
     client = AsyncArker(**emulator.client_options)
     with emulator.faults.delay(operation="fork", seconds=0.1, processed=True):
         task = asyncio.create_task(client.fork("ubuntu"))
@@ -251,8 +260,9 @@ async def test_a_client_that_is_closed_amid_a_fork(emulator: Emulator, ar: Async
             await asyncio.sleep(0.005)
         await client.aclose()
     error = await failing(task)
-    assert error.outcome == "unknown"
+    assert (type(error), error.outcome) == (ConfigurationError, "not_started")
     assert [fork.idempotency_key for fork in emulator.journal.forks()] == [error.idempotency_key]
+    assert len(await ar.list_vms()) == 0
 
 
 async def test_a_client_that_is_closed_amid_the_end_of_a_cancelled_fork(

@@ -332,15 +332,15 @@ async def test_retry_after_on_the_last_attempt_is_on_the_error(server: ScriptedS
         ([error("bad_request", status=400)], ApiError, "not_started"),
         ([error("unavailable", status=503)] * 4, UnavailableError, "not_started"),
         ([error("whatever", status=429)] * 4, RateLimitedError, "not_started"),
-        ([error("not_implemented", status=501)], ApiError, "not_started"),
+        ([error("not_implemented", status=501)], ApiError, "unknown"),
         ([error("internal", status=500)], InternalError, "unknown"),
         ([error("internal", status=504)] * 4, InternalError, "unknown"),
         ([dropped(Drop.AFTER_PROCESSING)] * 4, NetworkError, "unknown"),
         ([dropped(Drop.AFTER_PROCESSING), error("conflict", status=409)], ConflictError, "unknown"),
         ([dropped(Drop.MID_BODY), *[error("unavailable", status=503)] * 3], UnavailableError, "unknown"),
         ([ok({"neither": 1})], BadReplyError, "applied"),
-        ([Reply(body=b"<html>")], BadReplyError, "applied"),
-        ([Reply(status=302, headers={"Location": "/x"})], BadReplyError, "not_started"),
+        ([Reply(body=b"<html>")], BadReplyError, "unknown"),
+        ([Reply(status=302, headers={"Location": "/x"})], BadReplyError, "unknown"),
     ],
 )
 async def test_the_outcome(

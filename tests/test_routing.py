@@ -76,7 +76,7 @@ async def test_forking_a_golden_fills_in_its_organisation(
     child = await client.fork(golden)
     where = BURST if golden == "arkuntu" else COMPUTE
     assert server.last.target == f"{where}/v1/fork"
-    assert server.last.json == {"source_vm_name": golden, "source_org_id": "ArkerHQ", "disk": True}
+    assert server.last.json == {"source_vm_name": golden, "source_org_id": "ArkerHQ"}
     assert child.base_url == server.url + where
 
 
@@ -118,7 +118,7 @@ async def test_fork_routing(
     server.script(ok({"vm_id": "child"}))
     child = await client.fork(**arguments)
     assert server.last.target == f"{where}/v1/fork"
-    assert server.last.json == {**body, "disk": True}
+    assert server.last.json == body
     assert child.base_url == server.url + where
 
 
@@ -161,11 +161,11 @@ async def test_a_child_keeps_the_base_url_of_its_fork(server: ScriptedServer, cl
 async def test_forking_from_a_handle(server: ScriptedServer, client: AsyncArker) -> None:
     server.script(*(ok({"vm_id": "child"}) for _ in range(5)))
     await client.vm("ubuntu").fork()
-    assert (server.last.target, server.last.json) == (f"{COMPUTE}/v1/fork", {"source_vm_id": "ubuntu", "disk": True})
+    assert (server.last.target, server.last.json) == (f"{COMPUTE}/v1/fork", {"source_vm_id": "ubuntu"})
     await client.fork(client.vm("vm-1"))
-    assert (server.last.target, server.last.json) == (f"{COMPUTE}/v1/fork", {"source_vm_id": "vm-1", "disk": True})
+    assert (server.last.target, server.last.json) == (f"{COMPUTE}/v1/fork", {"source_vm_id": "vm-1"})
     await client.fork(client.vm(BURST_ID))
-    assert (server.last.target, server.last.json) == (f"{BURST}/v1/fork", {"source_vm_id": BURST_ID, "disk": True})
+    assert (server.last.target, server.last.json) == (f"{BURST}/v1/fork", {"source_vm_id": BURST_ID})
     grandchild = await (await client.vm("arkuntu").fork()).fork()
     assert server.requests[-2].target == f"{BURST}/v1/fork"
     # The fork follows its source's id, as it does from anywhere else.

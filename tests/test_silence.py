@@ -239,3 +239,26 @@ async def test_one_that_is_lost_at_once_is_not(server: ScriptedServer, client: A
     server.script(*[dropped(Drop.AFTER_PROCESSING)] * 4)
     with pytest.raises(NetworkError):
         await client.vm("v").run("make")
+
+
+@pytest.mark.parametrize("state", ["hibernated", None])
+async def test_a_vm_in_a_state_of_a_newer_service_ends_no_wait_and_begins_none(
+    server: ScriptedServer, quiet: Quiet, state: str | None
+) -> None:
+    """Whether anything runs in it, its runs tell then."""
+    quiet.vm = lambda: ok({"vm_id": "v", "state": state})
+    quiet.posts = [ok(completed(), delay=0.4), ok(completed("again"))]
+    assert (await run(server)).stdout == b"hi\n"
+    assert len(quiet.keys) == 1
+    quiet.keys.clear()
+    quiet.posts = [ok(completed(), delay=NEVER), ok(completed("again"))]
+    quiet.runs = [a_run(state="completed")]
+    assert (await run(server)).stdout == b"again"
+    assert len(set(quiet.keys)) == 1
+
+
+@pytest.mark.parametrize("gone", [Reply(status=404, body=b"<html>"), Reply(status=410), error("expired", status=410)])
+async def test_a_vm_may_be_gone_in_other_words(server: ScriptedServer, quiet: Quiet, gone: Reply) -> None:
+    quiet.vm = lambda: gone
+    with pytest.raises(VMGoneError):
+        await run(server)

@@ -7,7 +7,7 @@ import asyncio
 import anyio
 import pytest
 
-from arker import AsyncArker, AsyncVM, ForbiddenError, NotFoundError
+from arker import AsyncArker, AsyncVM, ForbiddenError, InternalError, NotFoundError
 from tests.support.clients import COMPUTE, make_client
 from tests.support.samples import completed
 from tests.support.server import Recorded, Reply, ScriptedServer, error, ok
@@ -125,3 +125,30 @@ async def test_a_deletion_that_fails(server: ScriptedServer, vm: AsyncVM, caplog
         async with vm:
             raise NotFoundError("mine")
     assert "VM vm-1 could not be deleted and may still exist" in caplog.text
+
+
+NOT_THERE = ok({"code": "not_found", "message": "no such VM"})
+
+
+async def test_gone_is_what_the_error_says_not_the_status(server: ScriptedServer, client: AsyncArker) -> None:
+    """An error is an error whatever the HTTP status."""
+    server.script(ok({"vm_id": "v"}), NOT_THERE)
+    async with await client.fork("ubuntu"):
+        pass
+    server.script(ok({"vm_id": "v"}), NOT_THERE)
+    async with client.fork_many("ubuntu", 1):
+        pass
+    assert [request.method for request in server.requests] == ["POST", "DELETE", "POST", "DELETE"]
+
+
+async def test_a_vm_that_was_not_deleted_is_told_of(
+    server: ScriptedServer, vm: AsyncVM, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.script(ok({"deleted": False}), ok({"deleted": False}))
+    with pytest.raises(InternalError, match="was not deleted"):
+        async with vm:
+            pass
+    with pytest.raises(ZeroDivisionError):
+        async with vm:
+            _ = 1 / 0
+    assert "may still exist" in caplog.text

@@ -62,6 +62,14 @@ def check_progress(value: Callable[[TransferProgress], object] | None) -> None:
         check_function("progress", value)
 
 
+def encoded(argument: str, text: str) -> bytes:
+    """Encode a text that is to be a file's content."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgumentError(argument, text, "expected bytes, or text without lone surrogates") from None
+
+
 __all__ = [
     "check_concurrency",
     "check_mode",
@@ -70,4 +78,5 @@ __all__ = [
     "check_progress",
     "check_strategy",
     "check_verify",
+    "encoded",
 ]

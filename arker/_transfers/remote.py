@@ -52,10 +52,10 @@ class RemoteFile:
     async def open(self) -> None:
         """Ask where it is."""
         reply = await self._ask()
-        self.size = reply.size
         if isinstance(reply, SyncReadInlineResponse):
-            self.content = reply.content
+            self.content, self.size = reply.content, len(reply.content)
         else:
+            self.size = reply.size
             self.url = reply.presigned_url
 
     async def _ask(self) -> SyncReadInlineResponse | SyncReadPresignedResponse:

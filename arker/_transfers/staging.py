@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 
-from arker._cleanup import carry_through, end, make_or_undo
+from arker._cleanup import CLEANUP_SECONDS, carry_through, end
 from arker._identifiers import new_ulid
-from arker.errors import ArkerError, IntegrityError, NetworkError, TransferError
+from arker._sdk_session import run_in_own_session
+from arker.errors import ArkerError, IntegrityError, TransferError, is_gone
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 logger = logging.getLogger("arker")
-
-CLEANUP_SECONDS: Final = 10.0
-"""Bound on removing what a transfer that has ended early has left in the VM."""
-
-_MARK: Final = "ARKER_TRANSFER"
-"""A variable of the session's environment, by which it is found should the reply that names it be lost."""
 
 _SHORT, _DIGEST, _NO_TOOL = 81, 82, 83
 """Exit codes of the command below; others are those of the tools that it uses."""
@@ -108,7 +103,6 @@ class Staging:
         self._stem = posixpath.join(posixpath.dirname(path), f".arker-{self._token}-")
         self._requests: set[asyncio.Task[Any]] = set()
         self._touched = False
-        self._session: str | None = None
 
     def part(self, number: int) -> str:
         """Where a part goes."""
@@ -149,59 +143,11 @@ class Staging:
         self._touched = False
 
     async def _run(self, script: str, arguments: list[str]) -> CompletedRunResult:
-        """A script in a session of its own, which is closed afterwards."""
+        """Run a script in a session of its own, which is closed afterwards."""
         try:
-            session = await self._open_session()
-            command = ["sh", "-c", script, "sh", *arguments]
-            return await self._vm.run(command, session_id=session)
+            return await run_in_own_session(self._vm, ["sh", "-c", script, "sh", *arguments])
         except ArkerError as error:
             raise error.with_context(operation=self._job.operation) from None
-        finally:
-            await carry_through(self._close_session())
-
-    async def _open_session(self) -> str:
-        async def abandon(task: asyncio.Task[str]) -> None:
-            with anyio.move_on_after(CLEANUP_SECONDS):
-                await asyncio.wait({task})
-            await end(task)
-            await self._close_session()
-
-        return await make_or_undo(self._make_session(), abandon)
-
-    async def _make_session(self) -> str:
-        mark = new_ulid()
-        attempts = self._job.transport.settings.retry.attempts
-        while True:
-            attempts -= 1
-            try:
-                session = await self._vm.create_session(env={_MARK: mark})
-            except NetworkError as error:
-                # Nobody knows whether it is there, and it must not stay. If it is, it will do.
-                found = await self._find_session(mark) if error.outcome != "not_started" else None
-                if found is None:
-                    if attempts > 0:
-                        continue
-                    raise
-                session = found
-            self._session = session.session_id
-            return session.session_id
-
-    async def _find_session(self, mark: str) -> Any:
-        page = await self._vm.list_sessions(limit=1000)
-        return next((each for each in page if (each.env or {}).get(_MARK) == mark), None)
-
-    async def _close_session(self) -> None:
-        session, self._session = self._session, None
-        if session is None:
-            return
-        with anyio.move_on_after(CLEANUP_SECONDS) as scope:
-            try:
-                await self._vm.delete_session(session)
-            except ArkerError as error:
-                if error.status != 404:
-                    logger.warning("session %s of VM %s could not be closed: %s", session, self._vm.id, error)
-        if scope.cancelled_caught:
-            logger.warning("session %s of VM %s could not be closed in time", session, self._vm.id)
 
     async def __aenter__(self) -> Self:
         return self
@@ -226,7 +172,7 @@ class Staging:
                     return
                 problem = result.stderr_text.strip()
             except ArkerError as error:
-                if error.status == 404:
+                if is_gone(error):
                     return  # the VM has gone, and its files with it
                 problem = error
         for task in list(self._requests):

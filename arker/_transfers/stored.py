@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -65,7 +66,8 @@ class Grant:
     def __init__(self, result: SyncPresignedWriteRequestResult, began: float) -> None:
         self.url = result.presigned_url
         self.upload_id = result.upload_id
-        self._ends = began + result.expires_in
+        # One that does not say when it dies is tried until it has died.
+        self._ends = math.inf if result.expires_in is None else began + result.expires_in
 
     @property
     def over(self) -> bool:

@@ -91,10 +91,34 @@ def check_boolean(argument: str, value: object) -> bool:
 
 
 def check_idempotency_key(argument: str, value: object) -> str:
-    """1 to 255 visible ASCII characters (contract, section 3)."""
-    if not isinstance(value, str) or not 1 <= len(value) <= 255 or not all("!" <= char <= "~" for char in value):
-        raise InvalidArgumentError(argument, value, "expected 1 to 255 visible ASCII characters")
+    """Check for 1 to 64 printable ASCII characters; spaces at an end would be lost on the way."""
+    if (
+        not isinstance(value, str)
+        or not 1 <= len(value) <= 64
+        or not all(" " <= char <= "~" for char in value)
+        or value != value.strip()
+    ):
+        raise InvalidArgumentError(
+            argument, value, "expected 1 to 64 printable ASCII characters, without spaces at the ends"
+        )
     return value
+
+
+def query_statuses(argument: str, value: object) -> str | list[str] | None:
+    """Check a query parameter that is an HTTP status or several, as numbers or texts, or absent."""
+    if value is None:
+        return None
+    if not is_array(value):
+        return _status(argument, value)
+    if not value:
+        raise InvalidArgumentError(argument, value, "expected an HTTP status, or a list of them")
+    return [_status(f"{argument}[{index}]", item) for index, item in enumerate(value)]
+
+
+def _status(argument: str, value: object) -> str:
+    if isinstance(value, str):
+        return check_text(argument, value, what="an HTTP status, or a list of them")
+    return str(check_integer(argument, value, minimum=0, what="an HTTP status, or a list of them"))
 
 
 def _validator(check: Callable[[str, object], object]) -> Validator:

@@ -6,6 +6,8 @@ from typing import Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
+from arker.models._reply import Reply, declared
+
 CHUNK_SIZE: Final = 4 * 1024 * 1024
 """Size in bytes up to which a file goes inline, in one chunk (contract, section 6)."""
 
@@ -38,7 +40,7 @@ class SyncReadRequest:
 
 
 @frozen(kw_only=True)
-class SyncReadInlineResponse:
+class SyncReadInlineResponse(Reply):
     """A file, whole.
 
     Attributes:
@@ -48,14 +50,14 @@ class SyncReadInlineResponse:
         encoding: How they came over the wire.
     """
 
-    path: str
-    size: int
+    path: str | None = declared()
+    size: int | None = declared()
     content: bytes = field(repr=False)
-    encoding: str
+    encoding: str = declared("utf-8")
 
 
 @frozen(kw_only=True)
-class SyncReadPresignedResponse:
+class SyncReadPresignedResponse(Reply):
     """Where to fetch a file, with no authorization header.
 
     Attributes:
@@ -66,10 +68,10 @@ class SyncReadPresignedResponse:
         method: The HTTP method to use.
     """
 
-    path: str
+    path: str | None = declared()
     size: int
     presigned_url: str = field(repr=False)
-    expires_in: float
+    expires_in: float | None = declared()
     method: str = "GET"
 
 
@@ -130,7 +132,7 @@ class SyncWriteRequest:
 
 
 @frozen(kw_only=True)
-class SyncChunkWriteResult:
+class SyncChunkWriteResult(Reply):
     """What the server holds of a file after a chunk."""
 
     path: str | None = None
@@ -143,14 +145,14 @@ class SyncChunkWriteResult:
 
 
 @frozen(kw_only=True)
-class SyncPresignedWriteRequestResult:
+class SyncPresignedWriteRequestResult(Reply):
     """Where to PUT a whole file, with no authorization header."""
 
     path: str | None = None
     size: int | None = None
     presigned_url: str = field(repr=False)
     upload_id: str
-    expires_in: float
+    expires_in: float | None = declared()
     method: str = "PUT"
     complete: bool = False
     written: bool = False
@@ -158,7 +160,7 @@ class SyncPresignedWriteRequestResult:
 
 
 @frozen(kw_only=True)
-class SyncCommitWriteResult:
+class SyncCommitWriteResult(Reply):
     """Whether a file that was PUT is in place."""
 
     path: str | None = None
@@ -172,7 +174,7 @@ SyncWriteResult: TypeAlias = SyncChunkWriteResult | SyncPresignedWriteRequestRes
 
 
 @frozen(kw_only=True)
-class SyncWriteResponse:
+class SyncWriteResponse(Reply):
     """One result for each entry of a write, in order; each is of the kind that its entry asks for."""
 
     results: tuple[SyncWriteResult, ...] = ()

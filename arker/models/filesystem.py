@@ -6,11 +6,12 @@ from attrs import field, frozen
 
 from arker.models import _checks as check
 from arker.models._page import Page
+from arker.models._reply import Reply, declared
 from arker.models.vm import Provider
 
 
 @frozen(kw_only=True)
-class Filesystem:
+class Filesystem(Reply):
     """A directory tree that outlives VMs and can be bound into several of them.
 
     Attributes:
@@ -24,16 +25,16 @@ class Filesystem:
     """
 
     filesystem_id: str
-    name: str
-    owner_org_id: str
-    created_at: str
+    name: str | None = declared()
+    owner_org_id: str | None = declared()
+    created_at: str | None = declared()
     size_bytes: int | None = None
     region: str = "us-west-2"
     provider: Provider | str = "aws"
 
 
 @frozen(kw_only=True)
-class ListFilesystemsResponse(Page[Filesystem]):
+class ListFilesystemsResponse(Page[Filesystem], Reply):
     """A page of filesystems, newest first; the list goes on while ``next_cursor`` is set."""
 
     filesystems: tuple[Filesystem, ...]
@@ -55,14 +56,14 @@ class FilesystemCreateRequest:
 
 
 @frozen(kw_only=True)
-class DeleteFilesystemResponse:
+class DeleteFilesystemResponse(Reply):
     """Whether the filesystem was deleted."""
 
-    deleted: bool
+    deleted: bool = declared(True)
 
 
 @frozen(kw_only=True)
-class Sync:
+class Sync(Reply):
     """A filesystem bound into a VM.
 
     Attributes:
@@ -79,10 +80,10 @@ class Sync:
     """
 
     sync_id: str
-    vm_id: str
-    filesystem_id: str
-    path: str
-    created_at: str
+    vm_id: str | None = declared()
+    filesystem_id: str | None = declared()
+    path: str | None = declared()
+    created_at: str | None = declared()
     vm_name: str | None = None
     filesystem_name: str | None = None
     source_org_id: str | None = None
@@ -94,7 +95,7 @@ class Sync:
 
 
 @frozen(kw_only=True)
-class ListSyncsResponse(Page[Sync]):
+class ListSyncsResponse(Page[Sync], Reply):
     """A page of a VM's syncs, newest first; the list goes on while ``next_cursor`` is set."""
 
     syncs: tuple[Sync, ...]
@@ -118,10 +119,10 @@ class SyncCreateRequest:
 
 
 @frozen(kw_only=True)
-class DeleteSyncResponse:
+class DeleteSyncResponse(Reply):
     """Whether the filesystem was taken out of the VM."""
 
-    deleted: bool
+    deleted: bool = declared(True)
 
 
 __all__ = [

@@ -99,10 +99,15 @@ Visibility: TypeAlias = Literal["private", "public"]
 
 @frozen
 class InboundPortRequest:
-    """How a port of the VM is to be reachable from outside during a run."""
+    """How a port of the VM is to be reachable from outside during a run.
 
-    visibility: Visibility = field(default="private", validator=check.one_of(("private", "public")))
-    protocol: str = field(default="http", validator=check.text)
+    Attributes:
+        visibility: ``private`` (the server's default) or ``public``.
+        protocol: The protocol; ``http`` is the server's default.
+    """
+
+    visibility: Visibility | None = field(default=None, validator=check.optional(check.one_of(("private", "public"))))
+    protocol: str | None = field(default=None, validator=check.optional(check.text))
 
 
 def _ports(argument: str, value: object) -> dict[str, InboundPortRequest]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from arker.models._page import Page
+from arker.models._reply import Reply, declared
 
 
 @frozen(kw_only=True)
-class OrgRunListRow:
-    """One request of the organisation. Only its time and id are indispensable; a ``lite`` list leaves much out.
+class OrgRunListRow(Reply):
+    """One request of the organisation. Its time and id are always there; a ``lite`` list leaves much out.
 
     Attributes:
         t_ms: When it came, in milliseconds since the epoch.
@@ -35,8 +36,8 @@ class OrgRunListRow:
         body_out: The answer's body, or its beginning.
     """
 
-    t_ms: int
-    request_id: str
+    t_ms: int | None = declared()
+    request_id: str | None = declared()
     source: str | None = None
     run_id: str | None = None
     vm_id: str | None = None
@@ -69,7 +70,7 @@ class OrgRunListRow:
 
 
 @frozen(kw_only=True)
-class ListOrgRunsResponse(Page[OrgRunListRow]):
+class ListOrgRunsResponse(Page[OrgRunListRow], Reply):
     """A part of the organisation's run list.
 
     Attributes:

@@ -11,10 +11,11 @@ from attrs import field, frozen
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
 from arker.models._page import Page
+from arker.models._reply import Reply, declared
 from arker.models.network import NetworkRequest, network_request
 from arker.models.tunnel import Tunnel
 
-RunState: TypeAlias = Literal["running", "completed", "failed", "cancelled"]
+RunState: TypeAlias = Literal["pending", "running", "completed", "failed", "cancelled"]
 ResourceKind: TypeAlias = Literal["cpu", "memory", "disk"]
 _RESOURCES = ("cpu", "memory", "disk")
 
@@ -38,15 +39,16 @@ class _TextViews:
 
 
 @frozen(kw_only=True)
-class RunSummary:
+class RunSummary(Reply):
     """A run without its output.
 
     Attributes:
         run_id: Its id.
         session_id: The session that it ran in.
         command: What was run.
-        state: ``running``, ``completed`` (the command ran, whatever its exit code), ``failed`` (the platform could not
-            run or finish it) or ``cancelled``; a state that this version does not know is kept as it came.
+        state: ``pending`` (it waits for its session or VM), ``running``, ``completed`` (the command ran, whatever its
+            exit code), ``failed`` (the platform could not run or finish it) or ``cancelled``; a state that this version
+            does not know is kept as it came.
         started_at: When it started (RFC 3339, UTC).
         completed_at: When it ended.
         exit_code: Its exit code, None while there is none.
@@ -56,8 +58,8 @@ class RunSummary:
     run_id: str
     session_id: str | None = None
     command: str | None = None
-    state: RunState | str
-    started_at: str
+    state: RunState | str | None = declared()
+    started_at: str | None = declared()
     completed_at: str | None = None
     exit_code: int | None = None
     fail_reason: str | None = None
@@ -81,16 +83,16 @@ class Run(RunSummary, _TextViews):
         retry_count: How often the platform took it up again (durable VMs).
     """
 
-    stdout: bytes
-    stdout_encoding: str
-    stderr: bytes
-    stderr_encoding: str
+    stdout: bytes = declared(b"")
+    stdout_encoding: str = declared("utf-8")
+    stderr: bytes = declared(b"")
+    stderr_encoding: str = declared("utf-8")
     tunnels: tuple[Tunnel, ...] = ()
     retry_count: int = 0
 
 
 @frozen(kw_only=True)
-class CompletedRunResult(_TextViews):
+class CompletedRunResult(Reply, _TextViews):
     """The reply to a run in the foreground.
 
     Attributes:
@@ -101,7 +103,7 @@ class CompletedRunResult(_TextViews):
         stderr: Standard error, as bytes; ``stderr_text`` is the same as text.
         stdout_encoding: How standard output came over the wire.
         stderr_encoding: How standard error came over the wire.
-        exit_code: The command's exit code (128 + n for death by signal n), -1 when there is none.
+        exit_code: The command's exit code (128 + n for death by signal n); None, or -1, when there is none.
         fail_reason: Why the run failed, if it did.
         dispatch: Opaque to the SDK.
     """
@@ -110,16 +112,16 @@ class CompletedRunResult(_TextViews):
     run_id: str | None = None
     state: RunState | str = "completed"
     stdout: bytes
-    stdout_encoding: str
+    stdout_encoding: str = declared("utf-8")
     stderr: bytes
-    stderr_encoding: str
-    exit_code: int
+    stderr_encoding: str = declared("utf-8")
+    exit_code: int | None = declared()
     fail_reason: str | None = None
     dispatch: object = None
 
 
 @frozen(kw_only=True)
-class BackgroundRunResult:
+class BackgroundRunResult(Reply):
     """The reply to a run in the background.
 
     Attributes:
@@ -139,7 +141,7 @@ RunResult: TypeAlias = CompletedRunResult | BackgroundRunResult
 
 
 @frozen(kw_only=True)
-class ListRunsResponse(Page[RunSummary]):
+class ListRunsResponse(Page[RunSummary], Reply):
     """A page of runs, newest first; the list goes on while ``next_cursor`` is set."""
 
     runs: tuple[RunSummary, ...]
@@ -150,10 +152,10 @@ class ListRunsResponse(Page[RunSummary]):
 
 
 @frozen(kw_only=True)
-class CancelRunResponse:
+class CancelRunResponse(Reply):
     """Whether the run was cancelled."""
 
-    cancelled: bool
+    cancelled: bool = declared(True)
 
 
 def _command(value: str | Sequence[str]) -> str:
@@ -183,8 +185,23 @@ def _resources(argument: str, value: object) -> str | None:
 
 
 def _timeout(value: float | None) -> float | None:
-    # Of exactly the type that JSON has: numpy's floats are subclasses.
-    return None if value is None else check.check_seconds("timeout", value)
+    if value is None:
+        return None
+    # Of exactly the types that JSON has: numpy's floats are subclasses. Newer servers take whole seconds only.
+    seconds = check.check_seconds("timeout", value)
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+def _signal(value: str | None) -> str | None:
+    """Spell a signal as servers of all generations take it, such as ``SIGINT``."""
+    if value is None:
+        return None
+    name = check.check_text("signal", value, what="the name of a signal, such as SIGINT").strip().upper()
+    return name if name.startswith("SIG") else f"SIG{name}"
+
+
+def _background(value: bool | None) -> bool | None:
+    return (check.check_boolean("background", value) or None) if value is not None else None
 
 
 def _acquire(value: str | Sequence[ResourceKind] | None) -> str | None:
@@ -207,7 +224,7 @@ class RunRequest:
         command: What to run: a line for the shell, or a list of arguments, which is quoted for it.
         session_id: The session to run in; the VM's default one when neither this nor the index is given.
         session_idx: The session by its number; the id wins.
-        background: Whether to answer at once instead of when the command has ended.
+        background: Whether to answer at once instead of when the command has ended; sent only when it is true.
         timeout: Seconds after which the server kills the command; None for no bound.
         end_symbol: Opaque to the SDK; the server takes ``auto`` when it is absent.
         vcpu_count: CPUs from this run on.
@@ -216,13 +233,13 @@ class RunRequest:
         network: Ports to open for the run.
         acquire: Resources to warm up before the run: ``cpu``, ``memory``, ``disk``, as a list or joined by commas.
         release: Resources to let go of after it.
-        signal: Instead of running: a signal name (``INT``, ``TERM``...) for what the session is running.
+        signal: Instead of running: a signal (``SIGINT`` or ``INT``, ...) for what the session is running.
     """
 
     command: str = field(converter=_command)
     session_id: str | None = field(default=None, validator=check.optional(check.identifier))
     session_idx: int | None = field(default=None, validator=check.optional(check.integer(0)))
-    background: bool = field(default=False, validator=check.boolean)
+    background: bool | None = field(default=None, converter=_background)
     timeout: float | None = field(default=None, converter=_timeout)
     end_symbol: str | None = field(default=None, validator=check.optional(check.text))
     vcpu_count: int | None = field(default=None, validator=check.optional(check.integer(1)))
@@ -231,11 +248,12 @@ class RunRequest:
     network: NetworkRequest | None = field(default=None, converter=_network)
     acquire: str | None = field(default=None, converter=_acquire)
     release: str | None = field(default=None, converter=_release)
-    signal: str | None = field(default=None, validator=check.optional(check.text))
+    signal: str | None = field(default=None, converter=_signal)
 
     def __attrs_post_init__(self) -> None:
-        # A signal goes to what is running already, so there the command may be empty.
-        if "\0" in self.command or (not self.command.strip() and self.signal is None):
+        # Where something else is asked for, nothing needs to run.
+        instead = (self.signal, self.acquire, self.release, self.vcpu_count, self.memory_mib, self.disk_mib)
+        if "\0" in self.command or (not self.command.strip() and instead == (None,) * len(instead)):
             raise InvalidArgumentError("command", self.command, "expected a command that is not blank, without NUL")
         try:
             self.command.encode()

@@ -10,18 +10,19 @@ from attrs import field, frozen
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
 from arker.models._page import Page
+from arker.models._reply import Reply, declared
 
-SessionState: TypeAlias = Literal["idle", "running"]
+SessionState: TypeAlias = Literal["idle", "pending", "running"]
 
 
 @frozen(kw_only=True)
-class Session:
+class Session(Reply):
     """A terminal tab of a VM: it keeps its working directory and environment, and runs one command at a time.
 
     Attributes:
         session_id: Its id.
         session_idx: Its number in the VM; 0 is the default session.
-        state: ``idle`` or ``running``; a state that this version does not know is kept as it came.
+        state: ``idle``, ``pending`` or ``running``; a state that this version does not know is kept as it came.
         cwd: Its working directory.
         env: Its environment, if the server tells it.
         started_at: When it was opened (RFC 3339, UTC).
@@ -29,8 +30,8 @@ class Session:
 
     session_id: str
     session_idx: int = 0
-    state: SessionState | str
-    cwd: str
+    state: SessionState | str | None = declared()
+    cwd: str | None = declared()
     env: Mapping[str, str] | None = field(default=None, repr=False)
     started_at: str | None = None
     vm_id: str | None = None
@@ -41,7 +42,7 @@ class Session:
 
 
 @frozen(kw_only=True)
-class ListSessionsResponse(Page[Session]):
+class ListSessionsResponse(Page[Session], Reply):
     """A page of a VM's sessions, newest first; the list goes on while ``next_cursor`` is set."""
 
     sessions: tuple[Session, ...]
@@ -82,10 +83,10 @@ class CreateSessionRequest:
 
 
 @frozen(kw_only=True)
-class DeleteSessionResponse:
+class DeleteSessionResponse(Reply):
     """Whether the session was closed."""
 
-    deleted: bool
+    deleted: bool = declared(True)
 
 
 __all__ = ["CreateSessionRequest", "DeleteSessionResponse", "ListSessionsResponse", "Session", "SessionState"]

@@ -10,6 +10,7 @@ from attrs import field, frozen
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
 from arker.models._page import Page
+from arker.models._reply import Reply, declared
 from arker.models.network import Visibility
 
 TunnelState: TypeAlias = Literal["starting", "open", "closed"]
@@ -17,7 +18,7 @@ AuthMode: TypeAlias = Literal["public", "authenticated"]
 
 
 @frozen(kw_only=True)
-class Tunnel:
+class Tunnel(Reply):
     """A way from outside to a port of a VM.
 
     Attributes:
@@ -30,13 +31,13 @@ class Tunnel:
         auth_token: That token; only in the reply that created the tunnel. A secret, so it is not in the repr.
     """
 
-    vm_id: str
-    port: int
+    vm_id: str | None = declared()
+    port: int | None = declared()
     run_id: str | None = None
-    visibility: Visibility | str
-    protocol: str
+    visibility: Visibility | str | None = declared()
+    protocol: str | None = declared()
     url: str | None = None
-    state: TunnelState | str
+    state: TunnelState | str | None = declared()
     message: str | None = None
     started_at: str | None = None
     tunnel_key: str | None = None
@@ -86,7 +87,7 @@ def tunnel_request(argument: str, value: object) -> TunnelRequest:
 
 
 @frozen(kw_only=True)
-class ListTunnelsResponse(Page[Tunnel]):
+class ListTunnelsResponse(Page[Tunnel], Reply):
     """A page of a VM's tunnels, newest first; the list goes on while ``next_cursor`` is set."""
 
     tunnels: tuple[Tunnel, ...]
@@ -97,10 +98,10 @@ class ListTunnelsResponse(Page[Tunnel]):
 
 
 @frozen(kw_only=True)
-class DeleteTunnelResponse:
+class DeleteTunnelResponse(Reply):
     """Whether the tunnel was closed."""
 
-    deleted: bool
+    deleted: bool = declared(True)
 
 
 __all__ = ["AuthMode", "DeleteTunnelResponse", "ListTunnelsResponse", "Tunnel", "TunnelRequest", "TunnelState"]

@@ -10,17 +10,21 @@ from attrs import field, frozen
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
 from arker.models._page import Page
+from arker.models._reply import Reply, declared
 from arker.models.network import NetworkPolicy, NetworkPolicyInput, network_policy
 from arker.models.session import Session
 from arker.models.tunnel import Tunnel, TunnelRequest, tunnel_request
 
 VmState: TypeAlias = Literal["idle", "running"]
 Provider: TypeAlias = Literal["aws", "aws-burst"]
+"""Providers that are known; a provider may be any label of a host's name."""
 
 
 @frozen(kw_only=True)
-class Vm:
+class Vm(Reply):
     """A VM as the server describes it. Only the id is always there: old servers answer a fork with the id alone.
+
+    In a list, the id is empty where the server names none.
 
     Attributes:
         vm_id: Its id.
@@ -37,6 +41,7 @@ class Vm:
         network: Which hosts it may reach.
         sessions: Its sessions.
         tunnels: Its tunnels.
+        last_active_at: When it was last used (RFC 3339, UTC).
     """
 
     vm_id: str
@@ -60,10 +65,11 @@ class Vm:
     worker_id: str | None = None
     sessions: tuple[Session, ...] = ()
     tunnels: tuple[Tunnel, ...] = ()
+    last_active_at: str | None = None
 
 
 @frozen(kw_only=True)
-class ListVmsResponse(Page[Vm]):
+class ListVmsResponse(Page[Vm], Reply):
     """A page of VMs, newest first; the list goes on while ``next_cursor`` is set."""
 
     vms: tuple[Vm, ...]
@@ -74,10 +80,10 @@ class ListVmsResponse(Page[Vm]):
 
 
 @frozen(kw_only=True)
-class DeleteVmResponse:
+class DeleteVmResponse(Reply):
     """Whether the VM was deleted."""
 
-    deleted: bool
+    deleted: bool = declared(True)
 
 
 def _network(value: NetworkPolicyInput | None) -> NetworkPolicy | bool | str | None:
@@ -99,7 +105,7 @@ class ForkRequest:
         name: The new VM's name.
         public: Whether other organisations may fork the new VM.
         network: Which hosts the new VM may reach.
-        disk: Whether it has a disk of its own; always sent.
+        disk: Whether it has a disk of its own; the server decides unless it is given.
         vcpu_count: CPUs.
         memory_mib: Memory, in MiB.
         max_memory_mib: Bound on its memory, in MiB.
@@ -114,7 +120,7 @@ class ForkRequest:
     name: str | None = field(default=None, validator=check.optional(check.name))
     public: bool | None = field(default=None, validator=check.optional(check.boolean))
     network: NetworkPolicy | bool | str | None = field(default=None, converter=_network)
-    disk: bool = field(default=True, validator=check.boolean)
+    disk: bool | None = field(default=None, validator=check.optional(check.boolean))
     vcpu_count: int | None = field(default=None, validator=check.optional(check.integer(1)))
     memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
     max_memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
@@ -145,10 +151,10 @@ class ResizeRequest:
 
 
 @frozen(kw_only=True)
-class ResizeResponse:
+class ResizeResponse(Reply):
     """Whether the VM was resized."""
 
-    resized: bool
+    resized: bool = declared(True)
 
 
 __all__ = [

@@ -340,6 +340,9 @@ async def test_what_cannot_be_listed_is_a_failure_and_nothing_is_deleted_for_it(
     done = await vm.download_dir("r", local, delete=True)
     assert [failure.path for failure in done.failures] == ["r/d"]
     assert "could not list what it holds" in str(done.failures[0].error)
+    # Its mode has come along, and keeps out everyone but root.
+    assert stat.S_IMODE((local / "d").stat().st_mode) == 0
+    (local / "d").chmod(0o700)
     assert set(look(local)) == set(before)
     await shell(vm, "chmod 000 r")
     with pytest.raises(ForbiddenError, match="cannot be read"):

@@ -89,7 +89,7 @@ async def test_waiting_and_the_result(vm: AsyncVM) -> None:
     with pytest.raises(RunFailedError):
         await vm.attach_run(run.run_id).result(check=True)
     failed = await (await vm.start("echo kept; sleep 60", timeout=0.2)).wait()
-    assert (failed.state, failed.stdout, failed.exit_code) == ("failed", b"kept\n", -1)
+    assert (failed.state, failed.stdout, failed.exit_code) == ("failed", b"kept\n", None)
 
 
 async def test_cancelling_and_signals(vm: AsyncVM) -> None:

@@ -31,6 +31,7 @@ async def test_a_session_keeps_its_directory_and_environment_over_ten_runs(vm: A
         assert count == f"{number} blue"
     latest = await vm.get_session(session.session_id)
     assert latest.env is not None
+    assert latest.cwd is not None
     assert (latest.cwd.count("step"), latest.env["COUNT"]) == (10, "10")
     # The default session knows nothing of it.
     assert (await vm.run("pwd; echo $COUNT")).stdout == b"/home/user\n\n"

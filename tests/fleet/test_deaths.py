@@ -272,7 +272,7 @@ async def test_a_command_in_every_vm(client: AsyncArker, cloud: Cloud, server: S
     assert len({request.path for request in runs}) == 5
     for request in runs:
         expected = {"command": "echo 'a b'", "session_idx": 2, "timeout": 9, "memory_mib": 64, "acquire": "cpu"}
-        assert request.json == {"background": False, **expected}
+        assert request.json == expected
     assert [each.done for each in told] == [0, 1, 2, 3, 4, 5]
     assert {(each.operation, each.total, each.vms) for each in told} == {("run", 5, 5)}
 

@@ -62,7 +62,6 @@ async def test_what_goes_over_the_wire(client: AsyncArker, cloud: Cloud, server:
             "source_vm_name": "ubuntu",
             "source_org_id": "ArkerHQ",
             "network": False,
-            "disk": True,
             "memory_mib": 512,
             "durable": True,
             "tunnel": {"ports": [80]},

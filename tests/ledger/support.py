@@ -19,7 +19,7 @@ from arker._wire import Request
 
 ROOT: Final = Path(__file__).parents[2]
 HOST: Final = "http://host.example/api"
-BODY: Final = b'{"source_vm_name":"ubuntu","source_org_id":"ArkerHQ","disk":true}'
+BODY: Final = b'{"source_vm_name":"ubuntu","source_org_id":"ArkerHQ"}'
 
 
 def fork_request(key: str | None = None, *, base_url: str = HOST) -> Request:

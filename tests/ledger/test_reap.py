@@ -6,11 +6,12 @@ import asyncio
 import signal
 import sqlite3
 from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
-from arker import AsyncArker, DeadlineExceededError
+from arker import AsyncArker, BadReplyError, DeadlineExceededError
 from tests.ledger.support import line, program, select, until
 from tests.support.clients import BURST, COMPUTE, make_client
 from tests.support.secrets import API_KEY
@@ -271,3 +272,79 @@ async def test_a_client_whose_ledger_does_not_work_forks_all_the_same(server: Sc
         for _ in range(3):
             async with await client.fork("ubuntu") as vm:
                 assert vm.id == "vm-1"
+
+
+async def test_a_fork_that_was_answered_without_an_id_is_never_posted_again(
+    server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path
+) -> None:
+    sent = await left_without_answer(server, settings, ledger)
+    server.script(Reply(body=b"<html>"))
+    (failed,) = (await client.reap()).failed
+    assert len(server.requests) == 1
+    for _ in range(2):
+        (failed,) = (await client.reap()).failed
+        assert failed.error is not None
+        assert (failed.vm_id, failed.error.outcome, failed.error.idempotency_key) == (None, "unknown", sent.key)
+        assert "may exist" in failed.error.message
+    assert len(server.requests) == 1
+    assert select(ledger) == [None]
+    await client.aclose()
+
+
+@pytest.mark.parametrize("body", [{"vm_id": "vm-1", "network": {"mode": 1}, "state": 7}, {"data": {"id": "vm-1"}}])
+async def test_nothing_but_the_id_is_read(
+    server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path, body: dict[str, object]
+) -> None:
+    await left_without_answer(server, settings, ledger)
+    server.script(ok(body), Reply(status=204))
+    assert [vm.vm_id for vm in (await client.reap()).deleted] == ["vm-1"]
+    assert select(ledger) == []
+    await client.aclose()
+
+
+async def test_a_vm_that_the_posting_itself_has_made_is_told_apart(
+    server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path
+) -> None:
+    """A server that does not know the key makes another VM: that one goes, and of the first one it is told."""
+    await left_without_answer(server, settings, ledger)
+
+    def made(_: Recorded) -> Reply:
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return ok({"vm_id": "vm-2", "created_at": now})
+
+    server.script(made, ok({"deleted": True}))
+    report = await client.reap()
+    assert (server.last.method, server.last.target) == ("DELETE", COMPUTE + "/v1/vms/vm-2")
+    (failed,) = report.failed
+    assert (failed.vm_id, report.deleted) == (None, ())
+    assert failed.error is not None
+    assert "may exist" in failed.error.message
+    server.requests.clear()
+    assert len((await client.reap()).failed) == 1
+    assert server.requests == []
+    await client.aclose()
+
+
+async def test_what_a_proxy_says_of_a_vm_is_no_proof(
+    server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path
+) -> None:
+    await left_without_answer(server, settings, ledger)
+    server.script(ok({"vm_id": "vm-1"}), Reply(status=404, body=b"<html>"))
+    assert len((await client.reap()).failed) == 1
+    assert select(ledger) == ["vm-1"]
+    server.script(error("not_found", status=404))
+    assert [vm.vm_id for vm in (await client.reap()).gone] == ["vm-1"]
+    assert select(ledger) == []
+    await client.aclose()
+
+
+async def test_a_fork_answered_without_an_id_stays_on_record(server: ScriptedServer, ledger: Path) -> None:
+    async with make_client(server, ledger=ledger) as client:
+        server.script(Reply(body=b"<html>"), Reply(body=b"<html>"))
+        with pytest.raises(BadReplyError):
+            await client.fork("ubuntu")
+        server.script(ok({"vm_id": "vm-9", "network": 3, "vcpu_count": "2"}))
+        await client.fork("ubuntu")
+        await client._ledger.flush()  # type: ignore[union-attr]  # pyright: ignore
+        assert sorted(select(ledger), key=str) == [None, "vm-9"]
+    assert select(ledger, "vm_id, given_up") == [(None, 2)]

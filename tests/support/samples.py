@@ -102,6 +102,7 @@ _VM: Final[Json] = {
     "worker_id": "w-1",
     "sessions": [_SESSION],
     "tunnels": [_TUNNEL],
+    "last_active_at": "2026-01-02T03:04:07Z",
 }
 
 _SUMMARY: Final[Json] = {

@@ -116,6 +116,8 @@ def install(detector: Detector) -> Callable[[], None]:
         setattr(cls, "__init__", _then_look(cls, detector))  # noqa: B010 - an assignment would not type-check
     undo.callback(setattr, codec, "structure", codec.structure)
     setattr(codec, "structure", _structure(detector))  # noqa: B010
+    undo.callback(setattr, codec, "structure_leniently", codec.structure_leniently)
+    setattr(codec, "structure_leniently", _structure_leniently(detector))  # noqa: B010
     return undo.close
 
 
@@ -139,6 +141,17 @@ def _structure(detector: Detector) -> Callable[..., object]:
         result = original(value, cls)
         detector.look(f"repr of {cls.__name__}", repr(result))
         return result
+
+    return structure
+
+
+def _structure_leniently(detector: Detector) -> Callable[..., object]:
+    original = codec.structure_leniently
+
+    def structure(value: object, cls: type[Any]) -> object:
+        result, misfits = original(value, cls)
+        detector.look(f"repr of {cls.__name__}", repr(result))
+        return result, misfits
 
     return structure
 

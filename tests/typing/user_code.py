@@ -138,7 +138,7 @@ async def runs(vm: AsyncVM, wait: bool, words: Sequence[str]) -> None:
     assert_type(completed, CompletedRunResult)
     assert_type(completed.stdout, bytes)
     assert_type(completed.stdout_text, str)
-    assert_type(completed.exit_code, int)
+    assert_type(completed.exit_code, int | None)
     assert_type(completed.run_id, str | None)
     assert_type(completed.state, RunState | str)
     assert_type(await vm.run(["echo", "hi"], background=False, check=True), CompletedRunResult)
@@ -179,7 +179,7 @@ async def held(ar: AsyncArker, vm: AsyncVM) -> None:
         assert_type(session, AsyncSession)
         assert_type(await session.run("x", check=True), CompletedRunResult)
         assert_type(await session.start("x"), AsyncRun)
-        assert_type(session.cwd, str)
+        assert_type(session.cwd, str | None)
     async with vm.tunnel(8080, auth_mode="authenticated") as tunnel:
         assert_type(tunnel, AsyncTunnel)
         assert_type(tunnel.url, str)
@@ -235,7 +235,7 @@ async def errors(vm: AsyncVM) -> str:
     except RunFailedError as error:
         assert_type(error.stdout, bytes)
         assert_type(error.result, CompletedRunResult)
-        assert_type(error.exit_code, int)
+        assert_type(error.exit_code, int | None)
     except BadReplyError as error:
         assert_type(error.path, str)
     except ApiError as error:

@@ -22,6 +22,7 @@ from arker import models
 from arker.emulator.server.errors import STATUSES
 from arker.emulator.server.parsing import SIZE_MAXIMUM
 from arker.emulator.server.routes import OPERATIONS, Operation
+from arker.models._reply import DECLARED
 from arker.models.network import NetworkPolicyUnknown
 
 Json = dict[str, Any]
@@ -159,10 +160,11 @@ class _Schemas:
         properties: Json = {}
         required: list[str] = []
         for field in attrs.fields(resolved):
-            if reply and not field.init:
-                continue  # tells results apart in Python; not on the wire
+            if reply and (not field.init or field.name == "misfits"):
+                continue  # tells results apart in Python, or is the client's own; not on the wire
             constant = get_origin(field.type) is Literal and len(get_args(field.type)) == 1
-            nullable = type(None) in get_args(field.type)
+            declared = bool(field.metadata.get(DECLARED))
+            nullable = type(None) in get_args(field.type) and not declared
             schema = self.of(field.type, reply=reply) | _FIELDS.get(cls, {}).get(field.name, {})
             if field.name.endswith("_at"):
                 schema["format"] = "date-time"
@@ -172,7 +174,7 @@ class _Schemas:
                 schema["description"] = said[field.name]
             properties[field.name] = schema
             array = get_origin(field.type) is tuple and cls is not models.SyncChunkWriteResult
-            if field.default is attrs.NOTHING or constant or (reply and array):
+            if field.default is attrs.NOTHING or declared or constant or (reply and array):
                 required.append(field.name)
         schema = {"type": "object", "description": _first_line(cls), "properties": properties, **_OBJECTS.get(cls, {})}
         if required:

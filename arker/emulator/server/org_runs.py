@@ -52,6 +52,16 @@ def _number(query: _Query, name: str) -> int | None:
     return int(text)
 
 
+def _numbers(query: _Query, name: str) -> set[int] | None:
+    """Several numbers, joined by commas."""
+    texts = parsing.query_choices(query, name)
+    if texts is None:
+        return None
+    if not all(re.fullmatch(r"[0-9]{1,12}", text) for text in texts):
+        raise invalid(name, "integers of at least 0, with at most 12 digits, joined by commas")
+    return {int(text) for text in texts}
+
+
 def _text(query: _Query, name: str) -> str | None:
     text = query.get(name)
     if text is not None and not text.strip():
@@ -90,7 +100,9 @@ def _tests(org: Organisation, query: _Query, runtime: str) -> list[_Test]:
     actions = parsing.query_choices(query, "actions")
     if actions is not None:
         tests.append(lambda row: row.operation in actions)
-    equal("status", lambda row: row.status, _number(query, "status"))
+    statuses = _numbers(query, "status")
+    if statuses is not None:
+        tests.append(lambda row: row.status in statuses)
     low, high = _number(query, "status_min"), _number(query, "status_max")
     if low is not None:
         tests.append(lambda row: row.status >= low)

@@ -164,8 +164,8 @@ def query_instant(query: Mapping[str, str], name: str) -> int | None:
 def idempotency_key(request: web.Request) -> str | None:
     """The header's value, checked (contract, section 3)."""
     key = request.headers.get("Idempotency-Key")
-    if key is not None and not re.fullmatch(r"[!-~]{1,255}", key):
-        raise invalid("Idempotency-Key", "1 to 255 visible ASCII characters")
+    if key is not None and not re.fullmatch(r"[ -~]{1,255}", key):
+        raise invalid("Idempotency-Key", "1 to 255 printable ASCII characters")
     return key
 
 

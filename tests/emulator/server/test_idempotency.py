@@ -90,7 +90,7 @@ async def test_a_refused_request_leaves_no_key_behind(api: Api, vm: str) -> None
     assert (await api.call("POST", path, idle, idempotency_key="s")).status == 200
 
 
-@pytest.mark.parametrize("key", ["", "a" * 256, "a b", "a\tb", "é"])
+@pytest.mark.parametrize("key", ["", "a" * 256, "a\tb", "é"])
 async def test_a_malformed_key_is_refused(api: Api, vm: str, key: str) -> None:
     reply = await api.call("POST", f"/v1/vms/{vm}/runs", {"command": "true"}, idempotency_key=key)
     assert reply.refusal == (400, "bad_request")
