@@ -250,7 +250,28 @@ def _ledger(value: object, env: _Environment, base_url: str) -> Path | None:
     if place is None and set_place is None:
         # An embedded backend's VMs end with it, and nobody ever asks for what was forked at its address.
         place = not (base_url.startswith("http://") and is_loopback(urlsplit(base_url).hostname or ""))
-    return _default_ledger(env) if place or set_place else None
+    if not place and not set_place:
+        return None
+    found = _default_ledger(env)
+    if found is None:
+        _warn_of_no_ledger()
+    return found
+
+
+_warned_of_no_ledger = False
+
+
+def _warn_of_no_ledger() -> None:
+    """Say once in a process that there is no place for a ledger."""
+    global _warned_of_no_ledger  # noqa: PLW0603
+    if not _warned_of_no_ledger:
+        _warned_of_no_ledger = True
+        import logging  # needs its time to load
+
+        logging.getLogger("arker").warning(
+            "there is no ledger of forks, since this user has no home directory (HOME is not set): VMs that this "
+            "program may leave behind are not on record; set ARKER_LEDGER to a file, or to 'off'"
+        )
 
 
 def _ledger_place(argument: str, value: object) -> Path | bool | None:
@@ -264,7 +285,10 @@ def _ledger_place(argument: str, value: object) -> Path | bool | None:
     text: object = os.fspath(cast("os.PathLike[Any]", value))
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise InvalidArgumentError(argument, text, expected)
-    return Path(os.path.abspath(os.path.expanduser(text)))
+    place = os.path.expanduser(text)
+    if place.startswith("~"):
+        raise InvalidArgumentError(argument, text, "expected a path that does not begin with an unknown home directory")
+    return Path(os.path.abspath(place))
 
 
 def _default_ledger(env: _Environment) -> Path | None:
