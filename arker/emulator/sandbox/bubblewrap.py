@@ -29,6 +29,8 @@ _ENV = {
     "SHELL": "/bin/bash",
     "PATH": PATH,
     "LANG": "C.UTF-8",
+    # What a distribution protects by refusing (PEP 668) is read-only here, and pip installs into the VM's own home.
+    "PIP_BREAK_SYSTEM_PACKAGES": "1",
 }
 
 

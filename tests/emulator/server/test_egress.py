@@ -148,6 +148,21 @@ async def test_pip_installs_a_package(api: Api, vm: str, origin: Origin) -> None
         api, vm, f"PYTHONPATH=pip.zip python3 -m pip install --no-cache-dir -q --target site {index} tiny-package 2>&1"
     )
     assert await sh(api, vm, "PYTHONPATH=site python3 -c 'import tiny_package; print(tiny_package.VALUE)'") == "42"
+    # As a Debian host has it: its Python is marked as managed by the system.
+    managed = (
+        "import runpy, sysconfig as s\n"
+        "real = s.get_path\n"
+        "s.get_path = lambda name, *rest, **more: 'managed' if name == 'stdlib' else real(name, *rest, **more)\n"
+        "runpy.run_module('pip', run_name='__main__')\n"
+    )
+    await sh(api, vm, "mkdir managed; echo '[externally-managed]' > managed/EXTERNALLY-MANAGED")
+    install = (
+        f"PYTHONPATH=pip.zip python3 -c {shlex.quote(managed)} install --no-cache-dir -q {index} tiny-package 2>&1"
+    )
+    refused = await api.run(vm, f"PIP_BREAK_SYSTEM_PACKAGES=0 {install}")
+    assert b"externally-managed-environment" in output(refused)
+    await sh(api, vm, install)
+    assert await sh(api, vm, "python3 -c 'import tiny_package; print(tiny_package.VALUE)'") == "42"
 
 
 async def test_it_is_there_again_after_the_vms_processes_were_killed(api: Api, vm: str, origin: Origin) -> None:
