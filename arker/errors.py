@@ -15,7 +15,7 @@
     ├── TransferError               a file could not be moved, for a reason that no server's answer names
     │   ├── DirectoryConflictError  a directory cannot be copied without removing something; carries the plan
     │   ├── FileChangedError        it changed while it was read, here or in the VM
-    │   ├── FileTooLargeError       it is larger than what is to be read into memory
+    │   ├── FileTooLargeError       it is larger than what may be read into memory
     │   ├── IntegrityError          what arrived is not what was sent
     │   └── LocalFileError          the file on this side could not be read or written (also an OSError)
     └── ApiError                    the server answered with an error; a subclass for each code

@@ -66,7 +66,7 @@ class Capture:
         return LargeOutput(self._path, self._stored, rest) if self._path is not None and self._stored else rest
 
     def release(self) -> None:
-        """Forget everything: whoever has the last `content` has its file, too."""
+        """Forget everything: the caller that has the last `content` owns its file, too."""
         self._released = True
         self._chunks, self._size = [], 0
 
@@ -96,7 +96,7 @@ class Capture:
 
 def _append(path: Path, offset: int, chunks: list[bytes]) -> int:
     """Write chunks into a file, which is made for the first of them; the number of bytes comes back."""
-    # Not made again: whoever has been given it may have removed it.
+    # Not made again: the caller that has been given it may have removed it.
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | (0 if offset else os.O_CREAT), 0o600)
     done = 0
     try:

@@ -249,7 +249,7 @@ async def delete_vm(backend: Backend, org: Organisation, request: web.Request) -
         try:
             await vm.sandbox.delete()
         except SandboxError as error:
-            # Nobody finds the VM to ask for it again.
+            # The VM is in no record any more, so no client can ask for it again.
             backend.spawn(_delete_later(backend, vm))
             raise from_sandbox(error) from None
         finally:

@@ -94,7 +94,7 @@ async def test_what_has_ended_is_in_files_even_while_something_goes_on_in_the_ba
     assert sizes(spool) == []
 
 
-async def test_whoever_waits_for_a_run_gets_its_output_when_the_vm_is_deleted(api: Api, spool: Path) -> None:
+async def test_a_caller_that_waits_for_a_run_gets_its_output_when_the_vm_is_deleted(api: Api, spool: Path) -> None:
     vm = (await api.fork())["vm_id"]
     waiting = asyncio.ensure_future(
         api.run(vm, f"{LARGE}; touch done; sleep 600", session_id=await session_of(api, vm))
