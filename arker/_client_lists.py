@@ -166,7 +166,7 @@ class ClientLists(ClientVms):
         size = check.page_size(page_size)
         first = check.query_integer("offset", offset) or 0
         end = until
-        known: frozenset[str] = frozenset()
+        known: frozenset[str | OrgRunListRow] = frozenset()
         largest = repeated = 0
 
         async def page(cursor: str | None) -> tuple[tuple[OrgRunListRow, ...], str | None]:
@@ -195,9 +195,9 @@ class ClientLists(ClientVms):
                 deadline=deadline,
             )
             end = found.until if end is None else end
-            # A row without an id cannot be told apart, and is given rather than lost.
-            rows = tuple([row for row in found.rows if not row.request_id or row.request_id not in known])
-            known = frozenset([row.request_id for row in found.rows if row.request_id])
+            # Where the ids are blank, a row is known by all that it has.
+            rows = tuple([row for row in found.rows if (row.request_id or row) not in known])
+            known = frozenset([row.request_id or row for row in found.rows])
             largest = max(largest, len(found.rows))
             if not rows and len(found.rows) < largest:
                 return (), None  # the last rows, moved on by as many new ones: the requests for the list are rows, too

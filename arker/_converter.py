@@ -198,7 +198,7 @@ MISFITS: Final = "misfits"
 def filler(cls: type, converter: Converter, hooks: Mapping[str, Hook]) -> Hook:
     """Make the function that makes an instance of an object's members, each by its hook."""
     overrides: dict[str, Any] = {name: override(struct_hook=hook) for name, hook in hooks.items()}
-    if issubclass(cls, Reply):
+    if Reply in cls.__mro__:
         overrides[MISFITS] = override(omit=True)
     return cast("Hook", make_dict_structure_fn(cls, converter, **overrides))
 
@@ -241,7 +241,7 @@ def _omit_none(cls: type, converter: BaseConverter) -> Callable[[Any], Any]:
     overrides: dict[str, Any] = {
         field.name: override(omit_if_default=True) for field in attrs.fields(resolved) if field.default is None
     }
-    if issubclass(cls, Reply):
+    if Reply in cls.__mro__:
         overrides[MISFITS] = override(omit=True)
     return cast(
         "Callable[[Any], Any]",

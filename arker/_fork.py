@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import time
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import attrs
@@ -98,12 +100,18 @@ class Forking:
                 raise
         if self._transport.ledger is not None:
             self._transport.ledger.answered(self._call.request)
+        again = time.time()
         try:
-            return await self._transport.send(self._call, progress=self._progress)
+            vm = await self._transport.send(self._call, progress=self._progress)
         except BadReplyError:
             if self._vm_id is not None:
                 await self._give_back(self._vm_id)
             raise
+        if was_made_since(vm.created_at, again):
+            logger.warning(
+                "a fork was asked for twice, and its server does not know its key: a VM may exist (%r)", self
+            )
+        return vm
 
     async def _give_back(self, vm_id: str) -> None:
         """Delete a VM of which no handle is given."""
@@ -177,6 +185,26 @@ class Forking:
                 raise error.with_context(outcome="applied") from None
 
 
+def was_made_since(created_at: str | None, moment: float) -> bool:
+    """Whether a VM was made since a moment, as far as its server's clock tells."""
+    from datetime import datetime, timezone  # not every program reaps
+
+    if created_at is None:
+        return False
+    try:
+        # Python 3.10 knows no "Z", and no other number of digits than three or six.
+        made = datetime.fromisoformat(_FRACTION.sub("", created_at).replace("Z", "+00:00"))
+    except ValueError:
+        return False
+    if made.tzinfo is None:
+        made = made.replace(tzinfo=timezone.utc)
+    fraction = _FRACTION.search(created_at)
+    return made.timestamp() + (float(fraction[0]) if fraction else 0.0) >= moment
+
+
+_FRACTION: Final = re.compile(r"\.[0-9]+")
+
+
 async def delete_or_raise(vm: AsyncVM, *, deadline: float | None) -> None:
     """Delete a VM; that it is not there any more is what was wanted.
 
@@ -216,4 +244,4 @@ async def delete(transport: Transport, base_url: str, vm_id: str, *, deadline: f
     return result
 
 
-__all__ = ["Forking", "delete", "delete_or_raise"]
+__all__ = ["Forking", "delete", "delete_or_raise", "was_made_since"]

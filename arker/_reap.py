@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +11,7 @@ from attrs import evolve
 
 from arker import _calls
 from arker._attempts import Progress, deadline_scope
+from arker._fork import was_made_since
 from arker._reports import Leftover, ReapReport
 from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError, NotFoundError
 from arker.models import _checks as check
@@ -126,7 +126,7 @@ class _Reaping:
             if 200 <= error.status < 300:
                 self._ledger.answered(call.request)
             raise
-        if _is_younger(made.created_at, posted_at) and not _has_no_key_any_more(row):
+        if was_made_since(made.created_at, posted_at) and not _has_no_key_any_more(row):
             # The server does not know the key (any more), and has made another VM.
             self._ledger.answered(call.request)
             await self._transport.send(_calls.delete_vm(row.base_url, made.vm_id))
@@ -143,26 +143,6 @@ def _doubt(row: Row, reason: str) -> ArkerError:
         outcome="unknown",
         idempotency_key=row.idempotency_key,
     )
-
-
-def _is_younger(created_at: str | None, posted_at: float) -> bool:
-    """Whether a VM was made since a moment, as far as its server's clock tells."""
-    from datetime import datetime, timezone  # not every program reaps
-
-    if created_at is None:
-        return False
-    try:
-        # Python 3.10 knows no "Z", and no other number of digits than three or six.
-        moment = datetime.fromisoformat(_FRACTION.sub("", created_at).replace("Z", "+00:00"))
-    except ValueError:
-        return False
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    fraction = _FRACTION.search(created_at)
-    return moment.timestamp() + (float(fraction[0]) if fraction else 0.0) >= posted_at
-
-
-_FRACTION: Final = re.compile(r"\.[0-9]+")
 
 
 def _is_refusal(error: ArkerError) -> bool:

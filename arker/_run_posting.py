@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import attrs
 
+from arker._codec_hooks import is_array, is_object
 from arker.errors import BadRequestError
 from arker.models import RunRequest
 
@@ -35,9 +36,9 @@ def _is_about(error: BadRequestError, field: str) -> bool:
     """Whether the service itself has refused a request, so that nothing was done, because of one of its fields."""
     if not error.from_service:
         return False
-    violations = error.details.get("violations")
-    named = [each.get("field") for each in violations if isinstance(each, dict)] if isinstance(violations, list) else []
-    return any(isinstance(name, str) and name.rpartition(".")[2] == field for name in named) or field in error.message
+    violations: object = error.details.get("violations")
+    named = [each.get("field") for each in violations if is_object(each)] if is_array(violations) else []
+    return field in error.message or any(str(name).rpartition(".")[2] == field for name in named)
 
 
 def _derived(key: str) -> str:

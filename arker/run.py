@@ -322,25 +322,30 @@ class AsyncRun:
 
     async def _read(self) -> Run:
         """The whole run."""
+        run = await self._read_readable()
+        self._captured = (run.stdout, run.stderr)
+        self._note(run)
+        self._tunnels = self._tunnels or run.tunnels
+        return run
+
+    async def _read_readable(self) -> Run:
         call = _calls.get_run(self._base_url, self._vm_id, self._run_id)
         began = time.monotonic()
-        for unreadable in range(1, UNREADABLE + 1):
+        unreadable = 0
+        while True:
             try:
                 run = await self._transport.send(call)
                 if run.state is not None or has_ended(run):
-                    break
+                    return run
                 problem = BadReplyError("the reply names no state of the run", path="$.state", status=200)
             except NotFoundError as error:
                 raise await self._explain(error) from None
             except BadReplyError as error:
                 problem = error
+            unreadable += 1
             if unreadable == UNREADABLE:
                 raise self._unreadable(problem)
             await anyio.sleep(pause(time.monotonic() - began))
-        self._captured = (run.stdout, run.stderr)
-        self._note(run)
-        self._tunnels = self._tunnels or run.tunnels
-        return run
 
     def _unreadable(self, problem: BadReplyError) -> BadReplyError:
         """Say that the run cannot be followed, with what is known of it."""

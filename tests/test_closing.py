@@ -7,8 +7,8 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
+import attrs
 import pytest
 
 from arker import ArkerError, AsyncArker, AsyncVM, ConfigurationError
@@ -148,7 +148,7 @@ async def test_nothing_is_begun_in_a_client_that_is_closed(host: Host, open_clie
 
 @pytest.mark.parametrize("how", ["twice", "cancelled"])
 async def test_closing_again_and_cancelled(host: Host, open_client: AsyncArker, how: str) -> None:
-    host.deletion = lambda vm: Reply(**{**_fields(host.delete(vm)), "delay": 0.05})
+    host.deletion = lambda vm: attrs.evolve(host.delete(vm), delay=0.05)
     tasks = [asyncio.ensure_future(in_a_block(open_client)) for _ in range(3)]
     await asyncio.sleep(0.05)
     if how == "twice":
@@ -161,10 +161,6 @@ async def test_closing_again_and_cancelled(host: Host, open_client: AsyncArker, 
             await closing
     assert host.vms == set()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _fields(reply: Reply) -> dict[str, Any]:
-    return {"status": reply.status, "body": reply.body, "headers": reply.headers}
 
 
 async def test_the_client_s_own_block_leaves_them_too(host: Host, server: ScriptedServer) -> None:
