@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from arker._reports import ReapReport
+from arker._shown import shown
 from arker.client import AsyncArker
 from arker.errors import ArkerError
 
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if report is None:
         sys.stderr.write("the ledger of forks is off (ARKER_LEDGER)\n")
         return 2
-    sys.stdout.write("".join(f"{line}\n" for line in _lines(report)))
+    sys.stdout.write("".join(f"{shown(line)}\n" for line in _lines(report)))
     return 1 if report.failed else 0
 
 

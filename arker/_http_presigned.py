@@ -9,6 +9,7 @@ from typing import Final
 
 from yarl import URL
 
+from arker._hosts import MalformedHostError, leads_here, parse_host
 from arker.config import is_loopback
 from arker.errors import BadReplyError
 
@@ -22,9 +23,7 @@ def presigned(url: str, base_url: str, insecure_hosts: frozenset[str]) -> URL:
     target = _parse(url)
     if target is None:
         raise BadReplyError("the presigned URL is not a URL", path="$.presigned_url", status=200)
-    host = target.host or ""
-    plainly = is_loopback(host) or host.lower() in insecure_hosts
-    reason = _why_not(URL(base_url, encoded=True), target, plainly=plainly)
+    reason = _why_not(URL(base_url, encoded=True), target, plainly=_plainly(target, insecure_hosts))
     if reason is not None:
         raise BadReplyError(f"the presigned URL {reason}", path="$.presigned_url", status=200)
     return target
@@ -35,14 +34,14 @@ def tunnelled(url: str, path: str, base_url: str, insecure_hosts: frozenset[str]
     base = _parse(url)
     if base is None:
         raise BadReplyError("the tunnel's URL is not a URL", path="$.url", status=200)
-    host = base.host or ""
-    plainly = is_loopback(host) or host.lower() in insecure_hosts
+    plainly = _plainly(base, insecure_hosts)
     reason = _why_not(URL(base_url, encoded=True), base, plainly=plainly)
     if reason is None and base.scheme == "http" and not plainly:
         reason = "is plain http://, which would send the tunnel's token in the clear"
     if reason is not None:
         raise BadReplyError(f"the tunnel's URL {reason}", path="$.url", status=200)
-    target = URL(str(base.with_query(None).with_fragment(None)).rstrip("/") + path)
+    # As it was given: a server in the VM may tell "%41" from "A", and what ".." means is its business.
+    target = URL(str(base.with_query(None).with_fragment(None)).rstrip("/") + path, encoded=True)
     assert target.origin() == base.origin()
     return target
 
@@ -71,6 +70,20 @@ def _parse(url: str) -> URL | None:
         return None
 
 
+def _plainly(url: URL, insecure_hosts: frozenset[str]) -> bool:
+    """Whether a URL may be plain HTTP."""
+    host = url.raw_host or ""
+    return is_loopback(host) or host.lower() in insecure_hosts
+
+
+def _is_here(url: URL) -> bool | None:
+    """Whether a URL leads to this machine or its links; None when its host could mean several."""
+    try:
+        return leads_here(parse_host(url.raw_host or ""))
+    except MalformedHostError:
+        return None
+
+
 def _why_not(before: URL, after: URL, *, plainly: bool) -> str | None:
     """Why a URL must not be followed that came from another one, if there is a reason.
 
@@ -81,7 +94,11 @@ def _why_not(before: URL, after: URL, *, plainly: bool) -> str | None:
     """
     if after.raw_user is not None or after.raw_password is not None:
         return "holds a user or password"
-    if is_loopback(after.host or "") and not is_loopback(before.host or ""):
+    here = _is_here(after)
+    if here is None:
+        # Whatever connects to it may read it in another way than this file does.
+        return "has a host that is not written as hosts are"
+    if here and not _is_here(before):
         # It would reach what listens on this machine for this machine alone.
         return "leads to this machine, and came from another one"
     if before.scheme == "https" and after.scheme == "http" and not plainly:

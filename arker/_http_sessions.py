@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import errno
 import logging
 import os
 import socket
+import time
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from attrs import define
 
+from arker._descriptors import NONE_LEFT, is_spared, none_left
 from arker.errors import ConfigurationError, InvalidArgumentError
+
+if TYPE_CHECKING:
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
 logger = logging.getLogger("arker")
 
 _SKIPPED_AUTO_HEADERS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+_NO_PLACE_SECONDS: Final = 60.0
+"""How long a request waits for a descriptor before that counts as a failure."""
+_NO_PLACE_PAUSE: Final = 0.05
 _CLOSE_SECONDS: Final = 5.0
 """Bound on the closing of a session that belongs to a loop in another thread."""
 
@@ -45,11 +55,32 @@ def _keepalive_socket(address: tuple[Any, ...]) -> socket.socket:
     """
     family, kind, protocol, *_ = address
     connection = socket.socket(family=family, type=kind, proto=protocol)
+    if is_spared(connection.fileno()):
+        connection.close()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
         if hasattr(socket, option):  # not on every system
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     return connection
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Makes connections. That there is no descriptor for one is no failure of a request: there is no place now."""
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        give_up = time.monotonic() + _NO_PLACE_SECONDS
+        while True:
+            try:
+                return await super().connect(req, traces, timeout)
+            except aiohttp.ClientConnectorError as error:
+                # The names of hosts cannot be looked up without descriptors either, and that has a number of its own.
+                lacking = error.os_error.errno in NONE_LEFT or none_left()
+                if not lacking or time.monotonic() > give_up:
+                    raise
+            await asyncio.sleep(_NO_PLACE_PAUSE)
 
 
 @define(eq=False)
@@ -95,7 +126,7 @@ class LoopSessions:
         for ended in [other for other in list(self._entries) if other.is_closed()]:
             self._entries.pop(ended, None)
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=_Connector(
                 limit=self._max_connections, limit_per_host=0, ttl_dns_cache=300, socket_factory=_keepalive_socket
             ),
             cookie_jar=aiohttp.DummyCookieJar(),

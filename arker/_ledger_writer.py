@@ -241,7 +241,14 @@ class Writer:
                 with self._changed:
                     self._queue[:0] = operations
         else:
+            self._recover()
+
+    def _recover(self) -> None:
+        with self._changed:
             self._failing = False
+            warned, self._warned = self._warned, False
+        if warned:
+            logger.warning("the ledger of forks %s is used again: VMs of this program are on record", self.path)
 
     def _write(self, operations: list[Operation]) -> None:
         from arker import _ledger_store
@@ -293,9 +300,10 @@ class Writer:
             warned, self._warned = self._warned, True
         if not warned:
             logger.warning(
-                "the ledger of forks %s cannot be used: %s; VMs that this program may leave behind are not on record",
+                "the ledger of forks %s cannot be used: %s; VMs that this program may leave behind are not on record%s",
                 self.path,
                 reason,
+                "" if self._off else f" until it can, which is tried every {RETRY_SECONDS:g} s, and told",
             )
 
     # --- the process forks, or ends -----------------------------------------------------------------------------------

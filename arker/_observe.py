@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define
 
+from arker._shown import shown
 from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
 
 if TYPE_CHECKING:
@@ -19,6 +20,35 @@ if TYPE_CHECKING:
 Event = TypeVar("Event")
 
 logger = logging.getLogger("arker")
+
+
+class _Shown:
+    """An argument of a log record, shown when the record is written."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __str__(self) -> str:
+        return shown(str(self._value), lines=isinstance(self._value, BaseException))
+
+    def __repr__(self) -> str:
+        return repr(self._value)
+
+
+class _ShowsArguments(logging.Filter):
+    """Lets every record pass, with the texts and exceptions among its arguments as they may be shown."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                [_Shown(value) if isinstance(value, (str, BaseException)) else value for value in record.args]
+            )
+        return True
+
+
+logger.addFilter(_ShowsArguments())
 
 STEP: Final = 1024 * 1024
 """Bytes from one event of a transfer to the next."""

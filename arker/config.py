@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from arker import _routes
+from arker._descriptors import most_connections
 from arker._retry import RetryPolicy
 from arker.errors import ConfigurationError, InvalidArgumentError
 from arker.models import _checks as check
@@ -168,7 +169,7 @@ def load_settings(
         provider=wanted_provider,
         retry=RetryPolicy.of(retry),
         timeouts=timeout or HttpTimeouts(),
-        max_connections=check.check_integer("max_connections", max_connections, minimum=1),
+        max_connections=most_connections(check.check_integer("max_connections", max_connections, minimum=1)),
         insecure_hosts=insecure,
         ledger=_ledger(ledger, env, base),
         strict_replies=check.check_boolean("strict_replies", strict_replies),
@@ -194,15 +195,16 @@ def proxy_for(scheme: str, host: str) -> str | None:
 
 def is_loopback(host: str) -> bool:
     """Whether a host, as it stands in a URL, is this machine by its name or address."""
-    if host.lower().rstrip(".") == "localhost":
+    if host == "localhost":
         return True
     # Needed at the first request only, as above.
-    from ipaddress import ip_address
+    from arker._hosts import MalformedHostError, parse_host
 
     try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
+        parsed = parse_host(host)
+    except MalformedHostError:
         return False
+    return parsed == "localhost" if isinstance(parsed, str) else parsed.is_loopback
 
 
 class _Environment:
@@ -248,7 +250,28 @@ def _ledger(value: object, env: _Environment, base_url: str) -> Path | None:
     if place is None and set_place is None:
         # An embedded backend's VMs end with it, and nobody ever asks for what was forked at its address.
         place = not (base_url.startswith("http://") and is_loopback(urlsplit(base_url).hostname or ""))
-    return _default_ledger(env) if place or set_place else None
+    if not place and not set_place:
+        return None
+    found = _default_ledger(env)
+    if found is None:
+        _warn_of_no_ledger()
+    return found
+
+
+_warned_of_no_ledger = False
+
+
+def _warn_of_no_ledger() -> None:
+    """Say once in a process that there is no place for a ledger."""
+    global _warned_of_no_ledger  # noqa: PLW0603
+    if not _warned_of_no_ledger:
+        _warned_of_no_ledger = True
+        import logging  # needs its time to load
+
+        logging.getLogger("arker").warning(
+            "there is no ledger of forks, since this user has no home directory (HOME is not set): VMs that this "
+            "program may leave behind are not on record; set ARKER_LEDGER to a file, or to 'off'"
+        )
 
 
 def _ledger_place(argument: str, value: object) -> Path | bool | None:
@@ -262,7 +285,10 @@ def _ledger_place(argument: str, value: object) -> Path | bool | None:
     text: object = os.fspath(cast("os.PathLike[Any]", value))
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise InvalidArgumentError(argument, text, expected)
-    return Path(os.path.abspath(os.path.expanduser(text)))
+    place = os.path.expanduser(text)
+    if place.startswith("~"):
+        raise InvalidArgumentError(argument, text, "expected a path that does not begin with an unknown home directory")
+    return Path(os.path.abspath(place))
 
 
 def _default_ledger(env: _Environment) -> Path | None:
@@ -310,12 +336,13 @@ def _base_url(argument: str, value: object) -> str | None:
     match = re.fullmatch(r"(?i:https?)://([^/?#\s]+)(/[^?#\s]*)?", text)
     if match is None or not text.isprintable():
         raise InvalidArgumentError(
-            argument, _without_userinfo(value), "expected an http:// or https:// URL without query or fragment"
+            argument, _without_secrets(value), "expected an http:// or https:// URL without query or fragment"
         )
     if "@" in match[1]:
-        raise InvalidArgumentError(argument, _without_userinfo(value), "expected a URL without user or password")
+        raise InvalidArgumentError(argument, _without_secrets(value), "expected a URL without user or password")
     if not _is_authority(text):
-        raise InvalidArgumentError(argument, value, "expected a URL with an ASCII host, and a port up to 65535 if any")
+        expected = "expected a URL with an ASCII host, and a port up to 65535 if any"
+        raise InvalidArgumentError(argument, _without_secrets(value), expected)
     return text
 
 
@@ -354,7 +381,8 @@ def _host(argument: str, value: object) -> str:
             return bare
         except ValueError:
             pass
-    raise InvalidArgumentError(argument, value, "expected the exact name or address of a host, without scheme and port")
+    expected = "expected the exact name or address of a host, without scheme and port"
+    raise InvalidArgumentError(argument, _without_secrets(value), expected)
 
 
 def _is_authority(url: str) -> bool:
@@ -366,8 +394,12 @@ def _is_authority(url: str) -> bool:
         return False
 
 
-def _without_userinfo(value: object) -> object:
-    return re.sub(r"//[^/]*@", "//…@", value) if isinstance(value, str) else value
+def _without_secrets(value: object) -> object:
+    """What was given for a URL, without user, password, query and fragment."""
+    if not isinstance(value, str):
+        return value
+    text = re.sub(r"^(\s*\w+://)?.*@", r"\1…@", value, flags=re.DOTALL)
+    return re.sub(r"([?#]).*", r"\1…", text, flags=re.DOTALL)
 
 
 def _built_url(provider: str, region: str) -> str:

@@ -15,6 +15,7 @@
     ├── TransferError               a file could not be moved, for a reason that no server's answer names
     │   ├── DirectoryConflictError  a directory cannot be copied without removing something; carries the plan
     │   ├── FileChangedError        it changed while it was read, here or in the VM
+    │   ├── FileTooLargeError       it is larger than what may be read into memory
     │   ├── IntegrityError          what arrived is not what was sent
     │   └── LocalFileError          the file on this side could not be read or written (also an OSError)
     └── ApiError                    the server answered with an error; a subclass for each code
@@ -40,6 +41,8 @@ No message, attribute or representation of an error ever holds the API key or th
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from arker._shown import shown as _shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +93,7 @@ class ArkerError(Exception):
     """
 
     default_code: str = "internal"
+    _has_lines: bool = False
 
     def __init__(
         self,
@@ -122,25 +126,25 @@ class ArkerError(Exception):
         self.session_id = session_id
 
     def __str__(self) -> str:
-        facts = [f"code {self.code}"]
+        facts = [f"code {_shown(self.code)}"]
         if self.status:
             facts.append(f"HTTP {self.status}")
         if self.attempts > 1:
             facts.append(f"{self.attempts} attempts")
         if self.vm_id is not None:
-            facts.append(f"VM {_on_one_line(self.vm_id)}")
+            facts.append(f"VM {_shown(self.vm_id)}")
         if self.run_id is not None:
-            facts.append(f"run {_on_one_line(self.run_id)}")
+            facts.append(f"run {_shown(self.run_id)}")
         if self.session_id is not None:
-            facts.append(f"session {_on_one_line(self.session_id)}")
+            facts.append(f"session {_shown(self.session_id)}")
         if self.retry_after is not None:
             facts.append(f"retry after {self.retry_after:g} s")
         if self.request_id:
-            facts.append(f"request {self.request_id}")
+            facts.append(f"request {_shown(self.request_id)}")
         if self.outcome != "not_started":
             facts.append(f"outcome {self.outcome}")
         where = f"{self.operation}: " if self.operation else ""
-        return f"{where}{self.message} ({', '.join(facts)})"
+        return f"{where}{_shown(self.message, lines=self._has_lines)} ({', '.join(facts)})"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {str(self)!r}>"
@@ -150,11 +154,6 @@ class ArkerError(Exception):
         for name, value in facts.items():
             setattr(self, name, value)
         return self
-
-
-def _on_one_line(identifier: str) -> str:
-    """An id in which nothing can pass for another line of a log."""
-    return identifier if identifier.isprintable() else repr(identifier)
 
 
 class ConfigurationError(ArkerError):
@@ -295,6 +294,7 @@ class EmulatorError(ArkerError):
     """The embedded backend could not start, or has died."""
 
     default_code = "emulator_error"
+    _has_lines = True  # the end of its log
 
 
 class TransferError(ArkerError):
@@ -324,6 +324,22 @@ class FileChangedError(TransferError):
     """A file changed while it was read, on this side or in the VM; nothing that is a mixture was written."""
 
     default_code = "file_changed"
+
+
+class FileTooLargeError(TransferError):
+    """A file of the VM is larger than the caller wants in memory: `AsyncVM.download` writes one of any size to a file.
+
+    Attributes:
+        size: Bytes of the file.
+        max_bytes: Bytes that were to be read at most.
+    """
+
+    default_code = "file_too_large"
+
+    def __init__(self, message: str, *, size: int = 0, max_bytes: int = 0, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.size = size
+        self.max_bytes = max_bytes
 
 
 class IntegrityError(TransferError):
@@ -594,6 +610,7 @@ __all__ = [
     "EmulatorError",
     "ErrorCode",
     "FileChangedError",
+    "FileTooLargeError",
     "FleetError",
     "ForbiddenError",
     "IntegrityError",

@@ -15,6 +15,7 @@ from arker._identifiers import new_idempotency_key
 from arker._paging import Pages, next_cursor
 from arker._poll import ASK_SECONDS, ENDED, Planner, has_ended, pause
 from arker._run_output import OutputChunk, OutputLine, RunLines, RunOutput
+from arker._shown import shown
 from arker.errors import (
     ArkerError,
     BadReplyError,
@@ -80,7 +81,7 @@ class AsyncRun:
 
     def __repr__(self) -> str:
         state = f" {self.state}" if self.state is not None else ""
-        return self._transport.redact(f"<AsyncRun {self._run_id}{state} in VM {self._vm_id}>")
+        return shown(self._transport.redact(f"<AsyncRun {self._run_id}{state} in VM {self._vm_id}>"))
 
     # --- what is known of it --------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from arker import _resource_calls as calls
 from arker._attempts import deadline_scope
 from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._creation import Creation, remove
+from arker._shown import shown
 from arker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class AsyncSession:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "not open" if self._data is None else self._data.session_id
-        return self._transport.redact(f"<AsyncSession {state} in VM {self._vm.id}>")
+        return shown(self._transport.redact(f"<AsyncSession {state} in VM {self._vm.id}>"))
 
     # --- what is known of it --------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from arker._attempts import Attempt, Progress, deadline_scope
 from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._creation import Creation, remove
 from arker._poll import pause
+from arker._shown import shown
 from arker.errors import BadReplyError, ConfigurationError, InvalidArgumentError, TunnelClosedError
 from arker.models import Tunnel, TunnelRequest
 from arker.models import _checks as check
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from arker.models import DeleteTunnelResponse, TunnelState
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_UNSENDABLE = re.compile(r"[^!-~]")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -86,7 +88,7 @@ class AsyncTunnel:
 
     def __repr__(self) -> str:
         facts = "closed" if self._closed else "not open" if self._data is None else f"{self.state} at {self._data.url}"
-        return self._transport.redact(f"<AsyncTunnel to port {self._port} of VM {self._vm.id}, {facts}>")
+        return shown(self._transport.redact(f"<AsyncTunnel to port {self._port} of VM {self._vm.id}, {facts}>"))
 
     # --- what is known of it --------------------------------------------------------------------------------------
 
@@ -288,7 +290,9 @@ class AsyncTunnel:
 
         Args:
             method: HTTP method.
-            path: Path, and query if there is one, below the tunnel's URL.
+            path: Path, and query if there is one, below the tunnel's URL. It goes out as it is given, ``..`` and
+                escapes included; only what no request may hold is escaped: blanks, control characters, what is not
+                ASCII.
             headers: Further headers.
             body: The request's body.
             deadline: Seconds for the whole call; None for no bound.
@@ -303,6 +307,9 @@ class AsyncTunnel:
         where = check.check_text("path", path, what="a path that begins with '/'")
         if not where.startswith("/") or "\n" in where or "\r" in where:
             raise InvalidArgumentError("path", path, "expected a path that begins with '/', and a query if need be")
+        if "#" in where:
+            raise InvalidArgumentError("path", path, "expected no '#': a fragment is never sent (%23 stands for one)")
+        where = _UNSENDABLE.sub(_percent, where)
         sent = {**_checked_headers(headers, authorized=self.auth_token is not None), **self.headers}
         content = None if body is None else _checked_body(body)
         if self._closed:
@@ -337,6 +344,10 @@ def _key_of(tunnel: Tunnel) -> str:
         problem = "the reply to the creation of a tunnel names no tunnel_key"
         raise BadReplyError(problem, path="$.tunnel_key", status=200, outcome="applied", operation="vm.create_tunnel")
     return tunnel.tunnel_key
+
+
+def _percent(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogateescape"))
 
 
 def _checked_headers(headers: Mapping[str, str] | None, *, authorized: bool) -> dict[str, str]:

@@ -11,6 +11,7 @@ from arker import _calls, models
 from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._fork import Forking, delete, delete_or_raise
 from arker._identifiers import idempotency_key_or_new
+from arker._shown import shown
 from arker._vm_directories import VmDirectories
 from arker.errors import ArkerError
 
@@ -41,7 +42,7 @@ class AsyncVM(VmDirectories):
 
     def __repr__(self) -> str:
         named = f" {self.name!r}" if self.name is not None else ""
-        return self._transport.redact(f"<AsyncVM {self.id}{named} at {self.base_url}>")
+        return shown(self._transport.redact(f"<AsyncVM {self.id}{named} at {self.base_url}>"))
 
     # --- life ---------------------------------------------------------------------------------------------------
 

@@ -157,7 +157,9 @@ class TunnelHandle(Facade):
 
         Args:
             method: HTTP method.
-            path: Path, and query if there is one, below the tunnel's URL.
+            path: Path, and query if there is one, below the tunnel's URL. It goes out as it is given, ``..`` and
+                escapes included; only what no request may hold is escaped: blanks, control characters, what is not
+                ASCII.
             headers: Further headers.
             body: The request's body.
             deadline: Seconds for the whole call; None for no bound.

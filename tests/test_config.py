@@ -191,9 +191,19 @@ def test_a_base_url_of_the_environment_that_is_none(name: str) -> None:
     assert caught.value.argument == name
 
 
-def test_the_password_of_a_refused_base_url_is_not_shown() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(f"http://me:{MARK}@h/", f"https://me:{MARK}/x@h", f"https://me:{MARK}?@h", f"https://me:x@{MARK}@h"),
+        *(f"https://h/api?token={MARK}", f"https://h/api#{MARK}", f"https://h/api?a=b\n{MARK}", f"me:{MARK}@h"),
+        *(f"ftp://me:{MARK}@h", f"https://h\u00e9/?{MARK}", f"//me:{MARK}@h"),
+    ],
+)
+@pytest.mark.parametrize("argument", ["base_url", "control_base_url", "insecure_hosts"])
+def test_the_secrets_of_a_refused_url_are_not_shown(url: str, argument: str) -> None:
+    arguments: dict[str, Any] = {"base_url": "https://h", argument: [url] if argument == "insecure_hosts" else url}
     with pytest.raises(InvalidArgumentError) as caught:
-        settings(base_url=f"http://me:{MARK}@h/")
+        settings(**arguments)
     assert MARK not in f"{caught.value}{caught.value.args}{caught.value.value}"
 
 

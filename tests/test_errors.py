@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 import pickle
 import re
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 import arker
-from arker import errors
+from arker import AsyncVM, errors
 from arker._codec import structure
 from arker._decipher import api_error
 from arker.directories import DirectoryEntry, DirectoryReport
@@ -27,6 +28,7 @@ from arker.errors import (
     DirectoryConflictError,
     EmulatorError,
     FileChangedError,
+    FileTooLargeError,
     FleetError,
     ForbiddenError,
     IntegrityError,
@@ -53,6 +55,8 @@ from arker.errors import (
 )
 from arker.models import CompletedRunResult
 from tests.support.samples import completed
+from tests.support.server import ScriptedServer
+from tests.support.server import error as error_reply
 
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, ArkerError)]
 
@@ -72,6 +76,7 @@ PARENTS: dict[type, tuple[type, ...]] = {
     DirectoryConflictError: (TransferError,),
     TransferError: (ArkerError,),
     FileChangedError: (TransferError,),
+    FileTooLargeError: (TransferError,),
     IntegrityError: (TransferError,),
     LocalFileError: (TransferError, OSError),
     ApiError: (ArkerError,),
@@ -208,6 +213,38 @@ def test_every_error_shows_what_is_known(cls: type[ArkerError]) -> None:
     assert shown.startswith(f"vm.run: {error.message} (code a_code, HTTP 418, 3 attempts")
     assert shown.endswith("retry after 2.5 s, request req-1, outcome unknown)")
     assert repr(error) == f"<{cls.__name__} {shown!r}>"
+
+
+EVIL = "a\n2026-01-01 WARNING forged\r\x1b[2J\u202eb"
+HARMLESS = r"a\n2026-01-01 WARNING forged\r\x1b[2J\u202eb"
+
+
+def test_nothing_that_others_say_passes_for_another_line_or_moves_a_cursor() -> None:
+    error = ApiError(EVIL, code=EVIL, request_id=EVIL, vm_id=EVIL, run_id=EVIL, status=500)
+    assert str(error).count(HARMLESS) == 5
+    assert str(error).isprintable()
+    assert repr(error).isprintable()
+    assert error.message == error.vm_id == EVIL, "programs get it as it came"
+
+
+def test_the_end_of_the_backends_log_has_lines_which_are_indented() -> None:
+    assert str(EmulatorError("it died: one\ntwo\x1b[2J")) == "it died: one\n    two\\x1b[2J (code emulator_error)"
+
+
+@pytest.mark.anyio
+async def test_nor_in_reprs_and_the_log(server: ScriptedServer, vm: AsyncVM, caplog: pytest.LogCaptureFixture) -> None:
+    server.script(*[error_reply(EVIL, EVIL, status=500)] * 2)
+    run = vm.attach_run(EVIL)
+    with caplog.at_level(logging.DEBUG, "arker"):
+        for _ in range(2):
+            with pytest.raises(ApiError):
+                await run.refresh()
+        logging.getLogger("arker").warning("VM %s: %s, %r", EVIL, ValueError(EVIL), EVIL)
+    assert repr(run) == f"<AsyncRun {HARMLESS} in VM vm-1>"
+    lines = caplog.text.splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert sum("forged" in line for line in lines) >= 3
+    assert not [line for line in lines if line.startswith("2026-01-01")]
 
 
 def test_what_is_not_known_is_not_shown() -> None:

@@ -173,7 +173,7 @@ async def test_a_request(server: ScriptedServer, vm: AsyncVM) -> None:
     server.script(ok({"a": [1]}, status=418, X_Kind="teapot"))
     response = await held.request("post", "/pot?x=a b&y=%2F", headers={"X-Mine": "yes"}, body=b"water")
     request = server.last
-    assert (request.method, request.target, request.body) == ("POST", "/pot?x=a+b&y=/", b"water")
+    assert (request.method, request.target, request.body) == ("POST", "/pot?x=a%20b&y=%2F", b"water")
     assert request.headers["Authorization"] == f"Bearer {TUNNEL_TOKEN}"
     assert request.headers["X-Mine"] == "yes"
     assert not any(API_KEY in value for value in request.headers.values())
@@ -194,6 +194,27 @@ async def test_below_a_tunnel_s_own_path(server: ScriptedServer, vm: AsyncVM) ->
         server.script(ok())
         await held.request("GET", path)
         assert server.last.target == target
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        *(
+            (path, path)
+            for path in ("/a/../b", "/./a", "/..", "/%2e%2e/%2E", "/%41%7e", "/a%2Fb", "//x", "/a;b=c,d", "/%")
+        ),
+        *((path, path) for path in ("/?a", "/?a=1&a=2&&", "/?q=%41+%2B%20", "/?u=http://h/../x?y", "/[a]{b}|'*\"<>^`")),
+        ("/a b?c d=é", "/a%20b?c%20d=%C3%A9"),
+        ("/\t\x7f\u20ac", "/%09%7F%E2%82%AC"),
+    ],
+)
+async def test_what_is_asked_for_goes_out_as_it_is_given(
+    server: ScriptedServer, vm: AsyncVM, path: str, target: str
+) -> None:
+    held = await opened(server, vm)
+    server.script(ok())
+    await held.request("GET", path)
+    assert server.last.target == target
 
 
 async def test_a_public_tunnel_needs_nothing(server: ScriptedServer, vm: AsyncVM) -> None:
@@ -236,6 +257,7 @@ async def test_what_is_sent_again(server: ScriptedServer, vm: AsyncVM) -> None:
         ({"path": "x"}, "path"),
         ({"path": "http://evil.example/"}, "path"),
         ({"path": "/a\r\nX: y"}, "path"),
+        ({"path": "/a#b"}, "path"),
         ({"headers": {"A\nB": "c"}}, "headers"),
         ({"headers": {"A": "c\r\nX: y"}}, "headers"),
         ({"headers": {"authorization": "Bearer mine"}}, "headers"),

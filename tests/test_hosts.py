@@ -24,7 +24,7 @@ from arker import (
     InvalidArgumentError,
     NetworkError,
 )
-from arker._http_presigned import MAX_REDIRECTS, presigned, redirected
+from arker._http_presigned import MAX_REDIRECTS, presigned, redirected, tunnelled
 from arker.config import is_loopback, load_settings
 from tests.support.clients import make_client
 from tests.support.secrets import API_KEY, SIGNATURE
@@ -138,8 +138,13 @@ def test_nor_in_the_environment(named: str) -> None:
         ("127.255.255.254", True),
         ("::1", True),
         ("[::1]", True),
+        ("[::ffff:127.0.0.1]", True),
         ("0.0.0.0", False),
         ("::", False),
+        ("::127.0.0.1", False),
+        ("64:ff9b::7f00:1", False),
+        ("127.1", False),
+        ("1\uff127.0.0.1", False),
         ("localhost.localdomain", False),
         ("", False),
     ],
@@ -318,6 +323,43 @@ def test_where_presigned_urls_may_lead(base_url: str, url: str, accepted: bool) 
     else:
         with pytest.raises(BadReplyError, match=r"leads (to this machine|from https)"):
             presigned(url, base_url, allowed)
+
+
+SPELLINGS_OF_THIS_MACHINE = [
+    *("127.0.0.2", "LOCALHOST.", "a.localhost", "localhost.localdomain", "ip6-localhost", "0.0.0.0", "0.1.2.3"),
+    *("169.254.169.254", "[::]", "[::ffff:127.0.0.1]", "[::ffff:0:7f00:1]", "[::127.0.0.1]", "[64:ff9b::127.0.0.1]"),
+    *("[64:ff9b:1::7f00:1]", "[2002:7f00:1::]", "[2001:db8::5efe:127.0.0.1]", "[fe80::1]"),
+]
+SPELLINGS_OF_ANYTHING = [
+    *("127.1", "2130706433", "0x7f000001", "0x7f.0.0.1", "0177.0.0.1", "127.0.0.01", "127.0.0.1%2e", "%31%32%37.0.0.1"),
+    *(
+        "\uff11\uff12\uff17.0.0.1",
+        "127\u30020\u30020\u30021",
+        "\u24db\u24de\u24d2\u24d0lhost",
+        "[fe80::1%25lo]",
+        "a..b",
+    ),
+]
+
+
+@pytest.mark.parametrize("host", SPELLINGS_OF_THIS_MACHINE + SPELLINGS_OF_ANYTHING)
+def test_no_spelling_of_this_machine_leads_to_it(host: str) -> None:
+    reason = "leads to this machine" if host in SPELLINGS_OF_THIS_MACHINE else "(not written as hosts are|not a URL)"
+    for base_url in ("https://api.example", "http://allowed.example"):
+        with pytest.raises(BadReplyError, match=reason) as caught:
+            presigned(f"https://{host}:2375/o", base_url, frozenset({"allowed.example"}))
+        assert host not in str(caught.value)
+        with pytest.raises(BadReplyError, match=reason):
+            tunnelled(f"https://{host}/", "/", base_url, frozenset({"allowed.example"}))
+    with pytest.raises(BadReplyError, match=reason):
+        redirected(URL("https://store.example/a"), f"https://{host}/o", 302)
+
+
+@pytest.mark.parametrize(
+    "host", ["xn--bcher-kva.example", "a_b.example", "10.0.0.1", "[2001:db8::1]", "store.example."]
+)
+def test_other_hosts_are_followed(host: str) -> None:
+    assert presigned(f"https://{host}/o", "https://api.example", frozenset()) == URL(f"https://{host}/o")
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,13 @@ from arker import (
     AsyncVM,
     BadReplyError,
     BadRequestError,
+    FileTooLargeError,
     ForbiddenError,
     InternalError,
     InvalidArgumentError,
     NetworkError,
     NotFoundError,
+    ResourcePressureError,
     UnavailableError,
     UnsupportedOperationError,
 )
@@ -134,6 +136,40 @@ async def test_other_answers_of_the_store(
         await vm.sync("/f")
     assert str(caught.value).startswith(f"vm.sync: the object store answered HTTP {status}: Nope (")
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("size", [256 * 1024 * 1024 + 1, 1 << 40])
+async def test_a_file_that_is_too_large_for_memory_is_not_asked_for(
+    server: ScriptedServer, vm: AsyncVM, size: int
+) -> None:
+    server.script(presigned_read(server, size))
+    with pytest.raises(FileTooLargeError, match=r"use download\(\), or pass a larger max_bytes") as caught:
+        await vm.sync("/f")
+    assert (caught.value.size, caught.value.max_bytes) == (size, 256 * 1024 * 1024)
+    assert (caught.value.operation, caught.value.outcome, caught.value.vm_id) == ("vm.sync", "not_started", "vm-1")
+    assert len(server.requests) == 1
+
+
+async def test_how_much_is_read_is_the_caller_s_choice(server: ScriptedServer, vm: AsyncVM) -> None:
+    for most in (5, None):
+        server.script(presigned_read(server, 5), Reply(body=b"hello"), inline("hello"))
+        assert await vm.sync("/f", max_bytes=most) == b"hello"
+        assert await vm.sync("/f", max_bytes=most) == b"hello"
+    server.script(presigned_read(server, 5), inline("hello"))
+    for _ in range(2):
+        with pytest.raises(FileTooLargeError):
+            await vm.sync("/f", max_bytes=4)
+    # It may have become another file when its URL is asked for anew.
+    server.script(presigned_read(server, 5), Reply(status=403), presigned_read(server, 6))
+    with pytest.raises(FileTooLargeError):
+        await vm.sync("/f", max_bytes=5)
+
+
+@pytest.mark.parametrize("most", [-1, 1.5, "1", True])
+async def test_a_bad_bound(server: ScriptedServer, vm: AsyncVM, most: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="max_bytes"):
+        await vm.sync("/f", max_bytes=most)
+    assert server.requests == []
 
 
 async def test_an_expired_url_is_renewed(server: ScriptedServer, other_server: ScriptedServer, vm: AsyncVM) -> None:
@@ -306,6 +342,22 @@ async def test_a_put_is_repeated(server: ScriptedServer, vm: AsyncVM, failure: R
     await vm.sync("/f", BIG)
     assert server.requests[-2].body == BIG
     assert len(server.requests) == 5
+
+
+async def test_a_store_that_is_the_server_says_what_it_lacks(server: ScriptedServer) -> None:
+    full = Reply(status=503, body=b'{"code":"resource_pressure","message":"the server\'s disk is full, or so"}')
+    telling = Reply(status=503, body=f'{{"code":"resource_pressure","message":"no {SIGNATURE}"}}'.encode())
+    async with make_client(server, retry=False) as client:
+        for reply, message in (
+            (full, "the server's disk is full, or so"),
+            (telling, "the object store answered HTTP 503"),
+        ):
+            server.script(presigned_write(server), reply)
+            with pytest.raises((ResourcePressureError, UnavailableError)) as caught:
+                await client.vm("vm-1").sync("/f", BIG)
+            assert caught.value.message == message
+            assert caught.value.outcome == "not_started"
+            assert isinstance(caught.value, ResourcePressureError) == (reply is full)
 
 
 @pytest.mark.parametrize("status", [301, 400, 404, 411, 500])

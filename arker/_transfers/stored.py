@@ -33,6 +33,10 @@ PRESIGNED: Final = "presigned"
 _SOON: Final = 5.0
 """Seconds before its end in which a URL is not used any more."""
 
+_LACKING: Final = re.compile(rb'\s*\{"code": *"resource_pressure", *"message": *"([A-Za-z,.:;\' ]{1,200})"\}\s*')
+"""What a server that is an object store, too, says when it has no room: in words, which no signature is made of."""
+
+_LONGEST_WORD: Final = 20
 _CODES: Final = {403: "forbidden", 404: "not_found", 413: "payload_too_large", 503: "unavailable"}
 
 
@@ -40,8 +44,11 @@ def store_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiErro
     """The error of an object store. Its body is not quoted, since it may repeat the signature."""
     reason = re.search(rb"<Code>(\w{1,60})</Code>", body[:4096])
     detail = f": {reason[1].decode('ascii', 'replace')}" if reason else ""
-    code = _CODES.get(status, "internal")
-    error = api_error(code, f"the object store answered HTTP {status}{detail}", status=status)
+    code, message = _CODES.get(status, "internal"), f"the object store answered HTTP {status}{detail}"
+    lacking = _LACKING.fullmatch(body[:4096])
+    if lacking is not None and max(map(len, lacking[1].split()), default=0) <= _LONGEST_WORD:
+        code, message = "resource_pressure", lacking[1].decode("ascii")
+    error = api_error(code, message, status=status)
     error.retry_after = parse_retry_after(headers.get("retry-after"), time.time())
     return error
 

@@ -12,6 +12,7 @@ from arker._transfers.stored import check_method, renewed, store_error
 from arker._transfers.uploads import write_inline, write_put
 from arker._transport import Transport
 from arker._wire import ExchangeFailedError
+from arker.errors import FileTooLargeError
 from arker.models import CHUNK_SIZE, SyncReadInlineResponse, SyncReadPresignedResponse
 
 if TYPE_CHECKING:
@@ -20,23 +21,39 @@ if TYPE_CHECKING:
 _OPERATION = "vm.sync"
 
 
-async def read(transport: Transport, base_url: str, vm_id: str, path: str, *, deadline: float | None) -> bytes:
-    """The bytes of a file."""
+async def read(
+    transport: Transport, base_url: str, vm_id: str, path: str, most: int | None, *, deadline: float | None
+) -> bytes:
+    """The bytes of a file; raises `FileTooLargeError` when it has more than ``most``."""
     job = make_job(transport, base_url, vm_id, _OPERATION, "download")
     with deadline_scope(deadline, job.progress):
         reply = await job.send(_calls.read_file(base_url, vm_id, path))
         if isinstance(reply, SyncReadInlineResponse):
+            _check_size(job, len(reply.content), most)
             return reply.content
+        _check_size(job, reply.size, most)
         tell = transport.observer.transfer(_OPERATION, vm_id, path, "download", reply.size)
-        return await _Fetching(job, path, reply, tell).result()
+        return await _Fetching(job, path, reply, most, tell).result()
+
+
+def _check_size(job: Job, size: int, most: int | None) -> None:
+    if most is not None and size > most:
+        problem = (
+            f"the file has {size} bytes, and sync() reads at most {most} of them into memory: "
+            "use download(), or pass a larger max_bytes"
+        )
+        raise job.progress.complete(FileTooLargeError(problem, size=size, max_bytes=most))
 
 
 class _Fetching:
     """A file on its way by a presigned URL."""
 
-    def __init__(self, job: Job, path: str, reply: SyncReadPresignedResponse, tell: Tell | None) -> None:
+    def __init__(
+        self, job: Job, path: str, reply: SyncReadPresignedResponse, most: int | None, tell: Tell | None
+    ) -> None:
         self._job = job
         self._path = path
+        self._most = most
         self._reply: SyncReadInlineResponse | SyncReadPresignedResponse = reply
         self._tell = tell
 
@@ -51,6 +68,7 @@ class _Fetching:
         reply = self._reply
         if isinstance(reply, SyncReadInlineResponse):
             return reply.content
+        _check_size(self._job, reply.size, self._most)
         check_method(self._job, reply.method, "GET")
         http = await self._job.transport.ready()
 

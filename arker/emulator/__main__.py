@@ -22,9 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from arker.emulator._log import LogFormatter, set_up_log
 from arker.emulator._state import StateDir, remove_state_dir, sweep
 from arker.emulator.options import EmulatorOptions
-from arker.emulator.sandbox.base import IsolationUnavailableError
+from arker.emulator.sandbox.base import IsolationUnavailableError, SandboxError
 from arker.errors import ArkerError
 
 _END_PATIENCE = 25.0  # more than all that the server waits for at its end
@@ -137,7 +138,7 @@ async def _serve(
         await service.close()
 
 
-def _managed() -> int:
+def _managed(log: LogFormatter) -> int:
     """The child of `Emulator`."""
     line = b""
     while not line.endswith(b"\n"):
@@ -147,6 +148,7 @@ def _managed() -> int:
             return 0  # the parent has gone already
         line += piece
     settings: dict[str, Any] = json.loads(line)
+    log.hide((settings["api_key"], *settings["options"]["organisations"].values()))
 
     def answer(body: dict[str, Any]) -> None:
         with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel:
@@ -172,7 +174,7 @@ def _managed() -> int:
                 lifeline=0,
             )
         )
-    except (IsolationUnavailableError, ArkerError, OSError) as error:
+    except (IsolationUnavailableError, SandboxError, ArkerError, OSError) as error:
         answer({"error": str(error)})
         status = 1
     # The parent removes it too, which helps when this process is killed; here for the case that the parent was.
@@ -180,7 +182,7 @@ def _managed() -> int:
     return status
 
 
-def _by_hand() -> int:
+def _by_hand(log: LogFormatter) -> int:
     """The command line."""
     arguments = _arguments()
     state: StateDir | None = None
@@ -199,6 +201,7 @@ def _by_hand() -> int:
             host_ports=arguments.host_port,
         )
         api_key = options.api_key or f"ark_local_{secrets.token_urlsafe(32)}"
+        log.hide((api_key,))
         if options.isolation == "none":
             print("warning: isolation is 'none': commands run unprotected, as you", file=sys.stderr)
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -216,7 +219,7 @@ def _by_hand() -> int:
 
         state = StateDir(options.state_parent)
         asyncio.run(_serve(options, api_key=api_key, state_dir=state.path, sock=sock, ready=ready, lifeline=None))
-    except (IsolationUnavailableError, ArkerError, OSError) as error:
+    except (IsolationUnavailableError, SandboxError, ArkerError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
@@ -228,8 +231,8 @@ def _by_hand() -> int:
 def main() -> int:
     """Run the server; the process's exit status comes back."""
     _allow_many_files()
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    return _managed() if sys.argv[1:] == ["--managed"] else _by_hand()
+    log = set_up_log()
+    return _managed(log) if sys.argv[1:] == ["--managed"] else _by_hand(log)
 
 
 if __name__ == "__main__":

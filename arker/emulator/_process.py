@@ -48,6 +48,10 @@ runpy.run_module("arker.emulator", run_name="__main__", alter_sys=True)
 """
 
 
+def _for_the_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 class ClientOptions(TypedDict):
     """The arguments of a client that `Emulator.client_options` gives."""
 
@@ -174,7 +178,8 @@ class Emulator(Controlled):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(("127.0.0.1", self._options.port))
             sock.listen(_BACKLOG)
-            with (self._state.path / _LOG_NAME).open("wb") as log:
+            # Where VMs' users may pass: what the log tells of the machine is for its owner alone.
+            with open(self._state.path / _LOG_NAME, "xb", opener=_for_the_owner) as log:
                 process = subprocess.Popen(
                     [sys.executable, "-I", "-c", _BOOT, json.dumps(_import_path()), "--managed"],
                     stdin=subprocess.PIPE,

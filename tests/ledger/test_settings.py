@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from arker import AsyncArker, InvalidArgumentError
+from arker import AsyncArker, InvalidArgumentError, config
 from arker.config import load_settings
 from tests.support.secrets import API_KEY
 
@@ -46,6 +46,24 @@ DEFAULT = Path("/xdg/state/arker/ledger.sqlite3")
 )
 def test_place(argument: Any, environ: dict[str, str], expected: Path | None) -> None:
     assert load_settings(environ={**BASE, **environ}, ledger=argument).ledger == expected
+
+
+def test_a_user_without_a_home_is_told_once_that_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(os.path, "expanduser", str)  # so it is without HOME and an entry in passwd
+    monkeypatch.setattr(config, "_warned_of_no_ledger", False)
+    for environ in ({}, {"ARKER_LEDGER": "off"}, XDG):
+        load_settings(environ={**BASE, **environ}, ledger=False)
+    assert load_settings(environ={**BASE, "ARKER_LEDGER": "off"}).ledger is None
+    assert load_settings(environ={**BASE, **XDG}).ledger == DEFAULT
+    assert caplog.records == []
+    assert load_settings(environ=BASE).ledger is None
+    assert load_settings(environ=BASE, ledger=True).ledger is None
+    (record,) = caplog.records
+    assert "there is no ledger of forks, since this user has no home directory" in record.getMessage()
+    with pytest.raises(InvalidArgumentError, match="home directory"):
+        load_settings(environ=BASE, ledger="~/ledger.sqlite3")
 
 
 @pytest.mark.parametrize("base_url", ["http://127.0.0.1:8000/api", "http://localhost/api", "http://[::1]:1/api"])

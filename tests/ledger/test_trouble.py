@@ -20,8 +20,13 @@ from tests.support.secrets import API_KEY
 pytestmark = pytest.mark.anyio
 
 
-def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+def all_warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Those of trouble, not those that tell of its end."""
+    return [warning for warning in all_warnings_in(caplog) if "is used again" not in warning]
 
 
 async def use(path: Path) -> Ledger:
@@ -176,7 +181,26 @@ async def test_it_recovers_by_itself(
     assert select(ledger.path) == ["vm-1", "vm-2"]
     await ledger.aclose(release=True)
     assert select(ledger.path) == []
-    assert len(warnings_in(caplog)) == 1
+    trouble, end = all_warnings_in(caplog)
+    assert trouble.endswith("are not on record until it can, which is tried every 0.01 s, and told")
+    assert end == f"the ledger of forks {ledger.path} is used again: VMs of this program are on record"
+
+
+async def test_trouble_that_comes_again_is_told_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_ledger_store, "PATIENCE", 0.05)
+    monkeypatch.setattr(_ledger_writer, "RETRY_SECONDS", 0.01)
+    ledger = Ledger(tmp_path / FILE_NAME, API_KEY)
+    await write_down(ledger, "vm-1")
+    for count in (1, 2):
+        with closing(sqlite3.connect(ledger.path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            await write_down(ledger, f"vm-{count + 1}")
+            await until(lambda count=count: len(warnings_in(caplog)) == count)  # type: ignore[misc]
+            other.execute("ROLLBACK")
+        await until(lambda count=count: len(all_warnings_in(caplog)) == 2 * count)  # type: ignore[misc]
+    await ledger.aclose(release=True)
 
 
 async def test_a_disk_that_does_not_answer_holds_up_one_fork_and_no_longer_than_bearable(

@@ -15,9 +15,10 @@ from attrs import frozen
 
 from arker.emulator.sandbox.base import HOME, FileReader, FileWriter, Outlet, RunHandle, RunSpec, SandboxError, Volume
 from arker.emulator.sandbox.identity import Identity
-from arker.emulator.sandbox.link import LinkClosedError, Reply, anonymous_file
+from arker.emulator.sandbox.link import LinkClosedError, Reply, anonymous_files
 from arker.emulator.sandbox.machine import Launch, Machine
 from arker.emulator.sandbox.outlet import HOST, PORT, open_outlet
+from arker.emulator.sandbox.pressure import telling
 from arker.emulator.sandbox.run import AgentRun
 from arker.emulator.sandbox.shell import shell_argv
 from arker.emulator.sandbox.trees import Tree
@@ -165,7 +166,13 @@ class AgentSandbox:
         number = self._last_file
 
         async def attempt(machine: Machine) -> AgentFileWriter:
-            reply = await machine.link.request("write", {"path": target, "file": number})
+            try:
+                reply = await machine.link.request("write", {"path": target, "file": number})
+            except SandboxError as error:
+                if error.code == "resource_pressure":  # the agent may have opened it, and it had no place here
+                    with contextlib.suppress(SandboxError):
+                        await machine.link.request("abort", {"file": number})
+                raise
             if len(reply.fds) != 1:
                 raise await self._distrust(reply)
             self._open_files.add(number)
@@ -202,7 +209,8 @@ class AgentSandbox:
                     return
                 await self._stop()
             # Not to start it, but to learn now what is in the way of a volume.
-            self._take(await self._launch(self._tree, self._volumes))
+            with telling():
+                self._take(await self._launch(self._tree, self._volumes))
 
     def unbound(self, path: str) -> str | None:
         if path in self._refused:
@@ -261,9 +269,11 @@ class AgentSandbox:
         """Do something that nothing is lost by doing again when the VM dies under it before it has begun."""
         for last in (False, True):
             async with self._lock:
-                machine = await self._started()
+                with telling():
+                    machine = await self._started()
                 try:
-                    return await attempt(machine)
+                    with telling():
+                        return await attempt(machine)
                 except LinkClosedError:
                     if last:
                         raise SandboxError("unavailable", "the VM died") from None
@@ -331,13 +341,23 @@ class AgentSandbox:
 
     async def _start_run(self, machine: Machine, spec: RunSpec, script: bytes) -> AgentRun:
         self._runs = {run for run in self._runs if run.going}
-        ours, theirs = socket.socketpair()
-        stdout, stdout_inside = os.pipe()
-        stderr, stderr_inside = os.pipe()
+        with contextlib.ExitStack() as made:  # all of them or none
+            state, content = anonymous_files(("state", b""), ("script", script))
+            fds = [os.dup(state)]
+            for fd in (state, content, *fds):
+                made.callback(os.close, fd)
+            ours, theirs = socket.socketpair()
+            for end in (ours, theirs):
+                made.callback(end.close)
+            stdout, stdout_inside = os.pipe()
+            for fd in (stdout, stdout_inside):
+                made.callback(os.close, fd)
+            stderr, stderr_inside = os.pipe()
+            made.pop_all()
+        fds = [theirs.detach(), stdout_inside, stderr_inside, content, *fds]
         if self._inside.owner is not None:  # else /dev/stdout and /dev/stderr could not be opened in the VM
             for fd in (stdout_inside, stderr_inside):
                 os.fchown(fd, self._inside.owner.uid, self._inside.owner.gid)
-        state = anonymous_file("state")
         run = AgentRun(
             control=ours,
             stdout=stdout,
@@ -346,9 +366,9 @@ class AgentSandbox:
             output_limit=spec.output_limit,
             at_stuck=machine.kill,
             to_outside=self._inside.to_outside,
+            spool=spec.spool,
         )
         self._runs.add(run)
-        fds = [theirs.detach(), stdout_inside, stderr_inside, anonymous_file("script", script), os.dup(state)]
         try:
             await machine.link.request(
                 "run",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 from attrs import field, frozen
@@ -34,6 +35,24 @@ class IsolationUnavailableError(Exception):
     """VMs cannot be isolated on this machine; the message says which step failed, with which errno, and what to do."""
 
 
+@frozen
+class LargeOutput:
+    """An output that is not in memory as a whole.
+
+    Attributes:
+        path: The file that its first bytes are in. It may go on growing.
+        stored: How many they are.
+        rest: Those that follow.
+    """
+
+    path: Path
+    stored: int
+    rest: bytes = field(repr=False)
+
+    def __len__(self) -> int:
+        return self.stored + len(self.rest)
+
+
 @frozen(kw_only=True)
 class RunSpec:
     """A command to run.
@@ -44,12 +63,14 @@ class RunSpec:
         env: The session's environment, whole; empty for `Sandbox.initial_env`. Bytes that are no UTF-8 are surrogates
             (``os.fsdecode``), here and in `RunExit`.
         output_limit: Bytes kept of each output; what follows is dropped and counted.
+        spool: The directory for outputs that are too large for memory; None keeps them there.
     """
 
     command: str
     cwd: str = HOME
     env: Mapping[str, str] = field(factory=dict[str, str], repr=False)
     output_limit: int = 256 * 1024 * 1024
+    spool: Path | None = None
 
 
 @frozen(kw_only=True)
@@ -75,16 +96,24 @@ class RunExit:
 class RunHandle(Protocol):
     """A command that is going on, or has ended."""
 
-    def stdout(self) -> bytes:
+    def stdout(self) -> bytes | LargeOutput:
         """What it has written to standard output so far."""
         ...
 
-    def stderr(self) -> bytes:
+    def stderr(self) -> bytes | LargeOutput:
         """What it has written to standard error so far."""
         ...
 
+    def release(self) -> None:
+        """The caller has taken the outputs of a command that has ended, with their files: nothing more is held here."""
+        ...
+
     def dropped(self) -> int:
-        """How many bytes of output were not kept, the limit having been reached."""
+        """How many bytes of output were not kept, the limit having been reached, or the spool being full."""
+        ...
+
+    def spool_failure(self) -> str | None:
+        """Why the spool does not take any more, for people."""
         ...
 
     async def wait(self) -> RunExit:

@@ -18,6 +18,7 @@ from arker.emulator.sandbox.identity import Identity, spare_identity
 from arker.emulator.sandbox.image import find_obstacle, furnish, give
 from arker.emulator.sandbox.interpreter import Interpreter, choose_interpreter
 from arker.emulator.sandbox.machine import Launch, Limits, Machine
+from arker.emulator.sandbox.pressure import lack
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
 
@@ -28,6 +29,8 @@ _ENV = {
     "SHELL": "/bin/bash",
     "PATH": PATH,
     "LANG": "C.UTF-8",
+    # What a distribution protects by refusing (PEP 668) is read-only here, and pip installs into the VM's own home.
+    "PIP_BREAK_SYSTEM_PACKAGES": "1",
 }
 
 
@@ -91,8 +94,11 @@ class BubblewrapProvider(AgentProvider):
             try:
                 await provider.try_out()
             except (SandboxError, OSError) as error:
-                attempts.append((str(bwrap), str(error)))
                 provider.discard()
+                if lack(error) is not None or (isinstance(error, SandboxError) and error.code == "resource_pressure"):
+                    await asyncio.to_thread(_clear, state_dir)
+                    raise
+                attempts.append((str(bwrap), str(error)))
             else:
                 return provider
         python = str((interpreter.source or Path("/usr")) / "bin" / Path(interpreter.executable).name)

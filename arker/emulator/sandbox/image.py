@@ -17,6 +17,7 @@ from pathlib import Path
 
 from arker.emulator.sandbox.base import HOME, SandboxError
 from arker.emulator.sandbox.identity import Identity
+from arker.emulator.sandbox.pressure import lack
 
 _DIRECTORIES = {
     "etc": 0o755,
@@ -69,8 +70,11 @@ def furnish(root: Path, owner: Identity | None) -> None:
     for name, text in _FILES.items():
         (etc / name).write_text(text)
     for name in _COPIES:
-        with suppress(OSError):  # not every distribution has each of them
+        try:
             shutil.copyfile(Path("/etc", name), etc / name)
+        except OSError as error:  # not every distribution has each of them
+            if lack(error) is not None:
+                raise
     give(root, owner)
     if owner is not None:
         for directory, directories, files in os.walk(root):

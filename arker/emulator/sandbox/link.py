@@ -45,11 +45,27 @@ def anonymous_file(name: str, content: bytes = b"") -> int:
 
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
-    os.lseek(fd, 0, os.SEEK_SET)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.lseek(fd, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
+
+
+def anonymous_files(*contents: tuple[str, bytes]) -> list[int]:
+    """Several of them, by name and content, or none."""
+    made: list[int] = []
+    try:
+        for name, content in contents:
+            made.append(anonymous_file(name, content))
+    except BaseException:
+        _close_all(made)
+        raise
+    return made
 
 
 class AgentLink:
@@ -64,6 +80,7 @@ class AgentLink:
         self._last_id = 0
         self._data = bytearray()
         self._fds: deque[int] = deque()
+        self._cut_short = False
         self._ended = asyncio.Event()
         self._at_end: list[Callable[[], object]] = []
         self._waiting[0] = self._loop.create_future()  # the greeting, which nobody asks for
@@ -161,12 +178,14 @@ class AgentLink:
 
     def _receive(self) -> None:
         try:
-            data, fds, _, _ = socket.recv_fds(self._sock, 65536, 16, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+            data, fds, flags, _ = socket.recv_fds(self._sock, 65536, 16, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
         except BlockingIOError:
             return
         except OSError:
-            data, fds = b"", []
+            data, fds, flags = b"", [], 0
         self._fds.extend(fds)
+        # More came than this process may have; it is no fault of the agent's.
+        self._cut_short = self._cut_short or bool(flags & socket.MSG_CTRUNC)
         self._data += data
         if not data or len(self._fds) > _MOST_DESCRIPTORS or len(self._data) > _LONGEST_REPLY:
             self.close()
@@ -186,6 +205,13 @@ class AgentLink:
 
     def _deliver(self, data: dict[str, Any]) -> None:
         count = int(data["fds"])
+        if count > len(self._fds) and self._cut_short and len(self._waiting) == 1:
+            self._cut_short = False
+            _close_all(self._fds)
+            self._fds.clear()
+            reason = "the server has reached its limit of open files"
+            self._waiting.pop(data["id"]).set_exception(SandboxError("resource_pressure", reason))
+            return
         if not 0 <= count <= len(self._fds):
             raise ValueError("descriptors are missing")
         answer = self._waiting.pop(data["id"])  # before the descriptors are anybody's: there may be no such request
@@ -209,4 +235,4 @@ def _discard(answer: asyncio.Future[Reply]) -> None:
         _close_all(answer.result().fds)
 
 
-__all__ = ["AgentLink", "LinkClosedError", "Reply", "anonymous_file"]
+__all__ = ["AgentLink", "LinkClosedError", "Reply", "anonymous_file", "anonymous_files"]

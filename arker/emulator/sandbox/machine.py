@@ -15,7 +15,8 @@ from attrs import field, frozen
 from arker.emulator.sandbox.agent_source import agent_source
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.identity import Identity
-from arker.emulator.sandbox.link import AgentLink, LinkClosedError, anonymous_file
+from arker.emulator.sandbox.link import AgentLink, LinkClosedError, anonymous_files
+from arker.emulator.sandbox.pressure import lack, lack_in
 from arker.emulator.sandbox.process_tree import kill_tree
 
 _HELLO_TIMEOUT = 30.0
@@ -75,11 +76,15 @@ class Machine:
         Raises:
             SandboxError: it did not start; the message has what it wrote.
         """
-        ours, theirs = socket.socketpair()
-        source = anonymous_file("agent", agent_source())
         # By descriptor, since everyone in the VM can read the command line, and the options name places of the host.
-        options = anonymous_file("options", b"".join(os.fsencode(option) + b"\0" for option in launch.options))
-        errors = anonymous_file("errors")
+        arguments = b"".join(os.fsencode(option) + b"\0" for option in launch.options)
+        source, options, errors = anonymous_files(("agent", agent_source()), ("options", arguments), ("errors", b""))
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError:
+            for fd in (source, options, errors):
+                os.close(fd)
+            raise
         identity = launch.identity
         try:
             # In the loop's own thread: --die-with-parent acts on the death of the thread that starts a process.
@@ -105,7 +110,9 @@ class Machine:
         except OSError as error:
             ours.close()
             os.close(errors)
-            raise SandboxError("unavailable", f"the VM could not be started: {error}") from error
+            reason = lack(error)
+            code = "unavailable" if reason is None else "resource_pressure"
+            raise SandboxError(code, f"the VM could not be started: {reason or error}") from error
         finally:
             theirs.close()
             os.close(source)
@@ -116,7 +123,9 @@ class Machine:
         except (LinkClosedError, asyncio.TimeoutError) as error:
             await machine.close()
             text = os.pread(errors, 4096, 0).decode("utf-8", "replace").strip()
-            raise SandboxError("unavailable", f"the VM did not start: {text or 'no reason given'}") from error
+            reason = lack_in(text)
+            code = "unavailable" if reason is None else "resource_pressure"
+            raise SandboxError(code, f"the VM did not start: {reason or text or 'no reason given'}") from error
         except BaseException:
             await machine.close()
             raise

@@ -31,6 +31,8 @@ async def open_outlet(link: AgentLink, outlet: Outlet, *, port: int = PORT) -> N
     except LinkClosedError:
         return  # whoever wanted the VM finds out
     except SandboxError as error:
+        if error.code == "resource_pressure":
+            raise
         logger.warning("a VM has no way out to the network: port %d in it: %s", port, error)
         return
     listener = _listener(reply.fds)

@@ -7,8 +7,10 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from arker.emulator.sandbox.base import RunExit, SandboxError
+from arker.emulator.sandbox.base import LargeOutput, RunExit, SandboxError
+from arker.emulator.sandbox.capture import Capture
 from arker.emulator.sandbox.shell import LARGEST_STATE, parse_state
 
 SETTLE = 0.05
@@ -19,13 +21,21 @@ _PIECE = 256 * 1024
 
 
 class Output:
-    """Drains one pipe of a run into memory, without ever making the writer wait for a reader."""
+    """Drains one pipe of a run, without ever making the writer wait for a reader; at most for the disk."""
 
-    def __init__(self, fd: int, keep: Callable[[int], int], at_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        fd: int,
+        keep: Callable[[int], int],
+        at_end: Callable[[], None],
+        *,
+        spool: Path | None,
+        drop: Callable[[int], None],
+    ) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
         self._keep = keep
-        self._chunks: list[bytes] = []
+        self.capture = Capture(spool, self._resume, drop)
         self._open = True
         self._kept = True
         self._loop = asyncio.get_running_loop()
@@ -36,17 +46,17 @@ class Output:
     def ended(self) -> bool:
         return not self._open
 
-    def content(self) -> bytes:
-        if len(self._chunks) > 1:
-            self._chunks = [b"".join(self._chunks)]
-        return self._chunks[0] if self._chunks else b""
-
     def settle(self) -> None:
         """Take what is in the pipe now; what comes later goes nowhere, but is still drained."""
         for _ in range(4):  # no more than a pipe holds: a child that writes for ever must not keep the run open
             if not self._open or not self._drain():
                 break
         self._kept = False
+        self._resume()
+
+    def _resume(self) -> None:
+        if self._open:
+            self._loop.add_reader(self._fd, self._drain)
 
     def close(self) -> None:
         if self._open:
@@ -67,8 +77,8 @@ class Output:
             return False
         if self._kept:
             room = self._keep(len(data))
-            if room:
-                self._chunks.append(data[:room])
+            if room and not self.capture.add(data[:room]):
+                self._loop.remove_reader(self._fd)
         return True
 
 
@@ -85,6 +95,7 @@ class AgentRun:
         output_limit: int,
         at_stuck: Callable[[], None],
         to_outside: Callable[[str], str],
+        spool: Path | None = None,
     ) -> None:
         control.setblocking(False)
         self._loop = asyncio.get_running_loop()
@@ -106,18 +117,25 @@ class AgentRun:
         """True once the command may have begun; False when it surely never will."""
         self._exit: asyncio.Future[RunExit] = self._loop.create_future()
         self._gone = asyncio.Event()
-        self._out = Output(stdout, self._keeper(), self._settle_if_ended)
-        self._err = Output(stderr, self._keeper(), self._settle_if_ended)
+        self._out = Output(stdout, self._keeper(), self._settle_if_ended, spool=spool, drop=self._drop)
+        self._err = Output(stderr, self._keeper(), self._settle_if_ended, spool=spool, drop=self._drop)
         self._loop.add_reader(control, self._hear)
 
-    def stdout(self) -> bytes:
-        return self._out.content()
+    def stdout(self) -> bytes | LargeOutput:
+        return self._out.capture.content()
 
-    def stderr(self) -> bytes:
-        return self._err.content()
+    def stderr(self) -> bytes | LargeOutput:
+        return self._err.capture.content()
+
+    def release(self) -> None:
+        self._out.capture.release()
+        self._err.capture.release()
 
     def dropped(self) -> int:
         return self._dropped
+
+    def spool_failure(self) -> str | None:
+        return self._out.capture.failure or self._err.capture.failure
 
     @property
     def going(self) -> bool:
@@ -165,6 +183,9 @@ class AgentRun:
             return room
 
         return keep
+
+    def _drop(self, size: int) -> None:
+        self._dropped += size
 
     def _tell(self, line: str) -> None:
         if self.going:

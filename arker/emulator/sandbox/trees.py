@@ -9,14 +9,17 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.identity import Identity
 from arker.emulator.sandbox.measure import Measure, walk
+from arker.emulator.sandbox.pressure import Reserve, lack_in, telling
 
+_FOR_A_TOOL = 8
+"""Descriptors that starting a program takes, and some more."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
@@ -84,13 +87,14 @@ class DirectoryStorage:
         self._identity = identity
         self._prefix = tool_prefix
         self._furnish = furnish
+        self._reserve = Reserve(_FOR_A_TOOL)
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         if identity is not None:
             os.chown(base, identity.uid, identity.gid)
 
     async def create(self, vm_id: str) -> Tree:
         path = self._free_place(vm_id)
-        with self._removed_on_error(path):
+        with telling(), self._removed_on_error(path):
             path.mkdir(mode=0o755)
             self._furnish(path)
         return DirectoryTree(path, self)
@@ -107,6 +111,7 @@ class DirectoryStorage:
 
     def close(self) -> None:
         """Remove the directory, if no tree is left in it."""
+        self._reserve.close()
         with contextlib.suppress(OSError):
             self._base.rmdir()
 
@@ -122,13 +127,14 @@ class DirectoryStorage:
         return DirectoryTree(path, self)
 
     async def discard(self, path: Path) -> None:
+        """Remove a tree; also where everything is used up, since that is how something becomes free again."""
         try:
-            await self._tool("rm", "-rf", str(path))
-        except SandboxError:
-            if self._prefix:
+            await self._tool("rm", "-rf", str(path), reserve=self._reserve)
+        except SandboxError as error:
+            if self._prefix or error.code == "resource_pressure":
                 raise
-            await self._tool("chmod", "-R", "u+rwX", str(path))
-            await self._tool("rm", "-rf", str(path))
+            await self._tool("chmod", "-R", "u+rwX", str(path), reserve=self._reserve)
+            await self._tool("rm", "-rf", str(path), reserve=self._reserve)
 
     async def measure(self, path: Path) -> int:
         """The bytes of the files below a directory, in which a VM may be at work meanwhile."""
@@ -157,13 +163,18 @@ class DirectoryStorage:
         try:
             yield
         except BaseException:
+            self._reserve.close()
             shutil.rmtree(path, ignore_errors=True)
+            self._reserve.refill()
             raise
 
-    async def _tool(self, *command: str, output: Callable[[bytes], None] | None = None) -> None:
+    async def _tool(
+        self, *command: str, output: Callable[[bytes], None] | None = None, reserve: Reserve | None = None
+    ) -> None:
         identity = self._identity
-        starting = asyncio.ensure_future(
-            asyncio.create_subprocess_exec(
+
+        def start() -> Coroutine[Any, Any, asyncio.subprocess.Process]:
+            return asyncio.create_subprocess_exec(
                 *self._prefix,
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -176,7 +187,21 @@ class DirectoryStorage:
                 group=None if identity is None else identity.gid,
                 extra_groups=None if identity is None else [],
             )
-        )
+
+        with telling():
+            starting = asyncio.ensure_future(start() if reserve is None else reserve.start(start))
+            try:
+                await self._wait(starting, command, output)
+            finally:
+                if reserve is not None:
+                    reserve.refill()
+
+    async def _wait(
+        self,
+        starting: asyncio.Future[asyncio.subprocess.Process],
+        command: Sequence[str],
+        output: Callable[[bytes], None] | None,
+    ) -> None:
         try:
             process = await asyncio.shield(starting)
             if output is not None and process.stdout is not None:
@@ -192,8 +217,11 @@ class DirectoryStorage:
             raise
         if process.returncode != 0:
             text = errors.decode("utf-8", "replace").strip()
-            code = "resource_pressure" if "No space left" in text or "quota" in text else "internal"
-            raise SandboxError(code, f"{command[0]} failed: {text[:500]}")
+            reason = lack_in(text)
+            if reason is not None:
+                raise SandboxError("resource_pressure", reason)
+            # Where the server keeps its files is no business of its clients.
+            raise SandboxError("internal", f"{command[0]} failed: {text.replace(str(self._base), '…')[:500]}")
 
 
 __all__ = ["DirectoryStorage", "DirectoryTree", "Storage", "Tree"]

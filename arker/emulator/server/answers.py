@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 
 from arker.emulator.server.backend import logger
-from arker.emulator.server.errors import ServiceError
+from arker.emulator.server.errors import ServiceError, from_lack
 
 MAX_BODY: Final = 32 * 1024 * 1024
 """Bytes of a JSON body; the largest that is of use is a write of 8 MiB in base64, or a command of some megabytes."""
@@ -42,7 +42,11 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.transport is not None:
             request.transport.close()
         return web.Response(status=500)
-    except Exception:
+    except Exception as error:
+        lacking = from_lack(error)
+        if lacking is not None:
+            logger.warning("%s %s failed: %s", request.method, request.path, lacking)
+            return error_response(lacking)
         logger.exception("%s %s failed", request.method, request.path)
         return error_response(ServiceError("internal", "the server failed; its log says why"))
 

@@ -1,67 +1,23 @@
-"""Where VMs may go: hosts and addresses as they are written, network policies, and what is always out of reach.
+"""Where VMs may go: targets and network policies. What is out of reach whatever the policy is in `arker._hosts`.
 
-Nothing here resolves a name or opens a connection. A host has one spelling only: names in lower case without the final
-dot, addresses as `ipaddress` has them. What other programs would read as an address in an odd notation (``0x7f.1``,
-``127.1``, ``2130706433``) is neither, and refused.
+Nothing here resolves a name or opens a connection.
 """
 
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Final, TypeAlias
+from ipaddress import IPv6Address
+from typing import Final
 
 from attrs import frozen
 
+from arker._hosts import Address, Host, MalformedHostError, parse_host
 from arker.emulator.server.goldens import NetworkJson
 
 HOST_NAME: Final = "host.arker.internal"
 """What VMs call the machine that they run on."""
 
-Address: TypeAlias = IPv4Address | IPv6Address
-Host: TypeAlias = str | IPv4Address | IPv6Address
-
-_NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
-_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
-_IPV6 = re.compile(r"[0-9A-Fa-f:.]+")
 _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{0,5}))?")
-_THIS_NETWORK = IPv4Network("0.0.0.0/8")
-_METADATA: Final[frozenset[Address]] = frozenset(
-    (
-        *(IPv4Address("100.100.100.200"), IPv4Address("168.63.129.16")),
-        *(IPv6Address("fd00:ec2::254"), IPv6Address("fd20:ce::254")),
-    )
-)
-"""Where clouds hand out credentials, beside 169.254.169.254."""
-_COMPATIBLE = IPv6Network("::/96")
-_TRANSLATED = IPv6Network("64:ff9b::/96")
-
-
-class MalformedHostError(ValueError):
-    """No host that has one meaning; the message is for people."""
-
-
-def parse_host(text: str) -> Host:
-    """A name or an address (of version 6 with or without brackets); raises `MalformedHostError`."""
-    try:
-        if ":" in text:
-            bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-            if not _IPV6.fullmatch(bare):
-                raise MalformedHostError("it is no IPv6 address")
-            return plain(IPv6Address(bare))
-        if not _NAME.fullmatch(text) or len(text) > 254:
-            raise MalformedHostError("it is no host name")
-        name = text.lower().removesuffix(".")
-        return IPv4Address(name) if _NUMBER.fullmatch(name.rpartition(".")[2]) else name
-    except MalformedHostError:
-        raise
-    except ValueError:
-        raise MalformedHostError("it is no IP address in its usual notation") from None
-
-
-def plain(address: Address) -> Address:
-    """The address; one of version 4 that is written as version 6 is the former."""
-    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
 @frozen
@@ -158,41 +114,4 @@ class Policy:
         ]
 
 
-def out_of_reach(address: Address) -> bool:
-    """Whether an address is out of reach whatever the policy: this machine's own, its links', clouds' metadata."""
-    address = plain(address)
-    if address.is_loopback or address.is_unspecified or address.is_link_local or address.is_multicast:
-        return True
-    if isinstance(address, IPv4Address):
-        return address.is_reserved or address in _THIS_NETWORK or address in _METADATA
-    embedded = _embedded(address)
-    return address in _METADATA or (embedded is not None and out_of_reach(embedded))
-
-
-def _embedded(address: IPv6Address) -> IPv4Address | None:
-    """The address of version 4 that packets to this one may be translated or unwrapped to."""
-    if address in _TRANSLATED or address in _COMPATIBLE:
-        return IPv4Address(int(address) & 0xFFFF_FFFF)
-    return address.sixtofour
-
-
-def means_this_machine(name: str) -> bool:
-    """Whether a name means this machine, or a cloud's metadata, wherever it is resolved."""
-    return name in {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "metadata"} or name.endswith(
-        (".localhost", "metadata.google.internal")
-    )
-
-
-__all__ = [
-    "HOST_NAME",
-    "Address",
-    "Host",
-    "MalformedHostError",
-    "Policy",
-    "Rule",
-    "Target",
-    "means_this_machine",
-    "out_of_reach",
-    "parse_host",
-    "plain",
-]
+__all__ = ["HOST_NAME", "Policy", "Rule", "Target"]

@@ -12,18 +12,12 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from ipaddress import IPv4Address, ip_address
 from typing import Final, TypeAlias
 
-from arker.emulator.server.egress import (
-    HOST_NAME,
-    Address,
-    Policy,
-    Target,
-    means_this_machine,
-    out_of_reach,
-    plain,
-)
+from arker._hosts import Address, Host, leads_here, plain
+from arker.emulator.server.egress import HOST_NAME, Policy, Target
 from arker.emulator.server.egress_upstream import Upstream, Upstreams
 from arker.emulator.server.http_exchange import Far, Refusal
 from arker.emulator.server.http_heads import MAX_HEAD, HeadError, parse_response, write_head
+from arker.emulator.server.own_addresses import is_own
 
 CONNECT_TIMEOUT: Final = 10.0
 _UPSTREAM_TIMEOUT: Final = 30.0
@@ -139,12 +133,9 @@ class Dialer:
             if target.port not in self._host_ports:
                 raise Refusal(403, "forbidden", f"{target}: this port of the machine is not open to VMs (host_ports)")
             return None
-        if isinstance(target.host, str):
-            if means_this_machine(target.host) or target.host == self._this_machine:
-                raise _unreachable(target)
-        else:
-            if out_of_reach(target.host) or _is_own(target.host):
-                raise _unreachable(target)
+        if target.host == self._this_machine or _is_here(target.host):
+            raise _unreachable(target)
+        if not isinstance(target.host, str):
             await self._check_blocked_names(target, target.host)
         if not self._upstreams.applies(scheme, target):
             return None
@@ -181,7 +172,7 @@ class Dialer:
             with contextlib.suppress(ValueError):
                 if not self._policy.allows(Target.parse(canonical, default_port=target.port)):
                     raise self._forbidden(target)
-        reachable = [address for address in found if not out_of_reach(address) and not _is_own(address)]
+        reachable = [address for address in found if not _is_here(address)]
         if not reachable:
             raise _unreachable(target)
         allowed = [address for address in reachable if self._policy.allows_address(address, target.port)]
@@ -217,17 +208,14 @@ class Dialer:
 
 def _unreachable(target: Target) -> Refusal:
     message = f"{target} is this machine or its links: out of reach of VMs, whatever their network policy"
+    if not isinstance(target.host, str) and (target.host.is_loopback or target.host.is_unspecified):
+        message += "; a VM's own servers are reached without the proxy (no_proxy)"
     return Refusal(403, "forbidden", message)
 
 
-def _is_own(address: Address) -> bool:
-    """Whether it is an address of this machine: the one that packets to it would also come from."""
-    try:
-        with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
-            probe.connect((str(address), 9))  # of UDP: nothing is sent
-            return ip_address(probe.getsockname()[0]) == address
-    except OSError:  # there is no way to it at all
-        return False
+def _is_here(host: Host) -> bool:
+    """Whether a host is this machine or its links."""
+    return leads_here(host) or (not isinstance(host, str) and is_own(host))
 
 
 def _family(address: Address) -> socket.AddressFamily:

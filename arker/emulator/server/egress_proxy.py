@@ -16,7 +16,8 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from arker.emulator.server.egress import MalformedHostError, Target
+from arker._hosts import MalformedHostError
+from arker.emulator.server.egress import Target
 from arker.emulator.server.egress_dial import Dialer, upstream_fields
 from arker.emulator.server.http_exchange import ClientReader, Exchange, Refusal, serve, splice
 from arker.emulator.server.http_heads import RequestHead, parse_proxy_request
@@ -28,7 +29,8 @@ _PAUSE: Final = 0.1  # seconds, when this process has no more descriptors
 _DESCRIPTORS: Final = 4  # that the process may have, for each connection: two, and as many for everything else
 _VMS: Final = 4  # that it takes at least to fill the room
 _URL = re.compile(r"http://([^/?#]*)((?:[/?][^#]*)?)", re.IGNORECASE)
-_NOT_PROXIED = "localhost,127.0.0.1,::1"
+# The VM itself, by each name and address that servers print: not all programs know networks or take off brackets.
+_NOT_PROXIED = "localhost,vm,ip6-localhost,ip6-loopback,127.0.0.1,127.0.1.1,127.0.0.0/8,0.0.0.0,::1,[::1],::,[::]"
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 logger = logging.getLogger("arker.emulator")

@@ -11,7 +11,8 @@ from urllib.request import getproxies_environment
 
 from attrs import field, frozen
 
-from arker.emulator.server.egress import MalformedHostError, Target
+from arker._hosts import MalformedHostError
+from arker.emulator.server.egress import Target
 
 logger = logging.getLogger("arker.emulator")
 

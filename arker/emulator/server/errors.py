@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from arker.emulator.sandbox.base import SandboxError
+from arker.emulator.sandbox.pressure import lack
 
 STATUSES: Final[Mapping[str, int]] = {
     "bad_request": 400,
@@ -50,9 +51,20 @@ def invalid(name: str, expected: str) -> ServiceError:
     return ServiceError("bad_request", f"{name}: expected {expected}")
 
 
+def from_lack(error: BaseException) -> ServiceError | None:
+    """The answer where an exception is about what the machine lacks."""
+    reason = lack(error)
+    return None if reason is None else ServiceError("resource_pressure", reason)
+
+
+def from_os(error: OSError, what: str) -> ServiceError:
+    """The answer to an error of the system; ``what`` says what could not be done."""
+    return from_lack(error) or ServiceError("internal", f"{what}: {error.strerror}")
+
+
 def from_sandbox(error: SandboxError) -> ServiceError:
     code = error.code if error.code in STATUSES else "internal"
     return ServiceError(code, str(error))
 
 
-__all__ = ["STATUSES", "ServiceError", "from_sandbox", "invalid"]
+__all__ = ["STATUSES", "ServiceError", "from_lack", "from_os", "from_sandbox", "invalid"]

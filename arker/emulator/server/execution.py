@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from arker.emulator.options import EmulatorOptions
-from arker.emulator.sandbox.base import RunExit, RunHandle, RunSpec, SandboxError
+from arker.emulator.sandbox.base import LargeOutput, RunExit, RunHandle, RunSpec, SandboxError
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.ids import new_ulid
-from arker.emulator.server.outputs import StoredOutput, store
+from arker.emulator.server.logs import COMMAND_BOUND
+from arker.emulator.server.outputs import Output, StoredOutput, after_vm, store
 from arker.emulator.server.records import RunRecord, SessionRecord, StopReason, VmRecord
 
 
@@ -98,7 +101,13 @@ async def _execute(backend: Backend, run: RunRecord, key: str | None) -> None:
 
 async def _run_command(backend: Backend, run: RunRecord, key: str | None) -> RunExit:
     session = run.session
-    spec = RunSpec(command=run.command, cwd=session.cwd, env=session.env, output_limit=backend.options.output_limit)
+    spec = RunSpec(
+        command=run.command,
+        cwd=session.cwd,
+        env=session.env,
+        output_limit=backend.options.output_limit,
+        spool=backend.spool_dir,
+    )
     async with backend.starts:
         if run.stop_reason is not None or backend.closing:
             return RunExit(exit_code=None, reason="the server has ended")
@@ -142,7 +151,10 @@ def _settle(run: RunRecord, exit_: RunExit, options: EmulatorOptions) -> None:
     dropped = 0 if run.handle is None else run.handle.dropped()
     if exit_.exit_code is not None:
         run.state = "completed"
-        if dropped:
+        failure = None if run.handle is None else run.handle.spool_failure()
+        if dropped and failure is not None:
+            run.fail_reason = f"{dropped} bytes of output were dropped, for which the server had no place: {failure}"
+        elif dropped:
             run.fail_reason = f"{dropped} bytes of output beyond the limit of {options.output_limit} were dropped"
     elif run.stop_reason is not None:
         _settle_stopped(run)
@@ -173,7 +185,8 @@ def _finish(backend: Backend, run: RunRecord) -> None:
     if run.done.is_set():
         return
     if run.handle is not None:
-        run.kept_stdout, run.kept_stderr = run.handle.stdout(), run.handle.stderr()
+        run.kept_stdout, run.kept_stderr = _taken(run.handle.stdout()), _taken(run.handle.stderr())
+        run.handle.release()
         run.handle = None
     run.ended_at = time.perf_counter()
     run.completed_ms = max(backend.clock.now_ms(), run.started_ms)
@@ -183,6 +196,10 @@ def _finish(backend: Backend, run: RunRecord) -> None:
     run.storing = backend.spawn(_store_output(backend, run))
 
 
+def _taken(output: Output) -> Output:
+    return StoredOutput(output) if isinstance(output, LargeOutput) else output
+
+
 async def _store_output(backend: Backend, run: RunRecord) -> None:
     if run.vm.deleted:
         return  # a reply or two, and nobody asks for it again
@@ -190,16 +207,35 @@ async def _store_output(backend: Backend, run: RunRecord) -> None:
         run.kept_stdout = await store(run.kept_stdout, backend.spool_dir)
         run.kept_stderr = await store(run.kept_stderr, backend.spool_dir)
     except OSError as error:
-        logger.warning("the output of run %s stays in memory: %s", run.run_id, error)
+        logger.warning("some output of run %s stays in memory: %s", run.run_id, error)
 
 
-async def discard_output(run: RunRecord) -> None:
-    """Remove the files that the output of an ended run is in."""
-    if run.storing is not None:
-        await run.storing
-    for output in (run.kept_stdout, run.kept_stderr):
-        if isinstance(output, StoredOutput):
-            output.discard()
+@contextmanager
+def reading(run: RunRecord) -> Generator[None]:
+    """While the context lasts the run's output stays, its VM deleted or not."""
+    run.readers += 1
+    try:
+        yield
+    finally:
+        run.readers -= 1
+        if run.vm.deleted:
+            _let_go(run)
 
 
-__all__ = ["accept", "condemn", "discard_output", "stop", "stop_session"]
+async def discard_runs(vm: VmRecord) -> None:
+    """Let the runs of a deleted VM go with it, once they have ended. What stays, for repeated requests, is small."""
+    for run in tuple(vm.runs.values()):
+        await run.done.wait()
+        if run.storing is not None:
+            await run.storing
+        _let_go(run)
+    vm.runs.clear()
+
+
+def _let_go(run: RunRecord) -> None:
+    if run.done.is_set() and not run.readers:
+        run.kept_stdout, run.kept_stderr = after_vm(run.kept_stdout), after_vm(run.kept_stderr)
+        run.command = run.command[:COMMAND_BOUND]
+
+
+__all__ = ["accept", "condemn", "discard_runs", "reading", "stop", "stop_session"]

@@ -14,7 +14,7 @@ from aiohttp import web
 from arker.emulator.sandbox.base import FileReader, SandboxError
 from arker.emulator.server import outputs, parsing, replies, uploads
 from arker.emulator.server.backend import Backend, logger
-from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
+from arker.emulator.server.errors import ServiceError, from_os, from_sandbox, invalid
 from arker.emulator.server.ids import is_ulid, new_ulid
 from arker.emulator.server.presign import Grant
 from arker.emulator.server.records import Organisation, VmRecord
@@ -22,6 +22,8 @@ from arker.emulator.server.uploads import Upload
 from arker.models import CHUNK_SIZE, MAX_PUT_SIZE
 
 MAX_CONTENT: Final = 8 * 1024 * 1024
+MAX_READ: Final = 192 * 1024 * 1024
+"""Bytes of a file that is read without a presigned URL, and so held in memory; what its VM says may be anything."""
 MAX_ENTRIES: Final = 500
 
 _INLINE = 64 * 1024
@@ -58,10 +60,13 @@ async def _read(request: web.Request, backend: Backend, vm: VmRecord, path: str)
                     "method": "GET",
                 }
             )
+        if reader.size > MAX_READ:
+            message = f"the file has {reader.size} bytes, and {MAX_READ} at most go into a reply"
+            raise ServiceError("payload_too_large", message)
         # A small file is in the page cache nearly always, and reading it costs less than a thread.
         data = _contents(reader) if reader.size <= _INLINE else await asyncio.to_thread(_contents, reader)
     except OSError as error:
-        raise ServiceError("internal", f"the file could not be read: {error.strerror}") from None
+        raise from_os(error, "the file could not be read") from None
     finally:
         reader.close()
     content = await outputs.encode(data)
@@ -130,7 +135,11 @@ async def _entry(backend: Backend, vm: VmRecord, index: int, entry: Any) -> Resu
     except ServiceError as error:
         return known | {"error": error.body(), "complete": False, "written": False}
     except OSError as error:
-        return known | {"error": uploads.from_os(error).body(), "complete": False, "written": False}
+        return known | {
+            "error": from_os(error, "the server could not store the file").body(),
+            "complete": False,
+            "written": False,
+        }
     except Exception:
         logger.exception("an entry of a write to %s failed", vm.vm_id)
         failed = ServiceError("internal", "the server failed while writing the file")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from arker._hosts import MalformedHostError
 from arker.emulator.sandbox.base import Outlet
 from arker.emulator.server import parsing
 from arker.emulator.server.backend import Backend
-from arker.emulator.server.egress import MalformedHostError, Policy, Rule
+from arker.emulator.server.egress import Policy, Rule
 from arker.emulator.server.egress_dial import Dialer
 from arker.emulator.server.egress_proxy import EgressProxy
 from arker.emulator.server.errors import ServiceError, invalid

@@ -9,18 +9,25 @@ import asyncio
 import base64
 import binascii
 import codecs
+import os
 import secrets
 import weakref
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import orjson
 from attrs import frozen
 
+from arker.emulator.sandbox.base import LargeOutput
 from arker.emulator.server.errors import ServiceError
 
 _PIECE = 768 * 1024  # a multiple of 3, so that pieces of base64 join without padding
 _SMALL = 64 * 1024
+_AT_ONCE = 8 * 1024 * 1024
+"""Bytes that a reply may hold of an output; of a larger one it makes pieces as they are sent, and so twice."""
+KEPT_SMALL: Final = 16 * 1024
+"""Bytes of an output that stays in memory as long as its run is remembered."""
 
 
 class StoredOutput:
@@ -29,32 +36,136 @@ class StoredOutput:
     The file goes when nothing refers to it any more.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._remove = weakref.finalize(self, path.unlink, missing_ok=True)
-
-    def read(self) -> bytes:
-        try:
-            return self._path.read_bytes()
-        except FileNotFoundError:
-            raise ServiceError("not_found", "the VM of this run has been deleted") from None
+    def __init__(self, content: LargeOutput) -> None:
+        self.content = content
+        self._remove = weakref.finalize(self, content.path.unlink, missing_ok=True)
 
     def discard(self) -> None:
         """Remove the file now."""
         self._remove()
 
 
-Output: TypeAlias = bytes | StoredOutput
+Output: TypeAlias = bytes | LargeOutput | StoredOutput | None
+"""That of a run; None when it has gone with its VM."""
 
 
 async def store(data: Output, directory: Path) -> Output:
-    """Keep an output for long: a small one as it is, a large one in a file below the directory."""
-    if isinstance(data, StoredOutput) or len(data) <= _SMALL:
+    """Keep an output for long: a small one as it is, a large one in a file below the directory; raises `OSError`."""
+    if isinstance(data, StoredOutput):
+        content = data.content
+        if content.rest:
+            await asyncio.to_thread(_write, content.path, content.rest, content.stored)
+            data.content = LargeOutput(content.path, len(content), b"")
+        return data
+    if not isinstance(data, bytes) or len(data) <= KEPT_SMALL:
         return data
     path = directory / f"output-{secrets.token_hex(12)}"
-    stored = StoredOutput(path)
-    await asyncio.to_thread(path.write_bytes, data)
+    stored = StoredOutput(LargeOutput(path, len(data), b""))
+    await asyncio.to_thread(_write, path, data, 0)
     return stored
+
+
+def _write(path: Path, data: bytes, offset: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | (0 if offset else os.O_CREAT), 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            count = os.pwrite(fd, view, offset)
+            offset += count
+            view = view[count:]
+    finally:
+        os.close(fd)
+
+
+def after_vm(data: Output) -> Output:
+    """What is left of an output when its VM has gone: what repeats a request still finds a small answer."""
+    if isinstance(data, bytes) and len(data) <= KEPT_SMALL:
+        return data
+    if isinstance(data, StoredOutput):
+        data.discard()
+    return None
+
+
+class _Source:
+    """An output, to be read in pieces; some of them from a file, which stays readable when it is removed."""
+
+    def __init__(self, data: bytes | LargeOutput) -> None:
+        """Open it; raises `FileNotFoundError`."""
+        self._file = None if isinstance(data, bytes) else data.path.open("rb", buffering=0)
+        self._stored, self._rest = (0, data) if isinstance(data, bytes) else (data.stored, data.rest)
+        self.size = len(data)
+
+    def pieces(self) -> Iterator[tuple[bytes, bool]]:
+        """Pieces of one size, each with whether it is the last."""
+        for offset in range(0, self.size, _PIECE):
+            yield self._read(offset, min(_PIECE, self.size - offset)), offset + _PIECE >= self.size
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _read(self, offset: int, count: int) -> bytes:
+        parts: list[bytes] = []
+        while count and offset < self._stored and self._file is not None:
+            part = os.pread(self._file.fileno(), min(count, self._stored - offset), offset)
+            if not part:
+                raise OSError("the file of an output has become shorter")
+            parts.append(part)
+            offset += len(part)
+            count -= len(part)
+        if count:
+            parts.append(self._rest[offset - self._stored : offset - self._stored + count])
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Pieces:
+    """What stands for a large output in JSON, without the quotes around the whole."""
+
+    def __init__(self, source: _Source) -> None:
+        """Find out what the output is; takes as long as encoding it."""
+        self._source = source
+        self._held: list[bytes] | None = None
+        hold = source.size <= _AT_ONCE
+        held: list[bytes] = []
+        size = 0
+        self.encoding = "utf-8"
+        try:
+            for piece in self._texts():
+                size += len(piece)
+                if hold:
+                    held.append(piece)
+        except ValueError:
+            self.encoding = "base64"
+            size = (source.size + 2) // 3 * 4
+            held = list(self._base64()) if hold else []
+        self.size = size
+        if hold:
+            self._held = held
+            source.close()
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        if self._held is not None:
+            for piece in self._held:
+                yield piece
+            return
+        pieces = self._texts() if self.encoding == "utf-8" else self._base64()
+        while (part := await asyncio.to_thread(lambda: next(pieces, None))) is not None:
+            yield part
+
+    def close(self) -> None:
+        self._source.close()
+
+    def _texts(self) -> Iterator[bytes]:
+        """Pieces of a JSON string; raises `ValueError` when it is no text."""
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        for piece, last in self._source.pieces():
+            if b"\0" in piece:
+                raise ValueError("NUL")
+            yield orjson.dumps(decoder.decode(piece, last))[1:-1]
+
+    def _base64(self) -> Iterator[bytes]:
+        for piece, _ in self._source.pieces():
+            yield binascii.b2a_base64(piece, newline=False)
 
 
 @frozen
@@ -62,19 +173,25 @@ class Encoded:
     """An output on its way into a reply.
 
     Attributes:
-        text: The text, or the pieces of a large one, which are JSON already (without the quotes around the whole).
+        text: The text, or the pieces of a large one.
         encoding: ``utf-8`` or ``base64``.
     """
 
-    text: str | list[bytes]
+    text: str | Pieces
     encoding: str
+
+    def close(self) -> None:
+        if isinstance(self.text, Pieces):
+            self.text.close()
 
 
 async def encode(data: Output) -> Encoded:
-    """What stands for ``data`` in a reply."""
+    """What stands for an output in a reply; it has to be closed."""
+    if data is None:
+        raise _gone()
     if isinstance(data, StoredOutput):
-        return await asyncio.to_thread(lambda: _encode_large(data.read()))
-    if len(data) > _SMALL:
+        data = data.content
+    if isinstance(data, LargeOutput) or len(data) > _SMALL:
         return await asyncio.to_thread(_encode_large, data)
     if b"\0" not in data:
         try:
@@ -84,26 +201,21 @@ async def encode(data: Output) -> Encoded:
     return Encoded(binascii.b2a_base64(data, newline=False).decode("ascii"), "base64")
 
 
-def _encode_large(data: bytes) -> Encoded:
-    view = memoryview(data)
-    pieces: list[bytes] = []
-    decoder = codecs.getincrementaldecoder("utf-8")()
+def _encode_large(data: bytes | LargeOutput) -> Encoded:
     try:
-        for offset in range(0, len(view), _PIECE):
-            piece = bytes(view[offset : offset + _PIECE])
-            if b"\0" in piece:
-                raise ValueError("NUL")
-            text = decoder.decode(piece, offset + _PIECE >= len(view))
-            pieces.append(orjson.dumps(text)[1:-1])
-    except ValueError:
-        return Encoded(
-            [
-                binascii.b2a_base64(view[offset : offset + _PIECE], newline=False)
-                for offset in range(0, len(view), _PIECE)
-            ],
-            "base64",
-        )
-    return Encoded(pieces, "utf-8")
+        source = _Source(data)
+    except FileNotFoundError:
+        raise _gone() from None
+    try:
+        pieces = Pieces(source)
+    except BaseException:
+        source.close()
+        raise
+    return Encoded(pieces, pieces.encoding)
+
+
+def _gone() -> ServiceError:
+    return ServiceError("not_found", "the VM of this run has been deleted, and its output with it")
 
 
 async def decode_base64(name: str, text: str) -> bytes:
@@ -121,4 +233,4 @@ def _decode_large(text: str) -> bytes:
     return b"".join([base64.b64decode(text[at : at + step], validate=True) for at in range(0, len(text), step)])
 
 
-__all__ = ["Encoded", "Output", "StoredOutput", "decode_base64", "encode", "store"]
+__all__ = ["Encoded", "Output", "Pieces", "StoredOutput", "after_vm", "decode_base64", "encode", "store"]

@@ -85,6 +85,8 @@ class RunRecord:
     done: asyncio.Event = field(factory=asyncio.Event, repr=False)
     storing: asyncio.Task[None] | None = field(default=None, repr=False)
     """What puts a large output into a file once the run has ended."""
+    readers: int = 0
+    """Replies that its output is needed for."""
     kept_stdout: Output = field(default=b"", repr=False)
     kept_stderr: Output = field(default=b"", repr=False)
 

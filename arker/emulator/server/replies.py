@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import ExitStack
 from typing import Any
 
 import orjson
@@ -143,33 +144,40 @@ async def completed_response(request: web.Request, run: RunRecord) -> web.Stream
 async def _with_outputs(
     request: web.Request, body: dict[str, Any], stdout: outputs.Output, stderr: outputs.Output
 ) -> web.StreamResponse:
-    encoded_stdout, encoded_stderr = await outputs.encode(stdout), await outputs.encode(stderr)
-    body["stdout_encoding"] = encoded_stdout.encoding
-    body["stderr_encoding"] = encoded_stderr.encoding
-    return await large_response(request, body, {"stdout": encoded_stdout, "stderr": encoded_stderr})
+    texts: dict[str, outputs.Encoded] = {}
+    with ExitStack() as stack:
+        for name, output in (("stdout", stdout), ("stderr", stderr)):
+            texts[name] = encoded = await outputs.encode(output)
+            stack.callback(encoded.close)
+            body[f"{name}_encoding"] = encoded.encoding
+        return await large_response(request, body, texts)
 
 
 async def large_response(
     request: web.Request, body: dict[str, Any], texts: dict[str, outputs.Encoded]
 ) -> web.StreamResponse:
     """A reply with members that may be large; such a one is sent piece by piece, and never copied as a whole."""
-    pieces: list[bytes] = []
+    parts: list[bytes | outputs.Pieces] = []
     for name, encoded in texts.items():
         if isinstance(encoded.text, str):
             body[name] = encoded.text
         else:
-            pieces += [f',"{name}":"'.encode(), *encoded.text, b'"']
-    if not pieces:
+            parts += [f',"{name}":"'.encode(), encoded.text, b'"']
+    if not parts:
         return json_response(body)
-    pieces = [orjson.dumps(body)[:-1], *pieces, b"}"]
+    parts = [orjson.dumps(body)[:-1], *parts, b"}"]
     response = web.StreamResponse(headers=_HEADERS)
-    response.content_length = sum(map(len, pieces))
-    return await streams.send(request, response, _each(pieces))
+    response.content_length = sum(len(part) if isinstance(part, bytes) else part.size for part in parts)
+    return await streams.send(request, response, _each(parts))
 
 
-async def _each(pieces: list[bytes]) -> AsyncGenerator[bytes, None]:
-    for piece in pieces:
-        yield piece
+async def _each(parts: list[bytes | outputs.Pieces]) -> AsyncGenerator[bytes, None]:
+    for part in parts:
+        if isinstance(part, bytes):
+            yield part
+        else:
+            async for piece in part:
+                yield piece
 
 
 def background_json(run: RunRecord) -> dict[str, Any]:

@@ -65,7 +65,6 @@ async def _settled(org: Organisation) -> None:
 async def _remove_vm(backend: Backend, vm: VmRecord) -> None:
     vm.deleted = True
     tunnels.close_all(vm)
-    ended = [run for run in vm.runs.values() if run.done.is_set()]
     going = [run for run in vm.runs.values() if not run.done.is_set()]
     for run in reversed(going):  # those in the queue first, or one of them would start
         execution.condemn(backend, run, "reset")
@@ -73,10 +72,7 @@ async def _remove_vm(backend: Backend, vm: VmRecord) -> None:
         # All processes at once, not run by run.
         await asyncio.gather(vm.sandbox.delete(), uploads.discard_all(vm))
     finally:
-        for run in ended:
-            await execution.discard_output(run)
-    for run in going:
-        await run.done.wait()
+        await execution.discard_runs(vm)
 
 
 async def _remove_filesystem(filesystem: FilesystemRecord) -> None:

@@ -197,9 +197,10 @@ async def _reply(request: web.Request, outcome: Any, *, background: bool) -> web
     trace_of(request).note_run(outcome)
     if background:
         return replies.json_response(replies.background_json(outcome))
-    await outcome.done.wait()
-    trace_of(request).note_run(outcome)
-    return await replies.completed_response(request, outcome)
+    with execution.reading(outcome):
+        await outcome.done.wait()
+        trace_of(request).note_run(outcome)
+        return await replies.completed_response(request, outcome)
 
 
 def _run(backend: Backend, org: Organisation, request: web.Request) -> RunRecord:
@@ -212,7 +213,9 @@ def _run(backend: Backend, org: Organisation, request: web.Request) -> RunRecord
 
 
 async def get_run(backend: Backend, org: Organisation, request: web.Request) -> web.StreamResponse:
-    return await replies.run_response(request, _run(backend, org, request))
+    run = _run(backend, org, request)
+    with execution.reading(run):
+        return await replies.run_response(request, run)
 
 
 async def cancel_run(backend: Backend, org: Organisation, request: web.Request) -> web.Response:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from pathlib import Path
 
 from aiohttp import web
 
+from arker.emulator._log import NoRequests
 from arker.emulator.clock import Clock
 from arker.emulator.options import EmulatorOptions
 from arker.emulator.sandbox.base import SandboxProvider
 from arker.emulator.server.app import API, create_app
 from arker.emulator.server.backend import Backend, logger
+
+_requests = logging.getLogger("arker.emulator.requests")
+_requests.addFilter(NoRequests())
 
 _CLOSE_PATIENCE = 8.0  # seconds for the VMs to go; whoever started the process gives it ten
 
@@ -88,6 +93,7 @@ class Service:
             create_app(self._backend),
             handle_signals=False,
             access_log=None,
+            logger=_requests,
             # The two ends are on one machine; a connection that the server closes first is a race for the client.
             keepalive_timeout=24 * 3600.0,
             shutdown_timeout=1.0,

@@ -13,7 +13,7 @@ from aiohttp import web
 from arker.emulator.sandbox.base import FileReader, SandboxError
 from arker.emulator.server import streams, uploads
 from arker.emulator.server.backend import Backend
-from arker.emulator.server.errors import ServiceError, from_sandbox
+from arker.emulator.server.errors import ServiceError, from_os, from_sandbox
 from arker.emulator.server.ids import new_ulid
 from arker.emulator.server.presign import Grant
 from arker.emulator.server.records import VmRecord
@@ -44,6 +44,9 @@ async def put_file(backend: Backend, request: web.Request) -> web.StreamResponse
 
 
 async def _put(backend: Backend, request: web.Request, grant: Grant, vm: VmRecord) -> web.StreamResponse:
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        # It has been undone by the time the body is read, and a few bytes may stand for any number.
+        raise ServiceError("bad_request", "the body has a Content-Encoding: send the file as it is")
     if request.content_length is None:
         raise ServiceError("bad_request", "a Content-Length is required", status=411)
     if request.content_length > MAX_PUT_SIZE:
@@ -59,13 +62,13 @@ async def _put(backend: Backend, request: web.Request, grant: Grant, vm: VmRecor
         raise ConnectionResetError("the client has gone")
     vm.receiving.add(connection)
     try:
-        received, size = await _spool(request, part)
-        if size != grant.size:  # a body with a Content-Encoding, which was undone on the way
+        received, size = await _spool(request, part, grant.size)
+        if size != grant.size:
             raise ServiceError("bad_request", f"the URL is for {grant.size} bytes, and {size} came")
         async with upload.lock:
             await _keep(vm, upload, part, received)
     except OSError as error:
-        raise uploads.from_os(error) from None
+        raise from_os(error, "the server could not store the file") from None
     finally:
         vm.receiving.discard(connection)
         part.unlink(missing_ok=True)
@@ -80,8 +83,12 @@ async def _keep(vm: VmRecord, upload: Upload, part: os.PathLike[str], received: 
         upload.received = received
 
 
-async def _spool(request: web.Request, part: os.PathLike[str]) -> tuple[str, int]:
-    """Write the body to a file, holding at most a few pieces in memory; its SHA-256 and size come back."""
+async def _spool(request: web.Request, part: os.PathLike[str], most: int) -> tuple[str, int]:
+    """Write the body to a file, holding at most a few pieces in memory; its SHA-256 and size come back.
+
+    Raises:
+        ServiceError: It has more than ``most`` bytes.
+    """
     digest = hashlib.sha256()
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
@@ -97,6 +104,8 @@ async def _spool(request: web.Request, part: os.PathLike[str]) -> tuple[str, int
         async for piece in streams.incoming(request):
             pending.append(piece)
             count += len(piece)
+            if done + count > most:
+                raise ServiceError("bad_request", f"the URL is for {most} bytes, and more came")
             if count >= PIECE:
                 await asyncio.to_thread(store, pending, done)
                 done += count

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from attrs import define, field
 
 from arker.emulator.sandbox.base import SandboxError
-from arker.emulator.server.errors import ServiceError, from_sandbox
+from arker.emulator.server.errors import from_sandbox
 
 if TYPE_CHECKING:
     from arker.emulator.server.records import VmRecord
@@ -156,20 +156,12 @@ async def place(vm: VmRecord, path: str, size: int, content: bytes | Path) -> No
         raise from_sandbox(error) from None
 
 
-def from_os(error: OSError) -> ServiceError:
-    """A disk that is full is a lack of resources; anything else is the server's failure."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return ServiceError("resource_pressure", "no space is left on the server's disk")
-    return ServiceError("internal", f"the server could not store the file: {error.strerror}")
-
-
 __all__ = [
     "PIECE",
     "Upload",
     "digest_of",
     "discard_all",
     "forget_old",
-    "from_os",
     "place",
     "write_all",
     "write_range",

@@ -6,6 +6,7 @@ import asyncio
 import heapq
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -14,7 +15,7 @@ from attrs import frozen
 from arker.emulator.sandbox.base import HOME, SandboxError
 from arker.emulator.server import execution, filesystems, networks, parsing, replies, tunnels, uploads
 from arker.emulator.server.backend import Backend, logger
-from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
+from arker.emulator.server.errors import ServiceError, from_lack, from_sandbox, invalid
 from arker.emulator.server.goldens import GOLDEN_ORG_ID, Golden, NetworkJson, find_golden, require_supported
 from arker.emulator.server.idempotency import Scope, fingerprint
 from arker.emulator.server.ids import is_burst_reference, looks_like_id, new_burst_id, new_ulid
@@ -22,6 +23,7 @@ from arker.emulator.server.journal import trace_of
 from arker.emulator.server.records import Organisation, SessionRecord, VmRecord
 from arker.emulator.server.sessions import carry_over
 
+_PAUSE = 5.0  # seconds, before what could not be removed is tried again
 _NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
 
 
@@ -138,8 +140,10 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
         elif isinstance(error, ServiceError):
             refusal = error
         else:
-            logger.exception("the fork %s failed", vm_id)
-            refusal = ServiceError("internal", "the VM could not be made")
+            lacking = from_lack(error)
+            if lacking is None:
+                logger.exception("the fork %s failed", vm_id)
+            refusal = lacking or ServiceError("internal", "the VM could not be made")
         if scope is not None and entry is not None:
             backend.ledger.refuse(scope, entry, refusal)
         raise refusal from None
@@ -239,16 +243,31 @@ async def delete_vm(backend: Backend, org: Organisation, request: web.Request) -
         del org.names[vm.name]
     tunnels.close_all(vm)
     going = [run for run in vm.runs.values() if not run.done.is_set()]
-    try:
-        with backend.changing(org):
-            await asyncio.gather(*[execution.stop(backend, run, "VM deleted") for run in reversed(going)])
-            await uploads.discard_all(vm)
+    with backend.changing(org):
+        await asyncio.gather(*[execution.stop(backend, run, "VM deleted") for run in reversed(going)])
+        await uploads.discard_all(vm)
+        try:
             await vm.sandbox.delete()
-            for run in vm.runs.values():
-                await execution.discard_output(run)
-    except SandboxError as error:
-        raise from_sandbox(error) from None
+        except SandboxError as error:
+            # The VM is in no record any more, so no client can ask for it again.
+            backend.spawn(_delete_later(backend, vm))
+            raise from_sandbox(error) from None
+        finally:
+            await execution.discard_runs(vm)
     return replies.json_response({"deleted": True})
+
+
+async def _delete_later(backend: Backend, vm: VmRecord) -> None:
+    """Try until the files of a VM are gone, or the server ends, which removes them."""
+    while not backend.over.is_set():
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(backend.over.wait(), _PAUSE)
+        try:
+            await vm.sandbox.delete()
+        except SandboxError as error:
+            logger.warning("VM %s could not be removed: %s", vm.vm_id, error)
+        else:
+            return
 
 
 def _visible(backend: Backend, org: Organisation, owners: frozenset[str] | None) -> Iterable[VmRecord]:

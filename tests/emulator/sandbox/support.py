@@ -34,7 +34,10 @@ async def sh(
     """Run a command and wait for its end; a test that waits longer has failed."""
     run = await sandbox.run(RunSpec(command=command, cwd=cwd, env=env or {}))
     ended = await asyncio.wait_for(run.wait(), timeout)
-    return Ended(ended, run.stdout(), run.stderr())
+    stdout, stderr = run.stdout(), run.stderr()
+    assert isinstance(stdout, bytes)
+    assert isinstance(stderr, bytes)
+    return Ended(ended, stdout, stderr)
 
 
 async def read(sandbox: Sandbox, path: str) -> bytes:

@@ -148,6 +148,21 @@ async def test_pip_installs_a_package(api: Api, vm: str, origin: Origin) -> None
         api, vm, f"PYTHONPATH=pip.zip python3 -m pip install --no-cache-dir -q --target site {index} tiny-package 2>&1"
     )
     assert await sh(api, vm, "PYTHONPATH=site python3 -c 'import tiny_package; print(tiny_package.VALUE)'") == "42"
+    # As a Debian host has it: its Python is marked as managed by the system.
+    managed = (
+        "import runpy, sysconfig as s\n"
+        "real = s.get_path\n"
+        "s.get_path = lambda name, *rest, **more: 'managed' if name == 'stdlib' else real(name, *rest, **more)\n"
+        "runpy.run_module('pip', run_name='__main__')\n"
+    )
+    await sh(api, vm, "mkdir managed; echo '[externally-managed]' > managed/EXTERNALLY-MANAGED")
+    install = (
+        f"PYTHONPATH=pip.zip python3 -c {shlex.quote(managed)} install --no-cache-dir -q {index} tiny-package 2>&1"
+    )
+    refused = await api.run(vm, f"PIP_BREAK_SYSTEM_PACKAGES=0 {install}")
+    assert b"externally-managed-environment" in output(refused)
+    await sh(api, vm, install)
+    assert await sh(api, vm, "python3 -c 'import tiny_package; print(tiny_package.VALUE)'") == "42"
 
 
 async def test_it_is_there_again_after_the_vms_processes_were_killed(api: Api, vm: str, origin: Origin) -> None:
@@ -221,6 +236,16 @@ async def test_the_machines_own_network_is_out_of_reach(api: Api, vm: str, hidde
     assert len(lines) == 2 * len(hosts)
     assert [line for line in lines if not line.endswith("b'HTTP/1.1 403 '")] == []
     assert hidden.requests == 0
+
+
+async def test_a_vm_reaches_itself_by_each_of_its_names(api: Api, vm: str) -> None:
+    await sh(api, vm, "python3 -m http.server 8000 --bind :: >/dev/null 2>&1 &")
+    await sh(api, vm, "until curl -sf -o /dev/null localhost:8000; do sleep .05; done")
+    hosts = ("localhost", "vm", "127.0.0.1", "127.0.1.1", "0.0.0.0", "[::1]", "[::]")
+    get = "import sys, urllib.request as u; print(*[u.urlopen(f'http://{host}:8000/').status for host in sys.argv[1:]])"
+    assert await sh(api, vm, f"python3 -c {shlex.quote(get)} {' '.join(hosts)}") == " ".join(["200"] * len(hosts))
+    urls = " ".join(f"-o /dev/null http://{host}:8000/" for host in (*hosts, "127.9.9.9"))
+    assert await sh(api, vm, f"curl -gsS -w '%{{http_code}} ' {urls}") == " ".join(["200"] * (len(hosts) + 1))
 
 
 @pytest.mark.parametrize("host", ["127.1", "0x7f.1", "2130706433", "0177.0.0.1", "127.0.0.1%00.example", "a@127.0.0.1"])

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from arker.emulator.server.egress import (
-    MalformedHostError,
-    Policy,
-    Rule,
-    Target,
-    means_this_machine,
-    out_of_reach,
-    parse_host,
-)
+from arker._hosts import MalformedHostError, means_this_machine, out_of_reach, parse_host
+from arker.emulator.server.egress import Policy, Rule, Target
 from arker.emulator.server.egress_upstream import Upstream, Upstreams
+from arker.emulator.server.own_addresses import is_own
 
 
 @pytest.mark.parametrize(
@@ -119,6 +114,8 @@ def test_what_a_policy_says_of_addresses() -> None:
         *("127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "169.254.169.254", "224.0.0.1", "255.255.255.255"),
         *("240.0.0.1", "100.100.100.200", "168.63.129.16", "::1", "::", "fe80::1", "ff02::1", "fd00:ec2::254"),
         *("::ffff:127.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1", "64:ff9b::169.254.169.254", "2002:7f00:1::1"),
+        *("64:ff9b:1::7f00:1", "64:ff9b:1:7f00:0:100::", "::ffff:0:127.0.0.1", "2001:db8::200:5efe:127.0.0.1"),
+        "2001:0:1:2:3:4:80ff:fffe",
     ],
 )
 def test_out_of_reach(text: str) -> None:
@@ -131,6 +128,37 @@ def test_out_of_reach(text: str) -> None:
 )
 def test_within_reach(text: str) -> None:
     assert not out_of_reach(ip_address(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    # 127.0.0.2 stands for a second address of an interface: the way to it begins at another one.
+    *[["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.2", "::127.0.0.2", "64:ff9b::127.0.0.2", "2002:7f00:2::"]],
+)
+def test_own_is_what_can_be_bound(text: str) -> None:
+    assert is_own(ip_address(text))
+
+
+@pytest.mark.parametrize("text", ["192.0.2.254", "2001:db8::7", "64:ff9b::192.0.2.254", "2002:c000:2fe::"])
+def test_others_are_not_own(text: str) -> None:
+    assert not is_own(ip_address(text))
+
+
+def test_where_any_address_can_be_bound_own_are_those_of_interfaces(tmp_path: Path) -> None:
+    for version in (4, 6):
+        setting = tmp_path / f"sys/net/ipv{version}/ip_nonlocal_bind"
+        setting.parent.mkdir(parents=True)
+        setting.write_text("1\n")
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/fib_trie").write_text(
+        "Local:\n  +-- 127.0.0.0/8 2 0 2\n     |-- 127.0.0.1\n        /32 host LOCAL\n"
+    )
+    (tmp_path / "net/if_inet6").write_text("00000000000000000000000000000001 01 80 10 80       lo\n")
+    assert is_own(ip_address("127.0.0.1"), tmp_path)
+    assert is_own(ip_address("::1"), tmp_path)
+    assert not is_own(ip_address("127.0.0.2"), tmp_path)
+    (tmp_path / "net/fib_trie").unlink()
+    assert is_own(ip_address("127.0.0.2"), tmp_path), "what cannot be found out is out of reach"
 
 
 def test_names_that_mean_this_machine_everywhere() -> None:

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -186,9 +188,23 @@ async def test_the_token_is_in_no_repr_command_line_environment_or_log(place: Pa
         url = (await api.read(vm, "big"))["presigned_url"]
         assert key not in url
         await api.raw("GET", url)
+        for data in (
+            f"GET / HTTP/1.1\nHost: x\nAuthorization: Bearer {key}\n\n",
+            f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nBad Header\r\n\r\n",
+            f"GET / HTTP/1.1\r\nAuthorization : Bearer {key}\r\n\r\n",
+            f"GET {key}",
+            f"{key} / HTTP/1.1\r\n\r\n",
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(emulator.url.split(":")[2].split("/")[0]))
+            writer.write(data.encode())
+            writer.write_eof()
+            await reader.read()
+            writer.close()
         assert key not in repr(emulator) + repr(emulator.options) + str(emulator)
         (directory,) = place.iterdir()
         log = (directory / "server.log").read_bytes()
+        assert b"a malformed request was refused" in log
+        assert stat.S_IMODE((directory / "server.log").stat().st_mode) == 0o600
         process = Path(f"/proc/{emulator.pid}")
         for text in (log, (process / "cmdline").read_bytes(), (process / "environ").read_bytes()):
             assert key.encode() not in text

@@ -1,0 +1,44 @@
+"""How many descriptors this process may have, and how many of them connections may take."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+_SPARED: Final = 16
+NONE_LEFT: Final = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+def limit() -> int | None:
+    """Return the limit of descriptors; None where there is none, or it is not known."""
+    try:
+        import resource
+    except ImportError:  # not a system with such limits
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def most_connections(wanted: int) -> int:
+    """Return how many connections a client may have that wants so many: at most half of the descriptors."""
+    most = limit()
+    return wanted if most is None else max(1, min(wanted, most // 2))
+
+
+def is_spared(descriptor: int) -> bool:
+    """Say whether a descriptor is one of the last, which are the program's: it has files of its own to open."""
+    most = limit()
+    return most is not None and descriptor >= most - min(_SPARED, most // 8)
+
+
+def none_left() -> bool:
+    """Say whether the process, or the machine, has no descriptor left."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in NONE_LEFT
+    return False
+
+
+__all__ = ["NONE_LEFT", "is_spared", "limit", "most_connections", "none_left"]

@@ -1,0 +1,63 @@
+"""Which addresses are this machine's own: those that a socket can be bound to, whatever the routes say."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Final
+
+from arker._hosts import Address, embedded, plain
+
+_SYSTEM: Final = Path("/proc")
+_IPV4 = re.compile(r"\|-- ([0-9.]+)\n\s+/32 host LOCAL")
+
+
+def is_own(address: Address, system: Path = _SYSTEM) -> bool:
+    """Say whether an address is this machine's, or stands for one of version 4 that is.
+
+    Args:
+        address: The address.
+        system: Where the kernel tells of itself.
+
+    Returns:
+        True also where it cannot be found out, for lack of descriptors for instance.
+    """
+    address = plain(address)
+    return _can_be_bound(address, system) or any(_can_be_bound(inner, system) for inner in embedded(address))
+
+
+def _can_be_bound(address: Address, system: Path) -> bool:
+    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
+        # Machines that take over each other's addresses let programs bind them before they have them.
+        return not _binds_any(address, system) or address in _listed(system)
+    except OSError as error:
+        # Without addresses of the kind there is none to reach.
+        return error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+
+
+def _binds_any(address: Address, system: Path) -> bool:
+    """Whether programs may bind addresses that the machine does not have."""
+    setting = system / "sys/net" / f"ipv{address.version}" / "ip_nonlocal_bind"
+    try:
+        return setting.read_text().strip() != "0"
+    except OSError:
+        return False
+
+
+def _listed(system: Path) -> set[Address]:
+    """The addresses of all interfaces, as the kernel lists them."""
+    found: set[Address] = set()
+    found.update(IPv4Address(text) for text in _IPV4.findall((system / "net/fib_trie").read_text()))
+    interfaces = system / "net/if_inet6"
+    if interfaces.exists():  # not where version 6 is switched off
+        found.update(IPv6Address(int(line.split()[0], 16)) for line in interfaces.read_text().splitlines())
+    return found
+
+
+__all__ = ["is_own"]
