@@ -1,0 +1,114 @@
+"""Interrupts at random moments of blocking calls: none stands still, and no VM is left that is not on record."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from arker_sync import Arker
+from tests.drift.service import Service
+from tests.ledger.support import select
+from tests.soak.conftest import Soak
+from tests.support.clients import COMPUTE, CONTROL
+from tests.support.secrets import API_KEY
+from tests.support.server import ScriptedServer, ServerThread
+
+INTERRUPTS: Final = 5_000
+STANDSTILL: Final = 5.0
+"""Seconds; a clean-up takes some milliseconds here."""
+
+
+class Stop(KeyboardInterrupt):
+    """Raised by a timer's signal, as Ctrl-C raises its own."""
+
+
+@pytest.fixture
+def thread() -> Iterator[ServerThread]:
+    thread = ServerThread()
+    yield thread
+    thread.stop()
+
+
+class Alarm:
+    """Interrupts the main thread after some time, if it is still armed by then."""
+
+    def __init__(self) -> None:
+        self._armed = False
+        self._before = signal.signal(signal.SIGALRM, self._on)
+
+    def _on(self, *_: Any) -> None:
+        if self._armed:
+            self._armed = False
+            raise Stop
+
+    def set(self, seconds: float) -> None:
+        self._armed = True
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def clear(self) -> None:
+        self._armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def close(self) -> None:
+        self.clear()
+        signal.signal(signal.SIGALRM, self._before)
+
+
+def work(ar: Arker, kind: int) -> None:
+    if kind == 0:
+        with ar.fork("ubuntu") as vm:
+            vm.sync("/f", b"hello")
+    elif kind == 1:
+        with ar.fork("ubuntu") as vm:
+            vm.run("echo hi")
+    else:
+        with ar.fork_many("ubuntu", 2) as fleet:
+            list(fleet.map(lambda vm, text: vm.run(f"echo {text}"), ["a", "b"]))
+
+
+def test_interrupts_at_random_moments(soak: Soak, thread: ServerThread, tmp_path: Path) -> None:
+    assert threading.current_thread() is threading.main_thread()
+    dice = soak.rng
+    server, service, ledger = ScriptedServer(thread), Service(), tmp_path / "ledger.sqlite3"
+    server.answer(service)
+    interrupted = slow = left = unknown = 0
+    alarm = Alarm()
+    client = Arker(
+        API_KEY, base_url=server.url + COMPUTE, control_base_url=server.url + CONTROL, ledger=ledger, retry=False
+    )
+    try:
+        with client.fork("ubuntu"):
+            pass
+        while interrupted < soak.times(INTERRUPTS, at_least=60):
+            began = time.monotonic()
+            try:
+                alarm.set(0.0003 + dice.random() * 0.02)
+                work(client, dice.randrange(3))
+                alarm.clear()
+            except Stop:
+                interrupted += 1
+            finally:
+                alarm.clear()
+            slow += time.monotonic() - began > STANDSTILL
+            # What goes on in the background for a moment, such as a deletion that was interrupted twice.
+            until = time.monotonic() + 2.0
+            while service.vms and time.monotonic() < until:
+                if interrupted and set(service.vms) <= set(select(ledger)):
+                    break
+                time.sleep(0.005)
+            left += len(service.vms)
+            unknown += len(set(service.vms) - set(select(ledger)))
+            service.vms.clear()
+    finally:
+        alarm.close()
+        client.close()
+        server.close()
+    print(f"{interrupted} interrupts: {slow} stood still, {left} VMs left, {unknown} of them not on the ledger")
+    assert (slow, unknown) == (0, 0)
+    assert left <= 2 + interrupted * 0.02  # between two steps of the program itself
