@@ -84,7 +84,61 @@ def generation() -> object:
 
 
 def enter() -> Running:
-    """The running loop; each `enter` needs one `leave`."""
+    """Give the running loop, which is started if need be; each `enter` needs one `leave`."""
+    if _process.running is not None or threading.current_thread() is not threading.main_thread():
+        return _enter()
+    # An interrupt amid the start of the loop's thread would leave it half started, and the program would hang.
+    entrance = _Entrance()
+    try:
+        try:
+            # No daemon: it imports modules, and an interpreter that ends amid that would hang at their locks.
+            threading.Thread(target=entrance.work, name="arker-start").start()
+        except RuntimeError:  # the interpreter is about to end, and no thread can be started
+            return _enter()
+        return entrance.wait()
+    except BaseException:
+        entrance.abandon()
+        raise
+
+
+class _Entrance:
+    """An `enter` in a thread of its own, whose caller may give up."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._outcome: SimpleQueue[Running | BaseException] = SimpleQueue()
+        self._given_up = False
+        self._entered: Running | None = None
+
+    def work(self) -> None:
+        try:
+            entered = _enter()
+        except BaseException as error:
+            self._outcome.put(error)
+            return
+        with self._lock:
+            self._entered = entered
+            given_up = self._given_up
+        if given_up:
+            leave(entered)
+        else:
+            self._outcome.put(entered)
+
+    def wait(self) -> Running:
+        outcome = self._outcome.get()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def abandon(self) -> None:
+        """Leave the loop as soon as it is entered."""
+        with self._lock:
+            self._given_up, entered = True, self._entered
+        if entered is not None:
+            leave(entered)
+
+
+def _enter() -> Running:
     process = _process
     with process.lock:
         if process.provider is None:

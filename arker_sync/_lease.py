@@ -117,7 +117,11 @@ class Lease:
         if running is None or running.generation is not _bridge.generation():
             if state.released:
                 return _call_once(work)
-            running = state.take()
+            try:
+                running = state.take()
+            except BaseException:
+                work.close()  # else it is warned of, at the interpreter's end
+                raise
         if threading.get_ident() == running.thread.ident:
             work.close()
             raise ConfigurationError(
