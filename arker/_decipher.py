@@ -39,9 +39,9 @@ def decipher(call: Call[T], response: Response, reader: Reader, redact: Callable
 
 def _result(call: Call[T], response: Response, value: object, reader: Reader, redact: Callable[[str], str]) -> T:
     status = response.status
-    said = _error_in(value)
     held = reader.find(value, call.evidence) if 200 <= status < 300 else None
-    if said is not None and (held is None or reader.strict):
+    said = _error_in(value) if held is None or reader.strict else None
+    if said is not None:
         raise said.error(status)
     if status >= 400:
         raise _error_of_a_gateway(response, value, redact)
