@@ -95,7 +95,7 @@ class Blocks:
     async def _leave_all(self) -> None:
         tasks: dict[asyncio.Future[object], _Open] = {}
         late: list[_Open] = []
-        await asyncio.sleep(0)  # whoever has just got a VM opens its block now
+        await asyncio.sleep(0)  # a task that has just got a VM opens its block now
         deadline = asyncio.get_running_loop().time() + CLEANUP_SECONDS
         try:
             while self._open or tasks or self.forks:

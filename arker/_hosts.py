@@ -77,7 +77,7 @@ def embedded(address: Address) -> tuple[IPv4Address, ...]:
 
 
 def out_of_reach(address: Address) -> bool:
-    """Say whether an address is of no business of others: this machine's own, its links', clouds' metadata.
+    """Say whether an address must not be reached by others: this machine's own, those of its links, clouds' metadata.
 
     Those that this machine has beside its loopback are not known here.
     """

@@ -124,9 +124,9 @@ def _rows_hook(converter: Converter, type_: Any) -> Hook:
         try:
             return one(item, member)
         except _UNFIT:
-            return _nameless(item)
+            return without_id(item)
 
-    def _nameless(item: Any) -> Any:
+    def without_id(item: Any) -> Any:
         # The fields that are demanded of a row are ids, and texts.
         demanded = [field.name for field in fields_of(member) if field.default is attrs.NOTHING]
         obj = item if is_object(item) else {}

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from arker import _codec
 from arker._codec_hooks import is_array, is_object
+from arker.models import _checks as check
 
 T = TypeVar("T")
 
@@ -110,15 +111,7 @@ def _candidates(value: object) -> Iterator[dict[str, Any]]:
 
 def is_usable_id(value: object) -> bool:
     """Whether a value is an id that paths can be made of."""
-    return isinstance(value, str) and value.isprintable() and value.strip() not in {"", ".", ".."} and _is_text(value)
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return check.is_string(value) and value.isprintable() and value.strip() not in {"", ".", ".."}
 
 
 def id_in(value: object, names: Sequence[str]) -> str | None:

@@ -27,7 +27,7 @@ _RETRIED_CODES: Final = frozenset(
     }
 )
 _FINAL_CODES: Final = frozenset({"action_required", "payment_required", "quota_exceeded"})
-"""Answers that stay the same until somebody does something about it, whatever their status."""
+"""Answers that stay the same until the account is changed, whatever their status."""
 _THROTTLED: Final = ("throttle", "SlowDown", "ThrottlingException")
 _RETRIED_INTERNAL: Final = ("503", "Service Unavailable", *_THROTTLED)
 

@@ -220,7 +220,7 @@ class DirectoryStorage:
             reason = lack_in(text)
             if reason is not None:
                 raise SandboxError("resource_pressure", reason)
-            # Where the server keeps its files is no business of its clients.
+            # Clients are not told where the server keeps its files.
             raise SandboxError("internal", f"{command[0]} failed: {text.replace(str(self._base), '…')[:500]}")
 
 
