@@ -193,6 +193,8 @@ class AsyncArker(ClientFleets):
             self._emulator.check_alive()
 
     def __repr__(self) -> str:
+        if "_transport" not in self.__dict__:  # its making has failed, and a debugger or a traceback shows it
+            return f"<{type(self).__name__}, not made>"
         local = ", local" if self._emulator is not None else ""
         return f"<AsyncArker {self.base_url}{local}{', closed' if self._transport.closed else ''}>"
 

@@ -29,6 +29,8 @@ class Facade:
         self._lease = lease
 
     def __repr__(self) -> str:
+        if "_async" not in self.__dict__:  # its making has failed, and a debugger or a traceback shows it
+            return f"<{type(self).__name__}, not made>"
         twin = type(self._async).__name__
         return repr(self._async).replace(f"<{twin} ", f"<{type(self).__name__} ", 1)
 

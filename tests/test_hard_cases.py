@@ -24,6 +24,7 @@ from arker import (
     UnavailableError,
 )
 from arker._http_sessions import LoopSessions
+from arker_sync import Arker
 from tests.support.clients import QUICK, make_client
 from tests.support.samples import completed
 from tests.support.secrets import API_KEY
@@ -221,3 +222,11 @@ async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(ArkerError) as caught:
             await client.get_vm("v")
     assert "proxy 127.0.0.1:1" in caught.value.message
+
+
+@pytest.mark.parametrize("kind", [AsyncArker, Arker])
+def test_a_client_whose_making_has_failed_can_be_shown(kind: type[Any]) -> None:
+    half_made = kind.__new__(kind)
+    with pytest.raises(InvalidArgumentError):
+        half_made.__init__("k", base_url="no URL")
+    assert repr(half_made) == f"<{kind.__name__}, not made>"
