@@ -123,8 +123,10 @@ def other_server(server_thread: ServerThread) -> Iterator[ScriptedServer]:
 
 
 @pytest.fixture
-async def client(server: ScriptedServer) -> AsyncIterator[AsyncArker]:
-    async with make_client(server) as client:
+async def client(server: ScriptedServer, request: pytest.FixtureRequest) -> AsyncIterator[AsyncArker]:
+    """A client of the scripted server; a module of tests of the contract has ``STRICT_REPLIES``."""
+    strict = bool(getattr(request.module, "STRICT_REPLIES", False))
+    async with make_client(server, strict_replies=strict) as client:
         yield client
 
 

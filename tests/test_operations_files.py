@@ -33,6 +33,7 @@ from tests.support.secrets import API_KEY, SIGNATURE
 from tests.support.server import Drop, Recorded, Reply, Script, ScriptedServer, dropped, error, ok
 
 pytestmark = pytest.mark.anyio
+STRICT_REPLIES = True
 
 SYNC = f"{COMPUTE}/v1/vms/vm-1/sync"
 BIG = bytes(range(256)) * (CHUNK_SIZE // 256) + b"x"
@@ -192,7 +193,9 @@ async def test_an_expired_url_is_renewed(server: ScriptedServer, other_server: S
         ({"path": "/f", "size": 1}, "$"),
         ({"path": "/f", "size": 2, "content": "x", "encoding": "utf-8"}, "$.size"),
         ({"path": "/f", "size": 1, "content": "x", "encoding": "rot13"}, "$.encoding"),
+        ({"path": "/f", "size": 1, "content": "x"}, "$.encoding"),
         ({"path": "/f", "size": 1, "content": None, "encoding": "utf-8"}, "$.content"),
+        ({"path": "/f", "size": 1, "presigned_url": "http://127.0.0.1:9/"}, "$.expires_in"),
         (
             {"path": "/f", "size": 1, "presigned_url": "http://127.0.0.1:9/", "expires_in": 1, "method": "PUT"},
             "$.method",
@@ -295,6 +298,8 @@ async def test_only_complete_and_written_is_success(
         ({"results": []}, "$.results"),
         ({"results": [DONE, DONE]}, "$.results"),
         ({"results": [7]}, "$.results[0]"),
+        ({"results": [{"complete": "true"}]}, "$.results[0].complete"),
+        ({"results": [{"ranges": [{"start": 0}]}]}, "$.results[0].ranges[0].end"),
         ({"results": [{"error": "no"}]}, "$.results[0].error"),
         ({"results": [{"error": {"code": "x"}}]}, "$.results[0].error.message"),
     ],

@@ -36,6 +36,7 @@ from tests.support.secrets import API_KEY, TUNNEL_TOKEN
 from tests.support.server import Drop, ScriptedServer, dropped, error, ok
 
 pytestmark = pytest.mark.anyio
+STRICT_REPLIES = True
 
 VM = f"{COMPUTE}/v1/vms/v%2F1"
 ID = "a/b?ü"

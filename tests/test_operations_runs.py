@@ -26,6 +26,7 @@ from tests.support.secrets import API_KEY
 from tests.support.server import ScriptedServer, ok
 
 pytestmark = pytest.mark.anyio
+STRICT_REPLIES = True
 
 RUNS = f"{COMPUTE}/v1/vms/vm-1/runs"
 

@@ -26,6 +26,7 @@ from tests.support.secrets import API_KEY
 from tests.support.server import Recorded, ScriptedServer, ok
 
 pytestmark = pytest.mark.anyio
+STRICT_REPLIES = True
 
 ODD_IDS = {
     "a/b?c#d": "a%2Fb%3Fc%23d",

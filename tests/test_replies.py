@@ -425,3 +425,10 @@ def test_the_size_of_a_file_is_that_of_its_content() -> None:
 
 def test_the_wire_of_a_reply_is_json() -> None:
     assert READER.value(json.dumps({"a": [1]}).encode()) == {"a": [1]}
+
+
+async def test_a_tunnel_with_a_url_is_open_whatever_its_state_is_called(server: ScriptedServer, vm: AsyncVM) -> None:
+    tunnel = {"tunnel_key": "k", "port": 80, "state": "ready", "url": "https://t.example"}
+    server.script(ok(tunnel), Reply(status=204))
+    async with vm.tunnel(80) as opened:
+        assert (opened.state, opened.url) == ("ready", "https://t.example")
