@@ -125,7 +125,8 @@ def other_server(server_thread: ServerThread) -> Iterator[ScriptedServer]:
 @pytest.fixture
 async def client(server: ScriptedServer, request: pytest.FixtureRequest) -> AsyncIterator[AsyncArker]:
     """A client of the scripted server; a module of tests of the contract has ``STRICT_REPLIES``."""
-    strict = bool(getattr(request.module, "STRICT_REPLIES", False))
+    node: pytest.Item = request.node
+    strict = isinstance(node, pytest.Function) and bool(getattr(node.module, "STRICT_REPLIES", False))
     async with make_client(server, strict_replies=strict) as client:
         yield client
 
