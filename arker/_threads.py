@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from arker._cleanup import carry_through
@@ -14,6 +15,23 @@ T = TypeVar("T")
 
 class StoppedError(Exception):
     """Raised inside of the work, to end it."""
+
+
+def begin_in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
+    """Have work that blocks done in a thread.
+
+    Where no thread can be started any more, since the interpreter is ending, it is done at once, by the loop itself.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        return loop.run_in_executor(None, work)
+    except RuntimeError:
+        done: asyncio.Future[T] = loop.create_future()
+        try:
+            done.set_result(work())
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
 
 async def stoppable(work: Callable[[Callable[[], None]], T]) -> T:
@@ -28,7 +46,7 @@ async def stoppable(work: Callable[[Callable[[], None]], T]) -> T:
         if stopped.is_set():
             raise StoppedError
 
-    future = asyncio.get_running_loop().run_in_executor(None, work, check)
+    future = begin_in_thread(partial(work, check))
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
@@ -43,4 +61,4 @@ async def _ended(future: asyncio.Future[T]) -> None:
         future.exception()  # else the loop reports it as never retrieved
 
 
-__all__ = ["StoppedError", "stoppable"]
+__all__ = ["StoppedError", "begin_in_thread", "stoppable"]

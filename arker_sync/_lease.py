@@ -112,6 +112,10 @@ class Lease:
                 any moment: no other step will remove what the block was to remove.
             seat: Shared by the calls for the same work.
         """
+        if sys.is_finalizing():
+            # The loop's thread stands still for good, and no other can be started.
+            work.close()
+            raise ConfigurationError("the interpreter is ending: no call can be made any more")
         state = self._state
         running = state.running
         if running is None or running.generation is not _bridge.generation():

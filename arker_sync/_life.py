@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ class Life(Facade):
         return self
 
     def _exit(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if sys.is_finalizing():
+            return
         from arker_sync import _termination
 
         try:
@@ -50,6 +53,8 @@ class Life(Facade):
             _termination.leave(heeds)
 
     def _close(self) -> None:
+        if sys.is_finalizing():
+            return  # it was closed before, at the interpreter's exit
         try:
             self._lease.call(self._async.aclose())
         finally:

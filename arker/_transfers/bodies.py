@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from arker._ranges import MIB, Span
+from arker._threads import begin_in_thread
 from arker._transfers.job import in_thread
 from arker._transfers.sources import Buffer, Source
 
@@ -116,9 +118,7 @@ class _Pieces:
         return piece
 
     def _read(self, start: int) -> asyncio.Future[Buffer]:
-        future = asyncio.get_running_loop().run_in_executor(
-            None, self._read_and_hash, start, min(start + MIB, self._end)
-        )
+        future = begin_in_thread(partial(self._read_and_hash, start, min(start + MIB, self._end)))
         future.add_done_callback(_retrieve)
         return future
 

@@ -13,6 +13,7 @@ from attrs import define, field
 
 from arker._attempts import Attempt, Progress
 from arker._cleanup import carry_through, make_or_undo
+from arker._threads import begin_in_thread
 from arker._transport import Transport
 from arker.errors import TransferError
 from arker.transfer import Direction, TransferProgress
@@ -217,7 +218,7 @@ def make_job(
 
 async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
     """The result of something that may block. A caller that is cancelled does not wait for it."""
-    return await asyncio.get_running_loop().run_in_executor(None, partial(work, *arguments))
+    return await begin_in_thread(partial(work, *arguments))
 
 
 async def finished_in_thread(work: Callable[..., T], *arguments: Any) -> T:

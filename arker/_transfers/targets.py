@@ -7,9 +7,11 @@ import io
 import os
 import stat
 from collections.abc import Sequence
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from arker._ranges import MIB
+from arker._threads import begin_in_thread
 from arker._transfers.descriptor import Descriptor
 from arker._transfers.job import in_thread
 from arker._transfers.sources import is_path
@@ -119,7 +121,6 @@ class SpanWriter:
             await self._flush()
 
     async def _flush(self) -> None:
-        import asyncio
 
         if self._writing is not None:
             await self._writing
@@ -127,8 +128,7 @@ class SpanWriter:
             pieces, offset = self._pieces, self._offset
             self._offset += self._count
             self._pieces, self._count = [], 0
-            loop = asyncio.get_running_loop()
-            self._writing = loop.run_in_executor(None, self._target.write, pieces, offset)
+            self._writing = begin_in_thread(partial(self._target.write, pieces, offset))
             self._writing.add_done_callback(_retrieve)
             self._tell(self._offset - self._start)
 

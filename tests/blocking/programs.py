@@ -6,14 +6,17 @@ They are started as ``python -m tests.blocking.programs NAME...``; the backend i
 from __future__ import annotations
 
 import asyncio
+import atexit
 import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 from arker import ArkerError, Hooks
 from arker_sync import VM, Arker
@@ -49,6 +52,39 @@ def never_closed_with_a_backend_of_its_own() -> None:
     vm = ar.fork("ubuntu")
     say(ar.base_url)
     say(echo(vm, "used"))
+
+
+class _Sandbox:
+    """Closes its client when it is destroyed."""
+
+    def __init__(self) -> None:
+        self.ar = Arker()
+        self.vm = self.ar.fork("ubuntu")
+
+    def __del__(self) -> None:
+        self.ar.close()
+
+
+def closed_when_destroyed_at_the_end() -> None:
+    global sandbox
+    sandbox = _Sandbox()
+    say(echo(sandbox.vm, "used"))
+
+
+def transfers_at_exit() -> None:
+    ar = Arker()
+    vm = ar.fork("ubuntu")
+    say(echo(vm, "used"))
+
+    def save() -> None:
+        say("up", vm.upload(__file__, "program").size == os.path.getsize(__file__))
+        with tempfile.TemporaryDirectory() as directory:
+            target = os.path.join(directory, "program")
+            vm.download("program", target)
+            say("down", Path(target).read_bytes() == Path(__file__).read_bytes())
+        vm.delete()
+
+    atexit.register(save)
 
 
 def dropped() -> None:

@@ -50,6 +50,8 @@ def names(blocking: Arker) -> list[str | None]:
     ("name", "output"),
     [
         ("never_closed_with_a_backend_of_its_own", r"http://127\.0\.0\.1:\d+/api\nused\n"),
+        ("closed_when_destroyed_at_the_end", "used\n"),
+        ("transfers_at_exit", "used\nup True\ndown True\n"),
         ("never_used", r"<Arker http://127\.0\.0\.1:\d+/api>\n"),
         ("shutdown_amid_a_call", "the main thread ends\n"),
         ("exit_in_a_thread_s_time", "the main thread ends\nthe thread ends\n"),
