@@ -65,10 +65,13 @@ class _Sandbox:
         self.ar.close()
 
 
+_kept: list[_Sandbox] = []
+"""Alive until the interpreter destroys its modules."""
+
+
 def closed_when_destroyed_at_the_end() -> None:
-    global sandbox
-    sandbox = _Sandbox()
-    say(echo(sandbox.vm, "used"))
+    _kept.append(_Sandbox())
+    say(echo(_kept[0].vm, "used"))
 
 
 def transfers_at_exit() -> None:
