@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,13 +99,6 @@ async def check(operation: Operation, service: Service, bend: Bend, times_: int,
             assert len(service.vms) <= there
 
 
-@pytest.fixture(scope="module")
-def thread() -> Iterator[ServerThread]:
-    thread = ServerThread()
-    yield thread
-    thread.stop()
-
-
 EXAMPLES: Final = times(6_000, suite=250)
 
 
@@ -122,10 +114,10 @@ EXAMPLES: Final = times(6_000, suite=250)
     slow=st.booleans(),
 )
 def test_nothing_is_lost(
-    thread: ServerThread, operation: Operation, bend: Bend, how_often: int, knows_keys: bool, slow: bool
+    server_thread: ServerThread, operation: Operation, bend: Bend, how_often: int, knows_keys: bool, slow: bool
 ) -> None:
     note(f"{operation.name}: {bend.what}, {how_often} times, keys {knows_keys}, slow {slow}")
-    server = ScriptedServer(thread)
+    server = ScriptedServer(server_thread)
     try:
         asyncio.run(check(operation, Service(knows_keys=knows_keys, slow=slow), bend, how_often, server))
     finally:
@@ -134,9 +126,9 @@ def test_nothing_is_lost(
 
 @pytest.mark.parametrize("slow", [False, True])
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_today_s_service(thread: ServerThread, operation: Operation, slow: bool) -> None:
+def test_today_s_service(server_thread: ServerThread, operation: Operation, slow: bool) -> None:
     """What the older generation alone has is not there; all else works."""
-    server = ScriptedServer(thread)
+    server = ScriptedServer(server_thread)
     service = Service(slow=slow)
 
     async def main(directory: str) -> BaseException | None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,13 +39,6 @@ with Arker() as ar, ar.fork("ubuntu") as vm:
 
 class Stop(KeyboardInterrupt):
     """Raised by a timer's signal, as Ctrl-C raises its own."""
-
-
-@pytest.fixture
-def thread() -> Iterator[ServerThread]:
-    thread = ServerThread()
-    yield thread
-    thread.stop()
 
 
 class Alarm:
@@ -88,10 +80,10 @@ def work(ar: Arker, kind: int) -> None:
 
 # One that comes between the making of a coroutine and its way to the loop leaves it unused.
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_interrupts_at_random_moments(soak: Soak, thread: ServerThread, tmp_path: Path) -> None:
+def test_interrupts_at_random_moments(soak: Soak, server_thread: ServerThread, tmp_path: Path) -> None:
     assert threading.current_thread() is threading.main_thread()
     dice = soak.rng
-    server, service, ledger = ScriptedServer(thread), Service(), tmp_path / "ledger.sqlite3"
+    server, service, ledger = ScriptedServer(server_thread), Service(), tmp_path / "ledger.sqlite3"
     server.answer(service)
     interrupted = slow = left = unknown = 0
     alarm = Alarm()
@@ -130,8 +122,8 @@ def test_interrupts_at_random_moments(soak: Soak, thread: ServerThread, tmp_path
     assert left <= 5 + interrupted * 0.02  # between two steps of the program itself
 
 
-def test_interrupts_in_the_first_moments(soak: Soak, thread: ServerThread) -> None:
-    server, service = ScriptedServer(thread), Service()
+def test_interrupts_in_the_first_moments(soak: Soak, server_thread: ServerThread) -> None:
+    server, service = ScriptedServer(server_thread), Service()
     server.answer(service)
     settings = {"ARKER_API_KEY": API_KEY, "ARKER_BASE_URL": server.url + COMPUTE, "ARKER_LEDGER": "off"}
     programs = soak.times(200, at_least=5)
