@@ -65,7 +65,9 @@ def _ends(operation: Operation, failure: Failure, cell: Cell, *, always: bool) -
         if not whole:
             yield "nothing went wrong, so there must be a result"
         return
-    final = failure.sort == "final" and not (failure.name == "garbage" and in_store)
+    # A fork whose reply names no id is asked for again with its key.
+    mended = failure.name == "garbage" and (in_store or operation.name == "fork")
+    final = failure.sort == "final" and not mended
     if always or final:
         if cell.verdict != "ArkerError":
             yield "it cannot be had, so there must be an error"
