@@ -80,6 +80,10 @@ class Ledger:
         """Note that a fork was answered with success, but that the answer names no VM: it is not to be posted again."""
         self._writer.put(("answered", (request.idempotency_key, request.base_url, self.account)), at_once=True)
 
+    def mistaken(self, request: Request, vm_id: str) -> None:
+        """Note that a VM which `made` has named was another one, and is gone: the fork is as if `answered`."""
+        self._writer.put(("mistaken", (request.idempotency_key, request.base_url, self.account, vm_id)), at_once=True)
+
     def forget(self, request: Request) -> None:
         """A fork has surely not taken place (unless it was one that had been answered before)."""
         self._writer.put(("forget", (request.idempotency_key, request.base_url, self.account, self._writer.client)))

@@ -66,6 +66,10 @@ STATEMENTS: Final = {
         " WHERE idempotency_key = ? AND base_url = ? AND account = ? AND vm_id IS NULL"
     ),
     "made": "UPDATE forks SET vm_id = ? WHERE idempotency_key = ? AND base_url = ? AND account = ?",
+    "mistaken": (
+        "UPDATE forks SET vm_id = NULL, given_up = given_up | 2"
+        " WHERE idempotency_key = ? AND base_url = ? AND account = ? AND vm_id = ?"
+    ),
     "forget": (
         "DELETE FROM forks WHERE idempotency_key = ? AND base_url = ? AND account = ? AND client = ? AND vm_id IS NULL"
     ),

@@ -103,7 +103,7 @@ class _Reaping:
             if leftover.vm_id is not None and surely:
                 self._gone.append(leftover)
             else:
-                self._failed.append(evolve(leftover, error=error))
+                self._failed.append(evolve(leftover, vm_id=leftover.vm_id or error.vm_id, error=error))
                 if leftover.vm_id is not None or not (_is_refusal(error) and _has_no_key_any_more(row)):
                     return
         else:
@@ -127,12 +127,24 @@ class _Reaping:
                 self._ledger.answered(call.request)
             raise
         if was_made_since(made.created_at, posted_at) and not _has_no_key_any_more(row):
-            # The server does not know the key (any more), and has made another VM.
-            self._ledger.answered(call.request)
-            await self._transport.send(_calls.delete_vm(row.base_url, made.vm_id))
+            # The server does not know the key (any more), and has made another VM, which is on record until it is gone.
+            self._ledger.made(call.request, made.vm_id)
+            await self._take_back(row, made.vm_id)
+            self._ledger.mistaken(call.request, made.vm_id)
             raise _doubt(row, "the server does not know its key")
         self._ledger.made(call.request, made.vm_id)
         return made.vm_id
+
+    async def _take_back(self, row: Row, vm_id: str) -> None:
+        """Delete a VM that only the question for another one has made."""
+        try:
+            answer = await self._transport.send(_calls.delete_vm(row.base_url, vm_id))
+        except NotFoundError as error:
+            if not error.from_service:
+                raise
+        else:
+            if not answer.deleted:
+                raise InternalError("the server says that the VM was not deleted", vm_id=vm_id)
 
 
 def _doubt(row: Row, reason: str) -> ArkerError:

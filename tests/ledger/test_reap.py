@@ -325,6 +325,26 @@ async def test_a_vm_that_the_posting_itself_has_made_is_told_apart(
     await client.aclose()
 
 
+@pytest.mark.parametrize(
+    "refusal", [Reply(status=400, body=b"null"), error("forbidden", status=403), ok({"deleted": False})]
+)
+async def test_a_vm_that_the_posting_itself_has_made_is_on_record_until_it_is_gone(
+    server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path, refusal: Reply
+) -> None:
+    await left_without_answer(server, settings, ledger)
+
+    def made(_: Recorded) -> Reply:
+        return ok({"vm_id": "vm-2", "created_at": datetime.now(timezone.utc).isoformat()})
+
+    server.script(made, refusal)
+    report = await client.reap()
+    assert ([vm.vm_id for vm in report.failed], report.deleted) == (["vm-2"], ())
+    assert select(ledger) == ["vm-2"]
+    server.script(ok({"deleted": True}))
+    assert [vm.vm_id for vm in (await client.reap()).deleted] == ["vm-2"]
+    await client.aclose()
+
+
 async def test_what_a_proxy_says_of_a_vm_is_no_proof(
     server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path
 ) -> None:
