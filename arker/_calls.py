@@ -181,9 +181,13 @@ _RUN: Final = ("stdout", "stderr", "state")
 
 
 def _run_result(payload: dict[str, Any], reader: Reader) -> RunResult:
-    if isinstance(payload.get("stdout"), str) or (not reader.strict and isinstance(payload.get("stderr"), str)):
+    followed = is_usable_id(payload.get("run_id"))
+    if isinstance(payload.get("stdout"), str) or (
+        # Without it nothing says that there is none: the run itself is read, if that is possible.
+        not reader.strict and isinstance(payload.get("stderr"), str) and ("stdout" in payload or not followed)
+    ):
         return reader.structure(payload, models.CompletedRunResult)
-    if is_usable_id(payload.get("run_id")):
+    if followed:
         return reader.structure(payload, models.BackgroundRunResult)
     raise Misfit("has neither a string stdout (a completed run) nor a string run_id (a background run)", "$")
 

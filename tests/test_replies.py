@@ -377,6 +377,16 @@ async def test_a_foreground_run_that_goes_on_is_followed(server: ScriptedServer,
         assert "pending" in server.requests[1].query
 
 
+async def test_a_reply_that_has_no_output_but_names_the_run_is_followed(server: ScriptedServer, vm: AsyncVM) -> None:
+    moved = {"run_id": "r", "state": "completed", "exit_code": 0, "stderr": "", "output": {"stdout": "hi"}}
+    server.script(ok(moved), ok(END))
+    assert (await vm.run("x")).stdout == b"hi"
+    server.script(ok({**moved, "run_id": None, "stderr": "e"}))
+    assert (await vm.run("x")).stderr == b"e"
+    server.script(ok({**moved, "stdout": None}))
+    assert (await vm.run("x")).stdout == b""
+
+
 async def test_success_in_another_word(server: ScriptedServer, vm: AsyncVM) -> None:
     server.script(ok({**completed("x"), "state": "succeeded"}))
     assert (await vm.run("x", check=True)).state == "succeeded"
