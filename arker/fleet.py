@@ -80,6 +80,8 @@ class AsyncFleet:
             await carry_through(self._leave(error))
             if isinstance(error, FleetError):
                 error.errors = self.failures  # forks that went on meanwhile may have failed, too
+            if isinstance(error, ArkerError) and any(each.outcome != "not_started" for each in self.failures):
+                error.outcome = "unknown"  # a fork that failed may have made a VM all the same
             raise
         return self
 

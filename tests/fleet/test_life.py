@@ -292,6 +292,17 @@ async def test_forking_fails_and_so_does_the_deletion(client: AsyncArker, cloud:
     assert (caught.value.vm_ids, caught.value.outcome) == (("vm-1",), "unknown")
 
 
+async def test_a_fork_that_may_have_made_a_vm_is_no_fleet_that_was_not_started(
+    client: AsyncArker, cloud: Cloud
+) -> None:
+    cloud.on_fork = lambda number: Reply(status=400, body=b"null") if number == 1 else None
+    with pytest.raises(FleetError, match="of 3 forks 1 failed") as caught:
+        async with client.fork_many("ubuntu", 3, max_concurrency=1):
+            raise AssertionError("there is no fleet")
+    assert [each.outcome for each in caught.value.errors] == ["unknown"]
+    assert (caught.value.vm_ids, caught.value.outcome) == ((), "unknown")
+
+
 async def test_a_deletion_that_does_not_get_on_is_given_up(
     client: AsyncArker, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
