@@ -110,9 +110,9 @@ def _error_of_a_gateway(response: Response, value: object, redact: Callable[[str
     """Give the class of its status to an error that is worded in another way, which a proxy may have said."""
     code, message = _loosely_worded(value)
     if message is None:
-        # Redacted before it is cut: of a secret across the cut, a part would be left.
-        start = response.body[:_READ_FOR_EXCERPT].decode("utf-8", "replace").strip()
-        message = redact(start)[:_EXCERPT] or f"HTTP {response.status}"
+        message = response.body[:_READ_FOR_EXCERPT].decode("utf-8", "replace").strip()
+    # Redacted before it is cut: of a secret across the cut, a part would be left.
+    message = redact(message)[:_EXCERPT] or f"HTTP {response.status}"
     if code is None:
         code = api_error_class("", response.status).default_code
     return api_error(code, message, status=response.status, from_service=False)
@@ -125,7 +125,7 @@ def _loosely_worded(value: object) -> tuple[str | None, str | None]:
         if code is not None and not code.replace("_", "").replace("-", "").isalnum():
             code, message = None, message or code  # a sentence
         if code is not None or message is not None:
-            return code, (message or code or "")[:_EXCERPT]
+            return code, message or code or ""
     return None, None
 
 

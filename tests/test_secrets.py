@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import pickle
 from typing import Any
@@ -246,3 +247,11 @@ async def test_quiet_by_default(server: ScriptedServer, vm: AsyncVM, caplog: pyt
 def test_the_samples_hold_secrets() -> None:
     """Else the tests above would prove nothing."""
     assert MARK in orjson.dumps([full(cls) for cls in (Tunnel, SyncReadPresignedResponse)]).decode()
+
+
+@pytest.mark.anyio
+async def test_a_key_across_the_end_of_an_excerpt(server: ScriptedServer) -> None:
+    for at in range(300 - len(API_KEY), 300):
+        body = json.dumps({"message": "x" * at + API_KEY + "y" * 50}).encode()
+        raised = await failing(server, Reply(status=502, body=body))
+        assert API_KEY[:6] not in raised.message
