@@ -20,7 +20,7 @@ _STEP: Final = 0.01
 
 @frozen(eq=False)
 class _Open:
-    """A block that is open, or a fork that is on its way.
+    """A block that is open.
 
     Attributes:
         what: What it is, for the log.
@@ -116,6 +116,7 @@ class Blocks:
                 late += _ended_badly(tasks)
         finally:
             for task in tasks:
+                task.add_done_callback(_retrieve)
                 task.cancel()
             late += [*tasks.values(), *self._open.values()]
             self._open.clear()
@@ -131,6 +132,11 @@ def _ended_badly(tasks: dict[asyncio.Future[object], _Open]) -> list[_Open]:
     ended = [task for task in tasks if task.done()]
     blocks = [(task, tasks.pop(task)) for task in ended]
     return [each for task, each in blocks if task.cancelled() or task.exception() is not None]
+
+
+def _retrieve(task: asyncio.Future[object]) -> None:
+    if not task.cancelled():
+        task.exception()  # else the loop reports it as never retrieved
 
 
 def _begin(each: _Open) -> asyncio.Future[object] | None:

@@ -77,11 +77,12 @@ class Forking:
                 return vm
             # Its block, if it is to have one, would find the client closed.
             self._progress.outcome = "applied"
-            await self._give_back(vm.vm_id)
+            if await self._give_back(vm.vm_id):
+                self._progress.outcome = "not_started"
         finally:
             blocks.forks.discard(self)
-        self._progress.outcome = "not_started"
-        raise self._progress.complete(ConfigurationError("the client was closed while it forked"))
+        error = self._progress.complete(ConfigurationError("the client was closed while it forked"))
+        raise error.with_context(vm_id=self._transport.redact(vm.vm_id))
 
     def _found(self, vm_id: str) -> None:
         """Note the id that a reply names, before the rest of it is read."""
@@ -113,13 +114,19 @@ class Forking:
             )
         return vm
 
-    async def _give_back(self, vm_id: str) -> None:
-        """Delete a VM of which no handle is given."""
+    async def _give_back(self, vm_id: str) -> bool:
+        """Delete a VM of which no handle is given, and say whether it is gone."""
+        problem: str | ArkerError = "the server says that it was not deleted"
         try:
-            with anyio.move_on_after(CLEANUP_SECONDS):
-                await delete(self._transport, self._call.request.base_url, vm_id)
+            answer = await delete(self._transport, self._call.request.base_url, vm_id, deadline=CLEANUP_SECONDS)
+            if answer.deleted:
+                return True
         except ArkerError as error:
-            logger.warning("VM %s of a fork that failed may still exist: %s", vm_id, error)
+            if is_gone(error):
+                return True
+            problem = error
+        logger.warning("VM %s of a fork that failed may still exist: %s", self._transport.redact(vm_id), problem)
+        return False
 
     async def _post_on_record(self, ledger: Ledger) -> Vm:
         """Post it once it is written down, so that its VM is known even if this process is killed."""

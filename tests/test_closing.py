@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -178,3 +179,47 @@ async def test_the_client_s_own_block_leaves_them_too(host: Host, server: Script
     assert host.vms == set()
     task.cancel()
     await asyncio.wait({task})
+
+
+async def test_a_fork_whose_vm_cannot_be_given_back_is_not_called_undone(
+    host: Host, open_client: AsyncArker, ledger: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.delay, host.deletion = 0.1, lambda _: ok({"code": "forbidden", "message": "no"}, status=403)
+    fork = asyncio.ensure_future(open_client.fork("ubuntu"))
+    while not host.vms:
+        await asyncio.sleep(0.01)
+    await open_client.aclose()
+    with pytest.raises(ConfigurationError) as caught:
+        await fork
+    assert (caught.value.outcome, caught.value.vm_id) == ("applied", "vm-1")
+    assert select(ledger) == ["vm-1"]
+    assert "VM vm-1 of a fork that failed may still exist" in caplog.text
+
+
+async def test_a_clean_up_that_is_cut_off_is_reported_by_no_loop(
+    host: Host, open_client: AsyncArker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("arker._blocks.CLEANUP_SECONDS", 0.2)
+    entered = asyncio.Event()
+
+    async def stubborn(vm: AsyncVM, _: int) -> None:
+        entered.set()
+        for _ in range(3):
+            try:
+                await asyncio.sleep(0.4)
+            except asyncio.CancelledError:
+                pass
+
+    async def block() -> None:
+        async with open_client.fork_many("ubuntu", 1) as fleet:
+            async for _ in fleet.map(stubborn, [1]):
+                pass
+
+    task = asyncio.ensure_future(block())
+    await entered.wait()
+    await open_client.aclose()
+    await asyncio.wait({task}, timeout=20)
+    await asyncio.sleep(2)
+    del task
+    gc.collect()
+    assert "never retrieved" not in caplog.text
