@@ -40,17 +40,12 @@ No message, attribute or representation of an error ever holds the API key or th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
+import arker
 from arker._shown import shown as _shown
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from typing_extensions import Self
-
-    from arker.directories import DirectoryReport
-    from arker.models import CompletedRunResult
+from arker._typing import Self
 
 ErrorCode: TypeAlias = Literal[
     "unsupported_operation",
@@ -216,7 +211,7 @@ class RunFailedError(ArkerError):
 
     default_code = "run_failed"
 
-    def __init__(self, result: CompletedRunResult) -> None:
+    def __init__(self, result: arker.CompletedRunResult) -> None:
         if result.exit_code is None and result.state == "completed":
             what = "the command has no exit code"
         elif result.state == "completed":
@@ -312,7 +307,7 @@ class DirectoryConflictError(TransferError):
 
     default_code = "directory_conflict"
 
-    def __init__(self, plan: DirectoryReport) -> None:
+    def __init__(self, plan: arker.DirectoryReport) -> None:
         first, *others = plan.conflicts
         more = f" (and {len(others)} more like it)" if others else ""
         super().__init__(f"{first.shown_path}: {first.reason}{more}; nothing was changed")

@@ -12,15 +12,14 @@ first error of each is logged as a warning. No event holds the API key or the qu
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 from attrs import field, frozen
 
 from arker.errors import ArkerError, InvalidArgumentError
 
-if TYPE_CHECKING:
-    Direction: TypeAlias = Literal["upload", "download"]
+Direction: TypeAlias = Literal["upload", "download"]
 
 
 @frozen(kw_only=True)

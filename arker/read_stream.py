@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
 
+import arker
 from arker._transfers.checks import check_path
 from arker._transfers.job import make_job
 from arker._transfers.remote import Reading, RemoteFile
+from arker._transport import Transport
+from arker._typing import Self
 from arker.errors import ConfigurationError
 from arker.models import _checks as check
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker._transport import Transport
-    from arker.transfer import RemotePath
 
 
 class AsyncReadStream:
@@ -29,7 +25,7 @@ class AsyncReadStream:
     One task at a time may read from it. It holds one connection while it is open, and about a MiB of memory.
     """
 
-    def __init__(self, transport: Transport, base_url: str, vm_id: str, path: RemotePath) -> None:
+    def __init__(self, transport: Transport, base_url: str, vm_id: str, path: arker.transfer.RemotePath) -> None:
         """Made by `AsyncVM.open_read`."""
         self._path = check_path(path)
         self._transport = transport

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import anyio
 import attrs
 
-from arker import _calls, _routes
+from arker import _calls, _routes, models
 from arker._attempts import Progress, deadline_scope
 from arker._identifiers import new_idempotency_key
 from arker._paging import Pages, next_cursor
 from arker._poll import ASK_SECONDS, ENDED, Planner, has_ended, pause
 from arker._run_output import OutputChunk, OutputLine, RunLines, RunOutput
 from arker._shown import shown
+from arker._transport import Transport
+from arker._typing import Self
 from arker.errors import (
     ArkerError,
     BadReplyError,
@@ -27,12 +29,6 @@ from arker.errors import (
 )
 from arker.models import CompletedRunResult, Run, RunRequest, RunSummary
 from arker.models import _checks as check_values
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker._transport import Transport
-    from arker.models import CancelRunResponse, RunState, Tunnel
 
 UNREADABLE: Final = 10
 """How many replies in a row may tell neither the state of a run nor its end, before it is not followed any longer."""
@@ -63,8 +59,8 @@ class AsyncRun:
         vm_id: str,
         run_id: str,
         *,
-        state: RunState | str | None = None,
-        tunnels: tuple[Tunnel, ...] = (),
+        state: models.RunState | str | None = None,
+        tunnels: tuple[models.Tunnel, ...] = (),
         began: float | None = None,
     ) -> None:
         """Made by `AsyncVM.start`, `AsyncSession.start` and `AsyncVM.attach_run`."""
@@ -101,7 +97,7 @@ class AsyncRun:
         return self._data
 
     @property
-    def state(self) -> RunState | str | None:
+    def state(self) -> models.RunState | str | None:
         """``running``, ``completed``, ``failed`` or ``cancelled`` (`RunSummary`); None before it was read at all."""
         return self._state
 
@@ -131,7 +127,7 @@ class AsyncRun:
         return None if self._data is None else self._data.command
 
     @property
-    def tunnels(self) -> tuple[Tunnel, ...]:
+    def tunnels(self) -> tuple[models.Tunnel, ...]:
         """The tunnels that it opened; with their tokens only on the handle that `AsyncVM.start` gave."""
         return self._tunnels
 
@@ -235,7 +231,7 @@ class AsyncRun:
 
     # --- acting ---------------------------------------------------------------------------------------------------
 
-    async def cancel(self, *, deadline: float | None = None) -> CancelRunResponse:
+    async def cancel(self, *, deadline: float | None = None) -> models.CancelRunResponse:
         """Stop it: everything that it started is killed. A run that has ended already is none that was cancelled.
 
         Args:

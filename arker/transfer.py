@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, Iterable
 from pathlib import PurePosixPath
-from typing import IO, TYPE_CHECKING, Literal, TypeAlias
+from typing import IO, Literal, TypeAlias
 
 from attrs import frozen
 
-if TYPE_CHECKING:
-    from arker.errors import ArkerError
+from arker.errors import ArkerError
 
 Direction: TypeAlias = Literal["upload", "download"]
 

@@ -12,23 +12,24 @@ import anyio
 from attrs import evolve, field, frozen
 
 from arker import _resource_calls as calls
-from arker import _routes
+from arker import _routes, models
 from arker._attempts import Attempt, Progress, deadline_scope
 from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._creation import Creation, remove
+from arker._lazy import later
 from arker._poll import pause
 from arker._shown import shown
+from arker._transport import Transport
+from arker._typing import Self
 from arker.errors import BadReplyError, ConfigurationError, InvalidArgumentError, TunnelClosedError
 from arker.models import Tunnel, TunnelRequest
 from arker.models import _checks as check
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker._transport import Transport
-    from arker._vm_handles import VmHandles
+    from arker import _vm_handles as handles
     from arker._wire import Call
-    from arker.models import DeleteTunnelResponse, TunnelState
+else:
+    handles = later("arker._vm_handles")
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSENDABLE = re.compile(r"[^!-~]")
@@ -74,7 +75,13 @@ class AsyncTunnel:
     """
 
     def __init__(
-        self, transport: Transport, vm: VmHandles, port: int, request: TunnelRequest, wait: bool, deadline: float | None
+        self,
+        transport: Transport,
+        vm: handles.VmHandles,
+        port: int,
+        request: TunnelRequest,
+        wait: bool,
+        deadline: float | None,
     ):
         """Made by `AsyncVM.tunnel`."""
         self._transport = transport
@@ -116,7 +123,7 @@ class AsyncTunnel:
         return url
 
     @property
-    def state(self) -> TunnelState | str | None:
+    def state(self) -> models.TunnelState | str | None:
         """``starting``, ``open`` or ``closed``, when it was last read; None if the server does not tell it."""
         return "closed" if self._closed else self._opened().state
 
@@ -196,7 +203,7 @@ class AsyncTunnel:
     async def _open(self) -> None:
         base_url, vm_id = self._vm.base_url, self._vm.id
 
-        def removal(made: Tunnel) -> Call[DeleteTunnelResponse]:
+        def removal(made: Tunnel) -> Call[models.DeleteTunnelResponse]:
             return calls.delete_tunnel(base_url, vm_id, _key_of(made))
 
         call = calls.create_tunnel(base_url, vm_id, self._request)
@@ -259,7 +266,7 @@ class AsyncTunnel:
         self._data = evolve(found, auth_token=token, tunnel_key=self._key())
         return self
 
-    async def close(self, *, deadline: float | None = None) -> DeleteTunnelResponse:
+    async def close(self, *, deadline: float | None = None) -> models.DeleteTunnelResponse:
         """Delete the tunnel.
 
         Args:

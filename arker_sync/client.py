@@ -7,19 +7,14 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from arker import AsyncArker
+import arker
+from arker import AsyncArker, models
+from arker._typing import Self
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts
 from arker_sync._client_fleets import ClientFleets
 from arker_sync._life import Life
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker._retry import RetryPolicy
-    from arker.hooks import Hooks
-    from arker.models import Provider
 
 
 class Arker(ClientFleets):
@@ -75,12 +70,12 @@ class Arker(ClientFleets):
         burst_base_url: str | None = None,
         control_base_url: str | None = None,
         region: str | None = None,
-        provider: Provider | str | None = None,
-        retry: RetryPolicy | Mapping[str, float] | bool | None = None,
+        provider: models.Provider | str | None = None,
+        retry: arker.RetryPolicy | Mapping[str, float] | bool | None = None,
         timeout: HttpTimeouts | None = None,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         insecure_hosts: Sequence[str] | None = None,
-        hooks: Hooks | None = None,
+        hooks: arker.Hooks | None = None,
         ledger: bool | str | os.PathLike[str] | None = None,
         strict_replies: bool = False,
     ) -> None:
@@ -107,10 +102,10 @@ class Arker(ClientFleets):
     def local(
         cls,
         *,
-        retry: RetryPolicy | Mapping[str, float] | bool | None = None,
+        retry: arker.RetryPolicy | Mapping[str, float] | bool | None = None,
         timeout: HttpTimeouts | None = None,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
-        hooks: Hooks | None = None,
+        hooks: arker.Hooks | None = None,
         strict_replies: bool = False,
         **options: Any,
     ) -> Self:

@@ -19,19 +19,17 @@ import threading
 import weakref
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, TypedDict
+from typing import IO, Any, TypedDict
 
 import anyio
 import anyio.to_thread
 import attrs
 
+from arker._typing import Self
 from arker.emulator._state import StateDir
 from arker.emulator.control import ControlChannel, Controlled
 from arker.emulator.options import EmulatorOptions
 from arker.errors import EmulatorError, InvalidArgumentError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 logger = logging.getLogger("arker.emulator")
 
