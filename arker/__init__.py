@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from arker import models
-from arker._lazy import lazily
+from arker._basics.lazy import lazily
 from arker.errors import (
     ApiError,
     ArkerError,
@@ -61,12 +61,9 @@ from arker.errors import (
 
 if TYPE_CHECKING:
     from arker import transfer as transfer
-    from arker._fleet_reports import FleetOutcome, FleetProgress
-    from arker._reports import Leftover, ReapReport
-    from arker._retry import RetryPolicy
-    from arker._routes import ARKER_ORG_ID, GOLDEN_NAMES
+    from arker._basics.names import ARKER_ORG_ID, GOLDEN_NAMES
     from arker.client import AsyncArker
-    from arker.config import HttpTimeouts
+    from arker.config import HttpTimeouts, RetryPolicy
     from arker.directories import DirectoryAction, DirectoryEntry, DirectoryReport, EntryKind
     from arker.fleet import AsyncFleet
     from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
@@ -144,6 +141,7 @@ if TYPE_CHECKING:
         VmState,
     )
     from arker.read_stream import AsyncReadStream
+    from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport
     from arker.run import AsyncRun, OutputChunk, OutputLine
     from arker.session import AsyncSession
     from arker.transfer import FileOutcome, TransferProgress, TransferResult
@@ -295,12 +293,10 @@ __all__ = [
 _get, __dir__ = lazily(
     __name__,
     {
-        "arker._fleet_reports": "FleetOutcome FleetProgress",
-        "arker._reports": "Leftover ReapReport",
-        "arker._retry": "RetryPolicy",
-        "arker._routes": "ARKER_ORG_ID GOLDEN_NAMES",
+        "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport",
+        "arker._basics.names": "ARKER_ORG_ID GOLDEN_NAMES",
         "arker.client": "AsyncArker",
-        "arker.config": "HttpTimeouts",
+        "arker.config": "HttpTimeouts RetryPolicy",
         "arker.directories": "DirectoryAction DirectoryEntry DirectoryReport EntryKind",
         "arker.fleet": "AsyncFleet",
         "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
@@ -333,7 +329,7 @@ def __getattr__(name: str) -> object:
         warnings.warn(message, DeprecationWarning, stacklevel=2)
         return getattr(models, _DEPRECATED[name])
     if name == "__version__":
-        from arker._version import version
+        from arker._basics.version import version
 
         return version()
     return _get(name)

@@ -7,10 +7,10 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from arker._reports import ReapReport
-from arker._shown import shown
+from arker._basics.shown import shown
 from arker.client import AsyncArker
 from arker.errors import ArkerError
+from arker.reports import ReapReport
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

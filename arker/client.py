@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import arker
 from arker import models
-from arker._client_fleets import ClientFleets
-from arker._lazy import later
-from arker._typing import Self
+from arker._basics.lazy import later
+from arker._basics.typing import Self
+from arker._client.filesystems import OrgFilesystems
+from arker._client.fleets import Fleets
+from arker._client.reap import Reaping
+from arker._client.runs import OrgRuns
+from arker._client.vms import Vms
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
 from arker.errors import InvalidArgumentError
 
@@ -21,13 +25,13 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from arker._ledger import Ledger
+    from arker._ledger.ledger import Ledger
     from arker.emulator import Emulator
 else:
     aiohttp = later("aiohttp")
 
 
-class AsyncArker(ClientFleets):
+class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
     """A client of Arker VMs for asyncio programs.
 
         async with AsyncArker(region="us-west-2") as ar:
@@ -104,11 +108,12 @@ class AsyncArker(ClientFleets):
             strict_replies=strict_replies,
         )
         if session is not None:
-            from arker._http_sessions import check_session
+            from arker._transport.http.sessions import check_session
 
             check_session(session)
         # The first client loads what it sends its requests with, which brings asyncio along.
-        from arker._transport import Transport
+        from arker._context import Context
+        from arker._transport.transport import Transport
         from arker.hooks import Hooks
 
         if hooks is not None and not isinstance(hooks, Hooks):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -118,7 +123,7 @@ class AsyncArker(ClientFleets):
         place = self._settings.ledger
         self._ledger: Ledger | None = None
         if place is not None:
-            from arker._ledger import Ledger  # clients of embedded backends need none
+            from arker._ledger.ledger import Ledger  # clients of embedded backends need none
 
             self._ledger = Ledger(place, self._settings.api_key)
         self._transport = Transport(
@@ -127,8 +132,8 @@ class AsyncArker(ClientFleets):
             prepare=self._await_emulator,
             diagnose=self._check_emulator,
             hooks=hooks,
-            ledger=self._ledger,
         )
+        self._context = Context(self._transport, self._ledger)
 
     @classmethod
     def local(
@@ -236,9 +241,9 @@ class AsyncArker(ClientFleets):
         except BaseException:
             await self.aclose()
             raise
-        from arker import _termination
+        from arker._tasks import termination
 
-        self._terminable = _termination.enter()
+        self._terminable = termination.enter()
         return self
 
     async def __aexit__(
@@ -247,14 +252,14 @@ class AsyncArker(ClientFleets):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        from arker import _termination
-        from arker._cleanup import carry_through
+        from arker._tasks import termination
+        from arker._tasks.cleanup import carry_through
 
         # A cancelled program must not leave the backend's process behind.
         try:
             await carry_through(self._close(in_order=exc_type is None))
         finally:
-            _termination.leave(self._terminable)
+            termination.leave(self._terminable)
 
     async def aclose(self) -> None:
         """Close the client's connections, and end its embedded backend if it has one.
@@ -268,7 +273,7 @@ class AsyncArker(ClientFleets):
         Other VMs in the cloud go on: they are meant to stay, so that no `reap` deletes them. (When an exception leaves
         the client's ``async with`` block, they are not: they can be reaped once this process has ended.)
         """
-        from arker._cleanup import carry_through
+        from arker._tasks.cleanup import carry_through
 
         await carry_through(self._close(in_order=True))
 
@@ -288,7 +293,7 @@ class AsyncArker(ClientFleets):
     async def _close(self, *, in_order: bool) -> None:
         try:
             await self._transport.blocks.close()
-            await self._transport.settled()
+            await self._context.settled()
             await self._transport.aclose()
         finally:
             try:

@@ -10,16 +10,55 @@ from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
-from arker import _routes, models
-from arker._descriptors import most_connections
-from arker._retry import RetryPolicy
+from arker import models
+from arker._basics import names
+from arker._basics.descriptors import most_connections
 from arker.errors import ConfigurationError, InvalidArgumentError
 from arker.models import _checks as check
 
 DEFAULT_CONTROL_BASE_URL: Final = "https://arker.ai/api"
 DEFAULT_MAX_CONNECTIONS: Final = 512
+
+
+@frozen(kw_only=True)
+class RetryPolicy:
+    """How often and how fast to try again.
+
+    The delay before attempt n+2 is ``min(max_delay, base_delay * 2**n)`` plus a random 0 to ``jitter``; the server's
+    ``Retry-After``, up to 60 s, takes its place.
+
+    Attributes:
+        attempts: Attempts in all; 1 is no retry.
+        base_delay: Seconds.
+        max_delay: Seconds.
+        jitter: Seconds.
+    """
+
+    attempts: int = field(default=4, validator=check.integer(1))
+    base_delay: float = field(default=0.2, validator=check.duration)
+    max_delay: float = field(default=2.0, validator=check.duration)
+    jitter: float = field(default=0.05, validator=check.duration)
+
+    def delay(self, failures: int, random: float) -> float:
+        """Seconds to wait after so many failed attempts; ``random`` is from 0 to 1."""
+        # Beyond 2**60 any delay is at its maximum, and a float would overflow.
+        return min(self.max_delay, self.base_delay * 2.0 ** min(failures - 1, 60)) + self.jitter * random
+
+    @classmethod
+    def of(cls, value: RetryPolicy | Mapping[str, Any] | bool | None) -> RetryPolicy:
+        """The policy that a caller means: None or True for the default one, False for a single attempt."""
+        if value is None or value is True:
+            return cls()
+        if value is False:
+            return cls(attempts=1)
+        if isinstance(value, RetryPolicy):
+            return value
+        names = [attribute.name for attribute in fields(cls)]
+        if not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentError("retry", value, "expected a RetryPolicy, a mapping with its fields, or False")
+        return cls(**check.only_keys("retry", value, names))
 
 
 @frozen(kw_only=True)
@@ -77,7 +116,7 @@ class Settings:
 
     def vm_base_url(self, vm_id: str) -> str:
         """Where a VM is reached: burst references at the burst base URL, if there is one."""
-        if self.burst_base_url is not None and _routes.is_burst_reference(vm_id):
+        if self.burst_base_url is not None and names.is_burst_reference(vm_id):
             return self.burst_base_url
         return self.base_url
 
@@ -87,10 +126,10 @@ class Settings:
             return self.base_url
         by_id, by_name = request.source_vm_id, request.source_vm_name
         if by_id is not None:
-            burst = _routes.is_burst_reference(by_id)
+            burst = names.is_burst_reference(by_id)
         else:
             golden = by_name is not None and by_name.strip().lower() == "arkuntu"
-            burst = golden and request.source_org_id == _routes.ARKER_ORG_ID
+            burst = golden and request.source_org_id == names.ARKER_ORG_ID
         return self.burst_base_url if burst else self.base_url
 
 
@@ -195,7 +234,7 @@ def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     # Needed at the first request only, as above.
-    from arker._hosts import MalformedHostError, parse_host
+    from arker._basics.hosts import MalformedHostError, parse_host
 
     try:
         parsed = parse_host(host)

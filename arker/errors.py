@@ -44,8 +44,8 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import arker
-from arker._shown import shown as _shown
-from arker._typing import Self
+from arker._basics.shown import shown as _shown
+from arker._basics.typing import Self
 
 ErrorCode: TypeAlias = Literal[
     "unsupported_operation",

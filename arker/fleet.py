@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import arker
 from arker import models
-from arker._cleanup import carry_through
-from arker._fleet_pool import Plan, Pool, named
-from arker._fleet_work import ItemMap, Outcomes, Work, everywhere
-from arker._transport import Transport
-from arker._typing import Self
+from arker._basics.typing import Self
+from arker._context import Context
+from arker._fleets.pool import Plan, Pool, named
+from arker._fleets.work import ItemMap, Outcomes, Work, everywhere
+from arker._tasks.cleanup import carry_through
 from arker.errors import ArkerError, ConfigurationError, FleetError, InvalidArgumentError
 from arker.hooks import check_function
 from arker.models import CompletedRunResult, RunRequest
@@ -47,9 +47,9 @@ class AsyncFleet:
     something itself. `AsyncVM.keep` exempts a VM.
     """
 
-    def __init__(self, transport: Transport, plan: Plan) -> None:
+    def __init__(self, context: Context, plan: Plan) -> None:
         """Made by `AsyncArker.fork_many`."""
-        self._pool = Pool(transport, plan)
+        self._pool = Pool(context, plan)
         self._entered = False
 
     def __repr__(self) -> str:
@@ -61,7 +61,7 @@ class AsyncFleet:
     async def __aenter__(self) -> Self:
         if self._entered:
             raise ConfigurationError("a fleet is entered once; fork another by fork_many")
-        blocks = self._pool.transport.blocks
+        blocks = self._pool.context.blocks
         blocks.refuse()
         self._entered = True
         blocks.enter(self, self._pool.name, self._leave_early, self._pool.abandon)
@@ -86,7 +86,7 @@ class AsyncFleet:
         traceback: TracebackType | None,
     ) -> None:
         # The deletion must happen under cancellation too, but must not hold up its caller for ever.
-        closing = not self._pool.transport.blocks.left(self)
+        closing = not self._pool.context.blocks.left(self)
         await carry_through(self._leave_after_closing(exc) if closing else self._leave(exc))
 
     async def _leave_early(self) -> None:
@@ -96,7 +96,7 @@ class AsyncFleet:
             raise FleetError(f"{len(left)} VMs could not be deleted")
 
     async def _leave_after_closing(self, error: BaseException | None) -> None:
-        await self._pool.transport.blocks.close()
+        await self._pool.context.blocks.close()
         await self._pool.end_tasks()
         self._tell(self._pool.left, error)
 

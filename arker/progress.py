@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from attrs import frozen
 
 import arker
-from arker._fleet_reports import FleetProgress
-from arker._lazy import later
-from arker._typing import Self
+from arker._basics.lazy import later
+from arker._basics.typing import Self
 from arker.errors import ConfigurationError
 from arker.models import _checks as check
+from arker.reports import FleetProgress
 
 if TYPE_CHECKING:
     from rich import console as consoles

@@ -5,11 +5,11 @@ from __future__ import annotations
 from types import TracebackType
 
 import arker
-from arker._transfers.checks import check_path
-from arker._transfers.job import make_job
-from arker._transfers.remote import Reading, RemoteFile
-from arker._transport import Transport
-from arker._typing import Self
+from arker._basics.typing import Self
+from arker._context import Place
+from arker._files.checks import check_path
+from arker._files.job import make_job
+from arker._files.remote import Reading, RemoteFile
 from arker.errors import ConfigurationError
 from arker.models import _checks as check
 
@@ -25,12 +25,10 @@ class AsyncReadStream:
     One task at a time may read from it. It holds one connection while it is open, and about a MiB of memory.
     """
 
-    def __init__(self, transport: Transport, base_url: str, vm_id: str, path: arker.transfer.RemotePath) -> None:
+    def __init__(self, place: Place, path: arker.transfer.RemotePath) -> None:
         """Made by `AsyncVM.open_read`."""
         self._path = check_path(path)
-        self._transport = transport
-        self._base_url = base_url
-        self._vm_id = vm_id
+        self._place = place
         self._size: int | None = None
         self._reading: Reading | None = None
         self._rest = b""
@@ -60,7 +58,7 @@ class AsyncReadStream:
     async def __aenter__(self) -> Self:
         if self._size is not None:
             raise self._not_open()
-        job = make_job(self._transport, self._base_url, self._vm_id, "vm.open_read", "download")
+        job = make_job(self._place, "vm.open_read", "download")
         remote = RemoteFile(job, self._path)
         await remote.open()
         self._size = remote.size

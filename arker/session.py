@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import arker
-from arker import _resource_calls as calls
 from arker import models
-from arker._attempts import deadline_scope
-from arker._cleanup import CLEANUP_SECONDS, carry_through
-from arker._creation import Creation, remove
-from arker._lazy import later
-from arker._shown import shown
-from arker._transport import Transport
-from arker._typing import Self
+from arker._basics.shown import shown
+from arker._basics.typing import Self
+from arker._context import Place
+from arker._lifecycle.creation import Creation
+from arker._lifecycle.held import Held
+from arker._protocol.calls import sessions as session_calls
+from arker._protocol.identifiers import idempotency_key_or_new
+from arker._runs import commands
+from arker._tasks.cleanup import CLEANUP_SECONDS
+from arker._transport.attempts import deadline_scope
 from arker.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from arker import _vm_handles as handles
-else:
-    handles = later("arker._vm_handles")
 
-
-class AsyncSession:
+class AsyncSession(Held[models.Session]):
     """A session of a VM: like a terminal tab, with a working directory and an environment that last from run to run.
 
     As an async context manager it is opened at the begin and deleted at the end, whatever happens inside:
@@ -37,20 +34,17 @@ class AsyncSession:
     the same time.
     """
 
-    def __init__(
-        self, transport: Transport, vm: handles.VmHandles, request: models.CreateSessionRequest, deadline: float | None
-    ):
+    _noun, _maker = "session", "open_session"
+
+    def __init__(self, place: Place, request: models.CreateSessionRequest, deadline: float | None) -> None:
         """Made by `AsyncVM.open_session`."""
-        self._transport = transport
-        self._vm = vm
+        super().__init__(place)
         self._request = request
         self._deadline = deadline
-        self._data: models.Session | None = None
-        self._opening = self._closed = False
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "not open" if self._data is None else self._data.session_id
-        return shown(self._transport.redact(f"<AsyncSession {state} in VM {self._vm.id}>"))
+        return shown(self._place.redact(f"<AsyncSession {state} in VM {self._place.vm_id}>"))
 
     # --- what is known of it --------------------------------------------------------------------------------------
 
@@ -67,7 +61,7 @@ class AsyncSession:
     @property
     def vm_id(self) -> str:
         """The id of its VM, or the name that the VM's handle was made from."""
-        return self._vm.id
+        return self._place.vm_id
 
     @property
     def data(self) -> models.Session | None:
@@ -89,11 +83,6 @@ class AsyncSession:
         """``idle``, ``pending`` or ``running``, when it was last read; None if the server does not tell it."""
         return self._opened().state
 
-    def _opened(self) -> models.Session:
-        if self._data is None:
-            raise ConfigurationError("the session is not open: use 'async with', or 'await session.open()'")
-        return self._data
-
     def _usable(self) -> str:
         if self._closed:
             raise ConfigurationError("the session is closed")
@@ -103,11 +92,8 @@ class AsyncSession:
 
     async def __aenter__(self) -> Self:
         await self.open()
-        self._transport.blocks.enter(self, self._name, self._leave_early)
+        self._enter_block()
         return self
-
-    def _name(self) -> str:
-        return f"the session {self.id} of the VM {self.vm_id}"
 
     async def __aexit__(
         self,
@@ -115,17 +101,13 @@ class AsyncSession:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not self._transport.blocks.left(self):
-            await carry_through(self._transport.blocks.close())
-        elif self._data is not None and not self._closed:
-            # The deletion must happen under cancellation too, but must not hold up its caller for ever.
-            deleting = self.close(deadline=CLEANUP_SECONDS)
-            await carry_through(remove(deleting, self._name(), raising=exc is None))
+        await self._leave_block(raising=exc is None)
 
-    async def _leave_early(self) -> None:
-        """Delete the session because its client is being closed."""
-        if not self._closed:
-            await remove(self.close(deadline=CLEANUP_SECONDS), self._name(), raising=True)
+    def _name(self) -> str:
+        return f"the session {self.id} of the VM {self.vm_id}"
+
+    def _removal(self) -> Coroutine[Any, Any, object]:
+        return self.close(deadline=CLEANUP_SECONDS)
 
     async def open(self) -> Self:
         """This session, opened; one that is open already stays as it is.
@@ -137,25 +119,16 @@ class AsyncSession:
             NetworkError: With ``outcome="unknown"`` the session may exist: it is not asked for a second time.
             DeadlineExceededError: The ``deadline`` of `AsyncVM.open_session` has passed.
         """
-        if self._closed:
-            raise ConfigurationError("the session is closed; open_session() gives a new one")
-        if self._opening:
-            raise ConfigurationError("the session is being opened by another task")
-        if self._data is None:
-            self._opening = True
-            try:
-                await self._open()
-            finally:
-                self._opening = False
+        await self._open_once()
         return self
 
-    async def _open(self) -> None:
-        base_url, vm_id = self._vm.base_url, self._vm.id
+    async def _make(self) -> None:
+        place = self._place
         creation = Creation(
-            self._transport,
-            calls.create_session(base_url, vm_id, self._request),
-            lambda made: calls.delete_session(base_url, vm_id, made.session_id),
-            f"a session of the VM {vm_id}",
+            place.context,
+            session_calls.create_session(place, self._request),
+            lambda made: session_calls.delete_session(place, made.session_id),
+            f"a session of the VM {place.vm_id}",
         )
         with deadline_scope(self._deadline, creation.progress):
             self._data = await creation.send()
@@ -169,7 +142,9 @@ class AsyncSession:
         Raises:
             NotFoundError: There is no such session (any more).
         """
-        answer = await self._vm.delete_session(self._opened().session_id, deadline=deadline)
+        answer = await self._place.send(
+            session_calls.delete_session(self._place, self._opened().session_id), deadline=deadline
+        )
         self._closed = True
         return answer
 
@@ -182,7 +157,7 @@ class AsyncSession:
         Raises:
             NotFoundError: There is no such session (any more).
         """
-        self._data = await self._vm.get_session(self._usable(), deadline=deadline)
+        self._data = await self._place.send(session_calls.get_session(self._place, self._usable()), deadline=deadline)
         return self
 
     # --- commands -------------------------------------------------------------------------------------------------
@@ -205,8 +180,8 @@ class AsyncSession:
         deadline: float | None = None,
     ) -> models.CompletedRunResult:
         """Run a command in this session, and wait for it. See `AsyncVM.run` for the arguments and errors."""
-        return await self._vm.run(
-            command,
+        request = models.RunRequest(
+            command=command,
             session_id=self._usable(),
             timeout=timeout,
             end_symbol=end_symbol,
@@ -217,9 +192,9 @@ class AsyncSession:
             acquire=acquire,
             release=release,
             signal=signal,
-            idempotency_key=idempotency_key,
-            check=check,
-            deadline=deadline,
+        )
+        return await commands.run(
+            self._place, request, idempotency_key_or_new(idempotency_key), check=check, deadline=deadline
         )
 
     async def start(
@@ -238,9 +213,10 @@ class AsyncSession:
         deadline: float | None = None,
     ) -> arker.AsyncRun:
         """Start a command in this session, without waiting for it. See `AsyncVM.start` for the arguments and errors."""
-        return await self._vm.start(
-            command,
+        request = models.RunRequest(
+            command=command,
             session_id=self._usable(),
+            background=True,
             timeout=timeout,
             end_symbol=end_symbol,
             vcpu_count=vcpu_count,
@@ -249,9 +225,9 @@ class AsyncSession:
             network=network,
             acquire=acquire,
             release=release,
-            idempotency_key=idempotency_key,
-            deadline=deadline,
         )
+        key = idempotency_key_or_new(idempotency_key)
+        return arker.AsyncRun(await commands.start(self._place, request, key, deadline))
 
 
 __all__ = ["AsyncSession"]

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from attrs import evolve, field, frozen
 
-from arker import _resource_calls as calls
-from arker import _routes, models
-from arker._attempts import Attempt, Progress, deadline_scope
-from arker._cleanup import CLEANUP_SECONDS, carry_through
-from arker._creation import Creation, remove
-from arker._lazy import later
-from arker._poll import pause
-from arker._shown import shown
-from arker._transport import Transport
-from arker._typing import Self
+from arker import models
+from arker._basics.shown import shown
+from arker._basics.typing import Self
+from arker._context import Place
+from arker._lifecycle.creation import Creation
+from arker._lifecycle.held import Held
+from arker._protocol.calls import tunnels as tunnel_calls
+from arker._runs.poll import pause
+from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
+from arker._transport.attempts import Attempt, Progress, deadline_scope
 from arker.errors import BadReplyError, ConfigurationError, InvalidArgumentError, TunnelClosedError
 from arker.models import Tunnel, TunnelRequest
 from arker.models import _checks as check
 
 if TYPE_CHECKING:
-    from arker import _vm_handles as handles
-    from arker._wire import Call
-else:
-    handles = later("arker._vm_handles")
+    from arker._protocol.request import Call
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSENDABLE = re.compile(r"[^!-~]")
@@ -62,7 +59,7 @@ class TunnelResponse:
         return orjson.loads(self.body)
 
 
-class AsyncTunnel:
+class AsyncTunnel(Held[Tunnel]):
     """A way from outside to a port of a VM.
 
     As an async context manager it is opened at the begin, waited for until it is open, and deleted at the end, whatever
@@ -74,28 +71,19 @@ class AsyncTunnel:
     Elsewhere, `open` opens it and `close` deletes it. That it is open does not mean that something listens on the port.
     """
 
-    def __init__(
-        self,
-        transport: Transport,
-        vm: handles.VmHandles,
-        port: int,
-        request: TunnelRequest,
-        wait: bool,
-        deadline: float | None,
-    ):
+    _noun, _maker = "tunnel", "tunnel"
+
+    def __init__(self, place: Place, port: int, request: TunnelRequest, wait: bool, deadline: float | None) -> None:
         """Made by `AsyncVM.tunnel`."""
-        self._transport = transport
-        self._vm = vm
+        super().__init__(place)
         self._port = port
         self._request = request
         self._wait = wait
         self._deadline = deadline
-        self._data: Tunnel | None = None
-        self._opening = self._closed = False
 
     def __repr__(self) -> str:
         facts = "closed" if self._closed else "not open" if self._data is None else f"{self.state} at {self._data.url}"
-        return shown(self._transport.redact(f"<AsyncTunnel to port {self._port} of VM {self._vm.id}, {facts}>"))
+        return shown(self._place.redact(f"<AsyncTunnel to port {self._port} of VM {self._place.vm_id}, {facts}>"))
 
     # --- what is known of it --------------------------------------------------------------------------------------
 
@@ -107,7 +95,7 @@ class AsyncTunnel:
     @property
     def vm_id(self) -> str:
         """The id of its VM, or the name that the VM's handle was made from."""
-        return self._vm.id
+        return self._place.vm_id
 
     @property
     def data(self) -> Tunnel | None:
@@ -138,11 +126,6 @@ class AsyncTunnel:
         token = self.auth_token
         return MappingProxyType({} if token is None else {"Authorization": f"Bearer {token}"})
 
-    def _opened(self) -> Tunnel:
-        if self._data is None:
-            raise ConfigurationError("the tunnel is not open: use 'async with', or 'await tunnel.open()'")
-        return self._data
-
     def _key(self) -> str:
         key = self._opened().tunnel_key
         assert key is not None
@@ -152,11 +135,8 @@ class AsyncTunnel:
 
     async def __aenter__(self) -> Self:
         await self.open()
-        self._transport.blocks.enter(self, self._name, self._leave_early)
+        self._enter_block()
         return self
-
-    def _name(self) -> str:
-        return f"the tunnel to port {self._port} of the VM {self.vm_id}"
 
     async def __aexit__(
         self,
@@ -164,19 +144,13 @@ class AsyncTunnel:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not self._transport.blocks.left(self):
-            await carry_through(self._transport.blocks.close())
-        elif self._data is not None and not self._closed:
-            # The deletion must happen under cancellation too, but must not hold up its caller for ever.
-            await carry_through(self._leave(raising=exc is None))
+        await self._leave_block(raising=exc is None)
 
-    async def _leave_early(self) -> None:
-        """Delete the tunnel because its client is being closed."""
-        if not self._closed:
-            await self._leave(raising=True)
+    def _name(self) -> str:
+        return f"the tunnel to port {self._port} of the VM {self.vm_id}"
 
-    async def _leave(self, *, raising: bool) -> None:
-        await remove(self.close(deadline=CLEANUP_SECONDS), self._name(), raising=raising)
+    def _removal(self) -> Coroutine[Any, Any, object]:
+        return self.close(deadline=CLEANUP_SECONDS)
 
     async def open(self) -> Self:
         """This tunnel, opened, and waited for unless it was made with ``wait=False``.
@@ -188,26 +162,17 @@ class AsyncTunnel:
             NetworkError: With ``outcome="unknown"`` the tunnel may exist: it is not asked for a second time.
             DeadlineExceededError: The ``deadline`` of `AsyncVM.tunnel` has passed.
         """
-        if self._closed:
-            raise ConfigurationError("the tunnel is closed; tunnel() gives a new one")
-        if self._opening:
-            raise ConfigurationError("the tunnel is being opened by another task")
-        if self._data is None:
-            self._opening = True
-            try:
-                await self._open()
-            finally:
-                self._opening = False
+        await self._open_once()
         return self
 
-    async def _open(self) -> None:
-        base_url, vm_id = self._vm.base_url, self._vm.id
+    async def _make(self) -> None:
+        place = self._place
 
         def removal(made: Tunnel) -> Call[models.DeleteTunnelResponse]:
-            return calls.delete_tunnel(base_url, vm_id, _key_of(made))
+            return tunnel_calls.delete_tunnel(place, _key_of(made))
 
-        call = calls.create_tunnel(base_url, vm_id, self._request)
-        creation = Creation(self._transport, call, removal, f"a tunnel of the VM {vm_id}")
+        call = tunnel_calls.create_tunnel(place, self._request)
+        creation = Creation(place.context, call, removal, f"a tunnel of the VM {place.vm_id}")
         with deadline_scope(self._deadline, creation.progress):
             made = await creation.send()
             _key_of(made)
@@ -216,7 +181,7 @@ class AsyncTunnel:
                 try:
                     await self._wait_open()
                 except BaseException:
-                    await carry_through(self._leave(raising=False))
+                    await carry_through(self._remove(raising=False))
                     raise
 
     async def wait_open(self, *, deadline: float | None = None) -> Self:
@@ -239,10 +204,10 @@ class AsyncTunnel:
             if self.state == "closed":
                 message = self._opened().message or "the server does not say why"
                 raise TunnelClosedError(
-                    f"the tunnel to port {self._port} is closed: {self._transport.redact(message)}",
+                    f"the tunnel to port {self._port} is closed: {self._place.redact(message)}",
                     port=self._port,
                     operation="tunnel.wait_open",
-                    vm_id=self._transport.redact(self.vm_id),
+                    vm_id=self._place.redact(self.vm_id),
                 )
             await anyio.sleep(pause(time.monotonic() - began))
             await self.refresh()
@@ -261,7 +226,7 @@ class AsyncTunnel:
             NotFoundError: There is no such tunnel (any more).
         """
         token = self._opened().auth_token
-        found = await self._vm.get_tunnel(self._key(), deadline=deadline)
+        found = await self._place.send(tunnel_calls.get_tunnel(self._place, self._key()), deadline=deadline)
         # Only the reply that created it has the token; and its key is the one that it was asked for by.
         self._data = evolve(found, auth_token=token, tunnel_key=self._key())
         return self
@@ -275,7 +240,7 @@ class AsyncTunnel:
         Raises:
             NotFoundError: There is no such tunnel (any more).
         """
-        answer = await self._vm.delete_tunnel(self._key(), deadline=deadline)
+        answer = await self._place.send(tunnel_calls.delete_tunnel(self._place, self._key()), deadline=deadline)
         self._closed = True
         return answer
 
@@ -322,7 +287,7 @@ class AsyncTunnel:
         content = None if body is None else _checked_body(body)
         if self._closed:
             raise TunnelClosedError("the tunnel is closed", port=self._port, operation="tunnel.request")
-        url, base_url = self.url, self._vm.base_url
+        url, base_url = self.url, self._place.base_url
         repeatable = verb in _SAFE_METHODS
         attempt = Attempt(
             verb,
@@ -335,16 +300,16 @@ class AsyncTunnel:
         progress = self._progress("tunnel.request")
 
         async def once() -> TunnelResponse:
-            http = await self._transport.ready()
+            http = await self._place.context.transport.ready()
             response = await http.through_tunnel(url, where, verb, sent, content, base_url=base_url)
             attempt.response = response
             return TunnelResponse(response.status, response.headers, response.body)
 
         with deadline_scope(deadline, progress):
-            return await self._transport.attempts(once, attempt, progress)
+            return await self._place.context.transport.attempts(once, attempt, progress)
 
     def _progress(self, operation: str) -> Progress:
-        return Progress(operation, path=_routes.vm(self.vm_id), redact=self._transport.redact)
+        return Progress(operation, vm_id=self.vm_id, redact=self._place.redact)
 
 
 def _key_of(tunnel: Tunnel) -> str:

@@ -7,20 +7,26 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from arker import _calls, models
-from arker._cleanup import CLEANUP_SECONDS, carry_through
-from arker._fork import Forking, delete, delete_or_raise
-from arker._identifiers import idempotency_key_or_new
-from arker._shown import shown
-from arker._transport import Transport
-from arker._typing import Self
-from arker._vm_directories import VmDirectories
+from arker import models
+from arker._basics.shown import shown
+from arker._basics.typing import Self
+from arker._context import Context, Place
+from arker._lifecycle.fork import Forking, delete, delete_or_raise
+from arker._protocol.calls import vms as vm_calls
+from arker._protocol.identifiers import idempotency_key_or_new
+from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
+from arker._vm.directories import Directories
+from arker._vm.files import Files
+from arker._vm.filesystems import Filesystems
+from arker._vm.runs import Runs
+from arker._vm.sessions import Sessions
+from arker._vm.tunnels import Tunnels
 from arker.errors import ArkerError
 
 logger = logging.getLogger("arker")
 
 
-class AsyncVM(VmDirectories):
+class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     It holds no connection of its own and may be kept as long as its client. Its attributes are the fields of `Vm` as
@@ -31,19 +37,19 @@ class AsyncVM(VmDirectories):
             print(result.stdout_text)
     """
 
-    def __init__(self, transport: Transport, vm_id: str, base_url: str, data: models.Vm | None = None) -> None:
+    def __init__(self, place: Place, data: models.Vm | None = None) -> None:
         """Made by `AsyncArker.fork`, `AsyncArker.vm` and `AsyncArker.get_vm`."""
-        super().__init__(transport, vm_id, base_url, data)
+        super().__init__(place, data)
         self._kept = False
 
     def __repr__(self) -> str:
         named = f" {self.name!r}" if self.name is not None else ""
-        return shown(self._transport.redact(f"<AsyncVM {self.id}{named} at {self.base_url}>"))
+        return shown(self._place.redact(f"<AsyncVM {self.id}{named} at {self.base_url}>"))
 
     # --- life ---------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        self._transport.blocks.enter(self, lambda: f"VM {self.id}", self._leave_early, self._abandon)
+        self._place.context.blocks.enter(self, lambda: f"VM {self.id}", self._leave_early, self._abandon)
         return self
 
     async def __aexit__(
@@ -52,8 +58,8 @@ class AsyncVM(VmDirectories):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not self._transport.blocks.left(self):
-            await carry_through(self._transport.blocks.close())
+        if not self._place.context.blocks.left(self):
+            await carry_through(self._place.context.blocks.close())
             return
         if self._kept:
             return
@@ -63,16 +69,16 @@ class AsyncVM(VmDirectories):
     async def _leave_early(self) -> None:
         """Delete the VM because its client is being closed."""
         if not self._kept:
-            await delete_or_raise(self, deadline=CLEANUP_SECONDS)
+            await delete_or_raise(self._place, deadline=CLEANUP_SECONDS)
 
     def _abandon(self) -> None:
         """Leave the VM on record, since it could not be deleted."""
-        if not self._kept and self._transport.ledger is not None:
-            self._transport.ledger.give_up(self.id, self.base_url)
+        if not self._kept and self._place.context.ledger is not None:
+            self._place.context.ledger.give_up(self.id, self.base_url)
 
     async def _leave(self, *, raising: bool) -> None:
         try:
-            await delete_or_raise(self, deadline=CLEANUP_SECONDS)
+            await delete_or_raise(self._place, deadline=CLEANUP_SECONDS)
         except ArkerError as error:
             if raising:
                 raise
@@ -86,8 +92,8 @@ class AsyncVM(VmDirectories):
     def keep(self) -> None:
         """Do not delete the VM when the ``async with`` block of it or its fleet is left, nor in a `AsyncArker.reap`."""
         self._kept = True
-        if self._transport.ledger is not None:
-            self._transport.ledger.let_go(self.id, self.base_url, at_once=True)
+        if self._place.context.ledger is not None:
+            self._place.context.ledger.let_go(self.id, self.base_url, at_once=True)
 
     async def refresh(self, *, deadline: float | None = None) -> Self:
         """This handle, with its fields read anew.
@@ -98,7 +104,7 @@ class AsyncVM(VmDirectories):
         Raises:
             NotFoundError: There is no such VM (any more).
         """
-        self._data = await self._transport.send(_calls.get_vm(self.base_url, self.id), deadline=deadline)
+        self._data = await self._place.send(vm_calls.get_vm(self._place), deadline=deadline)
         return self
 
     async def fork(
@@ -136,7 +142,30 @@ class AsyncVM(VmDirectories):
             durable=durable,
             tunnel=tunnel,
         )
-        return await fork(self._transport, request, idempotency_key=idempotency_key, deadline=deadline)
+        return await fork(self._place.context, request, idempotency_key=idempotency_key, deadline=deadline)
+
+    async def resize(
+        self,
+        *,
+        vcpu_count: int | None = None,
+        memory_mib: int | None = None,
+        disk_mib: int | None = None,
+        deadline: float | None = None,
+    ) -> models.ResizeResponse:
+        """Give this VM more or less of its resources; what is not given stays as it is.
+
+        Args:
+            vcpu_count: CPUs.
+            memory_mib: Memory, in MiB.
+            disk_mib: Disk, in MiB.
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            InvalidArgumentError: Nothing was given.
+            BadRequestError: The server cannot give this much.
+        """
+        request = models.ResizeRequest(vcpu_count=vcpu_count, memory_mib=memory_mib, disk_mib=disk_mib)
+        return await self._place.send(vm_calls.resize(self._place, request), deadline=deadline)
 
     async def delete(self, *, deadline: float | None = None) -> models.DeleteVmResponse:
         """Delete the VM: its processes are killed, its files removed.
@@ -148,17 +177,17 @@ class AsyncVM(VmDirectories):
             NotFoundError: There is no such VM (any more).
             ForbiddenError: It is a public golden.
         """
-        return await delete(self._transport, self.base_url, self.id, deadline=deadline)
+        return await delete(self._place.context, self.base_url, self.id, deadline=deadline)
 
 
 async def fork(
-    transport: Transport, request: models.ForkRequest, *, idempotency_key: str | None, deadline: float | None
+    context: Context, request: models.ForkRequest, *, idempotency_key: str | None, deadline: float | None
 ) -> AsyncVM:
     """Fork a VM; the child's handle keeps the base URL that the fork was posted to (contract, section 2)."""
-    forking = Forking(transport, request, idempotency_key_or_new(idempotency_key))
+    forking = Forking(context, request, idempotency_key_or_new(idempotency_key))
     del request  # of hundreds of forks at once, each object is one more for the garbage collector
     data = await forking.send(deadline)
-    return AsyncVM(transport, data.vm_id, forking.base_url, data)
+    return AsyncVM(Place(forking.base_url, data.vm_id, context), data)
 
 
 __all__ = ["AsyncVM"]

@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from arker import models
-from arker._lazy import lazily
+from arker._basics.lazy import lazily
 from arker.errors import (
     ApiError,
     ArkerError,
@@ -61,11 +61,8 @@ from arker.errors import (
 )
 
 if TYPE_CHECKING:
-    from arker._fleet_reports import FleetOutcome, FleetProgress
-    from arker._reports import Leftover, ReapReport
-    from arker._retry import RetryPolicy
-    from arker._routes import ARKER_ORG_ID, GOLDEN_NAMES
-    from arker.config import HttpTimeouts
+    from arker._basics.names import ARKER_ORG_ID, GOLDEN_NAMES
+    from arker.config import HttpTimeouts, RetryPolicy
     from arker.directories import DirectoryAction, DirectoryEntry, DirectoryReport, EntryKind
     from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
     from arker.models import (
@@ -141,6 +138,7 @@ if TYPE_CHECKING:
         Vm,
         VmState,
     )
+    from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport
     from arker.run import OutputChunk, OutputLine
     from arker.transfer import FileOutcome, TransferProgress, TransferResult
     from arker.tunnel import TunnelResponse
@@ -297,14 +295,12 @@ __all__ = [
 _get, __dir__ = lazily(
     __name__,
     {
-        "arker._fleet_reports": "FleetOutcome FleetProgress",
-        "arker._reports": "Leftover ReapReport",
-        "arker._retry": "RetryPolicy",
-        "arker._routes": "ARKER_ORG_ID GOLDEN_NAMES",
-        "arker.config": "HttpTimeouts",
+        "arker._basics.names": "ARKER_ORG_ID GOLDEN_NAMES",
+        "arker.config": "HttpTimeouts RetryPolicy",
         "arker.directories": "DirectoryAction DirectoryEntry DirectoryReport EntryKind",
         "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
         "arker.models": " ".join(models.__all__),
+        "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport",
         "arker.run": "OutputChunk OutputLine",
         "arker.transfer": "FileOutcome TransferProgress TransferResult",
         "arker.tunnel": "TunnelResponse",
@@ -337,7 +333,7 @@ def __getattr__(name: str) -> object:
         warnings.warn(message, DeprecationWarning, stacklevel=2)
         return getattr(models, _DEPRECATED[name])
     if name == "__version__":
-        from arker._version import version
+        from arker._basics.version import version
 
         return version()
     return _get(name)

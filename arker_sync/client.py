@@ -11,13 +11,17 @@ from typing import Any
 
 import arker
 from arker import AsyncArker, models
-from arker._typing import Self
+from arker._basics.typing import Self
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts
-from arker_sync._client_fleets import ClientFleets
-from arker_sync._life import Life
+from arker_sync._bridge.life import Life
+from arker_sync._client.filesystems import OrgFilesystems
+from arker_sync._client.fleets import Fleets
+from arker_sync._client.reap import Reaping
+from arker_sync._client.runs import OrgRuns
+from arker_sync._client.vms import Vms
 
 
-class Arker(ClientFleets):
+class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
     """A client of Arker VMs for blocking programs: scripts, notebooks, threads.
 
         with Arker(region="us-west-2") as ar:
@@ -79,7 +83,7 @@ class Arker(ClientFleets):
         ledger: bool | str | os.PathLike[str] | None = None,
         strict_replies: bool = False,
     ) -> None:
-        from arker_sync._callbacks import relay_hooks
+        from arker_sync._bridge.callbacks import relay_hooks
 
         client = AsyncArker(
             api_key,
@@ -130,7 +134,7 @@ class Arker(ClientFleets):
             InvalidArgumentError: There is no such option, or its value is not right.
             EmulatorError: At the first request (or ``with``): the backend could not start; the message says why.
         """
-        from arker_sync._callbacks import relay_hooks
+        from arker_sync._bridge.callbacks import relay_hooks
 
         client = cls.__new__(cls)
         asynchronous = AsyncArker.local(

@@ -9,11 +9,11 @@ from typing import Any
 
 import arker
 from arker import models
-from arker._typing import Self
+from arker._basics.typing import Self
 from arker.errors import ArkerError
 from arker.fleet import RETRIES, Item, Value
 from arker.models import CompletedRunResult
-from arker_sync._facade import Facade, held, twin
+from arker_sync._bridge.facade import Facade, held, twin
 from arker_sync.vm import VM
 
 
@@ -113,8 +113,8 @@ class Fleet(Facade):
             FleetError: When outcomes are taken: no VM is left. Items that have no outcome then were not drawn.
             ConfigurationError: The fleet's block was not entered, or has been left.
         """
-        from arker_sync._callbacks import feed, relay
-        from arker_sync._workers import in_threads
+        from arker_sync._bridge.callbacks import feed, relay
+        from arker_sync._bridge.workers import in_threads
 
         iterator = self._async.map(
             in_threads(function, VM, self._lease),
@@ -171,7 +171,7 @@ class Fleet(Facade):
             FleetError: The fleet was left meanwhile.
             ConfigurationError: The fleet's block was not entered, or has been left.
         """
-        from arker_sync._callbacks import relay
+        from arker_sync._bridge.callbacks import relay
 
         work = self._async.run(
             command,
@@ -226,7 +226,7 @@ class Fleet(Facade):
             FleetError: The fleet was left meanwhile.
             ConfigurationError: The fleet's block was not entered, or has been left.
         """
-        from arker_sync._callbacks import relay
+        from arker_sync._bridge.callbacks import relay
 
         work = self._async.upload(
             source,

@@ -6,8 +6,8 @@ from __future__ import annotations
 from types import TracebackType
 
 import arker
-from arker._typing import Self
-from arker_sync._facade import Facade
+from arker._basics.typing import Self
+from arker_sync._bridge.facade import Facade
 
 
 class ReadStream(Facade):

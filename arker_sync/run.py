@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import arker
 from arker import models
-from arker._run_output import OutputChunk, OutputLine
-from arker._typing import Self
+from arker._basics.typing import Self
+from arker._runs.output import OutputChunk, OutputLine
 from arker.models import CompletedRunResult, RunSummary
-from arker_sync._facade import Facade, same
+from arker_sync._bridge.facade import Facade, same
 
 
 class RunHandle(Facade):

@@ -10,11 +10,12 @@ from typing import Any
 import arker
 import arker_sync
 from arker import models
-from arker._typing import Self
-from arker_sync._facade import Facade
+from arker._basics.typing import Self
+from arker._lifecycle.held import Held
+from arker_sync._bridge.facade import Facade
 
 
-class SessionHandle(Facade):
+class SessionHandle(Facade, Held[models.Session]):
     """A session of a VM: like a terminal tab, with a working directory and an environment that last from run to run.
 
     As a context manager it is opened at the begin and deleted at the end, whatever happens inside:

@@ -8,13 +8,14 @@ from types import TracebackType
 
 import arker
 from arker import models
-from arker._typing import Self
+from arker._basics.typing import Self
+from arker._lifecycle.held import Held
 from arker.models import Tunnel
 from arker.tunnel import TunnelResponse
-from arker_sync._facade import Facade
+from arker_sync._bridge.facade import Facade
 
 
-class TunnelHandle(Facade):
+class TunnelHandle(Facade, Held[Tunnel]):
     """A way from outside to a port of a VM.
 
     As a context manager it is opened at the begin, waited for until it is open, and deleted at the end, whatever

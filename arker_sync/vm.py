@@ -8,11 +8,16 @@ from types import TracebackType
 from typing import Any
 
 from arker import models
-from arker._typing import Self
-from arker_sync._vm_directories import VmDirectories
+from arker._basics.typing import Self
+from arker_sync._vm.directories import Directories
+from arker_sync._vm.files import Files
+from arker_sync._vm.filesystems import Filesystems
+from arker_sync._vm.runs import Runs
+from arker_sync._vm.sessions import Sessions
+from arker_sync._vm.tunnels import Tunnels
 
 
-class VM(VmDirectories):
+class VM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     It holds no connection of its own and may be kept as long as its client. Its attributes are the fields of `Vm` as
@@ -98,6 +103,29 @@ class VM(VmDirectories):
             deadline=deadline,
         )
         return VM(self._lease.call(work, undo=lambda made: made.delete()), self._lease)
+
+    def resize(
+        self,
+        *,
+        vcpu_count: int | None = None,
+        memory_mib: int | None = None,
+        disk_mib: int | None = None,
+        deadline: float | None = None,
+    ) -> models.ResizeResponse:
+        """Give this VM more or less of its resources; what is not given stays as it is.
+
+        Args:
+            vcpu_count: CPUs.
+            memory_mib: Memory, in MiB.
+            disk_mib: Disk, in MiB.
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            InvalidArgumentError: Nothing was given.
+            BadRequestError: The server cannot give this much.
+        """
+        work = self._async.resize(vcpu_count=vcpu_count, memory_mib=memory_mib, disk_mib=disk_mib, deadline=deadline)
+        return self._lease.call(work)
 
     def delete(self, *, deadline: float | None = None) -> models.DeleteVmResponse:
         """Delete the VM: its processes are killed, its files removed.

@@ -13,7 +13,7 @@ import msgspec
 import orjson
 from attrs import frozen
 
-from arker._codec import structure
+from arker._protocol.codec.codec import structure
 from arker.models import ListVmsResponse
 from benchmarks.measure import Row, interleave
 from benchmarks.server import vm

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
+import inspect
 import re
 from pathlib import Path
+from typing import Final
+
+import arker
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "arker"
 
+UPWARD: Final = {
+    ("arker.errors", "arker.models.run"): "an annotation: `RunFailedError` carries the whole result",
+    ("arker.errors", "arker.directories"): "an annotation: `DirectoryConflictError` carries the plan",
+}
+"""Imports from a layer above, each with its reason."""
 
-def floors() -> dict[str, int]:
-    """Module name to floor, from the table in the page."""
-    table: dict[str, int] = {}
-    for floor, files in re.findall(
-        r"^\| (\d) \| ([^|]+) \|", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE
-    ):
-        for name in re.findall(r"`([\w/]+)(?:\.py)?`", files):
-            table[f"arker.{name.rstrip('/')}" if name != "__init__" else "arker"] = int(floor)
-    return table
+
+def layers() -> list[list[str]]:
+    """The layers from top to bottom, from the page: the modules and packages of each, by their dotted names."""
+    block = re.search(r"^```layers\n(.*?)\n```", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert block is not None
+    lines = [line.partition("  ")[0].split() for line in block[1].splitlines()]
+    return [[dotted(name) for name in line] for line in lines]
+
+
+def dotted(name: str) -> str:
+    return "arker" if name == "__init__" else f"arker.{name.rstrip('/').replace('/', '.')}"
 
 
 def module_of(path: Path) -> str:
@@ -27,25 +39,20 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def entry(module: str, table: dict[str, int]) -> str | None:
-    """The line of the table that a module belongs to."""
+def layer_of(module: str, table: dict[str, int]) -> int | None:
     while module:
         if module in table:
-            return module
-        module = module.rpartition(".")[0]
+            return table[module]
+        module = module.rpartition(".")[0] if module.count(".") > 1 else ""
     return None
 
 
 class Imports(ast.NodeVisitor):
-    """The modules that a file imports, at whatever place, but not for type checkers alone."""
+    """The modules that a file imports, at whatever place, for type checkers too."""
 
     def __init__(self, path: Path) -> None:
         self.names: set[str] = set()
         self.visit(ast.parse(path.read_text()))
-
-    def visit_If(self, node: ast.If) -> None:
-        if not (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
-            self.generic_visit(node)
 
     def visit_Import(self, node: ast.Import) -> None:
         self.names.update(alias.name for alias in node.names)
@@ -56,6 +63,14 @@ class Imports(ast.NodeVisitor):
             nested = ROOT / Path(*base.split("."), alias.name)
             is_module = nested.with_suffix(".py").exists() or nested.is_dir()
             self.names.add(f"{base}.{alias.name}" if is_module else base)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        """Take ``arker.AsyncVM`` for an import of its home: the package itself loads it when it is asked for."""
+        if isinstance(node.value, ast.Name) and node.value.id == "arker" and node.attr in arker.__all__:
+            home = getattr(getattr(arker, node.attr), "__module__", None)
+            if isinstance(home, str) and home.startswith("arker."):
+                self.names.add(home)
+        self.generic_visit(node)
 
 
 @functools.cache
@@ -72,46 +87,73 @@ def client_files() -> list[Path]:
     return [path for path in sorted(PACKAGE.rglob("*.py")) if "emulator" not in path.relative_to(PACKAGE).parts]
 
 
-def test_every_file_stands_in_the_table() -> None:
-    table = floors()
-    assert {entry(module_of(path), table) for path in client_files()} == set(table)
-    listed = {name for name in table if name != "arker"}
+def test_every_file_stands_in_a_layer() -> None:
+    names = [name for layer in layers() for name in layer]
+    assert len(names) == len(set(names))
+    table = dict.fromkeys(names, 0)
     for path in client_files():
-        module = module_of(path)
-        assert module == "arker" or entry(module, table) in listed, f"{module} is not in the table"
+        assert layer_of(module_of(path), table) is not None, f"{module_of(path)} is in no layer"
+    for name in names:
+        home = ROOT / name.replace(".", "/")
+        assert home.is_dir() or home.with_suffix(".py").exists(), f"there is no {name}"
 
 
-def test_no_file_imports_from_a_floor_above() -> None:
-    table = floors()
+def test_no_file_imports_from_a_layer_above() -> None:
+    table = {name: -number for number, layer in enumerate(layers()) for name in layer}
+    used: set[tuple[str, str]] = set()
+    wrong: list[str] = []
     for path in client_files():
         module = module_of(path)
-        own = entry(module, table)
-        for name in imports(path):
+        own = layer_of(module, table)
+        assert own is not None
+        for name in sorted(imports(path) - {module}):
             if name.startswith("arker.emulator"):
                 assert module == "arker.client", f"{module} imports {name}"
                 continue
-            other = entry(name, table)
-            assert own is not None
-            assert other is not None
-            assert table[other] <= table[own], f"{module} (floor {table[own]}) imports {name} (floor {table[other]})"
+            other = layer_of(name, table)
+            assert other is not None, f"{module} imports {name}"
+            if other > own and name != "arker":
+                used.add((module, name))
+                if (module, name) not in UPWARD:
+                    wrong.append(f"{module} imports {name}")
+    assert not wrong, "\n".join(wrong)
+    assert used == set(UPWARD), f"not needed any more: {set(UPWARD) - used}"
+    assert len(UPWARD) <= 5
 
 
 def test_nothing_imports_in_a_circle() -> None:
     graph = {module_of(path): imports(path) - {module_of(path)} for path in client_files()}
-    # A package that re-exports its modules is imported with each of them.
-    graph["arker.models"] = set()
-    graph["arker"] = set()
+    # A package that re-exports its modules is imported with each of them, and loads them late.
+    graph["arker.models"] = graph["arker"] = graph["arker.errors"] = set()
     done: set[str] = set()
+    circles: list[str] = []
 
     def visit(module: str, way: tuple[str, ...]) -> None:
-        assert module not in way, " -> ".join([*way, module])
+        if module in way:
+            circles.append(" -> ".join([*way[way.index(module) :], module]))
+            return
         if module not in done:
-            for other in graph.get(module, set()):
+            for other in sorted(graph.get(module, set())):
                 visit(other, (*way, module))
             done.add(module)
 
-    for module in graph:
+    for module in sorted(graph):
         visit(module, ())
+    assert not circles, "\n".join(circles)
+
+
+def test_classes_are_not_towers() -> None:
+    for path in client_files():
+        module = importlib.import_module(module_of(path))
+        for _, cls in inspect.getmembers(module, inspect.isclass):
+            assert depth(cls) <= 4, f"{cls.__module__}.{cls.__name__} stands on {depth(cls) - 1} classes of ours"
+
+
+def depth(cls: type[object]) -> int:
+    """How many classes of ours stand on top of each other in it; those of exceptions are a tree of kinds."""
+    if not cls.__module__.startswith("arker") or issubclass(cls, BaseException):
+        return 0
+    return 1 + max((depth(base) for base in cls.__bases__), default=0)
 
 
 def importers_of(library: str) -> set[str]:
@@ -123,25 +165,27 @@ def importers_of(library: str) -> set[str]:
 
 
 def test_libraries_stay_behind_their_doors() -> None:
-    assert importers_of("sqlite3") == {"arker._ledger_store"}
+    assert importers_of("sqlite3") == {"arker._ledger.store"}
     assert importers_of("rich") == {"arker.progress"}
-    assert importers_of("pathspec") == {"arker._tree_ignore"}
-    assert importers_of("cattrs") == {"arker._converter", "arker._leniency"}
-    assert importers_of("aiohttp") == {
-        "arker._http",
-        "arker._http_failures",
-        "arker._http_opened",
-        "arker._http_sessions",
+    assert importers_of("pathspec") == {"arker._directories.ignore"}
+    codec = "arker._protocol.codec"
+    assert importers_of("cattrs") == {f"{codec}.codec", f"{codec}.converter", f"{codec}.leniency"}
+    http = "arker._transport.http"
+    # The others name its types only.
+    typed = {"arker.client", "arker._transport.transport", "arker._protocol.request"}
+    assert importers_of("aiohttp") - typed == {
+        f"{http}.{name}" for name in ("exchanges", "failures", "opened", "replies", "sessions")
     }
 
 
 def test_the_backend_knows_nothing_of_the_client_s_behaviour() -> None:
     # The mark of fields that are always there is a part of the shapes.
-    allowed = {"arker.errors", "arker.models", "arker.models._reply", "arker._hosts", "arker._routes", "arker._version"}
+    allowed = {"arker.errors", "arker.models", "arker.models._reply", "arker._protocol.routes"}
     for path in sorted((PACKAGE / "emulator").rglob("*.py")):
         for name in imports(path):
             if not name.startswith("arker.emulator"):
                 shared = name in allowed or (name.startswith("arker.models.") and "._" not in name)
+                shared = shared or name.startswith("arker._basics")
                 assert shared, f"{module_of(path)} imports {name}"
 
 

@@ -28,8 +28,8 @@ from arker import (
     NetworkError,
     NotFoundError,
 )
-from arker._http_replies import EXCERPT, MAX_REPLY
-from arker._redaction import Redactor
+from arker._transport.http.replies import EXCERPT, MAX_REPLY
+from arker._transport.redaction import Redactor
 from tests.support.clients import make_client
 from tests.support.length import cases
 from tests.support.samples import completed

@@ -322,7 +322,7 @@ async def test_functions_that_do_not_end_hold_up_no_deletion(
 async def test_a_deletion_that_hangs_is_cut_off_without_a_trace(
     host: Host, open_client: AsyncArker, ledger: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("arker._blocks.CLEANUP_SECONDS", 0.2)
+    monkeypatch.setattr("arker._transport.open_blocks.CLEANUP_SECONDS", 0.2)
     host.deletion = lambda vm: ok({}, delay=60)
     async with await open_client.fork("ubuntu"):
         await open_client.aclose()

@@ -15,11 +15,17 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from arker import ApiError, ArkerError, AsyncArker, ForkRequest, HttpTimeouts, RunRequest, _calls, _resource_calls
-from arker._codec import Misfit, structure
-from arker._decipher import decipher
-from arker._reader import Reader
-from arker._wire import Call, Response
+from arker import ApiError, ArkerError, AsyncArker, ForkRequest, HttpTimeouts, RunRequest
+from arker._protocol.calls import files as file_calls
+from arker._protocol.calls import filesystems as filesystem_calls
+from arker._protocol.calls import runs as run_calls
+from arker._protocol.calls import sessions as session_calls
+from arker._protocol.calls import tunnels as tunnel_calls
+from arker._protocol.calls import vms as vm_calls
+from arker._protocol.codec.codec import Misfit, structure
+from arker._protocol.reader import Reader
+from arker._protocol.reply import decipher
+from arker._protocol.request import Address, Call, Response
 from arker.models import (
     BackgroundRunResult,
     CancelRunResponse,
@@ -56,6 +62,7 @@ from tests.support.samples import FULL
 from tests.support.server import Drop, Reply, ScriptedServer
 
 BASE = "http://h"
+AT = Address(BASE, "v")
 ENTRY = SyncChunkWrite(path="f", size=0, upload_id="u", content=b"", start=0, end=0)
 
 
@@ -65,38 +72,38 @@ def sample(cls: type[Any], *, entry: bool = False) -> Any:
 
 
 CALLS: dict[str, tuple[Call[Any], Any]] = {
-    "fork": (_calls.fork(BASE, ForkRequest(source_vm_name="x"), "k", lambda _: None), sample(Vm)),
-    "get_vm": (_calls.get_vm(BASE, "v"), sample(Vm)),
-    "list_vms": (_calls.list_vms(BASE, {}), sample(ListVmsResponse)),
-    "delete_vm": (_calls.delete_vm(BASE, "v"), sample(DeleteVmResponse)),
-    "run": (_calls.run(BASE, "v", RunRequest(command="x"), "k"), sample(CompletedRunResult)),
+    "fork": (vm_calls.fork(BASE, ForkRequest(source_vm_name="x"), "k", lambda _: None), sample(Vm)),
+    "get_vm": (vm_calls.get_vm(AT), sample(Vm)),
+    "list_vms": (vm_calls.list_vms(BASE, {}), sample(ListVmsResponse)),
+    "delete_vm": (vm_calls.delete_vm(AT), sample(DeleteVmResponse)),
+    "run": (run_calls.run(AT, RunRequest(command="x"), "k"), sample(CompletedRunResult)),
     "background": (
-        _calls.run(BASE, "v", RunRequest(command="x", background=True), "k"),
+        run_calls.run(AT, RunRequest(command="x", background=True), "k"),
         sample(BackgroundRunResult),
     ),
-    "get_run": (_calls.get_run(BASE, "v", "r"), sample(Run)),
-    "list_runs": (_calls.list_runs(BASE, "v", {}), sample(ListRunsResponse)),
-    "cancel_run": (_calls.cancel_run(BASE, "v", "r"), sample(CancelRunResponse)),
-    "read": (_calls.read_file(BASE, "v", "f"), sample(SyncReadInlineResponse)),
-    "read_presigned": (_calls.read_file(BASE, "v", "f"), sample(SyncReadPresignedResponse)),
-    "write_whole": (_calls.write_whole(BASE, "v", ENTRY), sample(SyncChunkWriteResult, entry=True)),
+    "get_run": (run_calls.get_run(AT, "r"), sample(Run)),
+    "list_runs": (run_calls.list_runs(AT, {}), sample(ListRunsResponse)),
+    "cancel_run": (run_calls.cancel_run(AT, "r"), sample(CancelRunResponse)),
+    "read": (file_calls.read_file(AT, "f"), sample(SyncReadInlineResponse)),
+    "read_presigned": (file_calls.read_file(AT, "f"), sample(SyncReadPresignedResponse)),
+    "write_whole": (file_calls.write_whole(AT, ENTRY), sample(SyncChunkWriteResult, entry=True)),
     "commit_put": (
-        _calls.commit_put(BASE, "v", SyncPresignedWriteCommit(path="f", size=0, upload_id="u")),
+        file_calls.commit_put(AT, SyncPresignedWriteCommit(path="f", size=0, upload_id="u")),
         sample(SyncCommitWriteResult, entry=True),
     ),
 }
 for _make, _result in (
-    (partial(_resource_calls.list_sessions, BASE, "v", {}), ListSessionsResponse),
-    (partial(_resource_calls.get_session, BASE, "v", "s"), Session),
-    (partial(_resource_calls.list_tunnels, BASE, "v", {}), ListTunnelsResponse),
-    (partial(_resource_calls.get_tunnel, BASE, "v", "t"), Tunnel),
-    (partial(_resource_calls.list_syncs, BASE, "v", {}), ListSyncsResponse),
-    (partial(_resource_calls.create_sync, BASE, "v", SyncCreateRequest(filesystem_id="f")), Sync),
-    (partial(_resource_calls.delete_sync, BASE, "v", "s"), DeleteSyncResponse),
-    (partial(_resource_calls.resize, BASE, "v", ResizeRequest(disk_mib=1)), ResizeResponse),
-    (partial(_resource_calls.list_filesystems, BASE, {}), ListFilesystemsResponse),
-    (partial(_resource_calls.get_filesystem, BASE, "f"), Filesystem),
-    (partial(_resource_calls.list_org_runs, BASE, {}), ListOrgRunsResponse),
+    (partial(session_calls.list_sessions, AT, {}), ListSessionsResponse),
+    (partial(session_calls.get_session, AT, "s"), Session),
+    (partial(tunnel_calls.list_tunnels, AT, {}), ListTunnelsResponse),
+    (partial(tunnel_calls.get_tunnel, AT, "t"), Tunnel),
+    (partial(filesystem_calls.list_syncs, AT, {}), ListSyncsResponse),
+    (partial(filesystem_calls.create_sync, AT, SyncCreateRequest(filesystem_id="f")), Sync),
+    (partial(filesystem_calls.delete_sync, AT, "s"), DeleteSyncResponse),
+    (partial(vm_calls.resize, AT, ResizeRequest(disk_mib=1)), ResizeResponse),
+    (partial(filesystem_calls.list_filesystems, BASE, {}), ListFilesystemsResponse),
+    (partial(filesystem_calls.get_filesystem, BASE, "f"), Filesystem),
+    (partial(run_calls.list_org_runs, BASE, {}), ListOrgRunsResponse),
 ):
     CALLS[_make.func.__name__] = (_make(), sample(_result))
 every_call = pytest.mark.parametrize("name", CALLS)
@@ -104,12 +111,14 @@ every_call = pytest.mark.parametrize("name", CALLS)
 
 def test_every_call_is_here() -> None:
     """Each function that gives a call is here, or one whose reply is of the same kind."""
-    modules = (_calls, _resource_calls)
+    modules = (vm_calls, run_calls, file_calls, session_calls, tunnel_calls, filesystem_calls)
     functions = [pair for module in modules for pair in inspect.getmembers(module, inspect.isfunction)]
     made = {
         name
         for name, function in functions
-        if not name.startswith("_") and str(function.__annotations__.get("return", "")).startswith("Call[")
+        if not name.startswith("_")
+        and function.__module__ != "arker._protocol.calls.shared"
+        and str(function.__annotations__.get("return", "")).startswith("Call[")
     }
     same = {
         "request_puts",

@@ -13,8 +13,8 @@ import pytest
 
 import arker
 from arker import AsyncVM, errors
-from arker._codec import structure
-from arker._decipher import api_error
+from arker._protocol.codec.codec import structure
+from arker._protocol.reply import api_error
 from arker.directories import DirectoryEntry, DirectoryReport
 from arker.errors import (
     ApiError,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from arker import _descriptors
+from arker._basics import descriptors
 from arker.config import load_settings
 from tests.support.server import Recorded, Reply, ScriptedServer, ok
 
@@ -83,19 +83,19 @@ def test_half_of_the_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     def settings(**more: Any) -> int:
         return load_settings("k", base_url="https://h", environ={}, **more).max_connections
 
-    monkeypatch.setattr(_descriptors, "limit", lambda: 128)
+    monkeypatch.setattr(descriptors, "limit", lambda: 128)
     assert (settings(), settings(max_connections=64), settings(max_connections=3)) == (64, 64, 3)
-    monkeypatch.setattr(_descriptors, "limit", lambda: 1)
+    monkeypatch.setattr(descriptors, "limit", lambda: 1)
     assert settings() == 1
-    monkeypatch.setattr(_descriptors, "limit", lambda: None)
+    monkeypatch.setattr(descriptors, "limit", lambda: None)
     assert (settings(), settings(max_connections=10_000)) == (512, 10_000)
 
 
 def test_the_last_descriptors_are_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_descriptors, "limit", lambda: 64)
-    assert [number for number in range(64) if _descriptors.is_spared(number)] == list(range(56, 64))
-    monkeypatch.setattr(_descriptors, "limit", lambda: 1024)
-    assert [number for number in range(1024) if _descriptors.is_spared(number)] == list(range(1008, 1024))
-    monkeypatch.setattr(_descriptors, "limit", lambda: None)
-    assert not _descriptors.is_spared(10_000)
-    assert not _descriptors.none_left()
+    monkeypatch.setattr(descriptors, "limit", lambda: 64)
+    assert [number for number in range(64) if descriptors.is_spared(number)] == list(range(56, 64))
+    monkeypatch.setattr(descriptors, "limit", lambda: 1024)
+    assert [number for number in range(1024) if descriptors.is_spared(number)] == list(range(1008, 1024))
+    monkeypatch.setattr(descriptors, "limit", lambda: None)
+    assert not descriptors.is_spared(10_000)
+    assert not descriptors.none_left()

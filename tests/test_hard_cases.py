@@ -23,7 +23,7 @@ from arker import (
     RetryPolicy,
     UnavailableError,
 )
-from arker._http_sessions import LoopSessions
+from arker._transport.http.sessions import LoopSessions
 from arker_sync import Arker
 from tests.support.clients import QUICK, make_client
 from tests.support.samples import completed
@@ -170,7 +170,7 @@ async def test_closing_during_the_first_request(server: ScriptedServer) -> None:
 
 
 async def test_closing_when_another_loop_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arker._http_sessions._CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("arker._transport.http.sessions._CLOSE_SECONDS", 0.05)
     sessions = LoopSessions(4, aiohttp.ClientTimeout(total=None))
     ready, over = threading.Event(), threading.Event()
 
@@ -193,9 +193,9 @@ async def test_closing_when_another_loop_does_not_answer(monkeypatch: pytest.Mon
 
 async def test_a_connection_notices_that_its_peer_has_vanished(server: ScriptedServer) -> None:
     made: list[socket.socket] = []
-    from arker import _http_sessions
+    from arker._transport.http import sessions
 
-    original = _http_sessions._keepalive_socket  # pyright: ignore[reportPrivateUsage]
+    original = sessions._keepalive_socket  # pyright: ignore[reportPrivateUsage]
     family = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80))
     made.append(original(family))
     assert made[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1

@@ -32,7 +32,6 @@ from arker import (
     TransferEvent,
     UnavailableError,
 )
-from arker._routes import ids_in
 from tests.support.clients import COMPUTE, make_client
 from tests.support.samples import completed
 from tests.support.secrets import API_KEY, MARK, SIGNATURE, Detector
@@ -376,25 +375,6 @@ async def test_a_key_in_an_id_is_not_told(server: ScriptedServer, notes: Notes, 
 
 
 # --- which VM and run an error is about ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("/v1/vms/v", ("v", None)),
-        ("/v1/vms/v/runs", ("v", None)),
-        ("/v1/vms/v/runs/r", ("v", "r")),
-        ("/v1/vms/a%2Fb/runs/%C3%A9", ("a/b", "é")),
-        ("/v1/vms/v/sessions/s", ("v", None)),
-        ("/v1/vms", (None, None)),
-        ("/v1/runs", (None, None)),
-        ("/v1/fork", (None, None)),
-        ("/v1/filesystems/f", (None, None)),
-        ("", (None, None)),
-    ],
-)
-def test_ids_of_a_path(path: str, expected: tuple[str | None, str | None]) -> None:
-    assert ids_in(path) == expected
 
 
 async def test_errors_name_their_vm_and_run(server: ScriptedServer, client: AsyncArker, vm: AsyncVM) -> None:

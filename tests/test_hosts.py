@@ -24,7 +24,7 @@ from arker import (
     InvalidArgumentError,
     NetworkError,
 )
-from arker._http_presigned import MAX_REDIRECTS, presigned, redirected, tunnelled
+from arker._transport.http.urls import MAX_REDIRECTS, presigned, redirected, tunnelled
 from arker.config import is_loopback, load_settings
 from tests.support.clients import make_client
 from tests.support.secrets import API_KEY, SIGNATURE

@@ -20,10 +20,17 @@ PACKAGES = (arker, arker.models, arker_sync)
 
 LATER = (
     ("aiohttp", "anyio", "asyncio", "cattrs", "orjson", "rich", "sqlite3", "ssl"),
-    ("arker._transport", "arker.hooks", "arker.vm", "arker.models.file", "arker.models.run", "arker.models.vm"),
-    ("arker.run", "arker.session", "arker.tunnel", "arker.fleet", "arker._fleet_pool", "arker._fleet_reports"),
-    ("arker.transfer", "arker._transfers", "arker.read_stream", "arker.directories", "arker._directory_transfer"),
-    ("arker._reap", "arker._reports", "arker._ledger", "arker.progress", "arker.emulator"),
+    (
+        "arker._transport.transport",
+        "arker.hooks",
+        "arker.vm",
+        "arker.models.file",
+        "arker.models.run",
+        "arker.models.vm",
+    ),
+    ("arker.run", "arker.session", "arker.tunnel", "arker.fleet", "arker._fleets.pool", "arker.reports"),
+    ("arker.transfer", "arker._files", "arker.read_stream", "arker.directories", "arker._directories.work"),
+    ("arker._lifecycle.reap", "arker.reports", "arker._ledger.ledger", "arker.progress", "arker.emulator"),
 )
 
 
@@ -43,9 +50,9 @@ def test_the_client_alone_loads_little(statement: str) -> None:
 def test_making_a_client_loads_what_it_sends_with_and_no_more() -> None:
     program = "import sys, arker; arker.AsyncArker('k', region='r', ledger=False); print(*sys.modules)"
     loaded = set(answer(program).split())
-    assert "arker._transport" in loaded
+    assert "arker._transport.transport" in loaded
     later = {name for names in LATER for name in names}
-    assert loaded & later == {"anyio", "asyncio", "ssl", "arker._transport", "arker.hooks"}
+    assert loaded & later == {"anyio", "asyncio", "ssl", "arker._transport.transport", "arker.hooks"}
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)

@@ -12,8 +12,8 @@ import anyio
 import pytest
 
 from arker import AsyncArker, RateLimitedError
-from arker._limiter import Limiter
-from arker._window import INITIAL, Window
+from arker._transport.limiter import Limiter
+from arker._transport.window import INITIAL, Window
 from tests.support.clients import make_client
 from tests.support.samples import completed
 from tests.support.server import Recorded, Reply, ScriptedServer, error, ok

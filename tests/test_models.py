@@ -7,8 +7,9 @@ from typing import Any, cast
 import attrs
 import pytest
 
-from arker import _codec, models
-from arker._codec import Misfit, structure
+from arker import models
+from arker._protocol.codec import codec
+from arker._protocol.codec.codec import Misfit, structure
 from arker.models import (
     BackgroundRunResult,
     CompletedRunResult,
@@ -92,7 +93,7 @@ def test_full(cls: type[Any]) -> None:
         elif name == "network":
             assert got == NetworkPolicyAllow(("example.com", "10.0.0.0/8"))
         elif name in ("inbound", "ports"):
-            assert _codec.unstructure(got) == given
+            assert codec.unstructure(got) == given
         else:
             assert got == given
 
@@ -249,7 +250,7 @@ def test_network_policies(wire: object, expected: object) -> None:
     vm = structure({"vm_id": "v", "network": wire}, Vm)
     assert vm.network == expected
     if expected is not None:
-        sent = _codec.unstructure(vm.network)
+        sent = codec.unstructure(vm.network)
         assert sent == {key: value for key, value in cast("dict[str, Any]", wire).items() if key != "more"}
 
 

@@ -11,7 +11,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arker._poll import FREE_BYTES, FREE_RATE, LONGEST, PACE, SHORTEST, Planner, Question, pause
+from arker._runs.poll import FREE_BYTES, FREE_RATE, LONGEST, PACE, SHORTEST, Planner, Question, pause
 
 MIB = 1024 * 1024
 

@@ -23,10 +23,10 @@ from arker import (
     RequestEvent,
     VMGoneError,
 )
-from arker._limiter import Limiter
-from arker._silence import watched
-from arker._window import Window
-from arker._wire import Flow
+from arker._protocol.request import Flow
+from arker._transport.limiter import Limiter
+from arker._transport.liveness import watched
+from arker._transport.window import Window
 from arker.emulator import Emulator
 from tests.support.samples import completed
 

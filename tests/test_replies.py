@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from arker import AsyncArker, AsyncVM, BadReplyError, CompletedRunResult, Run, RunSummary, Session, Vm
-from arker._codec_hooks import Misfit
-from arker._decipher import api_error
-from arker._reader import NOTHING, Reader, id_in, salvaged_vm_id
-from arker._retry import is_overload, is_proof_of_refusal, is_retryable_answer
+from arker._protocol.codec.hooks import Misfit
+from arker._protocol.reader import NOTHING, Reader, id_in, salvaged_vm_id
+from arker._protocol.reply import api_error
+from arker._protocol.retryable import is_overload, is_proof_of_refusal, is_retryable_answer
 from arker.errors import ConflictError, NotFoundError, RateLimitedError, RunFailedError, UnavailableError
 from arker.models import ListRunsResponse, ListVmsResponse, SyncReadInlineResponse
 from tests.support.clients import make_client
@@ -417,7 +417,7 @@ async def test_ten_replies_without_a_state_end_the_following(server: ScriptedSer
 
 
 def test_unknown_states_are_not_final() -> None:
-    from arker._poll import has_ended
+    from arker._runs.poll import has_ended
 
     assert not has_ended(RunSummary(run_id="r", state="hibernated"))
     assert not has_ended(RunSummary(run_id="r", state="pending", exit_code=0))

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arker import InvalidArgumentError, RetryPolicy
-from arker._retry import Failure, is_retryable_answer, next_delay, parse_retry_after
+from arker._protocol.retryable import is_retryable_answer, parse_retry_after
+from arker._transport.retry import Failure, next_delay
 from tests.support.length import times
 
 

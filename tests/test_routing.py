@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from arker import ARKER_ORG_ID, GOLDEN_NAMES, AsyncArker, ForkRequest
-from arker._routes import is_burst_reference
+from arker._basics.names import is_burst_reference
 from tests.support.clients import BURST, BURST_ID, COMPUTE, CONTROL, make_client
 from tests.support.samples import completed
 from tests.support.server import ScriptedServer, ok

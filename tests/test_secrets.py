@@ -17,8 +17,8 @@ import orjson
 import pytest
 
 from arker import ApiError, ArkerError, AsyncArker, AsyncVM, BadReplyError, ConfigurationError, NetworkError
-from arker._codec import structure
-from arker._wire import Call, Request
+from arker._protocol.codec.codec import structure
+from arker._protocol.request import Call, Request
 from arker.models import SyncReadPresignedResponse, Tunnel, Vm
 from tests.support.clients import make_client
 from tests.support.samples import FULL, completed, full
@@ -95,9 +95,9 @@ def test_it_sees_what_an_error_came_from(watch: Detector, link: str) -> None:
 
 def test_it_sees_models_and_calls(watch: Detector) -> None:
     with watch.expecting() as leaks:
-        from arker import _codec
+        from arker._protocol.codec import codec
 
-        _codec.structure({"vm_id": API_KEY}, Vm)
+        codec.structure({"vm_id": API_KEY}, Vm)
     assert len(leaks) == 1
     with watch.expecting() as leaks:
         Call(API_KEY, Request("GET", "http://h", "/"), lambda payload, _: payload)

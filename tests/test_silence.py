@@ -226,7 +226,7 @@ async def test_a_long_wait_that_is_lost_again_and_again_is_taken_up_each_time(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What lost connections have to hold to count as progress; ten seconds would be long for a test.
-    monkeypatch.setattr("arker._transport.HELD_WELL", 0.02)
+    monkeypatch.setattr("arker._transport.transport.HELD_WELL", 0.02)
     held = Reply(delay=0.05, drop=Drop.AFTER_PROCESSING)
     server.script(*[held] * 9, ok(completed("done")))
     async with make_client(server) as client:

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from arker import CHUNK_SIZE, AsyncArker, HttpTimeouts, NetworkTimeoutError
-from arker._http import Http, Slices
-from arker._wire import ExchangeFailedError
+from arker._protocol.request import ExchangeFailedError
+from arker._transport.http.exchanges import Http, Slices
 from arker.config import load_settings
 from tests.support.secrets import API_KEY
 

@@ -10,7 +10,7 @@ from attrs import define
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arker._window import (
+from arker._transport.window import (
     INITIAL,
     LATE,
     LONGEST_PATIENCE,

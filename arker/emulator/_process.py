@@ -25,7 +25,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from arker._typing import Self
+from arker._basics.typing import Self
 from arker.emulator._state import StateDir
 from arker.emulator.control import ControlChannel, Controlled
 from arker.emulator.options import EmulatorOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Protocol
 
-from arker._typing import Self
+from arker._basics.typing import Self
 from arker.emulator.rules import Rule, rule_from_json
 from arker.errors import EmulatorError
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arker._lazy import lazily
+from arker._basics.lazy import lazily
 
 if TYPE_CHECKING:
     from arker.models.file import (

@@ -16,11 +16,11 @@ import pytest
 from arker import ApiError, ArkerError, AsyncArker, ConfigurationError, Hooks, NotFoundError, RequestEvent, RetryPolicy
 from arker.emulator import Emulator
 from arker_sync import VM, Arker
-from arker_sync._bridge import current_call
-from arker_sync._callbacks import feed, relay
-from arker_sync._facade import twin
-from arker_sync._lease import Lease
-from arker_sync._workers import in_threads
+from arker_sync._bridge.callbacks import feed, relay
+from arker_sync._bridge.facade import twin
+from arker_sync._bridge.lease import Lease
+from arker_sync._bridge.loop import current_call
+from arker_sync._bridge.workers import in_threads
 
 
 @pytest.fixture

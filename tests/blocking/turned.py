@@ -14,7 +14,7 @@ from typing import Any, TypeGuard, cast
 import arker
 from arker import AsyncArker
 from arker_sync import Arker
-from arker_sync._facade import Facade
+from arker_sync._bridge.facade import Facade
 
 
 def as_async(client: Arker) -> AsyncArker:

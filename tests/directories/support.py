@@ -15,8 +15,8 @@ from hypothesis import HealthCheck
 from hypothesis import strategies as st
 
 from arker import DirectoryReport
-from arker._tree_entries import to_bytes, to_text
-from arker._tree_plan import Step
+from arker._directories.entries import to_bytes, to_text
+from arker._directories.plan import Step
 
 
 @frozen

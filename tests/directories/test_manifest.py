@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arker import BadReplyError
-from arker._tree_entries import Cksum, Entry, Tree, size_ranges
-from arker._tree_ignore import ignores_nothing
-from arker._tree_local import digests, scan
-from arker._tree_manifest import can_hide, manifest_command, parse_manifest
+from arker._directories.entries import Cksum, Entry, Tree, size_ranges
+from arker._directories.ignore import ignores_nothing
+from arker._directories.local import digests, scan
+from arker._directories.manifest import can_hide, manifest_command, parse_manifest
 from tests.directories.support import PATIENT, Directory, File, Link, Model, build, models, remove
 
 HARD: Model = {

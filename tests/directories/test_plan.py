@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arker._tree_entries import Entry, Tree, ancestors, leads_outside, order, unsafe_name
-from arker._tree_ignore import check_patterns, compile_patterns, hidden_names, without_ignored
-from arker._tree_plan import make_plan, not_to_be_taken
+from arker._directories.entries import Entry, Tree, ancestors, leads_outside, order, unsafe_name
+from arker._directories.ignore import check_patterns, compile_patterns, hidden_names, without_ignored
+from arker._directories.plan import make_plan, not_to_be_taken
 from arker.errors import ConfigurationError, InvalidArgumentError
 from tests.directories.support import told
 

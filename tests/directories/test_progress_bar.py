@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from arker import AsyncVM, ConfigurationError, FleetProgress, InvalidArgumentError, TransferProgress
-from arker._fleet_reports import FleetOperation
 from arker.progress import TransferBar
+from arker.reports import FleetOperation
 from tests.directories.test_manifest import written
 from tests.directories.test_untrusted import says
 from tests.support.server import ScriptedServer

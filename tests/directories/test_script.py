@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 
 from arker import BadReplyError
-from arker._tree_entries import is_utf8, to_bytes
-from arker._tree_ignore import ignores_nothing
-from arker._tree_local import scan
-from arker._tree_plan import Step, make_plan
-from arker._tree_script import Script, alias_script, build_script, parse_report, staging_places
+from arker._directories.entries import is_utf8, to_bytes
+from arker._directories.ignore import ignores_nothing
+from arker._directories.local import scan
+from arker._directories.plan import Step, make_plan
+from arker._directories.script import Script, alias_script, build_script, parse_report, staging_places
 from tests.directories.support import PATIENT, Directory, File, Link, Model, build, look, models, remove
 
 STAGING = ".arker-01ARZ3NDEKTSV4RRFFQ69G5FAV"

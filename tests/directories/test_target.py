@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from arker._threads import StoppedError
-from arker._tree_apply import apply_steps
-from arker._tree_entries import Entry, to_bytes
-from arker._tree_ignore import ignores_nothing
-from arker._tree_local import digests, local_path, scan
-from arker._tree_plan import Step, make_plan
-from arker._tree_target import BY_DESCRIPTOR, TreeTarget
+from arker._directories.apply import apply_steps
+from arker._directories.entries import Entry, to_bytes
+from arker._directories.ignore import ignores_nothing
+from arker._directories.local import digests, local_path, scan
+from arker._directories.plan import Step, make_plan
+from arker._directories.target import BY_DESCRIPTOR, TreeTarget
+from arker._tasks.threads import StoppedError
 from tests.directories.support import PATIENT, Directory, File, Link, Model, build, look, models, remove
 
 STAGING = ".arker-01ARZ3NDEKTSV4RRFFQ69G5FAV"

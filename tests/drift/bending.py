@@ -10,7 +10,7 @@ import attrs
 from attrs import frozen
 from hypothesis import strategies as st
 
-from arker._codec_hooks import is_array, is_object
+from arker._protocol.codec.hooks import is_array, is_object
 from tests.drift.service import error_body
 from tests.support.server import Drop, Reply
 

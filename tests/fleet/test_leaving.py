@@ -20,8 +20,7 @@ from arker import (
     FleetError,
     FleetOutcome,
 )
-from arker import _fleet_pool as pool
-from arker import _fleet_work as work
+from arker._fleets import pool, work
 from tests.fleet.support import Gates, echo, some_steps
 from tests.support.cloud import Cloud
 

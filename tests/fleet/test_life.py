@@ -20,7 +20,7 @@ from arker import (
     ForbiddenError,
     InvalidArgumentError,
 )
-from arker import _fleet_pool as pool
+from arker._fleets import pool
 from tests.support.cloud import Cloud, when
 from tests.support.server import Reply, ScriptedServer, error, ok
 

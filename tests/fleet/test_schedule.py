@@ -7,7 +7,7 @@ import random
 import pytest
 
 from arker import FleetOutcome, NetworkError, NotFoundError, VMGoneError
-from arker._fleet_schedule import AHEAD, AHEAD_IN_ORDER, Schedule, is_hopeless, verdict
+from arker._fleets.schedule import AHEAD, AHEAD_IN_ORDER, Schedule, is_hopeless, verdict
 
 
 def drained(schedule: Schedule[int]) -> list[int]:

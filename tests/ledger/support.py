@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import anyio
 
-from arker._identifiers import new_idempotency_key
-from arker._ledger import Ledger
-from arker._wire import Request
+from arker._ledger.ledger import Ledger
+from arker._protocol.identifiers import new_idempotency_key
+from arker._protocol.request import Request
 
 ROOT: Final = Path(__file__).parents[2]
 HOST: Final = "http://host.example/api"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from arker._ledger import Ledger
-from arker._ledger_store import FILE_NAME
+from arker._ledger.ledger import Ledger
+from arker._ledger.store import FILE_NAME
 from tests.ledger.support import BODY, HOST, bytes_of, fork_request, line, output, program, select, until, write_down
 from tests.support.secrets import API_KEY, MARK, OTHER_KEY
 
@@ -216,7 +216,7 @@ def test_several_loops_in_several_threads(ledger: Ledger) -> None:
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from arker._ledger import Ledger
+from arker._ledger.ledger import Ledger
 from tests.ledger.support import fork_request
 
 async def main():
@@ -269,7 +269,7 @@ import warnings
 warnings.simplefilter("ignore")  # newer versions of Python warn of any fork beside a thread
 import asyncio, os, sys
 from pathlib import Path
-from arker._ledger import Ledger
+from arker._ledger.ledger import Ledger
 from tests.ledger.support import HOST, write_down
 
 ledger = Ledger(Path(sys.argv[1]), "a key")
@@ -310,7 +310,7 @@ def test_a_process_made_by_fork_is_an_owner_of_its_own(path: Path) -> None:
 BUSY_FORKER = """
 import asyncio, os, sys, threading
 from pathlib import Path
-from arker._ledger import Ledger
+from arker._ledger.ledger import Ledger
 from tests.ledger.support import fork_request, write_down
 
 ledger = Ledger(Path(sys.argv[1]), "a key")
@@ -344,7 +344,7 @@ def test_forks_amid_the_thread_s_work(path: Path) -> None:
 KEEPER = """
 import asyncio, sys
 from pathlib import Path
-from arker._ledger import Ledger
+from arker._ledger.ledger import Ledger
 from tests.ledger.support import HOST, write_down
 
 ledger = Ledger(Path(sys.argv[1]), "a key")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from arker import _ledger_store, _ledger_writer
-from arker._ledger import Ledger
-from arker._ledger_store import FILE_NAME
+from arker._ledger import store, writer
+from arker._ledger.ledger import Ledger
+from arker._ledger.store import FILE_NAME
 from tests.ledger.support import HOST, fork_request, listing, select, until, write_down
 from tests.support.secrets import API_KEY
 
@@ -141,7 +141,7 @@ async def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path, caplog: p
     ledger = await use(path)
     (warning,) = warnings_in(caplog)
     assert "version 99" in warning
-    with pytest.raises(_ledger_store.UnusableError):
+    with pytest.raises(store.UnusableError):
         await ledger.orphans([HOST], None)
     assert path.read_bytes() == before
 
@@ -149,7 +149,7 @@ async def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path, caplog: p
 async def test_another_process_has_it_locked_for_long(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_ledger_store, "PATIENCE", 0.4)
+    monkeypatch.setattr(store, "PATIENCE", 0.4)
     path = tmp_path / FILE_NAME
     ledger = Ledger(path, API_KEY)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -169,7 +169,7 @@ async def test_another_process_has_it_locked_for_long(
 async def test_it_recovers_by_itself(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_ledger_writer, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(writer, "RETRY_SECONDS", 0.01)
     place = tmp_path / "state"
     place.write_bytes(b"")
     ledger = Ledger(place / FILE_NAME, API_KEY)
@@ -189,8 +189,8 @@ async def test_it_recovers_by_itself(
 async def test_trouble_that_comes_again_is_told_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_ledger_store, "PATIENCE", 0.05)
-    monkeypatch.setattr(_ledger_writer, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(store, "PATIENCE", 0.05)
+    monkeypatch.setattr(writer, "RETRY_SECONDS", 0.01)
     ledger = Ledger(tmp_path / FILE_NAME, API_KEY)
     await write_down(ledger, "vm-1")
     for count in (1, 2):
@@ -206,7 +206,7 @@ async def test_trouble_that_comes_again_is_told_again(
 async def test_a_disk_that_does_not_answer_holds_up_one_fork_and_no_longer_than_bearable(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_ledger_writer, "PATIENCE", 0.4)
+    monkeypatch.setattr(writer, "PATIENCE", 0.4)
     path = tmp_path / FILE_NAME
     ledger = Ledger(path, API_KEY)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

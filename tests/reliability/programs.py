@@ -10,7 +10,7 @@ from typing import Any, Final
 from attrs import define, field, frozen
 
 from arker import ArkerError, AsyncArker, AsyncVM, CompletedRunResult, Hooks, HttpTimeouts, RetryPolicy
-from arker._cleanup import end
+from arker._tasks.cleanup import end
 from arker.emulator import Emulator
 from tests.reliability.books import LOG, Books
 

@@ -26,8 +26,8 @@ from arker import (
     TransferEvent,
     TunnelResponse,
 )
-from arker import _codec as codec
-from arker._wire import Call
+from arker._protocol.codec import codec
+from arker._protocol.request import Call
 from arker.config import Settings
 from arker.errors import ArkerError
 

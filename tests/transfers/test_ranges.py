@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arker._ranges import MAX_CONTENT, MAX_ENTRIES, MIB, Span, batches, missing, part_size, split
+from arker._files.ranges import MAX_CONTENT, MAX_ENTRIES, MIB, Span, batches, missing, part_size, split
 from arker.models import MAX_PUT_SIZE
 
 TERABYTE = 2**40

@@ -25,7 +25,7 @@ def main(words: Sequence[str] | None = None, root: Path = ROOT) -> int:
     arguments = parser.parse_args(words)
     wanted = generate(root)
     stale = {name: text for name, text in wanted.items() if _read(root / name) != text}
-    marked = {str(path.relative_to(root)) for path in (root / "arker_sync").glob("*.py") if is_generated(path)}
+    marked = {str(path.relative_to(root)) for path in (root / "arker_sync").rglob("*.py") if is_generated(path)}
     left = sorted(marked - wanted.keys())
     if arguments.check:
         for name, text in stale.items():

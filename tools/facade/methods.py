@@ -30,10 +30,10 @@ UNDONE: Final = {"fork": "delete"}
 FED: Final = {"arker.transfer.UploadSource"}
 """Types that may be an iterable of a caller's, among other things."""
 LATE: Final = {
-    "relay": "arker_sync._callbacks",
-    "relay_hooks": "arker_sync._callbacks",
-    "feed": "arker_sync._callbacks",
-    "in_threads": "arker_sync._workers",
+    "relay": "arker_sync._bridge.callbacks",
+    "relay_hooks": "arker_sync._bridge.callbacks",
+    "feed": "arker_sync._bridge.callbacks",
+    "in_threads": "arker_sync._bridge.workers",
 }
 """What bodies need of modules that bring the event loop along: these are imported by the bodies."""
 HOLDERS: Final = {"FleetOutcome": "vm"}

@@ -20,11 +20,11 @@ RUNTIME: Final = {
     "AsyncArker": "arker",
     "arker": "",
     "arker_sync": "",
-    "Facade": "arker_sync._facade",
-    "Life": "arker_sync._life",
-    "twin": "arker_sync._facade",
-    "held": "arker_sync._facade",
-    "same": "arker_sync._facade",
+    "Facade": "arker_sync._bridge.facade",
+    "Life": "arker_sync._bridge.life",
+    "twin": "arker_sync._bridge.facade",
+    "held": "arker_sync._bridge.facade",
+    "same": "arker_sync._bridge.facade",
 }
 """What generated code needs, whatever its source imports."""
 

@@ -14,6 +14,9 @@ from attrs import field, frozen
 RENAMED: Final = {"AsyncRun": "RunHandle", "AsyncSession": "SessionHandle", "AsyncTunnel": "TunnelHandle"}
 """Blocking names that are not just the async ones without their first word: those are models."""
 
+PARTS: Final = ("_client", "_vm")
+"""Packages of parts of public classes."""
+
 
 @frozen
 class Source:
@@ -116,13 +119,19 @@ def read(root: Path) -> Surface:
     parts: dict[str, set[str]] = {}
     twins: dict[str, str] = {}
     for name, cls in public.items():
-        chain = [each for each in inspect.getmro(cls) if each.__module__.partition(".")[0] == "arker"]
+        chain = [each for each in inspect.getmro(cls) if _is_part(each)]
         for each in chain:
             parts.setdefault(each.__module__, set()).add(each.__name__)
         twins[chain[-1].__name__] = name
     sources = tuple(_source(root, importlib.import_module(module), wanted) for module, wanted in sorted(parts.items()))
     homes = {names.get(each.name, each.name): source.target_module for source in sources for each in source.classes}
     return Surface(sources, names, twins, homes)
+
+
+def _is_part(cls: type[object]) -> bool:
+    """Whether a class has public methods of the surface: it stands in a public module, or with the parts of two."""
+    package, _, rest = cls.__module__.partition(".")
+    return package == "arker" and (not rest.startswith("_") or rest.partition(".")[0] in PARTS)
 
 
 def _source(root: Path, module: ModuleType, wanted: set[str]) -> Source:

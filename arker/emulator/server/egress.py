@@ -1,4 +1,4 @@
-"""Where VMs may go: targets and network policies. What is out of reach whatever the policy is in `arker._hosts`.
+"""Where VMs may go: targets and network policies. What is out of reach whatever the policy is in `arker._basics.hosts`.
 
 Nothing here resolves a name or opens a connection.
 """
@@ -11,7 +11,7 @@ from typing import Final
 
 from attrs import frozen
 
-from arker._hosts import Address, Host, MalformedHostError, parse_host
+from arker._basics.hosts import Address, Host, MalformedHostError, parse_host
 from arker.emulator.server.goldens import NetworkJson
 
 HOST_NAME: Final = "host.arker.internal"

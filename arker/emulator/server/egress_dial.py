@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from ipaddress import IPv4Address, ip_address
 from typing import Final, TypeAlias
 
-from arker._hosts import Address, Host, leads_here, plain
+from arker._basics.hosts import Address, Host, leads_here, plain
 from arker.emulator.server.egress import HOST_NAME, Policy, Target
 from arker.emulator.server.egress_upstream import Upstream, Upstreams
 from arker.emulator.server.http_exchange import Far, Refusal

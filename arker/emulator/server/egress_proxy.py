@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from arker._hosts import MalformedHostError
+from arker._basics.hosts import MalformedHostError
 from arker.emulator.server.egress import Target
 from arker.emulator.server.egress_dial import Dialer, upstream_fields
 from arker.emulator.server.http_exchange import ClientReader, Exchange, Refusal, serve, splice

@@ -11,7 +11,7 @@ from urllib.request import getproxies_environment
 
 from attrs import field, frozen
 
-from arker._hosts import MalformedHostError
+from arker._basics.hosts import MalformedHostError
 from arker.emulator.server.egress import Target
 
 logger = logging.getLogger("arker.emulator")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from arker._hosts import MalformedHostError
+from arker._basics.hosts import MalformedHostError
 from arker.emulator.sandbox.base import Outlet
 from arker.emulator.server import parsing
 from arker.emulator.server.backend import Backend

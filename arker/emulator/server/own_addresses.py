@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Final
 
-from arker._hosts import Address, embedded, plain
+from arker._basics.hosts import Address, embedded, plain
 
 _SYSTEM: Final = Path("/proc")
 _IPV4 = re.compile(r"\|-- ([0-9.]+)\n\s+/32 host LOCAL")

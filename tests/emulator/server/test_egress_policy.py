@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from arker._hosts import MalformedHostError, means_this_machine, out_of_reach, parse_host
+from arker._basics.hosts import MalformedHostError, means_this_machine, out_of_reach, parse_host
 from arker.emulator.server.egress import Policy, Rule, Target
 from arker.emulator.server.egress_upstream import Upstream, Upstreams
 from arker.emulator.server.own_addresses import is_own

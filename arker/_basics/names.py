@@ -1,0 +1,38 @@
+"""Names and ids that are special (contract, section 2)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+ARKER_ORG_ID: Final = "ArkerHQ"
+"""The organisation that owns the public goldens."""
+
+GOLDEN_NAMES: Final[tuple[str, ...]] = (
+    "arkuntu",
+    "ubuntu",
+    "ubuntu-small",
+    "ubuntu-nodisk",
+    "ubuntu-nonet-nodisk",
+    "ubuntu-full",
+    "ubuntu-full-32",
+    "ubuntu-py-repl",
+    "ubuntu-js-repl",
+    "ubuntu-docker",
+    "ubuntu-chromium",
+    "ubuntu-servo",
+    "ubuntu-servo-js-repl",
+    "ubuntu-chromium-js-repl",
+)
+"""Names of the public goldens; forking one of them by name needs no organisation."""
+
+_BURST_ID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}_[A-Za-z0-9]+")
+
+
+def is_burst_reference(reference: str) -> bool:
+    """Whether a VM's id or name belongs to the burst provider: ``arkuntu``, or a ULID with a suffix."""
+    trimmed = reference.strip()
+    return trimmed.lower() == "arkuntu" or _BURST_ID.fullmatch(trimmed) is not None
+
+
+__all__ = ["ARKER_ORG_ID", "GOLDEN_NAMES", "is_burst_reference"]

@@ -1,0 +1,24 @@
+"""What the parts of `AsyncArker` stand on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arker._basics.lazy import later
+
+if TYPE_CHECKING:
+    from arker import _context as contexts
+else:
+    contexts = later("arker._context")
+
+
+class ClientBase:
+    """What the parts of a client share."""
+
+    _context: contexts.Context
+
+    def _place(self, base_url: str, vm_id: str) -> contexts.Place:
+        return contexts.Place(base_url, vm_id, self._context)
+
+
+__all__ = ["ClientBase"]

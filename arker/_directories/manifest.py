@@ -1,0 +1,292 @@
+r"""What a directory of a VM holds: the command that tells it, and the reading of what it has written.
+
+The command needs only what POSIX has, and takes what it finds of the rest: ``stat`` of coreutils or busybox (else
+``ls``), ``readlink`` (else ``ls``), and ``sha256sum``, ``shasum`` or ``openssl`` (else ``cksum``). It changes nothing,
+opens only regular files, and follows no symlink but the directory itself.
+
+It writes sections, each ended by an empty field; fields end with NUL:
+
+1. the state of the directory, and the tool for digests;
+2. ``mode size path//`` and a line feed for each entry, all in one field, since no path contains ``//``;
+3. each symlink's path, and where it leads;
+4. one field of lines as the tool writes them, for files whose paths contain no backslash and no end of a line;
+5. path, and line of the tool, for the other files;
+6. directories that cannot be listed; and the word ``end``.
+
+What a VM says is not trusted: whatever is not exactly like this is an error, and so is a path that is not one below the
+directory.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from arker._directories.entries import PERMISSIONS, Entry, Tree, order, parent_of, to_text, unsafe_name
+from arker.errors import BadReplyError
+
+if TYPE_CHECKING:
+    from arker._directories.entries import Kind
+
+_SCRIPT: Final = r"""
+LC_ALL=C; export LC_ALL
+unset CDPATH
+ROOT=@ROOT@
+printf 'arker-tree 1\0'
+if [ ! -e "$ROOT" ] && [ ! -h "$ROOT" ]; then printf 'absent\0end\0'; exit 0; fi
+if [ ! -d "$ROOT" ]; then printf 'other\0end\0'; exit 0; fi
+cd -P -- "$ROOT" 2>/dev/null && [ -r . ] || { printf 'closed\0end\0'; exit 0; }
+works() { printf x | "$@" >/dev/null 2>&1; }
+if works sha256sum; then TOOL=sha256sum; COMMAND=sha256sum
+elif works shasum -a 256; then TOOL=shasum; COMMAND='shasum -a 256'
+elif works openssl dgst -sha256 -r; then TOOL=openssl; COMMAND='openssl dgst -sha256 -r'
+elif works cksum; then TOOL=cksum; COMMAND=cksum
+else TOOL=; COMMAND=false
+fi
+export COMMAND
+printf 'directory\0%s\0\0' "$TOOL"
+exec 2>/dev/null
+
+if stat -c %f . >/dev/null; then
+    find . -exec stat -c '%f %s %n//' {} + @PRUNE@
+else
+    find . -exec sh -c 'for path do
+        line=$(ls -ldn "$path") || continue
+        set -f; set -- $line; printf "%s %s %s//\n" "$1" "$5" "$path"
+    done' sh {} + @PRUNE@
+fi
+printf '\0\0'
+
+find . @SKIP@ -type l -exec sh -c 'for path do
+    if command -v readlink >/dev/null; then
+        target=$(readlink "$path" && printf x) || continue
+        target=${target%?x}
+    else
+        target=$(ls -ld "$path" && printf x) || continue
+        target=${target%?x}
+        target=${target#*"$path -> "}
+    fi
+    printf "%s\0%s\0" "$path" "$target"
+done' sh {} +
+printf '\0'
+
+@DIGESTS@
+
+find . @SKIP@ -type d -exec sh -c 'for path do
+    [ -r "$path" ] && [ -x "$path" ] || printf "%s\0" "$path"
+done' sh {} +
+printf '\0end\0'
+"""
+
+_DIGESTS: Final = r"""
+find . @SKIP@ -type f \( @SIZES@ \) ! -path '*[\\@CR@
+]*' -exec $COMMAND {} +
+printf '\0\0'
+find . @SKIP@ -type f \( @SIZES@ \) -path '*[\\@CR@
+]*' -exec sh -c 'for path do
+    line=$($COMMAND <"$path") && printf "%s\0%s\0" "$path" "$line"
+done' sh {} +
+printf '\0'
+"""
+_NO_DIGESTS: Final = r"printf '\0\0\0'"
+
+_PLAIN_NAME: Final = re.compile(r"[\w.-]+", re.ASCII)
+
+
+def manifest_command(
+    root: str, sizes: Sequence[tuple[int, int]], *, hidden: Sequence[str] = (), utilities: str | None = None
+) -> list[str]:
+    """The command whose output `parse_manifest` reads.
+
+    Args:
+        root: The directory in the VM.
+        sizes: Digests are made of files whose size is in one of these ranges.
+        hidden: Names of directories whose content is not listed; they are themselves.
+        utilities: A directory with the only programs to use, for tests.
+    """
+    named = " -o ".join(f"-name {name}" for name in hidden)
+    prune = rf"-type d \( {named} \) -prune" if hidden else ""
+    between = (
+        f"-size {least}c" if least == most else rf"\( ! -size -{least}c ! -size +{most}c \)" for least, most in sizes
+    )
+    script = _SCRIPT.replace("@DIGESTS@", _DIGESTS if sizes else _NO_DIGESTS)
+    for mark, text in {
+        "@ROOT@": shlex.quote(operand(root)),
+        "@PRUNE@": prune,
+        "@SKIP@": f"{prune} -o" if prune else "",
+        "@SIZES@": " -o ".join(between),
+        "@CR@": "\r",
+    }.items():
+        script = script.replace(mark, text)
+    if utilities is not None:
+        script = f"PATH={shlex.quote(utilities)}; export PATH\n{script}"
+    return ["sh", "-c", script]
+
+
+def can_hide(name: str) -> bool:
+    """Whether `manifest_command` can leave out the content of directories of this name."""
+    return _PLAIN_NAME.fullmatch(name) is not None and not name.startswith("-") and name.strip(".") != ""
+
+
+def operand(path: str) -> str:
+    """A path that no program takes for an option."""
+    return f"./{path}" if path.startswith("-") else path
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+class _Fields:
+    """What was written, field by field."""
+
+    def __init__(self, output: bytes) -> None:
+        self._fields = iter(output.split(b"\0"))
+
+    def next(self) -> bytes:
+        try:
+            return next(self._fields)
+        except StopIteration:
+            raise _wrong("it is cut short") from None
+
+    def section(self) -> Iterator[bytes]:
+        """The fields up to an empty one."""
+        while field := self.next():
+            yield field
+
+    def expect(self, *expected: bytes) -> None:
+        for text in expected:
+            if self.next() != text:
+                raise _wrong(f"expected {text!r}")
+
+    def end(self) -> None:
+        self.expect(b"end", b"")
+        if next(self._fields, None) is not None:
+            raise _wrong("something follows its end")
+
+
+def parse_manifest(output: bytes) -> Tree:
+    """What the directory holds, from what the command has written.
+
+    Raises:
+        BadReplyError: It is not what the command writes.
+    """
+    fields = _Fields(output)
+    fields.expect(b"arker-tree 1")
+    state = fields.next()
+    if state == b"absent":
+        fields.end()
+        return Tree("absent", {})
+    if state == b"other":
+        fields.end()
+        return Tree("other", {})
+    if state == b"closed":
+        fields.end()
+        return Tree("directory", {}, unreadable={"": "permission denied"})
+    if state != b"directory":
+        raise _wrong("there is no such state")
+    tool = fields.next().decode("ascii", "replace")
+    fields.expect(b"")
+    listing = fields.next()
+    fields.expect(b"")
+    found = _entries(listing)
+    links = dict(_pairs(fields))
+    digests = _digests(fields, tool)
+    unreadable = {_path(path): "permission denied" for path in fields.section()}
+    fields.end()
+    entries: dict[str, Entry] = {}
+    for path in sorted(found, key=order):
+        kind, mode, size = found[path]
+        if parent_of(path) and (parent_of(path) not in entries or entries[parent_of(path)].kind != "directory"):
+            raise _wrong("something is in what is no directory; or it has changed while it was listed")
+        if kind == "file":
+            entries[path] = Entry(kind, mode, size, digest=digests.get(path))
+        elif kind != "symlink":
+            entries[path] = Entry(kind, mode)
+        elif links.get(path):
+            entries[path] = Entry(kind, target=to_text(links[path]))
+        # Else it has gone meanwhile.
+    known = {path: reason for path, reason in unreadable.items() if path in entries or not path}
+    return Tree("directory", entries, unreadable=known, digest=tool or None)
+
+
+def _entries(listing: bytes) -> dict[str, tuple[Kind, int, int]]:
+    found: dict[str, tuple[Kind, int, int]] = {}
+    if not listing.endswith(b"//\n"):
+        raise _wrong("its list of entries is cut short")
+    for record in listing[:-3].split(b"//\n"):
+        parts = record.split(b" ", 2)
+        if len(parts) != 3:
+            raise _wrong("an entry lacks something")
+        kind, mode = _kind_and_mode(parts[0])
+        path = _path(parts[2])
+        if path in found:
+            raise _wrong("a path is listed twice")
+        # In place of a device's size, ls writes its number.
+        if not re.fullmatch(rb"[0-9]{1,19}", parts[1]) and kind != "special":
+            raise _wrong("a size is no number")
+        found[path] = kind, mode, int(parts[1]) if kind == "file" else 0
+    if found.pop("", ("special",))[0] != "directory":
+        raise _wrong("the directory itself is not in the list")
+    return found
+
+
+_KINDS: Final[dict[int, Kind]] = {0o04: "directory", 0o10: "file", 0o12: "symlink"}
+_LETTERS: Final[dict[str, Kind]] = {"d": "directory", "-": "file", "l": "symlink"}
+
+
+def _kind_and_mode(text: bytes) -> tuple[Kind, int]:
+    """From ``81a4`` of stat, or ``-rw-r--r--`` of ls."""
+    if re.fullmatch(rb"[0-9a-f]{1,8}", text):
+        mode = int(text, 16)
+        return _KINDS.get(mode >> 12, "special"), mode & PERMISSIONS
+    if re.fullmatch(rb"[a-zA-Z-][r-][w-][xsS-][r-][w-][xsS-][r-][w-][xtT-][.+@]?", text):
+        letters = text.decode()
+        bits = "".join("0" if letter in "-ST" else "1" for letter in letters[1:10])
+        return _LETTERS.get(letters[0], "special"), int(bits, 2)
+    raise _wrong("a mode is none")
+
+
+def _pairs(fields: _Fields) -> Iterator[tuple[str, bytes]]:
+    for path in fields.section():
+        yield _path(path), fields.next()
+
+
+_SHA256: Final = re.compile(rb"([0-9a-f]{64})(?: [ *](.*))?")
+_CKSUM: Final = re.compile(rb"([0-9]{1,10}) [0-9]+(?: (.*))?")
+
+
+def _digests(fields: _Fields, tool: str) -> dict[str, str]:
+    """Of a file whose digest cannot be read there is none: it counts as different."""
+    pattern = _CKSUM if tool == "cksum" else _SHA256
+    digests: dict[str, str] = {}
+    lines = fields.next()
+    fields.expect(b"")
+    for line in lines.split(b"\n"):
+        match = pattern.fullmatch(line)
+        if match and match[2]:
+            digests[_path(match[2])] = match[1].decode()
+    for path, line in _pairs(fields):
+        match = pattern.fullmatch(line)
+        if match:
+            digests[path] = match[1].decode()
+    return digests
+
+
+def _path(text: bytes) -> str:
+    if text == b".":
+        return ""
+    path = to_text(text[2:])
+    if not text.startswith(b"./") or unsafe_name(path) is not None:
+        raise _wrong("it names a path that is not one below the directory")
+    return path
+
+
+def _wrong(problem: str) -> BadReplyError:
+    # What the VM has said is not quoted: nobody knows what secret it may hold.
+    message = f"the VM's list of the directory is not what was asked for: {problem}"
+    return BadReplyError(message, path="$.stdout", status=200)
+
+
+__all__ = ["can_hide", "manifest_command", "operand", "parse_manifest"]

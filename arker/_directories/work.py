@@ -1,0 +1,303 @@
+"""What uploads and downloads of directories have in common: arguments, the VM's list, reports, progress."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+from attrs import define, field, frozen
+
+from arker._directories.entries import Tree, size_ranges
+from arker._directories.ignore import check_patterns, hidden_names
+from arker._directories.local import digests, local_path, scan
+from arker._directories.manifest import manifest_command, operand, parse_manifest
+from arker._files.checks import check_concurrency, check_path, check_progress
+from arker._lifecycle.sdk_session import run_in_own_session
+from arker._protocol.reply import api_error
+from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
+from arker._tasks.threads import stoppable
+from arker.directories import DirectoryEntry, DirectoryReport
+from arker.errors import ArkerError, InvalidArgumentError, LocalFileError, TransferError, is_gone
+from arker.models import _checks as check
+from arker.transfer import FileOutcome, TransferProgress
+
+if TYPE_CHECKING:
+    from arker._context import Place
+    from arker._directories.entries import Ignores
+    from arker._directories.plan import Step
+    from arker._transport.attempts import Progress
+    from arker.hooks import Direction
+
+logger = logging.getLogger("arker")
+
+TRANSFERRED: Final = frozenset({"create", "update"})
+_IDLE: Final = frozenset({"unchanged", "skip"})
+
+
+_REMOVE: Final = """
+quiet=0
+while [ "$quiet" -lt 4 ]; do
+    if [ -e "$1" ]; then
+        quiet=0
+        chmod -R u+rwx "$1"
+        rm -rf -- "$1"
+    else
+        quiet=$((quiet + 1))
+        sleep 0.1 || sleep 1
+    fi
+done 2>/dev/null
+"""
+"""Of a request that was given up, the server may have taken notice, and go on to write: until that has ended, what it
+makes anew is removed again."""
+
+
+@frozen(kw_only=True)
+class Options:
+    """What a caller has asked for, checked."""
+
+    local: str
+    remote: str
+    patterns: tuple[str, ...]
+    delete: bool
+    dry_run: bool
+    concurrency: int | None
+    progress: Callable[[TransferProgress], object] | None
+
+
+def _path_text(argument: str, value: object, what: str) -> str:
+    path: object = getattr(value, "__fspath__", lambda: value)()
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise InvalidArgumentError(argument, value, f"expected {what}, as a string or Path")
+    return path
+
+
+def check_options(
+    local: object,
+    remote: object,
+    ignore: object,
+    *,
+    delete: bool,
+    dry_run: bool,
+    concurrency: int | None,
+    progress: Callable[[TransferProgress], object] | None,
+) -> Options:
+    """The arguments, before anything is done."""
+    here = _path_text("local", local, "the path of a directory")
+    there = check_path(remote, "remote").rstrip("/") or "/"
+    check_progress(progress)
+    if check.check_boolean("delete", delete):
+        for argument, path in {"remote": there, "local": os.path.realpath(here)}.items():
+            if os.path.normpath(path) in {"/", "//", os.path.abspath(os.sep)}:
+                expected = "expected another directory: with delete=True this one means the whole system"
+                raise InvalidArgumentError(argument, path, expected)
+    return Options(
+        local=here,
+        remote=there,
+        patterns=check_patterns(ignore),
+        delete=delete,
+        dry_run=check.check_boolean("dry_run", dry_run),
+        concurrency=check_concurrency(concurrency),
+        progress=progress,
+    )
+
+
+async def read_ignore_file(options: Options, ignore_file: object) -> Options:
+    """The options, with the patterns of a file before those of the caller: the last one that matches decides."""
+    path = os.path.join(options.local, _path_text("ignore_file", ignore_file, "the path of a file"))
+
+    def read(check: Callable[[], None]) -> list[str]:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().splitlines()
+
+    try:
+        patterns = await stoppable(read)
+    except OSError as error:
+        raise local_error(error, path) from None
+    return attrs.evolve(options, patterns=(*patterns, *options.patterns))
+
+
+def join(root: str, path: str) -> str:
+    """A path in the VM, below a directory there."""
+    return f"{root.rstrip('/')}/{path}"
+
+
+@define
+class DirectoryWork:
+    """One transfer of a directory, whichever way."""
+
+    place: Place
+    options: Options
+    direction: Direction
+    state: Progress
+    failures: list[FileOutcome] = field(factory=list[FileOutcome])
+    digest: str | None = None
+
+    async def run(self, work: Coroutine[Any, Any, DirectoryReport]) -> DirectoryReport:
+        """Do the work; its errors say what they mean for the whole of it."""
+        try:
+            return await work
+        except ArkerError as error:
+            error.operation = self.state.operation
+            error.vm_id = error.vm_id or self.place.vm_id
+            if not self.state.may_have_begun:
+                error.outcome = "not_started"  # whatever became of the command that only looked
+            raise
+
+    async def list_local(self, ignores: Ignores, *, absent_is_right: bool) -> Tree:
+        """What the local directory holds."""
+        root = self.options.local
+        try:
+            tree = await stoppable(lambda check: scan(root, ignores, check))
+        except OSError as error:
+            raise local_error(error, root) from None
+        if tree.root == "other":
+            raise local_error(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), root)
+        if tree.root == "absent" and not absent_is_right:
+            raise local_error(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), root)
+        if "" in tree.unreadable:
+            raise local_error(PermissionError(errno.EACCES, tree.unreadable[""]), root)
+        return tree
+
+    async def list_remote(self, local: Tree) -> Tree:
+        """What the VM's directory holds, with digests of what may be equal to what is here."""
+        sizes = {entry.size for entry in local.entries.values() if entry.kind == "file"}
+        command = manifest_command(self.options.remote, size_ranges(sizes), hidden=hidden_names(self.options.patterns))
+        result = await run_in_own_session(self.place, command)
+        if result.exit_code != 0 or result.state != "completed":
+            problem = self._redact(result.stderr_text.strip()[-300:] or result.fail_reason or "")
+            raise TransferError(f"the VM could not list {self.options.remote}: exit code {result.exit_code}: {problem}")
+        tree = parse_manifest(result.stdout)
+        if tree.root == "other":
+            raise api_error("bad_request", f"{self.options.remote} in the VM is not a directory", status=200)
+        if "" in tree.unreadable:
+            raise api_error("forbidden", f"{self.options.remote} in the VM cannot be read", status=200)
+        return tree
+
+    async def with_digests(self, local: Tree, remote: Tree) -> Tree:
+        """The local tree, with digests of the files that may be equal to the VM's."""
+        tool = remote.digest
+        paths = [
+            path
+            for path, entry in remote.entries.items()
+            if entry.digest is not None and path in local.entries and local.entries[path].size == entry.size
+        ]
+        if tool is None or not paths:
+            return local
+        self.digest = tool
+        made = await stoppable(lambda check: digests(self.options.local, paths, tool, check))
+        entries = {
+            path: attrs.evolve(entry, digest=made[path]) if path in made else entry
+            for path, entry in local.entries.items()
+        }
+        return attrs.evolve(local, entries=entries)
+
+    def report(self, steps: Iterable[Step]) -> DirectoryReport:
+        return DirectoryReport(
+            direction=self.direction,
+            local=self.options.local,
+            remote=self.options.remote,
+            entries=tuple(
+                DirectoryEntry(
+                    path=step.path,
+                    action=step.action,
+                    kind=step.entry.kind,
+                    size=step.entry.size,
+                    reason=step.reason,
+                )
+                for step in steps
+            ),
+            failures=tuple(self.failures),
+            digest=self.digest,
+            dry_run=self.options.dry_run,
+        )
+
+    def fail(self, path: str, error: ArkerError, *, size: int | None = None) -> None:
+        """One path has failed; the others go on."""
+        error.operation = self.state.operation
+        error.vm_id = error.vm_id or self.place.vm_id
+        outcome = FileOutcome(
+            path=join(self.options.remote, path),
+            local=local_path(self.options.local, path),
+            size=size,
+            error=error,
+            seconds=0.0,
+        )
+        self.failures.append(outcome)
+
+    def take(self, step: Step, outcome: FileOutcome) -> bool:
+        """Whether a file has been moved; if not, it is written down, by the path that its caller knows."""
+        if outcome.error is None:
+            return True
+        path, local = join(self.options.remote, step.path), local_path(self.options.local, step.path)
+        self.failures.append(attrs.evolve(outcome, path=path, local=local))
+        return False
+
+    def progress(self) -> Callable[[TransferProgress], object] | None:
+        """Passes on the progress of many files, as that of a directory."""
+        told = self.options.progress
+        if told is None:
+            return None
+
+        def tell(progress: TransferProgress) -> object:
+            return told(attrs.evolve(progress, operation=self.state.operation, path=self.options.remote))
+
+        return tell
+
+    def nothing_moves(self) -> None:
+        """Say that there are no files to be copied, so that a progress bar comes to its end."""
+        if self.options.progress is not None:
+            progress = TransferProgress(
+                operation=self.state.operation,
+                vm_id=self.place.vm_id,
+                path=self.options.remote,
+                direction=self.direction,
+                done=0,
+                total=0,
+                files_done=0,
+                files_total=0,
+            )
+            self.place.context.observer.tell("progress", self.options.progress, progress)
+
+    async def remove_remote(self, path: str) -> None:
+        """Remove a staging directory in the VM, whatever has become of the transfer."""
+        await carry_through(self._remove_remote(path))
+
+    async def _remove_remote(self, path: str) -> None:
+        where = operand(path)
+        try:
+            await run_in_own_session(self.place, ["sh", "-c", _REMOVE, "sh", where], deadline=CLEANUP_SECONDS)
+        except ArkerError as error:
+            if is_gone(error):
+                return  # the VM has gone, and its files with it
+            logger.warning("%s in VM %s could not be removed and may still be there: %s", path, self.place.vm_id, error)
+
+    def _redact(self, text: str) -> str:
+        return self.place.redact(text)
+
+
+def has_work(steps: Sequence[Step]) -> bool:
+    """Whether anything is to be changed."""
+    return any(step.action not in _IDLE for step in steps)
+
+
+def local_error(error: OSError, path: str) -> LocalFileError:
+    """What the system says about a path of this machine."""
+    wrapped = LocalFileError(error, path)
+    wrapped.__cause__ = error
+    return wrapped
+
+
+__all__ = [
+    "TRANSFERRED",
+    "DirectoryWork",
+    "Options",
+    "check_options",
+    "has_work",
+    "join",
+    "local_error",
+    "read_ignore_file",
+]

@@ -1,0 +1,163 @@
+"""A range of a source as the body of a request: read ahead in a thread, its digest made along the way."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from arker._files.job import in_thread
+from arker._files.ranges import MIB, Span
+from arker._files.sources import Buffer, Source
+from arker._tasks.threads import begin_in_thread
+
+if TYPE_CHECKING:
+    from arker._files.job import Tell
+
+
+class Digest(Protocol):
+    """What `hashlib` makes."""
+
+    def update(self, data: Buffer, /) -> object: ...
+
+    def hexdigest(self) -> str: ...
+
+
+class Body:
+    """A range of a source, to be sent as often as it takes.
+
+    Attributes:
+        size: Its bytes.
+        failure: Why it could not be read, if so: the connection that asks for pieces would not pass it on.
+    """
+
+    def __init__(self, source: Source, span: Span, tell: Tell) -> None:
+        """Make one.
+
+        Args:
+            source: Where the bytes are.
+            span: Which of them.
+            tell: Told how many of them the connection has taken.
+        """
+        self._source = source
+        self._start, self._end = span
+        self._tell = tell
+        self.size = self._end - self._start
+        self.failure: Exception | None = None
+        self._pieces: _Pieces | None = None
+        self._of_memory: asyncio.Future[str] | None = None
+
+    def __call__(self) -> _Pieces:
+        """Its pieces, from the first; asked for once for each attempt."""
+        self.failure = None
+        if self._source.in_memory and self._of_memory is None:
+            # All of it at once, in a thread, while the bytes are on their way.
+            view = self._source.read(self._start, self._end)
+            self._of_memory = asyncio.ensure_future(in_thread(digest_of, view))
+            self._of_memory.add_done_callback(_retrieve)
+        self._pieces = _Pieces(self, self._source, self._start, self._end, self._tell)
+        return self._pieces
+
+    async def digest(self) -> str:
+        """The SHA-256 of what was sent, in lower-case hex."""
+        if self._of_memory is not None:
+            return await self._of_memory
+        return self._pieces.digest() if self._pieces is not None else digest_of(b"")
+
+    @property
+    def sent(self) -> bool:
+        """Whether the last attempt has handed all of it on."""
+        return self.size == 0 or (self._pieces is not None and self._pieces.done)
+
+    def arrived(self) -> None:
+        """All of it is where it was to go."""
+        self._tell(self.size)
+
+    def drop(self) -> None:
+        """It will not be asked for any more."""
+        if self._of_memory is not None:
+            self._of_memory.cancel()
+
+
+class _Pieces:
+    """Not a generator: one that is given up in the middle would have to be closed by somebody."""
+
+    def __init__(self, body: Body, source: Source, start: int, end: int, tell: Tell) -> None:
+        self._body = body
+        self._source = source
+        self._start = self._at = start
+        self._end = end
+        self._tell = tell
+        self._hash: Digest | None = None
+        self._ahead: asyncio.Future[Buffer] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the last piece was asked for. A reply may be there before it is asked whether there is another."""
+        return self._at == self._end
+
+    def __aiter__(self) -> _Pieces:
+        return self
+
+    async def __anext__(self) -> Buffer:
+        if self.done:
+            raise StopAsyncIteration
+        self._tell(self._at - self._start)
+        if self._source.in_memory:
+            until = min(self._at + MIB, self._end)
+            piece = self._source.read(self._at, until)
+        else:
+            try:
+                piece = await (self._ahead if self._ahead is not None else self._read(self._at))
+            except Exception as error:
+                self._body.failure = error
+                raise
+            until = self._at + len(piece)
+            self._ahead = self._read(until) if until < self._end else None
+        self._at = until
+        return piece
+
+    def _read(self, start: int) -> asyncio.Future[Buffer]:
+        future = begin_in_thread(partial(self._read_and_hash, start, min(start + MIB, self._end)))
+        future.add_done_callback(_retrieve)
+        return future
+
+    def _read_and_hash(self, start: int, end: int) -> Buffer:
+        piece = self._source.read(start, end)
+        if self._hash is None:
+            import hashlib  # it loads OpenSSL
+
+            self._hash = hashlib.sha256()
+        self._hash.update(piece)
+        return piece
+
+    def digest(self) -> str:
+        if self._hash is None:
+            return digest_of(b"")
+        return self._hash.hexdigest()
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    # Else the loop reports the failure of a piece that nobody waits for any more.
+    if not future.cancelled():
+        future.exception()
+
+
+def digest_of(data: Buffer) -> str:
+    """SHA-256, in lower-case hex."""
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_of_source(source: Source) -> str:
+    """The SHA-256 of all of it, in lower-case hex; blocks."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for start in range(0, source.size, MIB):
+        digest.update(source.read(start, min(start + MIB, source.size)))
+    return digest.hexdigest()
+
+
+__all__ = ["Body", "digest_of", "digest_of_source"]

@@ -1,0 +1,286 @@
+"""What the requests of one transfer share: whose they are, how far it is, and how many go at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import define, field
+
+from arker._context import Place
+from arker._tasks.cleanup import carry_through, make_or_undo
+from arker._tasks.threads import begin_in_thread
+from arker._transport.attempts import Attempt, Progress
+from arker.errors import TransferError
+from arker.transfer import Direction, TransferProgress
+
+if TYPE_CHECKING:
+    from arker._protocol.request import Call
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+Settle = Callable[[Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
+"""Awaits a request that puts something in place."""
+
+Tell = Callable[[int], None]
+"""Told how many bytes of something are done; fewer than before when it begins anew."""
+
+
+@define(eq=False)
+class Tracker:
+    """How far a call is, over all of its files, told to the caller.
+
+    Attributes:
+        operation: The call's name.
+        vm_id: The VM's id.
+        direction: Which way.
+        callback: The caller's function, if there is one.
+        tell_safely: Calls it so that it breaks nothing.
+        total: Bytes in all, once that is known.
+    """
+
+    operation: str
+    vm_id: str
+    direction: Direction
+    callback: Callable[[TransferProgress], object] | None
+    tell_safely: Callable[[str, Callable[[TransferProgress], object], TransferProgress], None]
+    total: int | None = None
+    files_total: int = 1
+    done: int = 0
+    files_done: int = 0
+    files_failed: int = 0
+    _began: float = field(factory=time.monotonic)
+
+    def tell(self, path: str) -> None:
+        """Say how far it is; ``path`` is of the file that got on."""
+        if self.callback is None:
+            return
+        event = TransferProgress(
+            operation=self.operation,
+            vm_id=self.vm_id,
+            path=path,
+            direction=self.direction,
+            done=self.done,
+            total=self.total,
+            files_done=self.files_done,
+            files_total=self.files_total,
+            files_failed=self.files_failed,
+            seconds=time.monotonic() - self._began,
+        )
+        self.tell_safely("progress", self.callback, event)
+
+    def finish_file(self, path: str, *, failed: bool = False) -> None:
+        """A file is done."""
+        self.files_done += 1
+        self.files_failed += failed
+        self.tell(path)
+
+    @property
+    def seconds(self) -> float:
+        """Since the call began."""
+        return time.monotonic() - self._began
+
+
+@define(eq=False)
+class FileTracker:
+    """How far one file is.
+
+    Attributes:
+        tracker: Of the whole call.
+        path: The file's path in the VM.
+        hook: Told as well, if the client has hooks.
+    """
+
+    tracker: Tracker
+    path: str
+    hook: Tell | None = None
+    done: int = 0
+
+    def piece(self) -> Tell:
+        """What is to be told how far one piece of the file is; the pieces are added up."""
+        last = 0
+
+        def tell(done: int) -> None:
+            nonlocal last
+            self.done += done - last
+            self.tracker.done += done - last
+            last = done
+            if self.hook is not None:
+                self.hook(self.done)
+            self.tracker.tell(self.path)
+
+        return tell
+
+    def forget(self) -> None:
+        """Nothing of the file is done any more: it begins anew, or has failed."""
+        self.tracker.done -= self.done
+        self.done = 0
+
+
+@define(eq=False)
+class Job:
+    """One call that moves files, and what its requests have in common.
+
+    Attributes:
+        place: The VM.
+        progress: What is known of the whole call.
+        tracker: How far it is.
+        slots: Places for requests that are in flight at once.
+        concurrency: How many there are.
+    """
+
+    place: Place
+    progress: Progress
+    tracker: Tracker
+    slots: asyncio.Semaphore
+    concurrency: int
+
+    @property
+    def operation(self) -> str:
+        """The call's name."""
+        return self.progress.operation
+
+    @contextmanager
+    def named(self) -> Generator[None, None, None]:
+        """What fails inside on this side says which call it was."""
+        try:
+            yield
+        except TransferError as error:
+            self.progress.complete(error)
+            error.vm_id = self.place.redact(self.place.vm_id)
+            raise
+
+    def file(self, path: str, total: int) -> FileTracker:
+        """To keep account of one file."""
+        hook = self.place.context.observer.transfer(
+            self.operation, self.place.vm_id, path, self.tracker.direction, total
+        )
+        return FileTracker(self.tracker, path, hook)
+
+    async def send(self, call: Call[T], *, decisive: bool = False) -> T:
+        """The result of one request of several; ``decisive`` if it is the one that the caller's file depends on."""
+        async with self._own_progress(decisive=decisive) as progress:
+            return await self.place.context.transport.send(call, progress=progress)
+
+    async def send_remade(self, make: Callable[[], Call[T]]) -> T:
+        """The same of a request that is made anew for each attempt."""
+        async with self._own_progress(decisive=True) as progress:
+            return await self.place.context.transport.send_remade(make, progress)
+
+    async def attempts(self, once: Callable[[], Coroutine[Any, Any, T]], attempt: Attempt) -> T:
+        """The result of an exchange with an object store."""
+        async with self._own_progress(decisive=False) as progress:
+            progress.vm_id = self.place.vm_id
+            return await self.place.context.transport.attempts(once, attempt, progress)
+
+    @asynccontextmanager
+    async def _own_progress(self, *, decisive: bool) -> AsyncGenerator[Progress, None]:
+        # Requests in flight together cannot share one, and what is said of each belongs to the call as a whole.
+        whole = self.progress
+        before = whole.attempts
+        own = Progress(whole.operation, before, redact=self.place.redact)
+        try:
+            yield own
+        finally:
+            whole.attempts += own.attempts - before
+            whole.redact = own.redact
+            whole.last = own.last or whole.last
+            if decisive and own.may_have_begun:
+                whole.outcome = "unknown" if own.in_flight else own.outcome
+
+
+def make_job(
+    place: Place,
+    operation: str,
+    direction: Direction,
+    *,
+    concurrency: int = 1,
+    callback: Callable[[TransferProgress], object] | None = None,
+    total: int | None = None,
+    files_total: int = 1,
+) -> Job:
+    """A call that begins now."""
+    tracker = Tracker(
+        operation, place.vm_id, direction, callback, place.context.observer.tell, total=total, files_total=files_total
+    )
+    return Job(place, Progress(operation), tracker, asyncio.Semaphore(concurrency), concurrency)
+
+
+# --- tasks and threads -----------------------------------------------------------------------------------------------
+
+
+async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
+    """The result of something that may block. A caller that is cancelled does not wait for it."""
+    return await begin_in_thread(partial(work, *arguments))
+
+
+async def finished_in_thread(work: Callable[..., T], *arguments: Any) -> T:
+    """The same of something that must not be left half done, and does not take long."""
+    return await carry_through(in_thread(work, *arguments))
+
+
+async def opened_in_thread(make: Callable[[], T], undo: Callable[[T], object]) -> T:
+    """What is opened in a thread; a caller that is cancelled meanwhile leaves nothing open."""
+
+    async def abandon(task: asyncio.Task[T]) -> None:
+        await asyncio.wait({task})
+        if not task.cancelled() and task.exception() is None:
+            await in_thread(undo, task.result())
+
+    return await make_or_undo(in_thread(make), abandon)
+
+
+async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do several things at once; the first that fails, or a cancellation, ends the others before it is raised."""
+    tasks = [asyncio.get_running_loop().create_task(work) for work in works]
+    if not tasks:
+        return
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await carry_through(_end_all(tasks))
+    for task in tasks:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+    for task in tasks:
+        task.result()
+
+
+async def _end_all(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # else the loop reports it as never retrieved
+
+
+async def pooled(items: Iterable[Item], work: Callable[[Item], Coroutine[Any, Any, None]], workers: int) -> None:
+    """Do something with each item, several at once, beginning with the first."""
+    left = iter(items)
+
+    async def worker() -> None:
+        for item in left:
+            await work(item)
+
+    await together(worker() for _ in range(workers))
+
+
+__all__ = [
+    "FileTracker",
+    "Job",
+    "Settle",
+    "Tell",
+    "Tracker",
+    "finished_in_thread",
+    "in_thread",
+    "make_job",
+    "opened_in_thread",
+    "pooled",
+    "together",
+]

@@ -1,0 +1,351 @@
+"""Many files into a VM: small ones together in few requests, large ones beside them (contract, section 6)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import anyio
+from attrs import define
+
+from arker._files.checks import check_concurrency, check_part_size, check_path, check_progress, check_verify
+from arker._files.job import Job, in_thread, make_job, pooled
+from arker._files.ranges import CONCURRENCY, MAX_CONTENT, MIB, batches
+from arker._files.sources import (
+    check_buffer,
+    check_source,
+    is_buffer,
+    is_path,
+    open_file,
+    open_source,
+)
+from arker._files.uploads import Options, move
+from arker._protocol.calls import files as file_calls
+from arker._protocol.codec import codec
+from arker._protocol.identifiers import new_ulids
+from arker.errors import (
+    ArkerError,
+    DeadlineExceededError,
+    FileChangedError,
+    InvalidArgumentError,
+    LocalFileError,
+    PayloadTooLargeError,
+)
+from arker.models import CHUNK_SIZE
+from arker.models import _checks as check
+from arker.transfer import FileOutcome
+
+if TYPE_CHECKING:
+    from arker._context import Place
+    from arker.transfer import Direction, RemotePath, TransferProgress, UploadSource, Verify
+
+T = TypeVar("T")
+
+_BATCHES: Final = 3
+"""Requests of many files in flight at once: each is in memory four times over."""
+
+
+@define(eq=False)
+class Entry:
+    """One file of many, and what has become of it.
+
+    Attributes:
+        path: Where it is in the VM.
+        local: Where it is here, if that is a path.
+        source: What the caller gave for an upload.
+        size: Its bytes, once known.
+        began: When its own work began.
+        outcome: What became of it, once known.
+    """
+
+    path: str
+    local: str | None
+    source: Any = None
+    size: int | None = None
+    began: float = 0.0
+    outcome: FileOutcome | None = None
+
+
+class Entries:
+    """The files of one call, and their outcomes."""
+
+    def __init__(self, job: Job, entries: list[Entry]) -> None:
+        self._job = job
+        self.all = entries
+
+    def settle(self, entry: Entry, error: ArkerError | None = None) -> None:
+        """A file is done."""
+        if error is not None:
+            self._name(error)
+        seconds = time.monotonic() - entry.began if entry.began else 0.0
+        entry.outcome = FileOutcome(path=entry.path, local=entry.local, size=entry.size, error=error, seconds=seconds)
+        self._job.tracker.finish_file(entry.path, failed=error is not None)
+
+    def _name(self, error: ArkerError) -> None:
+        redact = self._job.place.redact
+        if error.operation is None:
+            self._job.progress.complete(error)
+            error.message = redact(error.message)
+        if error.vm_id is None:
+            error.vm_id = redact(self._job.place.vm_id)
+
+    def outcomes(self, deadline: float | None) -> list[FileOutcome]:
+        """What became of each; those that were not done when the deadline passed say so."""
+        for entry in self.all:
+            if entry.outcome is None:
+                error = DeadlineExceededError(f"the deadline of {deadline:g} s has passed")
+                error.outcome = "unknown" if entry.began and self._job.tracker.direction == "upload" else "not_started"
+                self.settle(entry, error)
+        return [entry.outcome for entry in self.all if entry.outcome is not None]
+
+
+async def within(deadline: float | None, work: Callable[[], Any]) -> None:
+    """Do something, but no longer than a deadline; what is not done then has to be found out."""
+    if deadline is None:
+        await work()
+        return
+    check.check_seconds("deadline", deadline)
+    with anyio.move_on_after(deadline):
+        await work()
+
+
+def begin(
+    place: Place,
+    operation: str,
+    direction: Direction,
+    entries: list[Entry],
+    concurrency: int | None,
+    progress: Callable[[TransferProgress], object] | None,
+) -> tuple[Job, Entries]:
+    """A call on many files."""
+    job = make_job(
+        place, operation, direction,
+        concurrency=concurrency or CONCURRENCY, callback=progress, files_total=len(entries),
+    )  # fmt: skip
+    return job, Entries(job, entries)
+
+
+def pairs_of(files: Iterable[object]) -> list[tuple[Any, Any]]:
+    """The pairs that a caller gave."""
+    expected = "expected pairs of where from and where to"
+    if isinstance(files, (str, bytes)) or not isinstance(files, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError("files", files, expected)
+    pairs: list[tuple[Any, Any]] = []
+    for number, pair in enumerate(files):
+        members = _members(pair)
+        if len(members) != 2:
+            raise InvalidArgumentError(f"files[{number}]", pair, expected)
+        pairs.append((members[0], members[1]))
+    return pairs
+
+
+def _members(pair: object) -> list[Any]:
+    return list(cast("Iterable[Any]", pair)) if isinstance(pair, (tuple, list)) else []
+
+
+def refuse_twice(argument: str, places: list[str]) -> None:
+    """Two files at one place are a mistake: which of them would stay is anybody's guess."""
+    seen: set[str] = set()
+    for number, place in enumerate(places):
+        if place in seen:
+            raise InvalidArgumentError(f"files[{number}]{argument}", place, "expected each only once")
+        seen.add(place)
+
+
+async def upload_many(
+    place: Place,
+    files: Iterable[tuple[UploadSource, RemotePath]],
+    *,
+    concurrency: int | None = None,
+    part_size: int | None = None,
+    verify: Verify = "size",
+    progress: Callable[[TransferProgress], object] | None = None,
+    deadline: float | None = None,
+) -> list[FileOutcome]:
+    """What `AsyncVM.upload_many` does."""
+    entries: list[Entry] = []
+    for number, (source, path) in enumerate(pairs_of(files)):
+        local: str | None = None
+        if type(source) is not bytes:
+            check_source(f"files[{number}][0]", source)
+            local = os.fspath(source) if is_path(source) else None
+        entries.append(Entry(check_path(path, f"files[{number}][1]"), local, source))
+    refuse_twice("[1]", [entry.path for entry in entries])
+    check_verify(verify)
+    check_progress(progress)
+    options = Options(part_size=check_part_size(part_size), full=verify == "full")
+    job, book = begin(place, "vm.upload_many", "upload", entries, check_concurrency(concurrency), progress)
+    await within(deadline, _Uploads(job, book, options).run)
+    return book.outcomes(deadline)
+
+
+class _Uploads:
+    """The uploads of one call."""
+
+    def __init__(self, job: Job, book: Entries, options: Options) -> None:
+        self._job = job
+        self._book = book
+        self._options = options
+        self._content = MAX_CONTENT
+        self._few = asyncio.Semaphore(_BATCHES)
+
+    async def run(self) -> None:
+        entries = self._book.all
+        for entry, size in zip(entries, await _looked_at(_sizes, entries), strict=True):
+            if isinstance(size, ArkerError):
+                self._book.settle(entry, size)
+            else:
+                entry.size = size
+        left = [entry for entry in entries if entry.outcome is None]
+        if all(entry.size is not None for entry in left):
+            self._job.tracker.total = sum(entry.size or 0 for entry in left)
+        small = [entry for entry in left if entry.size is not None and entry.size <= CHUNK_SIZE]
+        rest = [entry for entry in left if entry.size is None or entry.size > CHUNK_SIZE]
+        sizes = [entry.size or 0 for entry in small]
+        works: list[list[Entry]] = [[small[number] for number in batch] for batch in batches(sizes)]
+        works += [[entry] for entry in rest]
+        await pooled(works, self._work, min(self._job.concurrency, len(works)))
+
+    async def _work(self, entries: list[Entry]) -> None:
+        size = entries[0].size
+        if size is not None and size <= CHUNK_SIZE:
+            async with self._few:
+                await self._batch(entries)
+        else:
+            await self._one(entries[0])
+
+    async def _one(self, entry: Entry) -> None:
+        """A file by itself."""
+        entry.began = time.monotonic()
+        try:
+            opened = await open_source("source", entry.source)
+            try:
+                entry.size = opened.size
+                await move(self._job, opened, entry.path, self._options)
+            finally:
+                opened.close()
+        except ArkerError as error:
+            self._book.settle(entry, error)
+        else:
+            self._book.settle(entry)
+
+    async def _batch(self, entries: list[Entry]) -> None:
+        """Small files in one request, or in several if that is too large for the server."""
+        sizes = [entry.size or 0 for entry in entries]
+        if len(entries) > 1 and sum(sizes) > self._content:
+            for some in batches(sizes, content=self._content):
+                await self._batch_of_size([entries[number] for number in some])
+        else:
+            await self._batch_of_size(entries)
+
+    async def _batch_of_size(self, entries: list[Entry]) -> None:
+        began = time.monotonic()
+        for entry in entries:
+            entry.began = began
+        pending: list[tuple[Entry, bytes]] = []
+        for entry, loaded in zip(entries, await _looked_at(_load, entries), strict=True):
+            if isinstance(loaded, ArkerError):
+                self._book.settle(entry, loaded)
+            else:
+                pending.append((entry, loaded))
+        if not pending:
+            return
+        try:
+            async with self._job.slots:
+                await self._send(pending)
+        except PayloadTooLargeError as error:
+            left = [entry for entry, _ in pending]
+            if len(left) == 1:
+                self._book.settle(left[0], error)
+                return
+            self._content = min(self._content, max(1, sum(entry.size or 0 for entry in left) // 2))
+            middle = len(left) // 2
+            await self._batch_of_size(left[:middle])
+            await self._batch_of_size(left[middle:])
+        except ArkerError as error:
+            for entry, _ in pending:
+                self._book.settle(entry, error)
+
+    async def _send(self, pending: list[tuple[Entry, bytes]]) -> None:
+        """Send them until none is left that may succeed later; those that are settled leave the list."""
+        job = self._job
+
+        def make() -> Any:
+            current = list(pending)
+
+            def settle(number: int, error: ArkerError | None) -> None:
+                entry, _ = current[number]
+                pending.remove(current[number])
+                if error is None:
+                    job.tracker.done += entry.size or 0
+                self._book.settle(entry, error)
+
+            texts = [text for _, text in current]
+            return file_calls.write_each(job.place, texts, settle)
+
+        await job.send_remade(make)
+
+
+async def _looked_at(work: Callable[[list[Entry]], list[T]], entries: list[Entry]) -> list[T]:
+    """What there is to know of each: in a thread if a disk has to be asked, at once for small bytes in memory."""
+    if any(entry.local is not None for entry in entries) or sum(entry.size or 0 for entry in entries) > MIB:
+        return await in_thread(work, entries)
+    return work(entries)
+
+
+def _sizes(entries: list[Entry]) -> list[int | ArkerError | None]:
+    """Bytes of each, as far as that is known without reading; blocks."""
+    sizes: list[int | ArkerError | None] = []
+    for entry in entries:
+        if is_buffer(entry.source):
+            sizes.append(memoryview(entry.source).nbytes)
+        elif entry.local is not None:
+            try:
+                sizes.append(os.stat(entry.local).st_size)
+            except OSError as error:
+                sizes.append(_caused(error, entry.local))
+        else:
+            sizes.append(None)
+    return sizes
+
+
+def _caused(error: OSError, name: str) -> LocalFileError:
+    failure = LocalFileError(error, name)
+    failure.__cause__ = error
+    return failure
+
+
+def _load(entries: list[Entry]) -> list[bytes | ArkerError]:
+    """Small files, as they go over the wire; blocks. Their sizes are noted."""
+    from hashlib import sha256  # it loads OpenSSL
+
+    loaded: list[bytes | ArkerError] = []
+    for entry, upload_id in zip(entries, new_ulids(len(entries)), strict=True):
+        try:
+            data = _content(entry)
+        except ArkerError as error:
+            loaded.append(error)
+        else:
+            entry.size = len(data)
+            loaded.append(codec.dumps_whole(entry.path, upload_id, data, sha256(data).hexdigest()))
+    return loaded
+
+
+def _content(entry: Entry) -> bytes | memoryview:
+    if entry.local is None:
+        return entry.source if isinstance(entry.source, bytes) else check_buffer("source", entry.source)
+    source = open_file(entry.local)
+    try:
+        if source.size > CHUNK_SIZE:
+            raise FileChangedError(f"{entry.local} has grown to {source.size} bytes since it was looked at")
+        data = source.read(0, source.size)
+        source.check()
+        return data
+    finally:
+        source.close()
+
+
+__all__ = ["Entries", "Entry", "begin", "pairs_of", "refuse_twice", "upload_many", "within"]

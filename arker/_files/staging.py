@@ -1,0 +1,191 @@
+"""Parts of a file beside its place in the VM: joined there by a command, and gone whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import posixpath
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import anyio
+
+from arker._lifecycle.sdk_session import run_in_own_session
+from arker._protocol.identifiers import new_ulid
+from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through, end
+from arker.errors import ArkerError, IntegrityError, TransferError, is_gone
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from arker._files.job import Job
+    from arker.models import CompletedRunResult
+
+T = TypeVar("T")
+
+logger = logging.getLogger("arker")
+
+_SHORT, _DIGEST, _NO_TOOL = 81, 82, 83
+"""Exit codes of the command below; others are those of the tools that it uses."""
+
+# Each part but the first is appended to that one and removed, so that no more disk is needed than for one part twice.
+_JOIN: Final = f"""
+target=$1 stem=$2 count=$3 size=$4 digest=$5 mode=$6
+case $target in /*) ;; *) cd || exit; target=./$target stem=./$stem ;; esac
+say() {{ printf '%s\\n' "$1" >&2; exit "$2"; }}
+whole=${{stem}}0 number=1
+while [ "$number" -lt "$count" ]; do
+  cat "$stem$number" >>"$whole" && rm -f "$stem$number" || exit
+  number=$((number + 1))
+done
+have=$(($(wc -c <"$whole"))) || exit
+[ "$have" -eq "$size" ] || say "it has $have bytes" {_SHORT}
+if [ -n "$digest" ]; then
+  if command -v sha256sum >/dev/null 2>&1; then sum=$(sha256sum <"$whole")
+  elif command -v shasum >/dev/null 2>&1; then sum=$(shasum -a 256 <"$whole")
+  elif command -v openssl >/dev/null 2>&1; then sum=$(openssl dgst -sha256 <"$whole")
+  elif command -v python3 >/dev/null 2>&1; then sum=$(python3 -c '
+import hashlib, sys
+digest = hashlib.sha256()
+while piece := sys.stdin.buffer.read(1 << 20):
+    digest.update(piece)
+print(digest.hexdigest())' <"$whole")
+  else say "it has none of sha256sum, shasum, openssl and python3" {_NO_TOOL}; fi
+  case $sum in *"$digest"*) ;; *) say "$sum" {_DIGEST} ;; esac
+fi
+links=0
+while [ -L "$target" ] && [ "$links" -lt 40 ]; do
+  link=$(readlink "$target") || exit
+  case $link in /*) target=$link ;; *) target=$(dirname "$target")/$link ;; esac
+  links=$((links + 1))
+done
+if [ -d "$target" ]; then say "$target: Is a directory" 1; fi
+bits() {{ ls -ldL "$target" | cut -c "$1" | tr -d '-' | sed 's/s/xs/; s/S/s/; s/t/x/; s/T//'; }}
+if [ -z "$mode" ] && [ -f "$target" ]; then mode="u=$(bits 2-4),g=$(bits 5-7),o=$(bits 8-10)"; fi
+if [ -n "$mode" ]; then chmod "$mode" "$whole" || exit; fi
+mv -f "$whole" "$target"
+"""
+
+_REMOVE: Final = """
+stem=$1 count=$2 number=0
+case $stem in /*) ;; *) cd || exit; stem=./$stem ;; esac
+while [ "$number" -lt "$count" ]; do
+  rm -f "$stem$number" || exit
+  number=$((number + 1))
+done
+"""
+
+
+class Staging:
+    """Parts of one file. As an asynchronous context manager it removes them at the end, unless they were joined.
+
+    Not everything can be cancelled: of a request that puts a part in place, the server may have taken notice. It is
+    waited for, so that the part is there when the parts are removed.
+    """
+
+    def __init__(self, job: Job, path: str, count: int) -> None:
+        """Make one.
+
+        Args:
+            job: The call.
+            path: Where the file goes.
+            count: How many parts it has.
+        """
+        self._job = job
+        self._path = path
+        self._count = count
+        self._token = new_ulid()
+        # In the same directory, so that moving it into place is a renaming.
+        self._stem = posixpath.join(posixpath.dirname(path), f".arker-{self._token}-")
+        self._requests: set[asyncio.Task[Any]] = set()
+        self._touched = False
+
+    def part(self, number: int) -> str:
+        """Where a part goes."""
+        return f"{self._stem}{number}"
+
+    async def settle(self, request: Coroutine[Any, Any, T]) -> T:
+        """The result of a request that puts a part in place. It goes on should the caller be cancelled meanwhile."""
+        self._touched = True
+        task = asyncio.ensure_future(request)
+        self._requests.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._requests.discard(task)
+        if not task.cancelled():
+            task.exception()  # else the loop reports it as never retrieved
+
+    async def join(self, size: int, *, digest: str | None = None, mode: int | None = None) -> None:
+        """Make the file of its parts, check it, and move it into place.
+
+        Raises:
+            IntegrityError: It is not what was sent.
+            TransferError: The VM could not do it.
+        """
+        facts = [self._path, self._stem, str(self._count), str(size), digest or "", "" if mode is None else f"{mode:o}"]
+        progress = self._job.progress
+        progress.in_flight = True
+        try:
+            result = await self._run(_JOIN, facts)
+        except ArkerError as error:
+            progress.in_flight, progress.outcome = False, error.outcome
+            raise
+        progress.in_flight = False
+        if result.exit_code != 0 or result.state != "completed":
+            raise progress.complete(_failure(result, self._path))
+        progress.outcome = "applied"
+        self._touched = False
+
+    async def _run(self, script: str, arguments: list[str]) -> CompletedRunResult:
+        """Run a script in a session of its own, which is closed afterwards."""
+        try:
+            return await run_in_own_session(self._job.place, ["sh", "-c", script, "sh", *arguments])
+        except ArkerError as error:
+            raise error.with_context(operation=self._job.operation) from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._touched:
+            await carry_through(self._remove())
+
+    async def _remove(self) -> None:
+        problem: object = f"not done within {CLEANUP_SECONDS:g} s"
+        with anyio.move_on_after(CLEANUP_SECONDS):
+            try:
+                if self._requests:
+                    await asyncio.wait(list(self._requests))
+                result = await self._run(_REMOVE, [self._stem, str(self._count)])
+                if result.exit_code == 0:
+                    return
+                problem = result.stderr_text.strip()
+            except ArkerError as error:
+                if is_gone(error):
+                    return  # the VM has gone, and its files with it
+                problem = error
+        for task in list(self._requests):
+            await end(task)
+        logger.warning("parts of an upload may be left in VM %s as %s*: %s", self._job.place.vm_id, self._stem, problem)
+
+
+def _failure(result: CompletedRunResult, path: str) -> TransferError:
+    said = result.stderr_text.strip()[-300:]
+    if result.exit_code in (_SHORT, _DIGEST):
+        what = "size" if result.exit_code == _SHORT else "digest"
+        return IntegrityError(f"{path} has another {what} in the VM than here: {said}")
+    if result.exit_code == _NO_TOOL:
+        return TransferError(f"the VM cannot check the digest of {path}: {said}")
+    reason = said or result.fail_reason or f"exit code {result.exit_code}"
+    return TransferError(f"the parts of {path} could not be joined in the VM: {reason}")
+
+
+__all__ = ["Staging"]

@@ -1,0 +1,168 @@
+"""Exchanges with the object store: presigned URLs that are renewed when they have died, and what it answers."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from arker._protocol.calls import files as file_calls
+from arker._protocol.reply import api_error
+from arker._protocol.request import ExchangeFailedError
+from arker._protocol.retryable import parse_retry_after
+from arker._transport.attempts import Attempt
+from arker.errors import ApiError, BadReplyError, ForbiddenError, UnsupportedOperationError
+from arker.models import SyncPresignedWriteCommit, SyncPresignedWriteRequest, SyncPresignedWriteRequestResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from arker._files.bodies import Body
+    from arker._files.job import Job
+
+T = TypeVar("T")
+
+RENEWALS: Final = 2
+"""How often in a row, without any progress, a URL that has died is asked for anew (contract, section 7)."""
+
+PRESIGNED: Final = "presigned"
+"""What a server lacks that answers presigned requests with `unsupported_operation`."""
+
+_SOON: Final = 5.0
+"""Seconds before its end in which a URL is not used any more."""
+
+_LACKING: Final = re.compile(rb'\s*\{"code": *"resource_pressure", *"message": *"([A-Za-z,.:;\' ]{1,200})"\}\s*')
+"""What a server that is an object store, too, says when it has no room: in words, which no signature is made of."""
+
+_LONGEST_WORD: Final = 20
+_CODES: Final = {403: "forbidden", 404: "not_found", 413: "payload_too_large", 503: "unavailable"}
+
+
+def store_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
+    """The error of an object store. Its body is not quoted, since it may repeat the signature."""
+    reason = re.search(rb"<Code>(\w{1,60})</Code>", body[:4096])
+    detail = f": {reason[1].decode('ascii', 'replace')}" if reason else ""
+    code, message = _CODES.get(status, "internal"), f"the object store answered HTTP {status}{detail}"
+    lacking = _LACKING.fullmatch(body[:4096])
+    if lacking is not None and max(map(len, lacking[1].split()), default=0) <= _LONGEST_WORD:
+        code, message = "resource_pressure", lacking[1].decode("ascii")
+    error = api_error(code, message, status=status)
+    error.retry_after = parse_retry_after(headers.get("retry-after"), time.time())
+    return error
+
+
+def check_method(job: Job, given: str, expected: str) -> None:
+    """Refuse a URL that is for something else."""
+    if given.upper() != expected:
+        problem = f"the presigned URL is not for {expected}"
+        raise job.progress.complete(BadReplyError(problem, path="$.method", status=200))
+
+
+class Grant:
+    """Where a file may be PUT, until when, and how to commit it."""
+
+    def __init__(self, result: SyncPresignedWriteRequestResult, began: float) -> None:
+        self.url = result.presigned_url
+        self.upload_id = result.upload_id
+        # One that does not say when it dies is tried until it has died.
+        self._ends = math.inf if result.expires_in is None else began + result.expires_in
+
+    @property
+    def over(self) -> bool:
+        """Whether its URL dies so soon that it is not worth trying."""
+        return time.monotonic() > self._ends - _SOON
+
+
+async def request_puts(job: Job, files: Sequence[tuple[str, int]]) -> list[Grant]:
+    """Where files, given by path and size, may be PUT: one request for all.
+
+    Raises:
+        UnsupportedOperationError: The server knows no presigned URLs, which is remembered.
+    """
+    entries = [SyncPresignedWriteRequest(path=path, size=size) for path, size in files]
+    began = time.monotonic()
+    try:
+        results = await job.send(file_calls.request_puts(job.place, entries))
+    except UnsupportedOperationError:
+        job.place.context.lacking.add((job.place.base_url, PRESIGNED))
+        raise
+    for result in results:
+        check_method(job, result.method, "PUT")
+    return [Grant(result, began) for result in results]
+
+
+async def put(job: Job, path: str, body: Body, grant: Grant | None = None) -> SyncPresignedWriteCommit:
+    """PUT a file; what commits it comes back.
+
+    Args:
+        job: The call.
+        path: Where it goes in the VM.
+        body: Its bytes.
+        grant: Where they go, if that was asked for already.
+    """
+    renewals = 0
+    try:
+        while True:
+            if grant is None or (grant.over and renewals == 0):
+                (grant,) = await request_puts(job, [(path, body.size)])
+            try:
+                await _put_once(job, grant.url, body)
+                break
+            except ForbiddenError:
+                # The URL has died; what it was for has not.
+                if renewals == RENEWALS:
+                    raise
+                renewals += 1
+                grant = None
+        digest = await body.digest()
+    finally:
+        body.drop()
+    return SyncPresignedWriteCommit(path=path, size=body.size, upload_id=grant.upload_id, sha256=digest)
+
+
+async def _put_once(job: Job, url: str, body: Body) -> None:
+    http = await job.place.context.transport.ready()
+
+    async def once() -> None:
+        try:
+            response = attempt.response = await http.put(url, body, body.size, base_url=job.place.base_url)
+        finally:
+            # Reading fails inside of the connection, which calls everything a failure of its own.
+            if body.failure is not None:
+                raise body.failure
+        if not 200 <= response.status < 300:
+            raise store_error(response.status, response.headers, response.body)
+        if not body.sent:
+            raise ExchangeFailedError("the object store answered before it had everything", delivered=True)
+        body.arrived()
+
+    # What is PUT has no effect until it is committed, so a lost attempt may always be repeated.
+    attempt = Attempt("PUT", changes_something=False, may_repeat_lost=True, presigned_url=url, sent=body.size)
+    await job.attempts(once, attempt)
+
+
+async def renewed(fetch: Callable[[], Awaitable[T]], renew: Callable[[], Awaitable[None]]) -> T:
+    """What is fetched by a URL that is renewed when it has died."""
+    renewals = 0
+    while True:
+        try:
+            return await fetch()
+        except ForbiddenError:
+            if renewals == RENEWALS:
+                raise
+            renewals += 1
+            await renew()
+
+
+__all__ = [
+    "PRESIGNED",
+    "RENEWALS",
+    "Grant",
+    "check_method",
+    "put",
+    "renewed",
+    "request_puts",
+    "store_error",
+]

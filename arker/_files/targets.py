@@ -1,0 +1,198 @@
+"""Where the bytes of a download go: a local file that appears whole or not at all, or a file object, in order."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from collections.abc import Sequence
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from arker._files.descriptor import Descriptor
+from arker._files.job import in_thread
+from arker._files.ranges import MIB
+from arker._files.sources import is_path
+from arker._tasks.threads import begin_in_thread
+from arker.errors import InvalidArgumentError, LocalFileError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from arker._files.job import Tell
+
+FLUSH: Final = MIB // 2
+"""Bytes that are collected before they are written: each span holds twice as many."""
+
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class LocalTarget:
+    """A file beside its final place, of which nothing is left unless it is put there. The functions block."""
+
+    def __init__(self, path: str) -> None:
+        directory, name = os.path.split(path)
+        self._path = path
+        # A long name with more around it could be too long.
+        self._beside = os.path.join(directory, f".{name[:60]}.{os.urandom(6).hex()}.part")
+        self._file: Descriptor | None = None
+
+    def open(self) -> None:
+        """Make it; raises `LocalFileError`."""
+        try:
+            try:
+                mode = os.lstat(self._path).st_mode
+            except FileNotFoundError:
+                mode = None
+            if mode is not None:
+                self._check_replaceable(mode)
+            # Permissions as for any new file: the process's mask takes its share.
+            fd = os.open(self._beside, _FLAGS, 0o666)
+            self._file = Descriptor(fd)
+            if mode is not None and stat.S_ISREG(mode) and hasattr(os, "fchmod"):
+                os.fchmod(fd, stat.S_IMODE(mode))
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _check_replaceable(self, mode: int) -> None:
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+            raise OSError(errno.EINVAL, "not a regular file, and so it is not replaced")
+
+    def _failed(self, error: OSError) -> LocalFileError:
+        return LocalFileError(error, self._path)
+
+    def write(self, pieces: Sequence[bytes], offset: int) -> None:
+        """Write pieces one behind the other; several threads may write to different places."""
+        assert self._file is not None
+        try:
+            self._file.pwrite(pieces, offset)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def finish(self) -> None:
+        """Put it into its place."""
+        assert self._file is not None
+        try:
+            self._file.close()
+            os.replace(self._beside, self._path)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def discard(self) -> None:
+        """Leave nothing of it, unless it is in its place."""
+        if self._file is not None:
+            self._file.close()
+            try:
+                os.unlink(self._beside)
+            except OSError:
+                pass  # it is in its place
+
+
+def write_small(path: str, content: bytes) -> None:
+    """A small local file, whole; blocks."""
+    target = LocalTarget(path)
+    try:
+        target.open()
+        target.write([content], 0)
+        target.finish()
+    finally:
+        target.discard()
+
+
+class SpanWriter:
+    """Writes one span of a file in a thread, while the next bytes of it are on their way."""
+
+    def __init__(self, target: LocalTarget, start: int, tell: Tell) -> None:
+        self._target = target
+        self._start = start
+        self._offset = start
+        self._tell = tell
+        self._pieces: list[bytes] = []
+        self._count = 0
+        self._writing: asyncio.Future[None] | None = None
+
+    async def take(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._count += len(piece)
+        if self._count >= FLUSH:
+            await self._flush()
+
+    async def _flush(self) -> None:
+
+        if self._writing is not None:
+            await self._writing
+        if self._pieces:
+            pieces, offset = self._pieces, self._offset
+            self._offset += self._count
+            self._pieces, self._count = [], 0
+            self._writing = begin_in_thread(partial(self._target.write, pieces, offset))
+            self._writing.add_done_callback(_retrieve)
+            self._tell(self._offset - self._start)
+
+    async def finish(self) -> None:
+        """Wait until everything is written."""
+        await self._flush()
+        if self._writing is not None:
+            await self._writing
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    # Else the loop reports the failure of a write that nobody waits for any more.
+    if not future.cancelled():
+        future.exception()
+
+
+class ObjectTarget:
+    """A file object of the caller's."""
+
+    def __init__(self, file: IO[bytes], tell: Tell) -> None:
+        self._file = file
+        self._tell = tell
+        self._pieces: list[bytes] = []
+        self._count = 0
+        self._done = 0
+
+    async def take(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._count += len(piece)
+        if self._count >= FLUSH:
+            await self.finish()
+
+    async def finish(self) -> None:
+        """Write what was collected."""
+        if self._pieces:
+            pieces, self._pieces = self._pieces, []
+            self._done, self._count = self._done + self._count, 0
+            await in_thread(self._write, pieces)
+            self._tell(self._done)
+
+    def _write(self, pieces: list[bytes]) -> None:
+        try:
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:
+                    count: Any = self._file.write(view)
+                    if count is None and isinstance(self._file, io.RawIOBase):
+                        raise BlockingIOError(errno.EAGAIN, "the file object is one that does not wait")
+                    # Raw files say how many bytes they took; some objects say nothing.
+                    view = view[count:] if isinstance(count, int) else view[len(view) :]
+        except OSError as error:
+            raise LocalFileError(error) from error
+        except ValueError as error:  # it was closed
+            raise LocalFileError(OSError(errno.EBADF, str(error))) from error
+
+
+def check_target(argument: str, value: object) -> None:
+    """Refuse what cannot be written to, before anything is sent."""
+    if is_path(value):
+        return
+    if not callable(getattr(value, "write", None)):
+        raise InvalidArgumentError(argument, value, "expected a path, or a file object that can be written to")
+    if isinstance(value, io.TextIOBase):
+        raise InvalidArgumentError(argument, value, "expected a file object opened in binary mode ('wb')")
+
+
+__all__ = ["LocalTarget", "ObjectTarget", "SpanWriter", "check_target", "write_small"]

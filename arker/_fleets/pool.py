@@ -1,0 +1,425 @@
+"""The VMs of a fleet: forked by a policy, lent to one piece of work at a time, replaced, and all deleted at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+from attrs import frozen
+
+from arker._fleets.schedule import is_hopeless, verdict
+from arker._fleets.staggered_workers import Crew
+from arker._lifecycle.fork import delete_or_raise
+from arker._protocol.calls import vms as vm_calls
+from arker._runs.poll import ASK_SECONDS
+from arker._tasks.cleanup import CLEANUP_SECONDS
+from arker._vm.base import place_of
+from arker.errors import (
+    ApiError,
+    ArkerError,
+    DeadlineExceededError,
+    FleetError,
+    NetworkError,
+    NotFoundError,
+)
+from arker.reports import FleetOperation, FleetProgress
+from arker.vm import AsyncVM, fork
+
+if TYPE_CHECKING:
+    from arker._context import Context
+    from arker.models import ForkRequest
+
+logger = logging.getLogger("arker")
+
+LONGEST_CLEANUP: Final = 60.0
+"""Seconds; bound on the deletion of a fleet, however well it goes; `CLEANUP_SECONDS` bound how long it stands still."""
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 2.0
+_SHOWN: Final = 20
+_INSISTENCE: Final = 3
+"""How often the end of a fleet begins anew when it is cancelled itself."""
+
+
+@frozen(kw_only=True)
+class Plan:
+    """What kind of fleet it is to be.
+
+    Attributes:
+        request: How each VM is forked.
+        count: How many VMs there are to be.
+        at_least: With how many it makes do.
+        max_concurrency: How many are forked, or deleted, at once.
+        name_prefix: What the names of the VMs begin with.
+        replace: Whether a new VM is forked for each that died.
+        deadline: Seconds for forking them all.
+        progress: Told of each VM that was forked or deleted.
+    """
+
+    request: ForkRequest
+    count: int
+    at_least: int
+    max_concurrency: int
+    name_prefix: str | None
+    replace: bool
+    deadline: float | None
+    progress: Callable[[FleetProgress], object] | None
+
+
+class Count:
+    """Counts what is done, and tells whoever looks on."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        operation: FleetOperation,
+        total: int | None,
+        progress: Callable[[FleetProgress], object] | None,
+    ) -> None:
+        self._pool = pool
+        self._operation: FleetOperation = operation
+        self._progress = progress
+        self.total = total
+        self.done = 0
+        self.failed = 0
+        self.tell()
+
+    def add(self, *, failed: bool = False) -> None:
+        """One more is done."""
+        self.done += 1
+        self.failed += failed
+        self.tell()
+
+    def tell(self) -> None:
+        if self._progress is None:
+            return
+        value = FleetProgress(
+            operation=self._operation,
+            done=self.done,
+            failed=self.failed,
+            total=self.total,
+            vms=len(self._pool.members),
+        )
+        self._pool.context.observer.tell(f"progress of {self._operation}", self._progress, value)
+
+
+class Pool:
+    """The VMs of one fleet.
+
+    Attributes:
+        members: The VMs that live, in the order in which they were forked.
+        failures: What forks failed with.
+        closed: Whether the fleet is at its end.
+    """
+
+    def __init__(self, context: Context, plan: Plan) -> None:
+        self.context = context
+        self.plan = plan
+        self.members: dict[AsyncVM, None] = {}
+        self.failures: list[ArkerError] = []
+        self.closed = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._idle: deque[AsyncVM] = deque()
+        self._waiting: deque[asyncio.Future[AsyncVM]] = deque()
+        self._replacing = 0
+        self._last_number = -1
+        self._interrupted: set[AsyncVM] = set()
+        self._doomed: dict[AsyncVM, ArkerError | None] = {}
+        """VMs that are out of the fleet but perhaps still there, and what their deletion failed with."""
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task that ends with the fleet at the latest."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits for the task has it; else the loop reports it as never retrieved
+
+    # --- forking ------------------------------------------------------------------------------------------------
+
+    async def fill(self) -> None:
+        """Fork the VMs.
+
+        Raises:
+            FleetError: So many forks failed that there cannot be as many VMs as are wanted at least.
+            DeadlineExceededError: The deadline passed before there were.
+        """
+        plan = self.plan
+        count = Count(self, "fork_many", plan.count, plan.progress)
+        todo = iter(range(plan.count))
+        crew = Crew(lambda: self.spawn(self._fork_some(todo, count)), min(plan.count, plan.max_concurrency))
+        try:
+            await asyncio.wait({crew.over}, timeout=plan.deadline)
+        finally:
+            late = crew.cancel()
+        if crew.error is not None:
+            raise crew.error
+        if late:
+            await asyncio.wait(late)  # each is bounded: what it was forking is undone
+            missing = plan.count - count.done
+            passed = DeadlineExceededError(f"the deadline of {plan.deadline:g} s has passed", operation="fork_many")
+            self.failures += [passed] * missing
+        if len(self.members) < plan.at_least:
+            raise DeadlineExceededError(
+                f"the deadline of {plan.deadline:g} s has passed, and of {plan.count} VMs {len(self.members)} had been "
+                f"forked, where at least {plan.at_least} were wanted",
+                operation="fork_many",
+            )
+
+    async def _fork_some(self, todo: Iterator[int], count: Count) -> None:
+        plan = self.plan
+        for _ in todo:
+            try:
+                vm = await self._fork()
+            except ArkerError as error:
+                self.failures.append(error)
+                count.add(failed=True)
+                if is_hopeless(count=plan.count, at_least=plan.at_least, failed=len(self.failures)):
+                    raise self._too_few() from error
+            else:
+                self.give_back(vm)
+                count.add()
+
+    async def _fork(self) -> AsyncVM:
+        request = self.plan.request
+        if self.plan.name_prefix is not None:
+            self._last_number += 1
+            request = attrs.evolve(request, name=f"{self.plan.name_prefix}-{self._last_number}")
+        vm = await fork(self.context, request, idempotency_key=None, deadline=None)
+        self.members[vm] = None
+        return vm
+
+    def _too_few(self) -> FleetError:
+        plan, failed = self.plan, len(self.failures)
+        wanted = "all were wanted" if plan.at_least == plan.count else f"at least {plan.at_least} were wanted"
+        return FleetError(
+            f"of {plan.count} forks {failed} failed, where {wanted}; the first: {self.failures[0]}",
+            errors=self.failures,
+            operation="fork_many",
+        )
+
+    # --- lending ------------------------------------------------------------------------------------------------
+
+    async def borrow(self) -> AsyncVM:
+        """A VM that no other item is in; to be given back.
+
+        Raises:
+            FleetError: There is none left.
+        """
+        while self._idle:
+            vm = self._idle.popleft()
+            if vm in self.members:
+                return vm
+        if self.closed or not (self.members or self._replacing):
+            raise self.none_left()
+        future: asyncio.Future[AsyncVM] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.give_back(future.result())
+            raise
+
+    async def usable(self, vm: AsyncVM) -> AsyncVM:
+        """A VM that was borrowed, or another in its place if it may still be busy with something that was cut off.
+
+        Raises:
+            FleetError: There is none left.
+        """
+        while not self.is_usable(vm):
+            new = await self.replace(vm)
+            vm = new if new is not None else await self.borrow()
+        return vm
+
+    def give_back(self, vm: AsyncVM | None) -> None:
+        """Let others have a VM; None stands for one that was not replaced."""
+        if vm is None or vm not in self.members:
+            if not (self.members or self._replacing):
+                while self._waiting:
+                    future = self._waiting.popleft()
+                    if not future.done():
+                        future.set_exception(self.none_left())
+            return
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(vm)
+                return
+        self._idle.append(vm)
+
+    def is_usable(self, vm: AsyncVM) -> bool:
+        """Whether a VM that was borrowed can be used as it is."""
+        return vm not in self._interrupted or not self.plan.replace
+
+    def mark_interrupted(self, vm: AsyncVM) -> None:
+        """What was going on in a VM was cut off and may go on there: it is replaced before it is used again."""
+        self._interrupted.add(vm)
+
+    def none_left(self) -> FleetError:
+        why = "the fleet has been left" if self.closed else "the fleet has no VM left"
+        return FleetError(why, errors=self.failures)
+
+    # --- VMs that die -------------------------------------------------------------------------------------------
+
+    async def is_gone(self, vm: AsyncVM, error: Exception | None) -> bool:
+        """Whether a VM of which a run or a function has failed has gone; in doubt the server is asked."""
+        doubt = place_of(vm).doubt.take() or error is None
+        what = "lives" if error is None else verdict(error, vm.id)
+        if what == "perhaps" or (what == "lives" and doubt):
+            try:
+                await self.context.send(vm_calls.get_vm(place_of(vm)), deadline=ASK_SECONDS)
+            except NotFoundError:
+                return True
+            except ArkerError:
+                return False
+        return what == "gone"
+
+    async def replace(self, vm: AsyncVM) -> AsyncVM | None:
+        """Take a VM out of the fleet, delete what is left of it, and fork another in its place.
+
+        None: the fleet does without, because the fork failed or by its policy, or somebody else has replaced it.
+        """
+        if vm not in self.members or self.closed:
+            return None
+        del self.members[vm]
+        self._interrupted.discard(vm)
+        if not vm.kept:
+            self._doomed[vm] = None
+        self._replacing += 1
+        try:
+            # First, so that there are never more VMs than there were to be; and even if it only seemed to have gone.
+            if not vm.kept:
+                await self._delete(vm, insist=False)
+            return await self._fork() if self.plan.replace else None
+        except ArkerError as error:
+            self.failures.append(error)
+            return None
+        finally:
+            self._replacing -= 1
+            self.give_back(None)
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    async def close(self, *, at_once: bool = False) -> dict[AsyncVM, ArkerError | None]:
+        """End all that goes on and delete every VM; gives those that could not be deleted, and why.
+
+        It is bounded: what goes on has `CLEANUP_SECONDS` to end when it is cancelled, and the deletion goes on for
+        `LONGEST_CLEANUP` at most, as long as it gets on.
+
+        Args:
+            at_once: Delete the VMs without waiting for what goes on, which is cancelled.
+        """
+        self.closed = True
+        for _ in range(_INSISTENCE):
+            try:
+                await self.end_tasks(wait=not at_once)
+                await self._delete_all()
+                break
+            except asyncio.CancelledError:
+                continue  # by a loop that is being shut down, which cancels every task once; there is no other
+        if self.context.ledger is not None:
+            for vm in self._doomed:
+                self.context.ledger.give_up(vm.id, vm.base_url)
+        return self.left
+
+    @property
+    def left(self) -> dict[AsyncVM, ArkerError | None]:
+        """What is out of the fleet but perhaps still there, and why, if that is known."""
+        return dict(self._doomed)
+
+    def name(self) -> str:
+        """What may be left of it, for the log."""
+        return f"the VMs of a fleet ({named([*self._doomed, *(vm for vm in self.members if not vm.kept)])})"
+
+    def abandon(self) -> None:
+        """Leave what could not be deleted on record."""
+        if self.context.ledger is not None:
+            for vm in (*self._doomed, *self.members):
+                if not vm.kept:
+                    self.context.ledger.give_up(vm.id, vm.base_url)
+
+    async def end_tasks(self, *, wait: bool = True) -> None:
+        """Cancel what goes on, and wait until it has ended, within a bound."""
+        tasks = self._tasks - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks and wait:
+            # A little more than a fork takes at the most to undo itself.
+            _, late = await asyncio.wait(tasks, timeout=CLEANUP_SECONDS * 1.2)
+            if late:
+                logger.warning("%d functions or forks of a fleet do not end although they were cancelled", len(late))
+
+    async def _delete_all(self) -> None:
+        self._doomed.update((vm, None) for vm in self.members if not vm.kept)
+        self.members.clear()
+        count = Count(self, "delete", len(self._doomed), self.plan.progress)
+        end = asyncio.get_running_loop().time() + LONGEST_CLEANUP
+        for _ in range(2):  # what stands still may only have lost its connection, and gets another chance
+            if await self._delete_round(count, end):
+                return
+
+    async def _delete_round(self, count: Count, end: float) -> bool:
+        """Delete what is doomed; whether that came to its end, rather than standing still."""
+        loop = asyncio.get_running_loop()
+        todo = iter(list(self._doomed))
+        workers = min(len(self._doomed), self.plan.max_concurrency)
+        crew = Crew(lambda: loop.create_task(self._delete_some(todo, count)), workers)
+        try:
+            while not crew.over.done():
+                before = count.done
+                # No deadline for each of them: hundreds of timers are not for nothing.
+                await asyncio.wait({crew.over}, timeout=max(0.0, min(CLEANUP_SECONDS, end - loop.time())))
+                if not crew.over.done() and (count.done == before or loop.time() >= end):
+                    return False
+        finally:
+            late = crew.cancel()
+            if late:
+                await asyncio.wait(late)
+        if crew.error is not None:
+            raise crew.error
+        return True
+
+    async def _delete_some(self, todo: Iterator[AsyncVM], count: Count) -> None:
+        for vm in todo:
+            await self._delete(vm, insist=True)
+            count.add(failed=vm in self._doomed)
+
+    async def _delete(self, vm: AsyncVM, *, insist: bool) -> None:
+        """Delete a VM that is out of the fleet; if it cannot be done, it stays in the list of those."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await delete_or_raise(place_of(vm), deadline=None if insist else CLEANUP_SECONDS)
+            except ArkerError as error:
+                self._doomed[vm] = error
+                if not insist or not _may_pass(error):
+                    return
+                await asyncio.sleep(pause)
+                pause = min(_LONGEST_PAUSE, pause * 2)
+                continue
+            self._doomed.pop(vm, None)
+            return
+
+
+def named(vms: Collection[AsyncVM]) -> str:
+    """The ids of VMs, or of the first of them where they are many."""
+    return ", ".join(vm.id for vm in islice(vms, _SHOWN)) + (", …" if len(vms) > _SHOWN else "")
+
+
+def _may_pass(error: ArkerError) -> bool:
+    """Whether a deletion that failed may succeed when it is tried again."""
+    if isinstance(error, ApiError):
+        return error.status not in (400, 401, 403)
+    return isinstance(error, (NetworkError, DeadlineExceededError))
+
+
+__all__ = ["Count", "Plan", "Pool", "named"]

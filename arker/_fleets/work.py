@@ -1,0 +1,371 @@
+"""A function's work in the VMs of a fleet: item by item, tried again where a VM dies; an iterator over the outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+
+import anyio
+import attrs
+
+from arker._fleets.pool import Count
+from arker._fleets.schedule import Schedule
+from arker._fleets.staggered_workers import Crew
+from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
+from arker._vm.base import place_of
+from arker.errors import ConfigurationError, DeadlineExceededError, FleetError, InvalidArgumentError, VMGoneError
+from arker.reports import FleetOutcome, FleetProgress
+from arker.vm import AsyncVM
+
+if TYPE_CHECKING:
+    from arker._fleets.pool import Pool
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+logger = logging.getLogger("arker")
+
+
+class Work(Generic[Item, Value]):
+    """Does items with a function, by the policies of one call."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        function: Callable[[AsyncVM, Item], Awaitable[Value]],
+        *,
+        retries: int,
+        item_deadline: float | None = None,
+        lent: bool,
+    ) -> None:
+        """Make one.
+
+        Args:
+            pool: The VMs.
+            function: Does an item in a VM.
+            retries: How often an item is tried again because its VM has died.
+            item_deadline: Seconds for each try.
+            lent: Whether the VMs are borrowed from the pool; then an item whose VM has died may go on in any other.
+        """
+        self._pool = pool
+        self._function = function
+        self._retries = retries
+        self._item_deadline = item_deadline
+        self._lent = lent
+
+    async def do(
+        self, vm: AsyncVM, index: int, item: Item, done: Callable[[FleetOutcome[AsyncVM, Item, Value]], None]
+    ) -> AsyncVM | None:
+        """Do an item in a VM; gives the VM that is free now: that one, or what came in its place, if anything.
+
+        Args:
+            vm: Where to begin.
+            index: The item's number.
+            item: The item.
+            done: Given the outcome as soon as it is known.
+
+        Raises:
+            FleetError: The item's VM has died, and there is none left; the outcome was given to ``done``.
+        """
+        pool, tries, lent = self._pool, 0, self._lent
+        try:
+            if lent and not pool.is_usable(vm):
+                try:
+                    vm = await pool.usable(vm)
+                except FleetError as error:
+                    done(FleetOutcome(index=index, item=item, vm=vm, error=error, tries=0))
+                    raise
+            while True:
+                tries += 1
+                outcome = await self._try(vm, index, item, tries)
+                lives = (
+                    outcome.error is None and not place_of(vm).doubt.take()
+                )  # without asking: that is what it mostly is
+                if lives or not await pool.is_gone(vm, outcome.error):
+                    done(outcome)
+                    return vm
+                if outcome.error is None:
+                    # Whatever it has made of a run that failed because the VM went.
+                    gone = VMGoneError(f"the VM {vm.id} has gone while an item was in it", vm_id=vm.id)
+                    outcome = attrs.evolve(outcome, value=None, error=gone)
+                if tries > self._retries:
+                    done(outcome)
+                    return await pool.replace(vm)
+                new = await pool.replace(vm)
+                if new is None:
+                    if not self._lent:
+                        done(outcome)
+                        return None
+                    try:
+                        new = await pool.usable(await pool.borrow())
+                    except FleetError:
+                        done(outcome)
+                        raise
+                vm, lent = new, True
+        except BaseException:
+            if lent:
+                pool.give_back(vm)
+            raise
+
+    async def _try(self, vm: AsyncVM, index: int, item: Item, tries: int) -> FleetOutcome[AsyncVM, Item, Value]:
+        value: Value | None = None
+        error: Exception | None = None
+        started = time.perf_counter()
+        try:
+            work: Any = self._function(vm, item)
+        except Exception as raised:
+            error = raised
+        else:
+            if not isinstance(work, Awaitable):
+                raise InvalidArgumentError("function", self._function, "expected a coroutine function: it is awaited")
+            try:
+                if self._item_deadline is None:
+                    value = await cast("Awaitable[Value]", work)
+                else:
+                    value, error = await self._within(self._item_deadline, vm, cast("Awaitable[Value]", work))
+            except Exception as raised:
+                error = raised
+            except BaseException:
+                self._pool.mark_interrupted(vm)
+                raise
+        seconds = time.perf_counter() - started
+        try:
+            return FleetOutcome(index=index, item=item, vm=vm, value=value, error=error, seconds=seconds, tries=tries)
+        finally:
+            # The error has this frame in its traceback: a circle, which would keep what the function has held.
+            error = value = None
+
+    async def _within(
+        self, seconds: float, vm: AsyncVM, work: Awaitable[Value]
+    ) -> tuple[Value | None, DeadlineExceededError | None]:
+        scope = anyio.move_on_after(seconds)
+        try:
+            with scope:
+                return await work, None
+        finally:
+            if scope.cancel_called:
+                self._pool.mark_interrupted(vm)
+        return None, DeadlineExceededError(
+            f"the item's deadline of {seconds:g} s has passed", operation="fleet.map", outcome="unknown", vm_id=vm.id
+        )
+
+
+async def everywhere(
+    work: Work[Item, Value],
+    pool: Pool,
+    item: Item,
+    operation: Literal["run", "upload"],
+    progress: Callable[[FleetProgress], object] | None,
+    *,
+    at_once: int | None = None,
+) -> list[FleetOutcome[AsyncVM, Item, Value]]:
+    """The same item in every VM, in so many at once; gives an outcome for each, in the order of the VMs."""
+    vms = list(pool.members)
+    todo = iter(enumerate(vms))
+    count = Count(pool, operation, len(vms), progress)
+    outcomes: dict[int, FleetOutcome[AsyncVM, Item, Value]] = {}
+
+    def done(outcome: FleetOutcome[AsyncVM, Item, Value]) -> None:
+        outcomes[outcome.index] = outcome
+        count.add(failed=not outcome.ok)
+
+    async def some() -> None:
+        for index, vm in todo:
+            free = await work.do(vm, index, item, done)
+            if free is not vm:
+                pool.give_back(free)
+
+    # Whoever waits for them here may be cancelled, which cancels them; and so does the end of the fleet.
+    tasks = [pool.spawn(some()) for _ in range(len(vms) if at_once is None else min(at_once, len(vms)))]
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, asyncio.CancelledError) and pool.closed:
+            raise pool.none_left()
+        if isinstance(result, BaseException):
+            raise result
+    return [outcomes[index] for index in range(len(vms))]
+
+
+class ItemMap(Generic[Item, Value]):
+    """Items on their way through the VMs: tasks that draw them one by one, and the outcomes that wait to be taken.
+
+    The tasks belong to the pool. They begin when the first outcome is asked for, and end with the items, with
+    `aclose`, or with the pool.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        work: Work[Item, Value],
+        items: Iterable[Item] | AsyncIterable[Item],
+        *,
+        ordered: bool,
+        progress: Callable[[FleetProgress], object] | None,
+    ) -> None:
+        self._pool = pool
+        self._work = work
+        self._items = items
+        self._ordered = ordered
+        self._progress = progress
+        # The work has the context of whoever asked for it, not of the task that happens to take the first outcome.
+        self._context = contextvars.copy_context()
+        self._crew: Crew | None = None
+        self._drawing = True
+        self._error: BaseException | None = None
+        self._begun = False
+        self._over = False
+
+    def _begin(self) -> None:
+        if self._pool.closed:
+            raise ConfigurationError("the fleet has been left")
+        self._loop = asyncio.get_running_loop()
+        items = self._items
+        vms = len(self._pool.members)
+        total = len(items) if isinstance(items, Sized) else None
+        self._count = Count(self._pool, "map", total, self._progress)
+        self._source: Iterator[Item] | AsyncIterator[Item]
+        self._source = items.__aiter__() if isinstance(items, AsyncIterable) else iter(items)
+        self._schedule: Schedule[FleetOutcome[AsyncVM, Item, Value]] = Schedule(vms=vms, ordered=self._ordered)
+        self._turn = asyncio.Lock()
+        self._taken = asyncio.Event()
+        self._news = asyncio.Event()
+        self._begun = True
+        workers = max(1, vms if total is None else min(vms, total))
+        self._crew = Crew(self._begin_one, workers, unless=lambda: self._pool.closed)
+
+    def _begin_one(self) -> asyncio.Task[None]:
+        task = self._context.run(self._pool.spawn, self._draw_and_do())
+        # Not by the task itself: one that is cancelled before its first step does nothing.
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        self._news.set()
+
+    @property
+    def _workers(self) -> set[asyncio.Task[None]]:
+        return self._crew.tasks if self._crew is not None else set()
+
+    async def next(self) -> FleetOutcome[AsyncVM, Item, Value]:
+        """The next outcome. It may be given up and asked for again: nothing is lost by that."""
+        if not self._begun and not self._over:
+            self._begin()
+        while not self._over:
+            if not self._workers:
+                self._schedule.skip_missing()
+            if self._schedule.ready:
+                self._taken.set()
+                return self._schedule.take()
+            if not self._workers:
+                self._over = True
+                if self._error is not None:
+                    raise self._error
+                break
+            self._news.clear()
+            await self._news.wait()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Cancel what is going on, and wait until it has ended."""
+        self._over = True
+        self.abandon()
+        if self._workers:
+            _, late = await carry_through(asyncio.wait(set(self._workers), timeout=CLEANUP_SECONDS))
+            if late:
+                logger.warning("%d functions of a fleet do not end although they were cancelled", len(late))
+
+    def abandon(self) -> None:
+        """Cancel what is going on."""
+        self._drawing = False
+        if self._crew is not None:
+            self._crew.cancel()
+
+    def abandon_threadsafe(self) -> None:
+        """The same, from wherever an object may be destroyed."""
+        if self._workers:
+            try:
+                self._loop.call_soon_threadsafe(self.abandon)
+            except RuntimeError:  # the loop has ended, and with it all that went on
+                pass
+
+    async def _draw_and_do(self) -> None:
+        pool = self._pool
+        try:
+            while True:
+                vm, index, item = await self._draw()
+                pool.give_back(await self._work.do(vm, index, item, self._done))
+        except StopAsyncIteration:
+            pass
+        except asyncio.CancelledError as cancelled:
+            if not self._over and self._error is None:
+                # The fleet is left, or the function has raised it: that is passed on, and nothing else begun.
+                self._drawing = False
+                if pool.closed:
+                    self._error = pool.none_left()  # all are cancelled; once more would cut off how they clean up
+                else:
+                    self._error = cancelled
+                    self.abandon()
+            raise
+        except Exception as error:
+            self._drawing = False
+            if self._error is None:
+                self._error = error
+
+    async def _draw(self) -> tuple[AsyncVM, int, Item]:
+        """A VM, and an item for it; raises `StopAsyncIteration` at the end."""
+        async with self._turn:
+            while not self._schedule.has_room:
+                self._taken.clear()
+                await self._taken.wait()
+            # First the VM: an item that was drawn is one that is tried.
+            vm = await self._pool.borrow() if self._drawing else None
+            try:
+                if vm is None or not self._drawing:
+                    raise StopAsyncIteration
+                item = await self._next_item()
+            except BaseException:
+                self._drawing = False
+                self._pool.give_back(vm)
+                raise
+            return vm, self._schedule.begin(), item
+
+    async def _next_item(self) -> Item:
+        source = self._source
+        if isinstance(source, AsyncIterator):
+            return await source.__anext__()
+        try:
+            return next(source)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    def _done(self, outcome: FleetOutcome[AsyncVM, Item, Value]) -> None:
+        self._schedule.finish(outcome.index, outcome)
+        self._count.add(failed=not outcome.ok)
+        self._news.set()
+
+
+class Outcomes(Generic[Item, Value]):
+    """What `AsyncFleet.map` gives. When nobody holds it any more, what is going on is cancelled."""
+
+    def __init__(self, mapping: ItemMap[Item, Value]) -> None:
+        self._mapping = mapping
+
+    def __aiter__(self) -> Outcomes[Item, Value]:
+        return self
+
+    async def __anext__(self) -> FleetOutcome[AsyncVM, Item, Value]:
+        return await self._mapping.next()
+
+    async def aclose(self) -> None:
+        """Cancel what is going on, and wait until it has ended; there are no more outcomes then."""
+        await self._mapping.aclose()
+
+    def __del__(self) -> None:
+        self._mapping.abandon_threadsafe()
+
+
+__all__ = ["ItemMap", "Outcomes", "Work", "everywhere"]

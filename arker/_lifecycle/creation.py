@@ -1,0 +1,105 @@
+"""What is made in a VM for the length of a block: it leaves nothing when it is given up, and is removed at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import anyio
+
+from arker._tasks.cleanup import CLEANUP_SECONDS, end, make_or_undo
+from arker._transport.attempts import Progress
+from arker.errors import ArkerError, is_gone
+
+if TYPE_CHECKING:
+    from arker._context import Context
+    from arker._protocol.request import Call
+
+T = TypeVar("T")
+
+logger = logging.getLogger("arker")
+
+
+class Creation(Generic[T]):
+    """One creating POST, such as that of a session or a tunnel.
+
+    It is not repeated when its outcome is unknown (contract, section 3). A caller that is cancelled gets nothing, so
+    there must be nothing: what had been sent is waited for, since only the answer tells the id, and is removed; the
+    cancellation goes on when that has been done, after `CLEANUP_SECONDS` at the latest.
+    """
+
+    __slots__ = ("_call", "_context", "_remove", "_what", "progress")
+
+    def __init__(self, context: Context, call: Call[T], remove: Callable[[T], Call[Any]], what: str) -> None:
+        """Make one.
+
+        Args:
+            context: What the client's parts share.
+            call: What makes it.
+            remove: What removes what was made.
+            what: What it is, for the log.
+        """
+        self._context = context
+        self._call = call
+        self._remove = remove
+        self._what = what
+        self.progress = Progress(call.operation, makes=True)
+
+    async def send(self) -> T:
+        """What was made."""
+        return await make_or_undo(self._context.send(self._call, progress=self.progress), self._undo)
+
+    async def _undo(self, task: asyncio.Task[T]) -> None:
+        progress = self.progress
+        progress.abandoned = True
+        if not task.done() and not progress.may_have_begun:
+            await end(task)
+            return
+        problem: str | ArkerError = f"no answer within {CLEANUP_SECONDS:g} s"
+        with anyio.move_on_after(CLEANUP_SECONDS):
+            try:
+                await asyncio.wait({task})
+                if not task.cancelled():
+                    await self._delete(task.result())
+                    progress.outcome, progress.in_flight = "not_started", False
+                    return
+                # So does a loop that is being shut down: it cancels every task.
+                if not progress.may_have_begun:
+                    return
+                problem = "its answer was not waited for"
+            except ArkerError as error:
+                if error.outcome == "not_started":
+                    return
+                problem = error
+        await end(task)
+        logger.warning("%s was given up, and may exist: %s", self._what, problem)
+
+    async def _delete(self, made: T) -> None:
+        try:
+            await self._context.send(self._remove(made))
+        except ArkerError as error:
+            if not is_gone(error):
+                raise error.with_context(outcome="applied") from None
+
+
+async def remove(deleting: Coroutine[Any, Any, object], what: str, *, raising: bool) -> None:
+    """Carry out a deletion; that there is nothing to delete any more is what was wanted.
+
+    Args:
+        deleting: The deletion.
+        what: What is deleted, for the log.
+        raising: Whether a failure is raised, or only logged because another exception is on its way.
+    """
+    try:
+        await deleting
+    except ArkerError as error:
+        if is_gone(error):
+            return
+        if raising:
+            raise
+        logger.warning("%s could not be deleted and may still exist: %s", what, error)
+
+
+__all__ = ["Creation", "remove"]

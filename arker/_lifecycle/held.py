@@ -1,0 +1,82 @@
+"""What is made in a VM and held, for the length of a block or until it is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, Generic, TypeVar
+
+from arker._context import Place
+from arker._lifecycle.creation import remove
+from arker._tasks.cleanup import carry_through
+from arker.errors import ConfigurationError
+
+T = TypeVar("T")
+
+
+class Held(Generic[T]):
+    """Opened once, and closed at the latest when its block or its client is left.
+
+    Attributes:
+        _noun: What it is called.
+        _maker: The call that gives another one.
+    """
+
+    _noun: str
+    _maker: str
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._data: T | None = None
+        self._opening = self._closed = False
+
+    def _name(self) -> str:
+        """Tell which one it is, for the log."""
+        raise NotImplementedError
+
+    async def _make(self) -> None:
+        """Make it, and put what the server says of it into ``_data``."""
+        raise NotImplementedError
+
+    def _removal(self) -> Coroutine[Any, Any, object]:
+        """Delete it, within a bound."""
+        raise NotImplementedError
+
+    def _opened(self) -> T:
+        if self._data is None:
+            how = f"use 'async with', or 'await {self._noun}.open()'"
+            raise ConfigurationError(f"the {self._noun} is not open: {how}")
+        return self._data
+
+    async def _open_once(self) -> None:
+        if self._closed:
+            raise ConfigurationError(f"the {self._noun} is closed; {self._maker}() gives a new one")
+        if self._opening:
+            raise ConfigurationError(f"the {self._noun} is being opened by another task")
+        if self._data is None:
+            self._opening = True
+            try:
+                await self._make()
+            finally:
+                self._opening = False
+
+    def _enter_block(self) -> None:
+        self._place.context.blocks.enter(self, self._name, self._leave_early)
+
+    async def _leave_block(self, *, raising: bool) -> None:
+        blocks = self._place.context.blocks
+        if not blocks.left(self):
+            await carry_through(blocks.close())
+        elif self._data is not None and not self._closed:
+            # The deletion must happen under cancellation too, but must not hold up its caller for ever.
+            await carry_through(self._remove(raising=raising))
+
+    async def _leave_early(self) -> None:
+        """Delete it because its client is being closed."""
+        if not self._closed:
+            await self._remove(raising=True)
+
+    async def _remove(self, *, raising: bool) -> None:
+        await remove(self._removal(), self._name(), raising=raising)
+
+
+__all__ = ["Held"]

@@ -1,0 +1,87 @@
+"""Run the SDK's own commands in a VM, each in a session of its own, so that the caller's sessions stay as they are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from arker._context import Place
+from arker._protocol.calls import sessions as session_calls
+from arker._protocol.identifiers import new_idempotency_key, new_ulid
+from arker._runs import commands
+from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through, end, make_or_undo
+from arker.errors import ArkerError, BadReplyError, NetworkError, UnavailableError, is_gone
+from arker.models import CreateSessionRequest, RunRequest
+
+if TYPE_CHECKING:
+    from arker.models import CompletedRunResult
+
+logger = logging.getLogger("arker")
+
+_OPENINGS: Final = 4
+"""How often a session is asked for, as long as no reply names it."""
+_MARK: Final = "ARKER_SESSION"
+"""A variable of the session's environment, by which it is found should the reply that names it be lost."""
+
+
+async def run_in_own_session(
+    place: Place, command: Sequence[str], *, deadline: float | None = None
+) -> CompletedRunResult:
+    """Run a command in a session that exists for it alone; when the caller is cancelled, the command is stopped.
+
+    Args:
+        place: The VM.
+        command: The command, as arguments; it starts in the home directory.
+        deadline: Seconds for the command; None for no bound.
+    """
+    session_id = await make_or_undo(_open(place), partial(_abandon, place))
+    try:
+        return await commands.run(
+            place, RunRequest(command=command, session_id=session_id), new_idempotency_key(), deadline=deadline
+        )
+    finally:
+        await carry_through(_close(place, session_id))
+
+
+async def _open(place: Place) -> str:
+    mark = new_ulid()
+    request = CreateSessionRequest(env={_MARK: mark})
+    left = _OPENINGS
+    while True:
+        left -= 1
+        try:
+            return (await place.send(session_calls.create_session(place, request))).session_id
+        except (NetworkError, BadReplyError, UnavailableError) as error:
+            # Without a reply that names it, it may be there or not; and it must not stay. If it is there, it will do.
+            found = None if error.outcome == "not_started" else await _find(place, mark)
+            if found is not None:
+                return found
+            if left == 0 or (error.outcome == "not_started" and not isinstance(error, NetworkError)):
+                raise
+
+
+async def _find(place: Place, mark: str) -> str | None:
+    page = await place.send(session_calls.list_sessions(place, {"limit": 1000}))
+    marked = (each.session_id for each in page.sessions if (each.env or {}).get(_MARK) == mark)
+    return next((session_id for session_id in marked if session_id), None)
+
+
+async def _abandon(place: Place, task: asyncio.Task[str]) -> None:
+    await asyncio.wait({task}, timeout=CLEANUP_SECONDS)
+    await end(task)
+    if not task.cancelled() and task.exception() is None:
+        await _close(place, task.result())
+
+
+async def _close(place: Place, session_id: str) -> None:
+    try:
+        await place.send(session_calls.delete_session(place, session_id), deadline=CLEANUP_SECONDS)
+    except ArkerError as error:
+        if not is_gone(error):
+            logger.warning("session %s of VM %s could not be closed: %s", session_id, place.vm_id, error)
+
+
+__all__ = ["run_in_own_session"]

@@ -1,0 +1,176 @@
+"""Files: read and write them, inline, in chunks or by presigned URLs (contract, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from arker import models
+from arker._protocol import routes
+from arker._protocol.codec import codec
+from arker._protocol.codec.hooks import Misfit, is_array, is_object
+from arker._protocol.reader import Reader
+from arker._protocol.reply import api_error
+from arker._protocol.request import Address, Call, Decode, Request
+from arker._protocol.retryable import is_retryable_answer
+from arker.errors import ApiError, ArkerError
+
+if TYPE_CHECKING:
+    from arker.models import (
+        SyncChunkWrite,
+        SyncChunkWriteResult,
+        SyncCommitWriteResult,
+        SyncPresignedWriteCommit,
+        SyncPresignedWriteRequest,
+        SyncPresignedWriteRequestResult,
+        SyncReadInlineResponse,
+        SyncReadPresignedResponse,
+    )
+from arker._protocol.calls.shared import T
+
+Written = TypeVar("Written", "SyncChunkWriteResult", "SyncCommitWriteResult")
+
+
+_SYNC: Final = "vm.sync"
+
+
+_SUCCESS: Final = (True, True, None)
+
+
+def read_file(at: Address, path: str) -> Call[SyncReadInlineResponse | SyncReadPresignedResponse]:
+    return Call(
+        _SYNC,
+        Request("POST", at.base_url, routes.sync(at.vm_id), body=codec.dumps(models.SyncReadRequest(path))),
+        _read_result,
+        evidence=("content", "presigned_url"),
+        vm_id=at.vm_id,
+        changes_something=False,
+    )
+
+
+def _read_result(payload: dict[str, Any], reader: Reader) -> SyncReadInlineResponse | SyncReadPresignedResponse:
+    if isinstance(payload.get("presigned_url"), str):
+        return reader.structure(payload, models.SyncReadPresignedResponse)
+    if "content" in payload:
+        result = reader.structure(payload, models.SyncReadInlineResponse)
+        if result.size is not None and len(result.content) != result.size:
+            raise Misfit(f"says {result.size}, but $.content has {len(result.content)} bytes", "$.size")
+        return result
+    raise Misfit("has neither content nor a presigned_url", "$")
+
+
+def write_whole(at: Address, entry: SyncChunkWrite) -> Call[SyncChunkWriteResult]:
+    """Write a file in its only chunk."""
+    return _write(at, codec.dumps_chunk(entry), _finished(models.SyncChunkWriteResult))
+
+
+def request_puts(
+    at: Address, entries: Sequence[SyncPresignedWriteRequest]
+) -> Call[list[SyncPresignedWriteRequestResult]]:
+    """URLs for several files in one request; the first entry that is refused is the error."""
+    body = codec.dumps(models.SyncWriteRequest(tuple(entries)))
+    decode = partial(_every_result, models.SyncPresignedWriteRequestResult, len(entries))
+    return _write(at, body, decode, changes_something=False)
+
+
+def write_chunk(at: Address, entry: SyncChunkWrite) -> Call[SyncChunkWriteResult]:
+    """Write one chunk of several."""
+    return _write(at, codec.dumps_chunk(entry), _only(models.SyncChunkWriteResult))
+
+
+def write_each(at: Address, entries: Sequence[bytes], settle: Callable[[int, ArkerError | None], None]) -> Call[None]:
+    """Write several files, each in its only chunk.
+
+    Args:
+        at: The VM.
+        entries: The files, as `arker._protocol.codec.codec.dumps_whole` gives them.
+        settle: Told of each entry by its number that it is written, or why it was refused. One that may succeed later
+            is not told of; then the whole is the error that tells to try again.
+    """
+    return _write(at, codec.dumps_entries(entries), partial(_settle_each, settle, len(entries)))
+
+
+def _settle_each(
+    settle: Callable[[int, ArkerError | None], None], count: int, payload: dict[str, Any], reader: Reader
+) -> None:
+    passing: ArkerError | None = None
+    for number, result in enumerate(_results(payload, count)):
+        if is_object(result) and (result.get("complete"), result.get("written"), result.get("error")) == _SUCCESS:
+            settle(number, None)  # of thousands of small files, nearly all are
+            continue
+        try:
+            _check_finished(_result_of(models.SyncChunkWriteResult, number, result, reader))
+        except ApiError as error:
+            if is_retryable_answer(error.status, error.code, error.message):
+                passing = error
+            else:
+                settle(number, error)
+    if passing is not None:
+        raise passing
+
+
+def commit_put(at: Address, entry: SyncPresignedWriteCommit) -> Call[SyncCommitWriteResult]:
+    body = codec.dumps(models.SyncWriteRequest((entry,)))
+    return _write(at, body, _finished(models.SyncCommitWriteResult))
+
+
+def _write(at: Address, body: bytes, decode: Decode[T], *, changes_something: bool = True) -> Call[T]:
+    request = Request("POST", at.base_url, routes.sync(at.vm_id), body=body)
+    return Call(_SYNC, request, decode, evidence=("results",), changes_something=changes_something)
+
+
+def _only(cls: type[T]) -> Decode[T]:
+    return partial(_only_result, cls)
+
+
+def _finished(cls: type[Written]) -> Decode[Written]:
+    return partial(_finished_result, cls)
+
+
+def _finished_result(cls: type[Written], payload: dict[str, Any], reader: Reader) -> Written:
+    return _check_finished(_only_result(cls, payload, reader))
+
+
+def _check_finished(result: Written) -> Written:
+    """The end of a write: only ``complete`` and ``written`` together are success (contract, section 6)."""
+    if not (result.complete and result.written):
+        facts = f"complete: {str(result.complete).lower()}, written: {str(result.written).lower()}"
+        raise api_error("internal", f"the server did not write the file ({facts})", status=200)
+    return result
+
+
+def _only_result(cls: type[T], payload: dict[str, Any], reader: Reader) -> T:
+    return _every_result(cls, 1, payload, reader)[0]
+
+
+def _every_result(cls: type[T], count: int, payload: dict[str, Any], reader: Reader) -> list[T]:
+    return [_result_of(cls, number, result, reader) for number, result in enumerate(_results(payload, count))]
+
+
+def _results(payload: dict[str, Any], count: int) -> Sequence[object]:
+    results: object = payload.get("results")
+    if not is_array(results):
+        raise Misfit("expected an array" if "results" in payload else "is missing", "$.results")
+    if len(results) != count:
+        wanted = "one result, for the one entry that was sent" if count == 1 else f"{count} results, one for each entry"
+        raise Misfit(f"expected {wanted}", "$.results")
+    return results
+
+
+def _result_of(cls: type[T], number: int, result: object, reader: Reader) -> T:
+    failure = result.get("error") if is_object(result) else None
+    if failure is not None:
+        error = _inside(f"$.results[{number}].error", failure, models.ErrorResponse, reader)
+        raise api_error(error.code, error.message, status=200)
+    return _inside(f"$.results[{number}]", result, cls, reader)
+
+
+def _inside(where: str, value: object, cls: type[T], reader: Reader) -> T:
+    try:
+        return reader.structure(value, cls)
+    except Misfit as misfit:
+        raise Misfit(misfit.problem, where + misfit.path.removeprefix("$")) from None
+
+
+__all__ = ["commit_put", "read_file", "request_puts", "write_chunk", "write_each", "write_whole"]

@@ -1,0 +1,105 @@
+"""Runs: post, read, list and cancel them (contract, section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from arker import models
+from arker._protocol import routes
+from arker._protocol.codec import codec
+from arker._protocol.codec.hooks import Misfit
+from arker._protocol.reader import Reader, is_usable_id
+from arker._protocol.request import Address, Call, QueryValue, Request, encode_query
+
+if TYPE_CHECKING:
+    from arker.models import (
+        CancelRunResponse,
+        ListRunsResponse,
+        Run,
+        RunRequest,
+        RunResult,
+    )
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from arker.models import (
+        ListOrgRunsResponse,
+    )
+from arker._protocol.calls.shared import Query, acknowledging, get, into
+
+
+def run(
+    at: Address, request: RunRequest, key: str, probe: Callable[[], Awaitable[None]] | None = None
+) -> Call[RunResult]:
+    """Run a command; one in the foreground, too, may be answered by a `BackgroundRunResult`."""
+    return Call(
+        "vm.run",
+        Request(
+            "POST",
+            at.base_url,
+            routes.runs(at.vm_id),
+            body=codec.dumps(request),
+            idempotency_key=key,
+            awaits_work=request.background is None,
+        ),
+        _run_result,
+        evidence=_RUN,
+        probe=probe,
+        vm_id=at.vm_id,
+    )
+
+
+_RUN: Final = ("stdout", "stderr", "state")
+
+
+def _run_result(payload: dict[str, Any], reader: Reader) -> RunResult:
+    followed = is_usable_id(payload.get("run_id"))
+    if isinstance(payload.get("stdout"), str) or (
+        # Without it nothing says that there is none: the run itself is read, if that is possible.
+        not reader.strict and isinstance(payload.get("stderr"), str) and ("stdout" in payload or not followed)
+    ):
+        return reader.structure(payload, models.CompletedRunResult)
+    if followed:
+        return reader.structure(payload, models.BackgroundRunResult)
+    raise Misfit("has neither a string stdout (a completed run) nor a string run_id (a background run)", "$")
+
+
+def get_run(at: Address, run_id: str) -> Call[Run]:
+    def decode(payload: dict[str, Any], reader: Reader) -> Run:
+        # Which run it is, is known already.
+        named = payload if reader.strict or is_usable_id(payload.get("run_id")) else {**payload, "run_id": run_id}
+        return reader.structure(named, models.Run)
+
+    request = Request("GET", at.base_url, routes.run(at.vm_id, run_id))
+    return Call("vm.get_run", request, decode, evidence=_RUN, vm_id=at.vm_id, run_id=run_id)
+
+
+def list_runs(at: Address, parameters: Mapping[str, QueryValue]) -> Call[ListRunsResponse]:
+    return Call(
+        "vm.list_runs",
+        Request("GET", at.base_url, routes.runs(at.vm_id), encode_query(parameters)),
+        into(models.ListRunsResponse),
+        evidence=("runs",),
+        vm_id=at.vm_id,
+    )
+
+
+def cancel_run(at: Address, run_id: str) -> Call[CancelRunResponse]:
+    return Call(
+        "vm.cancel_run",
+        Request("DELETE", at.base_url, routes.run(at.vm_id, run_id)),
+        acknowledging(models.CancelRunResponse, "cancelled"),
+        gone=models.CancelRunResponse(cancelled=True),
+        evidence=("cancelled",),
+        acknowledged=True,
+        vm_id=at.vm_id,
+        run_id=run_id,
+    )
+
+
+def list_org_runs(control_base_url: str, query: Query) -> Call[ListOrgRunsResponse]:
+    return get("list_runs", control_base_url, routes.ORG_RUNS, models.ListOrgRunsResponse, ("rows",), query)
+
+
+__all__ = ["cancel_run", "get_run", "list_org_runs", "list_runs", "run"]

@@ -1,0 +1,56 @@
+"""Sessions of a VM (contract, section 5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from arker import models
+from arker._protocol import routes
+from arker._protocol.request import Address, Call
+
+if TYPE_CHECKING:
+    pass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from arker.models import (
+        CreateSessionRequest,
+        DeleteSessionResponse,
+        ListSessionsResponse,
+        Session,
+    )
+from arker._protocol.calls.shared import Query, create, delete, get
+
+_SESSION: Final = ("session_id",)
+
+
+def list_sessions(at: Address, query: Query) -> Call[ListSessionsResponse]:
+    return get(
+        "vm.list_sessions",
+        at.base_url,
+        routes.sessions(at.vm_id),
+        models.ListSessionsResponse,
+        ("sessions",),
+        query,
+        vm_id=at.vm_id,
+    )
+
+
+def create_session(at: Address, request: CreateSessionRequest) -> Call[Session]:
+    return create(
+        "vm.create_session", at.base_url, routes.sessions(at.vm_id), request, models.Session, _SESSION, vm_id=at.vm_id
+    )
+
+
+def get_session(at: Address, session_id: str) -> Call[Session]:
+    return get(
+        "vm.get_session", at.base_url, routes.session(at.vm_id, session_id), models.Session, _SESSION, vm_id=at.vm_id
+    )
+
+
+def delete_session(at: Address, session_id: str) -> Call[DeleteSessionResponse]:
+    gone = models.DeleteSessionResponse(deleted=True)
+    return delete("vm.delete_session", at.base_url, routes.session(at.vm_id, session_id), gone, vm_id=at.vm_id)
+
+
+__all__ = ["create_session", "delete_session", "get_session", "list_sessions"]

@@ -1,0 +1,165 @@
+"""The one converter between JSON values and models.
+
+Tolerant of what a newer or older server sends: unknown fields are ignored, unknown values of enumerations kept, absent
+or null optional fields take their default, null lists are empty. Honest about the rest: a wrong type or a missing
+indispensable field is a `Misfit` that says where, and nothing is coerced (``"false"`` is no boolean, ``7`` no string).
+"""
+
+from __future__ import annotations
+
+import binascii
+import threading
+from collections.abc import Callable, Sequence
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import attrs
+
+from arker import models
+from arker._protocol.codec.hooks import Hook, Misfit
+from arker.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+    from arker.models import SyncChunkWrite
+
+T = TypeVar("T")
+
+_lock = threading.RLock()
+"""Building the functions of a class is not thread-safe, and two event loops may live in two threads."""
+_hooks: dict[Any, Hook] = {}
+_unhooks: dict[type, Callable[[Any], Any]] = {}
+
+# orjson brings json, datetime and uuid along, so it is imported by the functions that need it: with the first request.
+
+
+@cache
+def _converter() -> Converter:
+    # cattrs is a good part of the package's import time, so it is imported with the first value to convert.
+    from arker._protocol.codec.converter import make_converter
+
+    return make_converter()
+
+
+@cache
+def _leniency() -> ModuleType:
+    from arker._protocol.codec import leniency  # for the same reason
+
+    return leniency
+
+
+def _hook(cls: Any) -> Hook:
+    hook = _hooks.get(cls)
+    if hook is None:
+        with _lock:
+            hook = _hooks[cls] = _converter().get_structure_hook(cls)
+    return hook
+
+
+def loads(text: bytes) -> object:
+    """The JSON value of a text; raises `ValueError` if it is none."""
+    import orjson
+
+    value: object = orjson.loads(text)
+    return value
+
+
+def structure(value: object, cls: type[T]) -> T:
+    """The model that a JSON value stands for; raises `Misfit`."""
+    try:
+        return cast("T", _hook(cls)(value, cls))
+    except (Misfit, KeyError, TypeError, ValueError, AttributeError) as error:
+        # The fast way does not say where; the second way does.
+        from arker._protocol.codec.converter import locate
+
+        with _lock:
+            raise locate(value, cls, error) from None
+
+
+_lenient_hooks: dict[Any, Hook] = {}
+
+
+def structure_leniently(value: object, cls: type[T]) -> tuple[T, list[tuple[type, str]]]:
+    """Make a model with what fits of a JSON value; raises `Misfit` where something indispensable does not.
+
+    Returns:
+        The model, and the fields that did not fit, with their classes.
+    """
+    leniency = _leniency()
+    hook = _lenient_hooks.get(cls)
+    if hook is None:
+        with _lock:
+            hook = _lenient_hooks[cls] = leniency.lenient_converter().get_structure_hook(cls)
+    try:
+        result = cast("T", hook(value, cls))
+    except Misfit as misfit:
+        leniency.take_noted()
+        raise Misfit(misfit.problem, f"${misfit.path}") from None
+    return result, leniency.take_noted()
+
+
+def unstructure(value: object) -> Any:
+    """The JSON value of a request; members that are None are left out, at every depth."""
+    cls = value.__class__
+    with _lock:  # the functions of what is inside are built when it is first met
+        unhook = _unhooks.get(cls)
+        if unhook is None:
+            unhook = _unhooks[cls] = _converter().get_unstructure_hook(cls)
+        return unhook(value)
+
+
+def dumps(value: object) -> bytes:
+    """The JSON text of a request."""
+    import orjson
+
+    try:
+        return orjson.dumps(unstructure(value))
+    except TypeError as error:
+        # Only what callers pass in as it is can hold such a value: an unknown policy, for instance.
+        raise InvalidArgumentError(type(value).__name__, value, f"expected values that JSON has ({error})") from None
+
+
+def dumps_chunk(chunk: SyncChunkWrite) -> bytes:
+    """The JSON text of a write of this chunk alone.
+
+    Its content is most of the text, so it is put into place last: a copy of 4 MiB takes as long as sending them.
+    """
+    empty = b'"content":""'  # stands in no string, where its quotes would be escaped
+    before, after = dumps(models.SyncWriteRequest((attrs.evolve(chunk, content=b""),))).split(empty)
+    content = binascii.b2a_base64(chunk.content, newline=False)
+    return b"".join((before, empty[:-1], content, b'"', after))
+
+
+def dumps_whole(path: str, upload_id: str, content: bytes | memoryview, sha256: str) -> bytes:
+    """The JSON text of an entry that writes a file in its only chunk; by hand, since of small files there are many."""
+    import orjson
+
+    size = len(content)
+    return b'{"path":%b,"size":%d,"upload_id":"%b","start":0,"end":%d,"sha256":"%b","content":"%b"}' % (
+        orjson.dumps(path),
+        size,
+        upload_id.encode(),
+        size,
+        sha256.encode(),
+        binascii.b2a_base64(content, newline=False),
+    )
+
+
+def dumps_entries(entries: Sequence[bytes]) -> bytes:
+    """The JSON text of a write of such entries."""
+    return b'{"op":"write","writes":[%b]}' % b",".join(entries)
+
+
+__all__ = [
+    "Misfit",
+    "dumps",
+    "dumps_chunk",
+    "dumps_entries",
+    "dumps_whole",
+    "loads",
+    "structure",
+    "structure_leniently",
+    "unstructure",
+]

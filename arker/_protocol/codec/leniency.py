@@ -1,0 +1,149 @@
+"""Make models of replies that have drifted, with what fits. Loaded at the first request."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final, get_args, get_origin
+
+import attrs
+from cattrs import BaseConverter, Converter
+
+from arker._protocol.codec.converter import MISFITS, Prepare, field_hook, fields_of, filler, make_converter
+from arker._protocol.codec.hooks import (
+    Hook,
+    Misfit,
+    is_object,
+    mismatch,
+    step,
+    with_content_that_is_there,
+    with_outputs_that_are_there,
+    with_vm_fields,
+)
+from arker.models import CompletedRunResult, Run, SyncReadInlineResponse, Vm
+from arker.models._page import Page
+from arker.models._reply import Reply
+
+_PREPARE: Final[dict[type, Prepare]] = {
+    Vm: with_vm_fields,
+    Run: with_outputs_that_are_there,
+    CompletedRunResult: with_outputs_that_are_there,
+    SyncReadInlineResponse: with_content_that_is_there,
+}
+_UNFIT: Final = (Misfit, KeyError, TypeError, ValueError, AttributeError)
+"""What a hook raises when a value does not fit."""
+
+_noted = threading.local()
+
+
+def take_noted() -> list[tuple[type, str]]:
+    """Give the fields that did not fit since this was last asked in this thread, with their classes."""
+    noted: list[tuple[type, str]] = _noted.__dict__.pop("fields", [])
+    return noted
+
+
+def _note(cls: type, name: str) -> None:
+    _noted.__dict__.setdefault("fields", []).append((cls, name))
+
+
+def _lenient_class_hook(cls: type, converter: BaseConverter) -> Hook:
+    """Fill a class with what fits; only fields without a default are demanded."""
+    assert isinstance(converter, Converter)
+    fields = fields_of(cls)
+    is_page = issubclass(cls, Page)
+    members = {
+        field.name: _Member(
+            field.type,
+            _rows_hook(converter, field.type)
+            if is_page and get_origin(field.type) is tuple
+            else field_hook(converter, field.type, field.default),
+            field.default is attrs.NOTHING,
+        )
+        for field in fields
+    }
+    fill = filler(cls, converter, {name: member.hook for name, member in members.items()})
+    prepare = _PREPARE.get(cls)
+
+    def structure(value: Any, type_: Any) -> Any:
+        if value.__class__ is not dict:
+            raise mismatch("an object", value)
+        obj = value if prepare is None else prepare(value)
+        try:
+            return fill(obj, type_)
+        except _UNFIT:
+            return _what_fits(cls, members, obj)
+
+    return structure
+
+
+@attrs.frozen
+class _Member:
+    """A field of a class: its type, how it is read, and whether there is nothing to put in its place."""
+
+    type: Any
+    hook: Hook
+    demanded: bool
+
+
+def _what_fits(cls: type, members: Mapping[str, _Member], obj: Mapping[str, Any]) -> Any:
+    """Make an instance field by field, and keep what does not fit as it came."""
+    values: dict[str, Any] = {}
+    misfits: dict[str, object] = {}
+    for name, member in members.items():
+        if name not in obj:
+            if member.demanded:
+                raise Misfit("is missing", step(name))
+            continue
+        try:
+            values[name] = member.hook(obj[name], member.type)
+        except _UNFIT as error:
+            if member.demanded:
+                where = error if isinstance(error, Misfit) else Misfit("does not fit")
+                raise Misfit(where.problem, step(name) + where.path) from None
+            misfits[name] = obj[name]
+            _note(cls, name)
+    if misfits and issubclass(cls, Reply):
+        values[MISFITS] = misfits
+    return cls(**values)
+
+
+def _rows_hook(converter: Converter, type_: Any) -> Hook:
+    """Read the rows of a page, each with what fits of it: one that has drifted must not cost the others."""
+    member = get_args(type_)[0]
+    one = converter.get_structure_hook(member)
+
+    def rows(value: Any, _: Any) -> Any:
+        if value is None:
+            return ()
+        if value.__class__ is not list:
+            raise mismatch("an array", value)
+        return tuple([row(item) for item in value])
+
+    def row(item: Any) -> Any:
+        try:
+            return one(item, member)
+        except _UNFIT:
+            return without_id(item)
+
+    def without_id(item: Any) -> Any:
+        # The fields that are demanded of a row are ids, and texts.
+        demanded = [field.name for field in fields_of(member) if field.default is attrs.NOTHING]
+        obj = item if is_object(item) else {}
+        blank = {name: obj[name] if obj.get(name).__class__ is str else "" for name in demanded}
+        made = one({**obj, **blank}, member)
+        wrong = {name: obj[name] for name in demanded if name in obj and obj[name].__class__ is not str}
+        for name in demanded:
+            _note(member, name)
+        return attrs.evolve(made, misfits={**made.misfits, **wrong, **({} if is_object(item) else {"": item})})
+
+    return rows
+
+
+@cache
+def lenient_converter() -> Converter:
+    """Make the converter that demands only fields without a default."""
+    return make_converter(class_hook=_lenient_class_hook)
+
+
+__all__ = ["lenient_converter", "take_noted"]

@@ -1,0 +1,205 @@
+"""A response becomes a result or a typed error (contract, section 3). Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeVar
+
+from attrs import frozen
+
+from arker._protocol.codec.hooks import Misfit, is_array, is_object
+from arker._protocol.reader import NOTHING, Reader, id_in
+from arker._protocol.request import Call, Response
+from arker.errors import ApiError, BadReplyError, api_error_class
+
+T = TypeVar("T")
+
+_EXCERPT = 300
+_READ_FOR_EXCERPT = 64 * 1024
+
+
+def decipher(call: Call[T], response: Response, reader: Reader, redact: Callable[[str], str]) -> T:
+    """The result of a call; raises the `ApiError` that the server sent, or `BadReplyError`.
+
+    Args:
+        call: What was asked for.
+        response: What came.
+        reader: Reads it.
+        redact: Takes secrets out of a text that the server may have echoed.
+    """
+    value = reader.value(response.body)
+    try:
+        return _result(call, response, value, reader, redact)
+    except ApiError as error:
+        if value is not NOTHING:
+            _add_ids(error, value, call)
+        raise
+
+
+def _result(call: Call[T], response: Response, value: object, reader: Reader, redact: Callable[[str], str]) -> T:
+    status = response.status
+    held = reader.find(value, call.evidence) if 200 <= status < 300 else None
+    said = _error_in(value) if held is None or reader.strict else None
+    if said is not None:
+        raise said.error(status)
+    if status >= 400:
+        raise _error_of_a_gateway(response, value, redact)
+    if not 200 <= status < 300:
+        raise BadReplyError(f"HTTP {status} is no answer; redirects are not followed", status=status)
+    payload = held if held is not None else value
+    if not is_object(payload):
+        if call.acknowledged and not reader.strict and not _is_markup(response.body):
+            payload = {call.evidence[0]: payload is not False}
+        else:
+            salvaged = call.salvage(response.body) if call.salvage is not None and not reader.strict else None
+            if salvaged is not None:
+                return salvaged
+            problem = f"the reply is not a JSON object: {_describe(response.body, value)}"
+            raise BadReplyError(problem, status=status, is_json=value is not NOTHING)
+    try:
+        return call.decode(payload, reader)
+    except Misfit as misfit:
+        raise BadReplyError(
+            f"the reply does not fit: {misfit.path or '$'} {misfit.problem}", path=misfit.path or "$", status=status
+        ) from None
+    except ApiError as entry_error:
+        raise entry_error.with_context(status=status) from None
+
+
+def api_error(code: str, message: str, *, status: int, from_service: bool = True) -> ApiError:
+    """The error of the class that fits the code, or else the status."""
+    error = api_error_class(code, status)(message, code=code, status=status)
+    error.from_service = from_service
+    return error
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class _Said:
+    """An error as the contract words it: a code and a message, at the top or below ``error``."""
+
+    code: str
+    message: str
+    body: Mapping[str, Any]
+
+    def error(self, status: int) -> ApiError:
+        error = api_error(self.code, self.message, status=status)
+        details = self.body.get("details")
+        error.details = dict(details) if is_object(details) else {}
+        recovery = self.body.get("recovery")
+        error.work = _text(recovery, "work") if is_object(recovery) else None
+        return error
+
+
+def _error_in(value: object) -> _Said | None:
+    if not is_object(value):
+        return None
+    nested: object = value.get("error")
+    return _error_of(value) or (_error_of(nested) if is_object(nested) else None)
+
+
+def _error_of(payload: dict[str, Any]) -> _Said | None:
+    code, message = payload.get("code"), payload.get("message")
+    return _Said(code, message, payload) if isinstance(code, str) and isinstance(message, str) else None
+
+
+def _error_of_a_gateway(response: Response, value: object, redact: Callable[[str], str]) -> ApiError:
+    """Give the class of its status to an error that is worded in another way, which a proxy may have said."""
+    code, message = _loosely_worded(value)
+    if message is None:
+        message = response.body[:_READ_FOR_EXCERPT].decode("utf-8", "replace").strip()
+    # Redacted before it is cut: of a secret across the cut, a part would be left.
+    message = redact(message)[:_EXCERPT] or f"HTTP {response.status}"
+    if code is None:
+        code = api_error_class("", response.status).default_code
+    return api_error(code, message, status=response.status, from_service=False)
+
+
+def _loosely_worded(value: object) -> tuple[str | None, str | None]:
+    for part in _parts(value):
+        code = _text(part, "code") or (_text(part, "error") if isinstance(part.get("error"), str) else None)
+        message = next((text for name in _MESSAGES if (text := _text(part, name)) is not None), None)
+        if code is not None and not code.replace("_", "").replace("-", "").isalnum():
+            code, message = None, message or code  # a sentence
+        if code is not None or message is not None:
+            return code, message or code or ""
+    return None, None
+
+
+_MESSAGES: Final = ("message", "detail", "title", "error_description", "reason")
+
+
+def _parts(value: object) -> Iterator[dict[str, Any]]:
+    """The places in a reply where an error may be described, the most telling one first."""
+    if not is_object(value):
+        return
+    for name in ("error", "errors"):
+        inner: object = value.get(name)
+        if is_array(inner) and inner:
+            inner = inner[0]
+        if is_object(inner):
+            yield inner
+    yield value
+
+
+def _text(obj: Mapping[str, Any], name: str) -> str | None:
+    value = obj.get(name)
+    return value if isinstance(value, str) and value else None
+
+
+# --- what else a reply tells -----------------------------------------------------------------------------------------
+
+
+def hints(body: bytes, reader: Reader) -> tuple[float | None, str | None]:
+    """Find how many seconds the body of an error asks to wait, and the id of the request."""
+    value = reader.value(body)
+    wait: float | None = None
+    request_id: str | None = None
+    for part in _hint_parts(value):
+        if wait is None:
+            wait = _seconds(part)
+        if request_id is None:
+            request_id = _text(part, "request_id")
+    return wait, request_id
+
+
+def _hint_parts(value: object) -> Iterator[dict[str, Any]]:
+    for part in _parts(value):
+        yield part
+        details = part.get("details")
+        if is_object(details):
+            yield details
+
+
+def _seconds(part: Mapping[str, Any]) -> float | None:
+    for name, scale in (("retry_after_seconds", 1.0), ("retry_after", 1.0), ("retry_after_ms", 0.001)):
+        value = part.get(name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf:
+            return value * scale
+    return None
+
+
+def _add_ids(error: ApiError, value: object, call: Call[Any]) -> None:
+    """Write the ids that a reply names onto the error, since what they stand for may be there."""
+    if error.vm_id is None and call.makes_vm:
+        error.vm_id = id_in(value, ("vm_id", "id") if 200 <= error.status < 300 else ("vm_id",))
+    if error.run_id is None:
+        error.run_id = id_in(value, ("run_id",))
+    if error.session_id is None:
+        error.session_id = id_in(value, ("session_id",))
+
+
+def _is_markup(body: bytes) -> bool:
+    return body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+
+
+def _describe(body: bytes, value: object) -> str:
+    if value is NOTHING:
+        return f"{len(body)} bytes that are not JSON"
+    return "an array" if isinstance(value, list) else f"a bare {type(value).__name__}"
+
+
+__all__ = ["api_error", "decipher", "hints"]

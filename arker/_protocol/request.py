@@ -1,0 +1,180 @@
+"""What goes over the wire and comes back, as plain values.
+
+Nothing changes them once they are made. They are not frozen all the same: some are made for every request, and making a
+frozen one takes twice as long.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar
+from urllib.parse import quote, urlsplit
+
+from attrs import define, field, frozen
+
+if TYPE_CHECKING:
+    from aiohttp import StreamReader
+
+    from arker._protocol.reader import Reader
+
+T = TypeVar("T")
+
+Method: TypeAlias = Literal["GET", "POST", "DELETE"]
+QueryValue: TypeAlias = str | int | float | bool | list[str] | tuple[str, ...] | None
+
+IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
+
+
+class Replay(enum.Enum):
+    """What may be sent again after the connection was lost with the request perhaps delivered (contract, section 3)."""
+
+    SAFE = "safe"
+    """Sending it again does no harm: GET, DELETE, `/sync`, and what carries a key that the server must honour."""
+    UNSENT = "unsent"
+    """Only when nothing had been sent."""
+
+
+@frozen
+class Address:
+    """Where a VM is.
+
+    Attributes:
+        base_url: The base URL that its calls go to.
+        vm_id: Its id, or its name.
+    """
+
+    base_url: str
+    vm_id: str
+
+
+@define
+class Request:
+    """A request to one of the three base URLs.
+
+    Attributes:
+        method: HTTP method.
+        base_url: The base URL that it goes to.
+        path: Path below it, encoded.
+        query: Query string, encoded, without the question mark.
+        body: JSON text, if it has a body.
+        idempotency_key: The key that it carries, if any.
+        awaits_work: Whether the server answers only when some work of unknown length is done, so that silence is no
+            sign of a dead connection.
+    """
+
+    method: Method
+    base_url: str
+    path: str
+    query: str = ""
+    body: bytes | None = field(default=None, repr=False)
+    idempotency_key: str | None = None
+    awaits_work: bool = False
+
+
+@define
+class Response:
+    """A response, read to its end. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+Decode: TypeAlias = Callable[[dict[str, Any], "Reader"], T]
+"""Makes a result of a reply's JSON object."""
+
+
+@define
+class Call(Generic[T]):
+    """An operation: what to send, what its reply means, and what may be sent again.
+
+    Attributes:
+        operation: Its name, for errors and logs.
+        request: What to send.
+        decode: Makes the result of the reply's JSON object; raises ``Misfit`` or `arker.errors.ArkerError`.
+        evidence: Members of which a reply that holds what was asked for has one at least; then ``error``, ``code`` and
+            ``message`` are fields like others. Empty for an acknowledgement without anything else.
+        replay: What may be sent again after a lost connection.
+        gone: The result when a repeated DELETE finds nothing, if that means success.
+        makes_vm: Whether it makes a VM, so that an id in an error is that of a VM that may be there.
+        acknowledged: Whether any reply of success will do, such as one without a body.
+        changes_something: Whether it has an effect on the server; a GET has none, whatever this says.
+        salvage: Makes a result of a body that is no JSON although it was to be, if it can.
+        vm_id: The VM that it is about, for errors.
+        run_id: The run that it is about, for errors.
+        probe: Asked now and then while no answer comes, of a request that waits for work; what it raises ends the wait.
+    """
+
+    operation: str
+    request: Request
+    decode: Decode[T] = field(repr=False)
+    replay: Replay = Replay.SAFE
+    gone: T | None = None
+    evidence: tuple[str, ...] = field(default=(), kw_only=True)
+    acknowledged: bool = field(default=False, kw_only=True)
+    makes_vm: bool = field(default=False, kw_only=True)
+    salvage: Callable[[bytes], T | None] | None = field(default=None, repr=False, kw_only=True)
+    changes_something: bool = field(default=True, kw_only=True)
+    vm_id: str | None = field(default=None, kw_only=True)
+    run_id: str | None = field(default=None, kw_only=True)
+    probe: Callable[[], Awaitable[None]] | None = field(default=None, repr=False, kw_only=True)
+
+
+@define(eq=False)
+class Flow:
+    """What has passed of an exchange, for those who watch whether anything does.
+
+    Attributes:
+        sent: Bytes of the request's body that the connection has taken, where they are counted.
+        content: The reply's body, once it has begun.
+    """
+
+    sent: int = 0
+    content: StreamReader | None = None
+
+    def passed(self) -> int:
+        """Bytes, in both directions; one more when the reply has begun."""
+        return self.sent + (0 if self.content is None else 1 + self.content.total_bytes)
+
+
+class ExchangeFailedError(Exception):
+    """No response arrived.
+
+    Attributes:
+        delivered: Whether the request may have reached the server.
+        timed_out: Whether a bound of the client ended the wait.
+    """
+
+    def __init__(self, message: str, *, delivered: bool, timed_out: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.delivered = delivered
+        self.timed_out = timed_out
+
+
+def without_query(url: str) -> str:
+    """A URL as it may be shown: without user, password, query and fragment. Nothing is shown of what is no URL."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == -1:
+            return ""
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def encode_query(parameters: Mapping[str, QueryValue]) -> str:
+    """Query string: absent parameters left out, lists joined with commas, booleans as ``true`` and ``false``."""
+    return "&".join(
+        f"{name}={quote(_query_text(value), safe='')}" for name, value in parameters.items() if value is not None
+    )
+
+
+def _query_text(value: QueryValue) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return ",".join([str.__str__(part) for part in value])
+    # Of a string the plain text, where str() would give the name of a member of an enumeration.
+    return str.__str__(value) if isinstance(value, str) else str(value)

@@ -1,0 +1,68 @@
+"""Paths of the API (contract, section 5)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+from urllib.parse import quote
+
+FORK: Final = "/v1/fork"
+VMS: Final = "/v1/vms"
+ORG_RUNS: Final = "/v1/runs"
+FILESYSTEMS: Final = "/v1/filesystems"
+
+
+def vm(vm_id: str) -> str:
+    return f"{VMS}/{_whole(vm_id)}"
+
+
+def runs(vm_id: str) -> str:
+    return f"{vm(vm_id)}/runs"
+
+
+def run(vm_id: str, run_id: str) -> str:
+    return f"{runs(vm_id)}/{_whole(run_id)}"
+
+
+def sync(vm_id: str) -> str:
+    return f"{vm(vm_id)}/sync"
+
+
+def resize(vm_id: str) -> str:
+    return f"{vm(vm_id)}/resize"
+
+
+def sessions(vm_id: str) -> str:
+    return f"{vm(vm_id)}/sessions"
+
+
+def session(vm_id: str, session_id: str) -> str:
+    return f"{sessions(vm_id)}/{_whole(session_id)}"
+
+
+def tunnels(vm_id: str) -> str:
+    return f"{vm(vm_id)}/tunnels"
+
+
+def tunnel(vm_id: str, tunnel_key: str) -> str:
+    return f"{tunnels(vm_id)}/{_whole(tunnel_key)}"
+
+
+def bindings(vm_id: str) -> str:
+    """Filesystems bound into a VM; the contract calls them syncs."""
+    return f"{vm(vm_id)}/syncs"
+
+
+def binding(vm_id: str, sync_id: str) -> str:
+    return f"{bindings(vm_id)}/{_whole(sync_id)}"
+
+
+def filesystem(filesystem_id: str) -> str:
+    return f"{FILESYSTEMS}/{_whole(filesystem_id)}"
+
+
+# A VM is asked for again and again.
+@lru_cache(maxsize=1024)
+def _whole(identifier: str) -> str:
+    """An id percent-encoded so that no part of it can change the path."""
+    return quote(identifier, safe="")

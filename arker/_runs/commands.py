@@ -1,0 +1,51 @@
+"""Commands in a VM, as functions of its place: run and wait, start and go on."""
+
+from __future__ import annotations
+
+from arker._context import Place
+from arker._protocol.calls import runs as run_calls
+from arker._protocol.reader import is_usable_id
+from arker._runs.follower import RunFollower, raise_unless_succeeded
+from arker._runs.posting import posting
+from arker._runs.watch import RunWatch
+from arker._transport.attempts import Progress, deadline_scope
+from arker.errors import BadReplyError
+from arker.models import BackgroundRunResult, CompletedRunResult, RunRequest, RunResult
+
+
+async def run(
+    place: Place, request: RunRequest, key: str, *, check: bool = False, deadline: float | None = None
+) -> CompletedRunResult:
+    """Run a command, and wait for its result; see `AsyncVM.run`."""
+    result = await RunWatch(place, request).send(key, deadline)
+    if result.state == "failed":
+        place.doubt.note()
+    if check:
+        raise_unless_succeeded(place, result, operation="vm.run")
+    return result
+
+
+async def post(place: Place, request: RunRequest, key: str, deadline: float | None) -> RunResult:
+    """Post a run that is not waited for."""
+
+    async def once(request: RunRequest, key: str) -> RunResult:
+        return await place.send(run_calls.run(place, request, key), progress=progress)
+
+    progress = Progress("vm.run")
+    with deadline_scope(deadline, progress):
+        return await posting(request, key, once)
+
+
+async def start(place: Place, request: RunRequest, key: str, deadline: float | None) -> RunFollower:
+    """Start a run in the background; see `AsyncVM.start`."""
+    result = await post(place, request, key, deadline)
+    run_id = result.run_id
+    if run_id is None or not is_usable_id(run_id):
+        raise BadReplyError(
+            "the reply names no run_id", path="$.run_id", status=200, outcome="applied", operation="vm.run"
+        )
+    tunnels = result.tunnels if isinstance(result, BackgroundRunResult) else ()
+    return RunFollower(place, run_id, state=result.state, tunnels=tunnels)
+
+
+__all__ = ["post", "run", "start"]

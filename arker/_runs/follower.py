@@ -1,0 +1,199 @@
+"""Following a run that goes on by itself, by small questions until it has ended."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import anyio
+import attrs
+
+from arker import models
+from arker._context import Place
+from arker._protocol.calls import runs as run_calls
+from arker._protocol.calls import vms as vm_calls
+from arker._protocol.pages import Pages, next_cursor
+from arker._runs.poll import ASK_SECONDS, ENDED, has_ended, pause
+from arker._transport.attempts import Progress
+from arker.errors import ArkerError, BadReplyError, NotFoundError, RunFailedError, VMGoneError
+from arker.models import CompletedRunResult, Run, RunSummary
+
+UNREADABLE: Final = 10
+"""How many replies in a row may tell neither the state of a run nor its end, before it is not followed any longer."""
+_LONGEST_DOUBT: Final = 8.0
+"""Seconds between two readings at most, while a server says that the run has ended and then that it goes on."""
+
+
+class RunFollower:
+    """What is known of a run, and the questions that tell more.
+
+    Attributes:
+        place: The VM that it runs in.
+        run_id: Its id.
+        state: Its state when it was last read.
+        data: What was last read of it, without its output.
+        tunnels: The tunnels that it opened.
+        first_of_session: The oldest run of its session that has not ended, when it was last asked for.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        run_id: str,
+        *,
+        state: models.RunState | str | None = None,
+        tunnels: tuple[models.Tunnel, ...] = (),
+    ) -> None:
+        self.place = place
+        self.run_id = run_id
+        self.state = state
+        self.tunnels = tunnels
+        self.data: RunSummary | None = None
+        self.first_of_session = run_id
+        self._captured = (b"", b"")
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is known to have ended."""
+        return self.state in ENDED or (self.data is not None and has_ended(self.data))
+
+    def progress(self, operation: str) -> Progress:
+        """Make what is known of an operation on it."""
+        return Progress(operation, vm_id=self.place.vm_id, run_id=self.run_id, redact=self.place.redact)
+
+    async def wait(self) -> Run:
+        """Wait until it has ended. Only small questions are asked meanwhile."""
+        began = time.monotonic()
+        contradictions = 0
+        while True:
+            if self.ended or await self.ask_whether_ended():
+                run = await self.read()
+                if has_ended(run):
+                    return run
+                contradictions += 1  # what is asked again and again must not be the large reply
+            await anyio.sleep(min(_LONGEST_DOUBT, pause(time.monotonic() - began) * 2 ** min(contradictions, 5)))
+
+    async def ask_whether_ended(self) -> bool:
+        """Look for it among the running ones, which is a small reply however much it has written."""
+
+        async def page(cursor: str | None) -> tuple[tuple[RunSummary, ...], str | None]:
+            # Older servers refuse the word, and do not use it.
+            state = "pending,running" if self.state == "pending" else "running"
+            query = {"cursor": cursor, "limit": 1000, "state": state}
+            found = await self.place.send(run_calls.list_runs(self.place, query))
+            return found.runs, next_cursor(found)
+
+        mine: RunSummary | None = None
+        self.first_of_session = self.run_id
+        try:
+            async for run in Pages(page, None):
+                if run.run_id == self.run_id:
+                    mine = run
+                elif mine is not None and run.session_id == mine.session_id and not has_ended(run):
+                    self.first_of_session = run.run_id  # newest first
+        except NotFoundError as error:
+            raise await self._explain(error) from None
+        except BadReplyError:
+            return True  # the run itself may tell
+        if mine is None:
+            return True
+        self._note(mine)
+        return mine.state is None or has_ended(mine)
+
+    async def read(self) -> Run:
+        """Read the whole of it."""
+        run = await self._read_readable()
+        self._captured = (run.stdout, run.stderr)
+        self._note(run)
+        self.tunnels = self.tunnels or run.tunnels
+        return run
+
+    async def _read_readable(self) -> Run:
+        call = run_calls.get_run(self.place, self.run_id)
+        began = time.monotonic()
+        unreadable = 0
+        while True:
+            try:
+                run = await self.place.send(call)
+                if run.state is not None or has_ended(run):
+                    return run
+                problem = BadReplyError("the reply names no state of the run", path="$.state", status=200)
+            except NotFoundError as error:
+                raise await self._explain(error) from None
+            except BadReplyError as error:
+                problem = error
+            unreadable += 1
+            if unreadable == UNREADABLE:
+                raise self._unreadable(problem)
+            await anyio.sleep(pause(time.monotonic() - began))
+
+    def _unreadable(self, problem: BadReplyError) -> BadReplyError:
+        """Say that the run cannot be followed, with what is known of it."""
+        facts = {"run_id": self.place.redact(self.run_id), "vm_id": self.place.redact(self.place.vm_id)}
+        problem.stdout, problem.stderr = self._captured
+        problem.message = f"{UNREADABLE} replies in a row do not tell how the run goes on: {problem.message}"
+        return problem.with_context(**facts)
+
+    async def read_for_output(self) -> tuple[Run, bool]:
+        """Read it, and tell whether it has ended."""
+        run = await self.read()
+        return run, has_ended(run)
+
+    def _note(self, run: RunSummary) -> None:
+        self.state = run.state
+        self.data = _summary(run) if isinstance(run, Run) else run
+
+    async def _explain(self, error: NotFoundError) -> ArkerError:
+        """What it means that a run is answered with "not found": perhaps the VM has gone."""
+        try:
+            await self.place.send(vm_calls.get_vm(self.place), deadline=ASK_SECONDS)
+        except NotFoundError:
+            vm_id, run_id = self.place.redact(self.place.vm_id), self.place.redact(self.run_id)
+            return VMGoneError(
+                f"the VM {vm_id} has gone, and its run with it",
+                operation=error.operation,
+                vm_id=vm_id,
+                run_id=run_id,
+                request_id=error.request_id,
+            )
+        except ArkerError:
+            pass
+        return error
+
+    def result_of(self, run: Run, operation: str, *, check: bool) -> CompletedRunResult:
+        """Make the result of a run that has ended; with ``check`` raise unless it has succeeded."""
+        result = CompletedRunResult(
+            run_id=run.run_id,
+            state=run.state or "completed",
+            stdout=run.stdout,
+            stdout_encoding=run.stdout_encoding,
+            stderr=run.stderr,
+            stderr_encoding=run.stderr_encoding,
+            exit_code=run.exit_code,
+            fail_reason=run.fail_reason,
+            misfits=run.misfits,
+        )
+        if check:
+            raise_unless_succeeded(self.place, result, operation=operation)
+        return result
+
+
+_NO_SUCCESS: Final = ("failed", "cancelled", "running", "pending")
+
+
+def raise_unless_succeeded(place: Place, result: CompletedRunResult, *, operation: str) -> None:
+    """Raise `RunFailedError` unless a command has succeeded: what ``check=True`` means."""
+    # A server may have other words for success; it has none for an exit code.
+    if result.exit_code != 0 or result.state in _NO_SUCCESS:
+        failed = RunFailedError(result)
+        # It quotes what the command has written, and who knows what that is.
+        message = place.redact(failed.message)
+        raise failed.with_context(message=message, operation=operation, vm_id=place.vm_id)
+
+
+def _summary(run: Run) -> RunSummary:
+    """A run without its output, which may be large."""
+    return RunSummary(**{field.name: getattr(run, field.name) for field in attrs.fields(RunSummary)})
+
+
+__all__ = ["UNREADABLE", "RunFollower", "raise_unless_succeeded"]

@@ -1,0 +1,245 @@
+"""The output of a run as it comes: each byte once and in order, of a run that is read whole each time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import anyio
+from attrs import define, field, frozen
+
+from arker._runs.poll import Planner, Question
+from arker.errors import DeadlineExceededError, OutputChangedError
+
+if TYPE_CHECKING:
+    from hashlib import blake2b
+
+    from arker._transport.attempts import Progress
+    from arker.models import Run
+
+logger = logging.getLogger("arker")
+
+OutputStream: TypeAlias = Literal["stdout", "stderr"]
+
+CHUNK: Final = 1024 * 1024
+"""Bytes of a chunk at most."""
+_SAMPLE: Final = 64 * 1024
+_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}".encode()
+
+
+@frozen
+class OutputChunk:
+    """A piece of what a run has written.
+
+    Attributes:
+        stream: ``stdout`` or ``stderr``.
+        data: The bytes, 1 MiB at most; a character may begin in one chunk and end in the next.
+    """
+
+    stream: OutputStream
+    data: bytes
+
+
+@frozen
+class OutputLine:
+    r"""A line of what a run has written.
+
+    Attributes:
+        stream: ``stdout`` or ``stderr``.
+        text: The line without its ``\n``: UTF-8, a byte that is none shown as U+FFFD.
+        terminated: Whether the ``\n`` was there; only the last line of each stream may lack it.
+    """
+
+    stream: OutputStream
+    text: str
+    terminated: bool = True
+
+
+class RunOutput(AsyncIterator[OutputChunk]):
+    """The chunks of one run's output. It holds nothing but what was read and not handed out yet."""
+
+    def __init__(
+        self,
+        has_ended: Callable[[], Awaitable[bool]],
+        read: Callable[[], Awaitable[tuple[Run, bool]]],
+        planner: Planner,
+        progress: Progress,
+        deadline: float | None,
+    ) -> None:
+        """Make one.
+
+        Args:
+            has_ended: Asks whether the run has ended, for little.
+            read: Reads the run, and says whether it has ended.
+            planner: When to ask what.
+            progress: What an error of the deadline says.
+            deadline: Seconds for all of it.
+        """
+        self._has_ended = has_ended
+        self._read = read
+        self._planner = planner
+        self._progress = progress
+        self._deadline = deadline
+        self._until: float | None = None
+        self._positions = (_Position("stdout"), _Position("stderr"))
+        self._fresh: deque[tuple[OutputStream, memoryview]] = deque()
+        self._over = self._busy = False
+
+    def __aiter__(self) -> RunOutput:
+        return self
+
+    async def __anext__(self) -> OutputChunk:
+        if self._busy:
+            # Two at once would hand out the same twice.
+            raise RuntimeError("the output is being asked for its next chunk by another task")
+        self._busy = True
+        try:
+            while not self._fresh:
+                if self._over:
+                    raise StopAsyncIteration
+                await self._bounded_step()
+        finally:
+            self._busy = False
+        stream, view = self._fresh.popleft()
+        if len(view) > CHUNK:
+            self._fresh.appendleft((stream, view[CHUNK:]))
+        return OutputChunk(stream, bytes(view[:CHUNK]))
+
+    async def _bounded_step(self) -> None:
+        # No scope around all steps: each may be one of a task of its own.
+        if self._deadline is None:
+            await self._step()
+            return
+        now = time.monotonic()
+        if self._until is None:
+            self._until = now + self._deadline
+        with anyio.move_on_after(max(0.0, self._until - now)) as scope:
+            await self._step()
+        if scope.cancelled_caught:
+            error = DeadlineExceededError(f"the deadline of {self._deadline:g} s has passed; the run goes on")
+            raise self._progress.complete(error)
+
+    async def _step(self) -> None:
+        due, question = self._planner.next()
+        await anyio.sleep(max(0.0, due - time.monotonic()))
+        if question is Question.ENDED:
+            ended = await self._has_ended()
+            self._planner.asked(time.monotonic(), ended=ended)
+            return
+        run, ended = await self._read()
+        outputs = ((run.stdout, run.stdout_encoding), (run.stderr, run.stderr_encoding))
+        # Both before either is handed out: after an error, nothing must be missing.
+        for position, (data, encoding) in zip(self._positions, outputs, strict=True):
+            position.compare(data if ended else _settled(data, encoding), run.retry_count, self._progress)
+        for position, (data, encoding) in zip(self._positions, outputs, strict=True):
+            fresh = position.advance(data if ended else _settled(data, encoding))
+            if fresh:
+                self._fresh.append((position.stream, fresh))
+        size = len(run.stdout) + len(run.stderr)
+        cost = sum(_wire_size(data, encoding) for data, encoding in outputs)
+        self._planner.read(time.monotonic(), size=size, cost=cost)
+        if ended:
+            self._over = True
+            if run.state == "completed" and run.fail_reason is not None:
+                reason = self._progress.redact(run.fail_reason)
+                logger.warning("the output of the run %s is not whole: %s", self._progress.redact(run.run_id), reason)
+
+
+@define(eq=False)
+class _Position:
+    """How far a stream was handed out, and what that was, without keeping it."""
+
+    stream: OutputStream
+    size: int = 0
+    _digest: bytes | None = None
+    _hash: blake2b | None = field(default=None, init=False)
+
+    def compare(self, data: bytes, retries: int, progress: Progress) -> None:
+        """Raise `OutputChangedError` unless what was handed out is how the stream begins."""
+        from hashlib import blake2b  # few programs need it
+
+        self._hash = blake2b(memoryview(data)[: self.size])
+        if len(data) >= self.size and self._digest in (None, self._hash.digest()):
+            return
+        what = "has become shorter" if len(data) < self.size else "is not the same any more"
+        again = f"; the platform has taken up the run {retries} times" if retries else ""
+        error = OutputChangedError(
+            f"the run's {self.stream}, of which {self.size} bytes were handed out, {what}{again}",
+            stream=self.stream,
+            handed_out=self.size,
+        )
+        raise progress.complete(error)
+
+    def advance(self, data: bytes) -> memoryview:
+        """What is new, and handed out from now on."""
+        assert self._hash is not None
+        fresh = memoryview(data)[self.size :]
+        self._hash.update(fresh)
+        self._digest, self._hash = self._hash.digest(), None
+        self.size = len(data)
+        return fresh
+
+
+def _settled(data: bytes, encoding: str) -> bytes:
+    """The part of an output that will stay: a character that is not all there yet may be shown as U+FFFD meanwhile."""
+    if encoding != "base64":
+        for _ in range(3):
+            data = data.removesuffix(_REPLACEMENT)
+    return data
+
+
+def _wire_size(data: bytes, encoding: str) -> float:
+    """About how many bytes of a reply an output makes."""
+    if encoding == "base64":
+        return len(data) * 4 / 3
+    sample = data[-_SAMPLE:]
+    escaped = sum(sample.count(char) for char in (b"\n", b'"', b"\\", b"\t", b"\r")) + 5 * sample.count(b"\x1b")
+    return len(data) * (1 + escaped / len(sample)) if sample else 0.0
+
+
+class RunLines(AsyncIterator[OutputLine]):
+    """The lines of one run's output."""
+
+    def __init__(self, chunks: AsyncIterator[OutputChunk]) -> None:
+        self._chunks = chunks
+        self._lines: deque[OutputLine] = deque()
+        self._begun: dict[OutputStream, list[bytes]] = {"stdout": [], "stderr": []}
+
+    def __aiter__(self) -> RunLines:
+        return self
+
+    async def __anext__(self) -> OutputLine:
+        while not self._lines:
+            try:
+                chunk = await self._chunks.__anext__()
+            except StopAsyncIteration:
+                if not self._finish():
+                    raise
+            else:
+                self._take(chunk)
+        return self._lines.popleft()
+
+    def _take(self, chunk: OutputChunk) -> None:
+        # No byte of a character of several is a "\n" in UTF-8, so whole lines are decoded, and no decoder is needed.
+        *whole, rest = chunk.data.split(b"\n")
+        begun = self._begun[chunk.stream]
+        for line in whole:
+            begun.append(line)
+            self._lines.append(OutputLine(chunk.stream, b"".join(begun).decode("utf-8", "replace")))
+            begun.clear()
+        if rest:
+            begun.append(rest)
+
+    def _finish(self) -> bool:
+        """Hand out the lines that have no end; whether there are any."""
+        for stream, begun in self._begun.items():
+            if begun:
+                self._lines.append(OutputLine(stream, b"".join(begun).decode("utf-8", "replace"), terminated=False))
+                begun.clear()
+        return bool(self._lines)
+
+
+__all__ = ["OutputChunk", "OutputLine", "OutputStream", "RunLines", "RunOutput"]

@@ -1,0 +1,345 @@
+"""Single exchanges over aiohttp, without retries. Loaded at the first request."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import aiohttp
+import anyio
+from multidict import CIMultiDict
+from yarl import URL
+
+from arker._basics.version import version
+from arker._protocol.request import IDEMPOTENCY_HEADER, ExchangeFailedError, Flow, Request, Response
+from arker._transport.http.failures import explain
+from arker._transport.http.opened import EXCHANGE_ERRORS, READ_BUFFER, Opened
+from arker._transport.http.replies import read_excerpt, read_reply
+from arker._transport.http.sessions import CallersSession, LoopSessions
+from arker._transport.http.urls import MAX_REDIRECTS, REDIRECTS, presigned, redirected, tunnelled
+from arker._transport.redaction import Redactor
+from arker.config import Settings, proxy_for
+from arker.errors import BadReplyError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+SLICE: Final = 1024 * 1024
+"""Bodies above this size are handed to the connection in pieces of it, which spares a copy of the whole."""
+
+Piece: TypeAlias = bytes | memoryview
+_Watch: TypeAlias = "partial[_Watched]"
+_Options: TypeAlias = dict[str, Any]
+"""Keyword arguments of aiohttp's requests."""
+Body: TypeAlias = Callable[[], AsyncIterator[Piece]]
+
+
+def user_agent() -> str:
+    return f"arker-async/{version()} python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
+
+
+class Http:
+    """Single exchanges with the API and with presigned URLs."""
+
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession | None = None) -> None:
+        self._own = session is None
+        self._idle = settings.timeouts.idle
+        agent = user_agent()
+        self._headers = CIMultiDict(
+            {"Authorization": f"Bearer {settings.api_key}", "User-Agent": agent, "Accept": "application/json"}
+        )
+        self._headers_with_body = CIMultiDict(self._headers, **{"Content-Type": "application/json"})
+        self._presigned_headers = CIMultiDict({"User-Agent": agent})
+        connect, idle = settings.timeouts.connect, settings.timeouts.idle
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=idle)
+        self._patient = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=None)
+        self._upload = aiohttp.ClientTimeout(total=settings.timeouts.upload, sock_connect=connect, sock_read=None)
+        # What does not differ from the session's own settings is not passed with each request, which takes its time.
+        self._sessions: LoopSessions | CallersSession
+        common: _Options = {"allow_redirects": False}
+        if session is None:
+            self._sessions = LoopSessions(settings.max_connections, self._timeout)
+            # aiohttp never repeats a POST, so the most frequent calls need not go through the middleware.
+            self._options, self._repeatable = {**common, "middlewares": ()}, common
+        else:
+            self._sessions = CallersSession(session)
+            common |= {"raise_for_status": False, "timeout": self._timeout}
+            self._options = self._repeatable = common
+        self._patient_options: _Options = {**self._options, "timeout": self._patient}
+        self._bases: dict[str, URL] = {}
+        self._insecure_hosts = settings.insecure_hosts
+        self._redact = Redactor(settings.api_key)
+        self._proxies: dict[tuple[str, str], str | None] = {}
+
+    async def aclose(self) -> None:
+        """Close the sessions that this object has made."""
+        await self._sessions.aclose()
+
+    def close_outside(self) -> None:
+        """The same where no event loop runs, the sessions of loops that stand still included."""
+        self._sessions.close_outside()
+
+    def _proxy(self, url: URL) -> str | None:
+        if not self._own:
+            return None
+        key = (url.scheme, url.raw_authority)  # what a URL knows of itself; its host would have to be decoded each time
+        if key not in self._proxies:
+            self._proxies[key] = None if url.host is None else proxy_for(url.scheme, url.host)
+        return self._proxies[key]
+
+    def exchange(self, request: Request, flow: Flow | None = None) -> Coroutine[Any, Any, Response]:
+        """One request to the API and its whole response; raises `ExchangeFailedError`.
+
+        Args:
+            request: What to send.
+            flow: Is kept up with what has passed.
+        """
+        url = self._url(request)
+        headers = self._headers if request.body is None else self._headers_with_body
+        if request.idempotency_key is not None:
+            headers = CIMultiDict(headers)
+            headers[IDEMPOTENCY_HEADER] = request.idempotency_key
+        if request.body is None or len(request.body) <= SLICE:
+            return self._send(request, url, headers, request.body, flow)
+        headers = CIMultiDict(headers, **{"Content-Length": str(len(request.body))})
+        return self._send_in_slices(request, url, headers, request.body, flow)
+
+    def _url(self, request: Request) -> URL:
+        if request.query:
+            return URL(f"{request.base_url}{request.path}?{request.query}", encoded=True)
+        base = self._bases.get(request.base_url)
+        if base is None:
+            base = self._bases[request.base_url] = URL(request.base_url, encoded=True)
+        # Of hundreds of VMs each has URLs of its own; what is before the path is the same, and need not be read again.
+        return base.with_path(base.raw_path + request.path if len(base.raw_path) > 1 else request.path, encoded=True)
+
+    async def _send_in_slices(
+        self, request: Request, url: URL, headers: CIMultiDict[str], body: bytes, flow: Flow | None
+    ) -> Response:
+        def tell(sent: int) -> None:
+            if flow is not None:
+                flow.sent = sent
+
+        with _bounded_progress(self._idle) as watched:
+            pieces = watched(Slices(body, tell), wait_afterwards=request.awaits_work)
+            return await self._send(request, url, headers, pieces, flow)
+
+    async def _send(
+        self,
+        request: Request,
+        url: URL,
+        headers: CIMultiDict[str],
+        body: bytes | AsyncIterator[Piece] | None,
+        flow: Flow | None,
+    ) -> Response:
+        session = self._sessions.get()
+        if request.method != "POST":
+            options = self._repeatable
+        else:
+            options = self._patient_options if request.awaits_work else self._options
+        proxy = self._proxy(url)
+        if proxy is not None:
+            options = {**options, "proxy": proxy}
+        try:
+            response = await session.request(request.method, url, data=body, headers=headers, **options)
+            async with response:
+                content = response.content
+                if flow is not None:
+                    flow.content = content
+                if content.is_eof():  # all of it is here already
+                    return Response(response.status, response.headers, await read_reply(response, self._redact))
+                done = self._sessions.reading(content)
+                try:
+                    return Response(response.status, response.headers, await read_reply(response, self._redact))
+                finally:
+                    done()
+        except EXCHANGE_ERRORS as error:
+            raise explain(error, url, session) from None
+
+    async def put(self, presigned_url: str, body: Body, size: int, *, base_url: str) -> Response:
+        """PUT a body of ``size`` bytes to a presigned URL, with no authorization; raises `ExchangeFailedError`.
+
+        The time without progress is bounded as well as the time in all. ``base_url`` is where the URL came from.
+        """
+        url = presigned(presigned_url, base_url, self._insecure_hosts)
+        headers = CIMultiDict(self._presigned_headers, **{"Content-Length": str(size)})
+        session = self._sessions.get()
+        with _bounded_progress(self._idle) as watched:
+            try:
+                async with session.put(
+                    url,
+                    data=watched(body()) if size else b"",
+                    headers=headers,
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    timeout=self._upload,
+                    proxy=self._proxy(url),
+                ) as response:
+                    return Response(response.status, response.headers, await read_excerpt(response))
+            except EXCHANGE_ERRORS as error:
+                raise explain(error, url, session) from None
+
+    async def open(self, presigned_url: str, *, base_url: str, headers: Mapping[str, str] | None = None) -> Opened:
+        """GET a presigned URL, with no authorization; raises `ExchangeFailedError`. It may redirect a few times.
+
+        Args:
+            presigned_url: Where to.
+            base_url: Where the URL came from.
+            headers: Those of ranges and conditions.
+        """
+        url = presigned(presigned_url, base_url, self._insecure_hosts)
+        sent = self._presigned_headers if headers is None else CIMultiDict(self._presigned_headers, **headers)
+        session = self._sessions.get()
+        hops = 0
+        while True:
+            try:
+                response = await session.get(
+                    url,
+                    headers=sent,
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    timeout=self._timeout,
+                    proxy=self._proxy(url),
+                    read_bufsize=READ_BUFFER,
+                )
+            except EXCHANGE_ERRORS as error:
+                raise explain(error, url, session) from None
+            location = response.headers.get("Location") if response.status in REDIRECTS else None
+            if location is None:
+                return Opened(response, url, session, self._sessions.reading(response.content))
+            response.close()
+            if hops == MAX_REDIRECTS:
+                problem = f"the presigned URL redirects more than {MAX_REDIRECTS} times"
+                raise BadReplyError(problem, status=response.status)
+            url = redirected(url, location, response.status)
+            hops += 1
+
+    async def fetch(
+        self, presigned_url: str, size: int, *, base_url: str, tell: Callable[[int], None] | None = None
+    ) -> Response:
+        """GET a presigned URL, with no authorization, into memory once its size; raises `ExchangeFailedError`.
+
+        It may redirect a few times.
+
+        Args:
+            presigned_url: Where to.
+            size: Bytes that are expected; no more are read.
+            base_url: Where the URL came from.
+            tell: Told about every MiB how many bytes have come, and that it begins.
+        """
+        if tell is not None:
+            tell(0)
+        opened = await self.open(presigned_url, base_url=base_url)
+        try:
+            return await opened.whole(size, tell)
+        finally:
+            opened.close()
+
+    async def through_tunnel(
+        self, tunnel_url: str, path: str, method: str, headers: Mapping[str, str], body: bytes | None, *, base_url: str
+    ) -> Response:
+        """One request through a tunnel, without the API key and without redirects; raises `ExchangeFailedError`.
+
+        ``base_url`` is where the tunnel's URL came from.
+        """
+        url = tunnelled(tunnel_url, path, base_url, self._insecure_hosts)
+        session = self._sessions.get()
+        try:
+            async with session.request(
+                method,
+                url,
+                data=body,
+                headers=CIMultiDict({"User-Agent": user_agent()}, **headers),
+                allow_redirects=False,
+                raise_for_status=False,
+                timeout=self._timeout,
+                proxy=self._proxy(url),
+            ) as response:
+                return Response(response.status, response.headers, await read_reply(response, self._redact))
+        except EXCHANGE_ERRORS as error:
+            raise explain(error, url, session) from None
+
+
+@contextmanager
+def _bounded_progress(idle: float | None) -> Generator[_Watch, None, None]:
+    """Bound the time, in seconds, in which a request's body makes no progress; raises `ExchangeFailedError`.
+
+    aiohttp bounds the silence of the other side only after the body has gone. What is yielded wraps the body.
+    """
+    bound = float("inf") if idle is None else idle
+    # From the first piece on: until then the request waits for a connection, which has bounds of its own.
+    with anyio.CancelScope() as scope:
+        yield partial(_Watched, scope, bound)
+    if scope.cancelled_caught:
+        raise ExchangeFailedError(f"the request made no progress for {bound:g} s", delivered=True, timed_out=True)
+
+
+# What follows are classes, not async generators: aiohttp drops a body that is given up without closing it, so that a
+# generator would end in a task of its own, some time after the call, whenever garbage is collected.
+
+
+class _Watched:
+    """A body whose next piece puts off the end of a scope."""
+
+    __slots__ = ("_bound", "_pieces", "_scope", "_wait_afterwards")
+
+    def __init__(
+        self, scope: anyio.CancelScope, bound: float, pieces: AsyncIterator[Piece], *, wait_afterwards: bool = False
+    ) -> None:
+        """Wrap a body.
+
+        Args:
+            scope: What ends when there is no progress.
+            bound: Seconds for each piece.
+            pieces: The body.
+            wait_afterwards: Lift the bound when all of it has gone.
+        """
+        self._scope = scope
+        self._bound = bound
+        self._pieces = pieces
+        self._wait_afterwards = wait_afterwards
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        # A piece is asked for when the connection has taken the one before it.
+        try:
+            piece = await self._pieces.__anext__()
+        except StopAsyncIteration:
+            self._scope.deadline = float("inf") if self._wait_afterwards else anyio.current_time() + self._bound
+            raise
+        self._scope.deadline = anyio.current_time() + self._bound
+        return piece
+
+
+class Slices:
+    """A buffer in pieces, without copying it."""
+
+    __slots__ = ("_start", "_tell", "_view")
+
+    def __init__(self, data: bytes | bytearray | memoryview[int], tell: Callable[[int], None] | None = None) -> None:
+        """Cut a buffer.
+
+        Args:
+            data: The buffer.
+            tell: Told how many bytes the connection has taken.
+        """
+        self._view = memoryview(data)
+        self._tell = tell
+        self._start = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> memoryview[int]:
+        start = self._start
+        if start >= len(self._view):
+            raise StopAsyncIteration
+        if self._tell is not None:
+            self._tell(start)
+        self._start = start + SLICE
+        return self._view[start : self._start]

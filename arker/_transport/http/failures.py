@@ -1,0 +1,66 @@
+"""What exceptions of aiohttp mean. Only hosts and errors of the system are quoted, never a path or query."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from arker._protocol.request import ExchangeFailedError
+from arker._transport.http.sessions import LostError
+from arker.errors import ConfigurationError
+
+_NOTHING_SENT: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+    aiohttp.ServerFingerprintMismatch,
+)
+
+
+def explain(error: Exception, url: URL, session: aiohttp.ClientSession) -> Exception:
+    """The exception to raise instead: mostly `ExchangeFailedError`, which says whether anything was sent."""
+    if isinstance(error, (ConfigurationError, ExchangeFailedError)):
+        return error
+    where = str(url.origin())  # without user, password, path and query
+    delivered = not isinstance(error, _NOTHING_SENT)
+    if isinstance(error, aiohttp.InvalidURL):
+        return ConfigurationError(f"{where} is not a URL that can be requested")
+    if isinstance(error, asyncio.TimeoutError):
+        return ExchangeFailedError(f"{where}: {_bound(error)}", delivered=delivered, timed_out=True)
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        if error.status == 407:
+            return ConfigurationError("the proxy of the environment asks for a user and password (HTTP 407)")
+        return ExchangeFailedError(f"the proxy does not get to {where}: HTTP {error.status}", delivered=False)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        # Not every version of aiohttp gives this one an `os_error`.
+        return ExchangeFailedError(f"cannot trust {where}: {error.certificate_error}", delivered=False)
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        proxy = f"{error.host}:{error.port}"
+        return ExchangeFailedError(f"cannot connect to the proxy {proxy}: {error.os_error}", delivered=False)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return ExchangeFailedError(f"cannot connect to {where}: {error.os_error}", delivered=False)
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return ExchangeFailedError(f"{where}: the reply was cut short", delivered=True)
+    if session.closed and isinstance(error, RuntimeError):
+        # So aiohttp refuses to begin. Any other error on a session that was closed meanwhile is a lost connection.
+        return ConfigurationError("the session is closed")
+    if isinstance(error, UnicodeError):
+        return ExchangeFailedError(f"cannot connect to {where}: not the name of a host", delivered=False)
+    kind = "" if isinstance(error, LostError) else f" ({type(error).__name__})"
+    return ExchangeFailedError(f"{where}: the connection was lost{kind}", delivered=delivered)
+
+
+def _bound(error: asyncio.TimeoutError) -> str:
+    """Which bound of `HttpTimeouts` has passed."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "no connection within the connect bound"
+    if isinstance(error, aiohttp.ServerTimeoutError):
+        return "no progress within the idle bound"
+    return "not done within the upload bound"
+
+
+__all__ = ["explain"]

@@ -1,0 +1,97 @@
+"""Objects that have been asked for by presigned URLs, read piece by piece. Loaded at the first request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from arker._protocol.request import Response
+from arker._transport.http.failures import explain
+from arker._transport.http.replies import read_excerpt, read_object
+
+READ_BUFFER: Final = 256 * 1024
+"""Bytes that a connection may be ahead of whoever reads from it; it stops at the double."""
+
+EXCHANGE_ERRORS: Final = (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, RuntimeError)
+"""What an exchange may raise."""
+
+
+class Opened:
+    """The reply to a GET of a presigned URL, of which the head has come. It must be closed.
+
+    It may be read by one task after another; nothing of it belongs to the task that has opened it.
+    """
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, url: URL, session: aiohttp.ClientSession, done: Callable[[], None]
+    ) -> None:
+        """Make one.
+
+        Args:
+            response: What came, up to its body.
+            url: Where it came from.
+            session: What it belongs to.
+            done: To be called when no more of the body is read.
+        """
+        self._done = done
+        self._response = response
+        self._url = url
+        self._session = session
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names in any case."""
+        return self._response.headers
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body, if they were announced."""
+        return self._response.content_length
+
+    @property
+    def head(self) -> Response:
+        """Status and headers, without a body."""
+        return Response(self._response.status, self._response.headers, b"")
+
+    async def read(self, count: int | None = None) -> bytes:
+        """Some bytes as they come, ``count`` at most, none at the end; raises `ExchangeFailedError`."""
+        content = self._response.content
+        try:
+            return await (content.readany() if count is None else content.read(count))
+        except EXCHANGE_ERRORS as error:
+            raise explain(error, self._url, self._session) from None
+
+    async def whole(self, size: int, tell: Callable[[int], None] | None = None) -> Response:
+        """All of it, in memory once its size; of an error its beginning. Raises `ExchangeFailedError`.
+
+        Args:
+            size: Bytes that are expected; no more are read.
+            tell: Told about every MiB how many bytes have come.
+        """
+        response = self._response
+        try:
+            succeeded = 200 <= response.status < 300
+            body = await (read_object(response, size, tell) if succeeded else read_excerpt(response))
+        except EXCHANGE_ERRORS as error:
+            raise explain(error, self._url, self._session) from None
+        return Response(response.status, response.headers, body)
+
+    def close(self) -> None:
+        """Give the connection back if all was read; end it otherwise."""
+        self._done()
+        response = self._response
+        if response.content.is_eof():
+            response.release()
+        else:
+            response.close()
+
+
+__all__ = ["EXCHANGE_ERRORS", "READ_BUFFER", "Opened"]

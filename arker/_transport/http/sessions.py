@@ -1,0 +1,293 @@
+"""aiohttp's sessions: one for each event loop, or the caller's. Loaded at the first request."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import errno
+import logging
+import os
+import socket
+import time
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+from attrs import define
+
+from arker._basics.descriptors import NONE_LEFT, is_spared, none_left
+from arker.errors import ConfigurationError, InvalidArgumentError
+
+if TYPE_CHECKING:
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+logger = logging.getLogger("arker")
+
+_SKIPPED_AUTO_HEADERS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+_NO_PLACE_SECONDS: Final = 60.0
+"""How long a request waits for a descriptor before that counts as a failure."""
+_NO_PLACE_PAUSE: Final = 0.05
+_CLOSE_SECONDS: Final = 5.0
+"""Bound on the closing of a session that belongs to a loop in another thread."""
+
+
+class LostError(aiohttp.ClientError):
+    """The connection was lost after the request had been handed to it."""
+
+
+async def no_hidden_retry(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keeps aiohttp from repeating a request by itself on a kept-alive connection: every attempt is counted."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        raise LostError from None
+
+
+def _keepalive_socket(address: tuple[Any, ...]) -> socket.socket:
+    """A socket that notices, within two minutes, that the other side has vanished.
+
+    A foreground run is silent until its command has ended, so silence alone says nothing.
+    """
+    family, kind, protocol, *_ = address
+    connection = socket.socket(family=family, type=kind, proto=protocol)
+    if is_spared(connection.fileno()):
+        connection.close()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, option):  # not on every system
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return connection
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Makes connections. That there is no descriptor for one is no failure of a request: there is no place now."""
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        give_up = time.monotonic() + _NO_PLACE_SECONDS
+        while True:
+            try:
+                return await super().connect(req, traces, timeout)
+            except aiohttp.ClientConnectorError as error:
+                # The names of hosts cannot be looked up without descriptors either, and that has a number of its own.
+                lacking = error.os_error.errno in NONE_LEFT or none_left()
+                if not lacking or time.monotonic() > give_up:
+                    raise
+            await asyncio.sleep(_NO_PLACE_PAUSE)
+
+
+@define(eq=False)
+class _Entry:
+    session: aiohttp.ClientSession
+    guard: AsyncGenerator[None, None]
+
+
+class LoopSessions:
+    """One session for each event loop that asks, closed with its loop at the latest.
+
+    A session is bound to its loop, so a client that is kept in a module and used from a second ``asyncio.run``, or from
+    loops in two threads, needs one for each.
+    """
+
+    def __init__(self, max_connections: int, timeout: aiohttp.ClientTimeout) -> None:
+        self._max_connections = max_connections
+        self._timeout = timeout
+        self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
+        self._closed = False
+        self._reading: set[tuple[asyncio.AbstractEventLoop, aiohttp.StreamReader]] = set()
+        _all.add(self)
+
+    def reading(self, content: aiohttp.StreamReader) -> Callable[[], None]:
+        """Note that a body is being read, which must not wait on when the session is closed; call the result after.
+
+        aiohttp does not wake those who wait for a body when it closes the connection itself.
+        """
+        entry = asyncio.get_running_loop(), content
+        self._reading.add(entry)
+        return partial(self._reading.discard, entry)
+
+    def get(self) -> aiohttp.ClientSession:
+        """The session of the running loop."""
+        loop = asyncio.get_running_loop()
+        entry = self._entries.get(loop)
+        return (entry if entry is not None else self._open(loop)).session
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> _Entry:
+        if self._closed:
+            # The client was closed while a call waited for its next attempt; nobody would close a new session.
+            raise ConfigurationError("the client is closed")
+        for ended in [other for other in list(self._entries) if other.is_closed()]:
+            self._entries.pop(ended, None)
+        session = aiohttp.ClientSession(
+            connector=_Connector(
+                limit=self._max_connections, limit_per_host=0, ttl_dns_cache=300, socket_factory=_keepalive_socket
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=_SKIPPED_AUTO_HEADERS,
+            timeout=self._timeout,
+            middlewares=(no_hidden_retry,),
+        )
+        guard = self._guard(loop, session)
+        # An async generator that has been started is closed by the loop's shutdown_asyncgens(), and the session with
+        # it. It yields before it awaits anything, so a single step starts it.
+        try:
+            guard.__anext__().send(None)
+        except StopIteration:
+            pass
+        entry = self._entries[loop] = _Entry(session, guard)
+        return entry
+
+    async def _guard(
+        self, loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession
+    ) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            self._entries.pop(loop, None)
+            for reader in list(self._reading):
+                if reader[0] is loop and not reader[1].is_eof():
+                    reader[1].set_exception(LostError())
+            await session.close()
+
+    def forget_other_threads(self) -> None:
+        """In a child of ``os.fork()``: its parent goes on with the sessions of loops whose threads are not here."""
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        for loop in [other for other in self._entries if other is not here]:
+            loop.set_exception_handler(_Keeper(self._entries.pop(loop)))
+
+    async def aclose(self) -> None:
+        """Close the sessions of this loop and of the loops that run in other threads."""
+        self._closed = True
+        here = asyncio.get_running_loop()
+        for loop, entry in list(self._entries.items()):
+            if loop is here:
+                await entry.guard.aclose()
+            elif loop.is_running():
+                await _close_elsewhere(loop, entry.guard)
+            # A loop that has stopped closes its session itself, when it is shut down.
+
+    def close_outside(self) -> None:
+        """Close every session, for a caller in whose thread no event loop runs: one that stands still is run for it."""
+        self._closed = True
+        for loop, entry in list(self._entries.items()):
+            if loop.is_closed():
+                continue
+            if loop.is_running():
+                closing = _hand_over(loop, entry.guard)
+                if closing is not None:
+                    concurrent.futures.wait({closing}, timeout=_CLOSE_SECONDS)
+                    _log_outcome(closing)
+            else:
+                loop.run_until_complete(_finish(entry.guard))
+
+
+class _Keeper:
+    """Keeps a session from being destroyed as long as its loop is there: closing it would disturb the parent's."""
+
+    def __init__(self, entry: _Entry) -> None:
+        self._entry = entry
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        return None
+
+
+_all: weakref.WeakSet[LoopSessions] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for sessions in list(_all):
+        sessions.forget_other_threads()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+async def _close_elsewhere(loop: asyncio.AbstractEventLoop, guard: AsyncGenerator[None, None]) -> None:
+    closing = _hand_over(loop, guard)
+    if closing is not None:
+        # Waiting raises nothing of what becomes of the other loop, which may be blocked, or end meanwhile.
+        await asyncio.wait({asyncio.wrap_future(closing)}, timeout=_CLOSE_SECONDS)
+        _log_outcome(closing)
+
+
+def _hand_over(
+    loop: asyncio.AbstractEventLoop, guard: AsyncGenerator[None, None]
+) -> concurrent.futures.Future[None] | None:
+    """Have a loop in another thread close its session; None when it has ended, and its session with it."""
+    closing = _finish(guard)
+    try:
+        return asyncio.run_coroutine_threadsafe(closing, loop)
+    except RuntimeError:
+        closing.close()
+        return None
+
+
+def _log_outcome(closing: concurrent.futures.Future[None]) -> None:
+    if not closing.done():
+        logger.warning("the connections of an event loop that does not answer are closed when it ends")
+    elif not closing.cancelled() and closing.exception() is not None:
+        logger.debug("the connections of another event loop: %r", closing.exception())
+
+
+async def _finish(guard: AsyncGenerator[None, None]) -> None:
+    await guard.aclose()
+
+
+def check_session(session: object) -> None:
+    """Refuse what is no aiohttp session, before anything is sent with it."""
+    if not isinstance(session, aiohttp.ClientSession):
+        raise InvalidArgumentError("session", session, "expected an aiohttp.ClientSession")
+    # What a session adds to every request would go to presigned URLs, too. The value is not shown.
+    if session.auth is not None or any(name in session.headers for name in ("Authorization", "Proxy-Authorization")):
+        raise InvalidArgumentError("session", "…", "expected a session without auth= and without authorization headers")
+
+
+class CallersSession:
+    """A session that the caller made: used, never closed."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def get(self) -> aiohttp.ClientSession:
+        """The session; it works in one event loop only."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        if self._session.closed:
+            raise ConfigurationError("the session that was passed as session= is closed")
+        if self._loop is not loop:
+            raise ConfigurationError(
+                "the session that was passed as session= belongs to another event loop; "
+                "without session= the client makes one for each loop"
+            )
+        return self._session
+
+    def reading(self, content: aiohttp.StreamReader) -> Callable[[], None]:
+        """Note nothing: the session is the caller's to close."""
+        del content
+        return _nothing
+
+    async def aclose(self) -> None:
+        return None
+
+    def close_outside(self) -> None:
+        return None
+
+
+def _nothing() -> None:
+    pass
+
+
+__all__ = ["CallersSession", "LoopSessions", "LostError", "check_session", "no_hidden_retry"]

@@ -1,0 +1,109 @@
+"""Which URLs that the API gave may be asked for: presigned ones, those that they redirect to, and tunnels'.
+
+Loaded at the first request.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from yarl import URL
+
+from arker._basics.hosts import MalformedHostError, leads_here, parse_host
+from arker.config import is_loopback
+from arker.errors import BadReplyError
+
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+MAX_REDIRECTS: Final = 5
+"""How often a presigned GET may be sent elsewhere."""
+
+
+def presigned(url: str, base_url: str, insecure_hosts: frozenset[str]) -> URL:
+    """A presigned URL that the API at ``base_url`` gave; raises `BadReplyError`, which quotes nothing of it."""
+    target = _parse(url)
+    if target is None:
+        raise BadReplyError("the presigned URL is not a URL", path="$.presigned_url", status=200)
+    reason = _why_not(URL(base_url, encoded=True), target, plainly=_plainly(target, insecure_hosts))
+    if reason is not None:
+        raise BadReplyError(f"the presigned URL {reason}", path="$.presigned_url", status=200)
+    return target
+
+
+def tunnelled(url: str, path: str, base_url: str, insecure_hosts: frozenset[str]) -> URL:
+    """A path below the URL of a tunnel that the API at ``base_url`` gave; raises `BadReplyError`."""
+    base = _parse(url)
+    if base is None:
+        raise BadReplyError("the tunnel's URL is not a URL", path="$.url", status=200)
+    plainly = _plainly(base, insecure_hosts)
+    reason = _why_not(URL(base_url, encoded=True), base, plainly=plainly)
+    if reason is None and base.scheme == "http" and not plainly:
+        reason = "is plain http://, which would send the tunnel's token in the clear"
+    if reason is not None:
+        raise BadReplyError(f"the tunnel's URL {reason}", path="$.url", status=200)
+    # As it was given: a server in the VM may tell "%41" from "A", and what ".." means is its business.
+    target = URL(str(base.with_query(None).with_fragment(None)).rstrip("/") + path, encoded=True)
+    assert target.origin() == base.origin()
+    return target
+
+
+def redirected(url: URL, location: str, status: int) -> URL:
+    """Where a presigned GET goes on; raises `BadReplyError`, which quotes nothing of it."""
+    try:
+        target = _parse(str(url.join(URL(location, encoded=True))))
+    except ValueError:
+        target = None
+    if target is None:
+        raise BadReplyError("the presigned URL redirects to what is not a URL", status=status)
+    reason = _why_not(url, target, plainly=False)
+    if reason is not None:
+        raise BadReplyError(f"the presigned URL redirects to one that {reason}", status=status)
+    return target
+
+
+def _parse(url: str) -> URL | None:
+    try:
+        parsed = URL(url, encoded=True)
+        # A port that is none is found out when it is asked for.
+        usable = parsed.scheme in ("http", "https") and bool(parsed.host) and parsed.port is not None
+        return parsed if usable else None
+    except ValueError:
+        return None
+
+
+def _plainly(url: URL, insecure_hosts: frozenset[str]) -> bool:
+    """Whether a URL may be plain HTTP."""
+    host = url.raw_host or ""
+    return is_loopback(host) or host.lower() in insecure_hosts
+
+
+def _is_here(url: URL) -> bool | None:
+    """Whether a URL leads to this machine or its links; None when its host could mean several."""
+    try:
+        return leads_here(parse_host(url.raw_host or ""))
+    except MalformedHostError:
+        return None
+
+
+def _why_not(before: URL, after: URL, *, plainly: bool) -> str | None:
+    """Why a URL must not be followed that came from another one, if there is a reason.
+
+    Args:
+        before: Where it came from.
+        after: The URL.
+        plainly: Whether it may be plain HTTP although that came by HTTPS.
+    """
+    if after.raw_user is not None or after.raw_password is not None:
+        return "holds a user or password"
+    here = _is_here(after)
+    if here is None:
+        # Whatever connects to it may read it in another way than this file does.
+        return "has a host that is not written as hosts are"
+    if here and not _is_here(before):
+        # It would reach what listens on this machine for this machine alone.
+        return "leads to this machine, and came from another one"
+    if before.scheme == "https" and after.scheme == "http" and not plainly:
+        return "leads from https:// to http://"
+    return None
+
+
+__all__ = ["MAX_REDIRECTS", "REDIRECTS", "presigned", "redirected", "tunnelled"]

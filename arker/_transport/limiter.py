@@ -1,0 +1,250 @@
+"""Places in a client's window: who may send now, and in which order the others come."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+from arker._transport.retry import MAX_RETRY_AFTER
+
+if TYPE_CHECKING:
+    from arker._transport.window import Window
+
+
+class _Waiter:
+    __slots__ = ("admitted", "future", "loop", "number", "waits")
+
+    def __init__(self, number: int, waits: bool, loop: asyncio.AbstractEventLoop) -> None:
+        self.number = number
+        self.waits = waits
+        self.loop = loop
+        self.future: asyncio.Future[None] = loop.create_future()
+        self.admitted = False
+
+    def wake(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+
+class Limiter:
+    """Hands out the places of a window, first come, first served; one for the tasks of all loops and threads.
+
+    A request that had its turn and was refused comes back with its old number, and so before those that came later.
+    """
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        # A coroutine that is thrown away gives its place back wherever garbage is collected: within the lock, too.
+        self._lock = threading.RLock()
+        self._in_flight = 0
+        self._waiting_in_flight = 0
+        self._queues: dict[bool, deque[_Waiter]] = {False: deque(), True: deque()}
+        self._loops: Counter[asyncio.AbstractEventLoop] = Counter()
+        """How many of those that wait are each loop's."""
+        self._timers: set[asyncio.AbstractEventLoop] = set()
+        self._last_number = 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests have a place."""
+        return self._in_flight
+
+    @property
+    def queued(self) -> int:
+        """How many wait for one."""
+        return len(self._queues[False]) + len(self._queues[True])
+
+    def number(self) -> int:
+        """A place in the order; to be asked for once for each operation."""
+        self._last_number += 1
+        return self._last_number
+
+    def try_enter(self, waits: bool) -> bool:
+        """Take a place if there is one and nobody came before.
+
+        Args:
+            waits: Whether the request waits for work of unknown length.
+        """
+        with self._lock:
+            if self._queues[waits]:
+                return False
+            now = time.monotonic()
+            if not self._has_place(waits, now):
+                return False
+            self._admit(waits, now)
+            return True
+
+    async def enter(self, waits: bool, number: int) -> None:
+        """Wait for a place; whoever has one gives it back by `leave`."""
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(number, waits, loop)
+        with self._lock:
+            queue = self._queues[waits]
+            if queue and queue[-1].number > number:
+                place = next(index for index, other in enumerate(queue) if other.number > number)
+                queue.insert(place, waiter)
+            else:
+                queue.append(waiter)
+            self._loops[loop] += 1
+            self._pump()
+            if loop not in self._timers and not waiter.admitted:
+                self._watch()
+        try:
+            await waiter.future
+        except BaseException:  # also when the coroutine is closed because its loop has ended
+            with self._lock:
+                if waiter.admitted:
+                    self._release(waits)
+                    self._pump()
+                elif waiter in self._queues[waits]:
+                    self._queues[waits].remove(waiter)
+                    self._dequeued(waiter)
+            raise
+
+    def leave(self, waits: bool) -> None:
+        """Give a place back, the request having come to nothing that says anything about the server."""
+        with self._lock:
+            self._release(waits)
+            self._pump()
+
+    def answered(self, waits: bool) -> None:
+        """Give a place back after an answer."""
+        with self._lock:
+            self._in_flight -= 1
+            self._waiting_in_flight -= waits
+            self.window.answered(time.monotonic())
+            if self._loops:  # somebody waits
+                self._pump()
+
+    def refused(self, waits: bool, *, retry_after: float | None) -> None:
+        """Give a place back after an answer that said that the server is asked too much."""
+        with self._lock:
+            self._release(waits)
+            now = time.monotonic()
+            # Whoever is told to come back much later is not tried again; others may be told something else.
+            if retry_after is not None and retry_after > MAX_RETRY_AFTER:
+                retry_after = None
+            self.window.refused(now, in_flight=self._in_flight, retry_after=retry_after)
+            self._pump()
+            self._watch()
+
+    # --- with the lock held -------------------------------------------------------------------------------------
+
+    def _has_place(self, waits: bool, now: float) -> bool:
+        window = self.window
+        return (
+            self._in_flight < window.places
+            and (not waits or self._waiting_in_flight < window.places_to_wait)
+            and now >= window.opens_at
+        )
+
+    def _admit(self, waits: bool, now: float) -> None:
+        self._in_flight += 1
+        self._waiting_in_flight += waits
+        self.window.sent(now)
+
+    def _release(self, waits: bool) -> None:
+        self._in_flight -= 1
+        self._waiting_in_flight -= waits
+
+    def _pump(self) -> None:
+        """Admit whoever may go."""
+        quick, slow = self._queues[False], self._queues[True]
+        if not quick and not slow:
+            return
+        now = time.monotonic()
+        self.window.waited(now)
+        here = _running_loop()
+        while True:
+            admissible = [queue[0] for queue in (quick, slow) if queue and self._has_place(queue[0].waits, now)]
+            if not admissible:
+                if now < self.window.opens_at:
+                    self._watch()  # whoever was let in just now may have put off all others
+                return
+            waiter = min(admissible, key=lambda each: each.number)
+            self._queues[waiter.waits].popleft()
+            self._dequeued(waiter)
+            self._admit(waiter.waits, now)
+            waiter.admitted = True
+            if waiter.loop is here:
+                waiter.wake()
+                continue
+            try:
+                waiter.loop.call_soon_threadsafe(waiter.wake)
+            except RuntimeError:  # its loop was closed under it
+                self._release(waiter.waits)
+                waiter.admitted = False
+
+    def _dequeued(self, waiter: _Waiter) -> None:
+        self._loops[waiter.loop] -= 1
+        if not self._loops[waiter.loop]:
+            del self._loops[waiter.loop]
+
+    def _watch(self) -> None:
+        """See to it that each loop with waiters comes back when the window opens by itself."""
+        here = _running_loop()
+        self._timers = {loop for loop in self._timers if not loop.is_closed()}
+        for loop in self._loops.keys() - self._timers:
+            try:
+                (loop.call_soon if loop is here else loop.call_soon_threadsafe)(self._arm, loop)
+            except RuntimeError:  # it was closed under its waiters
+                continue
+            self._timers.add(loop)
+
+    # --- callbacks of a loop ------------------------------------------------------------------------------------
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            now = time.monotonic()
+            at = self.window.opens_next(now)
+        if at is not None:
+            loop.call_later(at - now, self._come_back, loop, at)
+        else:
+            self._come_back(loop, now)
+
+    def _come_back(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+        with self._lock:
+            self._timers.discard(loop)
+            now = time.monotonic()
+            self.window.looked(now, late=now - at)
+            self._pump()
+            if self.window.opens_next(time.monotonic()) is not None:
+                self._watch()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that this is in; none where a coroutine is closed after its loop has ended."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+class Unlimited:
+    """The same for requests that are no business of the window's: places without end."""
+
+    def number(self) -> int:
+        return 0
+
+    def try_enter(self, waits: bool) -> bool:
+        return True
+
+    async def enter(self, waits: bool, number: int) -> None:
+        return None
+
+    def leave(self, waits: bool) -> None:
+        return None
+
+    def answered(self, waits: bool) -> None:
+        return None
+
+    def refused(self, waits: bool, *, retry_after: float | None) -> None:
+        return None
+
+
+UNLIMITED = Unlimited()
+
+__all__ = ["UNLIMITED", "Limiter", "Unlimited"]

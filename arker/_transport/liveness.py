@@ -1,0 +1,135 @@
+"""Waiting for an answer that takes as long as a command: asking now and then whether it can still come."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeAlias, TypeVar
+
+from arker._protocol.request import Flow
+from arker._tasks.cleanup import end
+
+T = TypeVar("T")
+
+Probe: TypeAlias = Callable[[], Awaitable[None]]
+"""Asked during the silence; what it raises ends the wait."""
+
+_ENDED: Final = "there is no use in waiting on"
+
+
+class _Questions:
+    """A timer that becomes a task only when the silence has lasted, since most answers come sooner."""
+
+    __slots__ = ("_flow", "_interval", "_loop", "_probe", "_task", "_tell", "_timer")
+
+    def __init__(self, probe: Probe, interval: float, flow: Flow, tell: Callable[[Exception], None]) -> None:
+        """Begin to wait.
+
+        Args:
+            probe: What to ask.
+            interval: Seconds of silence before each question.
+            flow: What has passed meanwhile.
+            tell: Given what the probe raised, once.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._probe = probe
+        self._interval = interval
+        self._flow = flow
+        self._tell = tell
+        self._task: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(interval, self._begin)
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._ask())
+
+    async def _ask(self) -> None:
+        passed = 0
+        while True:
+            # A large body may take its time, and is no silence.
+            before, passed = passed, self._flow.passed()
+            if passed == before:
+                try:
+                    await self._probe()
+                except Exception as error:
+                    self._tell(error)
+                    return
+            await asyncio.sleep(self._interval)
+
+    def stop(self) -> asyncio.Task[None] | None:
+        """Ask no more; a task that is left has to be ended."""
+        self._timer.cancel()
+        return self._task
+
+
+if sys.version_info >= (3, 11):
+
+    class _Interruption:
+        """Ends the wait of the task that it is made in, by cancelling it."""
+
+        __slots__ = ("_before", "_waiting", "reason")
+
+        def __init__(self) -> None:
+            waiting = asyncio.current_task()
+            assert waiting is not None
+            self._waiting = waiting
+            self._before = waiting.cancelling()  # a task that cleans up after it was cancelled was asked to end before
+            self.reason: Exception | None = None
+
+        def interrupt(self, reason: Exception) -> None:
+            self.reason = reason
+            self._waiting.cancel(_ENDED)
+
+        def is_ours(self) -> bool:
+            """Whether a cancellation was this object's and nobody else's; it is then no cancellation any more."""
+            return self.reason is not None and self._waiting.uncancel() <= self._before
+
+    async def watched(answer: Coroutine[Any, Any, T], probe: Probe, interval: float, flow: Flow) -> T:
+        """The answer; or what the probe raises, asked after each ``interval`` seconds in which nothing has passed."""
+        # No cancel scope: this is on the way of every run, and a scope costs as much as all the rest of it.
+        interruption = _Interruption()
+        questions = _Questions(probe, interval, flow, interruption.interrupt)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if not interruption.is_ours():
+                raise
+        finally:
+            asking = questions.stop()
+            if asking is not None:
+                await end(asking)
+        assert interruption.reason is not None
+        raise interruption.reason
+
+else:
+
+    async def watched(answer: Coroutine[Any, Any, T], probe: Probe, interval: float, flow: Flow) -> T:
+        """The answer; or what the probe raises, asked after each ``interval`` seconds in which nothing has passed."""
+        # In a task of its own: before Python 3.11 no task can tell by whom, and how often, it was cancelled.
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(answer)
+        over: asyncio.Future[None] = loop.create_future()
+
+        def interrupt(reason: Exception) -> None:
+            if not over.done():
+                over.set_exception(reason)
+
+        def answered(_: asyncio.Task[T]) -> None:
+            if not over.done():
+                over.set_result(None)
+
+        questions = _Questions(probe, interval, flow, interrupt)
+        task.add_done_callback(answered)
+        try:
+            await over
+        except BaseException:
+            await end(task)
+            raise
+        finally:
+            asking = questions.stop()
+            if asking is not None:
+                await end(asking)
+        return task.result()
+
+
+__all__ = ["Probe", "watched"]

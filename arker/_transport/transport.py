@@ -1,0 +1,321 @@
+"""The one attempt loop: try, decide, wait. It knows no operation and no HTTP library."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import anyio
+import anyio.to_thread
+from attrs import define, field
+
+from arker._protocol.reader import Reader
+from arker._protocol.reply import decipher, hints
+from arker._protocol.request import Call, Flow, Replay, Response
+from arker._protocol.retryable import parse_retry_after
+from arker._transport.attempts import HELD_WELL, Attempt, Progress, deadline_scope, judge, outcome_after
+from arker._transport.limiter import UNLIMITED, Limiter
+from arker._transport.liveness import watched
+from arker._transport.observer import Observer
+from arker._transport.open_blocks import Blocks, was_closed
+from arker._transport.redaction import Redactor
+from arker._transport.retry import Failure, next_delay
+from arker._transport.window import Window
+from arker.errors import ArkerError, ConfigurationError, NetworkError, is_gone
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from arker._transport.http.exchanges import Http
+    from arker.config import Settings
+    from arker.hooks import Hooks
+
+T = TypeVar("T")
+
+logger = logging.getLogger("arker")
+
+
+class Transport:
+    """Sends calls: with attempts by the policy, under a deadline, with errors that say what is known."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        prepare: Callable[[], Awaitable[None]] | None = None,
+        diagnose: Callable[[], None] | None = None,
+        hooks: Hooks | None = None,
+    ) -> None:
+        """Make one.
+
+        Args:
+            settings: The client's settings.
+            session: The caller's session, if it is to be used.
+            prepare: Awaited before the first request.
+            diagnose: Called when no answer can be had; may raise an error that says why.
+            hooks: The caller's.
+        """
+        self.settings = settings
+        self.redact = Redactor(settings.api_key)
+        self.observer = Observer(hooks, self.redact)
+        self.reader = Reader(strict=settings.strict_replies, tell=_tell_misfit)
+        self._session = session
+        self._prepare = prepare
+        self._diagnose = diagnose
+        self.limiter = Limiter(Window(settings.max_connections))
+        self._lock = threading.Lock()
+        self._http: Http | None = None
+        self._closed = False
+        self.blocks = Blocks()
+        _all.add(self)
+
+    def _after_fork_in_child(self) -> None:
+        # Whoever held the lock or a place in the window goes on in the parent.
+        self._lock = threading.Lock()
+        self.limiter = Limiter(Window(self.settings.max_connections))
+        self.blocks = Blocks()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    async def ready(self) -> Http:
+        """The HTTP side, made at the first request; raises `ConfigurationError` when the client is closed."""
+        if self._closed:
+            raise ConfigurationError("the client is closed")
+        if self._prepare is not None:
+            await self._prepare()
+            self._prepare = None
+        if self._http is None:
+            # aiohttp is most of the package's import time, and cattrs much of the rest. They are imported at the first
+            # request; in a thread, so that the program's other tasks go on meanwhile.
+            for name in ("arker._transport.http.exchanges", "arker._protocol.codec.leniency"):
+                if name not in sys.modules:
+                    await anyio.to_thread.run_sync(import_module, name)
+        from arker._transport.http.exchanges import Http
+
+        # Another task, or a loop in another thread, may have been quicker; or the client was closed meanwhile.
+        with self._lock:
+            if self._closed:
+                raise ConfigurationError("the client is closed")
+            if self._http is None:
+                self._http = Http(self.settings, self._session)
+            return self._http
+
+    async def aclose(self) -> None:
+        with self._lock:
+            self._closed = True
+        if self._http is not None:
+            await self._http.aclose()
+
+    def close_outside(self) -> None:
+        """`aclose` for a caller in whose thread no event loop runs, such as the end of a test's fixture."""
+        with self._lock:
+            self._closed = True
+        if self._http is not None:
+            self._http.close_outside()
+
+    def send(
+        self, call: Call[T], *, deadline: float | None = None, progress: Progress | None = None
+    ) -> Coroutine[Any, Any, T]:
+        """The result of a call.
+
+        Args:
+            call: What to send.
+            deadline: Seconds for all attempts together.
+            progress: Shared by the requests of one operation, whose deadline it is then.
+        """
+        # No coroutine around the coroutine: of hundreds at once, each object is one more for the garbage collector.
+        progress = progress if progress is not None else Progress(call.operation)
+        progress.idempotency_key = call.request.idempotency_key
+        progress.vm_id, progress.run_id, progress.redact = call.vm_id, call.run_id, self.redact
+        if deadline is not None:
+            return self._send_within(deadline, call, progress)
+        if self._http is None or self._closed:
+            return self._send_when_ready(call, progress)
+        exchange = _exchange(self, self._http, call, progress)
+        return self.attempts(exchange, exchange, progress)
+
+    async def _send_within(self, deadline: float, call: Call[T], progress: Progress) -> T:
+        with deadline_scope(deadline, progress):
+            return await self._send_when_ready(call, progress)
+
+    async def _send_when_ready(self, call: Call[T], progress: Progress) -> T:
+        exchange = _exchange(self, await self.ready(), call, progress)
+        return await self.attempts(exchange, exchange, progress)
+
+    async def send_remade(self, make: Callable[[], Call[T]], progress: Progress) -> T:
+        """The result of a call that is made anew for each attempt, since what is left to do becomes less."""
+        call = make()
+        upcoming: Call[T] | None = call
+        progress.vm_id, progress.run_id, progress.redact = call.vm_id, call.run_id, self.redact
+        exchange = _exchange(self, await self.ready(), call, progress)
+
+        async def once() -> T:
+            nonlocal upcoming
+            current, upcoming = upcoming if upcoming is not None else make(), None
+            exchange.take(current)
+            return await exchange()
+
+        return await self.attempts(once, exchange, progress)
+
+    async def attempts(self, once: Callable[[], Awaitable[T]], attempt: Attempt, progress: Progress) -> T:
+        """Do something until it succeeds or the policy gives up; raises an `ArkerError` that says what is known."""
+        blocks = self.blocks
+        blocks.begin(attempt, progress)
+        policy, request = self.settings.retry, attempt.request
+        # An object store is no business of the API's limits.
+        limiter = UNLIMITED if request is None else self.limiter
+        waits = request is not None and request.awaits_work
+        number = limiter.number()
+        failures = 0
+        watch = self.observer.watch(attempt, progress)
+        try:
+            while True:
+                if not limiter.try_enter(waits):
+                    await limiter.enter(waits, number)
+                started = time.monotonic()
+                progress.attempts += 1
+                progress.in_flight = attempt.changes_something
+                attempt.advanced = False
+                if watch is not None:
+                    watch.begin()
+                try:
+                    result = await once()
+                except BaseException as raised:
+                    judged = judge(raised, limiter, waits)
+                    if judged is None:
+                        if watch is not None:
+                            watch.end(cancelled=True)
+                        raise
+                    failure, error = judged
+                else:
+                    limiter.answered(waits)
+                    progress.in_flight = False
+                    if watch is not None:
+                        watch.end()
+                    return result
+                progress.in_flight = False
+                held_well = (
+                    waits and failure in (Failure.LOST, Failure.UNCERTAIN) and time.monotonic() - started >= HELD_WELL
+                )
+                failures = 1 if held_well or attempt.advanced else failures + 1
+                if attempt.changes_something:
+                    progress.outcome = outcome_after(progress.outcome, failure, error)
+                progress.complete(error)
+                progress.last = error
+                if watch is not None:
+                    watch.end(error)
+                import random  # needs its time to load, and only after a failure
+
+                delay = next_delay(
+                    policy,
+                    failure,
+                    failures=failures,
+                    may_repeat_lost=attempt.may_repeat_lost,
+                    retry_after=error.retry_after,
+                    random=random.random(),  # noqa: S311 - spreads attempts, decides no secret
+                )
+                if delay is None or (progress.abandoned and not progress.may_have_begun):
+                    if self._diagnose is not None and isinstance(error, NetworkError):
+                        self._diagnose()
+                    raise error from None
+                self.observer.retry(attempt, progress, delay, error)
+                await anyio.sleep(delay)
+        except asyncio.CancelledError:
+            if not was_closed(attempt):
+                raise
+            closed = progress.complete(ConfigurationError("the client was closed while the call was on its way"))
+            closed.outcome = "unknown" if progress.in_flight else progress.outcome
+            raise closed from None
+        finally:
+            blocks.calls.pop(attempt, None)
+
+    def annotate(self, error: ArkerError, response: Response) -> ArkerError:
+        """Add what the response's headers say, and take the key out of what the server said."""
+        wait, request_id = hints(response.body, self.reader)
+        error.request_id = response.headers.get("x-request-id") or request_id
+        asked = parse_retry_after(response.headers.get("retry-after"), time.time())
+        error.retry_after = asked if asked is not None else wait
+        for name in ("message", "code", "request_id", "path", "vm_id", "run_id", "session_id"):
+            value = getattr(error, name, None)
+            if isinstance(value, str):
+                setattr(error, name, self.redact(value))
+        error.args = tuple(self.redact(arg) if isinstance(arg, str) else arg for arg in error.args)
+        return error
+
+
+def _tell_misfit(model: str, field: str) -> None:
+    where = f"{model}.{field}" if field else model
+    logger.warning("the server's %s is not what this version expects: it is in misfits, and not shown again", where)
+
+
+_all: weakref.WeakSet[Transport] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for transport in list(_all):
+        transport._after_fork_in_child()  # pyright: ignore[reportPrivateUsage]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+@define(eq=False)
+class _Exchange(Attempt, Generic[T]):
+    """One exchange of a call with the API, from the request to the result; it may be repeated."""
+
+    transport: Transport = field(kw_only=True)
+    http: Http = field(kw_only=True)
+    call: Call[T] = field(kw_only=True)
+    progress: Progress = field(kw_only=True)
+
+    def take(self, call: Call[T]) -> None:
+        """Go on with a call that was made anew."""
+        self.call, self.request = call, call.request
+        self.sent = 0 if call.request.body is None else len(call.request.body)
+
+    async def __call__(self) -> T:
+        call, transport = self.call, self.transport
+        silence = transport.settings.timeouts.silence
+        if call.probe is not None and silence is not None:
+            flow = Flow()
+            exchange = watched(self.http.exchange(call.request, flow), call.probe, silence, flow)
+        else:
+            exchange = self.http.exchange(call.request)
+        self.response = response = await exchange
+        try:
+            return decipher(call, response, transport.reader, transport.redact)
+        except ArkerError as error:
+            # A DELETE that was repeated finds nothing because an earlier attempt had succeeded.
+            if call.gone is not None and is_gone(error) and self.progress.attempts > 1:
+                return call.gone
+            raise transport.annotate(error, response) from None
+
+
+def _exchange(transport: Transport, http: Http, call: Call[T], progress: Progress) -> _Exchange[T]:
+    request = call.request
+    return _Exchange(
+        request.method,
+        call.changes_something and request.method != "GET",
+        call.replay is Replay.SAFE,
+        request,
+        sent=0 if request.body is None else len(request.body),
+        transport=transport,
+        http=http,
+        call=call,
+        progress=progress,
+    )
+
+
+__all__ = ["Transport"]

@@ -1,0 +1,101 @@
+"""Filesystems that are bound into a VM. A part of `AsyncVM`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from arker import models
+from arker._protocol.calls import filesystems as filesystem_calls
+from arker._protocol.pages import Pages, next_cursor
+from arker._vm.base import VmBase
+from arker.models import _checks as check
+
+
+class Filesystems(VmBase):
+    """The calls of `AsyncVM` on syncs."""
+
+    async def create_sync(
+        self, *, filesystem_id: str, path: str | None = None, deadline: float | None = None
+    ) -> models.Sync:
+        """Bind a filesystem into this VM; with ``live`` False the VM sees it from its next start on.
+
+        Args:
+            filesystem_id: The filesystem.
+            path: Where in the VM; the server chooses unless given.
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            ConflictError: Another filesystem is bound at this path.
+            NotFoundError: There is no such filesystem.
+        """
+        request = models.SyncCreateRequest(filesystem_id=filesystem_id, path=path)
+        return await self._place.send(filesystem_calls.create_sync(self._place, request), deadline=deadline)
+
+    async def list_syncs(
+        self,
+        *,
+        cursor: str | None = None,
+        limit: int | None = None,
+        filesystem_id: str | None = None,
+        deadline: float | None = None,
+    ) -> models.ListSyncsResponse:
+        """A page of the filesystems that are bound into this VM, newest first.
+
+        Args:
+            cursor: Where to go on: ``next_cursor`` of the page before.
+            limit: Syncs on the page; the server takes 50 unless told, and at most 1,000.
+            filesystem_id: Only those of this filesystem.
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            BadRequestError: The cursor is not one of this list.
+        """
+        query = {
+            "cursor": check.query_text("cursor", cursor),
+            "limit": check.query_limit(limit),
+            "filesystem_id": check.query_text("filesystem_id", filesystem_id),
+        }
+        return await self._place.send(filesystem_calls.list_syncs(self._place, query), deadline=deadline)
+
+    def iter_syncs(
+        self,
+        *,
+        cursor: str | None = None,
+        page_size: int | None = None,
+        filesystem_id: str | None = None,
+        deadline: float | None = None,
+    ) -> AsyncIterator[models.Sync]:
+        """The filesystems that are bound into this VM, newest first; each page is asked for when it is needed.
+
+        Args:
+            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Syncs to ask for at once; the server takes 50 unless told, and at most 1,000.
+            filesystem_id: Only those of this filesystem.
+            deadline: Seconds for each page; None for no bound.
+
+        Raises:
+            BadCursorError: The server refuses to go on; it says where to.
+        """
+        size = check.page_size(page_size)
+
+        async def page(cursor: str | None) -> tuple[tuple[models.Sync, ...], str | None]:
+            found = await self.list_syncs(cursor=cursor, limit=size, filesystem_id=filesystem_id, deadline=deadline)
+            return found.syncs, next_cursor(found)
+
+        return Pages(page, check.query_text("cursor", cursor))
+
+    async def delete_sync(self, sync_id: str, *, deadline: float | None = None) -> models.DeleteSyncResponse:
+        """Take a filesystem out of this VM; its files stay in the filesystem.
+
+        Args:
+            sync_id: The sync's id.
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            NotFoundError: There is no such sync in this VM.
+        """
+        call = filesystem_calls.delete_sync(self._place, check.check_id("sync_id", sync_id))
+        return await self._place.send(call, deadline=deadline)
+
+
+__all__ = ["Filesystems"]

@@ -1,0 +1,140 @@
+"""Tunnels to a VM. A part of `AsyncVM`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import arker
+from arker import models
+from arker._protocol.calls import tunnels as tunnel_calls
+from arker._protocol.pages import Pages, next_cursor
+from arker._vm.base import VmBase
+from arker.errors import InvalidArgumentError
+from arker.models import _checks as check
+
+
+class Tunnels(VmBase):
+    """The calls of `AsyncVM` on tunnels."""
+
+    def tunnel(
+        self, port: int, *, auth_mode: models.AuthMode | None = None, wait: bool = True, deadline: float | None = None
+    ) -> arker.AsyncTunnel:
+        """A tunnel to a port of this VM, for ``async with``: opened at the begin of the block, deleted at its end.
+
+        Args:
+            port: The port to reach.
+            auth_mode: ``public`` (the server's default), or ``authenticated``: then requests need the tunnel's
+                ``headers``.
+            wait: Whether to wait until it is open.
+            deadline: Seconds until it is open; None for no bound.
+        """
+        number = check.check_integer("port", port, minimum=1, what="a port number")
+        if number > 65535:
+            raise InvalidArgumentError("port", port, "expected a port number from 1 to 65535")
+        bound = None if deadline is None else check.check_seconds("deadline", deadline)
+        request = models.TunnelRequest(ports=(number,), auth_mode=auth_mode)
+        return arker.AsyncTunnel(self._place, number, request, check.check_boolean("wait", wait), bound)
+
+    async def create_tunnel(
+        self,
+        *,
+        ports: Sequence[int] | None = None,
+        auth_mode: models.AuthMode | None = None,
+        deadline: float | None = None,
+    ) -> models.Tunnel:
+        """A way from outside to a port of this VM, over HTTP and WebSocket; its ``url`` says where.
+
+        Args:
+            ports: A list with the one port to reach.
+            auth_mode: ``public`` (the server's default), or ``authenticated``: then requests through the tunnel need
+                ``Authorization: Bearer {auth_token}``, with the token of this reply, which no later one repeats.
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            BadRequestError: Not exactly one port.
+            NetworkError: With ``outcome="unknown"`` the tunnel may exist: it is not asked for a second time.
+        """
+        request = models.TunnelRequest(ports=ports, auth_mode=auth_mode)
+        return await self._place.send(tunnel_calls.create_tunnel(self._place, request), deadline=deadline)
+
+    async def get_tunnel(self, tunnel_key: str, *, deadline: float | None = None) -> models.Tunnel:
+        """A tunnel as it is now, without its token.
+
+        Args:
+            tunnel_key: The tunnel's key.
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            NotFoundError: There is no such tunnel to this VM.
+        """
+        call = tunnel_calls.get_tunnel(self._place, check.check_id("tunnel_key", tunnel_key))
+        return await self._place.send(call, deadline=deadline)
+
+    async def list_tunnels(
+        self,
+        *,
+        cursor: str | None = None,
+        limit: int | None = None,
+        state: models.TunnelState | str | Sequence[models.TunnelState | str] | None = None,
+        deadline: float | None = None,
+    ) -> models.ListTunnelsResponse:
+        """A page of this VM's tunnels, newest first.
+
+        Args:
+            cursor: Where to go on: ``next_cursor`` of the page before.
+            limit: Tunnels on the page; the server takes 50 unless told, and at most 1,000.
+            state: Only tunnels in this state, or in one of these.
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            BadRequestError: The cursor is not one of this list.
+        """
+        query = {
+            "cursor": check.query_text("cursor", cursor),
+            "limit": check.query_limit(limit),
+            "state": check.query_list("state", state),
+        }
+        return await self._place.send(tunnel_calls.list_tunnels(self._place, query), deadline=deadline)
+
+    def iter_tunnels(
+        self,
+        *,
+        cursor: str | None = None,
+        page_size: int | None = None,
+        state: models.TunnelState | str | Sequence[models.TunnelState | str] | None = None,
+        deadline: float | None = None,
+    ) -> AsyncIterator[models.Tunnel]:
+        """This VM's tunnels, newest first; each page is asked for when it is needed.
+
+        Args:
+            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Tunnels to ask for at once; the server takes 50 unless told, and at most 1,000.
+            state: Only tunnels in this state, or in one of these.
+            deadline: Seconds for each page; None for no bound.
+
+        Raises:
+            BadCursorError: The server refuses to go on; it says where to.
+        """
+        size = check.page_size(page_size)
+
+        async def page(cursor: str | None) -> tuple[tuple[models.Tunnel, ...], str | None]:
+            found = await self.list_tunnels(cursor=cursor, limit=size, state=state, deadline=deadline)
+            return found.tunnels, next_cursor(found)
+
+        return Pages(page, check.query_text("cursor", cursor))
+
+    async def delete_tunnel(self, tunnel_key: str, *, deadline: float | None = None) -> models.DeleteTunnelResponse:
+        """Close a tunnel.
+
+        Args:
+            tunnel_key: The tunnel's key.
+            deadline: Seconds for the whole call; None for no bound.
+
+        Raises:
+            NotFoundError: There is no such tunnel to this VM.
+        """
+        call = tunnel_calls.delete_tunnel(self._place, check.check_id("tunnel_key", tunnel_key))
+        return await self._place.send(call, deadline=deadline)
+
+
+__all__ = ["Tunnels"]

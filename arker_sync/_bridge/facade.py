@@ -1,0 +1,83 @@
+"""What every object of the blocking surface has: its async twin, which does the work, and its client's lease."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import attrs
+
+from arker._basics.lazy import later
+
+if TYPE_CHECKING:
+    from arker_sync._bridge import lease as leases
+else:
+    leases = later("arker_sync._bridge.lease")  # it brings the event loop along
+
+T = TypeVar("T")
+
+
+class Facade:
+    """An object whose calls are carried out by its async twin."""
+
+    _async: Any
+    _lease: leases.Lease
+
+    def __init__(self, asynchronous: Any, lease: leases.Lease) -> None:
+        """Made by the client and by what it hands out.
+
+        Args:
+            asynchronous: The async twin.
+            lease: The client's share in the loop.
+        """
+        self._async = asynchronous
+        self._lease = lease
+
+    def __repr__(self) -> str:
+        if "_async" not in self.__dict__:  # its making has failed, and a debugger or a traceback shows it
+            return f"<{type(self).__name__}, not made>"
+        twin = type(self._async).__name__
+        return repr(self._async).replace(f"<{twin} ", f"<{type(self).__name__} ", 1)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both stand for the same object of the async client."""
+        return isinstance(other, Facade) and other._async is self._async
+
+    def __hash__(self) -> int:
+        return hash(self._async)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} objects cannot be pickled, since they hold connections and a key: "
+            "let the other process make a client of its own"
+        )
+
+
+def twin(value: Any) -> Any:
+    """The async twin of an object of the blocking surface; anything else as it is."""
+    return value._async if isinstance(value, Facade) else value  # pyright: ignore[reportPrivateUsage]
+
+
+def held(value: Any, attribute: str, cls: type[Facade], lease: leases.Lease) -> Any:
+    """A value that holds an async handle, with the blocking one in its place.
+
+    Args:
+        value: The value, of an attrs class.
+        attribute: Where it holds the handle.
+        cls: The class of the blocking handle.
+        lease: The client's share in the loop.
+    """
+    handle = getattr(value, attribute)
+    return value if handle is None else attrs.evolve(value, **{attribute: cls(handle, lease)})
+
+
+def same(value: T) -> T:
+    """The value as it is."""
+    return value
+
+
+def fail(error: BaseException) -> NoReturn:
+    """Raise an error that was kept for later."""
+    raise error
+
+
+__all__ = ["Facade", "fail", "held", "same", "twin"]

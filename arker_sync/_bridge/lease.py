@@ -1,0 +1,345 @@
+"""A client's share in the loop of this process: calls, iterators and callbacks go through it."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import sys
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from arker.errors import ConfigurationError
+from arker_sync._bridge import loop
+from arker_sync._bridge.loop import Call, Running, Seat
+from arker_sync._bridge.workers import Worker, current_worker
+
+if TYPE_CHECKING:
+    from arker import AsyncArker
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+logger = logging.getLogger("arker")
+
+_PATIENCE: Final = 5.0
+"""Seconds that calls which are going on have to come to their end when their client is closed under them."""
+
+
+class _State:
+    """What a lease has; apart from it, so that it can be cleaned up when the lease is garbage."""
+
+    def __init__(self, client: AsyncArker) -> None:
+        self.client = client
+        self.lock = threading.Lock()
+        self.running: Running | None = None
+        self.calls: set[Call[Any]] = set()
+        self.released = False
+        _states.add(self)
+
+    def take(self) -> Running:
+        """The running loop, with a share in it."""
+        with self.lock:
+            running = self.running
+            if running is None or running.generation is not loop.generation():
+                running = self.running = loop.enter()
+                _open.add(self)
+            return running
+
+    def release(self) -> None:
+        """Give the share back, once the calls that are going on have ended."""
+        with self.lock:
+            running, self.running = self.running, None
+            self.released = True
+            _open.discard(self)
+        if running is not None and running.generation is loop.generation():
+            self._settle(running)
+            loop.leave(running)
+
+    def _settle(self, running: Running) -> None:
+        tasks = [call.task for call in tuple(self.calls) if call.task is not None]
+        if tasks and running.thread.ident != threading.get_ident():
+            call = Call(_end_all(tasks), running)
+            call.start()
+            call.wait()
+
+
+async def _end_all(tasks: list[Any]) -> None:
+    """Let tasks end, and end them after `_PATIENCE`."""
+    _, late = await asyncio.wait(tasks, timeout=_PATIENCE)
+    for task in late:
+        task.cancel()
+    if late:
+        await asyncio.wait(late, timeout=_PATIENCE)
+
+
+class Lease:
+    """What an `arker_sync.Arker` and all that it hands out share. Its methods may be called from any thread."""
+
+    def __init__(self, client: AsyncArker) -> None:
+        """Make one; the loop is started by the first call.
+
+        Args:
+            client: The client that does the work. When the lease is garbage, it is closed.
+        """
+        self._state = _State(client)
+        finalizer = weakref.finalize(self, _drop, self._state)
+        finalizer.atexit = False  # at exit no thread can be started any more: see `_close_all`
+        _watch_exit()
+
+    def call(
+        self,
+        work: Coroutine[Any, Any, T],
+        *,
+        undo: Callable[[T], Coroutine[Any, Any, object]] | None = None,
+        leave: Callable[[], Coroutine[Any, Any, object]] | None = None,
+        seat: Seat | None = None,
+    ) -> T:
+        """Have a coroutine run in the loop, and wait for it.
+
+        Whatever interrupts the caller (Ctrl-C, an exit by a signal's handler) cancels the work; it goes on when that
+        has cleaned up.
+
+        Args:
+            work: The coroutine.
+            undo: Makes a coroutine that undoes what the work has made, should it have ended just before it was
+                interrupted, so that nobody gets what it made.
+            leave: Makes a coroutine that leaves the block that the work enters or leaves, should that be interrupted at
+                any moment: no other step will remove what the block was to remove.
+            seat: Shared by the calls for the same work.
+        """
+        if sys.is_finalizing():
+            # The loop's thread stands still for good, and no other can be started.
+            work.close()
+            raise ConfigurationError("the interpreter is ending: no call can be made any more")
+        state = self._state
+        running = state.running
+        if running is None or running.generation is not loop.generation():
+            if state.released:
+                return _call_once(work)
+            try:
+                running = state.take()
+            except BaseException:
+                work.close()  # else it is warned of, at the interpreter's end
+                raise
+        if threading.get_ident() == running.thread.ident:
+            work.close()
+            raise ConfigurationError(
+                "a blocking call was made in the thread that has to carry it out (by a logging handler, perhaps); "
+                "it would wait for itself"
+            )
+        call: Call[T] | None = None
+        worker: Worker | None = None
+        try:
+            call = Call(work, running, seat)
+            worker = current_worker()
+            if worker is not None:
+                worker.begin(call)
+            state.calls.add(call)
+            call.start()
+            call.wait()
+            # In here, so that an interrupt that comes with the result does not lose it.
+            return call.result()
+        except BaseException as error:
+            if call is None:
+                work.close()
+                if leave is not None:
+                    _bounded(leave(), running)
+            elif call.ended_with(error):
+                if isinstance(error, asyncio.CancelledError) and (worker is None or not worker.cancelled):
+                    # Only the end of the client cancels a call whose caller goes on.
+                    raise loop.closed() from None
+            else:
+                done = call.abandon()
+                if leave is not None:
+                    _bounded(leave(), running)
+                elif done and undo is not None:
+                    _bounded(undo(call.result()), running)
+            raise
+        finally:
+            if call is not None:
+                state.calls.discard(call)
+                if worker is not None:
+                    worker.end(call)
+
+    def step(self, work: Coroutine[Any, Any, T]) -> T:
+        """A call that is one step of an iterator."""
+        try:
+            return self.call(work)
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def iterate(self, items: AsyncIterator[T], wrap: Callable[[T], R]) -> BlockingIterator[T, R]:
+        """An iterator over what an async one gives.
+
+        Args:
+            items: The async iterator.
+            wrap: Makes of an item what the caller gets.
+        """
+        return BlockingIterator(self, items, wrap)
+
+    def begin(self, work: Coroutine[Any, Any, object]) -> None:
+        """Have a coroutine run, and wait for nothing; may be called anywhere, by the garbage collector as well."""
+        running = self._state.running
+        if running is None or running.generation is not loop.generation():
+            work.close()
+            return
+        try:
+            Call(work, running).start()
+        except ConfigurationError:
+            pass
+
+    def release(self) -> None:
+        """The client is closed. A later call fails as the client itself says."""
+        self._state.release()
+
+
+def _call_once(work: Coroutine[Any, Any, T]) -> T:
+    """A call of a client that is closed: it fails, but in the client's own words."""
+    running = loop.enter()
+    try:
+        call = Call(work, running)
+        call.start()
+        call.wait()
+        return call.result()
+    finally:
+        loop.leave(running)
+
+
+def _bounded(work: Coroutine[Any, Any, object], running: Running) -> None:
+    """Have something cleaned up for a caller who has been interrupted; what goes wrong is logged by the client."""
+
+    async def within() -> None:
+        await asyncio.wait_for(work, loop.CLEANUP_SECONDS)
+
+    call = Call(within(), running)
+    try:
+        call.start()
+        call.wait()
+    except BaseException:
+        call.abandon()
+        raise
+
+
+class BlockingIterator(Iterator[R], Generic[T, R]):
+    """An iterator over an async one: each step waits for the next item.
+
+    What is not exhausted is closed by `close`, or when nobody holds it any more.
+    """
+
+    def __init__(self, lease: Lease, items: AsyncIterator[T], wrap: Callable[[T], R]) -> None:
+        self._lease = lease
+        self._items = items
+        self._wrap = wrap
+        self._lock = threading.Lock()  # several threads may share it
+        self._seat = Seat()
+        self._over = False
+
+    def __iter__(self) -> BlockingIterator[T, R]:
+        return self
+
+    def __next__(self) -> R:
+        with self._lock:
+            if self._over:
+                raise StopIteration
+            # What raises may go on afterwards, or not: as the async iterator does.
+            found = self._lease.call(_next(self._items), seat=self._seat)
+            if not found:
+                self._over = True
+                raise StopIteration
+            return self._wrap(found[0])
+
+    def close(self) -> None:
+        """End it before its end: what it has begun is ended, and there are no more items."""
+        with self._lock:
+            if not self._over:
+                self._over = True
+                close = getattr(self._items, "aclose", None)
+                if close is not None:
+                    self._lease.call(close())
+
+    def __del__(self) -> None:
+        if not self.__dict__.get("_over", True):
+            close = getattr(self._items, "aclose", None)
+            if close is not None:
+                self._lease.begin(close())
+
+
+async def _next(items: AsyncIterator[T]) -> tuple[T] | tuple[()]:
+    try:
+        return (await items.__anext__(),)
+    except StopAsyncIteration:
+        return ()
+
+
+# --- clients that nobody closes ---------------------------------------------------------------------------------------
+
+_states: weakref.WeakSet[_State] = weakref.WeakSet()
+_open: set[_State] = set()
+"""Those that have a share in the loop."""
+
+
+@cache
+def _watch_exit() -> None:
+    """To be called once a client has been made, so that what its parts do at exit comes after `_close_all`."""
+    atexit.register(_close_all)
+
+
+def _close_all() -> None:
+    """At the interpreter's exit: close what is still open, in this thread, since no other can be started."""
+    # An uncaught exception leaves a trace there; the VMs of such a program may be reaped.
+    in_order = getattr(sys, "last_value", None) is None
+    for state in tuple(_open):
+        running = state.running
+        if running is None or running.generation is not loop.generation():
+            continue
+        try:
+            for call in tuple(state.calls):
+                call.mute()
+            state.client._close_outside(in_order=in_order)  # pyright: ignore[reportPrivateUsage]
+            for call in tuple(state.calls):
+                call.cancel()
+            state.release()
+        except Exception:
+            logger.debug("a client could not be closed at exit", exc_info=True)
+
+
+def _drop(state: _State) -> None:
+    """A lease is garbage, and so are its client and its handles: close the client, without waiting for anything."""
+    running = state.running
+    if running is None or running.generation is not loop.generation():
+        return
+
+    def end() -> None:
+        try:
+            call = Call(state.client.aclose(), running)
+            call.start()
+            call.wait()
+        except Exception:
+            logger.debug("a client that nobody holds any more could not be closed", exc_info=True)
+        state.release()
+
+    # The garbage collector may be at work in any thread, the loop's own included.
+    try:
+        threading.Thread(target=end, name="arker-close", daemon=True).start()
+    except RuntimeError:  # the interpreter is about to end
+        pass
+
+
+def _after_fork_in_child() -> None:
+    _open.clear()
+    for state in list(_states):
+        state.lock = threading.Lock()
+        state.calls = set()
+        loop.keep_in_children(state.running)
+        state.running = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+__all__ = ["BlockingIterator", "Lease"]
