@@ -208,7 +208,13 @@ def make_job(
     tracker = Tracker(
         operation, place.vm_id, direction, callback, place.context.observer.tell, total=total, files_total=files_total
     )
-    return Job(place, Progress(operation), tracker, asyncio.Semaphore(concurrency), concurrency)
+    return Job(
+        place,
+        Progress(operation, vm_id=place.vm_id, redact=place.redact),
+        tracker,
+        asyncio.Semaphore(concurrency),
+        concurrency,
+    )
 
 
 # --- tasks and threads -----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ def test_the_package_is_what_the_generator_writes() -> None:
     assert len(wanted) > 8
     for name, text in wanted.items():
         assert (ROOT / name).read_text() == text, f"{name} is not up to date: run nox -s facade"
-    there = {str(path.relative_to(ROOT)) for path in (ROOT / "arker_sync").glob("*.py") if is_generated(path)}
+    there = {str(path.relative_to(ROOT)) for path in (ROOT / "arker_sync").rglob("*.py") if is_generated(path)}
     assert there == set(wanted)
 
 
@@ -33,7 +33,7 @@ def copy(tmp_path: Path) -> Path:
 
 def test_a_change_of_the_async_surface_is_found_and_written(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check"], copy) == 0
-    runs = copy / "arker/_vm_runs.py"
+    runs = copy / "arker/_vm/runs.py"
     runs.write_text(
         runs.read_text().replace(
             "    async def get_run(",
@@ -51,8 +51,8 @@ def test_a_change_of_the_async_surface_is_found_and_written(copy: Path, capsys: 
     assert "+    def halves(" in checked
     assert "_stale.py: nothing gives this file any more" in checked
     assert main([], copy) == 0
-    assert capsys.readouterr().out == "written: arker_sync/_vm_runs.py\nremoved: arker_sync/_stale.py\n"
-    text = (copy / "arker_sync/_vm_runs.py").read_text()
+    assert capsys.readouterr().out == "written: arker_sync/_vm/runs.py\nremoved: arker_sync/_stale.py\n"
+    text = (copy / "arker_sync/_vm/runs.py").read_text()
     signature = "self, number: int, *, other: VM | None = None, deadline: float | None = None"
     assert f'    def halves({signature}) -> tuple[int, int]:\n        """Two halves: ``vm.halves(4)``."""\n' in text
     assert "work = self._async.halves(number, other=twin(other), deadline=deadline)" in text
@@ -60,7 +60,7 @@ def test_a_change_of_the_async_surface_is_found_and_written(copy: Path, capsys: 
 
 
 def test_what_cannot_be_turned_is_refused(copy: Path) -> None:
-    runs = copy / "arker/_vm_runs.py"
+    runs = copy / "arker/_vm/runs.py"
     before = runs.read_text()
     runs.write_text(
         before.replace(
