@@ -74,7 +74,7 @@ def sample(cls: type[Any], *, entry: bool = False) -> Any:
 CALLS: dict[str, tuple[Call[Any], Any]] = {
     "fork": (vm_calls.fork(BASE, ForkRequest(source_vm_name="x"), "k", lambda _: None), sample(Vm)),
     "get_vm": (vm_calls.get_vm(AT), sample(Vm)),
-    "list_vms": (vm_calls.list_vms(BASE, {}), sample(ListVmsResponse)),
+    "list_vms": (vm_calls.list_vms(BASE, vm_calls.VmsQuery()), sample(ListVmsResponse)),
     "delete_vm": (vm_calls.delete_vm(AT), sample(DeleteVmResponse)),
     "run": (run_calls.run(AT, RunRequest(command="x"), "k"), sample(CompletedRunResult)),
     "background": (
@@ -82,7 +82,7 @@ CALLS: dict[str, tuple[Call[Any], Any]] = {
         sample(BackgroundRunResult),
     ),
     "get_run": (run_calls.get_run(AT, "r"), sample(Run)),
-    "list_runs": (run_calls.list_runs(AT, {}), sample(ListRunsResponse)),
+    "list_runs": (run_calls.list_runs(AT, run_calls.RunsQuery()), sample(ListRunsResponse)),
     "cancel_run": (run_calls.cancel_run(AT, "r"), sample(CancelRunResponse)),
     "read": (file_calls.read_file(AT, "f"), sample(SyncReadInlineResponse)),
     "read_presigned": (file_calls.read_file(AT, "f"), sample(SyncReadPresignedResponse)),
@@ -93,17 +93,17 @@ CALLS: dict[str, tuple[Call[Any], Any]] = {
     ),
 }
 for _make, _result in (
-    (partial(session_calls.list_sessions, AT, {}), ListSessionsResponse),
+    (partial(session_calls.list_sessions, AT, session_calls.SessionsQuery()), ListSessionsResponse),
     (partial(session_calls.get_session, AT, "s"), Session),
-    (partial(tunnel_calls.list_tunnels, AT, {}), ListTunnelsResponse),
+    (partial(tunnel_calls.list_tunnels, AT, tunnel_calls.TunnelsQuery()), ListTunnelsResponse),
     (partial(tunnel_calls.get_tunnel, AT, "t"), Tunnel),
-    (partial(filesystem_calls.list_syncs, AT, {}), ListSyncsResponse),
+    (partial(filesystem_calls.list_syncs, AT, filesystem_calls.SyncsQuery()), ListSyncsResponse),
     (partial(filesystem_calls.create_sync, AT, SyncCreateRequest(filesystem_id="f")), Sync),
     (partial(filesystem_calls.delete_sync, AT, "s"), DeleteSyncResponse),
     (partial(vm_calls.resize, AT, ResizeRequest(disk_mib=1)), ResizeResponse),
-    (partial(filesystem_calls.list_filesystems, BASE, {}), ListFilesystemsResponse),
+    (partial(filesystem_calls.list_filesystems, BASE, filesystem_calls.FilesystemsQuery()), ListFilesystemsResponse),
     (partial(filesystem_calls.get_filesystem, BASE, "f"), Filesystem),
-    (partial(run_calls.list_org_runs, BASE, {}), ListOrgRunsResponse),
+    (partial(run_calls.list_org_runs, BASE, run_calls.OrgRunsQuery()), ListOrgRunsResponse),
 ):
     CALLS[_make.func.__name__] = (_make(), sample(_result))
 every_call = pytest.mark.parametrize("name", CALLS)

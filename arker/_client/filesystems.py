@@ -62,11 +62,7 @@ class OrgFilesystems(ClientBase):
         Raises:
             BadRequestError: The cursor is not one of this list.
         """
-        query = {
-            "cursor": check.query_text("cursor", cursor),
-            "limit": check.query_limit(limit),
-            "name_prefix": check.query_text("name_prefix", name_prefix),
-        }
+        query = filesystem_calls.FilesystemsQuery(cursor=cursor, limit=limit, name_prefix=name_prefix)
         call = filesystem_calls.list_filesystems(self._context.settings.base_url, query)
         return await self._context.send(call, deadline=deadline)
 

@@ -76,27 +76,27 @@ class OrgRuns(ClientBase):
         Raises:
             BadRequestError: The server refuses a filter.
         """
-        query = {
-            "since": check.query_integer("since", since),
-            "until": check.query_integer("until", until),
-            "vm": check.query_text("vm", vm),
-            "vms": check.query_list("vm_ids", vm_ids),
-            "region": check.query_text("region", region),
-            "provider": check.query_text("provider", provider),
-            "source": check.query_text("source", source),
-            "search": check.query_text("search", search),
-            "limit": check.query_limit(limit),
-            "offset": check.query_integer("offset", offset),
-            "lite": None if lite is None else check.check_boolean("lite", lite),
-            "runtime": check.query_text("runtime", runtime),
-            "endpoint": check.query_text("endpoint", endpoint),
-            "actions": check.query_list("actions", actions),
-            "status": check.query_statuses("status", status),
-            "status_min": check.query_integer("status_min", status_min),
-            "status_max": check.query_integer("status_max", status_max),
-            "sort": check.query_text("sort", sort),
-            "dir": None if dir is None else check.check_one_of("dir", dir, ("asc", "desc")),
-        }
+        query = run_calls.OrgRunsQuery(
+            since=since,
+            until=until,
+            vm=vm,
+            vm_ids=vm_ids,
+            region=region,
+            provider=provider,
+            source=source,
+            search=search,
+            limit=limit,
+            offset=offset,
+            lite=lite,
+            runtime=runtime,
+            endpoint=endpoint,
+            actions=actions,
+            status=status,
+            status_min=status_min,
+            status_max=status_max,
+            sort=sort,
+            dir=dir,
+        )
         call = run_calls.list_org_runs(self._context.settings.control_base_url, query)
         return await self._context.send(call, deadline=deadline)
 

@@ -153,18 +153,18 @@ class Vms(ClientBase):
         Raises:
             BadRequestError: The cursor is not one of this list.
         """
-        parameters = {
-            "cursor": check.query_text("cursor", cursor),
-            "limit": check.query_limit(limit),
-            "region": check.query_text("region", region),
-            "provider": check.query_text("provider", provider),
-            "state": check.query_list("state", state),
-            "source_org_id": check.query_text("source_org_id", source_org_id),
-            "started_after": check.query_text("started_after", started_after),
-            "started_before": check.query_text("started_before", started_before),
-        }
+        query = vm_calls.VmsQuery(
+            cursor=cursor,
+            limit=limit,
+            region=region,
+            provider=provider,
+            state=state,
+            source_org_id=source_org_id,
+            started_after=started_after,
+            started_before=started_before,
+        )
         return await self._context.send(
-            vm_calls.list_vms(self._context.settings.control_base_url, parameters), deadline=deadline
+            vm_calls.list_vms(self._context.settings.control_base_url, query), deadline=deadline
         )
 
     def iter_vms(

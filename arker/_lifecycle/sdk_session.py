@@ -64,7 +64,7 @@ async def _open(place: Place) -> str:
 
 
 async def _find(place: Place, mark: str) -> str | None:
-    page = await place.send(session_calls.list_sessions(place, {"limit": 1000}))
+    page = await place.send(session_calls.list_sessions(place, session_calls.SessionsQuery(limit=1000)))
     marked = (each.session_id for each in page.sessions if (each.env or {}).get(_MARK) == mark)
     return next((session_id for session_id in marked if session_id), None)
 

@@ -79,7 +79,7 @@ class RunFollower:
         async def page(cursor: str | None) -> tuple[tuple[RunSummary, ...], str | None]:
             # Older servers refuse the word, and do not use it.
             state = "pending,running" if self.state == "pending" else "running"
-            query = {"cursor": cursor, "limit": 1000, "state": state}
+            query = run_calls.RunsQuery(cursor=cursor, limit=1000, state=state)
             found = await self.place.send(run_calls.list_runs(self.place, query))
             return found.runs, next_cursor(found)
 

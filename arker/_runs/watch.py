@@ -69,7 +69,7 @@ class RunWatch:
     async def _look(self) -> bool:
         """Read what the command has written so far, and say whether it is over."""
         if self._run_id is None:
-            call = run_calls.list_runs(self._place, {"limit": 1000})
+            call = run_calls.list_runs(self._place, run_calls.RunsQuery(limit=1000))
             page = await self._place.send(call, deadline=ASK_SECONDS)
             fitting = [run for run in page.runs if not has_ended(run) and self._may_be_mine(run)]
             if not fitting and page.next_cursor is None and not page.misfits:

@@ -50,11 +50,7 @@ class Filesystems(VmBase):
         Raises:
             BadRequestError: The cursor is not one of this list.
         """
-        query = {
-            "cursor": check.query_text("cursor", cursor),
-            "limit": check.query_limit(limit),
-            "filesystem_id": check.query_text("filesystem_id", filesystem_id),
-        }
+        query = filesystem_calls.SyncsQuery(cursor=cursor, limit=limit, filesystem_id=filesystem_id)
         return await self._place.send(filesystem_calls.list_syncs(self._place, query), deadline=deadline)
 
     def iter_syncs(

@@ -267,15 +267,15 @@ class Runs(VmBase):
         Raises:
             BadRequestError: The cursor is not one of this list.
         """
-        parameters = {
-            "cursor": check.query_text("cursor", cursor),
-            "limit": check.query_limit(limit),
-            "state": check.query_list("state", state),
-            "started_after": check.query_text("started_after", started_after),
-            "started_before": check.query_text("started_before", started_before),
-            "completed_after": check.query_text("completed_after", completed_after),
-        }
-        return await self._place.send(run_calls.list_runs(self._place, parameters), deadline=deadline)
+        query = run_calls.RunsQuery(
+            cursor=cursor,
+            limit=limit,
+            state=state,
+            started_after=started_after,
+            started_before=started_before,
+            completed_after=completed_after,
+        )
+        return await self._place.send(run_calls.list_runs(self._place, query), deadline=deadline)
 
     def iter_runs(
         self,

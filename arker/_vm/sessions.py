@@ -78,11 +78,7 @@ class Sessions(VmBase):
         Raises:
             BadRequestError: The cursor is not one of this list.
         """
-        query = {
-            "cursor": check.query_text("cursor", cursor),
-            "limit": check.query_limit(limit),
-            "state": check.query_list("state", state),
-        }
+        query = session_calls.SessionsQuery(cursor=cursor, limit=limit, state=state)
         return await self._place.send(session_calls.list_sessions(self._place, query), deadline=deadline)
 
     def iter_sessions(

@@ -89,11 +89,7 @@ class Tunnels(VmBase):
         Raises:
             BadRequestError: The cursor is not one of this list.
         """
-        query = {
-            "cursor": check.query_text("cursor", cursor),
-            "limit": check.query_limit(limit),
-            "state": check.query_list("state", state),
-        }
+        query = tunnel_calls.TunnelsQuery(cursor=cursor, limit=limit, state=state)
         return await self._place.send(tunnel_calls.list_tunnels(self._place, query), deadline=deadline)
 
     def iter_tunnels(

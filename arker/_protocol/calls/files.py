@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from arker import models
 from arker._protocol import routes
+from arker._protocol.calls.shared import T
 from arker._protocol.codec import codec
 from arker._protocol.codec.hooks import Misfit, is_array, is_object
 from arker._protocol.reader import Reader
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
         SyncReadInlineResponse,
         SyncReadPresignedResponse,
     )
-from arker._protocol.calls.shared import T
 
 Written = TypeVar("Written", "SyncChunkWriteResult", "SyncCommitWriteResult")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from attrs import frozen
+
 from arker import models
 from arker._protocol import routes
+from arker._protocol.calls.shared import create, delete, get
+from arker._protocol.queries import PageQuery, text
 from arker._protocol.request import Address, Call
-
-if TYPE_CHECKING:
-    pass
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from arker.models import (
@@ -23,7 +23,21 @@ if TYPE_CHECKING:
         Sync,
         SyncCreateRequest,
     )
-from arker._protocol.calls.shared import Query, create, delete, get
+
+
+@frozen(kw_only=True)
+class SyncsQuery(PageQuery):
+    """Which syncs of a VM to list."""
+
+    filesystem_id: str | None = text()
+
+
+@frozen(kw_only=True)
+class FilesystemsQuery(PageQuery):
+    """Which filesystems to list."""
+
+    name_prefix: str | None = text()
+
 
 _SYNC: Final = ("sync_id",)
 
@@ -31,7 +45,7 @@ _SYNC: Final = ("sync_id",)
 _FILESYSTEM: Final = ("filesystem_id",)
 
 
-def list_syncs(at: Address, query: Query) -> Call[ListSyncsResponse]:
+def list_syncs(at: Address, query: SyncsQuery) -> Call[ListSyncsResponse]:
     return get(
         "vm.list_syncs",
         at.base_url,
@@ -52,7 +66,7 @@ def delete_sync(at: Address, sync_id: str) -> Call[DeleteSyncResponse]:
     return delete("vm.delete_sync", at.base_url, routes.binding(at.vm_id, sync_id), gone, vm_id=at.vm_id)
 
 
-def list_filesystems(base_url: str, query: Query) -> Call[ListFilesystemsResponse]:
+def list_filesystems(base_url: str, query: FilesystemsQuery) -> Call[ListFilesystemsResponse]:
     return get(
         "list_filesystems", base_url, routes.FILESYSTEMS, models.ListFilesystemsResponse, ("filesystems",), query
     )
@@ -72,6 +86,8 @@ def delete_filesystem(base_url: str, filesystem_id: str) -> Call[DeleteFilesyste
 
 
 __all__ = [
+    "FilesystemsQuery",
+    "SyncsQuery",
     "create_filesystem",
     "create_sync",
     "delete_filesystem",

@@ -2,31 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
 
 from arker import models
 from arker._protocol import routes
+from arker._protocol.calls.shared import acknowledging, get, into
 from arker._protocol.codec import codec
 from arker._protocol.codec.hooks import Misfit
+from arker._protocol.queries import PageQuery, Query, checked, choice, integer, limit, text
 from arker._protocol.reader import Reader, is_usable_id
-from arker._protocol.request import Address, Call, QueryValue, Request, encode_query
+from arker._protocol.request import Address, Call, Request
+from arker.models import _checks as check
 
 if TYPE_CHECKING:
     from arker.models import (
         CancelRunResponse,
+        ListOrgRunsResponse,
         ListRunsResponse,
         Run,
         RunRequest,
         RunResult,
     )
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from arker.models import (
-        ListOrgRunsResponse,
-    )
-from arker._protocol.calls.shared import Query, acknowledging, get, into
+
+@frozen(kw_only=True)
+class RunsQuery(PageQuery):
+    """Which runs of a VM to list."""
+
+    state: str | Sequence[str] | None = choice()
+    started_after: str | None = text()
+    started_before: str | None = text()
+    completed_after: str | None = text()
+
+
+@frozen(kw_only=True)
+class OrgRunsQuery(Query):
+    """Which runs of the organisation to list."""
+
+    since: int | None = integer()
+    until: int | None = integer()
+    vm: str | None = text()
+    vm_ids: Sequence[str] | None = choice(wire="vms")
+    region: str | None = text()
+    provider: str | None = text()
+    source: str | None = text()
+    search: str | None = text()
+    limit: int | None = limit()
+    offset: int | None = integer()
+    lite: bool | None = checked(check.check_boolean)
+    runtime: str | None = text()
+    endpoint: str | None = text()
+    actions: str | Sequence[str] | None = choice()
+    status: int | str | Sequence[int | str] | None = checked(check.query_statuses)
+    status_min: int | None = integer()
+    status_max: int | None = integer()
+    sort: str | None = text()
+    dir: str | None = checked(lambda name, value: check.check_one_of(name, value, ("asc", "desc")))
 
 
 def run(
@@ -75,10 +109,10 @@ def get_run(at: Address, run_id: str) -> Call[Run]:
     return Call("vm.get_run", request, decode, evidence=_RUN, vm_id=at.vm_id, run_id=run_id)
 
 
-def list_runs(at: Address, parameters: Mapping[str, QueryValue]) -> Call[ListRunsResponse]:
+def list_runs(at: Address, query: RunsQuery) -> Call[ListRunsResponse]:
     return Call(
         "vm.list_runs",
-        Request("GET", at.base_url, routes.runs(at.vm_id), encode_query(parameters)),
+        Request("GET", at.base_url, routes.runs(at.vm_id), query.encoded()),
         into(models.ListRunsResponse),
         evidence=("runs",),
         vm_id=at.vm_id,
@@ -98,8 +132,8 @@ def cancel_run(at: Address, run_id: str) -> Call[CancelRunResponse]:
     )
 
 
-def list_org_runs(control_base_url: str, query: Query) -> Call[ListOrgRunsResponse]:
+def list_org_runs(control_base_url: str, query: OrgRunsQuery) -> Call[ListOrgRunsResponse]:
     return get("list_runs", control_base_url, routes.ORG_RUNS, models.ListOrgRunsResponse, ("rows",), query)
 
 
-__all__ = ["cancel_run", "get_run", "list_org_runs", "list_runs", "run"]
+__all__ = ["OrgRunsQuery", "RunsQuery", "cancel_run", "get_run", "list_org_runs", "list_runs", "run"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
 
 from arker import models
 from arker._protocol import routes
+from arker._protocol.calls.shared import create, delete, get
+from arker._protocol.queries import PageQuery, choice
 from arker._protocol.request import Address, Call
-
-if TYPE_CHECKING:
-    pass
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from arker.models import (
@@ -19,12 +20,19 @@ if TYPE_CHECKING:
         ListSessionsResponse,
         Session,
     )
-from arker._protocol.calls.shared import Query, create, delete, get
+
+
+@frozen(kw_only=True)
+class SessionsQuery(PageQuery):
+    """Which sessions to list."""
+
+    state: str | Sequence[str] | None = choice()
+
 
 _SESSION: Final = ("session_id",)
 
 
-def list_sessions(at: Address, query: Query) -> Call[ListSessionsResponse]:
+def list_sessions(at: Address, query: SessionsQuery) -> Call[ListSessionsResponse]:
     return get(
         "vm.list_sessions",
         at.base_url,
@@ -53,4 +61,4 @@ def delete_session(at: Address, session_id: str) -> Call[DeleteSessionResponse]:
     return delete("vm.delete_session", at.base_url, routes.session(at.vm_id, session_id), gone, vm_id=at.vm_id)
 
 
-__all__ = ["create_session", "delete_session", "get_session", "list_sessions"]
+__all__ = ["SessionsQuery", "create_session", "delete_session", "get_session", "list_sessions"]

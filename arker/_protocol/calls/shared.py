@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from arker._protocol.codec import codec
-from arker._protocol.reader import Reader
-from arker._protocol.request import Call, Decode, QueryValue, Request, encode_query
-
-if TYPE_CHECKING:
-    pass
-from typing import TYPE_CHECKING
-
 from arker._protocol.identifiers import new_idempotency_key
-from arker._protocol.request import Replay
-
-if TYPE_CHECKING:
-    pass
+from arker._protocol.queries import Query
+from arker._protocol.reader import Reader
+from arker._protocol.request import Call, Decode, Replay, Request
 
 T = TypeVar("T")
 
@@ -39,9 +30,6 @@ def acknowledging(cls: type[T], field: str) -> Decode[T]:
         return reader.acknowledgement(payload, cls, field)
 
     return decode
-
-
-Query = Mapping[str, QueryValue]
 
 
 Names = tuple[str, ...]
@@ -68,7 +56,7 @@ def get(
         query: Its query.
         vm_id: The VM that it is about.
     """
-    request = Request("GET", base_url, path, encode_query(query or {}))
+    request = Request("GET", base_url, path, "" if query is None else query.encoded())
     return Call(operation, request, into(result), evidence=evidence, vm_id=vm_id)
 
 
@@ -100,4 +88,4 @@ def delete(operation: str, base_url: str, path: str, gone: T, *, vm_id: str | No
     return Call(operation, request, decode, gone=gone, evidence=("deleted",), acknowledged=True, vm_id=vm_id)
 
 
-__all__ = ["Names", "Query", "T", "acknowledging", "create", "delete", "get", "into"]
+__all__ = ["Names", "T", "acknowledging", "create", "delete", "get", "into"]

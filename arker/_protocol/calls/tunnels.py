@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
 
 from arker import models
 from arker._protocol import routes
+from arker._protocol.calls.shared import create, delete, get
+from arker._protocol.queries import PageQuery, choice
 from arker._protocol.request import Address, Call
-
-if TYPE_CHECKING:
-    pass
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from arker.models import (
@@ -19,12 +20,19 @@ if TYPE_CHECKING:
         Tunnel,
         TunnelRequest,
     )
-from arker._protocol.calls.shared import Query, create, delete, get
+
+
+@frozen(kw_only=True)
+class TunnelsQuery(PageQuery):
+    """Which tunnels to list."""
+
+    state: str | Sequence[str] | None = choice()
+
 
 _TUNNEL: Final = ("tunnel_key", "url", "port")
 
 
-def list_tunnels(at: Address, query: Query) -> Call[ListTunnelsResponse]:
+def list_tunnels(at: Address, query: TunnelsQuery) -> Call[ListTunnelsResponse]:
     return get(
         "vm.list_tunnels",
         at.base_url,
@@ -53,4 +61,4 @@ def delete_tunnel(at: Address, tunnel_key: str) -> Call[DeleteTunnelResponse]:
     return delete("vm.delete_tunnel", at.base_url, routes.tunnel(at.vm_id, tunnel_key), gone, vm_id=at.vm_id)
 
 
-__all__ = ["create_tunnel", "delete_tunnel", "get_tunnel", "list_tunnels"]
+__all__ = ["TunnelsQuery", "create_tunnel", "delete_tunnel", "get_tunnel", "list_tunnels"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,26 +10,34 @@ from attrs import frozen
 
 from arker import models
 from arker._protocol import routes
+from arker._protocol.calls.shared import acknowledging, into
 from arker._protocol.codec import codec
 from arker._protocol.codec.hooks import Misfit
+from arker._protocol.queries import PageQuery, choice, text
 from arker._protocol.reader import Reader, id_in, is_usable_id, salvaged_vm_id
-from arker._protocol.request import Address, Call, QueryValue, Request, encode_query
+from arker._protocol.request import Address, Call, Request
 
 if TYPE_CHECKING:
     from arker.models import (
         DeleteVmResponse,
         ForkRequest,
         ListVmsResponse,
-        Vm,
-    )
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from arker.models import (
         ResizeRequest,
         ResizeResponse,
+        Vm,
     )
-from arker._protocol.calls.shared import acknowledging, into
+
+
+@frozen(kw_only=True)
+class VmsQuery(PageQuery):
+    """Which VMs to list."""
+
+    region: str | None = text()
+    provider: str | None = text()
+    state: str | Sequence[str] | None = choice()
+    source_org_id: str | None = text()
+    started_after: str | None = text()
+    started_before: str | None = text()
 
 
 @frozen
@@ -104,10 +112,10 @@ def _vm_of(payload: dict[str, Any], reader: Reader) -> Vm:
     return vm
 
 
-def list_vms(control_base_url: str, parameters: Mapping[str, QueryValue]) -> Call[ListVmsResponse]:
+def list_vms(control_base_url: str, query: VmsQuery) -> Call[ListVmsResponse]:
     return Call(
         "list_vms",
-        Request("GET", control_base_url, routes.VMS, encode_query(parameters)),
+        Request("GET", control_base_url, routes.VMS, query.encoded()),
         into(models.ListVmsResponse),
         evidence=("vms",),
     )
@@ -136,4 +144,4 @@ def resize(at: Address, request: ResizeRequest) -> Call[ResizeResponse]:
     )
 
 
-__all__ = ["Forked", "VM_IDS", "delete_vm", "fork", "fork_again", "get_vm", "list_vms", "resize"]
+__all__ = ["Forked", "VM_IDS", "VmsQuery", "delete_vm", "fork", "fork_again", "get_vm", "list_vms", "resize"]
