@@ -51,8 +51,8 @@ from arker.errors import (
     UnavailableError,
     UnsupportedOperationError,
     VMGoneError,
-    api_error_class,
 )
+from arker.errors.api import api_error_class
 from arker.models import CompletedRunResult
 from tests.support.samples import completed
 from tests.support.server import ScriptedServer

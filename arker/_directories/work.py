@@ -21,7 +21,8 @@ from arker._protocol.reply import api_error
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
 from arker._tasks.threads import stoppable
 from arker.directories import DirectoryEntry, DirectoryReport
-from arker.errors import ArkerError, InvalidArgumentError, LocalFileError, TransferError, is_gone
+from arker.errors import ArkerError, InvalidArgumentError, LocalFileError, TransferError
+from arker.errors.api import is_gone
 from arker.models import _checks as check
 from arker.transfer import FileOutcome, TransferProgress
 

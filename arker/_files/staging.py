@@ -14,7 +14,8 @@ import anyio
 from arker._lifecycle.sdk_session import run_in_own_session
 from arker._protocol.identifiers import new_ulid
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through, end
-from arker.errors import ArkerError, IntegrityError, TransferError, is_gone
+from arker.errors import ArkerError, IntegrityError, TransferError
+from arker.errors.api import is_gone
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -11,7 +11,8 @@ import anyio
 
 from arker._tasks.cleanup import CLEANUP_SECONDS, end, make_or_undo
 from arker._transport.attempts import Progress
-from arker.errors import ArkerError, is_gone
+from arker.errors import ArkerError
+from arker.errors.api import is_gone
 
 if TYPE_CHECKING:
     from arker._context import Context

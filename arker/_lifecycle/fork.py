@@ -17,7 +17,8 @@ from arker._protocol.calls import vms as vm_calls
 from arker._protocol.request import Address
 from arker._tasks.cleanup import CLEANUP_SECONDS, end, make_or_undo
 from arker._transport.attempts import Progress, deadline_scope
-from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError, NotFoundError, is_gone
+from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError, NotFoundError
+from arker.errors.api import is_gone
 
 if TYPE_CHECKING:
     from arker._context import Context, Place

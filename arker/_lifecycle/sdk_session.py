@@ -13,7 +13,8 @@ from arker._protocol.calls import sessions as session_calls
 from arker._protocol.identifiers import new_idempotency_key, new_ulid
 from arker._runs import commands
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through, end, make_or_undo
-from arker.errors import ArkerError, BadReplyError, NetworkError, UnavailableError, is_gone
+from arker.errors import ArkerError, BadReplyError, NetworkError, UnavailableError
+from arker.errors.api import is_gone
 from arker.models import CreateSessionRequest, RunRequest
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from attrs import frozen
 from arker._protocol.codec.hooks import Misfit, is_array, is_object
 from arker._protocol.reader import NOTHING, Reader, id_in
 from arker._protocol.request import Call, Response
-from arker.errors import ApiError, BadReplyError, api_error_class
+from arker.errors import ApiError, BadReplyError
+from arker.errors.api import api_error_class
 
 T = TypeVar("T")
 

@@ -29,7 +29,8 @@ from arker._transport.open_blocks import Blocks, was_closed
 from arker._transport.redaction import Redactor
 from arker._transport.retry import Failure, next_delay
 from arker._transport.window import Window
-from arker.errors import ArkerError, ConfigurationError, NetworkError, is_gone
+from arker.errors import ArkerError, ConfigurationError, NetworkError
+from arker.errors.api import is_gone
 
 if TYPE_CHECKING:
     import aiohttp

@@ -1,0 +1,125 @@
+"""Everything that this package raises.
+
+    ArkerError
+    ├── ConfigurationError          the client cannot be built or used like this; nothing was sent
+    ├── InvalidArgumentError        an argument is refused before anything is sent (also a ValueError)
+    ├── NetworkError                no usable answer arrived (code ``network_error``, status 0)
+    │   └── NetworkTimeoutError     ... within a connect or no-progress bound (also a TimeoutError)
+    ├── DeadlineExceededError       the caller's ``deadline=`` passed (also a TimeoutError)
+    ├── RunFailedError              ``check=True`` and the command did not succeed; carries its output
+    ├── RunNotFinishedError         the result of a run was asked for that is still going on
+    ├── OutputChangedError          a run's output is not any more what was handed out of it
+    ├── TunnelClosedError           a tunnel is closed, or was never opened
+    ├── FleetError                  a fleet has fewer VMs than are needed, or could not be deleted; carries each failure
+    ├── EmulatorError               the embedded backend could not start or has died
+    ├── TransferError               a file could not be moved, for a reason that no server's answer names
+    │   ├── DirectoryConflictError  a directory cannot be copied without removing something; carries the plan
+    │   ├── FileChangedError        it changed while it was read, here or in the VM
+    │   ├── FileTooLargeError       it is larger than what may be read into memory
+    │   ├── IntegrityError          what arrived is not what was sent
+    │   └── LocalFileError          the file on this side could not be read or written (also an OSError)
+    └── ApiError                    the server answered with an error; a subclass for each code
+        ├── BadRequestError         ``bad_request``
+        │   └── BadCursorError      a list cannot be gone on with; says where to take it up again
+        ├── UnauthorizedError       ``unauthorized``
+        ├── ForbiddenError          ``forbidden``
+        ├── NotFoundError           ``not_found``
+        │   └── VMGoneError         the VM of a run that was waited for has gone; carries what was captured
+        ├── ConflictError           ``conflict``
+        ├── PayloadTooLargeError    ``payload_too_large``
+        ├── UnsupportedOperationError  ``unsupported_operation``
+        ├── RateLimitedError        HTTP 429, whatever its code
+        ├── OperationNotImplementedError  ``not_implemented``
+        ├── ResourcePressureError   ``resource_pressure``
+        ├── UnavailableError        ``unavailable``
+        └── InternalError           ``internal``
+            └── BadReplyError       the reply is not what the contract says (names the place in the payload)
+
+No message, attribute or representation of an error ever holds the API key or the query of a presigned URL.
+"""
+
+from __future__ import annotations
+
+from arker.errors.api import (
+    ApiError,
+    BadCursorError,
+    BadReplyError,
+    BadRequestError,
+    ConflictError,
+    ForbiddenError,
+    InternalError,
+    NotFoundError,
+    OperationNotImplementedError,
+    PayloadTooLargeError,
+    RateLimitedError,
+    ResourcePressureError,
+    UnauthorizedError,
+    UnavailableError,
+    UnsupportedOperationError,
+    VMGoneError,
+)
+from arker.errors.base import (
+    ArkerError,
+    ConfigurationError,
+    DeadlineExceededError,
+    EmulatorError,
+    ErrorCode,
+    InvalidArgumentError,
+    NetworkError,
+    NetworkTimeoutError,
+    Outcome,
+)
+from arker.errors.files import (
+    DirectoryConflictError,
+    FileChangedError,
+    FileTooLargeError,
+    IntegrityError,
+    LocalFileError,
+    TransferError,
+)
+from arker.errors.runs import FleetError, OutputChangedError, RunFailedError, RunNotFinishedError, TunnelClosedError
+
+__all__ = [
+    "ApiError",
+    "ArkerError",
+    "BadCursorError",
+    "BadReplyError",
+    "BadRequestError",
+    "ConfigurationError",
+    "ConflictError",
+    "DeadlineExceededError",
+    "DirectoryConflictError",
+    "EmulatorError",
+    "ErrorCode",
+    "FileChangedError",
+    "FileTooLargeError",
+    "FleetError",
+    "ForbiddenError",
+    "IntegrityError",
+    "InternalError",
+    "InvalidArgumentError",
+    "LocalFileError",
+    "NetworkError",
+    "NetworkTimeoutError",
+    "NotFoundError",
+    "OperationNotImplementedError",
+    "Outcome",
+    "OutputChangedError",
+    "PayloadTooLargeError",
+    "RateLimitedError",
+    "ResourcePressureError",
+    "RunFailedError",
+    "RunNotFinishedError",
+    "TransferError",
+    "TunnelClosedError",
+    "UnauthorizedError",
+    "UnavailableError",
+    "UnsupportedOperationError",
+    "VMGoneError",
+]
+
+for _name in __all__:
+    # Where they are looked for, and what tracebacks show.
+    if isinstance(_each := globals()[_name], type):
+        _each.__module__ = __name__
+del _name, _each

@@ -1,0 +1,180 @@
+"""The base of all errors, and those that concern no answer of a server."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from arker._basics.shown import shown as _shown
+from arker._basics.typing import Self
+
+ErrorCode: TypeAlias = Literal[
+    "unsupported_operation",
+    "bad_request",
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "conflict",
+    "payload_too_large",
+    "not_implemented",
+    "resource_pressure",
+    "internal",
+    "unavailable",
+    "network_error",
+]
+"""The codes that the contract names (section 3). The set is open: an unknown code is kept as it came."""
+
+
+Outcome: TypeAlias = Literal["not_started", "unknown", "applied"]
+"""What is known of the operation's effect on the server when an error is raised."""
+
+
+class ArkerError(Exception):
+    """Base of every error that this package raises.
+
+    Attributes:
+        message: What went wrong, without the context that ``str()`` adds.
+        code: The error code, from the server or made by the client (contract, section 3).
+        status: HTTP status of the answer, 0 where there was none.
+        operation: Name of the operation, such as ``"vm.run"``, or None outside of one.
+        request_id: The server's ``x-request-id``, if it sent one.
+        retry_after: Seconds that the server asked to wait, if it did.
+        attempts: How many requests were tried, over the whole operation.
+        outcome: ``"not_started"`` (the operation had no effect), ``"unknown"`` (it may have taken place) or
+            ``"applied"`` (it did take place).
+        idempotency_key: The key under which the request was sent, if it had one; sending the same request with this key
+            again cannot repeat its effect.
+        vm_id: The VM that the request was about, as it was named there; None where it was about none.
+        run_id: The run that it was about; None where it was about none.
+        session_id: A session that the reply named; None where it named none.
+    """
+
+    default_code: str = "internal"
+    _has_lines: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        status: int = 0,
+        operation: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        attempts: int = 0,
+        outcome: Outcome = "not_started",
+        idempotency_key: str | None = None,
+        vm_id: str | None = None,
+        run_id: str | None = None,
+        session_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code if code is not None else self.default_code
+        self.status = status
+        self.operation = operation
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.attempts = attempts
+        self.outcome: Outcome = outcome
+        self.idempotency_key = idempotency_key
+        self.vm_id = vm_id
+        self.run_id = run_id
+        self.session_id = session_id
+
+    def __str__(self) -> str:
+        facts = [f"code {_shown(self.code)}"]
+        if self.status:
+            facts.append(f"HTTP {self.status}")
+        if self.attempts > 1:
+            facts.append(f"{self.attempts} attempts")
+        if self.vm_id is not None:
+            facts.append(f"VM {_shown(self.vm_id)}")
+        if self.run_id is not None:
+            facts.append(f"run {_shown(self.run_id)}")
+        if self.session_id is not None:
+            facts.append(f"session {_shown(self.session_id)}")
+        if self.retry_after is not None:
+            facts.append(f"retry after {self.retry_after:g} s")
+        if self.request_id:
+            facts.append(f"request {_shown(self.request_id)}")
+        if self.outcome != "not_started":
+            facts.append(f"outcome {self.outcome}")
+        where = f"{self.operation}: " if self.operation else ""
+        return f"{where}{_shown(self.message, lines=self._has_lines)} ({', '.join(facts)})"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {str(self)!r}>"
+
+    def with_context(self, **facts: Any) -> Self:
+        """Set attributes named in ``facts`` on this error and return it."""
+        for name, value in facts.items():
+            setattr(self, name, value)
+        return self
+
+
+class ConfigurationError(ArkerError):
+    """The client cannot be built or used like this. Nothing was sent, unless ``outcome`` says otherwise."""
+
+    default_code = "configuration_error"
+
+
+class InvalidArgumentError(ArkerError, ValueError):
+    """An argument was refused before anything was sent.
+
+    Attributes:
+        argument: Name of the argument.
+        value: What was given.
+        expected: What would be right.
+    """
+
+    default_code = "invalid_argument"
+
+    def __init__(self, argument: str, value: object, expected: str) -> None:
+        try:
+            shown = repr(value)
+        except Exception:
+            # What cannot even be shown (an integer of 5,000 digits, a broken __repr__) is refused like anything else.
+            shown = f"<{type(value).__name__}>"
+        if len(shown) > 120:
+            shown = f"{shown[:100]}… ({type(value).__name__})"
+        super().__init__(f"{argument}={shown} is not accepted: {expected}")
+        self.args = (argument, value, expected)
+        self.argument = argument
+        self.value = value
+        self.expected = expected
+
+
+class NetworkError(ArkerError):
+    """No usable answer arrived: the connection could not be made, was lost, or stalled."""
+
+    default_code = "network_error"
+
+
+class NetworkTimeoutError(NetworkError, TimeoutError):
+    """A connection was not made, or made no progress, within the bounds of ``HttpTimeouts``."""
+
+
+class DeadlineExceededError(ArkerError, TimeoutError):
+    """The caller's ``deadline=`` passed before the operation was over."""
+
+    default_code = "deadline_exceeded"
+
+
+class EmulatorError(ArkerError):
+    """The embedded backend could not start, or has died."""
+
+    default_code = "emulator_error"
+    _has_lines = True  # the end of its log
+
+
+__all__ = [
+    "ArkerError",
+    "ConfigurationError",
+    "DeadlineExceededError",
+    "EmulatorError",
+    "ErrorCode",
+    "InvalidArgumentError",
+    "NetworkError",
+    "NetworkTimeoutError",
+    "Outcome",
+]

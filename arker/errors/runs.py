@@ -1,0 +1,100 @@
+"""Errors of what goes on in VMs: runs, tunnels, fleets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import arker
+from arker.errors.base import (
+    ArkerError,
+)
+
+
+class RunFailedError(ArkerError):
+    """A command run with ``check=True`` did not succeed: a non-zero exit code, or a state other than ``completed``.
+
+    Attributes:
+        result: The whole result of the run.
+        stdout: What it wrote to standard output, as bytes.
+        stderr: What it wrote to standard error, as bytes.
+        exit_code: Its exit code; None, or -1, when there was none.
+    """
+
+    default_code = "run_failed"
+
+    def __init__(self, result: arker.CompletedRunResult) -> None:
+        if result.exit_code is None and result.state == "completed":
+            what = "the command has no exit code"
+        elif result.state == "completed":
+            what = f"the command exited with {result.exit_code}"
+        else:
+            what = f"the run is {result.state}: {result.fail_reason or 'no reason given'}"
+        tail = result.stderr_text.strip()[-500:]
+        super().__init__(
+            f"{what}; stderr ends with {tail!r}" if tail else what, status=200, outcome="applied", run_id=result.run_id
+        )
+        self.args = (result,)
+        self.result = result
+        self.stdout = result.stdout
+        self.stderr = result.stderr
+        self.exit_code = result.exit_code
+
+
+class RunNotFinishedError(ArkerError):
+    """The result of a run was asked for that is still going on."""
+
+    default_code = "run_not_finished"
+
+
+class OutputChangedError(ArkerError):
+    """A run's output, read again, does not begin with what was handed out of it before.
+
+    So it is when the platform has taken up the run a second time (durable VMs).
+
+    Attributes:
+        stream: ``stdout`` or ``stderr``.
+        handed_out: Bytes of it that had been handed out.
+    """
+
+    default_code = "output_changed"
+
+    def __init__(self, message: str, *, stream: str = "", handed_out: int = 0, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.stream = stream
+        self.handed_out = handed_out
+
+
+class TunnelClosedError(ArkerError):
+    """A tunnel is closed, or was never opened; the message says why, if the server did.
+
+    Attributes:
+        port: The port of the VM.
+    """
+
+    default_code = "tunnel_closed"
+
+    def __init__(self, message: str, *, port: int = 0, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.port = port
+
+
+class FleetError(ArkerError):
+    """Of a fleet's VMs, too few could be forked, none is left, or some could not be deleted.
+
+    Attributes:
+        errors: What each VM failed with.
+        vm_ids: VMs that could not be deleted and may still exist.
+    """
+
+    default_code = "fleet_failed"
+
+    def __init__(
+        self, message: str, *, errors: Sequence[ArkerError] = (), vm_ids: Sequence[str] = (), **context: Any
+    ) -> None:
+        super().__init__(message, **context)
+        self.errors = tuple(errors)
+        self.vm_ids = tuple(vm_ids)
+
+
+__all__ = ["FleetError", "OutputChangedError", "RunFailedError", "RunNotFinishedError", "TunnelClosedError"]
