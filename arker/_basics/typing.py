@@ -1,10 +1,10 @@
-"""`Self`, from where this version of Python has it: hints of public functions can be resolved at run time as well."""
+"""Names of `typing` from where this version of Python has them, so that hints resolve at run time."""
 
 import sys
 
 if sys.version_info >= (3, 11):
-    from typing import Self
+    from typing import Self, Unpack
 else:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
-__all__ = ["Self"]
+__all__ = ["Self", "Unpack"]

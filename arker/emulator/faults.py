@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
+from arker._basics.typing import Unpack
 from arker.emulator.fault import Channel, Fault
 from arker.emulator.rules import (
     GARBAGE,
@@ -19,6 +22,27 @@ from arker.emulator.rules import (
     TruncateRule,
     rule_json,
 )
+
+
+class _Conditions(TypedDict, total=False):
+    method: str | None
+    path: str | None
+    times: int | None
+    share: float | None
+    seed: int | None
+    skip: int
+
+
+class Conditions(_Conditions, total=False):
+    """Which requests a fault is for; see `Faults`."""
+
+    operation: Operations | None
+
+
+class PresignedConditions(_Conditions, total=False):
+    """The same for faults of presigned URLs."""
+
+    operation: PresignedOperations | None
 
 
 class Faults:
@@ -71,17 +95,11 @@ class Faults:
         message: str | None = None,
         retry_after: float | str | None = None,
         processed: bool = False,
-        operation: Operations | None = None,
-        method: str | None = None,
-        path: str | None = None,
-        times: int | None = 1,
-        share: float | None = None,
-        seed: int | None = None,
-        skip: int = 0,
+        **conditions: Unpack[Conditions],
     ) -> Fault:
         """Answer with an error.
 
-        For ``operation`` to ``skip`` see `Faults`.
+        See `Faults` for the conditions.
 
         Args:
             status: HTTP status, 200 to 599.
@@ -97,13 +115,7 @@ class Faults:
                 message=message,
                 retry_after=retry_after,
                 processed=processed,
-                operation=operation,
-                method=method,
-                path=path,
-                times=times,
-                share=share,
-                seed=seed,
-                skip=skip,
+                **conditions,
             )
         )
 
@@ -112,17 +124,11 @@ class Faults:
         *,
         seconds: float,
         processed: bool = False,
-        operation: Operations | None = None,
-        method: str | None = None,
-        path: str | None = None,
-        times: int | None = 1,
-        share: float | None = None,
-        seed: int | None = None,
-        skip: int = 0,
+        **conditions: Unpack[Conditions],
     ) -> Fault:
         """Let it take longer. It goes together with other faults.
 
-        For ``operation`` to ``skip`` see `Faults`.
+        See `Faults` for the conditions.
 
         Args:
             seconds: How much longer.
@@ -132,13 +138,7 @@ class Faults:
             DelayRule(
                 seconds=seconds,
                 processed=processed,
-                operation=operation,
-                method=method,
-                path=path,
-                times=times,
-                share=share,
-                seed=seed,
-                skip=skip,
+                **conditions,
             )
         )
 
@@ -148,17 +148,11 @@ class Faults:
         body: str = GARBAGE,
         status: int | None = None,
         processed: bool = True,
-        operation: Operations | None = None,
-        method: str | None = None,
-        path: str | None = None,
-        times: int | None = 1,
-        share: float | None = None,
-        seed: int | None = None,
-        skip: int = 0,
+        **conditions: Unpack[Conditions],
     ) -> Fault:
         """Answer with a body that is no JSON.
 
-        For ``operation`` to ``skip`` see `Faults`.
+        See `Faults` for the conditions.
 
         Args:
             body: What is sent instead of the reply's body; an HTML page by default.
@@ -170,13 +164,7 @@ class Faults:
                 body=body,
                 status=status,
                 processed=processed,
-                operation=operation,
-                method=method,
-                path=path,
-                times=times,
-                share=share,
-                seed=seed,
-                skip=skip,
+                **conditions,
             )
         )
 
@@ -186,17 +174,11 @@ class Faults:
         moment: Moment = "before",
         seconds: float = 0.0,
         reset: bool = False,
-        operation: Operations | None = None,
-        method: str | None = None,
-        path: str | None = None,
-        times: int | None = 1,
-        share: float | None = None,
-        seed: int | None = None,
-        skip: int = 0,
+        **conditions: Unpack[Conditions],
     ) -> Fault:
         """End the connection without a reply.
 
-        For ``operation`` to ``skip`` see `Faults`.
+        See `Faults` for the conditions.
 
         Args:
             moment: ``before`` the request is carried out, which it then is not; ``during`` it, and the work goes on;
@@ -209,13 +191,7 @@ class Faults:
                 moment=moment,
                 seconds=seconds,
                 reset=reset,
-                operation=operation,
-                method=method,
-                path=path,
-                times=times,
-                share=share,
-                seed=seed,
-                skip=skip,
+                **conditions,
             )
         )
 
@@ -223,17 +199,11 @@ class Faults:
         self,
         *,
         fraction: float = 0.5,
-        operation: Operations | None = None,
-        method: str | None = None,
-        path: str | None = None,
-        times: int | None = 1,
-        share: float | None = None,
-        seed: int | None = None,
-        skip: int = 0,
+        **conditions: Unpack[Conditions],
     ) -> Fault:
         """End the connection amid the reply's body, or amid the body of a presigned PUT.
 
-        For ``operation`` to ``skip`` see `Faults`.
+        See `Faults` for the conditions.
 
         Args:
             fraction: How much of the body passes, from 0 to below 1; ``Content-Length`` tells of the whole.
@@ -241,13 +211,7 @@ class Faults:
         return self._set(
             TruncateRule(
                 fraction=fraction,
-                operation=operation,
-                method=method,
-                path=path,
-                times=times,
-                share=share,
-                seed=seed,
-                skip=skip,
+                **conditions,
             )
         )
 
@@ -255,17 +219,11 @@ class Faults:
         self,
         *,
         processed: bool = False,
-        operation: Operations | None = None,
-        method: str | None = None,
-        path: str | None = None,
-        times: int | None = 1,
-        share: float | None = None,
-        seed: int | None = None,
-        skip: int = 0,
+        **conditions: Unpack[Conditions],
     ) -> Fault:
         """Let the connection stay open, and never reply. It ends when the client goes or the backend ends.
 
-        For ``operation`` to ``skip`` see `Faults`.
+        See `Faults` for the conditions.
 
         Args:
             processed: Whether the request is carried out first.
@@ -273,40 +231,21 @@ class Faults:
         return self._set(
             StallRule(
                 processed=processed,
-                operation=operation,
-                method=method,
-                path=path,
-                times=times,
-                share=share,
-                seed=seed,
-                skip=skip,
+                **conditions,
             )
         )
 
     def expire(
         self,
-        *,
-        operation: PresignedOperations | None = None,
-        method: str | None = None,
-        path: str | None = None,
-        times: int | None = 1,
-        share: float | None = None,
-        seed: int | None = None,
-        skip: int = 0,
+        **conditions: Unpack[PresignedConditions],
     ) -> Fault:
         """Answer a presigned URL as an expired one.
 
-        For ``operation`` to ``skip`` see `Faults`.
+        See `Faults` for the conditions.
         """
         return self._set(
             ExpireRule(
-                operation=operation,
-                method=method,
-                path=path,
-                times=times,
-                share=share,
-                seed=seed,
-                skip=skip,
+                **conditions,
             )
         )
 
@@ -314,17 +253,11 @@ class Faults:
         self,
         *,
         bytes_per_second: float,
-        operation: PresignedOperations | None = None,
-        method: str | None = None,
-        path: str | None = None,
-        times: int | None = 1,
-        share: float | None = None,
-        seed: int | None = None,
-        skip: int = 0,
+        **conditions: Unpack[PresignedConditions],
     ) -> Fault:
         """Let the bytes of presigned URLs pass slowly. It goes together with other faults.
 
-        For ``operation`` to ``skip`` see `Faults`.
+        See `Faults` for the conditions.
 
         Args:
             bytes_per_second: For each connection, in both directions.
@@ -332,13 +265,7 @@ class Faults:
         return self._set(
             ThrottleRule(
                 bytes_per_second=bytes_per_second,
-                operation=operation,
-                method=method,
-                path=path,
-                times=times,
-                share=share,
-                seed=seed,
-                skip=skip,
+                **conditions,
             )
         )
 
