@@ -118,8 +118,13 @@ __all__ = [
     "VMGoneError",
 ]
 
-for _name in __all__:
-    # Where they are looked for, and what tracebacks show.
-    if isinstance(_each := globals()[_name], type):
-        _each.__module__ = __name__
-del _name, _each
+
+def _at_home() -> None:
+    """Let the classes say that they are from here, where they are looked for, in tracebacks and pickles."""
+    for name in __all__:
+        each: object = globals()[name]
+        if isinstance(each, type):
+            each.__module__ = __name__
+
+
+_at_home()
