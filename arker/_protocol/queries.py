@@ -18,7 +18,8 @@ def _parameter(convert: Callable[[str, Any], Any], wire: str | None = None) -> A
     def converted(value: Any, attribute: Attribute[Any]) -> Any:
         return convert(attribute.name, value)
 
-    return field(default=None, metadata={_WIRE: wire}, converter=Converter(converted, takes_field=True))
+    made: Any = field(default=None, metadata={_WIRE: wire}, converter=Converter(converted, takes_field=True))
+    return made
 
 
 def text() -> Any:
