@@ -13,7 +13,10 @@ from arker.errors import ArkerError
 
 Direction: TypeAlias = Literal["upload", "download"]
 
-Strategy: TypeAlias = Literal["auto", "inline", "put", "parts", "chunks"]
+UploadWay: TypeAlias = Literal["inline", "put", "parts", "chunks"]
+DownloadWay: TypeAlias = Literal["inline", "get", "ranges"]
+
+Strategy: TypeAlias = Literal["auto"] | UploadWay
 """How a file goes into a VM (contract, section 6): ``inline`` in one request; ``put`` by one presigned PUT; ``parts``
 by several at once, joined in the VM; ``chunks`` by several inline requests; ``auto`` as size and server suggest."""
 
@@ -84,7 +87,7 @@ class TransferResult:
 
     path: str
     size: int
-    strategy: Literal["inline", "put", "parts", "chunks", "get", "ranges"]
+    strategy: UploadWay | DownloadWay
     seconds: float
     sha256: str | None = None
 

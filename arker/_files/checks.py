@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, get_args
 from arker.errors import InvalidArgumentError
 from arker.models import MAX_PUT_SIZE
 from arker.models import _checks as check
-from arker.transfer import Strategy, Verify
+from arker.transfer import UploadWay, Verify
 
 if TYPE_CHECKING:
     from arker.transfer import TransferProgress
@@ -41,7 +41,7 @@ def check_part_size(value: object) -> int | None:
 
 
 def check_strategy(value: object) -> None:
-    check.check_one_of("strategy", value, get_args(Strategy))
+    check.check_one_of("strategy", value, ("auto", *get_args(UploadWay)))
 
 
 def check_verify(value: object) -> None:

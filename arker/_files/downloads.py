@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from arker._files.checks import check_concurrency, check_part_size, check_path, check_progress
 from arker._files.job import FileTracker, finished_in_thread, make_job, pooled, together
@@ -14,14 +14,12 @@ from arker._files.remote import RemoteFile
 from arker._files.sources import check_local, is_path
 from arker._files.targets import LocalTarget, ObjectTarget, SpanWriter, check_target
 from arker._transport.attempts import deadline_scope
-from arker.transfer import TransferResult
+from arker.transfer import DownloadWay, TransferResult
 
 if TYPE_CHECKING:
     from arker._context import Place
     from arker._files.job import Job
     from arker.transfer import DownloadTarget, RemotePath, TransferProgress
-
-How = Literal["inline", "get", "ranges"]
 
 
 async def download(
@@ -53,7 +51,7 @@ async def download(
     return TransferResult(path=where, size=size, strategy=how, seconds=job.tracker.seconds)
 
 
-async def _to_path(job: Job, path: str, local: str, size_of_part: int | None) -> tuple[int, How]:
+async def _to_path(job: Job, path: str, local: str, size_of_part: int | None) -> tuple[int, DownloadWay]:
     async with _Placed(local) as target:
         # Only now is anything asked for: a target that cannot be is known at once.
         remote = RemoteFile(job, path)
@@ -62,7 +60,7 @@ async def _to_path(job: Job, path: str, local: str, size_of_part: int | None) ->
         if remote.content is not None:
             await finished_in_thread(target.write, [remote.content], 0)
             file.piece()(remote.size)
-            how: How = "inline"
+            how: DownloadWay = "inline"
         else:
             how = await _spans(job, remote, target, file, size_of_part)
         await finished_in_thread(target.finish)
@@ -102,7 +100,9 @@ def _begin(job: Job, path: str, remote: RemoteFile) -> FileTracker:
     return job.file(path, remote.size)
 
 
-async def _spans(job: Job, remote: RemoteFile, target: LocalTarget, file: FileTracker, size_of_part: int | None) -> How:
+async def _spans(
+    job: Job, remote: RemoteFile, target: LocalTarget, file: FileTracker, size_of_part: int | None
+) -> DownloadWay:
     workers = job.concurrency
     if size_of_part is None:
         several = remote.size >= WORTH_PARTS and workers > 1
@@ -129,7 +129,7 @@ async def _spans(job: Job, remote: RemoteFile, target: LocalTarget, file: FileTr
     return "ranges" if remote.ranged else "get"
 
 
-async def _to_object(job: Job, path: str, target: Any) -> tuple[int, How]:
+async def _to_object(job: Job, path: str, target: Any) -> tuple[int, DownloadWay]:
     remote = RemoteFile(job, path)
     await remote.open()
     writer = ObjectTarget(target, _begin(job, path, remote).piece())
@@ -141,4 +141,4 @@ async def _to_object(job: Job, path: str, target: Any) -> tuple[int, How]:
     return remote.size, "inline" if remote.content is not None else "get"
 
 
-__all__ = ["How", "download", "fetch_to_path"]
+__all__ = ["download", "fetch_to_path"]

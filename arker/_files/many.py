@@ -22,7 +22,8 @@ from arker._files.sources import (
     open_file,
     open_source,
 )
-from arker._files.uploads import Options, move
+from arker._files.strategies import Options
+from arker._files.uploads import move
 from arker._protocol.calls import files as file_calls
 from arker._protocol.codec import codec
 from arker._protocol.identifiers import new_ulids

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from arker._context import Place
 from arker._files.job import Job, make_job
+from arker._files.single import write_inline, write_put
 from arker._files.sources import MemorySource
 from arker._files.stored import check_method, renewed, store_error
-from arker._files.uploads import write_inline, write_put
 from arker._protocol.calls import files as file_calls
 from arker._protocol.request import ExchangeFailedError
 from arker._transport.attempts import Attempt, deadline_scope

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import attrs
 from attrs import Attribute, Converter, field, frozen
@@ -18,8 +18,8 @@ def _parameter(convert: Callable[[str, Any], Any], wire: str | None = None) -> A
     def converted(value: Any, attribute: Attribute[Any]) -> Any:
         return convert(attribute.name, value)
 
-    made: Any = field(default=None, metadata={_WIRE: wire}, converter=Converter(converted, takes_field=True))
-    return made
+    converter: Converter[Any, Any] = Converter(converted, takes_field=True)
+    return cast("Any", field(default=None, metadata={_WIRE: wire}, converter=converter))
 
 
 def text() -> Any:

@@ -1,0 +1,49 @@
+"""A file into a VM by one request that carries it: inline, or a presigned PUT (contract, section 6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arker._files.bodies import Body, digest_of
+from arker._files.job import Settle, in_thread
+from arker._files.stored import put
+from arker._protocol.calls import files as file_calls
+from arker._protocol.identifiers import new_ulid
+from arker.models import SyncChunkWrite
+
+if TYPE_CHECKING:
+    from arker._files.job import Job
+    from arker._files.sources import Source
+
+
+async def write_inline(job: Job, source: Source, path: str, settle: Settle | None = None) -> str:
+    """Write a file in its only chunk; its digest."""
+    data = source.read(0, source.size) if source.in_memory else await in_thread(source.read, 0, source.size)
+    digest = digest_of(data)
+    if not source.in_memory:
+        await in_thread(source.check)
+    entry = SyncChunkWrite(
+        path=path, size=len(data), upload_id=new_ulid(), content=data, start=0, end=len(data), sha256=digest
+    )
+    async with job.slots:
+        request = job.send(file_calls.write_whole(job.place, entry), decisive=True)
+        await (request if settle is None else settle(request))
+    # Hooks are told of presigned transfers only.
+    job.tracker.done += len(data)
+    return digest
+
+
+async def write_put(job: Job, source: Source, path: str, settle: Settle | None = None) -> str:
+    """Write a file by one presigned PUT; its digest."""
+    async with job.slots:
+        file = job.file(path, source.size)
+        commit = await put(job, path, Body(source, (0, source.size), file.piece()))
+        if not source.in_memory:
+            await in_thread(source.check)
+        request = job.send(file_calls.commit_put(job.place, commit), decisive=True)
+        await (request if settle is None else settle(request))
+    assert commit.sha256 is not None
+    return commit.sha256
+
+
+__all__ = ["write_inline", "write_put"]
