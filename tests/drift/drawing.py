@@ -1,0 +1,180 @@
+"""Plans as hypothesis draws them: several changes at once, but none that forges what no client could know better."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from hypothesis import strategies as st
+
+from tests.drift.changes import (
+    CODES,
+    ENVELOPES,
+    TEXTS,
+    Beside,
+    Change,
+    Enveloped,
+    Field,
+    Instead,
+    Lost,
+    Moved,
+    Refused,
+    Status,
+    Text,
+    Without,
+)
+from tests.drift.operations import OPERATIONS, Operation
+from tests.drift.plans import ALWAYS, Bent, Interrupted, Plan
+
+_VALUES: Final[list[Any]] = [
+    None, 0, 1, -1.5, 2**70, True, False, "", "x", "0", "\ud800", [], [1], ["x"], {}, {"a": 1}, {"code": "x"},
+]  # fmt: skip
+"""Values of all types, to stand where those of another are expected."""
+
+_NO_TEXTS: Final = [value for value in _VALUES if value.__class__ is not str]
+_NO_IDS: Final = [*_NO_TEXTS, "", "\ud800", ".", "a\nb"]
+_NO_NUMBERS: Final = [value for value in _VALUES if value.__class__ is not int]
+_NO_LISTS: Final = [value for value in _VALUES if value.__class__ is not list and value is not None]
+
+# What a client could not tell from the truth is not drawn: another output, another id, the end of a list.
+_FIELDS: Final[dict[str, list[Any]]] = {
+    **dict.fromkeys(("vm_id", "run_id", "session_id", "tunnel_key", "sync_id", "filesystem_id", "upload_id"), _NO_IDS),
+    **dict.fromkeys(("stdout", "stderr", "content", "presigned_url", "url", "command", "completed_at"), _NO_TEXTS),
+    **dict.fromkeys(("stdout_encoding", "stderr_encoding"), [*_NO_TEXTS, "UTF-8", "utf8", "rot13"]),
+    **dict.fromkeys(("exit_code", "size", "port"), _NO_NUMBERS),
+    **dict.fromkeys(("vms", "runs", "sessions", "tunnels", "syncs", "filesystems", "rows"), _NO_LISTS),
+    **dict.fromkeys(("complete", "written", "deleted", "cancelled", "resized", "method", "expires_in"), _VALUES),
+    **dict.fromkeys(("created_at", "started_at", "state", "name", "network", "resources", "region"), _VALUES),
+    **dict.fromkeys(("provider", "last_active_at", "public", "owner_org_id", "session_idx", "cwd"), _VALUES),
+    **dict.fromkeys(("fail_reason", "results", "ranges", "received_bytes", "path", "retry_count"), _VALUES),
+    **dict.fromkeys(("visibility", "protocol", "auth_mode", "live", "t_ms", "request_id", "status"), _VALUES),
+    "encoding": _NO_TEXTS,
+    "env": [value for value in _VALUES if value.__class__ is not dict],
+    "next_cursor": [value for value in _VALUES if value is not None and value != ""],
+}
+_NEEDED: Final = ("next_cursor", "stdout_encoding", "stderr_encoding")
+"""Fields whose absence would say something else than that they are missing."""
+_BESIDE: Final[list[dict[str, Any]]] = [
+    {"error": None},
+    {"code": "created", "message": "made"},
+    {"error": {"code": "partial", "message": "not all of it"}},
+    {"warnings": [{"code": "x", "message": "y"}]},
+    {"misfits": {"a": 1}},
+    {"run": {"run_id": "01RUNOTHER", "id": "01RUNOTHER"}},
+    {"session": {"session_id": "01SOTHER", "id": "01SOTHER"}},
+    {"owner": {"id": "acme"}},
+    {"meta": {"vm_id": None}},
+    {"data": None},
+    {"data": {}},
+    {"result": "ok"},
+    {"vm": []},
+]
+_MOVES: Final = [
+    ("vm_id", "id"), ("vm_id", "data.id"), ("vm_id", "data.vm_id"), ("vm_id", "vm.id"), ("vm_id", "vm.vm_id"),
+    ("run_id", "id"), ("run_id", "data.run_id"), ("run_id", "run.run_id"), ("run_id", "run.id"),
+    ("session_id", "id"), ("session_id", "session.session_id"), ("stdout", "output.stdout"),
+    ("stdout", "result.stdout"), ("stderr", "output.stderr"), ("exit_code", "output.exit_code"),
+    ("content", "data.content"), ("results", "data.results"), ("deleted", "data.deleted"), ("state", "status.state"),
+    ("tunnel_key", "key"), ("filesystem_id", "id"), ("sync_id", "mount_id"),
+]  # fmt: skip
+_STATUSES: Final = [
+    300, 302, 303, 307, 400, 401, 402, 403, 404, 405, 408, 409, 410, 413, 418, 422, 425, 429, 499, 500, 501, 502, 503,
+    504, 520, 524, 529,
+]  # fmt: skip
+_BODIES: Final[list[bytes]] = [
+    b"",
+    b"<html>error</html>",
+    b"upstream connect error or disconnect/reset before headers",
+    b'{"message": "Forbidden"}',
+    b'{"error": "no"}',
+    b'{"errors": [{"code": "not_found", "message": "x"}]}',
+    b'{"code": 404, "message": "x"}',
+    b'{"error": {"code": "not_found"}}',
+    b'{"type": "about:blank", "title": "Conflict", "detail": "d"}',
+]
+_MORE: Final[list[dict[str, Any]]] = [
+    {},
+    {"retry_after_seconds": 0},
+    {"details": {"retry_after_ms": 1}},
+    {"details": {"resource": "vm"}},
+    {"recovery": {"work": "unknown"}},
+    {"recovery": {"work": "not_started"}},
+    {"recovery": {"work": "continuing"}},
+]
+_DROPS: Final = ["AFTER_PROCESSING", "MID_BODY", "RESET"]
+
+
+def _values() -> st.SearchStrategy[Change]:
+    names = st.sampled_from(sorted(_FIELDS))
+    fields: st.SearchStrategy[Change] = names.flatmap(
+        lambda name: st.builds(Field, st.just(name), st.sampled_from(_FIELDS[name]))
+    )
+    without: st.SearchStrategy[Change] = st.builds(Without, names.filter(lambda name: name not in _NEEDED))
+    return st.one_of(
+        without,
+        fields,
+        st.builds(lambda move: Moved(*move), st.sampled_from(_MOVES)),
+        st.builds(Beside, st.sampled_from(_BESIDE)),
+        st.builds(Enveloped, st.sampled_from(ENVELOPES)),
+    )
+
+
+def _wholes(*, reaches: bool) -> st.SearchStrategy[Change]:
+    """Replies that say nothing of what was asked for."""
+    proxies = st.builds(Instead, st.sampled_from(_STATUSES), st.sampled_from(_BODIES))
+    pages: st.SearchStrategy[Change] = st.just(Instead(200, b"<html>log in</html>"))
+    lost = st.builds(Lost, st.sampled_from(_DROPS))
+    if not reaches:
+        return st.one_of(lost, proxies, pages)
+    refused = st.builds(
+        lambda code, status, more, flat: Refused(status or CODES[code], code, more, flat),
+        st.sampled_from(sorted(CODES)),
+        st.sampled_from([None, None, None, 200, 418, 500]),
+        st.sampled_from(_MORE),
+        st.booleans(),
+    )
+    return st.one_of(lost, proxies, st.just(Status(204)), refused, pages)
+
+
+@st.composite
+def _changes(draw: st.DrawFn, store: bool) -> tuple[Change, ...]:
+    if store or draw(st.integers(0, 2)) == 0:
+        return (draw(_wholes(reaches=not store)),)
+    changes = draw(st.lists(_values(), min_size=1, max_size=4))
+    if draw(st.integers(0, 3)) == 3:
+        changes.append(Text(draw(st.sampled_from(TEXTS))))
+    if draw(st.integers(0, 3)) == 3:
+        changes.append(Status(draw(st.sampled_from([200, 201, 202, 203]))))
+    return tuple(changes)
+
+
+@st.composite
+def _bents(draw: st.DrawFn, operation: Operation) -> Bent:
+    name = draw(st.sampled_from(operation.requests))
+    # What a tunnel or the object store says is no matter of the contract.
+    store = name in ("through", "store_get", "store_put")
+    reaches = draw(st.integers(0, 4)) != 4
+    changes = draw(_changes(store)) if reaches else (draw(_wholes(reaches=False)),)
+    times = draw(st.sampled_from([1, 2, 3, 12, ALWAYS]))
+    return Bent(name, changes, draw(st.sampled_from([0, 0, 0, 1, 2])), times, reaches)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Any plan."""
+    operation = draw(st.sampled_from(OPERATIONS))
+    bends = draw(st.lists(_bents(operation), max_size=5))
+    interrupted = None
+    if draw(st.integers(0, 4)) == 4:
+        interrupted = Interrupted(draw(st.integers(1, 12)), draw(st.sampled_from(["cancel", "close"])))
+    return Plan(
+        operation.name,
+        tuple(bends),
+        knows_keys=draw(st.sampled_from([True, True, True, False])),
+        slow=draw(st.booleans()),
+        older=draw(st.booleans()),
+        presigned=draw(st.booleans()),
+        interrupted=interrupted,
+    )
+
+
+__all__ = ["plans"]
