@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -38,7 +39,9 @@ _NO_LISTS: Final = [value for value in _VALUES if value.__class__ is not list an
 # What a client could not tell from the truth is not drawn: another output, another id, the end of a list.
 _FIELDS: Final[dict[str, list[Any]]] = {
     **dict.fromkeys(("vm_id", "run_id", "session_id", "tunnel_key", "sync_id", "filesystem_id", "upload_id"), _NO_IDS),
-    **dict.fromkeys(("stdout", "stderr", "content", "presigned_url", "url", "command", "completed_at"), _NO_TEXTS),
+    **dict.fromkeys(("content", "presigned_url", "url", "command", "completed_at"), _NO_TEXTS),
+    # Null says that there is none.
+    **dict.fromkeys(("stdout", "stderr"), [value for value in _NO_TEXTS if value is not None]),
     **dict.fromkeys(("stdout_encoding", "stderr_encoding"), [*_NO_TEXTS, "UTF-8", "utf8", "rot13"]),
     **dict.fromkeys(("exit_code", "size", "port"), _NO_NUMBERS),
     **dict.fromkeys(("vms", "runs", "sessions", "tunnels", "syncs", "filesystems", "rows"), _NO_LISTS),
@@ -51,6 +54,52 @@ _FIELDS: Final[dict[str, list[Any]]] = {
     "env": [value for value in _VALUES if value.__class__ is not dict],
     "next_cursor": [value for value in _VALUES if value is not None and value != ""],
 }
+_VM: Final = (
+    "vm_id", "owner_org_id", "created_at", "name", "public", "state", "network", "sessions", "session_id", "resources",
+    "region", "provider", "last_active_at",
+)  # fmt: skip
+_OUTPUT: Final = ("stdout", "stdout_encoding", "stderr", "stderr_encoding")
+_SUMMARY: Final = (
+    "run_id", "session_id", "command", "state", "started_at", "completed_at", "exit_code", "fail_reason",
+)  # fmt: skip
+_WRITTEN: Final = ("results", "path", "size", "complete", "written")
+_PRESIGNED: Final = ("presigned_url", "expires_in", "method")
+_SESSION: Final = ("session_id", "session_idx", "state", "cwd", "env")
+_TUNNEL: Final = ("tunnel_key", "url", "port", "state", "vm_id", "visibility", "protocol", "auth_mode")
+_SYNC: Final = ("sync_id", "vm_id", "filesystem_id", "path", "created_at", "live")
+_FILESYSTEM: Final = ("filesystem_id", "name", "owner_org_id", "created_at")
+_FIELDS_OF: Final[dict[str, tuple[str, ...]]] = {
+    "fork": _VM,
+    "get_vm": _VM,
+    "list_vms": ("vms", "next_cursor", *_VM),
+    "delete": ("deleted",),
+    "resize": ("resized",),
+    "run": (*_OUTPUT, *_OUTPUT, "run_id", "run_id", "session_id", "state", "exit_code", "fail_reason"),
+    "get_run": (*_OUTPUT, *_OUTPUT, *_SUMMARY, "retry_count"),
+    "list_runs": ("runs", "next_cursor", *_SUMMARY),
+    "cancel_run": ("cancelled",),
+    "create_session": _SESSION,
+    "get_session": _SESSION,
+    "list_sessions": ("sessions", "next_cursor", *_SESSION),
+    "delete_session": ("deleted",),
+    "create_tunnel": _TUNNEL,
+    "get_tunnel": _TUNNEL,
+    "list_tunnels": ("tunnels", "next_cursor", *_TUNNEL),
+    "delete_tunnel": ("deleted",),
+    "create_sync": _SYNC,
+    "list_syncs": ("syncs", "next_cursor", *_SYNC),
+    "delete_sync": ("deleted",),
+    "create_filesystem": _FILESYSTEM,
+    "get_filesystem": _FILESYSTEM,
+    "list_filesystems": ("filesystems", "next_cursor", *_FILESYSTEM),
+    "delete_filesystem": ("deleted",),
+    "list_org_runs": ("rows", "t_ms", "request_id", "run_id", "session_id", "status", "exit_code"),
+    "read": ("size", "content", "encoding", "path", *_PRESIGNED),
+    "write": (*_WRITTEN, "received_bytes", "ranges"),
+    "presign": (*_WRITTEN, "upload_id", *_PRESIGNED),
+    "commit": _WRITTEN,
+}
+"""What a reply of each operation has, so that most of what is drawn changes something."""
 _NEEDED: Final = ("next_cursor", "stdout_encoding", "stderr_encoding")
 """Fields whose absence would say something else than that they are missing."""
 _BESIDE: Final[list[dict[str, Any]]] = [
@@ -103,43 +152,51 @@ _MORE: Final[list[dict[str, Any]]] = [
 _DROPS: Final = ["AFTER_PROCESSING", "MID_BODY", "RESET"]
 
 
-def _values() -> st.SearchStrategy[Change]:
-    names = st.sampled_from(sorted(_FIELDS))
+def _values(operation: str) -> st.SearchStrategy[Change]:
+    names = st.sampled_from(_FIELDS_OF[operation])
+    moves = [move for move in _MOVES if move[0] in _FIELDS_OF[operation]]
     fields: st.SearchStrategy[Change] = names.flatmap(
         lambda name: st.builds(Field, st.just(name), st.sampled_from(_FIELDS[name]))
     )
     without: st.SearchStrategy[Change] = st.builds(Without, names.filter(lambda name: name not in _NEEDED))
+    moved: st.SearchStrategy[Change] = st.sampled_from(moves).map(lambda move: Moved(*move)) if moves else st.nothing()
     return st.one_of(
         without,
         fields,
-        st.builds(lambda move: Moved(*move), st.sampled_from(_MOVES)),
+        moved,
         st.builds(Beside, st.sampled_from(_BESIDE)),
         st.builds(Enveloped, st.sampled_from(ENVELOPES)),
     )
 
 
-def _wholes(*, reaches: bool) -> st.SearchStrategy[Change]:
+def _wholes(operation: str, *, reaches: bool) -> st.SearchStrategy[Change]:
     """Replies that say nothing of what was asked for."""
     proxies = st.builds(Instead, st.sampled_from(_STATUSES), st.sampled_from(_BODIES))
     pages: st.SearchStrategy[Change] = st.just(Instead(200, b"<html>log in</html>"))
-    lost = st.builds(Lost, st.sampled_from(_DROPS))
-    if not reaches:
-        return st.one_of(lost, proxies, pages)
+    lost: st.SearchStrategy[Change] = st.builds(Lost, st.sampled_from(_DROPS))
+    if operation not in _FIELDS_OF:
+        # What a tunnel or the object store says is no matter of the contract.
+        return st.one_of(lost, proxies)
     refused = st.builds(
         lambda code, status, more, flat: Refused(status or CODES[code], code, more, flat),
-        st.sampled_from(sorted(CODES)),
+        # Of what was not asked for, nothing can be said to be gone.
+        st.sampled_from(sorted(CODES if reaches else set(CODES) - {"not_found", "expired"})),
         st.sampled_from([None, None, None, 200, 418, 500]),
         st.sampled_from(_MORE),
         st.booleans(),
     )
-    return st.one_of(lost, proxies, st.just(Status(204)), refused, pages)
+    if reaches:
+        return st.one_of(lost, proxies, st.just(Status(204)), refused, pages)
+    denied = [name for name in ("deleted", "cancelled") if name in _FIELDS_OF[operation]]
+    says: list[Change] = [Instead(200, json.dumps({name: False}).encode()) for name in denied]
+    return st.one_of(lost, proxies, pages, refused, st.sampled_from(says) if says else st.nothing())
 
 
 @st.composite
-def _changes(draw: st.DrawFn, store: bool) -> tuple[Change, ...]:
-    if store or draw(st.integers(0, 2)) == 0:
-        return (draw(_wholes(reaches=not store)),)
-    changes = draw(st.lists(_values(), min_size=1, max_size=4))
+def _changes(draw: st.DrawFn, operation: str) -> tuple[Change, ...]:
+    if operation not in _FIELDS_OF or draw(st.integers(0, 2)) == 0:
+        return (draw(_wholes(operation, reaches=True)),)
+    changes = draw(st.lists(_values(operation), min_size=1, max_size=4))
     if draw(st.integers(0, 3)) == 3:
         changes.append(Text(draw(st.sampled_from(TEXTS))))
     if draw(st.integers(0, 3)) == 3:
@@ -150,10 +207,8 @@ def _changes(draw: st.DrawFn, store: bool) -> tuple[Change, ...]:
 @st.composite
 def _bents(draw: st.DrawFn, operation: Operation) -> Bent:
     name = draw(st.sampled_from(operation.requests))
-    # What a tunnel or the object store says is no matter of the contract.
-    store = name in ("through", "store_get", "store_put")
     reaches = draw(st.integers(0, 4)) != 4
-    changes = draw(_changes(store)) if reaches else (draw(_wholes(reaches=False)),)
+    changes = draw(_changes(name)) if reaches else (draw(_wholes(name, reaches=False)),)
     times = draw(st.sampled_from([1, 2, 3, 12, ALWAYS]))
     return Bent(name, changes, draw(st.sampled_from([0, 0, 0, 1, 2])), times, reaches)
 

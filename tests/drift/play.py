@@ -63,7 +63,7 @@ class _Noise(logging.Handler):
 
     @contextlib.contextmanager
     def listening(self) -> Generator[None, None, None]:
-        loggers = [logging.getLogger(name) for name in ("arker", "asyncio", "aiohttp")]
+        loggers = [logging.getLogger(name) for name in ("arker", "asyncio", "aiohttp.client")]
         for logger in loggers:
             logger.addHandler(self)
         try:

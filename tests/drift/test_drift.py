@@ -10,8 +10,7 @@ from types import CodeType, FrameType
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, note, seed, settings
 
 from arker import ArkerError, AsyncArker, AsyncFleet, AsyncReadStream, AsyncRun, AsyncSession, AsyncTunnel, AsyncVM
 from tests.drift.drawing import plans
@@ -26,7 +25,6 @@ OWNERS: Final = (AsyncArker, AsyncVM, AsyncRun, AsyncSession, AsyncTunnel, Async
 SHARES: Final = 4
 """Tests that the examples are dealt out to, so that they go on side by side."""
 EXAMPLES: Final = times(6_000, suite=300) // SHARES
-WHOLE: Final = EXAMPLES > 300
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,13 +37,13 @@ def few_objects() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("share", range(SHARES))
-def test_nothing_is_lost(server_thread: ServerThread, share: int) -> None:
-    @settings(
-        max_examples=EXAMPLES, deadline=None, derandomize=not WHOLE, database=None,
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    @given(plan=plans(), number=st.just(share))
-    def examples(plan: Plan, number: int) -> None:
+def test_nothing_is_lost(server_thread: ServerThread, share: int, request: pytest.FixtureRequest) -> None:
+    """With ``--soak-seed``, other examples."""
+
+    @seed(f"{request.config.option.soak_seed} {share}")
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(plan=plans())
+    def examples(plan: Plan) -> None:
         note(f"play it again: python -m tests.drift.play {str(plan)!r}")
         with hurried():
             wrong, error, _ = play(plan, server_thread, patience=2.0)
