@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from attrs import frozen
 
-from arker._codec_hooks import Misfit, is_array, is_object
+from arker._codec_hooks import Misfit, is_array, is_object, outputs_of
 from arker._reader import NOTHING, Reader, id_in
 from arker._wire import Call, Response
 from arker.errors import ApiError, BadReplyError, api_error_class
@@ -60,8 +60,13 @@ def _result(call: Call[T], response: Response, value: object, reader: Reader, re
     try:
         return call.decode(payload, reader)
     except Misfit as misfit:
+        stdout, stderr = outputs_of(payload)
         raise BadReplyError(
-            f"the reply does not fit: {misfit.path or '$'} {misfit.problem}", path=misfit.path or "$", status=status
+            f"the reply does not fit: {misfit.path or '$'} {misfit.problem}",
+            path=misfit.path or "$",
+            status=status,
+            stdout=stdout,
+            stderr=stderr,
         ) from None
     except ApiError as entry_error:
         raise entry_error.with_context(status=status) from None
