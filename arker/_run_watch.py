@@ -112,13 +112,16 @@ class RunWatch:
             progress.outcome, progress.path = "applied", _routes.run(self._vm_id, result.run_id)
             from arker.run import AsyncRun  # few servers do so
 
-            return await AsyncRun(
-                self._transport, self._base_url, self._vm_id, result.run_id, state=result.state
-            ).wait()
+            run = AsyncRun(self._transport, self._base_url, self._vm_id, result.run_id, state=result.state)
         except VMGoneError:
             raise
         except NotFoundError as error:
             raise await self._explain(error, progress) from None
+        try:
+            return await run.wait()
+        except ArkerError as error:
+            # Whatever became of the questions, the run was started.
+            raise progress.complete(error) from None
 
     async def _explain(self, error: NotFoundError, progress: Progress) -> ArkerError:
         """What it means that a run is answered with "not found": the VM may have gone since it was sent first."""
