@@ -15,7 +15,7 @@ import attrs
 from arker import _calls, _routes
 from arker._attempts import Progress, deadline_scope
 from arker._cleanup import CLEANUP_SECONDS, end, make_or_undo
-from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError, NotFoundError, is_gone
+from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError, is_gone, is_surely_gone
 
 if TYPE_CHECKING:
     from arker._ledger import Ledger
@@ -122,7 +122,7 @@ class Forking:
             if answer.deleted:
                 return True
         except ArkerError as error:
-            if is_gone(error):
+            if is_surely_gone(error):
                 return True
             problem = error
         logger.warning("VM %s of a fork that failed may still exist: %s", self._transport.redact(vm_id), problem)
@@ -186,10 +186,13 @@ class Forking:
 
     async def _delete(self, vm_id: str) -> None:
         try:
-            await delete(self._transport, self._call.request.base_url, vm_id)
+            answer = await delete(self._transport, self._call.request.base_url, vm_id)
         except ArkerError as error:
-            if not is_gone(error):
+            if not is_surely_gone(error):
                 raise error.with_context(outcome="applied") from None
+        else:
+            if not answer.deleted:
+                raise InternalError("the server says that the VM was not deleted", outcome="applied", vm_id=vm_id)
 
 
 def was_made_since(created_at: str | None, moment: float) -> bool:
@@ -239,7 +242,7 @@ async def delete(transport: Transport, base_url: str, vm_id: str, *, deadline: f
         result = await transport.send(call, deadline=deadline)
     except BaseException as error:
         # That a page of a proxy says "not found" does not prove that the VM has gone.
-        if isinstance(error, NotFoundError) and error.from_service:
+        if is_surely_gone(error):
             ledger.let_go(vm_id, base_url)
         else:
             ledger.give_up(vm_id, base_url)
