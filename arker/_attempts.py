@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 from attrs import define, field
@@ -43,6 +44,7 @@ class Progress:
         in_flight: Whether a request that changes something is on its way.
         idempotency_key: The key of the last request, if it had one.
         abandoned: Whether the caller has gone, so that what had no effect is not tried again.
+        makes: Whether it makes what has to be removed again, such as a VM, and whose id only its answer tells.
         last: The error of the last attempt.
         path: Path of the last request to the API, which tells the VM and run.
         redact: Takes secrets out of a text.
@@ -54,6 +56,7 @@ class Progress:
     in_flight: bool = False
     idempotency_key: str | None = None
     abandoned: bool = False
+    makes: bool = False
     last: ArkerError | None = field(default=None, repr=False)
     path: str = field(default="", repr=False)
     redact: Callable[[str], str] = field(default=str, repr=False)
@@ -78,7 +81,7 @@ class Progress:
         return error
 
 
-@define
+@define(eq=False)
 class Attempt:
     """How one kind of request is tried.
 
@@ -92,6 +95,9 @@ class Attempt:
         sent: Size of the body that is sent.
         response: What came, once it has come.
         advanced: Whether the last try, although it failed, got on with what the next one goes on with.
+        task: The task that it is in.
+        asked_to_end: How often that had been cancelled before.
+        closed: Whether that was cancelled because the client is being closed.
     """
 
     method: str
@@ -103,6 +109,9 @@ class Attempt:
     sent: int = 0
     response: Response | None = field(default=None, repr=False)
     advanced: bool = False
+    task: asyncio.Task[Any] | None = field(default=None, repr=False)
+    asked_to_end: int = 0
+    closed: bool = False
 
     @property
     def url(self) -> str:

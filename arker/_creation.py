@@ -45,7 +45,7 @@ class Creation(Generic[T]):
         self._call = call
         self._remove = remove
         self._what = what
-        self.progress = Progress(call.operation)
+        self.progress = Progress(call.operation, makes=True)
 
     async def send(self) -> T:
         """What was made."""

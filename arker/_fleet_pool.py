@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -39,6 +40,7 @@ LONGEST_CLEANUP: Final = 60.0
 """Seconds; bound on the deletion of a fleet, however well it goes; `CLEANUP_SECONDS` bound how long it stands still."""
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 2.0
+_SHOWN: Final = 20
 _INSISTENCE: Final = 3
 """How often the end of a fleet begins anew when it is cancelled itself."""
 
@@ -307,16 +309,19 @@ class Pool:
 
     # --- the end ------------------------------------------------------------------------------------------------
 
-    async def close(self) -> dict[AsyncVM, ArkerError | None]:
+    async def close(self, *, at_once: bool = False) -> dict[AsyncVM, ArkerError | None]:
         """End all that goes on and delete every VM; gives those that could not be deleted, and why.
 
         It is bounded: what goes on has `CLEANUP_SECONDS` to end when it is cancelled, and the deletion goes on for
         `LONGEST_CLEANUP` at most, as long as it gets on.
+
+        Args:
+            at_once: Delete the VMs without waiting for what goes on, which is cancelled.
         """
         self.closed = True
         for _ in range(_INSISTENCE):
             try:
-                await self._end_tasks()
+                await self.end_tasks(wait=not at_once)
                 await self._delete_all()
                 break
             except asyncio.CancelledError:
@@ -324,7 +329,16 @@ class Pool:
         if self.transport.ledger is not None:
             for vm in self._doomed:
                 self.transport.ledger.give_up(vm.id, vm.base_url)
+        return self.left
+
+    @property
+    def left(self) -> dict[AsyncVM, ArkerError | None]:
+        """What is out of the fleet but perhaps still there, and why, if that is known."""
         return dict(self._doomed)
+
+    def name(self) -> str:
+        """What may be left of it, for the log."""
+        return f"the VMs of a fleet ({named([*self._doomed, *(vm for vm in self.members if not vm.kept)])})"
 
     def abandon(self) -> None:
         """Leave what could not be deleted on record."""
@@ -333,11 +347,12 @@ class Pool:
                 if not vm.kept:
                     self.transport.ledger.give_up(vm.id, vm.base_url)
 
-    async def _end_tasks(self) -> None:
-        tasks = set(self._tasks)
+    async def end_tasks(self, *, wait: bool = True) -> None:
+        """Cancel what goes on, and wait until it has ended, within a bound."""
+        tasks = self._tasks - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
-        if tasks:
+        if tasks and wait:
             # A little more than a fork takes at the most to undo itself.
             _, late = await asyncio.wait(tasks, timeout=CLEANUP_SECONDS * 1.2)
             if late:
@@ -395,6 +410,11 @@ class Pool:
             return
 
 
+def named(vms: Collection[AsyncVM]) -> str:
+    """The ids of VMs, or of the first of them where they are many."""
+    return ", ".join(vm.id for vm in islice(vms, _SHOWN)) + (", …" if len(vms) > _SHOWN else "")
+
+
 def _may_pass(error: ArkerError) -> bool:
     """Whether a deletion that failed may succeed when it is tried again."""
     if isinstance(error, ApiError):
@@ -402,4 +422,4 @@ def _may_pass(error: ArkerError) -> bool:
     return isinstance(error, (NetworkError, DeadlineExceededError))
 
 
-__all__ = ["Count", "Plan", "Pool"]
+__all__ = ["Count", "Plan", "Pool", "named"]

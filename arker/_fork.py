@@ -49,7 +49,7 @@ class Forking:
         self._transport = transport
         self._call = _calls.fork(transport.settings.fork_base_url(request), request, key, self._found)
         self._vm_id: str | None = None
-        self._progress = Progress(self._call.operation)
+        self._progress = Progress(self._call.operation, makes=True)
         self._name = request.name
 
     @property
@@ -182,7 +182,8 @@ class Forking:
         # So does a loop that is being shut down: it cancels every task. By its key the server knows the fork again.
         if not self._progress.may_have_begun:
             return None
-        return await self._transport.send(self._call)
+        again = Progress(self._call.operation, outcome="unknown", makes=True)
+        return await self._transport.send(self._call, progress=again)
 
     async def _delete(self, vm_id: str) -> None:
         try:
@@ -244,6 +245,8 @@ async def delete(transport: Transport, base_url: str, vm_id: str, *, deadline: f
         # That a page of a proxy says "not found" does not prove that the VM has gone.
         if is_surely_gone(error):
             ledger.let_go(vm_id, base_url)
+        elif transport.closed:
+            ledger.left(vm_id, base_url)
         else:
             ledger.give_up(vm_id, base_url)
         raise

@@ -108,6 +108,12 @@ class Ledger:
         if self._writer.may_have_rows():
             self._writer.put(("give_up", (base_url, self.account, vm_id, vm_id)))
 
+    def left(self, vm_id: str, base_url: str) -> None:
+        """Note that a VM was to be deleted when its client was closed, which had released its row with the others."""
+        self._writer.used = True
+        # No fork has such a key: the row has the id, which is all that is asked for.
+        self._writer.put(("left", (f"vm {vm_id}", base_url, vm_id, time.time())), at_once=True)
+
     def drop(self, row: Row) -> None:
         """What was left behind is dealt with."""
         self._writer.put(("drop", (row.idempotency_key, row.base_url, self.account, row.client)))

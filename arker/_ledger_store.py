@@ -79,6 +79,11 @@ STATEMENTS: Final = {
     "give_up": (
         "UPDATE forks SET given_up = given_up | 1 WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)"
     ),
+    # A VM whose row was released.
+    "left": (
+        "INSERT INTO forks (idempotency_key, base_url, body, vm_id, created_at, given_up, account, client, owner, host)"
+        " VALUES (?, ?, '', ?, ?, 1, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET given_up = given_up | 1"
+    ),
     # Another program may have forked under the same key, and so have the same VM.
     "release": (
         "DELETE FROM forks WHERE (idempotency_key, base_url, account) IN"

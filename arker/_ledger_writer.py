@@ -277,7 +277,7 @@ class Writer:
 
     def _complete(self, operation: Operation) -> Operation:
         name, parameters = operation
-        if name != "intend":
+        if name not in ("intend", "left"):
             return operation
         if self._owner is None:
             self._owner = _owners.enter(self.path.parent)

@@ -19,7 +19,7 @@ import anyio.to_thread
 from attrs import define, field
 
 from arker._attempts import HELD_WELL, Attempt, Progress, deadline_scope, judge, outcome_after
-from arker._blocks import Blocks
+from arker._blocks import Blocks, was_closed
 from arker._decipher import decipher, hints
 from arker._limiter import UNLIMITED, Limiter
 from arker._observe import Observer
@@ -197,6 +197,8 @@ class Transport:
 
     async def attempts(self, once: Callable[[], Awaitable[T]], attempt: Attempt, progress: Progress) -> T:
         """Do something until it succeeds or the policy gives up; raises an `ArkerError` that says what is known."""
+        blocks = self.blocks
+        blocks.begin(attempt, progress)
         policy, request = self.settings.retry, attempt.request
         # An object store is no business of the API's limits.
         limiter = UNLIMITED if request is None else self.limiter
@@ -204,57 +206,66 @@ class Transport:
         number = limiter.number()
         failures = 0
         watch = self.observer.watch(attempt, progress)
-        while True:
-            if not limiter.try_enter(waits):
-                await limiter.enter(waits, number)
-            started = time.monotonic()
-            progress.attempts += 1
-            progress.in_flight = attempt.changes_something
-            attempt.advanced = False
-            if watch is not None:
-                watch.begin()
-            try:
-                result = await once()
-            except BaseException as raised:
-                judged = judge(raised, limiter, waits)
-                if judged is None:
-                    if watch is not None:
-                        watch.end(cancelled=True)
-                    raise
-                failure, error = judged
-            else:
-                limiter.answered(waits)
-                progress.in_flight = False
+        try:
+            while True:
+                if not limiter.try_enter(waits):
+                    await limiter.enter(waits, number)
+                started = time.monotonic()
+                progress.attempts += 1
+                progress.in_flight = attempt.changes_something
+                attempt.advanced = False
                 if watch is not None:
-                    watch.end()
-                return result
-            progress.in_flight = False
-            held_well = (
-                waits and failure in (Failure.LOST, Failure.UNCERTAIN) and time.monotonic() - started >= HELD_WELL
-            )
-            failures = 1 if held_well or attempt.advanced else failures + 1
-            if attempt.changes_something:
-                progress.outcome = outcome_after(progress.outcome, failure, error)
-            progress.complete(error)
-            progress.last = error
-            if watch is not None:
-                watch.end(error)
-            import random  # needs its time to load, and only after a failure
+                    watch.begin()
+                try:
+                    result = await once()
+                except BaseException as raised:
+                    judged = judge(raised, limiter, waits)
+                    if judged is None:
+                        if watch is not None:
+                            watch.end(cancelled=True)
+                        raise
+                    failure, error = judged
+                else:
+                    limiter.answered(waits)
+                    progress.in_flight = False
+                    if watch is not None:
+                        watch.end()
+                    return result
+                progress.in_flight = False
+                held_well = (
+                    waits and failure in (Failure.LOST, Failure.UNCERTAIN) and time.monotonic() - started >= HELD_WELL
+                )
+                failures = 1 if held_well or attempt.advanced else failures + 1
+                if attempt.changes_something:
+                    progress.outcome = outcome_after(progress.outcome, failure, error)
+                progress.complete(error)
+                progress.last = error
+                if watch is not None:
+                    watch.end(error)
+                import random  # needs its time to load, and only after a failure
 
-            delay = next_delay(
-                policy,
-                failure,
-                failures=failures,
-                may_repeat_lost=attempt.may_repeat_lost,
-                retry_after=error.retry_after,
-                random=random.random(),  # noqa: S311 - spreads attempts, decides no secret
-            )
-            if delay is None or (progress.abandoned and not progress.may_have_begun):
-                if self._diagnose is not None and isinstance(error, NetworkError):
-                    self._diagnose()
-                raise error from None
-            self.observer.retry(attempt, progress, delay, error)
-            await anyio.sleep(delay)
+                delay = next_delay(
+                    policy,
+                    failure,
+                    failures=failures,
+                    may_repeat_lost=attempt.may_repeat_lost,
+                    retry_after=error.retry_after,
+                    random=random.random(),  # noqa: S311 - spreads attempts, decides no secret
+                )
+                if delay is None or (progress.abandoned and not progress.may_have_begun):
+                    if self._diagnose is not None and isinstance(error, NetworkError):
+                        self._diagnose()
+                    raise error from None
+                self.observer.retry(attempt, progress, delay, error)
+                await anyio.sleep(delay)
+        except asyncio.CancelledError:
+            if not was_closed(attempt):
+                raise
+            closed = progress.complete(ConfigurationError("the client was closed while the call was on its way"))
+            closed.outcome = "unknown" if progress.in_flight else progress.outcome
+            raise closed from None
+        finally:
+            blocks.calls.pop(attempt, None)
 
     def annotate(self, error: ArkerError, response: Response) -> ArkerError:
         """Add what the response's headers say, and take the key out of what the server said."""

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from arker._cleanup import carry_through
-from arker._fleet_pool import Pool
+from arker._fleet_pool import Pool, named
 from arker._fleet_work import ItemMap, Outcomes, Work, everywhere
 from arker.errors import ArkerError, ConfigurationError, FleetError, InvalidArgumentError
 from arker.hooks import check_function
@@ -35,7 +35,6 @@ RETRIES = 2
 """How often an item is tried again, unless told otherwise, because the VM has died in which it was tried."""
 _UPLOADS_AT_ONCE = 16
 """Each may hold a file open and have several requests in flight."""
-_SHOWN = 20
 """How many ids a message names."""
 
 
@@ -70,7 +69,7 @@ class AsyncFleet:
         blocks = self._pool.transport.blocks
         blocks.refuse()
         self._entered = True
-        blocks.enter(self, "the VMs of a fleet", self._leave_early, self._pool.abandon)
+        blocks.enter(self, self._pool.name, self._leave_early, self._pool.abandon)
         try:
             await self._pool.fill()
         except BaseException as error:
@@ -92,30 +91,37 @@ class AsyncFleet:
         traceback: TracebackType | None,
     ) -> None:
         # The deletion must happen under cancellation too, but must not hold up its caller for ever.
-        blocks = self._pool.transport.blocks
-        await carry_through(self._leave(exc) if blocks.left(self) else blocks.close())
+        closing = not self._pool.transport.blocks.left(self)
+        await carry_through(self._leave_after_closing(exc) if closing else self._leave(exc))
 
     async def _leave_early(self) -> None:
-        """Delete the VMs because the client is being closed."""
-        left = await self._pool.close()
+        """Delete the VMs because the client is being closed, maybe by a function in one of them."""
+        left = await self._pool.close(at_once=True)
         if left:
             raise FleetError(f"{len(left)} VMs could not be deleted")
 
+    async def _leave_after_closing(self, error: BaseException | None) -> None:
+        await self._pool.transport.blocks.close()
+        await self._pool.end_tasks()
+        self._tell(self._pool.left, error)
+
     async def _leave(self, error: BaseException | None) -> None:
-        left = await self._pool.close()
+        self._tell(await self._pool.close(), error)
+
+    def _tell(self, left: dict[AsyncVM, ArkerError | None], error: BaseException | None) -> None:
+        """Log what could not be deleted, and write it onto an error or raise it unless there is another."""
         if not left:
             return
-        ids = [vm.id for vm in left]
         reasons = [reason for reason in left.values() if reason is not None]
         why = f"; the first: {reasons[0]}" if reasons else ""
-        named = ", ".join(ids[:_SHOWN]) + ("…" if len(ids) > _SHOWN else "")
         # Also when it is raised: a caller that was cancelled meanwhile gets the cancellation.
-        logger.warning("%d VMs of a fleet could not be deleted and may still exist: %s%s", len(ids), named, why)
+        logger.warning("%d VMs of a fleet could not be deleted and may still exist: %s%s", len(left), named(left), why)
+        ids = [vm.id for vm in left]
         if isinstance(error, FleetError):
             error.vm_ids, error.outcome = tuple(ids), "unknown"
         elif error is None:
             raise FleetError(
-                f"{len(ids)} VMs could not be deleted and may still exist: {named}{why}",
+                f"{len(ids)} VMs could not be deleted and may still exist: {named(left)}{why}",
                 errors=reasons,
                 vm_ids=ids,
                 operation="fleet.delete",

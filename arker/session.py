@@ -107,8 +107,11 @@ class AsyncSession:
 
     async def __aenter__(self) -> Self:
         await self.open()
-        self._transport.blocks.enter(self, f"the session {self.id} of the VM {self.vm_id}", self._leave_early)
+        self._transport.blocks.enter(self, self._name, self._leave_early)
         return self
+
+    def _name(self) -> str:
+        return f"the session {self.id} of the VM {self.vm_id}"
 
     async def __aexit__(
         self,
@@ -121,13 +124,12 @@ class AsyncSession:
         elif self._data is not None and not self._closed:
             # The deletion must happen under cancellation too, but must not hold up its caller for ever.
             deleting = self.close(deadline=CLEANUP_SECONDS)
-            await carry_through(remove(deleting, f"the session {self.id} of the VM {self.vm_id}", raising=exc is None))
+            await carry_through(remove(deleting, self._name(), raising=exc is None))
 
     async def _leave_early(self) -> None:
         """Delete the session because its client is being closed."""
         if not self._closed:
-            what = f"the session {self.id} of the VM {self.vm_id}"
-            await remove(self.close(deadline=CLEANUP_SECONDS), what, raising=True)
+            await remove(self.close(deadline=CLEANUP_SECONDS), self._name(), raising=True)
 
     async def open(self) -> Self:
         """This session, opened; one that is open already stays as it is.

@@ -145,9 +145,11 @@ class AsyncTunnel:
 
     async def __aenter__(self) -> Self:
         await self.open()
-        what = f"the tunnel to port {self._port} of the VM {self.vm_id}"
-        self._transport.blocks.enter(self, what, self._leave_early)
+        self._transport.blocks.enter(self, self._name, self._leave_early)
         return self
+
+    def _name(self) -> str:
+        return f"the tunnel to port {self._port} of the VM {self.vm_id}"
 
     async def __aexit__(
         self,
@@ -167,8 +169,7 @@ class AsyncTunnel:
             await self._leave(raising=True)
 
     async def _leave(self, *, raising: bool) -> None:
-        what = f"the tunnel to port {self._port} of the VM {self.vm_id}"
-        await remove(self.close(deadline=CLEANUP_SECONDS), what, raising=raising)
+        await remove(self.close(deadline=CLEANUP_SECONDS), self._name(), raising=raising)
 
     async def open(self) -> Self:
         """This tunnel, opened, and waited for unless it was made with ``wait=False``.

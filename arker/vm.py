@@ -47,7 +47,7 @@ class AsyncVM(VmDirectories):
     # --- life ---------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        self._transport.blocks.enter(self, f"VM {self.id}", self._leave_early, self._abandon)
+        self._transport.blocks.enter(self, lambda: f"VM {self.id}", self._leave_early, self._abandon)
         return self
 
     async def __aexit__(

@@ -6,17 +6,21 @@ import asyncio
 import gc
 import itertools
 import logging
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import attrs
 import pytest
 
-from arker import ArkerError, AsyncArker, AsyncVM, ConfigurationError
+from arker import ArkerError, AsyncArker, AsyncVM, ConfigurationError, FleetError
+from arker_sync import Arker
 from tests.ledger.support import select
-from tests.support.clients import make_client
+from tests.support.clients import COMPUTE, make_client
 from tests.support.samples import completed
-from tests.support.server import Recorded, Reply, ScriptedServer, ok
+from tests.support.secrets import API_KEY
+from tests.support.server import Recorded, Reply, ScriptedServer, error, ok
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +32,7 @@ class Host:
         self.vms: set[str] = set()
         self.made = itertools.count(1)
         self.delay = 0.0
+        self.run: Callable[[], Reply] = lambda: ok(completed(), delay=0.01)
         self.deletion: Callable[[str], Reply] = self.delete
         self.sessions: set[str] = set()
         server.answer(self)
@@ -47,7 +52,7 @@ class Host:
             self.sessions.add("s-1")
             return ok({"session_id": "s-1"})
         if parts[2:] == ["runs"]:
-            return ok(completed(), delay=0.01) if parts[1] in self.vms else Reply(status=404)
+            return self.run() if parts[1] in self.vms else Reply(status=404)
         return ok({"vm_id": parts[1]})
 
     def delete(self, vm: str) -> Reply:
@@ -184,7 +189,8 @@ async def test_the_client_s_own_block_leaves_them_too(host: Host, server: Script
 async def test_a_fork_whose_vm_cannot_be_given_back_is_not_called_undone(
     host: Host, open_client: AsyncArker, ledger: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    host.delay, host.deletion = 0.1, lambda _: ok({"code": "forbidden", "message": "no"}, status=403)
+    host.delay = 0.1
+    host.deletion = lambda vm: ok({"code": "forbidden", "message": "no"}, status=403)
     fork = asyncio.ensure_future(open_client.fork("ubuntu"))
     while not host.vms:
         await asyncio.sleep(0.01)
@@ -196,30 +202,176 @@ async def test_a_fork_whose_vm_cannot_be_given_back_is_not_called_undone(
     assert "VM vm-1 of a fork that failed may still exist" in caplog.text
 
 
-async def test_a_clean_up_that_is_cut_off_is_reported_by_no_loop(
-    host: Host, open_client: AsyncArker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("arker._blocks.CLEANUP_SECONDS", 0.2)
-    entered = asyncio.Event()
+async def delete_afterwards(vm: AsyncVM) -> None:
+    try:
+        await vm.run("x")
+    finally:
+        await vm.delete()
 
-    async def stubborn(vm: AsyncVM, _: int) -> None:
-        entered.set()
-        for _ in range(3):
-            try:
-                await asyncio.sleep(0.4)
-            except asyncio.CancelledError:
-                pass
+
+@pytest.mark.parametrize("state", ["in flight", "between attempts", "waiting for its turn"])
+async def test_calls_are_ended_first_and_what_their_callers_delete_then_is_deleted(
+    host: Host, server: ScriptedServer, ledger: Path, state: str
+) -> None:
+    held = ok({}, delay=60)
+    host.run = lambda: error("overloaded", status=503, retry_after="20") if state == "between attempts" else held
+    client = make_client(server, ledger=ledger, max_connections=1 if state == "waiting for its turn" else 100)
+    vms = [await client.fork("ubuntu") for _ in range(3)]
+    tasks = [asyncio.ensure_future(delete_afterwards(vm)) for vm in vms]
+    while not any(request.path.endswith("/runs") for request in server.requests):
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    await asyncio.wait_for(client.aclose(), 5)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [ConfigurationError] * 3
+    outcomes = {result.outcome for result in results if isinstance(result, ArkerError)}
+    sent = {
+        "in flight": {"unknown"},
+        "between attempts": {"not_started"},
+        "waiting for its turn": {"unknown", "not_started"},
+    }
+    assert outcomes == sent[state]
+    assert (host.vms, select(ledger)) == (set(), [])
+
+
+async def test_a_caller_who_is_cancelled_as_well_is_cancelled(host: Host, open_client: AsyncArker) -> None:
+    host.run = lambda: ok({}, delay=60)
+    task = asyncio.ensure_future(delete_afterwards(await open_client.fork("ubuntu")))
+    await asyncio.sleep(0.1)
+    closing = asyncio.ensure_future(open_client.aclose())
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await closing
+    assert host.vms == set()
+
+
+async def test_what_is_deleted_too_late_is_on_record(host: Host, open_client: AsyncArker, ledger: Path) -> None:
+    vm, other = await open_client.fork("ubuntu"), await open_client.fork("ubuntu")
+    await open_client.aclose()
+    assert select(ledger) == []
+    with pytest.raises(ConfigurationError, match="closed"):
+        await vm.delete()
+    for _ in range(500):
+        if select(ledger):
+            break
+        await asyncio.sleep(0.01)
+    assert (host.vms, select(ledger)) == ({vm.id, other.id}, [vm.id])
+
+
+async def test_closing_by_a_function_of_a_fleet(host: Host, open_client: AsyncArker, ledger: Path) -> None:
+    async def close(vm: AsyncVM, _: int) -> None:
+        await open_client.aclose()
 
     async def block() -> None:
-        async with open_client.fork_many("ubuntu", 1) as fleet:
-            async for _ in fleet.map(stubborn, [1]):
+        async with open_client.fork_many("ubuntu", 5) as fleet:
+            async for _ in fleet.map(close, range(3)):
+                pass
+
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(FleetError, match="left"):
+        await block()
+    assert asyncio.get_running_loop().time() - began < 5
+    assert (host.vms, select(ledger)) == (set(), [])
+
+
+async def stubborn(vm: AsyncVM, _: int) -> None:
+    over = asyncio.get_running_loop().time() + 2
+    while asyncio.get_running_loop().time() < over:
+        try:
+            await asyncio.sleep(0.4)
+        except asyncio.CancelledError:
+            pass
+
+
+@pytest.mark.parametrize("deletable", [True, False])
+async def test_functions_that_do_not_end_hold_up_no_deletion(
+    host: Host, open_client: AsyncArker, ledger: Path, deletable: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not deletable:
+        refusal = error("forbidden", status=403)
+        host.deletion = lambda vm: refusal
+
+    async def block() -> None:
+        async with open_client.fork_many("ubuntu", 3) as fleet:
+            try:
+                async for _ in fleet.map(stubborn, range(3)):
+                    pass
+            except FleetError:
                 pass
 
     task = asyncio.ensure_future(block())
-    await entered.wait()
+    while len(host.vms) < 3:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    began = asyncio.get_running_loop().time()
     await open_client.aclose()
-    await asyncio.wait({task}, timeout=20)
-    await asyncio.sleep(2)
-    del task
-    gc.collect()
+    assert asyncio.get_running_loop().time() - began < 1.5
+    if deletable:
+        assert (host.vms, select(ledger)) == (set(), [])
+        await task
+    else:
+        assert set(select(ledger)) == {"vm-1", "vm-2", "vm-3"}
+        with pytest.raises(FleetError, match="3 VMs could not be deleted") as caught:
+            await task
+        assert set(caught.value.vm_ids) == {"vm-1", "vm-2", "vm-3"}
+        assert all(vm in caplog.text.partition("closed before all could be removed")[2] for vm in caught.value.vm_ids)
     assert "never retrieved" not in caplog.text
+
+
+async def test_a_deletion_that_hangs_is_cut_off_without_a_trace(
+    host: Host, open_client: AsyncArker, ledger: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("arker._blocks.CLEANUP_SECONDS", 0.2)
+    host.deletion = lambda vm: ok({}, delay=60)
+    async with await open_client.fork("ubuntu"):
+        await open_client.aclose()
+    await asyncio.sleep(0.1)
+    gc.collect()
+    assert select(ledger) == ["vm-1"]
+    assert "may still exist: VM vm-1" in caplog.text
+    assert "never retrieved" not in caplog.text
+
+
+async def test_nothing_is_begun_while_the_client_is_closing(host: Host, open_client: AsyncArker) -> None:
+    host.deletion = lambda vm: attrs.evolve(host.delete(vm), delay=0.2)
+    plain = await open_client.fork("ubuntu")
+    task = asyncio.ensure_future(in_a_block(open_client))
+    while len(host.vms) < 2:
+        await asyncio.sleep(0.01)
+    closing = asyncio.ensure_future(open_client.aclose())
+    await asyncio.sleep(0.05)
+    assert not closing.done()
+    for begin in (plain.run("x"), open_client.get_vm(plain.id), plain.sync("/x", b""), plain.open_session().open()):
+        with pytest.raises(ConfigurationError, match="the client is closed"):
+            await begin
+    await plain.delete()
+    await closing
+    with pytest.raises(ArkerError):
+        await task
+    assert host.vms == set()
+
+
+def test_from_another_thread(host: Host, server: ScriptedServer, ledger: Path) -> None:
+    """A blocking program whose main thread closes the client while another one waits for a run."""
+    host.run = lambda: ok({}, delay=60)
+    client = Arker(api_key=API_KEY, base_url=server.url + COMPUTE, ledger=ledger)
+    vm = client.fork("ubuntu")
+    caught: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            vm.run("x")
+        except BaseException as raised:
+            caught.append(raised)
+        finally:
+            vm.delete()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not any(request.path.endswith("/runs") for request in server.requests):
+        time.sleep(0.01)
+    client.close()
+    thread.join(10)
+    assert [type(each) for each in caught] == [ConfigurationError]
+    assert (host.vms, select(ledger)) == (set(), [])
