@@ -113,6 +113,7 @@ class Pool:
     Attributes:
         members: The VMs that live, in the order in which they were forked.
         failures: What forks failed with.
+        doubts: Why there may be VMs of forks that were cancelled.
         closed: Whether the fleet is at its end.
     """
 
@@ -121,6 +122,7 @@ class Pool:
         self.plan = plan
         self.members: dict[AsyncVM, None] = {}
         self.failures: list[ArkerError] = []
+        self.doubts: list[ArkerError] = []
         self.closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._idle: deque[AsyncVM] = deque()
@@ -193,7 +195,8 @@ class Pool:
         if self.plan.name_prefix is not None:
             self._last_number += 1
             request = attrs.evolve(request, name=f"{self.plan.name_prefix}-{self._last_number}")
-        vm = await fork(self.transport, request, idempotency_key=None, deadline=None)
+        doubted = self.doubts.append
+        vm = await fork(self.transport, request, idempotency_key=None, deadline=None, doubted=doubted)
         self.members[vm] = None
         return vm
 

@@ -38,7 +38,7 @@ class Forking:
     the ledger as one that has been answered, and `AsyncArker.reap` tells of it.
     """
 
-    __slots__ = ("_call", "_name", "_progress", "_transport", "_vm_id")
+    __slots__ = ("_call", "_name", "_progress", "_transport", "_vm_id", "doubt")
 
     def __repr__(self) -> str:
         return f"a fork (key {self._call.request.idempotency_key})"
@@ -49,6 +49,8 @@ class Forking:
         self._transport = transport
         self._call = _calls.fork(transport.settings.fork_base_url(request), request, key, self._found)
         self._vm_id: str | None = None
+        self.doubt: ArkerError | None = None
+        """Why there may be a VM although the fork was given up."""
         self._progress = Progress(self._call.operation, makes=True)
         self._name = request.name
 
@@ -173,6 +175,9 @@ class Forking:
                 problem = error
         await end(task)
         logger.warning("a fork (key %s) was given up, and its VM may exist: %s", request.idempotency_key, problem)
+        vm_id = None if self._vm_id is None else self._transport.redact(self._vm_id)
+        doubt = ArkerError(f"the fork was given up, and its VM may exist: {problem}", vm_id=vm_id)
+        self.doubt = progress.complete(doubt).with_context(outcome="unknown")
 
     async def _outcome(self, task: asyncio.Task[Vm]) -> Vm | None:
         """The VM that was made, if any."""

@@ -75,11 +75,17 @@ class AsyncFleet:
         except BaseException as error:
             if not blocks.left(self):
                 await carry_through(blocks.close())
-                raise ConfigurationError("the client was closed while the fleet was forked") from error
+                closed = ConfigurationError("the client was closed while the fleet was forked")
+                if self._pool.left or self._pool.doubts:
+                    closed.outcome = "unknown"
+                raise closed from error
             await carry_through(self._leave(error))
+            doubts = self._pool.doubts
             if isinstance(error, FleetError):
-                error.errors = self.failures  # forks that went on meanwhile may have failed, too
-            if isinstance(error, ArkerError) and any(each.outcome != "not_started" for each in self.failures):
+                # Forks that went on meanwhile may have failed, too, or were cancelled and could not be undone.
+                error.errors = (*self.failures, *doubts)
+                error.vm_ids += tuple(each.vm_id for each in doubts if each.vm_id is not None)
+            if isinstance(error, ArkerError) and any(each.outcome != "not_started" for each in (*self.failures, *doubts)):
                 error.outcome = "unknown"  # a fork that failed may have made a VM all the same
             raise
         return self

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -156,12 +157,30 @@ class AsyncVM(VmDirectories):
 
 
 async def fork(
-    transport: Transport, request: ForkRequest, *, idempotency_key: str | None, deadline: float | None
+    transport: Transport,
+    request: ForkRequest,
+    *,
+    idempotency_key: str | None,
+    deadline: float | None,
+    doubted: Callable[[ArkerError], None] | None = None,
 ) -> AsyncVM:
-    """Fork a VM; the child's handle keeps the base URL that the fork was posted to (contract, section 2)."""
+    """Fork a VM; the child's handle keeps the base URL that the fork was posted to (contract, section 2).
+
+    Args:
+        transport: Sends it.
+        request: What is asked for.
+        idempotency_key: The key; one is made unless given.
+        deadline: Seconds for the whole call.
+        doubted: Told why there may be a VM although the caller was cancelled.
+    """
     forking = Forking(transport, request, idempotency_key_or_new(idempotency_key))
     del request  # of hundreds of forks at once, each object is one more for the garbage collector
-    data = await forking.send(deadline)
+    try:
+        data = await forking.send(deadline)
+    except asyncio.CancelledError:
+        if doubted is not None and forking.doubt is not None:
+            doubted(forking.doubt)
+        raise
     return AsyncVM(transport, data.vm_id, forking.base_url, data)
 
 
