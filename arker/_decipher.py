@@ -10,6 +10,7 @@ from attrs import frozen
 
 from arker._codec_hooks import Misfit, is_array, is_object, outputs_of
 from arker._reader import NOTHING, Reader, id_in
+from arker._retry import is_error_code
 from arker._wire import Call, Response
 from arker.errors import ApiError, BadReplyError, api_error_class
 
@@ -41,7 +42,8 @@ def _result(call: Call[T], response: Response, value: object, reader: Reader, re
     status = response.status
     held = reader.find(value, call.evidence) if 200 <= status < 300 else None
     said = _error_in(value) if held is None or reader.strict else None
-    if said is not None:
+    remarks = call.acknowledged and 200 <= status < 300 and not reader.strict
+    if said is not None and not (remarks and _is_a_remark(value, said)):
         raise said.error(status)
     if status >= 400:
         raise _error_of_a_gateway(response, value, redact)
@@ -104,6 +106,14 @@ def _error_in(value: object) -> _Said | None:
         return None
     nested: object = value.get("error")
     return _error_of(value) or (_error_of(nested) if is_object(nested) else None)
+
+
+def _is_a_remark(value: object, said: _Said) -> bool:
+    """Whether a reply of success only says in words that something was done: ``{"code": "accepted", "message": …}``.
+
+    A server that puts errors into such replies has few codes, and newer ones have theirs below ``error``.
+    """
+    return is_object(value) and value.get("error") is None and not is_error_code(said.code)
 
 
 def _error_of(payload: dict[str, Any]) -> _Said | None:

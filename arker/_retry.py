@@ -132,6 +132,14 @@ _STATUS_OF_CODE: Final = {
     "resource_pressure": 503,
 }
 """The HTTP status of each code that says that nothing was done (contract, section 3); an error is one at any status."""
+_OTHER_CODES: Final = frozenset({"gateway_timeout", "internal", "method_not_allowed", "not_implemented"})
+
+
+def is_error_code(code: str) -> bool:
+    """Whether a code is one of the errors that servers of any generation know."""
+    return code in _STATUS_OF_CODE or code in _OTHER_CODES
+
+
 _SAY_NOTHING: Final = (408, 425, 499)
 """Statuses that a proxy invents when its own patience ends."""
 

@@ -186,11 +186,20 @@ async def test_the_client_s_own_block_leaves_them_too(host: Host, server: Script
     await asyncio.wait({task})
 
 
+NOT_DELETED = [
+    ok({"code": "forbidden", "message": "no"}, status=403),
+    ok({"deleted": False}),
+    Reply(status=404, body=b"<html>a proxy's page</html>"),
+]
+"""Answers to a DELETE after which the VM may still be there."""
+
+
+@pytest.mark.parametrize("deletion", NOT_DELETED)
 async def test_a_fork_whose_vm_cannot_be_given_back_is_not_called_undone(
-    host: Host, open_client: AsyncArker, ledger: Path, caplog: pytest.LogCaptureFixture
+    host: Host, open_client: AsyncArker, ledger: Path, caplog: pytest.LogCaptureFixture, deletion: Reply
 ) -> None:
     host.delay = 0.1
-    host.deletion = lambda vm: ok({"code": "forbidden", "message": "no"}, status=403)
+    host.deletion = lambda vm: deletion
     fork = asyncio.ensure_future(open_client.fork("ubuntu"))
     while not host.vms:
         await asyncio.sleep(0.01)
@@ -200,6 +209,23 @@ async def test_a_fork_whose_vm_cannot_be_given_back_is_not_called_undone(
     assert (caught.value.outcome, caught.value.vm_id) == ("applied", "vm-1")
     assert select(ledger) == ["vm-1"]
     assert "VM vm-1 of a fork that failed may still exist" in caplog.text
+
+
+@pytest.mark.parametrize("deletion", NOT_DELETED)
+async def test_a_cancelled_fork_whose_vm_cannot_be_deleted_stays_on_record(
+    host: Host, open_client: AsyncArker, ledger: Path, caplog: pytest.LogCaptureFixture, deletion: Reply
+) -> None:
+    host.delay = 0.1
+    host.deletion = lambda vm: deletion
+    fork = asyncio.ensure_future(open_client.fork("ubuntu"))
+    while not host.vms:
+        await asyncio.sleep(0.01)
+    fork.cancel()
+    await asyncio.wait({fork})
+    assert fork.cancelled()
+    await open_client.aclose()
+    assert select(ledger) == ["vm-1"]
+    assert "was given up, and its VM may exist" in caplog.text
 
 
 async def delete_afterwards(vm: AsyncVM) -> None:

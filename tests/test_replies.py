@@ -295,6 +295,9 @@ async def test_an_error_carries_the_ids_that_the_reply_names(server: ScriptedSer
         (ok({"data": {"deleted": True}}), True),
         (ok([]), True),
         (Reply(body=b"OK"), True),
+        (ok({"code": "accepted", "message": "it will be gone soon"}, status=202), True),
+        (ok({"code": "success", "message": "m", "error": None}), True),
+        (ok({"code": "done", "message": "m", "deleted": False}), False),
         (ok({"deleted": False}), False),
         (ok({"data": {"deleted": False}}), False),
         (Reply(body=b"false"), False),
@@ -305,6 +308,22 @@ async def test_success_is_success_unless_it_says_false(
 ) -> None:
     server.script(reply)
     assert (await vm.delete()).deleted is deleted
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"code": "not_found", "message": "m"},
+        {"code": "internal", "message": "m"},
+        {"code": "invalid_state", "message": "m"},
+        {"error": {"code": "accepted", "message": "m"}},
+        {"code": "success", "message": "m", "error": {"code": "forbidden", "message": "m"}},
+    ],
+)
+async def test_an_error_in_a_reply_of_success_is_one(server: ScriptedServer, vm: AsyncVM, payload: Any) -> None:
+    server.script(ok(payload))
+    with pytest.raises(ArkerError):
+        await vm.delete()
 
 
 async def test_a_page_of_html_acknowledges_nothing(server: ScriptedServer, vm: AsyncVM) -> None:
