@@ -202,7 +202,7 @@ def with_outputs(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_outputs_that_are_there(obj: dict[str, Any]) -> dict[str, Any]:
-    """Decode a run's outputs. They may be absent only while the run goes on; one of them may be null, which is empty."""
+    """Decode a run's outputs. They may be absent only while the run goes on; one of them may be null: it is empty."""
     stdout, stderr = (_decode_any(obj, name, f"{name}_encoding") for name in ("stdout", "stderr"))
     if obj.get("state") not in _GOING_ON:
         for name in ("stdout", "stderr"):

@@ -81,11 +81,12 @@ class AsyncFleet:
                 raise closed from error
             await carry_through(self._leave(error))
             doubts = self._pool.doubts
+            failures = (*self.failures, *doubts)
             if isinstance(error, FleetError):
                 # Forks that went on meanwhile may have failed, too, or were cancelled and could not be undone.
-                error.errors = (*self.failures, *doubts)
+                error.errors = failures
                 error.vm_ids += tuple(each.vm_id for each in doubts if each.vm_id is not None)
-            if isinstance(error, ArkerError) and any(each.outcome != "not_started" for each in (*self.failures, *doubts)):
+            if isinstance(error, ArkerError) and any(each.outcome != "not_started" for each in failures):
                 error.outcome = "unknown"  # a fork that failed may have made a VM all the same
             raise
         return self

@@ -480,9 +480,7 @@ async def test_an_output_that_is_nowhere_is_an_error_with_the_other_one(
         Reply(status=500),
     ],
 )
-async def test_a_run_that_was_followed_in_vain_was_started(
-    server: ScriptedServer, vm: AsyncVM, trouble: Reply
-) -> None:
+async def test_a_run_that_was_followed_in_vain_was_started(server: ScriptedServer, vm: AsyncVM, trouble: Reply) -> None:
     """The run goes on, whatever the questions about it are answered."""
 
     def answer(request: Recorded) -> Reply:

@@ -1,4 +1,4 @@
-"""What may become of a reply on its way through the years, and through proxies: changes, as values that can be pasted."""
+"""What may become of a reply through the years, and on its way through proxies: changes that can be pasted."""
 
 from __future__ import annotations
 

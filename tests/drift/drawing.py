@@ -23,7 +23,8 @@ from tests.drift.changes import (
     Text,
     Without,
 )
-from tests.drift.operations import OPERATIONS, Operation
+from tests.drift.held import Operation
+from tests.drift.operations import OPERATIONS
 from tests.drift.plans import ALWAYS, Bent, Interrupted, Plan
 
 _VALUES: Final[list[Any]] = [
@@ -36,23 +37,28 @@ _NO_IDS: Final = [*_NO_TEXTS, "", "\ud800", ".", "a\nb"]
 _NO_NUMBERS: Final = [value for value in _VALUES if value.__class__ is not int]
 _NO_LISTS: Final = [value for value in _VALUES if value.__class__ is not list and value is not None]
 
+_NOT_NULL: Final = [value for value in _NO_TEXTS if value is not None]
 # What a client could not tell from the truth is not drawn: another output, another id, the end of a list.
 _FIELDS: Final[dict[str, list[Any]]] = {
-    **dict.fromkeys(("vm_id", "run_id", "session_id", "tunnel_key", "sync_id", "filesystem_id", "upload_id"), _NO_IDS),
-    **dict.fromkeys(("content", "presigned_url", "url", "command", "completed_at"), _NO_TEXTS),
-    # Null says that there is none.
-    **dict.fromkeys(("stdout", "stderr"), [value for value in _NO_TEXTS if value is not None]),
-    **dict.fromkeys(("stdout_encoding", "stderr_encoding"), [*_NO_TEXTS, "UTF-8", "utf8", "rot13"]),
-    **dict.fromkeys(("exit_code", "size", "port"), _NO_NUMBERS),
-    **dict.fromkeys(("vms", "runs", "sessions", "tunnels", "syncs", "filesystems", "rows"), _NO_LISTS),
-    **dict.fromkeys(("complete", "written", "deleted", "cancelled", "resized", "method", "expires_in"), _VALUES),
-    **dict.fromkeys(("created_at", "started_at", "state", "name", "network", "resources", "region"), _VALUES),
-    **dict.fromkeys(("provider", "last_active_at", "public", "owner_org_id", "session_idx", "cwd"), _VALUES),
-    **dict.fromkeys(("fail_reason", "results", "ranges", "received_bytes", "path", "retry_count"), _VALUES),
-    **dict.fromkeys(("visibility", "protocol", "auth_mode", "live", "t_ms", "request_id", "status"), _VALUES),
-    "encoding": _NO_TEXTS,
-    "env": [value for value in _VALUES if value.__class__ is not dict],
-    "next_cursor": [value for value in _VALUES if value is not None and value != ""],
+    name: values
+    for names, values in (
+        ("vm_id run_id session_id tunnel_key sync_id filesystem_id upload_id", _NO_IDS),
+        ("content presigned_url url command completed_at", _NO_TEXTS),
+        # Null says that there is none.
+        ("stdout stderr", _NOT_NULL),
+        ("stdout_encoding stderr_encoding", [*_NO_TEXTS, "UTF-8", "utf8", "rot13"]),
+        ("exit_code size port", _NO_NUMBERS),
+        ("vms runs sessions tunnels syncs filesystems rows", _NO_LISTS),
+        ("complete written deleted cancelled resized method expires_in", _VALUES),
+        ("created_at started_at state name network resources region", _VALUES),
+        ("provider last_active_at public owner_org_id session_idx cwd", _VALUES),
+        ("fail_reason results ranges received_bytes path retry_count", _VALUES),
+        ("visibility protocol auth_mode live t_ms request_id status", _VALUES),
+        ("encoding", _NO_TEXTS),
+        ("env", [value for value in _VALUES if value.__class__ is not dict]),
+        ("next_cursor", [value for value in _VALUES if value is not None and value != ""]),
+    )
+    for name in names.split()
 }
 _VM: Final = (
     "vm_id", "owner_org_id", "created_at", "name", "public", "state", "network", "sessions", "session_id", "resources",

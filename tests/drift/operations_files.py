@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from arker import ArkerError
+from arker.transfer import Strategy
 from tests.drift.held import Held, Operation
 from tests.drift.service import BASE
 
@@ -53,7 +54,7 @@ async def _upload(held: Held) -> None:
     with _whole(held, wanted={"small": b"inline"}):
         await held.call(held.vm.upload(b"inline", "small"), "write")
     with _whole(held, wanted={"new": b"by a PUT"}):
-        strategy = "put" if held.service.plan.presigned else "auto"
+        strategy: Strategy = "put" if held.service.plan.presigned else "auto"
         await held.call(held.vm.upload(b"by a PUT", "new", strategy=strategy), "write")
 
 

@@ -53,7 +53,8 @@ async def _output(held: Held) -> None:
             chunks.append(chunk)
     finally:
         texts = {
-            stream: b"".join(chunk.data for chunk in chunks if chunk.stream == stream) for stream in ("stdout", "stderr")
+            stream: b"".join(chunk.data for chunk in chunks if chunk.stream == stream)
+            for stream in ("stdout", "stderr")
         }
         wanted = {"stdout": OUT.format("hi").encode(), "stderr": ERR.format("hi").encode()}
         for stream, text in wanted.items():

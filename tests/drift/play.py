@@ -1,6 +1,6 @@
 """Plays a plan: a program with a client before the service; what must not have been is found afterwards.
 
-    python -m tests.drift.play "Plan('fork', (Bent('fork', (Without('vm_id'),)),))"
+python -m tests.drift.play "Plan('fork', (Bent('fork', (Without('vm_id'),)),))"
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ def play(plan: Plan, thread: ServerThread, *, patience: float) -> tuple[list[str
         with tempfile.TemporaryDirectory() as directory, noise.listening():
             root = Path(directory)
             service = Service(plan, root / "vms", server.url)
+            service.furnish()
             server.answer(service)
             (root / "local").mkdir()
             held = Held(service, root / "ledger" / "ledger.sqlite3", root / "local", patience)
@@ -180,8 +181,11 @@ class _Play:
 
     def _judge(self, error: BaseException | None) -> None:
         held = self._held
-        cancelled = self._plan.interrupted is not None and self._plan.interrupted.how == "cancel"
-        if not (error is None or isinstance(error, ArkerError) or (cancelled and isinstance(error, asyncio.CancelledError))):
+        interrupted = self._plan.interrupted
+        expected: tuple[type[BaseException], ...] = (ArkerError,)
+        if interrupted is not None and interrupted.how == "cancel":
+            expected += (asyncio.CancelledError,)
+        if error is not None and not isinstance(error, expected):
             held.wrong.append(f"raised: {error!r}")
         self._find_lost("after it")
         if error is None and not self._noise.told:
@@ -210,7 +214,8 @@ class _Play:
     async def _reap(self) -> None:
         """Reap twice before a service that does what it says: all that is on record goes, and nothing is made."""
         held, service = self._held, self._service
-        before, made, there = set(select(held.ledger, "vm_id, idempotency_key, given_up")), service.made, set(service.vms)
+        before = set(select(held.ledger, "vm_id, idempotency_key, given_up"))
+        made, there = service.made, set(service.vms)
         if not before:
             return
         unanswered = {key for vm_id, key, given_up in before if vm_id is None and not given_up & _ANSWERED}

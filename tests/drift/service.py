@@ -1,7 +1,7 @@
 """A service that answers as today's contract says, keeps account of what it has done, and whose replies can be bent.
 
-Bodies of requests are closed, but for what that contract keeps for older clients. Errors are nested. Routes of the older
-generation (tunnels, syncs, resizing) are there if the plan says so.
+Bodies of requests are closed, but for what that contract keeps for older clients. Errors are nested. Routes of the
+older generation (tunnels, syncs, resizing) are there if the plan says so.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class Service:
     _numbers: itertools.count[int] = field(factory=lambda: itertools.count(1))
     _seen: Counter[int] = field(factory=Counter[int])
 
-    def __attrs_post_init__(self) -> None:
+    def furnish(self) -> None:
+        """Make what operations are about: three of each kind."""
         for _ in range(3):
             self.fork({}, None)
         for name in ("a", "b", "c"):
