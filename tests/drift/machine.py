@@ -141,7 +141,7 @@ class Machine:
     def _make_session(self, body: Json) -> Json:
         closed(body, {"env", "cwd", "pty", "cols", "rows", "command"})
         name = self._new_id("SES")
-        env = body.get("env") or {}
+        env: Json = body.get("env") or {}
         made: Json = {"session_id": name, "session_idx": 1, "state": "idle", "cwd": "/root", "env": env}
         self._sessions[name] = made
         return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +22,7 @@ def _there(held: Held, path: str) -> bytes | None:
 
 
 @contextlib.contextmanager
-def _whole(held: Held, *, wanted: dict[str, bytes]) -> Iterator[None]:
+def _whole(held: Held, *, wanted: dict[str, bytes]) -> Generator[None, None, None]:
     """Files of the VM are the old or the new ones, and the new ones unless something is raised."""
     before = {path: _there(held, path) for path in wanted}
     yielded = False

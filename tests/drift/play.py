@@ -11,7 +11,7 @@ import gc
 import logging
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
@@ -33,7 +33,7 @@ _ANSWERED: Final = 2
 
 
 @contextlib.contextmanager
-def hurried() -> Iterator[None]:
+def hurried() -> Generator[None, None, None]:
     """Shorten the bounds of clean-ups, which a service that refuses all deletions makes use of."""
     with contextlib.ExitStack() as stack:
         for name, module in list(sys.modules.items()):
