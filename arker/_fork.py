@@ -215,6 +215,8 @@ def was_made_since(created_at: str | None, moment: float) -> bool:
     if made.tzinfo is None:
         made = made.replace(tzinfo=timezone.utc)
     fraction = _FRACTION.search(created_at)
+    if fraction is None:
+        moment //= 1  # it may have been made at any moment of its second
     return made.timestamp() + (float(fraction[0]) if fraction else 0.0) >= moment
 
 
@@ -230,9 +232,11 @@ async def delete_or_raise(vm: AsyncVM, *, deadline: float | None) -> None:
     try:
         answer = await vm.delete(deadline=deadline)
     except ArkerError as error:
-        if is_gone(error):
-            return
-        raise
+        if not is_gone(error):
+            raise
+        if not is_surely_gone(error):
+            logger.warning("VM %s may still exist, since only a proxy says that it does not: %s", vm.id, error)
+        return
     if not answer.deleted:
         raise InternalError(
             "the server says that the VM was not deleted", status=200, operation="vm.delete", vm_id=vm.id

@@ -5,14 +5,18 @@ organisation's run list (contract, section 5). Each gives a `Call` as a value.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import evolve
 
 from arker import _codec, _routes, models
 from arker._calls import acknowledging, into
+from arker._codec_hooks import Misfit
 from arker._identifiers import new_idempotency_key
 from arker._wire import Call, QueryValue, Replay, Request, T, encode_query
 
 if TYPE_CHECKING:
+    from arker._reader import Reader
     from arker.models import (
         CreateSessionRequest,
         DeleteFilesystemResponse,
@@ -99,11 +103,20 @@ def list_tunnels(base_url: str, vm_id: str, query: Query) -> Call[ListTunnelsRes
 
 
 def create_tunnel(base_url: str, vm_id: str, request: TunnelRequest) -> Call[Tunnel]:
-    return _create("vm.create_tunnel", base_url, _routes.tunnels(vm_id), request, models.Tunnel, _TUNNEL)
+    call = _create("vm.create_tunnel", base_url, _routes.tunnels(vm_id), request, models.Tunnel, _TUNNEL)
+    return evolve(call, decode=_tunnel)
 
 
 def get_tunnel(base_url: str, vm_id: str, tunnel_key: str) -> Call[Tunnel]:
-    return _get("vm.get_tunnel", base_url, _routes.tunnel(vm_id, tunnel_key), models.Tunnel, _TUNNEL)
+    call = _get("vm.get_tunnel", base_url, _routes.tunnel(vm_id, tunnel_key), models.Tunnel, _TUNNEL)
+    return evolve(call, decode=_tunnel)
+
+
+def _tunnel(payload: dict[str, Any], reader: Reader) -> Tunnel:
+    """A tunnel has no field that each server tells, but it has one of some."""
+    if all(payload.get(name) is None for name in _TUNNEL):
+        raise Misfit(f"has none of {', '.join(_TUNNEL)}", "$")
+    return reader.structure(payload, models.Tunnel)
 
 
 def delete_tunnel(base_url: str, vm_id: str, tunnel_key: str) -> Call[DeleteTunnelResponse]:

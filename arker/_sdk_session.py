@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from arker._cleanup import CLEANUP_SECONDS, carry_through, end, make_or_undo
+from arker._creation import NOT_DELETED
 from arker._identifiers import new_ulid
-from arker.errors import ArkerError, BadReplyError, NetworkError, UnavailableError, is_gone
+from arker.errors import ArkerError, BadReplyError, NetworkError, UnavailableError, is_surely_gone
 
 if TYPE_CHECKING:
     from arker._vm_runs import VmRuns
@@ -72,10 +73,12 @@ async def _abandon(vm: VmRuns, task: asyncio.Task[str]) -> None:
 
 async def _close(vm: VmRuns, session_id: str) -> None:
     try:
-        await vm.delete_session(session_id, deadline=CLEANUP_SECONDS)
+        answer = await vm.delete_session(session_id, deadline=CLEANUP_SECONDS)
+        problem = None if answer.deleted else NOT_DELETED
     except ArkerError as error:
-        if not is_gone(error):
-            logger.warning("session %s of VM %s could not be closed: %s", session_id, vm.id, error)
+        problem = None if is_surely_gone(error) else str(error)
+    if problem is not None:
+        logger.warning("session %s of VM %s could not be closed: %s", session_id, vm.id, problem)
 
 
 __all__ = ["run_in_own_session"]

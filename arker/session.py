@@ -174,7 +174,7 @@ class AsyncSession:
             NotFoundError: There is no such session (any more).
         """
         answer = await self._vm.delete_session(self._opened().session_id, deadline=deadline)
-        self._closed = True
+        self._closed = self._closed or answer.deleted
         return answer
 
     async def refresh(self, *, deadline: float | None = None) -> Self:

@@ -269,7 +269,7 @@ class AsyncTunnel:
             NotFoundError: There is no such tunnel (any more).
         """
         answer = await self._vm.delete_tunnel(self._key(), deadline=deadline)
-        self._closed = True
+        self._closed = self._closed or answer.deleted
         return answer
 
     # --- requests through it --------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from attrs import define
 from arker import _calls, _codec
 from arker._identifiers import new_ulids
 from arker._ranges import CONCURRENCY, MAX_CONTENT, MIB, batches
+from arker._retry import is_proof_of_refusal
 from arker._transfers.checks import check_concurrency, check_part_size, check_path, check_progress, check_verify
 from arker._transfers.job import Job, in_thread, make_job, pooled
 from arker._transfers.sources import (
@@ -26,6 +27,7 @@ from arker._transfers.sources import (
 )
 from arker._transfers.uploads import Options, move
 from arker.errors import (
+    ApiError,
     ArkerError,
     DeadlineExceededError,
     FileChangedError,
@@ -274,10 +276,11 @@ class _Uploads:
 
     async def _send(self, pending: list[tuple[Entry, bytes]]) -> None:
         """Send them until none is left that may succeed later; those that are settled leave the list."""
-        job = self._job
+        job, first = self._job, True
 
         def make() -> Any:
-            current = list(pending)
+            nonlocal first
+            current, certain, first = list(pending), first, False
 
             def settle(number: int, error: ArkerError | None) -> None:
                 entry, _ = current[number]
@@ -285,6 +288,8 @@ class _Uploads:
                 if error is None:
                     job.tracker.done += entry.size or 0
                 self._book.settle(entry, error)
+                if isinstance(error, ApiError) and not (certain and is_proof_of_refusal(error)):
+                    error.outcome = "unknown"  # it may be written in part, or by an attempt that was lost
 
             texts = [text for _, text in current]
             return _calls.write_each(job.base_url, job.vm_id, texts, settle)

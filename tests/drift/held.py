@@ -81,7 +81,8 @@ class Held:
         finally:
             if kind in _ONCE and len(done()) > 1 and self.service.plan.knows_keys:
                 self.wrong.append(f"done more than once: {done()}")
-        if kind is not None and kind != "write" and not mine():
+        denied = any(getattr(result, name, True) is False for name in ("deleted", "cancelled"))
+        if kind is not None and kind != "write" and not denied and not mine():
             self.wrong.append(f"told that it was done, but was not: {kind}, {result!r}")
         return result
 

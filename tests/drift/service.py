@@ -230,7 +230,8 @@ class Service:
         self.made += 1
         vm_id = f"01VM{next(self._numbers):022d}"
         # Of a resolution that tells which came first.
-        created = datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        exact = "seconds" if self.plan.older else "microseconds"
+        created = datetime.now(timezone.utc).isoformat(timespec=exact).replace("+00:00", "Z")
         self.vms[vm_id] = Machine(self, vm_id, created, self.note("fork", vm_id, key or ""), body.get("name"))
         return self.vms[vm_id]
 
