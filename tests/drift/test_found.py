@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.drift.changes import Beside, Field, Instead, Lost, Moved, Text, Without
+from tests.drift.changes import Beside, Field, Instead, Lost, Moved, Without
 from tests.drift.plans import Bent, Interrupted, Plan
 from tests.drift.play import hurried, play
 from tests.support.server import ServerThread
@@ -12,7 +12,6 @@ from tests.support.server import ServerThread
 _PAGE = Instead(404, b"<html>")
 _KEPT = Instead(200, b'{"deleted": false}')
 _OTHER = Beside({"run": {"run_id": "01R", "id": "01R"}})
-_UNPAID = Instead(402, b'{"error": {"code": "payment_required", "message": "x"}}')
 
 
 def _unreached(operation: str, *changes: Instead | Lost) -> tuple[Bent, ...]:
@@ -33,15 +32,13 @@ FOUND = [
     # A run that was started was called undone, since a question about it had failed.
     Plan("run", (Bent("get_run", (Instead(425, b"<html>"),)),), slow=True),
     Plan("run", _unreached("list_runs", Lost("RESET"), Lost("RESET"), Lost("RESET")), slow=True),
-    # Two pages of proxies were taken for a VM that had been deleted, and a refusal for a fork that had been undone.
+    # Two pages of proxies were taken for a VM that had been deleted, and a "no" for a fork that had been undone.
     Plan("VM in a block", _unreached("delete", Instead(502, b""), _PAGE)),
     Plan("fork", _unreached("delete", _KEPT), interrupted=Interrupted(1, "cancel")),
     Plan("fork", _unreached("delete", _PAGE), interrupted=Interrupted(1, "cancel")),
-    Plan("fleet", (*_unreached("fork", _UNPAID), *_unreached("delete", *[_UNPAID] * 9))),
-    # A session stayed without a word, a tunnel was made of nothing, a file that was written was called undone.
+    # A session stayed without a word, a file that was written was called undone.
     Plan("session in a block", _unreached("delete_session", _KEPT)),
     Plan("session in a block", _unreached("delete_session", _PAGE)),
-    Plan("create a tunnel", (Bent("create_tunnel", (Text("an empty object"),)),), older=True),
     Plan("upload_many", (Bent("write", (Field("written", {"a": 1}),)),)),
 ]
 
