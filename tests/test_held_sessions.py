@@ -228,8 +228,9 @@ async def test_a_session_that_the_server_did_not_delete_is_told_of(
         assert scope.cancelled_caught
         assert "was given up, and may exist: the server says that it was not deleted" in caplog.text
         return
+    held = vm.open_session()
     with pytest.raises(InternalError, match="was not deleted"):
-        async with vm.open_session() as held:
+        async with held:
             pass
     server.script(ok({"deleted": True}))
     assert (await held.close()).deleted  # it is still open

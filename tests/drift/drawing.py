@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -158,6 +159,7 @@ _MORE: Final[list[dict[str, Any]]] = [
 _DROPS: Final = ["AFTER_PROCESSING", "MID_BODY", "RESET"]
 
 
+@cache
 def _values(operation: str) -> st.SearchStrategy[Change]:
     names = st.sampled_from(_FIELDS_OF[operation])
     moves = [move for move in _MOVES if move[0] in _FIELDS_OF[operation]]
@@ -175,6 +177,7 @@ def _values(operation: str) -> st.SearchStrategy[Change]:
     )
 
 
+@cache  # making strategies takes longer than drawing of them
 def _wholes(operation: str, *, reaches: bool) -> st.SearchStrategy[Change]:
     """Replies that say nothing of what was asked for."""
     proxies = st.builds(Instead, st.sampled_from(_STATUSES), st.sampled_from(_BODIES))

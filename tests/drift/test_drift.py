@@ -55,7 +55,7 @@ def test_nothing_is_lost(server_thread: ServerThread, share: int, request: pytes
 
 
 def test_plans_can_be_pasted() -> None:
-    @settings(max_examples=100, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=50, deadline=None, derandomize=True, database=None)
     @given(plan=plans())
     def examples(plan: Plan) -> None:
         assert pasted(repr(plan)) == plan

@@ -251,8 +251,11 @@ async def test_bad_files_to_download(server: ScriptedServer, vm: AsyncVM, files:
 async def test_only_what_proves_it_says_that_a_file_was_not_written(
     server: ScriptedServer, vm: AsyncVM, first: Reply | None, result: dict[str, Any], outcome: str
 ) -> None:
-    good = {"path": "/a", "size": 1, "received_bytes": 1, "ranges": [], "complete": True, "written": True}
-    server.script(*([first] if first is not None else []), ok({"results": [good, {**good, "path": "/b", **result}]}))
+    good: dict[str, Any] = {"path": "/a", "size": 1, "received_bytes": 1, "complete": True, "written": True}
+    server.script(
+        *([first] if first is not None else []),
+        ok({"results": [{**good, "ranges": ()}, {**good, "ranges": (), "path": "/b", **result}]}),
+    )
     written, refused = await vm.upload_many([(b"x", "/a"), (b"y", "/b")])
     assert written.ok
     assert isinstance(refused.error, ArkerError)
