@@ -97,7 +97,8 @@ class Attempt:
         advanced: Whether the last try, although it failed, got on with what the next one goes on with.
         task: The task that it is in.
         asked_to_end: How often that had been cancelled before.
-        closed: Whether that was cancelled because the client is being closed.
+        ending: Whether it is to be ended because the client is being closed.
+        closed: Whether its task has been cancelled for that.
     """
 
     method: str
@@ -111,6 +112,7 @@ class Attempt:
     advanced: bool = False
     task: asyncio.Task[Any] | None = field(default=None, repr=False)
     asked_to_end: int = 0
+    ending: bool = False
     closed: bool = False
 
     @property
