@@ -18,8 +18,8 @@ from arker.errors import ConfigurationError
 logger = logging.getLogger("arker")
 
 _STEP: Final = 0.01
-_GRACE: Final = 0.05
-"""Seconds in which a caller whose call has ended, maybe in another thread, begins to delete what it has made."""
+_LOOKS: Final = 6
+"""Looks, `_STEP` apart, within which a caller whose call has ended, maybe in another thread, begins to delete."""
 _TURNS: Final = 8
 """Turns of the loop within which a task that has just got a VM, perhaps through `asyncio.wait_for`, opens its block."""
 
@@ -127,8 +127,7 @@ class Blocks:
         deadline = loop.time() + CLEANUP_SECONDS
         tasks: dict[asyncio.Future[object], object] = {}
         late: list[_Open] = []
-        was_busy = False
-        quiet_since = loop.time()
+        looks = 0
         try:
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
@@ -142,14 +141,15 @@ class Blocks:
                 # A fleet that is left begins nothing else in its VMs when what it is doing ends.
                 await asyncio.sleep(0)
                 self._end_calls()
-                now = loop.time()
                 if self._open or tasks or self.forks or self._are_calls_on_their_way():
-                    was_busy, quiet_since = True, now
-                elif not was_busy or now >= quiet_since + _GRACE:
+                    looks = _LOOKS
+                # By their number, not by the time: a loop that is busy gives its tasks no turns in that.
+                if looks == 0:
                     break
-                if now >= deadline:
+                looks -= 1
+                patience = min(deadline - loop.time(), _STEP)
+                if patience <= 0:
                     break
-                patience = min(deadline - now, _STEP)
                 if tasks:
                     await asyncio.wait(tasks, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                     late += self._ended_badly(tasks)
@@ -215,8 +215,8 @@ class Blocks:
         if call not in self.calls or task is None:
             return
         if sys.version_info < (3, 11):
-            # Whether others have cancelled it in this turn of the loop, too, cannot be told afterwards.
-            if _is_being_cancelled(task):
+            # Whether others have cancelled it as well cannot be told afterwards.
+            if _is_being_cancelled(task) or (call.flow is not None and call.flow.endings):
                 return
             task.get_loop().call_soon(_yield_to_others, call)  # before the task itself comes to know it
         call.closed = True
@@ -259,7 +259,7 @@ def was_closed(call: Attempt) -> bool:
     call.closed = False
     if sys.version_info >= (3, 11):
         return call.task.uncancel() <= call.asked_to_end
-    return True
+    return call.flow is None or call.flow.endings < 2
 
 
 def _retrieve(task: asyncio.Future[object]) -> None:

@@ -320,7 +320,7 @@ class _Exchange(Attempt, Generic[T]):
         call, transport = self.call, self.transport
         silence = transport.settings.timeouts.silence
         if call.probe is not None and silence is not None:
-            flow = Flow()
+            self.flow = flow = Flow()
             exchange = watched(self.http.exchange(call.request, flow), call.probe, silence, flow)
         else:
             exchange = self.http.exchange(call.request)
