@@ -12,7 +12,7 @@ from attrs import define, field
 
 from arker import _routes
 from arker._retry import Failure, is_overload, is_proof_of_refusal, is_retryable_answer
-from arker._wire import ExchangeFailedError, Request, Response, without_query
+from arker._wire import ExchangeFailedError, Flow, Request, Response, without_query
 from arker.errors import (
     ApiError,
     ArkerError,
@@ -97,7 +97,9 @@ class Attempt:
         advanced: Whether the last try, although it failed, got on with what the next one goes on with.
         task: The task that it is in.
         asked_to_end: How often that had been cancelled before.
-        closed: Whether that was cancelled because the client is being closed.
+        ending: Whether it is to be ended because the client is being closed.
+        closed: Whether its task has been cancelled for that.
+        flow: What has passed of it, if that is watched.
     """
 
     method: str
@@ -111,7 +113,9 @@ class Attempt:
     advanced: bool = False
     task: asyncio.Task[Any] | None = field(default=None, repr=False)
     asked_to_end: int = 0
+    ending: bool = False
     closed: bool = False
+    flow: Flow | None = field(default=None, repr=False)
 
     @property
     def url(self) -> str:

@@ -162,6 +162,8 @@ class Pool:
             await asyncio.wait({crew.over}, timeout=plan.deadline)
         finally:
             late = crew.cancel()
+        if isinstance(crew.error, asyncio.CancelledError) and self.closed:
+            raise self.none_left()  # the forks were cancelled, and not whoever waits for them
         if crew.error is not None:
             raise crew.error
         if late:

@@ -71,7 +71,7 @@ class Forking:
 
     async def _make(self) -> Vm:
         blocks, ledger = self._transport.blocks, self._transport.ledger
-        blocks.refuse()
+        await blocks.refuse()
         blocks.forks.add(self)
         try:
             vm = await (self._post() if ledger is None else self._post_on_record(ledger))
@@ -135,7 +135,7 @@ class Forking:
         request = self._call.request
         await ledger.intend(request, self._name)
         try:
-            self._transport.blocks.refuse()
+            await self._transport.blocks.refuse()
             return await self._post()
         except ArkerError as error:
             if error.outcome == "not_started":

@@ -123,7 +123,12 @@ else:
         try:
             await over
         except BaseException:
-            await end(task)
+            flow.endings += 1
+            try:
+                await end(task)
+            except asyncio.CancelledError:
+                flow.endings += 1
+                raise
             raise
         finally:
             asking = questions.stop()

@@ -98,6 +98,7 @@ class Transport:
     async def ready(self) -> Http:
         """The HTTP side, made at the first request; raises `ConfigurationError` when the client is closed."""
         if self._closed:
+            await asyncio.sleep(0)  # a caller who tries again and again must not stop the loop
             raise ConfigurationError("the client is closed")
         if self._prepare is not None:
             await self._prepare()
@@ -198,6 +199,8 @@ class Transport:
     async def attempts(self, once: Callable[[], Awaitable[T]], attempt: Attempt, progress: Progress) -> T:
         """Do something until it succeeds or the policy gives up; raises an `ArkerError` that says what is known."""
         blocks = self.blocks
+        if blocks.closing:
+            await blocks.refuse_call(attempt, progress)
         blocks.begin(attempt, progress)
         policy, request = self.settings.retry, attempt.request
         # An object store is no business of the API's limits.
@@ -252,7 +255,7 @@ class Transport:
                     retry_after=error.retry_after,
                     random=random.random(),  # noqa: S311 - spreads attempts, decides no secret
                 )
-                if delay is None or (progress.abandoned and not progress.may_have_begun):
+                if delay is None or attempt.closed or (progress.abandoned and not progress.may_have_begun):
                     if self._diagnose is not None and isinstance(error, NetworkError):
                         self._diagnose()
                     raise error from None
@@ -266,6 +269,7 @@ class Transport:
             raise closed from None
         finally:
             blocks.calls.pop(attempt, None)
+            was_closed(attempt)  # should it have ended otherwise, its task is not being cancelled any more
 
     def annotate(self, error: ArkerError, response: Response) -> ArkerError:
         """Add what the response's headers say, and take the key out of what the server said."""
@@ -316,7 +320,7 @@ class _Exchange(Attempt, Generic[T]):
         call, transport = self.call, self.transport
         silence = transport.settings.timeouts.silence
         if call.probe is not None and silence is not None:
-            flow = Flow()
+            self.flow = flow = Flow()
             exchange = watched(self.http.exchange(call.request, flow), call.probe, silence, flow)
         else:
             exchange = self.http.exchange(call.request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -67,14 +68,16 @@ class AsyncFleet:
         if self._entered:
             raise ConfigurationError("a fleet is entered once; fork another by fork_many")
         blocks = self._pool.transport.blocks
-        blocks.refuse()
+        await blocks.refuse()
         self._entered = True
         blocks.enter(self, self._pool.name, self._leave_early, self._pool.abandon)
         try:
             await self._pool.fill()
         except BaseException as error:
             if not blocks.left(self):
-                await carry_through(blocks.close())
+                await carry_through(blocks.until_left(self))
+                if isinstance(error, asyncio.CancelledError):
+                    raise
                 closed = ConfigurationError("the client was closed while the fleet was forked")
                 if self._pool.left or self._pool.doubts:
                     closed.outcome = "unknown"
@@ -108,7 +111,7 @@ class AsyncFleet:
             raise FleetError(f"{len(left)} VMs could not be deleted")
 
     async def _leave_after_closing(self, error: BaseException | None) -> None:
-        await self._pool.transport.blocks.close()
+        await self._pool.transport.blocks.until_left(self)
         await self._pool.end_tasks()
         self._tell(self._pool.left, error)
 

@@ -158,7 +158,7 @@ class AsyncTunnel:
         traceback: TracebackType | None,
     ) -> None:
         if not self._transport.blocks.left(self):
-            await carry_through(self._transport.blocks.close())
+            await carry_through(self._transport.blocks.until_left(self))
         elif self._data is not None and not self._closed:
             # The deletion must happen under cancellation too, but must not hold up its caller for ever.
             await carry_through(self._leave(raising=exc is None))

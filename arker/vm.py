@@ -58,7 +58,7 @@ class AsyncVM(VmDirectories):
         traceback: TracebackType | None,
     ) -> None:
         if not self._transport.blocks.left(self):
-            await carry_through(self._transport.blocks.close())
+            await carry_through(self._transport.blocks.until_left(self))
             return
         if self._kept:
             return
