@@ -52,7 +52,7 @@ def functions_of(value: Any) -> Iterator[Callable[..., Any]]:
         parts = [value.fget, value.fset] if isinstance(value, property) else [value.func]
         yield from (part for part in parts if part is not None)
     elif isinstance(value, classmethod | staticmethod):
-        yield value.__func__
+        yield getattr(value, "__func__")  # noqa: B009 - its type is not known in full
     elif isinstance(value, FunctionType):
         yield value
 
@@ -96,7 +96,8 @@ def test_what_they_name_is_what_a_program_imports() -> None:
     assert hints["tunnel"] is not None
     assert typing.get_type_hints(arker_sync.Arker.fork)["return"] is arker_sync.VM
     assert arker_sync.RunHandle is typing.get_type_hints(arker_sync.VM.start)["return"]
-    assert typing.get_type_hints(arker.AsyncVM.network.fget) == {"return": arker.NetworkPolicy | None}
+    getter: Any = inspect.getattr_static(arker.AsyncVM, "network")
+    assert typing.get_type_hints(getter.fget) == {"return": arker.NetworkPolicy | None}
     items = typing.get_type_hints(arker.AsyncFleet.map)["return"]
     assert typing.get_origin(items) is not None
 
