@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from arker import _clock
 from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker.errors import ConfigurationError
 
@@ -90,13 +91,13 @@ class Blocks:
         for _ in range(round(CLEANUP_SECONDS / _STEP)):
             if self._done.is_set():
                 return
-            await asyncio.sleep(_STEP)
+            await _clock.sleep(_STEP)
 
     async def _leave_all(self) -> None:
         tasks: dict[asyncio.Future[object], _Open] = {}
         late: list[_Open] = []
         await asyncio.sleep(0)  # a task that has just got a VM opens its block now
-        deadline = asyncio.get_running_loop().time() + CLEANUP_SECONDS
+        deadline = _clock.now() + CLEANUP_SECONDS
         try:
             while self._open or tasks or self.forks:
                 while self._open:
@@ -106,13 +107,13 @@ class Blocks:
                         late.append(each)
                     else:
                         tasks[task] = each
-                patience = deadline - asyncio.get_running_loop().time()
+                patience = deadline - _clock.now()
                 if patience <= 0:
                     break
                 if not tasks or self.forks:
-                    await asyncio.sleep(min(patience, _STEP))
+                    await _clock.sleep(min(patience, _STEP))
                     continue
-                await asyncio.wait(tasks, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                await _clock.wait(tasks, patience, return_when=asyncio.FIRST_COMPLETED)
                 late += _ended_badly(tasks)
         finally:
             for task in tasks:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
 import attrs
 
-from arker import _calls, _routes
+from arker import _calls, _clock, _routes
 from arker._attempts import Progress, deadline_scope
 from arker._cleanup import CLEANUP_SECONDS, end, make_or_undo
 from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError, NotFoundError, is_gone
@@ -101,7 +99,7 @@ class Forking:
                 raise
         if self._transport.ledger is not None:
             self._transport.ledger.answered(self._call.request)
-        again = time.time()
+        again = _clock.wall()
         try:
             vm = await self._transport.send(self._call, progress=self._progress)
         except BadReplyError:
@@ -156,7 +154,7 @@ class Forking:
                 ledger.forget(request)
             return
         problem: str | ArkerError = f"no answer within {CLEANUP_SECONDS:g} s"
-        with anyio.move_on_after(CLEANUP_SECONDS):
+        with _clock.move_on_after(CLEANUP_SECONDS):
             try:
                 vm = await self._outcome(task)
                 if vm is not None:

@@ -7,7 +7,6 @@ deleted or meant to stay. Nothing that goes wrong here fails a fork: it is logge
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from attrs import frozen
 
-from arker import _owners
+from arker import _clock, _owners
 from arker._ledger_writer import Writer
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class Ledger:
         future: asyncio.Future[None] = loop.create_future()
         body = request.body.decode() if request.body is not None else ""
         # The rest of the row's values are added by the thread.
-        operation = ("intend", (request.idempotency_key, request.base_url, body, name, time.time()))
+        operation = ("intend", (request.idempotency_key, request.base_url, body, name, _clock.wall()))
         self._writer.used = True
         self._writer.put(operation, loop, future)
         return future
@@ -151,7 +150,7 @@ class Ledger:
         if not self.path.exists():
             return Orphans([], [], 0, 0)
         here = _owners.this_host()
-        directory, before = self.path.parent, time.time() - (older_than or 0.0)
+        directory, before = self.path.parent, _clock.wall() - (older_than or 0.0)
 
         def read() -> list[Row]:
             rows = self._writer.read(lambda store: store.rows(self.account))

@@ -7,7 +7,6 @@ import atexit
 import logging
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 from attrs import define, field
 
-from arker import _owners
+from arker import _clock, _owners
 
 if TYPE_CHECKING:
     from arker._ledger_store import Operation, Store
@@ -204,7 +203,7 @@ class Writer:
     def _await_work(self) -> None:
         """Wait for something to do, with the lock held, but no longer than there should be something."""
         if self._failing:
-            self._sleep("gathering", self._retry_at - time.monotonic(), lambda: self._ending)
+            self._sleep("gathering", self._retry_at - _clock.now(), lambda: self._ending)
         if not self._queue:
             self._sleep("idle", IDLE_SECONDS, lambda: bool(self._queue or self._waiting or self._ending))
         if self._queue:
@@ -293,7 +292,7 @@ class Writer:
     def _fail(self, reason: object, *, for_good: bool) -> None:
         with self._changed:
             self._failing = True
-            self._retry_at = time.monotonic() + RETRY_SECONDS
+            self._retry_at = _clock.now() + RETRY_SECONDS
             self._off = self._off or for_good
             if self._off:
                 self._queue.clear()

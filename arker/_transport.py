@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import anyio
 import anyio.to_thread
 from attrs import define, field
 
+from arker import _clock
 from arker._attempts import HELD_WELL, Attempt, Progress, deadline_scope, judge, outcome_after
 from arker._blocks import Blocks
 from arker._decipher import decipher, hints
@@ -207,7 +207,7 @@ class Transport:
         while True:
             if not limiter.try_enter(waits):
                 await limiter.enter(waits, number)
-            started = time.monotonic()
+            started = _clock.now()
             progress.attempts += 1
             progress.in_flight = attempt.changes_something
             attempt.advanced = False
@@ -229,9 +229,7 @@ class Transport:
                     watch.end()
                 return result
             progress.in_flight = False
-            held_well = (
-                waits and failure in (Failure.LOST, Failure.UNCERTAIN) and time.monotonic() - started >= HELD_WELL
-            )
+            held_well = waits and failure in (Failure.LOST, Failure.UNCERTAIN) and _clock.now() - started >= HELD_WELL
             failures = 1 if held_well or attempt.advanced else failures + 1
             if attempt.changes_something:
                 progress.outcome = outcome_after(progress.outcome, failure, error)
@@ -254,13 +252,13 @@ class Transport:
                     self._diagnose()
                 raise error from None
             self.observer.retry(attempt, progress, delay, error)
-            await anyio.sleep(delay)
+            await _clock.sleep(delay)
 
     def annotate(self, error: ArkerError, response: Response) -> ArkerError:
         """Add what the response's headers say, and take the key out of what the server said."""
         wait, request_id = hints(response.body, self.reader)
         error.request_id = response.headers.get("x-request-id") or request_id
-        asked = parse_retry_after(response.headers.get("retry-after"), time.time())
+        asked = parse_retry_after(response.headers.get("retry-after"), _clock.wall(), response.headers.get("date"))
         error.retry_after = asked if asked is not None else wait
         for name in ("message", "code", "request_id", "path", "vm_id", "run_id", "session_id"):
             value = getattr(error, name, None)

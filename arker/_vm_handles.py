@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import arker
-from arker import models
+from arker import _clock, models
 from arker._identifiers import idempotency_key_or_new
 from arker._vm_lists import VmLists
 from arker.errors import BadReplyError, InvalidArgumentError
@@ -75,7 +74,7 @@ class VmHandles(VmLists):
             acquire=acquire,
             release=release,
         )
-        began = time.monotonic()
+        began = _clock.now()
         result = await self._post(request, idempotency_key_or_new(idempotency_key), deadline)
         if result.run_id is None or result.run_id.strip() in {"", ".", ".."}:
             raise BadReplyError(

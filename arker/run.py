@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from typing import Final
 
-import anyio
 import attrs
 
-from arker import _calls, _routes, models
+from arker import _calls, _clock, _routes, models
 from arker._attempts import Progress, deadline_scope
 from arker._identifiers import new_idempotency_key
 from arker._paging import Pages, next_cursor
@@ -213,7 +211,7 @@ class AsyncRun:
         """
         delay = None if max_delay is None else check_values.check_seconds("max_delay", max_delay)
         bound = None if deadline is None else check_values.check_seconds("deadline", deadline)
-        now = time.monotonic()
+        now = _clock.now()
         planner = Planner(now if self._began is None else self._began, self._began is not None, delay)
         return RunOutput(self._ask_whether_ended, self._read_for_output, planner, self._progress("run.output"), bound)
 
@@ -279,7 +277,7 @@ class AsyncRun:
         return Progress(operation, path=path, redact=self._transport.redact)
 
     async def _wait(self) -> Run:
-        began = time.monotonic()
+        began = _clock.now()
         contradictions = 0
         while True:
             if self.ended or await self._ask_whether_ended():
@@ -287,7 +285,7 @@ class AsyncRun:
                 if has_ended(run):
                     return run
                 contradictions += 1  # what is asked again and again must not be the large reply
-            await anyio.sleep(min(_LONGEST_DOUBT, pause(time.monotonic() - began) * 2 ** min(contradictions, 5)))
+            await _clock.sleep(min(_LONGEST_DOUBT, pause(_clock.now() - began) * 2 ** min(contradictions, 5)))
 
     async def _ask_whether_ended(self) -> bool:
         """Look for it among the running ones, which is a small reply however much the run has written."""
@@ -326,7 +324,7 @@ class AsyncRun:
 
     async def _read_readable(self) -> Run:
         call = _calls.get_run(self._base_url, self._vm_id, self._run_id)
-        began = time.monotonic()
+        began = _clock.now()
         unreadable = 0
         while True:
             try:
@@ -341,7 +339,7 @@ class AsyncRun:
             unreadable += 1
             if unreadable == UNREADABLE:
                 raise self._unreadable(problem)
-            await anyio.sleep(pause(time.monotonic() - began))
+            await _clock.sleep(pause(_clock.now() - began))
 
     def _unreadable(self, problem: BadReplyError) -> BadReplyError:
         """Say that the run cannot be followed, with what is known of it."""

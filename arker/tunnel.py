@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-import anyio
 from attrs import evolve, field, frozen
 
+from arker import _clock, _routes, models
 from arker import _resource_calls as calls
-from arker import _routes, models
 from arker._attempts import Attempt, Progress, deadline_scope
 from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._creation import Creation, remove
@@ -233,7 +231,7 @@ class AsyncTunnel:
         return self
 
     async def _wait_open(self) -> None:
-        began = time.monotonic()
+        began = _clock.now()
         while not self._is_open():
             if self.state == "closed":
                 message = self._opened().message or "the server does not say why"
@@ -243,7 +241,7 @@ class AsyncTunnel:
                     operation="tunnel.wait_open",
                     vm_id=self._transport.redact(self.vm_id),
                 )
-            await anyio.sleep(pause(time.monotonic() - began))
+            await _clock.sleep(pause(_clock.now() - began))
             await self.refresh()
 
     def _is_open(self) -> bool:

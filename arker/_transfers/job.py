@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
+from arker import _clock
 from arker._attempts import Attempt, Progress
 from arker._cleanup import carry_through, make_or_undo
 from arker._threads import begin_in_thread
@@ -51,7 +51,7 @@ class Tracker:
     done: int = 0
     files_done: int = 0
     files_failed: int = 0
-    _began: float = field(factory=time.monotonic)
+    _began: float = field(factory=_clock.now)
 
     def tell(self, path: str) -> None:
         """Say how far it is; ``path`` is of the file that got on."""
@@ -67,7 +67,7 @@ class Tracker:
             files_done=self.files_done,
             files_total=self.files_total,
             files_failed=self.files_failed,
-            seconds=time.monotonic() - self._began,
+            seconds=_clock.now() - self._began,
         )
         self.tell_safely("progress", self.callback, event)
 
@@ -80,7 +80,7 @@ class Tracker:
     @property
     def seconds(self) -> float:
         """Since the call began."""
-        return time.monotonic() - self._began
+        return _clock.now() - self._began
 
 
 @define(eq=False)

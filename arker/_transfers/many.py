@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-import anyio
 from attrs import define
 
-from arker import _calls, _codec
+from arker import _calls, _clock, _codec
 from arker._identifiers import new_ulids
 from arker._ranges import CONCURRENCY, MAX_CONTENT, MIB, batches
 from arker._transfers.checks import check_concurrency, check_part_size, check_path, check_progress, check_verify
@@ -80,7 +78,7 @@ class Entries:
         """A file is done."""
         if error is not None:
             self._name(error)
-        seconds = time.monotonic() - entry.began if entry.began else 0.0
+        seconds = _clock.now() - entry.began if entry.began else 0.0
         entry.outcome = FileOutcome(path=entry.path, local=entry.local, size=entry.size, error=error, seconds=seconds)
         self._job.tracker.finish_file(entry.path, failed=error is not None)
 
@@ -108,7 +106,7 @@ async def within(deadline: float | None, work: Callable[[], Any]) -> None:
         await work()
         return
     check.check_seconds("deadline", deadline)
-    with anyio.move_on_after(deadline):
+    with _clock.move_on_after(deadline):
         await work()
 
 
@@ -222,7 +220,7 @@ class _Uploads:
 
     async def _one(self, entry: Entry) -> None:
         """A file by itself."""
-        entry.began = time.monotonic()
+        entry.began = _clock.now()
         try:
             opened = await open_source("source", entry.source)
             try:
@@ -245,7 +243,7 @@ class _Uploads:
             await self._batch_of_size(entries)
 
     async def _batch_of_size(self, entries: list[Entry]) -> None:
-        began = time.monotonic()
+        began = _clock.now()
         for entry in entries:
             entry.began = began
         pending: list[tuple[Entry, bytes]] = []

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from arker import _clock
 from arker._transfers.checks import check_concurrency, check_part_size, check_path, check_progress
 from arker._transfers.downloads import fetch_to_path
 from arker._transfers.job import Job, finished_in_thread, pooled
@@ -60,7 +60,7 @@ class _Downloads:
         self._total = 0
 
     async def one(self, entry: Entry) -> None:
-        entry.began = time.monotonic()
+        entry.began = _clock.now()
         remote = RemoteFile(self._job, entry.path)
         try:
             await self._open(remote)

@@ -25,6 +25,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
+from arker import _clock
 from arker._typing import Self
 from arker.emulator._state import StateDir
 from arker.emulator.control import ControlChannel, Controlled
@@ -312,9 +313,7 @@ class Emulator(Controlled):
                 return
             assert process.stdin is not None
             process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_CLOSE_PATIENCE)
-            except subprocess.TimeoutExpired:
+            if not _ends(process, _CLOSE_PATIENCE):
                 process.kill()
                 process.wait()
             process.stdin.close()
@@ -383,6 +382,18 @@ def _forget_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
+
+
+def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether a process comes to its end within some seconds."""
+    # Not by its own `wait`, which counts them by a clock that tests may have stopped.
+    until, step = _clock.now() + seconds, 0.0005
+    while process.poll() is None:
+        if _clock.now() > until:
+            return False
+        _clock.pause(step)
+        step = min(step * 2, 0.05)
+    return True
 
 
 def _import_path() -> list[str]:
