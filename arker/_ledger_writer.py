@@ -44,7 +44,7 @@ class _Waiters:
     """The forks of one event loop that wait for the same commit."""
 
     futures: list[asyncio.Future[None]] = field(factory=list["asyncio.Future[None]"])
-    bound: asyncio.TimerHandle | None = None
+    bound: _clock.Timer | None = None
 
     def resolve(self) -> None:
         if self.bound is not None:
@@ -117,7 +117,7 @@ class Writer:
                 waiters = self._waiting.get(loop)
                 if waiters is None:
                     waiters = self._waiting[loop] = _Waiters()
-                    waiters.bound = loop.call_later(PATIENCE, self._give_up_waiting, waiters)
+                    waiters.bound = _clock.call_later(loop, PATIENCE, self._give_up_waiting, waiters)
                 waiters.futures.append(future)
             if operation is not None:
                 self._queue.append(operation)
