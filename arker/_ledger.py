@@ -11,11 +11,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
 from attrs import frozen
 
 from arker import _clock, _owners
 from arker._ledger_writer import Writer
+from arker._threads import finished_in_thread
 
 if TYPE_CHECKING:
     from arker._ledger_store import Row
@@ -144,7 +144,7 @@ class Ledger:
             Exception: The file cannot be read.
         """
         await self.flush()
-        return await anyio.to_thread.run_sync(self._orphans, frozenset(base_urls), older_than)
+        return await finished_in_thread(self._orphans, frozenset(base_urls), older_than)
 
     def _orphans(self, base_urls: frozenset[str], older_than: float | None) -> Orphans:
         if not self.path.exists():
@@ -179,7 +179,7 @@ class Ledger:
     async def sweep(self) -> None:
         """Remove what dead owners left beside the file, where they left nothing in it."""
         await self.flush()
-        await anyio.to_thread.run_sync(self._sweep)
+        await finished_in_thread(self._sweep)
 
     def _sweep(self) -> None:
         if self.path.exists():

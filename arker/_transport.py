@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import anyio
-import anyio.to_thread
 from attrs import define, field
 
 from arker import _clock
@@ -27,6 +25,7 @@ from arker._reader import Reader
 from arker._redaction import Redactor
 from arker._retry import Failure, next_delay, parse_retry_after
 from arker._silence import watched
+from arker._threads import in_thread
 from arker._window import Window
 from arker._wire import Call, Flow, Replay, Response
 from arker.errors import ArkerError, ConfigurationError, NetworkError, is_gone
@@ -107,7 +106,7 @@ class Transport:
             # request; in a thread, so that the program's other tasks go on meanwhile.
             for name in ("arker._http", "arker._leniency"):
                 if name not in sys.modules:
-                    await anyio.to_thread.run_sync(import_module, name)
+                    await in_thread(import_module, name)
         from arker._http import Http
 
         # Another task, or a loop in another thread, may have been quicker; or the client was closed meanwhile.

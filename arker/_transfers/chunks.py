@@ -8,8 +8,9 @@ from arker import _calls
 from arker._decipher import api_error
 from arker._identifiers import new_ulid
 from arker._ranges import INLINE_CHUNK, MAX_CONTENT, Span, missing, split
+from arker._threads import in_thread
 from arker._transfers.bodies import digest_of_source
-from arker._transfers.job import in_thread, pooled
+from arker._transfers.job import pooled
 from arker.errors import PayloadTooLargeError
 from arker.models import SyncChunkWrite, SyncChunkWriteResult
 

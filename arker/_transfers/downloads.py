@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from arker._attempts import deadline_scope
 from arker._ranges import CONCURRENCY, WORTH_PARTS, part_size, split
+from arker._threads import finished_in_thread
 from arker._transfers.checks import check_concurrency, check_part_size, check_path, check_progress
-from arker._transfers.job import FileTracker, finished_in_thread, make_job, pooled, together
+from arker._transfers.job import FileTracker, make_job, pooled, together
 from arker._transfers.remote import RemoteFile
 from arker._transfers.sources import check_local, is_path
 from arker._transfers.targets import LocalTarget, ObjectTarget, SpanWriter, check_target

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
@@ -13,7 +12,7 @@ from attrs import define, field
 from arker import _clock
 from arker._attempts import Attempt, Progress
 from arker._cleanup import carry_through, make_or_undo
-from arker._threads import begin_in_thread
+from arker._threads import in_thread
 from arker._transport import Transport
 from arker.errors import TransferError
 from arker.transfer import Direction, TransferProgress
@@ -216,16 +215,6 @@ def make_job(
 # --- tasks and threads -----------------------------------------------------------------------------------------------
 
 
-async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """The result of something that may block. A caller that is cancelled does not wait for it."""
-    return await begin_in_thread(partial(work, *arguments))
-
-
-async def finished_in_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """The same of something that must not be left half done, and does not take long."""
-    return await carry_through(in_thread(work, *arguments))
-
-
 async def opened_in_thread(make: Callable[[], T], undo: Callable[[T], object]) -> T:
     """What is opened in a thread; a caller that is cancelled meanwhile leaves nothing open."""
 
@@ -278,8 +267,6 @@ __all__ = [
     "Job",
     "Tell",
     "Tracker",
-    "finished_in_thread",
-    "in_thread",
     "make_job",
     "opened_in_thread",
     "pooled",

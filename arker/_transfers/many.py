@@ -12,8 +12,9 @@ from attrs import define
 from arker import _calls, _clock, _codec
 from arker._identifiers import new_ulids
 from arker._ranges import CONCURRENCY, MAX_CONTENT, MIB, batches
+from arker._threads import in_thread
 from arker._transfers.checks import check_concurrency, check_part_size, check_path, check_progress, check_verify
-from arker._transfers.job import Job, in_thread, make_job, pooled
+from arker._transfers.job import Job, make_job, pooled
 from arker._transfers.sources import (
     check_buffer,
     check_source,

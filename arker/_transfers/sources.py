@@ -11,8 +11,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from typing import IO, Any, Final, Protocol, TypeGuard, cast
 
 from arker._ranges import MIB
+from arker._threads import finished_in_thread, in_thread
 from arker._transfers.descriptor import Descriptor
-from arker._transfers.job import finished_in_thread, in_thread, opened_in_thread
+from arker._transfers.job import opened_in_thread
 from arker.errors import FileChangedError, InvalidArgumentError, LocalFileError
 from arker.models import CHUNK_SIZE, MAX_PUT_SIZE
 

@@ -7,6 +7,7 @@ which stays open: its end tells the child that the parent has gone. The child an
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -21,11 +22,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, TypedDict
 
-import anyio
-import anyio.to_thread
 import attrs
 
 from arker import _clock
+from arker._threads import finished_in_thread
 from arker._typing import Self
 from arker.emulator._state import StateDir
 from arker.emulator.control import ControlChannel, Controlled
@@ -96,6 +96,7 @@ class Emulator(Controlled):
         self._state: StateDir | None = None
         self._answer: dict[str, Any] | None = None
         self._answered = threading.Event()
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self._listener: threading.Thread | None = None
         self._closed = False
         _alive.add(self)
@@ -222,6 +223,11 @@ class Emulator(Controlled):
             answer = {}
         self._answer = answer if isinstance(answer, dict) else {}
         self._answered.set()
+        for loop, over in tuple(self._waiting):
+            try:
+                loop.call_soon_threadsafe(_finish, over)
+            except RuntimeError:  # the loop was closed meanwhile
+                pass
 
     def wait_ready(self) -> None:
         """Wait until the server answers requests.
@@ -237,7 +243,16 @@ class Emulator(Controlled):
         """`wait_ready` for asynchronous callers; may be cancelled."""
         self._check_launched()
         if not self._answered.is_set():
-            await anyio.to_thread.run_sync(self._answered.wait, abandon_on_cancel=True)
+            loop = asyncio.get_running_loop()
+            over: asyncio.Future[None] = loop.create_future()
+            entry = loop, over
+            self._waiting.append(entry)
+            try:
+                if not self._answered.is_set():  # else the listener may have looked at the list just before
+                    await over
+            finally:
+                if entry in self._waiting:
+                    self._waiting.remove(entry)
         self._check_answer()
 
     def _check_launched(self) -> None:
@@ -281,8 +296,7 @@ class Emulator(Controlled):
 
     async def areset(self) -> None:
         """`reset` for asynchronous callers. It is carried through even when the caller is cancelled."""
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self.reset)
+        await finished_in_thread(self.reset)
 
     def _last_words(self) -> str:
         """The end of the child's log; the token is never in it."""
@@ -330,8 +344,7 @@ class Emulator(Controlled):
 
     async def aclose(self) -> None:
         """`close` for asynchronous callers. It is carried through even when the caller is cancelled."""
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self.close)
+        await finished_in_thread(self.close)
 
     def __enter__(self) -> Self:
         try:
@@ -382,6 +395,11 @@ def _forget_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
+
+
+def _finish(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
 
 
 def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
