@@ -10,6 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from arker import AsyncArker, AsyncVM
@@ -17,9 +18,7 @@ from arker_sync import VM, Arker
 
 
 def nested() -> None:
-    import nest_asyncio
-
-    nest_asyncio.apply()
+    import_module("nest_asyncio").apply()  # it has no types
 
 
 def uvloop_installed() -> None:
