@@ -103,7 +103,7 @@ class ClientVms(ClientResources):
         if isinstance(source, AsyncVM):
             source_vm_id = source.id
         elif source is not None:
-            source_vm_name = check.check_text("source", source, what="a VM's name or an AsyncVM")
+            source_vm_name = check.check_text("source", source, what="a VM's name or a handle on a VM")
         if source_org_id is None and source_vm_name in _routes.GOLDEN_NAMES:
             source_org_id = _routes.ARKER_ORG_ID  # here already, since changing a request takes as long as making it
         request = models.ForkRequest(

@@ -223,9 +223,7 @@ async def delete_or_raise(vm: AsyncVM, *, deadline: float | None) -> None:
             return
         raise
     if not answer.deleted:
-        raise InternalError(
-            "the server says that the VM was not deleted", status=200, operation="vm.delete", vm_id=vm.id
-        )
+        raise InternalError("the server says that the VM was not deleted", operation="vm.delete", vm_id=vm.id)
 
 
 async def delete(transport: Transport, base_url: str, vm_id: str, *, deadline: float | None = None) -> DeleteVmResponse:

@@ -127,7 +127,10 @@ class LoopSessions:
             self._entries.pop(ended, None)
         session = aiohttp.ClientSession(
             connector=_Connector(
-                limit=self._max_connections, limit_per_host=0, ttl_dns_cache=300, socket_factory=_keepalive_socket
+                limit=max(2, self._max_connections),  # with one place, the limiter lets in one more beside a run
+                limit_per_host=0,
+                ttl_dns_cache=300,
+                socket_factory=_keepalive_socket,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=_SKIPPED_AUTO_HEADERS,

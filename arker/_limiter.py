@@ -135,11 +135,12 @@ class Limiter:
 
     def _has_place(self, waits: bool, now: float) -> bool:
         window = self.window
-        return (
-            self._in_flight < window.places
-            and (not waits or self._waiting_in_flight < window.places_to_wait)
-            and now >= window.opens_at
-        )
+        if now < window.opens_at:
+            return False
+        if waits:
+            return self._in_flight < window.places and self._waiting_in_flight < window.places_to_wait
+        # With a single place, what waits for a command would keep everything else waiting: there is one more then.
+        return self._in_flight < max(window.places, self._waiting_in_flight + 1)
 
     def _admit(self, waits: bool, now: float) -> None:
         self._in_flight += 1

@@ -93,7 +93,7 @@ class RunOutput(AsyncIterator[OutputChunk]):
     async def __anext__(self) -> OutputChunk:
         if self._busy:
             # Two at once would hand out the same twice.
-            raise RuntimeError("the output is being asked for its next chunk by another task")
+            raise RuntimeError("the output is being asked for its next chunk by another caller")
         self._busy = True
         try:
             while not self._fresh:

@@ -77,9 +77,7 @@ class VmHandles(VmLists):
         began = _clock.now()
         result = await self._post(request, idempotency_key_or_new(idempotency_key), deadline)
         if result.run_id is None or result.run_id.strip() in {"", ".", ".."}:
-            raise BadReplyError(
-                "the reply names no run_id", path="$.run_id", status=200, outcome="applied", operation="vm.run"
-            )
+            raise BadReplyError("the reply names no run_id", path="$.run_id", outcome="applied", operation="vm.run")
         tunnels = result.tunnels if isinstance(result, models.BackgroundRunResult) else ()
         return AsyncRun(
             self._transport, self.base_url, self.id, result.run_id, state=result.state, tunnels=tunnels, began=began
@@ -102,7 +100,7 @@ class VmHandles(VmLists):
 
         Args:
             env: Variables beside those that every session has.
-            cwd: Working directory to start in; the home directory unless given.
+            cwd: Working directory to start in; the home directory unless given. A relative path counts from there.
             deadline: Seconds until it is open; None for no bound.
         """
         from arker.session import AsyncSession

@@ -55,7 +55,7 @@ class VmResources(VmFields):
 
         Args:
             env: Variables beside those that every session has.
-            cwd: Working directory to start in; the home directory unless given.
+            cwd: Working directory to start in; the home directory unless given. A relative path counts from there.
             deadline: Seconds for the whole call; None for no bound.
 
         Raises:

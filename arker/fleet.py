@@ -183,9 +183,9 @@ class AsyncFleet:
         """
         self._check_open()
         if not callable(function):
-            raise InvalidArgumentError("function", function, "expected a coroutine function of a VM and an item")
+            raise InvalidArgumentError("function", function, "expected a function of a VM and an item")
         if not isinstance(items, (Iterable, AsyncIterable)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidArgumentError("items", items, "expected an iterable, or an asynchronous one")
+            raise InvalidArgumentError("items", items, "expected an iterable")
         check.check_boolean("ordered", ordered)
         check.check_integer("retries", retries, minimum=0)
         if item_deadline is not None:
@@ -346,7 +346,7 @@ class AsyncFleet:
         if self._pool.closed:
             raise ConfigurationError("the fleet has been left: its VMs are deleted")
         if not self._entered:
-            raise ConfigurationError("the fleet has no VMs yet: enter it by 'async with'")
+            raise ConfigurationError("the fleet has no VMs yet: use it as a context manager")
 
 
 def _check_options(checked: bool, deadline: float | None) -> None:

@@ -331,7 +331,7 @@ class AsyncRun:
                 run = await self._transport.send(call)
                 if run.state is not None or has_ended(run):
                     return run
-                problem = BadReplyError("the reply names no state of the run", path="$.state", status=200)
+                problem = BadReplyError("the reply names no state of the run", path="$.state")
             except NotFoundError as error:
                 raise await self._explain(error) from None
             except BadReplyError as error:

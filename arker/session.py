@@ -91,7 +91,7 @@ class AsyncSession:
 
     def _opened(self) -> models.Session:
         if self._data is None:
-            raise ConfigurationError("the session is not open: use 'async with', or 'await session.open()'")
+            raise ConfigurationError("the session is not open: use it as a context manager, or call its open()")
         return self._data
 
     def _usable(self) -> str:
@@ -138,7 +138,7 @@ class AsyncSession:
         if self._closed:
             raise ConfigurationError("the session is closed; open_session() gives a new one")
         if self._opening:
-            raise ConfigurationError("the session is being opened by another task")
+            raise ConfigurationError("the session is being opened by another caller")
         if self._data is None:
             self._opening = True
             try:

@@ -117,7 +117,7 @@ class AsyncTunnel:
         """Where it is reached."""
         url = self._opened().url
         if url is None:
-            raise ConfigurationError(f"the tunnel is {self.state} and has no URL yet: use 'await tunnel.wait_open()'")
+            raise ConfigurationError(f"the tunnel is {self.state} and has no URL yet: call its wait_open()")
         return url
 
     @property
@@ -138,7 +138,7 @@ class AsyncTunnel:
 
     def _opened(self) -> Tunnel:
         if self._data is None:
-            raise ConfigurationError("the tunnel is not open: use 'async with', or 'await tunnel.open()'")
+            raise ConfigurationError("the tunnel is not open: use it as a context manager, or call its open()")
         return self._data
 
     def _key(self) -> str:
@@ -188,7 +188,7 @@ class AsyncTunnel:
         if self._closed:
             raise ConfigurationError("the tunnel is closed; tunnel() gives a new one")
         if self._opening:
-            raise ConfigurationError("the tunnel is being opened by another task")
+            raise ConfigurationError("the tunnel is being opened by another caller")
         if self._data is None:
             self._opening = True
             try:
@@ -347,7 +347,7 @@ class AsyncTunnel:
 def _key_of(tunnel: Tunnel) -> str:
     if tunnel.tunnel_key is None or tunnel.tunnel_key.strip() in {"", ".", ".."}:
         problem = "the reply to the creation of a tunnel names no tunnel_key"
-        raise BadReplyError(problem, path="$.tunnel_key", status=200, outcome="applied", operation="vm.create_tunnel")
+        raise BadReplyError(problem, path="$.tunnel_key", outcome="applied", operation="vm.create_tunnel")
     return tunnel.tunnel_key
 
 

@@ -47,7 +47,7 @@ async def download(
         transport, vm.base_url, vm.id, "vm.download", "download",
         concurrency=check_concurrency(concurrency) or CONCURRENCY, callback=progress,
     )  # fmt: skip
-    with job.named(), deadline_scope(deadline, job.progress):
+    with job.named(where), deadline_scope(deadline, job.progress):
         if local is not None:
             size, how = await _to_path(job, where, local, part_size)
         else:

@@ -14,7 +14,7 @@ from arker._attempts import Attempt, Progress
 from arker._cleanup import carry_through, make_or_undo
 from arker._threads import in_thread
 from arker._transport import Transport
-from arker.errors import TransferError
+from arker.errors import ArkerError, InvalidArgumentError, TransferError
 from arker.transfer import Direction, TransferProgress
 
 if TYPE_CHECKING:
@@ -146,14 +146,21 @@ class Job:
         return self.progress.operation
 
     @contextmanager
-    def named(self) -> Generator[None, None, None]:
-        """What fails inside on this side says which call it was."""
+    def named(self, path: str) -> Generator[None, None, None]:
+        """What fails inside says which file it was about, and what fails on this side, which call it was."""
         try:
             yield
-        except TransferError as error:
-            self.progress.complete(error)
-            error.vm_id = self.transport.redact(self.vm_id)
+        except ArkerError as error:
+            if isinstance(error, TransferError):
+                self.progress.complete(error)
+                error.vm_id = self.transport.redact(self.vm_id)
+            self.name_file(error, path)
             raise
+
+    def name_file(self, error: ArkerError, path: str) -> None:
+        """Write onto an error which file of the VM it is about."""
+        if error.file is None and not isinstance(error, InvalidArgumentError):
+            error.file = self.transport.redact(path)
 
     def file(self, path: str, total: int) -> FileTracker:
         """To keep account of one file."""

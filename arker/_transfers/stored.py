@@ -56,7 +56,7 @@ def check_method(job: Job, given: str, expected: str) -> None:
     """Refuse a URL that is for something else."""
     if given.upper() != expected:
         problem = f"the presigned URL is not for {expected}"
-        raise job.progress.complete(BadReplyError(problem, path="$.method", status=200))
+        raise job.progress.complete(BadReplyError(problem, path="$.method"))
 
 
 class Grant:
