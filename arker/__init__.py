@@ -60,6 +60,7 @@ from arker.errors import (
 )
 
 if TYPE_CHECKING:
+    from arker import transfer as transfer
     from arker._fleet_reports import FleetOutcome, FleetProgress
     from arker._reports import Leftover, ReapReport
     from arker._retry import RetryPolicy

@@ -7,10 +7,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import anyio
 from attrs import define, field
 
-from arker import _routes
+from arker import _clock, _routes
 from arker._retry import Failure, is_overload, is_proof_of_refusal, is_retryable_answer
 from arker._wire import ExchangeFailedError, Flow, Request, Response, without_query
 from arker.errors import (
@@ -167,7 +166,7 @@ def deadline_scope(deadline: float | None, progress: Progress) -> Generator[None
         yield
         return
     check.check_seconds("deadline", deadline)
-    with anyio.move_on_after(deadline) as scope:
+    with _clock.move_on_after(deadline) as scope:
         yield
     if scope.cancelled_caught:
         error = progress.complete(DeadlineExceededError(f"the deadline of {deadline:g} s has passed"))

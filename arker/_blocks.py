@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from arker import _clock
 from arker._attempts import Attempt, Progress
 from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker.errors import ConfigurationError
@@ -123,8 +124,7 @@ class Blocks:
             self._at_work = False
 
     async def _leave_all(self) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + CLEANUP_SECONDS
+        deadline = _clock.now() + CLEANUP_SECONDS
         tasks: dict[asyncio.Future[object], object] = {}
         late: list[_Open] = []
         looks = 0
@@ -147,14 +147,14 @@ class Blocks:
                 if looks == 0:
                     break
                 looks -= 1
-                patience = min(deadline - loop.time(), _STEP)
+                patience = min(deadline - _clock.now(), _STEP)
                 if patience <= 0:
                     break
                 if tasks:
-                    await asyncio.wait(tasks, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                    await _clock.wait(tasks, patience, return_when=asyncio.FIRST_COMPLETED)
                     late += self._ended_badly(tasks)
                 else:
-                    await asyncio.sleep(patience)
+                    await _clock.sleep(patience)
         finally:
             for task in tasks:
                 task.add_done_callback(_retrieve)
@@ -228,10 +228,9 @@ class Blocks:
 
 async def _polled(is_over: Callable[[], bool]) -> None:
     """Wait for what another thread may bring about, `CLEANUP_SECONDS` at most."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + CLEANUP_SECONDS
-    while not is_over() and loop.time() < end:  # noqa: ASYNC110 - an event of asyncio's belongs to one loop
-        await asyncio.sleep(_STEP)
+    end = _clock.now() + CLEANUP_SECONDS
+    while not is_over() and _clock.now() < end:
+        await _clock.sleep(_STEP)
 
 
 def _is_essential(call: Attempt, progress: Progress) -> bool:

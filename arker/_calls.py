@@ -10,7 +10,7 @@ from attrs import frozen
 
 from arker import _codec, _routes, models
 from arker._codec_hooks import Misfit, is_array, is_object
-from arker._decipher import api_error
+from arker._decipher import api_error, concluded
 from arker._reader import Reader, id_in, is_usable_id, salvaged_vm_id
 from arker._retry import is_retryable_answer
 from arker._wire import Call, Decode, QueryValue, Request, encode_query
@@ -330,7 +330,7 @@ def _check_finished(result: Written) -> Written:
     """The end of a write: only ``complete`` and ``written`` together are success (contract, section 6)."""
     if not (result.complete and result.written):
         facts = f"complete: {str(result.complete).lower()}, written: {str(result.written).lower()}"
-        raise api_error("internal", f"the server did not write the file ({facts})", status=200)
+        raise concluded("internal", f"the server did not write the file ({facts})")
     return result
 
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import arker
 from arker import models
 from arker._client_lists import ClientLists
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
-
-if TYPE_CHECKING:
-    from arker._fleet_reports import FleetProgress
-    from arker.fleet import AsyncFleet
-    from arker.models import NetworkPolicyInput, TunnelRequest
-    from arker.vm import AsyncVM
 
 
 class ClientFleets(ClientLists):
@@ -22,7 +17,7 @@ class ClientFleets(ClientLists):
 
     def fork_many(
         self,
-        source: str | AsyncVM,
+        source: str | arker.AsyncVM,
         count: int,
         *,
         max_concurrency: int | None = None,
@@ -31,17 +26,17 @@ class ClientFleets(ClientLists):
         name_prefix: str | None = None,
         source_org_id: str | None = None,
         public: bool | None = None,
-        network: NetworkPolicyInput | None = None,
+        network: models.NetworkPolicyInput | None = None,
         disk: bool | None = None,
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         max_memory_mib: int | None = None,
         disk_mib: int | None = None,
         durable: bool | None = None,
-        tunnel: TunnelRequest | Mapping[str, Any] | None = None,
-        progress: Callable[[FleetProgress], object] | None = None,
+        tunnel: models.TunnelRequest | Mapping[str, Any] | None = None,
+        progress: Callable[[arker.FleetProgress], object] | None = None,
         deadline: float | None = None,
-    ) -> AsyncFleet:
+    ) -> arker.AsyncFleet:
         """A fleet: many VMs that are forked when its ``async with`` block is entered, and deleted when it is left.
 
             async with ar.fork_many("ubuntu", 200) as fleet:
@@ -85,7 +80,7 @@ class ClientFleets(ClientLists):
         if isinstance(source, AsyncVM):
             source_vm_id = source.id
         else:
-            source_vm_name = check.check_text("source", source, what="a VM's name or an AsyncVM")
+            source_vm_name = check.check_text("source", source, what="a VM's name or a handle on a VM")
         check.check_integer("count", count, minimum=1)
         if max_concurrency is None:
             max_concurrency = self._transport.settings.max_connections

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
+import arker
+from arker import models
 from arker._client_vms import ClientVms
 from arker._paging import Pages, next_cursor
 from arker.errors import BadReplyError
 from arker.models import _checks as check
-
-if TYPE_CHECKING:
-    from arker.models import Filesystem, OrgRunListRow, Provider, VmState
-    from arker.vm import AsyncVM
 
 logger = logging.getLogger("arker")
 
@@ -30,13 +28,13 @@ class ClientLists(ClientVms):
         cursor: str | None = None,
         page_size: int | None = None,
         region: str | None = None,
-        provider: Provider | str | None = None,
-        state: VmState | str | Sequence[VmState | str] | None = None,
+        provider: models.Provider | str | None = None,
+        state: models.VmState | str | Sequence[models.VmState | str] | None = None,
         source_org_id: str | None = None,
         started_after: str | None = None,
         started_before: str | None = None,
         deadline: float | None = None,
-    ) -> AsyncIterator[AsyncVM]:
+    ) -> AsyncIterator[arker.AsyncVM]:
         """Handles on the organisation's VMs, newest first; each page is asked for when it is needed.
 
         A handle has every field of the list's `Vm`, as ``vm.data``, and can be worked with. The list is that of all
@@ -61,7 +59,7 @@ class ClientLists(ClientVms):
 
         size = check.page_size(page_size)
 
-        async def page(cursor: str | None) -> tuple[tuple[AsyncVM, ...], str | None]:
+        async def page(cursor: str | None) -> tuple[tuple[arker.AsyncVM, ...], str | None]:
             found = await self.list_vms(
                 cursor=cursor,
                 limit=size,
@@ -89,7 +87,7 @@ class ClientLists(ClientVms):
         page_size: int | None = None,
         name_prefix: str | None = None,
         deadline: float | None = None,
-    ) -> AsyncIterator[Filesystem]:
+    ) -> AsyncIterator[models.Filesystem]:
         """The organisation's filesystems, newest first; each page is asked for when it is needed.
 
         Args:
@@ -103,7 +101,7 @@ class ClientLists(ClientVms):
         """
         size = check.page_size(page_size)
 
-        async def page(cursor: str | None) -> tuple[tuple[Filesystem, ...], str | None]:
+        async def page(cursor: str | None) -> tuple[tuple[models.Filesystem, ...], str | None]:
             found = await self.list_filesystems(cursor=cursor, limit=size, name_prefix=name_prefix, deadline=deadline)
             return found.filesystems, next_cursor(found)
 
@@ -117,7 +115,7 @@ class ClientLists(ClientVms):
         vm: str | None = None,
         vm_ids: Sequence[str] | None = None,
         region: str | None = None,
-        provider: Provider | str | None = None,
+        provider: models.Provider | str | None = None,
         source: str | None = None,
         search: str | None = None,
         page_size: int | None = None,
@@ -132,7 +130,7 @@ class ClientLists(ClientVms):
         sort: str | None = None,
         dir: Literal["asc", "desc"] | None = None,
         deadline: float | None = None,
-    ) -> AsyncIterator[OrgRunListRow]:
+    ) -> AsyncIterator[models.OrgRunListRow]:
         """What the organisation's requests did, row by row; each page is asked for when it is needed.
 
         The list has offsets instead of cursors, and grows while it is read. So the pages after the first end where that
@@ -166,10 +164,10 @@ class ClientLists(ClientVms):
         size = check.page_size(page_size)
         first = check.query_integer("offset", offset) or 0
         end = until
-        known: frozenset[str | OrgRunListRow] = frozenset()
+        known: frozenset[str | models.OrgRunListRow] = frozenset()
         largest = repeated = 0
 
-        async def page(cursor: str | None) -> tuple[tuple[OrgRunListRow, ...], str | None]:
+        async def page(cursor: str | None) -> tuple[tuple[models.OrgRunListRow, ...], str | None]:
             nonlocal end, known, largest, repeated
             begin = first if cursor is None else int(cursor)
             found = await self.list_runs(
@@ -203,7 +201,7 @@ class ClientLists(ClientVms):
                 return (), None  # the last rows, moved on by as many new ones: the requests for the list are rows, too
             repeated = repeated + 1 if found.rows and not rows else 0
             if repeated > _REPEATED_PAGES:
-                raise BadReplyError("the list does not go on: every page is the same", path="$.rows", status=200)
+                raise BadReplyError("the list does not go on: every page is the same", path="$.rows")
             return rows, str(begin + len(found.rows)) if found.rows else None
 
         return Pages(page, None)

@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+import arker
 from arker import _resource_calls as calls
 from arker import models
+from arker._lazy import later
 from arker.models import _checks as check
 
 if TYPE_CHECKING:
-    from arker._reports import ReapReport
-    from arker._transport import Transport
-    from arker.models import (
-        DeleteFilesystemResponse,
-        Filesystem,
-        ListFilesystemsResponse,
-        ListOrgRunsResponse,
-        Provider,
-    )
+    from arker import _transport as transport
+else:
+    transport = later("arker._transport")
 
 
 class ClientResources:
     """The calls of `AsyncArker` on filesystems, `list_runs`, and `reap`."""
 
-    _transport: Transport
+    _transport: transport.Transport
 
     # --- filesystems --------------------------------------------------------------------------------------------
 
@@ -35,7 +31,7 @@ class ClientResources:
         limit: int | None = None,
         name_prefix: str | None = None,
         deadline: float | None = None,
-    ) -> ListFilesystemsResponse:
+    ) -> models.ListFilesystemsResponse:
         """A page of the organisation's filesystems, newest first (contract, section 5).
 
         Args:
@@ -55,7 +51,7 @@ class ClientResources:
         call = calls.list_filesystems(self._transport.settings.base_url, query)
         return await self._transport.send(call, deadline=deadline)
 
-    async def create_filesystem(self, *, name: str, deadline: float | None = None) -> Filesystem:
+    async def create_filesystem(self, *, name: str, deadline: float | None = None) -> models.Filesystem:
         """A new, empty filesystem: bind it into VMs with `AsyncVM.create_sync`.
 
         Args:
@@ -70,7 +66,7 @@ class ClientResources:
         call = calls.create_filesystem(self._transport.settings.base_url, request)
         return await self._transport.send(call, deadline=deadline)
 
-    async def get_filesystem(self, filesystem_id: str, *, deadline: float | None = None) -> Filesystem:
+    async def get_filesystem(self, filesystem_id: str, *, deadline: float | None = None) -> models.Filesystem:
         """A filesystem as it is now.
 
         Args:
@@ -84,7 +80,9 @@ class ClientResources:
         call = calls.get_filesystem(self._transport.settings.base_url, identifier)
         return await self._transport.send(call, deadline=deadline)
 
-    async def delete_filesystem(self, filesystem_id: str, *, deadline: float | None = None) -> DeleteFilesystemResponse:
+    async def delete_filesystem(
+        self, filesystem_id: str, *, deadline: float | None = None
+    ) -> models.DeleteFilesystemResponse:
         """Delete a filesystem and its files.
 
         Args:
@@ -109,7 +107,7 @@ class ClientResources:
         vm: str | None = None,
         vm_ids: Sequence[str] | None = None,
         region: str | None = None,
-        provider: Provider | str | None = None,
+        provider: models.Provider | str | None = None,
         source: str | None = None,
         search: str | None = None,
         limit: int | None = None,
@@ -124,7 +122,7 @@ class ClientResources:
         sort: str | None = None,
         dir: Literal["asc", "desc"] | None = None,
         deadline: float | None = None,
-    ) -> ListOrgRunsResponse:
+    ) -> models.ListOrgRunsResponse:
         """What the organisation's requests did, in all of its VMs (contract, section 5). A VM's own runs: `AsyncVM`.
 
         Args:
@@ -180,7 +178,7 @@ class ClientResources:
 
     async def reap(
         self, *, older_than: float | None = None, dry_run: bool = False, deadline: float | None = None
-    ) -> ReapReport:
+    ) -> arker.ReapReport:
         """Delete the VMs that programs left which were killed, or which ended with an exception.
 
         The ledger on this machine says which these are: VMs that were forked with this client's key, at its base URLs,

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import arker
 from arker import _calls, _routes, models
 from arker._client_resources import ClientResources
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
-
-if TYPE_CHECKING:
-    from arker.models import ListVmsResponse, NetworkPolicyInput, Provider, TunnelRequest, VmState
-    from arker.vm import AsyncVM
 
 # Handles are imported by the calls that give them: with all that they can do, they are most of this package.
 
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
 class ClientVms(ClientResources):
     """The calls of `AsyncArker` on VMs."""
 
-    def vm(self, vm_id: str) -> AsyncVM:
+    def vm(self, vm_id: str) -> arker.AsyncVM:
         """A handle on a VM by its id, without asking the server: its fields are None until ``refresh``.
 
         Args:
@@ -31,7 +28,7 @@ class ClientVms(ClientResources):
         name = check.check_id("vm_id", vm_id)
         return AsyncVM(self._transport, name, self._transport.settings.vm_base_url(name))
 
-    async def get_vm(self, vm_id: str, *, deadline: float | None = None) -> AsyncVM:
+    async def get_vm(self, vm_id: str, *, deadline: float | None = None) -> arker.AsyncVM:
         """A handle on a VM by its id, with its fields read.
 
         Args:
@@ -50,24 +47,24 @@ class ClientVms(ClientResources):
 
     async def fork(
         self,
-        source: str | AsyncVM | None = None,
+        source: str | arker.AsyncVM | None = None,
         *,
         source_vm_id: str | None = None,
         source_vm_name: str | None = None,
         source_org_id: str | None = None,
         name: str | None = None,
         public: bool | None = None,
-        network: NetworkPolicyInput | None = None,
+        network: models.NetworkPolicyInput | None = None,
         disk: bool | None = None,
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         max_memory_mib: int | None = None,
         disk_mib: int | None = None,
         durable: bool | None = None,
-        tunnel: TunnelRequest | Mapping[str, Any] | None = None,
+        tunnel: models.TunnelRequest | Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
-    ) -> AsyncVM:
+    ) -> arker.AsyncVM:
         """A new VM: a public golden, or a copy of another VM with its files as of this moment (contract, section 5).
 
         Args:
@@ -106,7 +103,7 @@ class ClientVms(ClientResources):
         if isinstance(source, AsyncVM):
             source_vm_id = source.id
         elif source is not None:
-            source_vm_name = check.check_text("source", source, what="a VM's name or an AsyncVM")
+            source_vm_name = check.check_text("source", source, what="a VM's name or a handle on a VM")
         if source_org_id is None and source_vm_name in _routes.GOLDEN_NAMES:
             source_org_id = _routes.ARKER_ORG_ID  # here already, since changing a request takes as long as making it
         request = models.ForkRequest(
@@ -132,13 +129,13 @@ class ClientVms(ClientResources):
         cursor: str | None = None,
         limit: int | None = None,
         region: str | None = None,
-        provider: Provider | str | None = None,
-        state: VmState | str | Sequence[VmState | str] | None = None,
+        provider: models.Provider | str | None = None,
+        state: models.VmState | str | Sequence[models.VmState | str] | None = None,
         source_org_id: str | None = None,
         started_after: str | None = None,
         started_before: str | None = None,
         deadline: float | None = None,
-    ) -> ListVmsResponse:
+    ) -> models.ListVmsResponse:
         """A page of the organisation's VMs, newest first.
 
         Args:

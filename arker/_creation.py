@@ -7,8 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-import anyio
-
+from arker import _clock
 from arker._attempts import Progress
 from arker._cleanup import CLEANUP_SECONDS, end, make_or_undo
 from arker.errors import ArkerError, InternalError, is_gone, is_surely_gone
@@ -58,7 +57,7 @@ class Creation(Generic[T]):
             await end(task)
             return
         problem: str | ArkerError = f"no answer within {CLEANUP_SECONDS:g} s"
-        with anyio.move_on_after(CLEANUP_SECONDS):
+        with _clock.move_on_after(CLEANUP_SECONDS):
             try:
                 await asyncio.wait({task})
                 if not task.cancelled():

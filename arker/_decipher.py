@@ -71,7 +71,9 @@ def _result(call: Call[T], response: Response, value: object, reader: Reader, re
             stderr=stderr,
         ) from None
     except ApiError as entry_error:
-        raise entry_error.with_context(status=status) from None
+        if entry_error.status:  # else the server has not said so itself
+            entry_error.status = status
+        raise
 
 
 def api_error(code: str, message: str, *, status: int, from_service: bool = True) -> ApiError:
@@ -79,6 +81,11 @@ def api_error(code: str, message: str, *, status: int, from_service: bool = True
     error = api_error_class(code, status)(message, code=code, status=status)
     error.from_service = from_service
     return error
+
+
+def concluded(code: str, message: str) -> ApiError:
+    """The error of the class that fits the code, of what no server has said: the client has found it out."""
+    return api_error(code, message, status=0, from_service=False)
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -217,4 +224,4 @@ def _describe(body: bytes, value: object) -> str:
     return "an array" if isinstance(value, list) else f"a bare {type(value).__name__}"
 
 
-__all__ = ["api_error", "decipher", "hints"]
+__all__ = ["api_error", "concluded", "decipher", "hints"]

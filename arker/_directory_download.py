@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from arker._cleanup import carry_through
-from arker._decipher import api_error
+from arker._decipher import concluded
 from arker._directory_transfer import (
     TRANSFERRED,
     DirectoryWork,
@@ -35,9 +35,9 @@ async def download_directory(work: DirectoryWork, *, links: bool) -> DirectoryRe
     options = work.options
     ignores = compile_patterns(options.patterns)
     local = await work.list_local(ignores, absent_is_right=True)
-    remote = without_ignored(await work.list_remote(local), ignores)
+    remote = without_ignored(await work.list_remote(local, everywhere=True), ignores)
     if remote.root == "absent":
-        raise api_error("not_found", f"there is no directory {options.remote} in the VM", status=200)
+        raise concluded("not_found", f"there is no directory {options.remote} in the VM")
     remote = without_staging(remote)
     local = await work.with_digests(local, remote)
     left_out = not_to_be_taken(remote, links=links, windows=os.name == "nt")

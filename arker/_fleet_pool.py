@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from attrs import frozen
 
-from arker import _calls
+from arker import _calls, _clock
 from arker._cleanup import CLEANUP_SECONDS
 from arker._fleet_crew import Crew
 from arker._fleet_reports import FleetOperation, FleetProgress
@@ -159,7 +159,7 @@ class Pool:
         todo = iter(range(plan.count))
         crew = Crew(lambda: self.spawn(self._fork_some(todo, count)), min(plan.count, plan.max_concurrency))
         try:
-            await asyncio.wait({crew.over}, timeout=plan.deadline)
+            await _clock.wait({crew.over}, plan.deadline)
         finally:
             late = crew.cancel()
         if isinstance(crew.error, asyncio.CancelledError) and self.closed:
@@ -359,7 +359,7 @@ class Pool:
             task.cancel()
         if tasks and wait:
             # A little more than a fork takes at the most to undo itself.
-            _, late = await asyncio.wait(tasks, timeout=CLEANUP_SECONDS * 1.2)
+            _, late = await _clock.wait(tasks, CLEANUP_SECONDS * 1.2)
             if late:
                 logger.warning("%d functions or forks of a fleet do not end although they were cancelled", len(late))
 
@@ -367,7 +367,7 @@ class Pool:
         self._doomed.update((vm, None) for vm in self.members if not vm.kept)
         self.members.clear()
         count = Count(self, "delete", len(self._doomed), self.plan.progress)
-        end = asyncio.get_running_loop().time() + LONGEST_CLEANUP
+        end = _clock.now() + LONGEST_CLEANUP
         for _ in range(2):  # what stands still may only have lost its connection, and gets another chance
             if await self._delete_round(count, end):
                 return
@@ -382,8 +382,8 @@ class Pool:
             while not crew.over.done():
                 before = count.done
                 # No deadline for each of them: hundreds of timers are not for nothing.
-                await asyncio.wait({crew.over}, timeout=max(0.0, min(CLEANUP_SECONDS, end - loop.time())))
-                if not crew.over.done() and (count.done == before or loop.time() >= end):
+                await _clock.wait({crew.over}, max(0.0, min(CLEANUP_SECONDS, end - _clock.now())))
+                if not crew.over.done() and (count.done == before or _clock.now() >= end):
                     return False
         finally:
             late = crew.cancel()
@@ -408,7 +408,7 @@ class Pool:
                 self._doomed[vm] = error
                 if not insist or not _may_pass(error):
                     return
-                await asyncio.sleep(pause)
+                await _clock.sleep(pause)
                 pause = min(_LONGEST_PAUSE, pause * 2)
                 continue
             self._doomed.pop(vm, None)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
 import attrs
 
-from arker import _calls, _routes
+from arker import _calls, _clock, _routes
 from arker._attempts import Progress, deadline_scope
 from arker._cleanup import CLEANUP_SECONDS, end, make_or_undo
 from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError, is_gone, is_surely_gone
@@ -103,7 +101,7 @@ class Forking:
                 raise
         if self._transport.ledger is not None:
             self._transport.ledger.answered(self._call.request)
-        again = time.time()
+        again = _clock.wall()
         try:
             vm = await self._transport.send(self._call, progress=self._progress)
         except BadReplyError:
@@ -158,7 +156,7 @@ class Forking:
                 ledger.forget(request)
             return
         problem: str | ArkerError = f"no answer within {CLEANUP_SECONDS:g} s"
-        with anyio.move_on_after(CLEANUP_SECONDS):
+        with _clock.move_on_after(CLEANUP_SECONDS):
             try:
                 vm = await self._outcome(task)
                 if vm is not None:
@@ -238,9 +236,7 @@ async def delete_or_raise(vm: AsyncVM, *, deadline: float | None) -> None:
             logger.warning("VM %s may still exist, since only a proxy says that it does not: %s", vm.id, error)
         return
     if not answer.deleted:
-        raise InternalError(
-            "the server says that the VM was not deleted", status=200, operation="vm.delete", vm_id=vm.id
-        )
+        raise InternalError("the server says that the VM was not deleted", operation="vm.delete", vm_id=vm.id)
 
 
 async def delete(transport: Transport, base_url: str, vm_id: str, *, deadline: float | None = None) -> DeleteVmResponse:

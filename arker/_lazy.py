@@ -1,10 +1,15 @@
-"""Packages that load their modules when one of their names is first asked for (PEP 562), so that they import fast."""
+"""Packages that load their modules when one of their names is first asked for (PEP 562), so that they import fast.
+
+So that hints of public functions can be resolved although what they name is not loaded yet, annotations say
+``arker.AsyncVM`` and ``models.Run``: evaluating them loads it. `later` does the same for other modules.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from typing import Any
 
 
 def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
@@ -34,4 +39,22 @@ def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], obje
     return get, names
 
 
-__all__ = ["lazily"]
+class _Later:
+    """Stands for a module."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(import_module(self._name), name)
+
+
+def later(module: str) -> Any:
+    """Something that has the names of a module, which is imported when the first of them is asked for.
+
+    It is for annotations: what they name is loaded when somebody resolves the hints of a function.
+    """
+    return _Later(module)
+
+
+__all__ = ["later", "lazily"]

@@ -7,16 +7,15 @@ deleted or meant to stay. Nothing that goes wrong here fails a fork: it is logge
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
 from attrs import frozen
 
-from arker import _owners
+from arker import _clock, _owners
 from arker._ledger_writer import Writer
+from arker._threads import finished_in_thread
 
 if TYPE_CHECKING:
     from arker._ledger_store import Row
@@ -67,7 +66,7 @@ class Ledger:
         future: asyncio.Future[None] = loop.create_future()
         body = request.body.decode() if request.body is not None else ""
         # The rest of the row's values are added by the thread.
-        operation = ("intend", (request.idempotency_key, request.base_url, body, name, time.time()))
+        operation = ("intend", (request.idempotency_key, request.base_url, body, name, _clock.wall()))
         self._writer.used = True
         self._writer.put(operation, loop, future)
         return future
@@ -151,13 +150,13 @@ class Ledger:
             Exception: The file cannot be read.
         """
         await self.flush()
-        return await anyio.to_thread.run_sync(self._orphans, frozenset(base_urls), older_than)
+        return await finished_in_thread(self._orphans, frozenset(base_urls), older_than)
 
     def _orphans(self, base_urls: frozenset[str], older_than: float | None) -> Orphans:
         if not self.path.exists():
             return Orphans([], [], 0, 0)
         here = _owners.this_host()
-        directory, before = self.path.parent, time.time() - (older_than or 0.0)
+        directory, before = self.path.parent, _clock.wall() - (older_than or 0.0)
 
         def read() -> list[Row]:
             rows = self._writer.read(lambda store: store.rows(self.account))
@@ -186,7 +185,7 @@ class Ledger:
     async def sweep(self) -> None:
         """Remove what dead owners left beside the file, where they left nothing in it."""
         await self.flush()
-        await anyio.to_thread.run_sync(self._sweep)
+        await finished_in_thread(self._sweep)
 
     def _sweep(self) -> None:
         if self.path.exists():

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 
-from arker import _owners
+from arker import _clock, _owners
 
 logger = logging.getLogger("arker")
 
@@ -280,11 +280,11 @@ def _one_process(path: Path) -> Generator[None, None, None]:
     """What only one process may do at a time."""
     descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        patience = time.monotonic() + PATIENCE
+        patience = _clock.now() + PATIENCE
         while not _owners.lock(descriptor):
-            if time.monotonic() > patience:
+            if _clock.now() > patience:
                 raise TimeoutError("another process has had it locked for too long")
-            time.sleep(0.005)
+            _clock.pause(0.005)
         yield
     finally:
         os.close(descriptor)

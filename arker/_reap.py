@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from attrs import evolve
 
-from arker import _calls
+from arker import _calls, _clock
 from arker._attempts import Progress, deadline_scope
 from arker._fork import was_made_since
 from arker._reports import Leftover, ReapReport
@@ -119,7 +118,7 @@ class _Reaping:
         if row.was_answered:
             raise _doubt(row, "its reply named no VM")
         call = _calls.fork_again(row.base_url, row.body.encode(), row.idempotency_key)
-        posted_at = time.time()
+        posted_at = _clock.wall()
         try:
             made = await self._transport.send(call)
         except BadReplyError as error:
@@ -163,7 +162,7 @@ def _is_refusal(error: ArkerError) -> bool:
 
 
 def _has_no_key_any_more(row: Row) -> bool:
-    return time.time() - row.created_at > KEY_SECONDS
+    return _clock.wall() - row.created_at > KEY_SECONDS
 
 
 def _leftover(row: Row) -> Leftover:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from arker import _clock
 from arker._cleanup import CLEANUP_SECONDS, carry_through, end, make_or_undo
 from arker._creation import NOT_DELETED
 from arker._identifiers import new_ulid
@@ -65,7 +66,7 @@ async def _find(vm: VmRuns, mark: str) -> str | None:
 
 
 async def _abandon(vm: VmRuns, task: asyncio.Task[str]) -> None:
-    await asyncio.wait({task}, timeout=CLEANUP_SECONDS)
+    await _clock.wait({task}, CLEANUP_SECONDS)
     await end(task)
     if not task.cancelled() and task.exception() is None:
         await _close(vm, task.result())

@@ -7,17 +7,15 @@ import logging
 import os
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import anyio
-import anyio.to_thread
 from attrs import define, field
 
+from arker import _clock
 from arker._attempts import HELD_WELL, Attempt, Progress, deadline_scope, judge, outcome_after
 from arker._blocks import Blocks, was_closed
 from arker._decipher import decipher, hints
@@ -27,6 +25,7 @@ from arker._reader import Reader
 from arker._redaction import Redactor
 from arker._retry import Failure, next_delay, parse_retry_after
 from arker._silence import watched
+from arker._threads import in_thread
 from arker._window import Window
 from arker._wire import Call, Flow, Replay, Response
 from arker.errors import ArkerError, ConfigurationError, NetworkError, is_surely_gone
@@ -108,7 +107,7 @@ class Transport:
             # request; in a thread, so that the program's other tasks go on meanwhile.
             for name in ("arker._http", "arker._leniency"):
                 if name not in sys.modules:
-                    await anyio.to_thread.run_sync(import_module, name)
+                    await in_thread(import_module, name)
         from arker._http import Http
 
         # Another task, or a loop in another thread, may have been quicker; or the client was closed meanwhile.
@@ -213,7 +212,7 @@ class Transport:
             while True:
                 if not limiter.try_enter(waits):
                     await limiter.enter(waits, number)
-                started = time.monotonic()
+                started = _clock.now()
                 progress.attempts += 1
                 progress.in_flight = attempt.changes_something
                 attempt.advanced = False
@@ -236,7 +235,7 @@ class Transport:
                     return result
                 progress.in_flight = False
                 held_well = (
-                    waits and failure in (Failure.LOST, Failure.UNCERTAIN) and time.monotonic() - started >= HELD_WELL
+                    waits and failure in (Failure.LOST, Failure.UNCERTAIN) and _clock.now() - started >= HELD_WELL
                 )
                 failures = 1 if held_well or attempt.advanced else failures + 1
                 if attempt.changes_something:
@@ -260,7 +259,7 @@ class Transport:
                         self._diagnose()
                     raise error from None
                 self.observer.retry(attempt, progress, delay, error)
-                await anyio.sleep(delay)
+                await _clock.sleep(delay)
         except asyncio.CancelledError:
             if not was_closed(attempt):
                 raise
@@ -275,7 +274,7 @@ class Transport:
         """Add what the response's headers say, and take the key out of what the server said."""
         wait, request_id = hints(response.body, self.reader)
         error.request_id = response.headers.get("x-request-id") or request_id
-        asked = parse_retry_after(response.headers.get("retry-after"), time.time())
+        asked = parse_retry_after(response.headers.get("retry-after"), _clock.wall(), response.headers.get("date"))
         error.retry_after = asked if asked is not None else wait
         for name in ("message", "code", "request_id", "path", "vm_id", "run_id", "session_id"):
             value = getattr(error, name, None)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+import arker
 from arker._attempts import Progress, deadline_scope
 from arker._vm_transfers import VmTransfers
 from arker.models import _checks as check
-
-if TYPE_CHECKING:
-    from arker.directories import DirectoryReport
-    from arker.transfer import LocalPath, RemotePath, TransferProgress
 
 
 class VmDirectories(VmTransfers):
@@ -20,17 +17,17 @@ class VmDirectories(VmTransfers):
 
     async def upload_dir(
         self,
-        local: LocalPath,
-        remote: RemotePath,
+        local: arker.transfer.LocalPath,
+        remote: arker.transfer.RemotePath,
         *,
         ignore: Iterable[str] = (),
         ignore_file: str | os.PathLike[str] | None = None,
         delete: bool = False,
         dry_run: bool = False,
         concurrency: int | None = None,
-        progress: Callable[[TransferProgress], object] | None = None,
+        progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
-    ) -> DirectoryReport:
+    ) -> arker.DirectoryReport:
         """What was done so that a directory of the VM holds what a local one does; only what differs is sent.
 
         Files are the same if size and digest are. Symlinks stay symlinks, permissions are kept, empty directories too.
@@ -78,17 +75,17 @@ class VmDirectories(VmTransfers):
 
     async def download_dir(
         self,
-        remote: RemotePath,
-        local: LocalPath,
+        remote: arker.transfer.RemotePath,
+        local: arker.transfer.LocalPath,
         *,
         ignore: Iterable[str] = (),
         symlinks: Literal["inside", "all"] = "inside",
         delete: bool = False,
         dry_run: bool = False,
         concurrency: int | None = None,
-        progress: Callable[[TransferProgress], object] | None = None,
+        progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
-    ) -> DirectoryReport:
+    ) -> arker.DirectoryReport:
         """What was done so that a local directory holds what one of the VM does; only what differs is fetched.
 
         As `upload_dir`, the other way. Whatever the VM does, nothing is written outside of the local directory.

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from arker.models import NetworkPolicy, Provider, Session, Tunnel, Vm, VmState
+from arker import models
 
 
 class VmFields:
     """Each attribute is the field of `Vm` of that name as it was last read; None on a handle that has no data yet."""
 
-    def __init__(self, vm_id: str, base_url: str, data: Vm | None) -> None:
+    def __init__(self, vm_id: str, base_url: str, data: models.Vm | None) -> None:
         self._id = vm_id
         self._base_url = base_url
         self._data = data
@@ -28,7 +25,7 @@ class VmFields:
         return self._base_url
 
     @property
-    def data(self) -> Vm | None:
+    def data(self) -> models.Vm | None:
         """All fields as one value; None on a handle that has no data yet."""
         return self._data
 
@@ -68,7 +65,7 @@ class VmFields:
         return None if self._data is None else self._data.root_source_vm_name
 
     @property
-    def state(self) -> VmState | str | None:
+    def state(self) -> models.VmState | str | None:
         """``idle`` or ``running``, when it was last asked for."""
         return None if self._data is None else self._data.state
 
@@ -78,7 +75,7 @@ class VmFields:
         return None if self._data is None else self._data.region
 
     @property
-    def provider(self) -> Provider | str | None:
+    def provider(self) -> models.Provider | str | None:
         """``aws`` or ``aws-burst``."""
         return None if self._data is None else self._data.provider
 
@@ -103,7 +100,7 @@ class VmFields:
         return None if self._data is None else self._data.disk_mib
 
     @property
-    def network(self) -> NetworkPolicy | None:
+    def network(self) -> models.NetworkPolicy | None:
         """Which hosts it may reach."""
         return None if self._data is None else self._data.network
 
@@ -133,12 +130,12 @@ class VmFields:
         return None if self._data is None else self._data.last_active_at
 
     @property
-    def sessions(self) -> tuple[Session, ...] | None:
+    def sessions(self) -> tuple[models.Session, ...] | None:
         """Its sessions, when it was last asked for."""
         return None if self._data is None else self._data.sessions
 
     @property
-    def tunnels(self) -> tuple[Tunnel, ...] | None:
+    def tunnels(self) -> tuple[models.Tunnel, ...] | None:
         """Its tunnels, when it was last asked for."""
         return None if self._data is None else self._data.tunnels
 

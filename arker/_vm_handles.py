@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from arker import models
+import arker
+from arker import _clock, models
 from arker._identifiers import idempotency_key_or_new
 from arker._vm_lists import VmLists
 from arker.errors import BadReplyError, InvalidArgumentError
 from arker.models import _checks as check
-
-if TYPE_CHECKING:
-    from arker.models import AuthMode, NetworkRequest, ResourceKind
-    from arker.run import AsyncRun
-    from arker.session import AsyncSession
-    from arker.tunnel import AsyncTunnel
 
 # What these objects are made of is imported by the calls that give them: many programs need none.
 
@@ -35,12 +29,12 @@ class VmHandles(VmLists):
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         disk_mib: int | None = None,
-        network: NetworkRequest | Mapping[str, Any] | None = None,
-        acquire: str | Sequence[ResourceKind] | None = None,
-        release: str | Sequence[ResourceKind] | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
-    ) -> AsyncRun:
+    ) -> arker.AsyncRun:
         """A run in the background, started and held: wait for it, read its output as it comes, cancel it.
 
         Args:
@@ -80,18 +74,16 @@ class VmHandles(VmLists):
             acquire=acquire,
             release=release,
         )
-        began = time.monotonic()
+        began = _clock.now()
         result = await self._post(request, idempotency_key_or_new(idempotency_key), deadline)
         if result.run_id is None or result.run_id.strip() in {"", ".", ".."}:
-            raise BadReplyError(
-                "the reply names no run_id", path="$.run_id", status=200, outcome="applied", operation="vm.run"
-            )
+            raise BadReplyError("the reply names no run_id", path="$.run_id", outcome="applied", operation="vm.run")
         tunnels = result.tunnels if isinstance(result, models.BackgroundRunResult) else ()
         return AsyncRun(
             self._transport, self.base_url, self.id, result.run_id, state=result.state, tunnels=tunnels, began=began
         )
 
-    def attach_run(self, run_id: str) -> AsyncRun:
+    def attach_run(self, run_id: str) -> arker.AsyncRun:
         """A run of this VM by its id, without asking the server: its fields are None until it is read.
 
         Args:
@@ -103,12 +95,12 @@ class VmHandles(VmLists):
 
     def open_session(
         self, *, env: Mapping[str, str] | None = None, cwd: str | None = None, deadline: float | None = None
-    ) -> AsyncSession:
+    ) -> arker.AsyncSession:
         """A session of its own, for ``async with``: opened at the begin of the block, deleted at its end.
 
         Args:
             env: Variables beside those that every session has.
-            cwd: Working directory to start in; the home directory unless given.
+            cwd: Working directory to start in; the home directory unless given. A relative path counts from there.
             deadline: Seconds until it is open; None for no bound.
         """
         from arker.session import AsyncSession
@@ -117,8 +109,8 @@ class VmHandles(VmLists):
         return AsyncSession(self._transport, self, models.CreateSessionRequest(env=env, cwd=cwd), bound)
 
     def tunnel(
-        self, port: int, *, auth_mode: AuthMode | None = None, wait: bool = True, deadline: float | None = None
-    ) -> AsyncTunnel:
+        self, port: int, *, auth_mode: models.AuthMode | None = None, wait: bool = True, deadline: float | None = None
+    ) -> arker.AsyncTunnel:
         """A tunnel to a port of this VM, for ``async with``: opened at the begin of the block, deleted at its end.
 
         Args:

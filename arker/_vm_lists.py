@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
 
+from arker import models
 from arker._paging import Pages, next_cursor
 from arker._vm_runs import VmRuns
 from arker.models import _checks as check
-
-if TYPE_CHECKING:
-    from arker.models import RunState, RunSummary, Session, SessionState, Sync, Tunnel, TunnelState
 
 
 class VmLists(VmRuns):
@@ -21,12 +18,12 @@ class VmLists(VmRuns):
         *,
         cursor: str | None = None,
         page_size: int | None = None,
-        state: RunState | str | Sequence[RunState | str] | None = None,
+        state: models.RunState | str | Sequence[models.RunState | str] | None = None,
         started_after: str | None = None,
         started_before: str | None = None,
         completed_after: str | None = None,
         deadline: float | None = None,
-    ) -> AsyncIterator[RunSummary]:
+    ) -> AsyncIterator[models.RunSummary]:
         """This VM's runs, newest first, without their output; each page is asked for when it is needed.
 
         Args:
@@ -43,7 +40,7 @@ class VmLists(VmRuns):
         """
         size = check.page_size(page_size)
 
-        async def page(cursor: str | None) -> tuple[tuple[RunSummary, ...], str | None]:
+        async def page(cursor: str | None) -> tuple[tuple[models.RunSummary, ...], str | None]:
             found = await self.list_runs(
                 cursor=cursor,
                 limit=size,
@@ -62,9 +59,9 @@ class VmLists(VmRuns):
         *,
         cursor: str | None = None,
         page_size: int | None = None,
-        state: SessionState | str | Sequence[SessionState | str] | None = None,
+        state: models.SessionState | str | Sequence[models.SessionState | str] | None = None,
         deadline: float | None = None,
-    ) -> AsyncIterator[Session]:
+    ) -> AsyncIterator[models.Session]:
         """This VM's sessions, newest first; each page is asked for when it is needed.
 
         Args:
@@ -78,7 +75,7 @@ class VmLists(VmRuns):
         """
         size = check.page_size(page_size)
 
-        async def page(cursor: str | None) -> tuple[tuple[Session, ...], str | None]:
+        async def page(cursor: str | None) -> tuple[tuple[models.Session, ...], str | None]:
             found = await self.list_sessions(cursor=cursor, limit=size, state=state, deadline=deadline)
             return found.sessions, next_cursor(found)
 
@@ -89,9 +86,9 @@ class VmLists(VmRuns):
         *,
         cursor: str | None = None,
         page_size: int | None = None,
-        state: TunnelState | str | Sequence[TunnelState | str] | None = None,
+        state: models.TunnelState | str | Sequence[models.TunnelState | str] | None = None,
         deadline: float | None = None,
-    ) -> AsyncIterator[Tunnel]:
+    ) -> AsyncIterator[models.Tunnel]:
         """This VM's tunnels, newest first; each page is asked for when it is needed.
 
         Args:
@@ -105,7 +102,7 @@ class VmLists(VmRuns):
         """
         size = check.page_size(page_size)
 
-        async def page(cursor: str | None) -> tuple[tuple[Tunnel, ...], str | None]:
+        async def page(cursor: str | None) -> tuple[tuple[models.Tunnel, ...], str | None]:
             found = await self.list_tunnels(cursor=cursor, limit=size, state=state, deadline=deadline)
             return found.tunnels, next_cursor(found)
 
@@ -118,7 +115,7 @@ class VmLists(VmRuns):
         page_size: int | None = None,
         filesystem_id: str | None = None,
         deadline: float | None = None,
-    ) -> AsyncIterator[Sync]:
+    ) -> AsyncIterator[models.Sync]:
         """The filesystems that are bound into this VM, newest first; each page is asked for when it is needed.
 
         Args:
@@ -132,7 +129,7 @@ class VmLists(VmRuns):
         """
         size = check.page_size(page_size)
 
-        async def page(cursor: str | None) -> tuple[tuple[Sync, ...], str | None]:
+        async def page(cursor: str | None) -> tuple[tuple[models.Sync, ...], str | None]:
             found = await self.list_syncs(cursor=cursor, limit=size, filesystem_id=filesystem_id, deadline=deadline)
             return found.syncs, next_cursor(found)
 

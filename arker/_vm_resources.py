@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from arker import _resource_calls as calls
 from arker import models
+from arker._transport import Transport
 from arker._vm_fields import VmFields
 from arker.models import _checks as check
-
-if TYPE_CHECKING:
-    from arker._transport import Transport
-    from arker.models import (
-        AuthMode,
-        DeleteSessionResponse,
-        DeleteSyncResponse,
-        DeleteTunnelResponse,
-        ListSessionsResponse,
-        ListSyncsResponse,
-        ListTunnelsResponse,
-        ResizeResponse,
-        Session,
-        SessionState,
-        Sync,
-        Tunnel,
-        TunnelState,
-        Vm,
-    )
 
 
 class VmResources(VmFields):
     """The calls of `AsyncVM` on sessions, tunnels and syncs, and `resize`."""
 
-    def __init__(self, transport: Transport, vm_id: str, base_url: str, data: Vm | None = None) -> None:
+    def __init__(self, transport: Transport, vm_id: str, base_url: str, data: models.Vm | None = None) -> None:
         super().__init__(vm_id, base_url, data)
         self._transport = transport
 
@@ -44,9 +25,9 @@ class VmResources(VmFields):
         *,
         cursor: str | None = None,
         limit: int | None = None,
-        state: SessionState | str | Sequence[SessionState | str] | None = None,
+        state: models.SessionState | str | Sequence[models.SessionState | str] | None = None,
         deadline: float | None = None,
-    ) -> ListSessionsResponse:
+    ) -> models.ListSessionsResponse:
         """A page of this VM's sessions, newest first (contract, section 5).
 
         Args:
@@ -67,14 +48,14 @@ class VmResources(VmFields):
 
     async def create_session(
         self, *, env: Mapping[str, str] | None = None, cwd: str | None = None, deadline: float | None = None
-    ) -> Session:
+    ) -> models.Session:
         """A new session: like a terminal tab, with a working directory and an environment of its own.
 
         Run commands in it with ``run(..., session_id=session.session_id)``.
 
         Args:
             env: Variables beside those that every session has.
-            cwd: Working directory to start in; the home directory unless given.
+            cwd: Working directory to start in; the home directory unless given. A relative path counts from there.
             deadline: Seconds for the whole call; None for no bound.
 
         Raises:
@@ -83,7 +64,7 @@ class VmResources(VmFields):
         request = models.CreateSessionRequest(env=env, cwd=cwd)
         return await self._transport.send(calls.create_session(self.base_url, self.id, request), deadline=deadline)
 
-    async def get_session(self, session_id: str, *, deadline: float | None = None) -> Session:
+    async def get_session(self, session_id: str, *, deadline: float | None = None) -> models.Session:
         """A session as it is now.
 
         Args:
@@ -96,7 +77,7 @@ class VmResources(VmFields):
         call = calls.get_session(self.base_url, self.id, check.check_id("session_id", session_id))
         return await self._transport.send(call, deadline=deadline)
 
-    async def delete_session(self, session_id: str, *, deadline: float | None = None) -> DeleteSessionResponse:
+    async def delete_session(self, session_id: str, *, deadline: float | None = None) -> models.DeleteSessionResponse:
         """Close a session; what runs in it is stopped.
 
         Args:
@@ -116,9 +97,9 @@ class VmResources(VmFields):
         *,
         cursor: str | None = None,
         limit: int | None = None,
-        state: TunnelState | str | Sequence[TunnelState | str] | None = None,
+        state: models.TunnelState | str | Sequence[models.TunnelState | str] | None = None,
         deadline: float | None = None,
-    ) -> ListTunnelsResponse:
+    ) -> models.ListTunnelsResponse:
         """A page of this VM's tunnels, newest first.
 
         Args:
@@ -141,9 +122,9 @@ class VmResources(VmFields):
         self,
         *,
         ports: Sequence[int] | None = None,
-        auth_mode: AuthMode | None = None,
+        auth_mode: models.AuthMode | None = None,
         deadline: float | None = None,
-    ) -> Tunnel:
+    ) -> models.Tunnel:
         """A way from outside to a port of this VM, over HTTP and WebSocket; its ``url`` says where.
 
         Args:
@@ -159,7 +140,7 @@ class VmResources(VmFields):
         request = models.TunnelRequest(ports=ports, auth_mode=auth_mode)
         return await self._transport.send(calls.create_tunnel(self.base_url, self.id, request), deadline=deadline)
 
-    async def get_tunnel(self, tunnel_key: str, *, deadline: float | None = None) -> Tunnel:
+    async def get_tunnel(self, tunnel_key: str, *, deadline: float | None = None) -> models.Tunnel:
         """A tunnel as it is now, without its token.
 
         Args:
@@ -172,7 +153,7 @@ class VmResources(VmFields):
         call = calls.get_tunnel(self.base_url, self.id, check.check_id("tunnel_key", tunnel_key))
         return await self._transport.send(call, deadline=deadline)
 
-    async def delete_tunnel(self, tunnel_key: str, *, deadline: float | None = None) -> DeleteTunnelResponse:
+    async def delete_tunnel(self, tunnel_key: str, *, deadline: float | None = None) -> models.DeleteTunnelResponse:
         """Close a tunnel.
 
         Args:
@@ -194,7 +175,7 @@ class VmResources(VmFields):
         limit: int | None = None,
         filesystem_id: str | None = None,
         deadline: float | None = None,
-    ) -> ListSyncsResponse:
+    ) -> models.ListSyncsResponse:
         """A page of the filesystems that are bound into this VM, newest first.
 
         Args:
@@ -213,7 +194,9 @@ class VmResources(VmFields):
         }
         return await self._transport.send(calls.list_syncs(self.base_url, self.id, query), deadline=deadline)
 
-    async def create_sync(self, *, filesystem_id: str, path: str | None = None, deadline: float | None = None) -> Sync:
+    async def create_sync(
+        self, *, filesystem_id: str, path: str | None = None, deadline: float | None = None
+    ) -> models.Sync:
         """Bind a filesystem into this VM; with ``live`` False the VM sees it from its next start on.
 
         Args:
@@ -228,7 +211,7 @@ class VmResources(VmFields):
         request = models.SyncCreateRequest(filesystem_id=filesystem_id, path=path)
         return await self._transport.send(calls.create_sync(self.base_url, self.id, request), deadline=deadline)
 
-    async def delete_sync(self, sync_id: str, *, deadline: float | None = None) -> DeleteSyncResponse:
+    async def delete_sync(self, sync_id: str, *, deadline: float | None = None) -> models.DeleteSyncResponse:
         """Take a filesystem out of this VM; its files stay in the filesystem.
 
         Args:
@@ -250,7 +233,7 @@ class VmResources(VmFields):
         memory_mib: int | None = None,
         disk_mib: int | None = None,
         deadline: float | None = None,
-    ) -> ResizeResponse:
+    ) -> models.ResizeResponse:
         """Give this VM more or less of its resources; what is not given stays as it is.
 
         Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 from arker import _calls, models
 from arker._attempts import Progress, deadline_scope
@@ -13,20 +13,6 @@ from arker._run_watch import RunWatch
 from arker._vm_resources import VmResources
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
-
-if TYPE_CHECKING:
-    from arker.models import (
-        BackgroundRunResult,
-        CancelRunResponse,
-        CompletedRunResult,
-        ListRunsResponse,
-        NetworkRequest,
-        ResourceKind,
-        Run,
-        RunRequest,
-        RunResult,
-        RunState,
-    )
 
 
 class VmRuns(VmResources):
@@ -45,14 +31,14 @@ class VmRuns(VmResources):
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         disk_mib: int | None = None,
-        network: NetworkRequest | Mapping[str, Any] | None = None,
-        acquire: str | Sequence[ResourceKind] | None = None,
-        release: str | Sequence[ResourceKind] | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
-    ) -> CompletedRunResult: ...
+    ) -> models.CompletedRunResult: ...
 
     @overload
     async def run(
@@ -67,14 +53,14 @@ class VmRuns(VmResources):
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         disk_mib: int | None = None,
-        network: NetworkRequest | Mapping[str, Any] | None = None,
-        acquire: str | Sequence[ResourceKind] | None = None,
-        release: str | Sequence[ResourceKind] | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
         idempotency_key: str | None = None,
         check: Literal[False] = False,
         deadline: float | None = None,
-    ) -> BackgroundRunResult: ...
+    ) -> models.BackgroundRunResult: ...
 
     @overload
     async def run(
@@ -89,14 +75,14 @@ class VmRuns(VmResources):
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         disk_mib: int | None = None,
-        network: NetworkRequest | Mapping[str, Any] | None = None,
-        acquire: str | Sequence[ResourceKind] | None = None,
-        release: str | Sequence[ResourceKind] | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
         idempotency_key: str | None = None,
         check: Literal[False] = False,
         deadline: float | None = None,
-    ) -> RunResult: ...
+    ) -> models.RunResult: ...
 
     async def run(
         self,
@@ -110,14 +96,14 @@ class VmRuns(VmResources):
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         disk_mib: int | None = None,
-        network: NetworkRequest | Mapping[str, Any] | None = None,
-        acquire: str | Sequence[ResourceKind] | None = None,
-        release: str | Sequence[ResourceKind] | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
-    ) -> RunResult:
+    ) -> models.RunResult:
         """Run a command, and wait for it unless it goes to the background (contract, section 5).
 
         Three bounds that are not to be confused: ``timeout`` is the command's, enforced by the server; ``deadline`` is
@@ -181,10 +167,10 @@ class VmRuns(VmResources):
             raise_unless_succeeded(self._transport, result, operation="vm.run", vm_id=self.id)
         return result
 
-    async def _post(self, request: RunRequest, key: str, deadline: float | None) -> RunResult:
+    async def _post(self, request: models.RunRequest, key: str, deadline: float | None) -> models.RunResult:
         """Post a run that is not waited for."""
 
-        async def post(request: RunRequest, key: str) -> RunResult:
+        async def post(request: models.RunRequest, key: str) -> models.RunResult:
             call = _calls.run(self.base_url, self.id, request, key)
             return await self._transport.send(call, progress=progress)
 
@@ -192,7 +178,7 @@ class VmRuns(VmResources):
         with deadline_scope(deadline, progress):
             return await posting(request, key, post)
 
-    async def get_run(self, run_id: str, *, deadline: float | None = None) -> Run:
+    async def get_run(self, run_id: str, *, deadline: float | None = None) -> models.Run:
         """A run with what it has written so far.
 
         Args:
@@ -210,12 +196,12 @@ class VmRuns(VmResources):
         *,
         cursor: str | None = None,
         limit: int | None = None,
-        state: RunState | str | Sequence[RunState | str] | None = None,
+        state: models.RunState | str | Sequence[models.RunState | str] | None = None,
         started_after: str | None = None,
         started_before: str | None = None,
         completed_after: str | None = None,
         deadline: float | None = None,
-    ) -> ListRunsResponse:
+    ) -> models.ListRunsResponse:
         """A page of this VM's runs, newest first, without their output.
 
         Args:
@@ -240,7 +226,7 @@ class VmRuns(VmResources):
         }
         return await self._transport.send(_calls.list_runs(self.base_url, self.id, parameters), deadline=deadline)
 
-    async def cancel_run(self, run_id: str, *, deadline: float | None = None) -> CancelRunResponse:
+    async def cancel_run(self, run_id: str, *, deadline: float | None = None) -> models.CancelRunResponse:
         """Stop a run: everything that it started is killed.
 
         Args:

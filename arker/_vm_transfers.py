@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
+import arker
 from arker._vm_files import VmFiles
-
-if TYPE_CHECKING:
-    from arker.read_stream import AsyncReadStream
-    from arker.transfer import (
-        DownloadTarget,
-        FileOutcome,
-        LocalPath,
-        RemotePath,
-        Strategy,
-        TransferProgress,
-        TransferResult,
-        UploadSource,
-        Verify,
-    )
 
 # Each call imports what carries it out: many programs need none of it, or one.
 
@@ -29,17 +15,17 @@ class VmTransfers(VmFiles):
 
     async def upload(
         self,
-        source: UploadSource,
-        path: RemotePath,
+        source: arker.transfer.UploadSource,
+        path: arker.transfer.RemotePath,
         *,
-        strategy: Strategy = "auto",
+        strategy: arker.transfer.Strategy = "auto",
         concurrency: int | None = None,
         part_size: int | None = None,
-        verify: Verify = "size",
+        verify: arker.transfer.Verify = "size",
         mode: int | None = None,
-        progress: Callable[[TransferProgress], object] | None = None,
+        progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
-    ) -> TransferResult:
+    ) -> arker.TransferResult:
         """What was moved: a file of the VM has been written whole, from a source of any size (contract, section 6).
 
         The file appears at once and whole, or not at all. Nothing that is larger than a few MiB is held in memory.
@@ -82,14 +68,14 @@ class VmTransfers(VmFiles):
 
     async def download(
         self,
-        path: RemotePath,
-        target: DownloadTarget,
+        path: arker.transfer.RemotePath,
+        target: arker.transfer.DownloadTarget,
         *,
         concurrency: int | None = None,
         part_size: int | None = None,
-        progress: Callable[[TransferProgress], object] | None = None,
+        progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
-    ) -> TransferResult:
+    ) -> arker.TransferResult:
         """What was moved: a file of the VM is in a local file, or was written to a file object (contract, section 6).
 
         A local file appears at once and whole, or not at all; it takes the place of an older one (of a symlink itself)
@@ -122,7 +108,7 @@ class VmTransfers(VmFiles):
             deadline=deadline,
         )
 
-    def open_read(self, path: RemotePath) -> AsyncReadStream:
+    def open_read(self, path: arker.transfer.RemotePath) -> arker.AsyncReadStream:
         """A stream of a file's bytes, for ``async with``; nothing is sent before that (contract, section 6).
 
             async with vm.open_read("/var/log/syslog") as stream:
@@ -144,14 +130,14 @@ class VmTransfers(VmFiles):
 
     async def upload_many(
         self,
-        files: Iterable[tuple[UploadSource, RemotePath]],
+        files: Iterable[tuple[arker.transfer.UploadSource, arker.transfer.RemotePath]],
         *,
         concurrency: int | None = None,
         part_size: int | None = None,
-        verify: Verify = "size",
-        progress: Callable[[TransferProgress], object] | None = None,
+        verify: arker.transfer.Verify = "size",
+        progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
-    ) -> list[FileOutcome]:
+    ) -> list[arker.FileOutcome]:
         """What became of each file, in their order; one that fails loses no other (contract, section 6).
 
         Small files go together, up to 500 or 8 MiB in one request, large ones beside them as with `upload`.
@@ -182,13 +168,13 @@ class VmTransfers(VmFiles):
 
     async def download_many(
         self,
-        files: Iterable[tuple[RemotePath, LocalPath]],
+        files: Iterable[tuple[arker.transfer.RemotePath, arker.transfer.LocalPath]],
         *,
         concurrency: int | None = None,
         part_size: int | None = None,
-        progress: Callable[[TransferProgress], object] | None = None,
+        progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
-    ) -> list[FileOutcome]:
+    ) -> list[arker.FileOutcome]:
         """What became of each file, in their order; one that fails loses no other (contract, section 6).
 
         Args:

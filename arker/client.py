@@ -8,7 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import arker
+from arker import models
 from arker._client_fleets import ClientFleets
+from arker._lazy import later
+from arker._typing import Self
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
 from arker.errors import InvalidArgumentError
 
@@ -16,13 +20,11 @@ if TYPE_CHECKING:
     import asyncio
 
     import aiohttp
-    from typing_extensions import Self
 
     from arker._ledger import Ledger
-    from arker._retry import RetryPolicy
     from arker.emulator import Emulator
-    from arker.hooks import Hooks
-    from arker.models import Provider
+else:
+    aiohttp = later("aiohttp")
 
 
 class AsyncArker(ClientFleets):
@@ -47,9 +49,9 @@ class AsyncArker(ClientFleets):
         retry: A `RetryPolicy`, a mapping with its fields, or False for a single attempt.
         timeout: Bounds on connections.
         max_connections: Requests that may be in flight at once; more wait for their turn, first come, first served. Up
-            to 8 places are kept from foreground runs, so that deleting and cancelling never wait behind those. When the
-            server says that it is asked too much, the client makes do with fewer for a while. At most half of the
-            process's limit of open files (``ulimit -n``).
+            to 8 places are kept from foreground runs, so that deleting and cancelling never wait behind those (with 1,
+            there is one more for them while a run goes on). When the server says that it is asked too much, the client
+            makes do with fewer for a while. At most half of the process's limit of open files (``ulimit -n``).
         insecure_hosts: Exact names or addresses of hosts that the key may be sent to over plain HTTP; else
             ``ARKER_INSECURE_HOSTS``, separated by commas. ``http://`` base URLs are refused unless they lead to this
             machine's loopback or to one of these.
@@ -77,13 +79,13 @@ class AsyncArker(ClientFleets):
         burst_base_url: str | None = None,
         control_base_url: str | None = None,
         region: str | None = None,
-        provider: Provider | str | None = None,
-        retry: RetryPolicy | Mapping[str, float] | bool | None = None,
+        provider: models.Provider | str | None = None,
+        retry: arker.RetryPolicy | Mapping[str, float] | bool | None = None,
         timeout: HttpTimeouts | None = None,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         insecure_hosts: Sequence[str] | None = None,
         session: aiohttp.ClientSession | None = None,
-        hooks: Hooks | None = None,
+        hooks: arker.Hooks | None = None,
         ledger: bool | str | os.PathLike[str] | None = None,
         strict_replies: bool = False,
     ) -> None:
@@ -132,11 +134,11 @@ class AsyncArker(ClientFleets):
     def local(
         cls,
         *,
-        retry: RetryPolicy | Mapping[str, float] | bool | None = None,
+        retry: arker.RetryPolicy | Mapping[str, float] | bool | None = None,
         timeout: HttpTimeouts | None = None,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         session: aiohttp.ClientSession | None = None,
-        hooks: Hooks | None = None,
+        hooks: arker.Hooks | None = None,
         strict_replies: bool = False,
         **options: Any,
     ) -> Self:

@@ -7,19 +7,16 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from arker import _routes
+from arker import _routes, models
 from arker._descriptors import most_connections
 from arker._retry import RetryPolicy
 from arker.errors import ConfigurationError, InvalidArgumentError
 from arker.models import _checks as check
-
-if TYPE_CHECKING:
-    from arker.models import ForkRequest
 
 DEFAULT_CONTROL_BASE_URL: Final = "https://arker.ai/api"
 DEFAULT_MAX_CONNECTIONS: Final = 512
@@ -84,7 +81,7 @@ class Settings:
             return self.burst_base_url
         return self.base_url
 
-    def fork_base_url(self, request: ForkRequest) -> str:
+    def fork_base_url(self, request: models.ForkRequest) -> str:
         """Where a fork is posted to (contract, section 2)."""
         if self.burst_base_url is None:
             return self.base_url

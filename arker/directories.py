@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from attrs import frozen
 
-if TYPE_CHECKING:
-    from arker.hooks import Direction
-    from arker.transfer import FileOutcome
+import arker
+from arker.hooks import Direction
 
 DirectoryAction: TypeAlias = Literal[
     "create", "update", "unchanged", "delete", "mkdir", "symlink", "chmod", "skip", "conflict"
@@ -76,7 +75,7 @@ class DirectoryReport:
     local: str
     remote: str
     entries: tuple[DirectoryEntry, ...]
-    failures: tuple[FileOutcome, ...] = ()
+    failures: tuple[arker.FileOutcome, ...] = ()
     digest: str | None = None
     dry_run: bool = False
 

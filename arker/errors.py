@@ -40,17 +40,12 @@ No message, attribute or representation of an error ever holds the API key or th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
+import arker
 from arker._shown import shown as _shown
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from typing_extensions import Self
-
-    from arker.directories import DirectoryReport
-    from arker.models import CompletedRunResult
+from arker._typing import Self
 
 ErrorCode: TypeAlias = Literal[
     "unsupported_operation",
@@ -78,7 +73,7 @@ class ArkerError(Exception):
     Attributes:
         message: What went wrong, without the context that ``str()`` adds.
         code: The error code, from the server or made by the client (contract, section 3).
-        status: HTTP status of the answer, 0 where there was none.
+        status: HTTP status of the answer that says so; 0 where there was none, or the client has concluded it itself.
         operation: Name of the operation, such as ``"vm.run"``, or None outside of one.
         request_id: The server's ``x-request-id``, if it sent one.
         retry_after: Seconds that the server asked to wait, if it did.
@@ -90,6 +85,7 @@ class ArkerError(Exception):
         vm_id: The VM that the request was about, as it was named there; None where it was about none.
         run_id: The run that it was about; None where it was about none.
         session_id: A session that the reply named; None where it named none.
+        file: The path in the VM of the file or directory that it is about; None where it is about none.
     """
 
     default_code: str = "internal"
@@ -110,6 +106,7 @@ class ArkerError(Exception):
         vm_id: str | None = None,
         run_id: str | None = None,
         session_id: str | None = None,
+        file: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -124,6 +121,7 @@ class ArkerError(Exception):
         self.vm_id = vm_id
         self.run_id = run_id
         self.session_id = session_id
+        self.file = file
 
     def __str__(self) -> str:
         facts = [f"code {_shown(self.code)}"]
@@ -137,6 +135,8 @@ class ArkerError(Exception):
             facts.append(f"run {_shown(self.run_id)}")
         if self.session_id is not None:
             facts.append(f"session {_shown(self.session_id)}")
+        if self.file is not None:
+            facts.append(f"file {_shown(self.file)}")
         if self.retry_after is not None:
             facts.append(f"retry after {self.retry_after:g} s")
         if self.request_id:
@@ -216,7 +216,7 @@ class RunFailedError(ArkerError):
 
     default_code = "run_failed"
 
-    def __init__(self, result: CompletedRunResult) -> None:
+    def __init__(self, result: arker.CompletedRunResult) -> None:
         if result.exit_code is None and result.state == "completed":
             what = "the command has no exit code"
         elif result.state == "completed":
@@ -225,7 +225,7 @@ class RunFailedError(ArkerError):
             what = f"the run is {result.state}: {result.fail_reason or 'no reason given'}"
         tail = result.stderr_text.strip()[-500:]
         super().__init__(
-            f"{what}; stderr ends with {tail!r}" if tail else what, status=200, outcome="applied", run_id=result.run_id
+            f"{what}; stderr ends with {tail!r}" if tail else what, outcome="applied", run_id=result.run_id
         )
         self.args = (result,)
         self.result = result
@@ -312,7 +312,7 @@ class DirectoryConflictError(TransferError):
 
     default_code = "directory_conflict"
 
-    def __init__(self, plan: DirectoryReport) -> None:
+    def __init__(self, plan: arker.DirectoryReport) -> None:
         first, *others = plan.conflicts
         more = f" (and {len(others)} more like it)" if others else ""
         super().__init__(f"{first.shown_path}: {first.reason}{more}; nothing was changed")

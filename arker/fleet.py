@@ -7,25 +7,20 @@ import logging
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+import arker
+from arker import models
 from arker._cleanup import carry_through
-from arker._fleet_pool import Pool, named
+from arker._fleet_pool import Plan, Pool, named
 from arker._fleet_work import ItemMap, Outcomes, Work, everywhere
+from arker._transport import Transport
+from arker._typing import Self
 from arker.errors import ArkerError, ConfigurationError, FleetError, InvalidArgumentError
 from arker.hooks import check_function
 from arker.models import CompletedRunResult, RunRequest
 from arker.models import _checks as check
 from arker.vm import AsyncVM
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker._fleet_pool import Plan
-    from arker._fleet_reports import FleetOutcome, FleetProgress
-    from arker._transport import Transport
-    from arker.models import NetworkRequest, ResourceKind
-    from arker.transfer import LocalPath, RemotePath, Strategy, TransferResult, Verify
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -169,8 +164,8 @@ class AsyncFleet:
         ordered: bool = False,
         retries: int = RETRIES,
         item_deadline: float | None = None,
-        progress: Callable[[FleetProgress], object] | None = None,
-    ) -> AsyncIterator[FleetOutcome[AsyncVM, Item, Value]]:
+        progress: Callable[[arker.FleetProgress], object] | None = None,
+    ) -> AsyncIterator[arker.FleetOutcome[AsyncVM, Item, Value]]:
         """Outcomes of a function for each of many items, as they come: in each VM, one item at a time.
 
             async def evaluate(vm: AsyncVM, program: str) -> bool:
@@ -204,9 +199,9 @@ class AsyncFleet:
         """
         self._check_open()
         if not callable(function):
-            raise InvalidArgumentError("function", function, "expected a coroutine function of a VM and an item")
+            raise InvalidArgumentError("function", function, "expected a function of a VM and an item")
         if not isinstance(items, (Iterable, AsyncIterable)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidArgumentError("items", items, "expected an iterable, or an asynchronous one")
+            raise InvalidArgumentError("items", items, "expected an iterable")
         check.check_boolean("ordered", ordered)
         check.check_integer("retries", retries, minimum=0)
         if item_deadline is not None:
@@ -226,15 +221,15 @@ class AsyncFleet:
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         disk_mib: int | None = None,
-        network: NetworkRequest | Mapping[str, Any] | None = None,
-        acquire: str | Sequence[ResourceKind] | None = None,
-        release: str | Sequence[ResourceKind] | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
         check: bool = False,
         deadline: float | None = None,
         retries: int = RETRIES,
-        progress: Callable[[FleetProgress], object] | None = None,
-    ) -> list[FleetOutcome[AsyncVM, str | Sequence[str], CompletedRunResult]]:
+        progress: Callable[[arker.FleetProgress], object] | None = None,
+    ) -> list[arker.FleetOutcome[AsyncVM, str | Sequence[str], CompletedRunResult]]:
         """An outcome for each VM, after a command has run in all of them at once.
 
         A VM that has died is replaced, and the command runs in the one that takes its place. What all VMs are to have
@@ -300,18 +295,18 @@ class AsyncFleet:
 
     async def upload(
         self,
-        source: LocalPath | bytes | bytearray | memoryview,
-        path: RemotePath,
+        source: arker.transfer.LocalPath | bytes | bytearray | memoryview,
+        path: arker.transfer.RemotePath,
         *,
-        strategy: Strategy = "auto",
+        strategy: arker.transfer.Strategy = "auto",
         concurrency: int | None = None,
         part_size: int | None = None,
-        verify: Verify = "size",
+        verify: arker.transfer.Verify = "size",
         mode: int | None = None,
         deadline: float | None = None,
         retries: int = RETRIES,
-        progress: Callable[[FleetProgress], object] | None = None,
-    ) -> list[FleetOutcome[AsyncVM, RemotePath, TransferResult]]:
+        progress: Callable[[arker.FleetProgress], object] | None = None,
+    ) -> list[arker.FleetOutcome[AsyncVM, arker.transfer.RemotePath, arker.TransferResult]]:
         """An outcome for each VM, after a file has been written into all of them, up to 16 at once.
 
         What all VMs are to have is better given to one VM from which the fleet is then forked, as with `run`.
@@ -335,7 +330,7 @@ class AsyncFleet:
         if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidArgumentError("source", source, "expected a local file's path or bytes, for all VMs to have")
 
-        async def into_one(vm: AsyncVM, path: RemotePath) -> TransferResult:
+        async def into_one(vm: AsyncVM, path: arker.transfer.RemotePath) -> arker.TransferResult:
             return await vm.upload(
                 source,
                 path,
@@ -355,7 +350,7 @@ class AsyncFleet:
         function: Callable[[AsyncVM, Item], Awaitable[Value]],
         *,
         retries: int,
-        progress: Callable[[FleetProgress], object] | None,
+        progress: Callable[[arker.FleetProgress], object] | None,
     ) -> Work[Item, Value]:
         self._check_open()
         check.check_integer("retries", retries, minimum=0)
@@ -367,7 +362,7 @@ class AsyncFleet:
         if self._pool.closed:
             raise ConfigurationError("the fleet has been left: its VMs are deleted")
         if not self._entered:
-            raise ConfigurationError("the fleet has no VMs yet: enter it by 'async with'")
+            raise ConfigurationError("the fleet has no VMs yet: use it as a context manager")
 
 
 def _check_options(checked: bool, deadline: float | None) -> None:

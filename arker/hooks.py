@@ -12,15 +12,14 @@ first error of each is logged as a warning. No event holds the API key or the qu
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 from attrs import field, frozen
 
 from arker.errors import ArkerError, InvalidArgumentError
 
-if TYPE_CHECKING:
-    Direction: TypeAlias = Literal["upload", "download"]
+Direction: TypeAlias = Literal["upload", "download"]
 
 
 @frozen(kw_only=True)
@@ -115,9 +114,7 @@ def check_function(argument: str, value: object) -> None:
         function = function.func
     for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004 - its code, not whether it has any
         if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
-            raise InvalidArgumentError(
-                argument, value, "expected an ordinary function: it is called, not awaited (let it start a task)"
-            )
+            raise InvalidArgumentError(argument, value, "expected an ordinary function: what it returns is not awaited")
 
 
 @frozen(kw_only=True)

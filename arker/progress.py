@@ -17,19 +17,21 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import frozen
 
+import arker
 from arker._fleet_reports import FleetProgress
+from arker._lazy import later
+from arker._typing import Self
 from arker.errors import ConfigurationError
 from arker.models import _checks as check
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich import console as consoles
     from rich.progress import Progress, TaskID
-    from typing_extensions import Self
+else:
+    consoles = later("rich.console")
 
-    from arker.transfer import TransferProgress
-
-    Key: TypeAlias = tuple[str, str, str]
-    """Operation, VM, path: what tells transfers apart."""
+Key: TypeAlias = tuple[str, str, str]
+"""Operation, VM, path: what tells transfers apart."""
 
 _UNITS: Final = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes"))
 _FLEETS: Final = {
@@ -54,7 +56,9 @@ class TransferBar:
     takes no notice of what it is told.
     """
 
-    def __init__(self, *, console: Console | None = None, transient: bool = False, max_lines: int = 10) -> None:
+    def __init__(
+        self, *, console: consoles.Console | None = None, transient: bool = False, max_lines: int = 10
+    ) -> None:
         """A bar, which appears at ``with``.
 
         Args:
@@ -89,7 +93,7 @@ class TransferBar:
             self._shown = False
             self._progress.stop()
 
-    def __call__(self, progress: TransferProgress | FleetProgress) -> None:
+    def __call__(self, progress: arker.TransferProgress | FleetProgress) -> None:
         """Show how far a transfer, or an operation on a fleet, is.
 
         Args:
@@ -115,9 +119,9 @@ class TransferBar:
                 self._progress.remove_task(self._over.pop(0))
 
 
-def _make_progress(console: Console | None, transient: bool) -> Progress:
+def _make_progress(console: consoles.Console | None, transient: bool) -> Progress:
     try:
-        from rich import console as consoles
+        from rich import console as drawn_by
         from rich import progress
         from rich.text import Text
     except ImportError:
@@ -125,7 +129,7 @@ def _make_progress(console: Console | None, transient: bool) -> Progress:
             "the progress bar needs the library rich: install arker-async[rich] (pip install 'arker-async[rich]')"
         ) from None
     if console is None:
-        console = consoles.Console(stderr=True)
+        console = drawn_by.Console(stderr=True)
 
     class SpeedColumn(progress.TransferSpeedColumn):
         def render(self, task: progress.Task) -> Text:
@@ -165,7 +169,7 @@ class _Line:
     counts_bytes: bool = True
 
 
-def _of_transfer(progress: TransferProgress) -> _Line:
+def _of_transfer(progress: arker.TransferProgress) -> _Line:
     over = progress.files_done >= progress.files_total
     return _Line(_key(progress), _title(progress), _size(progress), _note(progress), over)
 
@@ -183,13 +187,13 @@ def _of_fleet(progress: FleetProgress) -> _Line:
     )
 
 
-def _key(progress: TransferProgress) -> Key:
+def _key(progress: arker.TransferProgress) -> Key:
     # Of files that go together it is told of one, and then of another.
     path = "" if progress.operation.endswith("_many") else progress.path
     return progress.operation, progress.vm_id, path
 
 
-def _title(progress: TransferProgress) -> str:
+def _title(progress: arker.TransferProgress) -> str:
     arrow = "↑" if progress.direction == "upload" else "↓"
     if progress.operation.endswith("_many"):
         return f"{arrow} {progress.files_total} files"
@@ -197,7 +201,7 @@ def _title(progress: TransferProgress) -> str:
     return f"{arrow} {path if len(path) <= _TITLE else f'…{path[-_TITLE + 1 :]}'}"
 
 
-def _size(progress: TransferProgress) -> str:
+def _size(progress: arker.TransferProgress) -> str:
     largest = max(progress.done, progress.total or 0)
     unit, name = next(((unit, name) for unit, name in _UNITS if largest >= unit), _UNITS[-1])
     digits = 1 if unit > 1 else 0
@@ -205,7 +209,7 @@ def _size(progress: TransferProgress) -> str:
     return f"{progress.done / unit:,.{digits}f}/{total} {name}"
 
 
-def _note(progress: TransferProgress) -> str:
+def _note(progress: arker.TransferProgress) -> str:
     if progress.files_total == 0:
         return "nothing to copy"
     if progress.files_total == 1 and not progress.files_failed:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
 
+import arker
 from arker._transfers.checks import check_path
-from arker._transfers.job import make_job
+from arker._transfers.job import Job, make_job
 from arker._transfers.remote import Reading, RemoteFile
+from arker._transport import Transport
+from arker._typing import Self
 from arker.errors import ConfigurationError
 from arker.models import _checks as check
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker._transport import Transport
-    from arker.transfer import RemotePath
 
 
 class AsyncReadStream:
@@ -29,13 +25,14 @@ class AsyncReadStream:
     One task at a time may read from it. It holds one connection while it is open, and about a MiB of memory.
     """
 
-    def __init__(self, transport: Transport, base_url: str, vm_id: str, path: RemotePath) -> None:
+    def __init__(self, transport: Transport, base_url: str, vm_id: str, path: arker.transfer.RemotePath) -> None:
         """Made by `AsyncVM.open_read`."""
         self._path = check_path(path)
         self._transport = transport
         self._base_url = base_url
         self._vm_id = vm_id
         self._size: int | None = None
+        self._job: Job | None = None
         self._reading: Reading | None = None
         self._rest = b""
         self._position = 0
@@ -58,7 +55,7 @@ class AsyncReadStream:
         return self._position
 
     def _not_open(self) -> ConfigurationError:
-        problem = f"the stream of {self._path} is not open: use it within `async with`, once"
+        problem = f"the stream of {self._path} is not open: use it as a context manager, once"
         return ConfigurationError(problem, operation="vm.open_read")
 
     async def __aenter__(self) -> Self:
@@ -66,8 +63,9 @@ class AsyncReadStream:
             raise self._not_open()
         job = make_job(self._transport, self._base_url, self._vm_id, "vm.open_read", "download")
         remote = RemoteFile(job, self._path)
-        await remote.open()
-        self._size = remote.size
+        with job.named(self._path):
+            await remote.open()
+        self._job, self._size = job, remote.size
         self._reading = Reading(job, remote)
         return self
 
@@ -94,7 +92,11 @@ class AsyncReadStream:
         if self._reading is None:
             raise self._not_open()
         piece, self._rest = self._rest, b""
-        return piece or await self._reading.next()
+        if piece:
+            return piece
+        assert self._job is not None
+        with self._job.named(self._path):
+            return await self._reading.next()
 
     async def read(self, size: int = -1) -> bytes:
         """The next bytes of the file.

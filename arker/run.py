@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import anyio
 import attrs
 
-from arker import _calls, _routes
+from arker import _calls, _clock, _routes, models
 from arker._attempts import Progress, deadline_scope
 from arker._identifiers import new_idempotency_key
 from arker._paging import Pages, next_cursor
 from arker._poll import ASK_SECONDS, ENDED, Planner, has_ended, pause
 from arker._run_output import OutputChunk, OutputLine, RunLines, RunOutput
 from arker._shown import shown
+from arker._transport import Transport
+from arker._typing import Self
 from arker.errors import (
     ArkerError,
     BadReplyError,
@@ -27,12 +27,6 @@ from arker.errors import (
 )
 from arker.models import CompletedRunResult, Run, RunRequest, RunSummary
 from arker.models import _checks as check_values
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker._transport import Transport
-    from arker.models import CancelRunResponse, RunState, Tunnel
 
 UNREADABLE: Final = 10
 """How many replies in a row may tell neither the state of a run nor its end, before it is not followed any longer."""
@@ -63,8 +57,8 @@ class AsyncRun:
         vm_id: str,
         run_id: str,
         *,
-        state: RunState | str | None = None,
-        tunnels: tuple[Tunnel, ...] = (),
+        state: models.RunState | str | None = None,
+        tunnels: tuple[models.Tunnel, ...] = (),
         began: float | None = None,
     ) -> None:
         """Made by `AsyncVM.start`, `AsyncSession.start` and `AsyncVM.attach_run`."""
@@ -101,7 +95,7 @@ class AsyncRun:
         return self._data
 
     @property
-    def state(self) -> RunState | str | None:
+    def state(self) -> models.RunState | str | None:
         """``running``, ``completed``, ``failed`` or ``cancelled`` (`RunSummary`); None before it was read at all."""
         return self._state
 
@@ -131,7 +125,7 @@ class AsyncRun:
         return None if self._data is None else self._data.command
 
     @property
-    def tunnels(self) -> tuple[Tunnel, ...]:
+    def tunnels(self) -> tuple[models.Tunnel, ...]:
         """The tunnels that it opened; with their tokens only on the handle that `AsyncVM.start` gave."""
         return self._tunnels
 
@@ -217,7 +211,7 @@ class AsyncRun:
         """
         delay = None if max_delay is None else check_values.check_seconds("max_delay", max_delay)
         bound = None if deadline is None else check_values.check_seconds("deadline", deadline)
-        now = time.monotonic()
+        now = _clock.now()
         planner = Planner(now if self._began is None else self._began, self._began is not None, delay)
         return RunOutput(self._ask_whether_ended, self._read_for_output, planner, self._progress("run.output"), bound)
 
@@ -235,7 +229,7 @@ class AsyncRun:
 
     # --- acting ---------------------------------------------------------------------------------------------------
 
-    async def cancel(self, *, deadline: float | None = None) -> CancelRunResponse:
+    async def cancel(self, *, deadline: float | None = None) -> models.CancelRunResponse:
         """Stop it: everything that it started is killed. A run that has ended already is none that was cancelled.
 
         Args:
@@ -283,7 +277,7 @@ class AsyncRun:
         return Progress(operation, path=path, redact=self._transport.redact)
 
     async def _wait(self) -> Run:
-        began = time.monotonic()
+        began = _clock.now()
         contradictions = 0
         while True:
             if self.ended or await self._ask_whether_ended():
@@ -291,7 +285,7 @@ class AsyncRun:
                 if has_ended(run):
                     return run
                 contradictions += 1  # what is asked again and again must not be the large reply
-            await anyio.sleep(min(_LONGEST_DOUBT, pause(time.monotonic() - began) * 2 ** min(contradictions, 5)))
+            await _clock.sleep(min(_LONGEST_DOUBT, pause(_clock.now() - began) * 2 ** min(contradictions, 5)))
 
     async def _ask_whether_ended(self) -> bool:
         """Look for it among the running ones, which is a small reply however much the run has written."""
@@ -330,14 +324,14 @@ class AsyncRun:
 
     async def _read_readable(self) -> Run:
         call = _calls.get_run(self._base_url, self._vm_id, self._run_id)
-        began = time.monotonic()
+        began = _clock.now()
         unreadable = 0
         while True:
             try:
                 run = await self._transport.send(call)
                 if run.state is not None or has_ended(run):
                     return run
-                problem = BadReplyError("the reply names no state of the run", path="$.state", status=200)
+                problem = BadReplyError("the reply names no state of the run", path="$.state")
             except NotFoundError as error:
                 raise await self._explain(error) from None
             except BadReplyError as error:
@@ -345,7 +339,7 @@ class AsyncRun:
             unreadable += 1
             if unreadable == UNREADABLE:
                 raise self._unreadable(problem)
-            await anyio.sleep(pause(time.monotonic() - began))
+            await _clock.sleep(pause(_clock.now() - began))
 
     def _unreadable(self, problem: BadReplyError) -> BadReplyError:
         """Say that the run cannot be followed, with what is known of it."""

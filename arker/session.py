@@ -6,28 +6,22 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import arker
 from arker import _resource_calls as calls
+from arker import models
 from arker._attempts import deadline_scope
 from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._creation import Creation, remove
+from arker._lazy import later
 from arker._shown import shown
+from arker._transport import Transport
+from arker._typing import Self
 from arker.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker._transport import Transport
-    from arker._vm_handles import VmHandles
-    from arker.models import (
-        CompletedRunResult,
-        CreateSessionRequest,
-        DeleteSessionResponse,
-        NetworkRequest,
-        ResourceKind,
-        Session,
-        SessionState,
-    )
-    from arker.run import AsyncRun
+    from arker import _vm_handles as handles
+else:
+    handles = later("arker._vm_handles")
 
 
 class AsyncSession:
@@ -43,13 +37,15 @@ class AsyncSession:
     the same time.
     """
 
-    def __init__(self, transport: Transport, vm: VmHandles, request: CreateSessionRequest, deadline: float | None):
+    def __init__(
+        self, transport: Transport, vm: handles.VmHandles, request: models.CreateSessionRequest, deadline: float | None
+    ):
         """Made by `AsyncVM.open_session`."""
         self._transport = transport
         self._vm = vm
         self._request = request
         self._deadline = deadline
-        self._data: Session | None = None
+        self._data: models.Session | None = None
         self._opening = self._closed = False
 
     def __repr__(self) -> str:
@@ -74,7 +70,7 @@ class AsyncSession:
         return self._vm.id
 
     @property
-    def data(self) -> Session | None:
+    def data(self) -> models.Session | None:
         """What was last read of it; None before it was opened."""
         return self._data
 
@@ -89,13 +85,13 @@ class AsyncSession:
         return self._opened().env
 
     @property
-    def state(self) -> SessionState | str | None:
+    def state(self) -> models.SessionState | str | None:
         """``idle``, ``pending`` or ``running``, when it was last read; None if the server does not tell it."""
         return self._opened().state
 
-    def _opened(self) -> Session:
+    def _opened(self) -> models.Session:
         if self._data is None:
-            raise ConfigurationError("the session is not open: use 'async with', or 'await session.open()'")
+            raise ConfigurationError("the session is not open: use it as a context manager, or call its open()")
         return self._data
 
     def _usable(self) -> str:
@@ -144,7 +140,7 @@ class AsyncSession:
         if self._closed:
             raise ConfigurationError("the session is closed; open_session() gives a new one")
         if self._opening:
-            raise ConfigurationError("the session is being opened by another task")
+            raise ConfigurationError("the session is being opened by another caller")
         if self._data is None:
             self._opening = True
             try:
@@ -164,7 +160,7 @@ class AsyncSession:
         with deadline_scope(self._deadline, creation.progress):
             self._data = await creation.send()
 
-    async def close(self, *, deadline: float | None = None) -> DeleteSessionResponse:
+    async def close(self, *, deadline: float | None = None) -> models.DeleteSessionResponse:
         """Delete the session; what runs in it is stopped.
 
         Args:
@@ -200,14 +196,14 @@ class AsyncSession:
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         disk_mib: int | None = None,
-        network: NetworkRequest | Mapping[str, Any] | None = None,
-        acquire: str | Sequence[ResourceKind] | None = None,
-        release: str | Sequence[ResourceKind] | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
-    ) -> CompletedRunResult:
+    ) -> models.CompletedRunResult:
         """Run a command in this session, and wait for it. See `AsyncVM.run` for the arguments and errors."""
         return await self._vm.run(
             command,
@@ -235,12 +231,12 @@ class AsyncSession:
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         disk_mib: int | None = None,
-        network: NetworkRequest | Mapping[str, Any] | None = None,
-        acquire: str | Sequence[ResourceKind] | None = None,
-        release: str | Sequence[ResourceKind] | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
-    ) -> AsyncRun:
+    ) -> arker.AsyncRun:
         """Start a command in this session, without waiting for it. See `AsyncVM.start` for the arguments and errors."""
         return await self._vm.start(
             command,

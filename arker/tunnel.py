@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-import anyio
 from attrs import evolve, field, frozen
 
+from arker import _clock, _routes, models
 from arker import _resource_calls as calls
-from arker import _routes
 from arker._attempts import Attempt, Progress, deadline_scope
 from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._creation import Creation, remove
+from arker._lazy import later
 from arker._poll import pause
 from arker._shown import shown
+from arker._transport import Transport
+from arker._typing import Self
 from arker.errors import BadReplyError, ConfigurationError, InvalidArgumentError, TunnelClosedError
 from arker.models import Tunnel, TunnelRequest
 from arker.models import _checks as check
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker._transport import Transport
-    from arker._vm_handles import VmHandles
+    from arker import _vm_handles as handles
     from arker._wire import Call
-    from arker.models import DeleteTunnelResponse, TunnelState
+else:
+    handles = later("arker._vm_handles")
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSENDABLE = re.compile(r"[^!-~]")
@@ -74,7 +73,13 @@ class AsyncTunnel:
     """
 
     def __init__(
-        self, transport: Transport, vm: VmHandles, port: int, request: TunnelRequest, wait: bool, deadline: float | None
+        self,
+        transport: Transport,
+        vm: handles.VmHandles,
+        port: int,
+        request: TunnelRequest,
+        wait: bool,
+        deadline: float | None,
     ):
         """Made by `AsyncVM.tunnel`."""
         self._transport = transport
@@ -112,11 +117,11 @@ class AsyncTunnel:
         """Where it is reached."""
         url = self._opened().url
         if url is None:
-            raise ConfigurationError(f"the tunnel is {self.state} and has no URL yet: use 'await tunnel.wait_open()'")
+            raise ConfigurationError(f"the tunnel is {self.state} and has no URL yet: call its wait_open()")
         return url
 
     @property
-    def state(self) -> TunnelState | str | None:
+    def state(self) -> models.TunnelState | str | None:
         """``starting``, ``open`` or ``closed``, when it was last read; None if the server does not tell it."""
         return "closed" if self._closed else self._opened().state
 
@@ -133,7 +138,7 @@ class AsyncTunnel:
 
     def _opened(self) -> Tunnel:
         if self._data is None:
-            raise ConfigurationError("the tunnel is not open: use 'async with', or 'await tunnel.open()'")
+            raise ConfigurationError("the tunnel is not open: use it as a context manager, or call its open()")
         return self._data
 
     def _key(self) -> str:
@@ -184,7 +189,7 @@ class AsyncTunnel:
         if self._closed:
             raise ConfigurationError("the tunnel is closed; tunnel() gives a new one")
         if self._opening:
-            raise ConfigurationError("the tunnel is being opened by another task")
+            raise ConfigurationError("the tunnel is being opened by another caller")
         if self._data is None:
             self._opening = True
             try:
@@ -196,7 +201,7 @@ class AsyncTunnel:
     async def _open(self) -> None:
         base_url, vm_id = self._vm.base_url, self._vm.id
 
-        def removal(made: Tunnel) -> Call[DeleteTunnelResponse]:
+        def removal(made: Tunnel) -> Call[models.DeleteTunnelResponse]:
             return calls.delete_tunnel(base_url, vm_id, _key_of(made))
 
         call = calls.create_tunnel(base_url, vm_id, self._request)
@@ -227,7 +232,7 @@ class AsyncTunnel:
         return self
 
     async def _wait_open(self) -> None:
-        began = time.monotonic()
+        began = _clock.now()
         while not self._is_open():
             if self.state == "closed":
                 message = self._opened().message or "the server does not say why"
@@ -237,7 +242,7 @@ class AsyncTunnel:
                     operation="tunnel.wait_open",
                     vm_id=self._transport.redact(self.vm_id),
                 )
-            await anyio.sleep(pause(time.monotonic() - began))
+            await _clock.sleep(pause(_clock.now() - began))
             await self.refresh()
 
     def _is_open(self) -> bool:
@@ -259,7 +264,7 @@ class AsyncTunnel:
         self._data = evolve(found, auth_token=token, tunnel_key=self._key())
         return self
 
-    async def close(self, *, deadline: float | None = None) -> DeleteTunnelResponse:
+    async def close(self, *, deadline: float | None = None) -> models.DeleteTunnelResponse:
         """Delete the tunnel.
 
         Args:
@@ -343,7 +348,7 @@ class AsyncTunnel:
 def _key_of(tunnel: Tunnel) -> str:
     if tunnel.tunnel_key is None or tunnel.tunnel_key.strip() in {"", ".", ".."}:
         problem = "the reply to the creation of a tunnel names no tunnel_key"
-        raise BadReplyError(problem, path="$.tunnel_key", status=200, outcome="applied", operation="vm.create_tunnel")
+        raise BadReplyError(problem, path="$.tunnel_key", outcome="applied", operation="vm.create_tunnel")
     return tunnel.tunnel_key
 
 

@@ -6,21 +6,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from arker import _calls, models
 from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._fork import Forking, delete, delete_or_raise
 from arker._identifiers import idempotency_key_or_new
 from arker._shown import shown
+from arker._transport import Transport
+from arker._typing import Self
 from arker._vm_directories import VmDirectories
 from arker.errors import ArkerError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker._transport import Transport
-    from arker.models import DeleteVmResponse, ForkRequest, NetworkPolicyInput, TunnelRequest, Vm
 
 logger = logging.getLogger("arker")
 
@@ -36,7 +32,7 @@ class AsyncVM(VmDirectories):
             print(result.stdout_text)
     """
 
-    def __init__(self, transport: Transport, vm_id: str, base_url: str, data: Vm | None = None) -> None:
+    def __init__(self, transport: Transport, vm_id: str, base_url: str, data: models.Vm | None = None) -> None:
         """Made by `AsyncArker.fork`, `AsyncArker.vm` and `AsyncArker.get_vm`."""
         super().__init__(transport, vm_id, base_url, data)
         self._kept = False
@@ -112,14 +108,14 @@ class AsyncVM(VmDirectories):
         source_org_id: str | None = None,
         name: str | None = None,
         public: bool | None = None,
-        network: NetworkPolicyInput | None = None,
+        network: models.NetworkPolicyInput | None = None,
         disk: bool | None = None,
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         max_memory_mib: int | None = None,
         disk_mib: int | None = None,
         durable: bool | None = None,
-        tunnel: TunnelRequest | Mapping[str, Any] | None = None,
+        tunnel: models.TunnelRequest | Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> AsyncVM:
@@ -143,7 +139,7 @@ class AsyncVM(VmDirectories):
         )
         return await fork(self._transport, request, idempotency_key=idempotency_key, deadline=deadline)
 
-    async def delete(self, *, deadline: float | None = None) -> DeleteVmResponse:
+    async def delete(self, *, deadline: float | None = None) -> models.DeleteVmResponse:
         """Delete the VM: its processes are killed, its files removed.
 
         Args:
@@ -158,7 +154,7 @@ class AsyncVM(VmDirectories):
 
 async def fork(
     transport: Transport,
-    request: ForkRequest,
+    request: models.ForkRequest,
     *,
     idempotency_key: str | None,
     deadline: float | None,

@@ -4,16 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import arker
+import arker_sync
+from arker import models
 from arker_sync._client_lists import ClientLists
 from arker_sync._facade import twin
-
-if TYPE_CHECKING:
-    from arker._fleet_reports import FleetProgress
-    from arker.models import NetworkPolicyInput, TunnelRequest
-    from arker_sync.fleet import Fleet
-    from arker_sync.vm import VM
 
 
 class ClientFleets(ClientLists):
@@ -21,7 +18,7 @@ class ClientFleets(ClientLists):
 
     def fork_many(
         self,
-        source: str | VM,
+        source: str | arker_sync.VM,
         count: int,
         *,
         max_concurrency: int | None = None,
@@ -30,17 +27,17 @@ class ClientFleets(ClientLists):
         name_prefix: str | None = None,
         source_org_id: str | None = None,
         public: bool | None = None,
-        network: NetworkPolicyInput | None = None,
+        network: models.NetworkPolicyInput | None = None,
         disk: bool | None = None,
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         max_memory_mib: int | None = None,
         disk_mib: int | None = None,
         durable: bool | None = None,
-        tunnel: TunnelRequest | Mapping[str, Any] | None = None,
-        progress: Callable[[FleetProgress], object] | None = None,
+        tunnel: models.TunnelRequest | Mapping[str, Any] | None = None,
+        progress: Callable[[arker.FleetProgress], object] | None = None,
         deadline: float | None = None,
-    ) -> Fleet:
+    ) -> arker_sync.Fleet:
         """A fleet: many VMs that are forked when its ``with`` block is entered, and deleted when it is left.
 
             with ar.fork_many("ubuntu", 200) as fleet:

@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+import arker_sync
+from arker import models
 from arker_sync._client_vms import ClientVms
 from arker_sync._facade import same
-
-if TYPE_CHECKING:
-    from arker.models import Filesystem, OrgRunListRow, Provider, VmState
-    from arker_sync.vm import VM
 
 
 class ClientLists(ClientVms):
@@ -23,13 +21,13 @@ class ClientLists(ClientVms):
         cursor: str | None = None,
         page_size: int | None = None,
         region: str | None = None,
-        provider: Provider | str | None = None,
-        state: VmState | str | Sequence[VmState | str] | None = None,
+        provider: models.Provider | str | None = None,
+        state: models.VmState | str | Sequence[models.VmState | str] | None = None,
         source_org_id: str | None = None,
         started_after: str | None = None,
         started_before: str | None = None,
         deadline: float | None = None,
-    ) -> Iterator[VM]:
+    ) -> Iterator[arker_sync.VM]:
         """Handles on the organisation's VMs, newest first; each page is asked for when it is needed.
 
         A handle has every field of the list's `Vm`, as ``vm.data``, and can be worked with. The list is that of all
@@ -72,7 +70,7 @@ class ClientLists(ClientVms):
         page_size: int | None = None,
         name_prefix: str | None = None,
         deadline: float | None = None,
-    ) -> Iterator[Filesystem]:
+    ) -> Iterator[models.Filesystem]:
         """The organisation's filesystems, newest first; each page is asked for when it is needed.
 
         Args:
@@ -97,7 +95,7 @@ class ClientLists(ClientVms):
         vm: str | None = None,
         vm_ids: Sequence[str] | None = None,
         region: str | None = None,
-        provider: Provider | str | None = None,
+        provider: models.Provider | str | None = None,
         source: str | None = None,
         search: str | None = None,
         page_size: int | None = None,
@@ -112,7 +110,7 @@ class ClientLists(ClientVms):
         sort: str | None = None,
         dir: Literal["asc", "desc"] | None = None,
         deadline: float | None = None,
-    ) -> Iterator[OrgRunListRow]:
+    ) -> Iterator[models.OrgRunListRow]:
         """What the organisation's requests did, row by row; each page is asked for when it is needed.
 
         The list has offsets instead of cursors, and grows while it is read. So the pages after the first end where that

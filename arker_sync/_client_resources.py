@@ -4,26 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from arker import AsyncArker
+import arker
+from arker import models
 from arker_sync._life import Life
-
-if TYPE_CHECKING:
-    from arker._reports import ReapReport
-    from arker.models import (
-        DeleteFilesystemResponse,
-        Filesystem,
-        ListFilesystemsResponse,
-        ListOrgRunsResponse,
-        Provider,
-    )
 
 
 class ClientResources(Life):
     """The calls of `Arker` on filesystems, `list_runs`, and `reap`."""
 
-    _async: AsyncArker
+    _async: arker.AsyncArker
 
     # --- filesystems --------------------------------------------------------------------------------------------
 
@@ -34,7 +25,7 @@ class ClientResources(Life):
         limit: int | None = None,
         name_prefix: str | None = None,
         deadline: float | None = None,
-    ) -> ListFilesystemsResponse:
+    ) -> models.ListFilesystemsResponse:
         """A page of the organisation's filesystems, newest first (contract, section 5).
 
         Args:
@@ -49,7 +40,7 @@ class ClientResources(Life):
         work = self._async.list_filesystems(cursor=cursor, limit=limit, name_prefix=name_prefix, deadline=deadline)
         return self._lease.call(work)
 
-    def create_filesystem(self, *, name: str, deadline: float | None = None) -> Filesystem:
+    def create_filesystem(self, *, name: str, deadline: float | None = None) -> models.Filesystem:
         """A new, empty filesystem: bind it into VMs with `VM.create_sync`.
 
         Args:
@@ -63,7 +54,7 @@ class ClientResources(Life):
         work = self._async.create_filesystem(name=name, deadline=deadline)
         return self._lease.call(work)
 
-    def get_filesystem(self, filesystem_id: str, *, deadline: float | None = None) -> Filesystem:
+    def get_filesystem(self, filesystem_id: str, *, deadline: float | None = None) -> models.Filesystem:
         """A filesystem as it is now.
 
         Args:
@@ -76,7 +67,9 @@ class ClientResources(Life):
         work = self._async.get_filesystem(filesystem_id, deadline=deadline)
         return self._lease.call(work)
 
-    def delete_filesystem(self, filesystem_id: str, *, deadline: float | None = None) -> DeleteFilesystemResponse:
+    def delete_filesystem(
+        self, filesystem_id: str, *, deadline: float | None = None
+    ) -> models.DeleteFilesystemResponse:
         """Delete a filesystem and its files.
 
         Args:
@@ -100,7 +93,7 @@ class ClientResources(Life):
         vm: str | None = None,
         vm_ids: Sequence[str] | None = None,
         region: str | None = None,
-        provider: Provider | str | None = None,
+        provider: models.Provider | str | None = None,
         source: str | None = None,
         search: str | None = None,
         limit: int | None = None,
@@ -115,7 +108,7 @@ class ClientResources(Life):
         sort: str | None = None,
         dir: Literal["asc", "desc"] | None = None,
         deadline: float | None = None,
-    ) -> ListOrgRunsResponse:
+    ) -> models.ListOrgRunsResponse:
         """What the organisation's requests did, in all of its VMs (contract, section 5). A VM's own runs: `VM`.
 
         Args:
@@ -171,7 +164,7 @@ class ClientResources(Life):
 
     def reap(
         self, *, older_than: float | None = None, dry_run: bool = False, deadline: float | None = None
-    ) -> ReapReport:
+    ) -> arker.ReapReport:
         """Delete the VMs that programs left which were killed, or which ended with an exception.
 
         The ledger on this machine says which these are: VMs that were forked with this client's key, at its base URLs,

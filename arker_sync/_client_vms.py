@@ -4,20 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import arker_sync
+from arker import models
 from arker_sync._client_resources import ClientResources
 from arker_sync._facade import twin
-
-if TYPE_CHECKING:
-    from arker.models import ListVmsResponse, NetworkPolicyInput, Provider, TunnelRequest, VmState
-    from arker_sync.vm import VM
 
 
 class ClientVms(ClientResources):
     """The calls of `Arker` on VMs."""
 
-    def vm(self, vm_id: str) -> VM:
+    def vm(self, vm_id: str) -> arker_sync.VM:
         """A handle on a VM by its id, without asking the server: its fields are None until ``refresh``.
 
         Args:
@@ -28,7 +26,7 @@ class ClientVms(ClientResources):
         value = self._async.vm(vm_id)
         return VM(value, self._lease)
 
-    def get_vm(self, vm_id: str, *, deadline: float | None = None) -> VM:
+    def get_vm(self, vm_id: str, *, deadline: float | None = None) -> arker_sync.VM:
         """A handle on a VM by its id, with its fields read.
 
         Args:
@@ -45,24 +43,24 @@ class ClientVms(ClientResources):
 
     def fork(
         self,
-        source: str | VM | None = None,
+        source: str | arker_sync.VM | None = None,
         *,
         source_vm_id: str | None = None,
         source_vm_name: str | None = None,
         source_org_id: str | None = None,
         name: str | None = None,
         public: bool | None = None,
-        network: NetworkPolicyInput | None = None,
+        network: models.NetworkPolicyInput | None = None,
         disk: bool | None = None,
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         max_memory_mib: int | None = None,
         disk_mib: int | None = None,
         durable: bool | None = None,
-        tunnel: TunnelRequest | Mapping[str, Any] | None = None,
+        tunnel: models.TunnelRequest | Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
-    ) -> VM:
+    ) -> arker_sync.VM:
         """A new VM: a public golden, or a copy of another VM with its files as of this moment (contract, section 5).
 
         Args:
@@ -119,13 +117,13 @@ class ClientVms(ClientResources):
         cursor: str | None = None,
         limit: int | None = None,
         region: str | None = None,
-        provider: Provider | str | None = None,
-        state: VmState | str | Sequence[VmState | str] | None = None,
+        provider: models.Provider | str | None = None,
+        state: models.VmState | str | Sequence[models.VmState | str] | None = None,
         source_org_id: str | None = None,
         started_after: str | None = None,
         started_before: str | None = None,
         deadline: float | None = None,
-    ) -> ListVmsResponse:
+    ) -> models.ListVmsResponse:
         """A page of the organisation's VMs, newest first.
 
         Args:

@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import attrs
 
+from arker._lazy import later
+
 if TYPE_CHECKING:
-    from arker_sync._lease import Lease
+    from arker_sync import _lease as leases
+else:
+    leases = later("arker_sync._lease")  # it brings the event loop along
 
 T = TypeVar("T")
 
@@ -16,9 +20,9 @@ class Facade:
     """An object whose calls are carried out by its async twin."""
 
     _async: Any
-    _lease: Lease
+    _lease: leases.Lease
 
-    def __init__(self, asynchronous: Any, lease: Lease) -> None:
+    def __init__(self, asynchronous: Any, lease: leases.Lease) -> None:
         """Made by the client and by what it hands out.
 
         Args:
@@ -53,7 +57,7 @@ def twin(value: Any) -> Any:
     return value._async if isinstance(value, Facade) else value  # pyright: ignore[reportPrivateUsage]
 
 
-def held(value: Any, attribute: str, cls: type[Facade], lease: Lease) -> Any:
+def held(value: Any, attribute: str, cls: type[Facade], lease: leases.Lease) -> Any:
     """A value that holds an async handle, with the blocking one in its place.
 
     Args:

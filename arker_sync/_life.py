@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import arker
+from arker._typing import Self
 from arker_sync._facade import Facade
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker import AsyncArker
 
 # The first client loads what its calls go through, which brings asyncio along.
 
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
 class Life(Facade):
     """A client of blocking callers."""
 
-    def __init__(self, client: AsyncArker) -> None:
+    def __init__(self, client: arker.AsyncArker) -> None:
         """Make one around an async client, which is its own."""
         from arker_sync._lease import Lease
 

@@ -3,19 +3,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import arker
+from arker import models
 from arker_sync._facade import Facade
-
-if TYPE_CHECKING:
-    from arker import AsyncVM
-    from arker.models import NetworkPolicy, Provider, Session, Tunnel, Vm, VmState
 
 
 class VmFields(Facade):
     """Each attribute is the field of `Vm` of that name as it was last read; None on a handle that has no data yet."""
 
-    _async: AsyncVM
+    _async: arker.AsyncVM
 
     @property
     def id(self) -> str:
@@ -28,7 +24,7 @@ class VmFields(Facade):
         return self._async.base_url
 
     @property
-    def data(self) -> Vm | None:
+    def data(self) -> models.Vm | None:
         """All fields as one value; None on a handle that has no data yet."""
         return self._async.data
 
@@ -68,7 +64,7 @@ class VmFields(Facade):
         return self._async.root_source_vm_name
 
     @property
-    def state(self) -> VmState | str | None:
+    def state(self) -> models.VmState | str | None:
         """``idle`` or ``running``, when it was last asked for."""
         return self._async.state
 
@@ -78,7 +74,7 @@ class VmFields(Facade):
         return self._async.region
 
     @property
-    def provider(self) -> Provider | str | None:
+    def provider(self) -> models.Provider | str | None:
         """``aws`` or ``aws-burst``."""
         return self._async.provider
 
@@ -103,7 +99,7 @@ class VmFields(Facade):
         return self._async.disk_mib
 
     @property
-    def network(self) -> NetworkPolicy | None:
+    def network(self) -> models.NetworkPolicy | None:
         """Which hosts it may reach."""
         return self._async.network
 
@@ -133,12 +129,12 @@ class VmFields(Facade):
         return self._async.last_active_at
 
     @property
-    def sessions(self) -> tuple[Session, ...] | None:
+    def sessions(self) -> tuple[models.Session, ...] | None:
         """Its sessions, when it was last asked for."""
         return self._async.sessions
 
     @property
-    def tunnels(self) -> tuple[Tunnel, ...] | None:
+    def tunnels(self) -> tuple[models.Tunnel, ...] | None:
         """Its tunnels, when it was last asked for."""
         return self._async.tunnels
 

@@ -4,15 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import arker_sync
+from arker import models
 from arker_sync._vm_lists import VmLists
-
-if TYPE_CHECKING:
-    from arker.models import AuthMode, NetworkRequest, ResourceKind
-    from arker_sync.run import RunHandle
-    from arker_sync.session import SessionHandle
-    from arker_sync.tunnel import TunnelHandle
 
 
 class VmHandles(VmLists):
@@ -29,12 +25,12 @@ class VmHandles(VmLists):
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         disk_mib: int | None = None,
-        network: NetworkRequest | Mapping[str, Any] | None = None,
-        acquire: str | Sequence[ResourceKind] | None = None,
-        release: str | Sequence[ResourceKind] | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
-    ) -> RunHandle:
+    ) -> arker_sync.RunHandle:
         """A run in the background, started and held: wait for it, read its output as it comes, cancel it.
 
         Args:
@@ -77,7 +73,7 @@ class VmHandles(VmLists):
         )
         return RunHandle(self._lease.call(work), self._lease)
 
-    def attach_run(self, run_id: str) -> RunHandle:
+    def attach_run(self, run_id: str) -> arker_sync.RunHandle:
         """A run of this VM by its id, without asking the server: its fields are None until it is read.
 
         Args:
@@ -90,12 +86,12 @@ class VmHandles(VmLists):
 
     def open_session(
         self, *, env: Mapping[str, str] | None = None, cwd: str | None = None, deadline: float | None = None
-    ) -> SessionHandle:
+    ) -> arker_sync.SessionHandle:
         """A session of its own, for ``with``: opened at the begin of the block, deleted at its end.
 
         Args:
             env: Variables beside those that every session has.
-            cwd: Working directory to start in; the home directory unless given.
+            cwd: Working directory to start in; the home directory unless given. A relative path counts from there.
             deadline: Seconds until it is open; None for no bound.
         """
         from arker_sync.session import SessionHandle
@@ -104,8 +100,8 @@ class VmHandles(VmLists):
         return SessionHandle(value, self._lease)
 
     def tunnel(
-        self, port: int, *, auth_mode: AuthMode | None = None, wait: bool = True, deadline: float | None = None
-    ) -> TunnelHandle:
+        self, port: int, *, auth_mode: models.AuthMode | None = None, wait: bool = True, deadline: float | None = None
+    ) -> arker_sync.TunnelHandle:
         """A tunnel to a port of this VM, for ``with``: opened at the begin of the block, deleted at its end.
 
         Args:

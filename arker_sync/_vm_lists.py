@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from arker import models
 from arker_sync._facade import same
 from arker_sync._vm_runs import VmRuns
-
-if TYPE_CHECKING:
-    from arker.models import RunState, RunSummary, Session, SessionState, Sync, Tunnel, TunnelState
 
 
 class VmLists(VmRuns):
@@ -21,12 +18,12 @@ class VmLists(VmRuns):
         *,
         cursor: str | None = None,
         page_size: int | None = None,
-        state: RunState | str | Sequence[RunState | str] | None = None,
+        state: models.RunState | str | Sequence[models.RunState | str] | None = None,
         started_after: str | None = None,
         started_before: str | None = None,
         completed_after: str | None = None,
         deadline: float | None = None,
-    ) -> Iterator[RunSummary]:
+    ) -> Iterator[models.RunSummary]:
         """This VM's runs, newest first, without their output; each page is asked for when it is needed.
 
         Args:
@@ -57,9 +54,9 @@ class VmLists(VmRuns):
         *,
         cursor: str | None = None,
         page_size: int | None = None,
-        state: SessionState | str | Sequence[SessionState | str] | None = None,
+        state: models.SessionState | str | Sequence[models.SessionState | str] | None = None,
         deadline: float | None = None,
-    ) -> Iterator[Session]:
+    ) -> Iterator[models.Session]:
         """This VM's sessions, newest first; each page is asked for when it is needed.
 
         Args:
@@ -79,9 +76,9 @@ class VmLists(VmRuns):
         *,
         cursor: str | None = None,
         page_size: int | None = None,
-        state: TunnelState | str | Sequence[TunnelState | str] | None = None,
+        state: models.TunnelState | str | Sequence[models.TunnelState | str] | None = None,
         deadline: float | None = None,
-    ) -> Iterator[Tunnel]:
+    ) -> Iterator[models.Tunnel]:
         """This VM's tunnels, newest first; each page is asked for when it is needed.
 
         Args:
@@ -103,7 +100,7 @@ class VmLists(VmRuns):
         page_size: int | None = None,
         filesystem_id: str | None = None,
         deadline: float | None = None,
-    ) -> Iterator[Sync]:
+    ) -> Iterator[models.Sync]:
         """The filesystems that are bound into this VM, newest first; each page is asked for when it is needed.
 
         Args:

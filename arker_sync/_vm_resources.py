@@ -4,26 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from arker import models
 from arker_sync._vm_fields import VmFields
-
-if TYPE_CHECKING:
-    from arker.models import (
-        AuthMode,
-        DeleteSessionResponse,
-        DeleteSyncResponse,
-        DeleteTunnelResponse,
-        ListSessionsResponse,
-        ListSyncsResponse,
-        ListTunnelsResponse,
-        ResizeResponse,
-        Session,
-        SessionState,
-        Sync,
-        Tunnel,
-        TunnelState,
-    )
 
 
 class VmResources(VmFields):
@@ -36,9 +19,9 @@ class VmResources(VmFields):
         *,
         cursor: str | None = None,
         limit: int | None = None,
-        state: SessionState | str | Sequence[SessionState | str] | None = None,
+        state: models.SessionState | str | Sequence[models.SessionState | str] | None = None,
         deadline: float | None = None,
-    ) -> ListSessionsResponse:
+    ) -> models.ListSessionsResponse:
         """A page of this VM's sessions, newest first (contract, section 5).
 
         Args:
@@ -55,14 +38,14 @@ class VmResources(VmFields):
 
     def create_session(
         self, *, env: Mapping[str, str] | None = None, cwd: str | None = None, deadline: float | None = None
-    ) -> Session:
+    ) -> models.Session:
         """A new session: like a terminal tab, with a working directory and an environment of its own.
 
         Run commands in it with ``run(..., session_id=session.session_id)``.
 
         Args:
             env: Variables beside those that every session has.
-            cwd: Working directory to start in; the home directory unless given.
+            cwd: Working directory to start in; the home directory unless given. A relative path counts from there.
             deadline: Seconds for the whole call; None for no bound.
 
         Raises:
@@ -71,7 +54,7 @@ class VmResources(VmFields):
         work = self._async.create_session(env=env, cwd=cwd, deadline=deadline)
         return self._lease.call(work)
 
-    def get_session(self, session_id: str, *, deadline: float | None = None) -> Session:
+    def get_session(self, session_id: str, *, deadline: float | None = None) -> models.Session:
         """A session as it is now.
 
         Args:
@@ -84,7 +67,7 @@ class VmResources(VmFields):
         work = self._async.get_session(session_id, deadline=deadline)
         return self._lease.call(work)
 
-    def delete_session(self, session_id: str, *, deadline: float | None = None) -> DeleteSessionResponse:
+    def delete_session(self, session_id: str, *, deadline: float | None = None) -> models.DeleteSessionResponse:
         """Close a session; what runs in it is stopped.
 
         Args:
@@ -104,9 +87,9 @@ class VmResources(VmFields):
         *,
         cursor: str | None = None,
         limit: int | None = None,
-        state: TunnelState | str | Sequence[TunnelState | str] | None = None,
+        state: models.TunnelState | str | Sequence[models.TunnelState | str] | None = None,
         deadline: float | None = None,
-    ) -> ListTunnelsResponse:
+    ) -> models.ListTunnelsResponse:
         """A page of this VM's tunnels, newest first.
 
         Args:
@@ -125,9 +108,9 @@ class VmResources(VmFields):
         self,
         *,
         ports: Sequence[int] | None = None,
-        auth_mode: AuthMode | None = None,
+        auth_mode: models.AuthMode | None = None,
         deadline: float | None = None,
-    ) -> Tunnel:
+    ) -> models.Tunnel:
         """A way from outside to a port of this VM, over HTTP and WebSocket; its ``url`` says where.
 
         Args:
@@ -143,7 +126,7 @@ class VmResources(VmFields):
         work = self._async.create_tunnel(ports=ports, auth_mode=auth_mode, deadline=deadline)
         return self._lease.call(work)
 
-    def get_tunnel(self, tunnel_key: str, *, deadline: float | None = None) -> Tunnel:
+    def get_tunnel(self, tunnel_key: str, *, deadline: float | None = None) -> models.Tunnel:
         """A tunnel as it is now, without its token.
 
         Args:
@@ -156,7 +139,7 @@ class VmResources(VmFields):
         work = self._async.get_tunnel(tunnel_key, deadline=deadline)
         return self._lease.call(work)
 
-    def delete_tunnel(self, tunnel_key: str, *, deadline: float | None = None) -> DeleteTunnelResponse:
+    def delete_tunnel(self, tunnel_key: str, *, deadline: float | None = None) -> models.DeleteTunnelResponse:
         """Close a tunnel.
 
         Args:
@@ -178,7 +161,7 @@ class VmResources(VmFields):
         limit: int | None = None,
         filesystem_id: str | None = None,
         deadline: float | None = None,
-    ) -> ListSyncsResponse:
+    ) -> models.ListSyncsResponse:
         """A page of the filesystems that are bound into this VM, newest first.
 
         Args:
@@ -193,7 +176,7 @@ class VmResources(VmFields):
         work = self._async.list_syncs(cursor=cursor, limit=limit, filesystem_id=filesystem_id, deadline=deadline)
         return self._lease.call(work)
 
-    def create_sync(self, *, filesystem_id: str, path: str | None = None, deadline: float | None = None) -> Sync:
+    def create_sync(self, *, filesystem_id: str, path: str | None = None, deadline: float | None = None) -> models.Sync:
         """Bind a filesystem into this VM; with ``live`` False the VM sees it from its next start on.
 
         Args:
@@ -208,7 +191,7 @@ class VmResources(VmFields):
         work = self._async.create_sync(filesystem_id=filesystem_id, path=path, deadline=deadline)
         return self._lease.call(work)
 
-    def delete_sync(self, sync_id: str, *, deadline: float | None = None) -> DeleteSyncResponse:
+    def delete_sync(self, sync_id: str, *, deadline: float | None = None) -> models.DeleteSyncResponse:
         """Take a filesystem out of this VM; its files stay in the filesystem.
 
         Args:
@@ -230,7 +213,7 @@ class VmResources(VmFields):
         memory_mib: int | None = None,
         disk_mib: int | None = None,
         deadline: float | None = None,
-    ) -> ResizeResponse:
+    ) -> models.ResizeResponse:
         """Give this VM more or less of its resources; what is not given stays as it is.
 
         Args:

@@ -4,22 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import Any, Literal, cast, overload
 
+from arker import models
 from arker_sync._vm_resources import VmResources
-
-if TYPE_CHECKING:
-    from arker.models import (
-        BackgroundRunResult,
-        CancelRunResponse,
-        CompletedRunResult,
-        ListRunsResponse,
-        NetworkRequest,
-        ResourceKind,
-        Run,
-        RunResult,
-        RunState,
-    )
 
 
 class VmRuns(VmResources):
@@ -38,14 +26,14 @@ class VmRuns(VmResources):
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         disk_mib: int | None = None,
-        network: NetworkRequest | Mapping[str, Any] | None = None,
-        acquire: str | Sequence[ResourceKind] | None = None,
-        release: str | Sequence[ResourceKind] | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
-    ) -> CompletedRunResult: ...
+    ) -> models.CompletedRunResult: ...
 
     @overload
     def run(
@@ -60,14 +48,14 @@ class VmRuns(VmResources):
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         disk_mib: int | None = None,
-        network: NetworkRequest | Mapping[str, Any] | None = None,
-        acquire: str | Sequence[ResourceKind] | None = None,
-        release: str | Sequence[ResourceKind] | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
         idempotency_key: str | None = None,
         check: Literal[False] = False,
         deadline: float | None = None,
-    ) -> BackgroundRunResult: ...
+    ) -> models.BackgroundRunResult: ...
 
     @overload
     def run(
@@ -82,14 +70,14 @@ class VmRuns(VmResources):
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         disk_mib: int | None = None,
-        network: NetworkRequest | Mapping[str, Any] | None = None,
-        acquire: str | Sequence[ResourceKind] | None = None,
-        release: str | Sequence[ResourceKind] | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
         idempotency_key: str | None = None,
         check: Literal[False] = False,
         deadline: float | None = None,
-    ) -> RunResult: ...
+    ) -> models.RunResult: ...
 
     def run(
         self,
@@ -103,14 +91,14 @@ class VmRuns(VmResources):
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         disk_mib: int | None = None,
-        network: NetworkRequest | Mapping[str, Any] | None = None,
-        acquire: str | Sequence[ResourceKind] | None = None,
-        release: str | Sequence[ResourceKind] | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
-    ) -> RunResult:
+    ) -> models.RunResult:
         """Run a command, and wait for it unless it goes to the background (contract, section 5).
 
         Three bounds that are not to be confused: ``timeout`` is the command's, enforced by the server; ``deadline`` is
@@ -164,9 +152,9 @@ class VmRuns(VmResources):
             check=check,
             deadline=deadline,
         )
-        return cast("RunResult", self._lease.call(work))
+        return cast("models.RunResult", self._lease.call(work))
 
-    def get_run(self, run_id: str, *, deadline: float | None = None) -> Run:
+    def get_run(self, run_id: str, *, deadline: float | None = None) -> models.Run:
         """A run with what it has written so far.
 
         Args:
@@ -184,12 +172,12 @@ class VmRuns(VmResources):
         *,
         cursor: str | None = None,
         limit: int | None = None,
-        state: RunState | str | Sequence[RunState | str] | None = None,
+        state: models.RunState | str | Sequence[models.RunState | str] | None = None,
         started_after: str | None = None,
         started_before: str | None = None,
         completed_after: str | None = None,
         deadline: float | None = None,
-    ) -> ListRunsResponse:
+    ) -> models.ListRunsResponse:
         """A page of this VM's runs, newest first, without their output.
 
         Args:
@@ -215,7 +203,7 @@ class VmRuns(VmResources):
         )
         return self._lease.call(work)
 
-    def cancel_run(self, run_id: str, *, deadline: float | None = None) -> CancelRunResponse:
+    def cancel_run(self, run_id: str, *, deadline: float | None = None) -> models.CancelRunResponse:
         """Stop a run: everything that it started is killed.
 
         Args:

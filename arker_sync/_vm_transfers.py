@@ -4,23 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
+import arker
+import arker_sync
 from arker_sync._vm_files import VmFiles
-
-if TYPE_CHECKING:
-    from arker.transfer import (
-        DownloadTarget,
-        FileOutcome,
-        LocalPath,
-        RemotePath,
-        Strategy,
-        TransferProgress,
-        TransferResult,
-        UploadSource,
-        Verify,
-    )
-    from arker_sync.read_stream import ReadStream
 
 
 class VmTransfers(VmFiles):
@@ -28,17 +15,17 @@ class VmTransfers(VmFiles):
 
     def upload(
         self,
-        source: UploadSource,
-        path: RemotePath,
+        source: arker.transfer.UploadSource,
+        path: arker.transfer.RemotePath,
         *,
-        strategy: Strategy = "auto",
+        strategy: arker.transfer.Strategy = "auto",
         concurrency: int | None = None,
         part_size: int | None = None,
-        verify: Verify = "size",
+        verify: arker.transfer.Verify = "size",
         mode: int | None = None,
-        progress: Callable[[TransferProgress], object] | None = None,
+        progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
-    ) -> TransferResult:
+    ) -> arker.TransferResult:
         """What was moved: a file of the VM has been written whole, from a source of any size (contract, section 6).
 
         The file appears at once and whole, or not at all. Nothing that is larger than a few MiB is held in memory.
@@ -54,7 +41,7 @@ class VmTransfers(VmFiles):
             part_size: Bytes of a part or chunk; chosen by the size unless given.
             verify: ``"full"`` to have a file that was joined of parts checked by its whole digest in the VM.
             mode: Permission bits that the file is to have when it appears; the server's choice unless given.
-            progress: Called with a `TransferProgress` now and then; it is not awaited, and breaks nothing.
+            progress: Called with a `TransferProgress` now and then; it breaks nothing.
             deadline: Seconds for the whole call; None for no bound.
 
         Raises:
@@ -80,14 +67,14 @@ class VmTransfers(VmFiles):
 
     def download(
         self,
-        path: RemotePath,
-        target: DownloadTarget,
+        path: arker.transfer.RemotePath,
+        target: arker.transfer.DownloadTarget,
         *,
         concurrency: int | None = None,
         part_size: int | None = None,
-        progress: Callable[[TransferProgress], object] | None = None,
+        progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
-    ) -> TransferResult:
+    ) -> arker.TransferResult:
         """What was moved: a file of the VM is in a local file, or was written to a file object (contract, section 6).
 
         A local file appears at once and whole, or not at all; it takes the place of an older one (of a symlink itself)
@@ -98,7 +85,7 @@ class VmTransfers(VmFiles):
             target: A local file by its path, in a directory that exists, or a binary file object.
             concurrency: Ranges that may be in flight at once to a local file; 8 unless given.
             part_size: Bytes of a range; chosen by the size unless given.
-            progress: Called with a `TransferProgress` now and then; it is not awaited, and breaks nothing.
+            progress: Called with a `TransferProgress` now and then; it breaks nothing.
             deadline: Seconds for the whole call; None for no bound.
 
         Raises:
@@ -119,7 +106,7 @@ class VmTransfers(VmFiles):
         )
         return self._lease.call(work)
 
-    def open_read(self, path: RemotePath) -> ReadStream:
+    def open_read(self, path: arker.transfer.RemotePath) -> arker_sync.ReadStream:
         """A stream of a file's bytes, for ``with``; nothing is sent before that (contract, section 6).
 
             with vm.open_read("/var/log/syslog") as stream:
@@ -142,14 +129,14 @@ class VmTransfers(VmFiles):
 
     def upload_many(
         self,
-        files: Iterable[tuple[UploadSource, RemotePath]],
+        files: Iterable[tuple[arker.transfer.UploadSource, arker.transfer.RemotePath]],
         *,
         concurrency: int | None = None,
         part_size: int | None = None,
-        verify: Verify = "size",
-        progress: Callable[[TransferProgress], object] | None = None,
+        verify: arker.transfer.Verify = "size",
+        progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
-    ) -> list[FileOutcome]:
+    ) -> list[arker.FileOutcome]:
         """What became of each file, in their order; one that fails loses no other (contract, section 6).
 
         Small files go together, up to 500 or 8 MiB in one request, large ones beside them as with `upload`.
@@ -179,13 +166,13 @@ class VmTransfers(VmFiles):
 
     def download_many(
         self,
-        files: Iterable[tuple[RemotePath, LocalPath]],
+        files: Iterable[tuple[arker.transfer.RemotePath, arker.transfer.LocalPath]],
         *,
         concurrency: int | None = None,
         part_size: int | None = None,
-        progress: Callable[[TransferProgress], object] | None = None,
+        progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
-    ) -> list[FileOutcome]:
+    ) -> list[arker.FileOutcome]:
         """What became of each file, in their order; one that fails loses no other (contract, section 6).
 
         Args:

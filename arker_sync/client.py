@@ -7,19 +7,14 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from arker import AsyncArker
+import arker
+from arker import AsyncArker, models
+from arker._typing import Self
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts
 from arker_sync._client_fleets import ClientFleets
 from arker_sync._life import Life
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker._retry import RetryPolicy
-    from arker.hooks import Hooks
-    from arker.models import Provider
 
 
 class Arker(ClientFleets):
@@ -45,9 +40,9 @@ class Arker(ClientFleets):
         retry: A `RetryPolicy`, a mapping with its fields, or False for a single attempt.
         timeout: Bounds on connections.
         max_connections: Requests that may be in flight at once; more wait for their turn, first come, first served. Up
-            to 8 places are kept from foreground runs, so that deleting and cancelling never wait behind those. When the
-            server says that it is asked too much, the client makes do with fewer for a while. At most half of the
-            process's limit of open files (``ulimit -n``).
+            to 8 places are kept from foreground runs, so that deleting and cancelling never wait behind those (with 1,
+            there is one more for them while a run goes on). When the server says that it is asked too much, the client
+            makes do with fewer for a while. At most half of the process's limit of open files (``ulimit -n``).
         insecure_hosts: Exact names or addresses of hosts that the key may be sent to over plain HTTP; else
             ``ARKER_INSECURE_HOSTS``, separated by commas. ``http://`` base URLs are refused unless they lead to this
             machine's loopback or to one of these.
@@ -75,12 +70,12 @@ class Arker(ClientFleets):
         burst_base_url: str | None = None,
         control_base_url: str | None = None,
         region: str | None = None,
-        provider: Provider | str | None = None,
-        retry: RetryPolicy | Mapping[str, float] | bool | None = None,
+        provider: models.Provider | str | None = None,
+        retry: arker.RetryPolicy | Mapping[str, float] | bool | None = None,
         timeout: HttpTimeouts | None = None,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         insecure_hosts: Sequence[str] | None = None,
-        hooks: Hooks | None = None,
+        hooks: arker.Hooks | None = None,
         ledger: bool | str | os.PathLike[str] | None = None,
         strict_replies: bool = False,
     ) -> None:
@@ -107,10 +102,10 @@ class Arker(ClientFleets):
     def local(
         cls,
         *,
-        retry: RetryPolicy | Mapping[str, float] | bool | None = None,
+        retry: arker.RetryPolicy | Mapping[str, float] | bool | None = None,
         timeout: HttpTimeouts | None = None,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
-        hooks: Hooks | None = None,
+        hooks: arker.Hooks | None = None,
         strict_replies: bool = False,
         **options: Any,
     ) -> Self:
@@ -193,7 +188,7 @@ class Arker(ClientFleets):
     def close(self) -> None:
         """Close the client's connections, and end its embedded backend if it has one.
 
-        Calls that are on their way in other tasks are ended with a `ConfigurationError`, and blocks that are open there
+        Calls that are on their way in other threads are ended with a `ConfigurationError`, and blocks that are open there
         are left, in ten seconds at most: VMs of ``with`` blocks and of fleets are deleted, forks that are on
         their way are undone, sessions and tunnels closed. What their callers delete then, such as a VM in a
         ``finally``, is deleted. What cannot be deleted in time is named in the log, and stays on record for `reap`, and

@@ -5,21 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import arker
+from arker import models
+from arker._typing import Self
 from arker.errors import ArkerError
 from arker.fleet import RETRIES, Item, Value
 from arker.models import CompletedRunResult
 from arker_sync._facade import Facade, held, twin
 from arker_sync.vm import VM
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker import AsyncFleet
-    from arker._fleet_reports import FleetOutcome, FleetProgress
-    from arker.models import NetworkRequest, ResourceKind
-    from arker.transfer import LocalPath, RemotePath, Strategy, TransferResult, Verify
 
 
 class Fleet(Facade):
@@ -36,7 +31,7 @@ class Fleet(Facade):
     something itself. `VM.keep` exempts a VM.
     """
 
-    _async: AsyncFleet
+    _async: arker.AsyncFleet
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -85,8 +80,8 @@ class Fleet(Facade):
         ordered: bool = False,
         retries: int = RETRIES,
         item_deadline: float | None = None,
-        progress: Callable[[FleetProgress], object] | None = None,
-    ) -> Iterator[FleetOutcome[VM, Item, Value]]:
+        progress: Callable[[arker.FleetProgress], object] | None = None,
+    ) -> Iterator[arker.FleetOutcome[VM, Item, Value]]:
         """Outcomes of a function for each of many items, as they come: in each VM, one item at a time.
 
             def evaluate(vm: VM, program: str) -> bool:
@@ -141,15 +136,15 @@ class Fleet(Facade):
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         disk_mib: int | None = None,
-        network: NetworkRequest | Mapping[str, Any] | None = None,
-        acquire: str | Sequence[ResourceKind] | None = None,
-        release: str | Sequence[ResourceKind] | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
         check: bool = False,
         deadline: float | None = None,
         retries: int = RETRIES,
-        progress: Callable[[FleetProgress], object] | None = None,
-    ) -> list[FleetOutcome[VM, str | Sequence[str], CompletedRunResult]]:
+        progress: Callable[[arker.FleetProgress], object] | None = None,
+    ) -> list[arker.FleetOutcome[VM, str | Sequence[str], CompletedRunResult]]:
         """An outcome for each VM, after a command has run in all of them at once.
 
         A VM that has died is replaced, and the command runs in the one that takes its place. What all VMs are to have
@@ -199,18 +194,18 @@ class Fleet(Facade):
 
     def upload(
         self,
-        source: LocalPath | bytes | bytearray | memoryview,
-        path: RemotePath,
+        source: arker.transfer.LocalPath | bytes | bytearray | memoryview,
+        path: arker.transfer.RemotePath,
         *,
-        strategy: Strategy = "auto",
+        strategy: arker.transfer.Strategy = "auto",
         concurrency: int | None = None,
         part_size: int | None = None,
-        verify: Verify = "size",
+        verify: arker.transfer.Verify = "size",
         mode: int | None = None,
         deadline: float | None = None,
         retries: int = RETRIES,
-        progress: Callable[[FleetProgress], object] | None = None,
-    ) -> list[FleetOutcome[VM, RemotePath, TransferResult]]:
+        progress: Callable[[arker.FleetProgress], object] | None = None,
+    ) -> list[arker.FleetOutcome[VM, arker.transfer.RemotePath, arker.TransferResult]]:
         """An outcome for each VM, after a file has been written into all of them, up to 16 at once.
 
         What all VMs are to have is better given to one VM from which the fleet is then forked, as with `run`.

@@ -4,14 +4,10 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
 
+import arker
+from arker._typing import Self
 from arker_sync._facade import Facade
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker import AsyncReadStream
 
 
 class ReadStream(Facade):
@@ -22,10 +18,10 @@ class ReadStream(Facade):
             for chunk in stream:
                 print(len(chunk))
 
-    One task at a time may read from it. It holds one connection while it is open, and about a MiB of memory.
+    One thread at a time may read from it. It holds one connection while it is open, and about a MiB of memory.
     """
 
-    _async: AsyncReadStream
+    _async: arker.AsyncReadStream
 
     @property
     def path(self) -> str:

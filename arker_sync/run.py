@@ -4,17 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+import arker
+from arker import models
 from arker._run_output import OutputChunk, OutputLine
+from arker._typing import Self
 from arker.models import CompletedRunResult, RunSummary
 from arker_sync._facade import Facade, same
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker import AsyncRun
-    from arker.models import CancelRunResponse, RunState, Tunnel
 
 
 class RunHandle(Facade):
@@ -31,7 +27,7 @@ class RunHandle(Facade):
     its id, in another program as well.
     """
 
-    _async: AsyncRun
+    _async: arker.AsyncRun
 
     # --- what is known of it --------------------------------------------------------------------------------------
 
@@ -51,7 +47,7 @@ class RunHandle(Facade):
         return self._async.data
 
     @property
-    def state(self) -> RunState | str | None:
+    def state(self) -> models.RunState | str | None:
         """``running``, ``completed``, ``failed`` or ``cancelled`` (`RunSummary`); None before it was read at all."""
         return self._async.state
 
@@ -81,7 +77,7 @@ class RunHandle(Facade):
         return self._async.command
 
     @property
-    def tunnels(self) -> tuple[Tunnel, ...]:
+    def tunnels(self) -> tuple[models.Tunnel, ...]:
         """The tunnels that it opened; with their tokens only on the handle that `VM.start` gave."""
         return self._async.tunnels
 
@@ -171,7 +167,7 @@ class RunHandle(Facade):
 
     # --- acting ---------------------------------------------------------------------------------------------------
 
-    def cancel(self, *, deadline: float | None = None) -> CancelRunResponse:
+    def cancel(self, *, deadline: float | None = None) -> models.CancelRunResponse:
         """Stop it: everything that it started is killed. A run that has ended already is none that was cancelled.
 
         Args:

@@ -5,23 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import arker
+import arker_sync
+from arker import models
+from arker._typing import Self
 from arker_sync._facade import Facade
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker import AsyncSession
-    from arker.models import (
-        CompletedRunResult,
-        DeleteSessionResponse,
-        NetworkRequest,
-        ResourceKind,
-        Session,
-        SessionState,
-    )
-    from arker_sync.run import RunHandle
 
 
 class SessionHandle(Facade):
@@ -37,7 +27,7 @@ class SessionHandle(Facade):
     the same time.
     """
 
-    _async: AsyncSession
+    _async: arker.AsyncSession
 
     # --- what is known of it --------------------------------------------------------------------------------------
 
@@ -57,7 +47,7 @@ class SessionHandle(Facade):
         return self._async.vm_id
 
     @property
-    def data(self) -> Session | None:
+    def data(self) -> models.Session | None:
         """What was last read of it; None before it was opened."""
         return self._async.data
 
@@ -72,7 +62,7 @@ class SessionHandle(Facade):
         return self._async.env
 
     @property
-    def state(self) -> SessionState | str | None:
+    def state(self) -> models.SessionState | str | None:
         """``idle``, ``pending`` or ``running``, when it was last read; None if the server does not tell it."""
         return self._async.state
 
@@ -106,7 +96,7 @@ class SessionHandle(Facade):
         self._lease.call(work)
         return self
 
-    def close(self, *, deadline: float | None = None) -> DeleteSessionResponse:
+    def close(self, *, deadline: float | None = None) -> models.DeleteSessionResponse:
         """Delete the session; what runs in it is stopped.
 
         Args:
@@ -142,14 +132,14 @@ class SessionHandle(Facade):
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         disk_mib: int | None = None,
-        network: NetworkRequest | Mapping[str, Any] | None = None,
-        acquire: str | Sequence[ResourceKind] | None = None,
-        release: str | Sequence[ResourceKind] | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
-    ) -> CompletedRunResult:
+    ) -> models.CompletedRunResult:
         """Run a command in this session, and wait for it. See `VM.run` for the arguments and errors."""
         work = self._async.run(
             command,
@@ -177,12 +167,12 @@ class SessionHandle(Facade):
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         disk_mib: int | None = None,
-        network: NetworkRequest | Mapping[str, Any] | None = None,
-        acquire: str | Sequence[ResourceKind] | None = None,
-        release: str | Sequence[ResourceKind] | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
-    ) -> RunHandle:
+    ) -> arker_sync.RunHandle:
         """Start a command in this session, without waiting for it. See `VM.start` for the arguments and errors."""
         from arker_sync.run import RunHandle
 

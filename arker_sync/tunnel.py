@@ -5,17 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING
 
+import arker
+from arker import models
+from arker._typing import Self
 from arker.models import Tunnel
 from arker.tunnel import TunnelResponse
 from arker_sync._facade import Facade
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker import AsyncTunnel
-    from arker.models import DeleteTunnelResponse, TunnelState
 
 
 class TunnelHandle(Facade):
@@ -30,7 +26,7 @@ class TunnelHandle(Facade):
     Elsewhere, `open` opens it and `close` deletes it. That it is open does not mean that something listens on the port.
     """
 
-    _async: AsyncTunnel
+    _async: arker.AsyncTunnel
 
     # --- what is known of it --------------------------------------------------------------------------------------
 
@@ -55,7 +51,7 @@ class TunnelHandle(Facade):
         return self._async.url
 
     @property
-    def state(self) -> TunnelState | str | None:
+    def state(self) -> models.TunnelState | str | None:
         """``starting``, ``open`` or ``closed``, when it was last read; None if the server does not tell it."""
         return self._async.state
 
@@ -126,7 +122,7 @@ class TunnelHandle(Facade):
         self._lease.call(work)
         return self
 
-    def close(self, *, deadline: float | None = None) -> DeleteTunnelResponse:
+    def close(self, *, deadline: float | None = None) -> models.DeleteTunnelResponse:
         """Delete the tunnel.
 
         Args:

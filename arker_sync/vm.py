@@ -5,14 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from arker import models
+from arker._typing import Self
 from arker_sync._vm_directories import VmDirectories
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from arker.models import DeleteVmResponse, NetworkPolicyInput, TunnelRequest
 
 
 class VM(VmDirectories):
@@ -70,14 +67,14 @@ class VM(VmDirectories):
         source_org_id: str | None = None,
         name: str | None = None,
         public: bool | None = None,
-        network: NetworkPolicyInput | None = None,
+        network: models.NetworkPolicyInput | None = None,
         disk: bool | None = None,
         vcpu_count: int | None = None,
         memory_mib: int | None = None,
         max_memory_mib: int | None = None,
         disk_mib: int | None = None,
         durable: bool | None = None,
-        tunnel: TunnelRequest | Mapping[str, Any] | None = None,
+        tunnel: models.TunnelRequest | Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> VM:
@@ -102,7 +99,7 @@ class VM(VmDirectories):
         )
         return VM(self._lease.call(work, undo=lambda made: made.delete()), self._lease)
 
-    def delete(self, *, deadline: float | None = None) -> DeleteVmResponse:
+    def delete(self, *, deadline: float | None = None) -> models.DeleteVmResponse:
         """Delete the VM: its processes are killed, its files removed.
 
         Args:

@@ -37,7 +37,7 @@ def entry(module: str, table: dict[str, int]) -> str | None:
 
 
 class Imports(ast.NodeVisitor):
-    """The modules that a file imports, at whatever place, but not for type checkers alone."""
+    """The modules that a file imports, at whatever place, but not for type checkers and annotations alone."""
 
     def __init__(self, path: Path) -> None:
         self.names: set[str] = set()
@@ -48,7 +48,7 @@ class Imports(ast.NodeVisitor):
             self.generic_visit(node)
 
     def visit_Import(self, node: ast.Import) -> None:
-        self.names.update(alias.name for alias in node.names)
+        self.names.update(alias.name for alias in node.names if alias.name != "arker")
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         base = node.module or ""
@@ -96,6 +96,38 @@ def test_no_file_imports_from_a_floor_above() -> None:
             assert table[other] <= table[own], f"{module} (floor {table[own]}) imports {name} (floor {table[other]})"
 
 
+class Uses(ast.NodeVisitor):
+    """The lines where a file uses `arker` itself, other than in annotations."""
+
+    def __init__(self, path: Path) -> None:
+        self.lines: list[int] = []
+        self.visit(ast.parse(path.read_text()))
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if node.id == "arker":
+            self.lines.append(node.lineno)
+
+    def visit_arg(self, node: ast.arg) -> None:
+        pass
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        self.visit(node.target)
+        if node.value is not None:
+            self.visit(node.value)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        for each in [node.args, *node.decorator_list, *node.body]:
+            self.visit(each)
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+
+def test_the_package_itself_is_imported_for_annotations_alone() -> None:
+    for path in client_files():
+        lines = Uses(path).lines
+        assert not lines, f"{module_of(path)} uses arker at run time, at line {lines[0]}"
+
+
 def test_nothing_imports_in_a_circle() -> None:
     graph = {module_of(path): imports(path) - {module_of(path)} for path in client_files()}
     # A package that re-exports its modules is imported with each of them.
@@ -135,13 +167,22 @@ def test_libraries_stay_behind_their_doors() -> None:
     }
 
 
+PROCESSES = {"arker._clock", "arker._threads"}
+"""What the parent waits for the backend's process with."""
+
+
 def test_the_backend_knows_nothing_of_the_client_s_behaviour() -> None:
     # The mark of fields that are always there is a part of the shapes.
     allowed = {"arker.errors", "arker.models", "arker.models._reply", "arker._hosts", "arker._routes", "arker._version"}
+    allowed |= {"arker._typing"}
     for path in sorted((PACKAGE / "emulator").rglob("*.py")):
         for name in imports(path):
             if not name.startswith("arker.emulator"):
-                shared = name in allowed or (name.startswith("arker.models.") and "._" not in name)
+                shared = (
+                    name in allowed
+                    or (path.parent.name == "emulator" and name in PROCESSES)
+                    or (name.startswith("arker.models.") and "._" not in name)
+                )
                 assert shared, f"{module_of(path)} imports {name}"
 
 

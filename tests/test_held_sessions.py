@@ -77,7 +77,7 @@ async def test_one_that_is_opened_twice_at_once(server: ScriptedServer, vm: Asyn
     server.script(ok(session(), delay=0.05))
     first = asyncio.create_task(held.open())
     await asyncio.sleep(0)
-    with pytest.raises(ConfigurationError, match="by another task"):
+    with pytest.raises(ConfigurationError, match="by another caller"):
         await held.open()
     await first
     assert len(server.requests) == 1

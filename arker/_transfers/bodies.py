@@ -7,8 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from arker._ranges import MIB, Span
-from arker._threads import begin_in_thread
-from arker._transfers.job import in_thread
+from arker._threads import begin_in_thread, in_thread
 from arker._transfers.sources import Buffer, Source
 
 if TYPE_CHECKING:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from arker import _calls
-from arker._decipher import api_error
+from arker._decipher import concluded
 from arker._identifiers import new_ulid
 from arker._ranges import INLINE_CHUNK, MAX_CONTENT, Span, missing, split
+from arker._threads import in_thread
 from arker._transfers.bodies import digest_of_source
-from arker._transfers.job import in_thread, pooled
+from arker._transfers.job import pooled
 from arker.errors import PayloadTooLargeError
 from arker.models import SyncChunkWrite, SyncChunkWriteResult
 
@@ -71,7 +72,7 @@ class _Upload:
                 break
         size, received = source.size, self._held.received_bytes
         problem = f"the server did not write the file: it says that it holds {received} of its {size} bytes"
-        raise job.progress.complete(api_error("internal", problem, status=200))
+        raise job.progress.complete(concluded("internal", problem))
 
     @property
     def _written(self) -> bool:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from arker._attempts import deadline_scope
 from arker._ranges import CONCURRENCY, WORTH_PARTS, part_size, split
+from arker._threads import finished_in_thread
 from arker._transfers.checks import check_concurrency, check_part_size, check_path, check_progress
-from arker._transfers.job import FileTracker, finished_in_thread, make_job, pooled, together
+from arker._transfers.job import FileTracker, make_job, pooled, together
 from arker._transfers.remote import RemoteFile
 from arker._transfers.sources import check_local, is_path
 from arker._transfers.targets import LocalTarget, ObjectTarget, SpanWriter, check_target
@@ -46,7 +47,7 @@ async def download(
         transport, vm.base_url, vm.id, "vm.download", "download",
         concurrency=check_concurrency(concurrency) or CONCURRENCY, callback=progress,
     )  # fmt: skip
-    with job.named(), deadline_scope(deadline, job.progress):
+    with job.named(where), deadline_scope(deadline, job.progress):
         if local is not None:
             size, how = await _to_path(job, where, local, part_size)
         else:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from arker import _clock
+from arker._threads import finished_in_thread
 from arker._transfers.checks import check_concurrency, check_part_size, check_path, check_progress
 from arker._transfers.downloads import fetch_to_path
-from arker._transfers.job import Job, finished_in_thread, pooled
+from arker._transfers.job import Job, pooled
 from arker._transfers.many import Entries, Entry, begin, pairs_of, refuse_twice, within
 from arker._transfers.remote import RemoteFile
 from arker._transfers.sources import check_local
@@ -60,7 +61,7 @@ class _Downloads:
         self._total = 0
 
     async def one(self, entry: Entry) -> None:
-        entry.began = time.monotonic()
+        entry.began = _clock.now()
         remote = RemoteFile(self._job, entry.path)
         try:
             await self._open(remote)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from arker import _calls
 from arker._ranges import MAX_ENTRIES, part_size, split
+from arker._threads import in_thread
 from arker._transfers.bodies import Body, digest_of_source
-from arker._transfers.job import in_thread, pooled, together
+from arker._transfers.job import pooled, together
 from arker._transfers.staging import Staging
 from arker._transfers.stored import Grant, put, request_puts
 

@@ -9,8 +9,7 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import anyio
-
+from arker import _clock
 from arker._cleanup import CLEANUP_SECONDS, carry_through, end
 from arker._identifiers import new_ulid
 from arker._sdk_session import run_in_own_session
@@ -163,7 +162,7 @@ class Staging:
 
     async def _remove(self) -> None:
         problem: object = f"not done within {CLEANUP_SECONDS:g} s"
-        with anyio.move_on_after(CLEANUP_SECONDS):
+        with _clock.move_on_after(CLEANUP_SECONDS):
             try:
                 if self._requests:
                     await asyncio.wait(list(self._requests))

@@ -11,9 +11,8 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from arker._ranges import MIB
-from arker._threads import begin_in_thread
+from arker._threads import begin_in_thread, in_thread
 from arker._transfers.descriptor import Descriptor
-from arker._transfers.job import in_thread
 from arker._transfers.sources import is_path
 from arker.errors import InvalidArgumentError, LocalFileError
 

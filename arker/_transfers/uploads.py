@@ -11,6 +11,7 @@ from arker import _calls
 from arker._attempts import deadline_scope
 from arker._identifiers import new_ulid
 from arker._ranges import CONCURRENCY, WORTH_PARTS
+from arker._threads import in_thread
 from arker._transfers import chunks, parts
 from arker._transfers.bodies import Body, digest_of
 from arker._transfers.checks import (
@@ -22,7 +23,7 @@ from arker._transfers.checks import (
     check_strategy,
     check_verify,
 )
-from arker._transfers.job import in_thread, make_job
+from arker._transfers.job import make_job
 from arker._transfers.sources import Source, check_source, open_source
 from arker._transfers.staging import Staging
 from arker._transfers.stored import PRESIGNED, put
@@ -86,7 +87,7 @@ async def upload(
         transport, vm.base_url, vm.id, "vm.upload", "upload",
         concurrency=check_concurrency(concurrency) or CONCURRENCY, callback=progress,
     )  # fmt: skip
-    with job.named(), deadline_scope(deadline, job.progress):
+    with job.named(where), deadline_scope(deadline, job.progress):
         opened = await open_source("source", source)
         try:
             job.tracker.total = opened.size

@@ -26,7 +26,7 @@ async def read(
 ) -> bytes:
     """The bytes of a file; raises `FileTooLargeError` when it has more than ``most``."""
     job = make_job(transport, base_url, vm_id, _OPERATION, "download")
-    with deadline_scope(deadline, job.progress):
+    with job.named(path), deadline_scope(deadline, job.progress):
         reply = await job.send(_calls.read_file(base_url, vm_id, path))
         if isinstance(reply, SyncReadInlineResponse):
             _check_size(job, len(reply.content), most)
@@ -95,7 +95,7 @@ async def write(
     """Write a file whole."""
     job = make_job(transport, base_url, vm_id, _OPERATION, "upload")
     source = MemorySource(data)
-    with deadline_scope(deadline, job.progress):
+    with job.named(path), deadline_scope(deadline, job.progress):
         if source.size <= CHUNK_SIZE:
             await write_inline(job, source, path)
         else:

@@ -7,6 +7,7 @@ which stays open: its end tells the child that the parent has gone. The child an
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -19,19 +20,17 @@ import threading
 import weakref
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, TypedDict
+from typing import IO, Any, TypedDict
 
-import anyio
-import anyio.to_thread
 import attrs
 
+from arker import _clock
+from arker._threads import finished_in_thread
+from arker._typing import Self
 from arker.emulator._state import StateDir
 from arker.emulator.control import ControlChannel, Controlled
 from arker.emulator.options import EmulatorOptions
 from arker.errors import EmulatorError, InvalidArgumentError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 logger = logging.getLogger("arker.emulator")
 
@@ -97,6 +96,7 @@ class Emulator(Controlled):
         self._state: StateDir | None = None
         self._answer: dict[str, Any] | None = None
         self._answered = threading.Event()
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self._listener: threading.Thread | None = None
         self._closed = False
         _alive.add(self)
@@ -223,6 +223,11 @@ class Emulator(Controlled):
             answer = {}
         self._answer = answer if isinstance(answer, dict) else {}
         self._answered.set()
+        for loop, over in tuple(self._waiting):
+            try:
+                loop.call_soon_threadsafe(_finish, over)
+            except RuntimeError:  # the loop was closed meanwhile
+                pass
 
     def wait_ready(self) -> None:
         """Wait until the server answers requests.
@@ -238,7 +243,16 @@ class Emulator(Controlled):
         """`wait_ready` for asynchronous callers; may be cancelled."""
         self._check_launched()
         if not self._answered.is_set():
-            await anyio.to_thread.run_sync(self._answered.wait, abandon_on_cancel=True)
+            loop = asyncio.get_running_loop()
+            over: asyncio.Future[None] = loop.create_future()
+            entry = loop, over
+            self._waiting.append(entry)
+            try:
+                if not self._answered.is_set():  # else the listener may have looked at the list just before
+                    await over
+            finally:
+                if entry in self._waiting:
+                    self._waiting.remove(entry)
         self._check_answer()
 
     def _check_launched(self) -> None:
@@ -282,8 +296,7 @@ class Emulator(Controlled):
 
     async def areset(self) -> None:
         """`reset` for asynchronous callers. It is carried through even when the caller is cancelled."""
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self.reset)
+        await finished_in_thread(self.reset)
 
     def _last_words(self) -> str:
         """The end of the child's log; the token is never in it."""
@@ -314,9 +327,7 @@ class Emulator(Controlled):
                 return
             assert process.stdin is not None
             process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_CLOSE_PATIENCE)
-            except subprocess.TimeoutExpired:
+            if not _ends(process, _CLOSE_PATIENCE):
                 process.kill()
                 process.wait()
             process.stdin.close()
@@ -333,8 +344,7 @@ class Emulator(Controlled):
 
     async def aclose(self) -> None:
         """`close` for asynchronous callers. It is carried through even when the caller is cancelled."""
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self.close)
+        await finished_in_thread(self.close)
 
     def __enter__(self) -> Self:
         try:
@@ -385,6 +395,23 @@ def _forget_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
+
+
+def _finish(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
+
+
+def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether a process comes to its end within some seconds."""
+    # Not by its own `wait`, which counts them by a clock that tests may have stopped.
+    until, step = _clock.now() + seconds, 0.0005
+    while process.poll() is None:
+        if _clock.now() > until:
+            return False
+        _clock.pause(step)
+        step = min(step * 2, 0.05)
+    return True
 
 
 def _import_path() -> list[str]:

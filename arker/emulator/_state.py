@@ -14,9 +14,10 @@ import stat
 import subprocess
 import tempfile
 import threading
-import time
 import weakref
 from pathlib import Path
+
+from arker import _clock
 
 _PREFIX = "arker-emulator-"
 _MARK = ".arker-emulator"
@@ -159,7 +160,7 @@ def remove_state_dir(path: Path) -> None:
     Raises:
         OSError: It could not be removed.
     """
-    give_up = time.monotonic() + _PATIENCE
+    give_up = _clock.now() + _PATIENCE
     while True:
         try:
             shutil.rmtree(path)
@@ -172,9 +173,9 @@ def remove_state_dir(path: Path) -> None:
                 subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if not os.path.lexists(path):
             return
-        if time.monotonic() > give_up:
+        if _clock.now() > give_up:
             raise OSError(f"the state directory {path} could not be removed")
-        time.sleep(0.05)
+        _clock.pause(0.05)
 
 
 def _close_all(descriptors: tuple[int, ...]) -> None:

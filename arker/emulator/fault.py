@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from arker._typing import Self
 from arker.emulator.rules import Rule, rule_from_json
 from arker.errors import EmulatorError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _COUNTS = ("fault_id", "seen", "fired")
 

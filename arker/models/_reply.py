@@ -1,11 +1,12 @@
 """What the models of replies have in common: fields that the service declares, and what did not fit."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from attrs import field, frozen
+
+# Annotations are evaluated here, not postponed: as texts, those of fields that are inherited would be looked up in the
+# modules of the heirs.
 
 DECLARED: Final = "declared"
 """Name in a field's metadata: the contract says that it is always there, so that strict replies demand it."""

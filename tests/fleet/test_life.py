@@ -350,9 +350,9 @@ async def test_only_inside_its_block(client: AsyncArker, cloud: Cloud) -> None:
         return item
 
     fleet = client.fork_many("ubuntu", 1)
-    with pytest.raises(ConfigurationError, match="enter it by 'async with'"):
+    with pytest.raises(ConfigurationError, match="use it as a context manager"):
         fleet.map(work, [1])
-    with pytest.raises(ConfigurationError, match="enter it by 'async with'"):
+    with pytest.raises(ConfigurationError, match="use it as a context manager"):
         await fleet.run("true")
     async with fleet:
         outcomes = fleet.map(work, [1])

@@ -27,7 +27,7 @@ LEFT_OUT: Final = {("AsyncArker", "__init__"): {"session"}, ("AsyncArker", "loca
 """Arguments that a blocking caller has no use for: a session is bound to the event loop that it was made in."""
 UNDONE: Final = {"fork": "delete"}
 """Methods whose result must not be lost: what undoes it, should its caller be interrupted when it is just there."""
-FED: Final = {"UploadSource"}
+FED: Final = {"arker.transfer.UploadSource"}
 """Types that may be an iterable of a caller's, among other things."""
 LATE: Final = {
     "relay": "arker_sync._callbacks",
@@ -273,18 +273,26 @@ def _wrapped(value: str, returns: str, context: Context) -> str:
 
 def _wrapped_as(value: str, annotation: ast.expr, context: Context) -> str | None:
     names = context.surface.names
-    if isinstance(annotation, ast.Name) and annotation.id in names:
-        return f"{names[annotation.id]}({value}, self._lease)"
-    if not (isinstance(annotation, ast.Subscript) and isinstance(annotation.value, ast.Name)):
+    name = _last(annotation)
+    if name in names:
+        return f"{names[name]}({value}, self._lease)"
+    if not isinstance(annotation, ast.Subscript):
         return None
-    several, inner = annotation.value.id, annotation.slice
+    several, inner = _last(annotation.value), annotation.slice
     first = inner.elts[0] if isinstance(inner, ast.Tuple) else inner
-    if several in HOLDERS and isinstance(first, ast.Name) and first.id in names:
-        return f'held({value}, "{HOLDERS[several]}", {names[first.id]}, self._lease)'
+    if several in HOLDERS and _last(first) in names:
+        return f'held({value}, "{HOLDERS[several]}", {names[_last(first)]}, self._lease)'
     each = _wrapped_as("each", first, context)
     if several in {"list", "Sequence"} and each is not None:
         return f"[{each} for each in {value}]"
     return f"tuple({each} for each in {value})" if several == "tuple" and each is not None else None
+
+
+def _last(annotation: ast.expr) -> str:
+    """The name of a class, with or without its module."""
+    if isinstance(annotation, ast.Attribute):
+        return annotation.attr
+    return annotation.id if isinstance(annotation, ast.Name) else ""
 
 
 def _wrap_function(item: str, context: Context) -> str:

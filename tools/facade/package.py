@@ -18,6 +18,8 @@ RUNTIME: Final = {
     "Iterator": "collections.abc",
     "Iterable": "collections.abc",
     "AsyncArker": "arker",
+    "arker": "",
+    "arker_sync": "",
     "Facade": "arker_sync._facade",
     "Life": "arker_sync._life",
     "twin": "arker_sync._facade",
@@ -69,7 +71,7 @@ def _class(cls: ast.ClassDef, source: Source, surface: Surface, turner: Turner) 
     if docstring is not None:
         lines += [f"    {turner.docstring(docstring)}"]
     if is_root:
-        lines += ["", f"    _async: {surface.twins[cls.name]}"]
+        lines += ["", f"    _async: arker.{surface.twins[cls.name]}"]
     functions: list[Function] = [each for each in cls.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
     overloaded = {each.name for each in functions if "overload" in [source.segment(d) for d in each.decorator_list]}
     for function in functions:
@@ -162,7 +164,7 @@ def _origin(
     if name in surface.names and name != "AsyncArker":
         return "arker", name, True
     if name in RUNTIME and not (name in known and name not in {"Any", "cast"}):
-        return RUNTIME[name], name, False
+        return (RUNTIME[name], name, False) if RUNTIME[name] else (name, "", False)
     if name in known:
         return known[name]
     if name in defined:
@@ -205,7 +207,8 @@ def _imported(statements: list[ast.stmt], surface: Surface) -> dict[str, set[str
     """What statements import that has no twin, by module."""
     found: dict[str, set[str]] = {}
     for node in statements:
-        if isinstance(node, ast.ImportFrom) and node.module != "__future__":
+        # A module of the other package is no attribute of this one, though `models` is.
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__" and not node.names[0].asname:
             names = {alias.name for alias in node.names} - surface.names.keys()
             if names:
                 found.setdefault(str(node.module), set()).update(names)

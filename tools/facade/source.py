@@ -99,8 +99,9 @@ class Surface:
 
     def late(self, source: Source) -> set[str]:
         """The blocking classes that a file's twin imports where it uses them, as the file does with the async ones."""
-        known = source.imports()
-        return {blocking for name, blocking in self.names.items() if name in known and known[name][2]}
+        known, defined = source.imports(), source.definitions()
+        there = {name for name, (_, _, checked) in known.items() if not checked} | defined
+        return {blocking for name, blocking in self.names.items() if name not in there}
 
 
 def read(root: Path) -> Surface:

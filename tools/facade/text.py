@@ -51,10 +51,12 @@ class Turner:
         self.names = names
         self.unused = {before for before, _ in PHRASES}
         self._words = re.compile(r"(?<![\w.])(" + "|".join(map(re.escape, {**names, **_TYPES})) + r")\b")
+        self._dotted = re.compile(r"(?<![\w.])arker\.(" + "|".join(map(re.escape, names)) + r")\b")
 
     def annotation(self, source: str) -> str:
         """An annotation, or another piece of code without ``await``."""
         text = self._words.sub(lambda match: {**self.names, **_TYPES}[match[1]], " ".join(source.split()))
+        text = self._dotted.sub(lambda match: f"arker_sync.{self.names[match[1]]}", text)
         while (start := text.find("Awaitable[")) >= 0:
             end = _closing(text, start + len("Awaitable"))
             text = text[:start] + text[start + len("Awaitable[") : end] + text[end + 1 :]
@@ -80,6 +82,8 @@ class Turner:
         text = re.sub(r"\basync (with|for|def)\b", r"\1", text)
         text = re.sub(r"\bfrom arker import\b", "from arker_sync import", text)
         text = re.sub(r"(?<=[`.])aclose\b", "close", text)
+        text = re.sub(r"\b((?:[Oo]ther|[Aa]nother|[Oo]ne) )task", r"\1thread", text)
+        text = text.replace("it is not awaited, and breaks nothing", "it breaks nothing")
         return self._words.sub(lambda match: {**self.names, **_TYPES}[match[1]], text)
 
 
