@@ -111,7 +111,7 @@ class Ledger:
         """Note that a VM was to be deleted when its client was closed, which had released its row with the others."""
         self._writer.used = True
         # No fork has such a key: the row has the id, which is all that is asked for.
-        self._writer.put(("left", (f"vm {vm_id}", base_url, vm_id, time.time())), at_once=True)
+        self._writer.put(("left", (f"vm {vm_id}", base_url, vm_id, _clock.wall())), at_once=True)
 
     def drop(self, row: Row) -> None:
         """What was left behind is dealt with."""

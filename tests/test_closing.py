@@ -19,7 +19,7 @@ from tests.ledger.support import select
 from tests.support.clients import COMPUTE, make_client
 from tests.support.host import Host
 from tests.support.secrets import API_KEY
-from tests.support.server import ScriptedServer, error, ok
+from tests.support.server import Reply, ScriptedServer, error, ok
 
 pytestmark = pytest.mark.anyio
 
