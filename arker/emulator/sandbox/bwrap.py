@@ -11,6 +11,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from arker.emulator.sandbox.agent.walls import CAPABILITIES, SHARED_MEMORY
 from arker.emulator.sandbox.base import HOME
 from arker.emulator.sandbox.identity import Identity
 from arker.emulator.sandbox.image import ensure_directory, ensure_link
@@ -122,8 +123,12 @@ class Host:
             *("--unshare-user", "--uid", "1000", "--gid", "1000", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
             *("--unshare-cgroup-try", "--unshare-net", "--disable-userns"),
             *("--hostname", "vm", "--die-with-parent", "--new-session", "--clearenv"),
+            # Else process 1 of the VM is this bwrap, whose file belongs to the server's user: /proc/1/exe leads to it.
+            "--as-pid-1",
+            *(part for name in CAPABILITIES for part in ("--cap-add", name)),
             *("--bind", str(root), "/", *mounts),
-            *("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"),  # noqa: S108
+            *("--proc", "/proc", "--dev", "/dev", "--size", str(SHARED_MEMORY), "--perms", "1777"),
+            *("--tmpfs", "/dev/shm", "--remount-ro", "/dev"),  # noqa: S108
             *(part for place, volume in volumes.items() for part in ("--bind", str(volume), place)),
             *("--chdir", HOME),
         ]
