@@ -201,6 +201,7 @@ def main() -> None:
     os.close(source_fd)
     os.set_inheritable(link_fd, False)
     os.umask(0o022)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as the VM's first process it is safe from what it does not handle
     rename("vm-agent")  # else `pkill python`, meant for a command of the user's, would end the VM
     score = Score()
     score.set(SCORE_OF_AGENTS)
