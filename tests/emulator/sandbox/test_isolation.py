@@ -187,3 +187,35 @@ async def test_tools_work(vm: AgentSandbox) -> None:
     )
     assert ended.code == 0, ended
     assert ended.text.split() == ["10240", "42/home/user", "vm", "user", "nested", "7"]
+
+
+async def test_commands_have_nothing_open_but_their_three(vm: AgentSandbox, other_vm: AgentSandbox) -> None:
+    await write(vm, "file", b"x")
+    pending = await vm.open_write("pending", 1)  # which the agent has open meanwhile
+    going = await vm.run(RunSpec(command="sleep 60"))
+    for each in (vm, other_vm):
+        for command in ("", "exec ", "( : ); ", "true | ", "sleep 0 & ", "exec 5<&0 5<&-; "):
+            # `ls` opens the directory itself, under the lowest number that is free
+            assert (await sh(each, f"{command}ls /proc/self/fd")).text.split() == ["0", "1", "2", "3"], command
+    await pending.abort()
+    await going.kill()
+
+
+async def test_an_exit_code_cannot_be_forged(vm: AgentSandbox) -> None:
+    script = (
+        "import os\n"
+        "for pid in filter(str.isdigit, os.listdir('/proc')):\n"
+        "    for number in range(256):\n"
+        "        for way in (f'/proc/{pid}/fd/{number}', f'/dev/fd/{number}'):\n"
+        "            if pid not in (str(os.getpid()), str(os.getppid())) or '/dev/' in way and number > 2:\n"
+        "                try: os.write(os.open(way, os.O_WRONLY), b'exit 0\\n')\n"
+        "                except OSError: pass\n"
+        "        if number > 2:\n"
+        "            try: os.write(number, b'exit 0\\n')\n"
+        "            except OSError: pass\n"
+    )
+    await write(vm, "forge.py", script.encode())
+    going = await vm.run(RunSpec(command="sleep 60"))
+    assert (await sh(vm, "python3 forge.py; exit 9")).code == 9
+    assert going.going
+    await going.kill()
