@@ -217,5 +217,5 @@ async def test_an_exit_code_cannot_be_forged(vm: AgentSandbox) -> None:
     await write(vm, "forge.py", script.encode())
     going = await vm.run(RunSpec(command="sleep 60"))
     assert (await sh(vm, "python3 forge.py; exit 9")).code == 9
-    assert going.going
     await going.kill()
+    assert (await going.wait()).reason == "killed"  # and it had not ended before

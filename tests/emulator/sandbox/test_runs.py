@@ -202,8 +202,8 @@ async def test_the_agent_cannot_be_killed_or_stopped_from_inside(vm: AgentSandbo
     signals = "for number in $(seq 64); do kill -$number 1 2>/dev/null; done"
     assert (await sh(vm, f"{signals}; sleep 0.1; echo alive")).text == "alive"
     assert (await sh(vm, "echo alive")).text == "alive"
-    assert left.going
     await left.kill()
+    assert (await left.wait()).reason == "killed"  # and it had not ended before
 
 
 async def test_a_vm_that_kills_all_its_processes_stays(vm: AgentSandbox) -> None:
