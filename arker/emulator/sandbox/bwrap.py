@@ -22,6 +22,8 @@ _FROM_ETC = (
     *("ssl/certs", "ca-certificates", "pki", "crypto-policies", "alternatives", "fonts", "terminfo", "perl"),
     "python3",
 )
+_HIDDEN = ("/proc/cmdline", "/proc/key-users", "/proc/keys", "/proc/swaps")
+"""What /proc tells of the host and its user, and no program in a VM needs; read as if it were empty."""
 _PYTHON_LINKS = "/opt/python/bin"
 PATH = f"{HOME}/.local/bin:{_PYTHON_LINKS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -77,10 +79,12 @@ class Host:
 
     Attributes:
         mounts: Directory of the host, and where it is in VMs.
+        hidden: Files of /proc that VMs see empty.
         links: Symlinks of the host's root (on most systems ``/bin`` is one to ``usr/bin``), and of the interpreter.
     """
 
     mounts: Sequence[tuple[str, str]]
+    hidden: Sequence[str]
     links: Sequence[tuple[str, str]]
 
     @classmethod
@@ -101,7 +105,7 @@ class Host:
         if interpreter.prefix is not None and interpreter.source is not None:
             mounts.append((str(interpreter.source), interpreter.prefix))
             links += [(f"{_PYTHON_LINKS}/{name}", content) for name, content in interpreter.links().items()]
-        return cls(mounts=mounts, links=links)
+        return cls(mounts=mounts, links=links, hidden=[path for path in _HIDDEN if os.path.exists(path)])
 
     def prepare(self, root: Path, owner: Identity | None) -> None:
         """Make a tree's mount points what they have to be; the VM must not be running."""
@@ -129,6 +133,7 @@ class Host:
             *("--bind", str(root), "/", *mounts),
             *("--proc", "/proc", "--dev", "/dev", "--size", str(SHARED_MEMORY), "--perms", "1777"),
             *("--tmpfs", "/dev/shm", "--remount-ro", "/dev"),  # noqa: S108
+            *(part for path in self.hidden for part in ("--dev-bind", "/dev/null", path)),
             *(part for place, volume in volumes.items() for part in ("--bind", str(volume), place)),
             *("--chdir", HOME),
         ]

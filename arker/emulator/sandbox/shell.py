@@ -15,8 +15,7 @@ _OF_ONE_SHELL = frozenset({"_", "SHLVL", "PWD"})
 # What the command starts must not have the state's descriptor. bash cannot mark one as closed at exec, but it does so
 # with the copy (its first free one from 10 on) that it keeps of what a redirection hides, and with copies of that.
 _KEEP_BACK = (
-    f"{{ exec {SCRIPT_FD}>&10; }} {STATE_FD}>&- 2>/dev/null && exec {STATE_FD}>&{SCRIPT_FD}; "
-    f"exec {SCRIPT_FD}>&-; "
+    f"{{ exec {SCRIPT_FD}>&10; }} {STATE_FD}>&- 2>/dev/null && exec {STATE_FD}>&{SCRIPT_FD}; exec {SCRIPT_FD}>&-; "
 )
 
 # One line, so that line numbers are the command's own. The command comes by a descriptor, since one argument of a

@@ -73,9 +73,10 @@ WALLS = [
         "EPERM",
     ),
     Wall(
-        "keys that /proc/keys shows",
-        'tell(sum("_ses" not in line and " keyring " not in line for line in open("/proc/keys")))',
-        "0",
+        "what /proc tells of the user's keys, the kernel's command line and swap files",
+        'paths = ("/proc/keys", "/proc/key-users", "/proc/cmdline", "/proc/swaps")\n'
+        "tell(*(os.path.exists(path) and open(path).read() for path in paths))",
+        "(False)?",
     ),
     Wall(
         "sockets of families other than UNIX, INET, INET6 and NETLINK, vsock among them",
