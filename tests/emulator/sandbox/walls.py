@@ -75,8 +75,8 @@ WALLS = [
     Wall(
         "what /proc tells of the user's keys, the kernel's command line and swap files",
         'paths = ("/proc/keys", "/proc/key-users", "/proc/cmdline", "/proc/swaps")\n'
-        "tell(*(os.path.exists(path) and open(path).read() for path in paths))",
-        "(False)?",
+        "tell(*(os.path.exists(path) and open(path).read() or 'nothing' for path in paths))",
+        "nothing",
     ),
     Wall(
         "sockets of families other than UNIX, INET, INET6 and NETLINK, vsock among them",
