@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ _RESULTS = {
 _QUICK = ("memory", "keys", "inotify instances", "timers", "message queues")
 """What the suite tries."""
 
-# Namespaces of their own, so that an ordinary user may mount something, too; in the second it is an ordinary user again.
+# Namespaces of their own, so that an ordinary user may mount something, too, and then is an ordinary user again.
 _MOUNT = 'mount -t tmpfs -o size=128m,nr_inodes=4000,mode=711 none "$1" && shift && exec'
 _ROOT = ["unshare", "--mount", "sh", "-c", f'{_MOUNT} "$@"', "sh"]
 _USER = [
@@ -44,7 +44,7 @@ _USER = [
 
 
 @contextmanager
-def memory_cgroup() -> Iterator[tuple[Path, Path] | None]:
+def memory_cgroup() -> Generator[tuple[Path, Path] | None]:
     """The files of a cgroup of 800 MB: its processes, its limit; None where this process may make none."""
     for base, name in (
         (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
