@@ -137,7 +137,11 @@ async def test_a_vm_does_not_see_another(vm: AgentSandbox, other_vm: AgentSandbo
 
 
 @pytest.mark.parametrize(
-    "name", ["etc", "etc/ssl", "home", "srv", "usr", "proc", "dev", "tmp", "bin", "opt", "home/user"]
+    "name",
+    [
+        *("etc", "etc/ssl", "home", "srv", "usr", "proc", "dev", "tmp", "bin", "opt", "home/user"),
+        *("etc/ld.so.preload", "etc/ld.so.cache", "etc/localtime"),
+    ],
 )
 async def test_links_to_the_host_in_place_of_mount_points(
     provider: BubblewrapProvider, vm: AgentSandbox, place: Path, name: str
@@ -176,6 +180,13 @@ async def test_a_vm_that_has_spoilt_its_tree_starts_again(vm: AgentSandbox, comm
     await sh(vm, command)
     await vm.close()
     assert (await sh(vm, "pwd; python3 -c 'print(1+1)'")).text == "/home/user\n2"
+
+
+async def test_a_vm_starts_without_its_time_zone(vm: AgentSandbox) -> None:
+    await sh(vm, "rm /etc/localtime; mkfifo /etc/localtime")  # which nothing could read to its end
+    await vm.close()
+    assert (await sh(vm, "echo fine")).text == "fine"
+    assert "TZ" not in vm.initial_env
 
 
 async def test_tools_work(vm: AgentSandbox) -> None:
@@ -219,3 +230,36 @@ async def test_an_exit_code_cannot_be_forged(vm: AgentSandbox) -> None:
     assert (await sh(vm, "python3 forge.py; exit 9")).code == 9
     await going.kill()
     assert (await going.wait()).reason == "killed"  # and it had not ended before
+
+
+LIBRARY = """
+#include <stdio.h>
+#include <unistd.h>
+__attribute__((constructor)) static void load(void) {
+    FILE *out = getpid() == 1 ? fopen("/home/user/loaded", "w") : NULL;
+    if (out) fclose(out);
+}
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "link", "hard link"])
+async def test_a_vm_loads_nothing_into_the_agent(vm: AgentSandbox, kind: str) -> None:
+    await write(vm, "library.c", LIBRARY.encode())
+    compiled = await sh(vm, "cc -shared -fPIC -o library.so library.c || cp /usr/bin/env library.so; ls library.so")
+    assert compiled.text == "library.so"
+    assert (await sh(vm, "echo /home/user/library.so > /etc/ld.so.preload; cat /etc/ld.so.preload")).text == ""
+    assert (await sh(vm, "echo x >> /etc/ld.so.cache")).code != 0
+    assert (await sh(vm, "rm -f /etc/ld.so.preload; mv /etc/ld.so.cache x")).code != 0
+    await vm.close()
+    for name in ("ld.so.preload", "ld.so.cache"):  # as a VM may have done when it was not yet mounted over
+        target = vm.tree.path / "etc" / name
+        target.unlink()
+        if kind == "file":
+            target.write_text("/home/user/library.so\n")
+        elif kind == "directory":
+            target.mkdir()
+        elif kind == "link":
+            target.symlink_to("/home/user/library.so")
+        else:
+            os.link(vm.tree.path / "home/user/library.so", target)
+    assert (await sh(vm, "ls loaded library.so")).text == "library.so"
