@@ -150,9 +150,17 @@ class BubblewrapProvider(AgentProvider):
             python=self._interpreter.executable,
             identity=self._identity,
             max_processes=self._max_processes,
-            max_open_files=self._limits.open_files,
+            max_open_files=_fewer_than_here(self._limits.open_files),
             refused={path: reason for path, reason in obstacles.items() if reason is not None},
         )
+
+
+def _fewer_than_here(limit: int) -> int:
+    """A limit of open files that leaves this process, and agents, room where all of the user's descriptors count."""
+    import resource  # which not every system has
+
+    own = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit if own == resource.RLIM_INFINITY else min(limit, own * 3 // 4)
 
 
 def _prepare(state_dir: Path, identity: Identity | None) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from arker.emulator.sandbox.agent_sandbox import AgentSandbox
 from arker.emulator.sandbox.base import RunSpec, SandboxError
 from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
-from tests.emulator.sandbox.support import sh, until, write
+from tests.emulator.sandbox.support import read, sh, until, write
 
 pytestmark = pytest.mark.anyio
 
@@ -263,3 +264,40 @@ async def test_a_vm_loads_nothing_into_the_agent(vm: AgentSandbox, kind: str) ->
         else:
             os.link(vm.tree.path / "home/user/library.so", target)
     assert (await sh(vm, "ls loaded library.so")).text == "library.so"
+
+
+FLOOD = """
+import array, os, socket, sys, time
+pairs, passed, fd = [], 0, os.open("/dev/null", os.O_RDONLY)
+try:
+    while passed < 100_000:
+        pairs.append(socket.socketpair())
+        pairs[-1][0].setblocking(False)
+        try:
+            while True:
+                pairs[-1][0].sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd] * 200))])
+                passed += 200
+        except BlockingIOError:
+            pass
+except OSError as error:
+    print(error.strerror, flush=True)
+time.sleep(600)
+"""
+
+
+async def test_descriptors_on_their_way_starve_neither_the_server_nor_others(place: Path) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, limit[1]))  # less than VMs have by default
+    provider = await BubblewrapProvider.open(place)
+    try:
+        vm, other = await provider.create("flooding"), await provider.create("other")
+        assert int((await sh(vm, "ulimit -Hn")).text) < 1024
+        await sh(other, "echo x > file")
+        run = await vm.run(RunSpec(command=f"exec python3 -c '{FLOOD}'"))
+        await until(lambda: run.stdout() == b"Too many references: cannot splice\n")
+        assert (await sh(other, "echo fine")).text == "fine"
+        assert await read(other, "file") == b"x\n"
+        await run.kill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        await provider.close()

@@ -40,7 +40,8 @@ CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Agent:
-    def __init__(self, link: socket.socket, isolated: bool, score: Score) -> None:
+    def __init__(self, link: socket.socket, isolated: bool, score: Score, max_open_files: int) -> None:
+        self.max_open_files = max_open_files
         self.link = link
         self.isolated = isolated
         self.score = score
@@ -71,6 +72,9 @@ class Agent:
             try:
                 self.score.close()
                 self.link.close()
+                # Not for the agent: whose limit is higher can still pass descriptors when others have used up theirs,
+                # since all that are on their way through sockets are counted for the user.
+                lower_limit(resource.RLIMIT_NOFILE, self.max_open_files)
                 supervise(request, fds, self.isolated)
             finally:
                 os._exit(0)
@@ -210,10 +214,9 @@ def main() -> None:
     if isolated:
         raise_walls()
     lower_limit(resource.RLIMIT_CORE, 0)
-    lower_limit(resource.RLIMIT_NOFILE, max_open_files)
     if max_processes:
         lower_limit(resource.RLIMIT_NPROC, max_processes + RESERVED_PROCESSES)
-    agent = Agent(socket.socket(fileno=link_fd), bool(isolated), score)
+    agent = Agent(socket.socket(fileno=link_fd), bool(isolated), score, max_open_files)
     gc.freeze()
     try:
         with contextlib.suppress(ConnectionError):
