@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import platform
+from pathlib import Path
 from typing import Final
 
 from arker.emulator.sandbox.seccomp import ARCHITECTURES
@@ -14,6 +15,19 @@ from arker.emulator.sandbox.seccomp import ARCHITECTURES
 _JOIN_SESSION_KEYRING: Final = 1
 
 logger = logging.getLogger("arker.emulator")
+
+
+def _enough_keys() -> bool:
+    """Whether less than half of this user's quota is used up; a keyring counts as a key."""
+    try:
+        for line in Path("/proc/key-users").read_text().splitlines():
+            user, _, rest = line.partition(":")
+            if int(user) == os.geteuid():
+                used, most = rest.split()[2].split("/")
+                return int(used) * 2 < int(most)
+    except (OSError, ValueError, IndexError):  # there is no such file, or it looks otherwise
+        pass
+    return True
 
 
 class Keyrings:
@@ -26,9 +40,11 @@ class Keyrings:
     def leave(self) -> None:
         """Give this thread, and what it starts from now on, a session keyring of its own: new, empty, without a name.
 
-        There is no way back to the one before. The server has no use for it, and what has once been started with it
-        would keep it.
+        There is no way back to the one before; the server has no use for it. When half of the keys that the user may
+        have are used up, the thread keeps the keyring that it made last: that of a VM, not of a login.
         """
+        if self._left and not _enough_keys():
+            return
         architecture = ARCHITECTURES.get(platform.machine())
         if architecture is None:
             self._warn(f"the number of keyctl is not known for processors of the kind {platform.machine()!r}")
@@ -43,7 +59,6 @@ class Keyrings:
             self._warn(os.strerror(code))
 
     def _warn(self, reason: str) -> None:
-        # When the user's quota of keys is used up, a VM has the keyring of the one before it: of a VM, not of a login.
         if not self._left and not self._warned:
             self._warned = True
             logger.warning("VMs keep the session keyring that the server was started with: %s", reason)

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import struct
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,8 @@ from tests.emulator.sandbox.walls import WALLS, Wall, breach, holds
 
 pytestmark = pytest.mark.anyio
 
-PAGE = Path(__file__).parents[3] / "docs" / "isolation.md"
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "isolation.md"
 
 
 @pytest.mark.parametrize("wall", WALLS, ids=lambda wall: wall.title[:40])
@@ -158,8 +160,7 @@ def secret_key() -> Iterator[int]:
     """A key in the session keyring of whoever starts the VMs."""
     libc = ctypes.CDLL(None, use_errno=True)
     numbers = ARCHITECTURES[os.uname().machine].numbers
-    if libc.syscall(numbers["keyctl"], 1, b"arker-tests") < 0:
-        pytest.skip("this kernel, or this container, has no keys")
+    assert libc.syscall(numbers["keyctl"], 1, b"arker-tests") > 0, "this kernel, or this container, has no keys"
     key = libc.syscall(numbers["add_key"], b"user", b"arker-tests", b"secret", 6, -3)
     assert key > 0
     yield key
@@ -186,6 +187,29 @@ async def test_the_keyring_is_left_behind_without_a_filter_too(
         await write(vm, "keys.py", script.encode())
         assert (await sh(vm, "python3 keys.py")).text == "-1 -1 0 True", name
     await provider.close()
+
+
+def test_keyrings_take_half_of_the_users_keys_at_most() -> None:
+    # In a process of its own, which gets other keyrings, and a session keyring lives as long as a process has it.
+    program = (
+        "import os, re, sys; from pathlib import Path; from arker.emulator.sandbox.keyring import Keyrings\n"
+        "if os.getuid() == 0: os.setgid(64_201); os.setuid(64_201)\n"
+        "keyrings, held = Keyrings(), []\n"
+        "def used():\n"
+        "    users = Path('/proc/key-users').read_text()\n"
+        "    found = re.search(rf'^ *{os.getuid()}: +\\S+ \\S+ (\\d+)/(\\d+)', users, re.M)\n"
+        "    return tuple(map(int, found.groups())) if found else (0, 200)\n"
+        "for _ in range(used()[1]):\n"
+        "    keyrings.leave()\n"
+        "    read, write = os.pipe()\n"
+        "    if os.fork() == 0: os.close(write); os.read(read, 1); os._exit(0)\n"
+        "    os.close(read); held.append(write)\n"
+        "print(*used())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    used, most = map(int, done.stdout.split())
+    assert used <= most // 2 + 1
+    assert done.stderr == ""
 
 
 def test_a_keyring_that_cannot_be_left_is_told_once(
