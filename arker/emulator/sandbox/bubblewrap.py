@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import platform
 import shutil
@@ -19,8 +20,11 @@ from arker.emulator.sandbox.image import find_obstacle, furnish, give
 from arker.emulator.sandbox.interpreter import Interpreter, choose_interpreter
 from arker.emulator.sandbox.machine import Launch, Limits, Machine
 from arker.emulator.sandbox.pressure import lack
+from arker.emulator.sandbox.seccomp import choose_filter
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
+
+logger = logging.getLogger("arker.emulator")
 
 _ENV = {
     "HOME": HOME,
@@ -47,6 +51,7 @@ class BubblewrapProvider(AgentProvider):
         interpreter: Interpreter,
         identity: Identity | None,
         limits: Limits,
+        filter: bytes = b"",
     ) -> None:
         self._state_dir = state_dir
         self._bwrap = bwrap
@@ -68,6 +73,7 @@ class BubblewrapProvider(AgentProvider):
             ),
         )
         self._limits = limits
+        self._filter = filter
         self._max_processes = limits.processes if _counts_by_namespace(platform.release()) else 0
 
     @property
@@ -88,9 +94,13 @@ class BubblewrapProvider(AgentProvider):
         state_dir = await asyncio.to_thread(_prepare, state_dir, identity)
         interpreter = await choose_interpreter(state_dir, identity)
         host = await asyncio.to_thread(Host.look, interpreter, identity)
+        chosen = choose_filter()
+        if isinstance(chosen, str):
+            logger.warning("VMs run without a filter of system calls: %s", chosen)
+            chosen = b""
         attempts: list[tuple[str, str]] = []
         for bwrap in candidates(state_dir, identity):
-            provider = cls(state_dir, bwrap, host, interpreter, identity, limits or Limits())
+            provider = cls(state_dir, bwrap, host, interpreter, identity, limits or Limits(), chosen)
             try:
                 await provider.try_out()
             except (SandboxError, OSError) as error:
@@ -136,12 +146,21 @@ class BubblewrapProvider(AgentProvider):
         return Launch(
             bwrap=str(self._bwrap),
             options=self._host.options(tree.path, bound),
+            filter=self._filter,
             python=self._interpreter.executable,
             identity=self._identity,
             max_processes=self._max_processes,
-            max_open_files=self._limits.open_files,
+            max_open_files=_fewer_than_here(self._limits.open_files),
             refused={path: reason for path, reason in obstacles.items() if reason is not None},
         )
+
+
+def _fewer_than_here(limit: int) -> int:
+    """A limit of open files that leaves this process, and agents, room where all of the user's descriptors count."""
+    import resource  # which not every system has
+
+    own = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit if own == resource.RLIM_INFINITY else min(limit, own * 3 // 4)
 
 
 def _prepare(state_dir: Path, identity: Identity | None) -> Path:

@@ -15,9 +15,12 @@ from attrs import field, frozen
 from arker.emulator.sandbox.agent_source import agent_source
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.identity import Identity
+from arker.emulator.sandbox.keyring import Keyrings
 from arker.emulator.sandbox.link import AgentLink, LinkClosedError, anonymous_files
 from arker.emulator.sandbox.pressure import lack, lack_in
 from arker.emulator.sandbox.process_tree import kill_tree
+
+_keyrings = Keyrings()
 
 _HELLO_TIMEOUT = 30.0
 _CLEAN_UP = 5.0
@@ -44,6 +47,7 @@ class Launch:
     Attributes:
         bwrap: What the agent is started through; None for nothing.
         options: Those of bwrap.
+        filter: The system calls that it allows, as bwrap takes it; empty for no filter.
         python: The interpreter, as a path where the agent will be.
         identity: Who it runs as; None for the server's own user.
         max_processes: How many runs may have at once; 0 where a limit would count more than the VM's.
@@ -53,6 +57,7 @@ class Launch:
 
     bwrap: str | None = None
     options: Sequence[str] = ()
+    filter: bytes = b""
     python: str
     identity: Identity | None = None
     max_processes: int = 0
@@ -76,47 +81,14 @@ class Machine:
         Raises:
             SandboxError: it did not start; the message has what it wrote.
         """
-        # By descriptor, since everyone in the VM can read the command line, and the options name places of the host.
-        arguments = b"".join(os.fsencode(option) + b"\0" for option in launch.options)
-        source, options, errors = anonymous_files(("agent", agent_source()), ("options", arguments), ("errors", b""))
-        try:
+        (errors,) = anonymous_files(("errors", b""))
+        with contextlib.ExitStack() as made:
+            made.callback(os.close, errors)
             ours, theirs = socket.socketpair()
-        except OSError:
-            for fd in (source, options, errors):
-                os.close(fd)
-            raise
-        identity = launch.identity
-        try:
-            # In the loop's own thread: --die-with-parent acts on the death of the thread that starts a process.
-            process = subprocess.Popen(  # noqa: ASYNC220 - it returns after exec, in a millisecond
-                [
-                    *((launch.bwrap, "--args", str(options), "--") if launch.bwrap is not None else ()),
-                    *(launch.python, "-I", "-S", "-B", "-X", "utf8", f"/dev/fd/{source}"),
-                    *(str(theirs.fileno()), str(source)),
-                    *(str(int(launch.bwrap is not None)), str(launch.max_processes)),
-                    str(launch.max_open_files),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                pass_fds=(theirs.fileno(), source, options),
-                start_new_session=True,
-                env={},  # /proc/1/environ of a VM shows what bwrap was started with
-                cwd="/",
-                user=None if identity is None else identity.uid,
-                group=None if identity is None else identity.gid,
-                extra_groups=None if identity is None else [],
-            )
-        except OSError as error:
-            ours.close()
-            os.close(errors)
-            reason = lack(error)
-            code = "unavailable" if reason is None else "resource_pressure"
-            raise SandboxError(code, f"the VM could not be started: {reason or error}") from error
-        finally:
-            theirs.close()
-            os.close(source)
-            os.close(options)
+            with theirs:
+                made.callback(ours.close)
+                process = _spawn(launch, theirs.fileno(), errors)
+            made.pop_all()
         machine = cls(process, AgentLink(ours), group=launch.bwrap is not None)
         try:
             await asyncio.wait_for(asyncio.shield(machine.link.hello), _HELLO_TIMEOUT)
@@ -171,6 +143,49 @@ class Machine:
             with contextlib.suppress(ProcessLookupError):
                 # bwrap is two processes, and the second does not yet follow the first when that dies very early.
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _spawn(launch: Launch, link: int, errors: int) -> subprocess.Popen[bytes]:
+    """Start an agent, whose socket and errors are these descriptors; it returns after exec, in a millisecond."""
+    identity = launch.identity
+    with contextlib.ExitStack() as made:
+        # By descriptor, since everyone in the VM can read the command line, and the options name places of the host.
+        arguments = b"".join(os.fsencode(option) + b"\0" for option in launch.options)
+        files = anonymous_files(("agent", agent_source()), ("options", arguments), ("filter", launch.filter))
+        for fd in files:
+            made.callback(os.close, fd)
+        source, options, filter = files
+        outside: list[str] = []
+        if launch.bwrap is not None:
+            _keyrings.leave()
+            outside = [launch.bwrap, "--args", str(options)]
+            outside += ["--seccomp", str(filter)] if launch.filter else []
+            outside.append("--")
+        try:
+            # In the loop's own thread: --die-with-parent acts on the death of the thread that starts a process.
+            return subprocess.Popen(
+                [
+                    *outside,
+                    *(launch.python, "-I", "-S", "-B", "-X", "utf8", f"/dev/fd/{source}"),
+                    *(str(link), str(source)),
+                    *(str(int(launch.bwrap is not None)), str(launch.max_processes)),
+                    str(launch.max_open_files),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=(link, source) if launch.bwrap is None else (link, source, options, filter),
+                start_new_session=True,
+                env={},  # /proc/1/environ of a VM shows what bwrap was started with
+                cwd="/",
+                user=None if identity is None else identity.uid,
+                group=None if identity is None else identity.gid,
+                extra_groups=None if identity is None else [],
+            )
+        except OSError as error:
+            reason = lack(error)
+            code = "unavailable" if reason is None else "resource_pressure"
+            raise SandboxError(code, f"the VM could not be started: {reason or error}") from error
 
 
 __all__ = ["Launch", "Limits", "Machine"]

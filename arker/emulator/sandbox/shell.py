@@ -12,13 +12,19 @@ LARGEST_STATE = 16 * 1024 * 1024
 _OF_ONE_SHELL = frozenset({"_", "SHLVL", "PWD"})
 """Variables that each shell sets for itself, so that they are no part of a session."""
 
+# What the command starts must not have the state's descriptor. bash cannot mark one as closed at exec, but it does so
+# with the copy (its first free one from 10 on) that it keeps of what a redirection hides, and with copies of that.
+_KEEP_BACK = (
+    f"{{ exec {SCRIPT_FD}>&10; }} {STATE_FD}>&- 2>/dev/null && exec {STATE_FD}>&{SCRIPT_FD}; exec {SCRIPT_FD}>&-; "
+)
+
 # One line, so that line numbers are the command's own. The command comes by a descriptor, since one argument of a
 # program may have 128 KiB at most. `builtin` and full paths: the command may have defined functions or broken PATH.
 # The empty entry at the end says that the state is whole.
 _WRAPPER = (
     'trap \'{ builtin printf "%s\\0" "$PWD" && /usr/bin/env -0 && builtin printf "\\0"; }'
     f" 2>/dev/null >&{STATE_FD}' EXIT; "
-    f'IFS= builtin read -r -d "" -u {SCRIPT_FD} REPLY || :; exec {SCRIPT_FD}<&-; eval "$REPLY"'
+    f'IFS= builtin read -r -d "" -u {SCRIPT_FD} REPLY || :; exec {SCRIPT_FD}<&-; {_KEEP_BACK}eval "$REPLY"'
 )
 
 

@@ -197,8 +197,18 @@ async def test_a_vm_recovers_when_its_processes_are_killed_from_inside(vm: Agent
     assert (await sh(vm, "cat file")).text == "kept"
 
 
-async def test_pid_1_cannot_be_killed_from_inside(vm: AgentSandbox) -> None:
-    assert (await sh(vm, "kill -9 1; kill -TERM 1; sleep 0.1; echo alive")).text == "alive"
+async def test_the_agent_cannot_be_killed_or_stopped_from_inside(vm: AgentSandbox) -> None:
+    left = await vm.run(RunSpec(command="sleep 60"))
+    signals = "for number in $(seq 64); do kill -$number 1 2>/dev/null; done"
+    assert (await sh(vm, f"{signals}; sleep 0.1; echo alive")).text == "alive"
+    assert (await sh(vm, "echo alive")).text == "alive"
+    await left.kill()
+    assert (await left.wait()).reason == "killed"  # and it had not ended before
+
+
+async def test_a_vm_that_kills_all_its_processes_stays(vm: AgentSandbox) -> None:
+    await sh(vm, "echo kept > /dev/shm/file; kill -9 -1; sleep 5")
+    assert (await sh(vm, "cat /dev/shm/file")).text == "kept"
 
 
 async def test_killing_every_python_does_not_end_the_vm(vm: AgentSandbox) -> None:
