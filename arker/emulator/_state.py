@@ -18,6 +18,8 @@ import time
 import weakref
 from pathlib import Path
 
+from arker.emulator._start import above_standard, pipe
+
 _PREFIX = "arker-emulator-"
 _MARK = ".arker-emulator"
 """A file that is in every state directory, and not in what somebody has given a similar name."""
@@ -57,7 +59,7 @@ class StateDir:
         self.path, lock = _make_locked(parent)
         self.keepers: tuple[int, ...] = (lock,)
         try:
-            end, held = os.pipe()
+            end, held = pipe()
             self.keepers = (lock, held)
             try:
                 self._guard = _start_guard(self.path, end)
@@ -93,8 +95,14 @@ class StateDir:
 
 
 def _make_locked(parent: Path | None) -> tuple[Path, int]:
-    path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-    lock = os.open(path, os.O_RDONLY)
+    # Absolute, since the server has another working directory.
+    path = Path(os.path.abspath(tempfile.mkdtemp(prefix=_PREFIX, dir=parent)))
+    try:
+        path.chmod(0o700)  # whatever this process lets new files have
+        lock = above_standard(os.open(path, os.O_RDONLY))
+    except BaseException:
+        remove_state_dir(path)
+        raise
     try:
         _try_lock(lock)
         (path / _MARK).touch(mode=0o600)  # only now may others take it for a dead server's
@@ -169,7 +177,7 @@ def remove_state_dir(path: Path) -> None:
         except (OSError, RecursionError):
             # Directories without permission bits, or nested deeper than Python recurses.
             for command in (["chmod", "-R", "u+rwX", "--", str(path)], ["rm", "-rf", "--", str(path)]):
-                subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
         if not os.path.lexists(path):
             return
         if time.monotonic() > give_up:
