@@ -18,7 +18,8 @@ from arker.emulator.sandbox.identity import Identity, spare_identity
 from arker.emulator.sandbox.image import find_obstacle, furnish, give
 from arker.emulator.sandbox.interpreter import Interpreter, choose_interpreter
 from arker.emulator.sandbox.machine import Launch, Limits, Machine
-from arker.emulator.sandbox.pressure import lack
+from arker.emulator.sandbox.pressure import lack, telling
+from arker.emulator.sandbox.prerequisites import check_rights, find_bash
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
 
@@ -26,7 +27,6 @@ _ENV = {
     "HOME": HOME,
     "USER": "user",
     "LOGNAME": "user",
-    "SHELL": "/bin/bash",
     "PATH": PATH,
     "LANG": "C.UTF-8",
     # What a distribution protects by refusing (PEP 668) is read-only here, and pip installs into the VM's own home.
@@ -47,6 +47,7 @@ class BubblewrapProvider(AgentProvider):
         interpreter: Interpreter,
         identity: Identity | None,
         limits: Limits,
+        bash: str,
     ) -> None:
         self._state_dir = state_dir
         self._bwrap = bwrap
@@ -68,6 +69,7 @@ class BubblewrapProvider(AgentProvider):
             ),
         )
         self._limits = limits
+        self._bash = bash
         self._max_processes = limits.processes if _counts_by_namespace(platform.release()) else 0
 
     @property
@@ -85,14 +87,17 @@ class BubblewrapProvider(AgentProvider):
         if sys.platform != "linux":
             raise IsolationUnavailableError(explain(Facts(platform=sys.platform)))
         identity = spare_identity()
+        check_rights(identity)
+        bash = find_bash(identity)
         state_dir = await asyncio.to_thread(_prepare, state_dir, identity)
         interpreter = await choose_interpreter(state_dir, identity)
         host = await asyncio.to_thread(Host.look, interpreter, identity)
         attempts: list[tuple[str, str]] = []
         for bwrap in candidates(state_dir, identity):
-            provider = cls(state_dir, bwrap, host, interpreter, identity, limits or Limits())
+            provider = cls(state_dir, bwrap, host, interpreter, identity, limits or Limits(), bash)
             try:
-                await provider.try_out()
+                with telling():
+                    await provider.try_out()
             except (SandboxError, OSError) as error:
                 provider.discard()
                 if lack(error) is not None or (isinstance(error, SandboxError) and error.code == "resource_pressure"):
@@ -127,7 +132,7 @@ class BubblewrapProvider(AgentProvider):
             await asyncio.to_thread(_clear, self._state_dir)
 
     def _inside(self, tree: Tree) -> Inside:
-        return Inside(env=_ENV, bash="/bin/bash", owner=self._identity, reserved=self._host.reserved)
+        return Inside(env={**_ENV, "SHELL": self._bash}, bash=self._bash, owner=self._identity, reserved=self._host.reserved)
 
     async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
         self._host.prepare(tree.path, self._identity)

