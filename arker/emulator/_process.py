@@ -40,6 +40,7 @@ _CLOSE_PATIENCE = 10.0  # seconds between SIGTERM and SIGKILL
 _BACKLOG = 1024
 _LOG_NAME = "server.log"
 
+
 def _for_the_owner(path: str, flags: int) -> int:
     descriptor = os.open(path, flags, 0o600)
     os.fchmod(descriptor, 0o600)  # whatever this process lets new files have
@@ -244,9 +245,7 @@ class Emulator(Controlled):
         """`wait_ready` for asynchronous callers; may be cancelled."""
         self._check_launched()
         if not self._answered.is_set():
-            await anyio.to_thread.run_sync(
-                self._answered.wait, self._options.start_timeout, abandon_on_cancel=True
-            )
+            await anyio.to_thread.run_sync(self._answered.wait, self._options.start_timeout, abandon_on_cancel=True)
         self._check_answer()
 
     def _check_launched(self) -> None:

@@ -132,7 +132,9 @@ class BubblewrapProvider(AgentProvider):
             await asyncio.to_thread(_clear, self._state_dir)
 
     def _inside(self, tree: Tree) -> Inside:
-        return Inside(env={**_ENV, "SHELL": self._bash}, bash=self._bash, owner=self._identity, reserved=self._host.reserved)
+        return Inside(
+            env={**_ENV, "SHELL": self._bash}, bash=self._bash, owner=self._identity, reserved=self._host.reserved
+        )
 
     async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
         self._host.prepare(tree.path, self._identity)

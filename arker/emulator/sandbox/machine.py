@@ -20,6 +20,7 @@ from arker.emulator.sandbox.pressure import lack, lack_in
 from arker.emulator.sandbox.process_tree import kill_tree
 
 _HELLO_TIMEOUT = 30.0
+_SPARE = (197, 198)
 _CLEAN_UP = 5.0
 """Seconds that an agent which is no namespace's first process has to kill what it started."""
 
@@ -65,8 +66,10 @@ class Launch:
 class Machine:
     """A running VM. `close` leaves nothing of it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], link: AgentLink, *, group: bool) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], link: AgentLink, *, group: bool, max_open_files: int) -> None:
         self._process = process
+        self.spare_descriptors = _spare_descriptors(max_open_files)
+        """Numbers, for what a shell is handed beside its command's own descriptors."""
         self._group = group
         self._watch: asyncio.Task[None] = asyncio.create_task(self._end_with_link())
         self.link = link
@@ -119,7 +122,7 @@ class Machine:
             theirs.close()
             os.close(source)
             os.close(options)
-        machine = cls(process, AgentLink(ours), group=launch.bwrap is not None)
+        machine = cls(process, AgentLink(ours), group=launch.bwrap is not None, max_open_files=launch.max_open_files)
         try:
             await asyncio.wait_for(asyncio.shield(machine.link.hello), _HELLO_TIMEOUT)
         except (LinkClosedError, asyncio.TimeoutError) as error:
@@ -173,6 +176,17 @@ class Machine:
             with contextlib.suppress(ProcessLookupError):
                 # bwrap is two processes, and the second does not yet follow the first when that dies very early.
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _spare_descriptors(limit: int) -> tuple[int, int]:
+    """Two numbers below a limit of descriptors and this process's own, as high as commands hardly ever use them."""
+    try:
+        import resource
+    except ImportError:  # not a system with such limits
+        return _SPARE
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    last = min(_SPARE[1], limit - 1, hard - 1 if hard != resource.RLIM_INFINITY else limit)
+    return last - 1, last
 
 
 __all__ = ["Launch", "Limits", "Machine"]

@@ -64,7 +64,9 @@ def _missing_rights() -> list[str]:
 
 def _is_mapped(kind: str, number: int) -> bool:
     with contextlib.suppress(OSError, ValueError):
-        ranges = [[int(part) for part in line.split()] for line in Path(f"/proc/self/{kind}_map").read_text().splitlines()]
+        ranges = [
+            [int(part) for part in line.split()] for line in Path(f"/proc/self/{kind}_map").read_text().splitlines()
+        ]
         return any(first <= number < first + count for first, _, count in ranges)
     return True
 

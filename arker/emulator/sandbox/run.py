@@ -82,6 +82,46 @@ class Output:
         return True
 
 
+class StateReader:
+    """Takes what a run's shell writes of its state at its end. A pipe: commands may set how large files may become."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._content = bytearray()
+        self._open = True
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(fd, self._read)
+
+    def take(self) -> bytes:
+        """All that was written; the shell has ended."""
+        while self._open and self._read():
+            pass
+        self.close()
+        return bytes(self._content)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._fd, _PIECE)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        self._content += data
+        if len(self._content) > LARGEST_STATE:
+            self._content.clear()
+            data = b""
+        if not data:
+            self.close()
+        return bool(data)
+
+
 class AgentRun:
     """A command that an agent's supervisor looks after; implements `RunHandle`."""
 
@@ -100,7 +140,7 @@ class AgentRun:
         control.setblocking(False)
         self._loop = asyncio.get_running_loop()
         self._control = control
-        self._state = state
+        self._state = StateReader(state)
         self._limit = output_limit
         self._at_stuck = at_stuck
         self._to_outside = to_outside
@@ -241,8 +281,7 @@ class AgentRun:
             self._exit.set_result(RunExit(exit_code=self._status, cwd=cwd, env=env))
 
     def _read_state(self) -> tuple[str | None, Mapping[str, str] | None]:
-        size = os.fstat(self._state).st_size
-        state = parse_state(os.pread(self._state, size, 0)) if size <= LARGEST_STATE else None
+        state = parse_state(self._state.take())
         return (None, None) if state is None else (self._to_outside(state[0]), state[1])
 
     def _end(self) -> None:
@@ -257,7 +296,7 @@ class AgentRun:
         self._control.close()
         self._out.close()
         self._err.close()
-        os.close(self._state)
+        self._state.close()
         self._gone.set()
 
 

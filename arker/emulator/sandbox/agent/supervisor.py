@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 RESERVED_PROCESSES = 64
 """How many processes agent and supervisors may have beyond the limit of runs, so that they can still clean up."""
-SCRIPT_FD = 197
-STATE_FD = 198
+SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
 def at_process_limit() -> Refused:
@@ -33,6 +32,7 @@ def at_process_limit() -> Refused:
 def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
     """Start a command and stay until it and all that it started have gone."""
     control_fd, stdout, stderr, script, state = fds
+    script_at, state_at = request["at"]
     control = socket.socket(fileno=control_fd)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
 
@@ -66,12 +66,12 @@ def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
                 (os.POSIX_SPAWN_DUP2, null, 0),
                 (os.POSIX_SPAWN_DUP2, stdout, 1),
                 (os.POSIX_SPAWN_DUP2, stderr, 2),
-                (os.POSIX_SPAWN_DUP2, script, SCRIPT_FD),
-                (os.POSIX_SPAWN_DUP2, state, STATE_FD),
+                (os.POSIX_SPAWN_DUP2, script, script_at),
+                (os.POSIX_SPAWN_DUP2, state, state_at),
             ],
             setsid=True,
             setsigmask=(),
-            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT),
+            setsigdef=SIGNALS,
         )
     except BlockingIOError:
         tell(f"failed {at_process_limit().message}")
