@@ -371,6 +371,7 @@ class AgentSandbox:
             at_stuck=machine.kill,
             to_outside=self._inside.to_outside,
             spool=spec.spool,
+            late_output=spec.late_output,
         )
         self._runs.add(run)
         try:

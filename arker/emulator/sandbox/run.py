@@ -136,6 +136,7 @@ class AgentRun:
         at_stuck: Callable[[], None],
         to_outside: Callable[[str], str],
         spool: Path | None = None,
+        late_output: float = 0.0,
     ) -> None:
         control.setblocking(False)
         self._loop = asyncio.get_running_loop()
@@ -153,6 +154,9 @@ class AgentRun:
         self._failure: str | None = None
         self._lines = b""
         self._settling: asyncio.TimerHandle | None = None
+        self._late_output = late_output
+        self._late_end: asyncio.TimerHandle | None = None
+        self._filtering = False
         self.starting: asyncio.Future[bool] = self._loop.create_future()
         """True once the command may have begun; False when it surely never will."""
         self._exit: asyncio.Future[RunExit] = self._loop.create_future()
@@ -256,8 +260,22 @@ class AgentRun:
         elif word == "exit" and rest.isdigit() and len(rest) < 4 and self._status is None:
             self._status = int(rest)
             if not self._killed:
-                self._settling = self._loop.call_later(SETTLE, self._settle)
+                self._settling = self._loop.call_later(SETTLE, self._ask_for_filters)
                 self._settle_if_ended()
+        elif word == "late" and self._late_end is not None and not self._settled:
+            self._filtering = rest == "1"
+            if self._filtering:
+                self._settling = self._loop.call_later(SETTLE, self._tell, "late")
+            else:
+                self._settle()
+
+    def _ask_for_filters(self) -> None:
+        """Settle, unless the output that has not ended yet is written by something that the command's output goes through."""
+        if not self._late_output or self._out.ended and self._err.ended:
+            self._settle()
+        elif not self._settled:
+            self._late_end = self._loop.call_later(self._late_output, self._settle)
+            self._tell("late")
 
     def _settle_if_ended(self) -> None:
         if self._status is not None and not self._killed and self._out.ended and self._err.ended:
@@ -268,6 +286,10 @@ class AgentRun:
         if self._settled:
             return
         self._settled = True
+        for timer in (self._settling, self._late_end):
+            if timer is not None:
+                timer.cancel()
+        cut = self._filtering and self.going and not (self._out.ended and self._err.ended)
         self._ended_at = self._loop.time()
         self._out.settle()
         self._err.settle()
@@ -278,7 +300,7 @@ class AgentRun:
             self._exit.set_result(RunExit(exit_code=None, reason=reason))
         else:
             cwd, env = self._read_state()
-            self._exit.set_result(RunExit(exit_code=self._status, cwd=cwd, env=env))
+            self._exit.set_result(RunExit(exit_code=self._status, cwd=cwd, env=env, cut=cut))
 
     def _read_state(self) -> tuple[str | None, Mapping[str, str] | None]:
         state = parse_state(self._state.take())
@@ -290,8 +312,6 @@ class AgentRun:
         if not self.starting.done():
             self.starting.set_result(False)
         self._settle()
-        if self._settling is not None:
-            self._settling.cancel()
         self._loop.remove_reader(self._control)
         self._control.close()
         self._out.close()

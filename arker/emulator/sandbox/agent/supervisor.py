@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 
+from arker.emulator.sandbox.agent.filters import filters_below
 from arker.emulator.sandbox.agent.processes import PR_SET_CHILD_SUBREAPER, kill_below, prctl, reap, send_signal, wake_up
 from arker.emulator.sandbox.agent.refusals import Refused, explain
 
@@ -79,6 +80,7 @@ def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
     except Exception as error:
         tell(f"failed {explain(error).message}")
         return
+    outputs = {os.fstat(fd).st_ino for fd in (stdout, stderr)}
     for fd in (null, stdout, stderr, script, state):
         os.close(fd)
     poll = select.poll()
@@ -116,5 +118,7 @@ def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
                 ended = kill_below(os.getpid(), brake=isolated)
                 tell(f"killed {len(ended)}")
                 account(ended)
+            elif line == b"late":
+                tell(f"late {int(filters_below(os.getpid(), outputs))}")
             elif line.startswith(b"signal "):
                 send_signal(int(line[7:]), -shell)
