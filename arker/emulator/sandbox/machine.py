@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -17,9 +16,11 @@ from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.identity import Identity
 from arker.emulator.sandbox.link import AgentLink, LinkClosedError, anonymous_files
 from arker.emulator.sandbox.pressure import lack, lack_in
-from arker.emulator.sandbox.process_tree import kill_tree
+from arker.emulator.sandbox.process_tree import kill_group, kill_launched, kill_tree
 
 _HELLO_TIMEOUT = 30.0
+_LAST_STEPS = 1.0
+"""Seconds that a bwrap has to end by itself once what it has started is dead."""
 _SPARE = (197, 198)
 _CLEAN_UP = 5.0
 """Seconds that an agent which is no namespace's first process has to kill what it started."""
@@ -144,8 +145,7 @@ class Machine:
 
     def kill(self) -> None:
         """Kill every process of the VM, from outside, without waiting for it."""
-        if self._group:
-            self._kill_group()
+        self._kill_launched()
         self.link.close()  # an agent without namespaces around it clears up when it sees that
 
     async def close(self) -> None:
@@ -156,26 +156,26 @@ class Machine:
     async def _end_with_link(self) -> None:
         await asyncio.sleep(0)
         await self.link.wait_closed()
-        if self._group:
-            # A bwrap whose agent has died ends by itself, but an agent may also have closed its socket and stayed.
-            self._kill_group()
+        # A bwrap whose agent has died ends by itself, but an agent may also have closed its socket and stayed.
+        self._kill_launched()
         await asyncio.get_running_loop().run_in_executor(None, self._see_off)
 
     def _see_off(self) -> None:
         """Wait until the process has gone; in a thread."""
-        if not self._group:
-            # In the middle of its clean-up it has stopped processes, which would stay if it were killed now.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_CLEAN_UP)
-                return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # An agent without namespaces around it must not be killed in the middle of its clean-up: it has stopped
+            # processes, which would stay.
+            self._process.wait(_LAST_STEPS if self._group else _CLEAN_UP)
+            return
+        if self._group:
+            kill_group(self._process.pid)
+        else:
             kill_tree(self._process.pid)
         self._process.wait()
 
-    def _kill_group(self) -> None:
-        if self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                # bwrap is two processes, and the second does not yet follow the first when that dies very early.
-                os.killpg(self._process.pid, signal.SIGKILL)
+    def _kill_launched(self) -> None:
+        if self._group and self._process.poll() is None and not kill_launched(self._process.pid):
+            kill_group(self._process.pid)
 
 
 def _spare_descriptors(limit: int) -> tuple[int, int]:

@@ -7,7 +7,6 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from pathlib import Path
@@ -17,9 +16,12 @@ from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.identity import Identity
 from arker.emulator.sandbox.measure import Measure, walk
 from arker.emulator.sandbox.pressure import Reserve, lack_in, telling
+from arker.emulator.sandbox.process_tree import kill_group, kill_launched
 
 _FOR_A_TOOL = 8
 """Descriptors that starting a program takes, and some more."""
+_LAST_STEPS = 1.0
+"""Seconds that a bwrap has to end by itself once what it has started is dead."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
@@ -196,6 +198,14 @@ class DirectoryStorage:
                 if reserve is not None:
                     reserve.refill()
 
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        if self._prefix and process.returncode is None and kill_launched(process.pid):
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(process.communicate(), _LAST_STEPS)
+                return
+        kill_group(process.pid)
+        await process.communicate()
+
     async def _wait(
         self,
         starting: asyncio.Future[asyncio.subprocess.Process],
@@ -211,9 +221,7 @@ class DirectoryStorage:
         except asyncio.CancelledError:
             # The tool itself must have gone, not only what it was started through: it must not write behind a clean-up.
             process = await starting
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.communicate()
+            await self._end(process)
             raise
         if process.returncode != 0:
             text = errors.decode("utf-8", "replace").strip()
