@@ -369,6 +369,7 @@ class AgentSandbox:
             state=state,
             output_limit=spec.output_limit,
             at_stuck=machine.kill,
+            look_after=machine.look_after,
             to_outside=self._inside.to_outside,
             spool=spec.spool,
             late_output=spec.late_output,

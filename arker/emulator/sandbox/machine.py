@@ -16,11 +16,20 @@ from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.identity import Identity
 from arker.emulator.sandbox.link import AgentLink, LinkClosedError, anonymous_files
 from arker.emulator.sandbox.pressure import lack, lack_in
-from arker.emulator.sandbox.process_tree import kill_group, kill_launched, kill_tree
+from arker.emulator.sandbox.process_tree import (
+    find_below,
+    is_stopped,
+    kill_group,
+    kill_launched,
+    kill_tree,
+    wake,
+)
 
 _HELLO_TIMEOUT = 30.0
 _LAST_STEPS = 1.0
 """Seconds that a bwrap has to end by itself once what it has started is dead."""
+AGENT_NAME = "vm-agent"
+"""What the agent calls itself."""
 _SPARE = (197, 198)
 _CLEAN_UP = 5.0
 """Seconds that an agent which is no namespace's first process has to kill what it started."""
@@ -67,13 +76,14 @@ class Launch:
 class Machine:
     """A running VM. `close` leaves nothing of it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], link: AgentLink, *, group: bool, max_open_files: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], sock: socket.socket, *, group: bool, max_open_files: int) -> None:
         self._process = process
         self.spare_descriptors = _spare_descriptors(max_open_files)
         """Numbers, for what a shell is handed beside its command's own descriptors."""
         self._group = group
         self._watch: asyncio.Task[None] = asyncio.create_task(self._end_with_link())
-        self.link = link
+        self.link = AgentLink(sock, at_silence=self._wake)
+        self._agent: int | None = None
 
     @classmethod
     async def start(cls, launch: Launch) -> Machine:
@@ -123,7 +133,7 @@ class Machine:
             theirs.close()
             os.close(source)
             os.close(options)
-        machine = cls(process, AgentLink(ours), group=launch.bwrap is not None, max_open_files=launch.max_open_files)
+        machine = cls(process, ours, group=launch.bwrap is not None, max_open_files=launch.max_open_files)
         try:
             await asyncio.wait_for(asyncio.shield(machine.link.hello), _HELLO_TIMEOUT)
         except (LinkClosedError, asyncio.TimeoutError) as error:
@@ -147,6 +157,17 @@ class Machine:
         """Kill every process of the VM, from outside, without waiting for it."""
         self._kill_launched()
         self.link.close()  # an agent without namespaces around it clears up when it sees that
+
+    def look_after(self) -> None:
+        """Have the agent go on if something in the VM has stopped it. Cheap enough to be called every second."""
+        if self._agent is None:
+            self._agent = next(iter(find_below(self._process.pid, AGENT_NAME)), 0)
+        if is_stopped(self._agent):
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._process.poll() is None:
+            wake(find_below(self._process.pid, AGENT_NAME))  # the supervisors of runs have this name, too
 
     async def close(self) -> None:
         """Kill every process of the VM and wait until they have gone."""

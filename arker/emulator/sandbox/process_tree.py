@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _PATIENCE = 5.0
@@ -47,6 +47,31 @@ def kill_group(launcher: int) -> None:
     """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(launcher, signal.SIGKILL)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped a process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
+    except OSError:
+        return False
+
+
+def find_below(root: int, name: str) -> list[int]:
+    """Those among a process and everything below it that have a name, the uppermost first."""
+    found: list[int] = []
+    for pid in (root, *sorted(_below(root))):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_bytes() == name.encode() + b"\n":
+                found.append(pid)
+    return found
+
+
+def wake(pids: Iterable[int]) -> None:
+    """Have processes go on that a signal has stopped."""
+    for pid in pids:
+        if is_stopped(pid):
+            _send(pid, signal.SIGCONT)
 
 
 def _children(pid: int) -> list[int]:
@@ -90,4 +115,4 @@ def _processes() -> Iterator[tuple[int, int, bytes]]:
                     yield int(name), int(fields[1]), fields[0]
 
 
-__all__ = ["kill_group", "kill_launched", "kill_tree"]
+__all__ = ["find_below", "is_stopped", "kill_group", "kill_launched", "kill_tree", "wake"]

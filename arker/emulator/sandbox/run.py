@@ -17,6 +17,8 @@ SETTLE = 0.05
 """How long a run may wait, after its command has ended, for output that is still in its pipes."""
 STUCK = 3.0
 """How long a supervisor may take to kill its run, before the whole VM is killed from outside."""
+LOOK = 1.0
+"""How often somebody looks whether what reports the end of a run has been stopped by something in the VM."""
 _PIECE = 256 * 1024
 
 
@@ -134,6 +136,7 @@ class AgentRun:
         state: int,
         output_limit: int,
         at_stuck: Callable[[], None],
+        look_after: Callable[[], None],
         to_outside: Callable[[str], str],
         spool: Path | None = None,
         late_output: float = 0.0,
@@ -144,6 +147,8 @@ class AgentRun:
         self._state = StateReader(state)
         self._limit = output_limit
         self._at_stuck = at_stuck
+        self._look_after = look_after
+        self._looking = self._loop.call_later(LOOK, self._look)
         self._to_outside = to_outside
         self._dropped = 0
         self._killed = False
@@ -206,6 +211,10 @@ class AgentRun:
         except asyncio.TimeoutError:  # something in the VM has stopped or outrun the supervisor
             self._at_stuck()
             self.abandon()
+
+    def _look(self) -> None:
+        self._look_after()
+        self._looking = self._loop.call_later(LOOK, self._look)
 
     async def signal(self, number: int) -> None:
         if not 0 < number < 65:
@@ -286,7 +295,7 @@ class AgentRun:
         if self._settled:
             return
         self._settled = True
-        for timer in (self._settling, self._late_end):
+        for timer in (self._settling, self._late_end, self._looking):
             if timer is not None:
                 timer.cancel()
         cut = self._filtering and self.going and not (self._out.ended and self._err.ended)

@@ -123,12 +123,15 @@ def wake_up(number: int, frame: object) -> None:
     """A handler that does nothing: without one, a signal would not reach the wake-up descriptor."""
 
 
-def reap() -> list[tuple[int, int]] | None:
-    """The children that have ended, with their wait status; None when there are no children left at all."""
+def reap(options: int = 0) -> list[tuple[int, int]] | None:
+    """The children that have ended, with their wait status; None when there are no children left at all.
+
+    With ``os.WUNTRACED``, those that have stopped, too.
+    """
     ended: list[tuple[int, int]] = []
     while True:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG | options)
         except ChildProcessError:
             return ended or None
         if pid == 0:
