@@ -60,6 +60,7 @@ class BubblewrapProvider(AgentProvider):
                 identity=identity,
                 tool_prefix=tool_prefix(bwrap),
                 furnish=lambda root: furnish(root, identity),
+                python=interpreter.on_host,
             ),
             DirectoryStorage(
                 state_dir / "volumes",
@@ -106,9 +107,8 @@ class BubblewrapProvider(AgentProvider):
                 attempts.append((str(bwrap), str(error)))
             else:
                 return provider
-        python = str((interpreter.source or Path("/usr")) / "bin" / Path(interpreter.executable).name)
         await asyncio.to_thread(_clear, state_dir)
-        raise IsolationUnavailableError(explain(await asyncio.to_thread(gather_facts, attempts, python, identity)))
+        raise IsolationUnavailableError(explain(await asyncio.to_thread(gather_facts, attempts, interpreter.on_host, identity)))
 
     def discard(self) -> None:
         """Give up a provider that does not work."""

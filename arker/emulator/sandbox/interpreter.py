@@ -34,6 +34,11 @@ class Interpreter:
     prefix: str | None = None
     source: Path | None = None
 
+    @property
+    def on_host(self) -> str:
+        """Its path on this machine."""
+        return self.executable if self.source is None else str(self.source / "bin" / Path(self.executable).name)
+
     def links(self) -> dict[str, str]:
         """Commands to offer in the VM's PATH, and what they are."""
         if self.prefix is None or self.source is None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RESERVED_PROCESSES = 64
 """How many processes agent and supervisors may have beyond the limit of runs, so that they can still clean up."""
+PATH_MAX = 4096
 SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
@@ -28,6 +29,15 @@ def at_process_limit() -> Refused:
     if hard == resource.RLIM_INFINITY or hard <= RESERVED_PROCESSES:
         return Refused("resource_pressure", "no more processes can be started on this machine")
     return Refused("resource_pressure", f"the VM has reached its limit of {hard - RESERVED_PROCESSES} processes")
+
+
+def enter(directory: str) -> None:
+    """Change the working directory, to one whose path may be longer than a system call takes."""
+    while len(os.fsencode(directory)) >= PATH_MAX:
+        cut = directory.rindex("/", 0, PATH_MAX // 4 - 1)  # a character has four bytes at most
+        os.chdir(directory[:cut] or "/")
+        directory = directory[cut:].lstrip("/")
+    os.chdir(directory)
 
 
 def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
@@ -48,7 +58,7 @@ def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
     signal.signal(signal.SIGCHLD, wake_up)
     for directory in (request["cwd"], request["home"], "/"):
         try:
-            os.chdir(directory)
+            enter(directory)
             break
         except (OSError, ValueError):  # it has gone
             continue
