@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from arker.emulator._log import LogFormatter, set_up_log
-from arker.emulator._start import begin
+from arker.emulator._start import begin, listening_socket
 from arker.emulator._state import StateDir, remove_state_dir, sweep
 from arker.emulator.options import EmulatorOptions
 from arker.emulator.sandbox.base import IsolationUnavailableError, SandboxError
@@ -200,10 +200,7 @@ def _by_hand(log: LogFormatter) -> int:
         log.hide((api_key,))
         if options.isolation == "none":
             print("warning: isolation is 'none': commands run unprotected, as you", file=sys.stderr)
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", options.port))
-        sock.listen(1024)
+        sock = listening_socket(options.port, 1024)
 
         def ready(url: str) -> None:
             print(json.dumps({"url": url, "api_key": api_key}))

@@ -13,11 +13,9 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import threading
 import weakref
-from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, TypedDict
 
@@ -25,7 +23,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from arker.emulator._start import above_standard, in_utf8, pipe, server_command, server_environment
+from arker.emulator._start import in_utf8, listening_socket, pipe, server_command, server_environment
 from arker.emulator._state import StateDir
 from arker.emulator.control import ControlChannel, Controlled
 from arker.emulator.options import EmulatorOptions
@@ -173,12 +171,8 @@ class Emulator(Controlled):
         if self._options.isolation == "none":
             logger.warning("isolation is 'none': commands run unprotected, as this user")
         self._state = StateDir(self._options.state_parent)
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as made:
-            sock = socket.socket(fileno=above_standard(made.detach()))
-        with sock, contextlib.ExitStack() as theirs:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("127.0.0.1", self._options.port))
-            sock.listen(_BACKLOG)
+        with contextlib.ExitStack() as theirs:
+            sock = theirs.enter_context(listening_socket(self._options.port, _BACKLOG))
             their_input, lifeline = pipe()
             theirs.callback(os.close, their_input)
             self._lifeline = os.fdopen(lifeline, "wb", buffering=0)

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -103,6 +104,20 @@ def above_standard(descriptor: int) -> int:
         os.close(descriptor)
 
 
+def listening_socket(port: int, backlog: int) -> socket.socket:
+    """A socket that listens on this machine's loopback, above the standard descriptors."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as made:
+        sock = socket.socket(fileno=above_standard(made.detach()))
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", port))
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 def pipe() -> tuple[int, int]:
     """A pipe above the standard descriptors."""
     reading, writing = os.pipe()
@@ -148,8 +163,8 @@ def find_python(path: str) -> str:
     kind = "a frozen application" if getattr(sys, "frozen", False) else "no Python interpreter"
     found = "; ".join(tried) or "no other interpreter was found"
     raise EmulatorError(
-        f"the embedded backend needs a Python interpreter, and sys.executable ({sys.executable!r}) is {kind} ({found}). "
-        f"{_WITHOUT_ONE}"
+        f"the embedded backend needs a Python interpreter, and sys.executable ({sys.executable!r}) is {kind}; "
+        f"{found}. {_WITHOUT_ONE}"
     )
 
 
@@ -199,7 +214,7 @@ def begin() -> None:
     """Put this process into the state that a server relies on, whoever has started it."""
     _open_standard_descriptors()
     for number in signal.valid_signals():
-        # Those that Python itself ignores stay so; whatever else was ignored by the parent would be ignored by all below.
+        # Those that Python itself ignores stay so. What else the parent ignored, all below would ignore, too.
         kept = (signal.SIGPIPE, getattr(signal, "SIGXFSZ", None))
         if signal.getsignal(number) is signal.SIG_IGN and number not in kept:
             signal.signal(number, signal.SIG_DFL)
@@ -251,6 +266,7 @@ __all__ = [
     "find_python",
     "import_path",
     "in_utf8",
+    "listening_socket",
     "pipe",
     "server_command",
     "server_environment",

@@ -114,8 +114,8 @@ class EmulatorOptions:
             `unsupported_operation`, and reads are inline whatever the size.
         presigned_ttl: Seconds that a presigned URL lives (contract, section 6).
         output_limit: Bytes kept of each output of a run; what follows is dropped and counted.
-        late_output: Seconds that a run waits, after its command has ended, for the output of a process that it left
-            behind and that is still reading from a pipe, such as the filter of ``> >(filter)``. Others are not waited for.
+        late_output: Seconds that a run waits, after its command has ended, for what the command's output still goes
+            through, such as the filter of ``> >(filter)``. What else it left in the background is not waited for.
         process_limit: How many processes (threads included) a VM may have at once; enforced with ``bubblewrap`` on
             Linux 5.14 and newer only.
         open_files_limit: How many files a process of a VM may have open.

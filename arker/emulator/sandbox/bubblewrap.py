@@ -18,8 +18,8 @@ from arker.emulator.sandbox.identity import Identity, spare_identity
 from arker.emulator.sandbox.image import find_obstacle, furnish, give
 from arker.emulator.sandbox.interpreter import Interpreter, choose_interpreter
 from arker.emulator.sandbox.machine import Launch, Limits, Machine
-from arker.emulator.sandbox.pressure import lack, telling
 from arker.emulator.sandbox.prerequisites import check_rights, find_bash
+from arker.emulator.sandbox.pressure import lack, telling
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
 
@@ -108,7 +108,8 @@ class BubblewrapProvider(AgentProvider):
             else:
                 return provider
         await asyncio.to_thread(_clear, state_dir)
-        raise IsolationUnavailableError(explain(await asyncio.to_thread(gather_facts, attempts, interpreter.on_host, identity)))
+        facts = await asyncio.to_thread(gather_facts, attempts, interpreter.on_host, identity)
+        raise IsolationUnavailableError(explain(facts))
 
     def discard(self) -> None:
         """Give up a provider that does not work."""

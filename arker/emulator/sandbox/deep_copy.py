@@ -1,7 +1,7 @@
 """Copying a tree whose paths are longer than a system call takes, which ``cp`` cannot.
 
 It goes by directories that are open, one step at a time, whatever the depth. This is the program of a process of its
-own, which runs as ``cp`` does: ``python -I -S -c SOURCE FROM TO``, with Python 3.8 or newer and the standard library alone.
+own, which runs as ``cp`` does: ``python -I -S -c SOURCE FROM TO``, with Python 3.8 or newer and its library alone.
 """
 
 from __future__ import annotations

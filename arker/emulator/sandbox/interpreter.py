@@ -63,8 +63,8 @@ async def choose_interpreter(state_dir: Path, identity: Identity | None) -> Inte
         if await asyncio.to_thread(_works, SYSTEM, identity):
             return Interpreter(executable=SYSTEM)
         raise IsolationUnavailableError(
-            f"{executable} does not start without what the environment has of {', '.join(loader)}, and VMs have none of "
-            f"it; nor is there a {SYSTEM} of version 3.8 or newer. Install one, or use a Python that starts by itself."
+            f"{executable} does not start without {', '.join(loader)} in its environment, which VMs do not have; nor "
+            f"is there a {SYSTEM} of version 3.8 or newer. Install one, or use a Python that starts by itself."
         )
     if Path("/usr") in (prefix, *prefix.parents):
         return Interpreter(executable=str(executable))

@@ -76,7 +76,9 @@ class Launch:
 class Machine:
     """A running VM. `close` leaves nothing of it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], sock: socket.socket, *, group: bool, max_open_files: int) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], sock: socket.socket, *, group: bool, max_open_files: int
+    ) -> None:
         self._process = process
         self.spare_descriptors = _spare_descriptors(max_open_files)
         """Numbers, for what a shell is handed beside its command's own descriptors."""

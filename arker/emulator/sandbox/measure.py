@@ -31,10 +31,11 @@ class Measure:
 
 
 def walk(path: Path) -> int:
-    """The same without ``find``, for directories that are the server's own. By open directories: paths may be too long."""
+    """The same without ``find``, for directories that are the server's own."""
     total = 0
     seen: set[tuple[int, int]] = set()
     with contextlib.suppress(OSError):
+        # By open directories, since a path may be longer than a system call takes.
         todo = [(opened := _open(path, None), os.listdir(opened))]
         while todo:
             directory, names = todo[-1]

@@ -42,15 +42,15 @@ def check_rights(identity: Identity | None) -> None:
     missing = _missing_rights()
     if missing:
         raise IsolationUnavailableError(
-            f"this process is root without root's rights: the capabilities {', '.join(missing)} are missing, and so VMs "
-            "cannot be started under another user, as those of a root server are. Run it as an ordinary user, or with "
-            f"these capabilities (of a container: {' '.join(f'--cap-add {name}' for name in missing)})."
+            f"this process is root without root's rights: the capabilities {', '.join(missing)} are missing, and so "
+            "VMs cannot be started under another user, as those of a root server are. Run it as an ordinary user, or "
+            f"with these capabilities (of a container: {' '.join(f'--cap-add {name}' for name in missing)})."
         )
     for name, number in (("uid", identity.uid), ("gid", identity.gid)):
         if not _is_mapped(name, number):
             raise IsolationUnavailableError(
                 f"this process is root of a user namespace that has no {name} {number}, and so VMs cannot be started "
-                "under another user, as those of a root server are. Run it as an ordinary user, outside of the namespace."
+                "under another user, as those of a root server are. Run it as an ordinary user, outside of it."
             )
 
 

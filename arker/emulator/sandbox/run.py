@@ -279,8 +279,8 @@ class AgentRun:
                 self._settle()
 
     def _ask_for_filters(self) -> None:
-        """Settle, unless the output that has not ended yet is written by something that the command's output goes through."""
-        if not self._late_output or self._out.ended and self._err.ended:
+        """Settle, unless the output has not ended yet, and something that it goes through may be writing it."""
+        if not self._late_output or (self._out.ended and self._err.ended):
             self._settle()
         elif not self._settled:
             self._late_end = self._loop.call_later(self._late_output, self._settle)

@@ -55,8 +55,8 @@ _BY_BUILTINS: Final = (
     f'builtin printf "%s\\0" {_CWD}; }} >&@STATE@'
 )
 _AT_EXIT: Final = f"( {_BY_PROGRAM} ) >/dev/null 2>&1 || ( {_BY_BUILTINS} ) >/dev/null 2>&1"
-# In front of the command's own trap, which may say `exit` itself, and which is told the status by `$?`. A list that ends
-# early for a failure is none that ERR and `set -e` hear of.
+# In front of the command's own trap, which may say `exit` itself, and which is told the status by `$?`. A list that
+# ends early for a failure is none that ERR and `set -e` hear of.
 _BEFORE_OTHERS: Final = (
     f"( __arker_status=$?; {_BY_PROGRAM} || ( {_BY_BUILTINS} ); builtin exit $__arker_status ) >/dev/null 2>&1 "
     "&& ( : ) 2>/dev/null; "
@@ -64,7 +64,7 @@ _BEFORE_OTHERS: Final = (
 
 _SETUP: Final = f"builtin trap -- '{_AT_EXIT}' EXIT; builtin set --"
 # As the builtin, but for EXIT in the shell itself. A function does not see its caller's traps for ERR, DEBUG and RETURN
-# and cannot remove them, so that they are set to nothing instead; one for RETURN would be run at the function's own end.
+# and cannot remove them, so that they are set to nothing instead; one for RETURN would run at the function's own end.
 _TRAP: Final = r"""
 trap () {
     {
@@ -98,7 +98,8 @@ trap () {
             else builtin trap -- "$__arker_before$__arker_action" EXIT; fi ;;
         [Ee][Rr][Rr] | [Rr][Ee][Tt][Uu][Rr][Nn])
             if [[ $__arker_action = - ]]; then builtin trap -- '' "$__arker_signal"
-            elif [[ -z $__arker_action || $__arker_signal = [Ee]* ]]; then builtin trap -- "$__arker_action" "$__arker_signal"
+            elif [[ -z $__arker_action || $__arker_signal = [Ee]* ]]
+            then builtin trap -- "$__arker_action" "$__arker_signal"
             else builtin trap -- "builtin trap -- ${__arker_action@Q} RETURN" RETURN; fi ;;
         [Dd][Ee][Bb][Uu][Gg]) __arker_debug=1 ;;
         *) builtin trap -- "$__arker_action" "$__arker_signal" || __arker_status=$? ;;

@@ -159,8 +159,8 @@ def _settle(run: RunRecord, exit_: RunExit, options: EmulatorOptions) -> None:
             run.fail_reason = f"{dropped} bytes of output beyond the limit of {options.output_limit} were dropped"
         elif exit_.cut:
             run.fail_reason = (
-                f"output that came more than {options.late_output:g} s after the command's end (late_output) was dropped: "
-                "a process that the command's output goes through was still at work"
+                f"output that came more than {options.late_output:g} s after the command's end (late_output) was "
+                "dropped: a process that the command's output goes through was still at work"
             )
     elif run.stop_reason is not None:
         _settle_stopped(run)
