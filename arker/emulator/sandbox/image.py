@@ -154,6 +154,9 @@ def _open_directory(root: Path, parts: list[str], owner: Identity | None, *, rep
     except NotADirectoryError as error:
         raise SandboxError("unavailable", f"/{'/'.join(parts)} of the VM: a link or a file is in the way") from error
     except OSError as error:
+        reason = lack(error)
+        if reason is not None:
+            raise SandboxError("resource_pressure", reason) from error
         raise SandboxError("unavailable", f"/{'/'.join(parts)} of the VM cannot be used: {error.strerror}") from error
     finally:
         if fd >= 0:

@@ -266,3 +266,19 @@ async def test_runs_leave_no_descriptors_behind(vm: AgentSandbox) -> None:
         await sh(vm, "true")
     await asyncio.sleep(0.1)
     assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "kill -STOP $(pgrep -o vm-agent)",
+        "kill -STOP $PPID",
+        "kill -STOP $PPID $(pgrep -o vm-agent)",
+        "pkill -STOP vm-agent",
+        "kill -STOP -1",
+    ],
+)
+async def test_what_looks_after_runs_is_woken_when_it_has_been_stopped(vm: AgentSandbox, command: str) -> None:
+    ended = await sh(vm, f"{command}; echo done")
+    assert (ended.code, ended.text) == (0, "done")
+    assert (await sh(vm, "echo next")).text == "next"

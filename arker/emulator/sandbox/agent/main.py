@@ -158,7 +158,10 @@ class Agent:
                 os.close(fd)
 
     def reap_supervisors(self) -> None:
-        for pid, status in reap() or []:
+        for pid, status in reap(os.WUNTRACED) or []:
+            if os.WIFSTOPPED(status):  # by something in the VM: its run would never end
+                send_signal(signal.SIGCONT, pid)
+                continue
             self.supervisors.discard(pid)
             if os.WIFSIGNALED(status):  # something in the VM killed it: nobody else would end what it looked after
                 kill_below(os.getpid(), self.supervisors)
