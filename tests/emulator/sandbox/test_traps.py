@@ -51,7 +51,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_as_in_a_plain_bash(vm: AgentSandbox, command: str) -> None:
-    plain = subprocess.run(
+    plain = subprocess.run(  # noqa: ASYNC221 - nothing else goes on meanwhile
         ["bash", "--noprofile", "--norc", "-c", 'eval "$REPLY"'],
         env={"REPLY": command, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
         stdin=subprocess.DEVNULL,
