@@ -161,7 +161,7 @@ class AgentRun:
         self._settling: asyncio.TimerHandle | None = None
         self._late_output = late_output
         self._late_end: asyncio.TimerHandle | None = None
-        self._filtering = False
+        self._filtering = self._cut = False
         self.starting: asyncio.Future[bool] = self._loop.create_future()
         """True once the command may have begun; False when it surely never will."""
         self._exit: asyncio.Future[RunExit] = self._loop.create_future()
@@ -283,8 +283,12 @@ class AgentRun:
         if not self._late_output or (self._out.ended and self._err.ended):
             self._settle()
         elif not self._settled:
-            self._late_end = self._loop.call_later(self._late_output, self._settle)
+            self._late_end = self._loop.call_later(self._late_output, self._cut_short)
             self._tell("late")
+
+    def _cut_short(self) -> None:
+        self._cut = self._filtering
+        self._settle()
 
     def _settle_if_ended(self) -> None:
         if self._status is not None and not self._killed and self._out.ended and self._err.ended:
@@ -298,7 +302,6 @@ class AgentRun:
         for timer in (self._settling, self._late_end, self._looking):
             if timer is not None:
                 timer.cancel()
-        cut = self._filtering and self.going and not (self._out.ended and self._err.ended)
         self._ended_at = self._loop.time()
         self._out.settle()
         self._err.settle()
@@ -309,7 +312,7 @@ class AgentRun:
             self._exit.set_result(RunExit(exit_code=None, reason=reason))
         else:
             cwd, env = self._read_state()
-            self._exit.set_result(RunExit(exit_code=self._status, cwd=cwd, env=env, cut=cut))
+            self._exit.set_result(RunExit(exit_code=self._status, cwd=cwd, env=env, cut=self._cut))
 
     def _read_state(self) -> tuple[str | None, Mapping[str, str] | None]:
         state = parse_state(self._state.take())

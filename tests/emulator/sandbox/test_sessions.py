@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
         "trap 'echo mine $?; exit 4' EXIT; cd /tmp; export A='1 2'; exit 3",
         "set -Eeuo pipefail; trap 'echo failed' ERR; trap 'echo mine' EXIT; cd /tmp; export A='1 2'; false; A=no",
         "clean() { rm -f x; }; start() { trap clean EXIT INT TERM; }; start; cd /tmp; export A='1 2'",
-        "cd /tmp; export A='1 2'; trap 'false' DEBUG; shopt -s extdebug",
+        "cd /tmp; export A='1 2'; trap 'true' DEBUG; shopt -s extdebug",
         "cd /tmp; export A='1 2'; trap - EXIT; trap '' EXIT",
         "builtin() { :; }; declare() { :; }; export() { command export \"$@\"; }; cd /tmp; export A='1 2'",
         "cd() { command cd \"$@\" && echo moved; }; cd /tmp; export A='1 2'",

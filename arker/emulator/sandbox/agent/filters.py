@@ -6,23 +6,27 @@ import contextlib
 import os
 import stat
 
-from arker.emulator.sandbox.agent.processes import PROC, descendants
+from arker.emulator.sandbox.agent.processes import PROC, descendants, read_proc
 
 
 def filters_below(root: int, outputs: set[int]) -> bool:
     """Whether something below ``root`` holds one of the outputs, pipes by their inodes, and reads from a pipe itself.
 
     It has to be a pipe that comes to an end: nothing writes to it any more but what reads from such a pipe, too. So the
-    filter of ``> >(filter)`` is one, and what a server in the background is piped into is none.
+    filter of ``> >(filter)`` is one, and what a server in the background is piped into is none. A process that has not
+    had the processor yet still holds whatever its parent held, and may become one.
     """
     reads: dict[int, set[int]] = {}
     writers: dict[int, set[int]] = {}
     holders: set[int] = set()
+    fresh: set[int] = set()
     if PROC is None:
         return False
     for pid, (_, state) in descendants(root).items():
         if state in "ZX":
             continue
+        if state in "RD" and has_not_run(pid):
+            fresh.add(pid)
         for inode, mode in pipes_of(pid):
             if inode in outputs:
                 holders.add(pid)
@@ -32,6 +36,8 @@ def filters_below(root: int, outputs: set[int]) -> bool:
                 reads.setdefault(pid, set()).add(inode)
 
     def comes_to_an_end(pid: int, above: frozenset[int]) -> bool:
+        if pid in fresh:
+            return bool(reads.get(pid)) or bool(above)
         return pid not in above and any(
             pid not in writers.get(inode, ())
             and all(comes_to_an_end(writer, above | {pid}) for writer in writers.get(inode, ()))
@@ -39,6 +45,15 @@ def filters_below(root: int, outputs: set[int]) -> bool:
         )
 
     return any(comes_to_an_end(pid, frozenset()) for pid in holders)
+
+
+def has_not_run(pid: int) -> bool:
+    """Whether a process has used no processor time that could be measured."""
+    try:
+        fields = read_proc(f"{pid}/stat").rpartition(b")")[2].split()
+    except OSError:
+        return False
+    return fields[11] == fields[12] == b"0"
 
 
 def pipes_of(pid: int) -> list[tuple[int, int]]:
