@@ -260,8 +260,8 @@ class AsyncArker(ClientFleets):
         """Close the client's connections, and end its embedded backend if it has one.
 
         Calls that are on their way in other tasks are ended with a `ConfigurationError`, and blocks that are open
-        there are left, in ten seconds at most: VMs of ``async with`` blocks and of fleets are deleted, forks that are on
-        their way are undone, sessions and tunnels closed. What their callers delete then, such as a VM in a
+        there are left, in ten seconds at most: VMs of ``async with`` blocks and of fleets are deleted, forks that are
+        on their way are undone, sessions and tunnels closed. What their callers delete then, such as a VM in a
         ``finally``, is deleted. What cannot be deleted in time is named in the log, and stays on record for `reap`, and
         so does a VM that is deleted when the client has been closed.
 
