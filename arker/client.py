@@ -53,9 +53,9 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         retry: A `RetryPolicy`, a mapping with its fields, or False for a single attempt.
         timeout: Bounds on connections.
         max_connections: Requests that may be in flight at once; more wait for their turn, first come, first served. Up
-            to 8 places are kept from foreground runs, so that deleting and cancelling never wait behind those. When the
-            server says that it is asked too much, the client makes do with fewer for a while. At most half of the
-            process's limit of open files (``ulimit -n``).
+            to 8 places are kept from foreground runs, so that deleting and cancelling never wait behind those (with 1,
+            there is one more for them while a run goes on). When the server says that it is asked too much, the client
+            makes do with fewer for a while. At most half of the process's limit of open files (``ulimit -n``).
         insecure_hosts: Exact names or addresses of hosts that the key may be sent to over plain HTTP; else
             ``ARKER_INSECURE_HOSTS``, separated by commas. ``http://`` base URLs are refused unless they lead to this
             machine's loopback or to one of these.
@@ -264,9 +264,9 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
     async def aclose(self) -> None:
         """Close the client's connections, and end its embedded backend if it has one.
 
-        Calls that are on their way in other tasks are ended with a `ConfigurationError`, and blocks that are open there
-        are left, in ten seconds at most: VMs of ``async with`` blocks and of fleets are deleted, forks that are on
-        their way are undone, sessions and tunnels closed. What their callers delete then, such as a VM in a
+        Calls that are on their way in other tasks are ended with a `ConfigurationError`, and blocks that are open
+        there are left, in ten seconds at most: VMs of ``async with`` blocks and of fleets are deleted, forks that are
+        on their way are undone, sessions and tunnels closed. What their callers delete then, such as a VM in a
         ``finally``, is deleted. What cannot be deleted in time is named in the log, and stays on record for `reap`, and
         so does a VM that is deleted when the client has been closed.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -62,19 +63,28 @@ class AsyncFleet:
         if self._entered:
             raise ConfigurationError("a fleet is entered once; fork another by fork_many")
         blocks = self._pool.context.blocks
-        blocks.refuse()
+        await blocks.refuse()
         self._entered = True
         blocks.enter(self, self._pool.name, self._leave_early, self._pool.abandon)
         try:
             await self._pool.fill()
         except BaseException as error:
             if not blocks.left(self):
-                await carry_through(blocks.close())
-                raise ConfigurationError("the client was closed while the fleet was forked") from error
+                await carry_through(blocks.until_left(self))
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                closed = ConfigurationError("the client was closed while the fleet was forked")
+                if self._pool.left or self._pool.doubts:
+                    closed.outcome = "unknown"
+                raise closed from error
             await carry_through(self._leave(error))
+            doubts = self._pool.doubts
+            failures = (*self.failures, *doubts)
             if isinstance(error, FleetError):
-                error.errors = self.failures  # forks that went on meanwhile may have failed, too
-            if isinstance(error, ArkerError) and any(each.outcome != "not_started" for each in self.failures):
+                # Forks that went on meanwhile may have failed, too, or were cancelled and could not be undone.
+                error.errors = failures
+                error.vm_ids += tuple(each.vm_id for each in doubts if each.vm_id is not None)
+            if isinstance(error, ArkerError) and any(each.outcome != "not_started" for each in failures):
                 error.outcome = "unknown"  # a fork that failed may have made a VM all the same
             raise
         return self
@@ -96,7 +106,7 @@ class AsyncFleet:
             raise FleetError(f"{len(left)} VMs could not be deleted")
 
     async def _leave_after_closing(self, error: BaseException | None) -> None:
-        await self._pool.context.blocks.close()
+        await self._pool.context.blocks.until_left(self)
         await self._pool.end_tasks()
         self._tell(self._pool.left, error)
 
@@ -189,9 +199,9 @@ class AsyncFleet:
         """
         self._check_open()
         if not callable(function):
-            raise InvalidArgumentError("function", function, "expected a coroutine function of a VM and an item")
+            raise InvalidArgumentError("function", function, "expected a function of a VM and an item")
         if not isinstance(items, (Iterable, AsyncIterable)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidArgumentError("items", items, "expected an iterable, or an asynchronous one")
+            raise InvalidArgumentError("items", items, "expected an iterable")
         check.check_boolean("ordered", ordered)
         check.check_integer("retries", retries, minimum=0)
         if item_deadline is not None:
@@ -352,7 +362,7 @@ class AsyncFleet:
         if self._pool.closed:
             raise ConfigurationError("the fleet has been left: its VMs are deleted")
         if not self._entered:
-            raise ConfigurationError("the fleet has no VMs yet: enter it by 'async with'")
+            raise ConfigurationError("the fleet has no VMs yet: use it as a context manager")
 
 
 def _check_options(checked: bool, deadline: float | None) -> None:

@@ -8,7 +8,7 @@ import arker
 from arker._basics.typing import Self
 from arker._context import Place
 from arker._files.checks import check_path
-from arker._files.job import make_job
+from arker._files.job import Job, make_job
 from arker._files.remote import Reading, RemoteFile
 from arker.errors import ConfigurationError
 from arker.models import _checks as check
@@ -30,6 +30,7 @@ class AsyncReadStream:
         self._path = check_path(path)
         self._place = place
         self._size: int | None = None
+        self._job: Job | None = None
         self._reading: Reading | None = None
         self._rest = b""
         self._position = 0
@@ -52,7 +53,7 @@ class AsyncReadStream:
         return self._position
 
     def _not_open(self) -> ConfigurationError:
-        problem = f"the stream of {self._path} is not open: use it within `async with`, once"
+        problem = f"the stream of {self._path} is not open: use it as a context manager, once"
         return ConfigurationError(problem, operation="vm.open_read")
 
     async def __aenter__(self) -> Self:
@@ -60,8 +61,9 @@ class AsyncReadStream:
             raise self._not_open()
         job = make_job(self._place, "vm.open_read", "download")
         remote = RemoteFile(job, self._path)
-        await remote.open()
-        self._size = remote.size
+        with job.named(self._path):
+            await remote.open()
+        self._job, self._size = job, remote.size
         self._reading = Reading(job, remote)
         return self
 
@@ -88,7 +90,11 @@ class AsyncReadStream:
         if self._reading is None:
             raise self._not_open()
         piece, self._rest = self._rest, b""
-        return piece or await self._reading.next()
+        if piece:
+            return piece
+        assert self._job is not None
+        with self._job.named(self._path):
+            return await self._reading.next()
 
     async def read(self, size: int = -1) -> bytes:
         """The next bytes of the file.

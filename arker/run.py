@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 
 from arker import models
+from arker._basics import clock
 from arker._basics.shown import shown
 from arker._basics.typing import Self
 from arker._protocol.calls import runs as run_calls
@@ -179,7 +179,7 @@ class AsyncRun:
         """
         delay = None if max_delay is None else check_values.check_seconds("max_delay", max_delay)
         bound = None if deadline is None else check_values.check_seconds("deadline", deadline)
-        now = time.monotonic()
+        now = clock.now()
         planner = Planner(now if self._began is None else self._began, self._began is not None, delay)
         return RunOutput(
             self._follower.ask_whether_ended,

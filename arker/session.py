@@ -11,7 +11,7 @@ from arker import models
 from arker._basics.shown import shown
 from arker._basics.typing import Self
 from arker._context import Place
-from arker._lifecycle.creation import Creation
+from arker._lifecycle.creation import Creation, Deleted
 from arker._lifecycle.held import Held
 from arker._protocol.calls import sessions as session_calls
 from arker._protocol.identifiers import idempotency_key_or_new
@@ -106,7 +106,7 @@ class AsyncSession(Held[models.Session]):
     def _name(self) -> str:
         return f"the session {self.id} of the VM {self.vm_id}"
 
-    def _removal(self) -> Coroutine[Any, Any, object]:
+    def _removal(self) -> Coroutine[Any, Any, Deleted]:
         return self.close(deadline=CLEANUP_SECONDS)
 
     async def open(self) -> Self:
@@ -145,7 +145,7 @@ class AsyncSession(Held[models.Session]):
         answer = await self._place.send(
             session_calls.delete_session(self._place, self._opened().session_id), deadline=deadline
         )
-        self._closed = True
+        self._closed = self._closed or answer.deleted
         return answer
 
     async def refresh(self, *, deadline: float | None = None) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterable, Iterable
+from mmap import mmap
 from pathlib import PurePosixPath
 from typing import IO, Literal, TypeAlias
 
@@ -26,12 +27,13 @@ its whole digest as well, by one more reading on both sides."""
 
 LocalPath: TypeAlias = str | os.PathLike[str]
 RemotePath: TypeAlias = str | PurePosixPath
+"""A path in a VM: absolute, or from the home directory, which ``~/`` at the beginning stands for as well."""
 
 UploadSource: TypeAlias = (
-    LocalPath | bytes | bytearray | memoryview | IO[bytes] | AsyncIterable[bytes] | Iterable[bytes]
+    LocalPath | bytes | bytearray | memoryview | mmap | IO[bytes] | AsyncIterable[bytes] | Iterable[bytes]
 )
-"""A local file by its path, bytes, a binary file object (from where it stands), or bytes that come piece by piece, from
-an asynchronous iterable or an ordinary one."""
+"""A local file by its path, bytes (or what holds them in memory, such as an `mmap.mmap`: all of it), a binary file
+object (from where it stands), or bytes that come piece by piece, from an asynchronous iterable or an ordinary one."""
 
 DownloadTarget: TypeAlias = LocalPath | IO[bytes]
 """A local file by its path, or a binary file object that can be written to."""

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Coroutine, Mapping
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-import anyio
 from attrs import evolve, field, frozen
 
 from arker import models
+from arker._basics import clock
 from arker._basics.shown import shown
 from arker._basics.typing import Self
 from arker._context import Place
-from arker._lifecycle.creation import Creation
+from arker._lifecycle.creation import Creation, Deleted
 from arker._lifecycle.held import Held
 from arker._protocol.calls import tunnels as tunnel_calls
 from arker._runs.poll import pause
@@ -107,7 +106,7 @@ class AsyncTunnel(Held[Tunnel]):
         """Where it is reached."""
         url = self._opened().url
         if url is None:
-            raise ConfigurationError(f"the tunnel is {self.state} and has no URL yet: use 'await tunnel.wait_open()'")
+            raise ConfigurationError(f"the tunnel is {self.state} and has no URL yet: call its wait_open()")
         return url
 
     @property
@@ -149,7 +148,7 @@ class AsyncTunnel(Held[Tunnel]):
     def _name(self) -> str:
         return f"the tunnel to port {self._port} of the VM {self.vm_id}"
 
-    def _removal(self) -> Coroutine[Any, Any, object]:
+    def _removal(self) -> Coroutine[Any, Any, Deleted]:
         return self.close(deadline=CLEANUP_SECONDS)
 
     async def open(self) -> Self:
@@ -199,7 +198,7 @@ class AsyncTunnel(Held[Tunnel]):
         return self
 
     async def _wait_open(self) -> None:
-        began = time.monotonic()
+        began = clock.now()
         while not self._is_open():
             if self.state == "closed":
                 message = self._opened().message or "the server does not say why"
@@ -209,7 +208,7 @@ class AsyncTunnel(Held[Tunnel]):
                     operation="tunnel.wait_open",
                     vm_id=self._place.redact(self.vm_id),
                 )
-            await anyio.sleep(pause(time.monotonic() - began))
+            await clock.sleep(pause(clock.now() - began))
             await self.refresh()
 
     def _is_open(self) -> bool:
@@ -241,7 +240,7 @@ class AsyncTunnel(Held[Tunnel]):
             NotFoundError: There is no such tunnel (any more).
         """
         answer = await self._place.send(tunnel_calls.delete_tunnel(self._place, self._key()), deadline=deadline)
-        self._closed = True
+        self._closed = self._closed or answer.deleted
         return answer
 
     # --- requests through it --------------------------------------------------------------------------------------
@@ -315,7 +314,7 @@ class AsyncTunnel(Held[Tunnel]):
 def _key_of(tunnel: Tunnel) -> str:
     if tunnel.tunnel_key is None or tunnel.tunnel_key.strip() in {"", ".", ".."}:
         problem = "the reply to the creation of a tunnel names no tunnel_key"
-        raise BadReplyError(problem, path="$.tunnel_key", status=200, outcome="applied", operation="vm.create_tunnel")
+        raise BadReplyError(problem, path="$.tunnel_key", outcome="applied", operation="vm.create_tunnel")
     return tunnel.tunnel_key
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -59,7 +60,7 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
         traceback: TracebackType | None,
     ) -> None:
         if not self._place.context.blocks.left(self):
-            await carry_through(self._place.context.blocks.close())
+            await carry_through(self._place.context.blocks.until_left(self))
             return
         if self._kept:
             return
@@ -181,12 +182,30 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
 
 
 async def fork(
-    context: Context, request: models.ForkRequest, *, idempotency_key: str | None, deadline: float | None
+    context: Context,
+    request: models.ForkRequest,
+    *,
+    idempotency_key: str | None,
+    deadline: float | None,
+    doubted: Callable[[ArkerError], None] | None = None,
 ) -> AsyncVM:
-    """Fork a VM; the child's handle keeps the base URL that the fork was posted to (contract, section 2)."""
+    """Fork a VM; the child's handle keeps the base URL that the fork was posted to (contract, section 2).
+
+    Args:
+        context: What the parts of the client share.
+        request: What is asked for.
+        idempotency_key: The key; one is made unless given.
+        deadline: Seconds for the whole call.
+        doubted: Told why there may be a VM although the caller was cancelled.
+    """
     forking = Forking(context, request, idempotency_key_or_new(idempotency_key))
     del request  # of hundreds of forks at once, each object is one more for the garbage collector
-    data = await forking.send(deadline)
+    try:
+        data = await forking.send(deadline)
+    except asyncio.CancelledError:
+        if doubted is not None and forking.doubt is not None:
+            doubted(forking.doubt)
+        raise
     return AsyncVM(Place(forking.base_url, data.vm_id, context), data)
 
 

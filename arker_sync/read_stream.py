@@ -18,7 +18,7 @@ class ReadStream(Facade):
             for chunk in stream:
                 print(len(chunk))
 
-    One task at a time may read from it. It holds one connection while it is open, and about a MiB of memory.
+    One thread at a time may read from it. It holds one connection while it is open, and about a MiB of memory.
     """
 
     _async: arker.AsyncReadStream

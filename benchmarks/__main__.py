@@ -37,6 +37,7 @@ ROWS: Final = {
     "vmfork": "vmfork",
     "vmrun": "vmrun",
     "vmstart": "vmstart",
+    "vmwalls": "vmwalls",
 }
 """Names of the rows, and the module of each, in the table's order; with a function's name, unless that is `measure`."""
 

@@ -106,7 +106,7 @@ class Bench:
 
 
 @contextmanager
-def _place() -> Generator[Path, None, None]:
+def place() -> Generator[Path, None, None]:
     """A directory that the user whom VMs run as may enter."""
     with tempfile.TemporaryDirectory(prefix="arker-bench-") as name:
         Path(name).chmod(0o711)
@@ -116,13 +116,13 @@ def _place() -> Generator[Path, None, None]:
 @asynccontextmanager
 async def bench() -> AsyncGenerator[Bench, None]:
     """The backend with a small VM in it, and a root filesystem for bubblewrap by hand."""
-    with _place() as place, all_cores():
-        provider = await BubblewrapProvider.open(place / "state")
+    with place() as base, all_cores():
+        provider = await BubblewrapProvider.open(base / "state")
         try:
             identity = spare_identity()
-            host = Host.look(await choose_interpreter(place / "state", identity), identity)
-            root = place / "root"
-            await asyncio.to_thread(_make_root, root, host, identity)
+            host = Host.look(await choose_interpreter(base / "state", identity), identity)
+            root = base / "root"
+            await asyncio.to_thread(make_root, root, host, identity)
             bare = Bare([str(provider.bwrap), *host.options(root, {}), "--"], identity)
             async with AsyncArker.local(isolation="bubblewrap") as client:
                 small = await client.fork("ubuntu")
@@ -134,7 +134,8 @@ async def bench() -> AsyncGenerator[Bench, None]:
             await provider.close()
 
 
-def _make_root(root: Path, host: Host, identity: Identity | None) -> None:
+def make_root(root: Path, host: Host, identity: Identity | None) -> None:
+    """Make a root filesystem as VMs have it."""
     root.mkdir()
     furnish(root, identity)
     host.prepare(root, identity)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import itertools
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import attrs
@@ -18,46 +17,11 @@ from arker import ArkerError, AsyncArker, AsyncVM, ConfigurationError, FleetErro
 from arker_sync import Arker
 from tests.ledger.support import select
 from tests.support.clients import COMPUTE, make_client
-from tests.support.samples import completed
+from tests.support.host import Host
 from tests.support.secrets import API_KEY
-from tests.support.server import Recorded, Reply, ScriptedServer, error, ok
+from tests.support.server import Reply, ScriptedServer, error, ok
 
 pytestmark = pytest.mark.anyio
-
-
-class Host:
-    """VMs of a scripted server."""
-
-    def __init__(self, server: ScriptedServer) -> None:
-        self.vms: set[str] = set()
-        self.made = itertools.count(1)
-        self.delay = 0.0
-        self.run: Callable[[], Reply] = lambda: ok(completed(), delay=0.01)
-        self.deletion: Callable[[str], Reply] = self.delete
-        self.sessions: set[str] = set()
-        server.answer(self)
-
-    def __call__(self, request: Recorded) -> Reply:
-        parts = request.path.partition("/v1/")[2].split("/")
-        if parts == ["fork"]:
-            vm = f"vm-{next(self.made)}"
-            self.vms.add(vm)
-            return ok({"vm_id": vm}, delay=self.delay)
-        if request.method == "DELETE":
-            if len(parts) > 2:
-                self.sessions.discard(parts[3])
-                return ok({"deleted": True})
-            return self.deletion(parts[1])
-        if parts[2:] == ["sessions"]:
-            self.sessions.add("s-1")
-            return ok({"session_id": "s-1"})
-        if parts[2:] == ["runs"]:
-            return self.run() if parts[1] in self.vms else Reply(status=404)
-        return ok({"vm_id": parts[1]})
-
-    def delete(self, vm: str) -> Reply:
-        self.vms.discard(vm)
-        return ok({"deleted": True})
 
 
 @pytest.fixture
@@ -186,11 +150,20 @@ async def test_the_client_s_own_block_leaves_them_too(host: Host, server: Script
     await asyncio.wait({task})
 
 
+NOT_DELETED = [
+    ok({"code": "forbidden", "message": "no"}, status=403),
+    ok({"deleted": False}),
+    Reply(status=404, body=b"<html>a proxy's page</html>"),
+]
+"""Answers to a DELETE after which the VM may still be there."""
+
+
+@pytest.mark.parametrize("deletion", NOT_DELETED)
 async def test_a_fork_whose_vm_cannot_be_given_back_is_not_called_undone(
-    host: Host, open_client: AsyncArker, ledger: Path, caplog: pytest.LogCaptureFixture
+    host: Host, open_client: AsyncArker, ledger: Path, caplog: pytest.LogCaptureFixture, deletion: Reply
 ) -> None:
     host.delay = 0.1
-    host.deletion = lambda vm: ok({"code": "forbidden", "message": "no"}, status=403)
+    host.deletion = lambda vm: deletion
     fork = asyncio.ensure_future(open_client.fork("ubuntu"))
     while not host.vms:
         await asyncio.sleep(0.01)
@@ -200,6 +173,23 @@ async def test_a_fork_whose_vm_cannot_be_given_back_is_not_called_undone(
     assert (caught.value.outcome, caught.value.vm_id) == ("applied", "vm-1")
     assert select(ledger) == ["vm-1"]
     assert "VM vm-1 of a fork that failed may still exist" in caplog.text
+
+
+@pytest.mark.parametrize("deletion", NOT_DELETED)
+async def test_a_cancelled_fork_whose_vm_cannot_be_deleted_stays_on_record(
+    host: Host, open_client: AsyncArker, ledger: Path, caplog: pytest.LogCaptureFixture, deletion: Reply
+) -> None:
+    host.delay = 0.1
+    host.deletion = lambda vm: deletion
+    fork = asyncio.ensure_future(open_client.fork("ubuntu"))
+    while not host.vms:
+        await asyncio.sleep(0.01)
+    fork.cancel()
+    await asyncio.wait({fork})
+    assert fork.cancelled()
+    await open_client.aclose()
+    assert select(ledger) == ["vm-1"]
+    assert "was given up, and its VM may exist" in caplog.text
 
 
 async def delete_afterwards(vm: AsyncVM) -> None:

@@ -16,9 +16,11 @@ from arker import (
     ConfigurationError,
     DeadlineExceededError,
     ForbiddenError,
+    InternalError,
     InvalidArgumentError,
     NetworkError,
 )
+from arker._lifecycle.sdk_session import run_in_own_session
 from tests.support.clients import COMPUTE, make_client
 from tests.support.interruption import Interruption
 from tests.support.samples import completed
@@ -75,7 +77,7 @@ async def test_one_that_is_opened_twice_at_once(server: ScriptedServer, vm: Asyn
     server.script(ok(session(), delay=0.05))
     first = asyncio.create_task(held.open())
     await asyncio.sleep(0)
-    with pytest.raises(ConfigurationError, match="by another task"):
+    with pytest.raises(ConfigurationError, match="by another caller"):
         await held.open()
     await first
     assert len(server.requests) == 1
@@ -213,3 +215,45 @@ async def test_what_cannot_be_known_is_told(
         await vm.open_session().open()
     assert scope.cancelled_caught
     assert "a session of the VM vm-1 was given up, and may exist" in caplog.text
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_session_that_the_server_did_not_delete_is_told_of(
+    server: ScriptedServer, vm: AsyncVM, caplog: pytest.LogCaptureFixture, cancelled: bool
+) -> None:
+    server.script(ok(session(), delay=0.1 if cancelled else 0.0), ok({"deleted": False}))
+    if cancelled:
+        with anyio.move_on_after(0.05) as scope:
+            await vm.open_session().open()
+        assert scope.cancelled_caught
+        assert "was given up, and may exist: the server says that it was not deleted" in caplog.text
+        return
+    held = vm.open_session()
+    with pytest.raises(InternalError, match="was not deleted"):
+        async with held:
+            pass
+    server.script(ok({"deleted": True}))
+    assert (await held.close()).deleted  # it is still open
+
+
+async def test_a_proxy_s_page_is_no_word_of_a_session(
+    server: ScriptedServer, vm: AsyncVM, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.script(ok(session()), Reply(status=404, body=b"<html>"))
+    async with vm.open_session():
+        pass
+    assert "the session ses-1 of the VM vm-1 could not be deleted and may still exist" in caplog.text
+    caplog.clear()
+    server.script(ok(session()), error("not_found", status=404))
+    async with vm.open_session():
+        pass
+    assert caplog.messages == [message for message in caplog.messages if "may still exist" not in message]
+
+
+@pytest.mark.parametrize("refusal", [ok({"deleted": False}), Reply(status=404, body=b"<html>")])
+async def test_a_session_of_the_sdk_s_own_that_stays_is_told_of(
+    server: ScriptedServer, vm: AsyncVM, caplog: pytest.LogCaptureFixture, refusal: Reply
+) -> None:
+    server.script(ok(session()), ok(completed("x")), refusal)
+    await run_in_own_session(vm, ["true"])
+    assert "session ses-1 of VM vm-1 could not be closed" in caplog.text

@@ -16,6 +16,7 @@ from arker import (
     ConfigurationError,
     DeadlineExceededError,
     Hooks,
+    InternalError,
     InvalidArgumentError,
     NetworkError,
     NotFoundError,
@@ -311,3 +312,19 @@ async def test_a_client_that_is_closed(server: ScriptedServer, client: AsyncArke
     await client.aclose()
     with pytest.raises(ConfigurationError, match="the client is closed"):
         await held.request("GET")
+
+
+async def test_a_tunnel_that_the_server_did_not_delete_is_told_of(server: ScriptedServer, vm: AsyncVM) -> None:
+    server.script(ok(tunnel()), ok({"deleted": False}))
+    with pytest.raises(InternalError, match="was not deleted"):
+        async with vm.tunnel(80, wait=False):
+            pass
+
+
+async def test_a_reply_that_tells_nothing_of_the_tunnel(server: ScriptedServer, vm: AsyncVM) -> None:
+    server.answer(ok({}))
+    with pytest.raises(BadReplyError) as caught:
+        await vm.create_tunnel(ports=[80])
+    assert (caught.value.outcome, len(server.requests)) == ("applied", 1)
+    with pytest.raises(BadReplyError):
+        await vm.get_tunnel("k")

@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from arker import AsyncArker, AsyncVM, BadReplyError, CompletedRunResult, Run, RunSummary, Session, Vm
+from arker import (
+    ArkerError,
+    AsyncArker,
+    AsyncVM,
+    BadReplyError,
+    CompletedRunResult,
+    Run,
+    RunSummary,
+    Session,
+    Vm,
+)
 from arker._protocol.codec.hooks import Misfit
 from arker._protocol.reader import NOTHING, Reader, id_in, salvaged_vm_id
 from arker._protocol.reply import api_error
@@ -18,7 +28,7 @@ from arker.errors import ConflictError, NotFoundError, RateLimitedError, RunFail
 from arker.models import ListRunsResponse, ListVmsResponse, SyncReadInlineResponse
 from tests.support.clients import make_client
 from tests.support.samples import completed, full
-from tests.support.server import Reply, ScriptedServer, error, ok
+from tests.support.server import Recorded, Reply, ScriptedServer, error, ok
 
 pytestmark = pytest.mark.anyio
 READER = Reader()
@@ -94,6 +104,7 @@ def test_rows_are_given_with_what_fits() -> None:
         ({"stdout": "hi", "stdout_encoding": "UTF-8"}, b"hi", b""),
         ({"stdout": "hi", "stdout_encoding": 8}, b"hi", b""),
         ({"stdout": None, "stderr": "e"}, b"", b"e"),
+        ({"stdout": "hi", "stderr": None}, b"hi", b""),
         ({"stdout": "aGk", "stdout_encoding": "base64"}, b"hi", b""),
         ({"stdout": "_-8", "stdout_encoding": "base64"}, b"\xff\xef", b""),
         ({"stdout": "aGkK\naGkK", "stdout_encoding": "base64"}, b"hi\nhi\n", b""),
@@ -101,7 +112,7 @@ def test_rows_are_given_with_what_fits() -> None:
     ],
 )
 def test_the_output_is_not_lost(output: dict[str, Any], stdout: bytes, stderr: bytes) -> None:
-    result = READER.structure(output, CompletedRunResult)
+    result = READER.structure({"stderr": "", **output}, CompletedRunResult)
     assert (result.stdout, result.stderr, result.exit_code) == (stdout, stderr, None)
 
 
@@ -110,14 +121,21 @@ def test_the_output_is_not_lost(output: dict[str, Any], stdout: bytes, stderr: b
     [
         {},
         {"stdout": None},
-        {"stdout": 7},
-        {"stdout": "?", "stdout_encoding": "base64"},
-        {"stdout": "x", "stdout_encoding": "rot13"},
+        {"stdout": 7, "stderr": ""},
+        {"stdout": "?", "stdout_encoding": "base64", "stderr": ""},
+        {"stdout": "x", "stdout_encoding": "rot13", "stderr": ""},
+        {"stdout": "x"},
+        {"stderr": ""},
+        {"stderr": "e", "output": {"stdout": "x"}},
+        {"stdout": None, "stderr": None},
     ],
 )
 def test_an_output_that_cannot_be_read_is_an_error(output: dict[str, Any]) -> None:
+    """One that is absent is not empty: what it was is somewhere else, or nowhere."""
     with pytest.raises(Misfit):
         READER.structure(output, CompletedRunResult)
+    with pytest.raises(Misfit):
+        READER.structure({"run_id": "r", "state": "completed", **output}, Run)
 
 
 def test_a_run_that_goes_on_needs_no_output() -> None:
@@ -205,6 +223,25 @@ async def test_a_handle_comes_of_a_reply_that_holds_a_vm(
     assert (await client.get_vm("v")).id == "v"
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"run": {"run_id": "r", "id": "r"}, "state": "idle"},
+        {"session": {"session_id": "s", "id": "s"}},
+        {"data": {"run": {"id": "r"}}},
+        {"vm": {"session": {"id": "s"}}},
+    ],
+)
+async def test_the_id_of_another_thing_is_not_taken_for_the_vm_s(
+    server: ScriptedServer, client: AsyncArker, payload: Any
+) -> None:
+    server.script(ok(payload), ok({"vm_id": "v"}))
+    assert (await client.fork("ubuntu")).id == "v"
+    server.script(ok(payload))
+    with pytest.raises(BadReplyError):
+        await client.get_vm("v")
+
+
 # --- forks -----------------------------------------------------------------------------------------------------------
 
 
@@ -258,6 +295,9 @@ async def test_an_error_carries_the_ids_that_the_reply_names(server: ScriptedSer
         (ok({"data": {"deleted": True}}), True),
         (ok([]), True),
         (Reply(body=b"OK"), True),
+        (ok({"code": "accepted", "message": "it will be gone soon"}, status=202), True),
+        (ok({"code": "success", "message": "m", "error": None}), True),
+        (ok({"code": "done", "message": "m", "deleted": False}), False),
         (ok({"deleted": False}), False),
         (ok({"data": {"deleted": False}}), False),
         (Reply(body=b"false"), False),
@@ -270,11 +310,43 @@ async def test_success_is_success_unless_it_says_false(
     assert (await vm.delete()).deleted is deleted
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"code": "not_found", "message": "m"},
+        {"code": "internal", "message": "m"},
+        {"code": "invalid_state", "message": "m"},
+        {"error": {"code": "accepted", "message": "m"}},
+        {"code": "success", "message": "m", "error": {"code": "forbidden", "message": "m"}},
+    ],
+)
+async def test_an_error_in_a_reply_of_success_is_one(server: ScriptedServer, vm: AsyncVM, payload: Any) -> None:
+    server.script(ok(payload))
+    with pytest.raises(ArkerError):
+        await vm.delete()
+
+
 async def test_a_page_of_html_acknowledges_nothing(server: ScriptedServer, vm: AsyncVM) -> None:
     server.script(Reply(body=b"<html>log in</html>"))
     with pytest.raises(BadReplyError) as caught:
         await vm.delete()
     assert caught.value.outcome == "unknown"
+
+
+@pytest.mark.parametrize("attempt", [Reply(status=502, body=b"<html>"), Reply(status=504)])
+async def test_a_proxy_s_page_does_not_prove_that_an_earlier_attempt_has_deleted_it(
+    server: ScriptedServer, vm: AsyncVM, attempt: Reply
+) -> None:
+    page, said = Reply(status=404, body=b"<html>not found</html>"), error("not_found", status=404)
+    server.script(attempt, page)
+    with pytest.raises(NotFoundError) as caught:
+        await vm.delete()
+    assert caught.value.outcome == "unknown"
+    server.script(attempt, said)
+    assert (await vm.delete()).deleted
+    server.script(attempt, page)
+    with pytest.raises(NotFoundError):
+        await vm.delete_session("s")
 
 
 # --- what an answer proves -------------------------------------------------------------------------------------------
@@ -381,10 +453,45 @@ async def test_a_reply_that_has_no_output_but_names_the_run_is_followed(server: 
     moved = {"run_id": "r", "state": "completed", "exit_code": 0, "stderr": "", "output": {"stdout": "hi"}}
     server.script(ok(moved), ok(END))
     assert (await vm.run("x")).stdout == b"hi"
-    server.script(ok({**moved, "run_id": None, "stderr": "e"}))
-    assert (await vm.run("x")).stderr == b"e"
+    server.script(ok({"run_id": "r", "state": "completed", "exit_code": 0, "stdout": "hi"}), ok(END))
+    assert (await vm.run("x")).stdout == b"hi"
     server.script(ok({**moved, "stdout": None}))
     assert (await vm.run("x")).stdout == b""
+
+
+@pytest.mark.parametrize(("there", "absent"), [("stdout", "stderr"), ("stderr", "stdout")])
+async def test_an_output_that_is_nowhere_is_an_error_with_the_other_one(
+    server: ScriptedServer, vm: AsyncVM, there: str, absent: str
+) -> None:
+    server.script(ok({"state": "completed", "exit_code": 0, there: "written"}))
+    with pytest.raises(BadReplyError) as caught:
+        await vm.run("x")
+    assert (caught.value.path, caught.value.outcome) == (f"$.{absent}", "applied")
+    assert (getattr(caught.value, there), getattr(caught.value, absent)) == (b"written", b"")
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Reply(status=425, body=b"<html>"),
+        error("bad_request", status=400),
+        error("not_found", status=404),
+        Reply(status=302),
+        Reply(status=500),
+    ],
+)
+async def test_a_run_that_was_followed_in_vain_was_started(server: ScriptedServer, vm: AsyncVM, trouble: Reply) -> None:
+    """The run goes on, whatever the questions about it are answered."""
+
+    def answer(request: Recorded) -> Reply:
+        if request.method == "POST":
+            return ok({"run_id": "r", "state": "running"}, status=202)
+        return ok({"vm_id": "v"}) if request.path.endswith("vm-1") else trouble
+
+    server.answer(answer)
+    with pytest.raises(ArkerError) as caught:
+        await vm.run("x")
+    assert (caught.value.outcome, caught.value.run_id, caught.value.operation) == ("applied", "r", "vm.run")
 
 
 async def test_success_in_another_word(server: ScriptedServer, vm: AsyncVM) -> None:
@@ -429,8 +536,24 @@ def test_a_session_without_a_directory() -> None:
 
 
 def test_the_size_of_a_file_is_that_of_its_content() -> None:
-    read = READER.structure({"content": "hi", "size": "2"}, SyncReadInlineResponse)
+    read = READER.structure({"content": "hi", "size": "2", "encoding": "utf8"}, SyncReadInlineResponse)
     assert (read.content, read.size, read.misfits) == (b"hi", None, {"size": "2"})
+
+
+@pytest.mark.parametrize("encoding", [{}, {"encoding": None}, {"encoding": 64}])
+@pytest.mark.parametrize("size", [{}, {"size": None}, {"size": "5"}, {"size": True}, {"size": 5.0}])
+async def test_a_content_of_which_nothing_tells_what_it_is(
+    server: ScriptedServer, vm: AsyncVM, encoding: dict[str, Any], size: dict[str, Any]
+) -> None:
+    """Without an encoding, base64 must not be taken for a text: the size tells that, if it is there."""
+    server.script(ok({"path": "/f", "content": "aGVsbG8=", **encoding, **size}))
+    with pytest.raises(BadReplyError):
+        await vm.sync("/f")
+    server.script(ok({"path": "/f", "content": "aGVsbG8=", "size": 5, **encoding}))
+    with pytest.raises(BadReplyError):
+        await vm.sync("/f")
+    server.script(ok({"path": "/f", "content": "hello", "size": 5, **encoding}))
+    assert await vm.sync("/f") == b"hello"
 
 
 def test_the_wire_of_a_reply_is_json() -> None:

@@ -80,7 +80,7 @@ class Fleets(ClientBase):
         if isinstance(source, AsyncVM):
             source_vm_id = source.id
         else:
-            source_vm_name = check.check_text("source", source, what="a VM's name or an AsyncVM")
+            source_vm_name = check.check_text("source", source, what="a VM's name or a handle on a VM")
         check.check_integer("count", count, minimum=1)
         if max_concurrency is None:
             max_concurrency = self._context.settings.max_connections

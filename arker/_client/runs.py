@@ -194,7 +194,7 @@ class OrgRuns(ClientBase):
                 return (), None  # the last rows, moved on by as many new ones: the requests for the list are rows, too
             repeated = repeated + 1 if found.rows and not rows else 0
             if repeated > _REPEATED_PAGES:
-                raise BadReplyError("the list does not go on: every page is the same", path="$.rows", status=200)
+                raise BadReplyError("the list does not go on: every page is the same", path="$.rows")
             return rows, str(begin + len(found.rows)) if found.rows else None
 
         return Pages(page, None)

@@ -104,7 +104,7 @@ class Vms(ClientBase):
         if isinstance(source, arker.AsyncVM):
             source_vm_id = source.id
         elif source is not None:
-            source_vm_name = check.check_text("source", source, what="a VM's name or an AsyncVM")
+            source_vm_name = check.check_text("source", source, what="a VM's name or a handle on a VM")
         if source_org_id is None and source_vm_name in names.GOLDEN_NAMES:
             source_org_id = names.ARKER_ORG_ID  # here already, since changing a request takes as long as making it
         request = models.ForkRequest(

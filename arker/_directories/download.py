@@ -23,7 +23,7 @@ from arker._files import whole
 from arker._files.many_downloads import download_many
 from arker._lifecycle.sdk_session import run_in_own_session
 from arker._protocol.identifiers import new_ulid
-from arker._protocol.reply import api_error
+from arker._protocol.reply import concluded
 from arker._tasks.cleanup import carry_through
 from arker._tasks.threads import stoppable
 from arker.errors import DirectoryConflictError, FileChangedError, TransferError
@@ -37,9 +37,9 @@ async def download_directory(work: DirectoryWork, *, links: bool) -> DirectoryRe
     options = work.options
     ignores = compile_patterns(options.patterns)
     local = await work.list_local(ignores, absent_is_right=True)
-    remote = without_ignored(await work.list_remote(local), ignores)
+    remote = without_ignored(await work.list_remote(local, everywhere=True), ignores)
     if remote.root == "absent":
-        raise api_error("not_found", f"there is no directory {options.remote} in the VM", status=200)
+        raise concluded("not_found", f"there is no directory {options.remote} in the VM")
     remote = without_staging(remote)
     local = await work.with_digests(local, remote)
     left_out = not_to_be_taken(remote, links=links, windows=os.name == "nt")

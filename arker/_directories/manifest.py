@@ -24,7 +24,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from arker._directories.entries import PERMISSIONS, Entry, Tree, order, parent_of, to_text, unsafe_name
+from attrs import frozen
+
+from arker._directories.entries import PERMISSIONS, Entry, Tree, is_utf8, order, parent_of, to_text, unsafe_name
 from arker.errors import BadReplyError
 
 if TYPE_CHECKING:
@@ -48,18 +50,19 @@ fi
 export COMMAND
 printf 'directory\0%s\0\0' "$TOOL"
 exec 2>/dev/null
+@FIND@
 
 if stat -c %f . >/dev/null; then
-    find . -exec stat -c '%f %s %n//' {} + @PRUNE@
+    entries -exec stat -c '%f %s %n//' {} +
 else
-    find . -exec sh -c 'for path do
+    entries -exec sh -c 'for path do
         line=$(ls -ldn "$path") || continue
         set -f; set -- $line; printf "%s %s %s//\n" "$1" "$5" "$path"
-    done' sh {} + @PRUNE@
+    done' sh {} +
 fi
 printf '\0\0'
 
-find . @SKIP@ -type l -exec sh -c 'for path do
+those -type l -exec sh -c 'for path do
     if command -v readlink >/dev/null; then
         target=$(readlink "$path" && printf x) || continue
         target=${target%?x}
@@ -74,17 +77,17 @@ printf '\0'
 
 @DIGESTS@
 
-find . @SKIP@ -type d -exec sh -c 'for path do
+those -type d -exec sh -c 'for path do
     [ -r "$path" ] && [ -x "$path" ] || printf "%s\0" "$path"
 done' sh {} +
 printf '\0end\0'
 """
 
 _DIGESTS: Final = r"""
-find . @SKIP@ -type f \( @SIZES@ \) ! -path '*[\\@CR@
+those -type f \( @SIZES@ \) ! -path '*[\\@CR@
 ]*' -exec $COMMAND {} +
 printf '\0\0'
-find . @SKIP@ -type f \( @SIZES@ \) -path '*[\\@CR@
+those -type f \( @SIZES@ \) -path '*[\\@CR@
 ]*' -exec sh -c 'for path do
     line=$($COMMAND <"$path") && printf "%s\0%s\0" "$path" "$line"
 done' sh {} +
@@ -92,11 +95,47 @@ printf '\0'
 """
 _NO_DIGESTS: Final = r"printf '\0\0\0'"
 
+_LONGEST_OPERANDS: Final = 24_000
+"""Bytes of the operands, which stand in the command twice; Linux takes 128 KiB of a single argument."""
 _PLAIN_NAME: Final = re.compile(r"[\w.-]+", re.ASCII)
 
 
+@frozen
+class Places:
+    """Where a directory is looked at, where not all of it matters.
+
+    Attributes:
+        alone: What is looked at without what it holds.
+        whole: What is looked at with all that it holds.
+    """
+
+    alone: Sequence[str] = ()
+    whole: Sequence[str] = ()
+
+
+def places_of(tree: Tree) -> Places | None:
+    """Where a VM's directory has something to do with what is to be copied there; None where all of it has to be seen.
+
+    A directory of the VM, ``/`` for instance, may hold very much of which nothing will be touched.
+    """
+    alone = [path for path, entry in tree.entries.items() if entry.kind == "directory"]
+    # Should a directory be in the place of a file, it matters what it holds.
+    whole = [path for path, entry in tree.entries.items() if entry.kind != "directory"]
+    tops = [path for path in tree.entries if not parent_of(path)]
+    for places in (Places(alone, whole), Places((), tops)):
+        names = [*places.alone, *places.whole]
+        if all(map(is_utf8, names)) and sum(len(shlex.quote(name)) + 3 for name in names) <= _LONGEST_OPERANDS:
+            return places
+    return None
+
+
 def manifest_command(
-    root: str, sizes: Sequence[tuple[int, int]], *, hidden: Sequence[str] = (), utilities: str | None = None
+    root: str,
+    sizes: Sequence[tuple[int, int]],
+    *,
+    hidden: Sequence[str] = (),
+    places: Places | None = None,
+    utilities: str | None = None,
 ) -> list[str]:
     """The command whose output `parse_manifest` reads.
 
@@ -104,6 +143,7 @@ def manifest_command(
         root: The directory in the VM.
         sizes: Digests are made of files whose size is in one of these ranges.
         hidden: Names of directories whose content is not listed; they are themselves.
+        places: Where to look; everywhere unless given.
         utilities: A directory with the only programs to use, for tests.
     """
     named = " -o ".join(f"-name {name}" for name in hidden)
@@ -114,8 +154,7 @@ def manifest_command(
     script = _SCRIPT.replace("@DIGESTS@", _DIGESTS if sizes else _NO_DIGESTS)
     for mark, text in {
         "@ROOT@": shlex.quote(operand(root)),
-        "@PRUNE@": prune,
-        "@SKIP@": f"{prune} -o" if prune else "",
+        "@FIND@": _functions(prune, places),
         "@SIZES@": " -o ".join(between),
         "@CR@": "\r",
     }.items():
@@ -123,6 +162,19 @@ def manifest_command(
     if utilities is not None:
         script = f"PATH={shlex.quote(utilities)}; export PATH\n{script}"
     return ["sh", "-c", script]
+
+
+def _functions(prune: str, places: Places | None) -> str:
+    """The functions ``entries`` and ``those``, which find what is looked at; of what is hidden only the former does."""
+    skip = f"{prune} -o" if prune else ""
+    if places is None:
+        return f'entries() {{ find . "$@" {prune}; }}\nthose() {{ find . {skip} "$@"; }}'
+    alone = " ".join([".", *(shlex.quote(f"./{path}") for path in places.alone)])
+    whole = " ".join(shlex.quote(f"./{path}") for path in places.whole)
+    entries, those = f'find {alone} -prune "$@"', f'find {alone} -prune "$@"'
+    if whole:
+        entries, those = f'{entries}; find {whole} "$@" {prune}', f'{those}; find {whole} {skip} "$@"'
+    return f"entries() {{ {entries}; }}\nthose() {{ {those}; }}"
 
 
 def can_hide(name: str) -> bool:
@@ -166,8 +218,12 @@ class _Fields:
             raise _wrong("something follows its end")
 
 
-def parse_manifest(output: bytes) -> Tree:
+def parse_manifest(output: bytes, *, everywhere: bool = True) -> Tree:
     """What the directory holds, from what the command has written.
+
+    Args:
+        output: That.
+        everywhere: Whether all of it was looked at, and not only certain places, which a symlink may lead to.
 
     Raises:
         BadReplyError: It is not what the command writes.
@@ -199,6 +255,8 @@ def parse_manifest(output: bytes) -> Tree:
     for path in sorted(found, key=order):
         kind, mode, size = found[path]
         if parent_of(path) and (parent_of(path) not in entries or entries[parent_of(path)].kind != "directory"):
+            if not everywhere:
+                continue
             raise _wrong("something is in what is no directory; or it has changed while it was listed")
         if kind == "file":
             entries[path] = Entry(kind, mode, size, digest=digests.get(path))
@@ -286,7 +344,7 @@ def _path(text: bytes) -> str:
 def _wrong(problem: str) -> BadReplyError:
     # What the VM has said is not quoted: nobody knows what secret it may hold.
     message = f"the VM's list of the directory is not what was asked for: {problem}"
-    return BadReplyError(message, path="$.stdout", status=200)
+    return BadReplyError(message, path="$.stdout")
 
 
-__all__ = ["can_hide", "manifest_command", "operand", "parse_manifest"]
+__all__ = ["Places", "can_hide", "manifest_command", "operand", "parse_manifest", "places_of"]

@@ -309,7 +309,7 @@ def parse_report(output: bytes, script: Script) -> dict[str, str]:
 
 def _wrong(problem: str) -> BadReplyError:
     message = f"the VM's report on what was put into place is not what was asked for: {problem}"
-    return BadReplyError(message, path="$.stdout", status=200, outcome="unknown")
+    return BadReplyError(message, path="$.stdout", outcome="unknown")
 
 
 __all__ = ["Script", "alias_script", "build_script", "parse_report", "staging_places"]

@@ -32,7 +32,7 @@ async def upload_directory(work: DirectoryWork) -> DirectoryReport:
     options = work.options
     ignores = compile_patterns(options.patterns)
     local = without_staging(await work.list_local(ignores, absent_is_right=False))
-    remote = without_ignored(await work.list_remote(local), ignores)
+    remote = without_ignored(await work.list_remote(local, everywhere=options.delete), ignores)
     local = await work.with_digests(local, remote)
     steps = make_plan(local, remote, delete=options.delete)
     plan = work.report(steps)

@@ -14,10 +14,10 @@ from attrs import define, field, frozen
 from arker._directories.entries import Tree, size_ranges
 from arker._directories.ignore import check_patterns, hidden_names
 from arker._directories.local import digests, local_path, scan
-from arker._directories.manifest import manifest_command, operand, parse_manifest
+from arker._directories.manifest import manifest_command, operand, parse_manifest, places_of
 from arker._files.checks import check_concurrency, check_path, check_progress
 from arker._lifecycle.sdk_session import run_in_own_session
-from arker._protocol.reply import api_error
+from arker._protocol.reply import concluded
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
 from arker._tasks.threads import stoppable
 from arker.directories import DirectoryEntry, DirectoryReport
@@ -144,6 +144,7 @@ class DirectoryWork:
         except ArkerError as error:
             error.operation = self.state.operation
             error.vm_id = error.vm_id or self.place.vm_id
+            error.file = self._redact(self.options.remote)  # not a file of the SDK's own beside it
             if not self.state.may_have_begun:
                 error.outcome = "not_started"  # whatever became of the command that only looked
             raise
@@ -163,19 +164,26 @@ class DirectoryWork:
             raise local_error(PermissionError(errno.EACCES, tree.unreadable[""]), root)
         return tree
 
-    async def list_remote(self, local: Tree) -> Tree:
-        """What the VM's directory holds, with digests of what may be equal to what is here."""
+    async def list_remote(self, local: Tree, *, everywhere: bool) -> Tree:
+        """What the VM's directory holds, with digests of what may be equal to what is here.
+
+        Args:
+            local: What is here.
+            everywhere: Whether it matters what the VM has beside that.
+        """
         sizes = {entry.size for entry in local.entries.values() if entry.kind == "file"}
-        command = manifest_command(self.options.remote, size_ranges(sizes), hidden=hidden_names(self.options.patterns))
+        places = None if everywhere else places_of(local)
+        hidden = hidden_names(self.options.patterns)
+        command = manifest_command(self.options.remote, size_ranges(sizes), hidden=hidden, places=places)
         result = await run_in_own_session(self.place, command)
         if result.exit_code != 0 or result.state != "completed":
             problem = self._redact(result.stderr_text.strip()[-300:] or result.fail_reason or "")
             raise TransferError(f"the VM could not list {self.options.remote}: exit code {result.exit_code}: {problem}")
-        tree = parse_manifest(result.stdout)
+        tree = parse_manifest(result.stdout, everywhere=places is None)
         if tree.root == "other":
-            raise api_error("bad_request", f"{self.options.remote} in the VM is not a directory", status=200)
+            raise concluded("bad_request", f"{self.options.remote} in the VM is not a directory")
         if "" in tree.unreadable:
-            raise api_error("forbidden", f"{self.options.remote} in the VM cannot be read", status=200)
+            raise concluded("forbidden", f"{self.options.remote} in the VM cannot be read")
         return tree
 
     async def with_digests(self, local: Tree, remote: Tree) -> Tree:
@@ -220,6 +228,7 @@ class DirectoryWork:
         """One path has failed; the others go on."""
         error.operation = self.state.operation
         error.vm_id = error.vm_id or self.place.vm_id
+        error.file = error.file or self._redact(join(self.options.remote, path))
         outcome = FileOutcome(
             path=join(self.options.remote, path),
             local=local_path(self.options.local, path),

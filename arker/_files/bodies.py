@@ -6,10 +6,9 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from arker._files.job import in_thread
 from arker._files.ranges import MIB, Span
 from arker._files.sources import Buffer, Source
-from arker._tasks.threads import begin_in_thread
+from arker._tasks.threads import begin_in_thread, in_thread
 
 if TYPE_CHECKING:
     from arker._files.job import Tell

@@ -19,10 +19,11 @@ _MODES: Final = 0o7777
 
 
 def check_path(path: object, argument: str = "path") -> str:
-    """A path in the VM, as text."""
+    """A path in the VM, as text: ``~/`` at its beginning is the home directory, as in a shell."""
     if isinstance(path, PurePosixPath):
         path = str(path)
-    return check.check_text(argument, path, what="a non-empty path in the VM, as a string or PurePosixPath")
+    text = check.check_text(argument, path, what="a non-empty path in the VM, as a string or PurePosixPath")
+    return check.from_home(argument, text)
 
 
 def check_concurrency(value: object) -> int | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from arker._files.bodies import digest_of_source
-from arker._files.job import in_thread, pooled
+from arker._files.job import pooled
 from arker._files.ranges import INLINE_CHUNK, MAX_CONTENT, Span, missing, split
 from arker._protocol.calls import files as file_calls
 from arker._protocol.identifiers import new_ulid
-from arker._protocol.reply import api_error
+from arker._protocol.reply import concluded
+from arker._tasks.threads import in_thread
 from arker.errors import PayloadTooLargeError
 from arker.models import SyncChunkWrite, SyncChunkWriteResult
 
@@ -70,7 +71,7 @@ class _Upload:
                 break
         size, received = source.size, self._held.received_bytes
         problem = f"the server did not write the file: it says that it holds {received} of its {size} bytes"
-        raise job.progress.complete(api_error("internal", problem, status=200))
+        raise job.progress.complete(concluded("internal", problem))
 
     @property
     def _written(self) -> bool:

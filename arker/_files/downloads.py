@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from arker._files.checks import check_concurrency, check_part_size, check_path, check_progress
-from arker._files.job import FileTracker, finished_in_thread, make_job, pooled, together
+from arker._files.job import FileTracker, make_job, pooled, together
 from arker._files.ranges import CONCURRENCY, WORTH_PARTS, part_size, split
 from arker._files.remote import RemoteFile
 from arker._files.sources import check_local, is_path
 from arker._files.targets import LocalTarget, ObjectTarget, SpanWriter, check_target
+from arker._tasks.threads import finished_in_thread
 from arker._transport.attempts import deadline_scope
 from arker.transfer import DownloadWay, TransferResult
 
@@ -42,7 +43,7 @@ async def download(
         place, "vm.download", "download",
         concurrency=check_concurrency(concurrency) or CONCURRENCY, callback=progress,
     )  # fmt: skip
-    with job.named(), deadline_scope(deadline, job.progress):
+    with job.named(where), deadline_scope(deadline, job.progress):
         if local is not None:
             size, how = await _to_path(job, where, local, part_size)
         else:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
+from arker._basics import clock
 from arker._context import Place
 from arker._tasks.cleanup import carry_through, make_or_undo
-from arker._tasks.threads import begin_in_thread
+from arker._tasks.threads import in_thread
 from arker._transport.attempts import Attempt, Progress
-from arker.errors import TransferError
+from arker.errors import ArkerError, InvalidArgumentError, TransferError
 from arker.transfer import Direction, TransferProgress
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class Tracker:
     done: int = 0
     files_done: int = 0
     files_failed: int = 0
-    _began: float = field(factory=time.monotonic)
+    _began: float = field(factory=clock.now)
 
     def tell(self, path: str) -> None:
         """Say how far it is; ``path`` is of the file that got on."""
@@ -70,7 +69,7 @@ class Tracker:
             files_done=self.files_done,
             files_total=self.files_total,
             files_failed=self.files_failed,
-            seconds=time.monotonic() - self._began,
+            seconds=clock.now() - self._began,
         )
         self.tell_safely("progress", self.callback, event)
 
@@ -83,7 +82,7 @@ class Tracker:
     @property
     def seconds(self) -> float:
         """Since the call began."""
-        return time.monotonic() - self._began
+        return clock.now() - self._began
 
 
 @define(eq=False)
@@ -146,14 +145,21 @@ class Job:
         return self.progress.operation
 
     @contextmanager
-    def named(self) -> Generator[None, None, None]:
-        """What fails inside on this side says which call it was."""
+    def named(self, path: str) -> Generator[None, None, None]:
+        """What fails inside says which file it was about, and what fails on this side, which call it was."""
         try:
             yield
-        except TransferError as error:
-            self.progress.complete(error)
-            error.vm_id = self.place.redact(self.place.vm_id)
+        except ArkerError as error:
+            if isinstance(error, TransferError):
+                self.progress.complete(error)
+                error.vm_id = self.place.redact(self.place.vm_id)
+            self.name_file(error, path)
             raise
+
+    def name_file(self, error: ArkerError, path: str) -> None:
+        """Write onto an error which file of the VM it is about."""
+        if error.file is None and not isinstance(error, InvalidArgumentError):
+            error.file = self.place.redact(path)
 
     def file(self, path: str, total: int) -> FileTracker:
         """To keep account of one file."""
@@ -220,16 +226,6 @@ def make_job(
 # --- tasks and threads -----------------------------------------------------------------------------------------------
 
 
-async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """The result of something that may block. A caller that is cancelled does not wait for it."""
-    return await begin_in_thread(partial(work, *arguments))
-
-
-async def finished_in_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """The same of something that must not be left half done, and does not take long."""
-    return await carry_through(in_thread(work, *arguments))
-
-
 async def opened_in_thread(make: Callable[[], T], undo: Callable[[T], object]) -> T:
     """What is opened in a thread; a caller that is cancelled meanwhile leaves nothing open."""
 
@@ -283,8 +279,6 @@ __all__ = [
     "Settle",
     "Tell",
     "Tracker",
-    "finished_in_thread",
-    "in_thread",
     "make_job",
     "opened_in_thread",
     "pooled",

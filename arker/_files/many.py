@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
+import stat
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-import anyio
 from attrs import define
 
+from arker._basics import clock
 from arker._files.checks import check_concurrency, check_part_size, check_path, check_progress, check_verify
-from arker._files.job import Job, in_thread, make_job, pooled
+from arker._files.job import Job, make_job, pooled
 from arker._files.ranges import CONCURRENCY, MAX_CONTENT, MIB, batches
 from arker._files.sources import (
     check_buffer,
@@ -27,7 +27,10 @@ from arker._files.uploads import move
 from arker._protocol.calls import files as file_calls
 from arker._protocol.codec import codec
 from arker._protocol.identifiers import new_ulids
+from arker._protocol.retryable import is_proof_of_refusal
+from arker._tasks.threads import in_thread
 from arker.errors import (
+    ApiError,
     ArkerError,
     DeadlineExceededError,
     FileChangedError,
@@ -57,6 +60,7 @@ class Entry:
         path: Where it is in the VM.
         local: Where it is here, if that is a path.
         source: What the caller gave for an upload.
+        argument: What that is called.
         size: Its bytes, once known.
         began: When its own work began.
         outcome: What became of it, once known.
@@ -65,6 +69,7 @@ class Entry:
     path: str
     local: str | None
     source: Any = None
+    argument: str = "source"
     size: int | None = None
     began: float = 0.0
     outcome: FileOutcome | None = None
@@ -77,11 +82,19 @@ class Entries:
         self._job = job
         self.all = entries
 
-    def settle(self, entry: Entry, error: ArkerError | None = None) -> None:
-        """A file is done."""
+    def settle(self, entry: Entry, error: ArkerError | None = None, *, shared: bool = False) -> None:
+        """A file is done.
+
+        Args:
+            entry: The file.
+            error: What it has failed with.
+            shared: Whether others have failed with the same.
+        """
         if error is not None:
             self._name(error)
-        seconds = time.monotonic() - entry.began if entry.began else 0.0
+            if not shared:
+                self._job.name_file(error, entry.path)
+        seconds = clock.now() - entry.began if entry.began else 0.0
         entry.outcome = FileOutcome(path=entry.path, local=entry.local, size=entry.size, error=error, seconds=seconds)
         self._job.tracker.finish_file(entry.path, failed=error is not None)
 
@@ -109,7 +122,7 @@ async def within(deadline: float | None, work: Callable[[], Any]) -> None:
         await work()
         return
     check.check_seconds("deadline", deadline)
-    with anyio.move_on_after(deadline):
+    with clock.move_on_after(deadline):
         await work()
 
 
@@ -173,7 +186,7 @@ async def upload_many(
         if type(source) is not bytes:
             check_source(f"files[{number}][0]", source)
             local = os.fspath(source) if is_path(source) else None
-        entries.append(Entry(check_path(path, f"files[{number}][1]"), local, source))
+        entries.append(Entry(check_path(path, f"files[{number}][1]"), local, source, f"files[{number}][0]"))
     refuse_twice("[1]", [entry.path for entry in entries])
     check_verify(verify)
     check_progress(progress)
@@ -220,9 +233,9 @@ class _Uploads:
 
     async def _one(self, entry: Entry) -> None:
         """A file by itself."""
-        entry.began = time.monotonic()
+        entry.began = clock.now()
         try:
-            opened = await open_source("source", entry.source)
+            opened = await open_source(entry.argument, entry.source)
             try:
                 entry.size = opened.size
                 await move(self._job, opened, entry.path, self._options)
@@ -243,7 +256,7 @@ class _Uploads:
             await self._batch_of_size(entries)
 
     async def _batch_of_size(self, entries: list[Entry]) -> None:
-        began = time.monotonic()
+        began = clock.now()
         for entry in entries:
             entry.began = began
         pending: list[tuple[Entry, bytes]] = []
@@ -267,15 +280,17 @@ class _Uploads:
             await self._batch_of_size(left[:middle])
             await self._batch_of_size(left[middle:])
         except ArkerError as error:
+            shared = len(pending) > 1
             for entry, _ in pending:
-                self._book.settle(entry, error)
+                self._book.settle(entry, error, shared=shared)
 
     async def _send(self, pending: list[tuple[Entry, bytes]]) -> None:
         """Send them until none is left that may succeed later; those that are settled leave the list."""
-        job = self._job
+        job, first = self._job, True
 
         def make() -> Any:
-            current = list(pending)
+            nonlocal first
+            current, certain, first = list(pending), first, False
 
             def settle(number: int, error: ArkerError | None) -> None:
                 entry, _ = current[number]
@@ -283,6 +298,8 @@ class _Uploads:
                 if error is None:
                     job.tracker.done += entry.size or 0
                 self._book.settle(entry, error)
+                if isinstance(error, ApiError) and not (certain and is_proof_of_refusal(error)):
+                    error.outcome = "unknown"  # it may be written in part, or by an attempt that was lost
 
             texts = [text for _, text in current]
             return file_calls.write_each(job.place, texts, settle)
@@ -305,12 +322,27 @@ def _sizes(entries: list[Entry]) -> list[int | ArkerError | None]:
             sizes.append(memoryview(entry.source).nbytes)
         elif entry.local is not None:
             try:
-                sizes.append(os.stat(entry.local).st_size)
+                sizes.append(_told_size(entry.local))
+            except LocalFileError as error:
+                sizes.append(error)
             except OSError as error:
                 sizes.append(_caused(error, entry.local))
         else:
             sizes.append(None)
     return sizes
+
+
+def _told_size(name: str) -> int | None:
+    """Bytes of a file; None if its size tells nothing."""
+    status = os.stat(name)
+    if (status.st_size and getattr(status, "st_blocks", 1)) or not stat.S_ISREG(status.st_mode):
+        return status.st_size
+    # It is empty, or has a hole, or is of /proc or /sys.
+    source = open_file(name)
+    try:
+        return None if source.misleads() else source.size
+    finally:
+        source.close()
 
 
 def _caused(error: OSError, name: str) -> LocalFileError:
@@ -337,7 +369,7 @@ def _load(entries: list[Entry]) -> list[bytes | ArkerError]:
 
 def _content(entry: Entry) -> bytes | memoryview:
     if entry.local is None:
-        return entry.source if isinstance(entry.source, bytes) else check_buffer("source", entry.source)
+        return entry.source if isinstance(entry.source, bytes) else check_buffer(entry.argument, entry.source)
     source = open_file(entry.local)
     try:
         if source.size > CHUNK_SIZE:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from arker._basics import clock
 from arker._files.checks import check_concurrency, check_part_size, check_path, check_progress
 from arker._files.downloads import fetch_to_path
-from arker._files.job import Job, finished_in_thread, pooled
+from arker._files.job import Job, pooled
 from arker._files.many import Entries, Entry, begin, pairs_of, refuse_twice, within
 from arker._files.remote import RemoteFile
 from arker._files.sources import check_local
 from arker._files.targets import write_small
+from arker._tasks.threads import finished_in_thread
 from arker.errors import ArkerError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class _Downloads:
         self._total = 0
 
     async def one(self, entry: Entry) -> None:
-        entry.began = time.monotonic()
+        entry.began = clock.now()
         remote = RemoteFile(self._job, entry.path)
         try:
             await self._open(remote)

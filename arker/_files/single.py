@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arker._files.bodies import Body, digest_of
-from arker._files.job import Settle, in_thread
+from arker._files.job import Settle
 from arker._files.stored import put
 from arker._protocol.calls import files as file_calls
 from arker._protocol.identifiers import new_ulid
+from arker._tasks.threads import in_thread
 from arker.models import SyncChunkWrite
 
 if TYPE_CHECKING:

@@ -11,14 +11,20 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from typing import IO, Any, Final, Protocol, TypeGuard, cast
 
 from arker._files.descriptor import Descriptor
-from arker._files.job import finished_in_thread, in_thread, opened_in_thread
+from arker._files.job import opened_in_thread
 from arker._files.ranges import MIB
+from arker._tasks.threads import finished_in_thread, in_thread
 from arker.errors import FileChangedError, InvalidArgumentError, LocalFileError
 from arker.models import CHUNK_SIZE, MAX_PUT_SIZE
 
 Buffer = bytes | memoryview
 
-_EXPECTED: Final = "expected a path, bytes, a binary file object, or an iterable of bytes (asynchronous or not)"
+_EXPECTED: Final = "expected a path, bytes, a binary file object, or an iterable of bytes"
+_LONGEST_NAME: Final = 120
+"""Characters of what an object is called in an error."""
+
+
+_NOTHING: Final = memoryview(b"")
 
 
 class Source(Protocol):
@@ -61,7 +67,7 @@ class MemorySource:
         return None
 
     def close(self) -> None:
-        return None
+        self._data = _NOTHING  # what lends its memory, such as an mmap, cannot be closed before it is given back
 
 
 class FileSource:
@@ -80,7 +86,9 @@ class FileSource:
         self._file = Descriptor(fd)
         self._name = name
         self._base = base
-        self._before = _version(os.fstat(fd))
+        status = os.fstat(fd)
+        self._before = _version(status)
+        self._sparse = getattr(status, "st_blocks", 1) == 0
         self.size = max(0, self._before[0] - base)
 
     def read(self, start: int, end: int) -> bytes:
@@ -101,9 +109,18 @@ class FileSource:
     def check(self) -> None:
         if self._file.use(lambda fd: _version(os.fstat(fd))) != self._before:
             raise self._changed("is not what it was")
-        # Some files say nothing of their size, such as those of /proc.
         if self._pread(1, self._base + self.size):
             raise self._changed("is longer than it says")
+
+    def misleads(self) -> bool:
+        """Whether it holds other bytes than its size tells, as files of /proc and /sys do; blocks."""
+        if self.size == 0:
+            return self._pread(1, self._base) != b""
+        return self._sparse and self._pread(1, self._base + self.size - 1) == b""
+
+    def read_on(self, start: int, most: int) -> bytes:
+        """Some bytes from a place on; none at its end, whatever its size tells."""
+        return self._pread(most, self._base + start)
 
     def _changed(self, how: str) -> FileChangedError:
         return FileChangedError(f"{self._name or 'the file'} {how}: it has changed while it was being read")
@@ -119,11 +136,16 @@ class ObjectSource:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
+        self._name = name_of(file)
         self._lock = threading.Lock()
         self._closed = False
         self._base = file.tell()
-        self.size = max(0, file.seek(0, os.SEEK_END) - self._base)
+        self.size = max(0, self._end() - self._base)
         file.seek(self._base)
+
+    def _end(self) -> int:
+        end: Any = self._file.seek(0, os.SEEK_END)
+        return end if isinstance(end, int) else self._file.tell()  # not every object answers with the place
 
     def read(self, start: int, end: int) -> bytes:
         pieces: list[bytes] = []
@@ -135,24 +157,24 @@ class ObjectSource:
                 while start < end:
                     piece = self._file.read(end - start)
                     if not piece:
-                        raise FileChangedError("the file object gives fewer bytes than its size")
+                        raise FileChangedError(f"{self._name} gives fewer bytes than its size")
                     pieces.append(piece)
                     start += len(piece)
             except OSError as error:
-                raise LocalFileError(error) from error
+                raise LocalFileError(error, self._name) from error
             except ValueError as error:  # it was closed
-                raise LocalFileError(OSError(errno.EBADF, str(error))) from error
+                raise LocalFileError(OSError(errno.EBADF, str(error)), self._name) from error
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def check(self) -> None:
         with self._lock:
-            if self._file.seek(0, os.SEEK_END) - self._base != self.size:
-                raise FileChangedError("the file object has another size than before")
+            if self._end() - self._base != self.size:
+                raise FileChangedError(f"{self._name} has another size than before")
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            if not self._file.closed:
+            if not getattr(self._file, "closed", False):
                 self._file.seek(self._base + self.size)
 
 
@@ -164,7 +186,28 @@ def _version(status: os.stat_result) -> tuple[int, int, int]:
 
 
 def is_buffer(value: object) -> TypeGuard[bytes | bytearray | memoryview[int]]:
-    return isinstance(value, (bytes, bytearray, memoryview))
+    """Whether its bytes are in memory: those of `mmap.mmap`, `array.array` and their like are, too."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return True
+    try:
+        memoryview(cast("bytes", value)).release()
+    except TypeError:
+        return False
+    except (BufferError, ValueError):  # it is one, but not at present: the check that follows says why
+        pass
+    return True
+
+
+def name_of(file: object) -> str:
+    """What a caller knows an object by."""
+    name = getattr(file, "name", None)
+    if isinstance(name, str) and name:
+        return name
+    try:
+        shown = repr(file)
+    except Exception:
+        shown = f"<{type(file).__name__}>"
+    return shown if len(shown) <= _LONGEST_NAME else f"{shown[: _LONGEST_NAME - 1]}…"
 
 
 def is_path(value: object) -> TypeGuard[str | os.PathLike[str]]:
@@ -191,7 +234,7 @@ def check_buffer(argument: str, data: object) -> memoryview:
         return view.cast("B")
     except InvalidArgumentError:
         raise
-    except ValueError as error:  # also one that has been released
+    except (BufferError, TypeError, ValueError) as error:  # also one that has been released
         raise InvalidArgumentError(argument, data, f"expected a memoryview that can be read ({error})") from None
 
 
@@ -228,16 +271,17 @@ async def open_source(argument: str, value: Any) -> Source:
         return MemorySource(check_buffer(argument, value))
     if is_path(value):
         name = check_local(argument, value)
-        return await opened_in_thread(lambda: open_file(name), FileSource.close)
+        file, misleads = await opened_in_thread(lambda: _look_into(open_file(name)), lambda made: made[0].close())
+        return await _spool_file(argument, value, file) if misleads else file
     if isinstance(value, AsyncIterable):
-        return await _spool_iterable(argument, cast("AsyncIterable[object]", value))
+        return await _spool_iterable(argument, cast("object", value), cast("AsyncIterable[object]", value))
     if type(value) is io.BytesIO:
         # Its buffer is shared, not copied, and not locked against the caller.
         view = memoryview(value.getvalue())[value.tell() :]
         value.seek(0, os.SEEK_END)
         return MemorySource(view)
     if not callable(getattr(value, "read", None)):
-        return await _spool_iterable(argument, _InThread(iter(cast("Iterable[object]", value))))
+        return await _spool_iterable(argument, value, _InThread(iter(cast("Iterable[object]", value))))
     source = await opened_in_thread(lambda: _of_object(argument, value), lambda made: made.close() if made else None)
     return source if source is not None else await _spool_object(argument, value)
 
@@ -266,7 +310,7 @@ _BINARY: Final[int] = getattr(os, "O_BINARY", 0)
 
 
 def _of_object(argument: str, file: Any) -> Source | None:
-    """A file object as a source; None if it cannot seek. Blocks."""
+    """A file object as a source; None if it has to be read to its end, since it cannot seek or misleads. Blocks."""
     try:
         if not _seekable(file):
             return None
@@ -278,11 +322,14 @@ def _of_object(argument: str, file: Any) -> Source | None:
             base = file.tell()
             name = raw.name if isinstance(raw.name, str) else None
             source = FileSource(os.dup(raw.fileno()), name, base)
+            if source.misleads():
+                source.close()
+                return None
             file.seek(base + source.size)
             return source
         return ObjectSource(file)
     except OSError as error:
-        raise LocalFileError(error) from error
+        raise LocalFileError(error, name_of(file)) from error
     except ValueError as error:  # it was closed
         raise InvalidArgumentError(argument, file, f"expected a file object that can be read ({error})") from None
 
@@ -338,8 +385,8 @@ class _Spool:
             self._file.close()
 
 
-async def _spool_iterable(argument: str, pieces: AsyncIterable[object]) -> Source:
-    spool = _Spool(argument, pieces)
+async def _spool_iterable(argument: str, value: object, pieces: AsyncIterable[object]) -> Source:
+    spool = _Spool(argument, value)
     try:
         async for piece in pieces:
             await spool.add(piece)
@@ -382,7 +429,27 @@ def _read_some(file: IO[bytes]) -> bytes:
     try:
         return file.read(MIB)
     except OSError as error:
-        raise LocalFileError(error) from error
+        raise LocalFileError(error, name_of(file)) from error
+
+
+async def _spool_file(argument: str, value: object, file: FileSource) -> Source:
+    spool, position = _Spool(argument, value), 0
+    try:
+        while piece := await in_thread(file.read_on, position, MIB):
+            position += len(piece)
+            await spool.add(piece)
+        return await spool.source()
+    finally:
+        spool.close()
+        file.close()
+
+
+def _look_into(file: FileSource) -> tuple[FileSource, bool]:
+    try:
+        return file, file.misleads()
+    except BaseException:
+        file.close()
+        raise
 
 
 __all__ = [
@@ -396,6 +463,7 @@ __all__ = [
     "check_source",
     "is_buffer",
     "is_path",
+    "name_of",
     "open_file",
     "open_source",
 ]

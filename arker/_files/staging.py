@@ -9,8 +9,7 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import anyio
-
+from arker._basics import clock
 from arker._lifecycle.sdk_session import run_in_own_session
 from arker._protocol.identifiers import new_ulid
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through, end
@@ -161,7 +160,7 @@ class Staging:
 
     async def _remove(self) -> None:
         problem: object = f"not done within {CLEANUP_SECONDS:g} s"
-        with anyio.move_on_after(CLEANUP_SECONDS):
+        with clock.move_on_after(CLEANUP_SECONDS):
             try:
                 if self._requests:
                     await asyncio.wait(list(self._requests))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from arker._basics import clock
 from arker._protocol.calls import files as file_calls
 from arker._protocol.reply import api_error
 from arker._protocol.request import ExchangeFailedError
@@ -49,7 +49,7 @@ def store_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiErro
     if lacking is not None and max(map(len, lacking[1].split()), default=0) <= _LONGEST_WORD:
         code, message = "resource_pressure", lacking[1].decode("ascii")
     error = api_error(code, message, status=status)
-    error.retry_after = parse_retry_after(headers.get("retry-after"), time.time())
+    error.retry_after = parse_retry_after(headers.get("retry-after"), clock.wall(), headers.get("date"))
     return error
 
 
@@ -57,7 +57,7 @@ def check_method(job: Job, given: str, expected: str) -> None:
     """Refuse a URL that is for something else."""
     if given.upper() != expected:
         problem = f"the presigned URL is not for {expected}"
-        raise job.progress.complete(BadReplyError(problem, path="$.method", status=200))
+        raise job.progress.complete(BadReplyError(problem, path="$.method"))
 
 
 class Grant:
@@ -72,7 +72,7 @@ class Grant:
     @property
     def over(self) -> bool:
         """Whether its URL dies so soon that it is not worth trying."""
-        return time.monotonic() > self._ends - _SOON
+        return clock.now() > self._ends - _SOON
 
 
 async def request_puts(job: Job, files: Sequence[tuple[str, int]]) -> list[Grant]:
@@ -82,7 +82,7 @@ async def request_puts(job: Job, files: Sequence[tuple[str, int]]) -> list[Grant
         UnsupportedOperationError: The server knows no presigned URLs, which is remembered.
     """
     entries = [SyncPresignedWriteRequest(path=path, size=size) for path, size in files]
-    began = time.monotonic()
+    began = clock.now()
     try:
         results = await job.send(file_calls.request_puts(job.place, entries))
     except UnsupportedOperationError:

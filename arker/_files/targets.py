@@ -11,10 +11,9 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from arker._files.descriptor import Descriptor
-from arker._files.job import in_thread
 from arker._files.ranges import MIB
 from arker._files.sources import is_path
-from arker._tasks.threads import begin_in_thread
+from arker._tasks.threads import begin_in_thread, in_thread
 from arker.errors import InvalidArgumentError, LocalFileError
 
 if TYPE_CHECKING:

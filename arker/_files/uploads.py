@@ -55,7 +55,7 @@ async def upload(
         place, "vm.upload", "upload",
         concurrency=check_concurrency(concurrency) or CONCURRENCY, callback=progress,
     )  # fmt: skip
-    with job.named(), deadline_scope(deadline, job.progress):
+    with job.named(where), deadline_scope(deadline, job.progress):
         opened = await open_source("source", source)
         try:
             job.tracker.total = opened.size

@@ -24,7 +24,7 @@ _OPERATION = "vm.sync"
 async def read(place: Place, path: str, most: int | None, *, deadline: float | None) -> bytes:
     """The bytes of a file; raises `FileTooLargeError` when it has more than ``most``."""
     job = make_job(place, _OPERATION, "download")
-    with deadline_scope(deadline, job.progress):
+    with job.named(path), deadline_scope(deadline, job.progress):
         reply = await job.send(file_calls.read_file(place, path))
         if isinstance(reply, SyncReadInlineResponse):
             _check_size(job, len(reply.content), most)
@@ -91,7 +91,7 @@ async def write(place: Place, path: str, data: memoryview, *, deadline: float | 
     """Write a file whole."""
     job = make_job(place, _OPERATION, "upload")
     source = MemorySource(data)
-    with deadline_scope(deadline, job.progress):
+    with job.named(path), deadline_scope(deadline, job.progress):
         if source.size <= CHUNK_SIZE:
             await write_inline(job, source, path)
         else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from attrs import frozen
 
+from arker._basics import clock
 from arker._fleets.schedule import is_hopeless, verdict
 from arker._fleets.staggered_workers import Crew
 from arker._lifecycle.fork import delete_or_raise
@@ -113,6 +114,7 @@ class Pool:
     Attributes:
         members: The VMs that live, in the order in which they were forked.
         failures: What forks failed with.
+        doubts: Why there may be VMs of forks that were cancelled.
         closed: Whether the fleet is at its end.
     """
 
@@ -121,6 +123,7 @@ class Pool:
         self.plan = plan
         self.members: dict[AsyncVM, None] = {}
         self.failures: list[ArkerError] = []
+        self.doubts: list[ArkerError] = []
         self.closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._idle: deque[AsyncVM] = deque()
@@ -157,9 +160,11 @@ class Pool:
         todo = iter(range(plan.count))
         crew = Crew(lambda: self.spawn(self._fork_some(todo, count)), min(plan.count, plan.max_concurrency))
         try:
-            await asyncio.wait({crew.over}, timeout=plan.deadline)
+            await clock.wait({crew.over}, plan.deadline)
         finally:
             late = crew.cancel()
+        if isinstance(crew.error, asyncio.CancelledError) and self.closed:
+            raise self.none_left()  # the forks were cancelled, and not whoever waits for them
         if crew.error is not None:
             raise crew.error
         if late:
@@ -193,7 +198,8 @@ class Pool:
         if self.plan.name_prefix is not None:
             self._last_number += 1
             request = attrs.evolve(request, name=f"{self.plan.name_prefix}-{self._last_number}")
-        vm = await fork(self.context, request, idempotency_key=None, deadline=None)
+        doubted = self.doubts.append
+        vm = await fork(self.context, request, idempotency_key=None, deadline=None, doubted=doubted)
         self.members[vm] = None
         return vm
 
@@ -354,7 +360,7 @@ class Pool:
             task.cancel()
         if tasks and wait:
             # A little more than a fork takes at the most to undo itself.
-            _, late = await asyncio.wait(tasks, timeout=CLEANUP_SECONDS * 1.2)
+            _, late = await clock.wait(tasks, CLEANUP_SECONDS * 1.2)
             if late:
                 logger.warning("%d functions or forks of a fleet do not end although they were cancelled", len(late))
 
@@ -362,7 +368,7 @@ class Pool:
         self._doomed.update((vm, None) for vm in self.members if not vm.kept)
         self.members.clear()
         count = Count(self, "delete", len(self._doomed), self.plan.progress)
-        end = asyncio.get_running_loop().time() + LONGEST_CLEANUP
+        end = clock.now() + LONGEST_CLEANUP
         for _ in range(2):  # what stands still may only have lost its connection, and gets another chance
             if await self._delete_round(count, end):
                 return
@@ -377,8 +383,8 @@ class Pool:
             while not crew.over.done():
                 before = count.done
                 # No deadline for each of them: hundreds of timers are not for nothing.
-                await asyncio.wait({crew.over}, timeout=max(0.0, min(CLEANUP_SECONDS, end - loop.time())))
-                if not crew.over.done() and (count.done == before or loop.time() >= end):
+                await clock.wait({crew.over}, max(0.0, min(CLEANUP_SECONDS, end - clock.now())))
+                if not crew.over.done() and (count.done == before or clock.now() >= end):
                     return False
         finally:
             late = crew.cancel()
@@ -403,7 +409,7 @@ class Pool:
                 self._doomed[vm] = error
                 if not insist or not _may_pass(error):
                     return
-                await asyncio.sleep(pause)
+                await clock.sleep(pause)
                 pause = min(_LONGEST_PAUSE, pause * 2)
                 continue
             self._doomed.pop(vm, None)

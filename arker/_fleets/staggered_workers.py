@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
+from arker._basics import clock
+
 FIRST: Final = 128
 """Workers that begin at once: a few more than requests that a client sends at once as it begins."""
 STEP: Final = 16
@@ -39,7 +41,7 @@ class Crew:
         self._begin = begin
         self._missing = size
         self._unless = unless
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: clock.Timer | None = None
         self.over: asyncio.Future[None] = self._loop.create_future()
         self.error: BaseException | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -58,7 +60,7 @@ class Crew:
             # Not by the task itself: one that is cancelled before its first step does nothing.
             task.add_done_callback(self._ended)
         if self._missing:
-            self._timer = self._loop.call_later(PAUSE, self._hire, STEP)
+            self._timer = clock.call_later(self._loop, PAUSE, self._hire, STEP)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self.close()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
-import anyio
 import attrs
 
+from arker._basics import clock
 from arker._fleets.pool import Count
 from arker._fleets.schedule import Schedule
 from arker._fleets.staggered_workers import Crew
@@ -114,7 +113,7 @@ class Work(Generic[Item, Value]):
     async def _try(self, vm: AsyncVM, index: int, item: Item, tries: int) -> FleetOutcome[AsyncVM, Item, Value]:
         value: Value | None = None
         error: Exception | None = None
-        started = time.perf_counter()
+        started = clock.now()
         try:
             work: Any = self._function(vm, item)
         except Exception as raised:
@@ -132,7 +131,7 @@ class Work(Generic[Item, Value]):
             except BaseException:
                 self._pool.mark_interrupted(vm)
                 raise
-        seconds = time.perf_counter() - started
+        seconds = clock.now() - started
         try:
             return FleetOutcome(index=index, item=item, vm=vm, value=value, error=error, seconds=seconds, tries=tries)
         finally:
@@ -142,13 +141,12 @@ class Work(Generic[Item, Value]):
     async def _within(
         self, seconds: float, vm: AsyncVM, work: Awaitable[Value]
     ) -> tuple[Value | None, DeadlineExceededError | None]:
-        scope = anyio.move_on_after(seconds)
-        try:
-            with scope:
+        with clock.move_on_after(seconds) as scope:
+            try:
                 return await work, None
-        finally:
-            if scope.cancel_called:
-                self._pool.mark_interrupted(vm)
+            finally:
+                if scope.cancel_called:
+                    self._pool.mark_interrupted(vm)
         return None, DeadlineExceededError(
             f"the item's deadline of {seconds:g} s has passed", operation="fleet.map", outcome="unknown", vm_id=vm.id
         )
@@ -274,7 +272,7 @@ class ItemMap(Generic[Item, Value]):
         self._over = True
         self.abandon()
         if self._workers:
-            _, late = await carry_through(asyncio.wait(set(self._workers), timeout=CLEANUP_SECONDS))
+            _, late = await carry_through(clock.wait(set(self._workers), CLEANUP_SECONDS))
             if late:
                 logger.warning("%d functions of a fleet do not end although they were cancelled", len(late))
 

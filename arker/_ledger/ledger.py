@@ -7,16 +7,16 @@ deleted or meant to stay. Nothing that goes wrong here fails a fork: it is logge
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
 from attrs import frozen
 
+from arker._basics import clock
 from arker._ledger import process_locks
 from arker._ledger.writer import Writer
+from arker._tasks.threads import finished_in_thread
 
 if TYPE_CHECKING:
     from arker._ledger.store import Row
@@ -67,7 +67,7 @@ class Ledger:
         future: asyncio.Future[None] = loop.create_future()
         body = request.body.decode() if request.body is not None else ""
         # The rest of the row's values are added by the thread.
-        operation = ("intend", (request.idempotency_key, request.base_url, body, name, time.time()))
+        operation = ("intend", (request.idempotency_key, request.base_url, body, name, clock.wall()))
         self._writer.used = True
         self._writer.put(operation, loop, future)
         return future
@@ -112,7 +112,7 @@ class Ledger:
         """Note that a VM was to be deleted when its client was closed, which had released its row with the others."""
         self._writer.used = True
         # No fork has such a key: the row has the id, which is all that is asked for.
-        self._writer.put(("left", (f"vm {vm_id}", base_url, vm_id, time.time())), at_once=True)
+        self._writer.put(("left", (f"vm {vm_id}", base_url, vm_id, clock.wall())), at_once=True)
 
     def drop(self, row: Row) -> None:
         """What was left behind is dealt with."""
@@ -151,13 +151,13 @@ class Ledger:
             Exception: The file cannot be read.
         """
         await self.flush()
-        return await anyio.to_thread.run_sync(self._orphans, frozenset(base_urls), older_than)
+        return await finished_in_thread(self._orphans, frozenset(base_urls), older_than)
 
     def _orphans(self, base_urls: frozenset[str], older_than: float | None) -> Orphans:
         if not self.path.exists():
             return Orphans([], [], 0, 0)
         here = process_locks.this_host()
-        directory, before = self.path.parent, time.time() - (older_than or 0.0)
+        directory, before = self.path.parent, clock.wall() - (older_than or 0.0)
 
         def read() -> list[Row]:
             rows = self._writer.read(lambda store: store.rows(self.account))
@@ -186,7 +186,7 @@ class Ledger:
     async def sweep(self) -> None:
         """Remove what dead owners left beside the file, where they left nothing in it."""
         await self.flush()
-        await anyio.to_thread.run_sync(self._sweep)
+        await finished_in_thread(self._sweep)
 
     def _sweep(self) -> None:
         if self.path.exists():

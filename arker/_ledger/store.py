@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 
+from arker._basics import clock
 from arker._ledger import process_locks
 
 logger = logging.getLogger("arker")
@@ -280,11 +281,11 @@ def _one_process(path: Path) -> Generator[None, None, None]:
     """What only one process may do at a time."""
     descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        patience = time.monotonic() + PATIENCE
+        patience = clock.now() + PATIENCE
         while not process_locks.lock(descriptor):
-            if time.monotonic() > patience:
+            if clock.now() > patience:
                 raise TimeoutError("another process has had it locked for too long")
-            time.sleep(0.005)
+            clock.pause(0.005)
         yield
     finally:
         os.close(descriptor)

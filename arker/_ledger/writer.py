@@ -7,7 +7,6 @@ import atexit
 import logging
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 from attrs import define, field
 
+from arker._basics import clock
 from arker._ledger import process_locks
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class _Waiters:
     """The forks of one event loop that wait for the same commit."""
 
     futures: list[asyncio.Future[None]] = field(factory=list["asyncio.Future[None]"])
-    bound: asyncio.TimerHandle | None = None
+    bound: clock.Timer | None = None
 
     def resolve(self) -> None:
         if self.bound is not None:
@@ -118,7 +118,7 @@ class Writer:
                 waiters = self._waiting.get(loop)
                 if waiters is None:
                     waiters = self._waiting[loop] = _Waiters()
-                    waiters.bound = loop.call_later(PATIENCE, self._give_up_waiting, waiters)
+                    waiters.bound = clock.call_later(loop, PATIENCE, self._give_up_waiting, waiters)
                 waiters.futures.append(future)
             if operation is not None:
                 self._queue.append(operation)
@@ -204,7 +204,7 @@ class Writer:
     def _await_work(self) -> None:
         """Wait for something to do, with the lock held, but no longer than there should be something."""
         if self._failing:
-            self._sleep("gathering", self._retry_at - time.monotonic(), lambda: self._ending)
+            self._sleep("gathering", self._retry_at - clock.now(), lambda: self._ending)
         if not self._queue:
             self._sleep("idle", IDLE_SECONDS, lambda: bool(self._queue or self._waiting or self._ending))
         if self._queue:
@@ -293,7 +293,7 @@ class Writer:
     def _fail(self, reason: object, *, for_good: bool) -> None:
         with self._changed:
             self._failing = True
-            self._retry_at = time.monotonic() + RETRY_SECONDS
+            self._retry_at = clock.now() + RETRY_SECONDS
             self._off = self._off or for_good
             if self._off:
                 self._queue.clear()

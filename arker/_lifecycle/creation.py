@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-import anyio
-
+from arker._basics import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, end, make_or_undo
 from arker._transport.attempts import Progress
-from arker.errors import ArkerError
-from arker.errors.api import is_gone
+from arker.errors import ArkerError, InternalError
+from arker.errors.api import is_gone, is_surely_gone
 
 if TYPE_CHECKING:
     from arker._context import Context
@@ -59,7 +58,7 @@ class Creation(Generic[T]):
             await end(task)
             return
         problem: str | ArkerError = f"no answer within {CLEANUP_SECONDS:g} s"
-        with anyio.move_on_after(CLEANUP_SECONDS):
+        with clock.move_on_after(CLEANUP_SECONDS):
             try:
                 await asyncio.wait({task})
                 if not task.cancelled():
@@ -79,13 +78,28 @@ class Creation(Generic[T]):
 
     async def _delete(self, made: T) -> None:
         try:
-            await self._context.send(self._remove(made))
+            answer = await self._context.send(self._remove(made))
         except ArkerError as error:
-            if not is_gone(error):
+            if not is_surely_gone(error):
                 raise error.with_context(outcome="applied") from None
+        else:
+            if not answer.deleted:
+                raise InternalError(NOT_DELETED, outcome="applied")
 
 
-async def remove(deleting: Coroutine[Any, Any, object], what: str, *, raising: bool) -> None:
+class Deleted(Protocol):
+    """The reply to a deletion."""
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the server says that it was done."""
+        ...
+
+
+NOT_DELETED: Final = "the server says that it was not deleted"
+
+
+async def remove(deleting: Coroutine[Any, Any, Deleted], what: str, *, raising: bool) -> None:
     """Carry out a deletion; that there is nothing to delete any more is what was wanted.
 
     Args:
@@ -94,13 +108,16 @@ async def remove(deleting: Coroutine[Any, Any, object], what: str, *, raising: b
         raising: Whether a failure is raised, or only logged because another exception is on its way.
     """
     try:
-        await deleting
+        answer = await deleting
+        if not answer.deleted:
+            raise InternalError(f"{what}: {NOT_DELETED}", status=200)
     except ArkerError as error:
-        if is_gone(error):
+        if is_surely_gone(error):
             return
-        if raising:
+        # What a proxy says of it is no proof, and no reason to raise.
+        if raising and not is_gone(error):
             raise
         logger.warning("%s could not be deleted and may still exist: %s", what, error)
 
 
-__all__ = ["Creation", "remove"]
+__all__ = ["NOT_DELETED", "Creation", "remove"]

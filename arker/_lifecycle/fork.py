@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
 import attrs
 
-from arker._basics import names
+from arker._basics import clock, names
 from arker._protocol.calls import vms as vm_calls
 from arker._protocol.request import Address
 from arker._tasks.cleanup import CLEANUP_SECONDS, end, make_or_undo
 from arker._transport.attempts import Progress, deadline_scope
-from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError, NotFoundError
-from arker.errors.api import is_gone
+from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError
+from arker.errors.api import is_gone, is_surely_gone
 
 if TYPE_CHECKING:
     from arker._context import Context, Place
@@ -40,7 +38,7 @@ class Forking:
     the ledger as one that has been answered, and `AsyncArker.reap` tells of it.
     """
 
-    __slots__ = ("_call", "_context", "_name", "_progress", "_vm_id")
+    __slots__ = ("_call", "_context", "_name", "_progress", "_vm_id", "doubt")
 
     def __repr__(self) -> str:
         return f"a fork (key {self._call.request.idempotency_key})"
@@ -51,6 +49,8 @@ class Forking:
         self._context = context
         self._call = vm_calls.fork(context.settings.fork_base_url(request), request, key, self._found)
         self._vm_id: str | None = None
+        self.doubt: ArkerError | None = None
+        """Why there may be a VM although the fork was given up."""
         self._progress = Progress(self._call.operation, makes=True)
         self._name = request.name
 
@@ -71,7 +71,7 @@ class Forking:
 
     async def _make(self) -> Vm:
         blocks, ledger = self._context.blocks, self._context.ledger
-        blocks.refuse()
+        await blocks.refuse()
         blocks.forks.add(self)
         try:
             vm = await (self._post() if ledger is None else self._post_on_record(ledger))
@@ -103,7 +103,7 @@ class Forking:
                 raise
         if self._context.ledger is not None:
             self._context.ledger.answered(self._call.request)
-        again = time.time()
+        again = clock.wall()
         try:
             vm = await self._context.send(self._call, progress=self._progress)
         except BadReplyError:
@@ -124,7 +124,7 @@ class Forking:
             if answer.deleted:
                 return True
         except ArkerError as error:
-            if is_gone(error):
+            if is_surely_gone(error):
                 return True
             problem = error
         logger.warning("VM %s of a fork that failed may still exist: %s", self._context.redact(vm_id), problem)
@@ -135,7 +135,7 @@ class Forking:
         request = self._call.request
         await ledger.intend(request, self._name)
         try:
-            self._context.blocks.refuse()
+            await self._context.blocks.refuse()
             return await self._post()
         except ArkerError as error:
             if error.outcome == "not_started":
@@ -158,7 +158,7 @@ class Forking:
                 ledger.forget(request)
             return
         problem: str | ArkerError = f"no answer within {CLEANUP_SECONDS:g} s"
-        with anyio.move_on_after(CLEANUP_SECONDS):
+        with clock.move_on_after(CLEANUP_SECONDS):
             try:
                 vm = await self._outcome(task)
                 if vm is not None:
@@ -175,6 +175,9 @@ class Forking:
                 problem = error
         await end(task)
         logger.warning("a fork (key %s) was given up, and its VM may exist: %s", request.idempotency_key, problem)
+        vm_id = None if self._vm_id is None else self._context.redact(self._vm_id)
+        doubt = ArkerError(f"the fork was given up, and its VM may exist: {problem}", vm_id=vm_id)
+        self.doubt = progress.complete(doubt).with_context(outcome="unknown")
 
     async def _outcome(self, task: asyncio.Task[Vm]) -> Vm | None:
         """The VM that was made, if any."""
@@ -189,10 +192,13 @@ class Forking:
 
     async def _delete(self, vm_id: str) -> None:
         try:
-            await delete(self._context, self._call.request.base_url, vm_id)
+            answer = await delete(self._context, self._call.request.base_url, vm_id)
         except ArkerError as error:
-            if not is_gone(error):
+            if not is_surely_gone(error):
                 raise error.with_context(outcome="applied") from None
+        else:
+            if not answer.deleted:
+                raise InternalError("the server says that the VM was not deleted", outcome="applied", vm_id=vm_id)
 
 
 def was_made_since(created_at: str | None, moment: float) -> bool:
@@ -209,6 +215,8 @@ def was_made_since(created_at: str | None, moment: float) -> bool:
     if made.tzinfo is None:
         made = made.replace(tzinfo=timezone.utc)
     fraction = _FRACTION.search(created_at)
+    if fraction is None:
+        moment //= 1  # it may have been made at any moment of its second
     return made.timestamp() + (float(fraction[0]) if fraction else 0.0) >= moment
 
 
@@ -224,13 +232,13 @@ async def delete_or_raise(place: Place, *, deadline: float | None) -> None:
     try:
         answer = await delete(place.context, place.base_url, place.vm_id, deadline=deadline)
     except ArkerError as error:
-        if is_gone(error):
-            return
-        raise
+        if not is_gone(error):
+            raise
+        if not is_surely_gone(error):
+            logger.warning("VM %s may still exist, since only a proxy says that it does not: %s", place.vm_id, error)
+        return
     if not answer.deleted:
-        raise InternalError(
-            "the server says that the VM was not deleted", status=200, operation="vm.delete", vm_id=place.vm_id
-        )
+        raise InternalError("the server says that the VM was not deleted", operation="vm.delete", vm_id=place.vm_id)
 
 
 async def delete(context: Context, base_url: str, vm_id: str, *, deadline: float | None = None) -> DeleteVmResponse:
@@ -242,7 +250,7 @@ async def delete(context: Context, base_url: str, vm_id: str, *, deadline: float
         result = await context.send(call, deadline=deadline)
     except BaseException as error:
         # That a page of a proxy says "not found" does not prove that the VM has gone.
-        if isinstance(error, NotFoundError) and error.from_service:
+        if is_surely_gone(error):
             ledger.let_go(vm_id, base_url)
         elif context.transport.closed:
             ledger.left(vm_id, base_url)

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
 from arker._context import Place
-from arker._lifecycle.creation import remove
+from arker._lifecycle.creation import Deleted, remove
 from arker._tasks.cleanup import carry_through
 from arker.errors import ConfigurationError
 
@@ -37,21 +37,20 @@ class Held(Generic[T]):
         """Make it, and put what the server says of it into ``_data``."""
         raise NotImplementedError
 
-    def _removal(self) -> Coroutine[Any, Any, object]:
+    def _removal(self) -> Coroutine[Any, Any, Deleted]:
         """Delete it, within a bound."""
         raise NotImplementedError
 
     def _opened(self) -> T:
         if self._data is None:
-            how = f"use 'async with', or 'await {self._noun}.open()'"
-            raise ConfigurationError(f"the {self._noun} is not open: {how}")
+            raise ConfigurationError(f"the {self._noun} is not open: use it as a context manager, or call its open()")
         return self._data
 
     async def _open_once(self) -> None:
         if self._closed:
             raise ConfigurationError(f"the {self._noun} is closed; {self._maker}() gives a new one")
         if self._opening:
-            raise ConfigurationError(f"the {self._noun} is being opened by another task")
+            raise ConfigurationError(f"the {self._noun} is being opened by another caller")
         if self._data is None:
             self._opening = True
             try:
@@ -65,7 +64,7 @@ class Held(Generic[T]):
     async def _leave_block(self, *, raising: bool) -> None:
         blocks = self._place.context.blocks
         if not blocks.left(self):
-            await carry_through(blocks.close())
+            await carry_through(blocks.until_left(self))
         elif self._data is not None and not self._closed:
             # The deletion must happen under cancellation too, but must not hold up its caller for ever.
             await carry_through(self._remove(raising=raising))

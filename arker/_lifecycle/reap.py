@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from attrs import evolve
 
+from arker._basics import clock
 from arker._lifecycle.fork import was_made_since
 from arker._protocol.calls import vms as vm_calls
 from arker._protocol.request import Address
@@ -118,7 +118,7 @@ class _Reaping:
         if row.was_answered:
             raise _doubt(row, "its reply named no VM")
         call = vm_calls.fork_again(row.base_url, row.body.encode(), row.idempotency_key)
-        posted_at = time.time()
+        posted_at = clock.wall()
         try:
             made = await self._context.send(call)
         except BadReplyError as error:
@@ -162,7 +162,7 @@ def _is_refusal(error: ArkerError) -> bool:
 
 
 def _has_no_key_any_more(row: Row) -> bool:
-    return time.time() - row.created_at > KEY_SECONDS
+    return clock.wall() - row.created_at > KEY_SECONDS
 
 
 def _leftover(row: Row) -> Leftover:

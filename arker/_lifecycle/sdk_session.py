@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from arker._basics import clock
 from arker._context import Place
+from arker._lifecycle.creation import NOT_DELETED
 from arker._protocol.calls import sessions as session_calls
 from arker._protocol.identifiers import new_idempotency_key, new_ulid
 from arker._runs import commands
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through, end, make_or_undo
 from arker.errors import ArkerError, BadReplyError, NetworkError, UnavailableError
-from arker.errors.api import is_gone
+from arker.errors.api import is_surely_gone
 from arker.models import CreateSessionRequest, RunRequest
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ async def _find(place: Place, mark: str) -> str | None:
 
 
 async def _abandon(place: Place, task: asyncio.Task[str]) -> None:
-    await asyncio.wait({task}, timeout=CLEANUP_SECONDS)
+    await clock.wait({task}, CLEANUP_SECONDS)
     await end(task)
     if not task.cancelled() and task.exception() is None:
         await _close(place, task.result())
@@ -79,10 +81,12 @@ async def _abandon(place: Place, task: asyncio.Task[str]) -> None:
 
 async def _close(place: Place, session_id: str) -> None:
     try:
-        await place.send(session_calls.delete_session(place, session_id), deadline=CLEANUP_SECONDS)
+        answer = await place.send(session_calls.delete_session(place, session_id), deadline=CLEANUP_SECONDS)
+        problem = None if answer.deleted else NOT_DELETED
     except ArkerError as error:
-        if not is_gone(error):
-            logger.warning("session %s of VM %s could not be closed: %s", session_id, place.vm_id, error)
+        problem = None if is_surely_gone(error) else str(error)
+    if problem is not None:
+        logger.warning("session %s of VM %s could not be closed: %s", session_id, place.vm_id, problem)
 
 
 __all__ = ["run_in_own_session"]

@@ -44,7 +44,7 @@ class Pages(AsyncIterator[T], Generic[T]):
     async def __anext__(self) -> T:
         if self._busy:
             # Two at once would hand out the same page twice.
-            raise RuntimeError("the list is being asked for its next item by another task")
+            raise RuntimeError("the list is being asked for its next item by another caller")
         self._busy = True
         try:
             # A page may be empty although the list goes on: what was filtered out is gone through on the server.
@@ -78,12 +78,11 @@ class Pages(AsyncIterator[T], Generic[T]):
         if not following:
             return
         if not check.is_string(following) or not following.strip():
-            raise BadReplyError("the reply has a next_cursor that cannot be sent", path="$.next_cursor", status=200)
+            raise BadReplyError("the reply has a next_cursor that cannot be sent", path="$.next_cursor")
         if following in (self._cursor, self._mark):
             raise BadReplyError(
                 f"the list does not go on: a cursor came a second time, after {self._given} items",
                 path="$.next_cursor",
-                status=200,
             )
         if self._pages & (self._pages - 1) == 0:
             self._mark = following
@@ -96,7 +95,7 @@ def next_cursor(page: Cursored) -> str | None:
         BadReplyError: The page has a cursor that is no string.
     """
     if "next_cursor" in page.misfits:
-        raise BadReplyError("the reply has a next_cursor that cannot be sent", path="$.next_cursor", status=200)
+        raise BadReplyError("the reply has a next_cursor that cannot be sent", path="$.next_cursor")
     return page.next_cursor
 
 

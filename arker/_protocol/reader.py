@@ -23,6 +23,8 @@ NOTHING: Final = object()
 
 _ENVELOPES: Final = ("data", "vm", "run", "session", "result", "response")
 """Members below which a reply may stand."""
+_OTHER_THINGS: Final = ("run", "session")
+"""Those of them that are things of a VM, when a VM is looked for."""
 _ERROR_PARTS: Final = ("error", "details", "recovery", "context")
 
 
@@ -76,7 +78,7 @@ class Reader:
             return value  # as nearly always
         if self.strict:
             return None
-        return next((each for each in _candidates(value) if _has(each, evidence)), None)
+        return next((each for each in _candidates(value, evidence) if _has(each, evidence)), None)
 
     def _note(self, noted: list[tuple[type, str]]) -> None:
         with self._lock:
@@ -94,19 +96,22 @@ def _has(value: dict[str, Any], names: Sequence[str]) -> bool:
     return False
 
 
-def _candidates(value: object) -> Iterator[dict[str, Any]]:
+def _candidates(value: object, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Give the places in which a reply may hold what was asked for, by some of these members."""
     if is_array(value) and len(value) == 1:
         value = value[0]
     if not is_object(value):
         return
     yield value
-    for name in _ENVELOPES:
+    # The "id" below "run" or "session" is a run's or a session's.
+    envelopes = [name for name in _ENVELOPES if "id" not in names or name not in _OTHER_THINGS]
+    for name in envelopes:
         inner = value.get(name)
         if is_array(inner) and len(inner) == 1:
             inner = inner[0]
         if is_object(inner):
             yield inner
-            yield from (each for key in _ENVELOPES if is_object(each := inner.get(key)))
+            yield from (each for key in envelopes if is_object(each := inner.get(key)))
 
 
 def is_usable_id(value: object) -> bool:
@@ -119,9 +124,9 @@ def id_in(value: object, names: Sequence[str]) -> str | None:
 
     Args:
         value: The JSON value.
-        names: Members that may have it, in their order.
+        names: Members that may have it, in their order; ``id`` is not taken from what is another kind of thing.
     """
-    for candidate in itertools.chain(_candidates(value), _error_parts(value)):
+    for candidate in itertools.chain(_candidates(value, names), _error_parts(value)):
         for name in names:
             found = candidate.get(name)
             if is_usable_id(found):

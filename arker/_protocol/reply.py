@@ -8,9 +8,10 @@ from typing import Any, Final, TypeVar
 
 from attrs import frozen
 
-from arker._protocol.codec.hooks import Misfit, is_array, is_object
+from arker._protocol.codec.hooks import Misfit, is_array, is_object, outputs_of
 from arker._protocol.reader import NOTHING, Reader, id_in
 from arker._protocol.request import Call, Response
+from arker._protocol.retryable import is_error_code
 from arker.errors import ApiError, BadReplyError
 from arker.errors.api import api_error_class
 
@@ -42,7 +43,8 @@ def _result(call: Call[T], response: Response, value: object, reader: Reader, re
     status = response.status
     held = reader.find(value, call.evidence) if 200 <= status < 300 else None
     said = _error_in(value) if held is None or reader.strict else None
-    if said is not None:
+    remarks = call.acknowledged and 200 <= status < 300 and not reader.strict
+    if said is not None and not (remarks and _is_a_remark(value, said)):
         raise said.error(status)
     if status >= 400:
         raise _error_of_a_gateway(response, value, redact)
@@ -61,11 +63,18 @@ def _result(call: Call[T], response: Response, value: object, reader: Reader, re
     try:
         return call.decode(payload, reader)
     except Misfit as misfit:
+        stdout, stderr = outputs_of(payload)
         raise BadReplyError(
-            f"the reply does not fit: {misfit.path or '$'} {misfit.problem}", path=misfit.path or "$", status=status
+            f"the reply does not fit: {misfit.path or '$'} {misfit.problem}",
+            path=misfit.path or "$",
+            status=status,
+            stdout=stdout,
+            stderr=stderr,
         ) from None
     except ApiError as entry_error:
-        raise entry_error.with_context(status=status) from None
+        if entry_error.status:  # else the server has not said so itself
+            entry_error.status = status
+        raise
 
 
 def api_error(code: str, message: str, *, status: int, from_service: bool = True) -> ApiError:
@@ -73,6 +82,11 @@ def api_error(code: str, message: str, *, status: int, from_service: bool = True
     error = api_error_class(code, status)(message, code=code, status=status)
     error.from_service = from_service
     return error
+
+
+def concluded(code: str, message: str) -> ApiError:
+    """The error of the class that fits the code, of what no server has said: the client has found it out."""
+    return api_error(code, message, status=0, from_service=False)
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -100,6 +114,14 @@ def _error_in(value: object) -> _Said | None:
         return None
     nested: object = value.get("error")
     return _error_of(value) or (_error_of(nested) if is_object(nested) else None)
+
+
+def _is_a_remark(value: object, said: _Said) -> bool:
+    """Whether a reply of success only says in words that something was done: ``{"code": "accepted", "message": …}``.
+
+    A server that puts errors into such replies has few codes, and newer ones have theirs below ``error``.
+    """
+    return is_object(value) and value.get("error") is None and not is_error_code(said.code)
 
 
 def _error_of(payload: dict[str, Any]) -> _Said | None:
@@ -203,4 +225,4 @@ def _describe(body: bytes, value: object) -> str:
     return "an array" if isinstance(value, list) else f"a bare {type(value).__name__}"
 
 
-__all__ = ["api_error", "decipher", "hints"]
+__all__ = ["api_error", "concluded", "decipher", "hints"]

@@ -128,10 +128,12 @@ class Flow:
     Attributes:
         sent: Bytes of the request's body that the connection has taken, where they are counted.
         content: The reply's body, once it has begun.
+        endings: How often whoever waits was told to wait no longer; counted before Python 3.11 only.
     """
 
     sent: int = 0
     content: StreamReader | None = None
+    endings: int = 0
 
     def passed(self) -> int:
         """Bytes, in both directions; one more when the reply has begun."""

@@ -70,6 +70,14 @@ _STATUS_OF_CODE: Final = {
     "resource_pressure": 503,
 }
 """The HTTP status of each code that says that nothing was done (contract, section 3); an error is one at any status."""
+_OTHER_CODES: Final = frozenset({"gateway_timeout", "internal", "method_not_allowed", "not_implemented"})
+
+
+def is_error_code(code: str) -> bool:
+    """Whether a code is one of the errors that servers of any generation know."""
+    return code in _STATUS_OF_CODE or code in _OTHER_CODES
+
+
 _SAY_NOTHING: Final = (408, 425, 499)
 """Statuses that a proxy invents when its own patience ends."""
 
@@ -84,22 +92,37 @@ def is_proof_of_refusal(error: ApiError) -> bool:
     return status == 503 or (400 <= status < 500 and status not in _SAY_NOTHING)
 
 
-def parse_retry_after(value: str | None, now: float) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for, as a number or an HTTP date; None if it says nothing usable."""
+def parse_retry_after(value: str | None, now: float, sent: str | None = None) -> float | None:
+    """Seconds that a ``Retry-After`` header asks for, as a number or an HTTP date; None if it says nothing usable.
+
+    Args:
+        value: The header.
+        now: The time here, in seconds since the epoch.
+        sent: The reply's ``Date``, which a date counts from where there is one: clocks differ, and tests set them.
+    """
     if value is None:
         return None
     text = value.strip()
     if re.fullmatch(r"[0-9]{1,12}(\.[0-9]*)?", text):
         return float(text)
+    moment = _seconds_of(text)
+    if moment is None:
+        return None
+    before = None if sent is None else _seconds_of(sent)
+    return max(0.0, moment - (now if before is None else before))
+
+
+def _seconds_of(date: str) -> float | None:
+    """An HTTP date in seconds since the epoch."""
     # Its reader takes long to import, and dates are rare.
     from datetime import timezone
     from email.utils import parsedate_to_datetime
 
     try:
-        moment = parsedate_to_datetime(text)
+        moment = parsedate_to_datetime(date.strip())
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=timezone.utc)
-        return max(0.0, moment.timestamp() - now)
+        return moment.timestamp()
     except (ValueError, TypeError, OverflowError):  # a year or a zone that no calendar has
         return None
 

@@ -41,9 +41,7 @@ async def start(place: Place, request: RunRequest, key: str, deadline: float | N
     result = await post(place, request, key, deadline)
     run_id = result.run_id
     if run_id is None or not is_usable_id(run_id):
-        raise BadReplyError(
-            "the reply names no run_id", path="$.run_id", status=200, outcome="applied", operation="vm.run"
-        )
+        raise BadReplyError("the reply names no run_id", path="$.run_id", outcome="applied", operation="vm.run")
     tunnels = result.tunnels if isinstance(result, BackgroundRunResult) else ()
     return RunFollower(place, run_id, state=result.state, tunnels=tunnels)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
-import anyio
 import attrs
 
 from arker import models
+from arker._basics import clock
 from arker._context import Place
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.calls import vms as vm_calls
@@ -63,7 +62,7 @@ class RunFollower:
 
     async def wait(self) -> Run:
         """Wait until it has ended. Only small questions are asked meanwhile."""
-        began = time.monotonic()
+        began = clock.now()
         contradictions = 0
         while True:
             if self.ended or await self.ask_whether_ended():
@@ -71,7 +70,7 @@ class RunFollower:
                 if has_ended(run):
                     return run
                 contradictions += 1  # what is asked again and again must not be the large reply
-            await anyio.sleep(min(_LONGEST_DOUBT, pause(time.monotonic() - began) * 2 ** min(contradictions, 5)))
+            await clock.sleep(min(_LONGEST_DOUBT, pause(clock.now() - began) * 2 ** min(contradictions, 5)))
 
     async def ask_whether_ended(self) -> bool:
         """Look for it among the running ones, which is a small reply however much it has written."""
@@ -110,14 +109,14 @@ class RunFollower:
 
     async def _read_readable(self) -> Run:
         call = run_calls.get_run(self.place, self.run_id)
-        began = time.monotonic()
+        began = clock.now()
         unreadable = 0
         while True:
             try:
                 run = await self.place.send(call)
                 if run.state is not None or has_ended(run):
                     return run
-                problem = BadReplyError("the reply names no state of the run", path="$.state", status=200)
+                problem = BadReplyError("the reply names no state of the run", path="$.state")
             except NotFoundError as error:
                 raise await self._explain(error) from None
             except BadReplyError as error:
@@ -125,7 +124,7 @@ class RunFollower:
             unreadable += 1
             if unreadable == UNREADABLE:
                 raise self._unreadable(problem)
-            await anyio.sleep(pause(time.monotonic() - began))
+            await clock.sleep(pause(clock.now() - began))
 
     def _unreadable(self, problem: BadReplyError) -> BadReplyError:
         """Say that the run cannot be followed, with what is known of it."""

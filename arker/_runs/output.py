@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-import anyio
 from attrs import define, field, frozen
 
+from arker._basics import clock
 from arker._runs.poll import Planner, Question
 from arker.errors import DeadlineExceededError, OutputChangedError
 
@@ -94,7 +93,7 @@ class RunOutput(AsyncIterator[OutputChunk]):
     async def __anext__(self) -> OutputChunk:
         if self._busy:
             # Two at once would hand out the same twice.
-            raise RuntimeError("the output is being asked for its next chunk by another task")
+            raise RuntimeError("the output is being asked for its next chunk by another caller")
         self._busy = True
         try:
             while not self._fresh:
@@ -113,10 +112,10 @@ class RunOutput(AsyncIterator[OutputChunk]):
         if self._deadline is None:
             await self._step()
             return
-        now = time.monotonic()
+        now = clock.now()
         if self._until is None:
             self._until = now + self._deadline
-        with anyio.move_on_after(max(0.0, self._until - now)) as scope:
+        with clock.move_on_after(max(0.0, self._until - now)) as scope:
             await self._step()
         if scope.cancelled_caught:
             error = DeadlineExceededError(f"the deadline of {self._deadline:g} s has passed; the run goes on")
@@ -124,10 +123,10 @@ class RunOutput(AsyncIterator[OutputChunk]):
 
     async def _step(self) -> None:
         due, question = self._planner.next()
-        await anyio.sleep(max(0.0, due - time.monotonic()))
+        await clock.sleep(max(0.0, due - clock.now()))
         if question is Question.ENDED:
             ended = await self._has_ended()
-            self._planner.asked(time.monotonic(), ended=ended)
+            self._planner.asked(clock.now(), ended=ended)
             return
         run, ended = await self._read()
         outputs = ((run.stdout, run.stdout_encoding), (run.stderr, run.stderr_encoding))
@@ -140,7 +139,7 @@ class RunOutput(AsyncIterator[OutputChunk]):
                 self._fresh.append((position.stream, fresh))
         size = len(run.stdout) + len(run.stderr)
         cost = sum(_wire_size(data, encoding) for data, encoding in outputs)
-        self._planner.read(time.monotonic(), size=size, cost=cost)
+        self._planner.read(clock.now(), size=size, cost=cost)
         if ended:
             self._over = True
             if run.state == "completed" and run.fail_reason is not None:

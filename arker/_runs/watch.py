@@ -112,11 +112,15 @@ class RunWatch:
             from arker._runs.follower import RunFollower  # few servers do so
 
             follower = RunFollower(self._place, result.run_id, state=result.state)
-            return follower.result_of(await follower.wait(), "vm.run", check=False)
         except VMGoneError:
             raise
         except NotFoundError as error:
             raise await self._explain(error, progress) from None
+        try:
+            return follower.result_of(await follower.wait(), "vm.run", check=False)
+        except ArkerError as error:
+            # Whatever became of the questions, the run was started.
+            raise progress.complete(error) from None
 
     async def _explain(self, error: NotFoundError, progress: Progress) -> ArkerError:
         """What it means that a run is answered with "not found": the VM may have gone since it was sent first."""

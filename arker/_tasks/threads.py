@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from arker._tasks.cleanup import carry_through
 
@@ -18,7 +18,10 @@ class StoppedError(Exception):
 
 
 def begin_in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
-    """Have work that blocks done in a thread.
+    """Have work that blocks done in a thread of the loop's.
+
+    (Those of anyio end with the task that the loop was started for. Where a library has replaced the running of loops,
+    as `nest_asyncio` does, there is none, and the interpreter would wait for them at its end.)
 
     Where no thread can be started any more, since the interpreter is ending, it is done at once, by the loop itself.
     """
@@ -32,6 +35,16 @@ def begin_in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
         except Exception as error:
             done.set_exception(error)
         return done
+
+
+async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
+    """The result of something that may block. A caller that is cancelled does not wait for it."""
+    return await begin_in_thread(partial(work, *arguments))
+
+
+async def finished_in_thread(work: Callable[..., T], *arguments: Any) -> T:
+    """The same of something that must not be left half done, and does not take long."""
+    return await carry_through(in_thread(work, *arguments))
 
 
 async def stoppable(work: Callable[[Callable[[], None]], T]) -> T:
@@ -61,4 +74,4 @@ async def _ended(future: asyncio.Future[T]) -> None:
         future.exception()  # else the loop reports it as never retrieved
 
 
-__all__ = ["StoppedError", "begin_in_thread", "stoppable"]
+__all__ = ["StoppedError", "begin_in_thread", "finished_in_thread", "in_thread", "stoppable"]

@@ -7,10 +7,10 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import anyio
 from attrs import define, field
 
-from arker._protocol.request import ExchangeFailedError, Request, Response, without_query
+from arker._basics import clock
+from arker._protocol.request import ExchangeFailedError, Flow, Request, Response, without_query
 from arker._protocol.retryable import is_overload, is_proof_of_refusal, is_retryable_answer
 from arker._transport.retry import Failure
 from arker.errors import (
@@ -98,7 +98,9 @@ class Attempt:
         advanced: Whether the last try, although it failed, got on with what the next one goes on with.
         task: The task that it is in.
         asked_to_end: How often that had been cancelled before.
-        closed: Whether that was cancelled because the client is being closed.
+        ending: Whether it is to be ended because the client is being closed.
+        closed: Whether its task has been cancelled for that.
+        flow: What has passed of it, if that is watched.
     """
 
     method: str
@@ -112,7 +114,9 @@ class Attempt:
     advanced: bool = False
     task: asyncio.Task[Any] | None = field(default=None, repr=False)
     asked_to_end: int = 0
+    ending: bool = False
     closed: bool = False
+    flow: Flow | None = field(default=None, repr=False)
 
     @property
     def url(self) -> str:
@@ -164,7 +168,7 @@ def deadline_scope(deadline: float | None, progress: Progress) -> Generator[None
         yield
         return
     check.check_seconds("deadline", deadline)
-    with anyio.move_on_after(deadline) as scope:
+    with clock.move_on_after(deadline) as scope:
         yield
     if scope.cancelled_caught:
         error = progress.complete(DeadlineExceededError(f"the deadline of {deadline:g} s has passed"))

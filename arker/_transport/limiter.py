@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
+from arker._basics import clock
 from arker._transport.retry import MAX_RETRY_AFTER
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Limiter:
         with self._lock:
             if self._queues[waits]:
                 return False
-            now = time.monotonic()
+            now = clock.now()
             if not self._has_place(waits, now):
                 return False
             self._admit(waits, now)
@@ -115,7 +115,7 @@ class Limiter:
         with self._lock:
             self._in_flight -= 1
             self._waiting_in_flight -= waits
-            self.window.answered(time.monotonic())
+            self.window.answered(clock.now())
             if self._loops:  # somebody waits
                 self._pump()
 
@@ -123,7 +123,7 @@ class Limiter:
         """Give a place back after an answer that said that the server is asked too much."""
         with self._lock:
             self._release(waits)
-            now = time.monotonic()
+            now = clock.now()
             # Whoever is told to come back much later is not tried again; others may be told something else.
             if retry_after is not None and retry_after > MAX_RETRY_AFTER:
                 retry_after = None
@@ -135,11 +135,12 @@ class Limiter:
 
     def _has_place(self, waits: bool, now: float) -> bool:
         window = self.window
-        return (
-            self._in_flight < window.places
-            and (not waits or self._waiting_in_flight < window.places_to_wait)
-            and now >= window.opens_at
-        )
+        if now < window.opens_at:
+            return False
+        if waits:
+            return self._in_flight < window.places and self._waiting_in_flight < window.places_to_wait
+        # With a single place, what waits for a command would keep everything else waiting: there is one more then.
+        return self._in_flight < max(window.places, self._waiting_in_flight + 1)
 
     def _admit(self, waits: bool, now: float) -> None:
         self._in_flight += 1
@@ -155,7 +156,7 @@ class Limiter:
         quick, slow = self._queues[False], self._queues[True]
         if not quick and not slow:
             return
-        now = time.monotonic()
+        now = clock.now()
         self.window.waited(now)
         here = _running_loop()
         while True:
@@ -198,20 +199,20 @@ class Limiter:
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
-            now = time.monotonic()
+            now = clock.now()
             at = self.window.opens_next(now)
         if at is not None:
-            loop.call_later(at - now, self._come_back, loop, at)
+            clock.call_later(loop, at - now, self._come_back, loop, at)
         else:
             self._come_back(loop, now)
 
     def _come_back(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
         with self._lock:
             self._timers.discard(loop)
-            now = time.monotonic()
+            now = clock.now()
             self.window.looked(now, late=now - at)
             self._pump()
-            if self.window.opens_next(time.monotonic()) is not None:
+            if self.window.opens_next(clock.now()) is not None:
                 self._watch()
 
 

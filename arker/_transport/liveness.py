@@ -7,6 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeAlias, TypeVar
 
+from arker._basics import clock
 from arker._protocol.request import Flow
 from arker._tasks.cleanup import end
 
@@ -38,7 +39,7 @@ class _Questions:
         self._flow = flow
         self._tell = tell
         self._task: asyncio.Task[None] | None = None
-        self._timer = self._loop.call_later(interval, self._begin)
+        self._timer = clock.call_later(self._loop, interval, self._begin)
 
     def _begin(self) -> None:
         self._task = self._loop.create_task(self._ask())
@@ -54,7 +55,7 @@ class _Questions:
                 except Exception as error:
                     self._tell(error)
                     return
-            await asyncio.sleep(self._interval)
+            await clock.sleep(self._interval)
 
     def stop(self) -> asyncio.Task[None] | None:
         """Ask no more; a task that is left has to be ended."""
@@ -123,7 +124,12 @@ else:
         try:
             await over
         except BaseException:
-            await end(task)
+            flow.endings += 1
+            try:
+                await end(task)
+            except asyncio.CancelledError:
+                flow.endings += 1
+                raise
             raise
         finally:
             asking = questions.stop()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define
 
+from arker._basics import clock
 from arker._basics.shown import shown
 from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
 
@@ -154,7 +155,7 @@ class Observer(Teller):
     def ended(self, watch: Watch, error: ArkerError | None, *, cancelled: bool) -> None:
         """Say that an attempt has ended."""
         attempt, progress = watch.attempt, watch.progress
-        seconds = time.perf_counter() - watch.began
+        seconds = clock.now() - watch.began
         response = attempt.response
         status = response.status if response is not None else None
         if status is None and error is not None:
@@ -211,8 +212,8 @@ class Watch:
     began: float = 0.0
 
     def begin(self) -> None:
-        self.started = time.time()
-        self.began = time.perf_counter()
+        self.started = time.time()  # as the caller's own events are stamped
+        self.began = clock.now()
         self.attempt.response = None
 
     def end(self, error: ArkerError | None = None, *, cancelled: bool = False) -> None:

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 from attrs import frozen
 
+from arker._basics import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
 from arker._transport.attempts import Attempt, Progress
 from arker.errors import ConfigurationError
@@ -18,8 +19,10 @@ from arker.errors import ConfigurationError
 logger = logging.getLogger("arker")
 
 _STEP: Final = 0.01
-_GRACE: Final = 0.05
-"""Seconds in which a caller whose call was ended, maybe in another thread, begins to delete what it has made."""
+_LOOKS: Final = 6
+"""Looks, `_STEP` apart, within which a caller whose call has ended, maybe in another thread, begins to delete."""
+_TURNS: Final = 8
+"""Turns of the loop within which a task that has just got a VM, perhaps through `asyncio.wait_for`, opens its block."""
 
 
 @frozen(eq=False)
@@ -51,11 +54,12 @@ class Blocks:
     def __init__(self) -> None:
         self.forks: set[object] = set()
         self.calls: dict[Attempt, Progress] = {}
-        self._open: dict[object, _Open] = {}
-        self._done = threading.Event()
-        self._lock = threading.Lock()
-        self._joined = 0
         self.closing = False
+        self._open: dict[object, _Open] = {}
+        self._leaving: dict[object, _Open] = {}
+        self._lock = threading.Lock()
+        self._at_work = False
+        self._over = threading.Event()
 
     def enter(
         self,
@@ -68,18 +72,29 @@ class Blocks:
         self._open[block] = _Open(name, leave, abandon, asyncio.get_running_loop())
 
     def left(self, block: object) -> bool:
-        """Note that a block comes to its end; False if closing the client leaves it, or has left it: await `close`."""
+        """Note that a block comes to its end; False if closing the client leaves it: see `until_left`."""
         return self._open.pop(block, None) is not None or not self.closing
 
-    def refuse(self) -> None:
+    async def until_left(self, block: object) -> None:
+        """Wait until closing the client has left a block, or has given it up."""
+        await _polled(lambda: block not in self._leaving)
+
+    async def refuse(self) -> None:
         """Raise if nothing is to be begun any more."""
         if self.closing:
+            await asyncio.sleep(0)  # a caller who tries again and again must not keep the loop from closing the client
             raise ConfigurationError("the client is closed")
 
+    async def refuse_call(self, call: Attempt, progress: Progress) -> None:
+        """Raise if a call is not to be begun any more."""
+        if not _is_essential(call, progress):
+            try:
+                await self.refuse()
+            except ConfigurationError as error:
+                raise progress.complete(error) from None
+
     def begin(self, call: Attempt, progress: Progress) -> None:
-        """Note that a call is on its way, until it is taken out of `calls`; raise if it must not begin any more."""
-        if self.closing and not _is_essential(call, progress):
-            raise progress.complete(ConfigurationError("the client is closed"))
+        """Note that a call is on its way, until it is taken out of `calls`."""
         call.task = task = asyncio.current_task()
         if task is not None and sys.version_info >= (3, 11):
             call.asked_to_end = task.cancelling()
@@ -88,12 +103,7 @@ class Blocks:
     def abandon(self) -> None:
         """Give up what is open, where no loop runs any more."""
         self.closing = True
-        names: list[str] = []
-        while self._open:
-            _, each = self._open.popitem()
-            names.append(each.name())
-            each.abandon()
-        _warn(names)
+        _give_up([self._leaving.pop(block) for block, _ in self._taken()])
 
     async def close(self) -> None:
         """End all calls and leave all that is open, in `CLEANUP_SECONDS` at most; name what cannot be removed in time.
@@ -101,85 +111,95 @@ class Blocks:
         What a caller removes when its call ends that way, such as a VM, is waited for.
         """
         with self._lock:
-            first, self.closing = not self.closing, True
-        if first:
-            await carry_through(self._leave_all_and_settle())
+            mine = not (self._at_work or self._over.is_set())
+            self._at_work, self.closing = self._at_work or mine, True
+        if not mine:
+            # Another task, maybe in another thread, is at it.
+            await _polled(self._over.is_set)
             return
-        # Another task, maybe in another thread, is at it, and may even be one that is waited for.
-        self._joined += 1
-        for _ in range(round(CLEANUP_SECONDS / _STEP)):
-            if self._done.is_set():
-                return
-            await asyncio.sleep(_STEP)
-
-    async def _leave_all_and_settle(self) -> None:
-        await asyncio.sleep(0)  # a task that has just got a VM opens its block now
-        deadline = asyncio.get_running_loop().time() + CLEANUP_SECONDS
         try:
-            await self._leave_all(deadline)
+            await carry_through(self._leave_all())
         finally:
-            self._done.set()
-        if self._joined:
-            # Whoever waited for this may have other VMs to delete.
-            await self._settle(deadline)
+            # Also when that has never begun, because its loop has just been shut down: then the next one does it.
+            self._at_work = False
 
-    async def _leave_all(self, deadline: float) -> None:
-        loop = asyncio.get_running_loop()
-        tasks: dict[asyncio.Future[object], _Open] = {}
+    async def _leave_all(self) -> None:
+        deadline = clock.now() + CLEANUP_SECONDS
+        tasks: dict[asyncio.Future[object], object] = {}
         late: list[_Open] = []
-        ended_some = False
+        looks = 0
         try:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
             while True:
-                while self._open:
-                    _, each = self._open.popitem()
+                for block, each in self._taken():
                     task = _begin(each)
                     if task is None:
-                        late.append(each)
+                        late.append(self._leaving.pop(block))
                     else:
-                        tasks[task] = each
+                        tasks[task] = block
                 # A fleet that is left begins nothing else in its VMs when what it is doing ends.
                 await asyncio.sleep(0)
-                ended_some |= self._end_calls()
-                if not (self._open or tasks or self.forks or self._are_calls_on_their_way()):
+                self._end_calls()
+                if self._open or tasks or self.forks or self._are_calls_on_their_way():
+                    looks = _LOOKS
+                # By their number, not by the time: a loop that is busy gives its tasks no turns in that.
+                if looks == 0:
                     break
-                patience = deadline - loop.time()
+                looks -= 1
+                patience = min(deadline - clock.now(), _STEP)
                 if patience <= 0:
                     break
                 if tasks:
-                    await asyncio.wait(tasks, timeout=min(patience, _STEP), return_when=asyncio.FIRST_COMPLETED)
-                    late += _ended_badly(tasks)
+                    await clock.wait(tasks, patience, return_when=asyncio.FIRST_COMPLETED)
+                    late += self._ended_badly(tasks)
                 else:
-                    await asyncio.sleep(min(patience, _STEP))
-            if ended_some:
-                await self._settle(deadline)
+                    await clock.sleep(patience)
         finally:
             for task in tasks:
                 task.add_done_callback(_retrieve)
                 task.cancel()
-            late += [*tasks.values(), *self._open.values()]
-            self._open.clear()
-            for each in late:
-                each.abandon()
-            _warn([*(each.name() for each in late), *map(repr, self.forks)])
+            forks = [repr(fork) for fork in list(self.forks)]
+            # Nobody is to wait any longer, such as for the next attempt to delete something.
+            self._end_calls(removing=True)
+            for _ in self._taken():
+                pass
+            _give_up([*late, *self._leaving.values()], forks)
+            self._leaving.clear()
+            self._over.set()
 
-    async def _settle(self, deadline: float) -> None:
-        """Wait until no call has been on its way for `_GRACE` seconds."""
-        loop = asyncio.get_running_loop()
-        quiet_since = loop.time()
-        while loop.time() < min(deadline, quiet_since + _GRACE):
-            await asyncio.sleep(_STEP)
-            self._end_calls()
-            if self._are_calls_on_their_way() or self.forks:
-                quiet_since = loop.time()
+    def _taken(self) -> Iterator[tuple[object, _Open]]:
+        """What is open, one after the other, as it is taken out to be left; other threads open and leave meanwhile."""
+        while self._open:
+            for block in list(self._open):
+                each = self._open.get(block)
+                if each is None:
+                    continue
+                self._leaving[block] = each  # first, so that whoever finds it taken out waits for it
+                if self._open.pop(block, None) is None:
+                    del self._leaving[block]
+                else:
+                    yield block, each
 
-    def _end_calls(self) -> bool:
-        """End the calls that remove nothing; tell whether there were any."""
+    def _ended_badly(self, tasks: dict[asyncio.Future[object], object]) -> list[_Open]:
+        """Take what has ended out of the tasks, and give what of it has failed."""
+        failed: list[_Open] = []
+        for task in [task for task in tasks if task.done()]:
+            each = self._leaving.pop(tasks.pop(task))
+            if task.cancelled() or task.exception() is not None:
+                failed.append(each)
+        return failed
+
+    def _end_calls(self, *, removing: bool = False) -> None:
+        """End the calls that remove nothing, or all of them."""
         here = asyncio.get_running_loop()
-        found = False
-        for call, progress in list(self.calls.items()):
-            if call.closed or call.task is None or _is_essential(call, progress):
+        for call in list(self.calls):
+            progress = self.calls.get(call)
+            if progress is None or call.ending or call.task is None:
                 continue
-            found = call.closed = True
+            if not removing and _is_essential(call, progress):
+                continue
+            call.ending = True
             loop = call.task.get_loop()
             if loop is here:
                 self._end_call(call)
@@ -188,19 +208,47 @@ class Blocks:
                 loop.call_soon_threadsafe(self._end_call, call)
             except RuntimeError:  # its loop has ended, and the call with it
                 self.calls.pop(call, None)
-        return found
 
     def _end_call(self, call: Attempt) -> None:
-        if call in self.calls and call.task is not None:
-            call.task.cancel()
+        """In the call's own loop."""
+        task = call.task
+        if call not in self.calls or task is None:
+            return
+        if sys.version_info < (3, 11):
+            # Whether others have cancelled it as well cannot be told afterwards.
+            if _is_being_cancelled(task) or (call.flow is not None and call.flow.endings):
+                return
+            task.get_loop().call_soon(_yield_to_others, call)  # before the task itself comes to know it
+        call.closed = True
+        task.cancel()
 
     def _are_calls_on_their_way(self) -> bool:
         return any(call.task is not None and call.task.get_loop().is_running() for call in list(self.calls))
 
 
+async def _polled(is_over: Callable[[], bool]) -> None:
+    """Wait for what another thread may bring about, `CLEANUP_SECONDS` at most."""
+    end = clock.now() + CLEANUP_SECONDS
+    while not is_over() and clock.now() < end:
+        await clock.sleep(_STEP)
+
+
 def _is_essential(call: Attempt, progress: Progress) -> bool:
     """Whether a call goes on while its client is being closed: it removes something, or tells what is to be removed."""
-    return call.method == "DELETE" or (progress.makes and progress.may_have_begun)
+    if progress.makes and progress.may_have_begun:
+        return True
+    return call.method == "DELETE" and call.request is not None  # what a tunnel leads to is the caller's business
+
+
+def _is_being_cancelled(task: asyncio.Task[Any]) -> bool:
+    waiting: asyncio.Future[Any] | None = getattr(task, "_fut_waiter", None)
+    return bool(getattr(task, "_must_cancel", False)) or (waiting is not None and waiting.cancelled())
+
+
+def _yield_to_others(call: Attempt) -> None:
+    """Call it no end of the client if the task that is about to be cancelled has been cancelled by others as well."""
+    if getattr(call.task, "_must_cancel", False):
+        call.closed = False
 
 
 def was_closed(call: Attempt) -> bool:
@@ -210,14 +258,7 @@ def was_closed(call: Attempt) -> bool:
     call.closed = False
     if sys.version_info >= (3, 11):
         return call.task.uncancel() <= call.asked_to_end
-    return True
-
-
-def _ended_badly(tasks: dict[asyncio.Future[object], _Open]) -> list[_Open]:
-    """Take what has ended out of the tasks, and give what of it has failed."""
-    ended = [task for task in tasks if task.done()]
-    blocks = [(task, tasks.pop(task)) for task in ended]
-    return [each for task, each in blocks if task.cancelled() or task.exception() is not None]
+    return call.flow is None or call.flow.endings < 2
 
 
 def _retrieve(task: asyncio.Future[object]) -> None:
@@ -232,10 +273,19 @@ def _begin(each: _Open) -> asyncio.Future[object] | None:
         return here.create_task(each.leave())
     if each.loop.is_closed() or not each.loop.is_running():
         return None
-    return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(each.leave(), each.loop), loop=here)
+    leaving = each.leave()
+    try:
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(leaving, each.loop), loop=here)
+    except RuntimeError:  # it has been closed at this very moment
+        leaving.close()
+        return None
 
 
-def _warn(names: list[str]) -> None:
+def _give_up(blocks: list[_Open], forks: Sequence[str] = ()) -> None:
+    """Note what could not be removed, and name it."""
+    names = [*(each.name() for each in blocks), *forks]
+    for each in blocks:
+        each.abandon()
     if names:
         logger.warning("the client was closed before all could be removed, which may still exist: %s", ", ".join(names))
 

@@ -7,20 +7,19 @@ import logging
 import os
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import anyio
-import anyio.to_thread
 from attrs import define, field
 
+from arker._basics import clock
 from arker._protocol.reader import Reader
 from arker._protocol.reply import decipher, hints
 from arker._protocol.request import Call, Flow, Replay, Response
 from arker._protocol.retryable import parse_retry_after
+from arker._tasks.threads import in_thread
 from arker._transport.attempts import HELD_WELL, Attempt, Progress, deadline_scope, judge, outcome_after
 from arker._transport.limiter import UNLIMITED, Limiter
 from arker._transport.liveness import watched
@@ -30,7 +29,7 @@ from arker._transport.redaction import Redactor
 from arker._transport.retry import Failure, next_delay
 from arker._transport.window import Window
 from arker.errors import ArkerError, ConfigurationError, NetworkError
-from arker.errors.api import is_gone
+from arker.errors.api import is_surely_gone
 
 if TYPE_CHECKING:
     import aiohttp
@@ -92,6 +91,7 @@ class Transport:
     async def ready(self) -> Http:
         """The HTTP side, made at the first request; raises `ConfigurationError` when the client is closed."""
         if self._closed:
+            await asyncio.sleep(0)  # a caller who tries again and again must not stop the loop
             raise ConfigurationError("the client is closed")
         if self._prepare is not None:
             await self._prepare()
@@ -101,7 +101,7 @@ class Transport:
             # request; in a thread, so that the program's other tasks go on meanwhile.
             for name in ("arker._transport.http.exchanges", "arker._protocol.codec.leniency"):
                 if name not in sys.modules:
-                    await anyio.to_thread.run_sync(import_module, name)
+                    await in_thread(import_module, name)
         from arker._transport.http.exchanges import Http
 
         # Another task, or a loop in another thread, may have been quicker; or the client was closed meanwhile.
@@ -172,6 +172,8 @@ class Transport:
     async def attempts(self, once: Callable[[], Awaitable[T]], attempt: Attempt, progress: Progress) -> T:
         """Do something until it succeeds or the policy gives up; raises an `ArkerError` that says what is known."""
         blocks = self.blocks
+        if blocks.closing:
+            await blocks.refuse_call(attempt, progress)
         blocks.begin(attempt, progress)
         policy, request = self.settings.retry, attempt.request
         # An object store is no business of the API's limits.
@@ -184,7 +186,7 @@ class Transport:
             while True:
                 if not limiter.try_enter(waits):
                     await limiter.enter(waits, number)
-                started = time.monotonic()
+                started = clock.now()
                 progress.attempts += 1
                 progress.in_flight = attempt.changes_something
                 attempt.advanced = False
@@ -207,7 +209,7 @@ class Transport:
                     return result
                 progress.in_flight = False
                 held_well = (
-                    waits and failure in (Failure.LOST, Failure.UNCERTAIN) and time.monotonic() - started >= HELD_WELL
+                    waits and failure in (Failure.LOST, Failure.UNCERTAIN) and clock.now() - started >= HELD_WELL
                 )
                 failures = 1 if held_well or attempt.advanced else failures + 1
                 if attempt.changes_something:
@@ -226,12 +228,12 @@ class Transport:
                     retry_after=error.retry_after,
                     random=random.random(),  # noqa: S311 - spreads attempts, decides no secret
                 )
-                if delay is None or (progress.abandoned and not progress.may_have_begun):
+                if delay is None or attempt.closed or (progress.abandoned and not progress.may_have_begun):
                     if self._diagnose is not None and isinstance(error, NetworkError):
                         self._diagnose()
                     raise error from None
                 self.observer.retry(attempt, progress, delay, error)
-                await anyio.sleep(delay)
+                await clock.sleep(delay)
         except asyncio.CancelledError:
             if not was_closed(attempt):
                 raise
@@ -240,12 +242,13 @@ class Transport:
             raise closed from None
         finally:
             blocks.calls.pop(attempt, None)
+            was_closed(attempt)  # should it have ended otherwise, its task is not being cancelled any more
 
     def annotate(self, error: ArkerError, response: Response) -> ArkerError:
         """Add what the response's headers say, and take the key out of what the server said."""
         wait, request_id = hints(response.body, self.reader)
         error.request_id = response.headers.get("x-request-id") or request_id
-        asked = parse_retry_after(response.headers.get("retry-after"), time.time())
+        asked = parse_retry_after(response.headers.get("retry-after"), clock.wall(), response.headers.get("date"))
         error.retry_after = asked if asked is not None else wait
         for name in ("message", "code", "request_id", "path", "vm_id", "run_id", "session_id"):
             value = getattr(error, name, None)
@@ -290,7 +293,7 @@ class _Exchange(Attempt, Generic[T]):
         call, transport = self.call, self.transport
         silence = transport.settings.timeouts.silence
         if call.probe is not None and silence is not None:
-            flow = Flow()
+            self.flow = flow = Flow()
             exchange = watched(self.http.exchange(call.request, flow), call.probe, silence, flow)
         else:
             exchange = self.http.exchange(call.request)
@@ -298,8 +301,9 @@ class _Exchange(Attempt, Generic[T]):
         try:
             return decipher(call, response, transport.reader, transport.redact)
         except ArkerError as error:
-            # A DELETE that was repeated finds nothing because an earlier attempt had succeeded.
-            if call.gone is not None and is_gone(error) and self.progress.attempts > 1:
+            # A DELETE that was repeated finds nothing because an earlier attempt had succeeded. A proxy's page proves
+            # nothing: it may never have let an attempt through.
+            if call.gone is not None and is_surely_gone(error) and self.progress.attempts > 1:
                 return call.gone
             raise transport.annotate(error, response) from None
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal, overload
 
 import arker
 from arker import models
+from arker._basics import clock
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.identifiers import idempotency_key_or_new
 from arker._protocol.pages import Pages, next_cursor
@@ -217,7 +217,7 @@ class Runs(VmBase):
             acquire=acquire,
             release=release,
         )
-        began = time.monotonic()
+        began = clock.now()
         key = idempotency_key_or_new(idempotency_key)
         return arker.AsyncRun(await commands.start(self._place, request, key, deadline), began=began)
 

@@ -22,7 +22,7 @@ class Sessions(VmBase):
 
         Args:
             env: Variables beside those that every session has.
-            cwd: Working directory to start in; the home directory unless given.
+            cwd: Working directory to start in; the home directory unless given. A relative path counts from there.
             deadline: Seconds until it is open; None for no bound.
         """
         bound = None if deadline is None else check.check_seconds("deadline", deadline)
@@ -37,7 +37,7 @@ class Sessions(VmBase):
 
         Args:
             env: Variables beside those that every session has.
-            cwd: Working directory to start in; the home directory unless given.
+            cwd: Working directory to start in; the home directory unless given. A relative path counts from there.
             deadline: Seconds for the whole call; None for no bound.
 
         Raises:

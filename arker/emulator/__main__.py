@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from arker.emulator._log import LogFormatter, set_up_log
+from arker.emulator._start import begin, listening_socket
 from arker.emulator._state import StateDir, remove_state_dir, sweep
 from arker.emulator.options import EmulatorOptions
 from arker.emulator.sandbox.base import IsolationUnavailableError, SandboxError
@@ -53,6 +54,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--output-limit", type=int, default=256 * 1024 * 1024, help="bytes kept of each output of a run"
     )
+    parser.add_argument(
+        "--late-output",
+        type=float,
+        default=2.0,
+        help="seconds that a run waits for output that filters which it left behind are still writing",
+    )
     parser.add_argument("--process-limit", type=int, default=512, help="processes that a VM may have at once")
     parser.add_argument("--open-files-limit", type=int, default=16384, help="files that a process may have open")
     parser.add_argument("--state-parent", type=Path, help="where the temporary state directory is made")
@@ -67,18 +74,6 @@ def _arguments() -> argparse.Namespace:
     # For `Emulator`: settings come as one JSON line on standard input, whose end is the end of the server.
     parser.add_argument("--managed", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
-
-
-def _allow_many_files() -> None:
-    """Every VM takes some descriptors; the usual soft limit of 1,024 would end a fan-out of a few hundred."""
-    try:
-        import resource
-    except ImportError:  # not a system with such limits
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65536 if hard == resource.RLIM_INFINITY else min(65536, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _end_within(seconds: float) -> None:
@@ -199,15 +194,13 @@ def _by_hand(log: LogFormatter) -> int:
             open_files_limit=arguments.open_files_limit,
             state_parent=arguments.state_parent,
             host_ports=arguments.host_port,
+            late_output=arguments.late_output,
         )
         api_key = options.api_key or f"ark_local_{secrets.token_urlsafe(32)}"
         log.hide((api_key,))
         if options.isolation == "none":
             print("warning: isolation is 'none': commands run unprotected, as you", file=sys.stderr)
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", options.port))
-        sock.listen(1024)
+        sock = listening_socket(options.port, 1024)
 
         def ready(url: str) -> None:
             print(json.dumps({"url": url, "api_key": api_key}))
@@ -230,7 +223,7 @@ def _by_hand(log: LogFormatter) -> int:
 
 def main() -> int:
     """Run the server; the process's exit status comes back."""
-    _allow_many_files()
+    begin()
     log = set_up_log()
     return _managed(log) if sys.argv[1:] == ["--managed"] else _by_hand(log)
 

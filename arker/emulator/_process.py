@@ -7,25 +7,25 @@ which stays open: its end tells the child that the parent has gone. The child an
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
 import os
 import secrets
 import signal
-import socket
 import subprocess
-import sys
 import threading
 import weakref
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, TypedDict
 
-import anyio
-import anyio.to_thread
 import attrs
 
+from arker._basics import clock
 from arker._basics.typing import Self
+from arker._tasks.threads import finished_in_thread
+from arker.emulator._start import in_utf8, listening_socket, pipe, server_command, server_environment
 from arker.emulator._state import StateDir
 from arker.emulator.control import ControlChannel, Controlled
 from arker.emulator.options import EmulatorOptions
@@ -37,17 +37,11 @@ _CLOSE_PATIENCE = 10.0  # seconds between SIGTERM and SIGKILL
 _BACKLOG = 1024
 _LOG_NAME = "server.log"
 
-# The child imports what the parent imports, wherever that comes from, a checkout on ``sys.path`` included; and nothing
-# from the current directory, where ``python -m`` would pick up a stray ``json.py``.
-_BOOT = """\
-import json, runpy, sys
-sys.path[:] = json.loads(sys.argv.pop(1))
-runpy.run_module("arker.emulator", run_name="__main__", alter_sys=True)
-"""
-
 
 def _for_the_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)  # whatever this process lets new files have
+    return descriptor
 
 
 class ClientOptions(TypedDict):
@@ -93,8 +87,11 @@ class Emulator(Controlled):
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
         self._state: StateDir | None = None
+        self._lifeline: IO[bytes] | None = None
+        self._answers: IO[bytes] | None = None
         self._answer: dict[str, Any] | None = None
         self._answered = threading.Event()
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self._listener: threading.Thread | None = None
         self._closed = False
         _alive.add(self)
@@ -163,56 +160,62 @@ class Emulator(Controlled):
                 try:
                     self._launch()
                 except OSError as error:
+                    self._let_go()
+                    if self._answers is not None:
+                        self._answers.close()
                     self._remove_state()
                     raise EmulatorError(f"the embedded backend could not be launched: {error}") from error
 
     def _launch(self) -> None:
-        if not sys.executable:
-            raise EmulatorError("the embedded backend needs a Python interpreter, and sys.executable names none")
+        command = server_command()
         if self._options.isolation == "none":
             logger.warning("isolation is 'none': commands run unprotected, as this user")
         self._state = StateDir(self._options.state_parent)
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("127.0.0.1", self._options.port))
-            sock.listen(_BACKLOG)
+        with contextlib.ExitStack() as theirs:
+            sock = theirs.enter_context(listening_socket(self._options.port, _BACKLOG))
+            their_input, lifeline = pipe()
+            theirs.callback(os.close, their_input)
+            self._lifeline = os.fdopen(lifeline, "wb", buffering=0)
+            answers, their_output = pipe()
+            theirs.callback(os.close, their_output)
+            self._answers = os.fdopen(answers, "rb", buffering=0)
             # Where VMs' users may pass: what the log tells of the machine is for its owner alone.
-            with open(self._state.path / _LOG_NAME, "xb", opener=_for_the_owner) as log:
-                process = subprocess.Popen(
-                    [sys.executable, "-I", "-c", _BOOT, json.dumps(_import_path()), "--managed"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    bufsize=0,
-                    pass_fds=(sock.fileno(), *self._state.keepers),
-                    # Ctrl-C is for the parent, which then ends the server in its own time.
-                    start_new_session=True,
-                )
-            self._process = process
+            log = theirs.enter_context(open(self._state.path / _LOG_NAME, "xb", opener=_for_the_owner))
+            self._process = subprocess.Popen(
+                [*command, "--managed"],
+                stdin=their_input,
+                stdout=their_output,
+                stderr=log,
+                pass_fds=(sock.fileno(), *self._state.keepers),
+                env=server_environment(),
+                cwd="/",  # this process's own may have been deleted
+                # Ctrl-C is for the parent, which then ends the server in its own time.
+                start_new_session=True,
+            )
             self._url = f"http://127.0.0.1:{sock.getsockname()[1]}/api"
-            self._send_settings(process, sock.fileno(), self._state)
-        self._listener = threading.Thread(
-            target=self._listen, args=(process.stdout,), name="arker-emulator-ready", daemon=True
-        )
+            self._send_settings(sock.fileno(), self._state)
+        self._listener = threading.Thread(target=self._listen, name="arker-emulator-ready", daemon=True)
         self._listener.start()
 
-    def _send_settings(self, process: subprocess.Popen[bytes], descriptor: int, state: StateDir) -> None:
+    def _send_settings(self, descriptor: int, state: StateDir) -> None:
         options = attrs.asdict(self._options) | {"api_key": None, "state_parent": None}
         settings = {
             "api_key": self._api_key,
             "socket": descriptor,
-            "state_dir": str(state.path),
+            "state_dir": in_utf8(state.path),
             "keepers": state.keepers,
             "options": options,
         }
-        assert process.stdin is not None
+        assert self._lifeline is not None
         try:
-            process.stdin.write(json.dumps(settings).encode() + b"\n")
+            self._lifeline.write(json.dumps(settings).encode() + b"\n")
         except BrokenPipeError:
             pass  # it died at once; what it had to say is found by `wait_ready`
 
-    def _listen(self, output: IO[bytes]) -> None:
+    def _listen(self) -> None:
         """Take the child's one line, in a thread of its own, so that any number of callers can wait for it."""
+        output = self._answers
+        assert output is not None
         with output:
             line = b"".join(iter(lambda: output.read(65536), b""))  # the child closes it after the line
         try:
@@ -221,22 +224,36 @@ class Emulator(Controlled):
             answer = {}
         self._answer = answer if isinstance(answer, dict) else {}
         self._answered.set()
+        for loop, over in tuple(self._waiting):
+            try:
+                loop.call_soon_threadsafe(_finish, over)
+            except RuntimeError:  # the loop was closed meanwhile
+                pass
 
     def wait_ready(self) -> None:
-        """Wait until the server answers requests.
+        """Wait until the server answers requests, for `EmulatorOptions.start_timeout` seconds at most.
 
         Raises:
-            EmulatorError: It could not start, with its own reason; or it was not launched.
+            EmulatorError: It could not start, or not in time, with its own reason; or it was not launched.
         """
         self._check_launched()
-        self._answered.wait()
+        self._answered.wait(self._options.start_timeout)
         self._check_answer()
 
     async def await_ready(self) -> None:
         """`wait_ready` for asynchronous callers; may be cancelled."""
         self._check_launched()
         if not self._answered.is_set():
-            await anyio.to_thread.run_sync(self._answered.wait, abandon_on_cancel=True)
+            loop = asyncio.get_running_loop()
+            over: asyncio.Future[None] = loop.create_future()
+            entry = loop, over
+            self._waiting.append(entry)
+            try:
+                if not self._answered.is_set():  # else the listener may have looked at the list just before
+                    await clock.wait([over], self._options.start_timeout)
+            finally:
+                if entry in self._waiting:
+                    self._waiting.remove(entry)
         self._check_answer()
 
     def _check_launched(self) -> None:
@@ -246,11 +263,24 @@ class Emulator(Controlled):
             raise EmulatorError("the embedded backend belongs to the process that launched it")
 
     def _check_answer(self) -> None:
-        answer = self._answer or {}
+        answer = self._answer
+        words = self._last_words()
+        if answer is None:
+            raise EmulatorError(
+                f"the embedded backend was not ready within {self._options.start_timeout:g} s (start_timeout): "
+                f"{words or 'its log is empty'}"
+            )
         if answer.get("ready"):
             return
-        reason = answer.get("error") or self._last_words() or "its process ended without a word"
+        reason = answer.get("error") or words or f"its process ended without a word{self._ending()}"
         raise EmulatorError(f"the embedded backend could not start: {reason}")
+
+    def _ending(self) -> str:
+        try:
+            status = None if self._process is None else self._process.wait(1)
+        except subprocess.TimeoutExpired:
+            return ""
+        return f", with status {status}"
 
     def check_alive(self) -> None:
         """Say why the backend does not answer, after a request to it has failed.
@@ -280,8 +310,7 @@ class Emulator(Controlled):
 
     async def areset(self) -> None:
         """`reset` for asynchronous callers. It is carried through even when the caller is cancelled."""
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self.reset)
+        await finished_in_thread(self.reset)
 
     def _last_words(self) -> str:
         """The end of the child's log; the token is never in it."""
@@ -310,17 +339,19 @@ class Emulator(Controlled):
             process = self._process
             if process is None:
                 return
-            assert process.stdin is not None
             process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_CLOSE_PATIENCE)
-            except subprocess.TimeoutExpired:
+            if not _ends(process, _CLOSE_PATIENCE):
                 process.kill()
                 process.wait()
-            process.stdin.close()
+            self._let_go()
             if self._listener is not None:
-                self._listener.join()
+                # It ends with the process, unless something else has taken over what the process writes to.
+                self._listener.join(_CLOSE_PATIENCE)
             self._remove_state()
+
+    def _let_go(self) -> None:
+        if self._lifeline is not None:
+            self._lifeline.close()
 
     def _remove_state(self) -> None:
         if self._state is not None:
@@ -331,8 +362,7 @@ class Emulator(Controlled):
 
     async def aclose(self) -> None:
         """`close` for asynchronous callers. It is carried through even when the caller is cancelled."""
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self.close)
+        await finished_in_thread(self.close)
 
     def __enter__(self) -> Self:
         try:
@@ -366,8 +396,7 @@ class Emulator(Controlled):
         """Let go of the pipe, or the server would live as long as this process; and of the child, another's now."""
         process = self._process
         if process is not None:
-            if process.stdin is not None:
-                process.stdin.close()
+            self._let_go()
             process.returncode = 0  # nobody here can wait for it
         if self._state is not None:
             self._state.leave()
@@ -385,11 +414,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
-def _import_path() -> list[str]:
-    """The parent's search path, made absolute, with the directory that this package is in."""
-    root = str(Path(__file__).resolve().parents[2])
-    path = [os.path.abspath(entry) for entry in sys.path]
-    return path if root in path else [*path, root]
+def _finish(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
+
+
+def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether a process comes to its end within some seconds."""
+    # Not by its own `wait`, which counts them by a clock that tests may have stopped.
+    until, step = clock.now() + seconds, 0.0005
+    while process.poll() is None:
+        if clock.now() > until:
+            return False
+        clock.pause(step)
+        step = min(step * 2, 0.05)
+    return True
 
 
 __all__ = ["Emulator"]

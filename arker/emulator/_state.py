@@ -8,19 +8,25 @@ finds that nobody holds the directory's lock any more.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import stat
 import subprocess
 import tempfile
 import threading
-import time
 import weakref
 from pathlib import Path
+
+from arker._basics import clock
+from arker.emulator._start import above_standard, pipe
+
+logger = logging.getLogger("arker.emulator")
 
 _PREFIX = "arker-emulator-"
 _MARK = ".arker-emulator"
 """A file that is in every state directory, and not in what somebody has given a similar name."""
+_OTHER_PLACES = (Path("/var/tmp"),)  # noqa: S108
 _PATIENCE = 3.0  # seconds; processes that have just been killed may still be writing
 
 # What it reads from never says anything: it only ends. The directory is often gone by then.
@@ -57,7 +63,7 @@ class StateDir:
         self.path, lock = _make_locked(parent)
         self.keepers: tuple[int, ...] = (lock,)
         try:
-            end, held = os.pipe()
+            end, held = pipe()
             self.keepers = (lock, held)
             try:
                 self._guard = _start_guard(self.path, end)
@@ -92,9 +98,36 @@ class StateDir:
             self._guard.returncode = 0  # nobody here can wait for it
 
 
+def _parent(wanted: Path | None) -> Path:
+    """Where to make a state directory: files of VMs are in it, which have to be executable."""
+    places = [Path(tempfile.gettempdir())] if wanted is None else [wanted]
+    if wanted is None and _is_noexec(places[0]):
+        places += [place for place in _OTHER_PLACES if os.access(place, os.W_OK | os.X_OK) and not _is_noexec(place)]
+    if _is_noexec(places[-1]):
+        logger.warning(
+            "the file system of %s is mounted noexec: what VMs have in their own files cannot be started as a program; "
+            "choose another directory with state_parent",
+            places[-1],
+        )
+    # Absolute, since the server has another working directory.
+    return Path(os.path.abspath(places[-1]))
+
+
+def _is_noexec(place: Path) -> bool:
+    try:
+        return bool(os.statvfs(place).f_flag & getattr(os, "ST_NOEXEC", 0))
+    except OSError:
+        return False
+
+
 def _make_locked(parent: Path | None) -> tuple[Path, int]:
-    path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-    lock = os.open(path, os.O_RDONLY)
+    path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_parent(parent)))
+    try:
+        path.chmod(0o700)  # whatever this process lets new files have
+        lock = above_standard(os.open(path, os.O_RDONLY))
+    except BaseException:
+        remove_state_dir(path)
+        raise
     try:
         _try_lock(lock)
         (path / _MARK).touch(mode=0o600)  # only now may others take it for a dead server's
@@ -159,7 +192,7 @@ def remove_state_dir(path: Path) -> None:
     Raises:
         OSError: It could not be removed.
     """
-    give_up = time.monotonic() + _PATIENCE
+    give_up = clock.now() + _PATIENCE
     while True:
         try:
             shutil.rmtree(path)
@@ -169,12 +202,12 @@ def remove_state_dir(path: Path) -> None:
         except (OSError, RecursionError):
             # Directories without permission bits, or nested deeper than Python recurses.
             for command in (["chmod", "-R", "u+rwX", "--", str(path)], ["rm", "-rf", "--", str(path)]):
-                subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
         if not os.path.lexists(path):
             return
-        if time.monotonic() > give_up:
+        if clock.now() > give_up:
             raise OSError(f"the state directory {path} could not be removed")
-        time.sleep(0.05)
+        clock.pause(0.05)
 
 
 def _close_all(descriptors: tuple[int, ...]) -> None:

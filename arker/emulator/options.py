@@ -58,6 +58,11 @@ def _seconds(_: Any, attribute: _Attribute, value: object) -> None:
         raise InvalidArgumentError(attribute.name, value, "expected a number of seconds above zero")
 
 
+def _patience(_: Any, attribute: _Attribute, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 3600:
+        raise InvalidArgumentError(attribute.name, value, "expected a number of seconds from 0 to 3600")
+
+
 def _bytes(_: Any, attribute: _Attribute, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidArgumentError(attribute.name, value, "expected a number of bytes of at least 1")
@@ -109,12 +114,15 @@ class EmulatorOptions:
             `unsupported_operation`, and reads are inline whatever the size.
         presigned_ttl: Seconds that a presigned URL lives (contract, section 6).
         output_limit: Bytes kept of each output of a run; what follows is dropped and counted.
+        late_output: Seconds that a run waits, after its command has ended, for what the command's output still goes
+            through, such as the filter of ``> >(filter)``. What else it left in the background is not waited for.
         process_limit: How many processes (threads included) a VM may have at once; enforced with ``bubblewrap`` on
             Linux 5.14 and newer only.
         open_files_limit: How many files a process of a VM may have open.
         state_parent: The directory in which the state directory is made; None is the system's temporary directory.
         host_ports: Ports of 127.0.0.1 that VMs may reach, by the name ``host.arker.internal``.
         organisations: Further organisations, id to API key, for trying what one may do with another's VMs.
+        start_timeout: Seconds that `Emulator.wait_ready` waits for the server.
     """
 
     isolation: Isolation = field(default="auto", validator=_isolation)
@@ -124,11 +132,13 @@ class EmulatorOptions:
     presigned: bool = field(default=True, validator=_boolean)
     presigned_ttl: float = field(default=900.0, validator=_seconds)
     output_limit: int = field(default=256 * 1024 * 1024, validator=_bytes)
+    late_output: float = field(default=2.0, validator=_patience)
     process_limit: int = field(default=512, validator=_limit(8, "processes"))
     open_files_limit: int = field(default=16384, validator=_limit(256, "files"))
     state_parent: Path | None = field(default=None, converter=attrs.converters.optional(Path), validator=_directory)
     host_ports: Sequence[int] = field(default=(), converter=_as_tuple, validator=_host_ports)
     organisations: Mapping[str, str] = field(factory=dict[str, str], validator=_organisations, repr=False)
+    start_timeout: float = field(default=120.0, validator=_seconds)
 
 
 __all__ = ["LOCAL_ORG_ID", "EmulatorOptions", "Isolation"]

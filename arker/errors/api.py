@@ -190,6 +190,11 @@ def is_gone(error: BaseException) -> bool:
     return isinstance(error, NotFoundError)
 
 
+def is_surely_gone(error: BaseException) -> bool:
+    """Whether the service itself says so; a page that says "not found" may be a proxy's, and proves nothing."""
+    return isinstance(error, NotFoundError) and error.from_service
+
+
 _BY_CODE: dict[str, type[ApiError]] = {
     "bad_request": BadRequestError,
     "unauthorized": UnauthorizedError,
@@ -248,4 +253,5 @@ __all__ = [
     "VMGoneError",
     "api_error_class",
     "is_gone",
+    "is_surely_gone",
 ]

@@ -34,7 +34,7 @@ class ArkerError(Exception):
     Attributes:
         message: What went wrong, without the context that ``str()`` adds.
         code: The error code, from the server or made by the client (contract, section 3).
-        status: HTTP status of the answer, 0 where there was none.
+        status: HTTP status of the answer that says so; 0 where there was none, or the client has concluded it itself.
         operation: Name of the operation, such as ``"vm.run"``, or None outside of one.
         request_id: The server's ``x-request-id``, if it sent one.
         retry_after: Seconds that the server asked to wait, if it did.
@@ -46,6 +46,7 @@ class ArkerError(Exception):
         vm_id: The VM that the request was about, as it was named there; None where it was about none.
         run_id: The run that it was about; None where it was about none.
         session_id: A session that the reply named; None where it named none.
+        file: The path in the VM of the file or directory that it is about; None where it is about none.
     """
 
     default_code: str = "internal"
@@ -66,6 +67,7 @@ class ArkerError(Exception):
         vm_id: str | None = None,
         run_id: str | None = None,
         session_id: str | None = None,
+        file: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -80,6 +82,7 @@ class ArkerError(Exception):
         self.vm_id = vm_id
         self.run_id = run_id
         self.session_id = session_id
+        self.file = file
 
     def __str__(self) -> str:
         facts = [f"code {_shown(self.code)}"]
@@ -93,6 +96,8 @@ class ArkerError(Exception):
             facts.append(f"run {_shown(self.run_id)}")
         if self.session_id is not None:
             facts.append(f"session {_shown(self.session_id)}")
+        if self.file is not None:
+            facts.append(f"file {_shown(self.file)}")
         if self.retry_after is not None:
             facts.append(f"retry after {self.retry_after:g} s")
         if self.request_id:

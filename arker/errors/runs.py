@@ -32,7 +32,7 @@ class RunFailedError(ArkerError):
             what = f"the run is {result.state}: {result.fail_reason or 'no reason given'}"
         tail = result.stderr_text.strip()[-500:]
         super().__init__(
-            f"{what}; stderr ends with {tail!r}" if tail else what, status=200, outcome="applied", run_id=result.run_id
+            f"{what}; stderr ends with {tail!r}" if tail else what, outcome="applied", run_id=result.run_id
         )
         self.args = (result,)
         self.result = result

@@ -6,6 +6,7 @@ Each raises `InvalidArgumentError`, naming the argument, the value and what woul
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, TypeGuard
 
@@ -37,6 +38,23 @@ def check_text(argument: str, value: object, *, what: str = "a non-empty string"
     except UnicodeEncodeError:
         raise InvalidArgumentError(argument, value, f"expected {what}, without lone surrogates") from None
     return value
+
+
+_OF_A_USER: Final = re.compile(r"~[a-z_][a-z0-9_-]*/")
+"""What a shell takes for the home directory of another user. (A file may be named ``~$report.docx``.)"""
+
+
+def from_home(argument: str, path: str) -> str:
+    """A path in the VM, with ``~/`` taken for the home directory as a shell does: relative paths count from there."""
+    if path == "~":
+        return "."
+    if path.startswith("~/"):
+        return path[2:].lstrip("/") or "."
+    if _OF_A_USER.match(path):
+        name = path.partition("/")[0]
+        expected = f"expected ~/… for the home directory, an absolute path, or ./{path} for a directory named {name}"
+        raise InvalidArgumentError(argument, path, expected)
+    return path
 
 
 def is_string(value: object) -> TypeGuard[str]:

@@ -69,17 +69,21 @@ def _env(value: Mapping[str, str] | None) -> dict[str, str] | None:
     return checked
 
 
+def _from_home(cwd: str | None) -> str | None:
+    return check.from_home("cwd", cwd) if isinstance(cwd, str) else cwd
+
+
 @frozen(kw_only=True)
 class CreateSessionRequest:
     """What `POST /v1/vms/{id}/sessions` takes.
 
     Attributes:
         env: Variables beside those that every session has.
-        cwd: Working directory to start in; the home directory when it is absent.
+        cwd: Working directory to start in; the home directory when it is absent, which ``~/`` stands for as well.
     """
 
     env: Mapping[str, str] | None = field(default=None, converter=_env, repr=False)
-    cwd: str | None = field(default=None, validator=check.optional(check.text))
+    cwd: str | None = field(default=None, converter=_from_home, validator=check.optional(check.text))
 
 
 @frozen(kw_only=True)

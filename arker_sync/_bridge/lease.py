@@ -56,9 +56,20 @@ class _State:
             running, self.running = self.running, None
             self.released = True
             _open.discard(self)
-        if running is not None and running.generation is loop.generation():
-            self._settle(running)
-            loop.leave(running)
+        if running is None or running.generation is not loop.generation():
+            return
+        if current_worker() is not None:
+            # A function of a fleet has closed the client: who waits for the fleet waits for this function to end.
+            try:
+                threading.Thread(target=self._leave, args=(running,), name="arker-close", daemon=True).start()
+                return
+            except RuntimeError:  # the interpreter is about to end
+                pass
+        self._leave(running)
+
+    def _leave(self, running: Running) -> None:
+        self._settle(running)
+        loop.leave(running)
 
     def _settle(self, running: Running) -> None:
         tasks = [call.task for call in tuple(self.calls) if call.task is not None]

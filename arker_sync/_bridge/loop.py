@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from queue import Empty, SimpleQueue
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from attrs import define, field
 
+from arker._basics import clock
 from arker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -145,13 +146,32 @@ def _enter() -> Running:
             # Importing it takes its time, and programs may import this package without using it.
             from anyio.from_thread import BlockingPortalProvider
 
-            process.provider = BlockingPortalProvider()
+            options = {"loop_factory": _loop}
+            process.provider = BlockingPortalProvider("asyncio", options)
         portal = process.provider.__enter__()
         process.users += 1
         if process.running is None:
             loop, thread = portal.call(_whereabouts)
             process.running = Running(loop, thread, process.generation)
         return process.running
+
+
+if sys.platform == "win32":
+    _StandardLoop = asyncio.ProactorEventLoop
+else:
+    _StandardLoop = asyncio.SelectorEventLoop
+
+
+class _Loop(_StandardLoop):
+    """A loop that goes by the machine's clock."""
+
+    def time(self) -> float:
+        return clock.now()
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """The loop to be run: what kind of loop a program has chosen for itself is its own business."""
+    return _Loop()
 
 
 def leave(running: Running) -> None:
@@ -331,13 +351,13 @@ class Call(Generic[T]):
         if self._running.generation is not _process.generation:
             return False
         self.cancel()
-        until = time.monotonic() + CLEANUP_SECONDS
+        until = clock.now() + CLEANUP_SECONDS
         # What tells the end may have been taken out of the inbox by the very step that was interrupted.
         while not self._has_ended():
             try:
-                item = self._inbox.get(timeout=min(_STEP, max(until - time.monotonic(), 0.0)))
+                item = self._inbox.get(timeout=min(_STEP, max(until - clock.now(), 0.0)))
             except Empty:
-                if time.monotonic() >= until:
+                if clock.now() >= until:
                     return False
                 continue
             if isinstance(item, Errand):

@@ -84,7 +84,7 @@ class Files(VmBase):
             part_size: Bytes of a part or chunk; chosen by the size unless given.
             verify: ``"full"`` to have a file that was joined of parts checked by its whole digest in the VM.
             mode: Permission bits that the file is to have when it appears; the server's choice unless given.
-            progress: Called with a `TransferProgress` now and then; it is not awaited, and breaks nothing.
+            progress: Called with a `TransferProgress` now and then; it breaks nothing.
             deadline: Seconds for the whole call; None for no bound.
 
         Raises:
@@ -128,7 +128,7 @@ class Files(VmBase):
             target: A local file by its path, in a directory that exists, or a binary file object.
             concurrency: Ranges that may be in flight at once to a local file; 8 unless given.
             part_size: Bytes of a range; chosen by the size unless given.
-            progress: Called with a `TransferProgress` now and then; it is not awaited, and breaks nothing.
+            progress: Called with a `TransferProgress` now and then; it breaks nothing.
             deadline: Seconds for the whole call; None for no bound.
 
         Raises:

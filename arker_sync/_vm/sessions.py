@@ -21,7 +21,7 @@ class Sessions(VmBase):
 
         Args:
             env: Variables beside those that every session has.
-            cwd: Working directory to start in; the home directory unless given.
+            cwd: Working directory to start in; the home directory unless given. A relative path counts from there.
             deadline: Seconds until it is open; None for no bound.
         """
         from arker_sync.session import SessionHandle
@@ -38,7 +38,7 @@ class Sessions(VmBase):
 
         Args:
             env: Variables beside those that every session has.
-            cwd: Working directory to start in; the home directory unless given.
+            cwd: Working directory to start in; the home directory unless given. A relative path counts from there.
             deadline: Seconds for the whole call; None for no bound.
 
         Raises:

@@ -45,6 +45,7 @@ def turned(annotation: Any) -> str:
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     text = re.sub(r"\bAsync(Iterator|Iterable)\b", r"\1", text)
     for name in CLASSES:
+        text = re.sub(rf"\barker\.{name}\b", f"arker_sync.{twin_name(name)}", text)
         text = re.sub(rf"\b{name}\b", twin_name(name), text)
     text = re.sub(r"\bAwaitable\[(\w+)\]", r"\1", text)
     text = text.replace("Iterable[Item] | Iterable[Item]", "Iterable[Item]")

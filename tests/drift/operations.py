@@ -1,249 +1,284 @@
-"""Every operation of the client, as it is tried before a server that drifts."""
+"""Every operation of the client, as it is tried before a service that drifts."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Awaitable, Callable
+import sqlite3
+from contextlib import AsyncExitStack, closing
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from arker import ArkerError, AsyncVM, CompletedRunResult
+from arker._ledger.ledger import Ledger
+from tests.drift import operations_files, operations_runs
+from tests.drift.held import Held, Operation
+from tests.drift.service import BASE
+from tests.ledger.support import fork_request
+from tests.support.clients import COMPUTE
+from tests.support.secrets import API_KEY
 
-from arker import AsyncArker, AsyncVM
+_USED: Final = ("fork", "run", "delete", "get_vm", "list_runs", "get_run")
 
-
-@define(eq=False)
-class Held:
-    """What a program has of what it has done.
-
-    Attributes:
-        vms: Handles that it was given, and has not deleted.
-        result: What the operation gave.
-    """
-
-    vms: list[str] = field(factory=list[str])
-    result: Any = None
+# --- VMs and fleets --------------------------------------------------------------------------------------------------
 
 
-Act = Callable[[AsyncArker, AsyncVM, Held], Awaitable[Any]]
-
-
-@frozen
-class Operation:
-    """An operation of the client.
-
-    Attributes:
-        name: The public method.
-        requests: The service's operations that it asks for, any of which may drift.
-        act: Carries it out.
-        counts: What the service counts when it has been carried out; None for one that changes nothing.
-        expected: What it gives; ... for anything.
-    """
-
-    name: str
-    requests: tuple[str, ...]
-    act: Act
-    counts: str | None = None
-    expected: object = ...
-
-
-async def _fork(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    made = await ar.fork("ubuntu")
+async def _fork(held: Held) -> None:
+    made = await held.call(held.ar.fork("ubuntu"), "fork")
     held.vms.append(made.id)
-    return made.id
 
 
-async def _vm_fork(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    made = await vm.fork()
+async def _vm_fork(held: Held) -> None:
+    made = await held.call(held.vm.fork(deadline=held.patience), "fork")
     held.vms.append(made.id)
-    return made.id
 
 
-async def _delete(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    answer = await vm.delete()
-    if answer.deleted:
-        held.vms.remove(vm.id)
-    return answer.deleted
+async def _delete(held: Held) -> None:
+    answer = await held.vm.delete()
+    if answer.deleted and BASE in held.service.vms:
+        held.wrong.append("told to be deleted, and is there")
 
 
-async def _block(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    async with await ar.fork("ubuntu") as inner:
-        return (await inner.run("echo hi")).stdout
+async def _block(held: Held) -> None:
+    async with await held.call(held.ar.fork("ubuntu"), "fork") as vm:
+        held.is_output(await held.call(vm.run("say hi", deadline=held.patience), "run"), "hi")
 
 
-async def _fleet(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    async with ar.fork_many("ubuntu", 3) as fleet:
-        outcomes = [outcome async for outcome in fleet.map(lambda vm, text: vm.run(f"echo {text}"), ["hi"] * 5)]
-        return [outcome.unwrap().stdout for outcome in outcomes]
+async def _keep(held: Held) -> None:
+    async with await held.call(held.ar.fork("ubuntu"), "fork") as vm:
+        vm.keep()
+        held.vms.append(vm.id)
+        await held.call(vm.refresh())
 
 
-async def _fleet_run(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    async with ar.fork_many("ubuntu", 2) as fleet:
-        await fleet.upload(b"x", "/f")
-        return [outcome.unwrap().stdout for outcome in await fleet.run("echo hi")]
+async def _map(held: Held) -> None:
+    async def work(vm: AsyncVM, word: str) -> CompletedRunResult:
+        return await held.call(vm.run(f"say {word}", deadline=held.patience), "run", vm=vm.id)
+
+    async with AsyncExitStack() as stack:
+        fleet = await held.call(stack.enter_async_context(held.ar.fork_many("ubuntu", 3, at_least=2)), "forks")
+        async for outcome in fleet.map(work, ["a", "b", "c", "d", "e"]):
+            if outcome.value is not None:
+                held.is_output(outcome.value, outcome.item)
+            elif not isinstance(outcome.error, ArkerError):
+                held.wrong.append(f"an outcome is {outcome!r}")
 
 
-async def _run(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    return (await vm.run("echo hi", timeout=0.5)).stdout
+async def _fleet(held: Held) -> None:
+    async with AsyncExitStack() as stack:
+        fleet = await held.call(stack.enter_async_context(held.ar.fork_many("ubuntu", 2)), "forks")
+        for uploaded in await fleet.upload(b"x", "f"):
+            if uploaded.error is None:
+                there = held.service.vms[uploaded.vm.id].place("f").read_bytes()
+                held.same("file in the fleet", there, b"x")
+        for outcome in await fleet.run("say hi", deadline=held.patience):
+            if outcome.value is not None:
+                held.is_output(outcome.value, "hi")
+            elif not isinstance(outcome.error, ArkerError):
+                held.wrong.append(f"an outcome is {outcome!r}")
 
 
-async def _background(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    return (await vm.run("echo hi", background=True)).run_id
+async def _get_vm(held: Held) -> None:
+    vm = await held.call(held.ar.get_vm(BASE))
+    held.same("VM", vm.id, BASE)
+    await held.call(vm.refresh())
+    held.same("VM", vm.id, BASE)
 
 
-async def _signal(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    return await vm.run("", signal="INT")
+async def _list_vms(held: Held) -> None:
+    there = list(held.service.vms)
+    page = await held.call(held.ar.list_vms())
+    held.is_list("VMs", [vm.vm_id for vm in page], there[:2])
+    await held.is_iterated("VMs", held.ar.iter_vms(), "vm_id", there)
 
 
-async def _start(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    run = await vm.start("echo hi")
-    return (await run.wait()).stdout
+async def _list_org_runs(held: Held) -> None:
+    page = await held.call(held.ar.list_runs(limit=2))
+    held.same("number of rows", len(page.rows), 2)
+    found = [row async for row in held.ar.iter_runs(page_size=2)]
+    held.same("number of rows", len(found), 3)
 
 
-async def _result(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    run = vm.attach_run((await vm.start("echo hi")).run_id)
-    await run.refresh()
-    await run.wait()
-    return (await run.result()).stdout
+async def _resize(held: Held) -> None:
+    await held.vm.resize(vcpu_count=2)
 
 
-async def _output(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    run = await vm.start("echo hi")
-    return b"".join([chunk.data async for chunk in run.output()])
+# --- what programs that were killed have left ------------------------------------------------------------------------
 
 
-async def _lines(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    return [line.text async for line in (await vm.start("echo hi")).lines()]
+async def _leave_behind(held: Held) -> None:
+    """Write down three forks of a program that is dead: with an answer, without, and with one that names no VM."""
+    ledger = Ledger(held.ledger, API_KEY)
+    for number in range(3):
+        request = fork_request(base_url=held.service.url + COMPUTE)
+        assert request.idempotency_key is not None
+        made = held.service.fork({}, request.idempotency_key)
+        held.service.posts[request.idempotency_key] += 1
+        made.effect.truthful = True
+        held.service.keep("fork", request.idempotency_key, (made.described(), made.effect))
+        await ledger.intend(request, None)
+        if number == 0:
+            ledger.made(request, made.vm_id)
+        elif number == 2:
+            ledger.answered(request)
+    await ledger.aclose(release=False)
+    orphan(held)
 
 
-async def _run_signal(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    await (await vm.start("echo hi")).signal("INT")
+def orphan(held: Held) -> None:
+    """Let the owners of all that is on record be dead."""
+    if held.ledger.is_file():
+        with closing(sqlite3.connect(held.ledger, timeout=10, isolation_level=None)) as connection:
+            if connection.execute("PRAGMA user_version").fetchone() != (0,):
+                connection.execute("UPDATE forks SET owner = 'dead'")
 
 
-async def _run_cancel(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    return (await (await vm.start("echo hi")).cancel()).cancelled
+async def _reap(held: Held) -> None:
+    await held.ar.reap(deadline=held.patience)
 
 
-async def _cancel(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    return (await vm.cancel_run((await vm.start("echo hi")).run_id)).cancelled
+# --- filesystems, tunnels, syncs -------------------------------------------------------------------------------------
 
 
-async def _session(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    async with vm.open_session(env={"A": "b"}) as session:
-        await session.refresh()
-        await (await session.start("echo there")).wait()
-        return (await session.run("echo hi")).stdout
+async def _filesystem(held: Held) -> None:
+    made = await held.call(held.ar.create_filesystem(name="n"), "create_filesystem")
+    found = await held.call(held.ar.get_filesystem(made.filesystem_id))
+    held.same("filesystem", found.filesystem_id, made.filesystem_id)
+    await held.call(held.ar.delete_filesystem(made.filesystem_id), "delete_filesystem")
 
 
-async def _delete_session(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    session = await vm.create_session()
-    await vm.get_session(session.session_id)
-    return (await vm.delete_session(session.session_id)).deleted
+async def _list_filesystems(held: Held) -> None:
+    there = held.service.filesystems()
+    page = await held.call(held.ar.list_filesystems())
+    held.is_list("filesystems", [each.filesystem_id for each in page], there[:2])
+    await held.is_iterated("filesystems", held.ar.iter_filesystems(), "filesystem_id", there)
 
 
-async def _filesystem(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    made = await ar.create_filesystem(name="n")
-    await ar.get_filesystem(made.filesystem_id)
-    return (await ar.delete_filesystem(made.filesystem_id)).deleted
+async def _tunnel_block(held: Held) -> None:
+    async with held.vm.tunnel(8080, deadline=held.patience) as tunnel:
+        held.same("reply", (await held.call(tunnel.request("GET"))).body, b"port 8080")
 
 
-async def _sync(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    await vm.sync("/f", b"hello")
-    return await vm.sync("/f")
+async def _tunnel(held: Held) -> None:
+    tunnel = held.vm.tunnel(8080, wait=False)
+    await held.call(tunnel.open(), "create_tunnel")
+    held.given.append(tunnel.data.tunnel_key if tunnel.data is not None and tunnel.data.tunnel_key else "")
+    await held.call(tunnel.wait_open(deadline=held.patience))
+    await held.call(tunnel.refresh())
+    await held.call(tunnel.close(), "delete_tunnel")
 
 
-async def _sync_text(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    await vm.sync("/f", "hello")
-    stream = vm.open_read("/f")
-    async with stream:
-        return b"".join([piece async for piece in stream])
+async def _create_tunnel(held: Held) -> None:
+    made = await held.call(held.vm.create_tunnel(ports=[80]), "create_tunnel")
+    if made.tunnel_key is None:
+        held.given += held.service.vms[BASE].ids("tunnels")  # as far as was told
+    else:
+        held.given.append(made.tunnel_key)
+        await held.call(held.vm.get_tunnel(made.tunnel_key))
+        await held.call(held.vm.delete_tunnel(made.tunnel_key), "delete_tunnel")
 
 
-async def _upload(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    await vm.upload(b"hello", "/f")
-    await vm.upload_many([(b"hello", "/f"), (b"", "/g")])
-    target = io.BytesIO()
-    await vm.download("/f", target)
-    return target.getvalue()
+async def _list_tunnels(held: Held) -> None:
+    page = await held.call(held.vm.list_tunnels())
+    there = held.service.vms[BASE].ids("tunnels")
+    held.same("number of tunnels", len(page.tunnels), len(there[:2]))
+    held.same("number of tunnels", len([each async for each in held.vm.iter_tunnels()]), len(there))
 
 
-async def _tunnel(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-    async with vm.tunnel(80, deadline=2):
-        pass
+async def _create_sync(held: Held) -> None:
+    filesystem = held.service.filesystems()[0]
+    made = await held.call(held.vm.create_sync(filesystem_id=filesystem, path="/mnt/x"), "create_sync")
+    held.given.append(made.sync_id)
+    await held.call(held.vm.delete_sync(made.sync_id), "delete_sync")
 
 
-def _of(name: str, *requests: str) -> Operation:
-    """An operation on the client or the VM that takes no arguments and changes nothing."""
-
-    async def act(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-        owner: Any = vm if name.startswith("vm.") else ar
-        result = getattr(owner, name.rpartition(".")[2])()
-        if name.rpartition(".")[2].startswith("iter_"):
-            return [item async for item in result]
-        return await result
-
-    return Operation(name, requests, act)
+async def _list_syncs(held: Held) -> None:
+    page = await held.call(held.vm.list_syncs())
+    there = held.service.vms[BASE].ids("syncs")
+    held.is_list("syncs", [each.sync_id for each in page], there[:2])
+    await held.is_iterated("syncs", held.vm.iter_syncs(), "sync_id", there)
 
 
-def _with(name: str, requests: tuple[str, ...], *arguments: Any, **named: Any) -> Operation:
-    async def act(ar: AsyncArker, vm: AsyncVM, held: Held) -> Any:
-        owner: Any = vm if name.startswith("vm.") else ar
-        return await getattr(owner, name.rpartition(".")[2])(*arguments, **named)
-
-    return Operation(name, requests, act)
+async def _close(held: Held) -> None:
+    """Close the client while blocks of it are open."""
+    async with held.vm.open_session(), await held.call(held.ar.fork("ubuntu"), "fork"):
+        await held.ar.aclose()
 
 
 OPERATIONS: Final[list[Operation]] = [
-    Operation("fork", ("fork",), _fork, "fork"),
-    Operation("vm.fork", ("fork",), _vm_fork, "fork"),
-    Operation("vm.delete", ("delete",), _delete, "delete"),
-    Operation("vm in a block", ("fork", "run", "delete", "get_vm"), _block, None, b"hi"),
-    Operation("fork_many", ("fork", "run", "delete", "get_vm"), _fleet, None, [b"hi"] * 5),
-    Operation("fleet.run, fleet.upload", ("fork", "run", "write"), _fleet_run, None, [b"hi"] * 2),
-    Operation("vm.run", ("run",), _run, "run", b"hi"),
-    Operation("vm.run, in the background", ("run",), _background, "run"),
-    Operation("vm.run, a signal", ("run",), _signal),
-    Operation("vm.start, run.wait", ("run", "list_runs", "get_run"), _start, None, b"hi"),
-    Operation("vm.attach_run, run.refresh, run.result", ("run", "list_runs", "get_run"), _result, None, b"hi"),
-    Operation("run.output", ("run", "list_runs", "get_run"), _output, None, b"hi"),
-    Operation("run.lines", ("list_runs", "get_run"), _lines, None, ["hi"]),
-    Operation("run.signal", ("run", "list_runs"), _run_signal),
-    Operation("run.cancel", ("cancel_run",), _run_cancel, "cancel_run"),
-    Operation("vm.cancel_run", ("cancel_run",), _cancel, "cancel_run"),
-    Operation("vm.open_session", ("create_session", "get_session", "run", "delete_session"), _session, None, b"hi"),
+    Operation("fork", ("AsyncArker.fork",), ("fork",), _fork),
+    Operation("fork of a handle", ("AsyncVM.fork", "AsyncArker.vm"), ("fork",), _vm_fork),
+    Operation("delete", ("AsyncVM.delete",), ("delete",), _delete),
+    Operation("VM in a block", ("AsyncArker.fork",), _USED, _block),
+    Operation("VM that is kept", ("AsyncVM.keep",), ("fork", "get_vm"), _keep),
+    Operation("fleet, map", ("AsyncArker.fork_many", "AsyncFleet.map"), _USED, _map),
+    Operation("fleet", ("AsyncFleet.run", "AsyncFleet.upload"), (*_USED, "write"), _fleet),
+    Operation("get a VM", ("AsyncArker.get_vm", "AsyncVM.refresh"), ("get_vm",), _get_vm),
+    Operation("list VMs", ("AsyncArker.list_vms", "AsyncArker.iter_vms"), ("list_vms",), _list_vms),
+    Operation("list runs of all", ("AsyncArker.list_runs", "AsyncArker.iter_runs"), ("list_org_runs",), _list_org_runs),
+    Operation("resize", ("AsyncVM.resize",), ("resize",), _resize, older=True),
+    Operation("reap", ("AsyncArker.reap",), ("fork", "delete"), _reap, prepare=_leave_behind),
     Operation(
-        "vm.create_session, vm.get_session, vm.delete_session", ("create_session", "get_session"), _delete_session
+        "filesystem",
+        ("AsyncArker.create_filesystem", "AsyncArker.get_filesystem", "AsyncArker.delete_filesystem"),
+        ("create_filesystem", "get_filesystem", "delete_filesystem"),
+        _filesystem,
     ),
     Operation(
-        "create_filesystem, get_filesystem, delete_filesystem", ("create_filesystem", "get_filesystem"), _filesystem
+        "list filesystems",
+        ("AsyncArker.list_filesystems", "AsyncArker.iter_filesystems"),
+        ("list_filesystems",),
+        _list_filesystems,
     ),
-    Operation("vm.sync", ("read", "write"), _sync, None, b"hello"),
-    Operation("vm.open_read", ("read", "write"), _sync_text, None, b"hello"),
-    Operation("vm.upload, vm.download, vm.upload_many", ("read", "write"), _upload, None, b"hello"),
-    Operation("vm.tunnel", ("get_vm",), _tunnel),
-    _with("vm.download_many", ("read",), []),
-    _of("vm.refresh", "get_vm"),
-    _with("get_vm", ("get_vm",), f"01VM{1:022d}"),
-    _with("vm.get_run", ("get_run",), "r"),
-    _of("vm.list_runs", "list_runs"),
-    _of("vm.iter_runs", "list_runs"),
-    _of("vm.list_sessions", "list_sessions"),
-    _of("vm.iter_sessions", "list_sessions"),
-    _of("vm.list_tunnels", "none"),
-    _of("vm.iter_tunnels", "none"),
-    _with("vm.create_tunnel", ("none",), ports=[80]),
-    _with("vm.get_tunnel", ("none",), "k"),
-    _with("vm.delete_tunnel", ("none",), "k"),
-    _of("vm.list_syncs", "none"),
-    _of("vm.iter_syncs", "none"),
-    _with("vm.create_sync", ("none",), filesystem_id="f"),
-    _with("vm.delete_sync", ("none",), "s"),
-    _with("vm.resize", ("none",), vcpu_count=2),
-    _of("list_vms", "list_vms"),
-    _of("iter_vms", "list_vms"),
-    _of("list_runs", "list_org_runs"),
-    _of("iter_runs", "list_org_runs"),
-    _of("list_filesystems", "list_filesystems"),
-    _of("iter_filesystems", "list_filesystems"),
-    _with("reap", ("fork", "delete")),
+    Operation(
+        "tunnel in a block",
+        ("AsyncVM.tunnel", "AsyncTunnel.request"),
+        ("create_tunnel", "get_tunnel", "delete_tunnel", "through"),
+        _tunnel_block,
+        older=True,
+    ),
+    Operation(
+        "open a tunnel",
+        ("AsyncTunnel.open", "AsyncTunnel.wait_open", "AsyncTunnel.refresh", "AsyncTunnel.close"),
+        ("create_tunnel", "get_tunnel", "delete_tunnel"),
+        _tunnel,
+        older=True,
+    ),
+    Operation(
+        "create a tunnel",
+        ("AsyncVM.create_tunnel", "AsyncVM.get_tunnel", "AsyncVM.delete_tunnel"),
+        ("create_tunnel", "get_tunnel", "delete_tunnel"),
+        _create_tunnel,
+        older=True,
+    ),
+    Operation(
+        "list tunnels", ("AsyncVM.list_tunnels", "AsyncVM.iter_tunnels"), ("list_tunnels",), _list_tunnels, older=True
+    ),
+    Operation(
+        "create a sync",
+        ("AsyncVM.create_sync", "AsyncVM.delete_sync"),
+        ("create_sync", "delete_sync"),
+        _create_sync,
+        older=True,
+    ),
+    Operation("list syncs", ("AsyncVM.list_syncs", "AsyncVM.iter_syncs"), ("list_syncs",), _list_syncs, older=True),
+    Operation(
+        "close around blocks",
+        ("AsyncArker.aclose",),
+        ("create_session", "fork", "delete", "delete_session"),
+        _close,
+    ),
+    *operations_runs.OPERATIONS,
+    *operations_files.OPERATIONS,
 ]
-"""Those with commas are several in one."""
+BY_NAME: Final[dict[str, Operation]] = {operation.name: operation for operation in OPERATIONS}
+EXEMPT: Final[dict[str, str]] = {
+    "AsyncArker.local": "starts a backend of its own, whose replies do not pass through here",
+}
+"""Public methods that are in no operation, and why."""
+
+
+def methods(owner: type[Any]) -> list[str]:
+    """List the public methods of a class, by their names with the class's."""
+    names = [name for name in dir(owner) if not name.startswith("_") and callable(getattr(owner, name))]
+    return [f"{owner.__name__}.{name}" for name in names]
+
+
+__all__ = ["BY_NAME", "EXEMPT", "OPERATIONS", "methods", "orphan"]

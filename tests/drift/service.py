@@ -1,56 +1,34 @@
-"""A service in memory that answers as today's contract says, and counts what it has done.
+"""A service that answers as today's contract says, keeps account of what it has done, and whose replies can be bent.
 
-Bodies of requests are closed, but for what that contract keeps for older clients. Routes of the older generation are
-not there, and errors are nested.
+Bodies of requests are closed, but for what that contract keeps for older clients. Errors are nested. Routes of the
+older generation (tunnels, syncs, resizing) are there if the plan says so.
 """
 
 from __future__ import annotations
 
-import base64
 import itertools
-import json
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote
 
 from attrs import define, field
 
+from tests.drift.changes import NOW, Json, error_body
+from tests.drift.machine import Machine
+from tests.drift.plans import Plan
+from tests.drift.wire import Answer, Effect, Refusal, closed, of, page
 from tests.support.server import Recorded, Reply
 
-Json: TypeAlias = dict[str, Any]
-
-NOW: Final = "2026-11-20T10:00:00Z"
 _FORK: Final = {
     "source_vm_id", "source_vm_name", "source_org_id", "source_org_name", "image", "name", "description", "public",
     "disk", "durable", "nestedvirt", "platforms", "layers", "resources", "policies", "ssh_public_keys",
     "queueing_timeout", "pool_id", "pool_name", "command",
 }  # fmt: skip
-_RUN: Final = {
-    "command", "session_id", "session_idx", "timeout", "time_to_background", "background", "queueing_timeout",
-    "end_symbol", "signal", "policies",
-}  # fmt: skip
-_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGKILL", "SIGHUP")
-
-
-class Refused(Exception):
-    """A request that is answered with an error."""
-
-    def __init__(self, status: int, code: str, message: str = "no", **details: Any) -> None:
-        super().__init__(code)
-        self.status, self.code, self.message, self.details = status, code, message, details
-
-
-def error_body(code: str, message: str = "no", **more: Any) -> Json:
-    return {
-        "error": {
-            "code": code,
-            "message": message,
-            "timestamp": NOW,
-            "request_id": "req-1",
-            "request": {"kind": "unmatched", "method": "GET"},
-            **more,
-        }
-    }
+BASE: Final = f"01VM{1:022d}"
+"""The VM that operations are about; another program has made it, and it is meant to stay."""
 
 
 @define(eq=False)
@@ -58,279 +36,227 @@ class Service:
     """VMs and what is in them.
 
     Attributes:
+        plan: How it answers.
+        root: A directory for the files of its VMs.
+        url: Where it is reached, for URLs that it gives.
         vms: Those that exist.
         made: How many VMs were ever made.
-        applied: How often each operation has been carried out.
-        knows_keys: Whether requests with a key are known again.
-        slow: Whether foreground runs take longer than a request may, and are answered as background ones.
-        bend: Makes another reply of an operation's.
+        effects: What has been done, in order.
+        posts: How many forks with each key have come.
+        bends: Whether replies are bent now.
+        asked: The names of the operations that it was asked for.
+        on_request: Told the number of each request, once it has been carried out and before it is answered.
     """
 
-    vms: dict[str, Json] = field(factory=dict[str, Json])
+    plan: Plan
+    root: Path
+    url: str = ""
+    vms: dict[str, Machine] = field(factory=dict[str, Machine])
     made: int = 0
-    applied: Counter[str] = field(factory=Counter[str])
-    key_of: dict[str, str | None] = field(factory=dict[str, "str | None"])
-    knows_keys: bool = True
-    slow: bool = False
-    bend: Callable[[str, Reply], Reply] = lambda _, reply: reply
-    _keys: dict[tuple[str, str], Any] = field(factory=dict[tuple[str, str], Any])
-    _runs: dict[str, Json] = field(factory=dict[str, Json])
-    _sessions: dict[str, Json] = field(factory=dict[str, Json])
-    _files: dict[str, bytes] = field(factory=dict[str, bytes])
+    effects: list[Effect] = field(factory=list[Effect])
+    posts: Counter[str] = field(factory=Counter[str])
+    bends: bool = False
+    asked: Counter[str] = field(factory=Counter[str])
+    on_request: Callable[[int], Awaitable[None]] | None = None
+    _keys: dict[tuple[str, str], tuple[Json, Effect]] = field(factory=dict[tuple[str, str], "tuple[Json, Effect]"])
     _filesystems: dict[str, Json] = field(factory=dict[str, Json])
-    _asked: Counter[str] = field(factory=Counter[str])
     _numbers: itertools.count[int] = field(factory=lambda: itertools.count(1))
+    _seen: Counter[int] = field(factory=Counter[int])
 
-    def __call__(self, request: Recorded) -> Reply:
-        operation = "none"
+    def furnish(self) -> None:
+        """Make what operations are about: three of each kind."""
+        for _ in range(3):
+            self.fork({}, None)
+        for name in ("a", "b", "c"):
+            self._make_filesystem({"name": name})
+        self.vms[BASE].furnish()
+        self.effects.clear()
+        self.made = 0
+
+    # --- answering --------------------------------------------------------------------------------------------------
+
+    async def __call__(self, request: Recorded) -> Reply:
+        name = self._name(request)
+        self.asked[name] += 1
+        bent = self._bent(name)
+        answer = Answer({})
+        if bent is None or bent.reaches:
+            answer = await self._answered(request)
+        reply = answer.reply()
+        lies = False
+        if bent is not None and (reply.status < 400 or not bent.reaches):
+            for change in bent.changes:
+                reply = change(reply)
+                lies = lies or change.lies
+        for effect in () if lies else answer.effects:
+            effect.truthful = True
+        if self.bends and self.on_request is not None:
+            await self.on_request(self.asked.total())
+        return reply
+
+    def _bent(self, name: str) -> Any:
+        if not self.bends:
+            return None
+        for index, bent in enumerate(self.plan.bends):
+            if bent.operation == name:
+                self._seen[index] += 1
+                if bent.skip < self._seen[index] <= bent.skip + bent.times:
+                    return bent
+        return None
+
+    async def _answered(self, request: Recorded) -> Answer:
         try:
-            operation, status, body = self._answer(request)
-            reply = Reply(status=status, body=json.dumps(body).encode())
-        except Refused as refused:
+            return await self._answer(request)
+        except Refusal as refused:
             details = {"details": refused.details} if refused.details else {}
-            said = error_body(refused.code, refused.message, **details)
-            reply = Reply(status=refused.status, body=json.dumps(said).encode())
-        return self.bend(operation, reply)
+            return Answer(error_body(refused.code, refused.message, **details), status=refused.status)
 
-    def _answer(self, request: Recorded) -> tuple[str, int, Any]:
-        method, parts = request.method, request.path.partition("/v1/")[2].split("/")
-        match (method, parts):
+    def _name(self, request: Recorded) -> str:
+        """The operation that a request asks for."""
+        match request.method, _parts(request):
             case ("POST", ["fork"]):
-                return "fork", 200, self._once(request, "fork", self._fork)
+                return "fork"
             case ("GET", ["vms"]):
-                return "list_vms", 200, {"vms": list(self.vms.values()), "next_cursor": None}
-            case ("GET", ["vms", vm]):
-                return "get_vm", 200, self._vm(vm)
-            case ("DELETE", ["vms", vm]):
-                self._vm(vm)
-                del self.vms[vm]
-                self.applied["delete"] += 1
-                return "delete", 200, {"deleted": True}
-            case ("GET", ["filesystems"]):
-                return "list_filesystems", 200, {"filesystems": list(self._filesystems.values())}
-            case ("POST", ["filesystems"]):
-                return "create_filesystem", 200, self._make_filesystem(request)
-            case ("GET", ["filesystems", name]):
-                return "get_filesystem", 200, self._of(self._filesystems, name, "filesystem")
-            case ("DELETE", ["filesystems", name]):
-                self._of(self._filesystems, name, "filesystem")
-                del self._filesystems[name]
-                self.applied["delete_filesystem"] += 1
-                return "delete_filesystem", 200, {"deleted": True}
+                return "list_vms"
+            case ("GET", ["vms", _]):
+                return "get_vm"
+            case ("DELETE", ["vms", _]):
+                return "delete"
             case ("GET", ["runs"]):
-                return "list_org_runs", 200, self._org_rows(request.query)
-            case (_, ["vms", vm, *below]):
-                self._vm(vm)
-                return self._inside(request, method, below)
+                return "list_org_runs"
+            case (_, ["vms", _, "sync"]):
+                return Machine.name_of_sync(request.json)
+            case ("POST", ["vms", _, "resize"]):
+                return "resize"
+            case ("POST", ["vms", _, "runs"]):
+                return "run"
+            case ("DELETE", ["vms", _, "runs", _]):
+                return "cancel_run"
+            case (method, [*_, ("runs" | "sessions" | "tunnels" | "syncs" | "filesystems") as kind]):
+                return f"create_{kind[:-1]}" if method == "POST" else f"list_{kind}"
+            case (method, [*_, ("runs" | "sessions" | "tunnels" | "syncs" | "filesystems") as kind, _]):
+                return f"delete_{kind[:-1]}" if method == "DELETE" else f"get_{kind[:-1]}"
+            case (method, ["through", *_]):
+                return "through"
+            case (method, ["store", *_]):
+                return "store_put" if method == "PUT" else "store_get"
             case _:
-                pass
-        raise Refused(404, "not_found", "no such route", resource="route")
+                return "none"
 
-    def _inside(self, request: Recorded, method: str, below: list[str]) -> tuple[str, int, Any]:
-        match (method, below):
-            case ("POST", ["runs"]):
-                result = self._once(request, "run", self._run)
-                return "run", 202 if "stdout" not in result else 200, result
+    async def _answer(self, request: Recorded) -> Answer:
+        query = {name: values[0] for name, values in parse_qs(request.query).items()}
+        match request.method, _parts(request):
+            case ("POST", ["fork"]):
+                return self._fork(request)
+            case ("GET", ["vms"]):
+                return Answer(page("vms", [vm.described() for vm in self.vms.values()], query))
+            case ("GET", ["vms", vm]):
+                return Answer(of(self.vms, vm, "vm").described())
+            case ("DELETE", ["vms", vm]):
+                of(self.vms, vm, "vm")
+                del self.vms[vm]
+                return Answer({"deleted": True}, effects=(self.note("delete", vm, vm),))
+            case ("GET", ["filesystems"]):
+                return Answer(page("filesystems", list(self._filesystems.values()), query))
+            case ("POST", ["filesystems"]):
+                made = self._make_filesystem(request.json)
+                return Answer(made, effects=(self.note("create_filesystem", "", made["filesystem_id"]),))
+            case ("GET", ["filesystems", name]):
+                return Answer(of(self._filesystems, name, "filesystem"))
+            case ("DELETE", ["filesystems", name]):
+                of(self._filesystems, name, "filesystem")
+                del self._filesystems[name]
+                return Answer({"deleted": True}, effects=(self.note("delete_filesystem", "", name),))
             case ("GET", ["runs"]):
-                self._advance()
-                wanted = request.query.partition("state=")[2].split("&")[0].replace("%2C", ",").split(",")
-                runs = [run for run in self._runs.values() if wanted == [""] or run["state"] in wanted]
-                outputs = ("stdout", "stdout_encoding", "stderr", "stderr_encoding", "retry_count")
-                return (
-                    "list_runs",
-                    200,
-                    {"runs": [{name: run[name] for name in run if name not in outputs} for run in runs]},
-                )
-            case ("GET", ["runs", run]):
-                self._advance()
-                return "get_run", 200, dict(self._of(self._runs, run, "run"))
-            case ("DELETE", ["runs", run]):
-                self._of(self._runs, run, "run").update(state="cancelled", completed_at=NOW)
-                self.applied["cancel_run"] += 1
-                return "cancel_run", 200, {"cancelled": True}
-            case ("GET", ["sessions"]):
-                return "list_sessions", 200, {"sessions": list(self._sessions.values())}
-            case ("POST", ["sessions"]):
-                return "create_session", 200, self._make_session(request)
-            case ("GET", ["sessions", session]):
-                return "get_session", 200, self._of(self._sessions, session, "session")
-            case ("DELETE", ["sessions", session]):
-                self._of(self._sessions, session, "session")
-                del self._sessions[session]
-                self.applied["delete_session"] += 1
-                return "delete_session", 200, {"deleted": True}
-            case ("POST", ["sync"]):
-                return self._sync(request)
+                return Answer(_org_rows(query))
+            case (_, ["through", vm, key]):
+                return Answer(of(self.vms, vm, "vm").through(key))
+            case (_, ["store", vm, name]):
+                return of(self.vms, vm, "vm").store(request, name)
+            case (_, ["vms", vm, *below]):
+                return await of(self.vms, vm, "vm").answer(request, below, query)
             case _:
                 pass
-        raise Refused(404, "not_found", "no such route", resource="route")
+        raise Refusal(404, "not_found", "no such route", resource="route")
 
     # --- what is done -----------------------------------------------------------------------------------------------
 
-    def _once(self, request: Recorded, kind: str, do: Callable[[Json, str | None], Any]) -> Any:
-        key = request.key
-        if self.knows_keys and key is not None and (kind, key) in self._keys:
-            return self._keys[kind, key]
-        done = do(request.json, key)
+    def note(self, kind: str, vm: str, name: str) -> Effect:
+        """Keep account of something that is done."""
+        effect = Effect(kind, vm, name)
+        self.effects.append(effect)
+        return effect
+
+    def known(self, kind: str, key: str | None) -> tuple[Json, Effect] | None:
+        """What was done under a key before."""
+        return self._keys.get((kind, key)) if self.plan.knows_keys and key is not None else None
+
+    def keep(self, kind: str, key: str | None, done: tuple[Json, Effect]) -> None:
         if key is not None:
             self._keys[kind, key] = done
-        return done
 
-    def _fork(self, body: Json, key: str | None) -> Json:
-        self._closed(body, _FORK)
-        if len([name for name in ("source_vm_id", "source_vm_name", "image") if name in body]) != 1:
-            raise Refused(400, "bad_request", "exactly one source")
+    def stands(self, effect: Effect) -> bool:
+        """Whether what was done has not been undone."""
+        vm = self.vms.get(effect.vm)
+        match effect.kind:
+            case "fork":
+                return effect.vm in self.vms
+            case "create_filesystem":
+                return effect.name in self._filesystems
+            case "create_session" | "create_tunnel" | "create_sync":
+                return vm is not None and vm.has(effect.kind, effect.name)
+            case _:
+                return True
+
+    def _fork(self, request: Recorded) -> Answer:
+        key = request.key
+        if key is not None:
+            self.posts[key] += 1
+        known = self.known("fork", key)
+        if known is not None:
+            vm, effect = known
+            of(self.vms, effect.vm, "vm")  # a key whose VM has been deleted
+            return Answer(vm, effects=(effect,))
+        made = self.fork(request.json, key)
+        self.keep("fork", key, (made.described(), made.effect))
+        return Answer(made.described(), effects=(made.effect,))
+
+    def fork(self, body: Json, key: str | None) -> Machine:
+        """Make a VM."""
+        if body:
+            closed(body, _FORK)
+            if len([name for name in ("source_vm_id", "source_vm_name", "image") if name in body]) != 1:
+                raise Refusal(400, "bad_request", "exactly one source")
         self.made += 1
-        self.applied["fork"] += 1
-        vm_id = f"01VM{self.made:022d}"
-        self.key_of[vm_id] = key
-        self.vms[vm_id] = {
-            "vm_id": vm_id,
-            "owner_org_id": "acme",
-            "created_at": NOW,
-            "description": None,
-            "public": False,
-            "state": "idle",
-            "network": {"ssh_public_keys": []},
-            "sessions": [{"session_id": "01S", "session_idx": 0, "state": "idle", "cwd": ""}],
-            "resources": {"vcpu": 2, "memory_mib": 1024, "disk_mib": 4096},
-            "region": "us-west-2",
-            "provider": "aws",
-            "last_active_at": NOW,
-            **({"name": body["name"]} if "name" in body else {}),
-        }
+        vm_id = f"01VM{next(self._numbers):022d}"
+        # Of a resolution that tells which came first.
+        exact = "seconds" if self.plan.older else "microseconds"
+        created = datetime.now(timezone.utc).isoformat(timespec=exact).replace("+00:00", "Z")
+        self.vms[vm_id] = Machine(self, vm_id, created, self.note("fork", vm_id, key or ""), body.get("name"))
         return self.vms[vm_id]
 
-    def _run(self, body: Json, _: str | None) -> Json:
-        self._closed(body, _RUN)
-        if "timeout" in body and not isinstance(body["timeout"], int):
-            raise Refused(400, "bad_request", "no", violations=[{"field": "timeout", "message": "an integer"}])
-        if "signal" in body:
-            if body["signal"] not in _SIGNALS:
-                raise Refused(400, "bad_request", "no such signal")
-            raise Refused(404, "not_found", "nothing to signal", resource="run")
-        self.applied["run"] += 1
-        run_id = f"01RUN{next(self._numbers):021d}"
-        going = bool(body.get("background")) or self.slow
-        output = {
-            "stdout": str(body.get("command", "")).removeprefix("echo "),
-            "stdout_encoding": "utf-8",
-            "stderr": "",
-            "stderr_encoding": "utf-8",
-        }
-        self._runs[run_id] = {
-            "run_id": run_id,
-            "session_id": "01S",
-            "command": body.get("command"),
-            "state": "running" if going else "completed",
-            "started_at": NOW,
-            "exit_code": None if going else 0,
-            **output,
-            "retry_count": 0,
-        }
-        if going:
-            return {"run_id": run_id, "session_id": "01S", "state": "running"}
-        return {**output, "exit_code": 0, "state": "completed", "run_id": run_id, "session_id": "01S"}
-
-    def _make_session(self, request: Recorded) -> Json:
-        self._closed(request.json, {"env", "cwd", "pty", "cols", "rows", "command"})
-        session: Json = {
-            "session_id": f"01SESSION{next(self._numbers)}",
-            "session_idx": 1,
-            "state": "idle",
-            "cwd": "",
-            "env": request.json.get("env") or {},
-        }
-        self._sessions[session["session_id"]] = session
-        self.applied["create_session"] += 1
-        return session
-
-    def _make_filesystem(self, request: Recorded) -> Json:
-        self._closed(request.json, {"name"})
-        made = {
-            "filesystem_id": f"01FS{next(self._numbers)}",
-            "name": request.json["name"],
-            "owner_org_id": "acme",
-            "created_at": NOW,
-        }
-        self._filesystems[made["filesystem_id"]] = made
-        self.applied["create_filesystem"] += 1
+    def _make_filesystem(self, body: Json) -> Json:
+        closed(body, {"name"})
+        name = f"01FS{next(self._numbers)}"
+        made = {"filesystem_id": name, "name": body["name"], "owner_org_id": "acme", "created_at": NOW}
+        self._filesystems[name] = made
         return made
 
-    def _sync(self, request: Recorded) -> tuple[str, int, Any]:
-        body = request.json
-        if body["op"] == "read":
-            path = body["path"]
-            if path not in self._files:
-                raise Refused(404, "not_found", "no such file", resource="file")
-            data = self._files[path]
-            content = base64.b64encode(data).decode()
-            read = {"ok": True, "op": "read", "path": path, "size": len(data), "content": content, "encoding": "base64"}
-            return "read", 200, read
-        results: list[Json] = []
-        for entry in body["writes"]:
-            if entry.get("presigned"):
-                said = {
-                    "code": "unsupported_operation",
-                    "message": "no",
-                    "details": {"reason": "feature_not_supported"},
-                }
-                results.append(
-                    {"path": entry["path"], "size": entry["size"], "complete": False, "written": False, "error": said}
-                )
-                continue
-            self._closed(entry, {"path", "size", "upload_id", "content", "start", "end", "sha256", "is_secret"})
-            data = base64.b64decode(entry["content"])
-            self._files[entry["path"]] = data
-            self.applied["write"] += 1
-            results.append(
-                {
-                    "path": entry["path"],
-                    "size": entry["size"],
-                    "received_bytes": len(data),
-                    "ranges": [{"start": entry["start"], "end": entry["end"]}],
-                    "complete": True,
-                    "written": True,
-                }
-            )
-        return "write", 200, {"ok": True, "op": "write", "results": results}
+    def filesystems(self) -> list[str]:
+        return list(self._filesystems)
 
-    def _org_rows(self, query: str) -> Json:
-        beyond = "offset=" in query and "offset=0" not in query
-        row = {
-            "t_ms": 1,
-            "request_id": "",
-            "run_id": "",
-            "vm_id": "",
-            "session_id": "",
-            "status": 200,
-            "exit_code": None,
-        }
-        rows = [] if beyond else [row, {**row, "t_ms": 2}]
-        return {"since": 0, "until": 1, "limit": 2, "offset": 0, "lite": False, "rows": rows}
 
-    def _advance(self) -> None:
-        """Let runs end once they have been asked after twice."""
-        for run_id, run in self._runs.items():
-            self._asked[run_id] += 1
-            if run["state"] == "running" and self._asked[run_id] > 2:
-                run.update(state="completed", exit_code=0, completed_at=NOW)
+def _parts(request: Recorded) -> list[str]:
+    return [unquote(part) for part in request.path.partition("/v1/")[2].rstrip("/").split("/")]
 
-    # --- what is looked up ------------------------------------------------------------------------------------------
 
-    def _vm(self, vm: str) -> Json:
-        return self._of(self.vms, vm, "vm")
+def _org_rows(query: dict[str, str]) -> Json:
+    row: Json = {
+        "request_id": "", "run_id": "", "vm_id": "", "session_id": "", "status": 200, "exit_code": None,
+    }  # fmt: skip
+    offset, limit = int(query.get("offset", 0)), int(query.get("limit", 2))
+    rows = [{**row, "t_ms": number} for number in range(3)][offset : offset + limit]
+    return {"since": 0, "until": 9, "limit": limit, "offset": offset, "lite": False, "rows": rows}
 
-    @staticmethod
-    def _of(kind: dict[str, Json], name: str, resource: str) -> Json:
-        if name not in kind:
-            raise Refused(404, "not_found", f"no such {resource}", resource=resource)
-        return kind[name]
 
-    @staticmethod
-    def _closed(body: Json, names: set[str]) -> None:
-        unknown = sorted(set(body) - names)
-        if unknown:
-            raise Refused(
-                400, "bad_request", "no", violations=[{"field": name, "message": "unknown"} for name in unknown]
-            )
+__all__ = ["BASE", "Service"]

@@ -303,6 +303,24 @@ async def test_a_fork_that_may_have_made_a_vm_is_no_fleet_that_was_not_started(
     assert (caught.value.vm_ids, caught.value.outcome) == ((), "unknown")
 
 
+@pytest.mark.parametrize(
+    "refusal", [error("payment_required", status=402), ok({"deleted": False}), Reply(status=404, body=b"<html>")]
+)
+async def test_a_fork_that_is_cancelled_and_cannot_be_undone_is_told_of(
+    client: AsyncArker, cloud: Cloud, refusal: Reply
+) -> None:
+    """One fork is refused at once, another is answered when it has been given up, and its VM stays."""
+    cloud.on_fork = lambda number: error("payment_required", status=402) if number == 1 else Reply(delay=0.1)
+    cloud.on_delete = lambda vm_id: refusal
+    with pytest.raises(FleetError, match="of 2 forks 1 failed") as caught:
+        async with client.fork_many("ubuntu", 2):
+            raise AssertionError("there is no fleet")
+    refused, doubted = caught.value.errors
+    assert (refused.status, refused.outcome) == (402, "not_started")
+    assert (doubted.vm_id, doubted.outcome, doubted.idempotency_key) == ("vm-0", "unknown", cloud.forks()[0].key)
+    assert (caught.value.vm_ids, caught.value.outcome) == (("vm-0",), "unknown")
+
+
 async def test_a_deletion_that_does_not_get_on_is_given_up(
     client: AsyncArker, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,9 +350,9 @@ async def test_only_inside_its_block(client: AsyncArker, cloud: Cloud) -> None:
         return item
 
     fleet = client.fork_many("ubuntu", 1)
-    with pytest.raises(ConfigurationError, match="enter it by 'async with'"):
+    with pytest.raises(ConfigurationError, match="use it as a context manager"):
         fleet.map(work, [1])
-    with pytest.raises(ConfigurationError, match="enter it by 'async with'"):
+    with pytest.raises(ConfigurationError, match="use it as a context manager"):
         await fleet.run("true")
     async with fleet:
         outcomes = fleet.map(work, [1])

@@ -14,6 +14,7 @@ from typing import Any, Final
 import pytest
 
 from arker_sync import Arker
+from tests.drift.plans import Plan
 from tests.drift.service import Service
 from tests.ledger.support import select
 from tests.soak.conftest import Soak
@@ -33,7 +34,7 @@ import os
 from arker_sync import Arker
 os.write(1, b"begun")
 with Arker() as ar, ar.fork("ubuntu") as vm:
-    vm.run("echo hi")
+    vm.run("say hi")
 """
 
 
@@ -72,10 +73,10 @@ def work(ar: Arker, kind: int) -> None:
             vm.sync("/f", b"hello")
     elif kind == 1:
         with ar.fork("ubuntu") as vm:
-            vm.run("echo hi")
+            vm.run("say hi")
     else:
         with ar.fork_many("ubuntu", 2) as fleet:
-            list(fleet.map(lambda vm, text: vm.run(f"echo {text}"), ["a", "b"]))
+            list(fleet.map(lambda vm, text: vm.run(f"say {text}"), ["a", "b"]))
 
 
 # One that comes between the making of a coroutine and its way to the loop leaves it unused.
@@ -83,7 +84,8 @@ def work(ar: Arker, kind: int) -> None:
 def test_interrupts_at_random_moments(soak: Soak, server_thread: ServerThread, tmp_path: Path) -> None:
     assert threading.current_thread() is threading.main_thread()
     dice = soak.rng
-    server, service, ledger = ScriptedServer(server_thread), Service(), tmp_path / "ledger.sqlite3"
+    server, ledger = ScriptedServer(server_thread), tmp_path / "ledger.sqlite3"
+    service = Service(Plan("interrupts"), tmp_path / "vms")
     server.answer(service)
     interrupted = slow = left = unknown = 0
     alarm = Alarm()
@@ -122,8 +124,8 @@ def test_interrupts_at_random_moments(soak: Soak, server_thread: ServerThread, t
     assert left <= 5 + interrupted * 0.02  # between two steps of the program itself
 
 
-def test_interrupts_in_the_first_moments(soak: Soak, server_thread: ServerThread) -> None:
-    server, service = ScriptedServer(server_thread), Service()
+def test_interrupts_in_the_first_moments(soak: Soak, server_thread: ServerThread, tmp_path: Path) -> None:
+    server, service = ScriptedServer(server_thread), Service(Plan("interrupts"), tmp_path)
     server.answer(service)
     settings = {"ARKER_API_KEY": API_KEY, "ARKER_BASE_URL": server.url + COMPUTE, "ARKER_LEDGER": "off"}
     programs = soak.times(200, at_least=5)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from arker import (
+    ArkerError,
     AsyncVM,
     BadRequestError,
     DeadlineExceededError,
@@ -235,3 +236,27 @@ async def test_bad_files_to_download(server: ScriptedServer, vm: AsyncVM, files:
         await vm.download_many(files)
     assert caught.value.argument.startswith("files")
     assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("first", "result", "outcome"),
+    [
+        (None, {"error": {"code": "bad_request", "message": "m"}}, "not_started"),
+        (None, {"error": {"code": "internal", "message": "m"}}, "unknown"),
+        (None, {"complete": True, "written": {"a": 1}}, "unknown"),
+        (None, {"complete": True, "written": False}, "unknown"),
+        (Reply(status=502), {"error": {"code": "bad_request", "message": "m"}}, "unknown"),
+    ],
+)
+async def test_only_what_proves_it_says_that_a_file_was_not_written(
+    server: ScriptedServer, vm: AsyncVM, first: Reply | None, result: dict[str, Any], outcome: str
+) -> None:
+    good: dict[str, Any] = {"path": "/a", "size": 1, "received_bytes": 1, "complete": True, "written": True}
+    server.script(
+        *([first] if first is not None else []),
+        ok({"results": [{**good, "ranges": ()}, {**good, "ranges": (), "path": "/b", **result}]}),
+    )
+    written, refused = await vm.upload_many([(b"x", "/a"), (b"y", "/b")])
+    assert written.ok
+    assert isinstance(refused.error, ArkerError)
+    assert refused.error.outcome == outcome

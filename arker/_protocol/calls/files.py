@@ -12,7 +12,7 @@ from arker._protocol.calls.shared import T
 from arker._protocol.codec import codec
 from arker._protocol.codec.hooks import Misfit, is_array, is_object
 from arker._protocol.reader import Reader
-from arker._protocol.reply import api_error
+from arker._protocol.reply import api_error, concluded
 from arker._protocol.request import Address, Call, Decode, Request
 from arker._protocol.retryable import is_retryable_answer
 from arker.errors import ApiError, ArkerError
@@ -136,7 +136,7 @@ def _check_finished(result: Written) -> Written:
     """The end of a write: only ``complete`` and ``written`` together are success (contract, section 6)."""
     if not (result.complete and result.written):
         facts = f"complete: {str(result.complete).lower()}, written: {str(result.written).lower()}"
-        raise api_error("internal", f"the server did not write the file ({facts})", status=200)
+        raise concluded("internal", f"the server did not write the file ({facts})")
     return result
 
 

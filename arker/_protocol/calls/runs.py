@@ -88,13 +88,13 @@ _RUN: Final = ("stdout", "stderr", "state")
 
 
 def _run_result(payload: dict[str, Any], reader: Reader) -> RunResult:
-    followed = is_usable_id(payload.get("run_id"))
-    if isinstance(payload.get("stdout"), str) or (
-        # Without it nothing says that there is none: the run itself is read, if that is possible.
-        not reader.strict and isinstance(payload.get("stderr"), str) and ("stdout" in payload or not followed)
-    ):
-        return reader.structure(payload, models.CompletedRunResult)
-    if followed:
+    outputs = [payload.get(name) for name in ("stdout", "stderr")]
+    if isinstance(outputs[0], str) if reader.strict else any(isinstance(output, str) for output in outputs):
+        # Of an output that is absent nothing says that there is none: the run itself is read, if that is possible.
+        whole = "stdout" in payload and "stderr" in payload
+        if whole or reader.strict or not is_usable_id(payload.get("run_id")):
+            return reader.structure(payload, models.CompletedRunResult)
+    if is_usable_id(payload.get("run_id")):
         return reader.structure(payload, models.BackgroundRunResult)
     raise Misfit("has neither a string stdout (a completed run) nor a string run_id (a background run)", "$")
 

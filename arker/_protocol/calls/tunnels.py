@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from arker import models
 from arker._protocol import routes
 from arker._protocol.calls.shared import create, delete, get
+from arker._protocol.codec.hooks import Misfit
 from arker._protocol.queries import PageQuery, choice
+from arker._protocol.reader import Reader
 from arker._protocol.request import Address, Call
 
 if TYPE_CHECKING:
+    from arker._protocol.reader import Reader
     from arker.models import (
         DeleteTunnelResponse,
         ListTunnelsResponse,
@@ -45,15 +48,24 @@ def list_tunnels(at: Address, query: TunnelsQuery) -> Call[ListTunnelsResponse]:
 
 
 def create_tunnel(at: Address, request: TunnelRequest) -> Call[Tunnel]:
-    return create(
+    call = create(
         "vm.create_tunnel", at.base_url, routes.tunnels(at.vm_id), request, models.Tunnel, _TUNNEL, vm_id=at.vm_id
     )
+    return evolve(call, decode=_tunnel)
 
 
 def get_tunnel(at: Address, tunnel_key: str) -> Call[Tunnel]:
-    return get(
+    call = get(
         "vm.get_tunnel", at.base_url, routes.tunnel(at.vm_id, tunnel_key), models.Tunnel, _TUNNEL, vm_id=at.vm_id
     )
+    return evolve(call, decode=_tunnel)
+
+
+def _tunnel(payload: dict[str, Any], reader: Reader) -> Tunnel:
+    """A tunnel has no field that each server tells, but it has one of some."""
+    if all(payload.get(name) is None for name in _TUNNEL):
+        raise Misfit(f"has none of {', '.join(_TUNNEL)}", "$")
+    return reader.structure(payload, models.Tunnel)
 
 
 def delete_tunnel(at: Address, tunnel_key: str) -> Call[DeleteTunnelResponse]:

@@ -202,11 +202,26 @@ def with_outputs(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_outputs_that_are_there(obj: dict[str, Any]) -> dict[str, Any]:
-    """Decode a run's outputs. One of them may be absent; both only while the run goes on."""
+    """Decode a run's outputs. They may be absent only while the run goes on; one of them may be null: it is empty."""
     stdout, stderr = (_decode_any(obj, name, f"{name}_encoding") for name in ("stdout", "stderr"))
-    if stdout is None and stderr is None and obj.get("state") not in _GOING_ON:
-        raise Misfit("is missing" if "stdout" not in obj else "expected a string, got null", ".stdout")
+    if obj.get("state") not in _GOING_ON:
+        for name in ("stdout", "stderr"):
+            if name not in obj:
+                raise Misfit("is missing", f".{name}")
+        if stdout is None and stderr is None:
+            raise Misfit("expected a string, got null", ".stdout")
     return {**obj, "stdout": stdout or b"", "stderr": stderr or b""}
+
+
+def outputs_of(payload: object) -> tuple[bytes, bytes]:
+    """Give what can be read of a run's outputs in a reply that does not fit."""
+    found: list[bytes] = []
+    for name in ("stdout", "stderr"):
+        try:
+            found.append((_decode_any(payload, name, f"{name}_encoding") if is_object(payload) else None) or b"")
+        except Misfit:
+            found.append(b"")
+    return found[0], found[1]
 
 
 _GOING_ON: Final = ("pending", "running")
@@ -220,6 +235,9 @@ def with_content_that_is_there(obj: dict[str, Any]) -> dict[str, Any]:
     content = _decode_any(obj, "content", "encoding")
     if content is None:
         raise Misfit("is missing" if "content" not in obj else "expected a string, got null", ".content")
+    if not isinstance(obj.get("encoding"), str) and obj.get("size").__class__ is not int:
+        # Only the size tells a text from base64, by which it is checked afterwards.
+        raise Misfit("is missing, and no size tells what the content is", ".encoding")
     return {**obj, "content": content}
 
 

@@ -8,7 +8,6 @@ import errno
 import logging
 import os
 import socket
-import time
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from attrs import define
 
+from arker._basics import clock
 from arker._basics.descriptors import NONE_LEFT, is_spared, none_left
 from arker.errors import ConfigurationError, InvalidArgumentError
 
@@ -71,16 +71,16 @@ class _Connector(aiohttp.TCPConnector):
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Connection:
-        give_up = time.monotonic() + _NO_PLACE_SECONDS
+        give_up = clock.now() + _NO_PLACE_SECONDS
         while True:
             try:
                 return await super().connect(req, traces, timeout)
             except aiohttp.ClientConnectorError as error:
                 # The names of hosts cannot be looked up without descriptors either, and that has a number of its own.
                 lacking = error.os_error.errno in NONE_LEFT or none_left()
-                if not lacking or time.monotonic() > give_up:
+                if not lacking or clock.now() > give_up:
                     raise
-            await asyncio.sleep(_NO_PLACE_PAUSE)
+            await clock.sleep(_NO_PLACE_PAUSE)
 
 
 @define(eq=False)
@@ -127,7 +127,10 @@ class LoopSessions:
             self._entries.pop(ended, None)
         session = aiohttp.ClientSession(
             connector=_Connector(
-                limit=self._max_connections, limit_per_host=0, ttl_dns_cache=300, socket_factory=_keepalive_socket
+                limit=max(2, self._max_connections),  # with one place, the limiter lets in one more beside a run
+                limit_per_host=0,
+                ttl_dns_cache=300,
+                socket_factory=_keepalive_socket,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=_SKIPPED_AUTO_HEADERS,
@@ -217,7 +220,7 @@ async def _close_elsewhere(loop: asyncio.AbstractEventLoop, guard: AsyncGenerato
     closing = _hand_over(loop, guard)
     if closing is not None:
         # Waiting raises nothing of what becomes of the other loop, which may be blocked, or end meanwhile.
-        await asyncio.wait({asyncio.wrap_future(closing)}, timeout=_CLOSE_SECONDS)
+        await clock.wait({asyncio.wrap_future(closing)}, _CLOSE_SECONDS)
         _log_outcome(closing)
 
 

@@ -22,10 +22,10 @@ def presigned(url: str, base_url: str, insecure_hosts: frozenset[str]) -> URL:
     """A presigned URL that the API at ``base_url`` gave; raises `BadReplyError`, which quotes nothing of it."""
     target = _parse(url)
     if target is None:
-        raise BadReplyError("the presigned URL is not a URL", path="$.presigned_url", status=200)
+        raise BadReplyError("the presigned URL is not a URL", path="$.presigned_url")
     reason = _why_not(URL(base_url, encoded=True), target, plainly=_plainly(target, insecure_hosts))
     if reason is not None:
-        raise BadReplyError(f"the presigned URL {reason}", path="$.presigned_url", status=200)
+        raise BadReplyError(f"the presigned URL {reason}", path="$.presigned_url")
     return target
 
 
@@ -33,13 +33,13 @@ def tunnelled(url: str, path: str, base_url: str, insecure_hosts: frozenset[str]
     """A path below the URL of a tunnel that the API at ``base_url`` gave; raises `BadReplyError`."""
     base = _parse(url)
     if base is None:
-        raise BadReplyError("the tunnel's URL is not a URL", path="$.url", status=200)
+        raise BadReplyError("the tunnel's URL is not a URL", path="$.url")
     plainly = _plainly(base, insecure_hosts)
     reason = _why_not(URL(base_url, encoded=True), base, plainly=plainly)
     if reason is None and base.scheme == "http" and not plainly:
         reason = "is plain http://, which would send the tunnel's token in the clear"
     if reason is not None:
-        raise BadReplyError(f"the tunnel's URL {reason}", path="$.url", status=200)
+        raise BadReplyError(f"the tunnel's URL {reason}", path="$.url")
     # As it was given: a server in the VM may tell "%41" from "A", and what ".." means is its business.
     target = URL(str(base.with_query(None).with_fragment(None)).rstrip("/") + path, encoded=True)
     assert target.origin() == base.origin()

@@ -20,7 +20,7 @@ from arker.emulator.sandbox.machine import Launch, Machine
 from arker.emulator.sandbox.outlet import HOST, PORT, open_outlet
 from arker.emulator.sandbox.pressure import telling
 from arker.emulator.sandbox.run import AgentRun
-from arker.emulator.sandbox.shell import shell_argv
+from arker.emulator.sandbox.shell import shell_command
 from arker.emulator.sandbox.trees import Tree
 from arker.emulator.sandbox.volumes import Volumes, check_volumes
 
@@ -341,20 +341,24 @@ class AgentSandbox:
 
     async def _start_run(self, machine: Machine, spec: RunSpec, script: bytes) -> AgentRun:
         self._runs = {run for run in self._runs if run.going}
+        script_fd, state_fd = machine.spare_descriptors
+        command = shell_command(
+            self._inside.bash, script, spec.env or self._env, script_fd=script_fd, state_fd=state_fd
+        )
         with contextlib.ExitStack() as made:  # all of them or none
-            state, content = anonymous_files(("state", b""), ("script", script))
-            fds = [os.dup(state)]
-            for fd in (state, content, *fds):
-                made.callback(os.close, fd)
+            (content,) = anonymous_files(("script", command.script))
+            made.callback(os.close, content)
             ours, theirs = socket.socketpair()
             for end in (ours, theirs):
                 made.callback(end.close)
-            stdout, stdout_inside = os.pipe()
-            for fd in (stdout, stdout_inside):
-                made.callback(os.close, fd)
-            stderr, stderr_inside = os.pipe()
+            pipes: list[tuple[int, int]] = []
+            for _ in range(3):
+                pipes.append(os.pipe())
+                for fd in pipes[-1]:
+                    made.callback(os.close, fd)
             made.pop_all()
-        fds = [theirs.detach(), stdout_inside, stderr_inside, content, *fds]
+        (stdout, stdout_inside), (stderr, stderr_inside), (state, state_inside) = pipes
+        fds = [theirs.detach(), stdout_inside, stderr_inside, content, state_inside]
         if self._inside.owner is not None:  # else /dev/stdout and /dev/stderr could not be opened in the VM
             for fd in (stdout_inside, stderr_inside):
                 os.fchown(fd, self._inside.owner.uid, self._inside.owner.gid)
@@ -365,18 +369,21 @@ class AgentSandbox:
             state=state,
             output_limit=spec.output_limit,
             at_stuck=machine.kill,
+            look_after=machine.look_after,
             to_outside=self._inside.to_outside,
             spool=spec.spool,
+            late_output=spec.late_output,
         )
         self._runs.add(run)
         try:
             await machine.link.request(
                 "run",
                 {
-                    "argv": shell_argv(self._inside.bash),
+                    "argv": command.argv,
+                    "at": [script_fd, state_fd],
                     "cwd": self._inside.to_inside(spec.cwd),
                     "home": self._inside.to_inside(HOME),
-                    "env": dict(spec.env or self._env),
+                    "env": command.env,
                 },
                 fds=fds,
             )

@@ -64,6 +64,8 @@ class RunSpec:
             (``os.fsdecode``), here and in `RunExit`.
         output_limit: Bytes kept of each output; what follows is dropped and counted.
         spool: The directory for outputs that are too large for memory; None keeps them there.
+        late_output: Seconds to wait after the command's end for what its output goes through, such as the filter of
+            ``> >(filter)``.
     """
 
     command: str
@@ -71,6 +73,7 @@ class RunSpec:
     env: Mapping[str, str] = field(factory=dict[str, str], repr=False)
     output_limit: int = 256 * 1024 * 1024
     spool: Path | None = None
+    late_output: float = 2.0
 
 
 @frozen(kw_only=True)
@@ -84,6 +87,7 @@ class RunExit:
         killed: How many processes `RunHandle.kill` ended, as the VM says.
         cwd: The session's working directory afterwards; None: as it was.
         env: The session's environment afterwards; None: as it was.
+        cut: Whether output that was still on its way after `RunSpec.late_output` is not part of the result.
     """
 
     exit_code: int | None
@@ -91,6 +95,7 @@ class RunExit:
     killed: int = 0
     cwd: str | None = None
     env: Mapping[str, str] | None = field(default=None, repr=False)
+    cut: bool = False
 
 
 class RunHandle(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import platform
 import shutil
@@ -18,15 +19,18 @@ from arker.emulator.sandbox.identity import Identity, spare_identity
 from arker.emulator.sandbox.image import find_obstacle, furnish, give
 from arker.emulator.sandbox.interpreter import Interpreter, choose_interpreter
 from arker.emulator.sandbox.machine import Launch, Limits, Machine
-from arker.emulator.sandbox.pressure import lack
+from arker.emulator.sandbox.prerequisites import check_rights, find_bash
+from arker.emulator.sandbox.pressure import lack, telling
+from arker.emulator.sandbox.seccomp import choose_filter
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
+
+logger = logging.getLogger("arker.emulator")
 
 _ENV = {
     "HOME": HOME,
     "USER": "user",
     "LOGNAME": "user",
-    "SHELL": "/bin/bash",
     "PATH": PATH,
     "LANG": "C.UTF-8",
     # What a distribution protects by refusing (PEP 668) is read-only here, and pip installs into the VM's own home.
@@ -47,6 +51,8 @@ class BubblewrapProvider(AgentProvider):
         interpreter: Interpreter,
         identity: Identity | None,
         limits: Limits,
+        bash: str,
+        filter: bytes = b"",
     ) -> None:
         self._state_dir = state_dir
         self._bwrap = bwrap
@@ -59,6 +65,7 @@ class BubblewrapProvider(AgentProvider):
                 identity=identity,
                 tool_prefix=tool_prefix(bwrap),
                 furnish=lambda root: furnish(root, identity),
+                python=interpreter.on_host,
             ),
             DirectoryStorage(
                 state_dir / "volumes",
@@ -68,6 +75,8 @@ class BubblewrapProvider(AgentProvider):
             ),
         )
         self._limits = limits
+        self._filter = filter
+        self._bash = bash
         self._max_processes = limits.processes if _counts_by_namespace(platform.release()) else 0
 
     @property
@@ -85,14 +94,21 @@ class BubblewrapProvider(AgentProvider):
         if sys.platform != "linux":
             raise IsolationUnavailableError(explain(Facts(platform=sys.platform)))
         identity = spare_identity()
+        check_rights(identity)
+        bash = find_bash(identity)
         state_dir = await asyncio.to_thread(_prepare, state_dir, identity)
         interpreter = await choose_interpreter(state_dir, identity)
         host = await asyncio.to_thread(Host.look, interpreter, identity)
+        chosen = choose_filter()
+        if isinstance(chosen, str):
+            logger.warning("VMs run without a filter of system calls: %s", chosen)
+            chosen = b""
         attempts: list[tuple[str, str]] = []
         for bwrap in candidates(state_dir, identity):
-            provider = cls(state_dir, bwrap, host, interpreter, identity, limits or Limits())
+            provider = cls(state_dir, bwrap, host, interpreter, identity, limits or Limits(), bash, chosen)
             try:
-                await provider.try_out()
+                with telling():
+                    await provider.try_out()
             except (SandboxError, OSError) as error:
                 provider.discard()
                 if lack(error) is not None or (isinstance(error, SandboxError) and error.code == "resource_pressure"):
@@ -101,9 +117,9 @@ class BubblewrapProvider(AgentProvider):
                 attempts.append((str(bwrap), str(error)))
             else:
                 return provider
-        python = str((interpreter.source or Path("/usr")) / "bin" / Path(interpreter.executable).name)
         await asyncio.to_thread(_clear, state_dir)
-        raise IsolationUnavailableError(explain(await asyncio.to_thread(gather_facts, attempts, python, identity)))
+        facts = await asyncio.to_thread(gather_facts, attempts, interpreter.on_host, identity)
+        raise IsolationUnavailableError(explain(facts))
 
     def discard(self) -> None:
         """Give up a provider that does not work."""
@@ -127,7 +143,9 @@ class BubblewrapProvider(AgentProvider):
             await asyncio.to_thread(_clear, self._state_dir)
 
     def _inside(self, tree: Tree) -> Inside:
-        return Inside(env=_ENV, bash="/bin/bash", owner=self._identity, reserved=self._host.reserved)
+        return Inside(
+            env={**_ENV, "SHELL": self._bash}, bash=self._bash, owner=self._identity, reserved=self._host.reserved
+        )
 
     async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
         self._host.prepare(tree.path, self._identity)
@@ -136,12 +154,21 @@ class BubblewrapProvider(AgentProvider):
         return Launch(
             bwrap=str(self._bwrap),
             options=self._host.options(tree.path, bound),
+            filter=self._filter,
             python=self._interpreter.executable,
             identity=self._identity,
             max_processes=self._max_processes,
-            max_open_files=self._limits.open_files,
+            max_open_files=_fewer_than_here(self._limits.open_files),
             refused={path: reason for path, reason in obstacles.items() if reason is not None},
         )
+
+
+def _fewer_than_here(limit: int) -> int:
+    """A limit of open files that leaves this process, and agents, room where all of the user's descriptors count."""
+    import resource  # which not every system has
+
+    own = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit if own == resource.RLIM_INFINITY else min(limit, own * 3 // 4)
 
 
 def _prepare(state_dir: Path, identity: Identity | None) -> Path:

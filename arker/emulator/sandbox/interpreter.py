@@ -16,6 +16,7 @@ from arker.emulator.sandbox.identity import Identity
 
 SYSTEM = "/usr/bin/python3"
 _CHECK = "import sys, ctypes, json, resource; sys.exit(sys.version_info < (3, 8))"
+_OF_THE_LOADER = ("LD_", "DYLD_")
 _NOT_COPIED = ("__pycache__", "test", "tests", "idlelib", "site-packages", "config-*", "*.a")
 
 
@@ -32,6 +33,11 @@ class Interpreter:
     executable: str
     prefix: str | None = None
     source: Path | None = None
+
+    @property
+    def on_host(self) -> str:
+        """Its path on this machine."""
+        return self.executable if self.source is None else str(self.source / "bin" / Path(self.executable).name)
 
     def links(self) -> dict[str, str]:
         """Commands to offer in the VM's PATH, and what they are."""
@@ -51,6 +57,15 @@ async def choose_interpreter(state_dir: Path, identity: Identity | None) -> Inte
     """
     prefix = Path(sys.base_prefix)
     executable = prefix / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    loader = sorted(name for name in os.environ if name.startswith(_OF_THE_LOADER))
+    if loader and not await asyncio.to_thread(_works, str(executable), identity):
+        # In a VM they are not set, and what they name is not there.
+        if await asyncio.to_thread(_works, SYSTEM, identity):
+            return Interpreter(executable=SYSTEM)
+        raise IsolationUnavailableError(
+            f"{executable} does not start without {', '.join(loader)} in its environment, which VMs do not have; nor "
+            f"is there a {SYSTEM} of version 3.8 or newer. Install one, or use a Python that starts by itself."
+        )
     if Path("/usr") in (prefix, *prefix.parents):
         return Interpreter(executable=str(executable))
     if identity is None or identity.can_reach(executable):
@@ -69,7 +84,7 @@ async def choose_interpreter(state_dir: Path, identity: Identity | None) -> Inte
     return Interpreter(executable=str(executable), prefix=str(prefix), source=copy)
 
 
-def _works(executable: str, identity: Identity) -> bool:
+def _works(executable: str, identity: Identity | None) -> bool:
     try:
         done = subprocess.run(
             [executable, "-I", "-S", "-c", _CHECK],
@@ -78,9 +93,9 @@ def _works(executable: str, identity: Identity) -> bool:
             capture_output=True,
             timeout=30,
             check=False,
-            user=identity.uid,
-            group=identity.gid,
-            extra_groups=[],
+            user=None if identity is None else identity.uid,
+            group=None if identity is None else identity.gid,
+            extra_groups=None if identity is None else [],
         )
     except (OSError, subprocess.TimeoutExpired):
         return False

@@ -19,6 +19,8 @@ from attrs import frozen
 
 from arker.emulator.sandbox.base import SandboxError
 
+_SILENCE = 0.5
+"""Seconds without an answer after which the agent is looked after, again and again."""
 _LONGEST_REPLY = 1024 * 1024
 _MOST_DESCRIPTORS = 64
 _CODES = frozenset({"not_found", "bad_request", "unavailable", "unsupported_operation", "resource_pressure"})
@@ -69,10 +71,16 @@ def anonymous_files(*contents: tuple[str, bytes]) -> list[int]:
 
 
 class AgentLink:
-    """Talks to one agent. Ends once, when the agent or its VM has gone or `close` is called."""
+    """Talks to one agent. Ends once, when the agent or its VM has gone or `close` is called.
 
-    def __init__(self, sock: socket.socket) -> None:
+    Args:
+        sock: The server's end.
+        at_silence: Called while an answer is overdue: something in the VM may have stopped the agent.
+    """
+
+    def __init__(self, sock: socket.socket, *, at_silence: Callable[[], object] | None = None) -> None:
         sock.setblocking(False)
+        self._at_silence = at_silence
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._outgoing: deque[tuple[memoryview, Sequence[int]]] = deque()
@@ -119,6 +127,8 @@ class AgentLink:
         self._waiting[number] = answer
         self._outgoing.append((memoryview(struct.pack("!I", len(body)) + body), fds))
         self._send()
+        if self._at_silence is not None:
+            self._loop.call_later(_SILENCE, self._look_after, answer, self._at_silence)
         try:
             # Cancelling must not lose the descriptors of an answer that is just arriving.
             reply = await asyncio.wait_for(asyncio.shield(answer), timeout)
@@ -137,6 +147,11 @@ class AgentLink:
                 raise SandboxError(code if code in _CODES else "internal", message)
             case _:
                 raise SandboxError("internal", "the VM's agent gave an answer that makes no sense")
+
+    def _look_after(self, answer: asyncio.Future[Reply], at_silence: Callable[[], object]) -> None:
+        if not answer.done():
+            at_silence()
+            self._loop.call_later(_SILENCE, self._look_after, answer, at_silence)
 
     def close(self) -> None:
         """End the link: whoever waits gets `LinkClosedError`, and the agent sees the end of its input."""

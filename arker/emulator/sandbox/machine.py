@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -15,11 +14,26 @@ from attrs import field, frozen
 from arker.emulator.sandbox.agent_source import agent_source
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.identity import Identity
+from arker.emulator.sandbox.keyring import Keyrings
 from arker.emulator.sandbox.link import AgentLink, LinkClosedError, anonymous_files
 from arker.emulator.sandbox.pressure import lack, lack_in
-from arker.emulator.sandbox.process_tree import kill_tree
+from arker.emulator.sandbox.process_tree import (
+    find_below,
+    is_stopped,
+    kill_group,
+    kill_launched,
+    kill_tree,
+    wake,
+)
+
+_keyrings = Keyrings()
 
 _HELLO_TIMEOUT = 30.0
+_LAST_STEPS = 1.0
+"""Seconds that a bwrap has to end by itself once what it has started is dead."""
+AGENT_NAME = "vm-agent"
+"""What the agent calls itself."""
+_SPARE = (197, 198)
 _CLEAN_UP = 5.0
 """Seconds that an agent which is no namespace's first process has to kill what it started."""
 
@@ -44,30 +58,39 @@ class Launch:
     Attributes:
         bwrap: What the agent is started through; None for nothing.
         options: Those of bwrap.
+        filter: The system calls that it allows, as bwrap takes it; empty for no filter.
         python: The interpreter, as a path where the agent will be.
         identity: Who it runs as; None for the server's own user.
         max_processes: How many runs may have at once; 0 where a limit would count more than the VM's.
         max_open_files: How many each process may have.
+        env: The agent's environment; of a VM, bwrap's too.
         refused: Volumes that cannot be where they were wanted: path, and why.
     """
 
     bwrap: str | None = None
     options: Sequence[str] = ()
+    filter: bytes = b""
     python: str
     identity: Identity | None = None
     max_processes: int = 0
     max_open_files: int = Limits().open_files
+    env: Mapping[str, str] = field(factory=dict[str, str])
     refused: Mapping[str, str] = field(factory=dict[str, str])
 
 
 class Machine:
     """A running VM. `close` leaves nothing of it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], link: AgentLink, *, group: bool) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], sock: socket.socket, *, group: bool, max_open_files: int
+    ) -> None:
         self._process = process
+        self.spare_descriptors = _spare_descriptors(max_open_files)
+        """Numbers, for what a shell is handed beside its command's own descriptors."""
         self._group = group
         self._watch: asyncio.Task[None] = asyncio.create_task(self._end_with_link())
-        self.link = link
+        self.link = AgentLink(sock, at_silence=self._wake)
+        self._agent: int | None = None
 
     @classmethod
     async def start(cls, launch: Launch) -> Machine:
@@ -76,48 +99,15 @@ class Machine:
         Raises:
             SandboxError: it did not start; the message has what it wrote.
         """
-        # By descriptor, since everyone in the VM can read the command line, and the options name places of the host.
-        arguments = b"".join(os.fsencode(option) + b"\0" for option in launch.options)
-        source, options, errors = anonymous_files(("agent", agent_source()), ("options", arguments), ("errors", b""))
-        try:
+        (errors,) = anonymous_files(("errors", b""))
+        with contextlib.ExitStack() as made:
+            made.callback(os.close, errors)
             ours, theirs = socket.socketpair()
-        except OSError:
-            for fd in (source, options, errors):
-                os.close(fd)
-            raise
-        identity = launch.identity
-        try:
-            # In the loop's own thread: --die-with-parent acts on the death of the thread that starts a process.
-            process = subprocess.Popen(  # noqa: ASYNC220 - it returns after exec, in a millisecond
-                [
-                    *((launch.bwrap, "--args", str(options), "--") if launch.bwrap is not None else ()),
-                    *(launch.python, "-I", "-S", "-B", "-X", "utf8", f"/dev/fd/{source}"),
-                    *(str(theirs.fileno()), str(source)),
-                    *(str(int(launch.bwrap is not None)), str(launch.max_processes)),
-                    str(launch.max_open_files),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                pass_fds=(theirs.fileno(), source, options),
-                start_new_session=True,
-                env={},  # /proc/1/environ of a VM shows what bwrap was started with
-                cwd="/",
-                user=None if identity is None else identity.uid,
-                group=None if identity is None else identity.gid,
-                extra_groups=None if identity is None else [],
-            )
-        except OSError as error:
-            ours.close()
-            os.close(errors)
-            reason = lack(error)
-            code = "unavailable" if reason is None else "resource_pressure"
-            raise SandboxError(code, f"the VM could not be started: {reason or error}") from error
-        finally:
-            theirs.close()
-            os.close(source)
-            os.close(options)
-        machine = cls(process, AgentLink(ours), group=launch.bwrap is not None)
+            with theirs:
+                made.callback(ours.close)
+                process = _spawn(launch, theirs.fileno(), errors)
+            made.pop_all()
+        machine = cls(process, ours, group=launch.bwrap is not None, max_open_files=launch.max_open_files)
         try:
             await asyncio.wait_for(asyncio.shield(machine.link.hello), _HELLO_TIMEOUT)
         except (LinkClosedError, asyncio.TimeoutError) as error:
@@ -139,9 +129,19 @@ class Machine:
 
     def kill(self) -> None:
         """Kill every process of the VM, from outside, without waiting for it."""
-        if self._group:
-            self._kill_group()
+        self._kill_launched()
         self.link.close()  # an agent without namespaces around it clears up when it sees that
+
+    def look_after(self) -> None:
+        """Have the agent go on if something in the VM has stopped it. Cheap enough to be called every second."""
+        if self._agent is None:
+            self._agent = next(iter(find_below(self._process.pid, AGENT_NAME)), 0)
+        if is_stopped(self._agent):
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._process.poll() is None:
+            wake(find_below(self._process.pid, AGENT_NAME))  # the supervisors of runs have this name, too
 
     async def close(self) -> None:
         """Kill every process of the VM and wait until they have gone."""
@@ -151,26 +151,80 @@ class Machine:
     async def _end_with_link(self) -> None:
         await asyncio.sleep(0)
         await self.link.wait_closed()
-        if self._group:
-            # A bwrap whose agent has died ends by itself, but an agent may also have closed its socket and stayed.
-            self._kill_group()
+        # A bwrap whose agent has died ends by itself, but an agent may also have closed its socket and stayed.
+        self._kill_launched()
         await asyncio.get_running_loop().run_in_executor(None, self._see_off)
 
     def _see_off(self) -> None:
         """Wait until the process has gone; in a thread."""
-        if not self._group:
-            # In the middle of its clean-up it has stopped processes, which would stay if it were killed now.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_CLEAN_UP)
-                return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # An agent without namespaces around it must not be killed in the middle of its clean-up: it has stopped
+            # processes, which would stay.
+            self._process.wait(_LAST_STEPS if self._group else _CLEAN_UP)
+            return
+        if self._group:
+            kill_group(self._process.pid)
+        else:
             kill_tree(self._process.pid)
         self._process.wait()
 
-    def _kill_group(self) -> None:
-        if self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                # bwrap is two processes, and the second does not yet follow the first when that dies very early.
-                os.killpg(self._process.pid, signal.SIGKILL)
+    def _kill_launched(self) -> None:
+        if self._group and self._process.poll() is None and not kill_launched(self._process.pid):
+            kill_group(self._process.pid)
+
+
+def _spare_descriptors(limit: int) -> tuple[int, int]:
+    """Two numbers below a limit of descriptors and this process's own, as high as commands hardly ever use them."""
+    try:
+        import resource
+    except ImportError:  # not a system with such limits
+        return _SPARE
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    last = min(_SPARE[1], limit - 1, hard - 1 if hard != resource.RLIM_INFINITY else limit)
+    return last - 1, last
+
+
+def _spawn(launch: Launch, link: int, errors: int) -> subprocess.Popen[bytes]:
+    """Start an agent, whose socket and errors are these descriptors; it returns after exec, in a millisecond."""
+    identity = launch.identity
+    with contextlib.ExitStack() as made:
+        # By descriptor, since everyone in the VM can read the command line, and the options name places of the host.
+        arguments = b"".join(os.fsencode(option) + b"\0" for option in launch.options)
+        files = anonymous_files(("agent", agent_source()), ("options", arguments), ("filter", launch.filter))
+        for fd in files:
+            made.callback(os.close, fd)
+        source, options, filter = files
+        outside: list[str] = []
+        if launch.bwrap is not None:
+            _keyrings.leave()
+            outside = [launch.bwrap, "--args", str(options)]
+            outside += ["--seccomp", str(filter)] if launch.filter else []
+            outside.append("--")
+        try:
+            # In the loop's own thread: --die-with-parent acts on the death of the thread that starts a process.
+            return subprocess.Popen(
+                [
+                    *outside,
+                    *(launch.python, "-I", "-S", "-B", "-X", "utf8", f"/dev/fd/{source}"),
+                    *(str(link), str(source)),
+                    *(str(int(launch.bwrap is not None)), str(launch.max_processes)),
+                    str(launch.max_open_files),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=(link, source) if launch.bwrap is None else (link, source, options, filter),
+                start_new_session=True,
+                env=launch.env,  # empty for isolated ones: /proc/1/environ of a VM shows what bwrap was started with
+                cwd="/",
+                user=None if identity is None else identity.uid,
+                group=None if identity is None else identity.gid,
+                extra_groups=None if identity is None else [],
+            )
+        except OSError as error:
+            reason = lack(error)
+            code = "unavailable" if reason is None else "resource_pressure"
+            raise SandboxError(code, f"the VM could not be started: {reason or error}") from error
 
 
 __all__ = ["Launch", "Limits", "Machine"]

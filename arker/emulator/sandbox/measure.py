@@ -34,16 +34,29 @@ def walk(path: Path) -> int:
     """The same without ``find``, for directories that are the server's own."""
     total = 0
     seen: set[tuple[int, int]] = set()
-    for directory, _, names in os.walk(path):
-        for name in names:
+    with contextlib.suppress(OSError):
+        # By open directories, since a path may be longer than a system call takes.
+        todo = [(opened := _open(path, None), os.listdir(opened))]
+        while todo:
+            directory, names = todo[-1]
+            if not names:
+                os.close(todo.pop()[0])
+                continue
+            name = names.pop()
             with contextlib.suppress(OSError):  # it has gone
-                status = os.lstat(os.path.join(directory, name))
+                status = os.lstat(name, dir_fd=directory)
                 file = (status.st_dev, status.st_ino)
-                if stat.S_ISREG(status.st_mode) and file not in seen:
+                if stat.S_ISDIR(status.st_mode):
+                    todo.append((opened := _open(name, directory), os.listdir(opened)))
+                elif stat.S_ISREG(status.st_mode) and file not in seen:
                     if status.st_nlink > 1:
                         seen.add(file)
                     total += status.st_size
     return total
+
+
+def _open(path: Path | str, directory: int | None) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
 
 
 __all__ = ["Measure", "walk"]

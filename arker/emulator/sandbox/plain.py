@@ -46,7 +46,7 @@ class PlainProvider(AgentProvider):
         """Keep the VMs' directories under ``state_dir``."""
         bash = shutil.which("bash")
         if bash is None:
-            raise IsolationUnavailableError("commands run in bash, and there is none on PATH")
+            raise IsolationUnavailableError("commands run in bash, and there is none on PATH: install it")
         warnings.warn(
             "isolation is off: commands run unprotected, as the current user, on this machine",
             UnprotectedWarning,
@@ -84,7 +84,13 @@ class PlainProvider(AgentProvider):
                 links[path] = volume.path
             except OSError as error:
                 refused[path] = f"{path} of the VM is taken: {error.strerror}"
-        return Launch(python=sys.executable, max_open_files=self._limits.open_files, refused=refused)
+        return Launch(
+            python=sys.executable,
+            max_open_files=self._limits.open_files,
+            # The agent's own interpreter may need them to start; commands do not get them.
+            env={name: value for name, value in os.environ.items() if name.startswith(("LD_", "DYLD_"))},
+            refused=refused,
+        )
 
 
 def _link(root: Path, path: str, volume: Path) -> None:

@@ -18,6 +18,7 @@ DISK_FULL: Final = "the server's disk is full: no space is left on it, or no ino
 _REASONS: Final = {
     errno.ENOSPC: DISK_FULL,
     errno.EDQUOT: "the server has used up its quota of the disk",
+    errno.EFBIG: "the server may not write files of such a size (ulimit -f, or the file system's own limit)",
     errno.EMFILE: "the server has reached its limit of open files",
     errno.ENFILE: "the machine has reached its limit of open files",
     errno.ENOMEM: "the machine has no memory left",

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _PATIENCE = 5.0
@@ -27,6 +28,61 @@ def kill_tree(root: int) -> None:
     _send(root, signal.SIGKILL)
 
 
+def kill_launched(launcher: int) -> bool:
+    """Kill what a bwrap has started, so that bwrap ends by itself; says whether there was anything.
+
+    If bwrap were killed at the same moment, what it has started would be left to the first process of this machine or
+    container, and that may be a program that collects none but its own children.
+    """
+    found = _children(launcher)
+    for pid in found:
+        _send(pid, signal.SIGKILL)
+    return bool(found)
+
+
+def kill_group(launcher: int) -> None:
+    """Kill a bwrap, the leader of a process group that nobody has waited for yet, and what it has started.
+
+    It is two processes, and the second does not yet follow the first when that dies very early.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(launcher, signal.SIGKILL)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped a process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
+    except OSError:
+        return False
+
+
+def find_below(root: int, name: str) -> list[int]:
+    """Those among a process and everything below it that have a name, the uppermost first."""
+    found: list[int] = []
+    for pid in (root, *sorted(_below(root))):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_bytes() == name.encode() + b"\n":
+                found.append(pid)
+    return found
+
+
+def wake(pids: Iterable[int]) -> None:
+    """Have processes go on that a signal has stopped."""
+    for pid in pids:
+        if is_stopped(pid):
+            _send(pid, signal.SIGCONT)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_bytes().split()]
+    except FileNotFoundError:  # it has gone, or the kernel does not tell
+        return [child for child, parent, _ in _processes() if parent == pid]
+    except OSError:
+        return []
+
+
 def _send(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(OSError):
         os.kill(pid, number)
@@ -36,15 +92,10 @@ def _below(root: int) -> set[int]:
     """Every process below another that has not ended; nothing where there is no /proc."""
     children: dict[int, list[int]] = {}
     ended: set[int] = set()
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir("/proc"):
-            if not name.isdigit():
-                continue
-            with contextlib.suppress(OSError):  # it has gone
-                fields = Path("/proc", name, "stat").read_bytes().rpartition(b")")[2].split()
-                children.setdefault(int(fields[1]), []).append(int(name))
-                if fields[0] in (b"Z", b"X"):
-                    ended.add(int(name))
+    for pid, parent, state in _processes():
+        children.setdefault(parent, []).append(pid)
+        if state in (b"Z", b"X"):
+            ended.add(pid)
     found: set[int] = set()
     todo = [root]
     while todo:
@@ -54,4 +105,14 @@ def _below(root: int) -> set[int]:
     return found - ended
 
 
-__all__ = ["kill_tree"]
+def _processes() -> Iterator[tuple[int, int, bytes]]:
+    """Every process, its parent and the letter of its state."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                with contextlib.suppress(OSError):  # it has gone
+                    fields = Path("/proc", name, "stat").read_bytes().rpartition(b")")[2].split()
+                    yield int(name), int(fields[1]), fields[0]
+
+
+__all__ = ["find_below", "is_stopped", "kill_group", "kill_launched", "kill_tree", "wake"]

@@ -17,6 +17,8 @@ SETTLE = 0.05
 """How long a run may wait, after its command has ended, for output that is still in its pipes."""
 STUCK = 3.0
 """How long a supervisor may take to kill its run, before the whole VM is killed from outside."""
+LOOK = 1.0
+"""How often somebody looks whether what reports the end of a run has been stopped by something in the VM."""
 _PIECE = 256 * 1024
 
 
@@ -82,6 +84,46 @@ class Output:
         return True
 
 
+class StateReader:
+    """Takes what a run's shell writes of its state at its end. A pipe: commands may set how large files may become."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._content = bytearray()
+        self._open = True
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(fd, self._read)
+
+    def take(self) -> bytes:
+        """All that was written; the shell has ended."""
+        while self._open and self._read():
+            pass
+        self.close()
+        return bytes(self._content)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._fd, _PIECE)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        self._content += data
+        if len(self._content) > LARGEST_STATE:
+            self._content.clear()
+            data = b""
+        if not data:
+            self.close()
+        return bool(data)
+
+
 class AgentRun:
     """A command that an agent's supervisor looks after; implements `RunHandle`."""
 
@@ -94,15 +136,19 @@ class AgentRun:
         state: int,
         output_limit: int,
         at_stuck: Callable[[], None],
+        look_after: Callable[[], None],
         to_outside: Callable[[str], str],
         spool: Path | None = None,
+        late_output: float = 0.0,
     ) -> None:
         control.setblocking(False)
         self._loop = asyncio.get_running_loop()
         self._control = control
-        self._state = state
+        self._state = StateReader(state)
         self._limit = output_limit
         self._at_stuck = at_stuck
+        self._look_after = look_after
+        self._looking = self._loop.call_later(LOOK, self._look)
         self._to_outside = to_outside
         self._dropped = 0
         self._killed = False
@@ -113,6 +159,9 @@ class AgentRun:
         self._failure: str | None = None
         self._lines = b""
         self._settling: asyncio.TimerHandle | None = None
+        self._late_output = late_output
+        self._late_end: asyncio.TimerHandle | None = None
+        self._filtering = self._cut = False
         self.starting: asyncio.Future[bool] = self._loop.create_future()
         """True once the command may have begun; False when it surely never will."""
         self._exit: asyncio.Future[RunExit] = self._loop.create_future()
@@ -162,6 +211,10 @@ class AgentRun:
         except asyncio.TimeoutError:  # something in the VM has stopped or outrun the supervisor
             self._at_stuck()
             self.abandon()
+
+    def _look(self) -> None:
+        self._look_after()
+        self._looking = self._loop.call_later(LOOK, self._look)
 
     async def signal(self, number: int) -> None:
         if not 0 < number < 65:
@@ -216,8 +269,26 @@ class AgentRun:
         elif word == "exit" and rest.isdigit() and len(rest) < 4 and self._status is None:
             self._status = int(rest)
             if not self._killed:
-                self._settling = self._loop.call_later(SETTLE, self._settle)
+                self._settling = self._loop.call_later(SETTLE, self._ask_for_filters)
                 self._settle_if_ended()
+        elif word == "late" and self._late_end is not None and not self._settled:
+            self._filtering = rest == "1"
+            if self._filtering:
+                self._settling = self._loop.call_later(SETTLE, self._tell, "late")
+            else:
+                self._settle()
+
+    def _ask_for_filters(self) -> None:
+        """Settle, unless the output has not ended yet, and something that it goes through may be writing it."""
+        if not self._late_output or (self._out.ended and self._err.ended):
+            self._settle()
+        elif not self._settled:
+            self._late_end = self._loop.call_later(self._late_output, self._cut_short)
+            self._tell("late")
+
+    def _cut_short(self) -> None:
+        self._cut = self._filtering
+        self._settle()
 
     def _settle_if_ended(self) -> None:
         if self._status is not None and not self._killed and self._out.ended and self._err.ended:
@@ -228,6 +299,9 @@ class AgentRun:
         if self._settled:
             return
         self._settled = True
+        for timer in (self._settling, self._late_end, self._looking):
+            if timer is not None:
+                timer.cancel()
         self._ended_at = self._loop.time()
         self._out.settle()
         self._err.settle()
@@ -238,11 +312,10 @@ class AgentRun:
             self._exit.set_result(RunExit(exit_code=None, reason=reason))
         else:
             cwd, env = self._read_state()
-            self._exit.set_result(RunExit(exit_code=self._status, cwd=cwd, env=env))
+            self._exit.set_result(RunExit(exit_code=self._status, cwd=cwd, env=env, cut=self._cut))
 
     def _read_state(self) -> tuple[str | None, Mapping[str, str] | None]:
-        size = os.fstat(self._state).st_size
-        state = parse_state(os.pread(self._state, size, 0)) if size <= LARGEST_STATE else None
+        state = parse_state(self._state.take())
         return (None, None) if state is None else (self._to_outside(state[0]), state[1])
 
     def _end(self) -> None:
@@ -251,13 +324,11 @@ class AgentRun:
         if not self.starting.done():
             self.starting.set_result(False)
         self._settle()
-        if self._settling is not None:
-            self._settling.cancel()
         self._loop.remove_reader(self._control)
         self._control.close()
         self._out.close()
         self._err.close()
-        os.close(self._state)
+        self._state.close()
         self._gone.set()
 
 

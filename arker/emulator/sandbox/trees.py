@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import functools
+import importlib.resources
 import os
 import re
 import shutil
@@ -16,10 +19,15 @@ from typing import Any, Protocol
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.identity import Identity
 from arker.emulator.sandbox.measure import Measure, walk
-from arker.emulator.sandbox.pressure import Reserve, lack_in, telling
+from arker.emulator.sandbox.pressure import Reserve, lack, lack_in, telling
+from arker.emulator.sandbox.process_tree import kill_group, kill_launched
 
 _FOR_A_TOOL = 8
 """Descriptors that starting a program takes, and some more."""
+_OF_FILE_SIZE = (-signal.SIGXFSZ, 128 + signal.SIGXFSZ)
+"""How a tool ends, alone or below bwrap, that has met a limit of the size of files."""
+_LAST_STEPS = 1.0
+"""Seconds that a bwrap has to end by itself once what it has started is dead."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
@@ -64,6 +72,17 @@ class DirectoryTree:
         await self._storage.discard(self.path)
 
 
+class _ToolError(SandboxError):
+    def __init__(self, tool: str, said: str, shown: str) -> None:
+        super().__init__("internal", f"{tool} failed: {shown}")
+        self.said = said
+
+
+@functools.cache
+def _deep_copy() -> str:
+    return importlib.resources.files("arker.emulator.sandbox").joinpath("deep_copy.py").read_text("utf-8")
+
+
 class DirectoryStorage:
     """A directory for each tree; a copy shares blocks where the filesystem can do that (``cp --reflink``)."""
 
@@ -74,6 +93,7 @@ class DirectoryStorage:
         identity: Identity | None,
         tool_prefix: Sequence[str],
         furnish: Callable[[Path], None],
+        python: str = sys.executable,
     ) -> None:
         """Take the directory into use.
 
@@ -82,11 +102,13 @@ class DirectoryStorage:
             identity: Who owns the trees; None for the server's own user.
             tool_prefix: What ``cp`` and ``rm`` are started through, to be able to handle directories of mode 000.
             furnish: Fills a new tree.
+            python: The interpreter that copies trees with very long paths, as the trees' owner can run it.
         """
         self._base = base
         self._identity = identity
         self._prefix = tool_prefix
         self._furnish = furnish
+        self._python = python
         self._reserve = Reserve(_FOR_A_TOOL)
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         if identity is not None:
@@ -103,7 +125,13 @@ class DirectoryStorage:
         path = self._free_place(vm_id)
         reflink = ["--reflink=auto"] if sys.platform == "linux" else []
         try:
-            await self._tool("cp", "-a", *reflink, str(source.path), str(path))
+            try:
+                await self._tool("cp", "-a", *reflink, str(source.path), str(path))
+            except _ToolError as error:
+                if os.strerror(errno.ENAMETOOLONG) not in error.said:
+                    raise
+                await self.discard(path)
+                await self._tool(self._python, "-I", "-S", "-c", _deep_copy(), str(source.path), str(path))
         except BaseException:
             await asyncio.shield(self.discard(path))
             raise
@@ -196,6 +224,14 @@ class DirectoryStorage:
                 if reserve is not None:
                     reserve.refill()
 
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        if self._prefix and process.returncode is None and kill_launched(process.pid):
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(process.communicate(), _LAST_STEPS)
+                return
+        kill_group(process.pid)
+        await process.communicate()
+
     async def _wait(
         self,
         starting: asyncio.Future[asyncio.subprocess.Process],
@@ -211,17 +247,17 @@ class DirectoryStorage:
         except asyncio.CancelledError:
             # The tool itself must have gone, not only what it was started through: it must not write behind a clean-up.
             process = await starting
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.communicate()
+            await self._end(process)
             raise
         if process.returncode != 0:
             text = errors.decode("utf-8", "replace").strip()
             reason = lack_in(text)
+            if reason is None and process.returncode in _OF_FILE_SIZE:
+                reason = lack(OSError(errno.EFBIG, ""))
             if reason is not None:
                 raise SandboxError("resource_pressure", reason)
             # Clients are not told where the server keeps its files.
-            raise SandboxError("internal", f"{command[0]} failed: {text.replace(str(self._base), '…')[:500]}")
+            raise _ToolError(Path(command[0]).name, text, f"{text.replace(str(self._base), '…')[:500]}")
 
 
 __all__ = ["DirectoryStorage", "DirectoryTree", "Storage", "Tree"]

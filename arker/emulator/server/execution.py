@@ -107,6 +107,7 @@ async def _run_command(backend: Backend, run: RunRecord, key: str | None) -> Run
         env=session.env,
         output_limit=backend.options.output_limit,
         spool=backend.spool_dir,
+        late_output=backend.options.late_output,
     )
     async with backend.starts:
         if run.stop_reason is not None or backend.closing:
@@ -156,6 +157,11 @@ def _settle(run: RunRecord, exit_: RunExit, options: EmulatorOptions) -> None:
             run.fail_reason = f"{dropped} bytes of output were dropped, for which the server had no place: {failure}"
         elif dropped:
             run.fail_reason = f"{dropped} bytes of output beyond the limit of {options.output_limit} were dropped"
+        elif exit_.cut:
+            run.fail_reason = (
+                f"output that came more than {options.late_output:g} s after the command's end (late_output) was "
+                "dropped: a process that the command's output goes through was still at work"
+            )
     elif run.stop_reason is not None:
         _settle_stopped(run)
         if exit_.killed >= 0.9 * options.process_limit:  # what looks after runs counts, too

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -96,6 +97,13 @@ def children(name: str) -> list[int]:
     """Processes that the tests' process has started, with this name."""
     pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return [int(pid) for pid in pids if Path(f"/proc/{pid}/comm").read_text() == f"{name}\n"]
+
+
+async def kill_vms() -> None:
+    """End the processes of every VM that the tests' process has started, from outside: from inside, the agent lives."""
+    for pid in children("bwrap"):
+        os.killpg(pid, signal.SIGKILL)
+    await until(lambda: children("bwrap") == [])
 
 
 def unique_seconds() -> str:

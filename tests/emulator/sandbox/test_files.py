@@ -10,7 +10,7 @@ import pytest
 
 from arker.emulator.sandbox.agent_sandbox import AgentSandbox
 from arker.emulator.sandbox.base import SandboxError
-from tests.emulator.sandbox.support import read, sh, write
+from tests.emulator.sandbox.support import kill_vms, read, sh, write
 
 pytestmark = pytest.mark.anyio
 
@@ -158,7 +158,7 @@ async def test_links_and_other_names_are_written_through(vm: AgentSandbox) -> No
 
 async def test_a_commit_after_the_vm_died_says_so(vm: AgentSandbox) -> None:
     writer = await vm.open_write("file", 3)
-    await sh(vm, "kill -9 -1")
+    await kill_vms()
     with pytest.raises(SandboxError) as caught:
         await writer.commit()
     assert caught.value.code == "unavailable"

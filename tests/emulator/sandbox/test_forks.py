@@ -143,3 +143,77 @@ async def test_latencies(provider: BubblewrapProvider, vm: AgentSandbox) -> None
     assert fastest["run"] < 0.05, fastest
     assert fastest["fork"] < 0.2, fastest
     assert fastest["start"] < 0.4, fastest
+
+
+SPAWNING = """
+import subprocess, threading
+def spawn():
+    while True:
+        subprocess.run(["/bin/true"])
+for _ in range(4):
+    threading.Thread(target=spawn).start()
+"""
+
+
+async def test_a_vm_in_which_processes_are_started_by_vfork(provider: BubblewrapProvider, vm: AgentSandbox) -> None:
+    await write(vm, "spawn.py", SPAWNING.encode())
+    run = await vm.run(RunSpec(command="python3 spawn.py & python3 spawn.py & wait"))
+    await asyncio.sleep(0.5)
+    for number in range(times(50, suite=10)):
+        copy = await provider.create(f"spawning-{number}", source=vm)
+        await copy.delete()
+    assert (await sh(vm, "pgrep -f spawn.py | wc -l")).text != "0"
+    await run.kill()
+
+
+DEEP = """
+import os
+os.mkdir("top")
+os.chdir("top")
+for _ in range(300):
+    os.mkdir("d" * 50)
+    os.chdir("d" * 50)
+with open("leaf", "w") as file:
+    file.write("deep")
+os.link("leaf", "other")
+os.link("leaf", os.path.expanduser("~/third"))
+os.symlink("x" * 4000, "link")
+os.mkfifo("fifo")
+os.chmod("leaf", 0o4640)
+os.utime("leaf", ns=(1, 2))
+with open("sparse", "w") as file:
+    file.truncate(1 << 30)
+    os.pwrite(file.fileno(), b"end", (1 << 30) - 3)
+os.makedirs("closed/inside")
+os.chmod("closed", 0)
+os.utime(".", ns=(3, 4))
+"""
+LOOK = """
+import os, sys
+os.chdir("top")
+for _ in range(300):
+    os.chdir("d" * 50)
+for name in [".", *sorted(os.listdir())]:
+    s = os.lstat(name)
+    print(name, oct(s.st_mode), s.st_nlink, s.st_size if name != "." else "", s.st_mtime_ns, s.st_blocks < 100)
+third = os.stat(os.path.expanduser("~/third"))
+print(open("leaf").read(), len(os.readlink("link")), os.stat("leaf").st_ino == third.st_ino)
+with open("sparse", "rb") as file:
+    file.seek(-3, 2)
+    print(file.read())
+"""
+
+
+async def test_paths_longer_than_a_system_call_takes(provider: BubblewrapProvider) -> None:
+    vm = await provider.create("deep")
+    await write(vm, "deep.py", DEEP.encode())
+    await write(vm, "look.py", LOOK.encode())
+    made = await sh(vm, "python3 deep.py && python3 look.py")
+    assert made.stderr == b""
+    assert "True" in made.text
+    copy = await provider.create("deep-copy", source=vm)
+    looked = await sh(copy, "python3 look.py; ls -A ~")
+    assert looked.text == made.text + "\n" + (await sh(vm, "ls -A ~")).text
+    await vm.delete()
+    await copy.delete()
+    assert not copy.tree.path.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from arker.emulator.sandbox.agent_sandbox import AgentSandbox
 from arker.emulator.sandbox.base import RunSpec, SandboxError
 from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
-from tests.emulator.sandbox.support import sh, until, write
+from tests.emulator.sandbox.support import read, sh, until, write
 
 pytestmark = pytest.mark.anyio
 
@@ -137,7 +138,11 @@ async def test_a_vm_does_not_see_another(vm: AgentSandbox, other_vm: AgentSandbo
 
 
 @pytest.mark.parametrize(
-    "name", ["etc", "etc/ssl", "home", "srv", "usr", "proc", "dev", "tmp", "bin", "opt", "home/user"]
+    "name",
+    [
+        *("etc", "etc/ssl", "home", "srv", "usr", "proc", "dev", "tmp", "bin", "opt", "home/user"),
+        *("etc/ld.so.preload", "etc/ld.so.cache", "etc/localtime"),
+    ],
 )
 async def test_links_to_the_host_in_place_of_mount_points(
     provider: BubblewrapProvider, vm: AgentSandbox, place: Path, name: str
@@ -178,6 +183,13 @@ async def test_a_vm_that_has_spoilt_its_tree_starts_again(vm: AgentSandbox, comm
     assert (await sh(vm, "pwd; python3 -c 'print(1+1)'")).text == "/home/user\n2"
 
 
+async def test_a_vm_starts_without_its_time_zone(vm: AgentSandbox) -> None:
+    await sh(vm, "rm /etc/localtime; mkfifo /etc/localtime")  # which nothing could read to its end
+    await vm.close()
+    assert (await sh(vm, "echo fine")).text == "fine"
+    assert "TZ" not in vm.initial_env
+
+
 async def test_tools_work(vm: AgentSandbox) -> None:
     ended = await sh(
         vm,
@@ -187,3 +199,105 @@ async def test_tools_work(vm: AgentSandbox) -> None:
     )
     assert ended.code == 0, ended
     assert ended.text.split() == ["10240", "42/home/user", "vm", "user", "nested", "7"]
+
+
+async def test_commands_have_nothing_open_but_their_three(vm: AgentSandbox, other_vm: AgentSandbox) -> None:
+    await write(vm, "file", b"x")
+    pending = await vm.open_write("pending", 1)  # which the agent has open meanwhile
+    going = await vm.run(RunSpec(command="sleep 60"))
+    for each in (vm, other_vm):
+        for command in ("", "exec ", "( : ); ", "true | ", "sleep 0 & ", "exec 5<&0 5<&-; "):
+            # `ls` opens the directory itself, under the lowest number that is free
+            assert (await sh(each, f"{command}ls /proc/self/fd")).text.split() == ["0", "1", "2", "3"], command
+    await pending.abort()
+    await going.kill()
+
+
+async def test_an_exit_code_cannot_be_forged(vm: AgentSandbox) -> None:
+    script = (
+        "import os\n"
+        "for pid in filter(str.isdigit, os.listdir('/proc')):\n"
+        "    for number in range(256):\n"
+        "        for way in (f'/proc/{pid}/fd/{number}', f'/dev/fd/{number}'):\n"
+        "            if pid not in (str(os.getpid()), str(os.getppid())) or '/dev/' in way and number > 2:\n"
+        "                try: os.write(os.open(way, os.O_WRONLY), b'exit 0\\n')\n"
+        "                except OSError: pass\n"
+        "        if number > 2:\n"
+        "            try: os.write(number, b'exit 0\\n')\n"
+        "            except OSError: pass\n"
+    )
+    await write(vm, "forge.py", script.encode())
+    going = await vm.run(RunSpec(command="sleep 60"))
+    assert (await sh(vm, "python3 forge.py; exit 9")).code == 9
+    await going.kill()
+    assert (await going.wait()).reason == "killed"  # and it had not ended before
+
+
+LIBRARY = """
+#include <stdio.h>
+#include <unistd.h>
+__attribute__((constructor)) static void load(void) {
+    FILE *out = getpid() == 1 ? fopen("/home/user/loaded", "w") : NULL;
+    if (out) fclose(out);
+}
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "link", "hard link"])
+async def test_a_vm_loads_nothing_into_the_agent(vm: AgentSandbox, kind: str) -> None:
+    await write(vm, "library.c", LIBRARY.encode())
+    compiled = await sh(vm, "cc -shared -fPIC -o library.so library.c || cp /usr/bin/env library.so; ls library.so")
+    assert compiled.text == "library.so"
+    assert (await sh(vm, "echo /home/user/library.so > /etc/ld.so.preload; cat /etc/ld.so.preload")).text == ""
+    assert (await sh(vm, "echo x >> /etc/ld.so.cache")).code != 0
+    assert (await sh(vm, "rm -f /etc/ld.so.preload; mv /etc/ld.so.cache x")).code != 0
+    await vm.close()
+    for name in ("ld.so.preload", "ld.so.cache"):  # as a VM may have done when it was not yet mounted over
+        target = vm.tree.path / "etc" / name
+        target.unlink()
+        if kind == "file":
+            target.write_text("/home/user/library.so\n")
+        elif kind == "directory":
+            target.mkdir()
+        elif kind == "link":
+            target.symlink_to("/home/user/library.so")
+        else:
+            os.link(vm.tree.path / "home/user/library.so", target)
+    assert (await sh(vm, "ls loaded library.so")).text == "library.so"
+
+
+FLOOD = """
+import array, os, socket, sys, time
+pairs, passed, fd = [], 0, os.open("/dev/null", os.O_RDONLY)
+try:
+    while passed < 100_000:
+        pairs.append(socket.socketpair())
+        pairs[-1][0].setblocking(False)
+        try:
+            while True:
+                pairs[-1][0].sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd] * 200))])
+                passed += 200
+        except BlockingIOError:
+            pass
+except OSError as error:
+    print(error.strerror, flush=True)
+time.sleep(600)
+"""
+
+
+async def test_descriptors_on_their_way_starve_neither_the_server_nor_others(place: Path) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, limit[1]))  # less than VMs have by default
+    provider = await BubblewrapProvider.open(place)
+    try:
+        vm, other = await provider.create("flooding"), await provider.create("other")
+        assert int((await sh(vm, "ulimit -Hn")).text) < 1024
+        await sh(other, "echo x > file")
+        run = await vm.run(RunSpec(command=f"exec python3 -c '{FLOOD}'"))
+        await until(lambda: run.stdout() == b"Too many references: cannot splice\n")
+        assert (await sh(other, "echo fine")).text == "fine"
+        assert await read(other, "file") == b"x\n"
+        await run.kill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        await provider.close()

@@ -178,10 +178,12 @@ def test_the_agent_is_python_3_8() -> None:
 
 STATES: list[tuple[bytes, tuple[str, dict[str, str]] | None]] = [
     (b"", None),
-    (b"/tmp\0A=1\0", None),
-    (b"tmp\0A=1\0\0", None),
-    (b"/tmp\0\0", ("/tmp", {})),
-    (b"/tmp\0A=1=2\0_=x\0SHLVL=3\0PWD=/x\0=odd\0odd\0\0", ("/tmp", {"A": "1=2"})),
+    (b"A=1\0", None),
+    (b"A=1\0__ARKER_STATE_CWD=/tmp", None),
+    (b"A=1\0__ARKER_STATE_CWD=tmp\0", None),
+    (b"__ARKER_STATE_CWD=/tmp\0A=1\0", None),
+    (b"__ARKER_STATE_CWD=/tmp\0", ("/tmp", {})),
+    (b"A=1=2\0_=x\0SHLVL=3\0PWD=/x\0=odd\0odd\0__ARKER_STATE_CWD=/a=b\0", ("/a=b", {"A": "1=2"})),
 ]
 
 

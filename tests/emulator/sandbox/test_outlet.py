@@ -17,7 +17,7 @@ from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
 from arker.emulator.sandbox.link import AgentLink
 from arker.emulator.sandbox.machine import Launch, Machine
 from arker.emulator.sandbox.outlet import PORT, open_outlet
-from tests.emulator.sandbox.support import sh, until
+from tests.emulator.sandbox.support import kill_vms, sh, until
 
 pytestmark = pytest.mark.anyio
 
@@ -85,7 +85,7 @@ async def test_it_is_there_again_after_the_vm_has_died(provider: BubblewrapProvi
         assert (await sh(vm, SAY)).code == 0
         assert await outlet.heard() == b"hello\n"
         assert outlet.opened == number
-        await sh(vm, "kill -9 -1")
+        await kill_vms()
         await until(lambda: outlet.listener is None)
         await until(lambda: descriptors() == before)
     await vm.delete()

@@ -197,8 +197,18 @@ async def test_a_vm_recovers_when_its_processes_are_killed_from_inside(vm: Agent
     assert (await sh(vm, "cat file")).text == "kept"
 
 
-async def test_pid_1_cannot_be_killed_from_inside(vm: AgentSandbox) -> None:
-    assert (await sh(vm, "kill -9 1; kill -TERM 1; sleep 0.1; echo alive")).text == "alive"
+async def test_the_agent_cannot_be_killed_or_stopped_from_inside(vm: AgentSandbox) -> None:
+    left = await vm.run(RunSpec(command="sleep 60"))
+    signals = "for number in $(seq 64); do kill -$number 1 2>/dev/null; done"
+    assert (await sh(vm, f"{signals}; sleep 0.1; echo alive")).text == "alive"
+    assert (await sh(vm, "echo alive")).text == "alive"
+    await left.kill()
+    assert (await left.wait()).reason == "killed"  # and it had not ended before
+
+
+async def test_a_vm_that_kills_all_its_processes_stays(vm: AgentSandbox) -> None:
+    await sh(vm, "echo kept > /dev/shm/file; kill -9 -1; sleep 5")
+    assert (await sh(vm, "cat /dev/shm/file")).text == "kept"
 
 
 async def test_killing_every_python_does_not_end_the_vm(vm: AgentSandbox) -> None:
@@ -217,7 +227,7 @@ async def test_a_killed_supervisor_takes_its_run_along_and_no_other(vm: AgentSan
 
 async def test_a_stopped_vm_can_still_be_killed(vm: AgentSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("arker.emulator.sandbox.run.STUCK", 0.3)
-    run = await vm.run(RunSpec(command="echo now; kill -STOP -1"))
+    run = await vm.run(RunSpec(command="echo now; kill -STOP -1; sleep 600"))
     await until(lambda: run.stdout() == b"now\n")
     await asyncio.sleep(0.05)
     await run.kill()
@@ -256,3 +266,19 @@ async def test_runs_leave_no_descriptors_behind(vm: AgentSandbox) -> None:
         await sh(vm, "true")
     await asyncio.sleep(0.1)
     assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "kill -STOP $(pgrep -o vm-agent)",
+        "kill -STOP $PPID",
+        "kill -STOP $PPID $(pgrep -o vm-agent)",
+        "pkill -STOP vm-agent",
+        "kill -STOP -1",
+    ],
+)
+async def test_what_looks_after_runs_is_woken_when_it_has_been_stopped(vm: AgentSandbox, command: str) -> None:
+    ended = await sh(vm, f"{command}; echo done")
+    assert (ended.code, ended.text) == (0, "done")
+    assert (await sh(vm, "echo next")).text == "next"

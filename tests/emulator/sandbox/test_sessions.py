@@ -22,6 +22,21 @@ pytestmark = pytest.mark.anyio
         "set -x; cd /tmp; export A='1 2'",
         "cd /tmp; export A='1 2'; kill -TERM $$",
         "cd /tmp; export A='1 2'; (cd /; export A=no; exit 1)",
+        "cd /tmp; export A='1 2'; trap 'echo mine' EXIT",
+        "trap 'echo mine $?; exit 4' EXIT; cd /tmp; export A='1 2'; exit 3",
+        "set -Eeuo pipefail; trap 'echo failed' ERR; trap 'echo mine' EXIT; cd /tmp; export A='1 2'; false; A=no",
+        "clean() { rm -f x; }; start() { trap clean EXIT INT TERM; }; start; cd /tmp; export A='1 2'",
+        "cd /tmp; export A='1 2'; trap 'true' DEBUG; shopt -s extdebug",
+        "cd /tmp; export A='1 2'; trap - EXIT; trap '' EXIT",
+        "builtin() { :; }; declare() { :; }; export() { command export \"$@\"; }; cd /tmp; export A='1 2'",
+        "cd() { command cd \"$@\" && echo moved; }; cd /tmp; export A='1 2'",
+        "unset PATH; cd /tmp; export A='1 2'; hash -r",
+        "cd /tmp; export A='1 2'; readonly A REPLY IFS PWD",
+        "cd /tmp; export A='1 2'; exec >/dev/null 2>&1",
+        "cd /tmp; export A='1 2'; ulimit -f 0",
+        "cd /tmp; export A='1 2'; ulimit -n 20",
+        "cd /tmp; export A='1 2'; unset PWD",
+        "cd /tmp; export A='1 2'; set -T; trap 'echo step' DEBUG",
     ],
 )
 async def test_directory_and_environment_come_back(vm: AgentSandbox, command: str) -> None:
@@ -34,9 +49,7 @@ async def test_directory_and_environment_come_back(vm: AgentSandbox, command: st
     assert following.text == "/tmp|1 2"
 
 
-@pytest.mark.parametrize(
-    "command", ["exec true", "kill -9 $$", "trap 'echo mine' EXIT", "exec 198>&-", "cd /tmp; unset PWD"]
-)
+@pytest.mark.parametrize("command", ["exec true", "kill -9 $$", "builtin trap 'echo mine' EXIT", "exec 198>&-"])
 async def test_state_stays_as_it_was(vm: AgentSandbox, command: str) -> None:
     ended = await sh(vm, "export A=1; " + command)
     assert (ended.exit.cwd, ended.exit.env) == (None, None)
@@ -61,6 +74,40 @@ async def test_only_what_was_changed_differs_from_the_initial_environment(vm: Ag
     for _ in range(3):
         ended = await sh(vm, "echo $SHLVL", env=ended.exit.env)
     assert ended.text == "1"
+
+
+@pytest.mark.parametrize("size", [140_000, 3_000_000])
+async def test_a_value_that_no_program_can_be_started_with(vm: AgentSandbox, size: int) -> None:
+    first = await sh(
+        vm, f"export A=$'it\\'s \\n' BIG=$(head -c {size} /dev/zero | tr '\\0' x); greet() {{ echo hello; }}; "
+        "export -f greet; cd /srv"
+    )  # fmt: skip
+    assert first.exit.env is not None
+    assert (first.exit.cwd, len(first.exit.env["BIG"])) == ("/srv", size)
+    second = await sh(vm, 'echo "${#BIG} ${#A} $PWD"; greet; unset BIG; true | cat', cwd="/srv", env=first.exit.env)
+    assert (second.text, second.stderr) == (f"{size} 6 /srv\nhello", b"")
+    assert second.exit.env is not None
+    assert "BIG" not in second.exit.env
+    assert second.exit.env["A"] == "it's \n"
+
+
+@pytest.mark.parametrize("name", ["builtin", "exec", "eval", "trap", "set", "read", "export"])
+async def test_exported_functions_named_like_what_starts_a_command(vm: AgentSandbox, name: str) -> None:
+    first = await sh(vm, f"export A=1; {name}() {{ /bin/echo {name} is mine; }}; command export -f {name}")
+    second = await sh(vm, f"{name}; A=2; cd /srv", env=first.exit.env)
+    assert (second.text, second.stderr) == (f"{name} is mine", b"")
+    assert second.exit.cwd == "/srv"
+    assert second.exit.env is not None
+    assert second.exit.env["A"] == "2"
+    assert f"BASH_FUNC_{name}%%" in second.exit.env
+
+
+async def test_a_directory_whose_path_is_longer_than_a_system_call_takes(vm: AgentSandbox) -> None:
+    name = "d" * 200
+    first = await sh(vm, f"for i in $(seq 40); do mkdir {name}; cd {name}; done; echo deep > file")
+    assert first.exit.cwd is not None
+    assert len(first.exit.cwd) > 8000
+    assert (await sh(vm, "cat file", cwd=first.exit.cwd)).text == "deep"
 
 
 async def test_a_large_environment(vm: AgentSandbox) -> None:

@@ -148,7 +148,7 @@ async def test_the_address_is_known_at_once_and_requests_wait_for_the_server(pla
 
 
 def test_launching_does_not_wait_for_the_server(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "never-ready"
+    program = tmp_path / "python3"
     program.write_text("#!/bin/sh\nexec sleep 600\n")
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))

@@ -9,6 +9,6 @@ Each run gets a supervisor, forked from the agent, that is a child subreaper: wh
 not, stays its descendant. A supervisor talks to the server over a socket of its own, and ends with it.
 """
 
-MODULES = ("refusals", "processes", "supervisor", "files", "main")
+MODULES = ("refusals", "processes", "filters", "walls", "supervisor", "files", "main")
 
 __all__ = ["MODULES"]

@@ -28,6 +28,7 @@ from arker.emulator.sandbox.agent.processes import (
 )
 from arker.emulator.sandbox.agent.refusals import Refused, explain
 from arker.emulator.sandbox.agent.supervisor import RESERVED_PROCESSES, at_process_limit, supervise
+from arker.emulator.sandbox.agent.walls import SCORE_OF_AGENTS, SCORE_OF_COMMANDS, Score, lower_limit, raise_walls
 
 TYPE_CHECKING = False  # typing is not imported in the VM: see the package
 if TYPE_CHECKING:
@@ -35,12 +36,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 LARGEST_REQUEST = 64 * 1024 * 1024
+CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Agent:
-    def __init__(self, link: socket.socket, isolated: bool) -> None:
+    def __init__(self, link: socket.socket, isolated: bool, score: Score, max_open_files: int) -> None:
+        self.max_open_files = max_open_files
         self.link = link
         self.isolated = isolated
+        self.score = score
         self.supervisors: set[int] = set()
         self.files: dict[int, PendingFile] = {}
         self.halted: list[int] = []
@@ -57,13 +61,20 @@ class Agent:
         }
 
     def run(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        self.score.set(SCORE_OF_COMMANDS)  # which the child keeps, and all that it starts
         try:
             pid = os.fork()
         except BlockingIOError:
             raise at_process_limit() from None
+        finally:
+            self.score.set(SCORE_OF_AGENTS)
         if pid == 0:
             try:
+                self.score.close()
                 self.link.close()
+                # Not for the agent: whose limit is higher can still pass descriptors when others have used up theirs,
+                # since all that are on their way through sockets are counted for the user.
+                lower_limit(resource.RLIMIT_NOFILE, self.max_open_files)
                 supervise(request, fds, self.isolated)
             finally:
                 os._exit(0)
@@ -147,7 +158,10 @@ class Agent:
                 os.close(fd)
 
     def reap_supervisors(self) -> None:
-        for pid, status in reap() or []:
+        for pid, status in reap(os.WUNTRACED) or []:
+            if os.WIFSTOPPED(status):  # by something in the VM: its run would never end
+                send_signal(signal.SIGCONT, pid)
+                continue
             self.supervisors.discard(pid)
             if os.WIFSIGNALED(status):  # something in the VM killed it: nobody else would end what it looked after
                 kill_below(os.getpid(), self.supervisors)
@@ -171,12 +185,16 @@ class Agent:
                 self.reap_supervisors()
             if self.link.fileno() not in ready:
                 continue
-            piece, ancillary, _, _ = self.link.recvmsg(1024 * 1024, socket.CMSG_SPACE(16 * 4))
+            piece, ancillary, _, _ = self.link.recvmsg(1024 * 1024, socket.CMSG_SPACE(16 * 4), CLOSE_ON_EXEC)
             if not piece:
                 return
             for _, kind, packed in ancillary:
                 if kind == socket.SCM_RIGHTS:
-                    fds += struct.unpack(f"{len(packed) // 4}i", packed[: len(packed) // 4 * 4])
+                    received = struct.unpack(f"{len(packed) // 4}i", packed[: len(packed) // 4 * 4])
+                    if not CLOSE_ON_EXEC:
+                        for fd in received:
+                            os.set_inheritable(fd, False)
+                    fds += received
             data += piece
             while len(data) >= 4 and len(data) >= 4 + (size := struct.unpack("!I", data[:4])[0]):
                 body, data = data[4 : 4 + size], data[4 + size :]
@@ -185,25 +203,23 @@ class Agent:
                 return
 
 
-def lower_limit(kind: int, value: int) -> None:
-    hard = resource.getrlimit(kind)[1]
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (value, value))
-
-
 def main() -> None:
     link_fd, source_fd, isolated, max_processes, max_open_files = (int(argument) for argument in sys.argv[1:6])
     os.close(source_fd)
     os.set_inheritable(link_fd, False)
     os.umask(0o022)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as the VM's first process it is safe from what it does not handle
     rename("vm-agent")  # else `pkill python`, meant for a command of the user's, would end the VM
+    score = Score()
+    score.set(SCORE_OF_AGENTS)
     prctl(PR_SET_DUMPABLE, 0)  # what runs in the VM shall not read or trace the agent
     prctl(PR_SET_CHILD_SUBREAPER, 1)
+    if isolated:
+        raise_walls()
     lower_limit(resource.RLIMIT_CORE, 0)
-    lower_limit(resource.RLIMIT_NOFILE, max_open_files)
     if max_processes:
         lower_limit(resource.RLIMIT_NPROC, max_processes + RESERVED_PROCESSES)
-    agent = Agent(socket.socket(fileno=link_fd), bool(isolated))
+    agent = Agent(socket.socket(fileno=link_fd), bool(isolated), score, max_open_files)
     gc.freeze()
     try:
         with contextlib.suppress(ConnectionError):

@@ -22,6 +22,10 @@ PR_SET_CHILD_SUBREAPER = 36
 MANY = 64
 """Processes beyond which a killer stops everyone first."""
 
+MACHINE = os.uname().machine
+MAKING_PROCESSES = {"x86_64": (56, 57, 58, 435), "aarch64": (220, 435)}
+"""Numbers of the system calls clone, fork, vfork and clone3."""
+
 # Open for good: the VM may lock or move everything that leads to its root's entries, except for who is inside already.
 PROC = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY) if os.path.exists("/proc/self/stat") else None
 # A record lock belongs to a process, so those that are forked from here exclude each other.
@@ -83,12 +87,20 @@ def processes() -> dict[int, tuple[int, int, str]]:
     return found
 
 
-def descendants(root: int, spare: Container[int] = ()) -> dict[int, tuple[int, str]]:
-    """Process group and state of everything below ``root``; not of what is in ``spare`` or below it."""
-    everyone = processes()
+def children_by_parent(everyone: dict[int, tuple[int, int, str]]) -> dict[int, list[int]]:
     children: dict[int, list[int]] = {}
     for pid, (parent, _, _) in everyone.items():
         children.setdefault(parent, []).append(pid)
+    return children
+
+
+def descendants(
+    root: int, spare: Container[int] = (), *, everyone: dict[int, tuple[int, int, str]] | None = None
+) -> dict[int, tuple[int, str]]:
+    """Process group and state of everything below ``root``; not of what is in ``spare`` or below it."""
+    if everyone is None:
+        everyone = processes()
+    children = children_by_parent(everyone)
     below: dict[int, tuple[int, str]] = {}
     todo = [root]
     while todo:
@@ -111,12 +123,15 @@ def wake_up(number: int, frame: object) -> None:
     """A handler that does nothing: without one, a signal would not reach the wake-up descriptor."""
 
 
-def reap() -> list[tuple[int, int]] | None:
-    """The children that have ended, with their wait status; None when there are no children left at all."""
+def reap(options: int = 0) -> list[tuple[int, int]] | None:
+    """The children that have ended, with their wait status; None when there are no children left at all.
+
+    With ``os.WUNTRACED``, those that have stopped, too.
+    """
     ended: list[tuple[int, int]] = []
     while True:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG | options)
         except ChildProcessError:
             return ended or None
         if pid == 0:
@@ -178,18 +193,49 @@ def _kill_below(root: int, spare: Container[int]) -> list[tuple[int, int]]:
             ended += reap() or []
 
 
-def threads_stopped(pid: int) -> bool:
+def at_rest(pid: int, children: dict[int, list[int]]) -> bool:
+    """Whether nothing of a process is going on that has been sent SIGSTOP.
+
+    A thread that has started a child by vfork waits for it in the kernel, and does not stop before the child, which has
+    its memory until it executes a program, goes on. When the child is at rest, so is the thread.
+    """
     if PROC is None:
         return True
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # it has gone
         tasks = os.open(f"{pid}/task", os.O_RDONLY, dir_fd=PROC)
         try:
             threads = os.listdir(tasks)
         finally:
             os.close(tasks)
-        states = [read_proc(f"{pid}/task/{thread}/stat").rpartition(b")")[2].split()[0] for thread in threads]
-        return all(state in b"TtZX" for state in states)
+        for thread in threads:
+            place = f"{pid}/task/{thread}"
+            state = read_proc(f"{place}/stat").rpartition(b")")[2].split()[0]
+            if state == b"D" and in_vfork(place):
+                if not any(state_of(child) in b"TtD" and at_rest(child, children) for child in children.get(pid, ())):
+                    return False
+            elif state not in b"TtZX":
+                return False
     return True
+
+
+def state_of(pid: int) -> bytes:
+    try:
+        return read_proc(f"{pid}/stat").rpartition(b")")[2].split()[0]
+    except OSError:
+        return b"X"
+
+
+def in_vfork(place: str) -> bool:
+    """Whether a thread that sleeps in the kernel does so in a call that makes processes, by its place in /proc."""
+    with contextlib.suppress(OSError):
+        number = read_proc(f"{place}/syscall").split()[0]
+        if number.isdigit() and MACHINE in MAKING_PROCESSES:
+            return int(number) in MAKING_PROCESSES[MACHINE]
+    with contextlib.suppress(OSError):
+        place_in_kernel = read_proc(f"{place}/wchan")
+        if place_in_kernel not in (b"", b"0"):
+            return b"fork" in place_in_kernel or b"clone" in place_in_kernel
+    return True  # the kernel does not tell; its child decides
 
 
 def stop_below(root: int, spare: set[int], limit: float = 5.0) -> list[int]:
@@ -198,13 +244,19 @@ def stop_below(root: int, spare: set[int], limit: float = 5.0) -> list[int]:
     seen: set[int] = set()
     end = time.monotonic() + limit
     while True:
-        below = {pid: state for pid, (_, state) in descendants(root).items() if pid not in spare and state not in "ZX"}
+        everyone = processes()
+        children = children_by_parent(everyone)
+        below = {
+            pid: state
+            for pid, (_, state) in descendants(root, everyone=everyone).items()
+            if pid not in spare and state not in "ZX"
+        }
         fresh = [pid for pid in below if pid not in seen]
         for pid in fresh:
             seen.add(pid)
             if below[pid] not in "Tt" and send_signal(signal.SIGSTOP, pid):
                 halted.append(pid)
-        if not fresh and all(threads_stopped(pid) for pid in below):
+        if not fresh and all(at_rest(pid, children) for pid in below):
             return halted
         if time.monotonic() > end:
             for pid in halted:

@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 
+from arker.emulator.sandbox.agent.filters import filters_below
 from arker.emulator.sandbox.agent.processes import PR_SET_CHILD_SUBREAPER, kill_below, prctl, reap, send_signal, wake_up
 from arker.emulator.sandbox.agent.refusals import Refused, explain
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 RESERVED_PROCESSES = 64
 """How many processes agent and supervisors may have beyond the limit of runs, so that they can still clean up."""
-SCRIPT_FD = 197
-STATE_FD = 198
+PATH_MAX = 4096
+SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
 def at_process_limit() -> Refused:
@@ -30,9 +31,19 @@ def at_process_limit() -> Refused:
     return Refused("resource_pressure", f"the VM has reached its limit of {hard - RESERVED_PROCESSES} processes")
 
 
+def enter(directory: str) -> None:
+    """Change the working directory, to one whose path may be longer than a system call takes."""
+    while len(os.fsencode(directory)) >= PATH_MAX:
+        cut = directory.rindex("/", 0, PATH_MAX // 4 - 1)  # a character has four bytes at most
+        os.chdir(directory[:cut] or "/")
+        directory = directory[cut:].lstrip("/")
+    os.chdir(directory)
+
+
 def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
     """Start a command and stay until it and all that it started have gone."""
     control_fd, stdout, stderr, script, state = fds
+    script_at, state_at = request["at"]
     control = socket.socket(fileno=control_fd)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
 
@@ -47,7 +58,7 @@ def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
     signal.signal(signal.SIGCHLD, wake_up)
     for directory in (request["cwd"], request["home"], "/"):
         try:
-            os.chdir(directory)
+            enter(directory)
             break
         except (OSError, ValueError):  # it has gone
             continue
@@ -66,12 +77,12 @@ def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
                 (os.POSIX_SPAWN_DUP2, null, 0),
                 (os.POSIX_SPAWN_DUP2, stdout, 1),
                 (os.POSIX_SPAWN_DUP2, stderr, 2),
-                (os.POSIX_SPAWN_DUP2, script, SCRIPT_FD),
-                (os.POSIX_SPAWN_DUP2, state, STATE_FD),
+                (os.POSIX_SPAWN_DUP2, script, script_at),
+                (os.POSIX_SPAWN_DUP2, state, state_at),
             ],
             setsid=True,
             setsigmask=(),
-            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT),
+            setsigdef=SIGNALS,
         )
     except BlockingIOError:
         tell(f"failed {at_process_limit().message}")
@@ -79,6 +90,7 @@ def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
     except Exception as error:
         tell(f"failed {explain(error).message}")
         return
+    outputs = {os.fstat(fd).st_ino for fd in (stdout, stderr)}
     for fd in (null, stdout, stderr, script, state):
         os.close(fd)
     poll = select.poll()
@@ -116,5 +128,7 @@ def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
                 ended = kill_below(os.getpid(), brake=isolated)
                 tell(f"killed {len(ended)}")
                 account(ended)
+            elif line == b"late":
+                tell(f"late {int(filters_below(os.getpid(), outputs))}")
             elif line.startswith(b"signal "):
                 send_signal(int(line[7:]), -shell)

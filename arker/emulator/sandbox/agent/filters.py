@@ -1,0 +1,73 @@
+"""Which processes that a command left behind are still about to write its output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+
+from arker.emulator.sandbox.agent.processes import PROC, descendants, read_proc
+
+
+def filters_below(root: int, outputs: set[int]) -> bool:
+    """Whether something below ``root`` holds one of the outputs, pipes by their inodes, and reads from a pipe itself.
+
+    It has to be a pipe that comes to an end: nothing writes to it any more but what reads from such a pipe, too. So the
+    filter of ``> >(filter)`` is one, and what a server in the background is piped into is none. A process that has not
+    had the processor yet still holds whatever its parent held, and may become one.
+    """
+    reads: dict[int, set[int]] = {}
+    writers: dict[int, set[int]] = {}
+    holders: set[int] = set()
+    fresh: set[int] = set()
+    if PROC is None:
+        return False
+    for pid, (_, state) in descendants(root).items():
+        if state in "ZX":
+            continue
+        if state in "RD" and has_not_run(pid):
+            fresh.add(pid)
+        for inode, mode in pipes_of(pid):
+            if inode in outputs:
+                holders.add(pid)
+            elif mode & stat.S_IWUSR:
+                writers.setdefault(inode, set()).add(pid)
+            else:
+                reads.setdefault(pid, set()).add(inode)
+
+    def comes_to_an_end(pid: int, above: frozenset[int]) -> bool:
+        if pid in fresh:
+            return bool(reads.get(pid)) or bool(above)
+        return pid not in above and any(
+            pid not in writers.get(inode, ())
+            and all(comes_to_an_end(writer, above | {pid}) for writer in writers.get(inode, ()))
+            for inode in reads.get(pid, ())
+        )
+
+    return any(comes_to_an_end(pid, frozenset()) for pid in holders)
+
+
+def has_not_run(pid: int) -> bool:
+    """Whether a process has used no processor time that could be measured."""
+    try:
+        fields = read_proc(f"{pid}/stat").rpartition(b")")[2].split()
+    except OSError:
+        return False
+    return fields[11] == fields[12] == b"0"
+
+
+def pipes_of(pid: int) -> list[tuple[int, int]]:
+    """The pipes that a process holds: inode, and the permission bits that say in which direction."""
+    found: list[tuple[int, int]] = []
+    with contextlib.suppress(OSError):  # it has gone, or is none that may be looked at
+        directory = os.open(f"{pid}/fd", os.O_RDONLY | os.O_DIRECTORY, dir_fd=PROC)
+        try:
+            for name in os.listdir(directory):
+                with contextlib.suppress(OSError):
+                    target = os.readlink(name, dir_fd=directory)
+                    if target.startswith("pipe:["):
+                        mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+                        found.append((int(target[6:-1]), mode))
+        finally:
+            os.close(directory)
+    return found

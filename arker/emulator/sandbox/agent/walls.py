@@ -1,0 +1,124 @@
+"""What the agent does to the VM, and to itself, before anything else runs in it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+
+from arker.emulator.sandbox.agent.processes import PROC, prctl, read_proc
+
+SHARE = 4
+"""A VM may have the fourth part of what the kernel lets the server's user have for all its programs."""
+LIMITS = {
+    "max_inotify_instances": "fs/inotify/max_user_instances",
+    "max_inotify_watches": "fs/inotify/max_user_watches",
+    "max_fanotify_groups": "fs/fanotify/max_user_groups",
+    "max_fanotify_marks": "fs/fanotify/max_user_marks",
+}
+"""Limits of the VM's user namespace, and those of the server's user that its use counts against, too."""
+
+RESOURCES = {
+    "RLIMIT_SIGPENDING": 4096,  # timers and queued signals
+    "RLIMIT_MSGQUEUE": 256 * 1024,
+    "RLIMIT_RTPRIO": 0,  # some systems let audio users have the processor for themselves
+    "RLIMIT_NICE": 0,
+}
+"""What else the server's user has one stock of, or more right to than a VM shall have."""
+
+SHARED_MEMORY = 512 * 1024 * 1024
+SHARED_FILES = 65536
+"""What /dev/shm holds: it stays in memory when the processes that filled it have been killed."""
+
+SCORE_OF_AGENTS = 800
+SCORE_OF_COMMANDS = 1000
+"""Who dies first where memory runs out: runs, then agents, and the server's own score is nearly always lower."""
+
+CAPABILITIES = {"CAP_SETPCAP": 8, "CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24}
+"""What the agent has, over the VM only, until `raise_walls` has returned."""
+
+_PR_CAPBSET_DROP = 24
+_PR_CAP_AMBIENT, _CLEAR_ALL = 47, 4
+_CAPABILITY_VERSION = 0x20080522
+_CLONE_NEWNS = 0x00020000
+_RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND = 1, 2, 4, 8, 32, 4096
+
+
+def raise_walls() -> None:
+    """Bound what the VM takes of its user's, make /proc read-only, and give up the rights that this took.
+
+    All but the last are best efforts: a kernel that has no such limit, or a container that forbids the mount, costs one
+    wall and not the VM.
+
+    Raises:
+        OSError: The rights could not be given up.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    for name, source in LIMITS.items():
+        with contextlib.suppress(OSError, ValueError):
+            _set_limit(f"sys/user/{name}", max(1, int(read_proc(f"sys/{source}")) // SHARE))
+    for name, most in RESOURCES.items():
+        with contextlib.suppress(AttributeError):
+            lower_limit(getattr(resource, name), most)
+    with contextlib.suppress(OSError):
+        if os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    # In mounts of its own: those that bwrap has made belong to the user namespace that it has closed behind it. Under
+    # a read-only /proc, nobody takes back what the score says about who dies first.
+    if libc.unshare(_CLONE_NEWNS) == 0:
+        options = f"mode=1777,size={SHARED_MEMORY},nr_inodes={SHARED_FILES}".encode()
+        libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", _NOSUID | _NODEV, options)
+        libc.mount(None, b"/proc", None, _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV | _NOEXEC, None)
+    _drop_rights(libc)
+
+
+def lower_limit(kind: int, value: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(hard, value)
+    resource.setrlimit(kind, (value, value))
+
+
+def _set_limit(path: str, value: int) -> None:
+    fd = os.open(path, os.O_WRONLY, dir_fd=PROC)
+    try:
+        os.write(fd, b"%d\n" % value)
+    finally:
+        os.close(fd)
+
+
+def _drop_rights(libc: ctypes.CDLL) -> None:
+    for number in CAPABILITIES.values():
+        prctl(_PR_CAPBSET_DROP, number)
+    prctl(_PR_CAP_AMBIENT, _CLEAR_ALL)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    if libc.capset(header, (ctypes.c_uint32 * 6)()) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"the agent could not give up its rights: {os.strerror(code)}")
+
+
+class Score:
+    """How likely the kernel is to kill this process where memory runs out, and what it forks from now on.
+
+    To be made while the process may be looked into, which is when its files in /proc are its own.
+    """
+
+    def __init__(self) -> None:
+        self._fd = -1
+        self._least = 0
+        if PROC is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._least = int(read_proc("self/oom_score_adj"))
+                self._fd = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=PROC)
+
+    def set(self, value: int) -> None:
+        """Set it, but never lower than it was in the beginning."""
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.write(self._fd, b"%d\n" % max(value, self._least))
+
+    def close(self) -> None:
+        """Let go of it, in a process that was forked: it would speak of its parent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,44 @@
+"""VMs of a scripted server, as far as their lives go."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from tests.support.samples import completed
+from tests.support.server import Recorded, Reply, ScriptedServer, ok
+
+
+class Host:
+    """VMs of a scripted server."""
+
+    def __init__(self, server: ScriptedServer) -> None:
+        self.vms: set[str] = set()
+        self.made = itertools.count(1)
+        self.delay = 0.0
+        self.run: Callable[[], Reply] = lambda: ok(completed(), delay=0.01)
+        self.deletion: Callable[[str], Reply] = self.delete
+        self.sessions: set[str] = set()
+        server.answer(self)
+
+    def __call__(self, request: Recorded) -> Reply:
+        parts = request.path.partition("/v1/")[2].split("/")
+        if parts == ["fork"]:
+            vm = f"vm-{next(self.made)}"
+            self.vms.add(vm)
+            return ok({"vm_id": vm}, delay=self.delay)
+        if request.method == "DELETE":
+            if len(parts) > 2:
+                self.sessions.discard(parts[3])
+                return ok({"deleted": True})
+            return self.deletion(parts[1])
+        if parts[2:] == ["sessions"]:
+            self.sessions.add("s-1")
+            return ok({"session_id": "s-1"})
+        if parts[2:] == ["runs"]:
+            return self.run() if parts[1] in self.vms else Reply(status=404)
+        return ok({"vm_id": parts[1]})
+
+    def delete(self, vm: str) -> Reply:
+        self.vms.discard(vm)
+        return ok({"deleted": True})

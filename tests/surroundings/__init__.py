@@ -1,0 +1,1 @@
+"""What programs and their tests do to the process that a client lives in: clocks, event loops, other libraries."""
