@@ -21,6 +21,7 @@ from arker import (
     NetworkError,
 )
 from arker._lifecycle.sdk_session import run_in_own_session
+from arker._vm.base import place_of
 from tests.support.clients import COMPUTE, make_client
 from tests.support.interruption import Interruption
 from tests.support.samples import completed
@@ -255,5 +256,5 @@ async def test_a_session_of_the_sdk_s_own_that_stays_is_told_of(
     server: ScriptedServer, vm: AsyncVM, caplog: pytest.LogCaptureFixture, refusal: Reply
 ) -> None:
     server.script(ok(session()), ok(completed("x")), refusal)
-    await run_in_own_session(vm, ["true"])
+    await run_in_own_session(place_of(vm), ["true"])
     assert "session ses-1 of VM vm-1 could not be closed" in caplog.text
