@@ -121,38 +121,6 @@ def test_no_file_imports_from_a_layer_above() -> None:
     assert len(UPWARD) <= 5
 
 
-class Uses(ast.NodeVisitor):
-    """The lines where a file uses `arker` itself, other than in annotations."""
-
-    def __init__(self, path: Path) -> None:
-        self.lines: list[int] = []
-        self.visit(ast.parse(path.read_text()))
-
-    def visit_Name(self, node: ast.Name) -> None:
-        if node.id == "arker":
-            self.lines.append(node.lineno)
-
-    def visit_arg(self, node: ast.arg) -> None:
-        pass
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        self.visit(node.target)
-        if node.value is not None:
-            self.visit(node.value)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        for each in [node.args, *node.decorator_list, *node.body]:
-            self.visit(each)
-
-    visit_AsyncFunctionDef = visit_FunctionDef
-
-
-def test_the_package_itself_is_imported_for_annotations_alone() -> None:
-    for path in client_files():
-        lines = Uses(path).lines
-        assert not lines, f"{module_of(path)} uses arker at run time, at line {lines[0]}"
-
-
 def test_nothing_imports_in_a_circle() -> None:
     graph = {module_of(path): imports(path) - {module_of(path)} for path in client_files()}
     # A package that re-exports its modules is imported with each of them, and loads them late.

@@ -125,7 +125,7 @@ print(*sorted(hints))
     ("before", "name", "loaded"),
     [
         ("from arker import AsyncArker", "AsyncArker.__init__", "aiohttp"),
-        ("from arker import AsyncArker", "AsyncArker", "arker._transport.transport"),
+        ("from arker import AsyncArker", "AsyncArker", "arker._context"),
         ("from arker import AsyncArker", "AsyncArker.fork", "arker.vm"),
         ("from arker import AsyncVM", "AsyncVM.upload", "arker.transfer"),
         ("from arker_sync import Arker", "Arker.fork", "arker_sync.vm"),
