@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -16,7 +15,7 @@ from arker._basics.hosts import Address, Host, leads_here, plain
 from arker.emulator.server.egress import HOST_NAME, Policy, Target
 from arker.emulator.server.egress_upstream import Upstream, Upstreams
 from arker.emulator.server.http_exchange import Far, Refusal
-from arker.emulator.server.http_heads import MAX_HEAD, HeadError, parse_response, write_head
+from arker.emulator.server.http_heads import Fields, MessageError
 from arker.emulator.server.own_addresses import is_own
 
 CONNECT_TIMEOUT: Final = 10.0
@@ -248,12 +247,8 @@ async def _connect(name: str, address: Address, port: int, patience: float, tls_
         connection.setblocking(False)
         loop = asyncio.get_running_loop()
         await asyncio.wait_for(loop.sock_connect(connection, (str(address), port)), patience)
-        if tls_name is None:
-            return await Far.over(name, connection)
-        streams = asyncio.open_connection(
-            sock=connection, limit=MAX_HEAD, ssl=ssl.create_default_context(), server_hostname=tls_name
-        )
-        return Far(name, *await asyncio.wait_for(streams, patience))
+        far = Far.over(name, connection, tls_name=tls_name)
+        return await (far if tls_name is None else asyncio.wait_for(far, patience))
     except BaseException:
         connection.close()
         raise
@@ -261,18 +256,19 @@ async def _connect(name: str, address: Address, port: int, patience: float, tls_
 
 async def _ask_upstream(far: Far, target: Target, upstream: Upstream) -> None:
     """Have a proxy connect to the target; afterwards the connection is one to it."""
-    far.writer.write(write_head(f"CONNECT {target} HTTP/1.1", (("Host", str(target)),), upstream_fields(upstream)))
+    far.wire.write_request("CONNECT", str(target), (("Host", str(target)), *upstream_fields(upstream)))
+    far.wire.write_end()
     try:
-        await far.writer.drain()
-        while (response := parse_response(await far.reader.readuntil(b"\r\n\r\n"))).interim:
+        await far.wire.drain()
+        while (response := await far.wire.read_response()).interim:
             pass
-    except (HeadError, asyncio.LimitOverrunError, asyncio.IncompleteReadError, OSError):
+    except (MessageError, asyncio.IncompleteReadError, OSError):
         raise Refusal(502, "unavailable", f"{far.name} did not answer in HTTP/1.1") from None
     if not 200 <= response.status < 300:
         raise Refusal(502, "unavailable", f"{far.name} answered {response.status} to CONNECT {target}")
 
 
-def upstream_fields(upstream: Upstream) -> tuple[tuple[str, str], ...]:
+def upstream_fields(upstream: Upstream) -> Fields:
     """The header fields that a proxy wants for itself."""
     return () if upstream.authorization is None else (("Proxy-Authorization", upstream.authorization),)
 

@@ -19,8 +19,8 @@ from typing import Final
 from arker._basics.hosts import MalformedHostError
 from arker.emulator.server.egress import Target
 from arker.emulator.server.egress_dial import Dialer, upstream_fields
-from arker.emulator.server.http_exchange import ClientReader, Exchange, Refusal, serve, splice
-from arker.emulator.server.http_heads import RequestHead, parse_proxy_request
+from arker.emulator.server.http_exchange import Client, ClientReader, Exchange, Refusal, serve, splice
+from arker.emulator.server.http_heads import RequestHead, check_proxy_request
 
 MOST_CONNECTIONS: Final = 256
 """Connections of a VM at a time, where there is room for so many; further ones wait."""
@@ -31,7 +31,6 @@ _VMS: Final = 4  # that it takes at least to fill the room
 _URL = re.compile(r"http://([^/?#]*)((?:[/?][^#]*)?)", re.IGNORECASE)
 # The VM itself, by each name and address that servers print: not all programs know networks or take off brackets.
 _NOT_PROXIED = "localhost,vm,ip6-localhost,ip6-loopback,127.0.0.1,127.0.1.1,127.0.0.0/8,0.0.0.0,::1,[::1],::,[::]"
-_ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 logger = logging.getLogger("arker.emulator")
 
@@ -174,27 +173,28 @@ class EgressProxy:
             raise
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
 
-        async def exchange(head: RequestHead) -> bool:
-            if head.method == "CONNECT":
-                await self._tunnel(head, reader, writer)
-                return False
-            return await self._forward(head, reader, writer)
+        await serve(reader, writer, check_proxy_request, self._exchange)
 
-        await serve(reader, writer, parse_proxy_request, exchange)
+    async def _exchange(self, client: Client, head: RequestHead) -> bool:
+        if head.method == "CONNECT":
+            await self._tunnel(client, head)
+            return False
+        return await self._forward(client, head)
 
-    async def _tunnel(self, head: RequestHead, reader: ClientReader, writer: asyncio.StreamWriter) -> None:
+    async def _tunnel(self, client: Client, head: RequestHead) -> None:
         try:
             target = Target.parse(head.target, default_port=None)
         except MalformedHostError as error:
             raise Refusal(400, "bad_request", f"the target of CONNECT is malformed: {error}") from None
         far = await self._dialer.connect(target)
         try:
-            writer.write(_ESTABLISHED)
-            await splice(reader, writer, far)
+            await client.wire.read_body()  # it has none, and what comes next is no HTTP
+            client.wire.write_response(200, "Connection established", ())
+            await splice(client, far)
         finally:
             far.cut()
 
-    async def _forward(self, head: RequestHead, reader: ClientReader, writer: asyncio.StreamWriter) -> bool:
+    async def _forward(self, client: Client, head: RequestHead) -> bool:
         match = _URL.fullmatch(head.target)
         if match is None:  # the target is not repeated: there may be a password in it
             raise Refusal(400, "bad_request", "expected an http:// URL as the request's target; for others use CONNECT")
@@ -210,7 +210,7 @@ class EgressProxy:
         try:
             if upstream is not None:
                 path, fields = f"http://{host}{path}", (*fields, *upstream_fields(upstream))
-            return await Exchange(head, reader, writer, far, target=path, fields=fields).carry_out()
+            return await Exchange(head, client, far, target=path, fields=fields).carry_out()
         finally:
             far.cut()
 

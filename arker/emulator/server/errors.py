@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -67,4 +68,13 @@ def from_sandbox(error: SandboxError) -> ServiceError:
     return ServiceError(code, str(error))
 
 
-__all__ = ["STATUSES", "ServiceError", "from_lack", "from_os", "from_sandbox", "invalid"]
+def require_http(what: str) -> None:
+    """Refuse what needs h11 where it is not installed; raises `ServiceError`."""
+    try:
+        importlib.import_module("h11")
+    except ImportError:
+        message = f"{what}: needs the library h11: install arker-async[emulator] (pip install 'arker-async[emulator]')"
+        raise ServiceError("unsupported_operation", message) from None
+
+
+__all__ = ["STATUSES", "ServiceError", "from_lack", "from_os", "from_sandbox", "invalid", "require_http"]

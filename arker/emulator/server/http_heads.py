@@ -1,7 +1,7 @@
-"""HTTP/1.1 message heads for proxies: parsed strictly, checked for one meaning only, and written anew.
+"""HTTP/1.1 message heads as values, and what of HTTP/1.1 is refused although h11 would read it.
 
 A proxy forwards what it has understood, never what it has merely received: two parties that read one message in two
-ways are what request smuggling lives on. So whatever is ambiguous (two lengths, a folded line, a bare CR) is refused.
+ways are what request smuggling lives on. So whatever is ambiguous (two lengths, a folded line, a bare LF) is refused.
 """
 
 from __future__ import annotations
@@ -9,42 +9,32 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 MAX_HEAD: Final = 64 * 1024
 
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - the grammar's word
-_REQUEST_LINE = re.compile(rf"({_TOKEN}) ([!-~\x80-\xff]+) HTTP/1\.([01])")
-_STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
-_HEADER = re.compile(rf"({_TOKEN}):[ \t]*([\t -~\x80-\xff]*)")
-_LENGTH = re.compile(r"[0-9]{1,18}")
+# What h11 takes for lines is more: a bare LF ends one, a blank continues the one before, control characters pass.
+_LINES = re.compile(rb"(?:[!-~\x80-\xff][\t -~\x80-\xff]*\r\n)+\r\n")
+_CHUNK_LINE = re.compile(rb"[0-9A-Fa-f]{1,15}(?![0-9A-Fa-f])[\t -~\x80-\xff]*\r\n")
+# h11 makes one of several equal lengths, and takes more digits than the far end may.
+_LENGTHS = re.compile(rb"\ncontent-length:[\t ]*([^\r]*?)[\t ]*\r", re.IGNORECASE)
+_LENGTH = re.compile(rb"[0-9]{1,18}")
 
-_HOP_BY_HOP = frozenset(
-    (
-        *("connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te"),
-        *("trailer", "transfer-encoding", "content-length", "upgrade"),
-    )
-)
+_FRAMING = frozenset(("content-length", "transfer-encoding"))
+_HOP_BY_HOP = _FRAMING | {
+    *("connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te"),
+    *("trailer", "upgrade"),
+}
 
 Fields = tuple[tuple[str, str], ...]
 
 
-class HeadError(Exception):
-    """A head that is malformed or has more than one meaning; the message is for people."""
+class MessageError(Exception):
+    """A message that is malformed or has more than one meaning; the message is for people."""
 
 
-@frozen(kw_only=True)
-class Framing:
-    """How long a body is: chunked or a number of bytes; with neither, none (requests) or up to the end (responses)."""
-
-    chunked: bool = False
-    length: int | None = None
-
-    @property
-    def fields(self) -> Fields:
-        if self.chunked:
-            return (("Transfer-Encoding", "chunked"),)
-        return () if self.length is None else (("Content-Length", str(self.length)),)
+class HeadTooLargeError(MessageError):
+    """A head, or what follows a body, of more than `MAX_HEAD` bytes."""
 
 
 @frozen(kw_only=True)
@@ -52,10 +42,12 @@ class Head:
     """What requests and responses have in common."""
 
     fields: Fields
-    framing: Framing = field(init=False)
+    minor: int
+    """1 for HTTP/1.1, 0 for HTTP/1.0."""
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "framing", _framing(self))
+        if len({name for name, _ in self.framing}) > 1:
+            raise MessageError("Transfer-Encoding and Content-Length contradict each other")
 
     def all(self, name: str) -> list[str]:
         return [value for key, value in self.fields if key.lower() == name]
@@ -63,6 +55,11 @@ class Head:
     def tokens(self, name: str) -> set[str]:
         """The members of a field that is a list of words, in lower case."""
         return {word.strip().lower() for value in self.all(name) for word in value.split(",")} - {""}
+
+    @property
+    def framing(self) -> Fields:
+        """What tells the length of the body: one field, or none."""
+        return tuple([(name, value) for name, value in self.fields if name.lower() in _FRAMING])
 
     def end_to_end(self, *, without: frozenset[str] = frozenset()) -> Fields:
         """The fields that are meant for the far end, and none that speak of the connection or the body's length."""
@@ -74,17 +71,16 @@ class Head:
 class RequestHead(Head):
     method: str
     target: str
-    minor: int
-    """1 for HTTP/1.1, 0 for HTTP/1.0."""
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        if self.minor == 0 and self.all("transfer-encoding"):
+            raise MessageError("HTTP/1.0 knows no Transfer-Encoding")
 
     @property
     def upgrade(self) -> bool:
         """Whether it asks for a WebSocket; an offer of any other protocol is left out, as HTTP allows."""
         return self.minor == 1 and "upgrade" in self.tokens("connection") and self.tokens("upgrade") == {"websocket"}
-
-    @property
-    def keep_alive(self) -> bool:
-        return self.minor == 1 and "close" not in self.tokens("connection")
 
 
 @frozen(kw_only=True)
@@ -96,93 +92,54 @@ class ResponseHead(Head):
     def interim(self) -> bool:
         return self.status < 200 and self.status != 101
 
-    def has_body(self, method: str) -> bool:
-        return method != "HEAD" and self.status >= 200 and self.status not in {204, 304}
 
-
-def parse_request(raw: bytes) -> RequestHead:
-    """The head of a request to a server, up to and with its empty line; raises `HeadError`."""
-    head = _parse_request(raw)
+def check_request(head: RequestHead) -> None:
+    """Refuse what is no request to a server; raises `MessageError`."""
     if not head.target.startswith("/") and (head.method, head.target) != ("OPTIONS", "*"):
         # CONNECT, and absolute targets, whose host could contradict the Host field.
-        raise HeadError("the request's target has to be a path")
-    if len(head.all("host")) != 1 and (head.minor == 1 or head.all("host")):
-        raise HeadError("exactly one Host field is needed")
-    return head
+        raise MessageError("the request's target has to be a path")
 
 
-def parse_proxy_request(raw: bytes) -> RequestHead:
-    """The head of a request to a proxy: CONNECT, or with a target that is no path; raises `HeadError`."""
-    head = _parse_request(raw)
+def check_proxy_request(head: RequestHead) -> None:
+    """Refuse what is no request to a proxy: CONNECT, or one with a target that is no path; raises `MessageError`."""
     if head.method != "CONNECT" and head.target.startswith(("/", "*")):
-        raise HeadError("this is a proxy: expected CONNECT, or an http:// URL as the request's target")
-    if head.method == "CONNECT" and (head.framing.chunked or head.framing.length):
-        raise HeadError("CONNECT has no body")
-    return head
+        raise MessageError("this is a proxy: expected CONNECT, or an http:// URL as the request's target")
+    if head.method == "CONNECT" and (head.all("transfer-encoding") or head.all("content-length") not in ([], ["0"])):
+        raise MessageError("CONNECT has no body")
 
 
-def _parse_request(raw: bytes) -> RequestHead:
-    line, fields = _split(raw)
-    match = _REQUEST_LINE.fullmatch(line)
-    if match is None:
-        raise HeadError("the request line is malformed")
-    method, target, minor = match.groups()
-    head = RequestHead(method=method, target=target, minor=int(minor), fields=fields)
-    if head.minor == 0 and head.framing.chunked:
-        raise HeadError("HTTP/1.0 knows no Transfer-Encoding")
-    return head
+def check_lines(raw: bytes) -> None:
+    """Refuse a head, or a last chunk with trailers, that can be cut into lines in two ways; raises `MessageError`."""
+    if len(raw) > MAX_HEAD:
+        raise HeadTooLargeError(f"there are more than {MAX_HEAD} bytes in the head, or after the body")
+    if _LINES.fullmatch(raw) is None:
+        raise MessageError("a line is folded, has a control character, or does not end with CR LF")
 
 
-def parse_response(raw: bytes) -> ResponseHead:
-    """A response's head, up to and with its empty line; raises `HeadError`."""
-    line, fields = _split(raw)
-    match = _STATUS_LINE.fullmatch(line)
-    if match is None:
-        raise HeadError("the status line is malformed")
-    return ResponseHead(status=int(match[1]), reason=match[2] or "", fields=fields)
+def check_lengths(raw: bytes) -> None:
+    """Refuse a head with more than one length, or with one that is not a plain number; raises `MessageError`."""
+    lengths = _LENGTHS.findall(raw)
+    if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
+        raise MessageError("Content-Length is malformed")
 
 
-def write_head(start: str, *fields: Fields) -> bytes:
-    lines = [start, *[f"{name}: {value}" for group in fields for name, value in group]]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-
-def _split(raw: bytes) -> tuple[str, Fields]:
-    line, *rest = raw.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
-    fields: list[tuple[str, str]] = []
-    for text in rest:
-        match = _HEADER.fullmatch(text)
-        if match is None:
-            raise HeadError("a header field is malformed")
-        fields.append((match[1], match[2].rstrip(" \t")))
-    return line, tuple(fields)
-
-
-def _framing(head: Head) -> Framing:
-    codings, lengths = head.all("transfer-encoding"), head.all("content-length")
-    if codings:
-        if lengths:
-            raise HeadError("Transfer-Encoding and Content-Length contradict each other")
-        if [coding.lower() for coding in codings] != ["chunked"]:
-            raise HeadError("the only Transfer-Encoding that is understood is chunked")
-        return Framing(chunked=True)
-    if not lengths:
-        return Framing()
-    if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
-        raise HeadError("Content-Length is malformed")
-    return Framing(length=int(lengths[0]))
+def check_chunk_line(raw: bytes) -> None:
+    """Refuse a chunk's size that can be read in two ways; raises `MessageError`."""
+    if _CHUNK_LINE.fullmatch(raw) is None:
+        raise MessageError("a chunk's size is malformed")
 
 
 __all__ = [
     "MAX_HEAD",
     "Fields",
-    "Framing",
     "Head",
-    "HeadError",
+    "HeadTooLargeError",
+    "MessageError",
     "RequestHead",
     "ResponseHead",
-    "parse_proxy_request",
-    "parse_request",
-    "parse_response",
-    "write_head",
+    "check_chunk_line",
+    "check_lengths",
+    "check_lines",
+    "check_proxy_request",
+    "check_request",
 ]

@@ -11,7 +11,7 @@ from arker.emulator.server.backend import Backend
 from arker.emulator.server.egress import Policy, Rule
 from arker.emulator.server.egress_dial import Dialer
 from arker.emulator.server.egress_proxy import EgressProxy
-from arker.emulator.server.errors import ServiceError, invalid
+from arker.emulator.server.errors import ServiceError, invalid, require_http
 from arker.emulator.server.goldens import NetworkJson
 
 _MOST_HOSTS = 1000
@@ -52,8 +52,13 @@ def _hosts(fields: parsing.Fields, key: str) -> list[str]:
     return hosts
 
 
-def require_enforceable(backend: Backend, network: NetworkJson) -> None:
-    """Refuse a policy that would only be written down."""
+def require_enforceable(backend: Backend, network: NetworkJson, *, asked: bool) -> None:
+    """Refuse a policy that would only be written down.
+
+    A way out that nobody asked for (``asked``) is no reason: where it cannot be served, commands and files still can.
+    """
+    if asked and network["type"] != "blocked" and backend.provider.confines_network:
+        require_http("network")
     if not backend.provider.confines_network and network["type"] != "open":
         raise ServiceError(
             "unsupported_operation",

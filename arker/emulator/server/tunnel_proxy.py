@@ -11,8 +11,8 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from arker.emulator.sandbox.base import SandboxError
-from arker.emulator.server.http_exchange import ClientReader, Exchange, Far, Refusal, serve
-from arker.emulator.server.http_heads import Fields, RequestHead, parse_request
+from arker.emulator.server.http_exchange import Client, ClientReader, Exchange, Far, Refusal, serve
+from arker.emulator.server.http_heads import Fields, RequestHead, check_request
 
 Connect = Callable[[], Awaitable[socket.socket]]
 
@@ -65,7 +65,7 @@ class TunnelProxy:
             task.cancel()
 
     async def _serve(self, reader: ClientReader, writer: asyncio.StreamWriter) -> None:
-        async def exchange(head: RequestHead) -> bool:
+        async def exchange(client: Client, head: RequestHead) -> bool:
             self._check_token(head)
             try:
                 connection = await self._connect()
@@ -74,12 +74,12 @@ class TunnelProxy:
             inside = await Far.over("what listens on the port", connection)
             try:
                 return await Exchange(
-                    head, reader, writer, inside, target=head.target, fields=self._inside_fields(head)
+                    head, client, inside, target=head.target, fields=self._inside_fields(head)
                 ).carry_out()
             finally:
                 inside.cut()
 
-        await serve(reader, writer, parse_request, exchange)
+        await serve(reader, writer, check_request, exchange)
 
     def _inside_fields(self, head: RequestHead) -> Fields:
         secret = frozenset[str]() if self._token is None else frozenset(("authorization",))

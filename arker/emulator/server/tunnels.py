@@ -16,7 +16,7 @@ from attrs import frozen
 
 from arker.emulator.server import parsing, replies
 from arker.emulator.server.backend import Backend
-from arker.emulator.server.errors import ServiceError, invalid
+from arker.emulator.server.errors import ServiceError, invalid, require_http
 from arker.emulator.server.records import Organisation, RunRecord, TunnelRecord, VmRecord
 from arker.emulator.server.tunnel_proxy import TunnelProxy
 
@@ -47,6 +47,7 @@ def parse(fields: parsing.Fields) -> Wish:
 
 def open_tunnel(backend: Backend, vm: VmRecord, wish: Wish, *, with_vm: bool = False) -> TunnelRecord:
     """Open a tunnel; it is reachable when this returns."""
+    require_http("tunnels")
     token = secrets.token_urlsafe(32) if wish.authenticated else None
     try:
         proxy = TunnelProxy(partial(vm.sandbox.connect, wish.port), token=token)

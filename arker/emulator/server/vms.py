@@ -118,7 +118,7 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
     source = _source(backend, org, wish)
     trace_of(request).source_vm_id = source.name if isinstance(source, Golden) else source.vm_id
     network = wish.network or (source.network if isinstance(source, VmRecord) else source.network())
-    networks.require_enforceable(backend, network)
+    networks.require_enforceable(backend, network, asked=wish.network is not None)
     if wish.name is not None and (wish.name in org.names or find_golden(wish.name) is not None):
         raise ServiceError("conflict", f"name: {wish.name!r} is taken")
     now = backend.clock.now_ms()

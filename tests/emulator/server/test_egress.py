@@ -175,7 +175,7 @@ async def test_it_is_there_again_after_the_vms_processes_were_killed(api: Api, v
 
 async def test_deleting_a_vm_cuts_its_connections(api: Api, vm: str, echo: Echo) -> None:
     await api.write(vm, chunk("talk.py", TALK))
-    head = rf"CONNECT {HOST}:{echo.port} HTTP/1.1\r\n\r\nhello"
+    head = rf"CONNECT {HOST}:{echo.port} HTTP/1.1\r\nHost: x\r\n\r\nhello"
     run = await api.background(vm, f"printf '{head}' | python3 talk.py --open")
     await api.printed(vm, run, "HELLO")
     assert echo.open == 1
@@ -221,7 +221,7 @@ async def test_the_machines_own_network_is_out_of_reach(api: Api, vm: str, hidde
         *("metadata.google.internal", socket.gethostname(), own_address(), HOST),
     )
     data = b"".join(
-        f"GET http://{place}/ HTTP/1.1\r\nHost: x\r\n\r\n|CONNECT {place} HTTP/1.1\r\n\r\n|".encode()
+        f"GET http://{place}/ HTTP/1.1\r\nHost: x\r\n\r\n|CONNECT {place} HTTP/1.1\r\nHost: x\r\n\r\n|".encode()
         for place in [f"{host}:{hidden.port}" for host in hosts]
     )
     loop = (
@@ -253,7 +253,7 @@ async def test_odd_spellings_are_refused(api: Api, host: str, origin: Origin) ->
     vm = await fork(api, {"type": "block", "block": ["127.0.0.1"]})
     answer = await talk(api, vm, f"GET http://{host}:{origin.port}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert statuses(answer) == [400]
-    answer = await talk(api, vm, f"CONNECT {host}:{origin.port} HTTP/1.1\r\n\r\n".encode())
+    answer = await talk(api, vm, f"CONNECT {host}:{origin.port} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert statuses(answer) == [400]
 
 
@@ -305,10 +305,12 @@ async def test_vms_with_different_policies_side_by_side(api: Api, origin: Origin
         b"GET http:// HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET http://example.com:0/ HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET http://example.com/#x HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"CONNECT example.com HTTP/1.1\r\n\r\n",
-        b"CONNECT /x HTTP/1.1\r\n\r\n",
-        b"CONNECT example.com:443 HTTP/1.1\r\nContent-Length: 5\r\n\r\n",
-        b"POST http://example.com/ HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"CONNECT example.com HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT /x HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT example.com:443 HTTP/1.1\r\n\r\n",  # no Host
+        b"CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n",
+        b"POST http://example.com/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"\x05\x01\x00\r\n\r\n",
         b"GET http://exa",
     ],

@@ -90,7 +90,8 @@ async def test_requests_go_through_the_proxy_of_the_servers_environment(api: Api
     assert "\r\nProxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n" in first
     upstream.heads.clear()
     talk = (
-        r"exec 3<>/dev/tcp/127.0.0.1/31280; printf 'CONNECT other.invalid:{} HTTP/1.1\r\n\r\nhello\n' >&3; head -{} <&3"
+        r"exec 3<>/dev/tcp/127.0.0.1/31280; "
+        r"printf 'CONNECT other.invalid:{} HTTP/1.1\r\nHost: x\r\n\r\nhello\n' >&3; head -{} <&3"
     )
     run = await api.run(vm, talk.format(443, 3))
     assert output(run) == b"HTTP/1.1 200 Connection established\r\n\r\nHELLO\n"
@@ -209,7 +210,7 @@ async def test_connections_are_counted_and_all_end_at_once() -> None:
         port = listener.getsockname()[1]
         proxy.open(listener)
         connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MOST_CONNECTIONS + 20)]
-        head = f"CONNECT host.arker.internal:{echo.port} HTTP/1.1\r\n\r\n".encode()
+        head = f"CONNECT host.arker.internal:{echo.port} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
         for _, writer in connections[MOST_CONNECTIONS:]:
             writer.write(head)
         late = [asyncio.ensure_future(reader.readexactly(12)) for reader, _ in connections[MOST_CONNECTIONS:]]
@@ -246,7 +247,7 @@ async def refused_connect(port: int) -> bytes:
     """The status line of an answer that says that the connection was served."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(b"CONNECT host.arker.internal:9 HTTP/1.1\r\n\r\n")
+        writer.write(b"CONNECT host.arker.internal:9 HTTP/1.1\r\nHost: x\r\n\r\n")
         return await reader.readline()
     finally:
         writer.close()
