@@ -20,109 +20,30 @@ directory.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from arker._basics.programs import shell_program
 from arker._directories.entries import PERMISSIONS, Entry, Tree, order, parent_of, to_text, unsafe_name
 from arker.errors import BadReplyError
 
 if TYPE_CHECKING:
     from arker._directories.entries import Kind
 
-_SCRIPT: Final = r"""
-LC_ALL=C; export LC_ALL
-unset CDPATH
-ROOT=@ROOT@
-printf 'arker-tree 1\0'
-if [ ! -e "$ROOT" ] && [ ! -h "$ROOT" ]; then printf 'absent\0end\0'; exit 0; fi
-if [ ! -d "$ROOT" ]; then printf 'other\0end\0'; exit 0; fi
-cd -P -- "$ROOT" 2>/dev/null && [ -r . ] || { printf 'closed\0end\0'; exit 0; }
-works() { printf x | "$@" >/dev/null 2>&1; }
-if works sha256sum; then TOOL=sha256sum; COMMAND=sha256sum
-elif works shasum -a 256; then TOOL=shasum; COMMAND='shasum -a 256'
-elif works openssl dgst -sha256 -r; then TOOL=openssl; COMMAND='openssl dgst -sha256 -r'
-elif works cksum; then TOOL=cksum; COMMAND=cksum
-else TOOL=; COMMAND=false
-fi
-export COMMAND
-printf 'directory\0%s\0\0' "$TOOL"
-exec 2>/dev/null
-
-if stat -c %f . >/dev/null; then
-    find . -exec stat -c '%f %s %n//' {} + @PRUNE@
-else
-    find . -exec sh -c 'for path do
-        line=$(ls -ldn "$path") || continue
-        set -f; set -- $line; printf "%s %s %s//\n" "$1" "$5" "$path"
-    done' sh {} + @PRUNE@
-fi
-printf '\0\0'
-
-find . @SKIP@ -type l -exec sh -c 'for path do
-    if command -v readlink >/dev/null; then
-        target=$(readlink "$path" && printf x) || continue
-        target=${target%?x}
-    else
-        target=$(ls -ld "$path" && printf x) || continue
-        target=${target%?x}
-        target=${target#*"$path -> "}
-    fi
-    printf "%s\0%s\0" "$path" "$target"
-done' sh {} +
-printf '\0'
-
-@DIGESTS@
-
-find . @SKIP@ -type d -exec sh -c 'for path do
-    [ -r "$path" ] && [ -x "$path" ] || printf "%s\0" "$path"
-done' sh {} +
-printf '\0end\0'
-"""
-
-_DIGESTS: Final = r"""
-find . @SKIP@ -type f \( @SIZES@ \) ! -path '*[\\@CR@
-]*' -exec $COMMAND {} +
-printf '\0\0'
-find . @SKIP@ -type f \( @SIZES@ \) -path '*[\\@CR@
-]*' -exec sh -c 'for path do
-    line=$($COMMAND <"$path") && printf "%s\0%s\0" "$path" "$line"
-done' sh {} +
-printf '\0'
-"""
-_NO_DIGESTS: Final = r"printf '\0\0\0'"
-
+_MANIFEST: Final = shell_program(__package__, "manifest.sh")
 _PLAIN_NAME: Final = re.compile(r"[\w.-]+", re.ASCII)
 
 
-def manifest_command(
-    root: str, sizes: Sequence[tuple[int, int]], *, hidden: Sequence[str] = (), utilities: str | None = None
-) -> list[str]:
-    """The command whose output `parse_manifest` reads.
+def manifest_command(root: str, sizes: Sequence[tuple[int, int]], *, hidden: Sequence[str] = ()) -> list[str]:
+    """Give the command whose output `parse_manifest` reads.
 
     Args:
         root: The directory in the VM.
         sizes: Digests are made of files whose size is in one of these ranges.
-        hidden: Names of directories whose content is not listed; they are themselves.
-        utilities: A directory with the only programs to use, for tests.
+        hidden: Names of directories whose content is not listed; they are themselves. `can_hide` tells which it may be.
     """
-    named = " -o ".join(f"-name {name}" for name in hidden)
-    prune = rf"-type d \( {named} \) -prune" if hidden else ""
-    between = (
-        f"-size {least}c" if least == most else rf"\( ! -size -{least}c ! -size +{most}c \)" for least, most in sizes
-    )
-    script = _SCRIPT.replace("@DIGESTS@", _DIGESTS if sizes else _NO_DIGESTS)
-    for mark, text in {
-        "@ROOT@": shlex.quote(operand(root)),
-        "@PRUNE@": prune,
-        "@SKIP@": f"{prune} -o" if prune else "",
-        "@SIZES@": " -o ".join(between),
-        "@CR@": "\r",
-    }.items():
-        script = script.replace(mark, text)
-    if utilities is not None:
-        script = f"PATH={shlex.quote(utilities)}; export PATH\n{script}"
-    return ["sh", "-c", script]
+    ranges = " ".join(f"{least}-{most}" for least, most in sizes)
+    return ["sh", "-c", _MANIFEST, "sh", operand(root), " ".join(hidden), ranges]
 
 
 def can_hide(name: str) -> bool:
