@@ -26,6 +26,7 @@ import anyio.to_thread
 import attrs
 
 from arker._basics.typing import Self
+from arker._tasks.process import hand_in
 from arker.emulator._state import StateDir
 from arker.emulator.control import ControlChannel, Controlled
 from arker.emulator.options import EmulatorOptions
@@ -381,8 +382,7 @@ def _forget_all() -> None:
         emulator._after_fork_in_child()  # pyright: ignore[reportPrivateUsage]
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+hand_in("embedded backends", in_child=_forget_all)
 
 
 def _import_path() -> list[str]:
