@@ -102,8 +102,8 @@ async def _download(work: DirectoryWork, steps: list[Step], staging: str, where:
     # These names cannot be sent: symlinks with other names lead to the files. They are in the home directory.
     try:
         script = alias_script(work.options.remote, staging, strange)
-        await whole.write(work.place, f"{staging}/script", memoryview(script))
-        await run_in_own_session(work.place, ["sh", f"{staging}/script"])
+        await whole.write(work.place, f"{staging}/script", memoryview(script.text))
+        await run_in_own_session(work.place, ["sh", f"{staging}/script", *script.arguments])
         aliases = {path: f"{staging}/{number}" for number, path in enumerate(strange)}
         return await _fetch(work, files, aliases, staging, where)
     finally:

@@ -26,78 +26,18 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from arker._basics.programs import shell_program
 from arker._directories.entries import PERMISSIONS, Entry, Tree, is_utf8, order, parent_of, to_text, unsafe_name
 from arker.errors import BadReplyError
 
 if TYPE_CHECKING:
     from arker._directories.entries import Kind
 
-_SCRIPT: Final = r"""
-LC_ALL=C; export LC_ALL
-unset CDPATH
-ROOT=@ROOT@
-printf 'arker-tree 1\0'
-if [ ! -e "$ROOT" ] && [ ! -h "$ROOT" ]; then printf 'absent\0end\0'; exit 0; fi
-if [ ! -d "$ROOT" ]; then printf 'other\0end\0'; exit 0; fi
-cd -P -- "$ROOT" 2>/dev/null && [ -r . ] || { printf 'closed\0end\0'; exit 0; }
-works() { printf x | "$@" >/dev/null 2>&1; }
-if works sha256sum; then TOOL=sha256sum; COMMAND=sha256sum
-elif works shasum -a 256; then TOOL=shasum; COMMAND='shasum -a 256'
-elif works openssl dgst -sha256 -r; then TOOL=openssl; COMMAND='openssl dgst -sha256 -r'
-elif works cksum; then TOOL=cksum; COMMAND=cksum
-else TOOL=; COMMAND=false
-fi
-export COMMAND
-printf 'directory\0%s\0\0' "$TOOL"
-exec 2>/dev/null
-@FIND@
-
-if stat -c %f . >/dev/null; then
-    entries -exec stat -c '%f %s %n//' {} +
-else
-    entries -exec sh -c 'for path do
-        line=$(ls -ldn "$path") || continue
-        set -f; set -- $line; printf "%s %s %s//\n" "$1" "$5" "$path"
-    done' sh {} +
-fi
-printf '\0\0'
-
-those -type l -exec sh -c 'for path do
-    if command -v readlink >/dev/null; then
-        target=$(readlink "$path" && printf x) || continue
-        target=${target%?x}
-    else
-        target=$(ls -ld "$path" && printf x) || continue
-        target=${target%?x}
-        target=${target#*"$path -> "}
-    fi
-    printf "%s\0%s\0" "$path" "$target"
-done' sh {} +
-printf '\0'
-
-@DIGESTS@
-
-those -type d -exec sh -c 'for path do
-    [ -r "$path" ] && [ -x "$path" ] || printf "%s\0" "$path"
-done' sh {} +
-printf '\0end\0'
-"""
-
-_DIGESTS: Final = r"""
-those -type f \( @SIZES@ \) ! -path '*[\\@CR@
-]*' -exec $COMMAND {} +
-printf '\0\0'
-those -type f \( @SIZES@ \) -path '*[\\@CR@
-]*' -exec sh -c 'for path do
-    line=$($COMMAND <"$path") && printf "%s\0%s\0" "$path" "$line"
-done' sh {} +
-printf '\0'
-"""
-_NO_DIGESTS: Final = r"printf '\0\0\0'"
+_MANIFEST: Final = shell_program(__package__, "manifest.sh")
+_PLAIN_NAME: Final = re.compile(r"[\w.-]+", re.ASCII)
 
 _LONGEST_OPERANDS: Final = 24_000
-"""Bytes of the operands, which stand in the command twice; Linux takes 128 KiB of a single argument."""
-_PLAIN_NAME: Final = re.compile(r"[\w.-]+", re.ASCII)
+"""Bytes of the operands; Linux takes 128 KiB of a single argument."""
 
 
 @frozen
@@ -130,51 +70,23 @@ def places_of(tree: Tree) -> Places | None:
 
 
 def manifest_command(
-    root: str,
-    sizes: Sequence[tuple[int, int]],
-    *,
-    hidden: Sequence[str] = (),
-    places: Places | None = None,
-    utilities: str | None = None,
+    root: str, sizes: Sequence[tuple[int, int]], *, hidden: Sequence[str] = (), places: Places | None = None
 ) -> list[str]:
-    """The command whose output `parse_manifest` reads.
+    """Give the command whose output `parse_manifest` reads.
 
     Args:
         root: The directory in the VM.
         sizes: Digests are made of files whose size is in one of these ranges.
-        hidden: Names of directories whose content is not listed; they are themselves.
+        hidden: Names of directories whose content is not listed; they are themselves. `can_hide` tells which it may be.
         places: Where to look; everywhere unless given.
-        utilities: A directory with the only programs to use, for tests.
     """
-    named = " -o ".join(f"-name {name}" for name in hidden)
-    prune = rf"-type d \( {named} \) -prune" if hidden else ""
-    between = (
-        f"-size {least}c" if least == most else rf"\( ! -size -{least}c ! -size +{most}c \)" for least, most in sizes
-    )
-    script = _SCRIPT.replace("@DIGESTS@", _DIGESTS if sizes else _NO_DIGESTS)
-    for mark, text in {
-        "@ROOT@": shlex.quote(operand(root)),
-        "@FIND@": _functions(prune, places),
-        "@SIZES@": " -o ".join(between),
-        "@CR@": "\r",
-    }.items():
-        script = script.replace(mark, text)
-    if utilities is not None:
-        script = f"PATH={shlex.quote(utilities)}; export PATH\n{script}"
-    return ["sh", "-c", script]
+    ranges = " ".join(f"{least}-{most}" for least, most in sizes)
+    command = ["sh", "-c", _MANIFEST, "sh", operand(root), " ".join(hidden), ranges]
+    return command if places is None else [*command, _words(places.alone), _words(places.whole)]
 
 
-def _functions(prune: str, places: Places | None) -> str:
-    """The functions ``entries`` and ``those``, which find what is looked at; of what is hidden only the former does."""
-    skip = f"{prune} -o" if prune else ""
-    if places is None:
-        return f'entries() {{ find . "$@" {prune}; }}\nthose() {{ find . {skip} "$@"; }}'
-    alone = " ".join([".", *(shlex.quote(f"./{path}") for path in places.alone)])
-    whole = " ".join(shlex.quote(f"./{path}") for path in places.whole)
-    entries, those = f'find {alone} -prune "$@"', f'find {alone} -prune "$@"'
-    if whole:
-        entries, those = f'{entries}; find {whole} "$@" {prune}', f'{those}; find {whole} {skip} "$@"'
-    return f"entries() {{ {entries}; }}\nthose() {{ {those}; }}"
+def _words(paths: Sequence[str]) -> str:
+    return " ".join(shlex.quote(f"./{path}") for path in paths)
 
 
 def can_hide(name: str) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
+from arker._basics.programs import shell_program
 from arker._directories.entries import ancestors, is_utf8, order, parent_of, to_bytes, to_text
 from arker._directories.manifest import operand
 from arker.errors import BadReplyError
@@ -25,53 +26,8 @@ from arker.errors import BadReplyError
 if TYPE_CHECKING:
     from arker._directories.plan import Step
 
-_PRELUDE: Final = rb"""LC_ALL=C; export LC_ALL
-unset CDPATH
-umask 022
-cd -P -- @ROOT@ || exit 1
-ROOT=$PWD
-STAGING=${ROOT%/}/@STAGING@
-trap 'cd / && chmod -R u+rwx "$STAGING" 2>/dev/null; rm -rf -- "$STAGING"' EXIT
-trap 'exit 1' HUP INT TERM
-
-at() {  # a directory
-    ok=
-    cd -P -- "$ROOT" 2>/dev/null || return 0
-    if [ -n "$1" ]; then
-        cd -P -- "./$1" 2>/dev/null && [ "$PWD" = "${ROOT%/}/$1" ] || return 0
-    fi
-    ok=1
-}
-one() {  # a number, and a command
-    number=$1; shift
-    message='its directory has gone'
-    { [ "$ok" ] && message=$("$@" 2>&1); } || printf '%s\0%s\0' "$number" "$message"
-}
-each() {  # a command, the number of the first name, and the names
-    what=$1 count=$2; shift 2
-    [ "$ok" ] && "$what" "$@" >/dev/null 2>&1 && return 0
-    for name do
-        one "$count" "again_$what" "$name"
-        count=$((count + 1))
-    done
-}
-modes() {  # chmod follows symlinks
-    for name do
-        [ ! -h "$name" ] && [ "$KIND" "$name" ] || { echo 'something else is in its place'; return 1; }
-    done
-    chmod "$MODE" "$@"
-}
-again_modes() { modes "$1"; }
-remove() { rm -f -- "$@"; }
-again_remove() { remove "$1"; }
-remove_directories() { rmdir -- "$@"; }
-again_remove_directories() { [ ! -e "$1" ] && [ ! -h "$1" ] || rmdir -- "$1"; }
-make() { mkdir -- "$@"; }
-again_make() { [ -d "$1" ] && [ ! -h "$1" ] || mkdir -- "$1"; }
-put() { mv -f -- "$@" .; }
-again_put() { [ ! -e "$1" ] && [ ! -h "$1" ] || mv -f -- "$1" .; }
-
-"""
+_PLACE: Final = shell_program(__package__, "place.sh").encode()
+_ALIAS: Final = shell_program(__package__, "alias.sh").encode()
 
 _MOST_NAMES: Final = 500
 _MOST_BYTES: Final = 60_000
@@ -80,20 +36,23 @@ _MOST_BYTES: Final = 60_000
 
 @frozen
 class Script:
-    """A program, and what the numbers that it writes stand for."""
+    """A program that is uploaded and run.
+
+    Attributes:
+        text: What is run by ``sh``.
+        arguments: Its arguments.
+        subjects: What the numbers that it writes stand for.
+    """
 
     text: bytes
-    subjects: tuple[str, ...]
+    arguments: tuple[str, ...]
+    subjects: tuple[str, ...] = ()
 
 
-def alias_script(root: str, staging: str, paths: Iterable[str]) -> bytes:
-    """A program that gives files names that can be sent: symlinks ``staging/N`` in the home directory."""
-    lines = [b"cd -P -- %s || exit 1" % _quote(to_bytes(operand(root))), b"ROOT=$PWD", b"cd || exit 1"]
-    lines += [
-        b'ln -s -- "${ROOT%%/}"/%s %s/%d' % (_quote(to_bytes(path)), staging.encode(), number)
-        for number, path in enumerate(paths)
-    ]
-    return b"\n".join(lines) + b"\n"
+def alias_script(root: str, staging: str, paths: Iterable[str]) -> Script:
+    """Make a program that gives files names that can be sent: symlinks ``staging/N`` in the home directory."""
+    lines = [b"name %s %d" % (_quote(to_bytes(path)), number) for number, path in enumerate(paths)]
+    return Script(_program(_ALIAS, lines), (operand(root), staging))
 
 
 def staging_places(steps: Iterable[Step]) -> dict[str, str]:
@@ -110,7 +69,7 @@ def staging_places(steps: Iterable[Step]) -> dict[str, str]:
 
 
 def build_script(root: str, staging: str, steps: Sequence[Step], places: Mapping[str, str]) -> Script:
-    """The program for these steps.
+    """Make the program for these steps.
 
     Args:
         root: The directory in the VM.
@@ -124,8 +83,12 @@ def build_script(root: str, staging: str, steps: Sequence[Step], places: Mapping
     writer.make_directories(places)
     writer.put()
     writer.set_modes()
-    prelude = _PRELUDE.replace(b"@ROOT@", _quote(to_bytes(operand(root)))).replace(b"@STAGING@", staging.encode())
-    return Script(prelude + b"\n".join(writer.lines) + b"\nprintf 'end\\0'\n", tuple(writer.subjects))
+    text = _program(_PLACE, [*writer.lines, b"printf 'end\\0'"])
+    return Script(text, (operand(root), staging), tuple(writer.subjects))
+
+
+def _program(beginning: bytes, lines: Iterable[bytes]) -> bytes:
+    return b"\n".join([beginning, *lines, b""])
 
 
 @define

@@ -85,7 +85,7 @@ async def _put_into_place(work: DirectoryWork, steps: list[Step], staging: str, 
     where = f"{join(work.options.remote, staging)}/script"
     await whole.write(work.place, where, memoryview(script.text))
     work.state.in_flight = True
-    result = await run_in_own_session(work.place, ["sh", operand(where)])
+    result = await run_in_own_session(work.place, ["sh", operand(where), *script.arguments])
     try:
         problems = parse_report(result.stdout, script)
     except BadReplyError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from attrs import define, field, frozen
 
+from arker._basics.programs import shell_program
 from arker._directories.entries import Tree, size_ranges
 from arker._directories.ignore import check_patterns, hidden_names
 from arker._directories.local import digests, local_path, scan
@@ -38,22 +39,7 @@ logger = logging.getLogger("arker")
 TRANSFERRED: Final = frozenset({"create", "update"})
 _IDLE: Final = frozenset({"unchanged", "skip"})
 
-
-_REMOVE: Final = """
-quiet=0
-while [ "$quiet" -lt 4 ]; do
-    if [ -e "$1" ]; then
-        quiet=0
-        chmod -R u+rwx "$1"
-        rm -rf -- "$1"
-    else
-        quiet=$((quiet + 1))
-        sleep 0.1 || sleep 1
-    fi
-done 2>/dev/null
-"""
-"""Of a request that was given up, the server may have taken notice, and go on to write: until that has ended, what it
-makes anew is removed again."""
+_REMOVE: Final = shell_program(__package__, "remove.sh")
 
 
 @frozen(kw_only=True)

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from arker._basics import clock
+from arker._basics.programs import shell_program
 from arker._lifecycle.sdk_session import run_in_own_session
 from arker._protocol.identifiers import new_ulid
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through, end
@@ -27,54 +28,10 @@ T = TypeVar("T")
 logger = logging.getLogger("arker")
 
 _SHORT, _DIGEST, _NO_TOOL = 81, 82, 83
-"""Exit codes of the command below; others are those of the tools that it uses."""
+"""Exit codes of `_JOIN`; others are those of the tools that it uses."""
 
-# Each part but the first is appended to that one and removed, so that no more disk is needed than for one part twice.
-_JOIN: Final = f"""
-target=$1 stem=$2 count=$3 size=$4 digest=$5 mode=$6
-case $target in /*) ;; *) cd || exit; target=./$target stem=./$stem ;; esac
-say() {{ printf '%s\\n' "$1" >&2; exit "$2"; }}
-whole=${{stem}}0 number=1
-while [ "$number" -lt "$count" ]; do
-  cat "$stem$number" >>"$whole" && rm -f "$stem$number" || exit
-  number=$((number + 1))
-done
-have=$(($(wc -c <"$whole"))) || exit
-[ "$have" -eq "$size" ] || say "it has $have bytes" {_SHORT}
-if [ -n "$digest" ]; then
-  if command -v sha256sum >/dev/null 2>&1; then sum=$(sha256sum <"$whole")
-  elif command -v shasum >/dev/null 2>&1; then sum=$(shasum -a 256 <"$whole")
-  elif command -v openssl >/dev/null 2>&1; then sum=$(openssl dgst -sha256 <"$whole")
-  elif command -v python3 >/dev/null 2>&1; then sum=$(python3 -c '
-import hashlib, sys
-digest = hashlib.sha256()
-while piece := sys.stdin.buffer.read(1 << 20):
-    digest.update(piece)
-print(digest.hexdigest())' <"$whole")
-  else say "it has none of sha256sum, shasum, openssl and python3" {_NO_TOOL}; fi
-  case $sum in *"$digest"*) ;; *) say "$sum" {_DIGEST} ;; esac
-fi
-links=0
-while [ -L "$target" ] && [ "$links" -lt 40 ]; do
-  link=$(readlink "$target") || exit
-  case $link in /*) target=$link ;; *) target=$(dirname "$target")/$link ;; esac
-  links=$((links + 1))
-done
-if [ -d "$target" ]; then say "$target: Is a directory" 1; fi
-bits() {{ ls -ldL "$target" | cut -c "$1" | tr -d '-' | sed 's/s/xs/; s/S/s/; s/t/x/; s/T//'; }}
-if [ -z "$mode" ] && [ -f "$target" ]; then mode="u=$(bits 2-4),g=$(bits 5-7),o=$(bits 8-10)"; fi
-if [ -n "$mode" ]; then chmod "$mode" "$whole" || exit; fi
-mv -f "$whole" "$target"
-"""
-
-_REMOVE: Final = """
-stem=$1 count=$2 number=0
-case $stem in /*) ;; *) cd || exit; stem=./$stem ;; esac
-while [ "$number" -lt "$count" ]; do
-  rm -f "$stem$number" || exit
-  number=$((number + 1))
-done
-"""
+_JOIN: Final = shell_program(__package__, "join.sh")
+_REMOVE: Final = shell_program(__package__, "remove_parts.sh")
 
 
 class Staging:

@@ -8,7 +8,6 @@ a process never opens its own owner's file a second time.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import os
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from attrs import define, field
+
+from arker._tasks.process import hand_in
 
 if sys.platform == "win32":
     import msvcrt
@@ -170,8 +171,6 @@ def _after_fork_in_child() -> None:
     _process.held.clear()
 
 
-atexit.register(_release_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+hand_in("process locks", in_child=_after_fork_in_child, at_exit=_release_all)
 
 __all__ = ["enter", "leave", "lives", "lock", "sweep", "this_host"]

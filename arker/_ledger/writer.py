@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 import os
 import threading
@@ -16,6 +15,7 @@ from attrs import define, field
 
 from arker._basics import clock
 from arker._ledger import process_locks
+from arker._tasks.process import hand_in, keep_in_child
 
 if TYPE_CHECKING:
     from arker._ledger.store import Operation, Store
@@ -321,7 +321,7 @@ class Writer:
     def after_fork_in_child(self) -> None:
         """What was written down is the parent's; the thread is there, and so are all who wait."""
         if self._store is not None:
-            _leaked.append(self._store)  # closing it is no business of another process
+            keep_in_child(self._store)
         self._begin()
 
     def before_exit(self) -> None:
@@ -352,7 +352,6 @@ def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[], Any]) -> None:
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 _held_back: dict[int, list[Writer]] = {}
 """By thread, since several may fork."""
-_leaked: list[Store] = []
 
 
 def _before_fork() -> None:
@@ -375,8 +374,12 @@ def _before_exit() -> None:
         writer.before_exit()
 
 
-atexit.register(_before_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+hand_in(
+    "ledgers",
+    before_fork=_before_fork,
+    in_parent=_after_fork_in_parent,
+    in_child=_after_fork_in_child,
+    at_exit=_before_exit,
+)
 
 __all__ = ["Writer"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 import threading
 import weakref
@@ -19,6 +18,7 @@ from arker._protocol.reader import Reader
 from arker._protocol.reply import decipher, hints
 from arker._protocol.request import Call, Flow, Replay, Response
 from arker._protocol.retryable import parse_retry_after
+from arker._tasks.process import hand_in
 from arker._tasks.threads import in_thread
 from arker._transport.attempts import HELD_WELL, Attempt, Progress, deadline_scope, judge, outcome_after
 from arker._transport.limiter import UNLIMITED, Limiter
@@ -271,8 +271,7 @@ def _after_fork_in_child() -> None:
         transport._after_fork_in_child()  # pyright: ignore[reportPrivateUsage]
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+hand_in("transports", in_child=_after_fork_in_child)
 
 
 @define(eq=False)

@@ -24,6 +24,7 @@ import attrs
 
 from arker._basics import clock
 from arker._basics.typing import Self
+from arker._tasks.process import hand_in
 from arker._tasks.threads import finished_in_thread
 from arker.emulator._start import in_utf8, listening_socket, pipe, server_command, server_environment
 from arker.emulator._state import StateDir
@@ -410,8 +411,7 @@ def _forget_all() -> None:
         emulator._after_fork_in_child()  # pyright: ignore[reportPrivateUsage]
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+hand_in("embedded backends", in_child=_forget_all)
 
 
 def _finish(over: asyncio.Future[None]) -> None:

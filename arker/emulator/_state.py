@@ -19,6 +19,7 @@ import weakref
 from pathlib import Path
 
 from arker._basics import clock
+from arker._basics.programs import shell_program
 from arker.emulator._start import above_standard, pipe
 
 logger = logging.getLogger("arker.emulator")
@@ -29,18 +30,7 @@ _MARK = ".arker-emulator"
 _OTHER_PLACES = (Path("/var/tmp"),)  # noqa: S108
 _PATIENCE = 3.0  # seconds; processes that have just been killed may still be writing
 
-# What it reads from never says anything: it only ends. The directory is often gone by then.
-_GUARD = """\
-trap '' INT HUP TERM
-while read -r line; do :; done
-tries=0
-while [ -e "$1" ] && [ $tries -lt 100 ]; do
-    rm -rf -- "$1" && break
-    chmod -R u+rwX -- "$1"
-    tries=$((tries + 1))
-    sleep 0.1
-done
-"""
+_GUARD = shell_program(__package__, "guard.sh")
 
 
 class StateDir:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Any, Final, NoReturn, TypeGuard, TypeVar
 
 import attrs
 
+from arker._tasks.process import hand_in
 from arker._transport.observer import Teller
 from arker.hooks import Hooks
 from arker_sync._bridge.facade import fail, same
@@ -151,7 +151,6 @@ def _refuse() -> NoReturn:
     raise asyncio.CancelledError
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_thread.begin_anew)
+hand_in("blocking callbacks", in_child=_thread.begin_anew)
 
 __all__ = ["feed", "relay", "relay_hooks"]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
-import os
 import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from arker._tasks.process import hand_in, keep_in_child
 from arker.errors import ConfigurationError
 from arker_sync._bridge import loop
 from arker_sync._bridge.loop import Call, Running, Seat
@@ -100,7 +98,6 @@ class Lease:
         self._state = _State(client)
         finalizer = weakref.finalize(self, _drop, self._state)
         finalizer.atexit = False  # at exit no thread can be started any more: see `_close_all`
-        _watch_exit()
 
     def call(
         self,
@@ -294,12 +291,6 @@ _open: set[_State] = set()
 """Those that have a share in the loop."""
 
 
-@cache
-def _watch_exit() -> None:
-    """To be called once a client has been made, so that what its parts do at exit comes after `_close_all`."""
-    atexit.register(_close_all)
-
-
 def _close_all() -> None:
     """At the interpreter's exit: close what is still open, in this thread, since no other can be started."""
     # An uncaught exception leaves a trace there; the VMs of such a program may be reaped.
@@ -346,11 +337,10 @@ def _after_fork_in_child() -> None:
     for state in list(_states):
         state.lock = threading.Lock()
         state.calls = set()
-        loop.keep_in_children(state.running)
+        keep_in_child(state.running)
         state.running = None
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+hand_in("blocking clients", in_child=_after_fork_in_child, at_exit=_close_all)
 
 __all__ = ["BlockingIterator", "Lease"]

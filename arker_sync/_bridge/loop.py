@@ -7,7 +7,6 @@ for the task itself, so that a caller who is interrupted can have it cancelled a
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from attrs import define, field
 
 from arker._basics import clock
+from arker._tasks.process import hand_in, keep_in_child
 from arker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -68,14 +68,12 @@ class _Process:
 
     def begin_anew(self) -> None:
         """In a child of ``os.fork()``: the thread is the parent's, and so are all who hold the lock or wait."""
-        _kept.append((self.generation, self.provider, self.running))
+        keep_in_child((self.generation, self.provider, self.running))
         self.generation = object()
         self.lock = threading.Lock()
         self.provider, self.running, self.users = None, None, 0
 
 
-_kept: list[object] = []
-"""What must not be destroyed in a child of ``os.fork()``: its parent still uses it."""
 _process: Final = _Process()
 
 
@@ -384,11 +382,6 @@ _parked: dict[int, threading.Event] = {}
 """By thread, since several may fork: sets the loop going again."""
 
 
-def keep_in_children(thing: object) -> None:
-    """Never destroy it in a child of ``os.fork()``: closing it there would disturb the parent."""
-    _kept.append(thing)
-
-
 def _before_fork() -> None:
     """Let the loop stand still for the moment, so that no lock of its is held in the child."""
     running = _process.running
@@ -396,15 +389,15 @@ def _before_fork() -> None:
         return
     parked, go_on = threading.Event(), threading.Event()
     try:
-        running.loop.call_soon_threadsafe(_park, parked, go_on, (_process.provider, running))
+        running.loop.call_soon_threadsafe(_park, parked, go_on)
     except RuntimeError:
         return
     _parked[threading.get_ident()] = go_on
     parked.wait(_PARK_SECONDS)
 
 
-def _park(parked: threading.Event, go_on: threading.Event, kept: object) -> None:
-    """Keep the loop's thread here. In the child, where this frame never ends, what it holds is never destroyed."""
+def _park(parked: threading.Event, go_on: threading.Event) -> None:
+    """Keep the loop's thread here until the process has forked."""
     parked.set()
     go_on.wait(_PARK_SECONDS * 10)
 
@@ -420,8 +413,7 @@ def _after_fork_in_child() -> None:
     _process.begin_anew()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+hand_in("blocking loop", before_fork=_before_fork, in_parent=_after_fork_in_parent, in_child=_after_fork_in_child)
 
 __all__ = [
     "CLEANUP_SECONDS",
@@ -433,6 +425,5 @@ __all__ = [
     "current_call",
     "enter",
     "generation",
-    "keep_in_children",
     "leave",
 ]

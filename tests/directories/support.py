@@ -18,6 +18,9 @@ from arker import DirectoryReport
 from arker._directories.entries import to_bytes, to_text
 from arker._directories.plan import Step
 
+SHELLS = [[name, *rest] for name, *rest in (["sh"], ["dash"], ["bash"], ["busybox", "sh"]) if shutil.which(name)]
+"""What runs programs in VMs, as far as it is here."""
+
 
 @frozen
 class File:

@@ -7,7 +7,7 @@ import itertools
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from arker._directories.entries import Cksum, Entry, Tree, size_ranges
 from arker._directories.ignore import ignores_nothing
 from arker._directories.local import digests, scan
 from arker._directories.manifest import can_hide, manifest_command, parse_manifest
-from tests.directories.support import PATIENT, Directory, File, Link, Model, build, models, remove
+from tests.directories.support import PATIENT, SHELLS, Directory, File, Link, Model, build, models, remove
 
 HARD: Model = {
     "plain": File(b"1", 0o755),
@@ -45,11 +45,17 @@ TOOLS = {
 }
 
 
-def listing(root: Path, sizes: Iterable[int], *, utilities: Path | None = None, hidden: Iterable[str] = ()) -> Tree:
-    command = manifest_command(
-        str(root), size_ranges(sizes), hidden=list(hidden), utilities=None if utilities is None else str(utilities)
-    )
-    done = subprocess.run(command, capture_output=True, check=True)
+def listing(
+    root: Path,
+    sizes: Iterable[int],
+    *,
+    utilities: Path | None = None,
+    hidden: Iterable[str] = (),
+    shell: Sequence[str] = ("sh",),
+) -> Tree:
+    command = manifest_command(str(root), size_ranges(sizes), hidden=list(hidden))
+    only = {} if utilities is None else {"PATH": str(utilities)}
+    done = subprocess.run([*shell, *command[1:]], capture_output=True, check=True, env={**os.environ, **only})
     assert done.stderr == b""
     return parse_manifest(done.stdout)
 
@@ -84,6 +90,14 @@ def test_every_set_of_tools_finds_the_same(tmp_path: Path, tool: str) -> None:
     own = "busybox" in os.path.realpath(shutil.which("sh") or "")
     assert tree.digest == tool or shutil.which(tool) is None or own
     assert tree == local(tmp_path / "root", tool=tree.digest)
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_every_shell_finds_the_same(tmp_path: Path, shell: Sequence[str]) -> None:
+    build(tmp_path, HARD)
+    tree = listing(tmp_path, [0, 1, 2, 3], hidden=["hidden", "no.thing"], shell=shell)
+    whole = local(tmp_path, tool=str(tree.digest)).entries
+    assert tree.entries == {path: entry for path, entry in whole.items() if not path.startswith("hidden/")}
 
 
 def test_digests_are_made_of_files_of_the_sizes_that_are_asked_for(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from arker._directories.ignore import ignores_nothing
 from arker._directories.local import scan
 from arker._directories.plan import Step, make_plan
 from arker._directories.script import Script, alias_script, build_script, parse_report, staging_places
-from tests.directories.support import PATIENT, Directory, File, Link, Model, build, look, models, remove
+from tests.directories.support import PATIENT, SHELLS, Directory, File, Link, Model, build, look, models, remove
 
 STAGING = ".arker-01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
@@ -38,11 +39,11 @@ def stage(steps: list[Step], source: Path, target: Path) -> dict[str, str]:
     return places
 
 
-def run(script: Script, target: Path) -> dict[str, str]:
+def run(script: Script, target: Path, *, shell: Sequence[str] = ("sh",)) -> dict[str, str]:
     """The script's report, from the program as it is uploaded."""
     place = target / STAGING / "script"
     place.write_bytes(script.text)
-    done = subprocess.run(["sh", str(place)], capture_output=True, check=True)
+    done = subprocess.run([*shell, str(place), *script.arguments], capture_output=True, check=True)
     assert done.stderr == b""
     assert not os.path.lexists(target / STAGING)
     return parse_report(done.stdout, script)
@@ -62,6 +63,31 @@ def test_any_directory_becomes_any_other(tmp_path: Path, first: Model, second: M
     assert carry_out(plan(source, target), source, target) == {}
     assert look(target) == first
     remove(target)
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_every_shell_does_the_same(tmp_path: Path, shell: Sequence[str]) -> None:
+    source = build(tmp_path / "so'urce", {"a": Directory(0o555), "a/new\nline": File(b"x", 0o400), "f": Link("$(no)")})
+    target = build(tmp_path / "tar get", {"a": Directory(0o555), "a/-old": File(), "f": Directory(), "busy": File()})
+    steps = plan(source, target)
+    script = build_script(str(target), STAGING, steps, stage(steps, source, target))
+    (target / "busy").unlink()
+    (target / "busy").mkdir()
+    assert set(run(script, target, shell=shell)) == {"busy"}
+    (target / "busy").rmdir()
+    assert look(target) == look(source)
+    remove(source)
+    remove(target)
+
+
+@pytest.mark.parametrize("arguments", [[], [""], ["."], [".", ""]])
+def test_a_program_without_its_arguments_changes_nothing(tmp_path: Path, arguments: list[str]) -> None:
+    model: Model = {"d": Directory(), "d/f": File(b"precious")}
+    build(tmp_path, model)
+    program = build_script(str(tmp_path), STAGING, [], {}).text
+    done = subprocess.run(["sh", "-c", program, "sh", *arguments], cwd=tmp_path, check=False, capture_output=True)
+    assert done.returncode != 0
+    assert look(tmp_path) == model
 
 
 def test_many_names_in_one_directory(tmp_path: Path) -> None:
@@ -143,7 +169,8 @@ def test_aliases(tmp_path: Path) -> None:
     build(root, {"d/\udcff\n": File(b"1"), "\udcfe'": File(b"2")})
     (home / STAGING).mkdir(parents=True)
     program = alias_script(str(root), STAGING, ["d/\udcff\n", "\udcfe'"])
-    subprocess.run(["sh", "-c", program], check=True, env={**os.environ, "HOME": str(home)})
+    environment = {**os.environ, "HOME": str(home)}
+    subprocess.run(["sh", "-c", program.text, "sh", *program.arguments], check=True, env=environment)
     assert [(home / STAGING / name).read_bytes() for name in "01"] == [b"1", b"2"]
 
 
@@ -151,7 +178,7 @@ def test_aliases(tmp_path: Path) -> None:
 
 
 def test_a_report_is_read() -> None:
-    script = Script(b"", ("a", "b"))
+    script = Script(b"", (), ("a", "b"))
     assert parse_report(b"end\0", script) == {}
     assert parse_report(b"1\0no \xff\n\0001\0again\0000\0\0end\0", script) == {"b": "no \udcff", "a": "no reason given"}
 
@@ -161,5 +188,5 @@ def test_a_report_is_read() -> None:
 )
 def test_other_reports_are_bad_replies(output: bytes) -> None:
     with pytest.raises(BadReplyError) as caught:
-        parse_report(output, Script(b"", ("a", "b")))
+        parse_report(output, Script(b"", (), ("a", "b")))
     assert caught.value.outcome == "unknown"

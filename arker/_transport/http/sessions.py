@@ -18,6 +18,7 @@ from attrs import define
 
 from arker._basics import clock
 from arker._basics.descriptors import NONE_LEFT, is_spared, none_left
+from arker._tasks.process import hand_in, keep_in_child
 from arker.errors import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class LoopSessions:
         except RuntimeError:
             here = None
         for loop in [other for other in self._entries if other is not here]:
-            loop.set_exception_handler(_Keeper(self._entries.pop(loop)))
+            keep_in_child(self._entries.pop(loop))
 
     async def aclose(self) -> None:
         """Close the sessions of this loop and of the loops that run in other threads."""
@@ -194,16 +195,6 @@ class LoopSessions:
                 loop.run_until_complete(_finish(entry.guard))
 
 
-class _Keeper:
-    """Keeps a session from being destroyed as long as its loop is there: closing it would disturb the parent's."""
-
-    def __init__(self, entry: _Entry) -> None:
-        self._entry = entry
-
-    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        return None
-
-
 _all: weakref.WeakSet[LoopSessions] = weakref.WeakSet()
 
 
@@ -212,8 +203,7 @@ def _after_fork_in_child() -> None:
         sessions.forget_other_threads()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+hand_in("connections", in_child=_after_fork_in_child)
 
 
 async def _close_elsewhere(loop: asyncio.AbstractEventLoop, guard: AsyncGenerator[None, None]) -> None:
