@@ -14,7 +14,7 @@ from arker._fork import Forking, delete, delete_or_raise
 from arker._identifiers import idempotency_key_or_new
 from arker._shown import shown
 from arker._vm_directories import VmDirectories
-from arker.errors import ArkerError
+from arker.errors import ArkerError, NotFoundError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -153,7 +153,14 @@ class AsyncVM(VmDirectories):
             NotFoundError: There is no such VM (any more).
             ForbiddenError: It is a public golden.
         """
-        return await delete(self._transport, self.base_url, self.id, deadline=deadline)
+        try:
+            return await delete(self._transport, self.base_url, self.id, deadline=deadline)
+        except NotFoundError as error:
+            if error.from_service or error.attempts <= 1:
+                raise
+            # It was deleted by an attempt whose answer was lost, most likely. It stays on record all the same.
+            logger.warning("VM %s may still exist, since only a proxy says that it does not", self.id)
+            return models.DeleteVmResponse(deleted=True)
 
 
 async def fork(
