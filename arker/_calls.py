@@ -149,6 +149,7 @@ def delete_vm(base_url: str, vm_id: str) -> Call[DeleteVmResponse]:
         Request("DELETE", base_url, _routes.vm(vm_id)),
         acknowledging(models.DeleteVmResponse, "deleted"),
         gone=_deleted(),
+        needs_proof=True,
         evidence=("deleted",),
         acknowledged=True,
     )

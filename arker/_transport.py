@@ -28,7 +28,7 @@ from arker._silence import watched
 from arker._threads import in_thread
 from arker._window import Window
 from arker._wire import Call, Flow, Replay, Response
-from arker.errors import ArkerError, ConfigurationError, NetworkError, is_surely_gone
+from arker.errors import ArkerError, ConfigurationError, NetworkError, is_gone, is_surely_gone
 
 if TYPE_CHECKING:
     import aiohttp
@@ -327,10 +327,15 @@ class _Exchange(Attempt, Generic[T]):
         try:
             return decipher(call, response, transport.reader, transport.redact)
         except ArkerError as error:
-            # A DELETE that was repeated finds nothing because an earlier attempt had succeeded. A proxy's page proves
-            # nothing: it may never have let an attempt through.
-            if call.gone is not None and is_surely_gone(error) and self.progress.attempts > 1:
-                return call.gone
+            # A DELETE that was repeated finds nothing because an earlier attempt had succeeded.
+            if call.gone is not None and is_gone(error) and self.progress.attempts > 1:
+                if is_surely_gone(error):
+                    return call.gone
+                # A proxy's page does not prove it: it may never have let an attempt through.
+                if not call.needs_proof:
+                    where = transport.redact(call.request.path)
+                    logger.warning("%s may still exist, since only a proxy says that it does not", where)
+                    return call.gone
             raise transport.annotate(error, response) from None
 
 

@@ -16,7 +16,7 @@ from arker._shown import shown
 from arker._transport import Transport
 from arker._typing import Self
 from arker._vm_directories import VmDirectories
-from arker.errors import ArkerError
+from arker.errors import ArkerError, NotFoundError
 
 logger = logging.getLogger("arker")
 
@@ -149,7 +149,14 @@ class AsyncVM(VmDirectories):
             NotFoundError: There is no such VM (any more).
             ForbiddenError: It is a public golden.
         """
-        return await delete(self._transport, self.base_url, self.id, deadline=deadline)
+        try:
+            return await delete(self._transport, self.base_url, self.id, deadline=deadline)
+        except NotFoundError as error:
+            if error.from_service or error.attempts <= 1:
+                raise
+            # It was deleted by an attempt whose answer was lost, most likely. It stays on record all the same.
+            logger.warning("VM %s may still exist, since only a proxy says that it does not", self.id)
+            return models.DeleteVmResponse(deleted=True)
 
 
 async def fork(
