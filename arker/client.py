@@ -12,6 +12,7 @@ import arker
 from arker import models
 from arker._client_fleets import ClientFleets
 from arker._lazy import later
+from arker._pickling import refuse_to_be_pickled
 from arker._typing import Self
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
 from arker.errors import InvalidArgumentError
@@ -70,6 +71,8 @@ class AsyncArker(ClientFleets):
         ConfigurationError: No API key, or neither a region nor a base URL.
         InvalidArgumentError: A value that cannot be right.
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     def __init__(
         self,

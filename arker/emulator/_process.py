@@ -25,6 +25,7 @@ from typing import IO, Any, TypedDict
 import attrs
 
 from arker import _clock
+from arker._pickling import refuse_to_be_pickled
 from arker._threads import finished_in_thread
 from arker._typing import Self
 from arker.emulator._state import StateDir
@@ -80,6 +81,8 @@ class Emulator(Controlled):
         async with Emulator(isolation="bubblewrap") as emulator:
             print(emulator.url)
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     def __init__(self, options: EmulatorOptions | None = None, **keywords: Any) -> None:
         known = [setting.name for setting in attrs.fields(EmulatorOptions)]
