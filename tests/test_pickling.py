@@ -76,8 +76,9 @@ def shown(value: Any) -> str:
     """A value with all that is in it; errors are not equal to their copies."""
     if isinstance(value, BaseException):
         return repr((type(value), vars(value)))
-    if attrs.has(cast("type[Any]", type(value))):
-        return repr([(field.name, shown(getattr(value, field.name))) for field in attrs.fields(type(value))])
+    cls: Any = value.__class__
+    if attrs.has(cls):
+        return repr([(field.name, shown(getattr(value, field.name))) for field in attrs.fields(cls)])
     if isinstance(value, tuple):
         return repr([shown(item) for item in cast("tuple[object, ...]", value)])
     return repr(value)
@@ -97,8 +98,8 @@ def test_models_can_be_pickled(cls: type[Any]) -> None:
 
 
 def test_every_public_value_is_among_these() -> None:
-    tried: set[type[Any]] = {type(value) for value in REPORTS} | set(FULL) | {FleetOutcome}
-    values: set[type[Any]] = {
+    tried: set[Any] = {*(value.__class__ for value in REPORTS), *FULL, FleetOutcome}
+    values: set[Any] = {
         value
         for name in arker.__all__
         if inspect.isclass(value := getattr(arker, name)) and attrs.has(value) and not name.startswith("Async")

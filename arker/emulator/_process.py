@@ -25,6 +25,7 @@ from typing import IO, Any, TypedDict
 import attrs
 
 from arker import _clock
+from arker._loop import running_loop
 from arker._pickling import refuse_to_be_pickled
 from arker._threads import finished_in_thread
 from arker._typing import Self
@@ -246,7 +247,7 @@ class Emulator(Controlled):
         """`wait_ready` for asynchronous callers; may be cancelled."""
         self._check_launched()
         if not self._answered.is_set():
-            loop = asyncio.get_running_loop()
+            loop = running_loop()
             over: asyncio.Future[None] = loop.create_future()
             entry = loop, over
             self._waiting.append(entry)
@@ -364,6 +365,7 @@ class Emulator(Controlled):
         self.close()
 
     async def __aenter__(self) -> Self:
+        running_loop()
         try:
             self.launch()
             await self.await_ready()
