@@ -16,6 +16,7 @@ from arker._fleet_crew import Crew
 from arker._fleet_pool import Count
 from arker._fleet_reports import FleetOutcome, FleetProgress
 from arker._fleet_schedule import Schedule
+from arker._loop import running_loop
 from arker._vm_fields import take_doubt
 from arker.errors import ConfigurationError, DeadlineExceededError, FleetError, InvalidArgumentError, VMGoneError
 from arker.vm import AsyncVM
@@ -218,7 +219,7 @@ class ItemMap(Generic[Item, Value]):
     def _begin(self) -> None:
         if self._pool.closed:
             raise ConfigurationError("the fleet has been left")
-        self._loop = asyncio.get_running_loop()
+        self._loop = running_loop()
         items = self._items
         vms = len(self._pool.members)
         total = len(items) if isinstance(items, Sized) else None

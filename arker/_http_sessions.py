@@ -18,6 +18,7 @@ from attrs import define
 
 from arker import _clock
 from arker._descriptors import NONE_LEFT, is_spared, none_left
+from arker._loop import running_loop
 from arker.errors import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -109,13 +110,13 @@ class LoopSessions:
 
         aiohttp does not wake those who wait for a body when it closes the connection itself.
         """
-        entry = asyncio.get_running_loop(), content
+        entry = running_loop(), content
         self._reading.add(entry)
         return partial(self._reading.discard, entry)
 
     def get(self) -> aiohttp.ClientSession:
         """The session of the running loop."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         entry = self._entries.get(loop)
         return (entry if entry is not None else self._open(loop)).session
 
@@ -265,7 +266,7 @@ class CallersSession:
 
     def get(self) -> aiohttp.ClientSession:
         """The session; it works in one event loop only."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         if self._loop is None:
             self._loop = loop
         if self._session.closed:

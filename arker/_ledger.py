@@ -15,6 +15,7 @@ from attrs import frozen
 
 from arker import _clock, _owners
 from arker._ledger_writer import Writer
+from arker._loop import running_loop
 from arker._threads import finished_in_thread
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Ledger:
             request: The request, with its key and body.
             name: The name that the VM is to have.
         """
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         future: asyncio.Future[None] = loop.create_future()
         body = request.body.decode() if request.body is not None else ""
         # The rest of the row's values are added by the thread.

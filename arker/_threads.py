@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from arker._cleanup import carry_through
+from arker._loop import running_loop
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ def begin_in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
 
     Where no thread can be started any more, since the interpreter is ending, it is done at once, by the loop itself.
     """
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     try:
         return loop.run_in_executor(None, work)
     except RuntimeError:

@@ -20,6 +20,7 @@ from arker._attempts import HELD_WELL, Attempt, Progress, deadline_scope, judge,
 from arker._blocks import Blocks, was_closed
 from arker._decipher import decipher, hints
 from arker._limiter import UNLIMITED, Limiter
+from arker._loop import running_loop
 from arker._observe import Observer
 from arker._reader import Reader
 from arker._redaction import Redactor
@@ -96,6 +97,7 @@ class Transport:
 
     async def ready(self) -> Http:
         """The HTTP side, made at the first request; raises `ConfigurationError` when the client is closed."""
+        running_loop()  # what other libraries run fails in strange ways, and late
         if self._closed:
             await asyncio.sleep(0)  # a caller who tries again and again must not stop the loop
             raise ConfigurationError("the client is closed")
@@ -121,7 +123,7 @@ class Transport:
     @contextmanager
     def cleaning_up(self) -> Generator[None, None, None]:
         """What is done inside needs the client; whoever closes it waits for that. It must have a bound of its own."""
-        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        over: asyncio.Future[None] = running_loop().create_future()
         self._cleanups.add(over)
         try:
             yield
@@ -133,7 +135,7 @@ class Transport:
         """Wait until all clean-ups of this loop have come to their end."""
         # Tasks that were cancelled together begin to clean up one after the other.
         await asyncio.sleep(0)
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         while going_on := [each for each in tuple(self._cleanups) if each.get_loop() is loop]:
             await asyncio.wait(going_on)
 
@@ -197,6 +199,7 @@ class Transport:
 
     async def attempts(self, once: Callable[[], Awaitable[T]], attempt: Attempt, progress: Progress) -> T:
         """Do something until it succeeds or the policy gives up; raises an `ArkerError` that says what is known."""
+        running_loop()
         blocks = self.blocks
         if blocks.closing:
             await blocks.refuse_call(attempt, progress)

@@ -12,9 +12,10 @@ import arker
 from arker import models
 from arker._client_fleets import ClientFleets
 from arker._lazy import later
+from arker._pickling import refuse_to_be_pickled
 from arker._typing import Self
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
-from arker.errors import InvalidArgumentError
+from arker.errors import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:
     import asyncio
@@ -70,6 +71,8 @@ class AsyncArker(ClientFleets):
         ConfigurationError: No API key, or neither a region nor a base URL.
         InvalidArgumentError: A value that cannot be right.
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     def __init__(
         self,
@@ -231,10 +234,17 @@ class AsyncArker(ClientFleets):
         return self._settings.ledger
 
     async def __aenter__(self) -> Self:
+        from arker._loop import running_loop
+
         try:
             await self._transport.ready()
         except BaseException:
-            await self.aclose()
+            try:
+                running_loop()
+            except ConfigurationError:
+                self._close_outside(in_order=True)
+            else:
+                await self.aclose()
             raise
         from arker import _termination
 

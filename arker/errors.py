@@ -44,6 +44,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import arker
+from arker._pickling import as_pickled
 from arker._shown import shown as _shown
 from arker._typing import Self
 
@@ -186,6 +187,11 @@ class InvalidArgumentError(ArkerError, ValueError):
         self.argument = argument
         self.value = value
         self.expected = expected
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        value = as_pickled(self.value)
+        state = {**self.__dict__, "value": value}
+        return type(self), (self.argument, value, self.expected), state
 
 
 class NetworkError(ArkerError):

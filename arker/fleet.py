@@ -14,6 +14,7 @@ from arker import models
 from arker._cleanup import carry_through
 from arker._fleet_pool import Plan, Pool, named
 from arker._fleet_work import ItemMap, Outcomes, Work, everywhere
+from arker._pickling import refuse_to_be_pickled
 from arker._transport import Transport
 from arker._typing import Self
 from arker.errors import ArkerError, ConfigurationError, FleetError, InvalidArgumentError
@@ -47,6 +48,8 @@ class AsyncFleet:
     they get on; VMs that could not be deleted are logged, and raised as `FleetError` unless the block has raised
     something itself. `AsyncVM.keep` exempts a VM.
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     def __init__(self, transport: Transport, plan: Plan) -> None:
         """Made by `AsyncArker.fork_many`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 import arker
+from arker._pickling import refuse_to_be_pickled
 from arker._transfers.checks import check_path
 from arker._transfers.job import Job, make_job
 from arker._transfers.remote import Reading, RemoteFile
@@ -24,6 +25,8 @@ class AsyncReadStream:
 
     One task at a time may read from it. It holds one connection while it is open, and about a MiB of memory.
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     def __init__(self, transport: Transport, base_url: str, vm_id: str, path: arker.transfer.RemotePath) -> None:
         """Made by `AsyncVM.open_read`."""

@@ -11,6 +11,7 @@ from arker import _calls, _clock, _routes, models
 from arker._attempts import Progress, deadline_scope
 from arker._identifiers import new_idempotency_key
 from arker._paging import Pages, next_cursor
+from arker._pickling import refuse_to_be_pickled
 from arker._poll import ASK_SECONDS, ENDED, Planner, has_ended, pause
 from arker._run_output import OutputChunk, OutputLine, RunLines, RunOutput
 from arker._shown import shown
@@ -49,6 +50,8 @@ class AsyncRun:
     The run does not depend on it: it goes on when this object is dropped, and `AsyncVM.attach_run` takes it up again by
     its id, in another program as well.
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     def __init__(
         self,

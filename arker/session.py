@@ -13,6 +13,7 @@ from arker._attempts import deadline_scope
 from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._creation import Creation, remove
 from arker._lazy import later
+from arker._pickling import refuse_to_be_pickled
 from arker._shown import shown
 from arker._transport import Transport
 from arker._typing import Self
@@ -36,6 +37,8 @@ class AsyncSession:
     Elsewhere, `open` opens it and `close` deletes it. It runs one command at a time; different sessions run theirs at
     the same time.
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     def __init__(
         self, transport: Transport, vm: handles.VmHandles, request: models.CreateSessionRequest, deadline: float | None

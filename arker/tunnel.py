@@ -15,6 +15,7 @@ from arker._attempts import Attempt, Progress, deadline_scope
 from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._creation import Creation, remove
 from arker._lazy import later
+from arker._pickling import refuse_to_be_pickled
 from arker._poll import pause
 from arker._shown import shown
 from arker._transport import Transport
@@ -48,6 +49,10 @@ class TunnelResponse:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What has the headers is a view, which cannot be pickled.
+        return _unpickled, (self.status, list(self.headers.items()), self.body)
+
     @property
     def text(self) -> str:
         """The body as text: UTF-8, a byte that is none shown as U+FFFD."""
@@ -58,6 +63,12 @@ class TunnelResponse:
         import orjson
 
         return orjson.loads(self.body)
+
+
+def _unpickled(status: int, headers: list[tuple[str, str]], body: bytes) -> TunnelResponse:
+    from multidict import CIMultiDict, CIMultiDictProxy
+
+    return TunnelResponse(status, CIMultiDictProxy(CIMultiDict(headers)), body)
 
 
 class AsyncTunnel:
@@ -71,6 +82,8 @@ class AsyncTunnel:
 
     Elsewhere, `open` opens it and `close` deletes it. That it is open does not mean that something listens on the port.
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     def __init__(
         self,

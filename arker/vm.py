@@ -12,6 +12,7 @@ from arker import _calls, models
 from arker._cleanup import CLEANUP_SECONDS, carry_through
 from arker._fork import Forking, delete, delete_or_raise
 from arker._identifiers import idempotency_key_or_new
+from arker._pickling import refuse_to_be_pickled
 from arker._shown import shown
 from arker._transport import Transport
 from arker._typing import Self
@@ -31,6 +32,8 @@ class AsyncVM(VmDirectories):
             result = await vm.run("echo hi", check=True)
             print(result.stdout_text)
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     def __init__(self, transport: Transport, vm_id: str, base_url: str, data: models.Vm | None = None) -> None:
         """Made by `AsyncArker.fork`, `AsyncArker.vm` and `AsyncArker.get_vm`."""

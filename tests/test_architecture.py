@@ -167,7 +167,7 @@ def test_libraries_stay_behind_their_doors() -> None:
     }
 
 
-PROCESSES = {"arker._clock", "arker._threads"}
+PROCESSES = {"arker._clock", "arker._loop", "arker._pickling", "arker._threads"}
 """What the parent waits for the backend's process with."""
 
 

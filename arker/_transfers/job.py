@@ -12,6 +12,7 @@ from attrs import define, field
 from arker import _clock
 from arker._attempts import Attempt, Progress
 from arker._cleanup import carry_through, make_or_undo
+from arker._loop import running_loop
 from arker._threads import in_thread
 from arker._transport import Transport
 from arker.errors import ArkerError, InvalidArgumentError, TransferError
@@ -235,7 +236,14 @@ async def opened_in_thread(make: Callable[[], T], undo: Callable[[T], object]) -
 
 async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
     """Do several things at once; the first that fails, or a cancellation, ends the others before it is raised."""
-    tasks = [asyncio.get_running_loop().create_task(work) for work in works]
+    made = list(works)
+    try:
+        loop = running_loop()
+    except BaseException:
+        for work in made:
+            work.close()
+        raise
+    tasks = [loop.create_task(work) for work in made]
     if not tasks:
         return
     try:
