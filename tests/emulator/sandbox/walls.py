@@ -38,7 +38,7 @@ def call(what, *arguments):
     return name(ctypes.get_errno()) if result < 0 else "done"
 def others():
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    return [pid for pid in pids if b"vm-agent" in open(f"/proc/{pid}/cmdline", "rb").read()]
+    return [pid for pid in pids if pid == 1 or b"vm-agent" in open(f"/proc/{pid}/cmdline", "rb").read()]
 def tell(*words):
     print(*dict.fromkeys(words))
 """
