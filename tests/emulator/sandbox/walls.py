@@ -184,6 +184,16 @@ tell(*sorted(found))
         "EROFS EPERM",
     ),
     Wall(
+        "the host's own devices in /dev: mode, times, attributes; writing what is meant to be written",
+        """
+nodes = ["/dev/full", "/dev/null", "/dev/random", "/dev/tty", "/dev/urandom", "/dev/zero", "/etc/ld.so.preload"]
+nodes += [path for path in ("/proc/keys", "/proc/cmdline", "/proc/swaps") if os.path.exists(path)]
+ways = [(os.chmod, 0o600), (os.utime,), (os.utime, (0, 0)), (os.setxattr, "user.x", b"1")]
+tell(*sorted({attempt(way, node, *rest) for node in nodes for way, *rest in ways}), open("/dev/null", "w").write("x"))
+""",
+        "(EPERM )?EROFS 1",
+    ),
+    Wall(
         "namespaces: a user's inside, mounts, setns",
         'tell(call("unshare", 0x10000000), call("unshare", 0x20000), call("mount", b"x", b"/tmp", b"tmpfs", 0, None), '
         'call("setns", 0, 0))',

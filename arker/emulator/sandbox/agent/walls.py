@@ -31,6 +31,12 @@ SHARED_MEMORY = 512 * 1024 * 1024
 SHARED_FILES = 65536
 """What /dev/shm holds: it stays in memory when the processes that filled it have been killed."""
 
+DEVICES = (
+    *("/dev/full", "/dev/null", "/dev/random", "/dev/tty", "/dev/urandom", "/dev/zero"),
+    *("/etc/ld.so.preload", "/proc/cmdline", "/proc/key-users", "/proc/keys", "/proc/swaps"),
+)
+"""Where there may be a device of the host's: who may write to one may set its times, too."""
+
 SCORE_OF_AGENTS = 800
 SCORE_OF_COMMANDS = 1000
 """Who dies first where memory runs out: runs, then agents, and the server's own score is nearly always lower."""
@@ -69,7 +75,10 @@ def raise_walls() -> None:
     if libc.unshare(_CLONE_NEWNS) == 0:
         options = f"mode=1777,size={SHARED_MEMORY},nr_inodes={SHARED_FILES}".encode()
         libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", _NOSUID | _NODEV, options)
-        libc.mount(None, b"/proc", None, _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV | _NOEXEC, None)
+        read_only = _REMOUNT | _BIND | _RDONLY | _NOSUID
+        libc.mount(None, b"/proc", None, read_only | _NODEV | _NOEXEC, None)
+        for path in DEVICES:
+            libc.mount(None, path.encode(), None, read_only, None)
     _drop_rights(libc)
 
 
