@@ -42,6 +42,8 @@ CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 class Agent:
     def __init__(self, link: socket.socket, isolated: bool, score: Score, max_open_files: int) -> None:
         self.max_open_files = max_open_files
+        self.missing: list[str] = []
+        """What this machine does not allow, for people."""
         self.link = link
         self.isolated = isolated
         self.score = score
@@ -174,7 +176,7 @@ class Agent:
         poll.register(self.link, select.POLLIN)
         data = b""
         fds: list[int] = []
-        self.answer({"hello": sys.version_info[:3], "id": 0, "fds": 0}, [])
+        self.answer({"hello": sys.version_info[:3], "missing": self.missing, "id": 0, "fds": 0}, [])
         while True:
             ready = [fd for fd, _ in poll.poll()]
             if wake_read in ready:
@@ -211,12 +213,12 @@ def main() -> None:
     score.set(SCORE_OF_AGENTS)
     prctl(PR_SET_DUMPABLE, 0)  # what runs in the VM shall not read or trace the agent
     prctl(PR_SET_CHILD_SUBREAPER, 1)
-    if isolated:
-        raise_walls()
+    missing = raise_walls() if isolated else []
     lower_limit(resource.RLIMIT_CORE, 0)
     if max_processes:
         lower_limit(resource.RLIMIT_NPROC, max_processes + RESERVED_PROCESSES)
     agent = Agent(socket.socket(fileno=link_fd), bool(isolated), score, max_open_files)
+    agent.missing = missing
     gc.freeze()
     try:
         with contextlib.suppress(ConnectionError):
