@@ -148,7 +148,7 @@ async def test_files_that_say_nothing_true_of_their_size(store: Store, vm: Async
     for name in names:
         wanted = Path(name).read_bytes()
         result = await vm.upload(name, "/path")
-        with Path(name).open("rb") as file:
+        with Path(name).open("rb") as file:  # noqa: ASYNC230
             await vm.upload(file, "/object")
             assert file.read() == b""
         (outcome,) = await vm.upload_many([(name, "/many")])

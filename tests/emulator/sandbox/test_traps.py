@@ -50,11 +50,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_as_in_a_plain_bash(vm: AgentSandbox, command: str) -> None:
-<<<<<<< HEAD
-    plain = subprocess.run(  # noqa: ASYNC221 - nothing else goes on meanwhile
-=======
     plain = await anyio.run_process(
->>>>>>> 422a4abff30ce4b77464e85daa96620191cb2fa9
         ["bash", "--noprofile", "--norc", "-c", 'eval "$REPLY"'],
         env={"REPLY": command, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
         check=False,
