@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import field, frozen
 
+from arker._basics.loop import running_loop
 from arker._protocol.request import Address
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Context:
     @contextmanager
     def cleaning_up(self) -> Generator[None, None, None]:
         """Have closing the client wait for what is done inside, which must have a bound of its own."""
-        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        over: asyncio.Future[None] = running_loop().create_future()
         self._cleanups.add(over)
         try:
             yield
@@ -79,7 +80,7 @@ class Context:
         """Wait until all clean-ups of this loop have come to their end."""
         # Tasks that were cancelled together begin to clean up one after the other.
         await asyncio.sleep(0)
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         while going_on := [each for each in tuple(self._cleanups) if each.get_loop() is loop]:
             await asyncio.wait(going_on)
 

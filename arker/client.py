@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import arker
 from arker import models
 from arker._basics.lazy import later
+from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
 from arker._client.filesystems import OrgFilesystems
 from arker._client.fleets import Fleets
@@ -18,7 +19,7 @@ from arker._client.reap import Reaping
 from arker._client.runs import OrgRuns
 from arker._client.vms import Vms
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
-from arker.errors import InvalidArgumentError
+from arker.errors import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:
     import asyncio
@@ -74,6 +75,8 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         ConfigurationError: No API key, or neither a region nor a base URL.
         InvalidArgumentError: A value that cannot be right.
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     def __init__(
         self,
@@ -236,10 +239,17 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         return self._settings.ledger
 
     async def __aenter__(self) -> Self:
+        from arker._basics.loop import running_loop
+
         try:
             await self._transport.ready()
         except BaseException:
-            await self.aclose()
+            try:
+                running_loop()
+            except ConfigurationError:
+                self._close_outside(in_order=True)
+            else:
+                await self.aclose()
             raise
         from arker._tasks import termination
 
@@ -268,7 +278,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         there are left, in ten seconds at most: VMs of ``async with`` blocks and of fleets are deleted, forks that are
         on their way are undone, sessions and tunnels closed. What their callers delete then, such as a VM in a
         ``finally``, is deleted. What cannot be deleted in time is named in the log, and stays on record for `reap`, and
-        so does a VM that is deleted when the client has been closed.
+        so does a VM that is deleted when the client has been closed. Deletions that hang for longer are ended, too.
 
         Other VMs in the cloud go on: they are meant to stay, so that no `reap` deletes them. (When an exception leaves
         the client's ``async with`` block, they are not: they can be reaped once this process has ended.)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import arker
 from arker import models
+from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
 from arker._context import Context
 from arker._fleets.pool import Plan, Pool, named
@@ -47,6 +48,8 @@ class AsyncFleet:
     they get on; VMs that could not be deleted are logged, and raised as `FleetError` unless the block has raised
     something itself. `AsyncVM.keep` exempts a VM.
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     def __init__(self, context: Context, plan: Plan) -> None:
         """Made by `AsyncArker.fork_many`."""

@@ -114,7 +114,9 @@ def check_function(argument: str, value: object) -> None:
         function = function.func
     for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004 - its code, not whether it has any
         if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
-            raise InvalidArgumentError(argument, value, "expected an ordinary function: what it returns is not awaited")
+            raise InvalidArgumentError(
+                argument, value, "expected an ordinary function: it is called, and what it returns is ignored"
+            )
 
 
 @frozen(kw_only=True)

@@ -19,6 +19,7 @@ from attrs import frozen
 
 import arker
 from arker._basics.lazy import later
+from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
 from arker.errors import ConfigurationError
 from arker.models import _checks as check
@@ -55,6 +56,8 @@ class TransferBar:
     One bar serves any number of transfers, one after the other or at once, from any thread. Outside of the block it
     takes no notice of what it is told.
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     def __init__(
         self, *, console: consoles.Console | None = None, transient: bool = False, max_lines: int = 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 import arker
+from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
 from arker._context import Place
 from arker._files.checks import check_path
@@ -24,6 +25,8 @@ class AsyncReadStream:
 
     One task at a time may read from it. It holds one connection while it is open, and about a MiB of memory.
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     def __init__(self, place: Place, path: arker.transfer.RemotePath) -> None:
         """Made by `AsyncVM.open_read`."""

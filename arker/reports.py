@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Generic, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
+import attrs
 from attrs import field, frozen
 
 from arker.errors import ArkerError
@@ -27,7 +28,7 @@ class FleetOutcome(Generic[V, Item, Value]):
     Attributes:
         index: The item's place among the items, from 0.
         item: The item.
-        vm: The VM in which it was tried last.
+        vm: The VM in which it was tried last. An outcome that was pickled has None: no handle leaves its process.
         value: What the function returned; None when it raised.
         error: What it raised; None when it returned.
         seconds: How long the last try took.
@@ -42,6 +43,13 @@ class FleetOutcome(Generic[V, Item, Value]):
     seconds: float = 0.0
     tries: int = 1
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {attribute.name: getattr(self, attribute.name) for attribute in attrs.fields(type(self))}
+        return _unpickled, (type(self), {**fields, "vm": None})
+
+    def __copy__(self) -> FleetOutcome[V, Item, Value]:
+        return attrs.evolve(self)
+
     @property
     def ok(self) -> bool:
         """Whether there is a value."""
@@ -52,6 +60,10 @@ class FleetOutcome(Generic[V, Item, Value]):
         if self.error is not None:
             raise self.error
         return cast("Value", self.value)
+
+
+def _unpickled(cls: type[FleetOutcome[Any, Any, Any]], fields: dict[str, Any]) -> FleetOutcome[Any, Any, Any]:
+    return cls(**fields)
 
 
 @frozen(kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from arker import models
 from arker._basics import clock
+from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
 from arker._protocol.calls import runs as run_calls
@@ -35,6 +36,8 @@ class AsyncRun:
     The run does not depend on it: it goes on when this object is dropped, and `AsyncVM.attach_run` takes it up again by
     its id, in another program as well.
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     def __init__(self, follower: followers.RunFollower, *, began: float | None = None) -> None:
         """Made by `AsyncVM.start`, `AsyncSession.start` and `AsyncVM.attach_run`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import arker
 from arker import models
+from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
 from arker._context import Place
@@ -33,6 +34,8 @@ class AsyncSession(Held[models.Session]):
     Elsewhere, `open` opens it and `close` deletes it. It runs one command at a time; different sessions run theirs at
     the same time.
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     _noun, _maker = "session", "open_session"
 

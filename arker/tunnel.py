@@ -11,6 +11,7 @@ from attrs import evolve, field, frozen
 
 from arker import models
 from arker._basics import clock
+from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
 from arker._context import Place
@@ -46,6 +47,10 @@ class TunnelResponse:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What has the headers is a view, which cannot be pickled.
+        return _unpickled, (self.status, list(self.headers.items()), self.body)
+
     @property
     def text(self) -> str:
         """The body as text: UTF-8, a byte that is none shown as U+FFFD."""
@@ -56,6 +61,12 @@ class TunnelResponse:
         import orjson
 
         return orjson.loads(self.body)
+
+
+def _unpickled(status: int, headers: list[tuple[str, str]], body: bytes) -> TunnelResponse:
+    from multidict import CIMultiDict, CIMultiDictProxy
+
+    return TunnelResponse(status, CIMultiDictProxy(CIMultiDict(headers)), body)
 
 
 class AsyncTunnel(Held[Tunnel]):
@@ -69,6 +80,8 @@ class AsyncTunnel(Held[Tunnel]):
 
     Elsewhere, `open` opens it and `close` deletes it. That it is open does not mean that something listens on the port.
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     _noun, _maker = "tunnel", "tunnel"
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from arker import models
+from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
 from arker._context import Context, Place
@@ -22,7 +23,7 @@ from arker._vm.filesystems import Filesystems
 from arker._vm.runs import Runs
 from arker._vm.sessions import Sessions
 from arker._vm.tunnels import Tunnels
-from arker.errors import ArkerError
+from arker.errors import ArkerError, NotFoundError
 
 logger = logging.getLogger("arker")
 
@@ -37,6 +38,8 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
             result = await vm.run("echo hi", check=True)
             print(result.stdout_text)
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     def __init__(self, place: Place, data: models.Vm | None = None) -> None:
         """Made by `AsyncArker.fork`, `AsyncArker.vm` and `AsyncArker.get_vm`."""
@@ -178,7 +181,14 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
             NotFoundError: There is no such VM (any more).
             ForbiddenError: It is a public golden.
         """
-        return await delete(self._place.context, self.base_url, self.id, deadline=deadline)
+        try:
+            return await delete(self._place.context, self.base_url, self.id, deadline=deadline)
+        except NotFoundError as error:
+            if error.from_service or error.attempts <= 1:
+                raise
+            # It was deleted by an attempt whose answer was lost, most likely. It stays on record all the same.
+            logger.warning("VM %s may still exist, since only a proxy says that it does not", self.id)
+            return models.DeleteVmResponse(deleted=True)
 
 
 async def fork(

@@ -196,7 +196,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         there are left, in ten seconds at most: VMs of ``with`` blocks and of fleets are deleted, forks that are
         on their way are undone, sessions and tunnels closed. What their callers delete then, such as a VM in a
         ``finally``, is deleted. What cannot be deleted in time is named in the log, and stays on record for `reap`, and
-        so does a VM that is deleted when the client has been closed.
+        so does a VM that is deleted when the client has been closed. Deletions that hang for longer are ended, too.
 
         Other VMs in the cloud go on: they are meant to stay, so that no `reap` deletes them. (When an exception leaves
         the client's ``with`` block, they are not: they can be reaped once this process has ended.)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from arker._protocol.reply import api_error
 from arker._protocol.retryable import is_overload, is_proof_of_refusal, is_retryable_answer
 from arker.errors import ConflictError, NotFoundError, RateLimitedError, RunFailedError, UnavailableError
 from arker.models import ListRunsResponse, ListVmsResponse, SyncReadInlineResponse
+from tests.ledger.support import select
 from tests.support.clients import make_client
 from tests.support.samples import completed, full
 from tests.support.server import Recorded, Reply, ScriptedServer, error, ok
@@ -334,19 +336,23 @@ async def test_a_page_of_html_acknowledges_nothing(server: ScriptedServer, vm: A
 
 
 @pytest.mark.parametrize("attempt", [Reply(status=502, body=b"<html>"), Reply(status=504)])
+@pytest.mark.parametrize("page", [Reply(status=404), Reply(status=404, body=b"<html>not found</html>")])
 async def test_a_proxy_s_page_does_not_prove_that_an_earlier_attempt_has_deleted_it(
-    server: ScriptedServer, vm: AsyncVM, attempt: Reply
+    server: ScriptedServer, tmp_path: Path, attempt: Reply, page: Reply, caplog: pytest.LogCaptureFixture
 ) -> None:
-    page, said = Reply(status=404, body=b"<html>not found</html>"), error("not_found", status=404)
+    """It is told as a success, but the VM stays on record, and the log says so."""
+    ledger, gone = tmp_path / "ledger.sqlite3", ok({"vm_id": "v-2"})
+    client = make_client(server, ledger=ledger)
+    server.script(ok({"vm_id": "v-1"}), attempt, page)
+    assert (await (await client.fork("ubuntu")).delete()).deleted
+    assert "VM v-1 may still exist" in caplog.text
+    server.script(gone, attempt, error("not_found", status=404))
+    assert (await (await client.fork("ubuntu")).delete()).deleted
     server.script(attempt, page)
-    with pytest.raises(NotFoundError) as caught:
-        await vm.delete()
-    assert caught.value.outcome == "unknown"
-    server.script(attempt, said)
-    assert (await vm.delete()).deleted
-    server.script(attempt, page)
-    with pytest.raises(NotFoundError):
-        await vm.delete_session("s")
+    assert (await client.vm("v-3").delete_session("s")).deleted
+    assert "/v1/vms/v-3/sessions/s may still exist" in caplog.text
+    await client.aclose()
+    assert select(ledger) == ["v-1"]
 
 
 # --- what an answer proves -------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 import anyio
 
+from arker._basics.loop import running_loop
+
 F = TypeVar("F", bound="asyncio.Future[Any]")
 
 _TOLERANCE: Final = 1.0
@@ -88,7 +90,7 @@ def call_later(loop: asyncio.AbstractEventLoop, seconds: float, callback: Callab
 
 async def sleep(seconds: float) -> None:
     """Wait for some seconds."""
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     if seconds <= 0 or _goes(loop):
         await asyncio.sleep(seconds)
         return
@@ -107,7 +109,7 @@ def _finish(over: asyncio.Future[None]) -> None:
 
 def move_on_after(seconds: float | None) -> AbstractContextManager[anyio.CancelScope]:
     """A scope that is cancelled after some seconds; None for never."""
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     return anyio.move_on_after(seconds) if seconds is None or _goes(loop) else _alarmed(loop, seconds)
 
 
@@ -125,7 +127,7 @@ async def wait(
     futures: Iterable[F], seconds: float | None, *, return_when: str = asyncio.ALL_COMPLETED
 ) -> tuple[set[F], set[F]]:
     """What `asyncio.wait` gives: those that have ended within some seconds (None: at last), and the others."""
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     awaited = set(futures)
     if seconds is None or _goes(loop):
         ended: tuple[set[F], set[F]] = await asyncio.wait(awaited, timeout=seconds, return_when=return_when)

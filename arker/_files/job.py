@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import define, field
 
 from arker._basics import clock
+from arker._basics.loop import running_loop
 from arker._context import Place
 from arker._tasks.cleanup import carry_through, make_or_undo
 from arker._tasks.threads import in_thread
@@ -239,7 +240,14 @@ async def opened_in_thread(make: Callable[[], T], undo: Callable[[T], object]) -
 
 async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
     """Do several things at once; the first that fails, or a cancellation, ends the others before it is raised."""
-    tasks = [asyncio.get_running_loop().create_task(work) for work in works]
+    made = list(works)
+    try:
+        loop = running_loop()
+    except BaseException:
+        for work in made:
+            work.close()
+        raise
+    tasks = [loop.create_task(work) for work in made]
     if not tasks:
         return
     try:

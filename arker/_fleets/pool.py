@@ -13,6 +13,7 @@ import attrs
 from attrs import frozen
 
 from arker._basics import clock
+from arker._basics.loop import running_loop
 from arker._fleets.schedule import is_hopeless, verdict
 from arker._fleets.staggered_workers import Crew
 from arker._lifecycle.fork import delete_or_raise
@@ -136,7 +137,7 @@ class Pool:
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task that ends with the fleet at the latest."""
-        task = asyncio.get_running_loop().create_task(work)
+        task = running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -226,7 +227,7 @@ class Pool:
                 return vm
         if self.closed or not (self.members or self._replacing):
             raise self.none_left()
-        future: asyncio.Future[AsyncVM] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[AsyncVM] = running_loop().create_future()
         self._waiting.append(future)
         try:
             return await future
@@ -375,7 +376,7 @@ class Pool:
 
     async def _delete_round(self, count: Count, end: float) -> bool:
         """Delete what is doomed; whether that came to its end, rather than standing still."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         todo = iter(list(self._doomed))
         workers = min(len(self._doomed), self.plan.max_concurrency)
         crew = Crew(lambda: loop.create_task(self._delete_some(todo, count)), workers)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from arker._basics import clock
+from arker._basics.loop import running_loop
 
 FIRST: Final = 128
 """Workers that begin at once: a few more than requests that a client sends at once as it begins."""
@@ -37,7 +38,7 @@ class Crew:
             size: How many there are to be.
             unless: Whether no more may begin, although those that have begun go on.
         """
-        self._loop = asyncio.get_running_loop()
+        self._loop = running_loop()
         self._begin = begin
         self._missing = size
         self._unless = unless

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 import attrs
 
 from arker._basics import clock
+from arker._basics.loop import running_loop
 from arker._fleets.pool import Count
 from arker._fleets.schedule import Schedule
 from arker._fleets.staggered_workers import Crew
@@ -220,7 +221,7 @@ class ItemMap(Generic[Item, Value]):
     def _begin(self) -> None:
         if self._pool.closed:
             raise ConfigurationError("the fleet has been left")
-        self._loop = asyncio.get_running_loop()
+        self._loop = running_loop()
         items = self._items
         vms = len(self._pool.members)
         total = len(items) if isinstance(items, Sized) else None

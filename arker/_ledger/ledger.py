@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from arker._basics import clock
+from arker._basics.loop import running_loop
 from arker._ledger import process_locks
 from arker._ledger.writer import Writer
 from arker._tasks.threads import finished_in_thread
@@ -63,7 +64,7 @@ class Ledger:
             request: The request, with its key and body.
             name: The name that the VM is to have.
         """
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         future: asyncio.Future[None] = loop.create_future()
         body = request.body.decode() if request.body is not None else ""
         # The rest of the row's values are added by the thread.

@@ -98,6 +98,7 @@ class Call(Generic[T]):
         replay: What may be sent again after a lost connection.
         gone: The result when a repeated DELETE finds nothing, if that means success.
         makes_vm: Whether it makes a VM, so that an id in an error is that of a VM that may be there.
+        needs_proof: Whether `gone` is the result only when the service itself says that there is nothing.
         acknowledged: Whether any reply of success will do, such as one without a body.
         changes_something: Whether it has an effect on the server; a GET has none, whatever this says.
         salvage: Makes a result of a body that is no JSON although it was to be, if it can.
@@ -113,6 +114,7 @@ class Call(Generic[T]):
     gone: T | None = None
     evidence: tuple[str, ...] = field(default=(), kw_only=True)
     acknowledged: bool = field(default=False, kw_only=True)
+    needs_proof: bool = field(default=False, kw_only=True)
     makes_vm: bool = field(default=False, kw_only=True)
     salvage: Callable[[bytes], T | None] | None = field(default=None, repr=False, kw_only=True)
     changes_something: bool = field(default=True, kw_only=True)

@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 
 import anyio
 
+from arker._basics.loop import running_loop
+
 T = TypeVar("T")
 
 CLEANUP_SECONDS: Final = 10.0
@@ -22,7 +24,12 @@ async def carry_through(work: Coroutine[Any, Any, T]) -> T:
     off anyio's cancel scopes, but not ``task.cancel()``, which `asyncio.wait_for` and `asyncio.timeout` use. The work
     must have a bound of its own.
     """
-    return await _settled(asyncio.ensure_future(work))
+    try:
+        loop = running_loop()
+    except BaseException:
+        work.close()
+        raise
+    return await _settled(loop.create_task(work))
 
 
 async def end(task: asyncio.Future[Any]) -> None:
@@ -48,7 +55,11 @@ async def make_or_undo(
         abandon: Given that task when the caller is cancelled: ends it, and undoes what it has made. It must have a
             bound of its own.
     """
-    loop = asyncio.get_running_loop()
+    try:
+        loop = running_loop()
+    except BaseException:
+        make.close()
+        raise
     task = loop.create_task(make)
     over: asyncio.Future[None] = loop.create_future()
     # Neither a closure nor a scope: of hundreds of these at once, each object is one more for the garbage collector.

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from arker._basics.loop import running_loop
 from arker._tasks.cleanup import carry_through
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ def begin_in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
 
     Where no thread can be started any more, since the interpreter is ending, it is done at once, by the loop itself.
     """
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     try:
         return loop.run_in_executor(None, work)
     except RuntimeError:

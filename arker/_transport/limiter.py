@@ -8,6 +8,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from arker._basics import clock
+from arker._basics.loop import running_loop
 from arker._transport.retry import MAX_RETRY_AFTER
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Limiter:
 
     async def enter(self, waits: bool, number: int) -> None:
         """Wait for a place; whoever has one gives it back by `leave`."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         waiter = _Waiter(number, waits, loop)
         with self._lock:
             queue = self._queues[waits]

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeAlias, TypeVar
 
 from arker._basics import clock
+from arker._basics.loop import running_loop
 from arker._protocol.request import Flow
 from arker._tasks.cleanup import end
 
@@ -33,7 +34,7 @@ class _Questions:
             flow: What has passed meanwhile.
             tell: Given what the probe raised, once.
         """
-        self._loop = asyncio.get_running_loop()
+        self._loop = running_loop()
         self._probe = probe
         self._interval = interval
         self._flow = flow
@@ -107,7 +108,7 @@ else:
     async def watched(answer: Coroutine[Any, Any, T], probe: Probe, interval: float, flow: Flow) -> T:
         """The answer; or what the probe raises, asked after each ``interval`` seconds in which nothing has passed."""
         # In a task of its own: before Python 3.11 no task can tell by whom, and how often, it was cancelled.
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         task = loop.create_task(answer)
         over: asyncio.Future[None] = loop.create_future()
 

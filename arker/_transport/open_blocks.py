@@ -12,6 +12,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from arker._basics import clock
+from arker._basics.loop import running_loop
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
 from arker._transport.attempts import Attempt, Progress
 from arker.errors import ConfigurationError
@@ -69,7 +70,7 @@ class Blocks:
         abandon: Callable[[], None] = lambda: None,
     ) -> None:
         """Note that a block is open, until `left` is called with it."""
-        self._open[block] = _Open(name, leave, abandon, asyncio.get_running_loop())
+        self._open[block] = _Open(name, leave, abandon, running_loop())
 
     def left(self, block: object) -> bool:
         """Note that a block comes to its end; False if closing the client leaves it: see `until_left`."""
@@ -268,7 +269,7 @@ def _retrieve(task: asyncio.Future[object]) -> None:
 
 def _begin(each: _Open) -> asyncio.Future[object] | None:
     """Start leaving a block, in its own loop; None where that does not run any more."""
-    here = asyncio.get_running_loop()
+    here = running_loop()
     if each.loop is here:
         return here.create_task(each.leave())
     if each.loop.is_closed() or not each.loop.is_running():

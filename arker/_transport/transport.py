@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from attrs import define, field
 
 from arker._basics import clock
+from arker._basics.loop import running_loop
 from arker._protocol.reader import Reader
 from arker._protocol.reply import decipher, hints
 from arker._protocol.request import Call, Flow, Replay, Response
@@ -29,7 +30,7 @@ from arker._transport.redaction import Redactor
 from arker._transport.retry import Failure, next_delay
 from arker._transport.window import Window
 from arker.errors import ArkerError, ConfigurationError, NetworkError
-from arker.errors.api import is_surely_gone
+from arker.errors.api import is_gone, is_surely_gone
 
 if TYPE_CHECKING:
     import aiohttp
@@ -90,6 +91,7 @@ class Transport:
 
     async def ready(self) -> Http:
         """The HTTP side, made at the first request; raises `ConfigurationError` when the client is closed."""
+        running_loop()  # what other libraries run fails in strange ways, and late
         if self._closed:
             await asyncio.sleep(0)  # a caller who tries again and again must not stop the loop
             raise ConfigurationError("the client is closed")
@@ -171,6 +173,7 @@ class Transport:
 
     async def attempts(self, once: Callable[[], Awaitable[T]], attempt: Attempt, progress: Progress) -> T:
         """Do something until it succeeds or the policy gives up; raises an `ArkerError` that says what is known."""
+        running_loop()
         blocks = self.blocks
         if blocks.closing:
             await blocks.refuse_call(attempt, progress)
@@ -300,10 +303,15 @@ class _Exchange(Attempt, Generic[T]):
         try:
             return decipher(call, response, transport.reader, transport.redact)
         except ArkerError as error:
-            # A DELETE that was repeated finds nothing because an earlier attempt had succeeded. A proxy's page proves
-            # nothing: it may never have let an attempt through.
-            if call.gone is not None and is_surely_gone(error) and self.progress.attempts > 1:
-                return call.gone
+            # A DELETE that was repeated finds nothing because an earlier attempt had succeeded.
+            if call.gone is not None and is_gone(error) and self.progress.attempts > 1:
+                if is_surely_gone(error):
+                    return call.gone
+                # A proxy's page does not prove it: it may never have let an attempt through.
+                if not call.needs_proof:
+                    where = transport.redact(call.request.path)
+                    logger.warning("%s may still exist, since only a proxy says that it does not", where)
+                    return call.gone
             raise transport.annotate(error, response) from None
 
 

@@ -23,6 +23,8 @@ from typing import IO, Any, TypedDict
 import attrs
 
 from arker._basics import clock
+from arker._basics.loop import running_loop
+from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
 from arker._tasks.process import hand_in
 from arker._tasks.threads import finished_in_thread
@@ -74,6 +76,8 @@ class Emulator(Controlled):
         async with Emulator(isolation="bubblewrap") as emulator:
             print(emulator.url)
     """
+
+    __reduce__ = refuse_to_be_pickled
 
     def __init__(self, options: EmulatorOptions | None = None, **keywords: Any) -> None:
         known = [setting.name for setting in attrs.fields(EmulatorOptions)]
@@ -245,7 +249,7 @@ class Emulator(Controlled):
         """`wait_ready` for asynchronous callers; may be cancelled."""
         self._check_launched()
         if not self._answered.is_set():
-            loop = asyncio.get_running_loop()
+            loop = running_loop()
             over: asyncio.Future[None] = loop.create_future()
             entry = loop, over
             self._waiting.append(entry)
@@ -380,6 +384,7 @@ class Emulator(Controlled):
         self.close()
 
     async def __aenter__(self) -> Self:
+        running_loop()
         try:
             self.launch()
             await self.await_ready()

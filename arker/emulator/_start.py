@@ -155,7 +155,7 @@ def find_python(path: str) -> str:
         return os.path.abspath(sys.executable)
     tried: list[str] = []
     for candidate in dict.fromkeys(_candidates()):
-        if _is_interpreter(candidate):
+        if _is_interpreter(candidate) and not _is_same(candidate, sys.executable):
             reason = _objection(candidate, path)
             if reason is None:
                 return candidate
@@ -172,6 +172,13 @@ def _is_interpreter(executable: str | None) -> bool:
     if not executable or not _INTERPRETER.fullmatch(os.path.basename(executable)):
         return False
     return os.path.isfile(executable) and os.access(executable, os.X_OK)
+
+
+def _is_same(one: str, other: str | None) -> bool:
+    try:
+        return bool(other) and os.path.samefile(one, str(other))
+    except OSError:
+        return False
 
 
 def _candidates() -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
+from arker._basics.pickling import as_pickled
 from arker._basics.shown import shown as _shown
 from arker._basics.typing import Self
 
@@ -147,6 +148,11 @@ class InvalidArgumentError(ArkerError, ValueError):
         self.argument = argument
         self.value = value
         self.expected = expected
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        value = as_pickled(self.value)
+        state = {**self.__dict__, "value": value}
+        return type(self), (self.argument, value, self.expected), state
 
 
 class NetworkError(ArkerError):

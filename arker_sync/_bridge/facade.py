@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import attrs
 
 from arker._basics.lazy import later
+from arker._basics.pickling import refuse_to_be_pickled
 
 if TYPE_CHECKING:
     from arker_sync._bridge import lease as leases
@@ -45,11 +46,7 @@ class Facade:
     def __hash__(self) -> int:
         return hash(self._async)
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            f"{type(self).__name__} objects cannot be pickled, since they hold connections and a key: "
-            "let the other process make a client of its own"
-        )
+    __reduce__ = refuse_to_be_pickled
 
 
 def twin(value: Any) -> Any:

@@ -19,7 +19,7 @@ from arker import BadReplyError
 from arker._directories.entries import Cksum, Entry, Tree, size_ranges
 from arker._directories.ignore import ignores_nothing
 from arker._directories.local import digests, scan
-from arker._directories.manifest import can_hide, manifest_command, parse_manifest
+from arker._directories.manifest import Places, can_hide, manifest_command, parse_manifest, places_of
 from tests.directories.support import PATIENT, SHELLS, Directory, File, Link, Model, build, models, remove
 
 HARD: Model = {
@@ -52,12 +52,13 @@ def listing(
     utilities: Path | None = None,
     hidden: Iterable[str] = (),
     shell: Sequence[str] = ("sh",),
+    places: Places | None = None,
 ) -> Tree:
-    command = manifest_command(str(root), size_ranges(sizes), hidden=list(hidden))
+    command = manifest_command(str(root), size_ranges(sizes), hidden=list(hidden), places=places)
     only = {} if utilities is None else {"PATH": str(utilities)}
     done = subprocess.run([*shell, *command[1:]], capture_output=True, check=True, env={**os.environ, **only})
     assert done.stderr == b""
-    return parse_manifest(done.stdout)
+    return parse_manifest(done.stdout, everywhere=places is None)
 
 
 def local(root: Path, *, tool: str | None = None) -> Tree:
@@ -72,11 +73,9 @@ def local(root: Path, *, tool: str | None = None) -> Tree:
     )
 
 
-@pytest.mark.parametrize("tool", TOOLS)
-def test_every_set_of_tools_finds_the_same(tmp_path: Path, tool: str) -> None:
-    build(tmp_path / "root", HARD)
-    os.mkfifo(tmp_path / "root" / "fifo")
-    utilities = tmp_path / "bin"
+def utilities_in(directory: Path, tool: str) -> Path:
+    """A directory with one set of tools, and nothing else."""
+    utilities = directory / "bin"
     utilities.mkdir()
     for name in TOOLS[tool]:
         found = shutil.which(name)
@@ -84,7 +83,14 @@ def test_every_set_of_tools_finds_the_same(tmp_path: Path, tool: str) -> None:
             (utilities / name).symlink_to(found)
     if tool in {"shasum", "openssl"} and shutil.which(tool) is None:
         (utilities / "cksum").symlink_to(shutil.which("cksum") or "")
-    tree = listing(tmp_path / "root", [0, 1, 2, 3], utilities=utilities)
+    return utilities
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_every_set_of_tools_finds_the_same(tmp_path: Path, tool: str) -> None:
+    build(tmp_path / "root", HARD)
+    os.mkfifo(tmp_path / "root" / "fifo")
+    tree = listing(tmp_path / "root", [0, 1, 2, 3], utilities=utilities_in(tmp_path, tool))
     assert tree.digest is not None
     # The shell of busybox has tools of its own, whatever there is.
     own = "busybox" in os.path.realpath(shutil.which("sh") or "")
@@ -301,3 +307,43 @@ def test_ranges_hold_every_size(sizes: list[int], limit: int) -> None:
     held = sum(most - least + 1 for least, most in ranges)
     if limit >= len(set(sizes)):
         assert held == len(set(sizes))
+
+
+SOURCE: Model = {
+    "a b": Directory(),
+    "a b/new\nline": File(b"22"),
+    "a b/absent": Directory(),
+    "a b/absent/file": File(b"1"),
+    "link -> a": Directory(),
+    "link -> a/inside": File(b"1"),
+    "hidden": File(b"1"),
+    "plain": File(b"1"),
+    "-c": Link("plain"),
+}
+
+
+@pytest.mark.parametrize("tools", TOOLS)
+def test_only_what_matters_to_a_source_is_listed(tmp_path: Path, tools: str) -> None:
+    build(tmp_path / "there", HARD)
+    (tmp_path / "there" / "elsewhere").mkdir()
+    (tmp_path / "there" / "link -> a").unlink()
+    (tmp_path / "there" / "link -> a").symlink_to("elsewhere")
+    (tmp_path / "there" / "elsewhere" / "inside").write_bytes(b"1")
+    build(tmp_path / "here", SOURCE)
+    source = scan(str(tmp_path / "here"), ignores_nothing, lambda: None)
+    places = places_of(source)
+    assert places is not None
+    utilities = utilities_in(tmp_path, tools)
+    tree = listing(tmp_path / "there", [0, 1, 2], utilities=utilities, places=places)
+    whole = listing(tmp_path / "there", [0, 1, 2], utilities=utilities)
+    # A directory in the place of a file is listed with what it holds; a symlink leads nowhere.
+    wanted = {"-c", "a b", "a b/new\nline", "hidden", "hidden/in", "hidden/in/it", "link -> a", "plain"}
+    assert dict(tree.entries) == {path: whole.entries[path] for path in wanted}
+
+
+def test_a_source_with_very_many_names_is_looked_for_by_the_first_ones() -> None:
+    names = {f"top/{'x' * 200}{number}": Entry("file", 0o644, 1) for number in range(1000)}
+    assert places_of(Tree("directory", {"top": Entry("directory", 0o755), **names})) == Places((), ["top"])
+    tops = {f"{'x' * 200}{number}": Entry("file", 0o644, 1) for number in range(1000)}
+    assert places_of(Tree("directory", tops)) is None
+    assert places_of(Tree("directory", {"\udcff": Entry("file", 0o644, 1)})) is None

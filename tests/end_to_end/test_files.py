@@ -5,11 +5,24 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from pathlib import PurePosixPath
+from collections.abc import Awaitable, Callable
+from pathlib import Path, PurePosixPath
 
 import pytest
 
-from arker import CHUNK_SIZE, ArkerError, AsyncVM, BadRequestError, NotFoundError
+from arker import (
+    CHUNK_SIZE,
+    ApiError,
+    ArkerError,
+    AsyncArker,
+    AsyncVM,
+    BadRequestError,
+    Hooks,
+    InvalidArgumentError,
+    NotFoundError,
+    RequestEvent,
+    RunFailedError,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -65,3 +78,85 @@ async def test_many_at_once(vm: AsyncVM) -> None:
     files = {f"/tmp/many/{number}": os.urandom(5000) for number in range(40)}
     await asyncio.gather(*(vm.sync(path, data) for path, data in files.items()))
     assert list(await asyncio.gather(*map(vm.sync, files))) == list(files.values())
+
+
+async def test_a_tilde_is_the_home_directory(vm: AsyncVM, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "file").write_bytes(b"1")
+    await vm.sync("~/sync", b"1")
+    assert (await vm.upload(b"1", PurePosixPath("~/upload"))).path == "upload"
+    await vm.upload_many([(b"1", "~/deep/many")])
+    await vm.upload_dir(tmp_path / "in", "~/dir")
+    await vm.upload_dir(tmp_path / "in", "~")
+    await vm.sync("~$report.docx", b"1")
+    await vm.sync("./~/plain", b"1")
+    found = (await vm.run("cd && find . -type f | sort")).stdout_text.split()
+    wanted = ["./deep/many", "./dir/file", "./file", "./sync", "./upload", "./~/plain", "./~$report.docx"]
+    assert sorted(found) == sorted(wanted)
+    await vm.download("~/sync", tmp_path / "out")
+    assert [await vm.sync("~/sync"), (tmp_path / "out").read_bytes()] == [b"1", b"1"]
+    async with vm.open_read("~/sync") as stream, vm.open_session(cwd="~/deep") as session:
+        assert await stream.read() == b"1"
+        assert (await session.run("pwd")).stdout_text.strip().endswith("/deep")
+    with pytest.raises(InvalidArgumentError, match=r"expected ~/… for the home directory, .* or \./~root/x"):
+        await vm.sync("~root/x", b"")
+
+
+async def test_errors_name_the_file_that_they_are_about(vm: AsyncVM, tmp_path: Path) -> None:
+    await vm.run("mkdir d; mkfifo p")
+
+    async def read() -> bytes:
+        async with vm.open_read("/nope") as stream:
+            return await stream.read()
+
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "/nope": lambda: vm.sync("/nope"),
+        "nope": lambda: vm.download("nope", tmp_path / "a"),
+        "//nope": read,
+        "d": lambda: vm.sync("d", b""),
+        "./d": lambda: vm.sync("./d", bytes(CHUNK_SIZE + 1)),
+        "d/": lambda: vm.upload(b"x", "d/", strategy="chunks"),
+        "p": lambda: vm.upload_dir(tmp_path, "p"),
+        "/none": lambda: vm.download_dir("/none", tmp_path / "b"),
+        "mine": lambda: vm.upload(tmp_path / "missing", "mine"),
+    }
+    for path, call in calls.items():
+        with pytest.raises(ArkerError) as caught:
+            await call()
+        path = "/nope" if path == "//nope" else path
+        assert caught.value.file == path
+        assert f"file {path}" in str(caught.value)
+    outcomes = [*await vm.download_many([("/nope", tmp_path / "c")]), *await vm.upload_many([(b"", "d")])]
+    assert [outcome.error.file for outcome in outcomes if outcome.error is not None] == ["/nope", "d"]
+
+
+async def test_what_the_client_concludes_itself_has_no_http_status(vm: AsyncVM, tmp_path: Path) -> None:
+    await vm.run("mkfifo p")
+    calls: list[Awaitable[object]] = [vm.upload_dir(tmp_path, "p"), vm.download_dir("/none", tmp_path / "b")]
+    for call in calls:
+        with pytest.raises(ApiError) as caught:
+            await call
+        assert (caught.value.status, caught.value.from_service) == (0, False)
+        assert "HTTP" not in str(caught.value)
+    with pytest.raises(RunFailedError) as failed:
+        await vm.run("exit 3", check=True)
+    assert failed.value.status == 0
+
+
+async def test_a_file_goes_to_the_root_without_a_look_at_all_of_it(vm: AsyncVM, tmp_path: Path) -> None:
+    (tmp_path / "usr" / "share").mkdir(parents=True)
+    (tmp_path / "home" / "user").mkdir(parents=True)
+    (tmp_path / "home" / "user" / "two.txt").write_bytes(b"2")
+    replies: list[int] = []
+
+    def note(event: RequestEvent) -> None:
+        replies.append(event.bytes_received)
+
+    vm_id, settings = vm.id, vm._place.context.transport.settings  # pyright: ignore[reportPrivateUsage]
+    hooks = Hooks(on_request=note)
+    async with AsyncArker(settings.api_key, base_url=settings.base_url, ledger=False, hooks=hooks) as client:
+        report = await client.vm(vm_id).upload_dir(tmp_path, "/")
+        assert report.counts["create"] == 1
+        assert not {"create", "update"} & (await client.vm(vm_id).upload_dir(tmp_path, "/")).counts.keys()
+    assert await vm.sync("~/two.txt") == b"2"
+    assert max(replies) < 100_000  # the list of a whole system has megabytes

@@ -23,6 +23,17 @@ from arker.emulator import Emulator
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.parametrize("connections", [1, 2])
+async def test_a_vm_can_be_deleted_while_a_run_has_every_connection(emulator: Emulator, connections: int) -> None:
+    async with AsyncArker(**emulator.client_options, max_connections=connections, ledger=False) as client:
+        vm = await client.fork("ubuntu")
+        run = asyncio.create_task(vm.run("sleep 30"))
+        while not (await vm.list_runs()).runs:
+            await asyncio.sleep(0.02)
+        assert (await vm.delete()).deleted
+        assert (await run).state != "completed"
+
+
 async def test_fork_a_golden_by_name(ar: AsyncArker) -> None:
     vm = await ar.fork("ubuntu", name="first", network=False, vcpu_count=2, memory_mib=512)
     assert vm.data is not None

@@ -15,7 +15,6 @@ from arker import (
     AsyncVM,
     BadRequestError,
     DeadlineExceededError,
-    FileChangedError,
     InvalidArgumentError,
     LocalFileError,
     NotFoundError,
@@ -202,12 +201,6 @@ async def test_a_deadline_tells_of_what_was_not_done(store: Store, vm: AsyncVM, 
         assert failure.operation in ("vm.upload_many", "vm.download_many")
     assert asyncio.all_tasks() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["quick"]
-
-
-async def test_a_small_file_that_says_nothing_of_its_size(store: Store, vm: AsyncVM) -> None:
-    (outcome,) = await vm.upload_many([("/proc/self/status", "/f")])
-    assert isinstance(outcome.error, FileChangedError)
-    assert not store.files
 
 
 async def test_nothing_at_all(server: ScriptedServer, vm: AsyncVM) -> None:

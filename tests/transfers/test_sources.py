@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import array
 import errno
+import gc
 import gzip
 import io
+import mmap
 import os
 import pickle
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -138,10 +141,102 @@ async def test_a_file_that_changes_is_an_error(
         assert not store.files
 
 
-async def test_a_source_that_says_nothing_of_its_size(store: Store, vm: AsyncVM) -> None:
-    with pytest.raises(FileChangedError, match="longer than it says"):
-        await vm.upload("/proc/self/status", "/f")
-    assert not store.files
+@pytest.mark.skipif(not os.path.exists("/proc/filesystems"), reason="there is no /proc on this system")
+async def test_files_that_say_nothing_true_of_their_size(store: Store, vm: AsyncVM) -> None:
+    names = ["/proc/filesystems", "/proc/version"]
+    names += [name for name in ("/sys/kernel/mm/transparent_hugepage/enabled",) if os.access(name, os.R_OK)]
+    for name in names:
+        wanted = Path(name).read_bytes()
+        result = await vm.upload(name, "/path")
+        with Path(name).open("rb") as file:  # noqa: ASYNC230
+            await vm.upload(file, "/object")
+            assert file.read() == b""
+        (outcome,) = await vm.upload_many([(name, "/many")])
+        assert outcome.ok
+        assert (result.size, outcome.size) == (len(wanted), len(wanted))
+        assert store.files["/path"] == store.files["/object"] == store.files["/many"] == wanted
+
+
+async def test_a_file_with_holes_is_no_such_file(store: Store, vm: AsyncVM, tmp_path: Path) -> None:
+    hollow = tmp_path / "hollow"
+    with hollow.open("wb") as file:
+        file.truncate(100_000)
+    (outcome,) = await vm.upload_many([(hollow, "/many")])
+    assert outcome.ok
+    await vm.upload(hollow, "/path")
+    assert store.files["/path"] == store.files["/many"] == bytes(100_000)
+
+
+@pytest.mark.parametrize("data", [SMALL, DATA], ids=["small", "large"])
+@pytest.mark.parametrize("strategy", ["auto", "chunks"])
+async def test_whatever_holds_bytes_in_memory(
+    store: Store, vm: AsyncVM, tmp_path: Path, data: bytes, strategy: Any
+) -> None:
+    (tmp_path / "file").write_bytes(data)
+    with (tmp_path / "file").open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped.read(3)  # all of it goes, wherever it stands
+    await vm.upload(mapped, "/mapped", strategy=strategy)
+    (outcome,) = await vm.upload_many([(mapped, "/many")])
+    assert outcome.ok
+    numbers = array.array("H", data[: len(data) // 2 * 2])
+    await vm.upload(cast("Any", numbers), "/numbers", strategy=strategy)
+    await vm.sync("/sync", cast("Any", mapped))
+    gc.collect()
+    mapped.close()  # which it refuses as long as its memory is lent
+    assert store.files["/mapped"] == store.files["/many"] == store.files["/sync"] == data
+    assert store.files["/numbers"] == numbers.tobytes()
+    with pytest.raises(InvalidArgumentError, match="can be read"):
+        await vm.upload(mapped, "/closed")
+
+
+class Broken:
+    """A file object with next to nothing."""
+
+    name: object = 7
+
+    def read(self, size: int = -1) -> bytes:
+        raise OSError(errno.EIO, "broken")
+
+    def __repr__(self) -> str:
+        return "<a broken thing>"
+
+
+class Seeking(Broken):
+    name = "known-by-this"
+
+    def seek(self, offset: int, whence: int = 0) -> None:
+        self._at = 10 if whence else offset
+
+    def tell(self) -> int:
+        return self._at if hasattr(self, "_at") else 0
+
+
+class Short(Seeking):
+    def read(self, size: int = -1) -> bytes:
+        return b""
+
+
+async def numbers() -> AsyncIterator[Any]:
+    yield 1
+
+
+async def test_errors_name_what_the_caller_gave(store: Store, vm: AsyncVM) -> None:
+    given: list[tuple[Any, type[ArkerError], str]] = [
+        (Broken(), LocalFileError, "<a broken thing>: broken"),
+        (Seeking(), LocalFileError, "known-by-this: broken"),
+        (Short(), FileChangedError, "known-by-this gives fewer bytes"),
+        ([1, 2], InvalidArgumentError, r"=\[1, 2\] is not accepted: expected bytes from it, got int"),
+        ((each for each in "a"), InvalidArgumentError, "=<generator object"),
+        (numbers(), InvalidArgumentError, "=<async_generator object numbers"),
+    ]
+    for source, kind, words in given:
+        with pytest.raises(kind, match=words):
+            await vm.upload(source, "/f")
+    (good, bad) = await vm.upload_many([(b"", "/good"), (cast("Any", [1]), "/bad")])
+    assert good.ok
+    assert isinstance(bad.error, InvalidArgumentError)
+    assert bad.error.argument == "files[1][0]"
 
 
 async def test_sources_that_cannot_be_read(store: Store, vm: AsyncVM, tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def delete_vm(at: Address) -> Call[DeleteVmResponse]:
         Request("DELETE", at.base_url, routes.vm(at.vm_id)),
         acknowledging(models.DeleteVmResponse, "deleted"),
         gone=_deleted(),
+        needs_proof=True,
         evidence=("deleted",),
         acknowledged=True,
         vm_id=at.vm_id,

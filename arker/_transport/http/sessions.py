@@ -18,6 +18,7 @@ from attrs import define
 
 from arker._basics import clock
 from arker._basics.descriptors import NONE_LEFT, is_spared, none_left
+from arker._basics.loop import running_loop
 from arker._tasks.process import hand_in, keep_in_child
 from arker.errors import ConfigurationError, InvalidArgumentError
 
@@ -110,13 +111,13 @@ class LoopSessions:
 
         aiohttp does not wake those who wait for a body when it closes the connection itself.
         """
-        entry = asyncio.get_running_loop(), content
+        entry = running_loop(), content
         self._reading.add(entry)
         return partial(self._reading.discard, entry)
 
     def get(self) -> aiohttp.ClientSession:
         """The session of the running loop."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         entry = self._entries.get(loop)
         return (entry if entry is not None else self._open(loop)).session
 
@@ -255,7 +256,7 @@ class CallersSession:
 
     def get(self) -> aiohttp.ClientSession:
         """The session; it works in one event loop only."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         if self._loop is None:
             self._loop = loop
         if self._session.closed:

@@ -131,6 +131,8 @@ class BubblewrapProvider(AgentProvider):
         tree = await self._storage.create(f"probe-{os.urandom(8).hex()}")
         try:
             machine = await Machine.start(await self._launch(tree, {}))
+            if machine.missing:  # nothing else has run in this VM yet
+                logger.warning("VMs go without %s", "; ".join(machine.missing))
             await machine.close()
             await tree.remove()
         except BaseException:

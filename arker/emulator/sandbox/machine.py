@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from attrs import field, frozen
 
@@ -91,6 +92,8 @@ class Machine:
         self._watch: asyncio.Task[None] = asyncio.create_task(self._end_with_link())
         self.link = AgentLink(sock, at_silence=self._wake)
         self._agent: int | None = None
+        self.missing: list[str] = []
+        """What this machine does not allow the VM to be walled off by, if the agent is to be believed."""
 
     @classmethod
     async def start(cls, launch: Launch) -> Machine:
@@ -109,7 +112,7 @@ class Machine:
             made.pop_all()
         machine = cls(process, ours, group=launch.bwrap is not None, max_open_files=launch.max_open_files)
         try:
-            await asyncio.wait_for(asyncio.shield(machine.link.hello), _HELLO_TIMEOUT)
+            hello = await asyncio.wait_for(asyncio.shield(machine.link.hello), _HELLO_TIMEOUT)
         except (LinkClosedError, asyncio.TimeoutError) as error:
             await machine.close()
             text = os.pread(errors, 4096, 0).decode("utf-8", "replace").strip()
@@ -121,6 +124,9 @@ class Machine:
             raise
         finally:
             os.close(errors)
+        missing: object = hello.data.get("missing")
+        if isinstance(missing, list):
+            machine.missing = [str(each) for each in cast("list[object]", missing)]
         return machine
 
     @property

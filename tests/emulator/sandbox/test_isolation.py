@@ -93,6 +93,11 @@ async def test_the_network_is_the_vms_own(vm: AgentSandbox, other_vm: AgentSandb
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         assert (await sh(vm, f"exec 3<>/dev/tcp/127.0.0.1/{port}")).code == 1
+    with socket.socket(socket.AF_UNIX) as listening:  # under an abstract name, which is in no directory
+        listening.bind(b"\0arker-tests-%d" % os.getpid())
+        listening.listen()
+        connect = f"import socket; socket.socket(socket.AF_UNIX).connect(b'\\0arker-tests-{os.getpid()}')"
+        assert "refused" in (await sh(vm, f'python3 -c "{connect}"')).stderr.decode()
     server = "python3 -c 'import socket,time; s=socket.create_server((\"127.0.0.1\", 8080)); time.sleep(60)' &"
     for each in (vm, other_vm):
         await sh(each, server)

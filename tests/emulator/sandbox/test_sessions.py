@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
         "cd /tmp; export A='1 2'; (cd /; export A=no; exit 1)",
         "cd /tmp; export A='1 2'; trap 'echo mine' EXIT",
         "trap 'echo mine $?; exit 4' EXIT; cd /tmp; export A='1 2'; exit 3",
-        "set -Eeuo pipefail; trap 'echo failed' ERR; trap 'echo mine' EXIT; cd /tmp; export A='1 2'; false; A=no",
+        "set -Eeuo pipefail; trap 'echo no' ERR; trap 'echo mine' EXIT; cd /tmp; export A='1 2'; false; export A=no",
         "clean() { rm -f x; }; start() { trap clean EXIT INT TERM; }; start; cd /tmp; export A='1 2'",
         "cd /tmp; export A='1 2'; trap 'true' DEBUG; shopt -s extdebug",
         "cd /tmp; export A='1 2'; trap - EXIT; trap '' EXIT",

@@ -21,6 +21,7 @@ from arker.emulator.sandbox.diagnosis import Facts, explain, gather_facts
 from arker.emulator.sandbox.identity import Identity, spare_identity
 from arker.emulator.sandbox.interpreter import Interpreter, choose_interpreter
 from arker.emulator.sandbox.plain import PlainProvider
+from arker.emulator.sandbox.prerequisites import check_rights, find_bash
 from tests.emulator.sandbox.support import sh
 
 pytestmark = pytest.mark.anyio
@@ -143,6 +144,11 @@ TRIED = (("/usr/bin/bwrap", "it failed"),)
             Facts(platform="linux", step=STEP, attempts=TRIED),
             ["creating a user namespace", "/usr/bin/bwrap: it failed"],
         ),
+        (
+            Facts(platform="linux", attempts=(("/usr/bin/bwrap", "the VM did not start: python3: cannot open"),)),
+            ["python3: cannot open", "bubblewrap itself did not complain", "the system's"],
+        ),
+        (Facts(platform="linux", attempts=TRIED, noexec=True), ["noexec", "state_parent"]),
         (Facts(platform="linux"), ['pip install "arker-async[emulator]"']),
     ],
 )
@@ -217,3 +223,53 @@ def test_the_links_of_an_interpreter_that_is_brought_along(private: Path) -> Non
         (private / "bin" / name).touch()
     interpreter = Interpreter(executable="/opt/p/bin/python3", prefix="/opt/p", source=private)
     assert interpreter.links() == {"python3": "/opt/p/bin/python3", "pip3": "/opt/p/bin/pip3"}
+
+
+def test_a_machine_without_bash_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_bash(None).endswith("/bash")
+    monkeypatch.setattr("arker.emulator.sandbox.prerequisites._SHELLS", ("/nowhere/bash",))
+    with pytest.raises(IsolationUnavailableError, match=r"looked for /nowhere/bash\. Install bash"):
+        find_bash(None)
+
+
+def test_a_root_without_rights_is_told_which_are_missing() -> None:
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from arker.emulator.sandbox.identity import Identity\n"
+        "from arker.emulator.sandbox.prerequisites import check_rights\n"
+        "check_rights(None)\n"
+        "try: check_rights(Identity(64_200, 64_200))\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    setpriv = ["setpriv", "--bounding-set=-setuid,-chown", "--inh-caps=-all"] if os.getuid() == 0 else []
+    done = subprocess.run(
+        [*setpriv, sys.executable, "-c", script, str(Path(__file__).parents[3])],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("IsolationUnavailableError this process is root without root's rights")
+    assert "SETUID are missing" in done.stdout
+    assert "--cap-add CHOWN" in done.stdout
+
+
+def test_a_root_of_a_namespace_without_other_users_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arker.emulator.sandbox.prerequisites._missing_rights", list)
+    with pytest.raises(IsolationUnavailableError, match="no uid 4294967295"):
+        check_rights(Identity(2**32 - 1, 2**32 - 1))
+
+
+async def test_an_interpreter_that_needs_variables_of_the_loader(
+    private: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private.chmod(0o755)
+    (private / "bin").mkdir()
+    program = private / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    program.write_text(f'#!/bin/sh\n[ "$LD_LIBRARY_PATH" ] || exit 127\nexec {sys.executable} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "base_prefix", str(private))
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/nowhere")
+    assert (await choose_interpreter(place, spare_identity())).executable == "/usr/bin/python3"
+    monkeypatch.setattr("arker.emulator.sandbox.interpreter.SYSTEM", "/usr/bin/no-python")
+    with pytest.raises(IsolationUnavailableError, match=r"does not start without LD_LIBRARY_PATH .*/no-python"):
+        await choose_interpreter(place, spare_identity())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-
+import anyio
 import pytest
 
 from arker.emulator.sandbox.agent_sandbox import AgentSandbox
@@ -51,11 +50,9 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_as_in_a_plain_bash(vm: AgentSandbox, command: str) -> None:
-    plain = subprocess.run(  # noqa: ASYNC221 - nothing else goes on meanwhile
+    plain = await anyio.run_process(
         ["bash", "--noprofile", "--norc", "-c", 'eval "$REPLY"'],
         env={"REPLY": command, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
         check=False,
         cwd="/",
     )

@@ -152,6 +152,20 @@ def test_a_kernel_without_filters_is_found_out(monkeypatch: pytest.MonkeyPatch) 
     assert "CONFIG_SECCOMP_FILTER" in str(choose_filter())
 
 
+async def test_the_log_says_what_vms_go_without(
+    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("arker.emulator.sandbox.bwrap.CAPABILITIES", {"CAP_SETPCAP": 8})
+    with caplog.at_level(logging.WARNING, "arker.emulator"):
+        provider = await BubblewrapProvider.open(place)
+        vm = await provider.create("one")
+        assert (await sh(vm, "grep Cap /proc/self/status | cut -f 2 | sort -u")).text == "0" * 16
+    await provider.close()
+    (text,) = [record.message for record in caplog.records if "go without" in record.message]
+    assert "a read-only /proc" in text
+    assert "max_inotify_instances" in text
+
+
 # --- keyrings --------------------------------------------------------------------------------------------------------
 
 

@@ -132,3 +132,15 @@ async def _greeter() -> tuple[str, int]:
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()[:2]
     return str(host), int(port)
+
+
+async def test_output_that_comes_too_late_is_told(place: Path) -> None:
+    options = EmulatorOptions(isolation=ISOLATION, state_parent=place, late_output=0.3)
+    async with Emulator(options) as emulator, aiohttp.ClientSession() as session:
+        api = Api(session, emulator.url, emulator.api_key)
+        vm = str((await api.fork())["vm_id"])
+        run = await api.run(vm, "echo hello > >(cat; sleep 600; echo late)")
+        assert (run["state"], run["exit_code"], run["stdout"]) == ("completed", 0, "hello\n")
+        assert "more than 0.3 s after the command's end (late_output)" in run["fail_reason"]
+        run = await api.run(vm, "sleep 600 & echo hello")
+        assert (run["state"], run["stdout"], run.get("fail_reason")) == ("completed", "hello\n", None)

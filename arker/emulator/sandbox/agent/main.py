@@ -36,12 +36,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 LARGEST_REQUEST = 64 * 1024 * 1024
+RESERVED_DESCRIPTORS = 512
+"""By how much the agent may raise its limit of open files; one message can carry 253."""
 CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Agent:
     def __init__(self, link: socket.socket, isolated: bool, score: Score, max_open_files: int) -> None:
         self.max_open_files = max_open_files
+        self.missing: list[str] = []
+        """What this machine does not allow, for people."""
         self.link = link
         self.isolated = isolated
         self.score = score
@@ -72,8 +76,6 @@ class Agent:
             try:
                 self.score.close()
                 self.link.close()
-                # Not for the agent: whose limit is higher can still pass descriptors when others have used up theirs,
-                # since all that are on their way through sockets are counted for the user.
                 lower_limit(resource.RLIMIT_NOFILE, self.max_open_files)
                 supervise(request, fds, self.isolated)
             finally:
@@ -131,7 +133,20 @@ class Agent:
         packed = struct.pack(f"{len(fds)}i", *fds)
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)] if fds else []
         data = struct.pack("!I", len(body)) + body
-        self.link.sendall(data[self.link.sendmsg([data], ancillary) :])
+        try:
+            sent = self.link.sendmsg([data], ancillary)
+        except OSError as error:
+            if error.errno != errno.ETOOMANYREFS:
+                raise
+            # Descriptors that are on their way through sockets are counted for the user, and compared with this limit:
+            # whose limit is higher than a VM's can pass some although a VM has used up its own.
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            try:
+                sent = self.link.sendmsg([data], ancillary)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        self.link.sendall(data[sent:])
 
     def handle(self, body: bytes, fds: list[int]) -> None:
         given: list[int] = []
@@ -177,7 +192,7 @@ class Agent:
         poll.register(self.link, select.POLLIN)
         data = b""
         fds: list[int] = []
-        self.answer({"hello": sys.version_info[:3], "id": 0, "fds": 0}, [])
+        self.answer({"hello": sys.version_info[:3], "missing": self.missing, "id": 0, "fds": 0}, [])
         while True:
             ready = [fd for fd, _ in poll.poll()]
             if wake_read in ready:
@@ -214,12 +229,15 @@ def main() -> None:
     score.set(SCORE_OF_AGENTS)
     prctl(PR_SET_DUMPABLE, 0)  # what runs in the VM shall not read or trace the agent
     prctl(PR_SET_CHILD_SUBREAPER, 1)
-    if isolated:
-        raise_walls()
+    missing = raise_walls() if isolated else []
     lower_limit(resource.RLIMIT_CORE, 0)
+    lower_limit(resource.RLIMIT_NOFILE, max_open_files + RESERVED_DESCRIPTORS)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max_open_files, hard), hard))
     if max_processes:
         lower_limit(resource.RLIMIT_NPROC, max_processes + RESERVED_PROCESSES)
     agent = Agent(socket.socket(fileno=link_fd), bool(isolated), score, max_open_files)
+    agent.missing = missing
     gc.freeze()
     try:
         with contextlib.suppress(ConnectionError):

@@ -31,6 +31,12 @@ SHARED_MEMORY = 512 * 1024 * 1024
 SHARED_FILES = 65536
 """What /dev/shm holds: it stays in memory when the processes that filled it have been killed."""
 
+DEVICES = (
+    *("/dev/full", "/dev/null", "/dev/random", "/dev/tty", "/dev/urandom", "/dev/zero"),
+    *("/etc/ld.so.preload", "/proc/cmdline", "/proc/key-users", "/proc/keys", "/proc/swaps"),
+)
+"""Where there may be a device of the host's: who may write to one may set its times, too."""
+
 SCORE_OF_AGENTS = 800
 SCORE_OF_COMMANDS = 1000
 """Who dies first where memory runs out: runs, then agents, and the server's own score is nearly always lower."""
@@ -45,19 +51,23 @@ _CLONE_NEWNS = 0x00020000
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND = 1, 2, 4, 8, 32, 4096
 
 
-def raise_walls() -> None:
+def raise_walls() -> list[str]:
     """Bound what the VM takes of its user's, make /proc read-only, and give up the rights that this took.
 
     All but the last are best efforts: a kernel that has no such limit, or a container that forbids the mount, costs one
-    wall and not the VM.
+    wall and not the VM. What could not be done is returned.
 
     Raises:
         OSError: The rights could not be given up.
     """
     libc = ctypes.CDLL(None, use_errno=True)
+    missing: list[str] = []
     for name, source in LIMITS.items():
-        with contextlib.suppress(OSError, ValueError):
+        try:
             _set_limit(f"sys/user/{name}", max(1, int(read_proc(f"sys/{source}")) // SHARE))
+        except (OSError, ValueError) as error:
+            if "inotify" in name:  # fanotify is not for everybody on older kernels
+                missing.append(f"a limit of its own for {name} ({error})")
     for name, most in RESOURCES.items():
         with contextlib.suppress(AttributeError):
             lower_limit(getattr(resource, name), most)
@@ -66,11 +76,19 @@ def raise_walls() -> None:
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     # In mounts of its own: those that bwrap has made belong to the user namespace that it has closed behind it. Under
     # a read-only /proc, nobody takes back what the score says about who dies first.
-    if libc.unshare(_CLONE_NEWNS) == 0:
-        options = f"mode=1777,size={SHARED_MEMORY},nr_inodes={SHARED_FILES}".encode()
-        libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", _NOSUID | _NODEV, options)
-        libc.mount(None, b"/proc", None, _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV | _NOEXEC, None)
+    options = f"mode=1777,size={SHARED_MEMORY},nr_inodes={SHARED_FILES}".encode()
+    read_only = _REMOUNT | _BIND | _RDONLY | _NOSUID
+    if libc.unshare(_CLONE_NEWNS) != 0:
+        missing.append(f"a read-only /proc ({os.strerror(ctypes.get_errno())})")
+    else:
+        if libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", _NOSUID | _NODEV, options) != 0:
+            missing.append(f"a bound for the files in /dev/shm ({os.strerror(ctypes.get_errno())})")
+        if libc.mount(None, b"/proc", None, read_only | _NODEV | _NOEXEC, None) != 0:
+            missing.append(f"a read-only /proc ({os.strerror(ctypes.get_errno())})")
+        for path in DEVICES:  # not all of them are there
+            libc.mount(None, path.encode(), None, read_only, None)
     _drop_rights(libc)
+    return missing
 
 
 def lower_limit(kind: int, value: int) -> None:

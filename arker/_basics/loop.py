@@ -1,0 +1,32 @@
+"""The running event loop, or a plain word that there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from arker.errors import ConfigurationError
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The asyncio event loop that this is called in.
+
+    Raises:
+        ConfigurationError: There is none, since another library runs the caller's coroutines, or nothing does.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        where = " here: this is a trio program" if _in_trio() else ""
+        raise ConfigurationError(
+            f"no asyncio event loop is running{where}; the async client needs one (asyncio.run, or anyio.run with "
+            "backend='asyncio'). Elsewhere use arker_sync, in a thread"
+        ) from None
+
+
+def _in_trio() -> bool:
+    trio = sys.modules.get("trio")
+    return trio is not None and bool(trio.lowlevel.in_trio_run())
+
+
+__all__ = ["running_loop"]
