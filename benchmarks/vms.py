@@ -18,11 +18,11 @@ from typing import Final
 from attrs import field, frozen
 
 from arker import AsyncArker, AsyncVM
-from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
-from arker.emulator.sandbox.bwrap import Host
-from arker.emulator.sandbox.identity import Identity, spare_identity
-from arker.emulator.sandbox.image import furnish
-from arker.emulator.sandbox.interpreter import choose_interpreter
+from arker.emulator.sandbox.bubblewrap.arguments import Host
+from arker.emulator.sandbox.bubblewrap.identity import Identity, spare_identity
+from arker.emulator.sandbox.bubblewrap.image import furnish
+from arker.emulator.sandbox.bubblewrap.interpreter import choose_interpreter
+from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from benchmarks.measure import Rounds, Row, all_cores, interleave_async
 
 ROUNDS: Final = 25

@@ -9,12 +9,12 @@ from typing import Final
 
 from attrs import evolve
 
-from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
-from arker.emulator.sandbox.bwrap import Host
-from arker.emulator.sandbox.identity import spare_identity
-from arker.emulator.sandbox.interpreter import choose_interpreter
-from arker.emulator.sandbox.machine import Launch, Machine
-from arker.emulator.sandbox.seccomp import choose_filter
+from arker.emulator.sandbox.bubblewrap.arguments import Host
+from arker.emulator.sandbox.bubblewrap.identity import spare_identity
+from arker.emulator.sandbox.bubblewrap.interpreter import choose_interpreter
+from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
+from arker.emulator.sandbox.bubblewrap.seccomp import choose_filter
+from arker.emulator.sandbox.host.machine import Launch, Machine
 from benchmarks import vms
 from benchmarks.measure import Row, all_cores, interleave_async, run_bounded
 

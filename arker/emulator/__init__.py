@@ -12,8 +12,8 @@ for a random token; how far VMs are isolated stands in `EmulatorOptions.isolatio
 from __future__ import annotations
 
 from arker.emulator._process import Emulator
-from arker.emulator.control import Control
-from arker.emulator.fault import Fault
+from arker.emulator.control.channel import Control
+from arker.emulator.control.fault import Fault
 from arker.emulator.options import EmulatorOptions
 
 __all__ = ["Control", "Emulator", "EmulatorOptions", "Fault"]

@@ -30,7 +30,7 @@ from arker._tasks.process import hand_in
 from arker._tasks.threads import finished_in_thread
 from arker.emulator._start import in_utf8, listening_socket, pipe, server_command, server_environment
 from arker.emulator._state import StateDir
-from arker.emulator.control import ControlChannel, Controlled
+from arker.emulator.control.channel import ControlChannel, Controlled
 from arker.emulator.options import EmulatorOptions
 from arker.errors import EmulatorError, InvalidArgumentError
 

@@ -24,7 +24,7 @@ from arker import (
     UnavailableError,
 )
 from arker.emulator import Emulator, Fault
-from arker.emulator.rules import Moment, rule_from_json
+from arker.emulator.control.rules import Moment, rule_from_json
 
 pytestmark = pytest.mark.anyio
 

@@ -24,7 +24,7 @@ from arker import (
     UnsupportedOperationError,
 )
 from arker.emulator import Emulator
-from arker.emulator.rules import Moment
+from arker.emulator.control.rules import Moment
 from arker.transfer import Strategy
 
 pytestmark = pytest.mark.anyio

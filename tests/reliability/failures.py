@@ -7,8 +7,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from attrs import frozen
 
-from arker.emulator.fault import Fault
-from arker.emulator.faults import Faults
+from arker.emulator.control.fault import Fault
+from arker.emulator.control.faults import Faults
 from tests.reliability.operations import Operation
 
 Sort: TypeAlias = Literal["later", "final", "lost", "slow", "expired"]

@@ -9,7 +9,7 @@ from attrs import define, frozen
 
 from arker import AsyncArker, AsyncVM, Filesystem, NotFoundError
 from arker.emulator import Emulator
-from arker.emulator.rules import OperationName
+from arker.emulator.control.rules import OperationName
 
 Kind: TypeAlias = Literal["reading", "keyed", "repeatable", "creating"]
 """What section 3 of the contract tells apart: what has no effect; runs and forks, which the server knows again by their

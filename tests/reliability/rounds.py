@@ -14,7 +14,7 @@ from attrs import define, field
 
 from arker import AsyncArker
 from arker.emulator import Emulator
-from arker.emulator.fault import Fault
+from arker.emulator.control.fault import Fault
 from tests.reliability.books import Audit, Books, Warnings, audit
 from tests.reliability.programs import Program
 

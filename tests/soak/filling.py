@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from arker import ArkerError, AsyncArker, AsyncVM
-from arker.emulator.sandbox.seccomp import ARCHITECTURES
+from arker.emulator.sandbox.bubblewrap.seccomp import ARCHITECTURES
 
 _ADD_KEY = ARCHITECTURES[os.uname().machine].numbers["add_key"]
 

@@ -20,7 +20,7 @@ from attrs import define
 
 from arker import ArkerError, AsyncArker, AsyncVM, NotFoundError, RetryPolicy
 from arker.emulator import Emulator, EmulatorOptions
-from arker.emulator.rules import OperationName
+from arker.emulator.control.rules import OperationName
 from arker.transfer import FileOutcome
 from tests.emulator.server.conftest import place as place  # the fixture
 from tests.emulator.server.support import ISOLATION

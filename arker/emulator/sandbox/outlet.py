@@ -12,7 +12,7 @@ import socket
 from typing import Final
 
 from arker.emulator.sandbox.base import Outlet, SandboxError
-from arker.emulator.sandbox.link import AgentLink, LinkClosedError
+from arker.emulator.sandbox.host.link import AgentLink, LinkClosedError
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 31280

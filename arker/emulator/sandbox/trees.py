@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from arker.emulator.sandbox.base import SandboxError
-from arker.emulator.sandbox.identity import Identity
+from arker.emulator.sandbox.bubblewrap.identity import Identity
+from arker.emulator.sandbox.host.process_tree import kill_group, kill_launched
 from arker.emulator.sandbox.measure import Measure, walk
 from arker.emulator.sandbox.pressure import Reserve, lack, lack_in, telling
-from arker.emulator.sandbox.process_tree import kill_group, kill_launched
 
 _FOR_A_TOOL = 8
 """Descriptors that starting a program takes, and some more."""

@@ -10,13 +10,14 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from arker.emulator.server import control, openapi, transfers
+from arker.emulator.server import control, openapi
 from arker.emulator.server.answers import MAX_BODY, Handler, answer
 from arker.emulator.server.backend import Backend
 from arker.emulator.server.errors import ServiceError
-from arker.emulator.server.fault_rules import Facts
-from arker.emulator.server.faults import Misbehaviour
-from arker.emulator.server.journal import Trace, attach, trace_of
+from arker.emulator.server.fault_actions import Misbehaviour
+from arker.emulator.server.fault_matching import Facts
+from arker.emulator.server.journal.trace import Trace, attach, trace_of
+from arker.emulator.server.operations import transfers
 from arker.emulator.server.presign import PREFIX
 from arker.emulator.server.routes import OPERATIONS, Operation
 from arker.emulator.server.streams import gone

@@ -14,18 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from arker.emulator.clock import Clock
+from arker.emulator.control.clock import Clock
 from arker.emulator.options import LOCAL_ORG_ID, EmulatorOptions
 from arker.emulator.sandbox.base import SandboxProvider
 from arker.emulator.server.cursors import Cursors
-from arker.emulator.server.egress_proxy import Room
-from arker.emulator.server.egress_upstream import Upstreams
 from arker.emulator.server.errors import ServiceError
-from arker.emulator.server.fault_rules import FaultSet
+from arker.emulator.server.fault_matching import FaultSet
 from arker.emulator.server.goldens import find_golden, require_supported
 from arker.emulator.server.idempotency import Ledger
-from arker.emulator.server.logs import Journal
+from arker.emulator.server.journal.journal import Journal
 from arker.emulator.server.presign import Presigner
+from arker.emulator.server.proxy.egress_proxy import Room
+from arker.emulator.server.proxy.egress_upstream import Upstreams
 from arker.emulator.server.records import Organisation, VmRecord
 
 logger = logging.getLogger("arker.emulator")

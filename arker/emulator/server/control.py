@@ -12,15 +12,15 @@ from typing import Any, Final, TypeAlias
 from aiohttp import web
 from attrs import frozen
 
-from arker.emulator.clock import rfc3339
-from arker.emulator.entries import entry_json
+from arker.emulator.control.clock import rfc3339
+from arker.emulator.control.entries import entry_json
+from arker.emulator.control.rules import rule_from_json, rule_json
 from arker.emulator.options import LOCAL_ORG_ID
-from arker.emulator.rules import rule_from_json, rule_json
 from arker.emulator.server import parsing
 from arker.emulator.server.backend import Backend
 from arker.emulator.server.errors import ServiceError, invalid
-from arker.emulator.server.fault_rules import ActiveFault
-from arker.emulator.server.logs import Log
+from arker.emulator.server.fault_matching import ActiveFault
+from arker.emulator.server.journal.journal import Log
 from arker.emulator.server.replies import json_response
 from arker.emulator.server.reset import reset
 from arker.errors import InvalidArgumentError

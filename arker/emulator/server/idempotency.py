@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 from attrs import define, field
 
-from arker.emulator.clock import Clock
+from arker.emulator.control.clock import Clock
 from arker.emulator.server.errors import ServiceError
 
 LIFETIME_MS: Final = 24 * 3600 * 1000

@@ -16,7 +16,7 @@ import orjson
 from aiohttp import web
 
 from arker.emulator.server.errors import ServiceError, invalid
-from arker.emulator.server.journal import trace_of
+from arker.emulator.server.journal.trace import trace_of
 
 PAGE_DEFAULT = 50
 PAGE_MAXIMUM = 1000

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import orjson
 from attrs import frozen
 
-from arker.emulator.clock import Clock
+from arker.emulator.control.clock import Clock
 from arker.emulator.server.errors import ServiceError
 
 PREFIX: Final = "/presigned"

@@ -15,9 +15,9 @@ from arker.emulator.server.goldens import NetworkJson
 from arker.emulator.server.outputs import Output
 
 if TYPE_CHECKING:
-    from arker.emulator.server.journal import Trace
-    from arker.emulator.server.tunnel_proxy import TunnelProxy
-    from arker.emulator.server.uploads import Upload
+    from arker.emulator.server.journal.trace import Trace
+    from arker.emulator.server.operations.uploads import Upload
+    from arker.emulator.server.proxy.tunnel_proxy import TunnelProxy
 
 REQUESTS: Final = 5000
 """Requests of an organisation that are remembered."""

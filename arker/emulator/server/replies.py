@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from arker.emulator.clock import rfc3339
+from arker.emulator.control.clock import rfc3339
 from arker.emulator.server import outputs, streams
 from arker.emulator.server.goldens import GOLDEN_ORG_ID, Golden
 from arker.emulator.server.records import FilesystemRecord, RunRecord, SessionRecord, SyncRecord, TunnelRecord, VmRecord

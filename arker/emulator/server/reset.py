@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Iterable
 
 from attrs import frozen
 
-from arker.emulator.server import execution, tunnels, uploads
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.errors import ServiceError
+from arker.emulator.server.operations import execution, tunnels, uploads
 from arker.emulator.server.records import FilesystemRecord, Organisation, VmRecord
 
 

@@ -10,8 +10,8 @@ from aiohttp import web
 from attrs import field, frozen
 
 from arker import models
-from arker.emulator.server import files, filesystems, org_runs, runs, sessions, tunnels, vms
 from arker.emulator.server.backend import Backend
+from arker.emulator.server.operations import files, filesystems, org_runs, runs, sessions, tunnels, vms
 from arker.emulator.server.records import Organisation
 
 Handler: TypeAlias = Callable[[Backend, Organisation, web.Request], Awaitable[web.StreamResponse]]

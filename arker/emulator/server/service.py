@@ -10,7 +10,7 @@ from pathlib import Path
 from aiohttp import web
 
 from arker.emulator._log import NoRequests
-from arker.emulator.clock import Clock
+from arker.emulator.control.clock import Clock
 from arker.emulator.options import EmulatorOptions
 from arker.emulator.sandbox.base import SandboxProvider
 from arker.emulator.server.app import API, create_app
@@ -28,14 +28,14 @@ async def open_provider(options: EmulatorOptions, state_dir: Path) -> SandboxPro
     Raises:
         IsolationUnavailableError: VMs cannot be isolated here.
     """
-    from arker.emulator.sandbox.machine import Limits
+    from arker.emulator.sandbox.host.machine import Limits
 
     limits = Limits(processes=options.process_limit, open_files=options.open_files_limit)
     if options.isolation == "none":
         from arker.emulator.sandbox.plain import PlainProvider
 
         return await PlainProvider.open(state_dir, limits)
-    from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
+    from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 
     return await BubblewrapProvider.open(state_dir, limits)
 

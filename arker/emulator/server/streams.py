@@ -13,7 +13,7 @@ from typing import Final
 from aiohttp import web
 from attrs import define
 
-from arker.emulator.server.journal import trace_of
+from arker.emulator.server.journal.trace import trace_of
 
 _BEATS: Final = 40
 """Pieces per second of a throttled body."""

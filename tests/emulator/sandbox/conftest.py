@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from arker.emulator.sandbox.agent_sandbox import AgentSandbox
-from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
+from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
+from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from tests.emulator.sandbox.support import children
 
 _numbers = itertools.count()

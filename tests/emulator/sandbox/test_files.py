@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from arker.emulator.sandbox.agent_sandbox import AgentSandbox
 from arker.emulator.sandbox.base import SandboxError
+from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from tests.emulator.sandbox.support import kill_vms, read, sh, write
 
 pytestmark = pytest.mark.anyio

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from arker.emulator.sandbox.agent_sandbox import AgentSandbox
 from arker.emulator.sandbox.base import RunSpec, SandboxError
-from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
+from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
+from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from tests.emulator.sandbox.support import host_processes, read, sh, unique_seconds, until, write
 from tests.support.length import times
 

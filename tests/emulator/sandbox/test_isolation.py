@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from arker.emulator.sandbox.agent_sandbox import AgentSandbox
 from arker.emulator.sandbox.base import RunSpec, SandboxError
-from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
+from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
+from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from tests.emulator.sandbox.support import read, sh, until, write
 
 pytestmark = pytest.mark.anyio

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from arker.emulator.sandbox.base import RunSpec
-from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
+from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from tests.emulator.sandbox.support import children, host_processes, parent_of, read, sh, unique_seconds, until, write
 
 pytestmark = pytest.mark.anyio
@@ -25,7 +25,7 @@ _SERVER = """
 import asyncio, signal, sys, warnings
 from pathlib import Path
 from arker.emulator.sandbox.base import RunSpec
-from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
+from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.plain import PlainProvider
 
 # Whoever runs the tests in the background of a shell has them ignore it.

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from arker.emulator.sandbox.agent_source import agent_source
 from arker.emulator.sandbox.base import SandboxError
-from arker.emulator.sandbox.link import AgentLink, LinkClosedError, anonymous_file
-from arker.emulator.sandbox.machine import Launch, Machine
-from arker.emulator.sandbox.shell import parse_state
+from arker.emulator.sandbox.host.link import AgentLink, LinkClosedError, anonymous_file
+from arker.emulator.sandbox.host.machine import Launch, Machine
+from arker.emulator.sandbox.host.shell import parse_state
+from arker.emulator.sandbox.host.source import agent_source
 
 pytestmark = pytest.mark.anyio
 

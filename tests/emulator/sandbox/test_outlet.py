@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from arker.emulator.sandbox.agent_sandbox import AgentSandbox
-from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
-from arker.emulator.sandbox.link import AgentLink
-from arker.emulator.sandbox.machine import Launch, Machine
+from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
+from arker.emulator.sandbox.host.link import AgentLink
+from arker.emulator.sandbox.host.machine import Launch, Machine
+from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from arker.emulator.sandbox.outlet import PORT, open_outlet
 from tests.emulator.sandbox.support import kill_vms, sh, until
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from arker.emulator.sandbox.agent_sandbox import AgentSandbox
 from arker.emulator.sandbox.base import RunSpec, SandboxError
+from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from arker.emulator.sandbox.plain import PlainProvider, UnprotectedWarning
 from tests.emulator.sandbox.support import host_processes, read, sh, state_of, unique_seconds, until, write
 from tests.support.leftovers import alive, below
@@ -111,7 +111,7 @@ async def test_ending_vms_leaves_no_process_even_a_stopped_one(plain: PlainProvi
 async def test_an_agent_that_does_not_clean_up_is_killed_with_everything(
     plain: PlainProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("arker.emulator.sandbox.machine._CLEAN_UP", 0.1)
+    monkeypatch.setattr("arker.emulator.sandbox.host.machine._CLEAN_UP", 0.1)
     before = below(os.getpid())
     vm = await plain.create("stuck")
     await vm.run(RunSpec(command="(setsid sleep 600 &); kill -STOP $(ps -o ppid= -p $PPID); sleep 600"))

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from arker.emulator.sandbox.base import IsolationUnavailableError, SandboxProvider
-from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
-from arker.emulator.sandbox.bwrap import candidates
-from arker.emulator.sandbox.diagnosis import Facts, explain, gather_facts
-from arker.emulator.sandbox.identity import Identity, spare_identity
-from arker.emulator.sandbox.interpreter import Interpreter, choose_interpreter
+from arker.emulator.sandbox.bubblewrap.arguments import candidates
+from arker.emulator.sandbox.bubblewrap.diagnosis import Facts, explain, gather_facts
+from arker.emulator.sandbox.bubblewrap.identity import Identity, spare_identity
+from arker.emulator.sandbox.bubblewrap.interpreter import Interpreter, choose_interpreter
+from arker.emulator.sandbox.bubblewrap.prerequisites import check_rights, find_bash
+from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.plain import PlainProvider
-from arker.emulator.sandbox.prerequisites import check_rights, find_bash
 from tests.emulator.sandbox.support import sh
 
 pytestmark = pytest.mark.anyio
@@ -103,7 +103,7 @@ def test_the_step_that_fails_is_found() -> None:
     bwrap = shutil.which("bwrap") or next(iter(candidates(Path(), None)))
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from arker.emulator.sandbox.diagnosis import gather_facts, explain\n"
+        "from arker.emulator.sandbox.bubblewrap.diagnosis import gather_facts, explain\n"
         "facts = gather_facts((), '/usr/bin/python3', None)\n"
         "print(facts.step, explain(facts))"
     )
@@ -200,7 +200,7 @@ async def test_a_private_state_directory_is_refused_where_vms_run_as_somebody_el
 async def test_the_interpreter_is_brought_along_when_the_system_has_none(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("arker.emulator.sandbox.interpreter.SYSTEM", "/usr/bin/no-python")
+    monkeypatch.setattr("arker.emulator.sandbox.bubblewrap.interpreter.SYSTEM", "/usr/bin/no-python")
     if Path(sys.base_prefix).is_relative_to("/usr"):
         assert (await choose_interpreter(place, spare_identity())).prefix is None
         return
@@ -227,7 +227,7 @@ def test_the_links_of_an_interpreter_that_is_brought_along(private: Path) -> Non
 
 def test_a_machine_without_bash_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_bash(None).endswith("/bash")
-    monkeypatch.setattr("arker.emulator.sandbox.prerequisites._SHELLS", ("/nowhere/bash",))
+    monkeypatch.setattr("arker.emulator.sandbox.bubblewrap.prerequisites._SHELLS", ("/nowhere/bash",))
     with pytest.raises(IsolationUnavailableError, match=r"looked for /nowhere/bash\. Install bash"):
         find_bash(None)
 
@@ -235,8 +235,8 @@ def test_a_machine_without_bash_is_told(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_root_without_rights_is_told_which_are_missing() -> None:
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from arker.emulator.sandbox.identity import Identity\n"
-        "from arker.emulator.sandbox.prerequisites import check_rights\n"
+        "from arker.emulator.sandbox.bubblewrap.identity import Identity\n"
+        "from arker.emulator.sandbox.bubblewrap.prerequisites import check_rights\n"
         "check_rights(None)\n"
         "try: check_rights(Identity(64_200, 64_200))\n"
         "except Exception as error: print(type(error).__name__, error)"
@@ -254,7 +254,7 @@ def test_a_root_without_rights_is_told_which_are_missing() -> None:
 
 
 def test_a_root_of_a_namespace_without_other_users_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arker.emulator.sandbox.prerequisites._missing_rights", list)
+    monkeypatch.setattr("arker.emulator.sandbox.bubblewrap.prerequisites._missing_rights", list)
     with pytest.raises(IsolationUnavailableError, match="no uid 4294967295"):
         check_rights(Identity(2**32 - 1, 2**32 - 1))
 
@@ -270,6 +270,6 @@ async def test_an_interpreter_that_needs_variables_of_the_loader(
     monkeypatch.setattr(sys, "base_prefix", str(private))
     monkeypatch.setenv("LD_LIBRARY_PATH", "/nowhere")
     assert (await choose_interpreter(place, spare_identity())).executable == "/usr/bin/python3"
-    monkeypatch.setattr("arker.emulator.sandbox.interpreter.SYSTEM", "/usr/bin/no-python")
+    monkeypatch.setattr("arker.emulator.sandbox.bubblewrap.interpreter.SYSTEM", "/usr/bin/no-python")
     with pytest.raises(IsolationUnavailableError, match=r"does not start without LD_LIBRARY_PATH .*/no-python"):
         await choose_interpreter(place, spare_identity())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from arker.emulator.sandbox.agent_sandbox import AgentSandbox
+from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from tests.emulator.sandbox.support import sh
 
 pytestmark = pytest.mark.anyio

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from arker.emulator.sandbox.agent_sandbox import AgentSandbox
 from arker.emulator.sandbox.base import RunSpec, SandboxError, Volume
-from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
+from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
+from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from arker.emulator.sandbox.plain import PlainProvider, UnprotectedWarning
 from tests.emulator.sandbox.support import read, sh, unique_seconds, until, write
 

@@ -15,11 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from arker.emulator.sandbox import seccomp
-from arker.emulator.sandbox.agent_sandbox import AgentSandbox
-from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
-from arker.emulator.sandbox.keyring import Keyrings
-from arker.emulator.sandbox.seccomp import (
+from arker.emulator.sandbox.bubblewrap.keyring import Keyrings
+from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider, seccomp
+from arker.emulator.sandbox.bubblewrap.seccomp import (
     ALLOW,
     ARCHITECTURES,
     FAMILIES,
@@ -31,6 +29,7 @@ from arker.emulator.sandbox.seccomp import (
     choose_filter,
     refuse,
 )
+from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from tests.emulator.sandbox.support import sh, write
 from tests.emulator.sandbox.walls import WALLS, Wall, breach, holds
 
@@ -155,7 +154,7 @@ def test_a_kernel_without_filters_is_found_out(monkeypatch: pytest.MonkeyPatch) 
 async def test_the_log_says_what_vms_go_without(
     place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("arker.emulator.sandbox.bwrap.CAPABILITIES", {"CAP_SETPCAP": 8})
+    monkeypatch.setattr("arker.emulator.sandbox.bubblewrap.arguments.CAPABILITIES", {"CAP_SETPCAP": 8})
     with caplog.at_level(logging.WARNING, "arker.emulator"):
         provider = await BubblewrapProvider.open(place)
         vm = await provider.create("one")
@@ -184,7 +183,7 @@ def secret_key() -> Iterator[int]:
 async def test_the_keyring_is_left_behind_without_a_filter_too(
     place: Path, secret_key: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("arker.emulator.sandbox.bubblewrap.choose_filter", lambda: "not for this test")
+    monkeypatch.setattr("arker.emulator.sandbox.bubblewrap.provider.choose_filter", lambda: "not for this test")
     provider = await BubblewrapProvider.open(place)
     numbers = ARCHITECTURES[os.uname().machine].numbers
     script = (
@@ -206,7 +205,7 @@ async def test_the_keyring_is_left_behind_without_a_filter_too(
 def test_keyrings_take_half_of_the_users_keys_at_most() -> None:
     # In a process of its own, which gets other keyrings, and a session keyring lives as long as a process has it.
     program = (
-        "import os, re, sys; from pathlib import Path; from arker.emulator.sandbox.keyring import Keyrings\n"
+        "import os, re, sys; from pathlib import Path; from arker.emulator.sandbox.bubblewrap.keyring import Keyrings\n"
         "if os.getuid() == 0: os.setgid(64_201); os.setuid(64_201)\n"
         "keyrings, held = Keyrings(), []\n"
         "def used():\n"

@@ -15,8 +15,8 @@ from pathlib import Path
 from attrs import frozen
 
 from arker.emulator.sandbox.base import Sandbox
-from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
-from arker.emulator.sandbox.seccomp import ARCHITECTURES, REFUSED
+from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
+from arker.emulator.sandbox.bubblewrap.seccomp import ARCHITECTURES, REFUSED
 from tests.emulator.sandbox.support import sh, write
 
 _PRELUDE = """

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from arker._basics.hosts import MalformedHostError, means_this_machine, out_of_reach, parse_host
-from arker.emulator.server.egress import Policy, Rule, Target
-from arker.emulator.server.egress_upstream import Upstream, Upstreams
 from arker.emulator.server.own_addresses import is_own
+from arker.emulator.server.proxy.egress import Policy, Rule, Target
+from arker.emulator.server.proxy.egress_upstream import Upstream, Upstreams
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ import aiohttp
 import pytest
 
 from arker.emulator import Emulator
-from arker.emulator.server.egress import Policy, Target
-from arker.emulator.server.egress_dial import Addresses, Dialer, ResolutionError
-from arker.emulator.server.egress_proxy import MOST_CONNECTIONS, EgressProxy, Room
-from arker.emulator.server.egress_upstream import Upstreams
-from arker.emulator.server.http_exchange import Refusal
+from arker.emulator.server.proxy.egress import Policy, Target
+from arker.emulator.server.proxy.egress_dial import Addresses, Dialer, ResolutionError
+from arker.emulator.server.proxy.egress_proxy import MOST_CONNECTIONS, EgressProxy, Room
+from arker.emulator.server.proxy.egress_upstream import Upstreams
+from arker.emulator.server.proxy.http_exchange import Refusal
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.egress_support import Echo, Origin, serving
 from tests.emulator.server.support import ISOLATION, Api, output

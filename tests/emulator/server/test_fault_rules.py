@@ -11,10 +11,10 @@ from typing import Any
 import attrs
 import pytest
 
-from arker.emulator import rules
-from arker.emulator.clock import Clock
-from arker.emulator.entries import Fork, RequestEntry
-from arker.emulator.rules import (
+from arker.emulator.control import rules
+from arker.emulator.control.clock import Clock
+from arker.emulator.control.entries import Fork, RequestEntry
+from arker.emulator.control.rules import (
     RULES,
     DelayRule,
     ErrorRule,
@@ -27,9 +27,9 @@ from arker.emulator.rules import (
 )
 from arker.emulator.server.control import TABLE
 from arker.emulator.server.errors import STATUSES, ServiceError
-from arker.emulator.server.fault_rules import FAULTS, ActiveFault, Facts, FaultSet, path_pattern
-from arker.emulator.server.faults import default_code
-from arker.emulator.server.logs import Journal, Log
+from arker.emulator.server.fault_actions import default_code
+from arker.emulator.server.fault_matching import FAULTS, ActiveFault, Facts, FaultSet, path_pattern
+from arker.emulator.server.journal.journal import Journal, Log
 from arker.emulator.server.routes import OPERATIONS
 from arker.emulator.server.streams import part_of
 from arker.errors import InvalidArgumentError

@@ -12,9 +12,9 @@ import anyio
 import pytest
 
 from arker.emulator import Emulator
-from arker.emulator.control import Controlled
-from arker.emulator.entries import Execution, RequestEntry
-from arker.emulator.rules import GARBAGE, Moment
+from arker.emulator.control.channel import Controlled
+from arker.emulator.control.entries import Execution, RequestEntry
+from arker.emulator.control.rules import GARBAGE, Moment
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.support import Api
 from tests.emulator.server.wire import Wire, connected

@@ -12,10 +12,10 @@ import pytest
 
 from arker.emulator import Emulator, EmulatorOptions
 from arker.emulator.sandbox.base import FileWriter, SandboxError
-from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
-from arker.emulator.sandbox.machine import Limits
+from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
+from arker.emulator.sandbox.host.machine import Limits
 from arker.emulator.sandbox.plain import PlainProvider
-from arker.emulator.server.tunnel_proxy import TunnelProxy
+from arker.emulator.server.proxy.tunnel_proxy import TunnelProxy
 from tests.emulator.server.support import ISOLATION, Api
 
 pytestmark = pytest.mark.anyio

@@ -21,7 +21,7 @@ import pytest
 
 from arker.emulator import Emulator, EmulatorOptions
 from arker.emulator.sandbox.base import SandboxError
-from arker.emulator.sandbox.bubblewrap import BubblewrapProvider
+from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.pressure import lack, lack_in
 from arker.emulator.server.errors import from_os
 from tests.emulator.sandbox.support import until

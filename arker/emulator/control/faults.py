@@ -1,0 +1,281 @@
+"""Setting faults from a test."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from arker._basics.typing import Unpack
+from arker.emulator.control.fault import Channel, Fault
+from arker.emulator.control.rules import (
+    GARBAGE,
+    CloseRule,
+    DelayRule,
+    ErrorRule,
+    ExpireRule,
+    GarbageRule,
+    Moment,
+    Operations,
+    PresignedOperations,
+    Rule,
+    StallRule,
+    ThrottleRule,
+    TruncateRule,
+    rule_json,
+)
+
+
+class _Conditions(TypedDict, total=False):
+    method: str | None
+    path: str | None
+    times: int | None
+    share: float | None
+    seed: int | None
+    skip: int
+
+
+class Conditions(_Conditions, total=False):
+    """Which requests a fault is for; see `Faults`."""
+
+    operation: Operations | None
+
+
+class PresignedConditions(_Conditions, total=False):
+    """The same for faults of presigned URLs."""
+
+    operation: PresignedOperations | None
+
+
+class Faults:
+    """Sets faults of a backend.
+
+    Every method that sets one takes the same conditions, all of which have to hold, and the same times:
+
+    Args:
+        operation: Name of an operation, or several, as in the OpenAPI document, or ``presigned_put`` and
+            ``presigned_get``; None is any.
+        method: HTTP method; None is any.
+        path: Pattern of the path below the base URL: ``*`` stands for any characters but ``/``, ``**`` for any, ``?``
+            for one; None is any. Presigned URLs have ``/presigned/*``.
+        times: How many matching requests it fires for, the next ones; None is without end.
+        share: Instead of ``times``: the probability that it fires for a matching request.
+        seed: Where the draws for ``share`` begin: the same seed gives the same draws. Random when None, and then told
+            by the fault's ``rule.seed``.
+        skip: How many matching requests are spared first.
+
+    Raises:
+        InvalidArgumentError: An argument is not what it should be; nothing was sent.
+        EmulatorError: The backend does not answer.
+
+    Example::
+
+        with emulator.faults.error(operation="run", status=503) as fault:
+            await vm.run("true")  # sent again by the client
+        assert fault.fired == 1
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def __repr__(self) -> str:
+        return f"<Faults of {self.url}>"
+
+    @property
+    def url(self) -> str:
+        """The backend's base URL."""
+        return self._channel.url
+
+    def _set(self, rule: Rule) -> Fault:
+        return Fault(self._channel, self._channel.call("POST", "faults", rule_json(rule)))
+
+    def error(
+        self,
+        *,
+        status: int = 503,
+        code: str | None = None,
+        message: str | None = None,
+        retry_after: float | str | None = None,
+        processed: bool = False,
+        **conditions: Unpack[Conditions],
+    ) -> Fault:
+        """Answer with an error.
+
+        See `Faults` for the conditions.
+
+        Args:
+            status: HTTP status, 200 to 599.
+            code: The error's code; None is the one that belongs to the status.
+            message: The error's message; None is a text that says that a fault was set.
+            retry_after: Seconds, or a date as HTTP writes it, for the header ``Retry-After``.
+            processed: Whether the request is carried out first.
+        """
+        return self._set(
+            ErrorRule(
+                status=status,
+                code=code,
+                message=message,
+                retry_after=retry_after,
+                processed=processed,
+                **conditions,
+            )
+        )
+
+    def delay(
+        self,
+        *,
+        seconds: float,
+        processed: bool = False,
+        **conditions: Unpack[Conditions],
+    ) -> Fault:
+        """Let it take longer. It goes together with other faults.
+
+        See `Faults` for the conditions.
+
+        Args:
+            seconds: How much longer.
+            processed: Whether it is the reply that is held back; otherwise the request waits before it is carried out.
+        """
+        return self._set(
+            DelayRule(
+                seconds=seconds,
+                processed=processed,
+                **conditions,
+            )
+        )
+
+    def garbage(
+        self,
+        *,
+        body: str = GARBAGE,
+        status: int | None = None,
+        processed: bool = True,
+        **conditions: Unpack[Conditions],
+    ) -> Fault:
+        """Answer with a body that is no JSON.
+
+        See `Faults` for the conditions.
+
+        Args:
+            body: What is sent instead of the reply's body; an HTML page by default.
+            status: HTTP status; None is the one that the reply has anyway.
+            processed: Whether the request is carried out first.
+        """
+        return self._set(
+            GarbageRule(
+                body=body,
+                status=status,
+                processed=processed,
+                **conditions,
+            )
+        )
+
+    def close(
+        self,
+        *,
+        moment: Moment = "before",
+        seconds: float = 0.0,
+        reset: bool = False,
+        **conditions: Unpack[Conditions],
+    ) -> Fault:
+        """End the connection without a reply.
+
+        See `Faults` for the conditions.
+
+        Args:
+            moment: ``before`` the request is carried out, which it then is not; ``during`` it, and the work goes on;
+                ``after`` it.
+            seconds: For ``during``: how long after the work has begun; if the work is done sooner, then.
+            reset: Whether the connection ends with a reset (RST), not with an ordinary end (FIN).
+        """
+        return self._set(
+            CloseRule(
+                moment=moment,
+                seconds=seconds,
+                reset=reset,
+                **conditions,
+            )
+        )
+
+    def truncate(
+        self,
+        *,
+        fraction: float = 0.5,
+        **conditions: Unpack[Conditions],
+    ) -> Fault:
+        """End the connection amid the reply's body, or amid the body of a presigned PUT.
+
+        See `Faults` for the conditions.
+
+        Args:
+            fraction: How much of the body passes, from 0 to below 1; ``Content-Length`` tells of the whole.
+        """
+        return self._set(
+            TruncateRule(
+                fraction=fraction,
+                **conditions,
+            )
+        )
+
+    def stall(
+        self,
+        *,
+        processed: bool = False,
+        **conditions: Unpack[Conditions],
+    ) -> Fault:
+        """Let the connection stay open, and never reply. It ends when the client goes or the backend ends.
+
+        See `Faults` for the conditions.
+
+        Args:
+            processed: Whether the request is carried out first.
+        """
+        return self._set(
+            StallRule(
+                processed=processed,
+                **conditions,
+            )
+        )
+
+    def expire(
+        self,
+        **conditions: Unpack[PresignedConditions],
+    ) -> Fault:
+        """Answer a presigned URL as an expired one.
+
+        See `Faults` for the conditions.
+        """
+        return self._set(
+            ExpireRule(
+                **conditions,
+            )
+        )
+
+    def throttle(
+        self,
+        *,
+        bytes_per_second: float,
+        **conditions: Unpack[PresignedConditions],
+    ) -> Fault:
+        """Let the bytes of presigned URLs pass slowly. It goes together with other faults.
+
+        See `Faults` for the conditions.
+
+        Args:
+            bytes_per_second: For each connection, in both directions.
+        """
+        return self._set(
+            ThrottleRule(
+                bytes_per_second=bytes_per_second,
+                **conditions,
+            )
+        )
+
+    def list(self) -> tuple[Fault, ...]:
+        """The faults that are set, in the order in which they were added."""
+        return tuple(Fault(self._channel, members) for members in self._channel.call("GET", "faults")["faults"])
+
+    def clear(self) -> int:
+        """Take all faults away; how many there were comes back."""
+        return int(self._channel.call("DELETE", "faults")["removed"])
+
+
+__all__ = ["Faults"]

@@ -1,0 +1,127 @@
+"""Which Python a VM has: for the agent, and as ``python3`` for its user."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from attrs import frozen
+
+from arker.emulator.sandbox.base import IsolationUnavailableError
+from arker.emulator.sandbox.bubblewrap.identity import Identity
+
+SYSTEM = "/usr/bin/python3"
+_CHECK = "import sys, ctypes, json, resource; sys.exit(sys.version_info < (3, 8))"
+_OF_THE_LOADER = ("LD_", "DYLD_")
+_NOT_COPIED = ("__pycache__", "test", "tests", "idlelib", "site-packages", "config-*", "*.a")
+
+
+@frozen(kw_only=True)
+class Interpreter:
+    """A Python as a VM sees it.
+
+    Attributes:
+        executable: Its path in the VM.
+        prefix: Its installation, mounted there; None when it is below /usr, which every VM has.
+        source: What is mounted: the installation itself, or a copy.
+    """
+
+    executable: str
+    prefix: str | None = None
+    source: Path | None = None
+
+    @property
+    def on_host(self) -> str:
+        """Its path on this machine."""
+        return self.executable if self.source is None else str(self.source / "bin" / Path(self.executable).name)
+
+    def links(self) -> dict[str, str]:
+        """Commands to offer in the VM's PATH, and what they are."""
+        if self.prefix is None or self.source is None:
+            return {}
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        names = ("python", "python3", f"python{version}", "pip", "pip3", f"pip{version}")
+        return {name: f"{self.prefix}/bin/{name}" for name in names if os.path.lexists(self.source / "bin" / name)}
+
+
+async def choose_interpreter(state_dir: Path, identity: Identity | None) -> Interpreter:
+    """The Python of this process if VMs can have it, else the system's, else a copy of this one's installation.
+
+    Args:
+        state_dir: Where a copy would go.
+        identity: Who has to be able to run it; None for the current user.
+    """
+    prefix = Path(sys.base_prefix)
+    executable = prefix / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    loader = sorted(name for name in os.environ if name.startswith(_OF_THE_LOADER))
+    if loader and not await asyncio.to_thread(_works, str(executable), identity):
+        # In a VM they are not set, and what they name is not there.
+        if await asyncio.to_thread(_works, SYSTEM, identity):
+            return Interpreter(executable=SYSTEM)
+        raise IsolationUnavailableError(
+            f"{executable} does not start without {', '.join(loader)} in its environment, which VMs do not have; nor "
+            f"is there a {SYSTEM} of version 3.8 or newer. Install one, or use a Python that starts by itself."
+        )
+    if Path("/usr") in (prefix, *prefix.parents):
+        return Interpreter(executable=str(executable))
+    if identity is None or identity.can_reach(executable):
+        return Interpreter(executable=str(executable), prefix=str(prefix), source=prefix)
+    if await asyncio.to_thread(_works, SYSTEM, identity):
+        return Interpreter(executable=SYSTEM)
+    # bwrap cannot mount what its user cannot reach, so somebody else's private installation has to be copied.
+    copy = state_dir / "python"
+    try:
+        await asyncio.to_thread(_copy, prefix, copy)
+    except OSError as error:
+        raise IsolationUnavailableError(
+            f"VMs run as uid {identity.uid}, which can reach neither {prefix} nor a {SYSTEM} of version 3.8 or newer, "
+            f"and copying {prefix} to {copy} failed: {error}. Install a system-wide Python, or run as an ordinary user."
+        ) from error
+    return Interpreter(executable=str(executable), prefix=str(prefix), source=copy)
+
+
+def _works(executable: str, identity: Identity | None) -> bool:
+    try:
+        done = subprocess.run(
+            [executable, "-I", "-S", "-c", _CHECK],
+            env={},
+            cwd="/",
+            capture_output=True,
+            timeout=30,
+            check=False,
+            user=None if identity is None else identity.uid,
+            group=None if identity is None else identity.gid,
+            extra_groups=None if identity is None else [],
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def _copy(prefix: Path, copy: Path) -> None:
+    if copy.exists():
+        return
+    # Under another name first: an interrupted copy must not be taken for a whole one.
+    unfinished = copy.with_name(f"python.{os.getpid()}")
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for part in (Path("bin"), Path("lib")):
+        names = _NOT_COPIED if part.name == "lib" else ()
+        (unfinished / part).mkdir(parents=True)
+        for entry in (prefix / part).iterdir():
+            wanted = part.name == "bin" or entry.name == version or ".so" in entry.suffixes
+            if not wanted:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.copytree(
+                    entry, unfinished / part / entry.name, symlinks=True, ignore=shutil.ignore_patterns(*names)
+                )
+            else:
+                shutil.copy2(entry, unfinished / part / entry.name, follow_symlinks=False)
+    os.rename(unfinished, copy)
+
+
+__all__ = ["Interpreter", "choose_interpreter"]

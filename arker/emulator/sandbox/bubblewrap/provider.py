@@ -1,0 +1,203 @@
+"""VMs isolated by bubblewrap: a root filesystem, processes and a network of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, SandboxError
+from arker.emulator.sandbox.bubblewrap.arguments import PATH, Host, candidates, tool_prefix
+from arker.emulator.sandbox.bubblewrap.diagnosis import Facts, explain, gather_facts
+from arker.emulator.sandbox.bubblewrap.identity import Identity, spare_identity
+from arker.emulator.sandbox.bubblewrap.image import find_obstacle, furnish, give
+from arker.emulator.sandbox.bubblewrap.interpreter import Interpreter, choose_interpreter
+from arker.emulator.sandbox.bubblewrap.prerequisites import check_rights, find_bash
+from arker.emulator.sandbox.bubblewrap.seccomp import choose_filter
+from arker.emulator.sandbox.host.machine import Launch, Limits, Machine
+from arker.emulator.sandbox.host.provider import AgentProvider
+from arker.emulator.sandbox.host.sandbox import Inside
+from arker.emulator.sandbox.pressure import lack, telling
+from arker.emulator.sandbox.trees import DirectoryStorage, Tree
+from arker.emulator.sandbox.volumes import Volumes
+
+logger = logging.getLogger("arker.emulator")
+
+_ENV = {
+    "HOME": HOME,
+    "USER": "user",
+    "LOGNAME": "user",
+    "PATH": PATH,
+    "LANG": "C.UTF-8",
+    # What a distribution protects by refusing (PEP 668) is read-only here, and pip installs into the VM's own home.
+    "PIP_BREAK_SYSTEM_PACKAGES": "1",
+}
+
+
+class BubblewrapProvider(AgentProvider):
+    """Implements `SandboxProvider` with namespaces."""
+
+    name = "bubblewrap"
+
+    def __init__(
+        self,
+        state_dir: Path,
+        bwrap: Path,
+        host: Host,
+        interpreter: Interpreter,
+        identity: Identity | None,
+        limits: Limits,
+        bash: str,
+        filter: bytes = b"",
+    ) -> None:
+        self._state_dir = state_dir
+        self._bwrap = bwrap
+        self._host = host
+        self._interpreter = interpreter
+        self._identity = identity
+        super().__init__(
+            DirectoryStorage(
+                state_dir / "vms",
+                identity=identity,
+                tool_prefix=tool_prefix(bwrap),
+                furnish=lambda root: furnish(root, identity),
+                python=interpreter.on_host,
+            ),
+            DirectoryStorage(
+                state_dir / "volumes",
+                identity=identity,
+                tool_prefix=tool_prefix(bwrap),
+                furnish=lambda root: give(root, identity),
+            ),
+        )
+        self._limits = limits
+        self._filter = filter
+        self._bash = bash
+        self._max_processes = limits.processes if _counts_by_namespace(platform.release()) else 0
+
+    @property
+    def bwrap(self) -> Path:
+        """The bwrap in use."""
+        return self._bwrap
+
+    @classmethod
+    async def open(cls, state_dir: Path, limits: Limits | None = None) -> BubblewrapProvider:
+        """Keep the VMs' trees under ``state_dir``; a throw-away VM shows first that isolation works here.
+
+        Raises:
+            IsolationUnavailableError: it does not; the message says why and what to do.
+        """
+        if sys.platform != "linux":
+            raise IsolationUnavailableError(explain(Facts(platform=sys.platform)))
+        identity = spare_identity()
+        check_rights(identity)
+        bash = find_bash(identity)
+        state_dir = await asyncio.to_thread(_prepare, state_dir, identity)
+        interpreter = await choose_interpreter(state_dir, identity)
+        host = await asyncio.to_thread(Host.look, interpreter, identity)
+        chosen = choose_filter()
+        if isinstance(chosen, str):
+            logger.warning("VMs run without a filter of system calls: %s", chosen)
+            chosen = b""
+        attempts: list[tuple[str, str]] = []
+        for bwrap in candidates(state_dir, identity):
+            provider = cls(state_dir, bwrap, host, interpreter, identity, limits or Limits(), bash, chosen)
+            try:
+                with telling():
+                    await provider.try_out()
+            except (SandboxError, OSError) as error:
+                provider.discard()
+                if lack(error) is not None or (isinstance(error, SandboxError) and error.code == "resource_pressure"):
+                    await asyncio.to_thread(_clear, state_dir)
+                    raise
+                attempts.append((str(bwrap), str(error)))
+            else:
+                return provider
+        await asyncio.to_thread(_clear, state_dir)
+        facts = await asyncio.to_thread(gather_facts, attempts, interpreter.on_host, identity)
+        raise IsolationUnavailableError(explain(facts))
+
+    def discard(self) -> None:
+        """Give up a provider that does not work."""
+        self._storage.close()
+        self._volume_storage.close()
+
+    async def try_out(self) -> None:
+        """Start a VM and remove it again; raises `SandboxError`."""
+        tree = await self._storage.create(f"probe-{os.urandom(8).hex()}")
+        try:
+            machine = await Machine.start(await self._launch(tree, {}))
+            if machine.missing:  # nothing else has run in this VM yet
+                logger.warning("VMs go without %s", "; ".join(machine.missing))
+            await machine.close()
+            await tree.remove()
+        except BaseException:
+            await asyncio.to_thread(shutil.rmtree, tree.path, ignore_errors=True)
+            raise
+
+    async def close(self, *, keep_files: bool = False) -> None:
+        await super().close(keep_files=keep_files)
+        if not keep_files:
+            await asyncio.to_thread(_clear, self._state_dir)
+
+    def _inside(self, tree: Tree) -> Inside:
+        return Inside(
+            env={**_ENV, "SHELL": self._bash}, bash=self._bash, owner=self._identity, reserved=self._host.reserved
+        )
+
+    async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
+        self._host.prepare(tree.path, self._identity)
+        obstacles = {path: find_obstacle(tree.path, path, self._identity) for path in volumes}
+        bound = {path: volume.path for path, volume in volumes.items() if obstacles[path] is None}
+        return Launch(
+            bwrap=str(self._bwrap),
+            options=self._host.options(tree.path, bound),
+            filter=self._filter,
+            python=self._interpreter.executable,
+            identity=self._identity,
+            max_processes=self._max_processes,
+            max_open_files=_fewer_than_here(self._limits.open_files),
+            refused={path: reason for path, reason in obstacles.items() if reason is not None},
+        )
+
+
+def _fewer_than_here(limit: int) -> int:
+    """A limit of open files that leaves this process, and agents, room where all of the user's descriptors count."""
+    import resource  # which not every system has
+
+    own = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit if own == resource.RLIM_INFINITY else min(limit, own * 3 // 4)
+
+
+def _prepare(state_dir: Path, identity: Identity | None) -> Path:
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state_dir = state_dir.resolve()
+    if identity is not None:
+        state_dir.chmod(0o711)  # whoever VMs run as must get through, and see nothing
+        if not identity.can_reach(state_dir):
+            raise IsolationUnavailableError(
+                f"VMs of a root server are started as uid {identity.uid}, which cannot get to {state_dir}: choose a "
+                "directory below one that everybody may enter, such as /var/lib or /tmp, or run as an ordinary user."
+            )
+    return state_dir
+
+
+def _clear(state_dir: Path) -> None:
+    for name in ("bwrap", "python"):
+        shutil.rmtree(state_dir / name, ignore_errors=True)
+
+
+def _counts_by_namespace(release: str) -> bool:
+    """Whether RLIMIT_NPROC set in a user namespace counts what runs in it: since Linux 5.14."""
+    numbers = release.split("-")[0].split(".")
+    try:
+        return (int(numbers[0]), int(numbers[1])) >= (5, 14)
+    except (ValueError, IndexError):
+        return False
+
+
+__all__ = ["BubblewrapProvider"]

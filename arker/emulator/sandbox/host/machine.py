@@ -1,0 +1,236 @@
+"""One start of a VM: the processes on the host, and the link to the agent in them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from attrs import field, frozen
+
+from arker.emulator.sandbox.base import SandboxError
+from arker.emulator.sandbox.bubblewrap.identity import Identity
+from arker.emulator.sandbox.bubblewrap.keyring import Keyrings
+from arker.emulator.sandbox.host.link import AgentLink, LinkClosedError, anonymous_files
+from arker.emulator.sandbox.host.process_tree import (
+    find_below,
+    is_stopped,
+    kill_group,
+    kill_launched,
+    kill_tree,
+    wake,
+)
+from arker.emulator.sandbox.host.source import agent_source
+from arker.emulator.sandbox.pressure import lack, lack_in
+
+_keyrings = Keyrings()
+
+_HELLO_TIMEOUT = 30.0
+_LAST_STEPS = 1.0
+"""Seconds that a bwrap has to end by itself once what it has started is dead."""
+AGENT_NAME = "vm-agent"
+"""What the agent calls itself."""
+_SPARE = (197, 198)
+_CLEAN_UP = 5.0
+"""Seconds that an agent which is no namespace's first process has to kill what it started."""
+
+
+@frozen(kw_only=True)
+class Limits:
+    """What each VM may have.
+
+    Attributes:
+        processes: How many of them at once, where they can be counted.
+        open_files: How many each process may have open.
+    """
+
+    processes: int = 512
+    open_files: int = 16384
+
+
+@frozen(kw_only=True)
+class Launch:
+    """How to start an agent.
+
+    Attributes:
+        bwrap: What the agent is started through; None for nothing.
+        options: Those of bwrap.
+        filter: The system calls that it allows, as bwrap takes it; empty for no filter.
+        python: The interpreter, as a path where the agent will be.
+        identity: Who it runs as; None for the server's own user.
+        max_processes: How many runs may have at once; 0 where a limit would count more than the VM's.
+        max_open_files: How many each process may have.
+        env: The agent's environment; of a VM, bwrap's too.
+        refused: Volumes that cannot be where they were wanted: path, and why.
+    """
+
+    bwrap: str | None = None
+    options: Sequence[str] = ()
+    filter: bytes = b""
+    python: str
+    identity: Identity | None = None
+    max_processes: int = 0
+    max_open_files: int = Limits().open_files
+    env: Mapping[str, str] = field(factory=dict[str, str])
+    refused: Mapping[str, str] = field(factory=dict[str, str])
+
+
+class Machine:
+    """A running VM. `close` leaves nothing of it."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], sock: socket.socket, *, group: bool, max_open_files: int
+    ) -> None:
+        self._process = process
+        self.spare_descriptors = _spare_descriptors(max_open_files)
+        """Numbers, for what a shell is handed beside its command's own descriptors."""
+        self._group = group
+        self._watch: asyncio.Task[None] = asyncio.create_task(self._end_with_link())
+        self.link = AgentLink(sock, at_silence=self._wake)
+        self._agent: int | None = None
+        self.missing: list[str] = []
+        """What this machine does not allow the VM to be walled off by, if the agent is to be believed."""
+
+    @classmethod
+    async def start(cls, launch: Launch) -> Machine:
+        """Start an agent and wait for its greeting.
+
+        Raises:
+            SandboxError: it did not start; the message has what it wrote.
+        """
+        (errors,) = anonymous_files(("errors", b""))
+        with contextlib.ExitStack() as made:
+            made.callback(os.close, errors)
+            ours, theirs = socket.socketpair()
+            with theirs:
+                made.callback(ours.close)
+                process = _spawn(launch, theirs.fileno(), errors)
+            made.pop_all()
+        machine = cls(process, ours, group=launch.bwrap is not None, max_open_files=launch.max_open_files)
+        try:
+            hello = await asyncio.wait_for(asyncio.shield(machine.link.hello), _HELLO_TIMEOUT)
+        except (LinkClosedError, asyncio.TimeoutError) as error:
+            await machine.close()
+            text = os.pread(errors, 4096, 0).decode("utf-8", "replace").strip()
+            reason = lack_in(text)
+            code = "unavailable" if reason is None else "resource_pressure"
+            raise SandboxError(code, f"the VM did not start: {reason or text or 'no reason given'}") from error
+        except BaseException:
+            await machine.close()
+            raise
+        finally:
+            os.close(errors)
+        missing: object = hello.data.get("missing")
+        if isinstance(missing, list):
+            machine.missing = [str(each) for each in cast("list[object]", missing)]
+        return machine
+
+    @property
+    def alive(self) -> bool:
+        return not self.link.closed
+
+    def kill(self) -> None:
+        """Kill every process of the VM, from outside, without waiting for it."""
+        self._kill_launched()
+        self.link.close()  # an agent without namespaces around it clears up when it sees that
+
+    def look_after(self) -> None:
+        """Have the agent go on if something in the VM has stopped it. Cheap enough to be called every second."""
+        if self._agent is None:
+            self._agent = next(iter(find_below(self._process.pid, AGENT_NAME)), 0)
+        if is_stopped(self._agent):
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._process.poll() is None:
+            wake(find_below(self._process.pid, AGENT_NAME))  # the supervisors of runs have this name, too
+
+    async def close(self) -> None:
+        """Kill every process of the VM and wait until they have gone."""
+        self.kill()
+        await asyncio.shield(self._watch)
+
+    async def _end_with_link(self) -> None:
+        await asyncio.sleep(0)
+        await self.link.wait_closed()
+        # A bwrap whose agent has died ends by itself, but an agent may also have closed its socket and stayed.
+        self._kill_launched()
+        await asyncio.get_running_loop().run_in_executor(None, self._see_off)
+
+    def _see_off(self) -> None:
+        """Wait until the process has gone; in a thread."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # An agent without namespaces around it must not be killed in the middle of its clean-up: it has stopped
+            # processes, which would stay.
+            self._process.wait(_LAST_STEPS if self._group else _CLEAN_UP)
+            return
+        if self._group:
+            kill_group(self._process.pid)
+        else:
+            kill_tree(self._process.pid)
+        self._process.wait()
+
+    def _kill_launched(self) -> None:
+        if self._group and self._process.poll() is None and not kill_launched(self._process.pid):
+            kill_group(self._process.pid)
+
+
+def _spare_descriptors(limit: int) -> tuple[int, int]:
+    """Two numbers below a limit of descriptors and this process's own, as high as commands hardly ever use them."""
+    try:
+        import resource
+    except ImportError:  # not a system with such limits
+        return _SPARE
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    last = min(_SPARE[1], limit - 1, hard - 1 if hard != resource.RLIM_INFINITY else limit)
+    return last - 1, last
+
+
+def _spawn(launch: Launch, link: int, errors: int) -> subprocess.Popen[bytes]:
+    """Start an agent, whose socket and errors are these descriptors; it returns after exec, in a millisecond."""
+    identity = launch.identity
+    with contextlib.ExitStack() as made:
+        # By descriptor, since everyone in the VM can read the command line, and the options name places of the host.
+        arguments = b"".join(os.fsencode(option) + b"\0" for option in launch.options)
+        files = anonymous_files(("agent", agent_source()), ("options", arguments), ("filter", launch.filter))
+        for fd in files:
+            made.callback(os.close, fd)
+        source, options, filter = files
+        outside: list[str] = []
+        if launch.bwrap is not None:
+            _keyrings.leave()
+            outside = [launch.bwrap, "--args", str(options)]
+            outside += ["--seccomp", str(filter)] if launch.filter else []
+            outside.append("--")
+        try:
+            # In the loop's own thread: --die-with-parent acts on the death of the thread that starts a process.
+            return subprocess.Popen(
+                [
+                    *outside,
+                    *(launch.python, "-I", "-S", "-B", "-X", "utf8", f"/dev/fd/{source}"),
+                    *(str(link), str(source)),
+                    *(str(int(launch.bwrap is not None)), str(launch.max_processes)),
+                    str(launch.max_open_files),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=(link, source) if launch.bwrap is None else (link, source, options, filter),
+                start_new_session=True,
+                env=launch.env,  # empty for isolated ones: /proc/1/environ of a VM shows what bwrap was started with
+                cwd="/",
+                user=None if identity is None else identity.uid,
+                group=None if identity is None else identity.gid,
+                extra_groups=None if identity is None else [],
+            )
+        except OSError as error:
+            reason = lack(error)
+            code = "unavailable" if reason is None else "resource_pressure"
+            raise SandboxError(code, f"the VM could not be started: {reason or error}") from error
+
+
+__all__ = ["Launch", "Limits", "Machine"]

@@ -1,0 +1,67 @@
+"""What all providers of agents' VMs have in common: making, copying, finding again and ending them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from arker.emulator.sandbox.base import Outlet, Sandbox, Volume
+from arker.emulator.sandbox.host.machine import Launch
+from arker.emulator.sandbox.host.sandbox import AgentSandbox, Inside
+from arker.emulator.sandbox.trees import DirectoryStorage, Tree
+from arker.emulator.sandbox.volumes import Volumes
+
+
+class AgentProvider:
+    """The base of providers; a subclass says how an agent is started and what a VM looks like inside."""
+
+    confines_network = True
+
+    def __init__(self, storage: DirectoryStorage, volumes: DirectoryStorage) -> None:
+        self._storage = storage
+        self._volume_storage = volumes
+        self._sandboxes: dict[str, AgentSandbox] = {}
+
+    async def create(self, vm_id: str, *, source: Sandbox | None = None, outlet: Outlet | None = None) -> AgentSandbox:
+        if source is None:
+            tree = await self._storage.create(vm_id)
+        else:
+            if not isinstance(source, AgentSandbox):
+                raise TypeError("a VM can only be copied by the provider that made it")
+            async with source.frozen():
+                tree = await self._storage.copy(vm_id, source.tree)
+        return self._sandbox(vm_id, tree, outlet)
+
+    async def adopt(self, vm_id: str, *, outlet: Outlet | None = None) -> AgentSandbox:
+        return self._sandbox(vm_id, self._storage.adopt(vm_id), outlet)
+
+    async def create_volume(self, volume_id: str) -> Volume:
+        return await self._volume_storage.create(volume_id)
+
+    async def close(self, *, keep_files: bool = False) -> None:
+        sandboxes = tuple(self._sandboxes.values())
+        await asyncio.gather(*(each.close() if keep_files else each.delete() for each in sandboxes))
+        self._sandboxes.clear()
+        if not keep_files:
+            await self._volume_storage.clear()
+        self._storage.close()
+        self._volume_storage.close()
+
+    def _inside(self, tree: Tree) -> Inside:
+        raise NotImplementedError
+
+    async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
+        raise NotImplementedError
+
+    def _sandbox(self, vm_id: str, tree: Tree, outlet: Outlet | None) -> AgentSandbox:
+        sandbox = AgentSandbox(
+            tree=tree,
+            launch=self._launch,
+            inside=self._inside(tree),
+            outlet=outlet if self.confines_network else None,
+            at_delete=lambda: self._sandboxes.pop(vm_id, None),
+        )
+        self._sandboxes[vm_id] = sandbox
+        return sandbox
+
+
+__all__ = ["AgentProvider"]

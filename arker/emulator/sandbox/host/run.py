@@ -1,0 +1,335 @@
+"""A run, seen from the server: its output as it comes, its end, and its kill."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from arker.emulator.sandbox.base import LargeOutput, RunExit, SandboxError
+from arker.emulator.sandbox.capture import Capture
+from arker.emulator.sandbox.host.shell import LARGEST_STATE, parse_state
+
+SETTLE = 0.05
+"""How long a run may wait, after its command has ended, for output that is still in its pipes."""
+STUCK = 3.0
+"""How long a supervisor may take to kill its run, before the whole VM is killed from outside."""
+LOOK = 1.0
+"""How often somebody looks whether what reports the end of a run has been stopped by something in the VM."""
+_PIECE = 256 * 1024
+
+
+class Output:
+    """Drains one pipe of a run, without ever making the writer wait for a reader; at most for the disk."""
+
+    def __init__(
+        self,
+        fd: int,
+        keep: Callable[[int], int],
+        at_end: Callable[[], None],
+        *,
+        spool: Path | None,
+        drop: Callable[[int], None],
+    ) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._keep = keep
+        self.capture = Capture(spool, self._resume, drop)
+        self._open = True
+        self._kept = True
+        self._loop = asyncio.get_running_loop()
+        self._at_end = at_end
+        self._loop.add_reader(fd, self._drain)
+
+    @property
+    def ended(self) -> bool:
+        return not self._open
+
+    def settle(self) -> None:
+        """Take what is in the pipe now; what comes later goes nowhere, but is still drained."""
+        for _ in range(4):  # no more than a pipe holds: a child that writes for ever must not keep the run open
+            if not self._open or not self._drain():
+                break
+        self._kept = False
+        self._resume()
+
+    def _resume(self) -> None:
+        if self._open:
+            self._loop.add_reader(self._fd, self._drain)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._at_end()
+
+    def _drain(self) -> bool:
+        try:
+            data = os.read(self._fd, _PIECE)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return False
+        if self._kept:
+            room = self._keep(len(data))
+            if room and not self.capture.add(data[:room]):
+                self._loop.remove_reader(self._fd)
+        return True
+
+
+class StateReader:
+    """Takes what a run's shell writes of its state at its end. A pipe: commands may set how large files may become."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._content = bytearray()
+        self._open = True
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(fd, self._read)
+
+    def take(self) -> bytes:
+        """All that was written; the shell has ended."""
+        while self._open and self._read():
+            pass
+        self.close()
+        return bytes(self._content)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._fd, _PIECE)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        self._content += data
+        if len(self._content) > LARGEST_STATE:
+            self._content.clear()
+            data = b""
+        if not data:
+            self.close()
+        return bool(data)
+
+
+class AgentRun:
+    """A command that an agent's supervisor looks after; implements `RunHandle`."""
+
+    def __init__(
+        self,
+        *,
+        control: socket.socket,
+        stdout: int,
+        stderr: int,
+        state: int,
+        output_limit: int,
+        at_stuck: Callable[[], None],
+        look_after: Callable[[], None],
+        to_outside: Callable[[str], str],
+        spool: Path | None = None,
+        late_output: float = 0.0,
+    ) -> None:
+        control.setblocking(False)
+        self._loop = asyncio.get_running_loop()
+        self._control = control
+        self._state = StateReader(state)
+        self._limit = output_limit
+        self._at_stuck = at_stuck
+        self._look_after = look_after
+        self._looking = self._loop.call_later(LOOK, self._look)
+        self._to_outside = to_outside
+        self._dropped = 0
+        self._killed = False
+        self._processes_killed = 0
+        self._settled = False
+        self._ended_at: float | None = None
+        self._status: int | None = None
+        self._failure: str | None = None
+        self._lines = b""
+        self._settling: asyncio.TimerHandle | None = None
+        self._late_output = late_output
+        self._late_end: asyncio.TimerHandle | None = None
+        self._filtering = self._cut = False
+        self.starting: asyncio.Future[bool] = self._loop.create_future()
+        """True once the command may have begun; False when it surely never will."""
+        self._exit: asyncio.Future[RunExit] = self._loop.create_future()
+        self._gone = asyncio.Event()
+        self._out = Output(stdout, self._keeper(), self._settle_if_ended, spool=spool, drop=self._drop)
+        self._err = Output(stderr, self._keeper(), self._settle_if_ended, spool=spool, drop=self._drop)
+        self._loop.add_reader(control, self._hear)
+
+    def stdout(self) -> bytes | LargeOutput:
+        return self._out.capture.content()
+
+    def stderr(self) -> bytes | LargeOutput:
+        return self._err.capture.content()
+
+    def release(self) -> None:
+        self._out.capture.release()
+        self._err.capture.release()
+
+    def dropped(self) -> int:
+        return self._dropped
+
+    def spool_failure(self) -> str | None:
+        return self._out.capture.failure or self._err.capture.failure
+
+    @property
+    def going(self) -> bool:
+        """Whether the command or something that it started in the background is still there."""
+        return not self._gone.is_set()
+
+    @property
+    def ended_at(self) -> float | None:
+        """When the command itself ended, by the loop's clock."""
+        return self._ended_at
+
+    async def wait(self) -> RunExit:
+        return await asyncio.shield(self._exit)
+
+    async def wait_gone(self) -> None:
+        await self._gone.wait()
+
+    async def kill(self) -> None:
+        if self._status is None:
+            self._killed = True
+        self._tell("kill")
+        try:
+            await asyncio.wait_for(self._gone.wait(), STUCK)
+        except asyncio.TimeoutError:  # something in the VM has stopped or outrun the supervisor
+            self._at_stuck()
+            self.abandon()
+
+    def _look(self) -> None:
+        self._look_after()
+        self._looking = self._loop.call_later(LOOK, self._look)
+
+    async def signal(self, number: int) -> None:
+        if not 0 < number < 65:
+            raise SandboxError("bad_request", f"there is no signal {number}")
+        self._tell(f"signal {number}")
+
+    def abandon(self) -> None:
+        """The VM has gone: nothing more will come."""
+        self._end()
+
+    def _keeper(self) -> Callable[[int], int]:
+        kept = 0
+
+        def keep(size: int) -> int:
+            nonlocal kept
+            room = min(size, self._limit - kept)
+            kept += room
+            self._dropped += size - room
+            return room
+
+        return keep
+
+    def _drop(self, size: int) -> None:
+        self._dropped += size
+
+    def _tell(self, line: str) -> None:
+        if self.going:
+            with contextlib.suppress(OSError):  # the supervisor has gone: its end is about to be heard
+                self._control.send(line.encode() + b"\n")
+
+    def _hear(self) -> None:
+        try:
+            data = self._control.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        *lines, self._lines = (self._lines + data).split(b"\n")
+        for line in lines:
+            self._take(line.decode("utf-8", "replace"))
+        if not data or len(self._lines) > 65536:
+            self._end()
+
+    def _take(self, line: str) -> None:
+        word, _, rest = line.partition(" ")
+        if word == "starting" and not self.starting.done():
+            self.starting.set_result(True)
+        elif word == "failed" and self._failure is None:
+            self._failure = f"the command could not be started: {rest[:500]}"
+        elif word == "killed" and rest.isdigit() and len(rest) < 8:
+            self._processes_killed = int(rest)
+        elif word == "exit" and rest.isdigit() and len(rest) < 4 and self._status is None:
+            self._status = int(rest)
+            if not self._killed:
+                self._settling = self._loop.call_later(SETTLE, self._ask_for_filters)
+                self._settle_if_ended()
+        elif word == "late" and self._late_end is not None and not self._settled:
+            self._filtering = rest == "1"
+            if self._filtering:
+                self._settling = self._loop.call_later(SETTLE, self._tell, "late")
+            else:
+                self._settle()
+
+    def _ask_for_filters(self) -> None:
+        """Settle, unless the output has not ended yet, and something that it goes through may be writing it."""
+        if not self._late_output or (self._out.ended and self._err.ended):
+            self._settle()
+        elif not self._settled:
+            self._late_end = self._loop.call_later(self._late_output, self._cut_short)
+            self._tell("late")
+
+    def _cut_short(self) -> None:
+        self._cut = self._filtering
+        self._settle()
+
+    def _settle_if_ended(self) -> None:
+        if self._status is not None and not self._killed and self._out.ended and self._err.ended:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Decide how the command ended; its background children may go on."""
+        if self._settled:
+            return
+        self._settled = True
+        for timer in (self._settling, self._late_end, self._looking):
+            if timer is not None:
+                timer.cancel()
+        self._ended_at = self._loop.time()
+        self._out.settle()
+        self._err.settle()
+        if self._killed:
+            self._exit.set_result(RunExit(exit_code=None, reason="killed", killed=self._processes_killed))
+        elif self._status is None:
+            reason = self._failure or "the VM's processes were killed under the command"
+            self._exit.set_result(RunExit(exit_code=None, reason=reason))
+        else:
+            cwd, env = self._read_state()
+            self._exit.set_result(RunExit(exit_code=self._status, cwd=cwd, env=env, cut=self._cut))
+
+    def _read_state(self) -> tuple[str | None, Mapping[str, str] | None]:
+        state = parse_state(self._state.take())
+        return (None, None) if state is None else (self._to_outside(state[0]), state[1])
+
+    def _end(self) -> None:
+        if self._gone.is_set():
+            return
+        if not self.starting.done():
+            self.starting.set_result(False)
+        self._settle()
+        self._loop.remove_reader(self._control)
+        self._control.close()
+        self._out.close()
+        self._err.close()
+        self._state.close()
+        self._gone.set()
+
+
+__all__ = ["AgentRun", "Output"]

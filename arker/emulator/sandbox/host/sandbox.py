@@ -1,0 +1,425 @@
+"""A VM whose inside is an agent's: started at first use, started again when it died."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+from attrs import frozen
+
+from arker.emulator.sandbox.base import HOME, FileReader, FileWriter, Outlet, RunHandle, RunSpec, SandboxError, Volume
+from arker.emulator.sandbox.bubblewrap.identity import Identity
+from arker.emulator.sandbox.host.link import LinkClosedError, Reply, anonymous_files
+from arker.emulator.sandbox.host.machine import Launch, Machine
+from arker.emulator.sandbox.host.run import AgentRun
+from arker.emulator.sandbox.host.shell import shell_command
+from arker.emulator.sandbox.outlet import HOST, PORT, open_outlet
+from arker.emulator.sandbox.pressure import telling
+from arker.emulator.sandbox.trees import Tree
+from arker.emulator.sandbox.volumes import Volumes, check_volumes
+
+_T = TypeVar("_T")
+_START_TIMEOUT = 30.0
+_COMMIT_TIMEOUT = 600.0
+_GOING = 0.05
+_AFTERMATH = 1.0
+
+
+@frozen(kw_only=True)
+class Inside:
+    """What is the same for all runs of a VM.
+
+    Attributes:
+        env: The environment of a session that sets none.
+        bash: The shell's path.
+        owner: Who runs execute as on the host; None for the server's own user.
+        to_inside: From a path that callers use to the one that the agent sees.
+        to_outside: The other way, for working directories.
+        reserved: Paths where there can be no volumes.
+        restarts: Whether a VM has to be started anew to have a volume.
+    """
+
+    env: Mapping[str, str]
+    bash: str
+    owner: Identity | None = None
+    to_inside: Callable[[str], str] = str
+    to_outside: Callable[[str], str] = str
+    reserved: Sequence[str] = ()
+    restarts: bool = True
+
+
+class AgentFileReader:
+    def __init__(self, fd: int, size: int) -> None:
+        self.fd = fd
+        self.size = size
+        self._open = True
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            os.close(self.fd)
+
+
+class AgentFileWriter:
+    def __init__(self, sandbox: AgentSandbox, machine: Machine, number: int, fd: int) -> None:
+        self.fd = fd
+        self._sandbox = sandbox
+        self._machine = machine
+        self._number = number
+        self._open = True
+
+    async def commit(self) -> None:
+        self._close()
+        await self._sandbox.finish_write(self._machine, "commit", self._number)
+
+    async def abort(self) -> None:
+        if self._open:
+            self._close()
+            await self._sandbox.finish_write(self._machine, "abort", self._number)
+
+    def _close(self) -> None:
+        if not self._open:
+            raise SandboxError("bad_request", "the file has been committed or aborted already")
+        self._open = False
+        os.close(self.fd)
+
+
+class AgentSandbox:
+    """Implements `Sandbox` over a tree of files and a way to start an agent on it."""
+
+    def __init__(
+        self,
+        *,
+        tree: Tree,
+        launch: Callable[[Tree, Volumes], Awaitable[Launch]],
+        inside: Inside,
+        outlet: Outlet | None,
+        at_delete: Callable[[], object],
+    ) -> None:
+        self._at_delete = at_delete
+        self._tree = tree
+        self._launch = launch
+        self._inside = inside
+        self._outlet = outlet
+        self._env = inside.env if outlet is None else {**inside.env, **outlet.variables(HOST, PORT)}
+        self._machine: Machine | None = None
+        self._runs: set[AgentRun] = set()
+        self._deleted = False
+        self._last_file = 0
+        self._open_files: set[int] = set()
+        self._volumes: Volumes = {}
+        """Those that the VM is to have from its next start on."""
+        self._bound: Volumes = {}
+        """Those that the running machine was started with."""
+        self._refused: Mapping[str, str] = {}
+        # Held by whatever starts the VM or changes its files from outside, so that a copy sees one moment.
+        self._lock = asyncio.Lock()
+
+    @property
+    def initial_env(self) -> Mapping[str, str]:
+        return self._env
+
+    @property
+    def tree(self) -> Tree:
+        return self._tree
+
+    async def run(self, spec: RunSpec) -> RunHandle:
+        if "\0" in spec.command:
+            raise SandboxError("bad_request", "a command cannot contain a NUL character")
+        try:
+            script = os.fsencode(spec.command)
+        except UnicodeEncodeError as error:
+            raise SandboxError("bad_request", "the command has no encoding in UTF-8") from error
+
+        async def attempt(machine: Machine) -> AgentRun:
+            run = await self._start_run(machine, spec, script)
+            try:
+                begun = await asyncio.wait_for(asyncio.shield(run.starting), _START_TIMEOUT)
+            except BaseException as error:
+                run.abandon()  # the supervisor sees that nobody listens, and kills what it has started
+                if isinstance(error, asyncio.TimeoutError):
+                    machine.kill()
+                    raise SandboxError("unavailable", "the VM did not start the command") from None
+                raise
+            if not begun:
+                raise LinkClosedError
+            return run
+
+        return await self._with_machine(attempt)
+
+    async def open_read(self, path: str) -> FileReader:
+        reply = await self._ask("read", path=self._path(path))
+        size = reply.data.get("size")
+        if len(reply.fds) != 1 or not isinstance(size, int):
+            raise await self._distrust(reply)
+        return AgentFileReader(reply.fds[0], size)
+
+    async def open_write(self, path: str, size: int) -> FileWriter:
+        target = self._path(path)
+        self._last_file += 1
+        number = self._last_file
+
+        async def attempt(machine: Machine) -> AgentFileWriter:
+            try:
+                reply = await machine.link.request("write", {"path": target, "file": number})
+            except SandboxError as error:
+                if error.code == "resource_pressure":  # the agent may have opened it, and it had no place here
+                    with contextlib.suppress(SandboxError):
+                        await machine.link.request("abort", {"file": number})
+                raise
+            if len(reply.fds) != 1:
+                raise await self._distrust(reply)
+            self._open_files.add(number)
+            return AgentFileWriter(self, machine, number, reply.fds[0])
+
+        return await self._with_machine(attempt)
+
+    async def connect(self, port: int) -> socket.socket:
+        if not 0 < port < 65536:
+            raise SandboxError("bad_request", f"there is no port {port}")
+        for host in ("127.0.0.1", "::1"):
+            with contextlib.suppress(SandboxError):
+                reply = await self._ask("connect", host=host, port=port)
+                if len(reply.fds) != 1:
+                    raise await self._distrust(reply)
+                connection = socket.socket(fileno=reply.fds[0])
+                if await _connected(connection):
+                    return connection
+                connection.close()
+        raise SandboxError("unavailable", f"nothing listens on port {port} in the VM")
+
+    async def bind(self, volumes: Mapping[str, Volume]) -> None:
+        self._check_exists()
+        self._volumes = check_volumes(volumes, self._inside.reserved)
+        async with self._lock:
+            self._check_exists()
+            running = self._machine is not None and self._machine.alive
+            if running and self._inside.restarts:
+                if self._bound == self._volumes:
+                    return
+                # What looks after a command is there for a moment longer than the command.
+                if not await self._is_idle(aftermath=_AFTERMATH):
+                    self._refused = {}  # what is in the way is looked for at the next start
+                    return
+                await self._stop()
+            # Not to start it, but to learn now what is in the way of a volume.
+            with telling():
+                self._take(await self._launch(self._tree, self._volumes))
+
+    def unbound(self, path: str) -> str | None:
+        if path in self._refused:
+            return self._refused[path]
+        running = self._machine is not None and self._machine.alive
+        if running and self._inside.restarts and self._bound.get(path) is not self._volumes.get(path):
+            return "something is going on in the VM: it sees the filesystem from its next start on, once nothing is"
+        return None
+
+    def holds(self, volume: Volume) -> bool:
+        return self._machine is not None and self._machine.alive and volume in self._bound.values()
+
+    async def delete(self) -> None:
+        self._deleted = True
+        async with self._lock:
+            await self._stop()
+            await self._tree.remove()
+        self._at_delete()
+
+    async def close(self) -> None:
+        """Kill every process; the files stay."""
+        async with self._lock:
+            await self._stop()
+
+    @asynccontextmanager
+    async def frozen(self) -> AsyncGenerator[None]:
+        """While the context lasts nothing changes in the tree."""
+        async with self._lock:
+            self._check_exists()
+            machine = self._machine
+            if machine is None or not machine.alive:
+                yield
+                return
+            try:
+                with contextlib.suppress(LinkClosedError):
+                    await machine.link.request("stop")
+                yield
+            finally:
+                # Not awaited under a cancelled caller: the request goes out at once, the reply says nothing new.
+                with contextlib.suppress(LinkClosedError, SandboxError):
+                    await asyncio.shield(asyncio.ensure_future(machine.link.request("continue")))
+
+    async def finish_write(self, machine: Machine, op: str, number: int) -> None:
+        """Commit or abort a pending file of a machine, which may have gone."""
+        self._open_files.discard(number)
+        async with self._lock:
+            try:
+                await machine.link.request(op, {"file": number}, timeout=_COMMIT_TIMEOUT)
+            except LinkClosedError:
+                if op == "commit":
+                    raise SandboxError("unavailable", "the VM died before the file was in place") from None
+
+    # --- the machine ---
+
+    async def _with_machine(self, attempt: Callable[[Machine], Awaitable[_T]]) -> _T:
+        """Do something that nothing is lost by doing again when the VM dies under it before it has begun."""
+        for last in (False, True):
+            async with self._lock:
+                with telling():
+                    machine = await self._started()
+                try:
+                    with telling():
+                        return await attempt(machine)
+                except LinkClosedError:
+                    if last:
+                        raise SandboxError("unavailable", "the VM died") from None
+                    machine.kill()
+        raise AssertionError
+
+    async def _ask(self, op: str, **fields: str | int) -> Reply:
+        return await self._with_machine(lambda machine: machine.link.request(op, fields))
+
+    def _check_exists(self) -> None:
+        if self._deleted:
+            raise SandboxError("not_found", "the VM has been deleted")
+
+    async def _started(self) -> Machine:
+        self._check_exists()
+        machine = self._machine
+        if machine is not None and machine.alive:
+            wanted = {path: volume for path, volume in self._volumes.items() if path not in self._refused}
+            if not self._inside.restarts or wanted == self._bound or not await self._is_idle(aftermath=0):
+                return machine
+        await self._stop()
+        launch = await self._launch(self._tree, self._volumes)
+        self._take(launch)
+        machine = await Machine.start(launch)
+        if self._outlet is not None:
+            try:
+                await open_outlet(machine.link, self._outlet)
+            except BaseException:
+                await machine.close()
+                raise
+        self._machine = machine
+        return machine
+
+    def _take(self, launch: Launch) -> None:
+        self._refused = launch.refused
+        self._bound = {path: volume for path, volume in self._volumes.items() if path not in launch.refused}
+
+    async def _is_idle(self, *, aftermath: float) -> bool:
+        """Whether nothing is lost by ending the machine: no command, nothing that one left behind, no open upload."""
+        runs = [run for run in self._runs if run.going]
+        ends = [run.ended_at for run in runs if run.ended_at is not None]
+        if self._open_files or len(ends) < len(runs):
+            return False
+        if runs:
+            patience = max(_GOING, max(ends) + aftermath - asyncio.get_running_loop().time())
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*(run.wait_gone() for run in runs)), patience)
+        return not any(run.going for run in runs)
+
+    async def _stop(self) -> None:
+        machine, self._machine = self._machine, None
+        if machine is not None:
+            await machine.close()
+        for run in tuple(self._runs):
+            run.abandon()
+        self._runs.clear()
+        self._open_files.clear()
+
+    async def _distrust(self, reply: Reply) -> SandboxError:
+        for fd in reply.fds:
+            os.close(fd)
+        if self._machine is not None:
+            self._machine.kill()
+        return SandboxError("internal", "the VM's agent gave an answer that makes no sense")
+
+    async def _start_run(self, machine: Machine, spec: RunSpec, script: bytes) -> AgentRun:
+        self._runs = {run for run in self._runs if run.going}
+        script_fd, state_fd = machine.spare_descriptors
+        command = shell_command(
+            self._inside.bash, script, spec.env or self._env, script_fd=script_fd, state_fd=state_fd
+        )
+        with contextlib.ExitStack() as made:  # all of them or none
+            (content,) = anonymous_files(("script", command.script))
+            made.callback(os.close, content)
+            ours, theirs = socket.socketpair()
+            for end in (ours, theirs):
+                made.callback(end.close)
+            pipes: list[tuple[int, int]] = []
+            for _ in range(3):
+                pipes.append(os.pipe())
+                for fd in pipes[-1]:
+                    made.callback(os.close, fd)
+            made.pop_all()
+        (stdout, stdout_inside), (stderr, stderr_inside), (state, state_inside) = pipes
+        fds = [theirs.detach(), stdout_inside, stderr_inside, content, state_inside]
+        if self._inside.owner is not None:  # else /dev/stdout and /dev/stderr could not be opened in the VM
+            for fd in (stdout_inside, stderr_inside):
+                os.fchown(fd, self._inside.owner.uid, self._inside.owner.gid)
+        run = AgentRun(
+            control=ours,
+            stdout=stdout,
+            stderr=stderr,
+            state=state,
+            output_limit=spec.output_limit,
+            at_stuck=machine.kill,
+            look_after=machine.look_after,
+            to_outside=self._inside.to_outside,
+            spool=spec.spool,
+            late_output=spec.late_output,
+        )
+        self._runs.add(run)
+        try:
+            await machine.link.request(
+                "run",
+                {
+                    "argv": command.argv,
+                    "at": [script_fd, state_fd],
+                    "cwd": self._inside.to_inside(spec.cwd),
+                    "home": self._inside.to_inside(HOME),
+                    "env": command.env,
+                },
+                fds=fds,
+            )
+        except BaseException:
+            run.abandon()
+            raise
+        return run
+
+    def _path(self, path: str) -> str:
+        try:
+            encoded = os.fsencode(path)
+        except UnicodeEncodeError as error:
+            raise SandboxError("bad_request", "the path has no encoding in UTF-8") from error
+        if not path or b"\0" in encoded:
+            raise SandboxError("bad_request", "a path cannot be empty or contain a NUL character")
+        inside = self._inside.to_inside(str(PurePosixPath(HOME, path)))
+        return inside + "/" if path.endswith(("/", "/.")) and inside != "/" else inside
+
+
+async def _connected(connection: socket.socket, timeout: float = 5.0) -> bool:
+    connection.setblocking(False)
+    loop = asyncio.get_running_loop()
+    writable: asyncio.Future[None] = loop.create_future()
+
+    def ready() -> None:
+        if not writable.done():
+            writable.set_result(None)
+
+    loop.add_writer(connection, ready)
+    try:
+        await asyncio.wait_for(writable, timeout)
+    except asyncio.TimeoutError:
+        return False
+    finally:
+        loop.remove_writer(connection)
+    return connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+
+
+__all__ = ["AgentSandbox", "Inside"]

@@ -1,0 +1,159 @@
+"""What an organisation's requests did, in memory and bounded: the rows of its run list (contract, section 4).
+
+While a request is served, a `Trace` rides along in it; those who know something note it there. Everything that takes
+time (decoding, redaction, timestamps) is left to whoever reads the list.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+from attrs import define, field
+
+from arker.emulator.server.records import Organisation, RunRecord, VmRecord
+
+if TYPE_CHECKING:
+    from arker.emulator.server.journal.journal import RequestRecord
+    from arker.emulator.server.streams import Shaping
+
+BODY_BOUND: Final = 2048
+"""Bytes that are kept of a body."""
+SOURCE: Final = "emulator"
+
+# Of a value that was cut off, there is no closing quote.
+_SECRETS: Final = re.compile(rb'("(?:auth_token|presigned_url)"\s*:\s*")[^"]+')
+
+
+@define(eq=False, kw_only=True)
+class Trace:
+    """A request: first while it is served, then as a row."""
+
+    request_id: str
+    t_ms: int
+    begin: float = field(factory=time.perf_counter)
+    org: Organisation | None = field(default=None, repr=False)
+    operation: str = ""
+    method: str = ""
+    path: str = ""
+    status: int = 0
+    total_ms: float = 0.0
+    vm_id: str | None = None
+    vm_name: str | None = None
+    provider: str | None = None
+    region: str | None = None
+    vm_vcpus: int | None = None
+    vm_memory_mib: int | None = None
+    source_vm_id: str | None = None
+    run_id: str | None = None
+    session_id: str | None = None
+    command: str | None = None
+    exit_code: int | None = None
+    queue_ms: float = 0.0
+    executor_duration_ms: float | None = None
+    bytes_in: int = 0
+    bytes_out: int = 0
+    body_in: bytes = field(default=b"", repr=False)
+    body_out: bytes = field(default=b"", repr=False)
+    processed: bool = False
+    """Whether the operation was carried out, with whatever result."""
+    shaping: Shaping | None = field(default=None, repr=False)
+    """What faults do to its bodies."""
+    record: RequestRecord | None = field(default=None, repr=False)
+    """Its entry in the journal of all requests, once its outcome is settled."""
+
+    def note_vm(self, vm: VmRecord) -> None:
+        self.vm_id, self.vm_name, self.provider, self.region = vm.vm_id, vm.name, vm.provider, vm.region
+        self.vm_vcpus, self.vm_memory_mib = vm.vcpu_count, vm.memory_mib
+
+    def note_body(self, raw: bytes) -> None:
+        self.bytes_in, self.body_in = len(raw), raw[:BODY_BOUND]
+
+    def note_run(self, run: RunRecord) -> None:
+        """What is known of a run; called again once it has ended."""
+        self.run_id, self.session_id = run.run_id, run.session.session_id
+        self.command, self.exit_code = run.command[:BODY_BOUND], run.exit_code
+        if run.launched_at is not None:
+            self.queue_ms = (run.launched_at - run.accepted_at) * 1000
+            if run.ended_at is not None:
+                self.executor_duration_ms = (run.ended_at - run.launched_at) * 1000
+
+    def finish(self, response: web.StreamResponse) -> None:
+        """The request has been answered: if it was somebody's, it becomes a row of theirs."""
+        org, self.org = self.org, None
+        if org is None:
+            return
+        self.status = response.status
+        self.total_ms = (time.perf_counter() - self.begin) * 1000
+        body = response.body if isinstance(response, web.Response) else None
+        if isinstance(body, (bytes, bytearray)):
+            self.bytes_out, self.body_out = len(body), bytes(body[:BODY_BOUND])
+        else:
+            self.bytes_out = response.content_length or 0
+        org.requests.append(self)
+
+    def row(self, *, key_prefix: str, runtime: str, lite: bool) -> dict[str, Any]:
+        """The row as JSON; members that say nothing are left out."""
+        row: dict[str, Any] = {
+            "source": SOURCE,
+            "t_ms": self.t_ms,
+            "request_id": self.request_id,
+            "run_id": self.run_id,
+            "vm_id": self.vm_id,
+            "session_id": self.session_id,
+            "region": self.region,
+            "status": self.status,
+            "total_ms": round(self.total_ms, 3),
+            "queue_ms": round(self.queue_ms, 3),
+            # The server and what executes are one machine: there is no call between them.
+            "lambda_call_ms": 0.0,
+            "executor_duration_ms": None if self.executor_duration_ms is None else round(self.executor_duration_ms, 3),
+            "executor_kind": None if self.run_id is None else runtime,
+            "vm_vcpus": self.vm_vcpus,
+            "vm_memory_mib": self.vm_memory_mib,
+            "path": self.path,
+            "method": self.method,
+            "command": self.command,
+            "source_vm_id": self.source_vm_id,
+            "exit_code": self.exit_code,
+            "endpoint": self.operation,
+            "api_key_prefix": key_prefix,
+            "body_bytes_in": self.bytes_in,
+            "body_bytes_out": self.bytes_out,
+        }
+        if not lite:
+            row["body_in"] = _shown(self.body_in)
+            row["body_out"] = _shown(self.body_out)
+        return {name: value for name, value in row.items() if value is not None}
+
+    def holds(self, text: str) -> bool:
+        """Whether a lower-case text occurs in what was sent, done or answered."""
+        fields = (self.request_id, self.vm_id, self.vm_name, self.session_id, self.run_id, self.path, self.command)
+        return any(value is not None and text in value.lower() for value in fields) or any(
+            text in _shown(body).lower() for body in (self.body_in, self.body_out)
+        )
+
+
+def _shown(body: bytes) -> str:
+    """A body without the secrets in it, some of which are given out in one reply only."""
+    return _SECRETS.sub(rb"\1(not shown)", body).decode("utf-8", "replace")
+
+
+# Typed keys came with aiohttp 3.14, which warns of others.
+_KEY: Final[Any] = web.RequestKey("trace", Trace) if hasattr(web, "RequestKey") else "trace"
+
+
+def attach(request: web.Request, trace: Trace) -> Trace:
+    request[_KEY] = trace
+    return trace
+
+
+def trace_of(request: web.Request) -> Trace:
+    """What is noted of a request that is being served."""
+    trace: Trace = request[_KEY]
+    return trace
+
+
+__all__ = ["SOURCE", "Trace", "attach", "trace_of"]

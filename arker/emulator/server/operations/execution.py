@@ -1,0 +1,247 @@
+"""How runs go on and end (contract, section 5): queue, timeout, cancellation, session state."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from arker.emulator.options import EmulatorOptions
+from arker.emulator.sandbox.base import LargeOutput, RunExit, RunHandle, RunSpec, SandboxError
+from arker.emulator.server.backend import Backend, logger
+from arker.emulator.server.ids import new_ulid
+from arker.emulator.server.journal.journal import COMMAND_BOUND
+from arker.emulator.server.outputs import Output, StoredOutput, after_vm, store
+from arker.emulator.server.records import RunRecord, SessionRecord, StopReason, VmRecord
+
+
+def accept(
+    backend: Backend,
+    vm: VmRecord,
+    session: SessionRecord,
+    *,
+    command: str,
+    timeout: float | None,
+    key: str | None,
+    acquire: str | None = None,
+    release: str | None = None,
+) -> RunRecord:
+    """Record a run and start it, or queue it behind the session's others. The run belongs to the server, not to the
+    connection that asked for it."""
+    now = backend.clock.now_ms()
+    run = RunRecord(
+        run_id=new_ulid(now),
+        seq=backend.next_number(),
+        vm=vm,
+        session=session,
+        command=command,
+        timeout=timeout,
+        started_ms=now,
+        acquire=acquire,
+        release=release,
+    )
+    vm.runs[run.run_id] = run
+    session.pending += 1
+    backend.spawn(_execute(backend, run, key))
+    return run
+
+
+async def stop(backend: Backend, run: RunRecord, reason: StopReason) -> None:
+    """End a run and everything that it started, and wait until it has ended."""
+    condemn(backend, run, reason)
+    if run.handle is not None:
+        await _kill(run.handle)
+    # Without a handle it is about to start: what starts it looks at the reason.
+    await run.done.wait()
+
+
+def condemn(backend: Backend, run: RunRecord, reason: StopReason) -> None:
+    """Say why a run ends: one that waits in the queue never starts. Whoever calls this kills one that is going on."""
+    if run.done.is_set():
+        return
+    run.stop_reason = run.stop_reason or reason
+    if run.session.current is not run:
+        _settle_stopped(run)
+        _finish(backend, run)
+
+
+async def stop_session(backend: Backend, vm: VmRecord, session: SessionRecord) -> None:
+    """End a session that nobody finds any more: its runs, the queued ones first, and what they left behind."""
+    going = [run for run in vm.runs.values() if run.session is session and not run.done.is_set()]
+    await asyncio.gather(*[stop(backend, run, "session deleted") for run in reversed(going)])
+    await asyncio.gather(*[_kill(handle) for handle in session.handles])
+
+
+async def _execute(backend: Backend, run: RunRecord, key: str | None) -> None:
+    session = run.session
+    async with session.lock:
+        if run.done.is_set():
+            return
+        if backend.closing:
+            _fail(run, "the server has ended")
+            _finish(backend, run)
+            return
+        session.current = run
+        try:
+            exit_ = await _run_command(backend, run, key)
+            _settle(run, exit_, backend.options)
+        except SandboxError as error:
+            if run.stop_reason is None:
+                _fail(run, str(error))
+            else:
+                _settle_stopped(run)
+        except Exception:
+            logger.exception("run %s ended by an error of the server", run.run_id)
+            _fail(run, "the server failed while running the command")
+        finally:
+            session.current = None
+            _finish(backend, run)
+
+
+async def _run_command(backend: Backend, run: RunRecord, key: str | None) -> RunExit:
+    session = run.session
+    spec = RunSpec(
+        command=run.command,
+        cwd=session.cwd,
+        env=session.env,
+        output_limit=backend.options.output_limit,
+        spool=backend.spool_dir,
+        late_output=backend.options.late_output,
+    )
+    async with backend.starts:
+        if run.stop_reason is not None or backend.closing:
+            return RunExit(exit_code=None, reason="the server has ended")
+        backend.journal.note_execution(run, key)
+        handle = await run.vm.sandbox.run(spec)
+    run.launched_at = time.perf_counter()
+    run.handle = handle
+    session.handles.add(handle)
+    run.started.set()
+    timer: asyncio.TimerHandle | None = None
+    if run.stop_reason is not None:
+        await _kill(handle)
+    elif run.timeout is not None:
+        timer = asyncio.get_running_loop().call_later(run.timeout, _expire, backend, run, handle)
+    try:
+        return await handle.wait()
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+def _expire(backend: Backend, run: RunRecord, handle: RunHandle) -> None:
+    run.stop_reason = run.stop_reason or "timeout"
+    backend.spawn(_kill(handle))
+
+
+async def _kill(handle: RunHandle) -> None:
+    try:
+        await handle.kill()
+    except SandboxError as error:
+        # The VM has died under it; then the run ends by itself.
+        logger.debug("a run could not be killed: %s", error)
+
+
+def _settle(run: RunRecord, exit_: RunExit, options: EmulatorOptions) -> None:
+    run.exit_code = exit_.exit_code
+    if exit_.cwd is not None:
+        run.session.cwd = exit_.cwd
+    if exit_.env is not None:
+        run.session.env = dict(exit_.env)
+    dropped = 0 if run.handle is None else run.handle.dropped()
+    if exit_.exit_code is not None:
+        run.state = "completed"
+        failure = None if run.handle is None else run.handle.spool_failure()
+        if dropped and failure is not None:
+            run.fail_reason = f"{dropped} bytes of output were dropped, for which the server had no place: {failure}"
+        elif dropped:
+            run.fail_reason = f"{dropped} bytes of output beyond the limit of {options.output_limit} were dropped"
+        elif exit_.cut:
+            run.fail_reason = (
+                f"output that came more than {options.late_output:g} s after the command's end (late_output) was "
+                "dropped: a process that the command's output goes through was still at work"
+            )
+    elif run.stop_reason is not None:
+        _settle_stopped(run)
+        if exit_.killed >= 0.9 * options.process_limit:  # what looks after runs counts, too
+            reason = f"{exit_.killed} processes were killed: the VM had reached its limit of {options.process_limit}"
+            run.fail_reason = reason if run.fail_reason is None else f"{run.fail_reason}; {reason}"
+    else:
+        _fail(run, exit_.reason or "the command ended without a status")
+
+
+def _settle_stopped(run: RunRecord) -> None:
+    if run.stop_reason == "cancelled":
+        run.state = "cancelled"
+    elif run.stop_reason == "timeout":
+        _fail(run, f"timeout: the command was killed after {run.timeout:g} s")
+    elif run.stop_reason == "reset":
+        _fail(run, "the server was reset")
+    else:
+        _fail(run, "the session was deleted" if run.stop_reason == "session deleted" else "the VM was deleted")
+
+
+def _fail(run: RunRecord, reason: str) -> None:
+    run.state = "cancelled" if run.stop_reason == "cancelled" else "failed"
+    run.fail_reason = reason
+
+
+def _finish(backend: Backend, run: RunRecord) -> None:
+    if run.done.is_set():
+        return
+    if run.handle is not None:
+        run.kept_stdout, run.kept_stderr = _taken(run.handle.stdout()), _taken(run.handle.stderr())
+        run.handle.release()
+        run.handle = None
+    run.ended_at = time.perf_counter()
+    run.completed_ms = max(backend.clock.now_ms(), run.started_ms)
+    run.session.pending -= 1
+    run.started.set()
+    run.done.set()
+    run.storing = backend.spawn(_store_output(backend, run))
+
+
+def _taken(output: Output) -> Output:
+    return StoredOutput(output) if isinstance(output, LargeOutput) else output
+
+
+async def _store_output(backend: Backend, run: RunRecord) -> None:
+    if run.vm.deleted:
+        return  # a reply or two, and nobody asks for it again
+    try:
+        run.kept_stdout = await store(run.kept_stdout, backend.spool_dir)
+        run.kept_stderr = await store(run.kept_stderr, backend.spool_dir)
+    except OSError as error:
+        logger.warning("some output of run %s stays in memory: %s", run.run_id, error)
+
+
+@contextmanager
+def reading(run: RunRecord) -> Generator[None]:
+    """While the context lasts the run's output stays, its VM deleted or not."""
+    run.readers += 1
+    try:
+        yield
+    finally:
+        run.readers -= 1
+        if run.vm.deleted:
+            _let_go(run)
+
+
+async def discard_runs(vm: VmRecord) -> None:
+    """Let the runs of a deleted VM go with it, once they have ended. What stays, for repeated requests, is small."""
+    for run in tuple(vm.runs.values()):
+        await run.done.wait()
+        if run.storing is not None:
+            await run.storing
+        _let_go(run)
+    vm.runs.clear()
+
+
+def _let_go(run: RunRecord) -> None:
+    if run.done.is_set() and not run.readers:
+        run.kept_stdout, run.kept_stderr = after_vm(run.kept_stdout), after_vm(run.kept_stderr)
+        run.command = run.command[:COMMAND_BOUND]
+
+
+__all__ = ["accept", "condemn", "discard_runs", "reading", "stop", "stop_session"]

@@ -1,0 +1,285 @@
+"""`POST /v1/vms/{id}/sync`: reading a file, and the three kinds of write (contract, section 6)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from aiohttp import web
+
+from arker.emulator.sandbox.base import FileReader, SandboxError
+from arker.emulator.server import outputs, parsing, replies
+from arker.emulator.server.backend import Backend, logger
+from arker.emulator.server.errors import ServiceError, from_os, from_sandbox, invalid
+from arker.emulator.server.ids import is_ulid, new_ulid
+from arker.emulator.server.operations import uploads
+from arker.emulator.server.operations.uploads import Upload
+from arker.emulator.server.presign import Grant
+from arker.emulator.server.records import Organisation, VmRecord
+from arker.models import CHUNK_SIZE, MAX_PUT_SIZE
+
+MAX_CONTENT: Final = 8 * 1024 * 1024
+MAX_READ: Final = 192 * 1024 * 1024
+"""Bytes of a file that is read without a presigned URL, and so held in memory; what its VM says may be anything."""
+MAX_ENTRIES: Final = 500
+
+_INLINE = 64 * 1024
+_AT_ONCE = 8  # files of one request that are written at the same time
+
+Result = dict[str, Any]
+
+
+async def sync(backend: Backend, org: Organisation, request: web.Request) -> web.StreamResponse:
+    body = await parsing.read_object(request)
+    vm = backend.vm(org, request.match_info["vm_id"])
+    operation = body.get("op")
+    if operation == "read":
+        return await _read(request, backend, vm, parsing.Fields(body).required_text("path"))
+    if operation == "write":
+        return await _write(backend, vm, body.get("writes"))
+    raise invalid("op", "read or write")
+
+
+async def _read(request: web.Request, backend: Backend, vm: VmRecord, path: str) -> web.StreamResponse:
+    try:
+        reader = await vm.sandbox.open_read(path)
+    except SandboxError as error:
+        raise from_sandbox(error) from None
+    try:
+        if reader.size > CHUNK_SIZE and backend.presigned:
+            grant = Grant(method="GET", vm_id=vm.vm_id, path=path, size=reader.size)
+            return replies.json_response(
+                {
+                    "path": path,
+                    "size": reader.size,
+                    "presigned_url": backend.presigner.url(backend.origin, grant),
+                    "expires_in": backend.presigner.expires_in,
+                    "method": "GET",
+                }
+            )
+        if reader.size > MAX_READ:
+            message = f"the file has {reader.size} bytes, and {MAX_READ} at most go into a reply"
+            raise ServiceError("payload_too_large", message)
+        # A small file is in the page cache nearly always, and reading it costs less than a thread.
+        data = _contents(reader) if reader.size <= _INLINE else await asyncio.to_thread(_contents, reader)
+    except OSError as error:
+        raise from_os(error, "the file could not be read") from None
+    finally:
+        reader.close()
+    content = await outputs.encode(data)
+    body = {"path": path, "size": len(data), "encoding": content.encoding}
+    return await replies.large_response(request, body, {"content": content})
+
+
+def _contents(reader: FileReader) -> bytes:
+    pieces: list[bytes] = []
+    done = 0
+    while done < reader.size and (piece := os.pread(reader.fd, reader.size - done, done)):
+        pieces.append(piece)
+        done += len(piece)
+    return b"".join(pieces)
+
+
+async def _write(backend: Backend, vm: VmRecord, writes: Any) -> web.Response:
+    if not isinstance(writes, list):
+        raise invalid("writes", "a list of entries")
+    entries: list[Any] = writes  # pyright: ignore[reportUnknownVariableType]
+    if len(entries) > MAX_ENTRIES:
+        raise ServiceError("payload_too_large", f"writes: at most {MAX_ENTRIES} entries in one request")
+    if sum(_content_size(entry) for entry in entries) > MAX_CONTENT:
+        raise ServiceError("payload_too_large", f"writes: at most {MAX_CONTENT} bytes of content in one request")
+    uploads.forget_old(vm, backend.clock.now_ms())
+    results: list[Result] = [{} for _ in entries]
+    # Entries for one path are taken in their order; different paths do not wait for each other.
+    by_path: dict[object, list[int]] = {}
+    for index, entry in enumerate(entries):
+        path: Any = entry.get("path") if isinstance(entry, dict) else None  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+        by_path.setdefault(path if isinstance(path, str) else None, []).append(index)
+    if len(by_path) == 1:
+        for index, entry in enumerate(entries):
+            results[index] = await _entry(backend, vm, index, entry)
+    else:
+        slots = asyncio.Semaphore(_AT_ONCE)
+
+        async def one_path(indexes: list[int]) -> None:
+            async with slots:
+                for index in indexes:
+                    results[index] = await _entry(backend, vm, index, entries[index])
+
+        await asyncio.gather(*[one_path(indexes) for indexes in by_path.values()])
+    return replies.json_response({"results": results})
+
+
+def _content_size(entry: Any) -> int:
+    content: Any = entry.get("content") if isinstance(entry, dict) else None  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+    if not isinstance(content, str):
+        return 0
+    return len(content) * 3 // 4 - content[-2:].count("=")
+
+
+async def _entry(backend: Backend, vm: VmRecord, index: int, entry: Any) -> Result:
+    """One entry of a write; what is wrong with it is its own result."""
+    known: Result = {}
+    try:
+        if not isinstance(entry, dict):
+            raise invalid(f"writes[{index}]", "an object")
+        fields = parsing.Fields(entry, f"writes[{index}].")  # pyright: ignore[reportUnknownArgumentType]
+        path = fields.required_text("path")
+        known["path"] = path
+        size = fields.required_integer("size", minimum=0, maximum=MAX_PUT_SIZE)
+        known["size"] = size
+        return known | await _kind(fields)(backend, vm, fields, path, size)
+    except ServiceError as error:
+        return known | {"error": error.body(), "complete": False, "written": False}
+    except OSError as error:
+        return known | {
+            "error": from_os(error, "the server could not store the file").body(),
+            "complete": False,
+            "written": False,
+        }
+    except Exception:
+        logger.exception("an entry of a write to %s failed", vm.vm_id)
+        failed = ServiceError("internal", "the server failed while writing the file")
+        return known | {"error": failed.body(), "complete": False, "written": False}
+
+
+def _kind(
+    fields: parsing.Fields,
+) -> Callable[[Backend, VmRecord, parsing.Fields, str, int], Awaitable[Result]]:
+    if fields.boolean("presigned"):
+        return _presign
+    return _commit if fields.raw("content") is None else _chunk
+
+
+def _digest_field(fields: parsing.Fields) -> str | None:
+    digest = fields.text("sha256")
+    if digest is not None and not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise invalid(fields.name("sha256"), "64 lower-case hex digits")
+    return digest
+
+
+def _mismatch(expected: str, actual: str) -> ServiceError:
+    return ServiceError("bad_request", f"sha256: the content's digest is {actual}, not {expected}")
+
+
+def _same_file(upload: Upload, kind: str, fields: parsing.Fields, path: str, size: int) -> Upload:
+    if upload.kind != kind or upload.path != path or upload.size != size:
+        raise ServiceError("bad_request", f"{fields.name('upload_id')}: this upload was opened for another file")
+    return upload
+
+
+async def _presign(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: str, size: int) -> Result:
+    if not backend.presigned:
+        raise ServiceError("unsupported_operation", "this server has no presigned URLs: send the file in chunks")
+    now = backend.clock.now_ms()
+    upload_id = new_ulid(now)
+    vm.uploads[upload_id] = Upload(
+        upload_id=upload_id, kind="put", path=path, size=size, spool=backend.spool_dir / upload_id, created_ms=now
+    )
+    grant = Grant(method="PUT", vm_id=vm.vm_id, path=path, size=size, upload_id=upload_id)
+    return {
+        "presigned_url": backend.presigner.url(backend.origin, grant),
+        "upload_id": upload_id,
+        "expires_in": backend.presigner.expires_in,
+        "method": "PUT",
+        "complete": False,
+        "written": False,
+    }
+
+
+async def _commit(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: str, size: int) -> Result:
+    upload_id = fields.required_text("upload_id")
+    expected = _digest_field(fields)
+    upload = vm.uploads.get(upload_id)
+    if upload is None:
+        raise ServiceError("not_found", f"{fields.name('upload_id')}: there is no such upload")
+    _same_file(upload, "put", fields, path, size)
+    async with upload.lock:
+        if upload.received is None:
+            raise ServiceError("bad_request", f"{fields.name('upload_id')}: nothing was PUT to its URL yet")
+        if expected is not None and expected != upload.received:
+            raise _mismatch(expected, upload.received)
+        if not upload.written:
+            await uploads.place(vm, path, size, upload.spool)
+            upload.written = True
+            upload.discard()
+    return {"complete": True, "written": True}
+
+
+async def _chunk(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: str, size: int) -> Result:
+    upload_id = fields.required_text("upload_id")
+    if not is_ulid(upload_id):
+        raise invalid(fields.name("upload_id"), "a ULID")
+    start = fields.required_integer("start", minimum=0)
+    end = fields.required_integer("end", minimum=0)
+    if not start <= end <= size or (start == end and size > 0):
+        raise invalid(f"{fields.name('start')}, end", "a range within the file's size")
+    content = fields.raw("content")
+    if not isinstance(content, str):
+        raise invalid(fields.name("content"), "base64")
+    expected = _digest_field(fields)
+    data = await outputs.decode_base64(fields.name("content"), content)
+    if len(data) != end - start:
+        raise invalid(fields.name("content"), f"the {end - start} bytes from start to end, not {len(data)}")
+    upload = vm.uploads.get(upload_id)
+    if upload is None:
+        upload = vm.uploads[upload_id] = Upload(
+            upload_id=upload_id,
+            kind="chunks",
+            path=path,
+            size=size,
+            # Not the id alone: it is the client's, and another VM may use the same one.
+            spool=backend.spool_dir / f"{vm.vm_id}-{upload_id}",
+            created_ms=backend.clock.now_ms(),
+        )
+    _same_file(upload, "chunks", fields, path, size)
+    async with upload.lock:
+        if not upload.written:
+            upload.expected = expected or upload.expected
+            try:
+                await _take(vm, upload, data, start, end)
+            except BaseException as error:
+                # A later attempt at the same chunk can succeed only if the others are still held; otherwise the client
+                # starts again.
+                passing = isinstance(error, ServiceError) and error.status >= 500
+                if not passing or not upload.spool.exists():
+                    vm.uploads.pop(upload_id, None)
+                    upload.discard()
+                raise
+    return {
+        "received_bytes": upload.held,
+        "ranges": [{"start": low, "end": high} for low, high in upload.ranges],
+        "complete": upload.complete,
+        "written": upload.written,
+    }
+
+
+async def _take(vm: VmRecord, upload: Upload, data: bytes, start: int, end: int) -> None:
+    """Hold a chunk; with the last one, put the file into place. A file that is one chunk needs no spool."""
+    if vm.deleted:
+        raise ServiceError("not_found", "the VM has been deleted")
+    whole = end - start == upload.size
+    if not whole:
+        await asyncio.to_thread(uploads.write_range, upload.spool, data, start)
+    upload.add(start, end)
+    if not upload.complete:
+        return
+    if upload.expected is not None:
+        if not whole:
+            actual = await asyncio.to_thread(uploads.digest_of, upload.spool)
+        elif len(data) <= _INLINE:
+            actual = hashlib.sha256(data).hexdigest()
+        else:
+            actual = (await asyncio.to_thread(hashlib.sha256, data)).hexdigest()
+        if actual != upload.expected:
+            raise _mismatch(upload.expected, actual)
+    await uploads.place(vm, upload.path, upload.size, data if whole else upload.spool)
+    upload.written = True
+    upload.discard()
+
+
+__all__ = ["MAX_CONTENT", "MAX_ENTRIES", "sync"]

@@ -1,0 +1,78 @@
+"""Network policies of VMs: as requests give them, and what becomes of them (contract, section 4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from arker._basics.hosts import MalformedHostError
+from arker.emulator.sandbox.base import Outlet
+from arker.emulator.server import parsing
+from arker.emulator.server.backend import Backend
+from arker.emulator.server.errors import ServiceError, invalid, require_http
+from arker.emulator.server.goldens import NetworkJson
+from arker.emulator.server.proxy.egress import Policy, Rule
+from arker.emulator.server.proxy.egress_dial import Dialer
+from arker.emulator.server.proxy.egress_proxy import EgressProxy
+
+_MOST_HOSTS = 1000
+
+
+def parse(fields: parsing.Fields) -> NetworkJson | None:
+    """The policy that a fork asks for, if any, in the form in which VMs have it."""
+    value = fields.raw("network")
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return {"type": "open" if value else "blocked"}
+    if isinstance(value, str):
+        if value not in {"open", "blocked"}:
+            raise invalid("network", "open or blocked, true or false, or an object")
+        return {"type": value}
+    policy = fields.object("network")
+    kind = None if policy is None else policy.text("type")
+    if policy is None or kind not in {"open", "blocked", "allow", "block"}:
+        raise invalid("network.type", "open, blocked, allow or block")
+    return {"type": kind, kind: _hosts(policy, kind)} if kind in {"allow", "block"} else {"type": kind}
+
+
+def _hosts(fields: parsing.Fields, key: str) -> list[str]:
+    given: Any = fields.raw(key)
+    if not isinstance(given, list) or len(given) > _MOST_HOSTS:  # pyright: ignore[reportUnknownArgumentType]
+        raise invalid(fields.name(key), f"a list of at most {_MOST_HOSTS} hosts")
+    hosts: list[str] = []
+    examples = "hosts such as example.com, *.example.com, 192.0.2.1 or example.com:443"
+    for host in given:  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(host, str):
+            raise invalid(fields.name(key), examples)
+        try:
+            Rule.parse(host)
+        except MalformedHostError as error:
+            raise invalid(fields.name(key), f"{examples}, not {host[:100]!r}: {error}") from None
+        hosts.append(host)
+    return hosts
+
+
+def require_enforceable(backend: Backend, network: NetworkJson, *, asked: bool) -> None:
+    """Refuse a policy that would only be written down.
+
+    A way out that nobody asked for (``asked``) is no reason: where it cannot be served, commands and files still can.
+    """
+    if asked and network["type"] != "blocked" and backend.provider.confines_network:
+        require_http("network")
+    if not backend.provider.confines_network and network["type"] != "open":
+        raise ServiceError(
+            "unsupported_operation",
+            "network: without isolation commands have this machine's network, so no policy but open is possible",
+        )
+
+
+def outlet(backend: Backend, network: NetworkJson) -> Outlet | None:
+    """The way out that a network policy leaves."""
+    policy = Policy.of(network)
+    if policy.kind == "blocked":
+        return None
+    dialer = Dialer(policy, host_ports=backend.options.host_ports, upstreams=backend.upstreams)
+    return EgressProxy(dialer, backend.egress_room)
+
+
+__all__ = ["outlet", "parse", "require_enforceable"]

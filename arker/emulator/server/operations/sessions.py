@@ -1,0 +1,133 @@
+"""The operations on sessions: list, create, get, delete (contract, section 5)."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from arker.emulator.sandbox.base import HOME, RunSpec, SandboxError
+from arker.emulator.server import parsing, replies
+from arker.emulator.server.backend import Backend
+from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
+from arker.emulator.server.ids import new_ulid
+from arker.emulator.server.operations import execution
+from arker.emulator.server.records import Organisation, SessionRecord, VmRecord
+
+_STATES = ("idle", "running")
+_ENV_BYTES = 512 * 1024  # a quarter of what Linux takes as arguments and environment together
+_VARIABLE_BYTES = 96 * 1024  # Linux takes 128 KiB for one
+
+
+def find_session(vm: VmRecord, session_id: str) -> SessionRecord:
+    session = vm.sessions.get(session_id)
+    if session is None:
+        raise ServiceError("not_found", f"session_id: there is no session {session_id!r}")
+    return session
+
+
+def _env(fields: parsing.Fields) -> dict[str, str]:
+    given = fields.object("env")
+    env: dict[str, str] = {}
+    for name, value in [] if given is None else given.items():
+        if not name or "=" in name or "\0" in name:
+            raise invalid("env", "names that are not empty, without '=' and NUL")
+        if not isinstance(value, str) or "\0" in value:
+            raise invalid(f"env.{name[:100]}", "a string without NUL")
+        if len(name.encode()) + len(value.encode()) > _VARIABLE_BYTES:
+            raise invalid(f"env.{name[:100]}", f"at most {_VARIABLE_BYTES} bytes")
+        env[name] = value
+    if sum(len(name.encode()) + len(value.encode()) + 2 for name, value in env.items()) > _ENV_BYTES:
+        raise invalid("env", f"at most {_ENV_BYTES} bytes in all")
+    return env
+
+
+def carry_over(env: Mapping[str, str], before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    """A session's environment for another VM: what the session has set or unset stays so, the rest is the other VM's.
+
+    Args:
+        env: The session's environment.
+        before: The initial environment of the VM that it is from.
+        after: That of the VM that it is for.
+    """
+    own = {name: value for name, value in env.items() if before.get(name) != value}
+    rest = {name: value for name, value in after.items() if name not in before or env.get(name) == before[name]}
+    return {**rest, **own}
+
+
+async def _directory(backend: Backend, vm: VmRecord, path: str | None) -> str:
+    """The directory as the VM itself calls it; a relative path is one below the home directory."""
+    if path is None:
+        return HOME
+    # Only the VM can say what is there: the shell is asked to go, and where it then is.
+    there = shlex.quote(path if path.startswith("/") else f"./{path}")
+    try:
+        async with backend.starts:
+            handle = await vm.sandbox.run(RunSpec(command=f"cd -P -- {there}", output_limit=1024))
+        exit_ = await handle.wait()
+    except SandboxError as error:
+        raise from_sandbox(error) from None
+    if exit_.exit_code is None:
+        raise ServiceError("unavailable", "cwd: the VM could not be asked for it")
+    if exit_.exit_code != 0 or exit_.cwd is None:
+        raise invalid("cwd", "a directory of the VM that its user may enter")
+    return exit_.cwd
+
+
+async def create_session(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    fields = parsing.Fields(await parsing.read_object(request))
+    vm = backend.vm(org, request.match_info["vm_id"])
+    env, path = _env(fields), fields.text("cwd")
+    if path is not None and len(path) > 4096:
+        raise invalid("cwd", "a path of at most 4096 characters")
+    cwd = await _directory(backend, vm, path)
+    if vm.deleted:
+        raise ServiceError("not_found", f"there is no VM {vm.vm_id!r}")
+    now = backend.clock.now_ms()
+    session = SessionRecord(
+        session_id=new_ulid(now),
+        index=vm.next_index,
+        started_ms=now,
+        cwd=cwd,
+        env={**vm.sandbox.initial_env, **env} if env else {},
+    )
+    vm.next_index += 1
+    vm.sessions[session.session_id] = session
+    return replies.json_response(replies.session_json(vm, session))
+
+
+async def list_sessions(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    vm = backend.vm(org, request.match_info["vm_id"])
+    states = parsing.query_choices(request.query, "state", _STATES)
+    sessions, cursor = backend.cursors.page(
+        f"sessions {vm.vm_id}",
+        reversed(vm.sessions.values()),
+        cursor=request.query.get("cursor"),
+        limit=parsing.query_limit(request.query),
+        wanted=lambda session: states is None or session.state in states,
+    )
+    body: dict[str, Any] = {"sessions": [replies.session_json(vm, session) for session in sessions]}
+    if cursor is not None:
+        body["next_cursor"] = cursor
+    return replies.json_response(body)
+
+
+async def get_session(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    vm = backend.vm(org, request.match_info["vm_id"])
+    return replies.json_response(replies.session_json(vm, find_session(vm, request.match_info["session_id"])))
+
+
+async def delete_session(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    """What runs in it is stopped, background children included. The default session stays: runs go there."""
+    vm = backend.vm(org, request.match_info["vm_id"])
+    session = find_session(vm, request.match_info["session_id"])
+    if session is vm.session:
+        raise ServiceError("conflict", "the default session (session_idx 0) cannot be deleted")
+    del vm.sessions[session.session_id]
+    await execution.stop_session(backend, vm, session)
+    return replies.json_response({"deleted": True})
+
+
+__all__ = ["carry_over", "create_session", "delete_session", "find_session", "get_session", "list_sessions"]
