@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from arker.emulator.sandbox.bubblewrap import seccomp
 from arker.emulator.sandbox.bubblewrap.keyring import Keyrings
-from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider, seccomp
+from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.bubblewrap.seccomp import (
     ALLOW,
     ARCHITECTURES,
