@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 
 from attrs import field, frozen
@@ -17,11 +18,14 @@ from arker.emulator.sandbox.identity import Identity
 from arker.emulator.sandbox.link import AgentLink, LinkClosedError, anonymous_files
 from arker.emulator.sandbox.pressure import lack, lack_in
 from arker.emulator.sandbox.process_tree import (
+    Started,
+    collect,
     find_below,
     is_stopped,
     kill_group,
     kill_launched,
     kill_tree,
+    launched_by,
     wake,
 )
 
@@ -86,6 +90,8 @@ class Machine:
         self._watch: asyncio.Task[None] = asyncio.create_task(self._end_with_link())
         self.link = AgentLink(sock, at_silence=self._wake)
         self._agent: int | None = None
+        self._launched: set[Started] = set()
+        """What bwrap has started. Should bwrap end first, it is for this process to collect."""
 
     @classmethod
     async def start(cls, launch: Launch) -> Machine:
@@ -149,6 +155,8 @@ class Machine:
             raise
         finally:
             os.close(errors)
+        if machine._group:
+            machine._launched.update(launched_by(process.pid))
         return machine
 
     @property
@@ -184,7 +192,13 @@ class Machine:
         await asyncio.get_running_loop().run_in_executor(None, self._see_off)
 
     def _see_off(self) -> None:
-        """Wait until the process has gone; in a thread."""
+        """Wait until the process has gone, and what it has left; in a thread."""
+        self._see_process_off()
+        give_up = time.monotonic() + _LAST_STEPS
+        while not all([collect(process) for process in self._launched]) and time.monotonic() < give_up:
+            time.sleep(0.001)
+
+    def _see_process_off(self) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             # An agent without namespaces around it must not be killed in the middle of its clean-up: it has stopped
             # processes, which would stay.
@@ -197,8 +211,11 @@ class Machine:
         self._process.wait()
 
     def _kill_launched(self) -> None:
-        if self._group and self._process.poll() is None and not kill_launched(self._process.pid):
-            kill_group(self._process.pid)
+        if self._group and self._process.poll() is None:
+            found = kill_launched(self._process.pid)
+            self._launched.update(found)
+            if not found:
+                kill_group(self._process.pid)
 
 
 def _spare_descriptors(limit: int) -> tuple[int, int]:
