@@ -194,8 +194,8 @@ class Machine:
     def _see_off(self) -> None:
         """Wait until the process has gone, and what it has left; in a thread."""
         self._see_process_off()
-        give_up = time.monotonic() + _LAST_STEPS
-        while not all([collect(process) for process in self._launched]) and time.monotonic() < give_up:
+        left, give_up = self._launched, time.monotonic() + _LAST_STEPS
+        while (left := {process for process in left if not collect(process)}) and time.monotonic() < give_up:
             time.sleep(0.001)
 
     def _see_process_off(self) -> None:
