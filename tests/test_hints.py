@@ -51,8 +51,8 @@ def functions_of(value: Any) -> Iterator[Callable[..., Any]]:
     if isinstance(value, property | functools.cached_property):
         parts = [value.fget, value.fset] if isinstance(value, property) else [value.func]
         yield from (part for part in parts if part is not None)
-    elif isinstance(value, classmethod | staticmethod):
-        yield getattr(value, "__func__")  # noqa: B009 - its type is not known in full
+    elif type(value) in {classmethod, staticmethod}:
+        yield value.__func__
     elif isinstance(value, FunctionType):
         yield value
 

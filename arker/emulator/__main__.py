@@ -112,8 +112,10 @@ async def _serve(
         loop.add_reader(lifeline, check_lifeline)
 
     # Imported late: it takes most of the start, and by now a signal is heeded.
+    from arker.emulator.sandbox.host.process_tree import adopt_orphans, collect_all
     from arker.emulator.server.service import Service, base_url
 
+    adopt_orphans()
     sweep(state_dir.parent)
     service = Service(options, api_key=api_key, state_dir=state_dir, sock=sock)
     try:
@@ -131,6 +133,7 @@ async def _serve(
     finally:
         _end_within(_END_PATIENCE)
         await service.close()
+        collect_all()
 
 
 def _managed(log: LogFormatter) -> int:

@@ -28,7 +28,7 @@ from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
 from arker._tasks.process import hand_in
 from arker._tasks.threads import finished_in_thread
-from arker.emulator._start import in_utf8, listening_socket, pipe, server_command, server_environment
+from arker.emulator._start import for_the_owner, in_utf8, listening_socket, pipe, server_command, server_environment
 from arker.emulator._state import StateDir
 from arker.emulator.control.channel import ControlChannel, Controlled
 from arker.emulator.options import EmulatorOptions
@@ -39,12 +39,6 @@ logger = logging.getLogger("arker.emulator")
 _CLOSE_PATIENCE = 10.0  # seconds between SIGTERM and SIGKILL
 _BACKLOG = 1024
 _LOG_NAME = "server.log"
-
-
-def _for_the_owner(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags, 0o600)
-    os.fchmod(descriptor, 0o600)  # whatever this process lets new files have
-    return descriptor
 
 
 class ClientOptions(TypedDict):
@@ -185,7 +179,7 @@ class Emulator(Controlled):
             theirs.callback(os.close, their_output)
             self._answers = os.fdopen(answers, "rb", buffering=0)
             # Where VMs' users may pass: what the log tells of the machine is for its owner alone.
-            log = theirs.enter_context(open(self._state.path / _LOG_NAME, "xb", opener=_for_the_owner))
+            log = theirs.enter_context(open(self._state.path / _LOG_NAME, "xb", opener=for_the_owner))
             self._process = subprocess.Popen(
                 [*command, "--managed"],
                 stdin=their_input,

@@ -104,6 +104,13 @@ def above_standard(descriptor: int) -> int:
         os.close(descriptor)
 
 
+def for_the_owner(path: str, flags: int) -> int:
+    """Open a file that nobody else may read, as the ``opener`` of `open`."""
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)  # whatever this process lets new files have
+    return descriptor
+
+
 def listening_socket(port: int, backlog: int) -> socket.socket:
     """A socket that listens on this machine's loopback, above the standard descriptors."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as made:
@@ -271,6 +278,7 @@ __all__ = [
     "absolute_path",
     "begin",
     "find_python",
+    "for_the_owner",
     "import_path",
     "in_utf8",
     "listening_socket",

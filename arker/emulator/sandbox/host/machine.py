@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -17,11 +18,14 @@ from arker.emulator.sandbox.bubblewrap.identity import Identity
 from arker.emulator.sandbox.bubblewrap.keyring import Keyrings
 from arker.emulator.sandbox.host.link import AgentLink, LinkClosedError, anonymous_files
 from arker.emulator.sandbox.host.process_tree import (
+    Started,
+    collect,
     find_below,
     is_stopped,
     kill_group,
     kill_launched,
     kill_tree,
+    launched_by,
     wake,
 )
 from arker.emulator.sandbox.host.source import agent_source
@@ -94,6 +98,8 @@ class Machine:
         self._agent: int | None = None
         self.missing: list[str] = []
         """What this machine does not allow the VM to be walled off by, if the agent is to be believed."""
+        self._launched: set[Started] = set()
+        """What bwrap has started. Should bwrap end first, it is for this process to collect."""
 
     @classmethod
     async def start(cls, launch: Launch) -> Machine:
@@ -127,6 +133,8 @@ class Machine:
         missing: object = hello.data.get("missing")
         if isinstance(missing, list):
             machine.missing = [str(each) for each in cast("list[object]", missing)]
+        if machine._group:
+            machine._launched.update(launched_by(process.pid))
         return machine
 
     @property
@@ -162,7 +170,13 @@ class Machine:
         await asyncio.get_running_loop().run_in_executor(None, self._see_off)
 
     def _see_off(self) -> None:
-        """Wait until the process has gone; in a thread."""
+        """Wait until the process has gone, and what it has left; in a thread."""
+        self._see_process_off()
+        left, give_up = self._launched, time.monotonic() + _LAST_STEPS
+        while (left := {process for process in left if not collect(process)}) and time.monotonic() < give_up:
+            time.sleep(0.001)
+
+    def _see_process_off(self) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             # An agent without namespaces around it must not be killed in the middle of its clean-up: it has stopped
             # processes, which would stay.
@@ -175,8 +189,11 @@ class Machine:
         self._process.wait()
 
     def _kill_launched(self) -> None:
-        if self._group and self._process.poll() is None and not kill_launched(self._process.pid):
-            kill_group(self._process.pid)
+        if self._group and self._process.poll() is None:
+            found = kill_launched(self._process.pid)
+            self._launched.update(found)
+            if not found:
+                kill_group(self._process.pid)
 
 
 def _spare_descriptors(limit: int) -> tuple[int, int]:

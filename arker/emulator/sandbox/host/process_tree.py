@@ -5,11 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from attrs import frozen
+
 _PATIENCE = 5.0
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@frozen
+class Started:
+    """A process, by its id and the time at which it was started."""
+
+    pid: int
+    time: bytes
 
 
 def kill_tree(root: int) -> None:
@@ -28,16 +40,55 @@ def kill_tree(root: int) -> None:
     _send(root, signal.SIGKILL)
 
 
-def kill_launched(launcher: int) -> bool:
-    """Kill what a bwrap has started, so that bwrap ends by itself; says whether there was anything.
+def adopt_orphans() -> None:
+    """Have this process be given what its children leave behind when they end, where the system can do that.
 
-    If bwrap were killed at the same moment, what it has started would be left to the first process of this machine or
-    container, and that may be a program that collects none but its own children.
+    Else it goes to the first process of this machine or container, and that may be a program that collects none but its
+    own children. A bwrap, for one, does not wait for the end of what it has started when a VM ends from inside.
     """
-    found = _children(launcher)
-    for pid in found:
-        _send(pid, signal.SIGKILL)
-    return bool(found)
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def collect(orphan: Started) -> bool:
+    """Whether a process that may have been left to this one has gone for good; it is collected if it has ended."""
+    if started(orphan.pid) != orphan:
+        return True
+    try:
+        return os.waitpid(orphan.pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:  # it is another one's child
+        return True
+
+
+def collect_all() -> None:
+    """Collect every child that has ended. For the end of this process: nobody waits for any of them any more."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def started(pid: int) -> Started:
+    """A process that is told from later ones with the same id."""
+    return Started(pid, _fields(pid)[19])
+
+
+def launched_by(launcher: int) -> list[Started]:
+    """What a bwrap has started."""
+    return [started(pid) for pid in _children(launcher)]
+
+
+def kill_launched(launcher: int) -> list[Started]:
+    """Kill what a bwrap has started, so that bwrap ends by itself; says what there was.
+
+    If bwrap were killed at the same moment, what it has started would be left to others.
+    """
+    found = launched_by(launcher)
+    for process in found:
+        _send(process.pid, signal.SIGKILL)
+    return found
 
 
 def kill_group(launcher: int) -> None:
@@ -51,10 +102,7 @@ def kill_group(launcher: int) -> None:
 
 def is_stopped(pid: int) -> bool:
     """Whether a signal has stopped a process."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
-    except OSError:
-        return False
+    return _fields(pid)[0] == b"T"
 
 
 def find_below(root: int, name: str) -> list[int]:
@@ -105,6 +153,14 @@ def _below(root: int) -> set[int]:
     return found - ended
 
 
+def _fields(pid: int) -> list[bytes]:
+    """What /proc says of a process, from its state on; nothing known of one that has gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return [b""] * 50
+
+
 def _processes() -> Iterator[tuple[int, int, bytes]]:
     """Every process, its parent and the letter of its state."""
     with contextlib.suppress(FileNotFoundError):
@@ -115,4 +171,17 @@ def _processes() -> Iterator[tuple[int, int, bytes]]:
                     yield int(name), int(fields[1]), fields[0]
 
 
-__all__ = ["find_below", "is_stopped", "kill_group", "kill_launched", "kill_tree", "wake"]
+__all__ = [
+    "Started",
+    "adopt_orphans",
+    "collect",
+    "collect_all",
+    "find_below",
+    "is_stopped",
+    "kill_group",
+    "kill_launched",
+    "kill_tree",
+    "launched_by",
+    "started",
+    "wake",
+]
