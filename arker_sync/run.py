@@ -10,7 +10,8 @@ from arker import models
 from arker._basics.typing import Self
 from arker._runs.output import OutputChunk, OutputLine
 from arker.models import CompletedRunResult, RunSummary
-from arker_sync._bridge.facade import Facade, same
+from arker_sync._bridge.facade import Facade
+from arker_sync._bridge.outcomes import same
 
 
 class RunHandle(Facade):

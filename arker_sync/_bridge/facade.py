@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from arker_sync._bridge import lease as leases
 else:
     leases = later("arker_sync._bridge.lease")  # it brings the event loop along
-
-T = TypeVar("T")
 
 
 class Facade:
@@ -67,14 +65,4 @@ def held(value: Any, attribute: str, cls: type[Facade], lease: leases.Lease) -> 
     return value if handle is None else attrs.evolve(value, **{attribute: cls(handle, lease)})
 
 
-def same(value: T) -> T:
-    """The value as it is."""
-    return value
-
-
-def fail(error: BaseException) -> NoReturn:
-    """Raise an error that was kept for later."""
-    raise error
-
-
-__all__ = ["Facade", "fail", "held", "same", "twin"]
+__all__ = ["Facade", "held", "twin"]

@@ -14,7 +14,7 @@ from arker._tasks.process import hand_in, keep_in_child
 from arker.errors import ConfigurationError
 from arker_sync._bridge import loop
 from arker_sync._bridge.loop import Call, Running, Seat
-from arker_sync._bridge.workers import Worker, current_worker
+from arker_sync._bridge.worker import Worker, current_worker
 
 if TYPE_CHECKING:
     from arker import AsyncArker

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
@@ -13,74 +12,17 @@ import anyio
 import anyio.to_thread
 
 from arker._tasks.cleanup import carry_through
-from arker_sync._bridge.facade import fail, same
 from arker_sync._bridge.loop import CLEANUP_SECONDS
+from arker_sync._bridge.worker import Worker
 
 if TYPE_CHECKING:
     from arker_sync._bridge.facade import Facade
     from arker_sync._bridge.lease import Lease
-    from arker_sync._bridge.loop import Call
 
 MAX_THREADS: Final = 256
 """How many functions may run at once in a process; more wait for their turn."""
 
-_local = threading.local()
 _limiters: dict[asyncio.AbstractEventLoop, anyio.CapacityLimiter] = {}
-
-
-class Worker:
-    """A function that runs in a thread for a task of the loop. With the task, the function's calls are cancelled."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._calls: list[Call[Any]] = []
-        self._cancelled = False
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the task that waits for the function was cancelled."""
-        return self._cancelled
-
-    def begin(self, call: Call[Any]) -> None:
-        """The function makes a call."""
-        with self._lock:
-            self._calls.append(call)
-            cancelled = self._cancelled
-        if cancelled:
-            call.cancel()
-
-    def end(self, call: Call[Any]) -> None:
-        with self._lock:
-            self._calls.remove(call)
-
-    def do(self, function: Callable[[], Any]) -> Callable[[], Any]:
-        """Run the function, in this thread; gives one that returns its result, or raises its error.
-
-        (What it raises may be a `StopIteration` or a `CancelledError`, which mean something else to the loop.)
-        """
-        before = current_worker()
-        _local.worker = self
-        try:
-            return partial(same, function())
-        except Exception as error:
-            return partial(fail, error)
-        except asyncio.CancelledError as error:
-            return partial(fail, error)
-        finally:
-            _local.worker = before
-
-    def cancel(self) -> None:
-        """The task that waits for the function is cancelled."""
-        with self._lock:
-            self._cancelled = True
-            calls = tuple(self._calls)
-        for call in calls:
-            call.cancel()
-
-
-def current_worker() -> Worker | None:
-    """What the running thread works for, if it is one of these."""
-    return getattr(_local, "worker", None)
 
 
 def in_threads(function: Any, handle: type[Facade], lease: Lease) -> Any:
@@ -135,4 +77,4 @@ def _limiter() -> anyio.CapacityLimiter:
     return _limiters[loop]
 
 
-__all__ = ["MAX_THREADS", "Worker", "current_worker", "in_threads"]
+__all__ = ["MAX_THREADS", "in_threads"]

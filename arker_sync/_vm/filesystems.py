@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from arker import models
-from arker_sync._bridge.facade import same
+from arker_sync._bridge.outcomes import same
 from arker_sync._vm.base import VmBase
 
 

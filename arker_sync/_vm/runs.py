@@ -8,7 +8,7 @@ from typing import Any, Literal, cast, overload
 
 import arker_sync
 from arker import models
-from arker_sync._bridge.facade import same
+from arker_sync._bridge.outcomes import same
 from arker_sync._vm.base import VmBase
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import arker_sync
 from arker import models
-from arker_sync._bridge.facade import same
+from arker_sync._bridge.outcomes import same
 from arker_sync._vm.base import VmBase
 
 

@@ -24,7 +24,7 @@ RUNTIME: Final = {
     "Life": "arker_sync._bridge.life",
     "twin": "arker_sync._bridge.facade",
     "held": "arker_sync._bridge.facade",
-    "same": "arker_sync._bridge.facade",
+    "same": "arker_sync._bridge.outcomes",
 }
 """What generated code needs, whatever its source imports."""
 

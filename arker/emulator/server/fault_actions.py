@@ -14,9 +14,9 @@ from arker.emulator.server.answers import Handler, answer, error_response
 from arker.emulator.server.backend import Backend, was_reset
 from arker.emulator.server.errors import STATUSES, ServiceError
 from arker.emulator.server.fault_matching import Firing
-from arker.emulator.server.journal.trace import Trace
+from arker.emulator.server.journal.trace import Shaping, Trace
 from arker.emulator.server.presign import expired
-from arker.emulator.server.streams import Shaping, cut, gone, part_of, write_part
+from arker.emulator.server.streams import cut, gone, part_of, write_part
 
 _MESSAGE: Final = "a fault was set for this request"
 _LINGER: Final = 5.0  # seconds for a client to send what it has begun to send, after the connection's end

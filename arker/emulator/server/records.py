@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from weakref import WeakSet
 
@@ -16,7 +17,6 @@ from arker.emulator.server.outputs import Output
 
 if TYPE_CHECKING:
     from arker.emulator.server.journal.trace import Trace
-    from arker.emulator.server.operations.uploads import Upload
     from arker.emulator.server.proxy.tunnel_proxy import TunnelProxy
 
 REQUESTS: Final = 5000
@@ -141,6 +141,53 @@ class SyncRecord:
 
 
 @define(eq=False, kw_only=True)
+class Upload:
+    """A file on its way into a VM.
+
+    Attributes:
+        kind: ``chunks`` or ``put``: the two cannot be mixed under one upload id.
+        ranges: The ranges held, sorted and not touching.
+        expected: The digest that the client gave, if it did.
+        received: For a PUT, the digest of what arrived; None until it has arrived.
+        written: The file is in place. The entry stays, so that a repeated request finds its answer.
+    """
+
+    upload_id: str
+    kind: Literal["chunks", "put"]
+    path: str
+    size: int
+    spool: Path
+    created_ms: int
+    ranges: list[tuple[int, int]] = field(factory=list[tuple[int, int]])
+    expected: str | None = None
+    received: str | None = None
+    written: bool = False
+    lock: asyncio.Lock = field(factory=asyncio.Lock, repr=False)
+
+    def add(self, start: int, end: int) -> None:
+        """Note that ``[start, end)`` is held."""
+        merged: list[tuple[int, int]] = []
+        for low, high in sorted([*self.ranges, (start, end)]):
+            if merged and low <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(merged[-1][1], high))
+            else:
+                merged.append((low, high))
+        self.ranges = merged
+
+    @property
+    def held(self) -> int:
+        return sum(end - start for start, end in self.ranges)
+
+    @property
+    def complete(self) -> bool:
+        return self.ranges == [(0, self.size)]
+
+    def discard(self) -> None:
+        """Remove the spool file, if there is one."""
+        self.spool.unlink(missing_ok=True)
+
+
+@define(eq=False, kw_only=True)
 class VmRecord:
     """A VM and everything that goes when it is deleted."""
 
@@ -166,7 +213,7 @@ class VmRecord:
     next_index: int = 1
     """The number of the next session; numbers are not used again."""
     runs: dict[str, RunRecord] = field(factory=dict[str, "RunRecord"], repr=False)
-    uploads: dict[str, Upload] = field(factory=dict[str, "Upload"], repr=False)
+    uploads: dict[str, Upload] = field(factory=dict[str, Upload], repr=False)
     tunnels: dict[str, TunnelRecord] = field(factory=dict[str, TunnelRecord], repr=False)
     """By key, oldest first; those of ended runs stay, closed."""
     syncs: dict[str, SyncRecord] = field(factory=dict[str, SyncRecord], repr=False)
@@ -224,4 +271,5 @@ __all__ = [
     "SyncRecord",
     "TunnelRecord",
     "VmRecord",
+    "Upload",
 ]

@@ -6,44 +6,19 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Final
 
 from aiohttp import web
-from attrs import define
 
-from arker.emulator.server.journal.trace import trace_of
+from arker.emulator.server.journal.trace import Shaping, trace_of
 
 _BEATS: Final = 40
 """Pieces per second of a throttled body."""
 _CREDIT: Final = 1 / 20
 """Seconds that a throttled body may catch up at once, after the machine was busy otherwise."""
 _ABORT: Final = struct.pack("ii", 1, 0)
-
-
-@define(eq=False, kw_only=True)
-class Shaping:
-    """How the bodies of a request are to pass.
-
-    Attributes:
-        rate: Bytes per second, in each direction.
-        fraction: How much of the body passes before the connection ends.
-        discard: The reply is not sent; somebody else sees to what happens instead.
-        hold: Awaited once before a reply is sent.
-        sent: The status of a reply that was cut short while it was being sent; 0 when there was none.
-    """
-
-    rate: float | None = None
-    fraction: float | None = None
-    discard: bool = False
-    hold: Callable[[], Awaitable[None]] | None = None
-    sent: int = 0
-
-    async def held(self) -> None:
-        hold, self.hold = self.hold, None
-        if hold is not None:
-            await hold()
 
 
 class Pacer:
@@ -178,4 +153,4 @@ async def incoming(request: web.Request) -> AsyncIterator[bytes]:
     raise ConnectionResetError("a fault has ended the connection")
 
 
-__all__ = ["Pacer", "Shaping", "cut", "gone", "head", "incoming", "part_of", "send", "write_part"]
+__all__ = ["Pacer", "cut", "gone", "head", "incoming", "part_of", "send", "write_part"]

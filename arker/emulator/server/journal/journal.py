@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
-from attrs import define
-
 from arker.emulator.control.clock import Clock
 from arker.emulator.control.entries import Execution, Fork
 from arker.emulator.server.fault_matching import Facts, Firing
-from arker.emulator.server.journal.trace import Trace
+from arker.emulator.server.journal.trace import RequestRecord, Trace
 from arker.emulator.server.records import RunRecord, VmRecord
 
 REQUESTS: Final = 20_000
@@ -22,26 +20,6 @@ COMMAND_BOUND: Final = 4096
 PATH_BOUND: Final = 2048
 KEY_BOUND: Final = 255
 """Characters that are kept of a command, a path and a key."""
-
-
-@define(eq=False, kw_only=True)
-class RequestRecord:
-    """A `RequestEntry` whose last fields may become known later: work can go on after its connection was cut."""
-
-    seq: int
-    request_id: str
-    t_ms: int
-    method: str
-    path: str
-    operation: str | None
-    status: int
-    total_ms: float
-    idempotency_key: str | None
-    vm_id: str | None
-    run_id: str | None
-    fault_id: str | None
-    fault_ids: tuple[str, ...]
-    processed: bool
 
 
 T = TypeVar("T", RequestRecord, Execution, Fork)

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 from attrs import define, field
-
-from arker.emulator.server.records import Organisation, RunRecord, VmRecord
-
-if TYPE_CHECKING:
-    from arker.emulator.server.journal.journal import RequestRecord
-    from arker.emulator.server.streams import Shaping
 
 BODY_BOUND: Final = 2048
 """Bytes that are kept of a body."""
@@ -28,13 +24,118 @@ _SECRETS: Final = re.compile(rb'("(?:auth_token|presigned_url)"\s*:\s*")[^"]+')
 
 
 @define(eq=False, kw_only=True)
+class Shaping:
+    """How the bodies of a request are to pass.
+
+    Attributes:
+        rate: Bytes per second, in each direction.
+        fraction: How much of the body passes before the connection ends.
+        discard: The reply is not sent; somebody else sees to what happens instead.
+        hold: Awaited once before a reply is sent.
+        sent: The status of a reply that was cut short while it was being sent; 0 when there was none.
+    """
+
+    rate: float | None = None
+    fraction: float | None = None
+    discard: bool = False
+    hold: Callable[[], Awaitable[None]] | None = None
+    sent: int = 0
+
+    async def held(self) -> None:
+        hold, self.hold = self.hold, None
+        if hold is not None:
+            await hold()
+
+
+@define(eq=False, kw_only=True)
+class RequestRecord:
+    """A `RequestEntry` whose last fields may become known later: work can go on after its connection was cut."""
+
+    seq: int
+    request_id: str
+    t_ms: int
+    method: str
+    path: str
+    operation: str | None
+    status: int
+    total_ms: float
+    idempotency_key: str | None
+    vm_id: str | None
+    run_id: str | None
+    fault_id: str | None
+    fault_ids: tuple[str, ...]
+    processed: bool
+
+
+class Requester(Protocol):
+    """An organisation whose requests become rows."""
+
+    @property
+    def requests(self) -> deque[Trace]: ...
+
+
+class NotedVm(Protocol):
+    """What is noted of a VM."""
+
+    @property
+    def vm_id(self) -> str: ...
+
+    @property
+    def name(self) -> str | None: ...
+
+    @property
+    def provider(self) -> str: ...
+
+    @property
+    def region(self) -> str: ...
+
+    @property
+    def vcpu_count(self) -> int: ...
+
+    @property
+    def memory_mib(self) -> int: ...
+
+
+class NotedSession(Protocol):
+    """What is noted of a session."""
+
+    @property
+    def session_id(self) -> str: ...
+
+
+class NotedRun(Protocol):
+    """What is noted of a run."""
+
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def session(self) -> NotedSession: ...
+
+    @property
+    def command(self) -> str: ...
+
+    @property
+    def exit_code(self) -> int | None: ...
+
+    @property
+    def accepted_at(self) -> float: ...
+
+    @property
+    def launched_at(self) -> float | None: ...
+
+    @property
+    def ended_at(self) -> float | None: ...
+
+
+@define(eq=False, kw_only=True)
 class Trace:
     """A request: first while it is served, then as a row."""
 
     request_id: str
     t_ms: int
     begin: float = field(factory=time.perf_counter)
-    org: Organisation | None = field(default=None, repr=False)
+    org: Requester | None = field(default=None, repr=False)
     operation: str = ""
     method: str = ""
     path: str = ""
@@ -64,14 +165,14 @@ class Trace:
     record: RequestRecord | None = field(default=None, repr=False)
     """Its entry in the journal of all requests, once its outcome is settled."""
 
-    def note_vm(self, vm: VmRecord) -> None:
+    def note_vm(self, vm: NotedVm) -> None:
         self.vm_id, self.vm_name, self.provider, self.region = vm.vm_id, vm.name, vm.provider, vm.region
         self.vm_vcpus, self.vm_memory_mib = vm.vcpu_count, vm.memory_mib
 
     def note_body(self, raw: bytes) -> None:
         self.bytes_in, self.body_in = len(raw), raw[:BODY_BOUND]
 
-    def note_run(self, run: RunRecord) -> None:
+    def note_run(self, run: NotedRun) -> None:
         """What is known of a run; called again once it has ended."""
         self.run_id, self.session_id = run.run_id, run.session.session_id
         self.command, self.exit_code = run.command[:BODY_BOUND], run.exit_code
@@ -156,4 +257,4 @@ def trace_of(request: web.Request) -> Trace:
     return trace
 
 
-__all__ = ["SOURCE", "Trace", "attach", "trace_of"]
+__all__ = ["SOURCE", "NotedRun", "NotedVm", "RequestRecord", "Requester", "Shaping", "Trace", "attach", "trace_of"]

@@ -17,9 +17,8 @@ from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.errors import ServiceError, from_os, from_sandbox, invalid
 from arker.emulator.server.ids import is_ulid, new_ulid
 from arker.emulator.server.operations import uploads
-from arker.emulator.server.operations.uploads import Upload
 from arker.emulator.server.presign import Grant
-from arker.emulator.server.records import Organisation, VmRecord
+from arker.emulator.server.records import Organisation, Upload, VmRecord
 from arker.models import CHUNK_SIZE, MAX_PUT_SIZE
 
 MAX_CONTENT: Final = 8 * 1024 * 1024

@@ -16,9 +16,9 @@ from arker.emulator.server.backend import Backend
 from arker.emulator.server.errors import ServiceError, from_os, from_sandbox
 from arker.emulator.server.ids import new_ulid
 from arker.emulator.server.operations import uploads
-from arker.emulator.server.operations.uploads import PIECE, Upload
+from arker.emulator.server.operations.uploads import PIECE
 from arker.emulator.server.presign import Grant
-from arker.emulator.server.records import VmRecord
+from arker.emulator.server.records import Upload, VmRecord
 from arker.models import MAX_PUT_SIZE
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")

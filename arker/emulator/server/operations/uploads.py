@@ -7,12 +7,11 @@ import errno
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
-
-from attrs import define, field
+from typing import TYPE_CHECKING, Final
 
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.server.errors import from_sandbox
+from arker.emulator.server.records import Upload
 
 if TYPE_CHECKING:
     from arker.emulator.server.records import VmRecord
@@ -22,53 +21,6 @@ LIFETIME_MS: Final = 24 * 3600 * 1000
 """Uploads that were begun longer ago are forgotten, finished or not."""
 
 _INLINE = 64 * 1024  # a write of this size into the page cache costs less than handing it to a thread
-
-
-@define(eq=False, kw_only=True)
-class Upload:
-    """A file on its way into a VM.
-
-    Attributes:
-        kind: ``chunks`` or ``put``: the two cannot be mixed under one upload id.
-        ranges: The ranges held, sorted and not touching.
-        expected: The digest that the client gave, if it did.
-        received: For a PUT, the digest of what arrived; None until it has arrived.
-        written: The file is in place. The entry stays, so that a repeated request finds its answer.
-    """
-
-    upload_id: str
-    kind: Literal["chunks", "put"]
-    path: str
-    size: int
-    spool: Path
-    created_ms: int
-    ranges: list[tuple[int, int]] = field(factory=list[tuple[int, int]])
-    expected: str | None = None
-    received: str | None = None
-    written: bool = False
-    lock: asyncio.Lock = field(factory=asyncio.Lock, repr=False)
-
-    def add(self, start: int, end: int) -> None:
-        """Note that ``[start, end)`` is held."""
-        merged: list[tuple[int, int]] = []
-        for low, high in sorted([*self.ranges, (start, end)]):
-            if merged and low <= merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(merged[-1][1], high))
-            else:
-                merged.append((low, high))
-        self.ranges = merged
-
-    @property
-    def held(self) -> int:
-        return sum(end - start for start, end in self.ranges)
-
-    @property
-    def complete(self) -> bool:
-        return self.ranges == [(0, self.size)]
-
-    def discard(self) -> None:
-        """Remove the spool file, if there is one."""
-        self.spool.unlink(missing_ok=True)
 
 
 def forget_old(vm: VmRecord, now_ms: int) -> None:

@@ -1,0 +1,20 @@
+"""Results and errors that are kept for later."""
+
+from __future__ import annotations
+
+from typing import NoReturn, TypeVar
+
+T = TypeVar("T")
+
+
+def same(value: T) -> T:
+    """The value as it is."""
+    return value
+
+
+def fail(error: BaseException) -> NoReturn:
+    """Raise an error that was kept for later."""
+    raise error
+
+
+__all__ = ["fail", "same"]

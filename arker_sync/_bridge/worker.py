@@ -1,0 +1,74 @@
+"""A function of the caller's that runs in a thread for a task of the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from arker_sync._bridge.outcomes import fail, same
+
+if TYPE_CHECKING:
+    from arker_sync._bridge.loop import Call
+
+_local = threading.local()
+
+
+class Worker:
+    """A function that runs in a thread for a task of the loop. With the task, the function's calls are cancelled."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: list[Call[Any]] = []
+        self._cancelled = False
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the task that waits for the function was cancelled."""
+        return self._cancelled
+
+    def begin(self, call: Call[Any]) -> None:
+        """The function makes a call."""
+        with self._lock:
+            self._calls.append(call)
+            cancelled = self._cancelled
+        if cancelled:
+            call.cancel()
+
+    def end(self, call: Call[Any]) -> None:
+        with self._lock:
+            self._calls.remove(call)
+
+    def do(self, function: Callable[[], Any]) -> Callable[[], Any]:
+        """Run the function, in this thread; gives one that returns its result, or raises its error.
+
+        (What it raises may be a `StopIteration` or a `CancelledError`, which mean something else to the loop.)
+        """
+        before = current_worker()
+        _local.worker = self
+        try:
+            return partial(same, function())
+        except Exception as error:
+            return partial(fail, error)
+        except asyncio.CancelledError as error:
+            return partial(fail, error)
+        finally:
+            _local.worker = before
+
+    def cancel(self) -> None:
+        """The task that waits for the function is cancelled."""
+        with self._lock:
+            self._cancelled = True
+            calls = tuple(self._calls)
+        for call in calls:
+            call.cancel()
+
+
+def current_worker() -> Worker | None:
+    """What the running thread works for, if it is one of these."""
+    return getattr(_local, "worker", None)
+
+
+__all__ = ["Worker", "current_worker"]
