@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import field, frozen
 
-from arker._basics.loop import running_loop
 from arker._protocol.request import Address
+from arker._tasks.running_loop import running_loop
 
 if TYPE_CHECKING:
     from arker._ledger.ledger import Ledger

@@ -239,7 +239,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         return self._settings.ledger
 
     async def __aenter__(self) -> Self:
-        from arker._basics.loop import running_loop
+        from arker._tasks.running_loop import running_loop
 
         try:
             await self._transport.ready()

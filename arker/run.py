@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from arker import models
-from arker._basics import clock
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
@@ -14,6 +13,7 @@ from arker._protocol.identifiers import new_idempotency_key
 from arker._runs import follower as followers
 from arker._runs.output import OutputChunk, OutputLine, RunLines, RunOutput
 from arker._runs.poll import Planner, has_ended
+from arker._tasks import clock
 from arker._transport.attempts import deadline_scope
 from arker.errors import (
     ConflictError,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, field, frozen
 
 from arker import models
-from arker._basics import clock
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
@@ -19,6 +18,7 @@ from arker._lifecycle.creation import Creation, Deleted
 from arker._lifecycle.held import Held
 from arker._protocol.calls import tunnels as tunnel_calls
 from arker._runs.poll import pause
+from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
 from arker._transport.attempts import Attempt, Progress, deadline_scope
 from arker.errors import BadReplyError, ConfigurationError, InvalidArgumentError, TunnelClosedError

@@ -182,7 +182,7 @@ def test_libraries_stay_behind_their_doors() -> None:
     }
 
 
-PROCESSES = {"arker._basics.clock", "arker._basics.loop", "arker._basics.pickling", "arker._tasks.threads"}
+PROCESSES = {"arker._tasks.clock", "arker._tasks.running_loop", "arker._basics.pickling", "arker._tasks.threads"}
 """What the parent waits for the backend's process with."""
 
 

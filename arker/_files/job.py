@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
-from arker._basics import clock
-from arker._basics.loop import running_loop
 from arker._context import Place
+from arker._tasks import clock
 from arker._tasks.cleanup import carry_through, make_or_undo
+from arker._tasks.running_loop import running_loop
 from arker._tasks.threads import in_thread
 from arker._transport.attempts import Attempt, Progress
 from arker.errors import ArkerError, InvalidArgumentError, TransferError

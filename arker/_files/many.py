@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from attrs import define
 
-from arker._basics import clock
 from arker._files.checks import check_concurrency, check_part_size, check_path, check_progress, check_verify
 from arker._files.job import Job, make_job, pooled
 from arker._files.ranges import CONCURRENCY, MAX_CONTENT, MIB, batches
@@ -28,6 +27,7 @@ from arker._protocol.calls import files as file_calls
 from arker._protocol.codec import codec
 from arker._protocol.identifiers import new_ulids
 from arker._protocol.retryable import is_proof_of_refusal
+from arker._tasks import clock
 from arker._tasks.threads import in_thread
 from arker.errors import (
     ApiError,

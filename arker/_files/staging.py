@@ -9,10 +9,10 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from arker._basics import clock
 from arker._basics.programs import shell_program
 from arker._lifecycle.sdk_session import run_in_own_session
 from arker._protocol.identifiers import new_ulid
+from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through, end
 from arker.errors import ArkerError, IntegrityError, TransferError
 from arker.errors.api import is_gone

@@ -7,11 +7,11 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from arker._basics import clock
 from arker._protocol.calls import files as file_calls
 from arker._protocol.reply import api_error
 from arker._protocol.request import ExchangeFailedError
 from arker._protocol.retryable import parse_retry_after
+from arker._tasks import clock
 from arker._transport.attempts import Attempt
 from arker.errors import ApiError, BadReplyError, ForbiddenError, UnsupportedOperationError
 from arker.models import SyncPresignedWriteCommit, SyncPresignedWriteRequest, SyncPresignedWriteRequestResult

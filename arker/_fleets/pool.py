@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from attrs import frozen
 
-from arker._basics import clock
-from arker._basics.loop import running_loop
 from arker._fleets.schedule import is_hopeless, verdict
 from arker._fleets.staggered_workers import Crew
 from arker._lifecycle.fork import delete_or_raise
 from arker._protocol.calls import vms as vm_calls
 from arker._runs.poll import ASK_SECONDS
+from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS
+from arker._tasks.running_loop import running_loop
 from arker._vm.base import place_of
 from arker.errors import (
     ApiError,

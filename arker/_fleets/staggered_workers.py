@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from arker._basics import clock
-from arker._basics.loop import running_loop
+from arker._tasks import clock
+from arker._tasks.running_loop import running_loop
 
 FIRST: Final = 128
 """Workers that begin at once: a few more than requests that a client sends at once as it begins."""

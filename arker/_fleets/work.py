@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import attrs
 
-from arker._basics import clock
-from arker._basics.loop import running_loop
 from arker._fleets.pool import Count
 from arker._fleets.schedule import Schedule
 from arker._fleets.staggered_workers import Crew
+from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
+from arker._tasks.running_loop import running_loop
 from arker._vm.base import place_of
 from arker.errors import ConfigurationError, DeadlineExceededError, FleetError, InvalidArgumentError, VMGoneError
 from arker.reports import FleetOutcome, FleetProgress

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from arker._basics import clock
-from arker._basics.loop import running_loop
 from arker._ledger import process_locks
 from arker._ledger.writer import Writer
+from arker._tasks import clock
+from arker._tasks.running_loop import running_loop
 from arker._tasks.threads import finished_in_thread
 
 if TYPE_CHECKING:

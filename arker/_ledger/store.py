@@ -15,8 +15,8 @@ from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 
-from arker._basics import clock
 from arker._ledger import process_locks
+from arker._tasks import clock
 
 logger = logging.getLogger("arker")
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 from attrs import define, field
 
-from arker._basics import clock
 from arker._ledger import process_locks
+from arker._tasks import clock
 from arker._tasks.process import hand_in, keep_in_child
 
 if TYPE_CHECKING:

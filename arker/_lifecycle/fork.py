@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from arker._basics import clock, names
+from arker._basics import names
 from arker._protocol.calls import vms as vm_calls
 from arker._protocol.request import Address
+from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, end, make_or_undo
 from arker._transport.attempts import Progress, deadline_scope
 from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError

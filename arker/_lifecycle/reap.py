@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from attrs import evolve
 
-from arker._basics import clock
 from arker._lifecycle.fork import was_made_since
 from arker._protocol.calls import vms as vm_calls
 from arker._protocol.request import Address
+from arker._tasks import clock
 from arker._transport.attempts import Progress, deadline_scope
 from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError, NotFoundError
 from arker.models import _checks as check

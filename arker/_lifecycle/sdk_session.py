@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from arker._basics import clock
 from arker._context import Place
 from arker._lifecycle.creation import NOT_DELETED
 from arker._protocol.calls import sessions as session_calls
 from arker._protocol.identifiers import new_idempotency_key, new_ulid
 from arker._runs import commands
+from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through, end, make_or_undo
 from arker.errors import ArkerError, BadReplyError, NetworkError, UnavailableError
 from arker.errors.api import is_surely_gone

@@ -7,12 +7,12 @@ from typing import Final
 import attrs
 
 from arker import models
-from arker._basics import clock
 from arker._context import Place
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.calls import vms as vm_calls
 from arker._protocol.pages import Pages, next_cursor
 from arker._runs.poll import ASK_SECONDS, ENDED, has_ended, pause
+from arker._tasks import clock
 from arker._transport.attempts import Progress
 from arker.errors import ArkerError, BadReplyError, NotFoundError, RunFailedError, VMGoneError
 from arker.models import CompletedRunResult, Run, RunSummary

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from attrs import define, field, frozen
 
-from arker._basics import clock
 from arker._runs.poll import Planner, Question
+from arker._tasks import clock
 from arker.errors import DeadlineExceededError, OutputChangedError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import anyio
 
-from arker._basics.loop import running_loop
+from arker._tasks.running_loop import running_loop
 
 T = TypeVar("T")
 

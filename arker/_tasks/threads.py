@@ -8,8 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from arker._basics.loop import running_loop
 from arker._tasks.cleanup import carry_through
+from arker._tasks.running_loop import running_loop
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define, field
 
-from arker._basics import clock
 from arker._protocol.request import ExchangeFailedError, Flow, Request, Response, without_query
 from arker._protocol.retryable import is_overload, is_proof_of_refusal, is_retryable_answer
+from arker._tasks import clock
 from arker._transport.retry import Failure
 from arker.errors import (
     ApiError,

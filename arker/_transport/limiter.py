@@ -7,8 +7,8 @@ import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from arker._basics import clock
-from arker._basics.loop import running_loop
+from arker._tasks import clock
+from arker._tasks.running_loop import running_loop
 from arker._transport.retry import MAX_RETRY_AFTER
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeAlias, TypeVar
 
-from arker._basics import clock
-from arker._basics.loop import running_loop
 from arker._protocol.request import Flow
+from arker._tasks import clock
 from arker._tasks.cleanup import end
+from arker._tasks.running_loop import running_loop
 
 T = TypeVar("T")
 

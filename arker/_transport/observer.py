@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define
 
-from arker._basics import clock
 from arker._basics.shown import shown
+from arker._tasks import clock
 from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from arker._basics import clock
-from arker._basics.loop import running_loop
+from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
+from arker._tasks.running_loop import running_loop
 from arker._transport.attempts import Attempt, Progress
 from arker.errors import ConfigurationError
 

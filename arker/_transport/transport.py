@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from attrs import define, field
 
-from arker._basics import clock
-from arker._basics.loop import running_loop
 from arker._protocol.reader import Reader
 from arker._protocol.reply import decipher, hints
 from arker._protocol.request import Call, Flow, Replay, Response
 from arker._protocol.retryable import parse_retry_after
+from arker._tasks import clock
 from arker._tasks.process import hand_in
+from arker._tasks.running_loop import running_loop
 from arker._tasks.threads import in_thread
 from arker._transport.attempts import HELD_WELL, Attempt, Progress, deadline_scope, judge, outcome_after
 from arker._transport.limiter import UNLIMITED, Limiter

@@ -7,12 +7,12 @@ from typing import Any, Literal, overload
 
 import arker
 from arker import models
-from arker._basics import clock
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.identifiers import idempotency_key_or_new
 from arker._protocol.pages import Pages, next_cursor
 from arker._runs import commands
 from arker._runs.follower import RunFollower
+from arker._tasks import clock
 from arker._vm.base import VmBase
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check

@@ -22,11 +22,11 @@ from typing import IO, Any, TypedDict
 
 import attrs
 
-from arker._basics import clock
-from arker._basics.loop import running_loop
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
+from arker._tasks import clock
 from arker._tasks.process import hand_in
+from arker._tasks.running_loop import running_loop
 from arker._tasks.threads import finished_in_thread
 from arker.emulator._start import for_the_owner, in_utf8, listening_socket, pipe, server_command, server_environment
 from arker.emulator._state import StateDir

@@ -18,8 +18,8 @@ import threading
 import weakref
 from pathlib import Path
 
-from arker._basics import clock
 from arker._basics.programs import shell_program
+from arker._tasks import clock
 from arker.emulator._start import above_standard, pipe
 
 logger = logging.getLogger("arker.emulator")

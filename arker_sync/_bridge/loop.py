@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from attrs import define, field
 
-from arker._basics import clock
+from arker._tasks import clock
 from arker._tasks.process import hand_in, keep_in_child
 from arker.errors import ConfigurationError
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from attrs import define
 
-from arker._basics import clock
 from arker._basics.descriptors import NONE_LEFT, is_spared, none_left
-from arker._basics.loop import running_loop
+from arker._tasks import clock
 from arker._tasks.process import hand_in, keep_in_child
+from arker._tasks.running_loop import running_loop
 from arker.errors import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:

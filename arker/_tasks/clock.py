@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import anyio
 
-from arker._basics.loop import running_loop
+from arker._tasks.running_loop import running_loop
 
 F = TypeVar("F", bound="asyncio.Future[Any]")
 
