@@ -46,7 +46,7 @@ class Server:
 @asynccontextmanager
 async def through(server: Server) -> AsyncIterator[int]:
     """The port of a tunnel to the server."""
-    listener = await asyncio.start_server(server.handle, "127.0.0.1", 0)
+    listener = await asyncio.start_server(server.handle, "127.0.0.1", 0, limit=256 * 1024)
     address = listener.sockets[0].getsockname()
 
     async def connect() -> socket.socket:

@@ -30,14 +30,15 @@ async def main():
     async with AsyncArker.local(host_ports=[9]) as ar:
         vm = await ar.fork("ubuntu")
         assert (await vm.run("echo hi")).stdout_text == "hi\\n"
-        await vm.write_file("file", b"data")
-        assert await vm.read_file("file") == b"data"
+        await vm.sync("file", b"data")
+        assert await vm.sync("file") == b"data"
         assert (await (await vm.fork()).run("cat file")).stdout_text == "data"
         assert (await (await ar.fork("ubuntu", network="blocked")).run("true")).exit_code == 0
-        messages["tunnel"] = await refused(vm.create_tunnel(80))
+        messages["tunnel"] = await refused(vm.create_tunnel(ports=[80]))
         messages["run"] = await refused(vm.run("true", network={"inbound": {"ports": {"80": {}}}}))
         for network in ("open", {"type": "allow", "allow": ["example.com"]}, {"type": "block", "block": []}):
             messages[f"fork {network}"] = await refused(ar.fork("ubuntu", network=network))
+        messages["fork with a tunnel"] = await refused(ar.fork("ubuntu", tunnel={"ports": [80]}))
         count = len([vm async for vm in ar.iter_vms()])
         assert count == 3, count
         for url in ("http://host.arker.internal:9/", "https://host.arker.internal:9/"):
@@ -49,7 +50,7 @@ async def main():
         async with AsyncArker.local(isolation="none") as ar:
             vm = await ar.fork("ubuntu", network="open")
             assert (await vm.run("echo hi")).stdout_text == "hi\\n"
-            messages["tunnel without isolation"] = await refused(vm.create_tunnel(80))
+            messages["tunnel without isolation"] = await refused(vm.create_tunnel(ports=[80]))
     print(json.dumps(messages))
 
 asyncio.run(main())
@@ -66,5 +67,5 @@ def test_commands_and_files_work_and_the_rest_names_the_extra(tmp_path: Path) ->
     messages: dict[str, str] = json.loads(done.stdout)
     assert [what for what, message in messages.items() if EXTRA not in message] == []
     plain = messages["http://host.arker.internal:9/"]
-    assert plain.startswith(f"HTTP/1.1 501 Not Installed: {EXTRA}\n")
+    assert plain.startswith(f"HTTP/1.1 501 Not Installed: {EXTRA}\r\n")
     assert '"unsupported_operation"' in plain
