@@ -73,7 +73,9 @@ def require_http(what: str) -> None:
     try:
         importlib.import_module("h11")
     except ImportError:
-        message = f"{what}: needs the library h11: install arker-async[emulator] (pip install 'arker-async[emulator]')"
+        message = (
+            f"{what}: the library h11 is missing: install arker-async[emulator] (pip install 'arker-async[emulator]')"
+        )
         raise ServiceError("unsupported_operation", message) from None
 
 

@@ -16,7 +16,7 @@ from arker.emulator import Emulator
 from arker.emulator.server.proxy.egress import Policy, Target
 from arker.emulator.server.proxy.egress_dial import Addresses, Dialer, ResolutionError
 from arker.emulator.server.proxy.egress_proxy import MOST_CONNECTIONS, EgressProxy, Room
-from arker.emulator.server.proxy.egress_upstream import Upstreams
+from arker.emulator.server.proxy.egress_upstream import Upstream, Upstreams
 from arker.emulator.server.proxy.http_exchange import Refusal
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.egress_support import Echo, Origin, serving
@@ -122,6 +122,21 @@ async def test_the_machines_own_ports_are_reached_without_it(api: Api, upstream:
     run = await api.run(vm, "curl -s http://host.arker.internal:1/")
     assert b"host_ports" in output(run)
     assert upstream.heads == []
+
+
+async def test_what_a_target_says_first_comes_with_the_proxys_answer() -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n220 ready\n")
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        upstream = Upstream.parse(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        dialer = Dialer(OPEN, host_ports=[], upstreams=Upstreams({"https": upstream}))
+        far = await dialer.connect(Target.parse("mail.invalid:443", default_port=None))
+        assert await asyncio.wait_for(far.wire.read_bare(), 30) == b"220 ready\n"
+        assert await asyncio.wait_for(far.wire.read_bare(), 30) == b""
+        far.cut()
 
 
 # --- names ---

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from typing import Final, TypeAlias, cast
 
 import h11
@@ -44,6 +45,10 @@ class Wire:
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, serving: bool) -> None:
+        connection = writer.get_extra_info("socket")
+        if connection.family in {socket.AF_INET, socket.AF_INET6}:
+            # asyncio does so only for sockets that name their protocol. Else a small body waits for its head's receipt.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = reader
         self._writer = writer
         self._h11 = h11.Connection(h11.SERVER if serving else h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
