@@ -193,7 +193,7 @@ class AsyncFleet:
             ordered: Whether outcomes come in the order of the items.
             retries: How often an item is tried again because its VM has died.
             item_deadline: Seconds for each try of an item, which is cancelled then, its outcome a
-                `DeadlineExceededError`; None for no bound.
+                `DeadlineExceededError`; None for no limit.
             progress: Called with a `FleetProgress` as items are done.
 
         Raises:
@@ -241,7 +241,7 @@ class AsyncFleet:
         Args:
             command: A line for the VMs' shell, or a list of arguments, which is quoted for it.
             session_idx: The session by its number; by default each VM's default session.
-            timeout: Seconds after which the server kills everything that the command started; None for no bound.
+            timeout: Seconds after which the server kills everything that the command started; None for no limit.
             end_symbol: Opaque to the SDK.
             vcpu_count: CPUs from this run on.
             memory_mib: Memory from this run on, in MiB.
@@ -251,7 +251,7 @@ class AsyncFleet:
             release: Resources to let go of afterwards; all three come closest to a suspend.
             signal: Instead of running: the name of a signal (``INT``, ``TERM``) for what the session is running.
             check: Make it an error, `RunFailedError`, of its outcome when a command does not exit with 0.
-            deadline: Seconds for the command in each VM; None for no bound. The command may go on then.
+            deadline: Seconds for the command in each VM; None for no limit. The command may go on then.
             retries: How often the command is run again because a VM has died.
             progress: Called with a `FleetProgress` as VMs are done.
 
@@ -322,7 +322,7 @@ class AsyncFleet:
             part_size: As for `AsyncVM.upload`.
             verify: As for `AsyncVM.upload`.
             mode: As for `AsyncVM.upload`.
-            deadline: Seconds for the file in each VM; None for no bound.
+            deadline: Seconds for the file in each VM; None for no limit.
             retries: How often the file is written again because a VM has died.
             progress: Called with a `FleetProgress` as VMs are done.
 

@@ -106,7 +106,7 @@ class AsyncRun:
         """This handle, with its fields read anew. The output of a run that has ended is read with it.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such run in this VM.
@@ -125,7 +125,7 @@ class AsyncRun:
 
         Args:
             check: Raise unless the command completed with exit code 0.
-            deadline: Seconds for the whole call; None for no bound. The run itself goes on.
+            deadline: Seconds for the whole call; None for no limit. The run itself goes on.
 
         Raises:
             RunFailedError: With ``check=True``: a non-zero exit code, or a state other than ``completed``.
@@ -142,7 +142,7 @@ class AsyncRun:
 
         Args:
             check: Raise unless the command completed with exit code 0.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             RunNotFinishedError: It goes on.
@@ -172,7 +172,7 @@ class AsyncRun:
 
         Args:
             max_delay: Seconds after which what is new is read at the latest, however much is read for it.
-            deadline: Seconds for all of it, from the first chunk that is asked for; None for no bound.
+            deadline: Seconds for all of it, from the first chunk that is asked for; None for no limit.
 
         Raises:
             OutputChangedError: The run, read again, does not begin with what was handed out.
@@ -210,7 +210,7 @@ class AsyncRun:
         """Stop it: everything that it started is killed. A run that has ended already is none that was cancelled.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such run in this VM.
@@ -226,7 +226,7 @@ class AsyncRun:
 
         Args:
             signal: The signal's name: ``INT``, ``SIGTERM``…
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             ConflictError: The run has ended, or still waits for others of its session.

@@ -140,7 +140,7 @@ class AsyncSession(Held[models.Session]):
         """Delete the session; what runs in it is stopped.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such session (any more).
@@ -155,7 +155,7 @@ class AsyncSession(Held[models.Session]):
         """This session, with its fields read anew.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such session (any more).

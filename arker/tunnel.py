@@ -200,7 +200,7 @@ class AsyncTunnel(Held[Tunnel]):
         """This tunnel, once it is open.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             TunnelClosedError: It was closed, or could not be opened.
@@ -232,7 +232,7 @@ class AsyncTunnel(Held[Tunnel]):
         """This tunnel, with its fields read anew; its token stays.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such tunnel (any more).
@@ -247,7 +247,7 @@ class AsyncTunnel(Held[Tunnel]):
         """Delete the tunnel.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such tunnel (any more).
@@ -280,7 +280,7 @@ class AsyncTunnel(Held[Tunnel]):
                 ASCII.
             headers: Further headers.
             body: The request's body.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             TunnelClosedError: It has been closed here.

@@ -225,7 +225,7 @@ class RunRequest:
         session_id: The session to run in; the VM's default one when neither this nor the index is given.
         session_idx: The session by its number; the id wins.
         background: Whether to answer at once instead of when the command has ended; sent only when it is true.
-        timeout: Seconds after which the server kills the command; None for no bound.
+        timeout: Seconds after which the server kills the command; None for no limit.
         end_symbol: Opaque to the SDK; the server takes ``auto`` when it is absent.
         vcpu_count: CPUs from this run on.
         memory_mib: Memory from this run on, in MiB.
