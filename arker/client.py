@@ -204,7 +204,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             self._emulator.check_alive()
 
     def __repr__(self) -> str:
-        if "_transport" not in self.__dict__:  # the constructor has failed, and a debugger or a traceback shows the object
+        if "_transport" not in self.__dict__:  # shown by a traceback after a failed constructor
             return f"<{type(self).__name__}, not made>"
         local = ", local" if self._emulator is not None else ""
         return f"<AsyncArker {self.base_url}{local}{', closed' if self._transport.closed else ''}>"

@@ -107,7 +107,7 @@ class Vms(ClientBase):
         elif source is not None:
             source_vm_name = check.check_text("source", source, what="a VM's name or a handle on a VM")
         if source_org_id is None and source_vm_name in names.GOLDEN_NAMES:
-            source_org_id = names.ARKER_ORG_ID  # passed here, because changing a request takes as long as creating it
+            source_org_id = names.ARKER_ORG_ID  # set here, because changing a request takes as long as creating it
         request = models.ForkRequest(
             source_vm_id=source_vm_id,
             source_vm_name=source_vm_name,

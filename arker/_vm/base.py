@@ -7,8 +7,7 @@ from arker._context import Place
 
 
 class VmBase:
-    """A VM's fields at the last read, an attribute for each field of `Vm`; None before the first read.
-    """
+    """A VM's fields at the last read, an attribute for each field of `Vm`; None before the first read."""
 
     def __init__(self, place: Place, data: models.Vm | None = None) -> None:
         self._place = place
