@@ -114,7 +114,7 @@ def check_function(argument: str, value: object) -> None:
     function: Any = value
     while isinstance(function, functools.partial):
         function = function.func
-    for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004 - reads the method, not whether there is one
+    for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004 - its code, not whether it exists
         if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
             raise InvalidArgumentError(
                 argument, value, "expected an ordinary function: it is called, and what it returns is ignored"
