@@ -48,7 +48,7 @@ class RetryPolicy:
 
     @classmethod
     def of(cls, value: RetryPolicy | Mapping[str, Any] | bool | None) -> RetryPolicy:
-        """Return the policy for a caller's argument: None or True for the default policy, False for a single attempt."""
+        """Convert a caller's argument to a policy: None or True is the default, False a single attempt."""
         if value is None or value is True:
             return cls()
         if value is False:
@@ -213,7 +213,7 @@ def load_settings(
 
 
 def proxy_for(scheme: str, host: str) -> str | None:
-    """Return the environment's proxy for a host (``HTTPS_PROXY``, ``NO_PROXY``, …), or None; always None for loopback."""
+    """Return the environment's proxy for a host (``HTTPS_PROXY``, ``NO_PROXY``, …); None for loopback."""
     if is_loopback(host):
         return None
     # Imported here: only this function needs it, at the first request to a host.

@@ -45,7 +45,7 @@ _OF_A_USER: Final = re.compile(r"~[a-z_][a-z0-9_-]*/")
 
 
 def from_home(argument: str, path: str) -> str:
-    """Make a path in the VM relative to the home directory if it starts with ``~/``, as a shell would expand it."""
+    """Strip a leading ``~/`` from a path in the VM: relative paths start at the home directory."""
     if path == "~":
         return "."
     if path.startswith("~/"):

@@ -226,7 +226,7 @@ class RunRequest:
         session_idx: The session's number; the id takes precedence.
         background: Whether the reply comes immediately instead of at the end of the command; sent only if true.
         timeout: Seconds after which the server kills the command; None for no limit.
-        end_symbol: Opaque to the SDK; the server uses ``auto`` if it is absent.
+        end_symbol: Passed to the server unchanged; the server uses ``auto`` if it is absent.
         vcpu_count: CPUs from this run on.
         memory_mib: Memory from this run on, in MiB.
         disk_mib: Disk from this run on, in MiB.
