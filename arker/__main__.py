@@ -1,4 +1,5 @@
-"""``python -m arker reap``: delete what killed programs left. Configured by the environment, as clients are."""
+"""``python -m arker reap``: delete the VMs of killed programs. The environment configures it, as it configures
+clients."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from arker.reports import ReapReport
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status is 1 when something could not be dealt with, 2 when nothing could be tried."""
+    """Run the command. Returns exit status 1 if some VM could not be cleaned up, 2 if nothing could be tried."""
     parser = argparse.ArgumentParser(prog="python -m arker", description=__doc__)
     reap = parser.add_subparsers(dest="command", required=True).add_parser(
         "reap", help="delete the VMs that killed programs left"

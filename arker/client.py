@@ -47,33 +47,34 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         api_key: The API key; else ``ARKER_API_KEY``, then ``AUTH_KEY``.
         base_url: Compute base URL; else ``ARKER_BASE_URL``, else built from provider and region.
         burst_base_url: Burst base URL; else ``ARKER_BURST_BASE_URL``, else built from the region where the provider is
-            ``aws-burst``, else burst VMs are reached at the compute base URL.
+            ``aws-burst``, else burst VMs use the compute base URL.
         control_base_url: Control base URL; else ``ARKER_CONTROL_BASE_URL``, else ``https://arker.ai/api``.
-        region: Such as ``us-west-2``; else ``ARKER_REGION``, unless ``base_url`` is given.
-        provider: A label of a host's name, such as ``aws``; else ``ARKER_PROVIDER``, else ``aws``.
+        region: Region, such as ``us-west-2``; else ``ARKER_REGION``, unless ``base_url`` is given.
+        provider: Provider, a host name label such as ``aws``; else ``ARKER_PROVIDER``, else ``aws``.
         retry: A `RetryPolicy`, a mapping with its fields, or False for a single attempt.
-        timeout: Bounds on connections.
-        max_connections: Requests that may be in flight at once; more wait for their turn, first come, first served. Up
-            to 8 places are kept from foreground runs, so that deleting and cancelling never wait behind those (with 1,
-            there is one more for them while a run goes on). When the server says that it is asked too much, the client
-            makes do with fewer for a while. At most half of the process's limit of open files (``ulimit -n``).
-        insecure_hosts: Exact names or addresses of hosts that the key may be sent to over plain HTTP; else
-            ``ARKER_INSECURE_HOSTS``, separated by commas. ``http://`` base URLs are refused unless they lead to this
-            machine's loopback or to one of these.
-        session: An aiohttp session to use instead of the client's own. It is never closed here, works in its own event
-            loop only, and its default headers go to presigned URLs too, so one with an authorization is refused. Its
-            own connector bounds connections, its own settings choose proxies, and aiohttp itself repeats its GET, PUT
-            and DELETE once when a kept-alive connection turns out to be dead.
-        hooks: Functions to be told of attempts, retries and transfers.
-        ledger: Where forks are written down, so that `reap` can delete what a program that was killed has left: a path,
-            True for the default place in the user's state directory, False for nowhere; else ``ARKER_LEDGER``, else the
-            default place.
-        strict_replies: Raise `BadReplyError` for every field of a reply that is not as the contract says, instead of
-            putting it among the model's ``misfits``; for tests of a server.
+        timeout: Limits on connections.
+        max_connections: Maximum number of requests in flight; further requests wait in order. Up to 8 places are
+            reserved for requests other than foreground runs, so that deletions and cancellations never wait behind runs
+            (with 1, there is one extra place for them during a run). When the server reports too many requests, the
+            client uses fewer for a while. The limit is at most half of the process's limit of open files (``ulimit
+            -n``).
+        insecure_hosts: Exact names or addresses of hosts that may receive the key over plain HTTP; else
+            ``ARKER_INSECURE_HOSTS``, separated by commas. An ``http://`` base URL is rejected unless its host is this
+            machine's loopback or one of these.
+        session: An aiohttp session to use instead of the client's own. The client never closes it, and it works only in
+            its own event loop. Its default headers are also sent to presigned URLs, so a session with an authorization
+            header is rejected. Its connector limits connections and its settings choose proxies. aiohttp itself repeats
+            a GET, PUT or DELETE once when a kept-alive connection is dead.
+        hooks: Functions that are called for attempts, retries and transfers.
+        ledger: The file that records forks, so that `reap` can delete the VMs of a killed program: a path, True for the
+            default file in the user's state directory, False for no ledger; else ``ARKER_LEDGER``, else the default
+            file.
+        strict_replies: Raise `BadReplyError` for every field of a reply that violates the contract, instead of adding
+            it to the model's ``misfits``; for tests of a server.
 
     Raises:
-        ConfigurationError: No API key, or neither a region nor a base URL.
-        InvalidArgumentError: A value that cannot be right.
+        ConfigurationError: There is no API key, or neither a region nor a base URL.
+        InvalidArgumentError: A value is invalid.
     """
 
     __reduce__ = refuse_to_be_pickled
@@ -114,7 +115,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             from arker._transport.http.sessions import check_session
 
             check_session(session)
-        # The first client loads what it sends its requests with, which brings asyncio along.
+        # Imported here, by the first client, because it also loads asyncio.
         from arker._context import Context
         from arker._transport.transport import Transport
         from arker.hooks import Hooks
@@ -150,13 +151,13 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         strict_replies: bool = False,
         **options: Any,
     ) -> Self:
-        """A client on an embedded backend: a server in a child process that the client owns and ends.
+        """Create a client with an embedded backend: a server in a child process that the client owns and ends.
 
             async with AsyncArker.local() as ar:
                 vm = await ar.fork("ubuntu")
 
-        The process is started here and is ready a fraction of a second later; the first request waits for it. It needs
-        no account and no network, and ends with this client or this process, whichever comes first.
+        The call starts the process, which is ready a fraction of a second later; the first request waits for it. The
+        backend needs no account and no network. It ends with this client or this process, whichever ends first.
 
         Args:
             retry: As for the client.
@@ -165,10 +166,10 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             session: As for the client.
             hooks: As for the client.
             strict_replies: As for the client.
-            options: Those of `arker.emulator.EmulatorOptions`, such as ``isolation="none"``.
+            options: Fields of `arker.emulator.EmulatorOptions`, such as ``isolation="none"``.
 
         Raises:
-            InvalidArgumentError: There is no such option, or its value is not right.
+            InvalidArgumentError: There is no such option, or its value is invalid.
             EmulatorError: At the first request (or ``async with``): the backend could not start; the message says why.
         """
         # Only programs that use the embedded backend need its code.
@@ -203,7 +204,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             self._emulator.check_alive()
 
     def __repr__(self) -> str:
-        if "_transport" not in self.__dict__:  # its making has failed, and a debugger or a traceback shows it
+        if "_transport" not in self.__dict__:  # shown by a traceback after a failed constructor
             return f"<{type(self).__name__}, not made>"
         local = ", local" if self._emulator is not None else ""
         return f"<AsyncArker {self.base_url}{local}{', closed' if self._transport.closed else ''}>"
@@ -215,7 +216,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
 
     @property
     def burst_base_url(self) -> str | None:
-        """The burst base URL, if there is one."""
+        """The burst base URL; None if there is none."""
         return self._settings.burst_base_url
 
     @property
@@ -225,7 +226,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
 
     @property
     def region(self) -> str | None:
-        """The region, if one is set."""
+        """The region; None if none is set."""
         return self._settings.region
 
     @property
@@ -235,7 +236,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
 
     @property
     def ledger(self) -> Path | None:
-        """The file that forks are written down in, if they are."""
+        """The file that records forks; None without a ledger."""
         return self._settings.ledger
 
     async def __aenter__(self) -> Self:
@@ -265,30 +266,30 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         from arker._tasks import termination
         from arker._tasks.cleanup import carry_through
 
-        # A cancelled program must not leave the backend's process behind.
+        # A cancelled program must not leave the backend's process running.
         try:
             await carry_through(self._close(in_order=exc_type is None))
         finally:
             termination.leave(self._terminable)
 
     async def aclose(self) -> None:
-        """Close the client's connections, and end its embedded backend if it has one.
+        """Close the client's connections and end its embedded backend, if it has one.
 
-        Calls that are on their way in other tasks are ended with a `ConfigurationError`, and blocks that are open
-        there are left, in ten seconds at most: VMs of ``async with`` blocks and of fleets are deleted, forks that are
-        on their way are undone, sessions and tunnels closed. What their callers delete then, such as a VM in a
-        ``finally``, is deleted. What cannot be deleted in time is named in the log, and stays on record for `reap`, and
-        so does a VM that is deleted when the client has been closed. Deletions that hang for longer are ended, too.
+        Calls in progress in other tasks end with a `ConfigurationError`, and their open blocks are left within ten
+        seconds: VMs of ``async with`` blocks and of fleets are deleted, forks in progress are undone, and sessions and
+        tunnels are closed. Deletions by their callers at that time, such as of a VM in a ``finally``, are still carried
+        out. VMs that cannot be deleted in time are logged and stay in the ledger for `reap`, and so do VMs that are
+        deleted after the client has been closed. Deletions that take longer are cancelled.
 
-        Other VMs in the cloud go on: they are meant to stay, so that no `reap` deletes them. (When an exception leaves
-        the client's ``async with`` block, they are not: they can be reaped once this process has ended.)
+        Other VMs in the cloud keep running, and `reap` does not delete them. (If an exception leaves the client's
+        ``async with`` block, `reap` can delete them once this process has ended.)
         """
         from arker._tasks.cleanup import carry_through
 
         await carry_through(self._close(in_order=True))
 
     def _close_outside(self, *, in_order: bool) -> None:
-        """`aclose` where no event loop runs and no thread can be started, such as at the interpreter's exit."""
+        """Close the client where no event loop runs and no thread can be started, such as at the interpreter's exit."""
         try:
             self._transport.blocks.abandon()
             self._transport.close_outside()

@@ -1,4 +1,4 @@
-"""Arguments and environment become frozen settings (contract, sections 1 and 2). The only reader of the environment."""
+"""Settings from arguments and the environment (contract, sections 1 and 2). Only this module reads the environment."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ DEFAULT_MAX_CONNECTIONS: Final = 512
 
 @frozen(kw_only=True)
 class RetryPolicy:
-    """How often and how fast to try again.
+    """A retry policy: how often and how soon to retry.
 
     The delay before attempt n+2 is ``min(max_delay, base_delay * 2**n)`` plus a random 0 to ``jitter``; the server's
     ``Retry-After``, up to 60 s, takes its place.
 
     Attributes:
-        attempts: Attempts in all; 1 is no retry.
+        attempts: Total number of attempts; 1 means no retry.
         base_delay: Seconds.
         max_delay: Seconds.
         jitter: Seconds.
@@ -42,13 +42,13 @@ class RetryPolicy:
     jitter: float = field(default=0.05, validator=check.duration)
 
     def delay(self, failures: int, random: float) -> float:
-        """Seconds to wait after so many failed attempts; ``random`` is from 0 to 1."""
-        # Beyond 2**60 any delay is at its maximum, and a float would overflow.
+        """Return the seconds to wait after ``failures`` failed attempts; ``random`` is from 0 to 1."""
+        # Above 2**60 every delay is at its maximum, and a float would overflow.
         return min(self.max_delay, self.base_delay * 2.0 ** min(failures - 1, 60)) + self.jitter * random
 
     @classmethod
     def of(cls, value: RetryPolicy | Mapping[str, Any] | bool | None) -> RetryPolicy:
-        """The policy that a caller means: None or True for the default one, False for a single attempt."""
+        """Convert a caller's argument to a policy: None or True is the default, False a single attempt."""
         if value is None or value is True:
             return cls()
         if value is False:
@@ -63,17 +63,17 @@ class RetryPolicy:
 
 @frozen(kw_only=True)
 class HttpTimeouts:
-    """Bounds on a connection, in seconds. None means no bound.
+    """Limits on a connection, in seconds. None means no limit.
 
-    None of them bounds a whole call: that is what ``deadline=`` is for. Nor do they bound how long a foreground run may
-    take: the server is silent until the command has ended.
+    They do not limit a whole call; use ``deadline=`` for that. They do not limit the duration of a foreground run
+    either, during which the server sends nothing until the command has ended.
 
     Attributes:
-        connect: For a connection to be made to an address, TLS included; looking up the address is not.
-        idle: For a connection to stay without progress, in either direction.
-        upload: For one presigned PUT as a whole (contract, section 6).
-        silence: For a foreground run to be silent before the client asks, and asks again each time, whether its VM is
-            still there. It bounds nothing as long as it is.
+        connect: Time to connect to an address, including TLS but not the address lookup.
+        idle: Time without progress on a connection, in either direction.
+        upload: Time for one whole presigned PUT (contract, section 6).
+        silence: Interval at which the client checks, during a silent foreground run, whether the VM still exists. It
+            limits nothing as long as the VM exists.
     """
 
     connect: float | None = field(default=10.0, validator=check.optional(check.seconds))
@@ -88,17 +88,17 @@ class Settings:
 
     Attributes:
         api_key: The bearer token; never in the repr.
-        base_url: Where VMs of this region are (compute).
-        burst_base_url: Where burst VMs are, if anywhere.
-        control_base_url: Where organisation-wide lists are.
-        region: The region, if one is set.
+        base_url: Base URL of this region's VMs (compute).
+        burst_base_url: Base URL of burst VMs; None if there is none.
+        control_base_url: Base URL of organisation-wide lists.
+        region: The region; None if none is set.
         provider: ``aws``, ``aws-burst``, or another one.
         retry: The retry policy.
-        timeouts: Bounds on connections.
-        max_connections: Requests that may be in flight at once, and connections that one event loop may have open.
-        insecure_hosts: Hosts that the key may go to over plain HTTP, in lower case.
-        ledger: The file that forks are written down in, if they are.
-        strict_replies: Whether all that the contract declares is demanded of replies.
+        timeouts: Limits on connections.
+        max_connections: Maximum number of requests in flight, and of open connections per event loop.
+        insecure_hosts: Hosts that may receive the key over plain HTTP, in lower case.
+        ledger: The file that records forks; None without a ledger.
+        strict_replies: Whether replies must contain all fields that the contract declares.
     """
 
     api_key: str = field(repr=False)
@@ -115,13 +115,13 @@ class Settings:
     strict_replies: bool = False
 
     def vm_base_url(self, vm_id: str) -> str:
-        """Where a VM is reached: burst references at the burst base URL, if there is one."""
+        """Return the base URL of a VM: for burst references the burst base URL, if there is one."""
         if self.burst_base_url is not None and names.is_burst_reference(vm_id):
             return self.burst_base_url
         return self.base_url
 
     def fork_base_url(self, request: models.ForkRequest) -> str:
-        """Where a fork is posted to (contract, section 2)."""
+        """Return the base URL for a fork request (contract, section 2)."""
         if self.burst_base_url is None:
             return self.base_url
         by_id, by_name = request.source_vm_id, request.source_vm_name
@@ -149,7 +149,7 @@ def load_settings(
     strict_replies: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
-    """The settings that arguments and environment add up to; raises `ConfigurationError` or `InvalidArgumentError`."""
+    """Combine arguments and environment to settings. Raises `ConfigurationError` or `InvalidArgumentError`."""
     env = _Environment(os.environ if environ is None else environ)
 
     key = api_key if api_key is not None else env.get("ARKER_API_KEY", "AUTH_KEY")
@@ -165,7 +165,7 @@ def load_settings(
     if region is not None:
         wanted_region, wanted_provider = _region("region", region, wanted_provider)
     elif base_url is None:
-        # An explicit base URL stands for itself: a region lying about in the environment must not contradict it.
+        # An explicit base URL takes precedence: a region set in the environment must not contradict it.
         from_env = env.get("ARKER_REGION")
         if from_env is not None:
             wanted_region, wanted_provider = _region("ARKER_REGION", from_env, wanted_provider)
@@ -213,10 +213,10 @@ def load_settings(
 
 
 def proxy_for(scheme: str, host: str) -> str | None:
-    """The proxy that the environment names for a host (``HTTPS_PROXY``, ``NO_PROXY``, …), if any; none for loopback."""
+    """Return the environment's proxy for a host (``HTTPS_PROXY``, ``NO_PROXY``, …); None for loopback."""
     if is_loopback(host):
         return None
-    # Only this function needs it, at the first request to a host.
+    # Imported here: only this function needs it, at the first request to a host.
     from urllib.request import getproxies, proxy_bypass
 
     proxy = getproxies().get(scheme)
@@ -224,16 +224,16 @@ def proxy_for(scheme: str, host: str) -> str | None:
         return None
     url = proxy if "://" in proxy else f"http://{proxy}"
     if not re.match(r"(?i:https?)://", url) or not _is_authority(url):
-        # The value is not shown: it may hold a password.
+        # The message does not show the value, which may contain a password.
         raise ConfigurationError(f"the environment's proxy for {scheme}:// is not an http:// or https:// URL")
     return url
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, as it stands in a URL, is this machine by its name or address."""
+    """Return whether a host, as written in a URL, is this machine's loopback by name or address."""
     if host == "localhost":
         return True
-    # Needed at the first request only, as above.
+    # Imported here for the same reason as above.
     from arker._basics.hosts import MalformedHostError, parse_host
 
     try:
@@ -244,7 +244,7 @@ def is_loopback(host: str) -> bool:
 
 
 class _Environment:
-    """Environment values are trimmed, and a blank one counts as unset."""
+    """Access to environment variables: values are stripped, and a blank value counts as unset."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -276,7 +276,7 @@ _SWITCHES: Final = {
 
 
 def _ledger(value: object, env: _Environment, base_url: str) -> Path | None:
-    """Where forks are written down; None for nowhere."""
+    """Return the ledger's path; None for no ledger."""
     place = _ledger_place("ledger", value)
     if place is False or isinstance(place, Path):
         return place or None
@@ -284,7 +284,7 @@ def _ledger(value: object, env: _Environment, base_url: str) -> Path | None:
     if isinstance(set_place, Path):
         return set_place
     if place is None and set_place is None:
-        # An embedded backend's VMs end with it, and nobody ever asks for what was forked at its address.
+        # VMs of an embedded backend end with it, so no later program needs to find them.
         place = not (base_url.startswith("http://") and is_loopback(urlsplit(base_url).hostname or ""))
     if not place and not set_place:
         return None
@@ -298,11 +298,11 @@ _warned_of_no_ledger = False
 
 
 def _warn_of_no_ledger() -> None:
-    """Say once in a process that there is no place for a ledger."""
+    """Warn once per process that there is no place for a ledger."""
     global _warned_of_no_ledger  # noqa: PLW0603
     if not _warned_of_no_ledger:
         _warned_of_no_ledger = True
-        import logging  # needs its time to load
+        import logging  # slow to load
 
         logging.getLogger("arker").warning(
             "there is no ledger of forks, since this user has no home directory (HOME is not set): VMs that this "
@@ -328,7 +328,7 @@ def _ledger_place(argument: str, value: object) -> Path | bool | None:
 
 
 def _default_ledger(env: _Environment) -> Path | None:
-    """In the user's state directory, if the user has one."""
+    """Return the ledger's path in the user's state directory; None if the user has none."""
     home = os.path.expanduser("~")
     if sys.platform == "win32":
         state = env.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
@@ -336,13 +336,13 @@ def _default_ledger(env: _Environment) -> Path | None:
         state = os.path.join(home, "Library", "Application Support")
     else:
         state = env.get("XDG_STATE_HOME") or ""
-        if not os.path.isabs(state):  # then it counts for nothing, by its specification
+        if not os.path.isabs(state):  # its specification says to ignore relative paths
             state = os.path.join(home, ".local", "state")
     return Path(state, "arker", "ledger.sqlite3") if os.path.isabs(state) else None
 
 
 _LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-"""A label of a host's name: that is what a provider and a region become parts of."""
+"""A label of a host name: the provider and the region become parts of one."""
 
 
 def _provider(argument: str, value: object) -> str:
@@ -354,12 +354,12 @@ def _provider(argument: str, value: object) -> str:
 
 def _region(argument: str, value: object, provider: str) -> tuple[str, str]:
     text = value.strip().lower() if isinstance(value, str) else ""
-    # Legacy combined forms; the longer prefix first, as the shorter is a part of it.
+    # Legacy combined forms; the longer prefix is first, because the shorter one is a part of it.
     if text.startswith("aws-burst-"):
         text, provider = text.removeprefix("aws-burst-"), "aws-burst"
     elif text.startswith("aws-"):
         text, provider = text.removeprefix("aws-"), "aws"
-    # It becomes part of a host name that the key is sent to.
+    # The value becomes part of the name of a host that receives the key.
     if not re.fullmatch(_LABEL, text):
         raise InvalidArgumentError(argument, value, "expected a region such as 'us-west-2'")
     return text, provider
@@ -383,7 +383,7 @@ def _base_url(argument: str, value: object) -> str | None:
 
 
 def _check_secure(argument: str, url: str, insecure: frozenset[str]) -> str:
-    """Refuse to send the key over plain HTTP, except to this machine or where the caller says so."""
+    """Reject plain HTTP, except to this machine and to hosts that the caller allows."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme == "https" or is_loopback(host) or host in insecure:
@@ -424,14 +424,14 @@ def _host(argument: str, value: object) -> str:
 def _is_authority(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        # A port that is none is found out when it is asked for.
+        # Reading ``port`` raises ValueError if it is invalid.
         return bool(parts.hostname) and url.isascii() and "\\" not in parts.netloc and parts.port != -1
     except ValueError:
         return False
 
 
 def _without_secrets(value: object) -> object:
-    """What was given for a URL, without user, password, query and fragment."""
+    """Return the value given as a URL without user, password, query and fragment."""
     if not isinstance(value, str):
         return value
     text = re.sub(r"^(\s*\w+://)?.*@", r"\1…@", value, flags=re.DOTALL)

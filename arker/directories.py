@@ -1,4 +1,4 @@
-"""What `AsyncVM.upload_dir` and `AsyncVM.download_dir` tell: what was done, or would be."""
+"""The report of `AsyncVM.upload_dir` and `AsyncVM.download_dir`: what was done, or would be done."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from arker.hooks import Direction
 DirectoryAction: TypeAlias = Literal[
     "create", "update", "unchanged", "delete", "mkdir", "symlink", "chmod", "skip", "conflict"
 ]
-"""What is done about one path.
+"""The action for one path.
 
-``create``, ``update``: a file is copied. ``mkdir``: a directory is made. ``symlink``: a symlink is made, or made anew.
-``chmod``: permissions are set, nothing else. ``delete``: what the source has not is removed. ``unchanged``: nothing.
-``skip``: it is not copied, for the reason that the entry has. ``conflict``: it cannot be copied without removing
-something, and so nothing is done at all.
+``create``, ``update``: a file is copied. ``mkdir``: a directory is created. ``symlink``: a symlink is created or
+replaced. ``chmod``: only permissions are set. ``delete``: a path that the source does not have is removed.
+``unchanged``: nothing. ``skip``: the path is not copied, and the entry has the reason. ``conflict``: the path cannot be
+copied without removing something, so nothing is done at all.
 """
 
 EntryKind: TypeAlias = Literal["file", "directory", "symlink", "special"]
-"""What a path is; ``special`` is a FIFO, a socket or a device, which are never opened."""
+"""The type of a path; ``special`` is a FIFO, a socket or a device, which are never opened."""
 
 
 @frozen(kw_only=True)
 class DirectoryEntry:
-    """One path of a directory, and what is done about it.
+    """One path of a directory and its action.
 
     Attributes:
         path: Relative to the directory, with ``/``; bytes that are not UTF-8 are surrogates (see `os.fsdecode`).
-        action: What is done.
-        kind: What it is (when deleted: what it was).
-        size: Bytes, of a file.
-        reason: Why it is skipped or in conflict, or what it takes the place of; for people.
+        action: The action.
+        kind: The type of the path (if deleted: the type that it had).
+        size: Size of a file in bytes.
+        reason: Why the path is skipped or in conflict, or what it replaces; as readable text.
     """
 
     path: str
@@ -46,7 +46,7 @@ class DirectoryEntry:
 
     @property
     def shown_path(self) -> str:
-        """The path on one line, for people: a directory's ends with ``/``, and a strange one is quoted."""
+        """The path as one line of readable text: a directory ends with ``/``, and unusual characters are quoted."""
         return _shown(self.path) + ("/" if self.kind == "directory" else "")
 
     def __str__(self) -> str:
@@ -56,18 +56,18 @@ class DirectoryEntry:
 
 @frozen(kw_only=True)
 class DirectoryReport:
-    """What was done about each path of a directory; with ``dry_run`` what would be: a plan.
+    """The action for each path of a directory; with ``dry_run`` the plan.
 
-    ``str()`` of it is a list for people, without what is unchanged.
+    ``str()`` returns a readable list without unchanged paths.
 
     Attributes:
         direction: ``"upload"`` or ``"download"``.
         local: The directory on this machine.
         remote: The directory in the VM.
-        entries: Each path, with what is done about it; parents before what they hold.
-        failures: What did not succeed, each with its error; the rest has been done.
-        digest: What told files of the same size apart: ``sha256sum``, ``shasum`` or ``openssl`` (all SHA-256), or
-            ``cksum``, a checksum of 32 bits, in a VM that has nothing better; None when there was nothing to compare.
+        entries: Each path with its action; parents before their children.
+        failures: Failed entries, each with its error; all others are done.
+        digest: How files of the same size were compared: ``sha256sum``, ``shasum`` or ``openssl`` (all SHA-256), or
+            ``cksum``, a checksum of 32 bits, in a VM without the others; None if there was nothing to compare.
         dry_run: Whether nothing was done.
     """
 
@@ -81,22 +81,22 @@ class DirectoryReport:
 
     @property
     def counts(self) -> Mapping[DirectoryAction, int]:
-        """How many paths there are of each action."""
+        """The number of paths for each action."""
         return Counter(entry.action for entry in self.entries)
 
     @property
     def size(self) -> int:
-        """Bytes of the files that are copied."""
+        """The total size of the copied files in bytes."""
         return sum(entry.size for entry in self.entries if entry.action in {"create", "update"})
 
     @property
     def conflicts(self) -> tuple[DirectoryEntry, ...]:
-        """What keeps the whole from being done."""
+        """The entries in conflict, which prevent the whole copy."""
         return tuple(entry for entry in self.entries if entry.action == "conflict")
 
     @property
     def skipped(self) -> tuple[DirectoryEntry, ...]:
-        """What is not copied, each with the reason."""
+        """The entries that are not copied, each with its reason."""
         return tuple(entry for entry in self.entries if entry.action == "skip")
 
     def __str__(self) -> str:

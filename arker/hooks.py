@@ -1,12 +1,13 @@
-"""Hooks: functions of the caller's that are told what the client does, for metrics, traces and progress bars.
+"""Hooks: functions that the client calls with events, for metrics, traces and progress bars.
 
     hooks = Hooks(on_retry=lambda event: print(event.operation, event.error))
     async with AsyncArker(region="us-west-2", hooks=hooks) as ar:
         ...
 
-Each is called with one frozen event, on the event loop, with the context variables of the operation (such as the
-current span of a tracer), and must return soon, since everything waits for it. One that raises breaks nothing: the
-first error of each is logged as a warning. No event holds the API key or the query of a presigned URL.
+Each hook is called with one frozen event, on the event loop, with the context variables of the operation (such as the
+current span of a tracer). It must return quickly, because it blocks the event loop. An exception in a hook does not
+affect the operation: the first one of each hook is logged as a warning. No event contains the API key or the query of a
+presigned URL.
 """
 
 from __future__ import annotations
@@ -24,20 +25,21 @@ Direction: TypeAlias = Literal["upload", "download"]
 
 @frozen(kw_only=True)
 class RequestEvent:
-    """One attempt, when it has ended.
+    """The end of one attempt.
 
     Attributes:
-        operation: Name of the operation, such as ``"vm.run"``. One of several requests gives several events.
+        operation: Name of the operation, such as ``"vm.run"``. An operation with several requests causes several
+            events.
         method: HTTP method.
-        url: Where it went, without the query.
-        attempt: Its number within the operation, from 1.
-        started: When it began, in seconds since the epoch.
-        seconds: How long it took, until the reply was read.
+        url: URL of the request, without the query.
+        attempt: Number of the attempt within the operation, from 1.
+        started: Start time, in seconds since the epoch.
+        seconds: Duration in seconds, until the reply was read.
         status: HTTP status of the reply; None when none arrived.
-        error: What it failed with; None when it did not.
-        cancelled: Whether it was given up before a reply came: by a deadline, or because the caller was cancelled.
-        request_id: The server's ``x-request-id``, if it sent one.
-        idempotency_key: The key that the request carried, if any.
+        error: The attempt's error; None if it succeeded.
+        cancelled: Whether the attempt ended before a reply, by a deadline or by a cancellation of the caller.
+        request_id: The server's ``x-request-id``; None if it sent none.
+        idempotency_key: The request's idempotency key; None if it had none.
         bytes_sent: Size of the request's body.
         bytes_received: Size of the reply's body; 0 when none arrived.
     """
@@ -59,13 +61,13 @@ class RequestEvent:
 
 @frozen(kw_only=True)
 class RetryEvent:
-    """A request is about to be sent again.
+    """The wait before a retry of a request.
 
     Attributes:
         operation: Name of the operation.
         attempt: Number of the attempt that failed, from 1.
-        delay: Seconds that the client waits before the next one.
-        error: What the attempt failed with.
+        delay: Seconds until the next attempt.
+        error: The error of the failed attempt.
     """
 
     operation: str
@@ -76,15 +78,15 @@ class RetryEvent:
 
 @frozen(kw_only=True)
 class TransferEvent:
-    """A file on its way by a presigned URL: at the beginning, about every MiB, and at the end.
+    """The progress of a file transfer by a presigned URL: at the start, about every MiB, and at the end.
 
     Attributes:
         operation: Name of the operation.
         vm_id: The VM's id.
         path: The file's path in the VM.
         direction: ``"upload"`` or ``"download"``.
-        done: Bytes so far; 0 at the beginning and whenever the transfer begins anew, ``total`` when it has succeeded.
-            Of a file in parts, of all of them together: fewer again when one begins anew.
+        done: Bytes transferred so far; 0 at the start and at every restart, ``total`` after success. For a file in
+            parts it is the sum of all parts, and decreases when a part restarts.
         total: Size of the file, in bytes.
     """
 
@@ -102,17 +104,17 @@ def _check_hook(_: object, attribute: attrs.Attribute[Any], value: object) -> No
 
 
 def check_function(argument: str, value: object) -> None:
-    """Refuse what cannot be called with an event, or would have to be awaited."""
+    """Reject a hook that is not callable or is a coroutine function."""
     if not callable(value):
         raise InvalidArgumentError(argument, value, "expected a function of one argument, or None")
-    # Programs without hooks need not load them.
+    # Imported here, because programs without hooks do not need it.
     import functools
     import inspect
 
     function: Any = value
     while isinstance(function, functools.partial):
         function = function.func
-    for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004 - its code, not whether it has any
+    for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004 - its code, not whether it exists
         if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
             raise InvalidArgumentError(
                 argument, value, "expected an ordinary function: it is called, and what it returns is ignored"
@@ -121,16 +123,16 @@ def check_function(argument: str, value: object) -> None:
 
 @frozen(kw_only=True)
 class Hooks:
-    """What is to be told to whom: ``AsyncArker(hooks=Hooks(on_request=…))``.
+    """The hooks of a client: ``AsyncArker(hooks=Hooks(on_request=…))``.
 
     Attributes:
         on_request: Called after each attempt.
         on_retry: Called before each wait for another attempt.
-        on_transfer: Called as files go by presigned URLs. During an upload it is called from a task of the HTTP library
-            that has the operation's context variables.
+        on_transfer: Called during transfers by presigned URLs. During an upload the caller is a task of the HTTP
+            library that has the operation's context variables.
 
     Raises:
-        InvalidArgumentError: One of them is not a function, or is a coroutine function.
+        InvalidArgumentError: A hook is not callable or is a coroutine function.
     """
 
     on_request: Callable[[RequestEvent], object] | None = field(default=None, validator=_check_hook)

@@ -4,8 +4,8 @@
         await vm.upload("model.bin", "/data/model.bin", progress=bar)
         await vm.upload_dir("src", "/srv/src", progress=bar)
 
-It works with everything that tells `TransferProgress` or `FleetProgress`, also of many VMs at once, and from blocking
-code as well.
+It works with every method that reports `TransferProgress` or `FleetProgress`, for many VMs at once, and in blocking
+code.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ else:
     consoles = later("rich.console")
 
 Key: TypeAlias = tuple[str, str, str]
-"""Operation, VM, path: what tells transfers apart."""
+"""The key of a transfer: operation, VM and path."""
 
 _UNITS: Final = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes"))
 _FLEETS: Final = {
@@ -42,19 +42,19 @@ _FLEETS: Final = {
     "upload": ("upload to VMs", "VMs"),
     "delete": ("delete VMs", "VMs"),
 }
-"""What operations on a fleet are called, and what they count."""
+"""Labels of fleet operations, and the things that they count."""
 _TITLE: Final = 40
-"""Characters of a path that are shown: the last ones, which tell the most."""
+"""Maximum number of characters shown of a path: the last ones, which are the most telling."""
 
 
 class TransferBar:
-    """One line for each transfer: what, how far, how much, how fast, how long yet. It is a function for ``progress=``.
+    """A progress bar for ``progress=``, with a line for each transfer: name, fraction, bytes, speed and time left.
 
         with TransferBar() as bar:
             await vm.download_dir("/srv/out", "out", progress=bar)
 
-    One bar serves any number of transfers, one after the other or at once, from any thread. Outside of the block it
-    takes no notice of what it is told.
+    One bar serves any number of transfers, sequential or parallel, from any thread. Outside its block it ignores all
+    reports.
     """
 
     __reduce__ = refuse_to_be_pickled
@@ -62,13 +62,13 @@ class TransferBar:
     def __init__(
         self, *, console: consoles.Console | None = None, transient: bool = False, max_lines: int = 10
     ) -> None:
-        """A bar, which appears at ``with``.
+        """Initialize the bar. It appears at ``with``.
 
         Args:
-            console: Where to draw; by default standard error, so that a program's output stays its own. Where that is
-                no terminal, the lines are written once, at the end.
-            transient: Whether the lines vanish at the end.
-            max_lines: With more lines than these, transfers that are over lose theirs, the oldest first.
+            console: Where to draw; by default standard error, to keep it apart from the program's output. If it is not
+                a terminal, the lines are written once, at the end.
+            transient: Whether to remove the lines at the end.
+            max_lines: Maximum number of lines. Above it, the lines of finished transfers are removed, oldest first.
 
         Raises:
             ConfigurationError: ``rich`` is not installed.
@@ -97,10 +97,10 @@ class TransferBar:
             self._progress.stop()
 
     def __call__(self, progress: arker.TransferProgress | FleetProgress) -> None:
-        """Show how far a transfer, or an operation on a fleet, is.
+        """Show the progress of a transfer or of an operation on a fleet.
 
         Args:
-            progress: What it tells.
+            progress: The reported progress.
         """
         with self._lock:
             if not self._shown:
@@ -112,11 +112,11 @@ class TransferBar:
                     line.title, total=None, size="", note="", counts_bytes=line.counts_bytes
                 )
             total, completed = progress.total, progress.done
-            if total == 0:  # which would never look finished
+            if total == 0:  # which would never reach its end
                 total, completed = 1, int(line.over)
             self._progress.update(task, total=total, completed=completed, size=line.size, note=line.note)
             if line.over:
-                # What is told next under this key is another transfer.
+                # The next report with this key belongs to another transfer.
                 self._over.append(self._tasks.pop(line.key))
             while self._over and len(self._tasks) + len(self._over) > self._max_lines:
                 self._progress.remove_task(self._over.pop(0))
@@ -139,7 +139,7 @@ def _make_progress(console: consoles.Console | None, transient: bool) -> Progres
             return super().render(task) if task.fields["counts_bytes"] else Text()
 
     return progress.Progress(
-        # Paths are no markup.
+        # Paths must not be read as markup.
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.TaskProgressColumn(),
@@ -149,19 +149,19 @@ def _make_progress(console: consoles.Console | None, transient: bool) -> Progres
         progress.TextColumn("{task.fields[note]}", markup=False),
         console=console,
         transient=transient,
-        # What a program prints goes above the bar; but into a file it goes as ever.
+        # The program's output appears above the bar; output to a file is unchanged.
         redirect_stdout=sys.stdout.isatty(),
     )
 
 
 @frozen
 class _Line:
-    """What is shown of one operation, besides its bar.
+    """The state of one line besides its bar.
 
     Attributes:
-        key: Tells operations apart.
-        over: Whether it has come to its end.
-        counts_bytes: Whether bytes are what it counts, which have a speed.
+        key: Key of the operation.
+        over: Whether the operation has ended.
+        counts_bytes: Whether it counts bytes, for which a speed is shown.
     """
 
     key: Key
@@ -191,7 +191,7 @@ def _of_fleet(progress: FleetProgress) -> _Line:
 
 
 def _key(progress: arker.TransferProgress) -> Key:
-    # Of files that go together it is told of one, and then of another.
+    # For files that are transferred together, reports name one file after another.
     path = "" if progress.operation.endswith("_many") else progress.path
     return progress.operation, progress.vm_id, path
 

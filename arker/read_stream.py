@@ -1,4 +1,4 @@
-"""`AsyncReadStream`: a file of a VM, read piece by piece."""
+"""`AsyncReadStream`: a stream of a VM's file."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from arker.models import _checks as check
 
 
 class AsyncReadStream:
-    """The bytes of a file, in order. Made by `AsyncVM.open_read`; ``async with`` opens it and closes it.
+    """A stream of a file's bytes in order. `AsyncVM.open_read` returns one; ``async with`` opens and closes it.
 
         async with vm.open_read("/tmp/large") as stream:
             head = await stream.read(100)
             async for chunk in stream:
                 print(len(chunk))
 
-    One task at a time may read from it. It holds one connection while it is open, and about a MiB of memory.
+    Only one task at a time may read from it. While it is open, it uses one connection and about 1 MiB of memory.
     """
 
     __reduce__ = refuse_to_be_pickled
 
     def __init__(self, place: Place, path: arker.transfer.RemotePath) -> None:
-        """Made by `AsyncVM.open_read`."""
+        """Initialize the stream. Use `AsyncVM.open_read` to get one."""
         self._path = check_path(path)
         self._place = place
         self._size: int | None = None
@@ -40,7 +40,7 @@ class AsyncReadStream:
 
     @property
     def path(self) -> str:
-        """Where the file is in the VM."""
+        """The file's path in the VM."""
         return self._path
 
     @property
@@ -52,7 +52,7 @@ class AsyncReadStream:
 
     @property
     def position(self) -> int:
-        """How many bytes have been read."""
+        """The number of bytes read so far."""
         return self._position
 
     def _not_open(self) -> ConfigurationError:
@@ -89,7 +89,7 @@ class AsyncReadStream:
         return piece
 
     async def _next(self) -> bytes:
-        """Some bytes, none at the end."""
+        """Return the next bytes; none at the end of the file."""
         if self._reading is None:
             raise self._not_open()
         piece, self._rest = self._rest, b""
@@ -100,10 +100,10 @@ class AsyncReadStream:
             return await self._reading.next()
 
     async def read(self, size: int = -1) -> bytes:
-        """The next bytes of the file.
+        """Read the next bytes of the file.
 
         Args:
-            size: How many: fewer come only at the end of the file. All that is left unless given.
+            size: Number of bytes; fewer are returned only at the end of the file. By default all remaining bytes.
         """
         if size != -1:
             check.check_integer("size", size, minimum=0)
@@ -120,7 +120,7 @@ class AsyncReadStream:
         return b"".join(pieces)
 
     async def aclose(self) -> None:
-        """Let go of the connection; the stream cannot be read any more."""
+        """Close the stream and release its connection."""
         reading, self._reading = self._reading, None
         self._rest = b""
         if reading is not None:

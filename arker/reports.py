@@ -1,4 +1,4 @@
-"""What calls on many VMs tell: outcomes and progress of fleets, and what `reap` has found."""
+"""Reports of calls on many VMs: outcomes and progress of fleets, and the report of `reap`."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ FleetOperation: TypeAlias = Literal["fork_many", "map", "run", "upload", "delete
 
 @frozen(kw_only=True)
 class FleetOutcome(Generic[V, Item, Value]):
-    """What became of one item: a value or an error.
+    """The outcome of one item: a value or an error.
 
     Attributes:
-        index: The item's place among the items, from 0.
+        index: The item's index among the items, from 0.
         item: The item.
-        vm: The VM in which it was tried last. An outcome that was pickled has None: no handle leaves its process.
-        value: What the function returned; None when it raised.
-        error: What it raised; None when it returned.
-        seconds: How long the last try took.
-        tries: How often it was tried: more than once only when a VM died under it; 0 when none was left for it.
+        vm: The VM of the last try. It is None in an unpickled outcome, because handles cannot be pickled.
+        value: The function's return value; None if it raised an exception.
+        error: The function's exception; None if it returned.
+        seconds: Duration of the last try in seconds.
+        tries: Number of tries: more than one only if a VM died during a try; 0 if no VM was left for the item.
     """
 
     index: int
@@ -52,11 +52,11 @@ class FleetOutcome(Generic[V, Item, Value]):
 
     @property
     def ok(self) -> bool:
-        """Whether there is a value."""
+        """Whether the function has returned."""
         return self.error is None
 
     def unwrap(self) -> Value:
-        """The value; raises the error if there is one."""
+        """Return the value, or raise the error if there is one."""
         if self.error is not None:
             raise self.error
         return cast("Value", self.value)
@@ -68,15 +68,15 @@ def _unpickled(cls: type[FleetOutcome[Any, Any, Any]], fields: dict[str, Any]) -
 
 @frozen(kw_only=True)
 class FleetProgress:
-    """How far an operation on a fleet has come: at its beginning, and whenever one more is done.
+    """The progress of an operation on a fleet: reported at the start and after each item or VM.
 
     Attributes:
         operation: ``"fork_many"`` (VMs are forked), ``"map"`` (items), ``"run"`` and ``"upload"`` (VMs) or
             ``"delete"`` (VMs, at the end).
-        done: VMs or items that are done with, those that failed included.
-        failed: How many of them failed.
-        total: How many there are; None for items that are not counted beforehand.
-        vms: VMs that the fleet has at this moment.
+        done: Number of finished VMs or items, including failed ones.
+        failed: Number of failed ones.
+        total: Total number; None if the items are not counted in advance.
+        vms: Number of VMs in the fleet at this time.
     """
 
     operation: FleetOperation
@@ -88,14 +88,14 @@ class FleetProgress:
 
 @frozen(kw_only=True)
 class Leftover:
-    """A fork that a program left behind.
+    """A fork that a program has left behind.
 
     Attributes:
-        vm_id: The VM's id; None when no answer to the fork was written down, and none could be had.
-        base_url: Where it was posted to.
-        idempotency_key: The key that it was posted under.
-        created_at: When (RFC 3339, UTC).
-        error: Why it could not be dealt with.
+        vm_id: The VM's id; None if the ledger has no reply to the fork and none could be fetched.
+        base_url: Base URL that the fork was sent to.
+        idempotency_key: The fork's idempotency key.
+        created_at: Time of the fork (RFC 3339, UTC).
+        error: Why the fork could not be cleaned up.
     """
 
     vm_id: str | None
@@ -107,16 +107,16 @@ class Leftover:
 
 @frozen(kw_only=True)
 class ReapReport:
-    """What `AsyncArker.reap` did, or would do.
+    """The report of `AsyncArker.reap`: what it did, or would do.
 
     Attributes:
-        deleted: VMs that were deleted; in a dry run, forks that would be looked at, and their VMs deleted.
-        gone: VMs that were not there any more.
-        failed: Forks that could not be dealt with, each with its error; they stay in the ledger. (But a fork that had
-            no answer and is refused now, when the server may have forgotten its key, is beyond help and goes.)
-        living: How many forks were left alone because the program that holds them goes on.
-        elsewhere: How many were left alone because they belong to another machine (or to this one before it was started
-            anew), where their program may go on.
+        deleted: VMs that were deleted; in a dry run, forks that would be checked and their VMs deleted.
+        gone: VMs that no longer existed.
+        failed: Forks that could not be cleaned up, each with its error; they stay in the ledger. (Exception: a fork
+            without a reply is removed from the ledger if the server rejects it now and may have forgotten its key.)
+        living: Number of forks left alone because their program is still running.
+        elsewhere: Number of forks left alone because they belong to another machine (or to this one before its last
+            boot), where their program may still be running.
         dry_run: Whether nothing was done.
     """
 

@@ -1,4 +1,4 @@
-"""`AsyncRun`: a run that goes on by itself, held by its id."""
+"""`AsyncRun`: a handle on a run in the background."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from arker.models import _checks as check_values
 class AsyncRun:
     """A run in the background: wait for it, read its output as it comes, cancel it.
 
-    It holds no connection, and what it shows of the run is as it was last read:
+    The handle has no connection. Its attributes are the run's fields at the last read:
 
         run = await vm.start("make")
         async for line in run.lines():
             print(line.stream, line.text)
         print(run.state, run.exit_code)
 
-    The run does not depend on it: it goes on when this object is dropped, and `AsyncVM.attach_run` takes it up again by
-    its id, in another program as well.
+    The run does not depend on the handle: it continues when the handle is dropped. `AsyncVM.attach_run` returns a new
+    handle by the run's id, also in another program.
     """
 
     __reduce__ = refuse_to_be_pickled
 
     def __init__(self, follower: followers.RunFollower, *, began: float | None = None) -> None:
-        """Made by `AsyncVM.start`, `AsyncSession.start` and `AsyncVM.attach_run`."""
+        """Initialize the handle. Use `AsyncVM.start`, `AsyncSession.start` or `AsyncVM.attach_run` to get one."""
         self._follower = follower
         self._began = began
 
@@ -48,7 +48,7 @@ class AsyncRun:
         state = f" {self.state}" if self.state is not None else ""
         return shown(self._follower.place.redact(f"<AsyncRun {self.run_id}{state} in VM {self.vm_id}>"))
 
-    # --- what is known of it --------------------------------------------------------------------------------------
+    # --- fields ---------------------------------------------------------------------------------------------------
 
     @property
     def run_id(self) -> str:
@@ -57,37 +57,39 @@ class AsyncRun:
 
     @property
     def vm_id(self) -> str:
-        """The id of its VM, or the name that the VM's handle was made from."""
+        """The id of the run's VM, or the name that the VM's handle was created with."""
         return self._follower.place.vm_id
 
     @property
     def data(self) -> RunSummary | None:
-        """What was last read of it, without its output; None before it was read at all."""
+        """The run at the last read, without its output; None before the first read."""
         return self._follower.data
 
     @property
     def state(self) -> models.RunState | str | None:
-        """``running``, ``completed``, ``failed`` or ``cancelled`` (`RunSummary`); None before it was read at all."""
+        """The run's state: ``running``, ``completed``, ``failed`` or ``cancelled`` (`RunSummary`); None before the
+        first read.
+        """
         return self._follower.state
 
     @property
     def ended(self) -> bool:
-        """Whether it is known to have ended."""
+        """Whether the run had ended at the last read."""
         return self._follower.ended
 
     @property
     def exit_code(self) -> int | None:
-        """The command's exit code, once it is known that the run has ended with one."""
+        """The command's exit code; None before it is known and if there is none."""
         return None if self._follower.data is None else self._follower.data.exit_code
 
     @property
     def fail_reason(self) -> str | None:
-        """Why it failed; of a completed run, what is missing of its output."""
+        """Why the run failed; for a completed run, which part of its output is missing."""
         return None if self._follower.data is None else self._follower.data.fail_reason
 
     @property
     def session_id(self) -> str | None:
-        """The session that it runs in."""
+        """The id of the run's session."""
         return None if self._follower.data is None else self._follower.data.session_id
 
     @property
@@ -97,20 +99,20 @@ class AsyncRun:
 
     @property
     def tunnels(self) -> tuple[models.Tunnel, ...]:
-        """The tunnels that it opened; with their tokens only on the handle that `AsyncVM.start` gave."""
+        """The tunnels that the run opened; only the handle returned by `AsyncVM.start` has their tokens."""
         return self._follower.tunnels
 
-    # --- asking ---------------------------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------------------------
 
     async def refresh(self, *, deadline: float | None = None) -> Self:
-        """This handle, with its fields read anew. The output of a run that has ended is read with it.
+        """Read the run's fields again. Returns this handle. If the run has ended, its output is read, too.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such run in this VM.
-            VMGoneError: The VM has gone.
+            VMGoneError: The VM no longer exists.
         """
         with deadline_scope(deadline, self._follower.progress("run.refresh")):
             known = self._follower.data is not None and has_ended(self._follower.data)
@@ -119,36 +121,36 @@ class AsyncRun:
         return self
 
     async def wait(self, *, check: bool = False, deadline: float | None = None) -> CompletedRunResult:
-        """The result, once the run has ended; the same as `AsyncVM.run` gives.
+        """Wait until the run has ended and return its result, as `AsyncVM.run` does.
 
-        Meanwhile only small questions are asked; its output is read once, at the end.
+        While it waits, the client sends only small requests; it reads the output once, at the end.
 
         Args:
             check: Raise unless the command completed with exit code 0.
-            deadline: Seconds for the whole call; None for no bound. The run itself goes on.
+            deadline: Seconds for the whole call; None for no limit. The run itself continues.
 
         Raises:
             RunFailedError: With ``check=True``: a non-zero exit code, or a state other than ``completed``.
-            DeadlineExceededError: The run goes on, and can be waited for again.
+            DeadlineExceededError: The run continues, and `wait` can be called again.
             NotFoundError: There is no such run in this VM.
-            VMGoneError: The VM has gone.
+            VMGoneError: The VM no longer exists.
         """
         with deadline_scope(deadline, self._follower.progress("run.wait")):
             run = await self._follower.wait()
         return self._follower.result_of(run, "run.wait", check=check)
 
     async def result(self, *, check: bool = False, deadline: float | None = None) -> CompletedRunResult:
-        """The result of a run that has ended, without waiting for it.
+        """Return the result of a run that has ended, without waiting.
 
         Args:
             check: Raise unless the command completed with exit code 0.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            RunNotFinishedError: It goes on.
+            RunNotFinishedError: The run has not ended.
             RunFailedError: With ``check=True``: a non-zero exit code, or a state other than ``completed``.
             NotFoundError: There is no such run in this VM.
-            VMGoneError: The VM has gone.
+            VMGoneError: The VM no longer exists.
         """
         with deadline_scope(deadline, self._follower.progress("run.result")):
             ended = self.ended or await self._follower.ask_whether_ended()
@@ -163,22 +165,23 @@ class AsyncRun:
         return self._follower.result_of(run, "run.result", check=check)
 
     def output(self, *, max_delay: float | None = None, deadline: float | None = None) -> AsyncIterator[OutputChunk]:
-        """What the run writes, as it comes, until it has ended: from its beginning, each byte once and in order.
+        """Iterate over the run's output as it arrives, from its beginning until the run has ended. Each byte comes once
+        and in order.
 
-        A run can only be read whole, so what is new is asked for the more rarely the more there is: all readings
-        together come to three times the output at most if it goes on as it came, and to four and a half times whatever
-        it does, and 256 KiB, and 16 KiB for each second. A lost connection leaves no gap, and after an exception the
-        same iterator can be gone on with.
+        The server only returns a run's whole output, so the client polls less often as the output grows. The total
+        amount read is at most three times the output if it arrives at a steady rate, and at most four and a half times
+        in any case, plus 256 KiB, plus 16 KiB for each second. A lost connection leaves no gap, and after an exception
+        the same iterator can be continued.
 
         Args:
-            max_delay: Seconds after which what is new is read at the latest, however much is read for it.
-            deadline: Seconds for all of it, from the first chunk that is asked for; None for no bound.
+            max_delay: Maximum number of seconds until new output is read, however much has to be read for it.
+            deadline: Seconds for the whole iteration, from the request for the first chunk; None for no limit.
 
         Raises:
-            OutputChangedError: The run, read again, does not begin with what was handed out.
-            DeadlineExceededError: The run goes on.
+            OutputChangedError: The output no longer begins with what was returned before.
+            DeadlineExceededError: The run continues.
             NotFoundError: There is no such run in this VM.
-            VMGoneError: The VM has gone.
+            VMGoneError: The VM no longer exists.
         """
         delay = None if max_delay is None else check_values.check_seconds("max_delay", max_delay)
         bound = None if deadline is None else check_values.check_seconds("deadline", deadline)
@@ -193,24 +196,26 @@ class AsyncRun:
         )
 
     def lines(self, *, max_delay: float | None = None, deadline: float | None = None) -> AsyncIterator[OutputLine]:
-        r"""What the run writes, line by line, until it has ended; a last line without its ``\n`` comes at the end.
+        r"""Iterate over the run's output line by line until the run has ended. A last line without ``\n`` comes at the
+        end.
 
         Args:
             max_delay: As for `output`.
             deadline: As for `output`.
 
         Raises:
-            OutputChangedError: As for `output`, like all other errors.
+            OutputChangedError: As for `output`, as are all other errors.
         """
         return RunLines(self.output(max_delay=max_delay, deadline=deadline))
 
-    # --- acting ---------------------------------------------------------------------------------------------------
+    # --- control --------------------------------------------------------------------------------------------------
 
     async def cancel(self, *, deadline: float | None = None) -> models.CancelRunResponse:
-        """Stop it: everything that it started is killed. A run that has ended already is none that was cancelled.
+        """Cancel the run: kill its command and all its processes. A run that has already ended does not become
+        cancelled.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such run in this VM.
@@ -222,14 +227,15 @@ class AsyncRun:
         return answer
 
     async def signal(self, signal: str, *, deadline: float | None = None) -> None:
-        """Send it a signal. It goes to what its session is running, so it is sent only while that is this run.
+        """Send a signal to the run. It goes to the session's current command, so it is sent only while that belongs to
+        this run.
 
         Args:
             signal: The signal's name: ``INT``, ``SIGTERM``…
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            ConflictError: The run has ended, or still waits for others of its session.
+            ConflictError: The run has ended, or is still waiting for other runs of its session.
             BadRequestError: There is no such signal.
         """
         name = check_values.check_text("signal", signal, what="the name of a signal, such as INT")

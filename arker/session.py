@@ -1,4 +1,4 @@
-"""`AsyncSession`: a session of a VM, for the length of a block."""
+"""`AsyncSession`: a session of a VM, usable as a context manager."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from arker.errors import ConfigurationError
 class AsyncSession(Held[models.Session]):
     """A session of a VM: like a terminal tab, with a working directory and an environment that last from run to run.
 
-    As an async context manager it is opened at the begin and deleted at the end, whatever happens inside:
+    As an async context manager it opens the session at the start and deletes it at the end, also after an exception:
 
         async with vm.open_session(cwd="/srv", env={"STAGE": "test"}) as session:
             await session.run("export COLOUR=blue")
             print((await session.run("echo $STAGE $COLOUR")).stdout_text)
 
-    Elsewhere, `open` opens it and `close` deletes it. It runs one command at a time; different sessions run theirs at
-    the same time.
+    Without a block, `open` opens it and `close` deletes it. A session runs one command at a time; different sessions
+    run theirs in parallel.
     """
 
     __reduce__ = refuse_to_be_pickled
@@ -40,7 +40,7 @@ class AsyncSession(Held[models.Session]):
     _noun, _maker = "session", "open_session"
 
     def __init__(self, place: Place, request: models.CreateSessionRequest, deadline: float | None) -> None:
-        """Made by `AsyncVM.open_session`."""
+        """Initialize the session. Use `AsyncVM.open_session` to get one."""
         super().__init__(place)
         self._request = request
         self._deadline = deadline
@@ -49,7 +49,7 @@ class AsyncSession(Held[models.Session]):
         state = "closed" if self._closed else "not open" if self._data is None else self._data.session_id
         return shown(self._place.redact(f"<AsyncSession {state} in VM {self._place.vm_id}>"))
 
-    # --- what is known of it --------------------------------------------------------------------------------------
+    # --- fields ---------------------------------------------------------------------------------------------------
 
     @property
     def id(self) -> str:
@@ -63,27 +63,27 @@ class AsyncSession(Held[models.Session]):
 
     @property
     def vm_id(self) -> str:
-        """The id of its VM, or the name that the VM's handle was made from."""
+        """The id of the session's VM, or the name that the VM's handle was created with."""
         return self._place.vm_id
 
     @property
     def data(self) -> models.Session | None:
-        """What was last read of it; None before it was opened."""
+        """The session at the last read; None before it was opened."""
         return self._data
 
     @property
     def cwd(self) -> str | None:
-        """Its working directory when it was last read; None if the server does not tell it."""
+        """The working directory at the last read; None if the server does not report it."""
         return self._opened().cwd
 
     @property
     def env(self) -> Mapping[str, str] | None:
-        """Its environment when it was last read, if the server tells it."""
+        """The environment at the last read; None if the server does not report it."""
         return self._opened().env
 
     @property
     def state(self) -> models.SessionState | str | None:
-        """``idle``, ``pending`` or ``running``, when it was last read; None if the server does not tell it."""
+        """The state at the last read: ``idle``, ``pending`` or ``running``; None if the server does not report it."""
         return self._opened().state
 
     def _usable(self) -> str:
@@ -113,13 +113,13 @@ class AsyncSession(Held[models.Session]):
         return self.close(deadline=CLEANUP_SECONDS)
 
     async def open(self) -> Self:
-        """This session, opened; one that is open already stays as it is.
+        """Open the session and return it. An open session stays as it is.
 
-        Should its caller be cancelled meanwhile, no session is left behind, as far as that can be known.
+        If the caller is cancelled, no session is left behind as far as the client can tell.
 
         Raises:
-            BadRequestError: The working directory is not there.
-            NetworkError: With ``outcome="unknown"`` the session may exist: it is not asked for a second time.
+            BadRequestError: The working directory does not exist.
+            NetworkError: With ``outcome="unknown"`` the session may exist; the request is not repeated.
             DeadlineExceededError: The ``deadline`` of `AsyncVM.open_session` has passed.
         """
         await self._open_once()
@@ -137,10 +137,10 @@ class AsyncSession(Held[models.Session]):
             self._data = await creation.send()
 
     async def close(self, *, deadline: float | None = None) -> models.DeleteSessionResponse:
-        """Delete the session; what runs in it is stopped.
+        """Delete the session and stop its commands.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such session (any more).
@@ -152,10 +152,10 @@ class AsyncSession(Held[models.Session]):
         return answer
 
     async def refresh(self, *, deadline: float | None = None) -> Self:
-        """This session, with its fields read anew.
+        """Read the session's fields again. Returns this session.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such session (any more).
@@ -182,7 +182,7 @@ class AsyncSession(Held[models.Session]):
         check: bool = False,
         deadline: float | None = None,
     ) -> models.CompletedRunResult:
-        """Run a command in this session, and wait for it. See `AsyncVM.run` for the arguments and errors."""
+        """Run a command in this session and wait for it. See `AsyncVM.run` for the arguments and errors."""
         request = models.RunRequest(
             command=command,
             session_id=self._usable(),

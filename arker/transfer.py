@@ -1,4 +1,4 @@
-"""What goes into transfers of files and comes out: sources and targets, how far they are, what has become of them."""
+"""Types of file transfers: sources and targets, progress, results and outcomes."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ UploadWay: TypeAlias = Literal["inline", "put", "parts", "chunks"]
 DownloadWay: TypeAlias = Literal["inline", "get", "ranges"]
 
 Strategy: TypeAlias = Literal["auto"] | UploadWay
-"""How a file goes into a VM (contract, section 6): ``inline`` in one request; ``put`` by one presigned PUT; ``parts``
-by several at once, joined in the VM; ``chunks`` by several inline requests; ``auto`` as size and server suggest."""
+"""How a file is sent to a VM (contract, section 6): ``inline`` in one request; ``put`` by one presigned PUT; ``parts``
+by several parallel PUTs, joined in the VM; ``chunks`` by several inline requests; ``auto`` by size and server."""
 
 Verify: TypeAlias = Literal["size", "full"]
-"""What is checked of a file that was joined of parts, each of which the server has checked by its digest: its size, or
-its whole digest as well, by one more reading on both sides."""
+"""Which check a file gets after it was joined from parts: its size, or also the digest of the whole file, which reads
+it once more on both sides. The server checks the digest of each part in any case."""
 
 LocalPath: TypeAlias = str | os.PathLike[str]
 RemotePath: TypeAlias = str | PurePosixPath
-"""A path in a VM: absolute, or from the home directory, which ``~/`` at the beginning stands for as well."""
+"""A path in a VM: absolute, or relative to the home directory, with or without ``~/`` at the start."""
 
 UploadSource: TypeAlias = (
     LocalPath | bytes | bytearray | memoryview | mmap | IO[bytes] | AsyncIterable[bytes] | Iterable[bytes]
 )
-"""A local file by its path, bytes (or what holds them in memory, such as an `mmap.mmap`: all of it), a binary file
-object (from where it stands), or bytes that come piece by piece, from an asynchronous iterable or an ordinary one."""
+"""Path of a local file, bytes (or another whole buffer in memory, such as an `mmap.mmap`), a binary file object (read
+from its current position), or an asynchronous or ordinary iterable of bytes."""
 
 DownloadTarget: TypeAlias = LocalPath | IO[bytes]
-"""A local file by its path, or a binary file object that can be written to."""
+"""Path of a local file, or a writable binary file object."""
 
 
 @frozen(kw_only=True)
 class TransferProgress:
-    """How far a transfer is: at its beginning, about every MiB, when a file is done, and at the end.
+    """The progress of a transfer: reported at the start, about every MiB, after each file, and at the end.
 
     Attributes:
         operation: Name of the operation, such as ``"vm.upload"``.
         vm_id: The VM's id.
-        path: The path in the VM of the file that got on; of a whole directory, its path in the VM.
+        path: Path in the VM of the file that made progress; for a whole directory, the directory's path in the VM.
         direction: ``"upload"`` or ``"download"``.
-        done: Bytes so far, of all files together. It goes back when something has to be sent again.
-        total: Bytes in all; None while that is not known.
-        files_done: Files that are done, failed ones included.
-        files_total: Files in all.
-        files_failed: Files that have failed.
-        seconds: Since the transfer began.
+        done: Bytes transferred so far, of all files together. It decreases when data has to be sent again.
+        total: Total number of bytes; None while unknown.
+        files_done: Number of finished files, including failed ones.
+        files_total: Total number of files.
+        files_failed: Number of failed files.
+        seconds: Seconds since the start of the transfer.
     """
 
     operation: str
@@ -69,7 +69,7 @@ class TransferProgress:
 
     @property
     def fraction(self) -> float | None:
-        """The share that is done, from 0 to 1; None while the total is not known."""
+        """The finished fraction, from 0 to 1; None while the total is unknown."""
         if self.total is None:
             return None
         return min(1.0, self.done / self.total) if self.total else float(self.files_done == self.files_total)
@@ -77,14 +77,15 @@ class TransferProgress:
 
 @frozen(kw_only=True)
 class TransferResult:
-    """A file that has been moved.
+    """The result of a file transfer.
 
     Attributes:
-        path: Where it is in the VM.
+        path: Path of the file in the VM.
         size: Its size in bytes.
-        strategy: How it went: one of `Strategy`, of a download ``inline``, ``get`` (one request) or ``ranges``.
-        seconds: How long it took.
-        sha256: Its digest in lower-case hex, where the transfer has come to know it.
+        strategy: How the file was sent: one of `Strategy`; for a download ``inline``, ``get`` (one request) or
+            ``ranges``.
+        seconds: Duration in seconds.
+        sha256: Its digest in lower-case hex; None if the transfer did not compute it.
     """
 
     path: str
@@ -96,14 +97,14 @@ class TransferResult:
 
 @frozen(kw_only=True)
 class FileOutcome:
-    """What became of one file of several.
+    """The outcome for one of several files.
 
     Attributes:
-        path: Where it is in the VM.
-        local: Where it is here, if that is a path.
-        size: Its size in bytes; None where it failed before that was known.
-        error: Why it was not moved; None when it was.
-        seconds: How long it took, from the beginning of its own work.
+        path: Path of the file in the VM.
+        local: Local path of the file; None if it is not a path.
+        size: Its size in bytes; None if the transfer failed before it was known.
+        error: The error of a failed transfer; None after success.
+        seconds: Duration in seconds, from the start of this file's own transfer.
     """
 
     path: str
@@ -114,7 +115,7 @@ class FileOutcome:
 
     @property
     def ok(self) -> bool:
-        """Whether it was moved."""
+        """Whether the file was transferred."""
         return self.error is None
 
 

@@ -1,4 +1,4 @@
-"""`AsyncTunnel`: a tunnel to a port of a VM, for the length of a block, and requests through it."""
+"""`AsyncTunnel`: a tunnel to a port of a VM, usable as a context manager, and requests through it."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 @frozen
 class TunnelResponse:
-    """What a server in a VM has answered, whatever its status.
+    """The response of a server in a VM, with any status.
 
     Attributes:
         status: HTTP status.
-        headers: Its headers; how their names are written makes no difference.
+        headers: Its headers; the names are case-insensitive.
         body: The whole body.
     """
 
@@ -48,16 +48,16 @@ class TunnelResponse:
     body: bytes = field(repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # What has the headers is a view, which cannot be pickled.
+        # The mapping of headers is a view, which cannot be pickled.
         return _unpickled, (self.status, list(self.headers.items()), self.body)
 
     @property
     def text(self) -> str:
-        """The body as text: UTF-8, a byte that is none shown as U+FFFD."""
+        """The body decoded as UTF-8; invalid bytes become U+FFFD."""
         return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """The value that the body stands for as JSON; raises `ValueError` when it is none."""
+        """Parse the body as JSON. Raises `ValueError` if it is not JSON."""
         import orjson
 
         return orjson.loads(self.body)
@@ -70,15 +70,16 @@ def _unpickled(status: int, headers: list[tuple[str, str]], body: bytes) -> Tunn
 
 
 class AsyncTunnel(Held[Tunnel]):
-    """A way from outside to a port of a VM.
+    """A tunnel from outside to a port of a VM.
 
-    As an async context manager it is opened at the begin, waited for until it is open, and deleted at the end, whatever
-    happens inside:
+    As an async context manager it opens the tunnel at the start, waits until it is open, and deletes it at the end,
+    also after an exception:
 
         async with vm.tunnel(8080) as tunnel:
             print(tunnel.url, (await tunnel.request("GET", "/")).status)
 
-    Elsewhere, `open` opens it and `close` deletes it. That it is open does not mean that something listens on the port.
+    Without a block, `open` opens it and `close` deletes it. An open tunnel does not mean that a server listens on the
+    port.
     """
 
     __reduce__ = refuse_to_be_pickled
@@ -86,7 +87,7 @@ class AsyncTunnel(Held[Tunnel]):
     _noun, _maker = "tunnel", "tunnel"
 
     def __init__(self, place: Place, port: int, request: TunnelRequest, wait: bool, deadline: float | None) -> None:
-        """Made by `AsyncVM.tunnel`."""
+        """Initialize the tunnel. Use `AsyncVM.tunnel` to get one."""
         super().__init__(place)
         self._port = port
         self._request = request
@@ -97,7 +98,7 @@ class AsyncTunnel(Held[Tunnel]):
         facts = "closed" if self._closed else "not open" if self._data is None else f"{self.state} at {self._data.url}"
         return shown(self._place.redact(f"<AsyncTunnel to port {self._port} of VM {self._place.vm_id}, {facts}>"))
 
-    # --- what is known of it --------------------------------------------------------------------------------------
+    # --- fields ---------------------------------------------------------------------------------------------------
 
     @property
     def port(self) -> int:
@@ -106,17 +107,17 @@ class AsyncTunnel(Held[Tunnel]):
 
     @property
     def vm_id(self) -> str:
-        """The id of its VM, or the name that the VM's handle was made from."""
+        """The id of the tunnel's VM, or the name that the VM's handle was created with."""
         return self._place.vm_id
 
     @property
     def data(self) -> Tunnel | None:
-        """What was last read of it, its token included; None before it was opened."""
+        """The tunnel at the last read, including its token; None before it was opened."""
         return self._data
 
     @property
     def url(self) -> str:
-        """Where it is reached."""
+        """The tunnel's public URL."""
         url = self._opened().url
         if url is None:
             raise ConfigurationError(f"the tunnel is {self.state} and has no URL yet: call its wait_open()")
@@ -124,7 +125,7 @@ class AsyncTunnel(Held[Tunnel]):
 
     @property
     def state(self) -> models.TunnelState | str | None:
-        """``starting``, ``open`` or ``closed``, when it was last read; None if the server does not tell it."""
+        """The state at the last read: ``starting``, ``open`` or ``closed``; None if the server does not report it."""
         return "closed" if self._closed else self._opened().state
 
     @property
@@ -134,7 +135,7 @@ class AsyncTunnel(Held[Tunnel]):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What a request through the tunnel has to bring: its authorization, or nothing. A secret."""
+        """The headers that a request through the tunnel needs: its authorization, or none. A secret."""
         token = self.auth_token
         return MappingProxyType({} if token is None else {"Authorization": f"Bearer {token}"})
 
@@ -165,13 +166,13 @@ class AsyncTunnel(Held[Tunnel]):
         return self.close(deadline=CLEANUP_SECONDS)
 
     async def open(self) -> Self:
-        """This tunnel, opened, and waited for unless it was made with ``wait=False``.
+        """Open the tunnel and return it. Waits until it is open, unless it was created with ``wait=False``.
 
-        When that fails, or its caller is cancelled meanwhile, no tunnel is left behind, as far as that can be known.
+        If the call fails or is cancelled, no tunnel is left behind as far as the client can tell.
 
         Raises:
-            TunnelClosedError: It was closed, or could not be opened.
-            NetworkError: With ``outcome="unknown"`` the tunnel may exist: it is not asked for a second time.
+            TunnelClosedError: The tunnel was closed or could not be opened.
+            NetworkError: With ``outcome="unknown"`` the tunnel may exist; the request is not repeated.
             DeadlineExceededError: The ``deadline`` of `AsyncVM.tunnel` has passed.
         """
         await self._open_once()
@@ -197,13 +198,13 @@ class AsyncTunnel(Held[Tunnel]):
                     raise
 
     async def wait_open(self, *, deadline: float | None = None) -> Self:
-        """This tunnel, once it is open.
+        """Wait until the tunnel is open. Returns this tunnel.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            TunnelClosedError: It was closed, or could not be opened.
+            TunnelClosedError: The tunnel was closed or could not be opened.
             NotFoundError: There is no such tunnel (any more).
         """
         with deadline_scope(deadline, self._progress("tunnel.wait_open")):
@@ -225,21 +226,21 @@ class AsyncTunnel(Held[Tunnel]):
             await self.refresh()
 
     def _is_open(self) -> bool:
-        """Whether it can be used; in a state that this version does not know, it can when it has a URL."""
+        """Return whether the tunnel is usable. In a state unknown to this version, it is if it has a URL."""
         return self._opened().url is not None and self.state not in ("starting", "closed")
 
     async def refresh(self, *, deadline: float | None = None) -> Self:
-        """This tunnel, with its fields read anew; its token stays.
+        """Read the tunnel's fields again. Returns this tunnel, which keeps its token.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such tunnel (any more).
         """
         token = self._opened().auth_token
         found = await self._place.send(tunnel_calls.get_tunnel(self._place, self._key()), deadline=deadline)
-        # Only the reply that created it has the token; and its key is the one that it was asked for by.
+        # Only the reply to the creation has the token. The key is the one that the request named.
         self._data = evolve(found, auth_token=token, tunnel_key=self._key())
         return self
 
@@ -247,7 +248,7 @@ class AsyncTunnel(Held[Tunnel]):
         """Delete the tunnel.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such tunnel (any more).
@@ -267,24 +268,25 @@ class AsyncTunnel(Held[Tunnel]):
         body: bytes | None = None,
         deadline: float | None = None,
     ) -> TunnelResponse:
-        """What the server in the VM answers to a request, with the tunnel's authorization if it needs one.
+        """Send a request to the server in the VM, with the tunnel's authorization if it needs one.
 
-        Redirects are not followed, so the token goes to the tunnel's own host only; the API key goes nowhere. A lost
-        connection is tried again by the client's retry policy, other methods than GET, HEAD and OPTIONS only when
-        nothing had been sent. For more than this, such as WebSockets, take ``url`` and ``headers`` to any HTTP library.
+        Redirects are not followed, so the token is sent only to the tunnel's own host; the API key is not sent. After a
+        lost connection the request is retried by the client's retry policy; methods other than GET, HEAD and OPTIONS
+        only if nothing had been sent. For other uses, such as WebSockets, pass ``url`` and ``headers`` to any HTTP
+        library.
 
         Args:
             method: HTTP method.
-            path: Path, and query if there is one, below the tunnel's URL. It goes out as it is given, ``..`` and
-                escapes included; only what no request may hold is escaped: blanks, control characters, what is not
-                ASCII.
-            headers: Further headers.
-            body: The request's body.
-            deadline: Seconds for the whole call; None for no bound.
+            path: Path and optional query below the tunnel's URL. It is sent as given, including ``..`` and escapes;
+                only characters that a request must not contain are escaped: spaces, control characters and non-ASCII
+                characters.
+            headers: Additional headers.
+            body: Body of the request.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            TunnelClosedError: It has been closed here.
-            NetworkError: No answer came.
+            TunnelClosedError: The tunnel has been closed by this object.
+            NetworkError: No response arrived.
         """
         verb = check.check_text("method", method, what="an HTTP method").upper()
         if not _TOKEN.fullmatch(verb):

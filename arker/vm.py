@@ -31,8 +31,8 @@ logger = logging.getLogger("arker")
 class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
-    It holds no connection of its own and may be kept as long as its client. Its attributes are the fields of `Vm` as
-    they were last read. As an async context manager it deletes the VM at the end, whatever happens inside:
+    The handle has no connection of its own and is usable as long as its client. Its attributes are the fields of `Vm`
+    at the last read. As an async context manager it deletes the VM at the end of the block, also after an exception:
 
         async with await ar.fork("ubuntu") as vm:
             result = await vm.run("echo hi", check=True)
@@ -42,7 +42,7 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
     __reduce__ = refuse_to_be_pickled
 
     def __init__(self, place: Place, data: models.Vm | None = None) -> None:
-        """Made by `AsyncArker.fork`, `AsyncArker.vm` and `AsyncArker.get_vm`."""
+        """Initialize the handle. Use `AsyncArker.fork`, `AsyncArker.vm` or `AsyncArker.get_vm` to get one."""
         super().__init__(place, data)
         self._kept = False
 
@@ -67,7 +67,7 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
             return
         if self._kept:
             return
-        # The deletion must happen under cancellation too, but must not hold up its caller for ever.
+        # The deletion must also happen under cancellation, but must not block the caller indefinitely.
         await carry_through(self._leave(raising=exc is None))
 
     async def _leave_early(self) -> None:
@@ -76,7 +76,7 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
             await delete_or_raise(self._place, deadline=CLEANUP_SECONDS)
 
     def _abandon(self) -> None:
-        """Leave the VM on record, since it could not be deleted."""
+        """Leave the VM in the ledger, because it could not be deleted."""
         if not self._kept and self._place.context.ledger is not None:
             self._place.context.ledger.give_up(self.id, self.base_url)
 
@@ -94,16 +94,16 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
         return self._kept
 
     def keep(self) -> None:
-        """Do not delete the VM when the ``async with`` block of it or its fleet is left, nor in a `AsyncArker.reap`."""
+        """Keep the VM: its ``async with`` block, its fleet and `AsyncArker.reap` no longer delete it."""
         self._kept = True
         if self._place.context.ledger is not None:
             self._place.context.ledger.let_go(self.id, self.base_url, at_once=True)
 
     async def refresh(self, *, deadline: float | None = None) -> Self:
-        """This handle, with its fields read anew.
+        """Read the VM's fields again. Returns this handle.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such VM (any more).
@@ -128,9 +128,10 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> AsyncVM:
-        """A new VM with a copy of this one's files as of this moment; the same as `AsyncArker.fork` of it.
+        """Fork this VM into a new one with a copy of its current files.
 
-        See `AsyncArker.fork` for the arguments and errors (contract, section 5).
+        The call is the same as `AsyncArker.fork` with this VM as the source. See `AsyncArker.fork` for the arguments
+        and errors (contract, section 5).
         """
         request = models.ForkRequest(
             source_vm_id=self.id,
@@ -156,26 +157,26 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
         disk_mib: int | None = None,
         deadline: float | None = None,
     ) -> models.ResizeResponse:
-        """Give this VM more or less of its resources; what is not given stays as it is.
+        """Resize the VM. Resources that are not given stay as they are.
 
         Args:
             vcpu_count: CPUs.
             memory_mib: Memory, in MiB.
             disk_mib: Disk, in MiB.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            InvalidArgumentError: Nothing was given.
-            BadRequestError: The server cannot give this much.
+            InvalidArgumentError: No resource was given.
+            BadRequestError: The server cannot provide these resources.
         """
         request = models.ResizeRequest(vcpu_count=vcpu_count, memory_mib=memory_mib, disk_mib=disk_mib)
         return await self._place.send(vm_calls.resize(self._place, request), deadline=deadline)
 
     async def delete(self, *, deadline: float | None = None) -> models.DeleteVmResponse:
-        """Delete the VM: its processes are killed, its files removed.
+        """Delete the VM: kill its processes and remove its files.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such VM (any more).
@@ -186,7 +187,7 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
         except NotFoundError as error:
             if error.from_service or error.attempts <= 1:
                 raise
-            # It was deleted by an attempt whose answer was lost, most likely. It stays on record all the same.
+            # Most likely an attempt whose reply was lost has deleted it. It stays in the ledger all the same.
             logger.warning("VM %s may still exist, since only a proxy says that it does not", self.id)
             return models.DeleteVmResponse(deleted=True)
 
@@ -199,17 +200,17 @@ async def fork(
     deadline: float | None,
     doubted: Callable[[ArkerError], None] | None = None,
 ) -> AsyncVM:
-    """Fork a VM; the child's handle keeps the base URL that the fork was posted to (contract, section 2).
+    """Fork a VM. The new handle keeps the base URL that the fork was sent to (contract, section 2).
 
     Args:
-        context: What the parts of the client share.
-        request: What is asked for.
-        idempotency_key: The key; one is made unless given.
+        context: The client's shared context.
+        request: The fork request.
+        idempotency_key: The idempotency key; generated by default.
         deadline: Seconds for the whole call.
-        doubted: Told why there may be a VM although the caller was cancelled.
+        doubted: Called with the reason when a VM may exist although the caller was cancelled.
     """
     forking = Forking(context, request, idempotency_key_or_new(idempotency_key))
-    del request  # of hundreds of forks at once, each object is one more for the garbage collector
+    del request  # frees memory early: hundreds of forks may run at once
     try:
         data = await forking.send(deadline)
     except asyncio.CancelledError:

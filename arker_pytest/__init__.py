@@ -1,7 +1,7 @@
-"""The pytest plugin of arker-async: a server of the API in each test run, and clients on it.
+"""The pytest plugin of arker-async: an embedded backend for each test run, and clients for it.
 
-pytest imports every installed plugin in every run, before coverage is measured. So this is a package of its own, and
-imports the client only inside the fixtures. (PYTEST_DONT_REWRITE: there are no assertions here.)
+pytest imports every installed plugin in every run, before coverage is measured. The plugin is therefore a separate
+package and imports the client only inside the fixtures. (PYTEST_DONT_REWRITE: there are no assertions here.)
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 _ISOLATIONS = ("auto", "bubblewrap", "none")
 _LAST_REQUESTS = 30
-"""How many requests the report of a failed test shows."""
+"""Maximum number of requests in the report of a failed test."""
 _EMULATOR = pytest.StashKey["Emulator"]()
-"""What a test that has used the embedded backend keeps of it."""
+"""The key of the embedded backend in the stash of a test that has used it."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The command line's option, and the setting of the same meaning."""
+    """Add the command-line option and the ini setting for the isolation."""
     meaning = "how the VMs of the embedded backend are isolated: auto, bubblewrap or none (commands run unprotected)"
     parser.getgroup("arker", "Arker VMs").addoption("--arker-isolation", choices=_ISOLATIONS, help=meaning)
     parser.addini("arker_isolation", meaning, default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse a setting that is none before any test runs."""
+    """Reject an invalid setting before any test runs."""
     isolation = config.getini("arker_isolation")
     if isolation and isolation not in _ISOLATIONS:
         raise pytest.UsageError(f"arker_isolation is {isolation!r}; expected one of {', '.join(_ISOLATIONS)}")
@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let the report of a failed test show what the server was asked last."""
+    """Add the last requests to the server to the report of a failed test."""
     report = yield
     emulator = item.stash.get(_EMULATOR, None)
     if report.failed and emulator is not None:
@@ -51,7 +51,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def _last_requests(emulator: Emulator) -> str:
-    """A line for each of the last requests: without queries, bodies and headers, which may hold secrets."""
+    """Return a line for each of the last requests, without queries, bodies and headers, which may contain secrets."""
     from arker.errors import ArkerError
 
     try:
@@ -68,10 +68,10 @@ def _last_requests(emulator: Emulator) -> str:
 
 @pytest.fixture(scope="session")
 def arker_emulator_options() -> EmulatorOptions | Mapping[str, Any]:
-    """The settings of the embedded backend, for a project to override in its conftest.py.
+    """Return the settings of the embedded backend. Override this fixture in your conftest.py.
 
-    An ``arker.emulator.EmulatorOptions``, or a mapping with its fields. What ``--arker-isolation`` or
-    ``arker_isolation`` says about isolation wins over it.
+    The value is an ``arker.emulator.EmulatorOptions`` or a mapping with its fields. ``--arker-isolation`` and
+    ``arker_isolation`` take precedence over its isolation.
     """
     from arker.emulator import EmulatorOptions
 
@@ -82,7 +82,7 @@ def arker_emulator_options() -> EmulatorOptions | Mapping[str, Any]:
 def _arker_server(
     pytestconfig: pytest.Config, arker_emulator_options: EmulatorOptions | Mapping[str, Any]
 ) -> Iterator[Emulator]:
-    """The session's server, started by the first test that needs it."""
+    """Start the test run's server for the first test that needs it."""
     from arker.emulator import Emulator
     from arker.errors import EmulatorError
 
@@ -99,17 +99,17 @@ def _arker_server(
         except EmulatorError as error:
             reason = error.message
         if reason is not None:
-            # Each test that needs the server fails, in the server's own words and no others.
+            # Each test that needs the server fails with only the server's own message.
             pytest.fail(reason, pytrace=False)
         yield emulator
 
 
 @pytest.fixture
 def arker_emulator(request: pytest.FixtureRequest, _arker_server: Emulator) -> Emulator:
-    """The embedded backend, as new: an ``arker.emulator.Emulator``.
+    """Return the embedded backend in its initial state: an ``arker.emulator.Emulator``.
 
     One server serves the whole test run (with pytest-xdist, each worker has one). It is reset before each test that
-    uses it: no VM, filesystem, run or idempotency key of another test is there.
+    uses it: it has no VM, filesystem, run or idempotency key of another test.
     """
     _arker_server.reset()
     request.node.stash[_EMULATOR] = _arker_server
@@ -118,10 +118,10 @@ def arker_emulator(request: pytest.FixtureRequest, _arker_server: Emulator) -> E
 
 @pytest.fixture
 def arker(request: pytest.FixtureRequest, arker_emulator: Emulator) -> Iterator[AsyncArker]:
-    """An ``arker.AsyncArker`` on `arker_emulator`.
+    """Provide an ``arker.AsyncArker`` for `arker_emulator`.
 
-    It works in whatever event loop the test has: anyio's plugin, pytest-asyncio, or a loop of the test's own. What it
-    has opened is closed after the test.
+    The client works in the test's event loop, from anyio's plugin, pytest-asyncio or the test itself. It is closed
+    after the test.
     """
     if "anyio_backend" in request.fixturenames:
         chosen = request.getfixturevalue("anyio_backend")
@@ -136,13 +136,13 @@ def arker(request: pytest.FixtureRequest, arker_emulator: Emulator) -> Iterator[
 
     client = AsyncArker(**arker_emulator.client_options)
     yield client
-    # The test's event loop may have ended by now, or stand still; there is none here to await anything in.
+    # The test's event loop may have ended or stopped, so nothing can be awaited here.
     client._transport.close_outside()  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.fixture
 def arker_sync(arker_emulator: Emulator) -> Iterator[Arker]:
-    """An ``arker_sync.Arker``, the blocking client, on `arker_emulator`."""
+    """Provide an ``arker_sync.Arker``, the blocking client, for `arker_emulator`."""
     from arker_sync import Arker
 
     with Arker(**arker_emulator.client_options) as client:

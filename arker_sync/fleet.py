@@ -1,5 +1,5 @@
 # Generated from arker/fleet.py by "nox -s facade": change that file, not this one.
-"""`Fleet`: many VMs that are forked together, work together, and are all gone at the end."""
+"""`Fleet`: many VMs that are forked together, work together, and are deleted together."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from arker_sync.vm import VM
 
 
 class Fleet(Facade):
-    """A fleet: VMs that are forked at the beginning of a ``with`` block and deleted at its end in any case.
+    """A fleet: VMs that a ``with`` block forks at its start and always deletes at its end.
 
-    It is a sized collection of handles on the VMs that live. Made by `Arker.fork_many`:
+    A fleet is a sized collection of handles on its living VMs. `Arker.fork_many` returns one:
 
         with ar.fork_many("ubuntu", 200) as fleet:
             for outcome in fleet.map(evaluate, programs):
                 print(outcome.item, outcome.value if outcome.ok else outcome.error)
 
-    What goes on inside ends with the block, too. Deletions that fail are tried again for up to a minute, as long as
-    they get on; VMs that could not be deleted are logged, and raised as `FleetError` unless the block has raised
-    something itself. `VM.keep` exempts a VM.
+    The end of the block also ends the fleet's work. Failed deletions are retried for up to a minute while there is
+    progress. VMs that could not be deleted are logged, and reported in a `FleetError` unless the block itself has
+    raised an exception. `VM.keep` exempts a VM.
     """
 
     _async: arker.AsyncFleet
@@ -53,12 +53,12 @@ class Fleet(Facade):
 
     @property
     def vms(self) -> tuple[VM, ...]:
-        """Handles on the VMs that live, in the order in which they were forked."""
+        """Handles on the living VMs, in the order of their forks."""
         return tuple(VM(each, self._lease) for each in self._async.vms)
 
     @property
     def failures(self) -> tuple[ArkerError, ...]:
-        """What the forks that failed, of replacements too, failed with."""
+        """The errors of failed forks, including replacements."""
         return self._async.failures
 
     def __len__(self) -> int:
@@ -82,7 +82,7 @@ class Fleet(Facade):
         item_deadline: float | None = None,
         progress: Callable[[arker.FleetProgress], object] | None = None,
     ) -> Iterator[arker.FleetOutcome[VM, Item, Value]]:
-        """Outcomes of a function for each of many items, as they come: in each VM, one item at a time.
+        """Map a function over items and yield the outcomes as they arrive. Each VM handles one item at a time.
 
             def evaluate(vm: VM, program: str) -> bool:
                 vm.sync("program.py", program.encode())
@@ -91,27 +91,27 @@ class Fleet(Facade):
             for outcome in fleet.map(evaluate, programs):
                 print(outcome.index, outcome.ok)
 
-        Work begins when the first outcome is asked for. When outcomes are taken more slowly than they come, it pauses:
-        at most twice as many items as there are VMs (in order, four times as many) are in work or wait to be taken.
-        When nobody holds the iterator any more, such as after a ``break``, what is going on is cancelled; its
-        ``close`` also waits for that. VMs in which something was cut off, by this or by ``item_deadline``, are
-        replaced before the next item, since what was started there may go on.
+        Work starts when the first outcome is requested. It pauses when outcomes are consumed too slowly: the number of
+        items in progress or waiting to be consumed is at most twice the number of VMs (four times if ``ordered``). When
+        the iterator is dropped, such as after a ``break``, the work in progress is cancelled; its ``close`` also waits
+        for that. A VM whose item was cancelled, by this or by ``item_deadline``, is replaced before the next item,
+        because processes of the item may still run there.
 
-        When a VM dies under an item (it has been deleted or lost), the item is tried again, in a VM that is forked in
-        its place; so the function may have been carried out in part, or whole, before.
+        When a VM dies during an item (it was deleted or lost), the item is retried in a new VM. The function may
+        therefore have run before, in part or completely.
 
         Args:
-            function: Given a VM and an item; what it raises becomes the outcome's error.
-            items: The items; they are drawn as VMs become free, one at a time.
-            ordered: Whether outcomes come in the order of the items.
-            retries: How often an item is tried again because its VM has died.
-            item_deadline: Seconds for each try of an item, which is cancelled then, its outcome a
-                `DeadlineExceededError`; None for no bound.
-            progress: Called with a `FleetProgress` as items are done.
+            function: Function of a VM and an item. Its exception becomes the outcome's error.
+            items: The items. They are drawn one at a time as VMs become free.
+            ordered: Whether to yield outcomes in the order of the items.
+            retries: Maximum number of retries of an item after its VM has died.
+            item_deadline: Seconds for each try of an item. A longer try is cancelled, and the outcome's error is a
+                `DeadlineExceededError`; None for no limit.
+            progress: Called with a `FleetProgress` as items finish.
 
         Raises:
-            FleetError: When outcomes are taken: no VM is left. Items that have no outcome then were not drawn.
-            ConfigurationError: The fleet's block was not entered, or has been left.
+            FleetError: While outcomes are consumed: no VM is left. Items without an outcome were not drawn.
+            ConfigurationError: The fleet's block was not entered or has been left.
         """
         from arker_sync._bridge.callbacks import feed, relay
         from arker_sync._bridge.workers import in_threads
@@ -145,31 +145,32 @@ class Fleet(Facade):
         retries: int = RETRIES,
         progress: Callable[[arker.FleetProgress], object] | None = None,
     ) -> list[arker.FleetOutcome[VM, str | Sequence[str], CompletedRunResult]]:
-        """An outcome for each VM, after a command has run in all of them at once.
+        """Run a command in all VMs at once and return an outcome for each VM.
 
-        A VM that has died is replaced, and the command runs in the one that takes its place. What all VMs are to have
-        is better given to one VM from which the fleet is then forked: later replacements have it, too.
+        A VM that has died is replaced, and the command runs in the new one. To set up all VMs, prepare one VM and fork
+        the fleet from it: later replacements then have the same setup.
 
         Args:
-            command: A line for the VMs' shell, or a list of arguments, which is quoted for it.
-            session_idx: The session by its number; by default each VM's default session.
-            timeout: Seconds after which the server kills everything that the command started; None for no bound.
-            end_symbol: Opaque to the SDK.
-            vcpu_count: CPUs from this run on.
+            command: A line for the VMs' shell, or a list of arguments, which is quoted for the shell.
+            session_idx: The session's number; by default each VM's default session.
+            timeout: Seconds after which the server kills the command and all its processes; None for no limit.
+            end_symbol: Passed to the server unchanged.
+            vcpu_count: Number of CPUs from this run on.
             memory_mib: Memory from this run on, in MiB.
             disk_mib: Disk from this run on, in MiB.
             network: Ports to open, such as ``{"inbound": {"ports": {"8080": {"visibility": "public"}}}}``.
-            acquire: Resources to warm up before: ``cpu``, ``memory``, ``disk``, as a list or joined by commas.
-            release: Resources to let go of afterwards; all three come closest to a suspend.
-            signal: Instead of running: the name of a signal (``INT``, ``TERM``) for what the session is running.
-            check: Make it an error, `RunFailedError`, of its outcome when a command does not exit with 0.
-            deadline: Seconds for the command in each VM; None for no bound. The command may go on then.
-            retries: How often the command is run again because a VM has died.
-            progress: Called with a `FleetProgress` as VMs are done.
+            acquire: Resources to warm up before the run: ``cpu``, ``memory``, ``disk``, as a list or joined by commas.
+            release: Resources to release after the run; releasing all three is closest to a suspend.
+            signal: Name of a signal (``INT``, ``TERM``) to send to the session's current command instead of running
+                one.
+            check: Set the outcome's error to a `RunFailedError` if the command does not exit with 0.
+            deadline: Seconds for the command in each VM; None for no limit. The command may keep running after that.
+            retries: Maximum number of retries of the command after a VM has died.
+            progress: Called with a `FleetProgress` as VMs finish.
 
         Raises:
-            FleetError: The fleet was left meanwhile.
-            ConfigurationError: The fleet's block was not entered, or has been left.
+            FleetError: The fleet's block was left during the call.
+            ConfigurationError: The fleet's block was not entered or has been left.
         """
         from arker_sync._bridge.callbacks import relay
 
@@ -206,25 +207,25 @@ class Fleet(Facade):
         retries: int = RETRIES,
         progress: Callable[[arker.FleetProgress], object] | None = None,
     ) -> list[arker.FleetOutcome[VM, arker.transfer.RemotePath, arker.TransferResult]]:
-        """An outcome for each VM, after a file has been written into all of them, up to 16 at once.
+        """Upload a file to all VMs, up to 16 at once, and return an outcome for each VM.
 
-        What all VMs are to have is better given to one VM from which the fleet is then forked, as with `run`.
+        To give all VMs the same files, prepare one VM and fork the fleet from it, as with `run`.
 
         Args:
-            source: A local file by its path, or bytes. (What can be read but once does not suffice for many.)
-            path: Where the file goes in each VM; a relative path counts from the home directory.
+            source: Path of a local file, or bytes. (A stream can be read only once and is not accepted.)
+            path: Target path in each VM; a relative path starts at the home directory.
             strategy: As for `VM.upload`.
             concurrency: As for `VM.upload`, in each VM.
             part_size: As for `VM.upload`.
             verify: As for `VM.upload`.
             mode: As for `VM.upload`.
-            deadline: Seconds for the file in each VM; None for no bound.
-            retries: How often the file is written again because a VM has died.
-            progress: Called with a `FleetProgress` as VMs are done.
+            deadline: Seconds for the file in each VM; None for no limit.
+            retries: Maximum number of retries of the upload after a VM has died.
+            progress: Called with a `FleetProgress` as VMs finish.
 
         Raises:
-            FleetError: The fleet was left meanwhile.
-            ConfigurationError: The fleet's block was not entered, or has been left.
+            FleetError: The fleet's block was left during the call.
+            ConfigurationError: The fleet's block was not entered or has been left.
         """
         from arker_sync._bridge.callbacks import relay
 

@@ -1,5 +1,5 @@
 # Generated from arker/read_stream.py by "nox -s facade": change that file, not this one.
-"""`ReadStream`: a file of a VM, read piece by piece."""
+"""`ReadStream`: a stream of a VM's file."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from arker_sync._bridge.facade import Facade
 
 
 class ReadStream(Facade):
-    """The bytes of a file, in order. Made by `VM.open_read`; ``with`` opens it and closes it.
+    """A stream of a file's bytes in order. `VM.open_read` returns one; ``with`` opens and closes it.
 
         with vm.open_read("/tmp/large") as stream:
             head = stream.read(100)
             for chunk in stream:
                 print(len(chunk))
 
-    One thread at a time may read from it. It holds one connection while it is open, and about a MiB of memory.
+    Only one thread at a time may read from it. While it is open, it uses one connection and about 1 MiB of memory.
     """
 
     _async: arker.AsyncReadStream
 
     @property
     def path(self) -> str:
-        """Where the file is in the VM."""
+        """The file's path in the VM."""
         return self._async.path
 
     @property
@@ -35,7 +35,7 @@ class ReadStream(Facade):
 
     @property
     def position(self) -> int:
-        """How many bytes have been read."""
+        """The number of bytes read so far."""
         return self._async.position
 
     def __enter__(self) -> Self:
@@ -60,16 +60,16 @@ class ReadStream(Facade):
         return self._lease.step(work)
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes of the file.
+        """Read the next bytes of the file.
 
         Args:
-            size: How many: fewer come only at the end of the file. All that is left unless given.
+            size: Number of bytes; fewer are returned only at the end of the file. By default all remaining bytes.
         """
         work = self._async.read(size)
         return self._lease.call(work)
 
     def close(self) -> None:
-        """Let go of the connection; the stream cannot be read any more."""
+        """Close the stream and release its connection."""
         work = self._async.aclose()
         self._lease.call(work)
 

@@ -1,5 +1,5 @@
 # Generated from arker/run.py by "nox -s facade": change that file, not this one.
-"""`RunHandle`: a run that goes on by itself, held by its id."""
+"""`RunHandle`: a handle on a run in the background."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from arker_sync._bridge.outcomes import same
 class RunHandle(Facade):
     """A run in the background: wait for it, read its output as it comes, cancel it.
 
-    It holds no connection, and what it shows of the run is as it was last read:
+    The handle has no connection. Its attributes are the run's fields at the last read:
 
         run = vm.start("make")
         for line in run.lines():
             print(line.stream, line.text)
         print(run.state, run.exit_code)
 
-    The run does not depend on it: it goes on when this object is dropped, and `VM.attach_run` takes it up again by
-    its id, in another program as well.
+    The run does not depend on the handle: it continues when the handle is dropped. `VM.attach_run` returns a new
+    handle by the run's id, also in another program.
     """
 
     _async: arker.AsyncRun
 
-    # --- what is known of it --------------------------------------------------------------------------------------
+    # --- fields ---------------------------------------------------------------------------------------------------
 
     @property
     def run_id(self) -> str:
@@ -39,37 +39,39 @@ class RunHandle(Facade):
 
     @property
     def vm_id(self) -> str:
-        """The id of its VM, or the name that the VM's handle was made from."""
+        """The id of the run's VM, or the name that the VM's handle was created with."""
         return self._async.vm_id
 
     @property
     def data(self) -> RunSummary | None:
-        """What was last read of it, without its output; None before it was read at all."""
+        """The run at the last read, without its output; None before the first read."""
         return self._async.data
 
     @property
     def state(self) -> models.RunState | str | None:
-        """``running``, ``completed``, ``failed`` or ``cancelled`` (`RunSummary`); None before it was read at all."""
+        """The run's state: ``running``, ``completed``, ``failed`` or ``cancelled`` (`RunSummary`); None before the
+        first read.
+        """
         return self._async.state
 
     @property
     def ended(self) -> bool:
-        """Whether it is known to have ended."""
+        """Whether the run had ended at the last read."""
         return self._async.ended
 
     @property
     def exit_code(self) -> int | None:
-        """The command's exit code, once it is known that the run has ended with one."""
+        """The command's exit code; None before it is known and if there is none."""
         return self._async.exit_code
 
     @property
     def fail_reason(self) -> str | None:
-        """Why it failed; of a completed run, what is missing of its output."""
+        """Why the run failed; for a completed run, which part of its output is missing."""
         return self._async.fail_reason
 
     @property
     def session_id(self) -> str | None:
-        """The session that it runs in."""
+        """The id of the run's session."""
         return self._async.session_id
 
     @property
@@ -79,100 +81,103 @@ class RunHandle(Facade):
 
     @property
     def tunnels(self) -> tuple[models.Tunnel, ...]:
-        """The tunnels that it opened; with their tokens only on the handle that `VM.start` gave."""
+        """The tunnels that the run opened; only the handle returned by `VM.start` has their tokens."""
         return self._async.tunnels
 
-    # --- asking ---------------------------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------------------------
 
     def refresh(self, *, deadline: float | None = None) -> Self:
-        """This handle, with its fields read anew. The output of a run that has ended is read with it.
+        """Read the run's fields again. Returns this handle. If the run has ended, its output is read, too.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such run in this VM.
-            VMGoneError: The VM has gone.
+            VMGoneError: The VM no longer exists.
         """
         work = self._async.refresh(deadline=deadline)
         self._lease.call(work)
         return self
 
     def wait(self, *, check: bool = False, deadline: float | None = None) -> CompletedRunResult:
-        """The result, once the run has ended; the same as `VM.run` gives.
+        """Wait until the run has ended and return its result, as `VM.run` does.
 
-        Meanwhile only small questions are asked; its output is read once, at the end.
+        While it waits, the client sends only small requests; it reads the output once, at the end.
 
         Args:
             check: Raise unless the command completed with exit code 0.
-            deadline: Seconds for the whole call; None for no bound. The run itself goes on.
+            deadline: Seconds for the whole call; None for no limit. The run itself continues.
 
         Raises:
             RunFailedError: With ``check=True``: a non-zero exit code, or a state other than ``completed``.
-            DeadlineExceededError: The run goes on, and can be waited for again.
+            DeadlineExceededError: The run continues, and `wait` can be called again.
             NotFoundError: There is no such run in this VM.
-            VMGoneError: The VM has gone.
+            VMGoneError: The VM no longer exists.
         """
         work = self._async.wait(check=check, deadline=deadline)
         return self._lease.call(work)
 
     def result(self, *, check: bool = False, deadline: float | None = None) -> CompletedRunResult:
-        """The result of a run that has ended, without waiting for it.
+        """Return the result of a run that has ended, without waiting.
 
         Args:
             check: Raise unless the command completed with exit code 0.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            RunNotFinishedError: It goes on.
+            RunNotFinishedError: The run has not ended.
             RunFailedError: With ``check=True``: a non-zero exit code, or a state other than ``completed``.
             NotFoundError: There is no such run in this VM.
-            VMGoneError: The VM has gone.
+            VMGoneError: The VM no longer exists.
         """
         work = self._async.result(check=check, deadline=deadline)
         return self._lease.call(work)
 
     def output(self, *, max_delay: float | None = None, deadline: float | None = None) -> Iterator[OutputChunk]:
-        """What the run writes, as it comes, until it has ended: from its beginning, each byte once and in order.
+        """Iterate over the run's output as it arrives, from its beginning until the run has ended. Each byte comes once
+        and in order.
 
-        A run can only be read whole, so what is new is asked for the more rarely the more there is: all readings
-        together come to three times the output at most if it goes on as it came, and to four and a half times whatever
-        it does, and 256 KiB, and 16 KiB for each second. A lost connection leaves no gap, and after an exception the
-        same iterator can be gone on with.
+        The server only returns a run's whole output, so the client polls less often as the output grows. The total
+        amount read is at most three times the output if it arrives at a steady rate, and at most four and a half times
+        in any case, plus 256 KiB, plus 16 KiB for each second. A lost connection leaves no gap, and after an exception
+        the same iterator can be continued.
 
         Args:
-            max_delay: Seconds after which what is new is read at the latest, however much is read for it.
-            deadline: Seconds for all of it, from the first chunk that is asked for; None for no bound.
+            max_delay: Maximum number of seconds until new output is read, however much has to be read for it.
+            deadline: Seconds for the whole iteration, from the request for the first chunk; None for no limit.
 
         Raises:
-            OutputChangedError: The run, read again, does not begin with what was handed out.
-            DeadlineExceededError: The run goes on.
+            OutputChangedError: The output no longer begins with what was returned before.
+            DeadlineExceededError: The run continues.
             NotFoundError: There is no such run in this VM.
-            VMGoneError: The VM has gone.
+            VMGoneError: The VM no longer exists.
         """
         iterator = self._async.output(max_delay=max_delay, deadline=deadline)
         return self._lease.iterate(iterator, same)
 
     def lines(self, *, max_delay: float | None = None, deadline: float | None = None) -> Iterator[OutputLine]:
-        r"""What the run writes, line by line, until it has ended; a last line without its ``\n`` comes at the end.
+        r"""Iterate over the run's output line by line until the run has ended. A last line without ``\n`` comes at the
+        end.
 
         Args:
             max_delay: As for `output`.
             deadline: As for `output`.
 
         Raises:
-            OutputChangedError: As for `output`, like all other errors.
+            OutputChangedError: As for `output`, as are all other errors.
         """
         iterator = self._async.lines(max_delay=max_delay, deadline=deadline)
         return self._lease.iterate(iterator, same)
 
-    # --- acting ---------------------------------------------------------------------------------------------------
+    # --- control --------------------------------------------------------------------------------------------------
 
     def cancel(self, *, deadline: float | None = None) -> models.CancelRunResponse:
-        """Stop it: everything that it started is killed. A run that has ended already is none that was cancelled.
+        """Cancel the run: kill its command and all its processes. A run that has already ended does not become
+        cancelled.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such run in this VM.
@@ -181,14 +186,15 @@ class RunHandle(Facade):
         return self._lease.call(work)
 
     def signal(self, signal: str, *, deadline: float | None = None) -> None:
-        """Send it a signal. It goes to what its session is running, so it is sent only while that is this run.
+        """Send a signal to the run. It goes to the session's current command, so it is sent only while that belongs to
+        this run.
 
         Args:
             signal: The signal's name: ``INT``, ``SIGTERM``…
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            ConflictError: The run has ended, or still waits for others of its session.
+            ConflictError: The run has ended, or is still waiting for other runs of its session.
             BadRequestError: There is no such signal.
         """
         work = self._async.signal(signal, deadline=deadline)

@@ -1,5 +1,5 @@
 # Generated from arker/session.py by "nox -s facade": change that file, not this one.
-"""`SessionHandle`: a session of a VM, for the length of a block."""
+"""`SessionHandle`: a session of a VM, usable as a context manager."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from arker_sync._bridge.facade import Facade
 class SessionHandle(Facade, Held[models.Session]):
     """A session of a VM: like a terminal tab, with a working directory and an environment that last from run to run.
 
-    As a context manager it is opened at the begin and deleted at the end, whatever happens inside:
+    As a context manager it opens the session at the start and deletes it at the end, also after an exception:
 
         with vm.open_session(cwd="/srv", env={"STAGE": "test"}) as session:
             session.run("export COLOUR=blue")
             print(session.run("echo $STAGE $COLOUR").stdout_text)
 
-    Elsewhere, `open` opens it and `close` deletes it. It runs one command at a time; different sessions run theirs at
-    the same time.
+    Without a block, `open` opens it and `close` deletes it. A session runs one command at a time; different sessions
+    run theirs in parallel.
     """
 
     _async: arker.AsyncSession
 
-    # --- what is known of it --------------------------------------------------------------------------------------
+    # --- fields ---------------------------------------------------------------------------------------------------
 
     @property
     def id(self) -> str:
@@ -44,27 +44,27 @@ class SessionHandle(Facade, Held[models.Session]):
 
     @property
     def vm_id(self) -> str:
-        """The id of its VM, or the name that the VM's handle was made from."""
+        """The id of the session's VM, or the name that the VM's handle was created with."""
         return self._async.vm_id
 
     @property
     def data(self) -> models.Session | None:
-        """What was last read of it; None before it was opened."""
+        """The session at the last read; None before it was opened."""
         return self._async.data
 
     @property
     def cwd(self) -> str | None:
-        """Its working directory when it was last read; None if the server does not tell it."""
+        """The working directory at the last read; None if the server does not report it."""
         return self._async.cwd
 
     @property
     def env(self) -> Mapping[str, str] | None:
-        """Its environment when it was last read, if the server tells it."""
+        """The environment at the last read; None if the server does not report it."""
         return self._async.env
 
     @property
     def state(self) -> models.SessionState | str | None:
-        """``idle``, ``pending`` or ``running``, when it was last read; None if the server does not tell it."""
+        """The state at the last read: ``idle``, ``pending`` or ``running``; None if the server does not report it."""
         return self._async.state
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -84,13 +84,13 @@ class SessionHandle(Facade, Held[models.Session]):
         self._lease.call(work, leave=lambda: self._async.__aexit__(None, None, None))
 
     def open(self) -> Self:
-        """This session, opened; one that is open already stays as it is.
+        """Open the session and return it. An open session stays as it is.
 
-        Should its caller be cancelled meanwhile, no session is left behind, as far as that can be known.
+        If the caller is cancelled, no session is left behind as far as the client can tell.
 
         Raises:
-            BadRequestError: The working directory is not there.
-            NetworkError: With ``outcome="unknown"`` the session may exist: it is not asked for a second time.
+            BadRequestError: The working directory does not exist.
+            NetworkError: With ``outcome="unknown"`` the session may exist; the request is not repeated.
             DeadlineExceededError: The ``deadline`` of `VM.open_session` has passed.
         """
         work = self._async.open()
@@ -98,10 +98,10 @@ class SessionHandle(Facade, Held[models.Session]):
         return self
 
     def close(self, *, deadline: float | None = None) -> models.DeleteSessionResponse:
-        """Delete the session; what runs in it is stopped.
+        """Delete the session and stop its commands.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such session (any more).
@@ -110,10 +110,10 @@ class SessionHandle(Facade, Held[models.Session]):
         return self._lease.call(work)
 
     def refresh(self, *, deadline: float | None = None) -> Self:
-        """This session, with its fields read anew.
+        """Read the session's fields again. Returns this session.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such session (any more).
@@ -141,7 +141,7 @@ class SessionHandle(Facade, Held[models.Session]):
         check: bool = False,
         deadline: float | None = None,
     ) -> models.CompletedRunResult:
-        """Run a command in this session, and wait for it. See `VM.run` for the arguments and errors."""
+        """Run a command in this session and wait for it. See `VM.run` for the arguments and errors."""
         work = self._async.run(
             command,
             timeout=timeout,

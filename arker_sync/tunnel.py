@@ -1,5 +1,5 @@
 # Generated from arker/tunnel.py by "nox -s facade": change that file, not this one.
-"""`TunnelHandle`: a tunnel to a port of a VM, for the length of a block, and requests through it."""
+"""`TunnelHandle`: a tunnel to a port of a VM, usable as a context manager, and requests through it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from arker_sync._bridge.facade import Facade
 
 
 class TunnelHandle(Facade, Held[Tunnel]):
-    """A way from outside to a port of a VM.
+    """A tunnel from outside to a port of a VM.
 
-    As a context manager it is opened at the begin, waited for until it is open, and deleted at the end, whatever
-    happens inside:
+    As a context manager it opens the tunnel at the start, waits until it is open, and deletes it at the end,
+    also after an exception:
 
         with vm.tunnel(8080) as tunnel:
             print(tunnel.url, tunnel.request("GET", "/").status)
 
-    Elsewhere, `open` opens it and `close` deletes it. That it is open does not mean that something listens on the port.
+    Without a block, `open` opens it and `close` deletes it. An open tunnel does not mean that a server listens on the
+    port.
     """
 
     _async: arker.AsyncTunnel
 
-    # --- what is known of it --------------------------------------------------------------------------------------
+    # --- fields ---------------------------------------------------------------------------------------------------
 
     @property
     def port(self) -> int:
@@ -38,22 +39,22 @@ class TunnelHandle(Facade, Held[Tunnel]):
 
     @property
     def vm_id(self) -> str:
-        """The id of its VM, or the name that the VM's handle was made from."""
+        """The id of the tunnel's VM, or the name that the VM's handle was created with."""
         return self._async.vm_id
 
     @property
     def data(self) -> Tunnel | None:
-        """What was last read of it, its token included; None before it was opened."""
+        """The tunnel at the last read, including its token; None before it was opened."""
         return self._async.data
 
     @property
     def url(self) -> str:
-        """Where it is reached."""
+        """The tunnel's public URL."""
         return self._async.url
 
     @property
     def state(self) -> models.TunnelState | str | None:
-        """``starting``, ``open`` or ``closed``, when it was last read; None if the server does not tell it."""
+        """The state at the last read: ``starting``, ``open`` or ``closed``; None if the server does not report it."""
         return self._async.state
 
     @property
@@ -63,7 +64,7 @@ class TunnelHandle(Facade, Held[Tunnel]):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What a request through the tunnel has to bring: its authorization, or nothing. A secret."""
+        """The headers that a request through the tunnel needs: its authorization, or none. A secret."""
         return self._async.headers
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -83,13 +84,13 @@ class TunnelHandle(Facade, Held[Tunnel]):
         self._lease.call(work, leave=lambda: self._async.__aexit__(None, None, None))
 
     def open(self) -> Self:
-        """This tunnel, opened, and waited for unless it was made with ``wait=False``.
+        """Open the tunnel and return it. Waits until it is open, unless it was created with ``wait=False``.
 
-        When that fails, or its caller is cancelled meanwhile, no tunnel is left behind, as far as that can be known.
+        If the call fails or is cancelled, no tunnel is left behind as far as the client can tell.
 
         Raises:
-            TunnelClosedError: It was closed, or could not be opened.
-            NetworkError: With ``outcome="unknown"`` the tunnel may exist: it is not asked for a second time.
+            TunnelClosedError: The tunnel was closed or could not be opened.
+            NetworkError: With ``outcome="unknown"`` the tunnel may exist; the request is not repeated.
             DeadlineExceededError: The ``deadline`` of `VM.tunnel` has passed.
         """
         work = self._async.open()
@@ -97,13 +98,13 @@ class TunnelHandle(Facade, Held[Tunnel]):
         return self
 
     def wait_open(self, *, deadline: float | None = None) -> Self:
-        """This tunnel, once it is open.
+        """Wait until the tunnel is open. Returns this tunnel.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            TunnelClosedError: It was closed, or could not be opened.
+            TunnelClosedError: The tunnel was closed or could not be opened.
             NotFoundError: There is no such tunnel (any more).
         """
         work = self._async.wait_open(deadline=deadline)
@@ -111,10 +112,10 @@ class TunnelHandle(Facade, Held[Tunnel]):
         return self
 
     def refresh(self, *, deadline: float | None = None) -> Self:
-        """This tunnel, with its fields read anew; its token stays.
+        """Read the tunnel's fields again. Returns this tunnel, which keeps its token.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such tunnel (any more).
@@ -127,7 +128,7 @@ class TunnelHandle(Facade, Held[Tunnel]):
         """Delete the tunnel.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such tunnel (any more).
@@ -146,24 +147,25 @@ class TunnelHandle(Facade, Held[Tunnel]):
         body: bytes | None = None,
         deadline: float | None = None,
     ) -> TunnelResponse:
-        """What the server in the VM answers to a request, with the tunnel's authorization if it needs one.
+        """Send a request to the server in the VM, with the tunnel's authorization if it needs one.
 
-        Redirects are not followed, so the token goes to the tunnel's own host only; the API key goes nowhere. A lost
-        connection is tried again by the client's retry policy, other methods than GET, HEAD and OPTIONS only when
-        nothing had been sent. For more than this, such as WebSockets, take ``url`` and ``headers`` to any HTTP library.
+        Redirects are not followed, so the token is sent only to the tunnel's own host; the API key is not sent. After a
+        lost connection the request is retried by the client's retry policy; methods other than GET, HEAD and OPTIONS
+        only if nothing had been sent. For other uses, such as WebSockets, pass ``url`` and ``headers`` to any HTTP
+        library.
 
         Args:
             method: HTTP method.
-            path: Path, and query if there is one, below the tunnel's URL. It goes out as it is given, ``..`` and
-                escapes included; only what no request may hold is escaped: blanks, control characters, what is not
-                ASCII.
-            headers: Further headers.
-            body: The request's body.
-            deadline: Seconds for the whole call; None for no bound.
+            path: Path and optional query below the tunnel's URL. It is sent as given, including ``..`` and escapes;
+                only characters that a request must not contain are escaped: spaces, control characters and non-ASCII
+                characters.
+            headers: Additional headers.
+            body: Body of the request.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            TunnelClosedError: It has been closed here.
-            NetworkError: No answer came.
+            TunnelClosedError: The tunnel has been closed by this object.
+            NetworkError: No response arrived.
         """
         work = self._async.request(method, path, headers=headers, body=body, deadline=deadline)
         return self._lease.call(work)

@@ -20,8 +20,8 @@ from arker_sync._vm.tunnels import Tunnels
 class VM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
-    It holds no connection of its own and may be kept as long as its client. Its attributes are the fields of `Vm` as
-    they were last read. As a context manager it deletes the VM at the end, whatever happens inside:
+    The handle has no connection of its own and is usable as long as its client. Its attributes are the fields of `Vm`
+    at the last read. As a context manager it deletes the VM at the end of the block, also after an exception:
 
         with ar.fork("ubuntu") as vm:
             result = vm.run("echo hi", check=True)
@@ -50,14 +50,14 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
         return self._async.kept
 
     def keep(self) -> None:
-        """Do not delete the VM when the ``with`` block of it or its fleet is left, nor in a `Arker.reap`."""
+        """Keep the VM: its ``with`` block, its fleet and `Arker.reap` no longer delete it."""
         self._async.keep()
 
     def refresh(self, *, deadline: float | None = None) -> Self:
-        """This handle, with its fields read anew.
+        """Read the VM's fields again. Returns this handle.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such VM (any more).
@@ -83,9 +83,10 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> VM:
-        """A new VM with a copy of this one's files as of this moment; the same as `Arker.fork` of it.
+        """Fork this VM into a new one with a copy of its current files.
 
-        See `Arker.fork` for the arguments and errors (contract, section 5).
+        The call is the same as `Arker.fork` with this VM as the source. See `Arker.fork` for the arguments
+        and errors (contract, section 5).
         """
         work = self._async.fork(
             source_org_id=source_org_id,
@@ -112,26 +113,26 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
         disk_mib: int | None = None,
         deadline: float | None = None,
     ) -> models.ResizeResponse:
-        """Give this VM more or less of its resources; what is not given stays as it is.
+        """Resize the VM. Resources that are not given stay as they are.
 
         Args:
             vcpu_count: CPUs.
             memory_mib: Memory, in MiB.
             disk_mib: Disk, in MiB.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            InvalidArgumentError: Nothing was given.
-            BadRequestError: The server cannot give this much.
+            InvalidArgumentError: No resource was given.
+            BadRequestError: The server cannot provide these resources.
         """
         work = self._async.resize(vcpu_count=vcpu_count, memory_mib=memory_mib, disk_mib=disk_mib, deadline=deadline)
         return self._lease.call(work)
 
     def delete(self, *, deadline: float | None = None) -> models.DeleteVmResponse:
-        """Delete the VM: its processes are killed, its files removed.
+        """Delete the VM: kill its processes and remove its files.
 
         Args:
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such VM (any more).

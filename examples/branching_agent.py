@@ -1,8 +1,8 @@
-"""An agent that repairs a program, and forks its VM wherever it has to decide: both branches are tried at once.
+"""An agent that repairs a program and forks its VM at every decision, to try both branches at once.
 
-The agent needs no language model: what it could do next comes from a list. What matters is the loop around it. A fork
-has all files of its parent as of that moment, so a branch goes on from where the agent stood, and the branches cannot
-get into each other's way. The better one is kept and becomes the place of the next decision; the other one is deleted.
+The agent needs no language model: its possible next steps come from a list. The example shows the loop around it. A
+fork has all files of its parent at that time, so each branch continues from the agent's current state, and the branches
+cannot affect each other. The better branch is kept for the next decision; the other one is deleted.
 
 With an API key in ``ARKER_API_KEY`` (and a region in ``ARKER_REGION``) this runs in the cloud; without one, on the
 embedded backend, which needs no account and no network.
@@ -54,7 +54,7 @@ PLACE = "/tmp/work"
 
 @dataclass(frozen=True)
 class Idea:
-    """Something that the agent could try: a text of the program, and what to put in its place."""
+    """A possible step of the agent: a text of the program and its replacement."""
 
     title: str
     old: str
@@ -74,7 +74,7 @@ IDEAS = [
 
 @dataclass(frozen=True)
 class Attempt:
-    """A branch: what was tried in which VM, and how the program does now."""
+    """A branch: the idea that was tried, its VM, and the program's test results."""
 
     idea: Idea
     vm: AsyncVM
@@ -83,7 +83,7 @@ class Attempt:
 
 
 async def failing_checks(vm: AsyncVM) -> tuple[list[str], int]:
-    """Which checks fail, and how many there are. They run in a session of their own, which is gone afterwards."""
+    """Run the checks in a new session, and return the failing ones and the number of all checks."""
     async with vm.open_session(cwd=PLACE) as session:
         result = await session.run("python3 checks.py", check=True, timeout=60)
     lines = result.stdout_text.splitlines()
@@ -99,7 +99,7 @@ async def explore(vm: AsyncVM, idea: Idea) -> Attempt:
 
 
 async def decide(ar: AsyncArker, vm: AsyncVM, ideas: list[Idea], stack: AsyncExitStack) -> Attempt:
-    """Fork once for each idea, explore all of them at once, and keep the best. The stack deletes what is left."""
+    """Fork once for each idea, explore all of them at once, and keep the best. The stack deletes the remaining VMs."""
     forks = [await stack.enter_async_context(await ar.fork(vm)) for _ in ideas]
     attempts = await asyncio.gather(*map(explore, forks, ideas))
     for attempt in attempts:

@@ -1,12 +1,12 @@
-"""Evaluate candidate programs over a fleet of VMs, with a live table of how they fare.
+"""Evaluate candidate programs on a fleet of VMs, with a live table of the results.
 
-Somebody (a model, say) has written a hundred programs that are to do the same thing. Each is run against test cases in
-a VM, where it can do no harm: some are right, some are wrong, some crash, some never end. The fleet is forked from one
-VM that has the test cases; a VM that dies under a candidate is replaced, and the candidate is tried again.
+A model, for example, has written a hundred programs for the same task. Each is tested in a VM, where it can do no harm:
+some are right, some are wrong, some crash, some never end. The fleet is forked from one VM that has the test cases. A
+VM that dies during a test is replaced, and the candidate is tested again.
 
 With an API key in ``ARKER_API_KEY`` (and a region in ``ARKER_REGION``) this runs in the cloud; without one, on the
-embedded backend, which needs no account and no network. The live table needs ``rich``; where the output is no terminal,
-it is a line for each candidate.
+embedded backend, which needs no account and no network. The live table needs ``rich``; if the output is not a terminal,
+the example prints a line for each candidate instead.
 
     python -m pip install ".[emulator]" rich
     python examples/evaluate_candidates.py --candidates 100 --vms 20
@@ -96,7 +96,7 @@ KINDS = ("passed", "wrong", "crashed", "out of time")
 
 @frozen
 class Candidate:
-    """A program that somebody proposes."""
+    """A proposed program."""
 
     number: int
     approach: str
@@ -104,7 +104,7 @@ class Candidate:
 
 
 def candidates(count: int) -> Iterator[Candidate]:
-    """As many as wanted, one by one: they are drawn as VMs become free, so there may be more than fit into memory."""
+    """Generate candidates one by one. The fleet draws them as VMs become free, so they need not fit into memory."""
     approaches = list(CANDIDATES.items())
     for number in range(count):
         approach, source = approaches[number % len(approaches)]
@@ -113,7 +113,7 @@ def candidates(count: int) -> Iterator[Candidate]:
 
 @frozen
 class Verdict:
-    """What became of a candidate."""
+    """The result of a candidate."""
 
     kind: str
     passed: int = 0
@@ -122,7 +122,7 @@ class Verdict:
 
 
 class Evaluation:
-    """Runs candidates, each for a limited time."""
+    """The evaluation of candidates, each with a time limit."""
 
     def __init__(self, time_limit: float) -> None:
         self._time_limit = time_limit
@@ -144,7 +144,7 @@ class Evaluation:
 
 @mutable
 class Standings:
-    """How the candidates fare, by approach."""
+    """The results so far, by approach."""
 
     total: int
     vms: int
@@ -154,7 +154,7 @@ class Standings:
     fastest: tuple[float, str] | None = None
 
     def add(self, outcome: FleetOutcome[AsyncVM, Candidate, Verdict]) -> str:
-        """Take an outcome into account; gives a line about it."""
+        """Add an outcome. Returns a line about it."""
         candidate = outcome.item
         verdict = outcome.unwrap() if outcome.value is not None else Verdict(f"not evaluated: {outcome.error}")
         self.done += 1
@@ -186,7 +186,7 @@ class Standings:
 
 
 async def evaluate(fleet: AsyncFleet, count: int, time_limit: float, console: Console) -> Standings:
-    """Evaluate candidates over the fleet, and show how they fare meanwhile."""
+    """Evaluate candidates on the fleet, and show the results so far."""
     standings = Standings(count, len(fleet))
     outcomes = fleet.map(Evaluation(time_limit), candidates(count))
     if console.is_terminal:
@@ -212,7 +212,7 @@ async def main() -> None:
     cloud = os.environ.get("ARKER_API_KEY") or os.environ.get("AUTH_KEY")
     client = AsyncArker() if cloud else AsyncArker.local()
     async with client as ar, await ar.fork("ubuntu") as base:
-        # What all VMs need goes into the one that they are forked from.
+        # Files for all VMs go into the VM that they are forked from.
         await base.sync("harness.py", HARNESS.encode())
         async with ar.fork_many(base, arguments.vms) as fleet:
             standings = await evaluate(fleet, arguments.candidates, arguments.time_limit, console)

@@ -1,12 +1,12 @@
-"""Traces with OpenTelemetry, by hooks: a span for each operation, and below it one for each attempt.
+"""Tracing with OpenTelemetry by hooks: a span for each operation, and a child span for each attempt.
 
 It runs on the embedded backend, which needs no account and no network, and prints the spans as a tree.
 
     pip install opentelemetry-sdk
     python examples/opentelemetry_tracing.py
 
-`trace_attempts` is all that a program needs that traces already: the spans of its attempts then lie below whatever span
-is current where a method of the client is called. For a span around each operation as well, there is `operation`.
+A program that already creates spans needs only `trace_attempts`: the spans of attempts are children of the current span
+at the call of a client's method. Use `operation` for a span around each operation as well.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def nanoseconds(seconds: float) -> int:
 
 
 def trace_attempts(tracer: Tracer) -> Hooks:
-    """Hooks that make a span of every attempt, below the current span, and note retries and transfers on that one."""
+    """Create hooks that record each attempt as a child of the current span, and add retries and transfers to that span."""
 
     def on_request(event: RequestEvent) -> None:
-        # The attempt is over, and so the span is made with the times at which it began and ended. Its parent is the
+        # The attempt has ended, so the span is created with its start and end times. Its parent is the
         # current span of the task that called the client: hooks are called with its context variables.
         span = tracer.start_span(
             f"{event.method} {event.operation}", kind=SpanKind.CLIENT, start_time=nanoseconds(event.started)
@@ -67,7 +67,7 @@ def trace_attempts(tracer: Tracer) -> Hooks:
 
 @contextmanager
 def operation(tracer: Tracer, name: str) -> Generator[Span, None, None]:
-    """A span around what a program does as one thing; what the client sends inside lies below it."""
+    """Create a span around one operation of the program. The client's requests inside become its children."""
     with tracer.start_as_current_span(name) as span:
         yield span
 
@@ -95,7 +95,7 @@ def show(spans: Sequence[ReadableSpan]) -> None:
 async def main() -> None:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
-    # A program that sends its spans somewhere uses a BatchSpanProcessor and that place's exporter.
+    # To send spans to a service, use a BatchSpanProcessor with that service's exporter.
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("arker-example")
 

@@ -22,7 +22,7 @@ BIG = 32 * 1024 * 1024
 
 @contextmanager
 def step(title: str) -> Generator[list[str], None, None]:
-    """Print what a step found, and how long it took."""
+    """Print a step's result and its duration."""
     findings: list[str] = []
     started = time.perf_counter()
     yield findings
@@ -31,7 +31,7 @@ def step(title: str) -> Generator[list[str], None, None]:
 
 
 async def square(ar: AsyncArker, source: AsyncVM, number: int) -> int:
-    """Compute in a VM of its own, which is gone afterwards."""
+    """Compute a square in a temporary VM."""
     async with await ar.fork(source) as vm:
         result = await vm.run(["python3", "-c", f"print({number} ** 2)"], check=True)
         return int(result.stdout_text)

@@ -1,4 +1,4 @@
-"""The quickstart without a loop of one's own: fork a VM, run Python in it, move files, fork it again, fan out.
+"""The quickstart for blocking code: fork a VM, run Python in it, move files, fork it again, fan out.
 
 With an API key in ``ARKER_API_KEY`` (and a region in ``ARKER_REGION``) this runs in the cloud; without one, on the
 embedded backend, which needs no account and no network.
@@ -18,7 +18,7 @@ FAN_OUT = 8
 
 
 def square(ar: Arker, source: VM, number: int) -> int:
-    """Compute in a VM of its own, which is gone afterwards."""
+    """Compute a square in a temporary VM."""
     with ar.fork(source) as vm:
         return int(vm.run(["python3", "-c", f"print({number} ** 2)"], check=True).stdout_text)
 

@@ -1,12 +1,12 @@
-"""A web service that runs snippets of code, each in a VM of its own that is gone afterwards.
+"""A web service that runs snippets of code, each in its own temporary VM.
 
     python -m pip install ".[emulator]" fastapi uvicorn
     python examples/snippet_service.py --port 8000
     curl -s localhost:8000/run -H 'content-type: application/json' -d '{"code": "print(6 * 7)"}'
 
-A VM is forked for each request, from one that is prepared when the service starts: a fork takes milliseconds, and no
-snippet finds what another has left. Snippets have no network, a limited time, and limited output; when too many come at
-once, some are told to come back later. Ctrl-C or SIGTERM ends the service in an orderly way: no VM is left behind.
+Each request forks a VM from one that is prepared at the start of the service: a fork takes milliseconds, and a snippet
+finds nothing of earlier ones. Snippets have no network, limited time and limited output. When there are too many
+requests at once, some are rejected with 503. Ctrl-C or SIGTERM ends the service cleanly: no VM is left behind.
 
 With an API key in ``ARKER_API_KEY`` (and a region in ``ARKER_REGION``) the VMs are in the cloud; without one, on the
 embedded backend.
@@ -30,17 +30,17 @@ from pydantic import BaseModel, Field
 from arker import AsyncArker, AsyncVM, DeadlineExceededError
 
 LONGEST = 30.0
-"""Seconds that a snippet may take."""
+"""Maximum time limit of a snippet in seconds."""
 PATIENCE = 5.0
-"""Seconds that a request waits for its turn, and that a VM may take beyond its snippet's time."""
+"""Seconds that a request waits for its turn, and that a VM may take beyond its snippet's time limit."""
 OUTPUT_LIMIT = 64 * 1024
-"""Bytes of each output that are given back."""
+"""Maximum number of bytes of each output in the response."""
 
 INTERPRETERS = {"python": ("snippet.py", "python3 -I snippet.py"), "bash": ("snippet.sh", "bash snippet.sh")}
 
 
 class Snippet(BaseModel):
-    """What is to run."""
+    """A request to run a snippet."""
 
     code: str = Field(max_length=100_000)
     language: Literal["python", "bash"] = "python"
@@ -48,7 +48,7 @@ class Snippet(BaseModel):
 
 
 class Answer(BaseModel):
-    """What came of it."""
+    """The result of a snippet."""
 
     stdout: str
     stderr: str
@@ -59,7 +59,7 @@ class Answer(BaseModel):
 
 
 class Runner:
-    """Runs snippets, so many at once."""
+    """A runner of snippets with a limit on parallel ones."""
 
     def __init__(self, ar: AsyncArker, base: AsyncVM, at_once: int) -> None:
         self._ar = ar
@@ -100,7 +100,7 @@ class Runner:
 
 
 def make_app(at_once: int) -> FastAPI:
-    """The service, with as many snippets running at once."""
+    """Create the service. At most ``at_once`` snippets run in parallel."""
     runners: list[Runner] = []
 
     @asynccontextmanager
@@ -108,7 +108,7 @@ def make_app(at_once: int) -> FastAPI:
         cloud = os.environ.get("ARKER_API_KEY") or os.environ.get("AUTH_KEY")
         client = AsyncArker() if cloud else AsyncArker.local()
         async with client as ar, await ar.fork("ubuntu") as base:
-            # Whatever snippets shall find belongs here: packages, data, helpers.
+            # Prepare everything that snippets need here: packages, data, helpers.
             await base.run("mkdir -p data && date +%F > data/prepared", check=True)
             runners.append(Runner(ar, base, at_once))
             yield
@@ -117,11 +117,11 @@ def make_app(at_once: int) -> FastAPI:
     app = FastAPI(title="Snippets", lifespan=lifespan)
 
     async def run(snippet: Snippet) -> Answer:
-        """Run a snippet in a VM of its own."""
+        """Run a snippet in its own VM."""
         return await runners[0].run(snippet)
 
     async def health() -> dict[str, int]:
-        """How many snippets are running, and how many have been."""
+        """Return the numbers of running and finished snippets."""
         return {"running": runners[0].running, "done": runners[0].done}
 
     app.post("/run")(run)
@@ -140,7 +140,7 @@ def main() -> None:
     listener.listen()
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     config = uvicorn.Config(make_app(arguments.at_once), log_level="warning", timeout_graceful_shutdown=10)
-    with listener, suppress(KeyboardInterrupt):  # which uvicorn raises when it has ended in order
+    with listener, suppress(KeyboardInterrupt):  # raised by uvicorn after a clean shutdown
         uvicorn.Server(config).run(sockets=[listener])
 
 

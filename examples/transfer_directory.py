@@ -23,7 +23,7 @@ MIB = 1024 * 1024
 
 
 def make_tree(root: Path) -> None:
-    """A small project: sources, data, a link, an empty directory, and what is not worth moving."""
+    """Create a small project: sources, data, a link, an empty directory, and files that are not worth copying."""
     for number in range(200):
         path = root / "data" / f"{number % 10}" / f"record-{number:03}.json"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A web server in a VM, seen through a tunnel that only those with its token may use.
+"""A web server in a VM, reached through a tunnel that requires its token.
 
 With an API key in ``ARKER_API_KEY`` (and a region in ``ARKER_REGION``) this runs in the cloud; without one, on the
 embedded backend, which needs no account and no network.
@@ -51,7 +51,7 @@ server.serve_forever()
 
 
 async def listening(server: AsyncRun) -> bool:
-    """Wait until the server says that it listens."""
+    """Wait until the server listens. Returns False if it has ended before."""
     async for line in server.lines():
         if line.text == "listening":
             return True
@@ -60,7 +60,7 @@ async def listening(server: AsyncRun) -> bool:
 
 
 async def without_token(tunnel: AsyncTunnel) -> int:
-    """The status that somebody gets who has only the URL, from whatever HTTP library."""
+    """Request the tunnel's URL without the token and return the HTTP status."""
     async with aiohttp.ClientSession() as session, session.get(tunnel.url) as response:
         return response.status
 

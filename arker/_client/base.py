@@ -1,4 +1,4 @@
-"""What the parts of `AsyncArker` stand on."""
+"""The base of the parts of `AsyncArker`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ else:
 
 
 class ClientBase:
-    """What the parts of a client share."""
+    """The state that the parts of a client share."""
 
     _context: contexts.Context
 

@@ -12,29 +12,29 @@ from arker.models import _checks as check
 
 
 class OrgFilesystems(ClientBase):
-    """The calls of `AsyncArker` on filesystems."""
+    """The filesystem methods of `AsyncArker`."""
 
     async def create_filesystem(self, *, name: str, deadline: float | None = None) -> models.Filesystem:
-        """A new, empty filesystem: bind it into VMs with `AsyncVM.create_sync`.
+        """Create an empty filesystem. Bind it into VMs with `AsyncVM.create_sync`.
 
         Args:
-            name: Its name, unique in the organisation.
-            deadline: Seconds for the whole call; None for no bound.
+            name: The filesystem's name, unique in the organisation.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             ConflictError: The name is taken.
-            NetworkError: With ``outcome="unknown"`` the filesystem may exist: it is not asked for a second time.
+            NetworkError: With ``outcome="unknown"`` the filesystem may exist; the request is not repeated.
         """
         request = models.FilesystemCreateRequest(name=name)
         call = filesystem_calls.create_filesystem(self._context.settings.base_url, request)
         return await self._context.send(call, deadline=deadline)
 
     async def get_filesystem(self, filesystem_id: str, *, deadline: float | None = None) -> models.Filesystem:
-        """A filesystem as it is now.
+        """Read a filesystem.
 
         Args:
             filesystem_id: The filesystem's id.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such filesystem.
@@ -51,16 +51,16 @@ class OrgFilesystems(ClientBase):
         name_prefix: str | None = None,
         deadline: float | None = None,
     ) -> models.ListFilesystemsResponse:
-        """A page of the organisation's filesystems, newest first (contract, section 5).
+        """List one page of the organisation's filesystems, newest first (contract, section 5).
 
         Args:
-            cursor: Where to go on: ``next_cursor`` of the page before.
-            limit: Filesystems on the page; the server takes 50 unless told, and at most 1,000.
-            name_prefix: Only those whose name begins like this.
-            deadline: Seconds for the whole call; None for no bound.
+            cursor: Cursor of the page to fetch: ``next_cursor`` of the previous page.
+            limit: Maximum number of filesystems on the page; the server's default is 50, its maximum 1,000.
+            name_prefix: Only filesystems whose name has this prefix.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            BadRequestError: The cursor is not one of this list.
+            BadRequestError: The cursor does not belong to this list.
         """
         query = filesystem_calls.FilesystemsQuery(cursor=cursor, limit=limit, name_prefix=name_prefix)
         call = filesystem_calls.list_filesystems(self._context.settings.base_url, query)
@@ -74,16 +74,16 @@ class OrgFilesystems(ClientBase):
         name_prefix: str | None = None,
         deadline: float | None = None,
     ) -> AsyncIterator[models.Filesystem]:
-        """The organisation's filesystems, newest first; each page is asked for when it is needed.
+        """Iterate over the organisation's filesystems, newest first. Pages are fetched on demand.
 
         Args:
-            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
-            page_size: Filesystems to ask for at once; the server takes 50 unless told, and at most 1,000.
-            name_prefix: Only those whose name begins like this.
-            deadline: Seconds for each page; None for no bound.
+            cursor: Cursor of the first page: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Number of filesystems per page; the server's default is 50, its maximum 1,000.
+            name_prefix: Only filesystems whose name has this prefix.
+            deadline: Seconds for each page; None for no limit.
 
         Raises:
-            BadCursorError: The server refuses to go on; it says where to.
+            BadCursorError: The server rejected a cursor; the error says where to resume.
         """
         size = check.page_size(page_size)
 
@@ -100,11 +100,11 @@ class OrgFilesystems(ClientBase):
 
         Args:
             filesystem_id: The filesystem's id.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such filesystem.
-            ConflictError: It is bound into a VM.
+            ConflictError: The filesystem is bound into a VM.
         """
         identifier = check.check_id("filesystem_id", filesystem_id)
         call = filesystem_calls.delete_filesystem(self._context.settings.base_url, identifier)

@@ -19,11 +19,11 @@ logger = logging.getLogger("arker")
 _REPEATED_PAGES: Final = 10
 
 
-"""Pages without a new row that a list which grows may have; with more, the server does not know offsets."""
+"""Number of successive pages without a new row that a growing list may have; with more, the server ignores offsets."""
 
 
 class OrgRuns(ClientBase):
-    """The calls of `AsyncArker` on runs."""
+    """The run methods of `AsyncArker`."""
 
     async def list_runs(
         self,
@@ -49,32 +49,33 @@ class OrgRuns(ClientBase):
         dir: Literal["asc", "desc"] | None = None,
         deadline: float | None = None,
     ) -> models.ListOrgRunsResponse:
-        """What the organisation's requests did, in all of its VMs (contract, section 5). A VM's own runs: `AsyncVM`.
+        """List the organisation's requests in all VMs (contract, section 5). For the runs of one VM use
+        `AsyncVM.list_runs`.
 
         Args:
-            since: Only from this moment on, in seconds since the epoch.
-            until: Only before this moment, in seconds since the epoch.
-            vm: Only for this VM.
-            vm_ids: Only for these VMs.
-            region: Only in this region.
-            provider: Only of this provider.
+            since: Only requests from this time on, in seconds since the epoch.
+            until: Only requests before this time, in seconds since the epoch.
+            vm: Only requests for this VM.
+            vm_ids: Only requests for these VMs.
+            region: Only requests in this region.
+            provider: Only requests at this provider.
             source: Only records from this source.
-            search: Only rows in which this text occurs.
-            limit: Rows at most.
-            offset: Rows to leave out before them.
+            search: Only rows that contain this text.
+            limit: Maximum number of rows.
+            offset: Number of rows to skip.
             lite: Short rows, without bodies.
-            runtime: Only of this runtime.
-            endpoint: Only of this endpoint.
-            actions: Only of these actions.
-            status: Only with this HTTP status, or one of these, as numbers or texts.
-            status_min: Only with an HTTP status of at least this.
-            status_max: Only with an HTTP status of at most this.
+            runtime: Only requests of this runtime.
+            endpoint: Only requests to this endpoint.
+            actions: Only requests with these actions.
+            status: Only requests with this HTTP status or one of these, as numbers or strings.
+            status_min: Only requests with an HTTP status of at least this.
+            status_max: Only requests with an HTTP status of at most this.
             sort: The field to sort by.
             dir: ``asc`` or ``desc``.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            BadRequestError: The server refuses a filter.
+            BadRequestError: The server rejects a filter.
         """
         query = run_calls.OrgRunsQuery(
             since=since,
@@ -124,35 +125,35 @@ class OrgRuns(ClientBase):
         dir: Literal["asc", "desc"] | None = None,
         deadline: float | None = None,
     ) -> AsyncIterator[models.OrgRunListRow]:
-        """What the organisation's requests did, row by row; each page is asked for when it is needed.
+        """Iterate over the organisation's requests. Pages are fetched on demand.
 
-        The list has offsets instead of cursors, and grows while it is read. So the pages after the first end where that
-        one did, and rows that new ones have moved to the next page are left out there.
+        The list has offsets instead of cursors, and it grows during the iteration. All pages therefore end at the same
+        time as the first one, and rows that new rows have moved to the next page are not returned twice.
 
         Args:
-            since: Only from this moment on, in seconds since the epoch.
-            until: Only before this moment, in seconds since the epoch; the moment of the first page unless given.
-            vm: Only for this VM.
-            vm_ids: Only for these VMs.
-            region: Only in this region.
-            provider: Only of this provider.
+            since: Only requests from this time on, in seconds since the epoch.
+            until: Only requests before this time, in seconds since the epoch; by default the time of the first page.
+            vm: Only requests for this VM.
+            vm_ids: Only requests for these VMs.
+            region: Only requests in this region.
+            provider: Only requests at this provider.
             source: Only records from this source.
-            search: Only rows in which this text occurs.
-            page_size: Rows to ask for at once.
-            offset: Rows to leave out before the first.
+            search: Only rows that contain this text.
+            page_size: Number of rows per page.
+            offset: Number of rows to skip at the start.
             lite: Short rows, without bodies.
-            runtime: Only of this runtime.
-            endpoint: Only of this endpoint.
-            actions: Only of these actions.
-            status: Only with this HTTP status, or one of these, as numbers or texts.
-            status_min: Only with an HTTP status of at least this.
-            status_max: Only with an HTTP status of at most this.
+            runtime: Only requests of this runtime.
+            endpoint: Only requests to this endpoint.
+            actions: Only requests with these actions.
+            status: Only requests with this HTTP status or one of these, as numbers or strings.
+            status_min: Only requests with an HTTP status of at least this.
+            status_max: Only requests with an HTTP status of at most this.
             sort: The field to sort by.
             dir: ``asc`` or ``desc``.
-            deadline: Seconds for each page; None for no bound.
+            deadline: Seconds for each page; None for no limit.
 
         Raises:
-            BadRequestError: The server refuses a filter.
+            BadRequestError: The server rejects a filter.
         """
         size = check.page_size(page_size)
         first = check.query_integer("offset", offset) or 0
@@ -186,12 +187,12 @@ class OrgRuns(ClientBase):
                 deadline=deadline,
             )
             end = found.until if end is None else end
-            # Where the ids are blank, a row is known by all that it has.
+            # Rows with a blank id are recognized by their whole content.
             rows = tuple([row for row in found.rows if (row.request_id or row) not in known])
             known = frozenset([row.request_id or row for row in found.rows])
             largest = max(largest, len(found.rows))
             if not rows and len(found.rows) < largest:
-                return (), None  # the last rows, moved on by as many new ones: the requests for the list are rows, too
+                return (), None  # only known rows, moved on by new ones: the requests for this list are rows, too
             repeated = repeated + 1 if found.rows and not rows else 0
             if repeated > _REPEATED_PAGES:
                 raise BadReplyError("the list does not go on: every page is the same", path="$.rows")

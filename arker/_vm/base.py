@@ -1,4 +1,4 @@
-"""What the parts of `AsyncVM` stand on: where the VM is, and every field of `Vm`, without any I/O."""
+"""The base of the parts of `AsyncVM`: the VM's place and every field of `Vm`, without any I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from arker._context import Place
 
 
 class VmBase:
-    """Each attribute is the field of `Vm` of that name as it was last read; None on a handle that has no data yet."""
+    """A VM's fields at the last read, an attribute for each field of `Vm`; None before the first read."""
 
     def __init__(self, place: Place, data: models.Vm | None = None) -> None:
         self._place = place
@@ -25,7 +25,7 @@ class VmBase:
 
     @property
     def data(self) -> models.Vm | None:
-        """All fields as one value; None on a handle that has no data yet."""
+        """All fields as one value; None before the first read."""
         return self._data
 
     @property
@@ -35,112 +35,112 @@ class VmBase:
 
     @property
     def owner_org_id(self) -> str | None:
-        """The organisation that owns it."""
+        """The organisation that owns the VM."""
         return None if self._data is None else self._data.owner_org_id
 
     @property
     def created_at(self) -> str | None:
-        """When it was forked (RFC 3339, UTC)."""
+        """The time of the fork (RFC 3339, UTC)."""
         return None if self._data is None else self._data.created_at
 
     @property
     def name(self) -> str | None:
-        """Its name in the organisation."""
+        """The VM's name in the organisation."""
         return None if self._data is None else self._data.name
 
     @property
     def public(self) -> bool | None:
-        """Whether other organisations may fork it."""
+        """Whether other organisations may fork the VM."""
         return None if self._data is None else self._data.public
 
     @property
     def root_source_vm_id(self) -> str | None:
-        """Its deepest ancestor; None for a VM forked straight from an image."""
+        """The id of the VM's first ancestor; None for a VM forked directly from an image."""
         return None if self._data is None else self._data.root_source_vm_id
 
     @property
     def root_source_vm_name(self) -> str | None:
-        """The name of its deepest ancestor."""
+        """The name of the VM's first ancestor."""
         return None if self._data is None else self._data.root_source_vm_name
 
     @property
     def state(self) -> models.VmState | str | None:
-        """``idle`` or ``running``, when it was last asked for."""
+        """The VM's state at the last read: ``idle`` or ``running``."""
         return None if self._data is None else self._data.state
 
     @property
     def region(self) -> str | None:
-        """Its region."""
+        """The VM's region."""
         return None if self._data is None else self._data.region
 
     @property
     def provider(self) -> models.Provider | str | None:
-        """``aws`` or ``aws-burst``."""
+        """The VM's provider: ``aws`` or ``aws-burst``."""
         return None if self._data is None else self._data.provider
 
     @property
     def started_at(self) -> str | None:
-        """When it was started (RFC 3339, UTC)."""
+        """The time of the start (RFC 3339, UTC)."""
         return None if self._data is None else self._data.started_at
 
     @property
     def vcpu_count(self) -> int | None:
-        """CPUs that it has."""
+        """The number of CPUs."""
         return None if self._data is None else self._data.vcpu_count
 
     @property
     def memory_mib(self) -> int | None:
-        """Memory that it has, in MiB."""
+        """The memory size in MiB."""
         return None if self._data is None else self._data.memory_mib
 
     @property
     def disk_mib(self) -> int | None:
-        """Disk that it has, in MiB."""
+        """The disk size in MiB."""
         return None if self._data is None else self._data.disk_mib
 
     @property
     def network(self) -> models.NetworkPolicy | None:
-        """Which hosts it may reach."""
+        """The network policy: which hosts the VM may reach."""
         return None if self._data is None else self._data.network
 
     @property
     def max_vcpus(self) -> int | None:
-        """Bound on its CPUs."""
+        """The maximum number of CPUs."""
         return None if self._data is None else self._data.max_vcpus
 
     @property
     def max_memory_mib(self) -> int | None:
-        """Upper bound on its memory, in MiB."""
+        """The maximum memory size in MiB."""
         return None if self._data is None else self._data.max_memory_mib
 
     @property
     def min_memory_mib(self) -> int | None:
-        """Lower bound on its memory, in MiB."""
+        """The minimum memory size in MiB."""
         return None if self._data is None else self._data.min_memory_mib
 
     @property
     def worker_id(self) -> str | None:
-        """The host that it is on."""
+        """The host that the VM is on."""
         return None if self._data is None else self._data.worker_id
 
     @property
     def last_active_at(self) -> str | None:
-        """When it was last used (RFC 3339, UTC)."""
+        """The time of the last use (RFC 3339, UTC)."""
         return None if self._data is None else self._data.last_active_at
 
     @property
     def sessions(self) -> tuple[models.Session, ...] | None:
-        """Its sessions, when it was last asked for."""
+        """The VM's sessions at the last read."""
         return None if self._data is None else self._data.sessions
 
     @property
     def tunnels(self) -> tuple[models.Tunnel, ...] | None:
-        """Its tunnels, when it was last asked for."""
+        """The VM's tunnels at the last read."""
         return None if self._data is None else self._data.tunnels
 
 
 def place_of(vm: VmBase) -> Place:
-    """Give what a handle stands on to those who look after many."""
+    """Return a handle's place, for code that manages many VMs."""
     return vm._place  # pyright: ignore[reportPrivateUsage]
 
 

@@ -1,4 +1,4 @@
-"""Whole directories, in and out of a VM. A part of `AsyncVM`."""
+"""Transfers of whole directories to and from a VM. A part of `AsyncVM`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from arker.models import _checks as check
 
 
 class Directories(VmBase):
-    """The calls of `AsyncVM` on directories."""
+    """The directory methods of `AsyncVM`."""
 
     async def upload_dir(
         self,
@@ -28,30 +28,31 @@ class Directories(VmBase):
         progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
     ) -> arker.DirectoryReport:
-        """What was done so that a directory of the VM holds what a local one does; only what differs is sent.
+        """Make a directory in the VM match a local directory. Only differences are sent.
 
-        Files are the same if size and digest are. Symlinks stay symlinks, permissions are kept, empty directories too.
-        The files come in beside their places and are moved there at the end, all together: a call that fails as a whole
-        or is cancelled before has changed nothing, and each file is the old one or the new one, whole, at any moment.
-        A file that fails loses no other: see ``failures`` of what is returned.
+        Files are compared by size and digest. Symlinks, permissions and empty directories are preserved. New files are
+        written next to their targets and moved into place together at the end. A call that fails as a whole or is
+        cancelled before that has changed nothing, and at any moment each file is completely old or completely new. If
+        one file fails, the others are still copied: see ``failures`` of the returned report.
 
         Args:
             local: The directory on this machine.
-            remote: The directory in the VM; a relative path counts from the home directory. It is made if need be.
-            ignore: Patterns in gitignore syntax, such as ``["*.pyc", ".git/", "!keep.pyc"]``; what they match is not
-                sent, and not deleted in the VM. They need the extra ``arker-async[files]``.
-            ignore_file: A file with more of them, such as ``.gitignore``; a relative path counts from ``local``.
-            delete: Whether what the local directory has not is deleted in the VM.
-            dry_run: Change nothing; what comes back is the plan.
-            concurrency: Requests that may be in flight at once; 8 unless given.
-            progress: Called with a `TransferProgress` of all files together now and then.
-            deadline: Seconds for the whole call; None for no bound.
+            remote: The directory in the VM; a relative path counts from the home directory. It is created if it does
+                not exist.
+            ignore: Patterns in gitignore syntax, such as ``["*.pyc", ".git/", "!keep.pyc"]``; matching paths are
+                neither sent nor deleted in the VM. They need the extra ``arker-async[files]``.
+            ignore_file: A file with further patterns, such as ``.gitignore``; a relative path starts at ``local``.
+            delete: Whether to delete paths in the VM that the local directory does not have.
+            dry_run: Change nothing and return the plan.
+            concurrency: Maximum number of requests in flight; 8 by default.
+            progress: Called from time to time with a `TransferProgress` for all files together.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            DirectoryConflictError: Something would have to be removed that must not be; nothing was changed.
-            LocalFileError: There is no such local directory, or it cannot be read.
-            BadRequestError: The path in the VM is not one of a directory.
-            ConfigurationError: Patterns were given, and the library for them is not installed.
+            DirectoryConflictError: A path that must not be removed is in the way; nothing was changed.
+            LocalFileError: The local directory does not exist or cannot be read.
+            BadRequestError: The path in the VM is not a directory.
+            ConfigurationError: Patterns were given, but the library for them is not installed.
         """
         from arker._directories.upload import upload_directory
         from arker._directories.work import DirectoryWork, check_options, read_ignore_file
@@ -86,29 +87,30 @@ class Directories(VmBase):
         progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
     ) -> arker.DirectoryReport:
-        """What was done so that a local directory holds what one of the VM does; only what differs is fetched.
+        """Make a local directory match a directory in the VM. Only differences are fetched.
 
-        As `upload_dir`, the other way. Whatever the VM does, nothing is written outside of the local directory.
+        It works like `upload_dir` in the opposite direction. A malicious VM cannot cause writes outside the local
+        directory.
 
         Args:
             remote: The directory in the VM; a relative path counts from the home directory.
-            local: The directory on this machine; it is made if need be.
-            ignore: Patterns in gitignore syntax; what they match is not fetched, and not deleted here. They need the
+            local: The directory on this machine; it is created if it does not exist.
+            ignore: Patterns in gitignore syntax; matching paths are neither fetched nor deleted locally. They need the
                 extra ``arker-async[files]``.
-            symlinks: By default a symlink that is absolute, or could lead out of the directory, is skipped, with the
-                reason in its entry; ``"all"`` makes it here as it is there, which is for VMs that are trusted.
-            delete: Whether what the VM's directory has not is deleted here.
-            dry_run: Change nothing; what comes back is the plan.
-            concurrency: Requests that may be in flight at once; 8 unless given.
-            progress: Called with a `TransferProgress` of all files together now and then.
-            deadline: Seconds for the whole call; None for no bound.
+            symlinks: By default a symlink that is absolute or may point outside the directory is skipped, and its entry
+                has the reason. ``"all"`` copies every symlink unchanged; use it only with VMs that you trust.
+            delete: Whether to delete local paths that the VM's directory does not have.
+            dry_run: Change nothing and return the plan.
+            concurrency: Maximum number of requests in flight; 8 by default.
+            progress: Called from time to time with a `TransferProgress` for all files together.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            DirectoryConflictError: Something would have to be removed that must not be; nothing was changed.
-            NotFoundError: There is no such directory in the VM.
-            BadRequestError: The path in the VM is not one of a directory.
-            LocalFileError: The local directory cannot be made, read or written.
-            ConfigurationError: Patterns were given, and the library for them is not installed.
+            DirectoryConflictError: A path that must not be removed is in the way; nothing was changed.
+            NotFoundError: The directory does not exist in the VM.
+            BadRequestError: The path in the VM is not a directory.
+            LocalFileError: The local directory cannot be created, read or written.
+            ConfigurationError: Patterns were given, but the library for them is not installed.
         """
         from arker._directories.download import download_directory
         from arker._directories.work import DirectoryWork, check_options

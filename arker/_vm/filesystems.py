@@ -1,4 +1,4 @@
-"""Filesystems that are bound into a VM. A part of `AsyncVM`."""
+"""Filesystems that are bound into a VM (syncs). A part of `AsyncVM`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from arker.models import _checks as check
 
 
 class Filesystems(VmBase):
-    """The calls of `AsyncVM` on syncs."""
+    """The sync methods of `AsyncVM`."""
 
     async def create_sync(
         self, *, filesystem_id: str, path: str | None = None, deadline: float | None = None
     ) -> models.Sync:
-        """Bind a filesystem into this VM; with ``live`` False the VM sees it from its next start on.
+        """Bind a filesystem into this VM. If the reply's ``live`` is False, the VM sees it from its next start on.
 
         Args:
             filesystem_id: The filesystem.
-            path: Where in the VM; the server chooses unless given.
-            deadline: Seconds for the whole call; None for no bound.
+            path: Path in the VM; by default the server chooses it.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             ConflictError: Another filesystem is bound at this path.
@@ -39,16 +39,16 @@ class Filesystems(VmBase):
         filesystem_id: str | None = None,
         deadline: float | None = None,
     ) -> models.ListSyncsResponse:
-        """A page of the filesystems that are bound into this VM, newest first.
+        """List one page of the filesystems that are bound into this VM, newest first.
 
         Args:
-            cursor: Where to go on: ``next_cursor`` of the page before.
-            limit: Syncs on the page; the server takes 50 unless told, and at most 1,000.
-            filesystem_id: Only those of this filesystem.
-            deadline: Seconds for the whole call; None for no bound.
+            cursor: Cursor of the page to fetch: ``next_cursor`` of the previous page.
+            limit: Maximum number of syncs on the page; the server's default is 50, its maximum 1,000.
+            filesystem_id: Only syncs of this filesystem.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            BadRequestError: The cursor is not one of this list.
+            BadRequestError: The cursor does not belong to this list.
         """
         query = filesystem_calls.SyncsQuery(cursor=cursor, limit=limit, filesystem_id=filesystem_id)
         return await self._place.send(filesystem_calls.list_syncs(self._place, query), deadline=deadline)
@@ -61,16 +61,16 @@ class Filesystems(VmBase):
         filesystem_id: str | None = None,
         deadline: float | None = None,
     ) -> AsyncIterator[models.Sync]:
-        """The filesystems that are bound into this VM, newest first; each page is asked for when it is needed.
+        """Iterate over the filesystems that are bound into this VM, newest first. Pages are fetched on demand.
 
         Args:
-            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
-            page_size: Syncs to ask for at once; the server takes 50 unless told, and at most 1,000.
-            filesystem_id: Only those of this filesystem.
-            deadline: Seconds for each page; None for no bound.
+            cursor: Cursor of the first page: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Number of syncs per page; the server's default is 50, its maximum 1,000.
+            filesystem_id: Only syncs of this filesystem.
+            deadline: Seconds for each page; None for no limit.
 
         Raises:
-            BadCursorError: The server refuses to go on; it says where to.
+            BadCursorError: The server rejected a cursor; the error says where to resume.
         """
         size = check.page_size(page_size)
 
@@ -81,11 +81,11 @@ class Filesystems(VmBase):
         return Pages(page, check.query_text("cursor", cursor))
 
     async def delete_sync(self, sync_id: str, *, deadline: float | None = None) -> models.DeleteSyncResponse:
-        """Take a filesystem out of this VM; its files stay in the filesystem.
+        """Unbind a filesystem from this VM. Its files stay in the filesystem.
 
         Args:
             sync_id: The sync's id.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such sync in this VM.

@@ -1,4 +1,4 @@
-"""Commands in a VM: run them, hold them, look at runs, cancel them. A part of `AsyncVM`."""
+"""Commands in a VM: run, start, read, list and cancel them. A part of `AsyncVM`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from arker.models import _checks as check
 
 
 class Runs(VmBase):
-    """The calls of `AsyncVM` on runs."""
+    """The run methods of `AsyncVM`."""
 
     @overload
     async def run(
@@ -107,29 +107,30 @@ class Runs(VmBase):
         check: bool = False,
         deadline: float | None = None,
     ) -> models.RunResult:
-        """Run a command, and wait for it unless it goes to the background (contract, section 5).
+        """Run a command and wait for it, unless ``background`` is True (contract, section 5).
 
-        Three bounds that are not to be confused: ``timeout`` is the command's, enforced by the server; ``deadline`` is
-        the caller's, over all attempts, and leaves the command running; those of `HttpTimeouts` are the connection's.
+        There are three different limits. ``timeout`` limits the command and is enforced by the server. ``deadline``
+        limits the call over all attempts and leaves the command running. `HttpTimeouts` limit the connection.
 
         Args:
-            command: A line for the VM's shell, or a list of arguments, which is quoted for it.
+            command: A line for the VM's shell, or a list of arguments, which is quoted for the shell.
             session_id: The session to run in; by default the VM's default session.
-            session_idx: The session by its number; ``session_id`` wins.
-            background: Answer at once, with the run's id.
-            timeout: Seconds after which the server kills everything that the command started; None for no bound.
-            end_symbol: Opaque to the SDK.
-            vcpu_count: CPUs from this run on.
+            session_idx: The session's number; ``session_id`` takes precedence.
+            background: Return immediately with the run's id.
+            timeout: Seconds after which the server kills the command and all its processes; None for no limit.
+            end_symbol: Passed to the server unchanged.
+            vcpu_count: Number of CPUs from this run on.
             memory_mib: Memory from this run on, in MiB.
             disk_mib: Disk from this run on, in MiB.
             network: Ports to open, such as ``{"inbound": {"ports": {"8080": {"visibility": "public"}}}}``.
-            acquire: Resources to warm up before: ``cpu``, ``memory``, ``disk``, as a list or joined by commas.
-            release: Resources to let go of afterwards; all three come closest to a suspend.
-            signal: Instead of running: the name of a signal (``INT``, ``TERM``) for what the session is running.
-            idempotency_key: The same key with the same request answers with the original run instead of running again;
-                one is made for each call unless given.
+            acquire: Resources to warm up before the run: ``cpu``, ``memory``, ``disk``, as a list or joined by commas.
+            release: Resources to release after the run; releasing all three is closest to a suspend.
+            signal: Name of a signal (``INT``, ``TERM``) to send to the session's current command instead of running
+                one.
+            idempotency_key: A repeated request with the same key returns the original run instead of running again; by
+                default generated for each call.
             check: Raise unless the command completes with exit code 0.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Returns:
             A `CompletedRunResult`; with ``background=True`` a `BackgroundRunResult`.
@@ -138,7 +139,7 @@ class Runs(VmBase):
             RunFailedError: With ``check=True``: a non-zero exit code, or a state other than ``completed``.
             ConflictError: The idempotency key belongs to a different request.
             NotFoundError: There is no such VM or session.
-            VMGoneError: The VM has gone while the command was running; carries what had been read of its output.
+            VMGoneError: The VM disappeared while the command was running; the error carries the output read so far.
             DeadlineExceededError: The deadline passed; the command may be running.
         """
         if background and check:
@@ -180,23 +181,23 @@ class Runs(VmBase):
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> arker.AsyncRun:
-        """A run in the background, started and held: wait for it, read its output as it comes, cancel it.
+        """Start a command in the background and return its run, to wait for it, follow its output or cancel it.
 
         Args:
-            command: A line for the VM's shell, or a list of arguments, which is quoted for it.
+            command: A line for the VM's shell, or a list of arguments, which is quoted for the shell.
             session_id: The session to run in; by default the VM's default session.
-            session_idx: The session by its number; ``session_id`` wins.
-            timeout: Seconds after which the server kills everything that the command started; None for no bound.
-            end_symbol: Opaque to the SDK.
-            vcpu_count: CPUs from this run on.
+            session_idx: The session's number; ``session_id`` takes precedence.
+            timeout: Seconds after which the server kills the command and all its processes; None for no limit.
+            end_symbol: Passed to the server unchanged.
+            vcpu_count: Number of CPUs from this run on.
             memory_mib: Memory from this run on, in MiB.
             disk_mib: Disk from this run on, in MiB.
             network: Ports to open, such as ``{"inbound": {"ports": {"8080": {"visibility": "public"}}}}``.
-            acquire: Resources to warm up before: ``cpu``, ``memory``, ``disk``, as a list or joined by commas.
-            release: Resources to let go of afterwards; all three come closest to a suspend.
-            idempotency_key: The same key with the same request gives the original run instead of starting another; one
-                is made for each call unless given.
-            deadline: Seconds until it is started; None for no bound.
+            acquire: Resources to warm up before the run: ``cpu``, ``memory``, ``disk``, as a list or joined by commas.
+            release: Resources to release after the run; releasing all three is closest to a suspend.
+            idempotency_key: A repeated request with the same key returns the original run instead of starting another;
+                by default generated for each call.
+            deadline: Seconds until the run is started; None for no limit.
 
         Raises:
             ConflictError: The idempotency key belongs to a different request.
@@ -222,7 +223,7 @@ class Runs(VmBase):
         return arker.AsyncRun(await commands.start(self._place, request, key, deadline), began=began)
 
     def attach_run(self, run_id: str) -> arker.AsyncRun:
-        """A run of this VM by its id, without asking the server: its fields are None until it is read.
+        """Return a run of this VM by its id without a request. Its fields are None until the first read.
 
         Args:
             run_id: The run's id.
@@ -230,11 +231,11 @@ class Runs(VmBase):
         return arker.AsyncRun(RunFollower(self._place, check.check_id("run_id", run_id)))
 
     async def get_run(self, run_id: str, *, deadline: float | None = None) -> models.Run:
-        """A run with what it has written so far.
+        """Read a run with its output so far.
 
         Args:
             run_id: The run's id.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such run in this VM.
@@ -253,19 +254,19 @@ class Runs(VmBase):
         completed_after: str | None = None,
         deadline: float | None = None,
     ) -> models.ListRunsResponse:
-        """A page of this VM's runs, newest first, without their output.
+        """List one page of this VM's runs, newest first, without their output.
 
         Args:
-            cursor: Where to go on: ``next_cursor`` of the page before.
-            limit: Runs on the page; the server takes 50 unless told, and at most 1,000.
-            state: Only runs in this state, or in one of these.
-            started_after: Only runs started after this moment (RFC 3339).
-            started_before: Only runs started before this moment (RFC 3339).
-            completed_after: Only runs completed after this moment (RFC 3339).
-            deadline: Seconds for the whole call; None for no bound.
+            cursor: Cursor of the page to fetch: ``next_cursor`` of the previous page.
+            limit: Maximum number of runs on the page; the server's default is 50, its maximum 1,000.
+            state: Only runs in this state or in one of these states.
+            started_after: Only runs started after this time (RFC 3339).
+            started_before: Only runs started before this time (RFC 3339).
+            completed_after: Only runs completed after this time (RFC 3339).
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            BadRequestError: The cursor is not one of this list.
+            BadRequestError: The cursor does not belong to this list.
         """
         query = run_calls.RunsQuery(
             cursor=cursor,
@@ -288,19 +289,19 @@ class Runs(VmBase):
         completed_after: str | None = None,
         deadline: float | None = None,
     ) -> AsyncIterator[models.RunSummary]:
-        """This VM's runs, newest first, without their output; each page is asked for when it is needed.
+        """Iterate over this VM's runs, newest first, without their output. Pages are fetched on demand.
 
         Args:
-            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
-            page_size: Runs to ask for at once; the server takes 50 unless told, and at most 1,000.
-            state: Only runs in this state, or in one of these.
-            started_after: Only runs started after this moment (RFC 3339).
-            started_before: Only runs started before this moment (RFC 3339).
-            completed_after: Only runs completed after this moment (RFC 3339).
-            deadline: Seconds for each page; None for no bound.
+            cursor: Cursor of the first page: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Number of runs per page; the server's default is 50, its maximum 1,000.
+            state: Only runs in this state or in one of these states.
+            started_after: Only runs started after this time (RFC 3339).
+            started_before: Only runs started before this time (RFC 3339).
+            completed_after: Only runs completed after this time (RFC 3339).
+            deadline: Seconds for each page; None for no limit.
 
         Raises:
-            BadCursorError: The server refuses to go on; it says where to.
+            BadCursorError: The server rejected a cursor; the error says where to resume.
         """
         size = check.page_size(page_size)
 
@@ -319,11 +320,11 @@ class Runs(VmBase):
         return Pages(page, check.query_text("cursor", cursor))
 
     async def cancel_run(self, run_id: str, *, deadline: float | None = None) -> models.CancelRunResponse:
-        """Stop a run: everything that it started is killed.
+        """Cancel a run: kill its command and all its processes.
 
         Args:
             run_id: The run's id.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such run in this VM.

@@ -13,17 +13,17 @@ from arker.models import _checks as check
 
 
 class Sessions(VmBase):
-    """The calls of `AsyncVM` on sessions."""
+    """The session methods of `AsyncVM`."""
 
     def open_session(
         self, *, env: Mapping[str, str] | None = None, cwd: str | None = None, deadline: float | None = None
     ) -> arker.AsyncSession:
-        """A session of its own, for ``async with``: opened at the begin of the block, deleted at its end.
+        """Return a new session for ``async with``. The block opens it, and deletes it at the end.
 
         Args:
-            env: Variables beside those that every session has.
-            cwd: Working directory to start in; the home directory unless given. A relative path counts from there.
-            deadline: Seconds until it is open; None for no bound.
+            env: Environment variables in addition to those that every session has.
+            cwd: Initial working directory; by default the home directory, where a relative path starts.
+            deadline: Seconds until the session is open; None for no limit.
         """
         bound = None if deadline is None else check.check_seconds("deadline", deadline)
         return arker.AsyncSession(self._place, models.CreateSessionRequest(env=env, cwd=cwd), bound)
@@ -31,27 +31,27 @@ class Sessions(VmBase):
     async def create_session(
         self, *, env: Mapping[str, str] | None = None, cwd: str | None = None, deadline: float | None = None
     ) -> models.Session:
-        """A new session: like a terminal tab, with a working directory and an environment of its own.
+        """Create a session: like a terminal tab, it has its own working directory and environment.
 
         Run commands in it with ``run(..., session_id=session.session_id)``.
 
         Args:
-            env: Variables beside those that every session has.
-            cwd: Working directory to start in; the home directory unless given. A relative path counts from there.
-            deadline: Seconds for the whole call; None for no bound.
+            env: Environment variables in addition to those that every session has.
+            cwd: Initial working directory; by default the home directory, where a relative path starts.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            BadRequestError: The working directory is not there.
+            BadRequestError: The working directory does not exist.
         """
         request = models.CreateSessionRequest(env=env, cwd=cwd)
         return await self._place.send(session_calls.create_session(self._place, request), deadline=deadline)
 
     async def get_session(self, session_id: str, *, deadline: float | None = None) -> models.Session:
-        """A session as it is now.
+        """Read a session.
 
         Args:
             session_id: The session's id.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such session in this VM.
@@ -67,16 +67,16 @@ class Sessions(VmBase):
         state: models.SessionState | str | Sequence[models.SessionState | str] | None = None,
         deadline: float | None = None,
     ) -> models.ListSessionsResponse:
-        """A page of this VM's sessions, newest first (contract, section 5).
+        """List one page of this VM's sessions, newest first (contract, section 5).
 
         Args:
-            cursor: Where to go on: ``next_cursor`` of the page before.
-            limit: Sessions on the page; the server takes 50 unless told, and at most 1,000.
-            state: Only sessions in this state, or in one of these.
-            deadline: Seconds for the whole call; None for no bound.
+            cursor: Cursor of the page to fetch: ``next_cursor`` of the previous page.
+            limit: Maximum number of sessions on the page; the server's default is 50, its maximum 1,000.
+            state: Only sessions in this state or in one of these states.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            BadRequestError: The cursor is not one of this list.
+            BadRequestError: The cursor does not belong to this list.
         """
         query = session_calls.SessionsQuery(cursor=cursor, limit=limit, state=state)
         return await self._place.send(session_calls.list_sessions(self._place, query), deadline=deadline)
@@ -89,16 +89,16 @@ class Sessions(VmBase):
         state: models.SessionState | str | Sequence[models.SessionState | str] | None = None,
         deadline: float | None = None,
     ) -> AsyncIterator[models.Session]:
-        """This VM's sessions, newest first; each page is asked for when it is needed.
+        """Iterate over this VM's sessions, newest first. Pages are fetched on demand.
 
         Args:
-            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
-            page_size: Sessions to ask for at once; the server takes 50 unless told, and at most 1,000.
-            state: Only sessions in this state, or in one of these.
-            deadline: Seconds for each page; None for no bound.
+            cursor: Cursor of the first page: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Number of sessions per page; the server's default is 50, its maximum 1,000.
+            state: Only sessions in this state or in one of these states.
+            deadline: Seconds for each page; None for no limit.
 
         Raises:
-            BadCursorError: The server refuses to go on; it says where to.
+            BadCursorError: The server rejected a cursor; the error says where to resume.
         """
         size = check.page_size(page_size)
 
@@ -109,11 +109,11 @@ class Sessions(VmBase):
         return Pages(page, check.query_text("cursor", cursor))
 
     async def delete_session(self, session_id: str, *, deadline: float | None = None) -> models.DeleteSessionResponse:
-        """Close a session; what runs in it is stopped.
+        """Delete a session and stop its commands.
 
         Args:
             session_id: The session's id.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such session in this VM.

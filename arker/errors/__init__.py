@@ -1,4 +1,4 @@
-"""Everything that this package raises.
+"""The exceptions of this package.
 
     ArkerError
     ├── ConfigurationError          the client cannot be built or used like this; nothing was sent
@@ -35,7 +35,7 @@
         └── InternalError           ``internal``
             └── BadReplyError       the reply is not what the contract says (names the place in the payload)
 
-No message, attribute or representation of an error ever holds the API key or the query of a presigned URL.
+No message, attribute or representation of an error contains the API key or the query of a presigned URL.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ __all__ = [
 
 
 def _at_home() -> None:
-    """Let the classes say that they are from here, where they are looked for, in tracebacks and pickles."""
+    """Set the classes' module to this public one, for tracebacks and pickles."""
     for name in __all__:
         each: object = globals()[name]
         if isinstance(each, type):

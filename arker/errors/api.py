@@ -1,4 +1,4 @@
-"""Errors that a server has answered, and which of them an answer is."""
+"""Errors for a server's replies, and the choice of the class for a reply."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from arker.errors.base import (
 
 
 class ApiError(ArkerError):
-    """The server answered with an error. Codes without a class of their own are raised as this one.
+    """The server replied with an error. This class is raised for codes without a class of their own.
 
     Attributes:
-        from_service: Whether the service itself said so, in the contract's words; otherwise it may have been a proxy
-            before it, which does not know whether the operation took place.
-        details: What else the server said of it, as it came.
-        work: What the server says of the work that was asked for (``not_started``, ``stopped``, ``continuing``,
-            ``unknown``), if it does.
+        from_service: Whether the reply is from the service itself, in the contract's format; otherwise it may be from a
+            proxy, which does not know whether the operation was executed.
+        details: Further details from the server, unchanged.
+        work: The state of the requested work according to the server (``not_started``, ``stopped``, ``continuing``,
+            ``unknown``), if it is given.
     """
 
     from_service: bool = False
@@ -29,20 +29,20 @@ class ApiError(ArkerError):
 
 
 class BadRequestError(ApiError):
-    """The server refused the request's content (``bad_request``)."""
+    """The server rejected the request's content (``bad_request``)."""
 
     default_code = "bad_request"
 
 
 class BadCursorError(BadRequestError):
-    """A list that was gone through cannot be gone on with: the server refuses the cursor that it gave itself.
+    """An iteration over a list cannot continue: the server rejects a cursor that it returned before.
 
-    To go on, begin at ``resume_cursor`` (None is the beginning of the list), and leave out the first ``items_of_page``.
+    To continue, start at ``resume_cursor`` (None is the start of the list) and skip the first ``items_of_page`` items.
 
     Attributes:
-        resume_cursor: The cursor of the last page that came.
-        items_given: Items that were handed out, in all.
-        items_of_page: Those of them that were on that page.
+        resume_cursor: The cursor of the last page received.
+        items_given: Total number of items returned so far.
+        items_of_page: Number of items returned from that page.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class BadCursorError(BadRequestError):
     def of(
         cls, error: BadRequestError, *, resume_cursor: str | None, items_given: int, items_of_page: int
     ) -> BadCursorError:
-        """The error that says more than a plain refusal does."""
+        """Create the error from the server's rejection of a cursor."""
         begin = "its beginning" if resume_cursor is None else "resume_cursor"
         raised = cls(
             f"the list broke off after {items_given} items: {error.message}; it can be taken up again at {begin}, "
@@ -96,10 +96,10 @@ class NotFoundError(ApiError):
 
 
 class VMGoneError(NotFoundError):
-    """The VM in which a command was running has gone: deleted by somebody, or lost.
+    """The VM in which a command was running was deleted or lost.
 
     Attributes:
-        stdout: What had been read of the command's standard output by then, as bytes.
+        stdout: The command's standard output read so far, as bytes.
         stderr: The same of standard error.
     """
 
@@ -111,13 +111,15 @@ class VMGoneError(NotFoundError):
 
 
 class ConflictError(ApiError):
-    """The request contradicts what is there: a name or path taken, a key used for another request (``conflict``)."""
+    """The request conflicts with the server's state: a name or path is taken, or a key was used for another request
+    (``conflict``).
+    """
 
     default_code = "conflict"
 
 
 class PayloadTooLargeError(ApiError):
-    """One request held more than the server takes (``payload_too_large``)."""
+    """The request is larger than the server accepts (``payload_too_large``)."""
 
     default_code = "payload_too_large"
 
@@ -129,7 +131,9 @@ class UnsupportedOperationError(ApiError):
 
 
 class RateLimitedError(ApiError):
-    """Too many requests (HTTP 429, whatever the code); ``retry_after`` says how long to wait, if the server did."""
+    """There were too many requests (HTTP 429 with any code). ``retry_after`` is the time to wait, if the server sent
+    one.
+    """
 
     default_code = "rate_limited"
 
@@ -141,13 +145,13 @@ class OperationNotImplementedError(ApiError):
 
 
 class ResourcePressureError(ApiError):
-    """The service lacks the resources at the moment (``resource_pressure``)."""
+    """The service currently lacks the resources (``resource_pressure``)."""
 
     default_code = "resource_pressure"
 
 
 class UnavailableError(ApiError):
-    """The service is unavailable at the moment (``unavailable`` and its kin)."""
+    """The service is currently unavailable (``unavailable`` and similar codes)."""
 
     default_code = "unavailable"
 
@@ -159,12 +163,12 @@ class InternalError(ApiError):
 
 
 class BadReplyError(InternalError):
-    """The reply is not what the contract says.
+    """The reply violates the contract.
 
     Attributes:
-        path: Where in the payload, such as ``$.vms[3].sessions[0].cwd``; ``$`` is the whole of it.
-        is_json: Whether it is JSON at all; a page of HTML comes from a proxy.
-        stdout: What had been read by then of the standard output of a run that was followed, as bytes.
+        path: Place in the payload, such as ``$.vms[3].sessions[0].cwd``; ``$`` is the whole payload.
+        is_json: Whether the payload is JSON; an HTML page comes from a proxy.
+        stdout: Standard output read so far from a run that was followed, as bytes.
         stderr: The same of standard error.
     """
 
@@ -186,12 +190,12 @@ class BadReplyError(InternalError):
 
 
 def is_gone(error: BaseException) -> bool:
-    """Whether an error says that what was asked for is not there (any more), whatever the HTTP status was."""
+    """Return whether an error means that the requested object does not exist (any more), with any HTTP status."""
     return isinstance(error, NotFoundError)
 
 
 def is_surely_gone(error: BaseException) -> bool:
-    """Whether the service itself says so; a page that says "not found" may be a proxy's, and proves nothing."""
+    """Return whether the service itself says that the object does not exist. A proxy's "not found" page proves nothing."""
     return isinstance(error, NotFoundError) and error.from_service
 
 
@@ -228,7 +232,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def api_error_class(code: str, status: int) -> type[ApiError]:
-    """The class for an answer: by its code, and by its HTTP status when the code is unknown."""
+    """Return the error class for a reply: by its code, or by its HTTP status if the code is unknown."""
     if status == 429:
         return RateLimitedError
     return _BY_CODE.get(code) or _BY_STATUS.get(status, ApiError)

@@ -1,4 +1,4 @@
-"""The base of all errors, and those that concern no answer of a server."""
+"""The base of all errors, and the errors without a server's reply."""
 
 from __future__ import annotations
 
@@ -22,32 +22,33 @@ ErrorCode: TypeAlias = Literal[
     "unavailable",
     "network_error",
 ]
-"""The codes that the contract names (section 3). The set is open: an unknown code is kept as it came."""
+"""The error codes of the contract (section 3). The set is open: an unknown code is kept unchanged."""
 
 
 Outcome: TypeAlias = Literal["not_started", "unknown", "applied"]
-"""What is known of the operation's effect on the server when an error is raised."""
+"""The known effect of an operation on the server when an error is raised."""
 
 
 class ArkerError(Exception):
-    """Base of every error that this package raises.
+    """The base of every error that this package raises.
 
     Attributes:
         message: What went wrong, without the context that ``str()`` adds.
-        code: The error code, from the server or made by the client (contract, section 3).
-        status: HTTP status of the answer that says so; 0 where there was none, or the client has concluded it itself.
+        code: The error code, from the server or the client (contract, section 3).
+        status: HTTP status of the reply with the error; 0 if there was no reply, or the client itself detected the
+            error.
         operation: Name of the operation, such as ``"vm.run"``, or None outside of one.
-        request_id: The server's ``x-request-id``, if it sent one.
-        retry_after: Seconds that the server asked to wait, if it did.
-        attempts: How many requests were tried, over the whole operation.
-        outcome: ``"not_started"`` (the operation had no effect), ``"unknown"`` (it may have taken place) or
-            ``"applied"`` (it did take place).
-        idempotency_key: The key under which the request was sent, if it had one; sending the same request with this key
-            again cannot repeat its effect.
-        vm_id: The VM that the request was about, as it was named there; None where it was about none.
-        run_id: The run that it was about; None where it was about none.
-        session_id: A session that the reply named; None where it named none.
-        file: The path in the VM of the file or directory that it is about; None where it is about none.
+        request_id: The server's ``x-request-id``; None if it sent none.
+        retry_after: Seconds to wait according to the server; None if it did not say.
+        attempts: Number of attempted requests in the whole operation.
+        outcome: ``"not_started"`` (the operation had no effect), ``"unknown"`` (it may have been executed) or
+            ``"applied"`` (it was executed).
+        idempotency_key: The request's idempotency key; None if it had none. Sending the same request again with this
+            key cannot repeat its effect.
+        vm_id: The VM that the request named; None if it named none.
+        run_id: The run that the request named; None if it named none.
+        session_id: A session that the reply named; None if it named none.
+        file: The path in the VM of the file or directory concerned; None if there is none.
     """
 
     default_code: str = "internal"
@@ -119,18 +120,18 @@ class ArkerError(Exception):
 
 
 class ConfigurationError(ArkerError):
-    """The client cannot be built or used like this. Nothing was sent, unless ``outcome`` says otherwise."""
+    """The client cannot be created or used like this. Nothing was sent, unless ``outcome`` says otherwise."""
 
     default_code = "configuration_error"
 
 
 class InvalidArgumentError(ArkerError, ValueError):
-    """An argument was refused before anything was sent.
+    """An argument was rejected before anything was sent.
 
     Attributes:
         argument: Name of the argument.
-        value: What was given.
-        expected: What would be right.
+        value: The given value.
+        expected: The expected value.
     """
 
     default_code = "invalid_argument"
@@ -139,7 +140,7 @@ class InvalidArgumentError(ArkerError, ValueError):
         try:
             shown = repr(value)
         except Exception:
-            # What cannot even be shown (an integer of 5,000 digits, a broken __repr__) is refused like anything else.
+            # A value that cannot be shown (an integer of 5,000 digits, a broken __repr__) must not cause another error.
             shown = f"<{type(value).__name__}>"
         if len(shown) > 120:
             shown = f"{shown[:100]}… ({type(value).__name__})"
@@ -156,7 +157,7 @@ class InvalidArgumentError(ArkerError, ValueError):
 
 
 class NetworkError(ArkerError):
-    """No usable answer arrived: the connection could not be made, was lost, or stalled."""
+    """No usable reply arrived: the connection could not be made, was lost, or stalled."""
 
     default_code = "network_error"
 

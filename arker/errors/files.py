@@ -1,4 +1,4 @@
-"""Errors of files and directories that are moved."""
+"""Errors of transfers of files and directories."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from arker.errors.base import (
 
 
 class TransferError(ArkerError):
-    """A file could not be moved, for a reason that no server's answer names."""
+    """A file could not be transferred, for a reason other than a server's error reply."""
 
     default_code = "transfer_failed"
 
 
 class DirectoryConflictError(TransferError):
-    """A directory cannot be copied without removing what must not be removed. Nothing was changed.
+    """A directory cannot be copied, because a path that must not be removed is in the way. Nothing was changed.
 
     Attributes:
-        plan: What would be done; ``plan.conflicts`` are what is in the way.
+        plan: The plan of the copy; ``plan.conflicts`` are the paths in the way.
     """
 
     default_code = "directory_conflict"
@@ -34,17 +34,18 @@ class DirectoryConflictError(TransferError):
 
 
 class FileChangedError(TransferError):
-    """A file changed while it was read, on this side or in the VM; nothing that is a mixture was written."""
+    """A file changed while it was read, on this machine or in the VM. No mixture of both versions was written."""
 
     default_code = "file_changed"
 
 
 class FileTooLargeError(TransferError):
-    """A file of the VM is larger than the caller wants in memory: `AsyncVM.download` writes one of any size to a file.
+    """A file in the VM is larger than the caller's limit for memory. `AsyncVM.download` writes files of any size to
+    disk.
 
     Attributes:
-        size: Bytes of the file.
-        max_bytes: Bytes that were to be read at most.
+        size: Size of the file in bytes.
+        max_bytes: Maximum number of bytes to read.
     """
 
     default_code = "file_too_large"
@@ -56,18 +57,18 @@ class FileTooLargeError(TransferError):
 
 
 class IntegrityError(TransferError):
-    """What arrived is not what was sent: its size or its digest is another one."""
+    """The received data differs from the data that was sent, by its size or its digest."""
 
     default_code = "integrity"
 
 
 class LocalFileError(TransferError, OSError):
-    """A file on this side could not be read or written: it is not there, is a directory, or the disk is full.
+    """A local file could not be read or written: it does not exist, is a directory, or the disk is full.
 
-    The system's own error is its ``__cause__``.
+    The operating system's error is its ``__cause__``.
 
     Attributes:
-        errno: The system's number for it, such as `errno.ENOENT`.
+        errno: The operating system's error number, such as `errno.ENOENT`.
         filename: The file.
     """
 
@@ -83,7 +84,7 @@ class LocalFileError(TransferError, OSError):
         self.filename = name
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # That of OSError would make it of these arguments themselves.
+        # OSError's own method would pass only its own arguments.
         return _local_file_error, self.args, self.__dict__
 
 

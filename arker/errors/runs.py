@@ -1,4 +1,4 @@
-"""Errors of what goes on in VMs: runs, tunnels, fleets."""
+"""Errors of runs, tunnels and fleets."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class RunFailedError(ArkerError):
 
     Attributes:
         result: The whole result of the run.
-        stdout: What it wrote to standard output, as bytes.
-        stderr: What it wrote to standard error, as bytes.
-        exit_code: Its exit code; None, or -1, when there was none.
+        stdout: The command's standard output, as bytes.
+        stderr: The command's standard error, as bytes.
+        exit_code: The command's exit code; None or -1 if there was none.
     """
 
     default_code = "run_failed"
@@ -42,19 +42,19 @@ class RunFailedError(ArkerError):
 
 
 class RunNotFinishedError(ArkerError):
-    """The result of a run was asked for that is still going on."""
+    """The result of a run was requested before the run has ended."""
 
     default_code = "run_not_finished"
 
 
 class OutputChangedError(ArkerError):
-    """A run's output, read again, does not begin with what was handed out of it before.
+    """A run's output no longer begins with what was returned before.
 
-    So it is when the platform has taken up the run a second time (durable VMs).
+    This happens after the platform has resumed the run (durable VMs).
 
     Attributes:
         stream: ``stdout`` or ``stderr``.
-        handed_out: Bytes of it that had been handed out.
+        handed_out: Number of bytes of the stream that had been returned.
     """
 
     default_code = "output_changed"
@@ -66,7 +66,7 @@ class OutputChangedError(ArkerError):
 
 
 class TunnelClosedError(ArkerError):
-    """A tunnel is closed, or was never opened; the message says why, if the server did.
+    """A tunnel is closed or was never opened. The message has the reason, if the server sent one.
 
     Attributes:
         port: The port of the VM.
@@ -80,10 +80,10 @@ class TunnelClosedError(ArkerError):
 
 
 class FleetError(ArkerError):
-    """Of a fleet's VMs, too few could be forked, none is left, or some could not be deleted.
+    """Too few VMs of a fleet could be forked, none is left, or some could not be deleted.
 
     Attributes:
-        errors: What each VM failed with.
+        errors: The error of each failed VM.
         vm_ids: VMs that could not be deleted and may still exist.
     """
 

@@ -1,7 +1,7 @@
-"""The wire shapes of the contract as frozen attrs classes. They know nothing of JSON and do no I/O.
+"""Models of the contract's requests and replies as frozen attrs classes. They contain no JSON code and do no I/O.
 
 Timestamps are RFC 3339 strings in UTC, sizes in ``_mib`` are MiB, other sizes are bytes. A field that is None was
-absent. Lists are tuples. Which classes the server sends and which it takes stands in section 4 and 5 of the contract.
+absent. Lists are tuples. Sections 4 and 5 of the contract list the requests and replies that use each class.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ if TYPE_CHECKING:
         VmState,
     )
 else:
-    # Building all these classes takes long, and a program needs few of them before its first request.
+    # Building all these classes is slow, and a program needs only a few of them before its first request.
     __getattr__, __dir__ = lazily(
         __name__,
         {

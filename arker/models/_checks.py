@@ -1,6 +1,6 @@
-"""Checks of what callers pass in, as attrs validators of the request classes and as plain functions.
+"""Checks of callers' arguments, as attrs validators of the request classes and as plain functions.
 
-Each raises `InvalidArgumentError`, naming the argument, the value and what would be right.
+Each raises an `InvalidArgumentError` with the argument, the value and the expected value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from arker.errors import InvalidArgumentError
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 MAX_INTEGER: Final = 2**63 - 1
-"""Larger ones have no place in JSON as servers read it."""
+"""The largest integer that servers accept in JSON."""
 
 
 def is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
@@ -25,12 +25,12 @@ def is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
 
 
 def is_array(value: object) -> TypeGuard[Collection[object]]:
-    """A collection that stands for a list; a string is none."""
+    """Return whether the value is a collection that can be sent as a list; a string is not."""
     return isinstance(value, (list, tuple, set, frozenset))
 
 
 def check_text(argument: str, value: object, *, what: str = "a non-empty string") -> str:
-    """A string with something in it, without NUL (which no path, name or command can hold)."""
+    """Check a string: not blank and without NUL, which no path, name or command can contain."""
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise InvalidArgumentError(argument, value, f"expected {what}")
     try:
@@ -41,11 +41,11 @@ def check_text(argument: str, value: object, *, what: str = "a non-empty string"
 
 
 _OF_A_USER: Final = re.compile(r"~[a-z_][a-z0-9_-]*/")
-"""What a shell takes for the home directory of another user. (A file may be named ``~$report.docx``.)"""
+"""A path prefix that a shell expands to another user's home directory. (A file may be named ``~$report.docx``.)"""
 
 
 def from_home(argument: str, path: str) -> str:
-    """A path in the VM, with ``~/`` taken for the home directory as a shell does: relative paths count from there."""
+    """Strip a leading ``~/`` from a path in the VM: relative paths start at the home directory."""
     if path == "~":
         return "."
     if path.startswith("~/"):
@@ -58,7 +58,7 @@ def from_home(argument: str, path: str) -> str:
 
 
 def is_string(value: object) -> TypeGuard[str]:
-    """Whether it is a string, maybe empty or blank, that can be sent: without NUL and lone surrogates."""
+    """Return whether the value is a string that can be sent: without NUL and lone surrogates. It may be empty or blank."""
     if not isinstance(value, str) or "\0" in value:
         return False
     try:
@@ -69,7 +69,7 @@ def is_string(value: object) -> TypeGuard[str]:
 
 
 def check_id(argument: str, value: object) -> str:
-    """An id as it goes into a path: not empty, not ``.``, not ``..`` (contract, section 3)."""
+    """Check an id for use in a URL path: not empty, not ``.``, not ``..`` (contract, section 3)."""
     text = check_text(argument, value, what="a non-empty id")
     if text in {".", ".."}:
         raise InvalidArgumentError(argument, value, "expected an id; '.' and '..' are none")
@@ -79,12 +79,12 @@ def check_id(argument: str, value: object) -> str:
 def _is_finite(value: float) -> bool:
     try:
         return math.isfinite(value)
-    except OverflowError:  # an integer that no float can hold
+    except OverflowError:  # an integer too large for a float
         return False
 
 
 def check_seconds(argument: str, value: object, *, allow_zero: bool = False) -> float:
-    """A finite number of seconds above zero."""
+    """Check a finite number of seconds above zero, or of zero if ``allow_zero``."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not _is_finite(value):
         raise InvalidArgumentError(argument, value, "expected a number of seconds, or None for no bound")
     if value < 0 or (value == 0 and not allow_zero):
@@ -94,7 +94,7 @@ def check_seconds(argument: str, value: object, *, allow_zero: bool = False) -> 
 
 
 def check_integer(argument: str, value: object, *, minimum: int, what: str = "an integer") -> int:
-    """An integer of at least ``minimum`` that fits into 64 bits; booleans are none."""
+    """Check an integer of at least ``minimum`` that fits into 64 bits. Booleans are rejected."""
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise InvalidArgumentError(argument, value, f"expected {what} of at least {minimum}")
     if value > MAX_INTEGER:
@@ -109,7 +109,7 @@ def check_boolean(argument: str, value: object) -> bool:
 
 
 def check_idempotency_key(argument: str, value: object) -> str:
-    """Check for 1 to 64 printable ASCII characters; spaces at an end would be lost on the way."""
+    """Check an idempotency key: 1 to 64 printable ASCII characters, without spaces at the ends, which HTTP strips."""
     if (
         not isinstance(value, str)
         or not 1 <= len(value) <= 64
@@ -123,7 +123,7 @@ def check_idempotency_key(argument: str, value: object) -> str:
 
 
 def query_statuses(argument: str, value: object) -> str | list[str] | None:
-    """Check a query parameter that is an HTTP status or several, as numbers or texts, or absent."""
+    """Check an optional query parameter that is one or several HTTP statuses, as numbers or strings."""
     if value is None:
         return None
     if not is_array(value):
@@ -185,7 +185,7 @@ def instance_of(cls: type, what: str) -> Validator:
 
 
 def only_keys(argument: str, value: object, allowed: Collection[str]) -> Mapping[str, Any]:
-    """A mapping whose keys are all among ``allowed``."""
+    """Check a mapping whose keys must all be among ``allowed``."""
     if not is_mapping(value):
         raise InvalidArgumentError(argument, value, f"expected a mapping with keys among {', '.join(sorted(allowed))}")
     known: dict[str, Any] = {}
@@ -199,27 +199,27 @@ def only_keys(argument: str, value: object, allowed: Collection[str]) -> Mapping
 
 
 def query_text(argument: str, value: object) -> str | None:
-    """A query parameter that is a string, or absent."""
+    """Check an optional query parameter that is a string."""
     return None if value is None else check_text(argument, value)
 
 
 def query_integer(argument: str, value: object) -> int | None:
-    """A query parameter that is an integer of at least 0, or absent."""
+    """Check an optional query parameter that is an integer of at least 0."""
     return None if value is None else check_integer(argument, value, minimum=0)
 
 
 def query_limit(value: object) -> int | None:
-    """A page's size, or absent."""
+    """Check an optional ``limit``: the size of a page."""
     return None if value is None else check_integer("limit", value, minimum=1)
 
 
 def page_size(value: object) -> int | None:
-    """How many items to ask for at once, or absent."""
+    """Check an optional ``page_size``: the number of items per page."""
     return None if value is None else check_integer("page_size", value, minimum=1)
 
 
 def query_list(argument: str, value: object) -> str | list[str] | None:
-    """A query parameter that is a string or several, or absent."""
+    """Check an optional query parameter that is one or several strings."""
     if value is None or isinstance(value, str):
         return query_text(argument, value)
     if not is_array(value) or not value:

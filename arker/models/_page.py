@@ -1,4 +1,4 @@
-"""What every page of a list has in common."""
+"""The base of all pages of lists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Page(Generic[T]):
-    """One page of a list: iterate over it, take its length, index it. The list goes on while ``next_cursor`` is set."""
+    """One page of a list: a sequence of items. There are more pages while ``next_cursor`` is set."""
 
     __slots__ = ()
 

@@ -1,19 +1,19 @@
-"""What the models of replies have in common: fields that the service declares, and what did not fit."""
+"""The base of the models of replies: declared fields, and values that do not fit their fields."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from attrs import field, frozen
 
-# Annotations are evaluated here, not postponed: as texts, those of fields that are inherited would be looked up in the
-# modules of the heirs.
+# Annotations are evaluated here, not postponed: as strings, those of inherited fields would be looked up in the
+# modules of the subclasses.
 
 DECLARED: Final = "declared"
-"""Name in a field's metadata: the contract says that it is always there, so that strict replies demand it."""
+"""Key in a field's metadata: the contract says that the field is always present, so strict replies require it."""
 
 
 class _NoMisfits(Mapping[str, object]):
-    """An empty mapping that all models share: nearly all replies fit, and one for each of thousands takes its time."""
+    """An empty mapping that all models share. Nearly all replies fit, and a mapping for each model would take time."""
 
     __slots__ = ()
 
@@ -41,14 +41,14 @@ class Reply:
     """A model of a reply.
 
     Attributes:
-        misfits: Values as the server sent them, by field, that are not of the field's type; the field has its default.
+        misfits: Values from the server, by field, that do not have the field's type; the field then has its default.
     """
 
     misfits: Mapping[str, object] = field(default=NO_MISFITS, repr=False, eq=False)
 
 
 def declared(default: Any = None, **options: Any) -> Any:
-    """Declare a field that the contract says is always there, although nothing depends on it."""
+    """Declare a field that the contract says is always present, although the SDK does not depend on it."""
     return field(default=default, metadata={DECLARED: True}, **options)
 
 

@@ -15,13 +15,13 @@ class Filesystem(Reply):
     """A directory tree that outlives VMs and can be bound into several of them.
 
     Attributes:
-        filesystem_id: Its id.
+        filesystem_id: The filesystem's id.
         name: Its name, unique in the organisation.
         owner_org_id: The organisation that owns it.
-        created_at: When it was made (RFC 3339, UTC).
-        size_bytes: Bytes that its files take, if the server tells.
+        created_at: Time of the creation (RFC 3339, UTC).
+        size_bytes: Total size of its files in bytes; None if the server does not report it.
         region: Its region.
-        provider: ``aws`` or ``aws-burst``; one that this version does not know is kept as it came.
+        provider: ``aws`` or ``aws-burst``; an unknown provider is kept unchanged.
     """
 
     filesystem_id: str
@@ -35,7 +35,7 @@ class Filesystem(Reply):
 
 @frozen(kw_only=True)
 class ListFilesystemsResponse(Page[Filesystem], Reply):
-    """A page of filesystems, newest first; the list goes on while ``next_cursor`` is set."""
+    """A page of filesystems, newest first. There are more pages while ``next_cursor`` is set."""
 
     filesystems: tuple[Filesystem, ...]
     next_cursor: str | None = None
@@ -46,7 +46,7 @@ class ListFilesystemsResponse(Page[Filesystem], Reply):
 
 @frozen(kw_only=True)
 class FilesystemCreateRequest:
-    """What `POST /v1/filesystems` takes.
+    """The request of `POST /v1/filesystems`.
 
     Attributes:
         name: The filesystem's name, unique in the organisation.
@@ -57,7 +57,7 @@ class FilesystemCreateRequest:
 
 @frozen(kw_only=True)
 class DeleteFilesystemResponse(Reply):
-    """Whether the filesystem was deleted."""
+    """The reply to the deletion of a filesystem."""
 
     deleted: bool = declared(True)
 
@@ -67,16 +67,16 @@ class Sync(Reply):
     """A filesystem bound into a VM.
 
     Attributes:
-        sync_id: Its id.
+        sync_id: The filesystem's id.
         vm_id: The VM.
         filesystem_id: The filesystem.
-        path: Where it is bound in the VM.
-        created_at: When it was bound (RFC 3339, UTC).
+        path: Path in the VM that it is bound at.
+        created_at: Time of the binding (RFC 3339, UTC).
         vm_name: The VM's name.
         filesystem_name: The filesystem's name.
-        live: Whether the VM sees it already; False: from its next start on.
-        live_error: Why it does not see it yet.
-        idempotent: Whether it had been bound like this before.
+        live: Whether the VM sees it already; if False, the VM sees it from its next start on.
+        live_error: Why the VM does not see it yet.
+        idempotent: Whether the same sync existed before.
     """
 
     sync_id: str
@@ -96,7 +96,7 @@ class Sync(Reply):
 
 @frozen(kw_only=True)
 class ListSyncsResponse(Page[Sync], Reply):
-    """A page of a VM's syncs, newest first; the list goes on while ``next_cursor`` is set."""
+    """A page of a VM's syncs, newest first. There are more pages while ``next_cursor`` is set."""
 
     syncs: tuple[Sync, ...]
     next_cursor: str | None = None
@@ -107,11 +107,11 @@ class ListSyncsResponse(Page[Sync], Reply):
 
 @frozen(kw_only=True)
 class SyncCreateRequest:
-    """What `POST /v1/vms/{id}/syncs` takes.
+    """The request of `POST /v1/vms/{id}/syncs`.
 
     Attributes:
         filesystem_id: The filesystem to bind.
-        path: Where in the VM; the server chooses when it is absent.
+        path: Path in the VM; the server chooses it if absent.
     """
 
     filesystem_id: str = field(validator=check.identifier)
@@ -120,7 +120,7 @@ class SyncCreateRequest:
 
 @frozen(kw_only=True)
 class DeleteSyncResponse(Reply):
-    """Whether the filesystem was taken out of the VM."""
+    """The reply to unbinding a filesystem from a VM."""
 
     deleted: bool = declared(True)
 

@@ -20,21 +20,21 @@ def _hosts(argument: str, value: object) -> tuple[str, ...]:
 
 @frozen
 class NetworkPolicyOpen:
-    """The VM reaches every host."""
+    """A policy with which the VM reaches every host."""
 
     type: Literal["open"] = "open"
 
 
 @frozen
 class NetworkPolicyBlocked:
-    """The VM reaches no host."""
+    """A policy with which the VM reaches no host."""
 
     type: Literal["blocked"] = "blocked"
 
 
 @frozen
 class NetworkPolicyAllow:
-    """The VM reaches the hosts in ``allow`` only."""
+    """A policy with which the VM reaches only the hosts in ``allow``."""
 
     allow: tuple[str, ...]
     type: Literal["allow"] = "allow"
@@ -42,7 +42,7 @@ class NetworkPolicyAllow:
 
 @frozen
 class NetworkPolicyBlock:
-    """The VM reaches every host except those in ``block``."""
+    """A policy with which the VM reaches every host except those in ``block``."""
 
     block: tuple[str, ...]
     type: Literal["block"] = "block"
@@ -50,7 +50,7 @@ class NetworkPolicyBlock:
 
 @frozen
 class NetworkPolicyUnknown:
-    """A policy of a type that this version does not know, kept as it came."""
+    """A policy of a type unknown to this version, kept unchanged."""
 
     type: str
     raw: Mapping[str, Any] = field(factory=dict[str, Any])
@@ -60,11 +60,12 @@ NetworkPolicy: TypeAlias = (
     NetworkPolicyOpen | NetworkPolicyBlocked | NetworkPolicyAllow | NetworkPolicyBlock | NetworkPolicyUnknown
 )
 NetworkPolicyInput: TypeAlias = NetworkPolicy | bool | str | Mapping[str, Any]
-"""What `fork` takes: a policy, True (open), False (blocked), a string that the server knows, or a policy's mapping."""
+"""The network argument of `fork`: a policy, True (open), False (blocked), a string for the server, or a policy's
+mapping."""
 
 
 def network_policy(argument: str, value: object) -> NetworkPolicy | bool | str:
-    """Check a policy given by a caller; a mapping becomes the class that its ``type`` names."""
+    """Check a caller's network policy. A mapping is converted to the class for its ``type``."""
     if isinstance(value, NetworkPolicyAllow):
         return NetworkPolicyAllow(_hosts(f"{argument}.allow", value.allow))
     if isinstance(value, NetworkPolicyBlock):
@@ -99,7 +100,7 @@ Visibility: TypeAlias = Literal["private", "public"]
 
 @frozen
 class InboundPortRequest:
-    """How a port of the VM is to be reachable from outside during a run.
+    """The requested reachability of a VM's port from outside during a run.
 
     Attributes:
         visibility: ``private`` (the server's default) or ``public``.
@@ -140,7 +141,7 @@ class InboundRequest:
 
 @frozen
 class NetworkRequest:
-    """The network that a run asks for."""
+    """The network request of a run."""
 
     inbound: InboundRequest | None = field(
         default=None, validator=check.optional(check.instance_of(InboundRequest, "an InboundRequest"))
@@ -148,7 +149,7 @@ class NetworkRequest:
 
 
 def network_request(argument: str, value: object) -> NetworkRequest:
-    """Check a run's network given by a caller, as an object or as a mapping of the wire's shape."""
+    """Check a caller's network request for a run, an object or a mapping with the contract's fields."""
     if isinstance(value, NetworkRequest):
         return value
     given = check.only_keys(argument, value, ("inbound",))
@@ -161,14 +162,14 @@ def network_request(argument: str, value: object) -> NetworkRequest:
 
 @frozen(kw_only=True)
 class InboundPortStatus:
-    """What became of a port that a run asked for.
+    """The status of a port that a run requested.
 
     Attributes:
-        requested: The visibility that was asked for.
-        observed: The visibility that was seen.
-        effective: The visibility that holds.
+        requested: The requested visibility.
+        observed: The observed visibility.
+        effective: The effective visibility.
         protocol: The protocol.
-        url: Where the port is reached, once it is.
+        url: URL of the port; None until it is reachable.
     """
 
     requested: str
@@ -187,7 +188,7 @@ class InboundStatus:
 
 @frozen(kw_only=True)
 class NetworkStatus:
-    """The network of a run, as it is."""
+    """The network status of a run."""
 
     inbound: InboundStatus
 

@@ -1,4 +1,4 @@
-"""The organisation's run list: what its requests did, as the platform recorded it (contract, sections 4 and 5)."""
+"""The organisation's run list: the platform's record of its requests (contract, sections 4 and 5)."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from arker.models._reply import Reply, declared
 
 @frozen(kw_only=True)
 class OrgRunListRow(Reply):
-    """One request of the organisation. Its time and id are always there; a ``lite`` list leaves much out.
+    """One request of the organisation. Its time and id are always present; a ``lite`` list omits many fields.
 
     Attributes:
-        t_ms: When it came, in milliseconds since the epoch.
-        request_id: Its id.
-        source: Where the record comes from.
-        run_id: The run that it started, if it did.
-        vm_id: The VM that it was for.
+        t_ms: Time of the request, in milliseconds since the epoch.
+        request_id: The request's id.
+        source: Source of the record.
+        run_id: The run that the request started; None if it started none.
+        vm_id: The VM that the request was for.
         session_id: The session.
         region: The region.
-        status: HTTP status of the answer.
-        total_ms: Milliseconds in all, of which in a queue (``queue_ms``), and so on.
+        status: HTTP status of the reply.
+        total_ms: Total duration in milliseconds; ``queue_ms`` is the time in a queue, and so on.
         vm_vcpus: CPUs of the VM.
         vm_memory_mib: Memory of the VM, in MiB.
         executor_mem_mb: Memory of the executor, in megabytes (``_mb``).
         path: Path of the request.
         method: HTTP method of the request.
-        command: The command that was run.
-        exit_code: Its exit code, None while there is none.
+        command: The run's command.
+        exit_code: The command's exit code; None if there is none yet.
         api_key_prefix: The first characters of the API key that was used.
         body_bytes_in: Size of the request's body.
-        body_bytes_out: Size of the answer's body.
-        body_in: The request's body, or its beginning. May hold what users sent, so it is not in the repr.
-        body_out: The answer's body, or its beginning.
+        body_bytes_out: Size of the reply's body.
+        body_in: The request's body or its beginning. It may contain users' data, so it is not in the repr.
+        body_out: The reply's body or its beginning.
     """
 
     t_ms: int | None = declared()
@@ -71,15 +71,15 @@ class OrgRunListRow(Reply):
 
 @frozen(kw_only=True)
 class ListOrgRunsResponse(Page[OrgRunListRow], Reply):
-    """A part of the organisation's run list.
+    """A page of the organisation's run list.
 
     Attributes:
-        since: Begin of the time that was looked at, in seconds since the epoch.
-        until: Its end.
-        limit: Rows that were asked for at most.
-        offset: Rows that were left out before them.
+        since: Start of the period, in seconds since the epoch.
+        until: End of the period, in seconds since the epoch.
+        limit: The requested maximum number of rows.
+        offset: Number of skipped rows.
         lite: Whether rows are short.
-        rows: The rows, newest first unless another order was asked for.
+        rows: The rows, newest first unless another order was requested.
     """
 
     since: int | None = None

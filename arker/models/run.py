@@ -21,7 +21,7 @@ _RESOURCES = ("cpu", "memory", "disk")
 
 
 class _TextViews:
-    """Text views of a run's outputs."""
+    """The outputs of a run as text."""
 
     __slots__ = ()
     stdout: bytes
@@ -29,12 +29,12 @@ class _TextViews:
 
     @property
     def stdout_text(self) -> str:
-        """Standard output as text: UTF-8, a byte that is none shown as U+FFFD."""
+        """Standard output decoded as UTF-8; invalid bytes become U+FFFD."""
         return self.stdout.decode("utf-8", "replace")
 
     @property
     def stderr_text(self) -> str:
-        """Standard error as text: UTF-8, a byte that is none shown as U+FFFD."""
+        """Standard error decoded as UTF-8; invalid bytes become U+FFFD."""
         return self.stderr.decode("utf-8", "replace")
 
 
@@ -43,16 +43,16 @@ class RunSummary(Reply):
     """A run without its output.
 
     Attributes:
-        run_id: Its id.
-        session_id: The session that it ran in.
-        command: What was run.
+        run_id: The run's id.
+        session_id: The id of the run's session.
+        command: The command.
         state: ``pending`` (it waits for its session or VM), ``running``, ``completed`` (the command ran, whatever its
-            exit code), ``failed`` (the platform could not run or finish it) or ``cancelled``; a state that this version
-            does not know is kept as it came.
-        started_at: When it started (RFC 3339, UTC).
-        completed_at: When it ended.
-        exit_code: Its exit code, None while there is none.
-        fail_reason: Why it failed, if it did.
+            exit code), ``failed`` (the platform could not run or finish it) or ``cancelled``; an unknown state is kept
+            unchanged.
+        started_at: Start time (RFC 3339, UTC).
+        completed_at: End time (RFC 3339, UTC).
+        exit_code: The command's exit code; None if there is none yet.
+        fail_reason: Why the run failed; None if it did not.
     """
 
     run_id: str
@@ -72,15 +72,15 @@ class RunSummary(Reply):
 
 @frozen(kw_only=True)
 class Run(RunSummary, _TextViews):
-    """A run with what it has written so far; while it is going, its outputs grow from one read to the next.
+    """A run with its output so far. While it runs, its outputs grow from one read to the next.
 
     Attributes:
         stdout: Standard output, as bytes.
-        stdout_encoding: How it came over the wire.
+        stdout_encoding: Encoding of standard output in the reply.
         stderr: Standard error, as bytes.
-        stderr_encoding: How it came over the wire.
+        stderr_encoding: Encoding of standard error in the reply.
         tunnels: The tunnels that it opened.
-        retry_count: How often the platform took it up again (durable VMs).
+        retry_count: Number of times that the platform resumed the run (durable VMs).
     """
 
     stdout: bytes = declared(b"")
@@ -96,16 +96,16 @@ class CompletedRunResult(Reply, _TextViews):
     """The reply to a run in the foreground.
 
     Attributes:
-        type: ``completed``, which tells it apart from `BackgroundRunResult`.
-        run_id: The run's id, None for the acknowledgement of an operation such as a signal.
+        type: ``completed``, unlike that of `BackgroundRunResult`.
+        run_id: The run's id; None if the reply acknowledges another operation, such as a signal.
         state: ``completed``, ``failed`` or ``cancelled``.
-        stdout: Standard output, as bytes; ``stdout_text`` is the same as text.
-        stderr: Standard error, as bytes; ``stderr_text`` is the same as text.
-        stdout_encoding: How standard output came over the wire.
-        stderr_encoding: How standard error came over the wire.
-        exit_code: The command's exit code (128 + n for death by signal n); None, or -1, when there is none.
-        fail_reason: Why the run failed, if it did.
-        dispatch: Opaque to the SDK.
+        stdout: Standard output as bytes; ``stdout_text`` is the decoded text.
+        stderr: Standard error as bytes; ``stderr_text`` is the decoded text.
+        stdout_encoding: Encoding of standard output in the reply.
+        stderr_encoding: Encoding of standard error in the reply.
+        exit_code: The command's exit code (128 + n for death by signal n); None or -1 if there is none.
+        fail_reason: Why the run failed; None if it did not.
+        dispatch: Data that the SDK does not interpret.
     """
 
     type: Literal["completed"] = field(default="completed", init=False)
@@ -125,8 +125,8 @@ class BackgroundRunResult(Reply):
     """The reply to a run in the background.
 
     Attributes:
-        type: ``background``, which tells it apart from `CompletedRunResult`.
-        run_id: The run's id: read it with ``get_run``, stop it with ``cancel_run``.
+        type: ``background``, unlike that of `CompletedRunResult`.
+        run_id: The run's id: read it with ``get_run``, cancel it with ``cancel_run``.
         state: ``running``, usually.
         tunnels: The tunnels that it opened.
     """
@@ -142,7 +142,7 @@ RunResult: TypeAlias = CompletedRunResult | BackgroundRunResult
 
 @frozen(kw_only=True)
 class ListRunsResponse(Page[RunSummary], Reply):
-    """A page of runs, newest first; the list goes on while ``next_cursor`` is set."""
+    """A page of runs, newest first. There are more pages while ``next_cursor`` is set."""
 
     runs: tuple[RunSummary, ...]
     next_cursor: str | None = None
@@ -153,7 +153,7 @@ class ListRunsResponse(Page[RunSummary], Reply):
 
 @frozen(kw_only=True)
 class CancelRunResponse(Reply):
-    """Whether the run was cancelled."""
+    """The reply to the cancellation of a run."""
 
     cancelled: bool = declared(True)
 
@@ -179,7 +179,7 @@ def _resources(argument: str, value: object) -> str | None:
     if check.is_array(kinds):
         names = [kind.strip() if isinstance(kind, str) else "" for kind in kinds]
         if names and all(name in _RESOURCES for name in names):
-            # In one order, whatever was given: a set has none, and a repeated request must be the same to the byte.
+            # Always in the same order: a set has no order, and a repeated request must be identical byte for byte.
             return ",".join(kind for kind in _RESOURCES if kind in names)
     raise InvalidArgumentError(argument, value, f"expected one or more of {', '.join(_RESOURCES)}")
 
@@ -187,13 +187,13 @@ def _resources(argument: str, value: object) -> str | None:
 def _timeout(value: float | None) -> float | None:
     if value is None:
         return None
-    # Of exactly the types that JSON has: numpy's floats are subclasses. Newer servers take whole seconds only.
+    # Converted to exact JSON types: numpy's floats are subclasses. Newer servers accept only whole seconds.
     seconds = check.check_seconds("timeout", value)
     return int(seconds) if seconds.is_integer() else seconds
 
 
 def _signal(value: str | None) -> str | None:
-    """Spell a signal as servers of all generations take it, such as ``SIGINT``."""
+    """Convert a signal's name to the spelling that all servers accept, such as ``SIGINT``."""
     if value is None:
         return None
     name = check.check_text("signal", value, what="the name of a signal, such as SIGINT").strip().upper()
@@ -218,22 +218,22 @@ def _network(value: NetworkRequest | Mapping[str, Any] | None) -> NetworkRequest
 
 @frozen(kw_only=True)
 class RunRequest:
-    """What `POST /v1/vms/{id}/runs` takes.
+    """The request of `POST /v1/vms/{id}/runs`.
 
     Attributes:
-        command: What to run: a line for the shell, or a list of arguments, which is quoted for it.
-        session_id: The session to run in; the VM's default one when neither this nor the index is given.
-        session_idx: The session by its number; the id wins.
-        background: Whether to answer at once instead of when the command has ended; sent only when it is true.
-        timeout: Seconds after which the server kills the command; None for no bound.
-        end_symbol: Opaque to the SDK; the server takes ``auto`` when it is absent.
+        command: The command: a line for the shell, or a list of arguments, which is quoted for the shell.
+        session_id: The session to run in; the VM's default session if neither this nor the index is given.
+        session_idx: The session's number; the id takes precedence.
+        background: Whether the reply comes immediately instead of at the end of the command; sent only if true.
+        timeout: Seconds after which the server kills the command; None for no limit.
+        end_symbol: Passed to the server unchanged; the server uses ``auto`` if it is absent.
         vcpu_count: CPUs from this run on.
         memory_mib: Memory from this run on, in MiB.
         disk_mib: Disk from this run on, in MiB.
         network: Ports to open for the run.
         acquire: Resources to warm up before the run: ``cpu``, ``memory``, ``disk``, as a list or joined by commas.
-        release: Resources to let go of after it.
-        signal: Instead of running: a signal (``SIGINT`` or ``INT``, ...) for what the session is running.
+        release: Resources to release after the run.
+        signal: Signal (``SIGINT`` or ``INT``, ...) to send to the session's current command instead of running one.
     """
 
     command: str = field(converter=_command)
@@ -251,7 +251,7 @@ class RunRequest:
     signal: str | None = field(default=None, converter=_signal)
 
     def __attrs_post_init__(self) -> None:
-        # Where something else is asked for, nothing needs to run.
+        # A request with another action needs no command.
         instead = (self.signal, self.acquire, self.release, self.vcpu_count, self.memory_mib, self.disk_mib)
         if "\0" in self.command or (not self.command.strip() and instead == (None,) * len(instead)):
             raise InvalidArgumentError("command", self.command, "expected a command that is not blank, without NUL")

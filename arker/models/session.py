@@ -17,15 +17,16 @@ SessionState: TypeAlias = Literal["idle", "pending", "running"]
 
 @frozen(kw_only=True)
 class Session(Reply):
-    """A terminal tab of a VM: it keeps its working directory and environment, and runs one command at a time.
+    """A session of a VM. Like a terminal tab, it keeps its working directory and environment and runs one command at a
+    time.
 
     Attributes:
-        session_id: Its id.
+        session_id: The session's id.
         session_idx: Its number in the VM; 0 is the default session.
-        state: ``idle``, ``pending`` or ``running``; a state that this version does not know is kept as it came.
+        state: ``idle``, ``pending`` or ``running``; an unknown state is kept unchanged.
         cwd: Its working directory.
-        env: Its environment, if the server tells it.
-        started_at: When it was opened (RFC 3339, UTC).
+        env: Its environment; None if the server does not report it.
+        started_at: Time of the creation (RFC 3339, UTC).
     """
 
     session_id: str
@@ -43,7 +44,7 @@ class Session(Reply):
 
 @frozen(kw_only=True)
 class ListSessionsResponse(Page[Session], Reply):
-    """A page of a VM's sessions, newest first; the list goes on while ``next_cursor`` is set."""
+    """A page of a VM's sessions, newest first. There are more pages while ``next_cursor`` is set."""
 
     sessions: tuple[Session, ...]
     next_cursor: str | None = None
@@ -63,7 +64,7 @@ def _env(value: Mapping[str, str] | None) -> dict[str, str] | None:
         if "=" in key:
             raise InvalidArgumentError("env", name, "expected names without '='")
         if not check.is_string(content):
-            # The value is not shown: environments hold secrets.
+            # The message does not show the value: environments contain secrets.
             raise InvalidArgumentError(f"env[{name!r}]", "(not shown)", "expected a string, without NUL")
         checked[key] = content
     return checked
@@ -75,11 +76,11 @@ def _from_home(cwd: str | None) -> str | None:
 
 @frozen(kw_only=True)
 class CreateSessionRequest:
-    """What `POST /v1/vms/{id}/sessions` takes.
+    """The request of `POST /v1/vms/{id}/sessions`.
 
     Attributes:
-        env: Variables beside those that every session has.
-        cwd: Working directory to start in; the home directory when it is absent, which ``~/`` stands for as well.
+        env: Environment variables in addition to those that every session has.
+        cwd: Initial working directory; the home directory, also written ``~/``, if absent.
     """
 
     env: Mapping[str, str] | None = field(default=None, converter=_env, repr=False)
@@ -88,7 +89,7 @@ class CreateSessionRequest:
 
 @frozen(kw_only=True)
 class DeleteSessionResponse(Reply):
-    """Whether the session was closed."""
+    """The reply to the deletion of a session."""
 
     deleted: bool = declared(True)
 

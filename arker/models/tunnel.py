@@ -19,16 +19,16 @@ AuthMode: TypeAlias = Literal["public", "authenticated"]
 
 @frozen(kw_only=True)
 class Tunnel(Reply):
-    """A way from outside to a port of a VM.
+    """A tunnel from outside to a port of a VM.
 
     Attributes:
         vm_id: The VM.
         port: The port inside the VM.
-        url: Where the tunnel is reached, once it is.
-        state: ``starting``, ``open`` or ``closed``; a state that this version does not know is kept as it came.
-        tunnel_key: What names the tunnel in later calls.
-        auth_mode: ``public``, or ``authenticated``: then requests need ``Authorization: Bearer {auth_token}``.
-        auth_token: That token; only in the reply that created the tunnel. A secret, so it is not in the repr.
+        url: Public URL of the tunnel; None until it is open.
+        state: ``starting``, ``open`` or ``closed``; an unknown state is kept unchanged.
+        tunnel_key: The tunnel's key, for later calls.
+        auth_mode: ``public``, or ``authenticated``: requests then need ``Authorization: Bearer {auth_token}``.
+        auth_token: That token; only the reply to the creation has it. A secret, so it is not in the repr.
     """
 
     vm_id: str | None = declared()
@@ -65,10 +65,10 @@ def _ports(value: Sequence[int] | None) -> tuple[int, ...] | None:
 
 @frozen
 class TunnelRequest:
-    """A tunnel to be opened.
+    """A request to open a tunnel.
 
     Attributes:
-        ports: A list with one port (the server takes one a tunnel).
+        ports: A list with one port (the server accepts one port per tunnel).
         auth_mode: ``public`` (the default) or ``authenticated``.
     """
 
@@ -79,7 +79,7 @@ class TunnelRequest:
 
 
 def tunnel_request(argument: str, value: object) -> TunnelRequest:
-    """Check a tunnel given by a caller, as an object or as a mapping of the wire's shape."""
+    """Check a caller's tunnel request, an object or a mapping with the contract's fields."""
     if isinstance(value, TunnelRequest):
         return value
     given: Mapping[str, Any] = check.only_keys(argument, value, ("ports", "auth_mode"))
@@ -88,7 +88,7 @@ def tunnel_request(argument: str, value: object) -> TunnelRequest:
 
 @frozen(kw_only=True)
 class ListTunnelsResponse(Page[Tunnel], Reply):
-    """A page of a VM's tunnels, newest first; the list goes on while ``next_cursor`` is set."""
+    """A page of a VM's tunnels, newest first. There are more pages while ``next_cursor`` is set."""
 
     tunnels: tuple[Tunnel, ...]
     next_cursor: str | None = None
@@ -99,7 +99,7 @@ class ListTunnelsResponse(Page[Tunnel], Reply):
 
 @frozen(kw_only=True)
 class DeleteTunnelResponse(Reply):
-    """Whether the tunnel was closed."""
+    """The reply to the deletion of a tunnel."""
 
     deleted: bool = declared(True)
 

@@ -17,31 +17,31 @@ from arker.models.tunnel import Tunnel, TunnelRequest, tunnel_request
 
 VmState: TypeAlias = Literal["idle", "running"]
 Provider: TypeAlias = Literal["aws", "aws-burst"]
-"""Providers that are known; a provider may be any label of a host's name."""
+"""Known providers; a provider may be any label of a host name."""
 
 
 @frozen(kw_only=True)
 class Vm(Reply):
-    """A VM as the server describes it. Only the id is always there: old servers answer a fork with the id alone.
+    """A VM's fields from the server. Only the id is always present: old servers reply to a fork with the id alone.
 
-    In a list, the id is empty where the server names none.
+    In a list, the id is empty if the server sent none.
 
     Attributes:
-        vm_id: Its id.
+        vm_id: The VM's id.
         owner_org_id: The organisation that owns it.
-        created_at: When it was forked (RFC 3339, UTC).
-        name: Its name in the organisation, if it has one.
+        created_at: Time of the fork (RFC 3339, UTC).
+        name: Its name in the organisation; None if it has none.
         public: Whether other organisations may fork it.
-        root_source_vm_id: The deepest ancestor; absent for a VM forked straight from an image.
-        root_source_vm_name: That ancestor's name.
-        state: ``idle`` or ``running``; a state that this version does not know is kept as it came.
-        vcpu_count: CPUs that it has.
-        memory_mib: Memory that it has, in MiB.
-        disk_mib: Disk that it has, in MiB.
+        root_source_vm_id: The id of its first ancestor; absent for a VM forked directly from an image.
+        root_source_vm_name: The name of that ancestor.
+        state: ``idle`` or ``running``; an unknown state is kept unchanged.
+        vcpu_count: Number of CPUs.
+        memory_mib: Memory, in MiB.
+        disk_mib: Disk, in MiB.
         network: Which hosts it may reach.
         sessions: Its sessions.
         tunnels: Its tunnels.
-        last_active_at: When it was last used (RFC 3339, UTC).
+        last_active_at: Time of the last use (RFC 3339, UTC).
     """
 
     vm_id: str
@@ -70,7 +70,7 @@ class Vm(Reply):
 
 @frozen(kw_only=True)
 class ListVmsResponse(Page[Vm], Reply):
-    """A page of VMs, newest first; the list goes on while ``next_cursor`` is set."""
+    """A page of VMs, newest first. There are more pages while ``next_cursor`` is set."""
 
     vms: tuple[Vm, ...]
     next_cursor: str | None = None
@@ -81,7 +81,7 @@ class ListVmsResponse(Page[Vm], Reply):
 
 @frozen(kw_only=True)
 class DeleteVmResponse(Reply):
-    """Whether the VM was deleted."""
+    """The reply to the deletion of a VM."""
 
     deleted: bool = declared(True)
 
@@ -96,22 +96,22 @@ def _tunnel(value: TunnelRequest | Mapping[str, Any] | None) -> TunnelRequest | 
 
 @frozen(kw_only=True)
 class ForkRequest:
-    """What `POST /v1/fork` takes. Exactly one of ``source_vm_id`` and ``source_vm_name`` is set.
+    """The request of `POST /v1/fork`. Exactly one of ``source_vm_id`` and ``source_vm_name`` is set.
 
     Attributes:
         source_vm_id: The VM to fork, by id.
         source_vm_name: The VM or public golden to fork, by name.
-        source_org_id: The organisation that the name is looked up in.
+        source_org_id: The organisation in which the name is looked up.
         name: The new VM's name.
         public: Whether other organisations may fork the new VM.
         network: Which hosts the new VM may reach.
-        disk: Whether it has a disk of its own; the server decides unless it is given.
-        vcpu_count: CPUs.
+        disk: Whether the VM has its own disk; by default the server decides.
+        vcpu_count: Number of CPUs.
         memory_mib: Memory, in MiB.
-        max_memory_mib: Bound on its memory, in MiB.
+        max_memory_mib: Maximum memory, in MiB.
         disk_mib: Disk, in MiB.
-        durable: Whether runs are taken up again when the host fails.
-        tunnel: A tunnel to open along with it.
+        durable: Whether runs are resumed after a host failure.
+        tunnel: A tunnel to open for the VM.
     """
 
     source_vm_id: str | None = field(default=None, validator=check.optional(check.identifier))
@@ -131,10 +131,10 @@ class ForkRequest:
 
 @frozen(kw_only=True)
 class ResizeRequest:
-    """What `POST /v1/vms/{id}/resize` takes: at least one of its fields.
+    """The request of `POST /v1/vms/{id}/resize`, with at least one field.
 
     Attributes:
-        vcpu_count: CPUs.
+        vcpu_count: Number of CPUs.
         memory_mib: Memory, in MiB.
         disk_mib: Disk, in MiB.
     """
@@ -152,7 +152,7 @@ class ResizeRequest:
 
 @frozen(kw_only=True)
 class ResizeResponse(Reply):
-    """Whether the VM was resized."""
+    """The reply to a resize of a VM."""
 
     resized: bool = declared(True)
 

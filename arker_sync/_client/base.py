@@ -1,5 +1,5 @@
 # Generated from arker/_client/base.py by "nox -s facade": change that file, not this one.
-"""What the parts of `Arker` stand on."""
+"""The base of the parts of `Arker`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from arker_sync._bridge.life import Life
 
 
 class ClientBase(Life):
-    """What the parts of a client share."""
+    """The state that the parts of a client share."""
 
     _async: arker.AsyncArker
 

@@ -11,28 +11,28 @@ from arker_sync._client.base import ClientBase
 
 
 class OrgFilesystems(ClientBase):
-    """The calls of `Arker` on filesystems."""
+    """The filesystem methods of `Arker`."""
 
     def create_filesystem(self, *, name: str, deadline: float | None = None) -> models.Filesystem:
-        """A new, empty filesystem: bind it into VMs with `VM.create_sync`.
+        """Create an empty filesystem. Bind it into VMs with `VM.create_sync`.
 
         Args:
-            name: Its name, unique in the organisation.
-            deadline: Seconds for the whole call; None for no bound.
+            name: The filesystem's name, unique in the organisation.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             ConflictError: The name is taken.
-            NetworkError: With ``outcome="unknown"`` the filesystem may exist: it is not asked for a second time.
+            NetworkError: With ``outcome="unknown"`` the filesystem may exist; the request is not repeated.
         """
         work = self._async.create_filesystem(name=name, deadline=deadline)
         return self._lease.call(work)
 
     def get_filesystem(self, filesystem_id: str, *, deadline: float | None = None) -> models.Filesystem:
-        """A filesystem as it is now.
+        """Read a filesystem.
 
         Args:
             filesystem_id: The filesystem's id.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such filesystem.
@@ -48,16 +48,16 @@ class OrgFilesystems(ClientBase):
         name_prefix: str | None = None,
         deadline: float | None = None,
     ) -> models.ListFilesystemsResponse:
-        """A page of the organisation's filesystems, newest first (contract, section 5).
+        """List one page of the organisation's filesystems, newest first (contract, section 5).
 
         Args:
-            cursor: Where to go on: ``next_cursor`` of the page before.
-            limit: Filesystems on the page; the server takes 50 unless told, and at most 1,000.
-            name_prefix: Only those whose name begins like this.
-            deadline: Seconds for the whole call; None for no bound.
+            cursor: Cursor of the page to fetch: ``next_cursor`` of the previous page.
+            limit: Maximum number of filesystems on the page; the server's default is 50, its maximum 1,000.
+            name_prefix: Only filesystems whose name has this prefix.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            BadRequestError: The cursor is not one of this list.
+            BadRequestError: The cursor does not belong to this list.
         """
         work = self._async.list_filesystems(cursor=cursor, limit=limit, name_prefix=name_prefix, deadline=deadline)
         return self._lease.call(work)
@@ -70,16 +70,16 @@ class OrgFilesystems(ClientBase):
         name_prefix: str | None = None,
         deadline: float | None = None,
     ) -> Iterator[models.Filesystem]:
-        """The organisation's filesystems, newest first; each page is asked for when it is needed.
+        """Iterate over the organisation's filesystems, newest first. Pages are fetched on demand.
 
         Args:
-            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
-            page_size: Filesystems to ask for at once; the server takes 50 unless told, and at most 1,000.
-            name_prefix: Only those whose name begins like this.
-            deadline: Seconds for each page; None for no bound.
+            cursor: Cursor of the first page: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Number of filesystems per page; the server's default is 50, its maximum 1,000.
+            name_prefix: Only filesystems whose name has this prefix.
+            deadline: Seconds for each page; None for no limit.
 
         Raises:
-            BadCursorError: The server refuses to go on; it says where to.
+            BadCursorError: The server rejected a cursor; the error says where to resume.
         """
         iterator = self._async.iter_filesystems(
             cursor=cursor, page_size=page_size, name_prefix=name_prefix, deadline=deadline
@@ -93,11 +93,11 @@ class OrgFilesystems(ClientBase):
 
         Args:
             filesystem_id: The filesystem's id.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such filesystem.
-            ConflictError: It is bound into a VM.
+            ConflictError: The filesystem is bound into a VM.
         """
         work = self._async.delete_filesystem(filesystem_id, deadline=deadline)
         return self._lease.call(work)

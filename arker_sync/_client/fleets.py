@@ -14,7 +14,7 @@ from arker_sync._client.base import ClientBase
 
 
 class Fleets(ClientBase):
-    """The calls of `Arker` on fleets."""
+    """The fleet methods of `Arker`."""
 
     def fork_many(
         self,
@@ -38,39 +38,40 @@ class Fleets(ClientBase):
         progress: Callable[[arker.FleetProgress], object] | None = None,
         deadline: float | None = None,
     ) -> arker_sync.Fleet:
-        """A fleet: many VMs that are forked when its ``with`` block is entered, and deleted when it is left.
+        """Return a fleet: many VMs that its ``with`` block forks at the start and deletes at the end.
 
             with ar.fork_many("ubuntu", 200) as fleet:
                 for outcome in fleet.run("echo hi"):
                     print(outcome.unwrap().stdout_text)
 
-        When fewer than ``at_least`` can be forked, there is none: those that were forked are deleted, and entering the
-        block raises `FleetError`, which carries what each failed with, or `DeadlineExceededError`.
+        If fewer than ``at_least`` VMs can be forked, the forked ones are deleted, and entering the block raises
+        `FleetError`, which carries the error of each fork, or `DeadlineExceededError`.
 
         Args:
-            source: The name of a public golden or of an own VM, or a handle on the VM to fork.
-            count: How many VMs.
-            max_concurrency: How many are forked, or deleted, at once; by default as many as the client has connections.
-            at_least: With how many VMs the fleet makes do when forks fail; by default all of them are needed.
-            replace: Whether a VM that has died is replaced by a new fork of the source, as the source is then.
-            name_prefix: The VMs' names in the organisation are this with ``-0``, ``-1`` and so on; by default they have
-                none.
-            source_org_id: The organisation that the source belongs to; goldens need none, own VMs neither.
-            public: Whether other organisations may fork them.
-            network: True (open), False (blocked), a policy, or one as a mapping.
-            disk: Whether each has a disk of its own; the server decides unless it is given.
-            vcpu_count: CPUs of each.
-            memory_mib: Memory of each, in MiB.
-            max_memory_mib: Upper bound on the memory of each, in MiB.
-            disk_mib: Disk of each, in MiB.
-            durable: Whether their runs are taken up again when the host fails.
-            tunnel: A tunnel to open along with each: ``{"ports": [8080]}``.
-            progress: Called with a `FleetProgress` as VMs are forked, and as they are deleted.
-            deadline: Seconds for forking them all; forks that take longer are given up and count as failed. None for no
-                bound.
+            source: The name of a public golden or of the organisation's own VM, or a handle on the VM to fork.
+            count: Number of VMs.
+            max_concurrency: Maximum number of VMs to fork or delete at once; by default the client's number of
+                connections.
+            at_least: Minimum number of VMs that must be forked; by default all.
+            replace: Whether to replace a VM that has died by a new fork of the source in its current state.
+            name_prefix: Prefix of the VMs' names in the organisation, followed by ``-0``, ``-1`` and so on; by default
+                the VMs have no names.
+            source_org_id: The organisation that owns the source; not needed for goldens and the organisation's own VMs.
+            public: Whether other organisations may fork the VMs.
+            network: True (open), False (blocked), a policy, or a policy as a mapping.
+            disk: Whether each VM has its own disk; by default the server decides.
+            vcpu_count: Number of CPUs of each VM.
+            memory_mib: Memory of each VM, in MiB.
+            max_memory_mib: Maximum memory of each VM, in MiB.
+            disk_mib: Disk of each VM, in MiB.
+            durable: Whether the VMs' runs are resumed after a host failure.
+            tunnel: A tunnel to open for each VM: ``{"ports": [8080]}``.
+            progress: Called with a `FleetProgress` as VMs are forked and deleted.
+            deadline: Seconds for all forks; forks that take longer are abandoned and count as failed. None for no
+                limit.
 
         Raises:
-            InvalidArgumentError: A value that cannot be right.
+            InvalidArgumentError: A value is invalid.
         """
         from arker_sync._bridge.callbacks import relay
         from arker_sync.fleet import Fleet

@@ -1,5 +1,5 @@
 # Generated from arker/_client/reap.py by "nox -s facade": change that file, not this one.
-"""What killed programs have left behind. A part of `Arker`."""
+"""Deletion of the VMs of killed programs. A part of `Arker`."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from arker_sync._client.base import ClientBase
 
 
 class Reaping(ClientBase):
-    """`Arker.reap`."""
+    """The home of `Arker.reap`."""
 
     def reap(
         self, *, older_than: float | None = None, dry_run: bool = False, deadline: float | None = None
     ) -> arker.ReapReport:
-        """Delete the VMs that programs left which were killed, or which ended with an exception.
+        """Delete the VMs of programs that were killed or ended with an exception.
 
-        The ledger on this machine says which these are: VMs that were forked with this client's key, at its base URLs,
-        by processes that are no more. What a living program holds is left alone, and so is everything else.
+        The ledger on this machine lists these VMs: they were forked with this client's key, at its base URLs, by
+        processes that no longer exist. VMs of running programs and all other VMs are left alone.
 
         Args:
-            older_than: Seconds; VMs forked longer ago than this count as left behind, too, when their program ran on
-                another machine that has the same ledger, or on this one before it was started anew.
-            dry_run: Only say what there is.
-            deadline: Seconds for the whole call; None for no bound. What was done by then stays done.
+            older_than: Seconds. VMs forked longer ago than this are also deleted if their program ran on another
+                machine with the same ledger, or on this machine before its last boot.
+            dry_run: Delete nothing and only report.
+            deadline: Seconds for the whole call; None for no limit. Deletions that are done by then are not undone.
 
         Raises:
             ConfigurationError: The ledger cannot be read.

@@ -12,7 +12,7 @@ from arker_sync._client.base import ClientBase
 
 
 class OrgRuns(ClientBase):
-    """The calls of `Arker` on runs."""
+    """The run methods of `Arker`."""
 
     def list_runs(
         self,
@@ -38,32 +38,33 @@ class OrgRuns(ClientBase):
         dir: Literal["asc", "desc"] | None = None,
         deadline: float | None = None,
     ) -> models.ListOrgRunsResponse:
-        """What the organisation's requests did, in all of its VMs (contract, section 5). A VM's own runs: `VM`.
+        """List the organisation's requests in all VMs (contract, section 5). For the runs of one VM use
+        `VM.list_runs`.
 
         Args:
-            since: Only from this moment on, in seconds since the epoch.
-            until: Only before this moment, in seconds since the epoch.
-            vm: Only for this VM.
-            vm_ids: Only for these VMs.
-            region: Only in this region.
-            provider: Only of this provider.
+            since: Only requests from this time on, in seconds since the epoch.
+            until: Only requests before this time, in seconds since the epoch.
+            vm: Only requests for this VM.
+            vm_ids: Only requests for these VMs.
+            region: Only requests in this region.
+            provider: Only requests at this provider.
             source: Only records from this source.
-            search: Only rows in which this text occurs.
-            limit: Rows at most.
-            offset: Rows to leave out before them.
+            search: Only rows that contain this text.
+            limit: Maximum number of rows.
+            offset: Number of rows to skip.
             lite: Short rows, without bodies.
-            runtime: Only of this runtime.
-            endpoint: Only of this endpoint.
-            actions: Only of these actions.
-            status: Only with this HTTP status, or one of these, as numbers or texts.
-            status_min: Only with an HTTP status of at least this.
-            status_max: Only with an HTTP status of at most this.
+            runtime: Only requests of this runtime.
+            endpoint: Only requests to this endpoint.
+            actions: Only requests with these actions.
+            status: Only requests with this HTTP status or one of these, as numbers or strings.
+            status_min: Only requests with an HTTP status of at least this.
+            status_max: Only requests with an HTTP status of at most this.
             sort: The field to sort by.
             dir: ``asc`` or ``desc``.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            BadRequestError: The server refuses a filter.
+            BadRequestError: The server rejects a filter.
         """
         work = self._async.list_runs(
             since=since,
@@ -113,35 +114,35 @@ class OrgRuns(ClientBase):
         dir: Literal["asc", "desc"] | None = None,
         deadline: float | None = None,
     ) -> Iterator[models.OrgRunListRow]:
-        """What the organisation's requests did, row by row; each page is asked for when it is needed.
+        """Iterate over the organisation's requests. Pages are fetched on demand.
 
-        The list has offsets instead of cursors, and grows while it is read. So the pages after the first end where that
-        one did, and rows that new ones have moved to the next page are left out there.
+        The list has offsets instead of cursors, and it grows during the iteration. All pages therefore end at the same
+        time as the first one, and rows that new rows have moved to the next page are not returned twice.
 
         Args:
-            since: Only from this moment on, in seconds since the epoch.
-            until: Only before this moment, in seconds since the epoch; the moment of the first page unless given.
-            vm: Only for this VM.
-            vm_ids: Only for these VMs.
-            region: Only in this region.
-            provider: Only of this provider.
+            since: Only requests from this time on, in seconds since the epoch.
+            until: Only requests before this time, in seconds since the epoch; by default the time of the first page.
+            vm: Only requests for this VM.
+            vm_ids: Only requests for these VMs.
+            region: Only requests in this region.
+            provider: Only requests at this provider.
             source: Only records from this source.
-            search: Only rows in which this text occurs.
-            page_size: Rows to ask for at once.
-            offset: Rows to leave out before the first.
+            search: Only rows that contain this text.
+            page_size: Number of rows per page.
+            offset: Number of rows to skip at the start.
             lite: Short rows, without bodies.
-            runtime: Only of this runtime.
-            endpoint: Only of this endpoint.
-            actions: Only of these actions.
-            status: Only with this HTTP status, or one of these, as numbers or texts.
-            status_min: Only with an HTTP status of at least this.
-            status_max: Only with an HTTP status of at most this.
+            runtime: Only requests of this runtime.
+            endpoint: Only requests to this endpoint.
+            actions: Only requests with these actions.
+            status: Only requests with this HTTP status or one of these, as numbers or strings.
+            status_min: Only requests with an HTTP status of at least this.
+            status_max: Only requests with an HTTP status of at most this.
             sort: The field to sort by.
             dir: ``asc`` or ``desc``.
-            deadline: Seconds for each page; None for no bound.
+            deadline: Seconds for each page; None for no limit.
 
         Raises:
-            BadRequestError: The server refuses a filter.
+            BadRequestError: The server rejects a filter.
         """
         iterator = self._async.iter_runs(
             since=since,

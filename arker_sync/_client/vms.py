@@ -13,13 +13,13 @@ from arker_sync._client.base import ClientBase
 
 
 class Vms(ClientBase):
-    """The calls of `Arker` on VMs."""
+    """The VM methods of `Arker`."""
 
     def vm(self, vm_id: str) -> arker_sync.VM:
-        """A handle on a VM by its id, without asking the server: its fields are None until ``refresh``.
+        """Return a handle on a VM by its id without a request. Its fields are None until ``refresh``.
 
         Args:
-            vm_id: The VM's id. Servers take a public golden's or an own VM's name as well.
+            vm_id: The VM's id. Servers also accept the name of a public golden or of the organisation's own VM.
         """
         from arker_sync.vm import VM
 
@@ -27,11 +27,11 @@ class Vms(ClientBase):
         return VM(value, self._lease)
 
     def get_vm(self, vm_id: str, *, deadline: float | None = None) -> arker_sync.VM:
-        """A handle on a VM by its id, with its fields read.
+        """Read a VM by its id and return a handle on it.
 
         Args:
             vm_id: The VM's id.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such VM.
@@ -61,33 +61,34 @@ class Vms(ClientBase):
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> arker_sync.VM:
-        """A new VM: a public golden, or a copy of another VM with its files as of this moment (contract, section 5).
+        """Fork a VM: create a new VM from a public golden or with a copy of another VM's current files (contract,
+        section 5).
 
         Args:
-            source: The name of a public golden or of an own VM, or a handle. This, ``source_vm_id`` or
-                ``source_vm_name``: exactly one.
+            source: The name of a public golden or of the organisation's own VM, or a handle. Exactly one of ``source``,
+                ``source_vm_id`` and ``source_vm_name`` is required.
             source_vm_id: The VM to fork, by id.
             source_vm_name: The VM to fork, by name; the same as a string as ``source``.
-            source_org_id: The organisation that the source belongs to; goldens need none, own VMs neither.
+            source_org_id: The organisation that owns the source; not needed for goldens and the organisation's own VMs.
             name: The new VM's name, unique in the organisation.
-            public: Whether other organisations may fork it.
-            network: True (open), False (blocked), a policy, or one as a mapping.
-            disk: Whether it has a disk of its own; the server decides unless it is given.
-            vcpu_count: CPUs.
+            public: Whether other organisations may fork the new VM.
+            network: True (open), False (blocked), a policy, or a policy as a mapping.
+            disk: Whether the VM has its own disk; by default the server decides.
+            vcpu_count: Number of CPUs.
             memory_mib: Memory, in MiB.
-            max_memory_mib: Upper bound on its memory, in MiB.
+            max_memory_mib: Maximum memory, in MiB.
             disk_mib: Disk, in MiB.
-            durable: Whether its runs are taken up again when the host fails.
-            tunnel: A tunnel to open along with it: ``{"ports": [8080]}``.
-            idempotency_key: The same key with the same request answers with the original VM instead of forking again;
-                one is made for each call unless given.
-            deadline: Seconds for the whole call; None for no bound.
+            durable: Whether the VM's runs are resumed after a host failure.
+            tunnel: A tunnel to open for the VM: ``{"ports": [8080]}``.
+            idempotency_key: A repeated request with the same key returns the original VM instead of forking again; by
+                default generated for each call.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            InvalidArgumentError: Not exactly one source, or a value that cannot be right.
+            InvalidArgumentError: There is not exactly one source, or a value is invalid.
             NotFoundError: There is no such source (that this organisation may fork).
             ConflictError: The name is taken, or the idempotency key belongs to a different request.
-            UnsupportedOperationError: The server cannot fork this source like this.
+            UnsupportedOperationError: The server cannot fork this source with these arguments.
         """
         from arker_sync.vm import VM
 
@@ -124,21 +125,21 @@ class Vms(ClientBase):
         started_before: str | None = None,
         deadline: float | None = None,
     ) -> models.ListVmsResponse:
-        """A page of the organisation's VMs, newest first.
+        """List one page of the organisation's VMs, newest first.
 
         Args:
-            cursor: Where to go on: ``next_cursor`` of the page before.
-            limit: VMs on the page; the server takes 50 unless told, and at most 1,000.
+            cursor: Cursor of the page to fetch: ``next_cursor`` of the previous page.
+            limit: Maximum number of VMs on the page; the server's default is 50, its maximum 1,000.
             region: Only VMs of this region.
             provider: Only VMs of this provider.
-            state: Only VMs in this state, or in one of these.
+            state: Only VMs in this state or in one of these states.
             source_org_id: Only VMs whose source belongs to this organisation.
-            started_after: Only VMs started after this moment (RFC 3339).
-            started_before: Only VMs started before this moment (RFC 3339).
-            deadline: Seconds for the whole call; None for no bound.
+            started_after: Only VMs started after this time (RFC 3339).
+            started_before: Only VMs started before this time (RFC 3339).
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            BadRequestError: The cursor is not one of this list.
+            BadRequestError: The cursor does not belong to this list.
         """
         work = self._async.list_vms(
             cursor=cursor,
@@ -166,25 +167,25 @@ class Vms(ClientBase):
         started_before: str | None = None,
         deadline: float | None = None,
     ) -> Iterator[arker_sync.VM]:
-        """Handles on the organisation's VMs, newest first; each page is asked for when it is needed.
+        """Iterate over handles on the organisation's VMs, newest first. Pages are fetched on demand.
 
-        A handle has every field of the list's `Vm`, as ``vm.data``, and can be worked with. The list is that of all
-        regions, while a handle goes to this client's base URLs: take ``region=`` and ``provider=`` to get VMs that are
-        to be worked with, where the organisation has others.
+        Each handle has every field of the list's `Vm`, also as ``vm.data``. The list covers all regions, but a handle
+        uses this client's base URLs: if the organisation has VMs elsewhere, pass ``region=`` and ``provider=`` to get
+        only VMs that this client can use.
 
         Args:
-            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
-            page_size: VMs to ask for at once; the server takes 50 unless told, and at most 1,000.
+            cursor: Cursor of the first page: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Number of VMs per page; the server's default is 50, its maximum 1,000.
             region: Only VMs of this region.
             provider: Only VMs of this provider.
-            state: Only VMs in this state, or in one of these.
+            state: Only VMs in this state or in one of these states.
             source_org_id: Only VMs whose source belongs to this organisation.
-            started_after: Only VMs started after this moment (RFC 3339).
-            started_before: Only VMs started before this moment (RFC 3339).
-            deadline: Seconds for each page; None for no bound.
+            started_after: Only VMs started after this time (RFC 3339).
+            started_before: Only VMs started before this time (RFC 3339).
+            deadline: Seconds for each page; None for no limit.
 
         Raises:
-            BadCursorError: The server refuses to go on; it says where to.
+            BadCursorError: The server rejected a cursor; the error says where to resume.
         """
         from arker_sync.vm import VM
 

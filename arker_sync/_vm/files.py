@@ -1,5 +1,5 @@
 # Generated from arker/_vm/files.py by "nox -s facade": change that file, not this one.
-"""Files in and out of a VM, in memory and streamed, of any size and number. A part of `VM`."""
+"""Transfers of files to and from a VM, in memory or streamed. A part of `VM`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arker_sync._vm.base import VmBase
 
 
 class Files(VmBase):
-    """The calls of `VM` on files."""
+    """The file methods of `VM`."""
 
     @overload
     def sync(
@@ -34,22 +34,23 @@ class Files(VmBase):
         max_bytes: int | None = MAX_SYNC_READ,
         deadline: float | None = None,
     ) -> bytes | None:
-        """Read a file of the VM, or write one whole (contract, section 6).
+        """Read or write a whole file in the VM (contract, section 6).
 
-        With the path alone, the file's bytes come back. With data, they become the file; missing directories are made.
-        Up to 4 MiB go inline, more by a presigned PUT; reads follow what the server offers.
+        Without ``data``, the call returns the file's bytes. With ``data``, it writes the file and creates missing
+        directories. Up to 4 MiB are sent inline, more by a presigned PUT; a read uses the method that the server
+        offers.
 
         Args:
-            path: Where the file is in the VM; a relative path counts from the home directory.
-            data: What to write, at most 5 GiB: bytes, or a text, which is written as UTF-8.
-            max_bytes: How many bytes are read into memory at most; None for no bound. What a VM says its file holds
-                may be anything: a sparse file of terabytes takes no space there.
-            deadline: Seconds for the whole call; None for no bound.
+            path: Path of the file in the VM; a relative path starts at the home directory.
+            data: Content to write, at most 5 GiB: bytes, or a string, which is written as UTF-8.
+            max_bytes: Maximum number of bytes to read into memory; None for no limit. Set a limit for untrusted VMs: a
+                sparse file of terabytes takes no disk space there.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such file, or no such VM.
-            BadRequestError: The path is not one of a regular file.
-            FileTooLargeError: The file has more than ``max_bytes``; nothing was read. `download` takes files of any
+            BadRequestError: The path is not a regular file.
+            FileTooLargeError: The file is larger than ``max_bytes``; nothing was read. Use `download` for files of any
                 size.
         """
         asynchronous: Any = self._async
@@ -69,29 +70,29 @@ class Files(VmBase):
         progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
     ) -> arker.TransferResult:
-        """What was moved: a file of the VM has been written whole, from a source of any size (contract, section 6).
+        """Upload a local file, bytes or a stream to a path in the VM (contract, section 6).
 
-        The file appears at once and whole, or not at all. Nothing that is larger than a few MiB is held in memory.
+        The file appears complete or not at all. No piece larger than a few MiB is held in memory.
 
         Args:
-            source: A local file by its path, bytes, a binary file object (from where it stands to its end, where it
-                stands afterwards), or an iterable of bytes, asynchronous or not, which goes to a temporary file first.
-            path: Where the file goes in the VM; a relative path counts from the home directory. Missing directories are
-                made.
-            strategy: How it goes. By default up to 4 MiB go inline, up to 64 MiB by one presigned PUT, more in parts at
-                once; and in chunks where the server knows no presigned PUT.
-            concurrency: Requests of this file that may be in flight at once; 8 unless given.
-            part_size: Bytes of a part or chunk; chosen by the size unless given.
-            verify: ``"full"`` to have a file that was joined of parts checked by its whole digest in the VM.
-            mode: Permission bits that the file is to have when it appears; the server's choice unless given.
-            progress: Called with a `TransferProgress` now and then; it breaks nothing.
-            deadline: Seconds for the whole call; None for no bound.
+            source: Path of a local file, bytes, a binary file object (read from its current position to its end), or an
+                iterable of bytes, asynchronous or not, which is written to a temporary file first.
+            path: Target path in the VM; a relative path starts at the home directory. Missing directories are created.
+            strategy: How the file is sent. By default up to 4 MiB are sent inline, up to 64 MiB by one presigned PUT,
+                and more in parallel parts; in chunks if the server does not support presigned PUTs.
+            concurrency: Maximum number of requests in flight for this file; 8 by default.
+            part_size: Size of a part or chunk in bytes; by default chosen from the file's size.
+            verify: ``"full"`` to check the digest of the whole file in the VM after it was joined from parts.
+            mode: Permission bits of the file from the moment it appears; by default the server chooses them.
+            progress: Function called from time to time with a `TransferProgress`. An exception in it is logged and does
+                not stop the transfer.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             LocalFileError: The source cannot be read.
-            FileChangedError: The source has changed meanwhile.
-            IntegrityError: What arrived is not what was sent.
-            UnsupportedOperationError: The server cannot do what ``strategy`` asks for.
+            FileChangedError: The source has changed during the transfer.
+            IntegrityError: The received data differs from the data that was sent.
+            UnsupportedOperationError: The server does not support the requested ``strategy``.
         """
         from arker_sync._bridge.callbacks import feed, relay
 
@@ -118,24 +119,25 @@ class Files(VmBase):
         progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
     ) -> arker.TransferResult:
-        """What was moved: a file of the VM is in a local file, or was written to a file object (contract, section 6).
+        """Download a file from the VM to a local path or a file object (contract, section 6).
 
-        A local file appears at once and whole, or not at all; it takes the place of an older one (of a symlink itself)
-        and has its permissions. To a file object the bytes are written in order, so after an error some may be there.
+        A local file appears complete or not at all. It replaces an existing file (or the symlink itself) and takes over
+        its permissions. Bytes are written to a file object in order, so it may hold a part of the file after an error.
 
         Args:
-            path: The file in the VM; a relative path counts from the home directory.
-            target: A local file by its path, in a directory that exists, or a binary file object.
-            concurrency: Ranges that may be in flight at once to a local file; 8 unless given.
-            part_size: Bytes of a range; chosen by the size unless given.
-            progress: Called with a `TransferProgress` now and then; it breaks nothing.
-            deadline: Seconds for the whole call; None for no bound.
+            path: Path of the file in the VM; a relative path starts at the home directory.
+            target: Path of a local file in an existing directory, or a binary file object.
+            concurrency: Maximum number of ranges in flight when the target is a local file; 8 by default.
+            part_size: Size of a range in bytes; by default chosen from the file's size.
+            progress: Function called from time to time with a `TransferProgress`. An exception in it is logged and does
+                not stop the transfer.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such file, or no such VM.
-            BadRequestError: The path is not one of a regular file.
+            BadRequestError: The path is not a regular file.
             LocalFileError: The target cannot be written.
-            FileChangedError: The file has changed meanwhile; the target is as it was.
+            FileChangedError: The file has changed during the transfer; the target is unchanged.
         """
         from arker_sync._bridge.callbacks import relay
 
@@ -150,20 +152,20 @@ class Files(VmBase):
         return self._lease.call(work)
 
     def open_read(self, path: arker.transfer.RemotePath) -> arker_sync.ReadStream:
-        """A stream of a file's bytes, for ``with``; nothing is sent before that (contract, section 6).
+        """Return a stream of a file's bytes for ``with``, which sends the first request (contract, section 6).
 
             with vm.open_read("/var/log/syslog") as stream:
                 for chunk in stream:
                     print(len(chunk), "of", stream.size)
 
-        A connection that is lost is taken up where it was; a file that has changed meanwhile is an error.
+        After a lost connection the stream resumes at the same position. A file that has changed is an error.
 
         Args:
-            path: The file in the VM; a relative path counts from the home directory.
+            path: Path of the file in the VM; a relative path starts at the home directory.
 
         Raises:
             NotFoundError: At ``with``: there is no such file, or no such VM.
-            FileChangedError: While it is read: the file has changed.
+            FileChangedError: During a read: the file has changed.
         """
         from arker_sync.read_stream import ReadStream
 
@@ -180,20 +182,21 @@ class Files(VmBase):
         progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
     ) -> list[arker.FileOutcome]:
-        """What became of each file, in their order; one that fails loses no other (contract, section 6).
+        """Upload several files (contract, section 6).
 
-        Small files go together, up to 500 or 8 MiB in one request, large ones beside them as with `upload`.
+        If one file fails, the others are still sent; the outcomes are in the order of ``files``. Up to 500 small files
+        or 8 MiB share one request; large files are sent in parallel as by `upload`.
 
         Args:
-            files: Pairs of a source and a path in the VM, each as for `upload`.
-            concurrency: Requests that may be in flight at once, of all files together; 8 unless given.
+            files: Pairs of a source and a path in the VM, as for `upload`.
+            concurrency: Maximum number of requests in flight for all files together; 8 by default.
             part_size: As for `upload`.
             verify: As for `upload`.
-            progress: Called with a `TransferProgress` of all files together now and then.
-            deadline: Seconds for the whole call; files that are not done by then have `DeadlineExceededError` as error.
+            progress: Called from time to time with a `TransferProgress` for all files together.
+            deadline: Seconds for the whole call; files that are not finished by then fail with `DeadlineExceededError`.
 
         Raises:
-            InvalidArgumentError: A pair that cannot be right; nothing was sent.
+            InvalidArgumentError: A pair is invalid; nothing was sent.
         """
         from arker_sync._bridge.callbacks import relay
 
@@ -216,18 +219,20 @@ class Files(VmBase):
         progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
     ) -> list[arker.FileOutcome]:
-        """What became of each file, in their order; one that fails loses no other (contract, section 6).
+        """Download several files (contract, section 6).
+
+        If one file fails, the others are still fetched; the outcomes are in the order of ``files``.
 
         Args:
-            files: Pairs of a path in the VM and a local path, each as for `download`.
-            concurrency: Requests that may be in flight at once, of all files together; 8 unless given.
+            files: Pairs of a path in the VM and a local path, as for `download`.
+            concurrency: Maximum number of requests in flight for all files together; 8 by default.
             part_size: As for `download`.
-            progress: Called with a `TransferProgress` of all files together now and then. Its ``total`` is None until
-                the sizes of all files are known.
-            deadline: Seconds for the whole call; files that are not done by then have `DeadlineExceededError` as error.
+            progress: Called from time to time with a `TransferProgress` for all files together. Its ``total`` is None
+                until the sizes of all files are known.
+            deadline: Seconds for the whole call; files that are not finished by then fail with `DeadlineExceededError`.
 
         Raises:
-            InvalidArgumentError: A pair that cannot be right; nothing was sent.
+            InvalidArgumentError: A pair is invalid; nothing was sent.
         """
         from arker_sync._bridge.callbacks import relay
 

@@ -1,5 +1,5 @@
 # Generated from arker/_vm/filesystems.py by "nox -s facade": change that file, not this one.
-"""Filesystems that are bound into a VM. A part of `VM`."""
+"""Filesystems that are bound into a VM (syncs). A part of `VM`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from arker_sync._vm.base import VmBase
 
 
 class Filesystems(VmBase):
-    """The calls of `VM` on syncs."""
+    """The sync methods of `VM`."""
 
     def create_sync(self, *, filesystem_id: str, path: str | None = None, deadline: float | None = None) -> models.Sync:
-        """Bind a filesystem into this VM; with ``live`` False the VM sees it from its next start on.
+        """Bind a filesystem into this VM. If the reply's ``live`` is False, the VM sees it from its next start on.
 
         Args:
             filesystem_id: The filesystem.
-            path: Where in the VM; the server chooses unless given.
-            deadline: Seconds for the whole call; None for no bound.
+            path: Path in the VM; by default the server chooses it.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             ConflictError: Another filesystem is bound at this path.
@@ -36,16 +36,16 @@ class Filesystems(VmBase):
         filesystem_id: str | None = None,
         deadline: float | None = None,
     ) -> models.ListSyncsResponse:
-        """A page of the filesystems that are bound into this VM, newest first.
+        """List one page of the filesystems that are bound into this VM, newest first.
 
         Args:
-            cursor: Where to go on: ``next_cursor`` of the page before.
-            limit: Syncs on the page; the server takes 50 unless told, and at most 1,000.
-            filesystem_id: Only those of this filesystem.
-            deadline: Seconds for the whole call; None for no bound.
+            cursor: Cursor of the page to fetch: ``next_cursor`` of the previous page.
+            limit: Maximum number of syncs on the page; the server's default is 50, its maximum 1,000.
+            filesystem_id: Only syncs of this filesystem.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            BadRequestError: The cursor is not one of this list.
+            BadRequestError: The cursor does not belong to this list.
         """
         work = self._async.list_syncs(cursor=cursor, limit=limit, filesystem_id=filesystem_id, deadline=deadline)
         return self._lease.call(work)
@@ -58,16 +58,16 @@ class Filesystems(VmBase):
         filesystem_id: str | None = None,
         deadline: float | None = None,
     ) -> Iterator[models.Sync]:
-        """The filesystems that are bound into this VM, newest first; each page is asked for when it is needed.
+        """Iterate over the filesystems that are bound into this VM, newest first. Pages are fetched on demand.
 
         Args:
-            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
-            page_size: Syncs to ask for at once; the server takes 50 unless told, and at most 1,000.
-            filesystem_id: Only those of this filesystem.
-            deadline: Seconds for each page; None for no bound.
+            cursor: Cursor of the first page: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Number of syncs per page; the server's default is 50, its maximum 1,000.
+            filesystem_id: Only syncs of this filesystem.
+            deadline: Seconds for each page; None for no limit.
 
         Raises:
-            BadCursorError: The server refuses to go on; it says where to.
+            BadCursorError: The server rejected a cursor; the error says where to resume.
         """
         iterator = self._async.iter_syncs(
             cursor=cursor, page_size=page_size, filesystem_id=filesystem_id, deadline=deadline
@@ -75,11 +75,11 @@ class Filesystems(VmBase):
         return self._lease.iterate(iterator, same)
 
     def delete_sync(self, sync_id: str, *, deadline: float | None = None) -> models.DeleteSyncResponse:
-        """Take a filesystem out of this VM; its files stay in the filesystem.
+        """Unbind a filesystem from this VM. Its files stay in the filesystem.
 
         Args:
             sync_id: The sync's id.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such sync in this VM.

@@ -12,17 +12,17 @@ from arker_sync._vm.base import VmBase
 
 
 class Sessions(VmBase):
-    """The calls of `VM` on sessions."""
+    """The session methods of `VM`."""
 
     def open_session(
         self, *, env: Mapping[str, str] | None = None, cwd: str | None = None, deadline: float | None = None
     ) -> arker_sync.SessionHandle:
-        """A session of its own, for ``with``: opened at the begin of the block, deleted at its end.
+        """Return a new session for ``with``. The block opens it, and deletes it at the end.
 
         Args:
-            env: Variables beside those that every session has.
-            cwd: Working directory to start in; the home directory unless given. A relative path counts from there.
-            deadline: Seconds until it is open; None for no bound.
+            env: Environment variables in addition to those that every session has.
+            cwd: Initial working directory; by default the home directory, where a relative path starts.
+            deadline: Seconds until the session is open; None for no limit.
         """
         from arker_sync.session import SessionHandle
 
@@ -32,27 +32,27 @@ class Sessions(VmBase):
     def create_session(
         self, *, env: Mapping[str, str] | None = None, cwd: str | None = None, deadline: float | None = None
     ) -> models.Session:
-        """A new session: like a terminal tab, with a working directory and an environment of its own.
+        """Create a session: like a terminal tab, it has its own working directory and environment.
 
         Run commands in it with ``run(..., session_id=session.session_id)``.
 
         Args:
-            env: Variables beside those that every session has.
-            cwd: Working directory to start in; the home directory unless given. A relative path counts from there.
-            deadline: Seconds for the whole call; None for no bound.
+            env: Environment variables in addition to those that every session has.
+            cwd: Initial working directory; by default the home directory, where a relative path starts.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            BadRequestError: The working directory is not there.
+            BadRequestError: The working directory does not exist.
         """
         work = self._async.create_session(env=env, cwd=cwd, deadline=deadline)
         return self._lease.call(work)
 
     def get_session(self, session_id: str, *, deadline: float | None = None) -> models.Session:
-        """A session as it is now.
+        """Read a session.
 
         Args:
             session_id: The session's id.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such session in this VM.
@@ -68,16 +68,16 @@ class Sessions(VmBase):
         state: models.SessionState | str | Sequence[models.SessionState | str] | None = None,
         deadline: float | None = None,
     ) -> models.ListSessionsResponse:
-        """A page of this VM's sessions, newest first (contract, section 5).
+        """List one page of this VM's sessions, newest first (contract, section 5).
 
         Args:
-            cursor: Where to go on: ``next_cursor`` of the page before.
-            limit: Sessions on the page; the server takes 50 unless told, and at most 1,000.
-            state: Only sessions in this state, or in one of these.
-            deadline: Seconds for the whole call; None for no bound.
+            cursor: Cursor of the page to fetch: ``next_cursor`` of the previous page.
+            limit: Maximum number of sessions on the page; the server's default is 50, its maximum 1,000.
+            state: Only sessions in this state or in one of these states.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            BadRequestError: The cursor is not one of this list.
+            BadRequestError: The cursor does not belong to this list.
         """
         work = self._async.list_sessions(cursor=cursor, limit=limit, state=state, deadline=deadline)
         return self._lease.call(work)
@@ -90,26 +90,26 @@ class Sessions(VmBase):
         state: models.SessionState | str | Sequence[models.SessionState | str] | None = None,
         deadline: float | None = None,
     ) -> Iterator[models.Session]:
-        """This VM's sessions, newest first; each page is asked for when it is needed.
+        """Iterate over this VM's sessions, newest first. Pages are fetched on demand.
 
         Args:
-            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
-            page_size: Sessions to ask for at once; the server takes 50 unless told, and at most 1,000.
-            state: Only sessions in this state, or in one of these.
-            deadline: Seconds for each page; None for no bound.
+            cursor: Cursor of the first page: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Number of sessions per page; the server's default is 50, its maximum 1,000.
+            state: Only sessions in this state or in one of these states.
+            deadline: Seconds for each page; None for no limit.
 
         Raises:
-            BadCursorError: The server refuses to go on; it says where to.
+            BadCursorError: The server rejected a cursor; the error says where to resume.
         """
         iterator = self._async.iter_sessions(cursor=cursor, page_size=page_size, state=state, deadline=deadline)
         return self._lease.iterate(iterator, same)
 
     def delete_session(self, session_id: str, *, deadline: float | None = None) -> models.DeleteSessionResponse:
-        """Close a session; what runs in it is stopped.
+        """Delete a session and stop its commands.
 
         Args:
             session_id: The session's id.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such session in this VM.

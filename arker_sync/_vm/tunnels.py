@@ -12,19 +12,19 @@ from arker_sync._vm.base import VmBase
 
 
 class Tunnels(VmBase):
-    """The calls of `VM` on tunnels."""
+    """The tunnel methods of `VM`."""
 
     def tunnel(
         self, port: int, *, auth_mode: models.AuthMode | None = None, wait: bool = True, deadline: float | None = None
     ) -> arker_sync.TunnelHandle:
-        """A tunnel to a port of this VM, for ``with``: opened at the begin of the block, deleted at its end.
+        """Return a tunnel to a port of this VM for ``with``. The block opens it, and deletes it at the end.
 
         Args:
             port: The port to reach.
-            auth_mode: ``public`` (the server's default), or ``authenticated``: then requests need the tunnel's
+            auth_mode: ``public`` (the server's default), or ``authenticated``: requests then need the tunnel's
                 ``headers``.
-            wait: Whether to wait until it is open.
-            deadline: Seconds until it is open; None for no bound.
+            wait: Whether to wait until the tunnel is open.
+            deadline: Seconds until the tunnel is open; None for no limit.
         """
         from arker_sync.tunnel import TunnelHandle
 
@@ -38,27 +38,27 @@ class Tunnels(VmBase):
         auth_mode: models.AuthMode | None = None,
         deadline: float | None = None,
     ) -> models.Tunnel:
-        """A way from outside to a port of this VM, over HTTP and WebSocket; its ``url`` says where.
+        """Create a tunnel to a port of this VM over HTTP and WebSocket. Its ``url`` is the public address.
 
         Args:
             ports: A list with the one port to reach.
-            auth_mode: ``public`` (the server's default), or ``authenticated``: then requests through the tunnel need
-                ``Authorization: Bearer {auth_token}``, with the token of this reply, which no later one repeats.
-            deadline: Seconds for the whole call; None for no bound.
+            auth_mode: ``public`` (the server's default), or ``authenticated``: requests through the tunnel then need
+                ``Authorization: Bearer {auth_token}`` with the token of this reply, which no later reply repeats.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            BadRequestError: Not exactly one port.
-            NetworkError: With ``outcome="unknown"`` the tunnel may exist: it is not asked for a second time.
+            BadRequestError: The list does not have exactly one port.
+            NetworkError: With ``outcome="unknown"`` the tunnel may exist; the request is not repeated.
         """
         work = self._async.create_tunnel(ports=ports, auth_mode=auth_mode, deadline=deadline)
         return self._lease.call(work)
 
     def get_tunnel(self, tunnel_key: str, *, deadline: float | None = None) -> models.Tunnel:
-        """A tunnel as it is now, without its token.
+        """Read a tunnel. The reply does not include its token.
 
         Args:
             tunnel_key: The tunnel's key.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such tunnel to this VM.
@@ -74,16 +74,16 @@ class Tunnels(VmBase):
         state: models.TunnelState | str | Sequence[models.TunnelState | str] | None = None,
         deadline: float | None = None,
     ) -> models.ListTunnelsResponse:
-        """A page of this VM's tunnels, newest first.
+        """List one page of this VM's tunnels, newest first.
 
         Args:
-            cursor: Where to go on: ``next_cursor`` of the page before.
-            limit: Tunnels on the page; the server takes 50 unless told, and at most 1,000.
-            state: Only tunnels in this state, or in one of these.
-            deadline: Seconds for the whole call; None for no bound.
+            cursor: Cursor of the page to fetch: ``next_cursor`` of the previous page.
+            limit: Maximum number of tunnels on the page; the server's default is 50, its maximum 1,000.
+            state: Only tunnels in this state or in one of these states.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
-            BadRequestError: The cursor is not one of this list.
+            BadRequestError: The cursor does not belong to this list.
         """
         work = self._async.list_tunnels(cursor=cursor, limit=limit, state=state, deadline=deadline)
         return self._lease.call(work)
@@ -96,26 +96,26 @@ class Tunnels(VmBase):
         state: models.TunnelState | str | Sequence[models.TunnelState | str] | None = None,
         deadline: float | None = None,
     ) -> Iterator[models.Tunnel]:
-        """This VM's tunnels, newest first; each page is asked for when it is needed.
+        """Iterate over this VM's tunnels, newest first. Pages are fetched on demand.
 
         Args:
-            cursor: Where to begin: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
-            page_size: Tunnels to ask for at once; the server takes 50 unless told, and at most 1,000.
-            state: Only tunnels in this state, or in one of these.
-            deadline: Seconds for each page; None for no bound.
+            cursor: Cursor of the first page: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Number of tunnels per page; the server's default is 50, its maximum 1,000.
+            state: Only tunnels in this state or in one of these states.
+            deadline: Seconds for each page; None for no limit.
 
         Raises:
-            BadCursorError: The server refuses to go on; it says where to.
+            BadCursorError: The server rejected a cursor; the error says where to resume.
         """
         iterator = self._async.iter_tunnels(cursor=cursor, page_size=page_size, state=state, deadline=deadline)
         return self._lease.iterate(iterator, same)
 
     def delete_tunnel(self, tunnel_key: str, *, deadline: float | None = None) -> models.DeleteTunnelResponse:
-        """Close a tunnel.
+        """Delete a tunnel.
 
         Args:
             tunnel_key: The tunnel's key.
-            deadline: Seconds for the whole call; None for no bound.
+            deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such tunnel to this VM.

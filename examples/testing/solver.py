@@ -1,4 +1,4 @@
-"""A small agent's hands: candidate programs are tried in VMs, and the best one's output is taken."""
+"""The tools of a small agent: candidate programs run in VMs, and the output of the best one is used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from arker import AsyncArker, AsyncVM
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a candidate."""
+    """The result of a candidate."""
 
     passed: bool
     output: str
@@ -19,7 +19,7 @@ class Verdict:
 
 
 async def judge(ar: AsyncArker, program: str, expected: str, *, seconds: float = 10) -> Verdict:
-    """Run a candidate in a VM of its own, which is gone afterwards."""
+    """Run a candidate in a temporary VM."""
     async with await ar.fork("ubuntu") as vm:
         await vm.sync("candidate.py", program.encode())
         result = await vm.run("python3 candidate.py", timeout=seconds)
@@ -33,7 +33,7 @@ async def judge(ar: AsyncArker, program: str, expected: str, *, seconds: float =
 
 
 async def best_of(ar: AsyncArker, programs: Iterable[str], expected: str) -> list[Verdict]:
-    """Judge candidates at the same time; verdicts come in the order of the candidates."""
+    """Judge candidates in parallel. Returns the verdicts in the order of the candidates."""
     return list(await asyncio.gather(*(judge(ar, program, expected) for program in programs)))
 
 
@@ -51,7 +51,7 @@ class Workshop:
         return cls(vm, session.session_id)
 
     async def step(self, command: str, *, key: str | None = None) -> str:
-        """What a command prints; a step that is known by its key is not done twice."""
+        """Run a command and return its output. A step with a known key does not run twice."""
         result = await self.vm.run(command, session_id=self._session_id, check=True, idempotency_key=key)
         return result.stdout_text.strip()
 

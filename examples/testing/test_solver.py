@@ -60,7 +60,7 @@ async def test_a_lost_reply_runs_nothing_twice(arker: AsyncArker, arker_emulator
 
 async def test_an_expired_url_is_renewed(arker: AsyncArker, arker_emulator: Emulator) -> None:
     workshop = await Workshop.open(arker)
-    data = b"x" * (5 * 1024 * 1024)  # more than goes inline
+    data = b"x" * (5 * 1024 * 1024)  # too large for an inline request
     with arker_emulator.faults.expire(operation="presigned_put") as fault:
         await workshop.save("data.bin", data)
     assert fault.fired == 1

@@ -83,7 +83,6 @@ class Turner:
         text = re.sub(r"\bfrom arker import\b", "from arker_sync import", text)
         text = re.sub(r"(?<=[`.])aclose\b", "close", text)
         text = re.sub(r"\b((?:[Oo]ther|[Aa]nother|[Oo]ne) )task", r"\1thread", text)
-        text = text.replace("it is not awaited, and breaks nothing", "it breaks nothing")
         return self._words.sub(lambda match: {**self.names, **_TYPES}[match[1]], text)
 
 
