@@ -69,7 +69,7 @@ class Body:
         return self.size == 0 or (self._pieces is not None and self._pieces.done)
 
     def arrived(self) -> None:
-        """Note that the whole body has arrived."""
+        """Report that the whole body has arrived."""
         self._tell(self.size)
 
     def drop(self) -> None:

@@ -308,7 +308,7 @@ class _Uploads:
 
 
 async def _looked_at(work: Callable[[list[Entry]], list[T]], entries: list[Entry]) -> list[T]:
-    """Read what is known of each source: in a thread if it takes disk access, at once for small bytes in memory."""
+    """Run the work on the entries: in a thread if it needs a disk, at once for small bytes in memory."""
     if any(entry.local is not None for entry in entries) or sum(entry.size or 0 for entry in entries) > MIB:
         return await in_thread(work, entries)
     return work(entries)

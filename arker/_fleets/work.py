@@ -1,4 +1,4 @@
-"""A function's work in the VMs of a fleet: item by item, tried again where a VM dies; an iterator over the outcomes."""
+"""Work of a function in the VMs of a fleet: item by item, retried when a VM dies; an iterator over the outcomes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ logger = logging.getLogger("arker")
 
 
 class Work(Generic[Item, Value]):
-    """Does items with a function, by the policies of one call."""
+    """Items processed with a function, by the policies of one call."""
 
     def __init__(
         self,
@@ -42,12 +42,12 @@ class Work(Generic[Item, Value]):
         item_deadline: float | None = None,
         lent: bool,
     ) -> None:
-        """Make one.
+        """Make the work of one call.
 
         Args:
             pool: The VMs.
-            function: Does an item in a VM.
-            retries: How often an item is tried again because its VM has died.
+            function: Processes an item in a VM.
+            retries: How often an item is retried when its VM has died.
             item_deadline: Seconds for each try.
             lent: Whether the VMs are borrowed from the pool; then an item whose VM has died may go on in any other.
         """
@@ -60,16 +60,16 @@ class Work(Generic[Item, Value]):
     async def do(
         self, vm: AsyncVM, index: int, item: Item, done: Callable[[FleetOutcome[AsyncVM, Item, Value]], None]
     ) -> AsyncVM | None:
-        """Do an item in a VM; gives the VM that is free now: that one, or what came in its place, if anything.
+        """Process an item in a VM. Return the VM that is free afterwards: the same one, its replacement, or None.
 
         Args:
-            vm: Where to begin.
+            vm: The VM to begin in.
             index: The item's number.
             item: The item.
-            done: Given the outcome as soon as it is known.
+            done: Called with the outcome as soon as it is known.
 
         Raises:
-            FleetError: The item's VM has died, and there is none left; the outcome was given to ``done``.
+            FleetError: The item's VM has died, and no VM is left. ``done`` was called with the outcome.
         """
         pool, tries, lent = self._pool, 0, self._lent
         try:
@@ -162,7 +162,7 @@ async def everywhere(
     *,
     at_once: int | None = None,
 ) -> list[FleetOutcome[AsyncVM, Item, Value]]:
-    """The same item in every VM, in so many at once; gives an outcome for each, in the order of the VMs."""
+    """Process one item in every VM, in a limited number at once. Return an outcome for each VM, in their order."""
     vms = list(pool.members)
     todo = iter(enumerate(vms))
     count = Count(pool, operation, len(vms), progress)
@@ -190,7 +190,7 @@ async def everywhere(
 
 
 class ItemMap(Generic[Item, Value]):
-    """Items on their way through the VMs: tasks that draw them one by one, and the outcomes that wait to be taken.
+    """Items in progress: tasks that draw them one by one, and the outcomes that wait to be taken.
 
     The tasks belong to the pool. They begin when the first outcome is asked for, and end with the items, with
     `aclose`, or with the pool.
@@ -250,7 +250,7 @@ class ItemMap(Generic[Item, Value]):
         return self._crew.tasks if self._crew is not None else set()
 
     async def next(self) -> FleetOutcome[AsyncVM, Item, Value]:
-        """The next outcome. It may be given up and asked for again: nothing is lost by that."""
+        """Return the next outcome. A cancelled call loses nothing: the next call returns that outcome."""
         if not self._begun and not self._over:
             self._begin()
         while not self._over:
@@ -269,7 +269,7 @@ class ItemMap(Generic[Item, Value]):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Cancel what is going on, and wait until it has ended."""
+        """Cancel the running work, and wait until it has ended."""
         self._over = True
         self.abandon()
         if self._workers:
@@ -278,13 +278,13 @@ class ItemMap(Generic[Item, Value]):
                 logger.warning("%d functions of a fleet do not end although they were cancelled", len(late))
 
     def abandon(self) -> None:
-        """Cancel what is going on."""
+        """Cancel the running work."""
         self._drawing = False
         if self._crew is not None:
             self._crew.cancel()
 
     def abandon_threadsafe(self) -> None:
-        """The same, from wherever an object may be destroyed."""
+        """Cancel the running work from any thread, such as one that destroys the object."""
         if self._workers:
             try:
                 self._loop.call_soon_threadsafe(self.abandon)
@@ -315,7 +315,7 @@ class ItemMap(Generic[Item, Value]):
                 self._error = error
 
     async def _draw(self) -> tuple[AsyncVM, int, Item]:
-        """A VM, and an item for it; raises `StopAsyncIteration` at the end."""
+        """Return a VM and an item for it; raises `StopAsyncIteration` at the end."""
         async with self._turn:
             while not self._schedule.has_room:
                 self._taken.clear()
@@ -348,7 +348,7 @@ class ItemMap(Generic[Item, Value]):
 
 
 class Outcomes(Generic[Item, Value]):
-    """What `AsyncFleet.map` gives. When nobody holds it any more, what is going on is cancelled."""
+    """The iterator that `AsyncFleet.map` returns. When it is garbage collected, the running work is cancelled."""
 
     def __init__(self, mapping: ItemMap[Item, Value]) -> None:
         self._mapping = mapping
@@ -360,7 +360,7 @@ class Outcomes(Generic[Item, Value]):
         return await self._mapping.next()
 
     async def aclose(self) -> None:
-        """Cancel what is going on, and wait until it has ended; there are no more outcomes then."""
+        """Cancel the running work, and wait until it has ended. No more outcomes follow."""
         await self._mapping.aclose()
 
     def __del__(self) -> None:

@@ -1,4 +1,4 @@
-"""Run the SDK's own commands in a VM, each in a session of its own, so that the caller's sessions stay as they are."""
+"""Runs the SDK's own commands in a VM, each in its own session, so that the caller's sessions do not change."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MARK: Final = "ARKER_SESSION"
 async def run_in_own_session(
     place: Place, command: Sequence[str], *, deadline: float | None = None
 ) -> CompletedRunResult:
-    """Run a command in a session that exists for it alone; when the caller is cancelled, the command is stopped.
+    """Run a command in its own session. If the caller is cancelled, the command is stopped.
 
     Args:
         place: The VM.
