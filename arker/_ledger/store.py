@@ -182,13 +182,15 @@ class Store:
 def is_damage(error: Exception) -> bool:
     """Return whether an error says that the file is not a sound database.
 
+    SQLite raises subclasses of `DatabaseError` for all other errors.
+
     SQLite's more general error classes are checked exactly.
     """
     return type(error) is sqlite3.DatabaseError
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether the same operations may succeed later: the file is locked or cannot be made, the disk is full."""
+    """Return whether the same operations may succeed later: the file is locked or cannot be made, the disk is full."""
     return isinstance(error, (OSError, sqlite3.OperationalError))
 
 

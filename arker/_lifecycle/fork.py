@@ -117,7 +117,7 @@ class Forking:
         return vm
 
     async def _give_back(self, vm_id: str) -> bool:
-        """Delete a VM whose handle nobody gets, and return whether it is gone."""
+        """Delete a VM whose handle is not returned, and return whether it is gone."""
         problem: str | ArkerError = "the server says that it was not deleted"
         try:
             answer = await delete(self._context, self._call.request.base_url, vm_id, deadline=CLEANUP_SECONDS)

@@ -149,7 +149,7 @@ class RunOutput(AsyncIterator[OutputChunk]):
 
 @define(eq=False)
 class _Position:
-    """The position in a stream that was handed out up to there, with a digest instead of the bytes."""
+    """How much of a stream was handed out, with a digest of it instead of the bytes."""
 
     stream: OutputStream
     size: int = 0

@@ -67,7 +67,7 @@ class _Questions:
 if sys.version_info >= (3, 11):
 
     class _Interruption:
-        """An end of the wait of the task that it is made in, by cancelling that task."""
+        """A way to end the wait of the task that it is made in, by cancelling the task."""
 
         __slots__ = ("_before", "_waiting", "reason")
 

@@ -109,7 +109,7 @@ class LoopSessions:
     def reading(self, content: aiohttp.StreamReader) -> Callable[[], None]:
         """Note that a body is being read. Call the result afterwards.
 
-        When aiohttp closes a connection, it does not wake readers of a body. So closing the session wakes them.
+        Closing the session wakes the reader: aiohttp does not do so when it closes the connection itself.
         """
         entry = running_loop(), content
         self._reading.add(entry)
