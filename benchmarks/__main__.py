@@ -44,7 +44,7 @@ ROWS: Final = {
 
 class _Measure(Protocol):
     def __call__(self, base_url: str, /) -> Row:
-        """Measure, with the loopback server at this base URL."""
+        """Measure a row with the loopback server at this base URL."""
         ...
 
 

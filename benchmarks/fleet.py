@@ -1,4 +1,4 @@
-"""Row ``fleet``: the wall time of a fleet of 500 VMs, forked, used and deleted; the server takes its time."""
+"""Row ``fleet``: the wall time of a fleet of 500 VMs, forked, used and deleted, on a slow server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Row ``vmwalls``: the wall time of a VM's start, beside one without the walls that namespaces do not make."""
+"""Row ``vmwalls``: the wall time of a VM's start, beside one without the walls that namespaces do not provide."""
 
 from __future__ import annotations
 

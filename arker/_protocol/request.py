@@ -169,7 +169,10 @@ def without_query(url: str) -> str:
 
 
 def encode_query(parameters: Mapping[str, QueryValue]) -> str:
-    """Query string: absent parameters left out, lists joined with commas, booleans as ``true`` and ``false``."""
+    """Encode a query string.
+
+    Absent parameters are left out, lists joined with commas, booleans written as ``true`` and ``false``.
+    """
     return "&".join(
         f"{name}={quote(_query_text(value), safe='')}" for name, value in parameters.items() if value is not None
     )

@@ -235,7 +235,10 @@ async def _polled(is_over: Callable[[], bool]) -> None:
 
 
 def _is_essential(call: Attempt, progress: Progress) -> bool:
-    """Whether a call goes on while its client is being closed: it removes something, or tells what is to be removed."""
+    """Return whether a call goes on while its client closes.
+
+    It does if it removes something, or if its reply names a new resource.
+    """
     if progress.makes and progress.may_have_begun:
         return True
     return call.method == "DELETE" and call.request is not None  # what a tunnel leads to is the caller's business

@@ -1,4 +1,4 @@
-"""Threads that run a caller's functions on behalf of the loop, and what they call in turn."""
+"""Threads that run a caller's functions for the loop, and the calls that those functions make."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ _limiters: dict[asyncio.AbstractEventLoop, anyio.CapacityLimiter] = {}
 
 
 class Worker:
-    """A function that runs in a thread for a task of the loop. With the task, the function's calls are cancelled."""
+    """A function that runs in a thread for a task of the loop.
+
+    If the task is cancelled, so are the function's calls.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -42,7 +45,7 @@ class Worker:
         return self._cancelled
 
     def begin(self, call: Call[Any]) -> None:
-        """The function makes a call."""
+        """Note that the function makes a call."""
         with self._lock:
             self._calls.append(call)
             cancelled = self._cancelled
@@ -54,9 +57,9 @@ class Worker:
             self._calls.remove(call)
 
     def do(self, function: Callable[[], Any]) -> Callable[[], Any]:
-        """Run the function, in this thread; gives one that returns its result, or raises its error.
+        """Run the function in this thread. Return a function that returns its result or raises its error.
 
-        (What it raises may be a `StopIteration` or a `CancelledError`, which mean something else to the loop.)
+        (Its error may be a `StopIteration` or a `CancelledError`, which have another meaning in the loop.)
         """
         before = current_worker()
         _local.worker = self
@@ -70,7 +73,7 @@ class Worker:
             _local.worker = before
 
     def cancel(self) -> None:
-        """The task that waits for the function is cancelled."""
+        """Cancel the function's calls, because the task that waits for it is cancelled."""
         with self._lock:
             self._cancelled = True
             calls = tuple(self._calls)
@@ -79,18 +82,18 @@ class Worker:
 
 
 def current_worker() -> Worker | None:
-    """What the running thread works for, if it is one of these."""
+    """Return the worker of the running thread, if it has one."""
     return getattr(_local, "worker", None)
 
 
 def in_threads(function: Any, handle: type[Facade], lease: Lease) -> Any:
-    """What the async client is given for a function of the caller's that works on a handle.
+    """Return the async client's version of a caller's function that works on a handle.
 
     Each call of it runs in a thread of a pool, `MAX_THREADS` at once. When the task that waits for it is cancelled, the
     calls that the function makes are, too: they raise `asyncio.CancelledError` in its thread.
 
     Args:
-        function: Takes a blocking handle and something else; what is no function is left for the client to refuse.
+        function: Takes a blocking handle and another argument. The client refuses a value that is not a function.
         handle: The class of the handle.
         lease: The client's share in the loop.
     """
@@ -118,7 +121,7 @@ async def _carry_out(function: Callable[..., Any], handle: type[Facade], lease: 
 
 
 async def _ended(done: asyncio.Future[Any]) -> None:
-    """A function that waits for no call of ours goes on in its thread, and nobody waits for it any longer."""
+    """Note the end of a worker whose function waits for no call. The function goes on in its thread unwatched."""
     await asyncio.wait({done}, timeout=CLEANUP_SECONDS)
     done.cancel()
     await asyncio.wait({done})
