@@ -47,7 +47,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def facade(session: nox.Session) -> None:
-    """Write `arker_sync` from the source of the async client; with ``-- --check`` only look whether that is needed."""
+    """Generate `arker_sync` from the source of the async client; with ``-- --check`` only check it."""
     session.install("-e", ".")
     session.run("python", "-m", "tools.facade", *session.posargs)
 

@@ -1,6 +1,6 @@
 """The loopback server: canned answers at the least cost, in a separate process so that only the client is measured.
 
-It reads only the parts of a request that it needs to answer, and discards bodies. A base URL ending in ``/late/MS`` makes
+It reads only the parts of a request that it needs, and discards bodies. A base URL that ends in ``/late/MS`` makes
 each answer that many milliseconds late. It ends when its standard input is closed, so with the process that started it
 at the latest.
 """

@@ -160,7 +160,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._free = True
-        # What is capped has a timer already, or gets on when it is there.
+        # A capped connection goes on when its timer fires.
         self._pump()
 
 

@@ -1,4 +1,4 @@
-"""Parses hosts, and tells which of them are this machine: pure, for the client and the embedded backend alike.
+"""A parser of hosts, and checks for this machine: pure, for the client and the embedded backend alike.
 
 A host has one spelling only: names in lower case without the final dot, addresses as `ipaddress` has them. What other
 programs would read as an address in an odd notation (``0x7f.1``, ``127.1``, ``2130706433``, full-width digits) is

@@ -1,4 +1,4 @@
-"""Makes foreign texts safe to show: nothing in them can fake another line, or move a terminal's cursor."""
+"""Foreign texts made safe to show: nothing in them can fake another line, or move a terminal's cursor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carries out the steps of a plan in a local directory."""
+"""The execution of a plan's steps in a local directory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def apply_steps(
     def attempt(path: str, action: Callable[..., None], *arguments: object) -> None:
         check()
         if any(above in failed for above in ancestors(path)):
-            return  # the directory that it is to be in is not there, and that is a failure already
+            return  # its parent directory is missing, which is already a failure
         try:
             action(*arguments)
         except OSError as error:

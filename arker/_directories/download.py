@@ -1,4 +1,4 @@
-"""Downloads a directory of a VM: list both sides, compare, download to a staging directory, move into place."""
+"""The download of a directory from a VM: list both sides, compare, download to a staging directory, then move."""
 
 from __future__ import annotations
 

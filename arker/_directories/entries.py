@@ -28,7 +28,7 @@ class Entry:
     """An entry of a directory.
 
     Attributes:
-        kind: What it is; ``special`` is a FIFO, a socket or a device.
+        kind: Its kind; ``special`` is a FIFO, a socket or a device.
         mode: Its permission bits; None where the system has none.
         size: Bytes of a file.
         target: Where a symlink leads.
@@ -48,8 +48,8 @@ class Tree:
 
     Attributes:
         root: Whether the directory is there; ``other`` when something else is.
-        entries: What is in it, by path; a parent comes before what it holds.
-        ignored: Paths that a pattern matches, without what is below them; they are not among the entries.
+        entries: Its entries by path; parents come before their content.
+        ignored: Paths that match a pattern, without the paths below them; they are not among the entries.
         unreadable: Directories whose content could not be listed, with the reason; they are among the entries.
         digest: The name of the tool that made the digests; None when none was made.
     """

@@ -1,4 +1,4 @@
-"""Reads a local directory: its entries, and digests of its files."""
+"""The content of a local directory: its entries, and digests of its files."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _entry(item: os.DirEntry[str]) -> Entry | None:
         if stat.S_ISLNK(status.st_mode):
             return Entry("symlink", target=to_text(os.fsencode(os.readlink(item.path))))
     except FileNotFoundError:
-        return None  # it has gone meanwhile
+        return None  # it was removed meanwhile
     if stat.S_ISDIR(status.st_mode):
         return Entry("directory", mode_of(status))
     if stat.S_ISREG(status.st_mode):
@@ -111,7 +111,7 @@ def _digest(path: str, tool: str, check: Callable[[], None]) -> str:
     if tool == "cksum":
         digest = Cksum()
     else:
-        # Not at the top: it loads OpenSSL, which importing this package is not to wait for.
+        # Imported here because it loads OpenSSL, which would slow down the import of this package.
         import hashlib
 
         digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-r"""Lists a directory of a VM: builds the command and parses its output.
+r"""The list of a VM's directory: the command that writes it, and the parser of its output.
 
 The command needs only what POSIX has, and takes what it finds of the rest: ``stat`` of coreutils or busybox (else
 ``ls``), ``readlink`` (else ``ls``), and ``sha256sum``, ``shasum`` or ``openssl`` (else ``cksum``). It changes nothing,
@@ -45,8 +45,8 @@ class Places:
     """The parts of a directory to look at, where the rest does not matter.
 
     Attributes:
-        alone: What is looked at without what it holds.
-        whole: What is looked at with all that it holds.
+        alone: Paths to look at without their content.
+        whole: Paths to look at with all of their content.
     """
 
     alone: Sequence[str] = ()
@@ -59,7 +59,7 @@ def places_of(tree: Tree) -> Places | None:
     A directory of the VM, for example ``/``, may hold many files that the copy does not touch.
     """
     alone = [path for path, entry in tree.entries.items() if entry.kind == "directory"]
-    # Should a directory be in the place of a file, it matters what it holds.
+    # If a directory is in the place of a file, its content matters.
     whole = [path for path, entry in tree.entries.items() if entry.kind != "directory"]
     tops = [path for path in tree.entries if not parent_of(path)]
     for places in (Places(alone, whole), Places((), tops)):
@@ -176,7 +176,7 @@ def parse_manifest(output: bytes, *, everywhere: bool = True) -> Tree:
             entries[path] = Entry(kind, mode)
         elif links.get(path):
             entries[path] = Entry(kind, target=to_text(links[path]))
-        # Else it has gone meanwhile.
+        # Otherwise it was removed meanwhile.
     known = {path: reason for path, reason in unreadable.items() if path in entries or not path}
     return Tree("directory", entries, unreadable=known, digest=tool or None)
 
@@ -254,7 +254,7 @@ def _path(text: bytes) -> str:
 
 
 def _wrong(problem: str) -> BadReplyError:
-    # What the VM has said is not quoted: nobody knows what secret it may hold.
+    # The VM's output is not quoted, because it may hold a secret.
     message = f"the VM's list of the directory is not what was asked for: {problem}"
     return BadReplyError(message, path="$.stdout")
 

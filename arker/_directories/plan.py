@@ -1,4 +1,4 @@
-"""Plans the steps that make one directory match another. Pure: two trees in, steps out."""
+"""The plan of the steps that make one directory match another. Pure: two trees in, steps out."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @frozen
 class Step:
-    """One thing to do or to skip.
+    """A thing to do or to skip.
 
     Attributes:
         action: What.
         path: Where.
-        source: What is there in the directory that is copied; None when something is deleted.
-        target: What is there in the other one; None when nothing is.
+        source: The entry in the source directory; None for a deletion.
+        target: The entry in the target directory; None if there is none.
         reason: Why it is skipped, is in conflict, or takes the place of something; for people.
     """
 
@@ -57,7 +57,7 @@ class _Planner:
         self._target = target
         self._delete = delete
         self._left_out = left_out
-        # Where it is not known what the source has, or it is not copied, what the target has is not extraneous.
+        # Where the source's content is unknown or not copied, the target's entries are not extraneous.
         self._protected = {
             *left_out,
             *source.unreadable,

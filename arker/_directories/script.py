@@ -1,4 +1,4 @@
-r"""Builds the program that moves uploaded files into place inside a VM, and parses its output.
+r"""The program that moves uploaded files into place inside a VM, and the parser of its output.
 
 Files are uploaded into a *staging* directory within the directory that they belong to: ``staging/N/name``, with one N
 for each directory (``staging/odd/N`` where the name is not UTF-8 and so cannot be sent). The program makes symlinks and
@@ -39,9 +39,9 @@ class Script:
     """A program that is uploaded and run in the VM.
 
     Attributes:
-        text: What is run by ``sh``.
+        text: The program's text, for ``sh``.
         arguments: Its arguments.
-        subjects: What the numbers that it writes stand for.
+        subjects: The paths that its output numbers stand for.
     """
 
     text: bytes

@@ -1,4 +1,4 @@
-"""Writes to a local directory so that nothing is ever written outside of it.
+"""A local directory as the target of a download: nothing is ever written outside of it.
 
 Names that come from a VM are entered one directory at a time, from a descriptor of the one before, and never through a
 symlink (``O_NOFOLLOW``); everything is done to a single name in a directory that is held open so. Where the system has
@@ -65,7 +65,7 @@ class TreeTarget:
                 try:
                     self.chmod(path, mode)
                 except OSError:
-                    pass  # it has gone, or the system refuses; neither is worth an error
+                    pass  # it was removed, or the system refuses; neither needs an error
         finally:
             self._leave(0)
             if self._base >= 0:
@@ -138,7 +138,7 @@ class TreeTarget:
         try:
             own = os.open(name, os.O_RDONLY | _ANY_FILE, dir_fd=fd)
         except PermissionError:
-            # It cannot be opened, so there is no descriptor of it; only somebody on this machine could exchange it now.
+            # It cannot be opened, so there is no descriptor of it; only a local process could exchange it now.
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if not (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
                 raise
@@ -195,7 +195,7 @@ class TreeTarget:
                 os.fchmod(fd, mode | _OWNER)
                 self._opened[path] = mode
             except PermissionError:
-                pass  # it is another's; what is to be done in it may still succeed
+                pass  # it has another owner; the change inside may still succeed
         return fd
 
     def _let_in(self, path: str, name: str, parent: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Uploads a local directory into a VM: list both sides, compare, upload to a staging directory, move into place."""
+"""The upload of a local directory into a VM: list both sides, compare, upload to a staging directory, then move."""
 
 from __future__ import annotations
 

@@ -268,7 +268,7 @@ class DirectoryWork:
             await run_in_own_session(self.place, ["sh", "-c", _REMOVE, "sh", where], deadline=CLEANUP_SECONDS)
         except ArkerError as error:
             if is_gone(error):
-                return  # the VM has gone, and its files with it
+                return  # the VM is gone, and its files with it
             logger.warning("%s in VM %s could not be removed and may still be there: %s", path, self.place.vm_id, error)
 
     def _redact(self, text: str) -> str:

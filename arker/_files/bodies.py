@@ -50,7 +50,7 @@ class Body:
         """Return the pieces, from the first. Called once for each attempt."""
         self.failure = None
         if self._source.in_memory and self._of_memory is None:
-            # All of it at once, in a thread, while the bytes are on their way.
+            # All of it at once, in a thread, while the bytes are being sent.
             view = self._source.read(self._start, self._end)
             self._of_memory = asyncio.ensure_future(in_thread(digest_of, view))
             self._of_memory.add_done_callback(_retrieve)
@@ -137,7 +137,7 @@ class _Pieces:
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:
-    # Else the loop reports the failure of a piece that nobody waits for any more.
+    # Otherwise the loop reports the failure of a piece that is no longer awaited.
     if not future.cancelled():
         future.exception()
 

@@ -1,4 +1,4 @@
-"""Writes a file in concurrent chunks within JSON, for servers without presigned URLs (contract, section 6)."""
+"""Writes of a file in concurrent chunks within JSON, for servers without presigned URLs (contract, section 6)."""
 
 from __future__ import annotations
 

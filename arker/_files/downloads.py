@@ -1,4 +1,4 @@
-"""Downloads one file from a VM: inline, by one GET, or by concurrent range requests (contract, section 6)."""
+"""The download of one file from a VM: inline, by one GET, or by concurrent range requests (contract, section 6)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def download(
 
 async def _to_path(job: Job, path: str, local: str, size_of_part: int | None) -> tuple[int, DownloadWay]:
     async with _Placed(local) as target:
-        # Only now is anything asked for: a target that cannot be is known at once.
+        # The first request comes after the checks, so that an invalid target fails at once.
         remote = RemoteFile(job, path)
         await remote.open()
         file = _begin(job, path, remote)

@@ -1,4 +1,4 @@
-"""Uploads many files to a VM: small ones together in few requests, large ones beside them (contract, section 6)."""
+"""The upload of many files to a VM: small ones together in few requests, large ones alone (contract, section 6)."""
 
 from __future__ import annotations
 

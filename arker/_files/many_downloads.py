@@ -1,4 +1,4 @@
-"""Downloads many files from a VM concurrently, each complete or not at all (contract, section 6)."""
+"""The download of many files from a VM, concurrently, each complete or not at all (contract, section 6)."""
 
 from __future__ import annotations
 

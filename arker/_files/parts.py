@@ -1,4 +1,4 @@
-"""Writes a file in parts: concurrent presigned PUTs, joined in the VM (contract, section 6)."""
+"""Writes of a file in parts: concurrent presigned PUTs, joined in the VM (contract, section 6)."""
 
 from __future__ import annotations
 

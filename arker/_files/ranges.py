@@ -1,4 +1,4 @@
-"""Splits files into parts, ranges and batches. Pure (contract, sections 6 and 7)."""
+"""The division of files into parts, ranges and batches. Pure (contract, sections 6 and 7)."""
 
 from __future__ import annotations
 

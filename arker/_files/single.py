@@ -1,4 +1,4 @@
-"""Writes a file into a VM by one request: inline, or a presigned PUT (contract, section 6)."""
+"""Writes of a file into a VM by one request: inline, or a presigned PUT (contract, section 6)."""
 
 from __future__ import annotations
 

@@ -292,7 +292,7 @@ async def open_source(argument: str, value: Any) -> Source:
 def open_file(name: str) -> FileSource:
     """Open a regular local file; blocks."""
     try:
-        # Opening a pipe would wait for whoever writes to it.
+        # Opening a pipe would wait for its writer.
         fd = os.open(name, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | _BINARY)
     except OSError as error:
         raise LocalFileError(error, name) from error

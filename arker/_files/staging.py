@@ -130,7 +130,7 @@ class Staging:
                 problem = result.stderr_text.strip()
             except ArkerError as error:
                 if is_gone(error):
-                    return  # the VM has gone, and its files with it
+                    return  # the VM is gone, and its files with it
                 problem = error
         for task in list(self._requests):
             await end(task)

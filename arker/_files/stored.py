@@ -66,7 +66,7 @@ class Grant:
     def __init__(self, result: SyncPresignedWriteRequestResult, began: float) -> None:
         self.url = result.presigned_url
         self.upload_id = result.upload_id
-        # One that does not say when it dies is tried until it has died.
+        # A URL without an expiry is used until the store refuses it.
         self._ends = math.inf if result.expires_in is None else began + result.expires_in
 
     @property
@@ -111,7 +111,7 @@ async def put(job: Job, path: str, body: Body, grant: Grant | None = None) -> Sy
                 await _put_once(job, grant.url, body)
                 break
             except ForbiddenError:
-                # The URL has died; what it was for has not.
+                # Only the URL has expired, not the operation.
                 if renewals == RENEWALS:
                     raise
                 renewals += 1

@@ -44,7 +44,7 @@ Write: TypeAlias = "Callable[[Job, Source, str, Options, Settle | None], Awaitab
 
 @frozen(kw_only=True)
 class Way:
-    """One way to write a file.
+    """A way to write a file.
 
     Attributes:
         write: The function that writes a file.

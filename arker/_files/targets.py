@@ -139,7 +139,7 @@ class SpanWriter:
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:
-    # Else the loop reports the failure of a write that nobody waits for any more.
+    # Otherwise the loop reports the failure of a write that is no longer awaited.
     if not future.cancelled():
         future.exception()
 

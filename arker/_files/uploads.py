@@ -1,4 +1,4 @@
-"""Uploads one file into a VM (contract, section 6)."""
+"""The upload of one file into a VM (contract, section 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`AsyncVM.sync`: reads or writes a whole file in memory (contract, section 6)."""
+"""`AsyncVM.sync`: whole files read or written in memory (contract, section 6)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class _Fetching:
         return await renewed(self._fetch, self._renew)
 
     async def _renew(self) -> None:
-        # In memory nothing of it is there yet, so it may be another version of the file.
+        # No bytes are in memory yet, so another version of the file is acceptable.
         self._reply = await self._job.send(file_calls.read_file(self._job.place, self._path))
 
     async def _fetch(self) -> bytes:

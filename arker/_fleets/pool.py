@@ -145,7 +145,7 @@ class Pool:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever waits for the task has it; else the loop reports it as never retrieved
+            task.exception()  # the waiter has it; otherwise the loop reports it as never retrieved
 
     # --- forking ------------------------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class Pool:
         finally:
             late = crew.cancel()
         if isinstance(crew.error, asyncio.CancelledError) and self.closed:
-            raise self.none_left()  # the forks were cancelled, and not whoever waits for them
+            raise self.none_left()  # the forks were cancelled, not their waiter
         if crew.error is not None:
             raise crew.error
         if late:
@@ -303,7 +303,7 @@ class Pool:
             self._doomed[vm] = None
         self._replacing += 1
         try:
-            # First, so that there are never more VMs than there were to be; and even if it only seemed to have gone.
+            # Delete first, even if it only seemed to be gone, so that there are never more VMs than wanted.
             if not vm.kept:
                 await self._delete(vm, insist=False)
             return await self._fork() if self.plan.replace else None
@@ -383,7 +383,7 @@ class Pool:
         try:
             while not crew.over.done():
                 before = count.done
-                # No deadline for each of them: hundreds of timers are not for nothing.
+                # There is no deadline for each one: hundreds of timers cost time.
                 await clock.wait({crew.over}, max(0.0, min(CLEANUP_SECONDS, end - clock.now())))
                 if not crew.over.done() and (count.done == before or clock.now() >= end):
                     return False

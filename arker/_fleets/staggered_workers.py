@@ -58,7 +58,7 @@ class Crew:
             count, self._missing = count - 1, self._missing - 1
             task = self._begin()
             self.tasks.add(task)
-            # Not by the task itself: one that is cancelled before its first step does nothing.
+            # Use a callback: a task that is cancelled before its first step does nothing.
             task.add_done_callback(self._ended)
         if self._missing:
             self._timer = clock.call_later(self._loop, PAUSE, self._hire, STEP)

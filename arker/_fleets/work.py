@@ -84,12 +84,12 @@ class Work(Generic[Item, Value]):
                 outcome = await self._try(vm, index, item, tries)
                 lives = (
                     outcome.error is None and not place_of(vm).doubt.take()
-                )  # without asking: that is what it mostly is
+                )  # without a request, because this is the most frequent case
                 if lives or not await pool.is_gone(vm, outcome.error):
                     done(outcome)
                     return vm
                 if outcome.error is None:
-                    # Whatever it has made of a run that failed because the VM went.
+                    # However the function reports a run that failed because the VM is gone.
                     gone = VMGoneError(f"the VM {vm.id} has gone while an item was in it", vm_id=vm.id)
                     outcome = attrs.evolve(outcome, value=None, error=gone)
                 if tries > self._retries:
@@ -136,7 +136,7 @@ class Work(Generic[Item, Value]):
         try:
             return FleetOutcome(index=index, item=item, vm=vm, value=value, error=error, seconds=seconds, tries=tries)
         finally:
-            # The error has this frame in its traceback: a circle, which would keep what the function has held.
+            # The error's traceback holds this frame: a cycle that would keep the function's objects alive.
             error = value = None
 
     async def _within(
@@ -178,7 +178,7 @@ async def everywhere(
             if free is not vm:
                 pool.give_back(free)
 
-    # Whoever waits for them here may be cancelled, which cancels them; and so does the end of the fleet.
+    # They are cancelled with the task that waits here, and by the end of the fleet.
     tasks = [pool.spawn(some()) for _ in range(len(vms) if at_once is None else min(at_once, len(vms)))]
     results = await asyncio.gather(*tasks, return_exceptions=True)
     for result in results:
@@ -210,7 +210,7 @@ class ItemMap(Generic[Item, Value]):
         self._items = items
         self._ordered = ordered
         self._progress = progress
-        # The work has the context of whoever asked for it, not of the task that happens to take the first outcome.
+        # The work has the context of its caller, not of the task that happens to take the first outcome.
         self._context = contextvars.copy_context()
         self._crew: Crew | None = None
         self._drawing = True
@@ -238,7 +238,7 @@ class ItemMap(Generic[Item, Value]):
 
     def _begin_one(self) -> asyncio.Task[None]:
         task = self._context.run(self._pool.spawn, self._draw_and_do())
-        # Not by the task itself: one that is cancelled before its first step does nothing.
+        # Use a callback: a task that is cancelled before its first step does nothing.
         task.add_done_callback(self._ended)
         return task
 
@@ -288,7 +288,7 @@ class ItemMap(Generic[Item, Value]):
         if self._workers:
             try:
                 self._loop.call_soon_threadsafe(self.abandon)
-            except RuntimeError:  # the loop has ended, and with it all that went on
+            except RuntimeError:  # the loop has ended, and all its work with it
                 pass
 
     async def _draw_and_do(self) -> None:
@@ -301,10 +301,10 @@ class ItemMap(Generic[Item, Value]):
             pass
         except asyncio.CancelledError as cancelled:
             if not self._over and self._error is None:
-                # The fleet is left, or the function has raised it: that is passed on, and nothing else begun.
+                # The fleet is being left, or the function has raised it: pass it on, and begin nothing else.
                 self._drawing = False
                 if pool.closed:
-                    self._error = pool.none_left()  # all are cancelled; once more would cut off how they clean up
+                    self._error = pool.none_left()  # all are cancelled; a second time would cut their clean-up
                 else:
                     self._error = cancelled
                     self.abandon()
@@ -320,7 +320,7 @@ class ItemMap(Generic[Item, Value]):
             while not self._schedule.has_room:
                 self._taken.clear()
                 await self._taken.wait()
-            # First the VM: an item that was drawn is one that is tried.
+            # Get the VM first: an item that was drawn must be tried.
             vm = await self._pool.borrow() if self._drawing else None
             try:
                 if vm is None or not self._drawing:

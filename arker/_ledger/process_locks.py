@@ -61,7 +61,7 @@ def this_host() -> str:
 
 @define
 class _Held:
-    """This process as an owner."""
+    """The ownership that this process holds."""
 
     owner: str
     path: Path
@@ -69,7 +69,7 @@ class _Held:
     holders: int = 1
 
     def release(self) -> None:
-        # Without its file, an owner is as dead as with a file that nobody has locked.
+        # An owner without a file is as dead as one whose file is not locked.
         with contextlib.suppress(OSError):
             self.path.unlink()
         os.close(self.descriptor)
@@ -140,7 +140,7 @@ def sweep(directory: Path, wanted: Collection[str]) -> None:
 
 def _take(owners: Path) -> _Held:
     owners.mkdir(mode=0o700, exist_ok=True)
-    # Somebody who sweeps may come between the making of a file and its lock. Then another one is made.
+    # A sweep may remove the file before it is locked. Then another one is made.
     for _ in range(10):
         owner = os.urandom(16).hex()
         path = _file(owners, owner)

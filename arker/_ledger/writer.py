@@ -109,7 +109,7 @@ class Writer:
             self._urgent = self._urgent or at_once
             self._soon = self._soon or soon
             if self._off or (self._failing and not self._ending):
-                # Nobody waits for what may take long, or never happen.
+                # Forks do not wait for a commit that may take long or never happen.
                 if future is not None:
                     future.set_result(None)
                 if self._off:
@@ -184,7 +184,7 @@ class Writer:
                 operations, self._queue, self._urgent, self._soon = self._queue, [], False, False
                 ending = self._ending
                 if not operations and (ending or not self._waiting):
-                    # Whoever puts something into the queue from now on starts another thread.
+                    # The next record in the queue starts another thread.
                     self._thread, self._ending = None, False
                     leaving, self._leaving = self._leaving, False
                     waiting, self._waiting = self._waiting, {}
@@ -345,7 +345,7 @@ def _resolve(waiting: _Batch) -> None:
 def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[], Any]) -> None:
     try:
         loop.call_soon_threadsafe(callback)
-    except RuntimeError:  # the loop is closed, and nobody waits any more
+    except RuntimeError:  # the loop is closed, so there are no waiters
         pass
 
 

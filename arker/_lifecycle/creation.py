@@ -114,7 +114,7 @@ async def remove(deleting: Coroutine[Any, Any, Deleted], what: str, *, raising: 
     except ArkerError as error:
         if is_surely_gone(error):
             return
-        # What a proxy says of it is no proof, and no reason to raise.
+        # A proxy's answer is no proof, and no reason to raise.
         if raising and not is_gone(error):
             raise
         logger.warning("%s could not be deleted and may still exist: %s", what, error)

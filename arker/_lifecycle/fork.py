@@ -1,4 +1,4 @@
-"""Forks VMs without leaks: a fork whose caller gives up is found and undone."""
+"""Forks of VMs without leaks: a fork whose caller gives up is found and undone."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ async def delete(context: Context, base_url: str, vm_id: str, *, deadline: float
     try:
         result = await context.send(call, deadline=deadline)
     except BaseException as error:
-        # That a page of a proxy says "not found" does not prove that the VM has gone.
+        # A proxy's page that says "not found" does not prove that the VM is gone.
         if is_surely_gone(error):
             ledger.let_go(vm_id, base_url)
         elif context.transport.closed:

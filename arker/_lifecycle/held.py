@@ -66,7 +66,7 @@ class Held(Generic[T]):
         if not blocks.left(self):
             await carry_through(blocks.until_left(self))
         elif self._data is not None and not self._closed:
-            # The deletion must happen under cancellation too, but must not hold up its caller for ever.
+            # The deletion must happen under cancellation too, but must not block its caller indefinitely.
             await carry_through(self._remove(raising=raising))
 
     async def _leave_early(self) -> None:

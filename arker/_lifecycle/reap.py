@@ -1,4 +1,4 @@
-"""Deletes the VMs that killed programs left behind, by the forks of dead owners in the ledger."""
+"""The deletion of VMs that killed programs left behind, by the forks of dead owners in the ledger."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class _Reaping:
             if not answer.deleted:
                 raise InternalError("the server says that the VM was not deleted", vm_id=leftover.vm_id)
         except ArkerError as error:
-            # A page of a proxy that says "not found" is no proof; but it is believed of a VM that is long gone.
+            # A proxy's page that says "not found" is no proof, but it is accepted for a VM that is long gone.
             surely = isinstance(error, NotFoundError) and (error.from_service or _has_no_key_any_more(row))
             if leftover.vm_id is not None and surely:
                 self._gone.append(leftover)

@@ -1,4 +1,4 @@
-"""Runs the SDK's own commands in a VM, each in its own session, so that the caller's sessions do not change."""
+"""The SDK's own commands in a VM, each in its own session, so that the caller's sessions do not change."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def _open(place: Place) -> str:
         try:
             return (await place.send(session_calls.create_session(place, request))).session_id
         except (NetworkError, BadReplyError, UnavailableError) as error:
-            # Without a reply that names it, it may be there or not; and it must not stay. If it is there, it will do.
+            # Without a reply the session may or may not exist, and it must not stay. If it exists, it is used.
             found = None if error.outcome == "not_started" else await _find(place, mark)
             if found is not None:
                 return found

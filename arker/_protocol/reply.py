@@ -1,4 +1,4 @@
-"""Turns a response into a result or a typed error (contract, section 3). Pure."""
+"""The conversion of a response into a result or a typed error (contract, section 3). Pure."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _result(call: Call[T], response: Response, value: object, reader: Reader, re
             stderr=stderr,
         ) from None
     except ApiError as entry_error:
-        if entry_error.status:  # else the server has not said so itself
+        if entry_error.status:  # otherwise the server itself has not said so
             entry_error.status = status
         raise
 
@@ -173,7 +173,7 @@ def _text(obj: Mapping[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-# --- what else a reply tells -----------------------------------------------------------------------------------------
+# --- other facts in a reply -------------------------------------------------------------------------------------------
 
 
 def hints(body: bytes, reader: Reader) -> tuple[float | None, str | None]:

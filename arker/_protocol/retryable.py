@@ -1,4 +1,4 @@
-"""What an error means for a retry: which errors are temporary, and which prove that nothing was done."""
+"""The meaning of an error for a retry: which errors are temporary, and which prove that nothing was done."""
 
 from __future__ import annotations
 

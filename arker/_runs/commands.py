@@ -1,4 +1,4 @@
-"""Runs commands in a VM: in the foreground or in the background."""
+"""Commands in a VM, in the foreground or in the background."""
 
 from __future__ import annotations
 

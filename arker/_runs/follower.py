@@ -1,4 +1,4 @@
-"""Follows a background run with small requests until it has ended."""
+"""The follower of a background run, which sends small requests until the run has ended."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class RunFollower:
                 run = await self.read()
                 if has_ended(run):
                     return run
-                contradictions += 1  # what is asked again and again must not be the large reply
+                contradictions += 1  # the repeated request must not have the large reply
             await clock.sleep(min(_LONGEST_DOUBT, pause(clock.now() - began) * 2 ** min(contradictions, 5)))
 
     async def ask_whether_ended(self) -> bool:
@@ -185,7 +185,7 @@ def raise_unless_succeeded(place: Place, result: CompletedRunResult, *, operatio
     # A server may have other words for success; it has none for an exit code.
     if result.exit_code != 0 or result.state in _NO_SUCCESS:
         failed = RunFailedError(result)
-        # It quotes what the command has written, and who knows what that is.
+        # It would quote the command's output, which may hold anything.
         message = place.redact(failed.message)
         raise failed.with_context(message=message, operation=operation, vm_id=place.vm_id)
 

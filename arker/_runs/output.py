@@ -149,7 +149,7 @@ class RunOutput(AsyncIterator[OutputChunk]):
 
 @define(eq=False)
 class _Position:
-    """How much of a stream was handed out, with a digest of it instead of the bytes."""
+    """The length of the part of a stream that was handed out, with its digest instead of the bytes."""
 
     stream: OutputStream
     size: int = 0

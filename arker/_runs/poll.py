@@ -1,4 +1,4 @@
-"""Decides when a run is polled, and with which request. Pure: the time is passed in.
+"""The times and kinds of the requests that poll a run. Pure: the time is passed in.
 
 A run can only be read whole (contract, section 4), so reading it at fixed intervals would cost the square of its
 output. So there are two questions. Whether it has ended costs some hundred bytes, and is asked often. What it has

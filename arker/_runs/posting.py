@@ -1,4 +1,4 @@
-"""Posts a run in a form that its server accepts."""
+"""The post of a run in a form that its server accepts."""
 
 from __future__ import annotations
 

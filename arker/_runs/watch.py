@@ -1,4 +1,4 @@
-"""Checks during a foreground run whether its VM still exists (contract, section 5).
+"""The check during a foreground run of whether its VM still exists (contract, section 5).
 
 A foreground run is silent until its command has ended, so silence says nothing: the VM may have gone, the reply may
 have been lost, or the command may take its time. Only questions tell these apart.
@@ -119,7 +119,7 @@ class RunWatch:
         try:
             return follower.result_of(await follower.wait(), "vm.run", check=False)
         except ArkerError as error:
-            # Whatever became of the questions, the run was started.
+            # The run was started, whatever the questions returned.
             raise progress.complete(error) from None
 
     async def _explain(self, error: NotFoundError, progress: Progress) -> ArkerError:

@@ -73,7 +73,7 @@ def hand_in(
 
 
 def keep_in_child(thing: object) -> None:
-    """Keep an object alive for good in a child of ``os.fork()``: closing it here would disturb the parent."""
+    """Prevent the destruction of an object in a child of ``os.fork()``: closing it here would disturb the parent."""
     _kept.append(thing)
 
 
@@ -110,7 +110,7 @@ def _at_exit() -> None:
         _call("at_exit", ORDER)
     finally:
         if _kept:
-            # The interpreter destroys what modules hold when it ends, unless somebody else holds it, too.
+            # At its end the interpreter destroys the modules' objects, unless there is another reference to them.
             with contextlib.suppress(ImportError, AttributeError):  # without them nothing is destroyed at the end
                 from ctypes import py_object, pythonapi  # needed at the end of such children only
 

@@ -1,4 +1,4 @@
-"""Handles SIGTERM like Ctrl-C: it ends a program's context managers in order instead of killing the process at once.
+"""SIGTERM handled like Ctrl-C: it ends a program's context managers in order instead of killing the process at once.
 
 By default SIGTERM kills a process on the spot, and with it whatever was to delete its VMs. So while a client's ``async
 with`` block lasts, the signal cancels the task that is in it; everything is cleaned up as after any cancellation, and
@@ -39,7 +39,7 @@ _watch = _Watch()
 def enter() -> asyncio.Task[Any] | None:
     """Handle the signal on behalf of the running task. Pass the result to `leave`."""
     if threading.current_thread() is not threading.main_thread():
-        return None  # signals are the main thread's business
+        return None  # only the main thread handles signals
     if not _watch.inside:
         if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
             return None

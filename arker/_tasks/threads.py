@@ -1,4 +1,4 @@
-"""Runs blocking work in a thread. A cancelled caller has it stopped, and goes on when it has stopped."""
+"""Blocking work in a thread. A cancelled caller has it stopped, and goes on when it has stopped."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class Limiter:
             self._in_flight -= 1
             self._waiting_in_flight -= waits
             self.window.answered(clock.now())
-            if self._loops:  # somebody waits
+            if self._loops:  # requests are waiting
                 self._pump()
 
     def refused(self, waits: bool, *, retry_after: float | None) -> None:
@@ -125,7 +125,7 @@ class Limiter:
         with self._lock:
             self._release(waits)
             now = clock.now()
-            # Whoever is told to come back much later is not tried again; others may be told something else.
+            # A request with a long delay is not repeated; others may get another answer.
             if retry_after is not None and retry_after > MAX_RETRY_AFTER:
                 retry_after = None
             self.window.refused(now, in_flight=self._in_flight, retry_after=retry_after)
@@ -140,7 +140,7 @@ class Limiter:
             return False
         if waits:
             return self._in_flight < window.places and self._waiting_in_flight < window.places_to_wait
-        # With a single place, what waits for a command would keep everything else waiting: there is one more then.
+        # With a single place, a request that waits for a command would block all others, so one more is added.
         return self._in_flight < max(window.places, self._waiting_in_flight + 1)
 
     def _admit(self, waits: bool, now: float) -> None:
@@ -164,7 +164,7 @@ class Limiter:
             admissible = [queue[0] for queue in (quick, slow) if queue and self._has_place(queue[0].waits, now)]
             if not admissible:
                 if now < self.window.opens_at:
-                    self._watch()  # whoever was let in just now may have put off all others
+                    self._watch()  # the request admitted just now may delay all others
                 return
             waiter = min(admissible, key=lambda each: each.number)
             self._queues[waiter.waits].popleft()

@@ -1,4 +1,4 @@
-"""Waits for a reply that takes as long as a command, and checks now and then whether it can still come."""
+"""Waiting for a reply that takes as long as a command, with regular checks of whether it can still come."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ if sys.version_info >= (3, 11):
 
         The probe runs after each ``interval`` seconds without transferred bytes.
         """
-        # No cancel scope: this is on the way of every run, and a scope costs as much as all the rest of it.
+        # No cancel scope: every run passes here, and a scope costs as much as all the rest.
         interruption = _Interruption()
         questions = _Questions(probe, interval, flow, interruption.interrupt)
         try:

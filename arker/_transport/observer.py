@@ -1,4 +1,4 @@
-"""Reports the client's actions to the log and to the caller's hooks. Nothing is computed without a listener."""
+"""Reports of the client's actions to the log and to the caller's hooks. Nothing is computed without a listener."""
 
 from __future__ import annotations
 

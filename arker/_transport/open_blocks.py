@@ -115,7 +115,7 @@ class Blocks:
             mine = not (self._at_work or self._over.is_set())
             self._at_work, self.closing = self._at_work or mine, True
         if not mine:
-            # Another task, maybe in another thread, is at it.
+            # Another task, maybe in another thread, is closing it.
             await _polled(self._over.is_set)
             return
         try:
@@ -139,7 +139,7 @@ class Blocks:
                         late.append(self._leaving.pop(block))
                     else:
                         tasks[task] = block
-                # A fleet that is left begins nothing else in its VMs when what it is doing ends.
+                # A fleet that is being left begins nothing else in its VMs when its current work ends.
                 await asyncio.sleep(0)
                 self._end_calls()
                 if self._open or tasks or self.forks or self._are_calls_on_their_way():
@@ -161,7 +161,7 @@ class Blocks:
                 task.add_done_callback(_retrieve)
                 task.cancel()
             forks = [repr(fork) for fork in list(self.forks)]
-            # Nobody is to wait any longer, such as for the next attempt to delete something.
+            # All waits end now, such as the wait for the next attempt of a deletion.
             self._end_calls(removing=True)
             for _ in self._taken():
                 pass
@@ -176,7 +176,7 @@ class Blocks:
                 each = self._open.get(block)
                 if each is None:
                     continue
-                self._leaving[block] = each  # first, so that whoever finds it taken out waits for it
+                self._leaving[block] = each  # first, so that code which finds it taken out waits for it
                 if self._open.pop(block, None) is None:
                     del self._leaving[block]
                 else:
@@ -241,7 +241,7 @@ def _is_essential(call: Attempt, progress: Progress) -> bool:
     """
     if progress.makes and progress.may_have_begun:
         return True
-    return call.method == "DELETE" and call.request is not None  # what a tunnel leads to is the caller's business
+    return call.method == "DELETE" and call.request is not None  # a request through a tunnel is the caller's own
 
 
 def _is_being_cancelled(task: asyncio.Task[Any]) -> bool:

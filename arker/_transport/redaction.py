@@ -1,4 +1,4 @@
-"""Removes the API key from texts that may repeat it (contract, section 8)."""
+"""The removal of the API key from texts that may repeat it (contract, section 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides whether and after how long to retry, as a pure function of what happened (contract, section 3)."""
+"""The decision whether and when to retry, as a pure function of what happened (contract, section 3)."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Transport:
         _all.add(self)
 
     def _after_fork_in_child(self) -> None:
-        # Whoever held the lock or a place in the window goes on in the parent.
+        # The holders of the lock and of places in the window go on in the parent.
         self._lock = threading.Lock()
         self.limiter = Limiter(Window(self.settings.max_connections))
         self.blocks = Blocks()
@@ -179,7 +179,7 @@ class Transport:
             await blocks.refuse_call(attempt, progress)
         blocks.begin(attempt, progress)
         policy, request = self.settings.retry, attempt.request
-        # An object store is no business of the API's limits.
+        # The API's limits do not apply to an object store.
         limiter = UNLIMITED if request is None else self.limiter
         waits = request is not None and request.awaits_work
         number = limiter.number()

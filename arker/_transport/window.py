@@ -1,4 +1,4 @@
-"""Computes how many requests a client may have in flight: pure functions of the server's answers.
+"""The number of requests that a client may have in flight: pure functions of the server's answers.
 
 A server that is asked too much says so (HTTP 429 and its kin). How much is too much it does not say, so it is found by
 trying. The window begins small and opens quickly while all goes well; slowly where the client itself cannot keep up:
@@ -84,7 +84,7 @@ class Window:
             late: Seconds since the time that `opens_next` returned.
         """
         if late > LATE:
-            # Nobody has been listening meanwhile: that time is no silence, and what has come is yet to be read.
+            # The loop was not reading meanwhile: that time is no silence, and arrived answers are still unread.
             self._sent_at = min(now, max(self._sent_at + late, now - UNANSWERED + LOOK))
         self._punctual = self._punctual + 1 if late <= PUNCTUAL else 0
         if not self._earned or self._limit < math.inf:

@@ -45,7 +45,7 @@ class _Thread:
                 try:
                     threading.Thread(target=self._work, name="arker-callbacks", daemon=True).start()
                     self._started = True
-                except RuntimeError:  # the interpreter is about to end, and nobody looks on any more
+                except RuntimeError:  # the interpreter is about to end, so callbacks are dropped
                     pass
 
     def _work(self) -> None:

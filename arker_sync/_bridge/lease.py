@@ -57,7 +57,7 @@ class _State:
         if running is None or running.generation is not loop.generation():
             return
         if current_worker() is not None:
-            # A function of a fleet has closed the client: who waits for the fleet waits for this function to end.
+            # A function of a fleet has closed the client: the fleet's caller waits for this function to end.
             try:
                 threading.Thread(target=self._leave, args=(running,), name="arker-close", daemon=True).start()
                 return
@@ -284,7 +284,7 @@ async def _next(items: AsyncIterator[T]) -> tuple[T] | tuple[()]:
         return ()
 
 
-# --- clients that nobody closes ---------------------------------------------------------------------------------------
+# --- clients that are never closed ------------------------------------------------------------------------------------
 
 _states: weakref.WeakSet[_State] = weakref.WeakSet()
 _open: set[_State] = set()

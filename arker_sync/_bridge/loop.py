@@ -284,7 +284,7 @@ class Call(Generic[T]):
                 raise ConfigurationError("this process was forked in the middle of a call, which goes on in its parent")
         with self._lock:
             self._over = True
-        # Somebody may have come in between, from a task that outlives the call.
+        # An errand may have come meanwhile, from a task that outlives the call.
         while not self._inbox.empty():
             item = get()
             if isinstance(item, Errand):
@@ -328,7 +328,7 @@ class Call(Generic[T]):
             self._inbox.put(None)
 
     def mute(self) -> None:
-        """Never wake the caller: the interpreter ends, and the caller's thread must not complain before it does."""
+        """Stop waking the caller: the interpreter is ending, and the caller's thread must not raise before that."""
         try:
             self._running.loop.call_soon_threadsafe(self._mute)
         except RuntimeError:  # the loop was closed

@@ -35,7 +35,7 @@ _watch = _Watch()
 def enter() -> bool:
     """Handle the signal. Pass the result to `leave`."""
     if threading.current_thread() is not threading.main_thread():
-        return False  # signals are the main thread's business
+        return False  # only the main thread handles signals
     if not _watch.inside:
         if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
             return False

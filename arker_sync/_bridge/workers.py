@@ -121,7 +121,7 @@ async def _carry_out(function: Callable[..., Any], handle: type[Facade], lease: 
 
 
 async def _ended(done: asyncio.Future[Any]) -> None:
-    """Note the end of a worker whose function waits for no call. The function goes on in its thread unwatched."""
+    """Wait for a worker to end, within a bound. A function that waits for no call goes on in its thread unwatched."""
     await asyncio.wait({done}, timeout=CLEANUP_SECONDS)
     done.cancel()
     await asyncio.wait({done})

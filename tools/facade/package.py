@@ -204,7 +204,7 @@ def _root(text: str, surface: Surface, turner: Turner) -> str:
 
 
 def _imported(statements: list[ast.stmt], surface: Surface) -> dict[str, set[str]]:
-    """Return what statements import that has no twin, by module."""
+    """Return the imported names that have no twin, by module."""
     found: dict[str, set[str]] = {}
     for node in statements:
         # A module of the other package is no attribute of this one, though `models` is.

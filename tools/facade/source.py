@@ -129,7 +129,7 @@ def read(root: Path) -> Surface:
 
 
 def _is_part(cls: type[object]) -> bool:
-    """Return whether a class has public methods of the surface.
+    """Return whether a class is a part of the surface: from a public module, or one of the modules of `PARTS`.
 
     It is in a public module, or beside the parts of two classes.
     """

@@ -1,4 +1,4 @@
-"""Makes models of replies that differ from the contract, with the fields that fit. Loaded at the first request."""
+"""Models of replies that differ from the contract, made of the fields that fit. Loaded at the first request."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class Http:
         base = self._bases.get(request.base_url)
         if base is None:
             base = self._bases[request.base_url] = URL(request.base_url, encoded=True)
-        # Of hundreds of VMs each has URLs of its own; what is before the path is the same, and need not be read again.
+        # Each of hundreds of VMs has its own URLs; the part before the path is the same, and is parsed only once.
         return base.with_path(base.raw_path + request.path if len(base.raw_path) > 1 else request.path, encoded=True)
 
     async def _send_in_slices(

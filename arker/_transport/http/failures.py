@@ -1,4 +1,4 @@
-"""Translates exceptions of aiohttp. Only hosts and system errors are quoted, never a path or query."""
+"""The translation of aiohttp's exceptions. Only hosts and system errors are quoted, never a path or query."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class _Entry:
 
 
 class LoopSessions:
-    """One session for each event loop that sends requests, closed with its loop at the latest.
+    """The sessions of all event loops that send requests: one for each, closed with its loop at the latest.
 
     A session is bound to its loop, so a client that is kept in a module and used from a second ``asyncio.run``, or from
     loops in two threads, needs one for each.
@@ -123,7 +123,7 @@ class LoopSessions:
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> _Entry:
         if self._closed:
-            # The client was closed while a call waited for its next attempt; nobody would close a new session.
+            # The client was closed while a call waited for its next attempt; a new session would never be closed.
             raise ConfigurationError("the client is closed")
         for ended in [other for other in list(self._entries) if other.is_closed()]:
             self._entries.pop(ended, None)

@@ -40,7 +40,7 @@ def tunnelled(url: str, path: str, base_url: str, insecure_hosts: frozenset[str]
         reason = "is plain http://, which would send the tunnel's token in the clear"
     if reason is not None:
         raise BadReplyError(f"the tunnel's URL {reason}", path="$.url")
-    # As it was given: a server in the VM may tell "%41" from "A", and what ".." means is its business.
+    # Unchanged: a server in the VM may distinguish "%41" from "A", and interprets ".." itself.
     target = URL(str(base.with_query(None).with_fragment(None)).rstrip("/") + path, encoded=True)
     assert target.origin() == base.origin()
     return target
@@ -63,7 +63,7 @@ def redirected(url: URL, location: str, status: int) -> URL:
 def _parse(url: str) -> URL | None:
     try:
         parsed = URL(url, encoded=True)
-        # A port that is none is found out when it is asked for.
+        # An invalid port is detected when it is read.
         usable = parsed.scheme in ("http", "https") and bool(parsed.host) and parsed.port is not None
         return parsed if usable else None
     except ValueError:
