@@ -1,4 +1,4 @@
-"""Everything that is checked here: ``nox`` runs tests on each Python, lint and types; ``nox -s NAME`` one of them."""
+"""The checks of the project: ``nox`` runs tests on each Python, lint and types; ``nox -s NAME`` runs one of them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if "PYENV_ROOT" in os.environ:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The test suite."""
+    """Run the test suite."""
     session.install("-e", ".[emulator,test]")
     session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session(python=NEWEST)
 def lint(session: nox.Session) -> None:
-    """Style and mistakes."""
+    """Check style, and look for mistakes."""
     session.install("-e", ".[lint]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -39,7 +39,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def types(session: nox.Session) -> None:
-    """Both type checkers, strictly."""
+    """Run both type checkers in strict mode."""
     session.install("-e", ".[emulator,test,bench]", "nox")
     session.run("mypy")
     session.run("pyright")
@@ -47,34 +47,34 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def facade(session: nox.Session) -> None:
-    """Write `arker_sync` from the source of the async client; with ``-- --check`` only look whether that is needed."""
+    """Generate `arker_sync` from the source of the async client; with ``-- --check`` only check it."""
     session.install("-e", ".")
     session.run("python", "-m", "tools.facade", *session.posargs)
 
 
 @nox.session(python=NEWEST)
 def benchmarks(session: nox.Session) -> None:
-    """The client beside hand-written aiohttp; not part of the default run."""
+    """Compare the client with hand-written aiohttp; not part of the default run."""
     session.install("-e", ".[bench,emulator]")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session(python=NEWEST)
 def fuzz(session: nox.Session) -> None:
-    """Thousands of random requests against the embedded backend; takes minutes, and is not part of the default run."""
+    """Send thousands of random requests to the embedded backend; takes minutes, and is not part of the default run."""
     session.install("-e", ".[emulator,fuzz]")
     session.run("python", "-m", "tests.emulator.fuzz", *session.posargs)
 
 
 @nox.session(python=NEWEST)
 def soak(session: nox.Session) -> None:
-    """The long tests at their whole length; takes minutes, and is not part of the default run."""
+    """Run the long tests at their whole length; takes minutes, and is not part of the default run."""
     session.install("-e", ".[emulator,test]")
     session.run("python", "-m", "pytest", "tests/soak", "-n", "0", "--soak-scale", "1", "-s", *session.posargs)
 
 
 @nox.session(python=NEWEST)
 def whole(session: nox.Session) -> None:
-    """The test suite with every combination and example, of which the default run makes a choice; takes minutes."""
+    """Run the test suite with every combination and example, not only the default's selection; takes minutes."""
     session.install("-e", ".[emulator,test]")
     session.run("python", "-m", "pytest", "--whole", *session.posargs)

@@ -1,4 +1,4 @@
-"""What the parts of a client share, and where a VM is: what a handle and all that is done in its VM stand on."""
+"""The state that the parts of a client share, and the place of a VM, which handles are built on."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ T = TypeVar("T")
 
 
 class Context:
-    """What the parts of a client share.
+    """The state that the parts of a client share.
 
     Attributes:
         settings: The client's settings.
-        transport: Sends its calls.
-        ledger: Where its forks are written down, if they are.
-        lacking: What servers, by their base URLs, have turned out not to do.
+        transport: The transport of its calls.
+        ledger: The ledger of its forks, if there is one.
+        lacking: The features that servers, by their base URLs, are known to lack.
     """
 
     __slots__ = ("_cleanups", "lacking", "ledger", "settings", "transport")
@@ -51,12 +51,12 @@ class Context:
 
     @property
     def observer(self) -> Observer:
-        """Tells the log and the caller's hooks."""
+        """The observer that reports to the log and to the caller's hooks."""
         return self.transport.observer
 
     @property
     def redact(self) -> Redactor:
-        """Takes the API key out of a text."""
+        """The function that removes the API key from a text."""
         return self.transport.redact
 
     def send(
@@ -67,7 +67,7 @@ class Context:
 
     @contextmanager
     def cleaning_up(self) -> Generator[None, None, None]:
-        """Have closing the client wait for what is done inside, which must have a bound of its own."""
+        """Let closing the client wait for the work inside, which must have its own bound."""
         over: asyncio.Future[None] = running_loop().create_future()
         self._cleanups.add(over)
         try:
@@ -77,7 +77,7 @@ class Context:
             over.set_result(None)
 
     async def settled(self) -> None:
-        """Wait until all clean-ups of this loop have come to their end."""
+        """Wait until all clean-ups of this loop have finished."""
         # Tasks that were cancelled together begin to clean up one after the other.
         await asyncio.sleep(0)
         loop = running_loop()
@@ -86,7 +86,7 @@ class Context:
 
 
 class Doubt:
-    """Whether a run in a VM has failed, as it does when the VM goes."""
+    """A note that a run in a VM has failed, as happens when the VM goes away."""
 
     __slots__ = ("_noted",)
 
@@ -94,22 +94,22 @@ class Doubt:
         self._noted = False
 
     def note(self) -> None:
-        """Note that one has."""
+        """Note that a run has failed."""
         self._noted = True
 
     def take(self) -> bool:
-        """Tell whether one has since this was asked last."""
+        """Return whether a run has failed since the last call."""
         noted, self._noted = self._noted, False
         return noted
 
 
 @frozen
 class Place(Address):
-    """Where a VM is, and what its calls are sent with.
+    """The place of a VM, and the context that its calls are sent with.
 
     Attributes:
-        context: What the parts of the client share.
-        doubt: Whether the VM may have gone, for the fleet that it belongs to.
+        context: The context of the client.
+        doubt: Whether the VM may be gone, for its fleet.
     """
 
     context: Context = field(repr=False)
@@ -122,7 +122,7 @@ class Place(Address):
         return self.context.transport.send(call, deadline=deadline, progress=progress)
 
     def redact(self, text: str) -> str:
-        """Take the API key out of a text."""
+        """Remove the API key from a text."""
         return self.context.transport.redact(text)
 
 

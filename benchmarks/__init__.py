@@ -1,1 +1,1 @@
-"""What the client costs beside the least that the same work can cost: ``python -m benchmarks``. See the README here."""
+"""The client's cost beside the least cost of the same work: ``python -m benchmarks``. See the README here."""

@@ -44,7 +44,7 @@ ROWS: Final = {
 
 class _Measure(Protocol):
     def __call__(self, base_url: str, /) -> Row:
-        """Measure, with the loopback server at this base URL."""
+        """Measure a row with the loopback server at this base URL."""
         ...
 
 
@@ -77,7 +77,7 @@ def main() -> int:
             except IsolationUnavailableError as error:
                 print(f"{name}: left out, {error}", file=sys.stderr)
                 continue
-            # The table comes at the end; who waits sees that it goes on.
+            # The table comes at the end; this shows the progress.
             print(f"{name}: {rows[-1].ratio:.2f}x", file=sys.stderr)
     print(table(rows))
     where = "server and client on a core each" if chosen is not None else "server and client share the cores"

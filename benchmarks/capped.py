@@ -1,4 +1,4 @@
-"""Rows on a server that passes 50 MB/s on each connection: 1 GiB up and down, beside a single PUT and GET."""
+"""Rows on a server with 50 MB/s per connection: 1 GiB up and down, beside a single PUT and GET."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def measure_down(_: str) -> Row:
 async def _once(
     name: str, title: str, by_hand: Callable[[], Awaitable[object]], ours: Callable[[], Awaitable[object]]
 ) -> Row:
-    """One round is enough, since the server sets the pace."""
+    """Run one round, which is enough because the server sets the pace."""
     theirs, own = Peak(), Peak()
     pairs = Rounds([await theirs.of(by_hand())], [await own.of(ours())])
     return with_memory(pairs, name, title, theirs, own, at_most=0.2)

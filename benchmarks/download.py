@@ -1,4 +1,4 @@
-"""Rows on downloads: 256 MiB into memory and to a file."""
+"""Rows of downloads: 256 MiB into memory and to a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Row ``fanout``: the wall time of 500 VMs at once, each forked, used and deleted; the server takes its time."""
+"""Row ``fanout``: the wall time of 500 VMs at once, each forked, used and deleted, on a slow server."""
 
 from __future__ import annotations
 

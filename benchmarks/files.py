@@ -1,4 +1,4 @@
-"""What the rows on files have in common: the same by hand, and the memory that each takes."""
+"""Shared parts of the rows on files: the same work by hand, and the memory that each way takes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SIZE: Final = 256 * MIB
 
 
 class Hand(Limit):
-    """Files by hand: one PUT or GET each, in slices, with a digest along the way, and nothing else."""
+    """Transfers by hand: one PUT or GET each, in slices, with a running digest and nothing else."""
 
     async def upload(self, pieces: Callable[[Any], AsyncIterator[Any]], size: int) -> None:
-        """A presigned PUT and its commit; ``pieces`` adds to the digest that it is given."""
+        """Upload by a presigned PUT and its commit; ``pieces`` updates the given digest."""
         url = self.vm_url(VM_ID, "/sync")
         answer = await self.post(url, {"op": "write", "writes": [{"path": "/f", "size": size, "presigned": True}]})
         digest = hashlib.sha256()
@@ -42,14 +42,14 @@ class Hand(Limit):
         await self.post(url, {"op": "write", "writes": [commit]})
 
     async def download(self, size: int, take: Callable[[bytes], object]) -> None:
-        """A presigned GET, handed on as it comes."""
+        """Download by a presigned GET, and hand the bytes on as they come."""
         answer = await self.post(self.vm_url(VM_ID, "/sync"), {"op": "read", "path": f"/f/{size}"})
         async with self._session.get(URL(answer["presigned_url"], encoded=True), read_bufsize=256 * 1024) as response:
             async for piece in response.content.iter_any():
                 take(piece)
 
     async def many(self, files: list[tuple[bytes, str]]) -> None:
-        """All of them in one request, whatever a server would say to that."""
+        """Upload all of them in one request, whatever the server's limits."""
         entries = [
             {
                 "path": path,
@@ -83,13 +83,13 @@ async def of_file(path: str, digest: Any) -> AsyncIterator[bytes]:
 
 
 class Peak:
-    """The memory that something takes at its highest, beyond what there was before, in MiB; 0 where nobody tells."""
+    """The peak memory of some work above the level before it, in MiB; 0 where it cannot be measured."""
 
     def __init__(self) -> None:
         self.highest = 0.0
 
     async def of(self, work: Awaitable[object]) -> float:
-        """The seconds that it takes."""
+        """Return the seconds that the work takes."""
         gc.collect()
         before = self._reset()
         started = time.perf_counter()
@@ -124,7 +124,7 @@ async def compare(
     rounds: int,
     at_most: float,
 ) -> Row:
-    """The row of two ways to do the same; its title tells of the memory that each took."""
+    """Return the row of two ways to do the same work. Its title shows the memory that each took."""
     theirs, own = Peak(), Peak()
     pairs = await interleave_async(lambda: theirs.of(by_hand()), lambda: own.of(ours()), rounds=rounds)
     return with_memory(pairs, name, title, theirs, own, at_most=at_most)

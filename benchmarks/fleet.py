@@ -1,4 +1,4 @@
-"""Row ``fleet``: the wall time of a fleet of 500 VMs, forked, used and deleted; the server takes its time."""
+"""Row ``fleet``: the wall time of a fleet of 500 VMs, forked, used and deleted, on a slow server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def _measure(base_url: str) -> Row:
     async def by_hand() -> float:
         started = time.perf_counter()
         async with Limit(base_url) as limit:
-            # As a fleet does it: all are there before the first is used, and until the last has been.
+            # As in a fleet, all exist before the first is used, and until the last was used.
             vm_ids = await asyncio.gather(*(limit.fork("ubuntu") for _ in range(VMS)))
             runs = [limit.run(limit.vm_url(vm_id, "/runs"), "echo hi") for vm_id in vm_ids]
             for _, _, exit_code in await asyncio.gather(*runs):

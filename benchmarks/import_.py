@@ -1,6 +1,6 @@
 """Row ``import``: the wall time of importing the client above bare Python, beside that of ``import aiohttp``.
 
-What is put off has its price later, so the title says what asyncio and a first client add up to with it.
+Deferred imports cost time later, so the title shows the total with asyncio and a first client.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The limit: the same requests by hand, with aiohttp's best settings and nothing that a library has to care about.
+"""The limit: the same requests by hand, with aiohttp's best settings and none of a library's duties.
 
-No retries, no checks, no models, no errors: what is left is what the HTTP client itself costs.
+It has no retries, checks, models or errors: only the cost of the HTTP client itself is left.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SLICE: Final = 1024 * 1024
 
 
 class Limit:
-    """A session with the best settings, and the calls that rows have in common."""
+    """A session with the best settings, and the calls that rows share."""
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
@@ -55,11 +55,11 @@ class Limit:
         await self._session.close()
 
     def vm_url(self, vm_id: str, below: str = "") -> URL:
-        """A URL under a VM; a row that calls it often makes it once."""
+        """Return a URL under a VM. A row that calls it often makes it once."""
         return URL(f"{self._base_url}/v1/vms/{vm_id}{below}", encoded=True)
 
     async def post(self, url: URL, value: object) -> Any:
-        """POST a JSON value with an idempotency key; gives the answer's."""
+        """POST a JSON value with an idempotency key, and return the answer's."""
         headers = CIMultiDict(self._headers)
         headers["Idempotency-Key"] = secrets.token_hex(16)
         async with self._session.post(
@@ -75,12 +75,12 @@ class Limit:
             return orjson.loads(await response.read())
 
     async def run(self, url: URL, command: str) -> tuple[bytes, bytes, int]:
-        """A command in the foreground, by the URL of a VM's runs."""
+        """Run a command in the foreground, by the URL of a VM's runs."""
         answer = await self.post(url, {"command": command})
         return answer["stdout"].encode(), answer["stderr"].encode(), answer["exit_code"]
 
     async def fork(self, name: str) -> str:
-        """A VM's id."""
+        """Fork a VM, and return its id."""
         source = {"source_vm_name": name, "source_org_id": "ArkerHQ"}
         vm_id: str = (await self.post(self._fork_url, source))["vm_id"]
         return vm_id
@@ -99,5 +99,5 @@ async def _slices(body: bytes) -> AsyncIterator[memoryview]:
 
 
 async def settle() -> None:
-    """Let the sockets of a closed session go before the next sample begins."""
+    """Wait until the sockets of a closed session are gone, before the next sample begins."""
     await asyncio.sleep(0.01)

@@ -1,7 +1,7 @@
-"""How everything here is measured: pinned cores, interleaved rounds, medians, and the table of ratios.
+"""The way of measuring: pinned cores, interleaved rounds, medians, and the table of ratios.
 
-On a shared machine a number moves by 20 to 40 % within minutes. So the client and its limit take turns within a run,
-and what is judged is the median of the ratios of neighbouring rounds, never a time.
+On a shared machine a time varies by 20 to 40 % within minutes. So the client and its limit alternate within a run,
+and the result is the median of the ratios of neighbouring rounds, never a time.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _USABLE = os.sched_getaffinity(0) if sys.platform == "linux" else set[int]()
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """One line of the table. Times are medians in seconds.
+    """A row of the table. Times are medians in seconds.
 
     Attributes:
-        name: What it is called on the command line.
-        title: What was measured, for people.
-        limit: The least that the work can cost.
-        ours: What it costs through the client.
+        name: Its name on the command line.
+        title: A description of the measurement, for people.
+        limit: The least cost of the work.
+        ours: The cost through the client.
         ratio: Ours over the limit: the median over the rounds.
-        target: What is wanted, in words.
+        target: The target, in words.
         met: Whether it was reached.
     """
 
@@ -51,18 +51,18 @@ class Row:
 
 @attrs.frozen
 class Rounds:
-    """What the rounds of one row took, in seconds, pair by pair."""
+    """The times of the rounds of one row, in seconds, pair by pair."""
 
     limit: list[float]
     ours: list[float]
 
     @property
     def ratio(self) -> float:
-        """Neighbours share the machine's mood, so they are compared with each other before the median is taken."""
+        """The median of the ratios of neighbouring rounds, which run under the same load of the machine."""
         return statistics.median(ours / limit for ours, limit in zip(self.ours, self.limit, strict=True))
 
     def row(self, name: str, title: str, *, at_most: float) -> Row:
-        """The line of the table, with a target for the ratio."""
+        """Return the row of the table, with a target for the ratio."""
         ratio = self.ratio
         return Row(
             name=name,
@@ -76,7 +76,7 @@ class Rounds:
 
 
 def interleave(limit: Callable[[], float], ours: Callable[[], float], *, rounds: int) -> Rounds:
-    """Let the two take turns; each gives the seconds of one sample, and a first pair is thrown away."""
+    """Alternate the two samples, which return their seconds. The first pair is discarded."""
     pairs = Rounds([], [])
     for number in range(rounds + 1):
         order = (limit, ours) if number % 2 else (ours, limit)
@@ -93,7 +93,7 @@ def interleave(limit: Callable[[], float], ours: Callable[[], float], *, rounds:
 async def interleave_async(
     limit: Callable[[], Awaitable[float]], ours: Callable[[], Awaitable[float]], *, rounds: int
 ) -> Rounds:
-    """The same as `interleave`, for samples that need the running event loop."""
+    """Alternate samples as `interleave` does, in the running event loop."""
     pairs = Rounds([], [])
     for number in range(rounds + 1):
         order = (limit, ours) if number % 2 else (ours, limit)
@@ -108,7 +108,7 @@ async def interleave_async(
 
 
 def run_bounded(work: Coroutine[Any, Any, T]) -> T:
-    """Run a row in an event loop of its own, for no longer than `BOUND`."""
+    """Run a row in its own event loop, for no longer than `BOUND`."""
 
     async def bounded() -> T:
         return await asyncio.wait_for(work, BOUND)
@@ -117,7 +117,7 @@ def run_bounded(work: Coroutine[Any, Any, T]) -> T:
 
 
 def cores() -> tuple[int, int] | None:
-    """A core for the server and another for the client; None where there is but one, or where it cannot be chosen."""
+    """Return a core for the server and another for the client; None if there is only one, or no choice."""
     if sys.platform != "linux":
         return None
     usable = sorted(os.sched_getaffinity(0))
@@ -125,14 +125,14 @@ def cores() -> tuple[int, int] | None:
 
 
 def pin(core: int) -> None:
-    """Keep this process on one core."""
+    """Pin this process to one core."""
     if sys.platform == "linux":
         os.sched_setaffinity(0, {core})
 
 
 @contextmanager
 def all_cores() -> Generator[None, None, None]:
-    """Let this process, and what it starts meanwhile, use every core, although it is pinned."""
+    """Let this process and its new children use every core, although it is pinned."""
     if sys.platform != "linux":
         yield
         return
@@ -145,7 +145,7 @@ def all_cores() -> Generator[None, None, None]:
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as text in columns."""
+    """Return the rows as text in columns."""
     lines = [("row", "work", "limit", "ours", "ratio", "target", "")]
     lines += [
         (
@@ -171,7 +171,7 @@ def table(rows: list[Row]) -> str:
 
 
 def seconds(value: float) -> str:
-    """A time in the unit that suits it."""
+    """Return a time as text, in a suitable unit."""
     if value < 0.001:
         return f"{value * 1e6:.0f} us"
     return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"

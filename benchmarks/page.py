@@ -1,7 +1,7 @@
 """Row ``page``: the CPU time of making models of a page of 5,000 VMs, each with 2 sessions and a tunnel.
 
 The limit needs msgspec (the extra ``bench``): its decoder goes from the text straight to frozen attrs classes with the
-fields of the models. Structs of its own would take it half of that, but nobody is to be handed those.
+fields of the models. Its own structs would take half of that time, but callers must not get those.
 """
 
 from __future__ import annotations

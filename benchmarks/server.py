@@ -1,6 +1,6 @@
-"""The loopback server: canned answers at the least cost, in a process of its own so that the client is measured alone.
+"""The loopback server: canned answers at the least cost, in a separate process so that only the client is measured.
 
-It reads of a request only what it needs to answer, and throws bodies away. A base URL that ends in ``/late/MS`` makes
+It reads only the parts of a request that it needs, and discards bodies. A base URL that ends in ``/late/MS`` makes
 each answer that many milliseconds late. It ends when its standard input is closed, so with the process that started it
 at the latest.
 """
@@ -31,7 +31,7 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 def vm(vm_id: str, *, sessions: int = 1, tunnels: int = 0) -> dict[str, object]:
-    """A VM as servers describe it."""
+    """Return a VM as servers describe it."""
     return {
         "vm_id": vm_id,
         "owner_org_id": "org_benchmarks",
@@ -129,7 +129,7 @@ ROUTES: Final[tuple[tuple[bytes, re.Pattern[bytes], Answer], ...]] = (
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, one request after another; only bodies with a ``Content-Length`` are understood."""
+    """A connection, with one request after another; only bodies with a ``Content-Length`` are understood."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
@@ -172,7 +172,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _answer_to(head: bytes) -> tuple[bytes, float]:
-    """The whole answer to a request, and the seconds to hold it back."""
+    """Return the whole answer to a request, and the seconds to delay it."""
     request = _REQUEST.match(head)
     status, body, delay = b"400 Bad Request", b'{"code":"bad_request","message":"not understood"}', 0.0
     if request is not None:
@@ -203,7 +203,7 @@ async def _serve() -> None:
 
 @contextmanager
 def running() -> Generator[str, None, None]:
-    """Start the server; gives its base URL, and ends it."""
+    """Start the server, yield its base URL, and stop it."""
     chosen = cores()
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.server", *([str(chosen[0])] if chosen is not None else [])],

@@ -1,7 +1,7 @@
 """The loopback server of the rows on files: `/sync`, sessions, runs and an object store, all of it at the least cost.
 
-It throws away what is PUT, and what is fetched is one MiB over and over. Below ``/capped``, each connection to the
-object store passes 50 MB/s. A file's size stands in its path: ``/file/SIZE``.
+It discards uploads, and downloads repeat one MiB. Below ``/capped``, each connection to the
+object store passes 50 MB/s. A file's path has its size: ``/file/SIZE``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SESSION: Final = {"session_id": "s1", "session_idx": 1, "state": "idle", "cwd":
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One connection, one request after another."""
+    """A connection, with one request after another."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
@@ -95,7 +95,7 @@ class Connection(asyncio.BufferedProtocol):
         self._body.clear()
 
     def _pace(self, count: int) -> None:
-        """Read no more before its time."""
+        """Delay the next read until its time."""
         now = time.monotonic()
         self._due = max(self._due, now - 0.02) + count / RATE
         if self._due > now and self._left and self._transport is not None:
@@ -160,7 +160,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._free = True
-        # What is capped has a timer already, or gets on when it is there.
+        # A capped connection goes on when its timer fires.
         self._pump()
 
 
@@ -182,7 +182,7 @@ async def _serve() -> None:
 
 @contextmanager
 def running() -> Generator[str, None, None]:
-    """Start the server; gives its base URL, and ends it."""
+    """Start the server, yield its base URL, and stop it."""
     chosen = cores()
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.store", *([str(chosen[0])] if chosen is not None else [])],

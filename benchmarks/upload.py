@@ -1,4 +1,4 @@
-"""Rows on uploads: 256 MiB from memory and from a file, by one presigned PUT."""
+"""Rows of uploads: 256 MiB from memory and from a file, by one presigned PUT."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Row ``vmfork``: the wall time of a fork on the embedded backend, beside bubblewrap by hand with a VM's options.
 
-A fork copies files; the VM's processes are started at its first use, which row ``vmstart`` measures.
+A fork copies files. The VM's processes start at its first use, which row ``vmstart`` measures.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the rows of VMs on the embedded backend share: the backend, a small VM, and bubblewrap and bash by hand.
+"""Shared parts of the rows on the embedded backend: the backend, a small VM, and bubblewrap and bash by hand.
 
-Nothing here is pinned: the client, the server, the VMs and what is started by hand have all cores alike.
+Nothing here is pinned: the client, the server, the VMs and the processes by hand use all cores.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ FILES: Final = 5
 
 @frozen
 class Bare:
-    """Processes by hand, as the backend starts its own.
+    """Processes by hand, started as the backend starts its own.
 
     Attributes:
         bwrap: The command line up to the program: bubblewrap with a VM's options.
-        identity: Who VMs run as.
+        identity: The user that VMs run as.
     """
 
     bwrap: Sequence[str]
     identity: Identity | None
 
     def isolated(self) -> float:
-        """Seconds that ``true`` takes in bubblewrap with a VM's options."""
+        """Return the seconds that ``true`` takes in bubblewrap with a VM's options."""
         return self._taken([*self.bwrap, "/bin/true"])
 
     def bash(self) -> float:
-        """Seconds that ``bash -c true`` takes on the host."""
+        """Return the seconds that ``bash -c true`` takes on the host."""
         return self._taken(["/bin/bash", "-c", "true"])
 
     def _taken(self, command: list[str]) -> float:
@@ -69,14 +69,14 @@ class Bare:
 
 @frozen
 class Bench:
-    """What a row of VMs measures with.
+    """The measuring equipment of a row of VMs.
 
     Attributes:
         client: The client on a backend of its own.
         small: A VM that has run something and holds a few small files.
         bare: Processes by hand.
-        golden: Seconds of what was done from the golden.
-        live: Seconds of what was done from ``small``.
+        golden: Seconds of the work from the golden.
+        live: Seconds of the work from ``small``.
     """
 
     client: AsyncArker
@@ -86,13 +86,13 @@ class Bench:
     live: list[float] = field(factory=list[float])
 
     async def both(self, work: Callable[[str | AsyncVM], Awaitable[float]]) -> float:
-        """The mean of the same work from the golden and from the small VM."""
+        """Return the mean of the same work from the golden and from the small VM."""
         self.golden.append(await work("ubuntu"))
         self.live.append(await work(self.small))
         return (self.golden[-1] + self.live[-1]) / 2
 
     async def forked(self, source: str | AsyncVM, *, run: bool) -> float:
-        """Seconds that a fork takes, with its first run if wanted; its deletion is not counted."""
+        """Return the seconds of a fork, with its first run if wanted. Its deletion is not counted."""
         started = time.perf_counter()
         vm = await self.client.fork(source)
         if run:
@@ -107,7 +107,7 @@ class Bench:
 
 @contextmanager
 def place() -> Generator[Path, None, None]:
-    """A directory that the user whom VMs run as may enter."""
+    """Make a directory that the user of VMs may enter."""
     with tempfile.TemporaryDirectory(prefix="arker-bench-") as name:
         Path(name).chmod(0o711)
         yield Path(name)
@@ -115,7 +115,7 @@ def place() -> Generator[Path, None, None]:
 
 @asynccontextmanager
 async def bench() -> AsyncGenerator[Bench, None]:
-    """The backend with a small VM in it, and a root filesystem for bubblewrap by hand."""
+    """Start the backend with a small VM in it, and make a root filesystem for bubblewrap by hand."""
     with place() as base, all_cores():
         provider = await BubblewrapProvider.open(base / "state")
         try:
@@ -135,14 +135,14 @@ async def bench() -> AsyncGenerator[Bench, None]:
 
 
 def make_root(root: Path, host: Host, identity: Identity | None) -> None:
-    """Make a root filesystem as VMs have it."""
+    """Make a root filesystem like that of VMs."""
     root.mkdir()
     furnish(root, identity)
     host.prepare(root, identity)
 
 
 async def rounds_of(limit: Callable[[], float], ours: Callable[[], Awaitable[float]]) -> Rounds:
-    """Let the two take turns."""
+    """Alternate the two samples."""
 
     async def by_hand() -> float:
         return limit()
@@ -151,7 +151,7 @@ async def rounds_of(limit: Callable[[], float], ours: Callable[[], Awaitable[flo
 
 
 def row(name: str, title: str, rounds: Rounds, *, at_most: float | None) -> Row:
-    """The line of the table, with a target for the time itself in seconds, or without one."""
+    """Return the row of the table, with a target for the time itself in seconds, or without one."""
     ours = statistics.median(rounds.ours)
     return Row(
         name=name,
@@ -165,5 +165,5 @@ def row(name: str, title: str, rounds: Rounds, *, at_most: float | None) -> Row:
 
 
 def median_ms(values: Sequence[float]) -> str:
-    """The median of some seconds, for people."""
+    """Return the median of some seconds, as text in milliseconds."""
     return f"{statistics.median(values) * 1000:.1f} ms"

@@ -1,4 +1,4 @@
-"""Row ``vmwalls``: the wall time of a VM's start, beside one without the walls that namespaces do not make."""
+"""Row ``vmwalls``: the wall time of a VM's start, beside one without the walls that namespaces do not provide."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def _start(launch: Launch) -> float:
     machine = await Machine.start(launch)
     taken = time.perf_counter() - started
     await machine.close()
-    await asyncio.sleep(0.01)  # what is being torn down is not the next one's to pay for
+    await asyncio.sleep(0.01)  # the next sample must not include this one's clean-up
     return taken
 
 

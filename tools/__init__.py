@@ -1,1 +1,1 @@
-"""Programs for those who change this project; nothing of them is installed."""
+"""Programs for developers of this project; none is installed."""

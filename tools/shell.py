@@ -1,6 +1,6 @@
-"""Check the shell programs that the packages hold: ``python -m tools.shell``, a part of ``nox -s lint``.
+"""A check of the packages' shell programs: ``python -m tools.shell``, a part of ``nox -s lint``.
 
-shellcheck looks for mistakes, as in a program of POSIX's ``sh``; and each shell that is meant to run them parses them.
+shellcheck looks for mistakes in POSIX ``sh`` mode, and each shell that is to run the programs parses them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def programs() -> list[Path]:
 
 
 def check(paths: list[Path]) -> bool:
-    """Check programs, and tell what is wrong with them; whether nothing is."""
+    """Check programs, and print the faults. Return whether there are none."""
     commands = [["shellcheck", "--shell=sh", "--severity=style", *map(str, paths)]]
     commands += [[shell, "-n", str(path)] for shell in SHELLS for path in paths]
     missing = {name for name, *_ in commands if shutil.which(name) is None}

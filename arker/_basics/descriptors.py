@@ -1,4 +1,4 @@
-"""How many descriptors this process may have, and how many of them connections may take."""
+"""The limit of this process's descriptors, and the share that connections may take."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def limit() -> int | None:
 
 
 def most_connections(wanted: int) -> int:
-    """Return how many connections a client may have that wants so many: at most half of the descriptors."""
+    """Return how many connections a client may have if it wants so many: at most half of the descriptors."""
     most = limit()
     return wanted if most is None else max(1, min(wanted, most // 2))
 
 
 def is_spared(descriptor: int) -> bool:
-    """Say whether a descriptor is one of the last, which are the program's: it has files of its own to open."""
+    """Return whether a descriptor is one of the last ones, which are reserved for the program's own files."""
     most = limit()
     return most is not None and descriptor >= most - min(_SPARED, most // 8)
 
 
 def none_left() -> bool:
-    """Say whether the process, or the machine, has no descriptor left."""
+    """Return whether the process, or the machine, has no descriptor left."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:

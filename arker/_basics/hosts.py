@@ -1,4 +1,4 @@
-"""Hosts as they are written, and which of them are this machine: pure, for the client and the embedded backend alike.
+"""A parser of hosts, and checks for this machine: pure, for the client and the embedded backend alike.
 
 A host has one spelling only: names in lower case without the final dot, addresses as `ipaddress` has them. What other
 programs would read as an address in an odd notation (``0x7f.1``, ``127.1``, ``2130706433``, full-width digits) is
@@ -35,7 +35,7 @@ _ISATAP: Final = (0x0000_5EFE, 0x0200_5EFE)
 
 
 class MalformedHostError(ValueError):
-    """No host that has one meaning; the message is for people."""
+    """An error for a host without a single meaning; its message is for people."""
 
 
 def parse_host(text: str) -> Host:
@@ -57,12 +57,12 @@ def parse_host(text: str) -> Host:
 
 
 def plain(address: Address) -> Address:
-    """Return the address; one of version 4 that is written as version 6 becomes the former."""
+    """Return the address. An IPv4 address written as IPv6 becomes IPv4."""
     return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
 def embedded(address: Address) -> tuple[IPv4Address, ...]:
-    """Return the addresses of version 4 that packets to one of version 6 may be translated or unwrapped to."""
+    """Return the IPv4 addresses that packets to an IPv6 address may be translated or unwrapped to."""
     if isinstance(address, IPv4Address):
         return ()
     number = int(address)
@@ -77,9 +77,11 @@ def embedded(address: Address) -> tuple[IPv4Address, ...]:
 
 
 def out_of_reach(address: Address) -> bool:
-    """Say whether an address must not be reached by others: this machine's own, those of its links, clouds' metadata.
+    """Return whether an address must not be reachable from outside.
 
-    Those that this machine has beside its loopback are not known here.
+    These are this machine's own, those of its links, and clouds' metadata.
+
+    This machine's addresses other than its loopback are not known here.
     """
     address = plain(address)
     if address.is_loopback or address.is_unspecified or address.is_link_local or address.is_multicast:
@@ -90,14 +92,14 @@ def out_of_reach(address: Address) -> bool:
 
 
 def means_this_machine(name: str) -> bool:
-    """Say whether a name means this machine, or a cloud's metadata, wherever it is resolved."""
+    """Return whether a name means this machine or a cloud's metadata on every resolver."""
     return name in {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "metadata"} or name.endswith(
         (".localhost", "metadata.google.internal")
     )
 
 
 def leads_here(host: Host) -> bool:
-    """Say whether a host is this machine or its links, by its name or address; what names resolve to is not known."""
+    """Return whether a host is this machine or its links, by its name or address. Names are not resolved."""
     return means_this_machine(host) if isinstance(host, str) else out_of_reach(host)
 
 

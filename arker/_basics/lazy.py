@@ -1,7 +1,7 @@
-"""Packages that load their modules when one of their names is first asked for (PEP 562), so that they import fast.
+"""Packages that load a module when one of its names is first used (PEP 562), so that they import fast.
 
-So that hints of public functions can be resolved although what they name is not loaded yet, annotations say
-``arker.AsyncVM`` and ``models.Run``: evaluating them loads it. `later` does the same for other modules.
+Annotations must resolve although the modules that they name are not loaded yet. So they are written as
+``arker.AsyncVM`` and ``models.Run``: evaluating them loads the module. `later` does the same for other modules.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of a package. A name is looked up once; then it is one of the package's own.
+    """Return ``__getattr__`` and ``__dir__`` for a package. A name that was looked up once becomes the package's own.
 
     Args:
         package: The package's dotted name.
@@ -40,7 +40,7 @@ def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], obje
 
 
 class _Later:
-    """Stands for a module."""
+    """A stand-in for a module."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -50,9 +50,9 @@ class _Later:
 
 
 def later(module: str) -> Any:
-    """Something that has the names of a module, which is imported when the first of them is asked for.
+    """Return a stand-in for a module, which is imported when one of its names is first used.
 
-    It is for annotations: what they name is loaded when somebody resolves the hints of a function.
+    It is for annotations: the module is loaded when the type hints of a function are resolved.
     """
     return _Later(module)
 

@@ -1,4 +1,4 @@
-"""Names and ids that are special (contract, section 2)."""
+"""Special names and ids (contract, section 2)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BURST_ID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}_[A-Za-z0-9]+")
 
 
 def is_burst_reference(reference: str) -> bool:
-    """Whether a VM's id or name belongs to the burst provider: ``arkuntu``, or a ULID with a suffix."""
+    """Return whether a VM's id or name belongs to the burst provider: ``arkuntu``, or a ULID with a suffix."""
     trimmed = reference.strip()
     return trimmed.lower() == "arkuntu" or _BURST_ID.fullmatch(trimmed) is not None
 

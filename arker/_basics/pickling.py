@@ -1,4 +1,4 @@
-"""What pickling says of objects that cannot leave their process, and of errors that hold such objects."""
+"""Pickling of objects that cannot leave their process, and of errors that hold such objects."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NoReturn
 
 
 def refuse_to_be_pickled(self: object) -> NoReturn:
-    """``__reduce__`` of a client, or of what it hands out.
+    """Refuse to pickle, as ``__reduce__`` of a client or of its handles.
 
     Raises:
         TypeError: Always; it says what to do instead.
@@ -18,7 +18,7 @@ def refuse_to_be_pickled(self: object) -> NoReturn:
 
 
 def as_pickled(value: object) -> object:
-    """A value that is pickled along with an error: what it looks like, where it cannot be pickled itself."""
+    """Return a value that can be pickled with an error: the value itself, or its representation."""
     import pickle  # few programs send errors to other processes
 
     try:

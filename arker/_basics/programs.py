@@ -1,4 +1,4 @@
-"""The shell programs of the package, which stand in files of their own beside the modules that run them."""
+"""The shell programs of the package, in files beside the modules that run them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.resources import files
 def shell_program(package: str | None, name: str) -> str:
     """Read a shell program.
 
-    To be called when a module is imported: later there may be no descriptor left to open a file with.
+    Call it when a module is imported: later there may be no descriptor left to open a file.
 
     Args:
         package: The package that the file is in.

@@ -1,14 +1,14 @@
-"""Texts of others as they may be shown: in which nothing passes for another line, or moves a terminal's cursor."""
+"""Foreign texts made safe to show: nothing in them can fake another line, or move a terminal's cursor."""
 
 from __future__ import annotations
 
 
 def shown(text: str, *, lines: bool = False) -> str:
-    """Escape what is not printable: control characters, separators of lines, marks that change a text's direction.
+    """Escape unprintable characters: control characters, line separators, marks that change a text's direction.
 
     Args:
-        text: The text, of a server or a VM.
-        lines: Whether it may have several lines. The further ones are indented, since they are of the same message.
+        text: The text of a server or a VM.
+        lines: Whether it may have several lines. Further lines are indented, since they belong to the same message.
     """
     if text.isprintable():
         return text

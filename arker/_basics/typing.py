@@ -1,4 +1,4 @@
-"""Names of `typing` from where this version of Python has them, so that hints resolve at run time."""
+"""Names of `typing` for every supported Python, so that hints resolve at run time."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The steps of a plan, carried out in a directory on this machine."""
+"""The execution of a plan's steps in a local directory."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def apply_steps(
     staging: str,
     check: Callable[[], None],
 ) -> dict[str, OSError]:
-    """What did not succeed: each path, with the system's error. The rest has been done.
+    """Carry out the steps, and return the paths that failed, each with the system's error. The other steps are done.
 
     Args:
         target: The directory.
-        steps: What is to be done; parents before what they hold.
-        staged: Where in the directory each file has been written, by its path; steps for other files are left out.
-        staging: A directory in it, for what is on its way.
-        check: Called before each step; what it raises ends the work.
+        steps: The steps; parents come before their content.
+        staged: Where each file was staged in the directory, by its path; steps for other files are skipped.
+        staging: The staging directory in it.
+        check: Called before each step; an exception from it ends the work.
     """
     failed: dict[str, OSError] = {}
 
     def attempt(path: str, action: Callable[..., None], *arguments: object) -> None:
         check()
         if any(above in failed for above in ancestors(path)):
-            return  # the directory that it is to be in is not there, and that is a failure already
+            return  # its parent directory is missing, which is already a failure
         try:
             action(*arguments)
         except OSError as error:

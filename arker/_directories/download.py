@@ -1,4 +1,4 @@
-"""A directory of a VM to this machine: listed on both sides, compared, downloaded beside, put into place."""
+"""The download of a directory from a VM: list both sides, compare, download to a staging directory, then move."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 async def download_directory(work: DirectoryWork, *, links: bool) -> DirectoryReport:
-    """Make the local directory like the VM's."""
+    """Make the local directory match the VM's."""
     options = work.options
     ignores = compile_patterns(options.patterns)
     local = await work.list_local(ignores, absent_is_right=True)
@@ -59,7 +59,7 @@ async def download_directory(work: DirectoryWork, *, links: bool) -> DirectoryRe
 
 
 async def _change(work: DirectoryWork, steps: list[Step]) -> None:
-    """Whatever ends this, the staging directories do not stay."""
+    """Download and apply the changes. The staging directories are removed in every case."""
     root, staging = work.options.local, f"{STAGING_PREFIX}{new_ulid()}"
 
     def begin() -> tuple[TreeTarget, str]:
@@ -91,7 +91,7 @@ async def _change(work: DirectoryWork, steps: list[Step]) -> None:
 
 
 async def _download(work: DirectoryWork, steps: list[Step], staging: str, where: str) -> dict[str, str]:
-    """Where in the local directory each file is that has been downloaded."""
+    """Download the files, and return the staged path of each one in the local directory."""
     files = [step for step in steps if step.action in TRANSFERRED]
     if not files:
         work.nothing_moves()

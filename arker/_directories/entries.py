@@ -1,4 +1,4 @@
-"""What a directory holds, as plain values, whichever side it is on; and which names and symlinks may come from a VM.
+"""The content of a directory as plain values, for both sides, and checks of names and symlinks that come from a VM.
 
 A path is relative to the directory, with ``/`` between its components; the directory itself is ``""``. Bytes that are
 not UTF-8 are surrogates, as `os.fsdecode` makes them.
@@ -25,10 +25,10 @@ PERMISSIONS: Final = 0o777
 
 @frozen
 class Entry:
-    """One thing in a directory.
+    """An entry of a directory.
 
     Attributes:
-        kind: What it is; ``special`` is a FIFO, a socket or a device.
+        kind: Its kind; ``special`` is a FIFO, a socket or a device.
         mode: Its permission bits; None where the system has none.
         size: Bytes of a file.
         target: Where a symlink leads.
@@ -44,12 +44,12 @@ class Entry:
 
 @frozen
 class Tree:
-    """All that a directory holds.
+    """The content of a directory.
 
     Attributes:
         root: Whether the directory is there; ``other`` when something else is.
-        entries: What is in it, by path; a parent comes before what it holds.
-        ignored: Paths that a pattern matches, without what is below them; they are not among the entries.
+        entries: Its entries by path; parents come before their content.
+        ignored: Paths that match a pattern, without the paths below them; they are not among the entries.
         unreadable: Directories whose content could not be listed, with the reason; they are among the entries.
         digest: The name of the tool that made the digests; None when none was made.
     """
@@ -62,17 +62,17 @@ class Tree:
 
 
 def order(path: str) -> list[str]:
-    """A sort key: parents before what they hold, and what one directory holds together."""
+    """Return a sort key that puts parents before their content and keeps each directory's content together."""
     return path.split("/")
 
 
 def parent_of(path: str) -> str:
-    """The directory that a path is in."""
+    """Return the directory that contains a path."""
     return path.rpartition("/")[0]
 
 
 def ancestors(path: str) -> Iterator[str]:
-    """The directories that a path is in, the innermost first, without the root."""
+    """Return the directories above a path, the innermost first, without the root."""
     path = parent_of(path)
     while path:
         yield path
@@ -80,17 +80,17 @@ def ancestors(path: str) -> Iterator[str]:
 
 
 def to_text(path: bytes) -> str:
-    """A path as it is kept here."""
+    """Return a path as text, as this module keeps it."""
     return path.decode("utf-8", "surrogateescape")
 
 
 def to_bytes(path: str) -> bytes:
-    """A path as the system has it."""
+    """Return a path as the system's bytes."""
     return path.encode("utf-8", "surrogateescape")
 
 
 def is_utf8(path: str) -> bool:
-    """Whether a path can stand in JSON."""
+    """Return whether a path is valid UTF-8, so that JSON can carry it."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -107,7 +107,7 @@ _STAGING: Final = re.compile(r"\.arker-[0-9A-HJKMNP-TV-Z]{26}(?:/.*)?", re.DOTAL
 
 
 def without_staging(tree: Tree) -> Tree:
-    """The tree without what another transfer is just putting there, or has left when its machine failed."""
+    """Return the tree without the staging entries of other transfers, running or left behind by a crash."""
     entries = {path: entry for path, entry in tree.entries.items() if not _STAGING.fullmatch(path)}
     return Tree(tree.root, entries, tree.ignored, tree.unreadable, tree.digest)
 
@@ -120,7 +120,7 @@ _RESERVED: Final = frozenset(
 
 
 def unsafe_name(path: str, *, windows: bool = False) -> str | None:
-    """Why a path must not be written to, for people; None when it may be."""
+    """Return why a path must not be written to, as text for people; None when it is safe."""
     for name in path.split("/"):
         if name in {"", ".", ".."}:
             return "it is not a path below the directory"
@@ -137,9 +137,9 @@ def _unsafe_on_windows(name: str) -> bool:
 
 
 def leads_outside(path: str, target: str, *, windows: bool = False) -> bool:
-    """Whether a symlink could lead out of the directory that it comes in.
+    """Return whether a symlink could lead out of the directory that contains it.
 
-    It cannot if it is relative, goes up only at its beginning, and not further than it is deep. Then each step up is
+    It cannot if it is relative, goes up only at its beginning, and by at most its depth. Then each step up is
     from a real directory; what it goes down through may be a symlink, of which the same is true.
     """
     if target.startswith("/") or (windows and ("\\" in target or ":" in target)):
@@ -157,7 +157,7 @@ RANGES: Final = 400
 
 
 def size_ranges(sizes: Iterable[int], limit: int = RANGES) -> list[tuple[int, int]]:
-    """Ranges, both ends within, that contain all the sizes: as tight as so many can be."""
+    """Return inclusive ranges that contain all the sizes, as tight as this number of ranges allows."""
     distinct = sorted(set(sizes))
     if not distinct:
         return []
@@ -178,7 +178,7 @@ _MIRRORED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class Cksum:
-    """The checksum of POSIX's ``cksum``, for a VM that has nothing better: CRC-32 with its bits the other way round.
+    """The checksum of POSIX's ``cksum``, for a VM without a better tool: CRC-32 with reversed bits.
 
     zlib's runs over mirrored bytes and gives a mirrored result; the value that it begins with stands for zero.
     """
@@ -192,7 +192,7 @@ class Cksum:
         self._size += len(data)
 
     def hexdigest(self) -> str:
-        """In decimals, in fact, as ``cksum`` prints it."""
+        """Return the checksum in decimal digits, as ``cksum`` prints it."""
         length = self._size.to_bytes((self._size.bit_length() + 7) // 8, "little")
         mirrored = zlib.crc32(length.translate(_MIRRORED), self._crc)
         return str(int(f"{mirrored:032b}"[::-1], 2))

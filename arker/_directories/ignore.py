@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def ignores_nothing(path: str, is_directory: bool) -> bool:
-    """For when there are no patterns."""
+    """Match no path. Used when there are no patterns."""
     return False
 
 
 def check_patterns(patterns: object) -> tuple[str, ...]:
-    """The patterns that a caller has given, as they are."""
+    """Check a caller's patterns, and return them unchanged."""
     expected = "a list of patterns in gitignore syntax"
     if isinstance(patterns, (str, bytes)) or not isinstance(patterns, Iterable):
         raise InvalidArgumentError("ignore", patterns, f"expected {expected}, such as ['*.pyc', '.git/']")
@@ -32,13 +32,13 @@ def check_patterns(patterns: object) -> tuple[str, ...]:
 
 
 def compile_patterns(patterns: Sequence[str]) -> Ignores:
-    """Whether a path matches, as git has it: the last pattern that matches decides; ``!`` takes back.
+    """Return a function that tells whether a path matches. As in git, the last matching pattern decides; ``!`` negates.
 
-    It is to be asked of parents first: what is below something that is ignored need not be asked.
+    Ask it about parents first: paths below an ignored one need no check.
 
     Raises:
         ConfigurationError: ``pathspec`` is not installed.
-        InvalidArgumentError: One of them is no pattern.
+        InvalidArgumentError: One of them is not a valid pattern.
     """
     if not any(pattern.strip() and not pattern.startswith("#") for pattern in patterns):
         return ignores_nothing
@@ -62,7 +62,7 @@ def compile_patterns(patterns: Sequence[str]) -> Ignores:
 
 
 def hidden_names(patterns: Sequence[str]) -> list[str]:
-    """Names of directories that are ignored wherever they are, so that a VM need not list what they hold."""
+    """Return the names of directories that are ignored everywhere, so that a VM need not list their content."""
     if any(pattern.startswith("!") for pattern in patterns):
         return []
     names = {pattern.rstrip().rstrip("/") for pattern in patterns}
@@ -70,7 +70,7 @@ def hidden_names(patterns: Sequence[str]) -> list[str]:
 
 
 def without_ignored(tree: Tree, ignores: Ignores) -> Tree:
-    """The tree without what patterns match, and without what is below that."""
+    """Return the tree without the paths that match a pattern, and without everything below them."""
     entries: dict[str, Entry] = {}
     ignored: set[str] = set()
     for path, entry in tree.entries.items():

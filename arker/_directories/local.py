@@ -1,4 +1,4 @@
-"""A directory on this machine, read: what it holds, and digests of its files."""
+"""The content of a local directory: its entries, and digests of its files."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ _ONLY_REGULAR: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 
 
 
 def local_name(path: str) -> str:
-    """A path of a tree as this system has it."""
+    """Return a path of a tree in this system's notation."""
     return os.fsdecode(to_bytes(path))
 
 
 def local_path(root: str, path: str) -> str:
-    """Where a path of a tree is on this machine."""
+    """Return the local path of a path of a tree."""
     return os.path.join(root, *local_name(path).split("/")) if path else root
 
 
 def mode_of(status: os.stat_result) -> int | None:
-    """The permissions that are moved."""
+    """Return the permission bits that a transfer copies."""
     return status.st_mode & PERMISSIONS if HAS_MODES else None
 
 
 def scan(root: str, ignores: Ignores, check: Callable[[], None]) -> Tree:
-    """What a directory holds, without digests. What patterns match is not looked into.
+    """List a directory, without digests. Ignored directories are not entered.
 
     Args:
         root: The directory.
         ignores: Whether a pattern matches a path.
-        check: Called again and again; what it raises ends the scan.
+        check: Called often; an exception from it ends the scan.
     """
     try:
         if not stat.S_ISDIR(os.stat(root).st_mode):
@@ -79,7 +79,7 @@ def _entry(item: os.DirEntry[str]) -> Entry | None:
         if stat.S_ISLNK(status.st_mode):
             return Entry("symlink", target=to_text(os.fsencode(os.readlink(item.path))))
     except FileNotFoundError:
-        return None  # it has gone meanwhile
+        return None  # it was removed meanwhile
     if stat.S_ISDIR(status.st_mode):
         return Entry("directory", mode_of(status))
     if stat.S_ISREG(status.st_mode):
@@ -88,13 +88,13 @@ def _entry(item: os.DirEntry[str]) -> Entry | None:
 
 
 def digests(root: str, paths: Iterable[str], tool: str, check: Callable[[], None]) -> dict[str, str]:
-    """Digests of files, by path, as the tool in the VM makes them; none of a file that cannot be read.
+    """Return digests of files by path, as the tool in the VM computes them. Unreadable files are left out.
 
     Args:
         root: The directory.
         paths: Which of its files.
         tool: Name of the tool.
-        check: Called again and again; what it raises ends the work.
+        check: Called often; an exception from it ends the work.
     """
     made: dict[str, str] = {}
     for path in paths:
@@ -111,7 +111,7 @@ def _digest(path: str, tool: str, check: Callable[[], None]) -> str:
     if tool == "cksum":
         digest = Cksum()
     else:
-        # Not at the top: it loads OpenSSL, which importing this package is not to wait for.
+        # Imported here because it loads OpenSSL, which would slow down the import of this package.
         import hashlib
 
         digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-r"""What a directory of a VM holds: the command that tells it, and the reading of what it has written.
+r"""The list of a VM's directory: the command that writes it, and the parser of its output.
 
 The command needs only what POSIX has, and takes what it finds of the rest: ``stat`` of coreutils or busybox (else
 ``ls``), ``readlink`` (else ``ls``), and ``sha256sum``, ``shasum`` or ``openssl`` (else ``cksum``). It changes nothing,
@@ -42,11 +42,11 @@ _LONGEST_OPERANDS: Final = 24_000
 
 @frozen
 class Places:
-    """Where a directory is looked at, where not all of it matters.
+    """The parts of a directory to look at, where the rest does not matter.
 
     Attributes:
-        alone: What is looked at without what it holds.
-        whole: What is looked at with all that it holds.
+        alone: Paths to look at without their content.
+        whole: Paths to look at with all of their content.
     """
 
     alone: Sequence[str] = ()
@@ -54,12 +54,12 @@ class Places:
 
 
 def places_of(tree: Tree) -> Places | None:
-    """Where a VM's directory has something to do with what is to be copied there; None where all of it has to be seen.
+    """Return the places in a VM's directory that a copy to it concerns; None when all of it has to be listed.
 
-    A directory of the VM, ``/`` for instance, may hold very much of which nothing will be touched.
+    A directory of the VM, for example ``/``, may hold many files that the copy does not touch.
     """
     alone = [path for path, entry in tree.entries.items() if entry.kind == "directory"]
-    # Should a directory be in the place of a file, it matters what it holds.
+    # If a directory is in the place of a file, its content matters.
     whole = [path for path, entry in tree.entries.items() if entry.kind != "directory"]
     tops = [path for path in tree.entries if not parent_of(path)]
     for places in (Places(alone, whole), Places((), tops)):
@@ -72,7 +72,7 @@ def places_of(tree: Tree) -> Places | None:
 def manifest_command(
     root: str, sizes: Sequence[tuple[int, int]], *, hidden: Sequence[str] = (), places: Places | None = None
 ) -> list[str]:
-    """Give the command whose output `parse_manifest` reads.
+    """Build the command whose output `parse_manifest` reads.
 
     Args:
         root: The directory in the VM.
@@ -90,12 +90,12 @@ def _words(paths: Sequence[str]) -> str:
 
 
 def can_hide(name: str) -> bool:
-    """Whether `manifest_command` can leave out the content of directories of this name."""
+    """Return whether `manifest_command` can leave out the content of directories of this name."""
     return _PLAIN_NAME.fullmatch(name) is not None and not name.startswith("-") and name.strip(".") != ""
 
 
 def operand(path: str) -> str:
-    """A path that no program takes for an option."""
+    """Return a path in a form that no program takes for an option."""
     return f"./{path}" if path.startswith("-") else path
 
 
@@ -103,7 +103,7 @@ def operand(path: str) -> str:
 
 
 class _Fields:
-    """What was written, field by field."""
+    """A reader of the output, field by field."""
 
     def __init__(self, output: bytes) -> None:
         self._fields = iter(output.split(b"\0"))
@@ -115,7 +115,7 @@ class _Fields:
             raise _wrong("it is cut short") from None
 
     def section(self) -> Iterator[bytes]:
-        """The fields up to an empty one."""
+        """Return the fields up to the next empty one."""
         while field := self.next():
             yield field
 
@@ -131,14 +131,14 @@ class _Fields:
 
 
 def parse_manifest(output: bytes, *, everywhere: bool = True) -> Tree:
-    """What the directory holds, from what the command has written.
+    """Parse the command's output, and return the content of the directory.
 
     Args:
-        output: That.
-        everywhere: Whether all of it was looked at, and not only certain places, which a symlink may lead to.
+        output: The command's output.
+        everywhere: Whether the whole directory was listed, and not only certain places, which may be behind a symlink.
 
     Raises:
-        BadReplyError: It is not what the command writes.
+        BadReplyError: The output is malformed.
     """
     fields = _Fields(output)
     fields.expect(b"arker-tree 1")
@@ -176,7 +176,7 @@ def parse_manifest(output: bytes, *, everywhere: bool = True) -> Tree:
             entries[path] = Entry(kind, mode)
         elif links.get(path):
             entries[path] = Entry(kind, target=to_text(links[path]))
-        # Else it has gone meanwhile.
+        # Otherwise it was removed meanwhile.
     known = {path: reason for path, reason in unreadable.items() if path in entries or not path}
     return Tree("directory", entries, unreadable=known, digest=tool or None)
 
@@ -207,7 +207,7 @@ _LETTERS: Final[dict[str, Kind]] = {"d": "directory", "-": "file", "l": "symlink
 
 
 def _kind_and_mode(text: bytes) -> tuple[Kind, int]:
-    """From ``81a4`` of stat, or ``-rw-r--r--`` of ls."""
+    """Parse the kind and mode from ``81a4`` of stat or ``-rw-r--r--`` of ls."""
     if re.fullmatch(rb"[0-9a-f]{1,8}", text):
         mode = int(text, 16)
         return _KINDS.get(mode >> 12, "special"), mode & PERMISSIONS
@@ -228,7 +228,7 @@ _CKSUM: Final = re.compile(rb"([0-9]{1,10}) [0-9]+(?: (.*))?")
 
 
 def _digests(fields: _Fields, tool: str) -> dict[str, str]:
-    """Of a file whose digest cannot be read there is none: it counts as different."""
+    """Parse the digests. A file without a readable digest is left out, so it counts as different."""
     pattern = _CKSUM if tool == "cksum" else _SHA256
     digests: dict[str, str] = {}
     lines = fields.next()
@@ -254,7 +254,7 @@ def _path(text: bytes) -> str:
 
 
 def _wrong(problem: str) -> BadReplyError:
-    # What the VM has said is not quoted: nobody knows what secret it may hold.
+    # The VM's output is not quoted, because it may hold a secret.
     message = f"the VM's list of the directory is not what was asked for: {problem}"
     return BadReplyError(message, path="$.stdout")
 

@@ -1,4 +1,4 @@
-"""What is to be done so that one directory becomes like another. Pure: two trees in, steps out."""
+"""The plan of the steps that make one directory match another. Pure: two trees in, steps out."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @frozen
 class Step:
-    """One thing to do, or to leave.
+    """A thing to do or to skip.
 
     Attributes:
         action: What.
         path: Where.
-        source: What is there in the directory that is copied; None when something is deleted.
-        target: What is there in the other one; None when nothing is.
+        source: The entry in the source directory; None for a deletion.
+        target: The entry in the target directory; None if there is none.
         reason: Why it is skipped, is in conflict, or takes the place of something; for people.
     """
 
@@ -33,20 +33,20 @@ class Step:
 
     @property
     def entry(self) -> Entry:
-        """What is acted upon."""
+        """The entry that the step acts on."""
         entry = self.source or self.target
         assert entry is not None
         return entry
 
 
 def make_plan(source: Tree, target: Tree, *, delete: bool, left_out: Mapping[str, str] = {}) -> list[Step]:
-    """The steps, parents before what they hold.
+    """Return the steps; parents come before their content.
 
     Args:
-        source: What is copied.
-        target: What is to become like it.
-        delete: Whether what the source has not is deleted.
-        left_out: Paths of the source that are not copied, with the reason. What the target has there stays.
+        source: The tree to copy.
+        target: The tree to change.
+        delete: Whether to delete entries that the source lacks.
+        left_out: Paths of the source that are not copied, with the reason. The target keeps its entries there.
     """
     return list(_Planner(source, target, delete, left_out).steps())
 
@@ -57,7 +57,7 @@ class _Planner:
         self._target = target
         self._delete = delete
         self._left_out = left_out
-        # Where it is not known what the source has, or it is not copied, what the target has is not extraneous.
+        # Where the source's content is unknown or not copied, the target's entries are not extraneous.
         self._protected = {
             *left_out,
             *source.unreadable,
@@ -68,7 +68,7 @@ class _Planner:
         self._occupied = {above for path in stays for above in ancestors(path)}
 
     def _find_extraneous(self) -> set[str]:
-        """What the source has not, and nothing keeps."""
+        """Find entries that the source lacks and nothing protects."""
         source, target = self._source, self._target
         if "" in source.unreadable:
             return set()
@@ -134,7 +134,7 @@ class _Planner:
         return Step("chmod" if _differ(entry, there) else "unchanged", path, entry, there)
 
     def _replace(self, path: str, entry: Entry, there: Entry) -> Step:
-        """Something of another kind is in the way."""
+        """Plan the replacement of an entry of another kind."""
         if there.kind == "directory":
             if path in self._target.unreadable:
                 return Step("conflict", path, entry, there, "a directory that cannot be read is in its place")
@@ -156,11 +156,11 @@ def _differ(entry: Entry, there: Entry) -> bool:
 
 
 def not_to_be_taken(tree: Tree, *, links: bool, windows: bool) -> dict[str, str]:
-    """What a VM's directory has that does not come to this machine, with the reason.
+    """Return the entries of a VM's directory that are not copied to this machine, with the reason.
 
     Args:
         tree: The VM's directory.
-        links: Whether symlinks that lead out of it come, too.
+        links: Whether to copy symlinks that lead out of it as well.
         windows: Whether this machine runs Windows.
     """
     left_out: dict[str, str] = {}

@@ -1,4 +1,4 @@
-r"""The program that puts into place, inside a VM, what was uploaded beside it; and the reading of what it has written.
+r"""The program that moves uploaded files into place inside a VM, and the parser of its output.
 
 Files are uploaded into a *staging* directory within the directory that they belong to: ``staging/N/name``, with one N
 for each directory (``staging/odd/N`` where the name is not UTF-8 and so cannot be sent). The program makes symlinks and
@@ -36,12 +36,12 @@ _MOST_BYTES: Final = 60_000
 
 @frozen
 class Script:
-    """A program that is uploaded and run.
+    """A program that is uploaded and run in the VM.
 
     Attributes:
-        text: What is run by ``sh``.
+        text: The program's text, for ``sh``.
         arguments: Its arguments.
-        subjects: What the numbers that it writes stand for.
+        subjects: The paths that its output numbers stand for.
     """
 
     text: bytes
@@ -50,13 +50,13 @@ class Script:
 
 
 def alias_script(root: str, staging: str, paths: Iterable[str]) -> Script:
-    """Make a program that gives files names that can be sent: symlinks ``staging/N`` in the home directory."""
+    """Build a program that gives files names that JSON can carry: symlinks ``staging/N`` in the home directory."""
     lines = [b"name %s %d" % (_quote(to_bytes(path)), number) for number, path in enumerate(paths)]
     return Script(_program(_ALIAS, lines), (operand(root), staging))
 
 
 def staging_places(steps: Iterable[Step]) -> dict[str, str]:
-    """Where within the staging directory each file is to be uploaded."""
+    """Return the place in the staging directory where each file is to be uploaded."""
     numbers: dict[str, int] = {}
     places: dict[str, str] = {}
     for step in steps:
@@ -69,13 +69,13 @@ def staging_places(steps: Iterable[Step]) -> dict[str, str]:
 
 
 def build_script(root: str, staging: str, steps: Sequence[Step], places: Mapping[str, str]) -> Script:
-    """Make the program for these steps.
+    """Build the program for these steps.
 
     Args:
         root: The directory in the VM.
         staging: The name of the staging directory in it.
-        steps: What is to be done.
-        places: Where each file has been uploaded to; steps for files that are not among them are left out.
+        steps: The steps.
+        places: Where each file was uploaded; steps for other files are skipped.
     """
     writer = _Writer(steps)
     writer.stage(places)
@@ -115,7 +115,7 @@ class _Writer:
     # --- in the staging directory ---------------------------------------------------------------------------------
 
     def stage(self, places: Mapping[str, str]) -> None:
-        """Symlinks, names that could not be sent, permissions."""
+        """Write symlinks, names that could not be sent, and permissions."""
         by_parent: dict[str, list[Step]] = {}
         for step in self.steps:
             if step.action == "symlink" or step.path in places:
@@ -150,7 +150,7 @@ class _Writer:
     # --- in the directory itself ----------------------------------------------------------------------------------
 
     def delete(self) -> None:
-        """What the source has not, the innermost first."""
+        """Delete the entries that the source lacks, the innermost first."""
         gone = [step for step in reversed(self.steps) if step.action == "delete"]
         for (parent, is_directory), group in groupby(
             gone, key=lambda step: (parent_of(step.path), step.entry.kind == "directory")
@@ -159,7 +159,7 @@ class _Writer:
             self._each(b"remove_directories" if is_directory else b"remove", [step.path for step in group])
 
     def make_directories(self, places: Mapping[str, str]) -> None:
-        """And remove what is in the way of something of another kind."""
+        """Make directories, and remove entries of another kind that are in the way."""
         for step in self.steps:
             there = step.target
             comes = step.action in {"symlink", "mkdir"} or step.path in places
@@ -175,14 +175,14 @@ class _Writer:
             self._each(b"make", list(group))
 
     def put(self) -> None:
-        """What is staged, where it belongs."""
+        """Move the staged entries to their places."""
         for parent, (number, paths) in self._staged.items():
             self._at(parent)
             self.lines.append(b'FROM="$STAGING"/%d' % number)
             self._each(b"put", paths, b'"$FROM"/')
 
     def set_modes(self) -> None:
-        """Of files that are not copied; then of directories, the innermost first."""
+        """Set the modes of files that are not copied, then of directories, the innermost first."""
         wanted = {
             step.path: mode
             for step in self.steps
@@ -254,10 +254,10 @@ def _quote(text: bytes) -> bytes:
 
 
 def parse_report(output: bytes, script: Script) -> dict[str, str]:
-    """What did not succeed: each path, with what the VM says about it.
+    """Parse the program's output, and return the paths that failed, each with the VM's message.
 
     Raises:
-        BadReplyError: It is not what the program writes: it was stopped, or the VM is not to be trusted.
+        BadReplyError: The output is malformed: the program was stopped, or the VM cannot be trusted.
     """
     fields = output.split(b"\0")
     if fields[-2:] != [b"end", b""] or len(fields) % 2:

@@ -1,4 +1,4 @@
-"""A directory on this machine, written to, so that nothing ever lands outside of it.
+"""A local directory as the target of a download: nothing is ever written outside of it.
 
 Names that come from a VM are entered one directory at a time, from a descriptor of the one before, and never through a
 symlink (``O_NOFOLLOW``); everything is done to a single name in a directory that is held open so. Where the system has
@@ -37,10 +37,13 @@ _OWNER: Final = 0o700
 
 
 class TreeTarget:
-    """The directory. It is to be closed: then directories that had to be opened have their permissions back."""
+    """A local directory to write to.
+
+    Close it to restore the permissions of directories that had to be made writable.
+    """
 
     def __init__(self, root: str, *, by_descriptor: bool = BY_DESCRIPTOR) -> None:
-        """Begin to write to a directory, which is there; ``root`` is then its real path.
+        """Open an existing directory for writing; ``root`` is then its real path.
 
         Args:
             root: The directory; it may be a symlink to one.
@@ -56,13 +59,13 @@ class TreeTarget:
         self._base = os.open(self.root, os.O_RDONLY | _DIRECTORY) if by_descriptor else -1
 
     def close(self) -> None:
-        """Give permissions back, and let go of descriptors."""
+        """Restore permissions, and close descriptors."""
         try:
             for path, mode in sorted(self._opened.items(), reverse=True):
                 try:
                     self.chmod(path, mode)
                 except OSError:
-                    pass  # it has gone, or the system refuses; neither is worth an error
+                    pass  # it was removed, or the system refuses; neither needs an error
         finally:
             self._leave(0)
             if self._base >= 0:
@@ -77,7 +80,7 @@ class TreeTarget:
         os.mkdir(name, dir_fd=fd)
 
     def remove(self, path: str) -> None:
-        """Remove what is not a directory."""
+        """Remove an entry that is not a directory."""
         name, fd = self._place(path)
         os.unlink(name, dir_fd=fd)
 
@@ -89,24 +92,24 @@ class TreeTarget:
         self._opened.pop(path, None)
 
     def symlink(self, target: str, path: str, staging: str) -> None:
-        """Make a symlink, in place of one or of a file that is there: atomically.
+        """Make a symlink atomically. It may replace a symlink or a file.
 
         Args:
-            target: Where it leads.
-            path: Where it is.
-            staging: A name that is free, in a directory made for such things.
+            target: The path that it points to.
+            path: Its place.
+            staging: A free name in a staging directory.
         """
         name, fd = self._place(staging)
         os.symlink(local_name(target), name, dir_fd=fd)
         self.put(staging, path)
 
     def put(self, staged: str, path: str, mode: int | None = None) -> None:
-        """Move what has been written elsewhere in this directory to its place: atomically.
+        """Move a staged file of this directory to its place, atomically.
 
         Args:
-            staged: Where it has been written.
+            staged: Its path in the staging directory.
             path: Its place.
-            mode: The permissions that it is to have there.
+            mode: Its permissions there.
         """
         if mode is not None:
             self.chmod(staged, mode)
@@ -124,7 +127,7 @@ class TreeTarget:
                 os.close(fd)
 
     def chmod(self, path: str, mode: int) -> None:
-        """Set the permissions of a file or directory, never of what a symlink leads to."""
+        """Set the permissions of a file or directory. Symlinks are never followed."""
         if not HAS_MODES:
             return
         name, fd = self._place(path)
@@ -135,7 +138,7 @@ class TreeTarget:
         try:
             own = os.open(name, os.O_RDONLY | _ANY_FILE, dir_fd=fd)
         except PermissionError:
-            # It cannot be opened, so there is no descriptor of it; only somebody on this machine could exchange it now.
+            # It cannot be opened, so there is no descriptor of it; only a local process could exchange it now.
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if not (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
                 raise
@@ -149,20 +152,20 @@ class TreeTarget:
     # --- the directory for what is on its way -----------------------------------------------------------------------
 
     def make_staging(self, name: str) -> str:
-        """A new directory that only its owner can look into; its path."""
+        """Make a directory that only its owner can read, and return its path."""
         self.make_directory(name)
         self.chmod(name, _OWNER)
         return local_path(self.root, name)
 
     def remove_staging(self, name: str) -> None:
-        """Remove it with all that it holds."""
+        """Remove a staging directory and its content."""
         self._leave(0)
         shutil.rmtree(local_path(self.root, name), ignore_errors=True)
 
     # --- ways ---------------------------------------------------------------------------------------------------------
 
     def _place(self, path: str) -> tuple[str, int | None]:
-        """The name to use for a path, and the directory that it is a name in; that is made writable for its owner."""
+        """Return the name to use for a path and its parent directory, which is made writable for its owner."""
         parent, _, name = path.rpartition("/")
         if not self._by_descriptor:
             self._look(parent)
@@ -192,7 +195,7 @@ class TreeTarget:
                 os.fchmod(fd, mode | _OWNER)
                 self._opened[path] = mode
             except PermissionError:
-                pass  # it is another's; what is to be done in it may still succeed
+                pass  # it has another owner; the change inside may still succeed
         return fd
 
     def _let_in(self, path: str, name: str, parent: int | None) -> None:
@@ -208,7 +211,7 @@ class TreeTarget:
             os.close(self._way.pop()[1])
 
     def _look(self, directory: str) -> None:
-        """Without descriptors: each directory on the way must be a real one."""
+        """Check, where there are no descriptors, that each directory on the way is a real one."""
         names = directory.split("/") if directory else []
         for depth in range(len(names)):
             path = local_path(self.root, "/".join(names[: depth + 1]))

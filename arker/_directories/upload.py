@@ -1,4 +1,4 @@
-"""A directory of this machine into a VM: listed on both sides, compared, uploaded beside, put into place."""
+"""The upload of a local directory into a VM: list both sides, compare, upload to a staging directory, then move."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 async def upload_directory(work: DirectoryWork) -> DirectoryReport:
-    """Make the VM's directory like the local one."""
+    """Make the VM's directory match the local one."""
     options = work.options
     ignores = compile_patterns(options.patterns)
     local = without_staging(await work.list_local(ignores, absent_is_right=False))
@@ -50,7 +50,7 @@ async def upload_directory(work: DirectoryWork) -> DirectoryReport:
 
 
 async def _change(work: DirectoryWork, steps: list[Step]) -> None:
-    """Whatever ends this, the staging directory does not stay."""
+    """Upload and apply the changes. The staging directory is removed in every case."""
     staging = f"{STAGING_PREFIX}{new_ulid()}"
     where = join(work.options.remote, staging)
     try:
@@ -62,7 +62,7 @@ async def _change(work: DirectoryWork, steps: list[Step]) -> None:
 
 
 async def _upload(work: DirectoryWork, steps: list[Step], where: str) -> dict[str, str]:
-    """Where in the staging directory each file is that has been uploaded."""
+    """Upload the files, and return the staged path of each one."""
     places = staging_places(steps)
     files = [step for step in steps if step.action in TRANSFERRED]
     if not files:
@@ -80,7 +80,7 @@ async def _upload(work: DirectoryWork, steps: list[Step], where: str) -> dict[st
 
 
 async def _put_into_place(work: DirectoryWork, steps: list[Step], staging: str, places: dict[str, str]) -> None:
-    """The last step, and the only one that changes the directory: by one command."""
+    """Move the files into place by one command. This is the last step and the only one that changes the directory."""
     script = build_script(work.options.remote, staging, steps, places)
     where = f"{join(work.options.remote, staging)}/script"
     await whole.write(work.place, where, memoryview(script.text))

@@ -1,4 +1,4 @@
-"""What uploads and downloads of directories have in common: arguments, the VM's list, reports, progress."""
+"""Shared parts of directory uploads and downloads: arguments, the VM's list, reports, progress."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _REMOVE: Final = shell_program(__package__, "remove.sh")
 
 @frozen(kw_only=True)
 class Options:
-    """What a caller has asked for, checked."""
+    """A caller's options, checked."""
 
     local: str
     remote: str
@@ -72,7 +72,7 @@ def check_options(
     concurrency: int | None,
     progress: Callable[[TransferProgress], object] | None,
 ) -> Options:
-    """The arguments, before anything is done."""
+    """Check the arguments before anything is done."""
     here = _path_text("local", local, "the path of a directory")
     there = check_path(remote, "remote").rstrip("/") or "/"
     check_progress(progress)
@@ -93,7 +93,7 @@ def check_options(
 
 
 async def read_ignore_file(options: Options, ignore_file: object) -> Options:
-    """The options, with the patterns of a file before those of the caller: the last one that matches decides."""
+    """Return the options with the patterns of a file before the caller's. The last matching pattern decides."""
     path = os.path.join(options.local, _path_text("ignore_file", ignore_file, "the path of a file"))
 
     def read(check: Callable[[], None]) -> list[str]:
@@ -108,13 +108,13 @@ async def read_ignore_file(options: Options, ignore_file: object) -> Options:
 
 
 def join(root: str, path: str) -> str:
-    """A path in the VM, below a directory there."""
+    """Return a path below a directory in the VM."""
     return f"{root.rstrip('/')}/{path}"
 
 
 @define
 class DirectoryWork:
-    """One transfer of a directory, whichever way."""
+    """One transfer of a directory, in either direction."""
 
     place: Place
     options: Options
@@ -124,7 +124,7 @@ class DirectoryWork:
     digest: str | None = None
 
     async def run(self, work: Coroutine[Any, Any, DirectoryReport]) -> DirectoryReport:
-        """Do the work; its errors say what they mean for the whole of it."""
+        """Run the transfer. Its errors say what they mean for the whole transfer."""
         try:
             return await work
         except ArkerError as error:
@@ -136,7 +136,7 @@ class DirectoryWork:
             raise
 
     async def list_local(self, ignores: Ignores, *, absent_is_right: bool) -> Tree:
-        """What the local directory holds."""
+        """List the local directory."""
         root = self.options.local
         try:
             tree = await stoppable(lambda check: scan(root, ignores, check))
@@ -151,11 +151,11 @@ class DirectoryWork:
         return tree
 
     async def list_remote(self, local: Tree, *, everywhere: bool) -> Tree:
-        """What the VM's directory holds, with digests of what may be equal to what is here.
+        """List the VM's directory, with digests of files that may be equal to local ones.
 
         Args:
-            local: What is here.
-            everywhere: Whether it matters what the VM has beside that.
+            local: The local tree.
+            everywhere: Whether other entries in the VM matter as well.
         """
         sizes = {entry.size for entry in local.entries.values() if entry.kind == "file"}
         places = None if everywhere else places_of(local)
@@ -173,7 +173,7 @@ class DirectoryWork:
         return tree
 
     async def with_digests(self, local: Tree, remote: Tree) -> Tree:
-        """The local tree, with digests of the files that may be equal to the VM's."""
+        """Return the local tree with digests of the files that may be equal to the VM's."""
         tool = remote.digest
         paths = [
             path
@@ -211,7 +211,7 @@ class DirectoryWork:
         )
 
     def fail(self, path: str, error: ArkerError, *, size: int | None = None) -> None:
-        """One path has failed; the others go on."""
+        """Record the failure of one path; the others continue."""
         error.operation = self.state.operation
         error.vm_id = error.vm_id or self.place.vm_id
         error.file = error.file or self._redact(join(self.options.remote, path))
@@ -225,7 +225,7 @@ class DirectoryWork:
         self.failures.append(outcome)
 
     def take(self, step: Step, outcome: FileOutcome) -> bool:
-        """Whether a file has been moved; if not, it is written down, by the path that its caller knows."""
+        """Return whether a file was transferred. A failure is recorded under the path that the caller knows."""
         if outcome.error is None:
             return True
         path, local = join(self.options.remote, step.path), local_path(self.options.local, step.path)
@@ -233,7 +233,7 @@ class DirectoryWork:
         return False
 
     def progress(self) -> Callable[[TransferProgress], object] | None:
-        """Passes on the progress of many files, as that of a directory."""
+        """Report the progress of many files as progress of the directory."""
         told = self.options.progress
         if told is None:
             return None
@@ -244,7 +244,7 @@ class DirectoryWork:
         return tell
 
     def nothing_moves(self) -> None:
-        """Say that there are no files to be copied, so that a progress bar comes to its end."""
+        """Report that no files are to be copied, so that a progress bar reaches its end."""
         if self.options.progress is not None:
             progress = TransferProgress(
                 operation=self.state.operation,
@@ -259,7 +259,7 @@ class DirectoryWork:
             self.place.context.observer.tell("progress", self.options.progress, progress)
 
     async def remove_remote(self, path: str) -> None:
-        """Remove a staging directory in the VM, whatever has become of the transfer."""
+        """Remove a staging directory in the VM, whatever the result of the transfer."""
         await carry_through(self._remove_remote(path))
 
     async def _remove_remote(self, path: str) -> None:
@@ -268,7 +268,7 @@ class DirectoryWork:
             await run_in_own_session(self.place, ["sh", "-c", _REMOVE, "sh", where], deadline=CLEANUP_SECONDS)
         except ArkerError as error:
             if is_gone(error):
-                return  # the VM has gone, and its files with it
+                return  # the VM is gone, and its files with it
             logger.warning("%s in VM %s could not be removed and may still be there: %s", path, self.place.vm_id, error)
 
     def _redact(self, text: str) -> str:
@@ -276,12 +276,12 @@ class DirectoryWork:
 
 
 def has_work(steps: Sequence[Step]) -> bool:
-    """Whether anything is to be changed."""
+    """Return whether anything is to be changed."""
     return any(step.action not in _IDLE for step in steps)
 
 
 def local_error(error: OSError, path: str) -> LocalFileError:
-    """What the system says about a path of this machine."""
+    """Return the system's message about a local path."""
     wrapped = LocalFileError(error, path)
     wrapped.__cause__ = error
     return wrapped

@@ -1,1 +1,1 @@
-"""Files in and out of a VM, as streams; `arker._vm_transfers` has the public calls (contract, section 6)."""
+"""Streaming file transfers to and from a VM; `arker._vm_transfers` has the public calls (contract, section 6)."""

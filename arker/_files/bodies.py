@@ -1,4 +1,4 @@
-"""A range of a source as the body of a request: read ahead in a thread, its digest made along the way."""
+"""Request bodies made from a range of a source: a thread reads ahead and computes the digest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Digest(Protocol):
-    """What `hashlib` makes."""
+    """A `hashlib` object."""
 
     def update(self, data: Buffer, /) -> object: ...
 
@@ -23,7 +23,7 @@ class Digest(Protocol):
 
 
 class Body:
-    """A range of a source, to be sent as often as it takes.
+    """A range of a source that can be sent repeatedly.
 
     Attributes:
         size: Its bytes.
@@ -31,12 +31,12 @@ class Body:
     """
 
     def __init__(self, source: Source, span: Span, tell: Tell) -> None:
-        """Make one.
+        """Make a body.
 
         Args:
             source: Where the bytes are.
-            span: Which of them.
-            tell: Told how many of them the connection has taken.
+            span: The range to send.
+            tell: Called with the number of bytes that the connection has taken.
         """
         self._source = source
         self._start, self._end = span
@@ -47,10 +47,10 @@ class Body:
         self._of_memory: asyncio.Future[str] | None = None
 
     def __call__(self) -> _Pieces:
-        """Its pieces, from the first; asked for once for each attempt."""
+        """Return the pieces, from the first. Called once for each attempt."""
         self.failure = None
         if self._source.in_memory and self._of_memory is None:
-            # All of it at once, in a thread, while the bytes are on their way.
+            # All of it at once, in a thread, while the bytes are being sent.
             view = self._source.read(self._start, self._end)
             self._of_memory = asyncio.ensure_future(in_thread(digest_of, view))
             self._of_memory.add_done_callback(_retrieve)
@@ -58,28 +58,28 @@ class Body:
         return self._pieces
 
     async def digest(self) -> str:
-        """The SHA-256 of what was sent, in lower-case hex."""
+        """Return the SHA-256 of the bytes sent, in lower-case hex."""
         if self._of_memory is not None:
             return await self._of_memory
         return self._pieces.digest() if self._pieces is not None else digest_of(b"")
 
     @property
     def sent(self) -> bool:
-        """Whether the last attempt has handed all of it on."""
+        """Whether the last attempt has sent all of it."""
         return self.size == 0 or (self._pieces is not None and self._pieces.done)
 
     def arrived(self) -> None:
-        """All of it is where it was to go."""
+        """Report that the whole body has arrived."""
         self._tell(self.size)
 
     def drop(self) -> None:
-        """It will not be asked for any more."""
+        """Release the body; it will not be sent again."""
         if self._of_memory is not None:
             self._of_memory.cancel()
 
 
 class _Pieces:
-    """Not a generator: one that is given up in the middle would have to be closed by somebody."""
+    """An iterator over the pieces. It is not a generator, because an abandoned generator would have to be closed."""
 
     def __init__(self, body: Body, source: Source, start: int, end: int, tell: Tell) -> None:
         self._body = body
@@ -92,7 +92,7 @@ class _Pieces:
 
     @property
     def done(self) -> bool:
-        """Whether the last piece was asked for. A reply may be there before it is asked whether there is another."""
+        """Whether the last piece was requested. The reply may arrive before the iterator is asked for another piece."""
         return self._at == self._end
 
     def __aiter__(self) -> _Pieces:
@@ -137,20 +137,20 @@ class _Pieces:
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:
-    # Else the loop reports the failure of a piece that nobody waits for any more.
+    # Otherwise the loop reports the failure of a piece that is no longer awaited.
     if not future.cancelled():
         future.exception()
 
 
 def digest_of(data: Buffer) -> str:
-    """SHA-256, in lower-case hex."""
+    """Return the SHA-256 in lower-case hex."""
     import hashlib
 
     return hashlib.sha256(data).hexdigest()
 
 
 def digest_of_source(source: Source) -> str:
-    """The SHA-256 of all of it, in lower-case hex; blocks."""
+    """Return the SHA-256 of a whole source in lower-case hex; blocks."""
     import hashlib
 
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Checks of what callers of transfers pass in."""
+"""Checks of the arguments of transfers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MODES: Final = 0o7777
 
 
 def check_path(path: object, argument: str = "path") -> str:
-    """A path in the VM, as text: ``~/`` at its beginning is the home directory, as in a shell."""
+    """Check a path in the VM, and return it as text. A leading ``~/`` is the home directory, as in a shell."""
     if isinstance(path, PurePosixPath):
         path = str(path)
     text = check.check_text(argument, path, what="a non-empty path in the VM, as a string or PurePosixPath")
@@ -27,12 +27,12 @@ def check_path(path: object, argument: str = "path") -> str:
 
 
 def check_concurrency(value: object) -> int | None:
-    """Requests at once, or None for as many as usual."""
+    """Check the number of concurrent requests; None for the default."""
     return None if value is None else check.check_integer("concurrency", value, minimum=1)
 
 
 def check_part_size(value: object) -> int | None:
-    """Bytes of a part, or None for what suits the file."""
+    """Check the size of a part in bytes; None to choose it by the file's size."""
     if value is None:
         return None
     size = check.check_integer("part_size", value, minimum=_SMALLEST, what="a number of bytes")
@@ -50,13 +50,13 @@ def check_verify(value: object) -> None:
 
 
 def check_mode(value: object) -> None:
-    """Permission bits, or None."""
+    """Check permission bits, or None."""
     if value is not None and check.check_integer("mode", value, minimum=0, what="permission bits") > _MODES:
         raise InvalidArgumentError("mode", value, "expected permission bits, such as 0o755")
 
 
 def check_progress(value: Callable[[TransferProgress], object] | None) -> None:
-    """A function, or None."""
+    """Check a progress function, or None."""
     if value is not None:
         from arker.hooks import check_function
 
@@ -64,7 +64,7 @@ def check_progress(value: Callable[[TransferProgress], object] | None) -> None:
 
 
 def encoded(argument: str, text: str) -> bytes:
-    """Encode a text that is to be a file's content."""
+    """Encode a text as a file's content."""
     try:
         return text.encode()
     except UnicodeEncodeError:

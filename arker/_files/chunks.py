@@ -1,4 +1,4 @@
-"""A file in chunks within JSON, several at once, for servers without presigned URLs (contract, section 6)."""
+"""Writes of a file in concurrent chunks within JSON, for servers without presigned URLs (contract, section 6)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SMALLEST: Final = 16 * 1024
 
 
 async def write(job: Job, source: Source, path: str, size_of_chunk: int | None, settle: Settle | None = None) -> str:
-    """Write a file in chunks; its digest."""
+    """Write a file in chunks, and return its digest."""
     digest = await in_thread(digest_of_source, source)
     upload = _Upload(job, source, path, digest, min(size_of_chunk or INLINE_CHUNK, MAX_CONTENT), settle)
     await upload.run()
@@ -34,7 +34,7 @@ async def write(job: Job, source: Source, path: str, size_of_chunk: int | None, 
 
 
 class _Upload:
-    """An upload in chunks, as the server's ledger has it."""
+    """A chunked upload, as the server tracks it."""
 
     def __init__(self, job: Job, source: Source, path: str, digest: str, size: int, settle: Settle | None) -> None:
         self._job = job

@@ -1,4 +1,4 @@
-"""A file descriptor that threads use: it is closed when the last of them has done with it, and never under one."""
+"""A file descriptor shared by threads: closed after its last user, never during a use."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ T = TypeVar("T")
 
 
 class Descriptor:
-    """An open file. Whoever is cancelled leaves a thread behind that still reads or writes; its number must stay its
-    own until then.
+    """An open file.
+
+    A cancelled caller leaves a thread behind that still reads or writes, so the number must stay open until then.
     """
 
     def __init__(self, fd: int) -> None:
@@ -23,7 +24,7 @@ class Descriptor:
         self._closed = False
 
     def use(self, work: Callable[[int], T]) -> T:
-        """Do something with the number; raises `OSError` when the file was closed."""
+        """Call a function with the descriptor's number; raises `OSError` when the file was closed."""
         with self._lock:
             if self._closed:
                 raise OSError(9, "the transfer is over")
@@ -41,11 +42,11 @@ class Descriptor:
         return self.use(lambda fd: _pread(self._lock, fd, count, offset))
 
     def pwrite(self, pieces: Sequence[bytes | memoryview], offset: int) -> None:
-        """Write pieces one behind the other, all of them."""
+        """Write all the pieces, one after the other."""
         self.use(lambda fd: _write_all(self._lock, fd, pieces, offset))
 
     def close(self) -> None:
-        """Close it, now or when the last user has done."""
+        """Close the file, now or when its last user has finished."""
         with self._lock:
             now = not self._closed and self._users == 0
             self._closed = True

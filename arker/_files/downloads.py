@@ -1,4 +1,4 @@
-"""One file out of a VM: inline, by one GET, or by ranges at once (contract, section 6)."""
+"""The download of one file from a VM: inline, by one GET, or by concurrent range requests (contract, section 6)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def download(
     progress: Callable[[TransferProgress], object] | None,
     deadline: float | None,
 ) -> TransferResult:
-    """What `AsyncVM.download` does."""
+    """Download a file; see `AsyncVM.download`."""
     where = check_path(path)
     check_target("target", target)
     local = check_local("target", target) if is_path(target) else None
@@ -54,7 +54,7 @@ async def download(
 
 async def _to_path(job: Job, path: str, local: str, size_of_part: int | None) -> tuple[int, DownloadWay]:
     async with _Placed(local) as target:
-        # Only now is anything asked for: a target that cannot be is known at once.
+        # The first request comes after the checks, so that an invalid target fails at once.
         remote = RemoteFile(job, path)
         await remote.open()
         file = _begin(job, path, remote)
@@ -69,14 +69,14 @@ async def _to_path(job: Job, path: str, local: str, size_of_part: int | None) ->
 
 
 async def fetch_to_path(job: Job, remote: RemoteFile, local: str, file: FileTracker, size_of_part: int | None) -> None:
-    """A file that has been opened, and is not there inline, goes to a local file."""
+    """Fetch an opened file whose content did not come inline to a local file."""
     async with _Placed(local) as target:
         await _spans(job, remote, target, file, size_of_part)
         await finished_in_thread(target.finish)
 
 
 class _Placed:
-    """A local file that is put into its place inside; otherwise nothing is left of it."""
+    """A local file that is moved into place inside the block, and otherwise removed."""
 
     def __init__(self, local: str) -> None:
         self._target = LocalTarget(local)

@@ -1,4 +1,4 @@
-"""What the requests of one transfer share: whose they are, how far it is, and how many go at once."""
+"""The state that the requests of one transfer share: its VM, its progress, its concurrency."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ Tell = Callable[[int], None]
 
 @define(eq=False)
 class Tracker:
-    """How far a call is, over all of its files, told to the caller.
+    """The progress of a call over all of its files, reported to the caller.
 
     Attributes:
         operation: The call's name.
         vm_id: The VM's id.
-        direction: Which way.
+        direction: The direction of the transfer.
         callback: The caller's function, if there is one.
-        tell_safely: Calls it so that it breaks nothing.
-        total: Bytes in all, once that is known.
+        tell_safely: Calls it, and handles its exceptions.
+        total: The total of bytes, once known.
     """
 
     operation: str
@@ -57,7 +57,7 @@ class Tracker:
     _began: float = field(factory=clock.now)
 
     def tell(self, path: str) -> None:
-        """Say how far it is; ``path`` is of the file that got on."""
+        """Report the progress; ``path`` is the file that has advanced."""
         if self.callback is None:
             return
         event = TransferProgress(
@@ -75,25 +75,25 @@ class Tracker:
         self.tell_safely("progress", self.callback, event)
 
     def finish_file(self, path: str, *, failed: bool = False) -> None:
-        """A file is done."""
+        """Note that a file is done."""
         self.files_done += 1
         self.files_failed += failed
         self.tell(path)
 
     @property
     def seconds(self) -> float:
-        """Since the call began."""
+        """Seconds since the call began."""
         return clock.now() - self._began
 
 
 @define(eq=False)
 class FileTracker:
-    """How far one file is.
+    """The progress of one file.
 
     Attributes:
-        tracker: Of the whole call.
+        tracker: The progress of the whole call.
         path: The file's path in the VM.
-        hook: Told as well, if the client has hooks.
+        hook: Called as well, if the client has hooks.
     """
 
     tracker: Tracker
@@ -102,7 +102,7 @@ class FileTracker:
     done: int = 0
 
     def piece(self) -> Tell:
-        """What is to be told how far one piece of the file is; the pieces are added up."""
+        """Return a function that reports the progress of one piece of the file; the pieces are added up."""
         last = 0
 
         def tell(done: int) -> None:
@@ -117,21 +117,21 @@ class FileTracker:
         return tell
 
     def forget(self) -> None:
-        """Nothing of the file is done any more: it begins anew, or has failed."""
+        """Reset the file's progress, because it starts again or has failed."""
         self.tracker.done -= self.done
         self.done = 0
 
 
 @define(eq=False)
 class Job:
-    """One call that moves files, and what its requests have in common.
+    """One call that transfers files, and the state that its requests share.
 
     Attributes:
         place: The VM.
-        progress: What is known of the whole call.
-        tracker: How far it is.
-        slots: Places for requests that are in flight at once.
-        concurrency: How many there are.
+        progress: The state of the whole call.
+        tracker: Its progress.
+        slots: A semaphore for concurrent requests.
+        concurrency: The most requests at once.
     """
 
     place: Place
@@ -147,7 +147,7 @@ class Job:
 
     @contextmanager
     def named(self, path: str) -> Generator[None, None, None]:
-        """What fails inside says which file it was about, and what fails on this side, which call it was."""
+        """Add the file to errors raised inside, and the call to local errors."""
         try:
             yield
         except ArkerError as error:
@@ -158,29 +158,29 @@ class Job:
             raise
 
     def name_file(self, error: ArkerError, path: str) -> None:
-        """Write onto an error which file of the VM it is about."""
+        """Add the file of the VM to an error."""
         if error.file is None and not isinstance(error, InvalidArgumentError):
             error.file = self.place.redact(path)
 
     def file(self, path: str, total: int) -> FileTracker:
-        """To keep account of one file."""
+        """Return a progress tracker for one file."""
         hook = self.place.context.observer.transfer(
             self.operation, self.place.vm_id, path, self.tracker.direction, total
         )
         return FileTracker(self.tracker, path, hook)
 
     async def send(self, call: Call[T], *, decisive: bool = False) -> T:
-        """The result of one request of several; ``decisive`` if it is the one that the caller's file depends on."""
+        """Send one of several requests, and return its result; ``decisive`` if the caller's file depends on it."""
         async with self._own_progress(decisive=decisive) as progress:
             return await self.place.context.transport.send(call, progress=progress)
 
     async def send_remade(self, make: Callable[[], Call[T]]) -> T:
-        """The same of a request that is made anew for each attempt."""
+        """Send a request that is built anew for each attempt, and return its result."""
         async with self._own_progress(decisive=True) as progress:
             return await self.place.context.transport.send_remade(make, progress)
 
     async def attempts(self, once: Callable[[], Coroutine[Any, Any, T]], attempt: Attempt) -> T:
-        """The result of an exchange with an object store."""
+        """Run an exchange with an object store with retries, and return its result."""
         async with self._own_progress(decisive=False) as progress:
             progress.vm_id = self.place.vm_id
             return await self.place.context.transport.attempts(once, attempt, progress)
@@ -211,7 +211,7 @@ def make_job(
     total: int | None = None,
     files_total: int = 1,
 ) -> Job:
-    """A call that begins now."""
+    """Make the job of a call that begins now."""
     tracker = Tracker(
         operation, place.vm_id, direction, callback, place.context.observer.tell, total=total, files_total=files_total
     )
@@ -228,7 +228,7 @@ def make_job(
 
 
 async def opened_in_thread(make: Callable[[], T], undo: Callable[[T], object]) -> T:
-    """What is opened in a thread; a caller that is cancelled meanwhile leaves nothing open."""
+    """Open something in a thread. If the caller is cancelled meanwhile, it is closed again."""
 
     async def abandon(task: asyncio.Task[T]) -> None:
         await asyncio.wait({task})
@@ -239,7 +239,7 @@ async def opened_in_thread(make: Callable[[], T], undo: Callable[[T], object]) -
 
 
 async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Do several things at once; the first that fails, or a cancellation, ends the others before it is raised."""
+    """Run several coroutines at once. The first failure, or a cancellation, ends the others before it is raised."""
     made = list(works)
     try:
         loop = running_loop()
@@ -271,7 +271,7 @@ async def _end_all(tasks: list[asyncio.Task[None]]) -> None:
 
 
 async def pooled(items: Iterable[Item], work: Callable[[Item], Coroutine[Any, Any, None]], workers: int) -> None:
-    """Do something with each item, several at once, beginning with the first."""
+    """Process the items concurrently, in their order."""
     left = iter(items)
 
     async def worker() -> None:

@@ -1,4 +1,4 @@
-"""Many files into a VM: small ones together in few requests, large ones beside them (contract, section 6)."""
+"""The upload of many files to a VM: small ones together in few requests, large ones alone (contract, section 6)."""
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ _BATCHES: Final = 3
 
 @define(eq=False)
 class Entry:
-    """One file of many, and what has become of it.
+    """One file of many, and its outcome.
 
     Attributes:
-        path: Where it is in the VM.
-        local: Where it is here, if that is a path.
-        source: What the caller gave for an upload.
-        argument: What that is called.
+        path: Its path in the VM.
+        local: Its local path, if it has one.
+        source: The caller's source of an upload.
+        argument: The name of that argument.
         size: Its bytes, once known.
         began: When its own work began.
-        outcome: What became of it, once known.
+        outcome: Its outcome, once known.
     """
 
     path: str
@@ -83,12 +83,12 @@ class Entries:
         self.all = entries
 
     def settle(self, entry: Entry, error: ArkerError | None = None, *, shared: bool = False) -> None:
-        """A file is done.
+        """Note that a file is done.
 
         Args:
             entry: The file.
-            error: What it has failed with.
-            shared: Whether others have failed with the same.
+            error: The error that it failed with.
+            shared: Whether other files failed with the same error.
         """
         if error is not None:
             self._name(error)
@@ -107,7 +107,7 @@ class Entries:
             error.vm_id = redact(self._job.place.vm_id)
 
     def outcomes(self, deadline: float | None) -> list[FileOutcome]:
-        """What became of each; those that were not done when the deadline passed say so."""
+        """Return the outcome of each file. Files that were not done at the deadline have an outcome that says so."""
         for entry in self.all:
             if entry.outcome is None:
                 error = DeadlineExceededError(f"the deadline of {deadline:g} s has passed")
@@ -117,7 +117,7 @@ class Entries:
 
 
 async def within(deadline: float | None, work: Callable[[], Any]) -> None:
-    """Do something, but no longer than a deadline; what is not done then has to be found out."""
+    """Run work until a deadline. The caller has to check what is not done by then."""
     if deadline is None:
         await work()
         return
@@ -134,7 +134,7 @@ def begin(
     concurrency: int | None,
     progress: Callable[[TransferProgress], object] | None,
 ) -> tuple[Job, Entries]:
-    """A call on many files."""
+    """Begin a call on many files."""
     job = make_job(
         place, operation, direction,
         concurrency=concurrency or CONCURRENCY, callback=progress, files_total=len(entries),
@@ -143,7 +143,7 @@ def begin(
 
 
 def pairs_of(files: Iterable[object]) -> list[tuple[Any, Any]]:
-    """The pairs that a caller gave."""
+    """Return the caller's pairs."""
     expected = "expected pairs of where from and where to"
     if isinstance(files, (str, bytes)) or not isinstance(files, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidArgumentError("files", files, expected)
@@ -161,7 +161,7 @@ def _members(pair: object) -> list[Any]:
 
 
 def refuse_twice(argument: str, places: list[str]) -> None:
-    """Two files at one place are a mistake: which of them would stay is anybody's guess."""
+    """Raise if two files have the same place, since either of them could be the one that stays."""
     seen: set[str] = set()
     for number, place in enumerate(places):
         if place in seen:
@@ -179,7 +179,7 @@ async def upload_many(
     progress: Callable[[TransferProgress], object] | None = None,
     deadline: float | None = None,
 ) -> list[FileOutcome]:
-    """What `AsyncVM.upload_many` does."""
+    """Upload many files; see `AsyncVM.upload_many`."""
     entries: list[Entry] = []
     for number, (source, path) in enumerate(pairs_of(files)):
         local: str | None = None
@@ -232,7 +232,7 @@ class _Uploads:
             await self._one(entries[0])
 
     async def _one(self, entry: Entry) -> None:
-        """A file by itself."""
+        """Upload one file by itself."""
         entry.began = clock.now()
         try:
             opened = await open_source(entry.argument, entry.source)
@@ -247,7 +247,7 @@ class _Uploads:
             self._book.settle(entry)
 
     async def _batch(self, entries: list[Entry]) -> None:
-        """Small files in one request, or in several if that is too large for the server."""
+        """Upload small files in one request, or in several if one is too large for the server."""
         sizes = [entry.size or 0 for entry in entries]
         if len(entries) > 1 and sum(sizes) > self._content:
             for some in batches(sizes, content=self._content):
@@ -285,7 +285,7 @@ class _Uploads:
                 self._book.settle(entry, error, shared=shared)
 
     async def _send(self, pending: list[tuple[Entry, bytes]]) -> None:
-        """Send them until none is left that may succeed later; those that are settled leave the list."""
+        """Send entries until none is left that may succeed later. Settled entries leave the list."""
         job, first = self._job, True
 
         def make() -> Any:
@@ -308,14 +308,14 @@ class _Uploads:
 
 
 async def _looked_at(work: Callable[[list[Entry]], list[T]], entries: list[Entry]) -> list[T]:
-    """What there is to know of each: in a thread if a disk has to be asked, at once for small bytes in memory."""
+    """Run the work on the entries: in a thread if it needs a disk, at once for small bytes in memory."""
     if any(entry.local is not None for entry in entries) or sum(entry.size or 0 for entry in entries) > MIB:
         return await in_thread(work, entries)
     return work(entries)
 
 
 def _sizes(entries: list[Entry]) -> list[int | ArkerError | None]:
-    """Bytes of each, as far as that is known without reading; blocks."""
+    """Return the size of each in bytes, where it is known without reading; blocks."""
     sizes: list[int | ArkerError | None] = []
     for entry in entries:
         if is_buffer(entry.source):
@@ -333,7 +333,7 @@ def _sizes(entries: list[Entry]) -> list[int | ArkerError | None]:
 
 
 def _told_size(name: str) -> int | None:
-    """Bytes of a file; None if its size tells nothing."""
+    """Return the size of a file in bytes; None if the size is not reliable."""
     status = os.stat(name)
     if (status.st_size and getattr(status, "st_blocks", 1)) or not stat.S_ISREG(status.st_mode):
         return status.st_size
@@ -352,7 +352,7 @@ def _caused(error: OSError, name: str) -> LocalFileError:
 
 
 def _load(entries: list[Entry]) -> list[bytes | ArkerError]:
-    """Small files, as they go over the wire; blocks. Their sizes are noted."""
+    """Load small files in their wire format, and note their sizes; blocks."""
     from hashlib import sha256  # it loads OpenSSL
 
     loaded: list[bytes | ArkerError] = []

@@ -1,4 +1,4 @@
-"""Many files out of a VM: several at once, each whole or not at all (contract, section 6)."""
+"""The download of many files from a VM, concurrently, each complete or not at all (contract, section 6)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def download_many(
     progress: Callable[[TransferProgress], object] | None = None,
     deadline: float | None = None,
 ) -> list[FileOutcome]:
-    """What `AsyncVM.download_many` does."""
+    """Download many files; see `AsyncVM.download_many`."""
     entries: list[Entry] = []
     for number, (path, target) in enumerate(pairs_of(files)):
         where = check_path(path, f"files[{number}][0]")

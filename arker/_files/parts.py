@@ -1,4 +1,4 @@
-"""A file in parts: presigned PUTs in flight together, joined in the VM (contract, section 6)."""
+"""Writes of a file in parts: concurrent presigned PUTs, joined in the VM (contract, section 6)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 async def write(
     job: Job, source: Source, path: str, *, size_of_part: int | None, full: bool, mode: int | None
 ) -> str | None:
-    """Write a file in parts; its digest, if that was asked for.
+    """Write a file in parts, and return its digest if that was requested.
 
     Args:
         job: The call.
         source: The file's bytes.
-        path: Where it goes.
-        size_of_part: Bytes of a part; None for what suits the size.
-        full: Whether the whole digest is to be checked.
+        path: Its path in the VM.
+        size_of_part: Bytes of a part; None to choose it by the file's size.
+        full: Whether to check the digest of the whole file.
         mode: Permission bits; None for the server's choice.
     """
     wanted = size_of_part if size_of_part is not None else part_size(source.size, job.concurrency)

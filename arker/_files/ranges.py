@@ -1,4 +1,4 @@
-"""How files are cut for their way: parts, ranges and batches. Pure (contract, sections 6 and 7)."""
+"""The division of files into parts, ranges and batches. Pure (contract, sections 6 and 7)."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _PARTS_EACH: Final = 4
 
 
 def split(start: int, end: int, size: int) -> list[Span]:
-    """A range in pieces of a size, the last one perhaps smaller; an empty range has none."""
+    """Split a range into pieces of a size. The last one may be smaller; an empty range has none."""
     return [(low, min(low + size, end)) for low in range(start, end, size)]
 
 
 def part_size(total: int, concurrency: int) -> int:
-    """Bytes of a part of a file, so that some parts come to each connection."""
+    """Return the size in bytes of a part, so that each connection gets several parts."""
     wanted = -(-total // (concurrency * _PARTS_EACH))
     whole_mib = -(-wanted // MIB) * MIB
     # However large the file is, one request asks for all of its URLs.
@@ -45,7 +45,7 @@ def part_size(total: int, concurrency: int) -> int:
 
 
 def missing(held: Iterable[Span], size: int) -> list[Span]:
-    """What is not held of a file; what is held may come in any order, and overlap."""
+    """Return the ranges of a file that are missing. The present ranges may come in any order and overlap."""
     gaps: list[Span] = []
     done = 0
     for start, end in sorted(span for span in held if span[0] < span[1]):
@@ -60,7 +60,7 @@ def missing(held: Iterable[Span], size: int) -> list[Span]:
 
 
 def batches(sizes: Sequence[int], *, content: int = MAX_CONTENT, entries: int = MAX_ENTRIES) -> list[range]:
-    """Files in groups of neighbours that one request can carry each; one that is too large by itself goes alone."""
+    """Group neighbouring files so that one request can carry each group. A file that is too large goes alone."""
     groups: list[range] = []
     first = total = 0
     for number, size in enumerate(sizes):

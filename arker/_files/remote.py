@@ -1,4 +1,4 @@
-"""A file of a VM that is read: where its bytes are, which of its versions they are of, and spans of them."""
+"""A file of a VM that is read: its URL, its version, and reads of its ranges."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Take = Callable[[bytes], Awaitable[None]]
 
 
 class RemoteFile:
-    """A file of the VM, as it was when it was opened.
+    """A file of the VM, in the version that was opened.
 
     Attributes:
-        path: Where it is.
-        url: Where its bytes are to be had, unless they came along.
-        size: Its bytes.
-        content: All of them, if they came along.
-        ranged: Whether ranges can be asked for; None while that is not known.
+        path: Its path.
+        url: The URL of its bytes, unless they came inline.
+        size: Its size in bytes.
+        content: All of its bytes, if they came inline.
+        ranged: Whether the server supports ranges; None while that is not known.
     """
 
     def __init__(self, job: Job, path: str) -> None:
@@ -50,7 +50,7 @@ class RemoteFile:
         self.ranged: bool | None = None
 
     async def open(self) -> None:
-        """Ask where it is."""
+        """Ask the server for the file's location."""
         reply = await self._ask()
         if isinstance(reply, SyncReadInlineResponse):
             self.content, self.size = reply.content, len(reply.content)
@@ -66,7 +66,7 @@ class RemoteFile:
         return reply
 
     async def renew(self, dead: str) -> None:
-        """A new URL of the same file, unless another span has got one already."""
+        """Get a new URL of the same file, unless another range already has."""
         async with self._renewing:
             if self.url != dead:
                 return
@@ -76,18 +76,18 @@ class RemoteFile:
             self.url = reply.presigned_url
 
     def changed(self) -> FileChangedError:
-        """The error that it is not the file any more that was opened."""
+        """Return the error for a file that has changed since it was opened."""
         error = FileChangedError(f"{self.path} has changed in the VM while it was being read")
         return self._job.progress.complete(error)
 
     async def fetch(self, start: int, end: int, take: Take, *, opened: Callable[[], None] | None = None) -> None:
-        """Hand on the bytes ``[start, end)``, in order; what fails in the middle goes on where it was.
+        """Hand on the bytes ``[start, end)`` in order. After a failure it resumes at the first missing byte.
 
         Args:
-            start: The first.
-            end: Behind the last. A server that knows no ranges sends the whole file, and then all of it is handed on.
-            take: Is given the bytes as they come.
-            opened: Called when the first reply has begun, after which `ranged` is known.
+            start: The first byte.
+            end: One past the last byte. A server without ranges sends the whole file; then all of it is handed on.
+            take: Called with the bytes as they come.
+            opened: Called when the first reply has begun; `ranged` is known from then on.
         """
         at, renewals = start, 0
         while at < end:
@@ -131,10 +131,10 @@ class RemoteFile:
                 await self.renew(url)
 
     async def get(self, url: str, attempt: Attempt, start: int, end: int) -> Opened:
-        """A reply with the bytes from ``start`` on, or with the whole file where ranges are not known.
+        """Return a reply with the bytes from ``start`` on, or with the whole file if the server has no ranges.
 
         Raises:
-            FileChangedError: It is not the file any more that was opened.
+            FileChangedError: The file has changed since it was opened.
         """
         http = await self._job.place.context.transport.ready()
         headers: dict[str, str] = {}
@@ -162,7 +162,7 @@ class RemoteFile:
         return reply
 
     def _compare(self, reply: Opened) -> None:
-        """Hold the reply against the version that was read before."""
+        """Compare the reply's version with the one that was read before."""
         tag = reply.headers.get("ETag")
         version = tag or reply.headers.get("Last-Modified")
         if self._version is None:
@@ -183,7 +183,7 @@ class RemoteFile:
         return ExchangeFailedError(problem, delivered=True)
 
     async def skip(self, reply: Opened, count: int) -> None:
-        """Read over what is there already, where the server knows no ranges."""
+        """Skip the bytes that are already present, where the server has no ranges."""
         if reply.status == 206:
             return
         while count > 0:
@@ -194,7 +194,7 @@ class RemoteFile:
 
 
 class Reading:
-    """A file that is read at its reader's pace. A connection that is lost meanwhile is taken up where it was."""
+    """A file that is read at its reader's pace. A lost connection is resumed at the same byte."""
 
     def __init__(self, job: Job, remote: RemoteFile) -> None:
         self._job = job
@@ -204,7 +204,7 @@ class Reading:
         self._tell = job.file(remote.path, remote.size).piece() if remote.content is None else None
 
     async def next(self) -> bytes:
-        """Some bytes; none at the end."""
+        """Return some bytes; none at the end."""
         if self._remote.content is not None:
             content, self._remote.content = self._remote.content, b""
             return content
@@ -218,7 +218,7 @@ class Reading:
         return piece
 
     async def _from_open(self) -> bytes:
-        """Some bytes of the reply that is there; none if it cannot give any."""
+        """Return some bytes of the open reply; none if it cannot deliver any."""
         if self._reply is None:
             return b""
         try:
@@ -264,7 +264,7 @@ class Reading:
         return piece
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         reply, self._reply = self._reply, None
         if reply is not None:
             reply.close()

@@ -1,4 +1,4 @@
-"""A file into a VM by one request that carries it: inline, or a presigned PUT (contract, section 6)."""
+"""Writes of a file into a VM by one request: inline, or a presigned PUT (contract, section 6)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def write_inline(job: Job, source: Source, path: str, settle: Settle | None = None) -> str:
-    """Write a file in its only chunk; its digest."""
+    """Write a file in its only chunk, and return its digest."""
     data = source.read(0, source.size) if source.in_memory else await in_thread(source.read, 0, source.size)
     digest = digest_of(data)
     if not source.in_memory:
@@ -35,7 +35,7 @@ async def write_inline(job: Job, source: Source, path: str, settle: Settle | Non
 
 
 async def write_put(job: Job, source: Source, path: str, settle: Settle | None = None) -> str:
-    """Write a file by one presigned PUT; its digest."""
+    """Write a file by one presigned PUT, and return its digest."""
     async with job.slots:
         file = job.file(path, source.size)
         commit = await put(job, path, Body(source, (0, source.size), file.piece()))

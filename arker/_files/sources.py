@@ -1,4 +1,4 @@
-"""Where the bytes of an upload come from: memory, a local file, a file object, an iterable; each can be read again."""
+"""Sources of an upload: memory, a local file, a file object, an iterable. Each can be read again."""
 
 from __future__ import annotations
 
@@ -28,31 +28,34 @@ _NOTHING: Final = memoryview(b"")
 
 
 class Source(Protocol):
-    """A known number of bytes. The functions may block, but for those of `MemorySource`; they raise `TransferError`."""
+    """A known number of bytes.
+
+    The functions may block, except those of `MemorySource`; they raise `TransferError`.
+    """
 
     @property
     def size(self) -> int: ...
 
     @property
     def in_memory(self) -> bool:
-        """Whether reading costs nothing."""
+        """Whether the bytes are in memory, so that reading is free."""
         ...
 
     def read(self, start: int, end: int) -> Buffer:
-        """The bytes ``[start, end)``; any thread may ask, and several at once."""
+        """Return the bytes ``[start, end)``. Threads may call it concurrently."""
         ...
 
     def check(self) -> None:
-        """Raise `FileChangedError` if what was read so far may be a mixture."""
+        """Raise `FileChangedError` if the bytes read so far may come from different versions."""
         ...
 
     def close(self) -> None:
-        """Let go of it. What is being read by another thread is read to its end first, there."""
+        """Close the source. A read that is going on in another thread ends first."""
         ...
 
 
 class MemorySource:
-    """Bytes that the caller has."""
+    """The caller's bytes in memory."""
 
     in_memory = True
 
@@ -71,7 +74,7 @@ class MemorySource:
 
 
 class FileSource:
-    """A regular file of this machine, from some place on."""
+    """A regular local file, from an offset on."""
 
     in_memory = False
 
@@ -80,8 +83,8 @@ class FileSource:
 
         Args:
             fd: Open for reading; closed with this object.
-            name: What the file is called, for errors.
-            base: Where it begins.
+            name: The file's name, for errors.
+            base: The offset of its first byte.
         """
         self._file = Descriptor(fd)
         self._name = name
@@ -113,13 +116,13 @@ class FileSource:
             raise self._changed("is longer than it says")
 
     def misleads(self) -> bool:
-        """Whether it holds other bytes than its size tells, as files of /proc and /sys do; blocks."""
+        """Return whether the file's size is wrong, as in /proc and /sys; blocks."""
         if self.size == 0:
             return self._pread(1, self._base) != b""
         return self._sparse and self._pread(1, self._base + self.size - 1) == b""
 
     def read_on(self, start: int, most: int) -> bytes:
-        """Some bytes from a place on; none at its end, whatever its size tells."""
+        """Return some bytes from an offset on; none at the real end of the file."""
         return self._pread(most, self._base + start)
 
     def _changed(self, how: str) -> FileChangedError:
@@ -130,7 +133,7 @@ class FileSource:
 
 
 class ObjectSource:
-    """A file object that can seek, read by one thread at a time."""
+    """A seekable file object, read by one thread at a time."""
 
     in_memory = False
 
@@ -186,7 +189,7 @@ def _version(status: os.stat_result) -> tuple[int, int, int]:
 
 
 def is_buffer(value: object) -> TypeGuard[bytes | bytearray | memoryview[int]]:
-    """Whether its bytes are in memory: those of `mmap.mmap`, `array.array` and their like are, too."""
+    """Return whether an object's bytes are in memory, as those of `mmap.mmap` and `array.array` are."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return True
     try:
@@ -199,7 +202,7 @@ def is_buffer(value: object) -> TypeGuard[bytes | bytearray | memoryview[int]]:
 
 
 def name_of(file: object) -> str:
-    """What a caller knows an object by."""
+    """Return the name by which a caller knows an object."""
     name = getattr(file, "name", None)
     if isinstance(name, str) and name:
         return name
@@ -215,7 +218,7 @@ def is_path(value: object) -> TypeGuard[str | os.PathLike[str]]:
 
 
 def check_local(argument: str, value: object) -> str:
-    """A path of this machine, as text."""
+    """Check a local path, and return it as text."""
     text: object = os.fspath(value) if is_path(value) else value
     if not isinstance(text, str) or not text or "\0" in text:
         raise InvalidArgumentError(argument, value, "expected a path, as a string or os.PathLike of one")
@@ -223,7 +226,7 @@ def check_local(argument: str, value: object) -> str:
 
 
 def check_buffer(argument: str, data: object) -> memoryview:
-    """Bytes of whatever kind, as a flat view."""
+    """Return a bytes-like object as a flat view."""
     if not is_buffer(data):
         expected = "expected bytes, a bytearray or a memoryview (encode text first: text.encode())"
         raise InvalidArgumentError(argument, data, expected)
@@ -239,7 +242,7 @@ def check_buffer(argument: str, data: object) -> memoryview:
 
 
 def check_data(data: object) -> memoryview:
-    """What `AsyncVM.sync` may write."""
+    """Check what `AsyncVM.sync` is to write."""
     view = check_buffer("data", data)
     if len(view) > MAX_PUT_SIZE:
         raise InvalidArgumentError("data", data, f"expected at most {MAX_PUT_SIZE} bytes (5 GiB), got {len(view)}")
@@ -247,7 +250,7 @@ def check_data(data: object) -> memoryview:
 
 
 def check_source(argument: str, value: object) -> None:
-    """Refuse what cannot be a source, before anything is sent."""
+    """Refuse an invalid source before anything is sent."""
     if is_buffer(value):
         check_buffer(argument, value)
     elif is_path(value):
@@ -259,14 +262,14 @@ def check_source(argument: str, value: object) -> None:
 
 
 def _gives_bytes(value: object) -> bool:
-    """Whether it looks like a file object or an iterable; what comes of it is seen when it is read."""
+    """Return whether it looks like a file object or an iterable. Its content is checked when it is read."""
     if isinstance(value, Mapping):
         return False
     return isinstance(value, (AsyncIterable, Iterable)) or callable(getattr(value, "read", None))
 
 
 async def open_source(argument: str, value: Any) -> Source:
-    """A source that was checked, ready to be read; the caller closes it."""
+    """Open a checked source for reading. The caller closes it."""
     if is_buffer(value):
         return MemorySource(check_buffer(argument, value))
     if is_path(value):
@@ -287,9 +290,9 @@ async def open_source(argument: str, value: Any) -> Source:
 
 
 def open_file(name: str) -> FileSource:
-    """A regular file of this machine; blocks."""
+    """Open a regular local file; blocks."""
     try:
-        # Opening a pipe would wait for whoever writes to it.
+        # Opening a pipe would wait for its writer.
         fd = os.open(name, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | _BINARY)
     except OSError as error:
         raise LocalFileError(error, name) from error
@@ -310,7 +313,10 @@ _BINARY: Final[int] = getattr(os, "O_BINARY", 0)
 
 
 def _of_object(argument: str, file: Any) -> Source | None:
-    """A file object as a source; None if it has to be read to its end, since it cannot seek or misleads. Blocks."""
+    """Make a source of a seekable file object; blocks.
+
+    Return None if it has to be read to its end, because it cannot seek or its size is wrong.
+    """
     try:
         if not _seekable(file):
             return None
@@ -343,7 +349,7 @@ def _seekable(file: Any) -> bool:
 
 
 class _Spool:
-    """Bytes that come once, kept so that they can be sent again: a few in memory, more in a file without a name."""
+    """A copy of bytes that come only once: a few in memory, more in an unnamed file, so that they can be sent again."""
 
     def __init__(self, argument: str, value: object) -> None:
         self._argument = argument
@@ -396,7 +402,7 @@ async def _spool_iterable(argument: str, value: object, pieces: AsyncIterable[ob
 
 
 class _InThread(AsyncIterator[object]):
-    """An ordinary iterator: each item is waited for in a thread."""
+    """An ordinary iterator whose items are awaited in a thread."""
 
     def __init__(self, items: Iterator[object]) -> None:
         self._items = items

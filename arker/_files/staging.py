@@ -1,4 +1,4 @@
-"""Parts of a file beside its place in the VM: joined there by a command, and gone whatever happens."""
+"""Parts of a file in a staging directory of the VM: joined by a command, and always removed."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Staging:
     """
 
     def __init__(self, job: Job, path: str, count: int) -> None:
-        """Make one.
+        """Make the staging of a file.
 
         Args:
             job: The call.
-            path: Where the file goes.
-            count: How many parts it has.
+            path: The file's path.
+            count: The number of its parts.
         """
         self._job = job
         self._path = path
@@ -59,11 +59,14 @@ class Staging:
         self._touched = False
 
     def part(self, number: int) -> str:
-        """Where a part goes."""
+        """Return the path of a part."""
         return f"{self._stem}{number}"
 
     async def settle(self, request: Coroutine[Any, Any, T]) -> T:
-        """The result of a request that puts a part in place. It goes on should the caller be cancelled meanwhile."""
+        """Return the result of a request that writes a part.
+
+        The request goes on if the caller is cancelled meanwhile.
+        """
         self._touched = True
         task = asyncio.ensure_future(request)
         self._requests.add(task)
@@ -76,11 +79,11 @@ class Staging:
             task.exception()  # else the loop reports it as never retrieved
 
     async def join(self, size: int, *, digest: str | None = None, mode: int | None = None) -> None:
-        """Make the file of its parts, check it, and move it into place.
+        """Join the parts, check the file, and move it into place.
 
         Raises:
-            IntegrityError: It is not what was sent.
-            TransferError: The VM could not do it.
+            IntegrityError: The file differs from what was sent.
+            TransferError: The command failed in the VM.
         """
         facts = [self._path, self._stem, str(self._count), str(size), digest or "", "" if mode is None else f"{mode:o}"]
         progress = self._job.progress
@@ -97,7 +100,7 @@ class Staging:
         self._touched = False
 
     async def _run(self, script: str, arguments: list[str]) -> CompletedRunResult:
-        """Run a script in a session of its own, which is closed afterwards."""
+        """Run a script in its own session, which is closed afterwards."""
         try:
             return await run_in_own_session(self._job.place, ["sh", "-c", script, "sh", *arguments])
         except ArkerError as error:
@@ -127,7 +130,7 @@ class Staging:
                 problem = result.stderr_text.strip()
             except ArkerError as error:
                 if is_gone(error):
-                    return  # the VM has gone, and its files with it
+                    return  # the VM is gone, and its files with it
                 problem = error
         for task in list(self._requests):
             await end(task)

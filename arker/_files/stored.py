@@ -1,4 +1,4 @@
-"""Exchanges with the object store: presigned URLs that are renewed when they have died, and what it answers."""
+"""Exchanges with the object store: expired presigned URLs are renewed, its errors are typed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _CODES: Final = {403: "forbidden", 404: "not_found", 413: "payload_too_large", 5
 
 
 def store_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
-    """The error of an object store. Its body is not quoted, since it may repeat the signature."""
+    """Return the error for an object store's reply. The body is not quoted, since it may repeat the signature."""
     reason = re.search(rb"<Code>(\w{1,60})</Code>", body[:4096])
     detail = f": {reason[1].decode('ascii', 'replace')}" if reason else ""
     code, message = _CODES.get(status, "internal"), f"the object store answered HTTP {status}{detail}"
@@ -54,32 +54,32 @@ def store_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiErro
 
 
 def check_method(job: Job, given: str, expected: str) -> None:
-    """Refuse a URL that is for something else."""
+    """Refuse a URL that is for another method."""
     if given.upper() != expected:
         problem = f"the presigned URL is not for {expected}"
         raise job.progress.complete(BadReplyError(problem, path="$.method"))
 
 
 class Grant:
-    """Where a file may be PUT, until when, and how to commit it."""
+    """A presigned URL for a PUT: its expiry, and how to commit the file."""
 
     def __init__(self, result: SyncPresignedWriteRequestResult, began: float) -> None:
         self.url = result.presigned_url
         self.upload_id = result.upload_id
-        # One that does not say when it dies is tried until it has died.
+        # A URL without an expiry is used until the store refuses it.
         self._ends = math.inf if result.expires_in is None else began + result.expires_in
 
     @property
     def over(self) -> bool:
-        """Whether its URL dies so soon that it is not worth trying."""
+        """Whether its URL expires too soon to be used."""
         return clock.now() > self._ends - _SOON
 
 
 async def request_puts(job: Job, files: Sequence[tuple[str, int]]) -> list[Grant]:
-    """Where files, given by path and size, may be PUT: one request for all.
+    """Request PUT URLs for files, given by path and size, in one request.
 
     Raises:
-        UnsupportedOperationError: The server knows no presigned URLs, which is remembered.
+        UnsupportedOperationError: The server has no presigned URLs. The client remembers this.
     """
     entries = [SyncPresignedWriteRequest(path=path, size=size) for path, size in files]
     began = clock.now()
@@ -94,13 +94,13 @@ async def request_puts(job: Job, files: Sequence[tuple[str, int]]) -> list[Grant
 
 
 async def put(job: Job, path: str, body: Body, grant: Grant | None = None) -> SyncPresignedWriteCommit:
-    """PUT a file; what commits it comes back.
+    """PUT a file, and return the data that commits it.
 
     Args:
         job: The call.
-        path: Where it goes in the VM.
-        body: Its bytes.
-        grant: Where they go, if that was asked for already.
+        path: Its path in the VM.
+        body: Its content.
+        grant: The presigned URL, if it was already requested.
     """
     renewals = 0
     try:
@@ -111,7 +111,7 @@ async def put(job: Job, path: str, body: Body, grant: Grant | None = None) -> Sy
                 await _put_once(job, grant.url, body)
                 break
             except ForbiddenError:
-                # The URL has died; what it was for has not.
+                # Only the URL has expired, not the operation.
                 if renewals == RENEWALS:
                     raise
                 renewals += 1
@@ -144,7 +144,7 @@ async def _put_once(job: Job, url: str, body: Body) -> None:
 
 
 async def renewed(fetch: Callable[[], Awaitable[T]], renew: Callable[[], Awaitable[None]]) -> T:
-    """What is fetched by a URL that is renewed when it has died."""
+    """Fetch by a presigned URL, which is renewed when it has expired."""
     renewals = 0
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The ways that a file can go into a VM, in one table: which one suits it, and what it is written by."""
+"""A table of the ways to write a file into a VM, and the choice between them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Options:
-    """How a file is to go.
+    """The options of a write.
 
     Attributes:
-        strategy: What the caller asks for.
+        strategy: The way that the caller requests.
         part_size: Bytes of a part or chunk, if the caller says so.
-        full: Whether its whole digest is to be checked in the VM.
-        mode: Permission bits, if it is to have certain ones.
+        full: Whether to check the digest of the whole file in the VM.
+        mode: Permission bits, if the caller sets them.
     """
 
     strategy: Strategy = "auto"
@@ -44,11 +44,11 @@ Write: TypeAlias = "Callable[[Job, Source, str, Options, Settle | None], Awaitab
 
 @frozen(kw_only=True)
 class Way:
-    """One of the ways.
+    """A way to write a file.
 
     Attributes:
-        write: What writes a file in it.
-        limit: Bytes that it takes at most; None for no bound.
+        write: The function that writes a file.
+        limit: The largest size in bytes; None for no bound.
         sets_mode: Whether it sets permission bits itself; for the others the file is written beside its place first.
     """
 
@@ -82,10 +82,10 @@ WAYS: Final[dict[UploadWay, Way]] = {
 
 
 def choose(job: Job, size: int, wanted: Strategy) -> UploadWay:
-    """Choose the way of a file.
+    """Choose the way to write a file.
 
     Raises:
-        InvalidArgumentError: The one that is asked for does not take so many bytes.
+        InvalidArgumentError: The file is too large for the requested way.
     """
     if wanted == "auto":
         return _suitable(job, size)
@@ -107,12 +107,12 @@ def _suitable(job: Job, size: int) -> UploadWay:
 
 
 def lacks_presigned(job: Job) -> bool:
-    """Tell whether the server has turned out not to know presigned URLs."""
+    """Return whether the server is known to lack presigned URLs."""
     return (job.place.base_url, PRESIGNED) in job.place.context.lacking
 
 
 async def write(way: UploadWay, job: Job, source: Source, path: str, options: Options) -> str | None:
-    """Write a file in one of the ways; give its digest, if that has come to be known."""
+    """Write a file in one of the ways, and return its digest if known."""
     how = WAYS[way]
     if options.mode is None or how.sets_mode:
         return await how.write(job, source, path, options, None)

@@ -1,4 +1,4 @@
-"""Where the bytes of a download go: a local file that appears whole or not at all, or a file object, in order."""
+"""Targets of a download: a local file that appears complete or not at all, or a file object, in order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 
 
 class LocalTarget:
-    """A file beside its final place, of which nothing is left unless it is put there. The functions block."""
+    """A temporary file beside its final place, removed unless it is moved there. The functions block."""
 
     def __init__(self, path: str) -> None:
         directory, name = os.path.split(path)
@@ -38,7 +38,7 @@ class LocalTarget:
         self._file: Descriptor | None = None
 
     def open(self) -> None:
-        """Make it; raises `LocalFileError`."""
+        """Make the file; raises `LocalFileError`."""
         try:
             try:
                 mode = os.lstat(self._path).st_mode
@@ -64,7 +64,7 @@ class LocalTarget:
         return LocalFileError(error, self._path)
 
     def write(self, pieces: Sequence[bytes], offset: int) -> None:
-        """Write pieces one behind the other; several threads may write to different places."""
+        """Write pieces one after the other. Several threads may write to different offsets."""
         assert self._file is not None
         try:
             self._file.pwrite(pieces, offset)
@@ -72,7 +72,7 @@ class LocalTarget:
             raise self._failed(error) from error
 
     def finish(self) -> None:
-        """Put it into its place."""
+        """Move the file into place."""
         assert self._file is not None
         try:
             self._file.close()
@@ -81,7 +81,7 @@ class LocalTarget:
             raise self._failed(error) from error
 
     def discard(self) -> None:
-        """Leave nothing of it, unless it is in its place."""
+        """Remove the file, unless it is in its place."""
         if self._file is not None:
             self._file.close()
             try:
@@ -91,7 +91,7 @@ class LocalTarget:
 
 
 def write_small(path: str, content: bytes) -> None:
-    """A small local file, whole; blocks."""
+    """Write a small local file as a whole; blocks."""
     target = LocalTarget(path)
     try:
         target.open()
@@ -102,7 +102,7 @@ def write_small(path: str, content: bytes) -> None:
 
 
 class SpanWriter:
-    """Writes one span of a file in a thread, while the next bytes of it are on their way."""
+    """A writer of one range of a file: a thread writes while the next bytes arrive."""
 
     def __init__(self, target: LocalTarget, start: int, tell: Tell) -> None:
         self._target = target
@@ -139,7 +139,7 @@ class SpanWriter:
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:
-    # Else the loop reports the failure of a write that nobody waits for any more.
+    # Otherwise the loop reports the failure of a write that is no longer awaited.
     if not future.cancelled():
         future.exception()
 
@@ -161,7 +161,7 @@ class ObjectTarget:
             await self.finish()
 
     async def finish(self) -> None:
-        """Write what was collected."""
+        """Write the collected bytes."""
         if self._pieces:
             pieces, self._pieces = self._pieces, []
             self._done, self._count = self._done + self._count, 0
@@ -185,7 +185,7 @@ class ObjectTarget:
 
 
 def check_target(argument: str, value: object) -> None:
-    """Refuse what cannot be written to, before anything is sent."""
+    """Refuse an invalid target before anything is sent."""
     if is_path(value):
         return
     if not callable(getattr(value, "write", None)):

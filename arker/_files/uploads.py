@@ -1,4 +1,4 @@
-"""One file into a VM (contract, section 6)."""
+"""The upload of one file into a VM (contract, section 6)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def upload(
     progress: Callable[[TransferProgress], object] | None,
     deadline: float | None,
 ) -> TransferResult:
-    """What `AsyncVM.upload` does."""
+    """Upload a file; see `AsyncVM.upload`."""
     where = check_path(path)
     check_source("source", source)
     check_strategy(strategy)
@@ -68,7 +68,7 @@ async def upload(
 
 
 async def move(job: Job, source: Source, path: str, options: Options) -> tuple[UploadWay, str | None]:
-    """Make a source a file of the VM; give the way that it went, and its digest if that has come to be known."""
+    """Write a source to a file of the VM. Return the way that was used, and the digest if known."""
     way = choose(job, source.size, options.strategy)
     try:
         return way, await write(way, job, source, path, options)

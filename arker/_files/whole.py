@@ -1,4 +1,4 @@
-"""`AsyncVM.sync`: a file read into memory or written from it, whole (contract, section 6)."""
+"""`AsyncVM.sync`: whole files read or written in memory (contract, section 6)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPERATION = "vm.sync"
 
 
 async def read(place: Place, path: str, most: int | None, *, deadline: float | None) -> bytes:
-    """The bytes of a file; raises `FileTooLargeError` when it has more than ``most``."""
+    """Return the bytes of a file; raises `FileTooLargeError` when it has more than ``most``."""
     job = make_job(place, _OPERATION, "download")
     with job.named(path), deadline_scope(deadline, job.progress):
         reply = await job.send(file_calls.read_file(place, path))
@@ -44,7 +44,7 @@ def _check_size(job: Job, size: int, most: int | None) -> None:
 
 
 class _Fetching:
-    """A file on its way by a presigned URL."""
+    """A fetch of a file by a presigned URL."""
 
     def __init__(
         self, job: Job, path: str, reply: SyncReadPresignedResponse, most: int | None, tell: Tell | None
@@ -59,7 +59,7 @@ class _Fetching:
         return await renewed(self._fetch, self._renew)
 
     async def _renew(self) -> None:
-        # In memory nothing of it is there yet, so it may be another version of the file.
+        # No bytes are in memory yet, so another version of the file is acceptable.
         self._reply = await self._job.send(file_calls.read_file(self._job.place, self._path))
 
     async def _fetch(self) -> bytes:
@@ -88,7 +88,7 @@ class _Fetching:
 
 
 async def write(place: Place, path: str, data: memoryview, *, deadline: float | None = None) -> None:
-    """Write a file whole."""
+    """Write a whole file."""
     job = make_job(place, _OPERATION, "upload")
     source = MemorySource(data)
     with job.named(path), deadline_scope(deadline, job.progress):

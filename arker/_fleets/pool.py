@@ -1,4 +1,4 @@
-"""The VMs of a fleet: forked by a policy, lent to one piece of work at a time, replaced, and all deleted at the end."""
+"""The VMs of a fleet: forked by a policy, lent to one item at a time, replaced, and all deleted at the end."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ _INSISTENCE: Final = 3
 
 @frozen(kw_only=True)
 class Plan:
-    """What kind of fleet it is to be.
+    """The plan of a fleet.
 
     Attributes:
-        request: How each VM is forked.
-        count: How many VMs there are to be.
-        at_least: With how many it makes do.
-        max_concurrency: How many are forked, or deleted, at once.
-        name_prefix: What the names of the VMs begin with.
-        replace: Whether a new VM is forked for each that died.
+        request: The fork request of each VM.
+        count: The number of VMs wanted.
+        at_least: The smallest acceptable number of VMs.
+        max_concurrency: The most concurrent forks or deletions.
+        name_prefix: The prefix of the VMs' names.
+        replace: Whether to fork a new VM for each one that died.
         deadline: Seconds for forking them all.
-        progress: Told of each VM that was forked or deleted.
+        progress: Called for each VM that was forked or deleted.
     """
 
     request: ForkRequest
@@ -73,7 +73,7 @@ class Plan:
 
 
 class Count:
-    """Counts what is done, and tells whoever looks on."""
+    """A count of finished items, reported to the caller's progress function."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Count:
         self.tell()
 
     def add(self, *, failed: bool = False) -> None:
-        """One more is done."""
+        """Count one more finished item."""
         self.done += 1
         self.failed += failed
         self.tell()
@@ -113,10 +113,10 @@ class Pool:
     """The VMs of one fleet.
 
     Attributes:
-        members: The VMs that live, in the order in which they were forked.
-        failures: What forks failed with.
-        doubts: Why there may be VMs of forks that were cancelled.
-        closed: Whether the fleet is at its end.
+        members: The live VMs, in the order of their forks.
+        failures: The errors of failed forks.
+        doubts: The reasons why cancelled forks may have left VMs.
+        closed: Whether the fleet is closed.
     """
 
     def __init__(self, context: Context, plan: Plan) -> None:
@@ -136,7 +136,7 @@ class Pool:
         """VMs that are out of the fleet but perhaps still there, and what their deletion failed with."""
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """A task that ends with the fleet at the latest."""
+        """Start a task that ends with the fleet at the latest."""
         task = running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -145,7 +145,7 @@ class Pool:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever waits for the task has it; else the loop reports it as never retrieved
+            task.exception()  # the waiter has it; otherwise the loop reports it as never retrieved
 
     # --- forking ------------------------------------------------------------------------------------------------
 
@@ -153,8 +153,8 @@ class Pool:
         """Fork the VMs.
 
         Raises:
-            FleetError: So many forks failed that there cannot be as many VMs as are wanted at least.
-            DeadlineExceededError: The deadline passed before there were.
+            FleetError: So many forks failed that the smallest acceptable number of VMs cannot be reached.
+            DeadlineExceededError: The deadline passed before that number was reached.
         """
         plan = self.plan
         count = Count(self, "fork_many", plan.count, plan.progress)
@@ -165,7 +165,7 @@ class Pool:
         finally:
             late = crew.cancel()
         if isinstance(crew.error, asyncio.CancelledError) and self.closed:
-            raise self.none_left()  # the forks were cancelled, and not whoever waits for them
+            raise self.none_left()  # the forks were cancelled, not their waiter
         if crew.error is not None:
             raise crew.error
         if late:
@@ -216,10 +216,10 @@ class Pool:
     # --- lending ------------------------------------------------------------------------------------------------
 
     async def borrow(self) -> AsyncVM:
-        """A VM that no other item is in; to be given back.
+        """Borrow a VM that no other item uses. It must be given back.
 
         Raises:
-            FleetError: There is none left.
+            FleetError: No VM is left.
         """
         while self._idle:
             vm = self._idle.popleft()
@@ -237,10 +237,10 @@ class Pool:
             raise
 
     async def usable(self, vm: AsyncVM) -> AsyncVM:
-        """A VM that was borrowed, or another in its place if it may still be busy with something that was cut off.
+        """Return the borrowed VM, or another one in its place if it may still be busy with interrupted work.
 
         Raises:
-            FleetError: There is none left.
+            FleetError: No VM is left.
         """
         while not self.is_usable(vm):
             new = await self.replace(vm)
@@ -248,7 +248,7 @@ class Pool:
         return vm
 
     def give_back(self, vm: AsyncVM | None) -> None:
-        """Let others have a VM; None stands for one that was not replaced."""
+        """Return a VM to the pool; None stands for one that was not replaced."""
         if vm is None or vm not in self.members:
             if not (self.members or self._replacing):
                 while self._waiting:
@@ -264,11 +264,11 @@ class Pool:
         self._idle.append(vm)
 
     def is_usable(self, vm: AsyncVM) -> bool:
-        """Whether a VM that was borrowed can be used as it is."""
+        """Return whether a borrowed VM can be used as it is."""
         return vm not in self._interrupted or not self.plan.replace
 
     def mark_interrupted(self, vm: AsyncVM) -> None:
-        """What was going on in a VM was cut off and may go on there: it is replaced before it is used again."""
+        """Mark a VM whose work was interrupted and may still be running. It is replaced before it is used again."""
         self._interrupted.add(vm)
 
     def none_left(self) -> FleetError:
@@ -278,7 +278,7 @@ class Pool:
     # --- VMs that die -------------------------------------------------------------------------------------------
 
     async def is_gone(self, vm: AsyncVM, error: Exception | None) -> bool:
-        """Whether a VM of which a run or a function has failed has gone; in doubt the server is asked."""
+        """Return whether a VM in which a run or a function has failed is gone. In doubt the server is asked."""
         doubt = place_of(vm).doubt.take() or error is None
         what = "lives" if error is None else verdict(error, vm.id)
         if what == "perhaps" or (what == "lives" and doubt):
@@ -291,9 +291,9 @@ class Pool:
         return what == "gone"
 
     async def replace(self, vm: AsyncVM) -> AsyncVM | None:
-        """Take a VM out of the fleet, delete what is left of it, and fork another in its place.
+        """Remove a VM from the fleet, delete what is left of it, and fork another in its place.
 
-        None: the fleet does without, because the fork failed or by its policy, or somebody else has replaced it.
+        Returns None if the VM is not replaced: the fork failed, the policy forbids it, or another task has replaced it.
         """
         if vm not in self.members or self.closed:
             return None
@@ -303,7 +303,7 @@ class Pool:
             self._doomed[vm] = None
         self._replacing += 1
         try:
-            # First, so that there are never more VMs than there were to be; and even if it only seemed to have gone.
+            # Delete first, even if it only seemed to be gone, so that there are never more VMs than wanted.
             if not vm.kept:
                 await self._delete(vm, insist=False)
             return await self._fork() if self.plan.replace else None
@@ -317,13 +317,13 @@ class Pool:
     # --- the end ------------------------------------------------------------------------------------------------
 
     async def close(self, *, at_once: bool = False) -> dict[AsyncVM, ArkerError | None]:
-        """End all that goes on and delete every VM; gives those that could not be deleted, and why.
+        """End all work and delete every VM. Return the VMs that could not be deleted, and the reasons.
 
-        It is bounded: what goes on has `CLEANUP_SECONDS` to end when it is cancelled, and the deletion goes on for
-        `LONGEST_CLEANUP` at most, as long as it gets on.
+        The time is bounded: cancelled work has `CLEANUP_SECONDS` to end, and the deletion goes on for
+        `LONGEST_CLEANUP` at most, as long as it makes progress.
 
         Args:
-            at_once: Delete the VMs without waiting for what goes on, which is cancelled.
+            at_once: Cancel the work, and delete the VMs without waiting for it to end.
         """
         self.closed = True
         for _ in range(_INSISTENCE):
@@ -340,22 +340,22 @@ class Pool:
 
     @property
     def left(self) -> dict[AsyncVM, ArkerError | None]:
-        """What is out of the fleet but perhaps still there, and why, if that is known."""
+        """VMs that have left the fleet but may still exist, and the reasons, if known."""
         return dict(self._doomed)
 
     def name(self) -> str:
-        """What may be left of it, for the log."""
+        """Name a VM that may be left, for the log."""
         return f"the VMs of a fleet ({named([*self._doomed, *(vm for vm in self.members if not vm.kept)])})"
 
     def abandon(self) -> None:
-        """Leave what could not be deleted on record."""
+        """Keep the VMs that could not be deleted in the ledger."""
         if self.context.ledger is not None:
             for vm in (*self._doomed, *self.members):
                 if not vm.kept:
                     self.context.ledger.give_up(vm.id, vm.base_url)
 
     async def end_tasks(self, *, wait: bool = True) -> None:
-        """Cancel what goes on, and wait until it has ended, within a bound."""
+        """Cancel the tasks, and wait for their end within a bound."""
         tasks = self._tasks - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
@@ -375,7 +375,7 @@ class Pool:
                 return
 
     async def _delete_round(self, count: Count, end: float) -> bool:
-        """Delete what is doomed; whether that came to its end, rather than standing still."""
+        """Delete the VMs that are marked for deletion. Return whether it finished, rather than making no progress."""
         loop = running_loop()
         todo = iter(list(self._doomed))
         workers = min(len(self._doomed), self.plan.max_concurrency)
@@ -383,7 +383,7 @@ class Pool:
         try:
             while not crew.over.done():
                 before = count.done
-                # No deadline for each of them: hundreds of timers are not for nothing.
+                # There is no deadline for each one: hundreds of timers cost time.
                 await clock.wait({crew.over}, max(0.0, min(CLEANUP_SECONDS, end - clock.now())))
                 if not crew.over.done() and (count.done == before or clock.now() >= end):
                     return False
@@ -401,7 +401,7 @@ class Pool:
             count.add(failed=vm in self._doomed)
 
     async def _delete(self, vm: AsyncVM, *, insist: bool) -> None:
-        """Delete a VM that is out of the fleet; if it cannot be done, it stays in the list of those."""
+        """Delete a VM that has left the fleet. If that fails, it stays on the list."""
         pause = _FIRST_PAUSE
         while True:
             try:
@@ -418,12 +418,12 @@ class Pool:
 
 
 def named(vms: Collection[AsyncVM]) -> str:
-    """The ids of VMs, or of the first of them where they are many."""
+    """Return the ids of VMs; only the first ones if there are many."""
     return ", ".join(vm.id for vm in islice(vms, _SHOWN)) + (", …" if len(vms) > _SHOWN else "")
 
 
 def _may_pass(error: ArkerError) -> bool:
-    """Whether a deletion that failed may succeed when it is tried again."""
+    """Return whether a failed deletion may succeed when it is repeated."""
     if isinstance(error, ApiError):
         return error.status not in (400, 401, 403)
     return isinstance(error, (NetworkError, DeadlineExceededError))

@@ -1,4 +1,4 @@
-"""The plans of a fleet, pure: when forking has failed, which outcome comes next, what an error says about a VM."""
+"""Decisions of a fleet, pure: when forking has failed, which outcome comes next, what an error says about a VM."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ AHEAD_IN_ORDER: Final = 4
 
 
 def is_hopeless(*, count: int, at_least: int, failed: int) -> bool:
-    """Whether so many forks have failed that what is wanted at least cannot be reached any more."""
+    """Return whether so many forks have failed that the required number cannot be reached."""
     return count - failed < at_least
 
 
 class Schedule(Generic[Result]):
-    """Numbers what is begun, and hands out the results: as they come, or in order. It never holds more than its bound.
+    """Numbers for begun items and a buffer of their results, in order or as they finish.
+
+    It never holds more than its bound.
 
     Attributes:
-        begun: How many were begun.
-        taken: How many results were handed out.
+        begun: The number of items begun.
+        taken: The number of results handed out.
     """
 
     def __init__(self, *, vms: int, ordered: bool) -> None:
@@ -39,7 +41,7 @@ class Schedule(Generic[Result]):
 
     @property
     def has_room(self) -> bool:
-        """Whether another may be begun now."""
+        """Whether another item may begin now."""
         return self.begun - self.taken < self._bound
 
     @property
@@ -48,12 +50,12 @@ class Schedule(Generic[Result]):
         return bool(self._ready)
 
     def begin(self) -> int:
-        """The number of the next one."""
+        """Return the number of the next item."""
         self.begun += 1
         return self.begun - 1
 
     def finish(self, number: int, result: Result) -> None:
-        """Keep a result until it is taken."""
+        """Store a result until it is taken."""
         if not self._ordered:
             self._ready.append(result)
             return
@@ -63,19 +65,19 @@ class Schedule(Generic[Result]):
             self._next += 1
 
     def skip_missing(self) -> None:
-        """Nothing more will be finished: what waits for one that never came is handed out without it."""
+        """Note that no more items will finish, so results that wait for a missing one are handed out."""
         self._ready.extend(self._early.pop(number) for number in sorted(self._early))
 
     def take(self) -> Result:
-        """The next result; there must be one."""
+        """Return the next result; there must be one."""
         self.taken += 1
         return self._ready.popleft()
 
 
 def verdict(error: BaseException, vm_id: str) -> Literal["gone", "perhaps", "lives"]:
-    """What an error says about the VM that a function was given, whatever the function has wrapped it in.
+    """Return what an error says about the VM of a function, however deep the function has wrapped the error.
 
-    ``perhaps``: something of this VM was not found, which may have been a file or the VM itself.
+    ``perhaps``: something in this VM was not found; that may be a file or the VM itself.
     """
     found: Literal["gone", "perhaps", "lives"] = "lives"
     todo: list[BaseException | None] = [error]

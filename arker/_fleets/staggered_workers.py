@@ -1,4 +1,4 @@
-"""Tasks of a fleet that do a list of things together: as many as are wanted, but not all at the same moment."""
+"""Worker tasks of a fleet that share a list of items: as many as are wanted, started one after the other."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ PAUSE: Final = 0.005
 
 
 class Crew:
-    """Workers that all do the same until nothing is left to be done.
+    """Workers that run the same function until no items are left.
 
-    Of hundreds most would only wait for the others' requests, and each costs memory and time meanwhile. So they begin
+    Most of several hundred would only wait for the others' requests, and each costs memory and time. So they begin
     in a quick succession, and as soon as one has found nothing more to do, those that are missing do not begin at all.
 
     Attributes:
-        over: Done when all have ended, or as soon as one has failed.
-        error: What that one has failed with.
-        tasks: Those that have begun and not ended.
+        over: A future that is done when all have ended, or as soon as one has failed.
+        error: The error of the failed one.
+        tasks: The workers that have begun and not ended.
     """
 
     def __init__(
         self, begin: Callable[[], asyncio.Task[Any]], size: int, *, unless: Callable[[], bool] | None = None
     ) -> None:
-        """Begin.
+        """Start the workers.
 
         Args:
             begin: Starts a worker.
-            size: How many there are to be.
-            unless: Whether no more may begin, although those that have begun go on.
+            size: The number of workers.
+            unless: Returns whether no more workers may begin. Running workers go on.
         """
         self._loop = running_loop()
         self._begin = begin
@@ -58,7 +58,7 @@ class Crew:
             count, self._missing = count - 1, self._missing - 1
             task = self._begin()
             self.tasks.add(task)
-            # Not by the task itself: one that is cancelled before its first step does nothing.
+            # Use a callback: a task that is cancelled before its first step does nothing.
             task.add_done_callback(self._ended)
         if self._missing:
             self._timer = clock.call_later(self._loop, PAUSE, self._hire, STEP)
@@ -74,14 +74,14 @@ class Crew:
             self.over.set_result(None)
 
     def close(self) -> None:
-        """Let nobody begin any more."""
+        """Start no more workers."""
         self._missing = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def cancel(self) -> set[asyncio.Task[Any]]:
-        """Let nobody begin any more, and cancel whoever has not ended; gives these."""
+        """Start no more workers, and cancel and return those that have not ended."""
         self.close()
         going = set(self.tasks)
         for task in going:

@@ -1,4 +1,4 @@
-"""A function's work in the VMs of a fleet: item by item, tried again where a VM dies; an iterator over the outcomes."""
+"""Work of a function in the VMs of a fleet: item by item, retried when a VM dies; an iterator over the outcomes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ logger = logging.getLogger("arker")
 
 
 class Work(Generic[Item, Value]):
-    """Does items with a function, by the policies of one call."""
+    """Items processed with a function, by the policies of one call."""
 
     def __init__(
         self,
@@ -42,12 +42,12 @@ class Work(Generic[Item, Value]):
         item_deadline: float | None = None,
         lent: bool,
     ) -> None:
-        """Make one.
+        """Make the work of one call.
 
         Args:
             pool: The VMs.
-            function: Does an item in a VM.
-            retries: How often an item is tried again because its VM has died.
+            function: Processes an item in a VM.
+            retries: How often an item is retried when its VM has died.
             item_deadline: Seconds for each try.
             lent: Whether the VMs are borrowed from the pool; then an item whose VM has died may go on in any other.
         """
@@ -60,16 +60,16 @@ class Work(Generic[Item, Value]):
     async def do(
         self, vm: AsyncVM, index: int, item: Item, done: Callable[[FleetOutcome[AsyncVM, Item, Value]], None]
     ) -> AsyncVM | None:
-        """Do an item in a VM; gives the VM that is free now: that one, or what came in its place, if anything.
+        """Process an item in a VM. Return the VM that is free afterwards: the same one, its replacement, or None.
 
         Args:
-            vm: Where to begin.
+            vm: The VM to begin in.
             index: The item's number.
             item: The item.
-            done: Given the outcome as soon as it is known.
+            done: Called with the outcome as soon as it is known.
 
         Raises:
-            FleetError: The item's VM has died, and there is none left; the outcome was given to ``done``.
+            FleetError: The item's VM has died, and no VM is left. ``done`` was called with the outcome.
         """
         pool, tries, lent = self._pool, 0, self._lent
         try:
@@ -84,12 +84,12 @@ class Work(Generic[Item, Value]):
                 outcome = await self._try(vm, index, item, tries)
                 lives = (
                     outcome.error is None and not place_of(vm).doubt.take()
-                )  # without asking: that is what it mostly is
+                )  # without a request, because this is the most frequent case
                 if lives or not await pool.is_gone(vm, outcome.error):
                     done(outcome)
                     return vm
                 if outcome.error is None:
-                    # Whatever it has made of a run that failed because the VM went.
+                    # However the function reports a run that failed because the VM is gone.
                     gone = VMGoneError(f"the VM {vm.id} has gone while an item was in it", vm_id=vm.id)
                     outcome = attrs.evolve(outcome, value=None, error=gone)
                 if tries > self._retries:
@@ -136,7 +136,7 @@ class Work(Generic[Item, Value]):
         try:
             return FleetOutcome(index=index, item=item, vm=vm, value=value, error=error, seconds=seconds, tries=tries)
         finally:
-            # The error has this frame in its traceback: a circle, which would keep what the function has held.
+            # The error's traceback holds this frame: a cycle that would keep the function's objects alive.
             error = value = None
 
     async def _within(
@@ -162,7 +162,7 @@ async def everywhere(
     *,
     at_once: int | None = None,
 ) -> list[FleetOutcome[AsyncVM, Item, Value]]:
-    """The same item in every VM, in so many at once; gives an outcome for each, in the order of the VMs."""
+    """Process one item in every VM, in a limited number at once. Return an outcome for each VM, in their order."""
     vms = list(pool.members)
     todo = iter(enumerate(vms))
     count = Count(pool, operation, len(vms), progress)
@@ -178,7 +178,7 @@ async def everywhere(
             if free is not vm:
                 pool.give_back(free)
 
-    # Whoever waits for them here may be cancelled, which cancels them; and so does the end of the fleet.
+    # They are cancelled with the task that waits here, and by the end of the fleet.
     tasks = [pool.spawn(some()) for _ in range(len(vms) if at_once is None else min(at_once, len(vms)))]
     results = await asyncio.gather(*tasks, return_exceptions=True)
     for result in results:
@@ -190,7 +190,7 @@ async def everywhere(
 
 
 class ItemMap(Generic[Item, Value]):
-    """Items on their way through the VMs: tasks that draw them one by one, and the outcomes that wait to be taken.
+    """Items in progress: tasks that draw them one by one, and the outcomes that wait to be taken.
 
     The tasks belong to the pool. They begin when the first outcome is asked for, and end with the items, with
     `aclose`, or with the pool.
@@ -210,7 +210,7 @@ class ItemMap(Generic[Item, Value]):
         self._items = items
         self._ordered = ordered
         self._progress = progress
-        # The work has the context of whoever asked for it, not of the task that happens to take the first outcome.
+        # The work has the context of its caller, not of the task that happens to take the first outcome.
         self._context = contextvars.copy_context()
         self._crew: Crew | None = None
         self._drawing = True
@@ -238,7 +238,7 @@ class ItemMap(Generic[Item, Value]):
 
     def _begin_one(self) -> asyncio.Task[None]:
         task = self._context.run(self._pool.spawn, self._draw_and_do())
-        # Not by the task itself: one that is cancelled before its first step does nothing.
+        # Use a callback: a task that is cancelled before its first step does nothing.
         task.add_done_callback(self._ended)
         return task
 
@@ -250,7 +250,7 @@ class ItemMap(Generic[Item, Value]):
         return self._crew.tasks if self._crew is not None else set()
 
     async def next(self) -> FleetOutcome[AsyncVM, Item, Value]:
-        """The next outcome. It may be given up and asked for again: nothing is lost by that."""
+        """Return the next outcome. A cancelled call loses nothing: the next call returns that outcome."""
         if not self._begun and not self._over:
             self._begin()
         while not self._over:
@@ -269,7 +269,7 @@ class ItemMap(Generic[Item, Value]):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Cancel what is going on, and wait until it has ended."""
+        """Cancel the running work, and wait until it has ended."""
         self._over = True
         self.abandon()
         if self._workers:
@@ -278,17 +278,17 @@ class ItemMap(Generic[Item, Value]):
                 logger.warning("%d functions of a fleet do not end although they were cancelled", len(late))
 
     def abandon(self) -> None:
-        """Cancel what is going on."""
+        """Cancel the running work."""
         self._drawing = False
         if self._crew is not None:
             self._crew.cancel()
 
     def abandon_threadsafe(self) -> None:
-        """The same, from wherever an object may be destroyed."""
+        """Cancel the running work from any thread, such as one that destroys the object."""
         if self._workers:
             try:
                 self._loop.call_soon_threadsafe(self.abandon)
-            except RuntimeError:  # the loop has ended, and with it all that went on
+            except RuntimeError:  # the loop has ended, and all its work with it
                 pass
 
     async def _draw_and_do(self) -> None:
@@ -301,10 +301,10 @@ class ItemMap(Generic[Item, Value]):
             pass
         except asyncio.CancelledError as cancelled:
             if not self._over and self._error is None:
-                # The fleet is left, or the function has raised it: that is passed on, and nothing else begun.
+                # The fleet is being left, or the function has raised it: pass it on, and begin nothing else.
                 self._drawing = False
                 if pool.closed:
-                    self._error = pool.none_left()  # all are cancelled; once more would cut off how they clean up
+                    self._error = pool.none_left()  # all are cancelled; a second time would cut their clean-up
                 else:
                     self._error = cancelled
                     self.abandon()
@@ -315,12 +315,12 @@ class ItemMap(Generic[Item, Value]):
                 self._error = error
 
     async def _draw(self) -> tuple[AsyncVM, int, Item]:
-        """A VM, and an item for it; raises `StopAsyncIteration` at the end."""
+        """Return a VM and an item for it; raises `StopAsyncIteration` at the end."""
         async with self._turn:
             while not self._schedule.has_room:
                 self._taken.clear()
                 await self._taken.wait()
-            # First the VM: an item that was drawn is one that is tried.
+            # Get the VM first: an item that was drawn must be tried.
             vm = await self._pool.borrow() if self._drawing else None
             try:
                 if vm is None or not self._drawing:
@@ -348,7 +348,7 @@ class ItemMap(Generic[Item, Value]):
 
 
 class Outcomes(Generic[Item, Value]):
-    """What `AsyncFleet.map` gives. When nobody holds it any more, what is going on is cancelled."""
+    """The iterator that `AsyncFleet.map` returns. When it is garbage collected, the running work is cancelled."""
 
     def __init__(self, mapping: ItemMap[Item, Value]) -> None:
         self._mapping = mapping
@@ -360,7 +360,7 @@ class Outcomes(Generic[Item, Value]):
         return await self._mapping.next()
 
     async def aclose(self) -> None:
-        """Cancel what is going on, and wait until it has ended; there are no more outcomes then."""
+        """Cancel the running work, and wait until it has ended. No more outcomes follow."""
         await self._mapping.aclose()
 
     def __del__(self) -> None:

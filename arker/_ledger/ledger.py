@@ -1,7 +1,7 @@
-"""The ledger of forks: what a program must not forget although it is killed.
+"""The ledger of forks: records that survive when a program is killed.
 
-A fork is written down before it is posted, with all that it takes to post it again, and its row goes when its VM is
-deleted or meant to stay. Nothing that goes wrong here fails a fork: it is logged once, and the fork goes on.
+A fork is written down before it is posted, with all that a repeated post needs. Its row is removed when its VM is
+deleted or kept on purpose. A failure of the ledger fails no fork: it is logged once, and the fork goes on.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @frozen
 class Orphans:
-    """What a ledger knows of the forks of one account.
+    """The forks of one account, by the state of their owners.
 
     Attributes:
         left: Forks whose owner is dead.
-        covered: Those of them whose VM another program, that lives, holds as well.
-        living: How many have an owner that lives.
-        elsewhere: How many have an owner on another machine, of which nothing can be said.
+        covered: Those of them whose VM a live program holds as well.
+        living: The number of forks with a live owner.
+        elsewhere: The number of forks with an owner on another machine, whose state is unknown.
     """
 
     left: list[Row]
@@ -42,14 +42,17 @@ class Orphans:
 
 
 class Ledger:
-    """A client's part in a ledger file. Its methods may be called from any thread; ``await`` binds none to a loop."""
+    """A client's part in a ledger file.
+
+    Its methods may be called from any thread; ``await`` binds none to a loop.
+    """
 
     def __init__(self, path: Path, api_key: str) -> None:
-        """Make one; nothing is read or written before there is something to write.
+        """Make a ledger. It reads and writes nothing before the first record.
 
         Args:
             path: The file.
-            api_key: Tells accounts apart; it is not kept, and only a digest is written.
+            api_key: Distinguishes accounts; it is not kept, and only a digest is written.
         """
         self.path = path
         self.account = _fingerprint(api_key)
@@ -58,11 +61,11 @@ class Ledger:
     # --- what is written down ---------------------------------------------------------------------------------------
 
     def intend(self, request: Request, name: str | None) -> asyncio.Future[None]:
-        """A fork is about to be posted: done when that is on record (or cannot be).
+        """Record a fork before it is posted. Returns when it is on disk (or cannot be).
 
         Args:
             request: The request, with its key and body.
-            name: The name that the VM is to have.
+            name: The name of the new VM.
         """
         loop = running_loop()
         future: asyncio.Future[None] = loop.create_future()
@@ -74,79 +77,82 @@ class Ledger:
         return future
 
     def made(self, request: Request, vm_id: str) -> None:
-        """A fork was answered."""
+        """Record the VM of an answered fork."""
         self._writer.put(("made", (vm_id, request.idempotency_key, request.base_url, self.account)), soon=True)
 
     def answered(self, request: Request) -> None:
-        """Note that a fork was answered with success, but that the answer names no VM: it is not to be posted again."""
+        """Record a fork whose successful reply names no VM. It must not be posted again."""
         self._writer.put(("answered", (request.idempotency_key, request.base_url, self.account)), at_once=True)
 
     def mistaken(self, request: Request, vm_id: str) -> None:
-        """Note that a VM which `made` has named was another one, and is gone: the fork is as if `answered`."""
+        """Record that the VM given to `made` was another one, and is gone.
+
+        The fork is as if `answered`.
+        """
         self._writer.put(("mistaken", (request.idempotency_key, request.base_url, self.account, vm_id)), at_once=True)
 
     def forget(self, request: Request) -> None:
-        """A fork has surely not taken place (unless it was one that had been answered before)."""
+        """Remove a fork that surely did not take place (unless it had been answered before)."""
         self._writer.put(("forget", (request.idempotency_key, request.base_url, self.account, self._writer.client)))
 
     def undone(self, request: Request) -> None:
-        """A fork's VM, if there was one, is gone."""
+        """Remove a fork whose VM, if there was one, is gone."""
         self._writer.put(("drop", (request.idempotency_key, request.base_url, self.account, self._writer.client)))
 
     def let_go(self, vm_id: str, base_url: str, *, at_once: bool = False) -> None:
-        """A VM was deleted, or is to stay, by whichever program it was made.
+        """Remove the records of a VM that was deleted or is kept on purpose, whichever program made it.
 
         Args:
-            vm_id: The VM.
-            base_url: Where it is.
-            at_once: Whether that must be on record soon, since a VM that is to stay must not look left behind.
+            vm_id: The VM's id.
+            base_url: Its base URL.
+            at_once: Whether to write it soon, since a kept VM must not look like one left behind.
         """
         if self._writer.may_have_rows():
             self._writer.put(("let_go", (base_url, self.account, vm_id, vm_id)), at_once=at_once)
 
     def give_up(self, vm_id: str, base_url: str) -> None:
-        """A VM was to be deleted, but could not be: it is not one that `release` is meant for."""
+        """Record that a VM could not be deleted, so that `release` does not apply to it."""
         if self._writer.may_have_rows():
             self._writer.put(("give_up", (base_url, self.account, vm_id, vm_id)))
 
     def left(self, vm_id: str, base_url: str) -> None:
-        """Note that a VM was to be deleted when its client was closed, which had released its row with the others."""
+        """Record again a VM that was to be deleted at its client's close, after all rows had been released."""
         self._writer.used = True
         # No fork has such a key: the row has the id, which is all that is asked for.
         self._writer.put(("left", (f"vm {vm_id}", base_url, vm_id, clock.wall())), at_once=True)
 
     def drop(self, row: Row) -> None:
-        """What was left behind is dealt with."""
+        """Remove the record of a leftover fork that was handled."""
         self._writer.put(("drop", (row.idempotency_key, row.base_url, self.account, row.client)))
 
     async def aclose(self, *, release: bool) -> None:
-        """Write all that is left to write, and end the thread. Should more come later, it starts again.
+        """Write all pending records, and end the thread. It starts again if more records come.
 
         Args:
-            release: The client has done its work, so that VMs that are still there are meant to stay. Otherwise they
-                are this process's until it ends, and then nobody's.
+            release: The client has finished its work, so its remaining VMs are kept on purpose. Otherwise they
+                belong to this process until it ends, and then have no owner.
         """
         self.end(release=release)
         await self._writer.flush()
 
     def end(self, *, release: bool) -> None:
-        """`aclose` for a caller who cannot wait: the thread writes what is left, or the interpreter's exit does."""
+        """Close the ledger without waiting: the thread, or the interpreter's exit, writes the pending records."""
         if release and self._writer.used:
             self._writer.put(("release", (self._writer.client,)))
         self._writer.end(release=release)
 
     async def flush(self) -> None:
-        """Wait until everything is on record (or cannot be)."""
+        """Wait until all records are on disk (or cannot be)."""
         await self._writer.flush()
 
     # --- what is read -----------------------------------------------------------------------------------------------
 
     async def orphans(self, base_urls: Collection[str], older_than: float | None) -> Orphans:
-        """What is left of forks of this account.
+        """Return the forks of this account that are left.
 
         Args:
             base_urls: Only those that were posted to one of these.
-            older_than: Seconds; forks of other machines that are older count as left behind.
+            older_than: Age in seconds; older forks of other machines count as left behind.
 
         Raises:
             Exception: The file cannot be read.
@@ -185,7 +191,7 @@ class Ledger:
         return Orphans([row for row in left if not is_held(row)], covered, len(living), len(elsewhere))
 
     async def sweep(self) -> None:
-        """Remove what dead owners left beside the file, where they left nothing in it."""
+        """Remove the lock files of dead owners that have no rows in the ledger."""
         await self.flush()
         await finished_in_thread(self._sweep)
 

@@ -1,4 +1,4 @@
-"""Who holds the VMs of a ledger: an owner is a process, and it lives as long as its lock is held.
+"""The owners of a ledger's VMs: an owner is a process, and it lives as long as its lock is held.
 
 Each owner has a file beside the ledger and a record lock on it. The kernel drops the lock with the process, however it
 ends; a process id would tell nothing once it has been given out again. Two properties of POSIX record locks matter:
@@ -33,7 +33,7 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 def lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Lock a file of this descriptor, until it is closed, without waiting; whether that was possible.
+    """Lock a descriptor's file until it is closed, without waiting; return whether that succeeded.
 
     A shared lock excludes exclusive ones only (on Windows all are exclusive).
     """
@@ -49,7 +49,7 @@ def lock(descriptor: int, *, shared: bool = False) -> bool:
 
 @functools.cache
 def this_host() -> str:
-    """Names what this process shares its file locks with: a running kernel, or else a machine by its name.
+    """Return the name of the scope of this process's file locks: a running kernel, or else a machine's name.
 
     A machine that was started anew counts as another one: it could as well be a copy of one that runs on.
     """
@@ -61,7 +61,7 @@ def this_host() -> str:
 
 @define
 class _Held:
-    """This process as an owner."""
+    """The ownership that this process holds."""
 
     owner: str
     path: Path
@@ -69,7 +69,7 @@ class _Held:
     holders: int = 1
 
     def release(self) -> None:
-        # Without its file, an owner is as dead as with a file that nobody has locked.
+        # An owner without a file is as dead as one whose file is not locked.
         with contextlib.suppress(OSError):
             self.path.unlink()
         os.close(self.descriptor)
@@ -77,7 +77,7 @@ class _Held:
 
 @define
 class _Process:
-    """What this process holds, by directory."""
+    """The locks of this process, by directory."""
 
     guard: threading.Lock = field(factory=threading.Lock)
     held: dict[Path, _Held] = field(factory=dict[Path, _Held])
@@ -87,10 +87,10 @@ _process: Final = _Process()
 
 
 def enter(directory: Path) -> str:
-    """The id under which this process owns VMs in the ledgers of a directory; `leave` it as often.
+    """Return the id under which this process owns VMs in a directory's ledgers. Call `leave` as often.
 
     Raises:
-        OSError: The lock cannot be had.
+        OSError: The lock cannot be taken.
     """
     with _process.guard:
         held = _process.held.get(directory)
@@ -102,7 +102,7 @@ def enter(directory: Path) -> str:
 
 
 def leave(directory: Path) -> None:
-    """Undo an `enter`: with the last one the owner is no more."""
+    """Undo an `enter`. The last one ends the owner."""
     with _process.guard:
         held = _process.held.get(directory)
         if held is not None:
@@ -113,7 +113,7 @@ def leave(directory: Path) -> None:
 
 
 def lives(directory: Path, owner: str) -> bool:
-    """Whether an owner's process, one of this host, goes on; True as well when that cannot be found out."""
+    """Return whether an owner's process on this host is alive; True as well when that is unknown."""
     with _process.guard:
         if any(held.owner == owner for held in _process.held.values()):
             return True
@@ -130,7 +130,7 @@ def lives(directory: Path, owner: str) -> bool:
 
 
 def sweep(directory: Path, wanted: Collection[str]) -> None:
-    """Remove what dead owners left, but for those that are still wanted."""
+    """Remove the files of dead owners, except those that are still needed."""
     with contextlib.suppress(OSError):
         for path in (directory / DIRECTORY).iterdir():
             if path.suffix == ".lock" and path.stem not in wanted and not lives(directory, path.stem):
@@ -140,7 +140,7 @@ def sweep(directory: Path, wanted: Collection[str]) -> None:
 
 def _take(owners: Path) -> _Held:
     owners.mkdir(mode=0o700, exist_ok=True)
-    # Somebody who sweeps may come between the making of a file and its lock. Then another one is made.
+    # A sweep may remove the file before it is locked. Then another one is made.
     for _ in range(10):
         owner = os.urandom(16).hex()
         path = _file(owners, owner)
@@ -164,7 +164,7 @@ def _release_all() -> None:
 
 
 def _after_fork_in_child() -> None:
-    """The locks are the parent's. Closing descriptors of them here does not drop them there."""
+    """Close the parent's locks in the child. That does not release them in the parent."""
     _process.guard = threading.Lock()
     for held in _process.held.values():
         os.close(held.descriptor)

@@ -1,4 +1,4 @@
-"""The ledger's file: a SQLite database that several processes write to. The only importer of sqlite3."""
+"""The ledger's file: a SQLite database shared by processes. The only module that imports sqlite3."""
 
 from __future__ import annotations
 
@@ -106,14 +106,14 @@ class Row:
 
     Attributes:
         idempotency_key: The key that it was posted under.
-        base_url: Where it was posted to.
-        client: The client that did it.
-        body: What was posted.
-        vm_id: The VM that came of it, once that is known.
-        created_at: When, in seconds since the epoch.
-        owner: The process that did it.
-        host: What that process shared its file locks with.
-        given_up: Bits: 1 for a VM that was to be deleted and could not be, `ANSWERED`.
+        base_url: The base URL that it was posted to.
+        client: The client that posted it.
+        body: The posted body.
+        vm_id: The id of its VM, once known.
+        created_at: The time of the post, in seconds since the epoch.
+        owner: The process that posted it.
+        host: The scope of that process's file locks.
+        given_up: Bits: 1 for a VM whose deletion failed, `ANSWERED`.
     """
 
     idempotency_key: str
@@ -128,12 +128,12 @@ class Row:
 
     @property
     def was_answered(self) -> bool:
-        """Whether the fork was answered with success, by a reply that named no VM."""
+        """Whether a successful reply to the fork named no VM."""
         return self.vm_id is None and bool(self.given_up & ANSWERED)
 
 
 class UnusableError(Exception):
-    """The file is none that this version may write to, now or later."""
+    """An error for a file that this version must never write to."""
 
 
 # SQLite drops its own locks when a second descriptor of its file is closed in the process (a property of POSIX locks),
@@ -142,14 +142,14 @@ _opening = threading.Lock()
 
 
 class Store:
-    """An open ledger file. Not for several threads at once."""
+    """An open ledger file. Not thread-safe."""
 
     def __init__(self, path: Path) -> None:
-        """Open it, and make it if there is none.
+        """Open the file, and create it if there is none.
 
         Raises:
-            UnusableError: It is another program's, or of a newer version.
-            OSError, sqlite3.Error: It cannot be read or made.
+            UnusableError: It belongs to another program or to a newer version.
+            OSError, sqlite3.Error: It cannot be read or created.
         """
         self.path = path
         with _opening:
@@ -162,17 +162,17 @@ class Store:
                 self._connection = _connect(path)
 
     def apply(self, operations: Sequence[Operation]) -> None:
-        """Carry out all of them, or none."""
+        """Apply all the operations, or none."""
         with _transaction(self._connection):
             for name, group in itertools.groupby(operations, key=lambda operation: operation[0]):
                 self._connection.executemany(STATEMENTS[name], [parameters for _, parameters in group])
 
     def rows(self, account: str) -> list[Row]:
-        """What is known of an account's forks, oldest first."""
+        """Return the known forks of an account, oldest first."""
         return [Row(*values) for values in self._connection.execute(_SELECT, (account,))]
 
     def owners(self) -> set[str]:
-        """All owners that still have something in it."""
+        """Return all owners that still have rows in the file."""
         return {owner for (owner,) in self._connection.execute("SELECT DISTINCT owner FROM forks")}
 
     def close(self) -> None:
@@ -180,12 +180,17 @@ class Store:
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether an error says that the file is no (sound) database; lower classes stand for everything else."""
+    """Return whether an error says that the file is not a sound database.
+
+    SQLite raises subclasses of `DatabaseError` for all other errors.
+
+    SQLite's more general error classes are checked exactly.
+    """
     return type(error) is sqlite3.DatabaseError
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether the same operations may succeed later: the file is locked or cannot be made, the disk is full."""
+    """Return whether the same operations may succeed later: the file is locked or cannot be made, the disk is full."""
     return isinstance(error, (OSError, sqlite3.OperationalError))
 
 
@@ -225,7 +230,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _is_ready(connection: sqlite3.Connection) -> bool:
-    """Whether the schema is there; False for an empty database."""
+    """Return whether the schema exists; False for an empty database."""
     # In one transaction: another process may be about to make it.
     with _transaction(connection, "BEGIN"):
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -241,7 +246,7 @@ def _is_ready(connection: sqlite3.Connection) -> bool:
 
 
 def _set_aside(path: Path, error: sqlite3.DatabaseError) -> None:
-    """Rename a damaged file, unless another process has done so meanwhile."""
+    """Rename a damaged file, unless another process has already done so."""
     if path.name != FILE_NAME:
         # A file of any other name may have been named by mistake.
         raise UnusableError(f"{error}; remove it, if it is a ledger") from error
@@ -261,7 +266,7 @@ def _set_aside(path: Path, error: sqlite3.DatabaseError) -> None:
 
 
 def _connect_only(path: Path) -> None:
-    """Raise what is wrong with the file, if anything."""
+    """Raise if anything is wrong with the file."""
     with contextlib.closing(sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)) as connection:
         _is_ready(connection)
         for (finding,) in connection.execute("PRAGMA quick_check(1)"):
@@ -270,7 +275,7 @@ def _connect_only(path: Path) -> None:
 
 
 def set_damaged_aside(path: Path, error: Exception) -> None:
-    """What `Store` does with a damaged file that it is to open, for damage that was found later."""
+    """Rename a file whose damage was found after it was opened, as `Store` does when it opens one."""
     assert isinstance(error, sqlite3.DatabaseError)
     with _opening:
         _set_aside(path, error)
@@ -278,7 +283,7 @@ def set_damaged_aside(path: Path, error: Exception) -> None:
 
 @contextlib.contextmanager
 def _one_process(path: Path) -> Generator[None, None, None]:
-    """What only one process may do at a time."""
+    """Hold a lock that only one process can have at a time."""
     descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         patience = clock.now() + PATIENCE
@@ -295,7 +300,7 @@ _NETWORK: Final = ("nfs", "cifs", "smb", "9p", "fuse", "lustre", "gpfs", "beegfs
 
 
 def _is_shared_by_network(path: Path) -> bool:
-    """Whether other machines may have the file, too: they would not see the memory that a WAL is shared by."""
+    """Return whether the file may be on a network filesystem. Other machines would not share the memory of its WAL."""
     try:
         mounts = Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The thread that writes a ledger: it commits all that has come up since its last commit in one transaction."""
+"""The thread that writes a ledger: it commits all pending records in one transaction."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ _Batch: TypeAlias = "dict[asyncio.AbstractEventLoop, _Waiters]"
 
 
 class Writer:
-    """A client's way to a ledger file. Its methods may be called from any thread.
+    """A client's access to a ledger file. Its methods may be called from any thread.
 
     Attributes:
         path: The file.
-        account: Whose forks it writes down.
-        client: Tells this client from others, in this process and elsewhere; its copy in a process that was made by
+        account: The account whose forks it records.
+        client: Identifies this client among all, here and elsewhere; its copy in a process that was made by
             ``os.fork()`` has another.
         used: Whether this client may have rows in the file.
     """
@@ -77,7 +77,7 @@ class Writer:
         _writers.add(self)
 
     def _begin(self) -> None:
-        """The state of a client that has written nothing, in a process that has no thread for it."""
+        """Reset to the state of a client that has written nothing, in a process without a writer thread."""
         self.client = os.urandom(16).hex()
         self._changed = threading.Condition(threading.Lock())
         self._queue: list[Operation] = []
@@ -109,7 +109,7 @@ class Writer:
             self._urgent = self._urgent or at_once
             self._soon = self._soon or soon
             if self._off or (self._failing and not self._ending):
-                # Nobody waits for what may take long, or never happen.
+                # Forks do not wait for a commit that may take long or never happen.
                 if future is not None:
                     future.set_result(None)
                 if self._off:
@@ -148,17 +148,17 @@ class Writer:
         waiters.resolve()
 
     def may_have_rows(self) -> bool:
-        """Whether there is anything in the file that could be changed."""
+        """Return whether the file may have rows to change."""
         return self.used or (not self._off and self.path.exists())
 
     def end(self, *, release: bool) -> None:
-        """The thread is to end when it has written what there is, and the client's rows are not its any more."""
+        """End the thread when it has written the pending records. With ``release``, the client's rows are released."""
         with self._changed:
             if self._thread is not None or self._queue:
                 self._ending, self._leaving = True, release
 
     async def flush(self) -> None:
-        """Wait until everything is on record (or cannot be)."""
+        """Wait until all records are on disk (or cannot be)."""
         if self._thread is not None or self._queue:
             loop = asyncio.get_running_loop()
             future: asyncio.Future[None] = loop.create_future()
@@ -184,7 +184,7 @@ class Writer:
                 operations, self._queue, self._urgent, self._soon = self._queue, [], False, False
                 ending = self._ending
                 if not operations and (ending or not self._waiting):
-                    # Whoever puts something into the queue from now on starts another thread.
+                    # The next record in the queue starts another thread.
                     self._thread, self._ending = None, False
                     leaving, self._leaving = self._leaving, False
                     waiting, self._waiting = self._waiting, {}
@@ -202,7 +202,7 @@ class Writer:
         _resolve(waiting)
 
     def _await_work(self) -> None:
-        """Wait for something to do, with the lock held, but no longer than there should be something."""
+        """Wait for work, with the lock held, but not beyond the time at which some is due."""
         if self._failing:
             self._sleep("gathering", self._retry_at - clock.now(), lambda: self._ending)
         if not self._queue:
@@ -284,7 +284,7 @@ class Writer:
         return name, (*parameters, self.account, self.client, self._owner, process_locks.this_host())
 
     def _leave(self) -> None:
-        """No row is this process's any more, as far as this client is concerned."""
+        """Release this process's ownership of the client's rows."""
         self.used = False
         if self._owner is not None:
             self._owner = None
@@ -309,7 +309,7 @@ class Writer:
     # --- the process forks, or ends -----------------------------------------------------------------------------------
 
     def before_fork(self) -> bool:
-        """Let no connection to the file into the child; whether that was possible within a second."""
+        """Close the connection to the file before a fork; return whether that succeeded within a second."""
         if not self._store_lock.acquire(timeout=1.0):
             return False
         self._close_store()
@@ -319,13 +319,13 @@ class Writer:
         self._store_lock.release()
 
     def after_fork_in_child(self) -> None:
-        """What was written down is the parent's; the thread is there, and so are all who wait."""
+        """Reset in the child: the records, the thread and the waiters belong to the parent."""
         if self._store is not None:
             keep_in_child(self._store)
         self._begin()
 
     def before_exit(self) -> None:
-        """Write what is left, within a moment: a VM that is to stay must not look like one that was left behind."""
+        """Write the pending records within a moment, so that a kept VM does not look like one left behind."""
         with self._changed:
             self._ending = True
             thread = self._thread
@@ -345,7 +345,7 @@ def _resolve(waiting: _Batch) -> None:
 def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[], Any]) -> None:
     try:
         loop.call_soon_threadsafe(callback)
-    except RuntimeError:  # the loop is closed, and nobody waits any more
+    except RuntimeError:  # the loop is closed, so there are no waiters
         pass
 
 

@@ -1,4 +1,4 @@
-"""What is made in a VM for the length of a block: it leaves nothing when it is given up, and is removed at the end."""
+"""Resources of a VM that exist for a block: removed at its end, and also when their creation is cancelled."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ logger = logging.getLogger("arker")
 class Creation(Generic[T]):
     """One creating POST, such as that of a session or a tunnel.
 
-    It is not repeated when its outcome is unknown (contract, section 3). A caller that is cancelled gets nothing, so
-    there must be nothing: what had been sent is waited for, since only the answer tells the id, and is removed; the
-    cancellation goes on when that has been done, after `CLEANUP_SECONDS` at the latest.
+    It is not repeated when its outcome is unknown (contract, section 3). A cancelled caller gets no resource, so
+    none may stay: a request that was sent is awaited, since only its reply has the id, and the resource is removed. The
+    cancellation goes on afterwards, after `CLEANUP_SECONDS` at the latest.
     """
 
     __slots__ = ("_call", "_context", "_remove", "_what", "progress")
 
     def __init__(self, context: Context, call: Call[T], remove: Callable[[T], Call[Any]], what: str) -> None:
-        """Make one.
+        """Prepare a creation.
 
         Args:
-            context: What the client's parts share.
-            call: What makes it.
-            remove: What removes what was made.
-            what: What it is, for the log.
+            context: The context of the client.
+            call: The creating call.
+            remove: Removes the resource.
+            what: The resource's name, for the log.
         """
         self._context = context
         self._call = call
@@ -48,7 +48,7 @@ class Creation(Generic[T]):
         self.progress = Progress(call.operation, makes=True)
 
     async def send(self) -> T:
-        """What was made."""
+        """Send the creating POST, and return the resource."""
         return await make_or_undo(self._context.send(self._call, progress=self.progress), self._undo)
 
     async def _undo(self, task: asyncio.Task[T]) -> None:
@@ -92,7 +92,7 @@ class Deleted(Protocol):
 
     @property
     def deleted(self) -> bool:
-        """Whether the server says that it was done."""
+        """Whether the server confirms the deletion."""
         ...
 
 
@@ -100,12 +100,12 @@ NOT_DELETED: Final = "the server says that it was not deleted"
 
 
 async def remove(deleting: Coroutine[Any, Any, Deleted], what: str, *, raising: bool) -> None:
-    """Carry out a deletion; that there is nothing to delete any more is what was wanted.
+    """Send a deletion. A resource that is already gone counts as deleted.
 
     Args:
         deleting: The deletion.
-        what: What is deleted, for the log.
-        raising: Whether a failure is raised, or only logged because another exception is on its way.
+        what: The resource's name, for the log.
+        raising: Whether to raise a failure, or only log it because another exception is being raised.
     """
     try:
         answer = await deleting
@@ -114,7 +114,7 @@ async def remove(deleting: Coroutine[Any, Any, Deleted], what: str, *, raising: 
     except ArkerError as error:
         if is_surely_gone(error):
             return
-        # What a proxy says of it is no proof, and no reason to raise.
+        # A proxy's answer is no proof, and no reason to raise.
         if raising and not is_gone(error):
             raise
         logger.warning("%s could not be deleted and may still exist: %s", what, error)

@@ -1,4 +1,4 @@
-"""Forking a VM, so that none is left which nobody knows: a fork that its caller gives up is found out and undone."""
+"""Forks of VMs without leaks: a fork whose caller gives up is found and undone."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ logger = logging.getLogger("arker")
 
 
 class Forking:
-    """One fork, from the request to a VM or to none.
+    """One fork, from the request to its VM or to none.
 
-    A caller that is cancelled, or whose deadline passes, gets no VM; so there must be none. What had not been sent is
-    not sent any more. What had been sent is waited for, since only the answer has the VM's id, and the VM is deleted;
-    the cancellation goes on when that has been done, after `CLEANUP_SECONDS` at the latest.
+    A caller that is cancelled, or whose deadline passes, gets no VM, so none may stay. An unsent request is
+    not sent. A sent one is awaited, since only the reply has the VM's id, and the VM is deleted. The
+    cancellation goes on afterwards, after `CLEANUP_SECONDS` at the latest.
 
-    A reply that cannot be read costs no VM either. Its id is looked for before anything else of it is read, and written
+    An unreadable reply leaks no VM either. The id is read before anything else in the reply, and written
     down. Only a fork whose reply names no id is posted again, once, with its key; if that does not help, it stays in
-    the ledger as one that has been answered, and `AsyncArker.reap` tells of it.
+    the ledger as an answered one, and `AsyncArker.reap` reports it.
     """
 
     __slots__ = ("_call", "_context", "_name", "_progress", "_vm_id", "doubt")
@@ -57,11 +57,11 @@ class Forking:
 
     @property
     def base_url(self) -> str:
-        """The base URL that the fork is posted to, and where its VM is (contract, section 2)."""
+        """The base URL that the fork is posted to and its VM is at (contract, section 2)."""
         return self._call.request.base_url
 
     async def send(self, deadline: float | None) -> Vm:
-        """The new VM."""
+        """Post the fork, and return the new VM."""
         if deadline is None:
             return await self._send()
         with deadline_scope(deadline, self._progress):
@@ -88,7 +88,7 @@ class Forking:
         raise error.with_context(vm_id=self._context.redact(vm.vm_id))
 
     def _found(self, vm_id: str) -> None:
-        """Note the id that a reply names, before the rest of it is read."""
+        """Note the VM's id in the reply before the rest of it is read."""
         self._vm_id = vm_id
         if self._context.ledger is not None:
             self._context.ledger.made(self._call.request, vm_id)
@@ -118,7 +118,7 @@ class Forking:
         return vm
 
     async def _give_back(self, vm_id: str) -> bool:
-        """Delete a VM of which no handle is given, and say whether it is gone."""
+        """Delete a VM whose handle is not returned, and return whether it is gone."""
         problem: str | ArkerError = "the server says that it was not deleted"
         try:
             answer = await delete(self._context, self._call.request.base_url, vm_id, deadline=CLEANUP_SECONDS)
@@ -132,7 +132,7 @@ class Forking:
         return False
 
     async def _post_on_record(self, ledger: Ledger) -> Vm:
-        """Post it once it is written down, so that its VM is known even if this process is killed."""
+        """Write the fork to the ledger, then post it, so that its VM is known even if this process is killed."""
         request = self._call.request
         await ledger.intend(request, self._name)
         try:
@@ -146,7 +146,7 @@ class Forking:
             raise
 
     async def _undo(self, task: asyncio.Task[Vm]) -> None:
-        """See to it that there is no VM; if that cannot be known, say so in the log."""
+        """Delete the VM of the fork; log a warning if it may still exist."""
         with self._context.cleaning_up():
             await self._see_that_there_is_none(task)
 
@@ -181,7 +181,7 @@ class Forking:
         self.doubt = progress.complete(doubt).with_context(outcome="unknown")
 
     async def _outcome(self, task: asyncio.Task[Vm]) -> Vm | None:
-        """The VM that was made, if any."""
+        """Return the VM that was made, if any."""
         await asyncio.wait({task})
         if not task.cancelled():
             return task.result()
@@ -203,7 +203,7 @@ class Forking:
 
 
 def was_made_since(created_at: str | None, moment: float) -> bool:
-    """Whether a VM was made since a moment, as far as its server's clock tells."""
+    """Return whether a VM was made since a moment, by its server's clock."""
     from datetime import datetime, timezone  # not every program reaps
 
     if created_at is None:
@@ -225,7 +225,7 @@ _FRACTION: Final = re.compile(r"\.[0-9]+")
 
 
 async def delete_or_raise(place: Place, *, deadline: float | None) -> None:
-    """Delete a VM; that it is not there any more is what was wanted.
+    """Delete a VM. A VM that is already gone counts as deleted.
 
     Raises:
         ArkerError: It may still be there.
@@ -243,14 +243,14 @@ async def delete_or_raise(place: Place, *, deadline: float | None) -> None:
 
 
 async def delete(context: Context, base_url: str, vm_id: str, *, deadline: float | None = None) -> DeleteVmResponse:
-    """Delete a VM, and keep account of it."""
+    """Delete a VM, and update the ledger."""
     ledger, call = context.ledger, vm_calls.delete_vm(Address(base_url, vm_id))
     if ledger is None:
         return await context.send(call, deadline=deadline)
     try:
         result = await context.send(call, deadline=deadline)
     except BaseException as error:
-        # That a page of a proxy says "not found" does not prove that the VM has gone.
+        # A proxy's page that says "not found" does not prove that the VM is gone.
         if is_surely_gone(error):
             ledger.let_go(vm_id, base_url)
         elif context.transport.closed:

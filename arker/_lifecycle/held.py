@@ -1,4 +1,4 @@
-"""What is made in a VM and held, for the length of a block or until it is closed."""
+"""Resources of a VM that are held for a block or until they are closed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 class Held(Generic[T]):
-    """Opened once, and closed at the latest when its block or its client is left.
+    """A resource that is opened once, and closed at the latest when its block or its client ends.
 
     Attributes:
-        _noun: What it is called.
-        _maker: The call that gives another one.
+        _noun: The name of its kind.
+        _maker: The call that makes another one.
     """
 
     _noun: str
@@ -30,15 +30,15 @@ class Held(Generic[T]):
         self._opening = self._closed = False
 
     def _name(self) -> str:
-        """Tell which one it is, for the log."""
+        """Return the resource's name, for the log."""
         raise NotImplementedError
 
     async def _make(self) -> None:
-        """Make it, and put what the server says of it into ``_data``."""
+        """Create the resource, and store the server's reply in ``_data``."""
         raise NotImplementedError
 
     def _removal(self) -> Coroutine[Any, Any, Deleted]:
-        """Delete it, within a bound."""
+        """Delete the resource, within a bound."""
         raise NotImplementedError
 
     def _opened(self) -> T:
@@ -66,11 +66,11 @@ class Held(Generic[T]):
         if not blocks.left(self):
             await carry_through(blocks.until_left(self))
         elif self._data is not None and not self._closed:
-            # The deletion must happen under cancellation too, but must not hold up its caller for ever.
+            # The deletion must happen under cancellation too, but must not block its caller indefinitely.
             await carry_through(self._remove(raising=raising))
 
     async def _leave_early(self) -> None:
-        """Delete it because its client is being closed."""
+        """Delete the resource because its client is being closed."""
         if not self._closed:
             await self._remove(raising=True)
 

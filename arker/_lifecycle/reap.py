@@ -1,4 +1,4 @@
-"""Deleting what programs left behind that were killed: what the ledger says of dead owners is undone."""
+"""The deletion of VMs that killed programs left behind, by the forks of dead owners in the ledger."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KEY_SECONDS: Final = 24 * 3600.0
 
 
 async def reap(context: Context, *, older_than: float | None, dry_run: bool, deadline: float | None) -> ReapReport:
-    """See `AsyncArker.reap`."""
+    """Delete the VMs of dead owners; see `AsyncArker.reap`."""
     if older_than is not None:
         check.check_seconds("older_than", older_than, allow_zero=True)
     if context.ledger is None:
@@ -97,7 +97,7 @@ class _Reaping:
             if not answer.deleted:
                 raise InternalError("the server says that the VM was not deleted", vm_id=leftover.vm_id)
         except ArkerError as error:
-            # A page of a proxy that says "not found" is no proof; but it is believed of a VM that is long gone.
+            # A proxy's page that says "not found" is no proof, but it is accepted for a VM that is long gone.
             surely = isinstance(error, NotFoundError) and (error.from_service or _has_no_key_any_more(row))
             if leftover.vm_id is not None and surely:
                 self._gone.append(leftover)
@@ -110,10 +110,10 @@ class _Reaping:
         self._ledger.drop(row)
 
     async def _find(self, row: Row) -> str:
-        """Find out which VM came of a fork whose answer was not seen, by posting it once more with its key.
+        """Find the VM of a fork whose reply was not seen, by posting the fork once more with its key.
 
         Raises:
-            ArkerError: That cannot be known; the VM may exist.
+            ArkerError: The outcome is unknown; the VM may exist.
         """
         if row.was_answered:
             raise _doubt(row, "its reply named no VM")
@@ -135,7 +135,7 @@ class _Reaping:
         return made.vm_id
 
     async def _take_back(self, row: Row, vm_id: str) -> None:
-        """Delete a VM that only the question for another one has made."""
+        """Delete a VM that only the repeated fork has made."""
         try:
             answer = await self._context.send(vm_calls.delete_vm(Address(row.base_url, vm_id)))
         except NotFoundError as error:
@@ -157,7 +157,7 @@ def _doubt(row: Row, reason: str) -> ArkerError:
 
 
 def _is_refusal(error: ArkerError) -> bool:
-    """Whether the server would answer the same again, whoever asks."""
+    """Return whether the server would refuse the request again from any caller."""
     return error.status in (400, 404, 409, 413, 422, 501)
 
 

@@ -1,4 +1,4 @@
-"""Run the SDK's own commands in a VM, each in a session of its own, so that the caller's sessions stay as they are."""
+"""The SDK's own commands in a VM, each in its own session, so that the caller's sessions do not change."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MARK: Final = "ARKER_SESSION"
 async def run_in_own_session(
     place: Place, command: Sequence[str], *, deadline: float | None = None
 ) -> CompletedRunResult:
-    """Run a command in a session that exists for it alone; when the caller is cancelled, the command is stopped.
+    """Run a command in its own session. If the caller is cancelled, the command is stopped.
 
     Args:
         place: The VM.
@@ -58,7 +58,7 @@ async def _open(place: Place) -> str:
         try:
             return (await place.send(session_calls.create_session(place, request))).session_id
         except (NetworkError, BadReplyError, UnavailableError) as error:
-            # Without a reply that names it, it may be there or not; and it must not stay. If it is there, it will do.
+            # Without a reply the session may or may not exist, and it must not stay. If it exists, it is used.
             found = None if error.outcome == "not_started" else await _find(place, mark)
             if found is not None:
                 return found

@@ -1,4 +1,4 @@
-"""Identifiers that the client makes. Their random bits are those of `secrets`, which would load OpenSSL at import."""
+"""Identifiers made by the client. Their randomness is that of `secrets`, which would load OpenSSL at import."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _SHIFTS: Final = range(120, -1, -10)
 
 
 def new_idempotency_key() -> str:
-    """A key that no other request has."""
+    """Return a unique idempotency key."""
     return os.urandom(16).hex()
 
 
 def idempotency_key_or_new(given: str | None) -> str:
-    """The caller's key, checked; one that is made unless there is one."""
+    """Check the caller's key, or make a new one if there is none."""
     return new_idempotency_key() if given is None else check.check_idempotency_key("idempotency_key", given)
 
 
 def new_ulid() -> str:
-    """A ULID: 48 bits of milliseconds and 80 random bits, as 26 characters of Crockford's base 32."""
+    """Return a ULID: 48 bits of milliseconds and 80 random bits, as 26 characters of Crockford's base 32."""
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
     return "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
 
 
 def new_ulids(count: int) -> list[str]:
-    """ULIDs of one moment that follow each other, as the format foresees for many at once."""
+    """Return consecutive ULIDs of one moment, as the format specifies for several at once."""
     first = new_ulid()
     # The last 30 bits count; their first one is free for that.
     prefix, low = first[:-6], int.from_bytes(os.urandom(4), "big") >> 3

@@ -1,4 +1,4 @@
-"""Lists, item by item: page after page is asked for when it is needed, and only one is held."""
+"""Iterators over lists: each page is requested when it is needed, and only one is held."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ T = TypeVar("T")
 class Pages(AsyncIterator[T], Generic[T]):
     """The items of a list that goes on while its pages have a ``next_cursor`` (contract, section 3).
 
-    It is no generator, so that nothing is left of one that is given up in the middle, and that one which has raised can
+    It is not a generator, so that an abandoned one leaves nothing behind, and one that has raised can
     be asked for the next item again: it then asks for the same page.
     """
 
     def __init__(
         self, fetch: Callable[[str | None], Awaitable[tuple[tuple[T, ...], str | None]]], cursor: str | None
     ) -> None:
-        """Make one.
+        """Make an iterator.
 
         Args:
-            fetch: The items of the page that a cursor stands for, and the cursor of the next one.
-            cursor: Where to begin; None for the beginning.
+            fetch: Returns the items of a cursor's page, and the cursor of the next one.
+            cursor: The cursor to begin at; None for the beginning.
         """
         self._fetch = fetch
         self._cursor = cursor
@@ -74,7 +74,7 @@ class Pages(AsyncIterator[T], Generic[T]):
         self._good, self._cursor, self._more = self._cursor, following or None, bool(following)
 
     def _check(self, following: str | None) -> None:
-        """Refuse a list that turns in circles, however long they are, with one cursor remembered (Brent's way)."""
+        """Refuse a list whose cursors form a cycle of any length. It remembers one cursor (Brent's algorithm)."""
         if not following:
             return
         if not check.is_string(following) or not following.strip():
@@ -89,10 +89,10 @@ class Pages(AsyncIterator[T], Generic[T]):
 
 
 def next_cursor(page: Cursored) -> str | None:
-    """Give the cursor of the next page; one that does not fit must not look like the end of the list.
+    """Return the cursor of the next page. A malformed one must not look like the end of the list.
 
     Raises:
-        BadReplyError: The page has a cursor that is no string.
+        BadReplyError: The page's cursor is not a string.
     """
     if "next_cursor" in page.misfits:
         raise BadReplyError("the reply has a next_cursor that cannot be sent", path="$.next_cursor")
@@ -100,16 +100,16 @@ def next_cursor(page: Cursored) -> str | None:
 
 
 class Cursored(Protocol):
-    """A page of a list that may go on."""
+    """A page of a list that may have a next page."""
 
     @property
     def misfits(self) -> Mapping[str, object]:
-        """What did not fit of it."""
+        """The fields that did not fit."""
         ...
 
     @property
     def next_cursor(self) -> str | None:
-        """Where the list goes on."""
+        """The cursor of the next page."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What lists are asked for with: queries as values, checked when they are made."""
+"""Queries of lists as values, checked when they are made."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def _parameter(convert: Callable[[str, Any], Any], wire: str | None = None) -> A
 
 
 def text() -> Any:
-    """Declare a parameter that is a string."""
+    """Declare a string parameter."""
     return _parameter(check.query_text)
 
 
 def choice(wire: str | None = None) -> Any:
-    """Declare a parameter that is a string or several.
+    """Declare a parameter that is one string or several.
 
     Args:
-        wire: Its name there, if it is another.
+        wire: Its name in the query string, if it differs.
     """
     return _parameter(check.query_list, wire)
 
@@ -42,12 +42,12 @@ def integer() -> Any:
 
 
 def limit() -> Any:
-    """Declare how many items a page is to have."""
+    """Declare the parameter for the number of items on a page."""
     return _parameter(lambda _, value: check.query_limit(value))
 
 
 def checked(convert: Callable[[str, Any], Any]) -> Any:
-    """Declare a parameter that is checked in its own way, unless it is absent."""
+    """Declare a parameter with its own check, which an absent one skips."""
     return _parameter(lambda name, value: None if value is None else convert(name, value))
 
 
@@ -56,7 +56,7 @@ class Query:
     """The parameters of a list."""
 
     def encoded(self) -> str:
-        """Encode it as a query string, without what is absent."""
+        """Encode the query as a query string, without absent parameters."""
         return encode_query(
             {each.metadata[_WIRE] or each.name: getattr(self, each.name) for each in attrs.fields(type(self))}
         )
@@ -64,7 +64,7 @@ class Query:
 
 @frozen(kw_only=True)
 class PageQuery(Query):
-    """The parameters of every list that comes in pages."""
+    """The parameters of every paged list."""
 
     cursor: str | None = text()
     limit: int | None = limit()

@@ -1,7 +1,7 @@
-"""How replies are read: as they are, or with what fits of them where a server has moved on. Pure but for its notes.
+"""The reader of replies: exact, or with the fields that fit if the server has changed. Pure but for its notes.
 
-A reply may be another one than the contract says: in an envelope, with a byte order mark, with fields of other types.
-Nothing of that may cost a VM, a run or a result. Nothing is guessed either: a value of another type is never converted.
+A reply may differ from the contract: in an envelope, with a byte order mark, with fields of other types.
+None of that may lose a VM, a run or a result. Nothing is guessed: a value of another type is never converted.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _ERROR_PARTS: Final = ("error", "details", "recovery", "context")
 
 
 class Reader:
-    """Reads the replies of one client."""
+    """A reader of the replies of one client."""
 
     def __init__(self, *, strict: bool = False, tell: Callable[[str, str], None] | None = None) -> None:
-        """Make one.
+        """Make a reader.
 
         Args:
-            strict: Whether all that the contract declares is demanded.
-            tell: Told once of each class and field that did not fit.
+            strict: Whether to require all that the contract declares.
+            tell: Called once for each class and field that did not fit.
         """
         self.strict = strict
         self._tell = tell
@@ -44,7 +44,7 @@ class Reader:
         self._lock = threading.Lock()
 
     def value(self, body: bytes) -> object:
-        """Give the JSON value of a body, ``{}`` for an empty one, `NOTHING` for what is no JSON."""
+        """Return the JSON value of a body, ``{}`` for an empty one, `NOTHING` for invalid JSON."""
         try:
             return codec.loads(body)
         except ValueError:
@@ -62,17 +62,17 @@ class Reader:
         return result
 
     def acknowledgement(self, payload: dict[str, Any], cls: type[T], field: str) -> T:
-        """Make the model that says that something was done: it was, unless the reply says false."""
+        """Make the model of an acknowledgement: the action was done unless the reply says false."""
         if self.strict:
             return codec.structure(payload, cls)
         return self.structure({**payload, field: payload.get(field, True)}, cls)
 
     def find(self, value: object, evidence: Sequence[str]) -> dict[str, Any] | None:
-        """Find the object that holds what was asked for: the reply, or what stands in an envelope.
+        """Find the object with the requested data: the reply itself, or an object in an envelope.
 
         Args:
             value: The reply's JSON value.
-            evidence: Members of which one at least is there.
+            evidence: Members of which at least one is present.
         """
         if is_object(value) and _has(value, evidence):
             return value  # as nearly always
@@ -97,7 +97,7 @@ def _has(value: dict[str, Any], names: Sequence[str]) -> bool:
 
 
 def _candidates(value: object, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Give the places in which a reply may hold what was asked for, by some of these members."""
+    """Yield the places in which a reply may hold the requested data, by some of these members."""
     if is_array(value) and len(value) == 1:
         value = value[0]
     if not is_object(value):
@@ -115,16 +115,16 @@ def _candidates(value: object, names: Sequence[str]) -> Iterator[dict[str, Any]]
 
 
 def is_usable_id(value: object) -> bool:
-    """Whether a value is an id that paths can be made of."""
+    """Return whether a value is an id that is usable in paths."""
     return check.is_string(value) and value.isprintable() and value.strip() not in {"", ".", ".."}
 
 
 def id_in(value: object, names: Sequence[str]) -> str | None:
-    """Find an id in a reply, or in an error that it is.
+    """Find an id in a reply, which may be an error.
 
     Args:
         value: The JSON value.
-        names: Members that may have it, in their order; ``id`` is not taken from what is another kind of thing.
+        names: Members that may have it, in their order; ``id`` is not taken from another kind of object.
     """
     for candidate in itertools.chain(_candidates(value, names), _error_parts(value)):
         for name in names:
@@ -148,7 +148,7 @@ _VM_ID: Final = re.compile(rb'"vm_id"\s*:\s*"([!-~]{1,200}?)"')
 
 
 def salvaged_vm_id(body: bytes) -> str | None:
-    """Find a VM's id in a text that was to be JSON, such as one that was cut."""
+    """Find a VM's id in malformed JSON, such as a truncated text."""
     if body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b"["):
         return None
     found = _VM_ID.search(body)
@@ -157,7 +157,7 @@ def salvaged_vm_id(body: bytes) -> str | None:
 
 
 def _loads_leniently(body: bytes) -> object:
-    """Read JSON with a byte order mark, NaN, lone surrogates, bytes that are no UTF-8, or something behind it."""
+    """Parse JSON with a byte order mark, NaN, lone surrogates, invalid UTF-8 or trailing text."""
     import json  # brought along by aiohttp, and needed rarely
 
     text = body.decode("utf-8", "surrogateescape").lstrip("\ufeff \t\r\n")

@@ -1,4 +1,4 @@
-"""A response becomes a result or a typed error (contract, section 3). Pure."""
+"""The conversion of a response into a result or a typed error (contract, section 3). Pure."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _READ_FOR_EXCERPT = 64 * 1024
 
 
 def decipher(call: Call[T], response: Response, reader: Reader, redact: Callable[[str], str]) -> T:
-    """The result of a call; raises the `ApiError` that the server sent, or `BadReplyError`.
+    """Return the result of a call; raises the `ApiError` that the server sent, or `BadReplyError`.
 
     Args:
-        call: What was asked for.
-        response: What came.
-        reader: Reads it.
-        redact: Takes secrets out of a text that the server may have echoed.
+        call: The call.
+        response: The response.
+        reader: The reader of the reply.
+        redact: Removes secrets from a text that the server may have echoed.
     """
     value = reader.value(response.body)
     try:
@@ -72,20 +72,20 @@ def _result(call: Call[T], response: Response, value: object, reader: Reader, re
             stderr=stderr,
         ) from None
     except ApiError as entry_error:
-        if entry_error.status:  # else the server has not said so itself
+        if entry_error.status:  # otherwise the server itself has not said so
             entry_error.status = status
         raise
 
 
 def api_error(code: str, message: str, *, status: int, from_service: bool = True) -> ApiError:
-    """The error of the class that fits the code, or else the status."""
+    """Return an error of the class for the code, or else for the status."""
     error = api_error_class(code, status)(message, code=code, status=status)
     error.from_service = from_service
     return error
 
 
 def concluded(code: str, message: str) -> ApiError:
-    """The error of the class that fits the code, of what no server has said: the client has found it out."""
+    """Return an error of the class for the code, for a conclusion of the client that no server has stated."""
     return api_error(code, message, status=0, from_service=False)
 
 
@@ -94,7 +94,7 @@ def concluded(code: str, message: str) -> ApiError:
 
 @frozen
 class _Said:
-    """An error as the contract words it: a code and a message, at the top or below ``error``."""
+    """An error in the contract's form: a code and a message, at the top or below ``error``."""
 
     code: str
     message: str
@@ -117,7 +117,7 @@ def _error_in(value: object) -> _Said | None:
 
 
 def _is_a_remark(value: object, said: _Said) -> bool:
-    """Whether a reply of success only says in words that something was done: ``{"code": "accepted", "message": …}``.
+    """Return whether a successful reply is only a remark, such as ``{"code": "accepted", "message": …}``.
 
     A server that puts errors into such replies has few codes, and newer ones have theirs below ``error``.
     """
@@ -130,7 +130,7 @@ def _error_of(payload: dict[str, Any]) -> _Said | None:
 
 
 def _error_of_a_gateway(response: Response, value: object, redact: Callable[[str], str]) -> ApiError:
-    """Give the class of its status to an error that is worded in another way, which a proxy may have said."""
+    """Return an error by its status for a reply in another form, which may come from a proxy."""
     code, message = _loosely_worded(value)
     if message is None:
         message = response.body[:_READ_FOR_EXCERPT].decode("utf-8", "replace").strip()
@@ -156,7 +156,7 @@ _MESSAGES: Final = ("message", "detail", "title", "error_description", "reason")
 
 
 def _parts(value: object) -> Iterator[dict[str, Any]]:
-    """The places in a reply where an error may be described, the most telling one first."""
+    """Return the places in a reply that may describe an error, the most specific one first."""
     if not is_object(value):
         return
     for name in ("error", "errors"):
@@ -173,11 +173,11 @@ def _text(obj: Mapping[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-# --- what else a reply tells -----------------------------------------------------------------------------------------
+# --- other facts in a reply -------------------------------------------------------------------------------------------
 
 
 def hints(body: bytes, reader: Reader) -> tuple[float | None, str | None]:
-    """Find how many seconds the body of an error asks to wait, and the id of the request."""
+    """Return the delay in seconds that an error's body asks for, and the request's id."""
     value = reader.value(body)
     wait: float | None = None
     request_id: str | None = None
@@ -206,7 +206,7 @@ def _seconds(part: Mapping[str, Any]) -> float | None:
 
 
 def _add_ids(error: ApiError, value: object, call: Call[Any]) -> None:
-    """Write the ids that a reply names onto the error, since what they stand for may be there."""
+    """Add the ids in a reply to its error, since their resources may exist."""
     if error.vm_id is None and call.makes_vm:
         error.vm_id = id_in(value, ("vm_id", "id") if 200 <= error.status < 300 else ("vm_id",))
     if error.run_id is None:

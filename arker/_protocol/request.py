@@ -1,6 +1,6 @@
-"""What goes over the wire and comes back, as plain values.
+"""Requests and responses as plain values.
 
-Nothing changes them once they are made. They are not frozen all the same: some are made for every request, and making a
+They are never changed once made. They are not frozen, though: some are made for every request, and making a
 frozen one takes twice as long.
 """
 
@@ -27,7 +27,7 @@ IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 
 
 class Replay(enum.Enum):
-    """What may be sent again after the connection was lost with the request perhaps delivered (contract, section 3)."""
+    """The requests that may be repeated after a lost connection that perhaps delivered them (contract, section 3)."""
 
     SAFE = "safe"
     """Sending it again does no harm: GET, DELETE, `/sync`, and what carries a key that the server must honour."""
@@ -37,7 +37,7 @@ class Replay(enum.Enum):
 
 @frozen
 class Address:
-    """Where a VM is.
+    """The address of a VM.
 
     Attributes:
         base_url: The base URL that its calls go to.
@@ -59,7 +59,7 @@ class Request:
         query: Query string, encoded, without the question mark.
         body: JSON text, if it has a body.
         idempotency_key: The key that it carries, if any.
-        awaits_work: Whether the server answers only when some work of unknown length is done, so that silence is no
+        awaits_work: Whether the server answers only when work of unknown length is done, so that silence is no
             sign of a dead connection.
     """
 
@@ -74,7 +74,7 @@ class Request:
 
 @define
 class Response:
-    """A response, read to its end. Header names are in lower case."""
+    """A complete response. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -87,24 +87,24 @@ Decode: TypeAlias = Callable[[dict[str, Any], "Reader"], T]
 
 @define
 class Call(Generic[T]):
-    """An operation: what to send, what its reply means, and what may be sent again.
+    """An operation: its request, how its reply is read, and when it may be repeated.
 
     Attributes:
         operation: Its name, for errors and logs.
-        request: What to send.
+        request: The request.
         decode: Makes the result of the reply's JSON object; raises ``Misfit`` or `arker.errors.ArkerError`.
-        evidence: Members of which a reply that holds what was asked for has one at least; then ``error``, ``code`` and
+        evidence: Members of which a reply with the requested data has at least one; then ``error``, ``code`` and
             ``message`` are fields like others. Empty for an acknowledgement without anything else.
-        replay: What may be sent again after a lost connection.
+        replay: Whether the request may be repeated after a lost connection.
         gone: The result when a repeated DELETE finds nothing, if that means success.
         makes_vm: Whether it makes a VM, so that an id in an error is that of a VM that may be there.
-        needs_proof: Whether `gone` is the result only when the service itself says that there is nothing.
-        acknowledged: Whether any reply of success will do, such as one without a body.
+        needs_proof: Whether `gone` is the result only when the service itself says that nothing exists.
+        acknowledged: Whether any successful reply is enough, such as one without a body.
         changes_something: Whether it has an effect on the server; a GET has none, whatever this says.
-        salvage: Makes a result of a body that is no JSON although it was to be, if it can.
+        salvage: Makes a result of a body that should be JSON but is not, if possible.
         vm_id: The VM that it is about, for errors.
         run_id: The run that it is about, for errors.
-        probe: Asked now and then while no answer comes, of a request that waits for work; what it raises ends the wait.
+        probe: Called now and then while a request that waits for work has no answer; its exception ends the wait.
     """
 
     operation: str
@@ -125,12 +125,12 @@ class Call(Generic[T]):
 
 @define(eq=False)
 class Flow:
-    """What has passed of an exchange, for those who watch whether anything does.
+    """The bytes transferred in an exchange, for observers of its progress.
 
     Attributes:
         sent: Bytes of the request's body that the connection has taken, where they are counted.
         content: The reply's body, once it has begun.
-        endings: How often whoever waits was told to wait no longer; counted before Python 3.11 only.
+        endings: How often the waiting task was asked to end its wait; counted before Python 3.11 only.
     """
 
     sent: int = 0
@@ -138,12 +138,12 @@ class Flow:
     endings: int = 0
 
     def passed(self) -> int:
-        """Bytes, in both directions; one more when the reply has begun."""
+        """Return the bytes in both directions, plus one when the reply has begun."""
         return self.sent + (0 if self.content is None else 1 + self.content.total_bytes)
 
 
 class ExchangeFailedError(Exception):
-    """No response arrived.
+    """An error for an exchange without a response.
 
     Attributes:
         delivered: Whether the request may have reached the server.
@@ -158,7 +158,7 @@ class ExchangeFailedError(Exception):
 
 
 def without_query(url: str) -> str:
-    """A URL as it may be shown: without user, password, query and fragment. Nothing is shown of what is no URL."""
+    """Return a URL without user, password, query and fragment; nothing of an invalid URL."""
     try:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == -1:
@@ -169,7 +169,10 @@ def without_query(url: str) -> str:
 
 
 def encode_query(parameters: Mapping[str, QueryValue]) -> str:
-    """Query string: absent parameters left out, lists joined with commas, booleans as ``true`` and ``false``."""
+    """Encode a query string.
+
+    Absent parameters are left out, lists joined with commas, booleans written as ``true`` and ``false``.
+    """
     return "&".join(
         f"{name}={quote(_query_text(value), safe='')}" for name, value in parameters.items() if value is not None
     )

@@ -1,4 +1,4 @@
-"""What an answer means for another attempt: which errors pass, and which prove that nothing was done."""
+"""The meaning of an error for a retry: which errors are temporary, and which prove that nothing was done."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RETRIED_INTERNAL: Final = ("503", "Service Unavailable", *_THROTTLED)
 
 
 def is_retryable_answer(status: int, code: str, message: str) -> bool:
-    """Whether an error answer is one that section 3 of the contract calls retryable."""
+    """Return whether section 3 of the contract calls an error answer retryable."""
     return code not in _FINAL_CODES and (
         status in RETRIED_STATUSES
         or code in _RETRIED_CODES
@@ -34,7 +34,7 @@ def is_retryable_answer(status: int, code: str, message: str) -> bool:
 
 
 def is_overload(status: int, code: str, message: str) -> bool:
-    """Whether an error answer says that the server is asked too much."""
+    """Return whether an error answer reports overload."""
     return code not in _FINAL_CODES and (
         status == 429
         or code in ("resource_pressure", "rate_limited")
@@ -74,7 +74,7 @@ _OTHER_CODES: Final = frozenset({"gateway_timeout", "internal", "method_not_allo
 
 
 def is_error_code(code: str) -> bool:
-    """Whether a code is one of the errors that servers of any generation know."""
+    """Return whether a code is an error of servers of any version."""
     return code in _STATUS_OF_CODE or code in _OTHER_CODES
 
 
@@ -83,7 +83,7 @@ _SAY_NOTHING: Final = (408, 425, 499)
 
 
 def is_proof_of_refusal(error: ApiError) -> bool:
-    """Whether an answer proves that what was asked for has not been done."""
+    """Return whether an answer proves that the request was not carried out."""
     if error.work is not None:
         return error.work == "not_started"
     if not error.from_service:
@@ -93,12 +93,12 @@ def is_proof_of_refusal(error: ApiError) -> bool:
 
 
 def parse_retry_after(value: str | None, now: float, sent: str | None = None) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for, as a number or an HTTP date; None if it says nothing usable.
+    """Parse a ``Retry-After`` header, a number or an HTTP date, into seconds; None if it is unusable.
 
     Args:
         value: The header.
-        now: The time here, in seconds since the epoch.
-        sent: The reply's ``Date``, which a date counts from where there is one: clocks differ, and tests set them.
+        now: The local time, in seconds since the epoch.
+        sent: The reply's ``Date``, if any; a date is counted from it, since clocks differ, and tests set them.
     """
     if value is None:
         return None
@@ -113,7 +113,7 @@ def parse_retry_after(value: str | None, now: float, sent: str | None = None) ->
 
 
 def _seconds_of(date: str) -> float | None:
-    """An HTTP date in seconds since the epoch."""
+    """Return an HTTP date in seconds since the epoch."""
     # Its reader takes long to import, and dates are rare.
     from datetime import timezone
     from email.utils import parsedate_to_datetime

@@ -49,7 +49,7 @@ def tunnel(vm_id: str, tunnel_key: str) -> str:
 
 
 def bindings(vm_id: str) -> str:
-    """Filesystems bound into a VM; the contract calls them syncs."""
+    """Return the path of the filesystems bound into a VM; the contract calls them syncs."""
     return f"{vm(vm_id)}/syncs"
 
 
@@ -64,5 +64,5 @@ def filesystem(filesystem_id: str) -> str:
 # A VM is asked for again and again.
 @lru_cache(maxsize=1024)
 def _whole(identifier: str) -> str:
-    """An id percent-encoded so that no part of it can change the path."""
+    """Percent-encode an id so that no part of it can change the path."""
     return quote(identifier, safe="")

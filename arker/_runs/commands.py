@@ -1,4 +1,4 @@
-"""Commands in a VM, as functions of its place: run and wait, start and go on."""
+"""Commands in a VM, in the foreground or in the background."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from arker.models import BackgroundRunResult, CompletedRunResult, RunRequest, Ru
 async def run(
     place: Place, request: RunRequest, key: str, *, check: bool = False, deadline: float | None = None
 ) -> CompletedRunResult:
-    """Run a command, and wait for its result; see `AsyncVM.run`."""
+    """Run a command and wait for its result; see `AsyncVM.run`."""
     result = await RunWatch(place, request).send(key, deadline)
     if result.state == "failed":
         place.doubt.note()
@@ -26,7 +26,7 @@ async def run(
 
 
 async def post(place: Place, request: RunRequest, key: str, deadline: float | None) -> RunResult:
-    """Post a run that is not waited for."""
+    """Post a run without waiting for its end."""
 
     async def once(request: RunRequest, key: str) -> RunResult:
         return await place.send(run_calls.run(place, request, key), progress=progress)

@@ -1,4 +1,4 @@
-"""Following a run that goes on by itself, by small questions until it has ended."""
+"""The follower of a background run, which sends small requests until the run has ended."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _LONGEST_DOUBT: Final = 8.0
 
 
 class RunFollower:
-    """What is known of a run, and the questions that tell more.
+    """The known state of a run, and the requests that update it.
 
     Attributes:
-        place: The VM that it runs in.
+        place: The place of its VM.
         run_id: Its id.
         state: Its state when it was last read.
-        data: What was last read of it, without its output.
+        data: The last reading of it, without its output.
         tunnels: The tunnels that it opened.
-        first_of_session: The oldest run of its session that has not ended, when it was last asked for.
+        first_of_session: The oldest run of its session that had not ended at the last request.
     """
 
     def __init__(
@@ -53,15 +53,15 @@ class RunFollower:
 
     @property
     def ended(self) -> bool:
-        """Whether it is known to have ended."""
+        """Whether the run is known to have ended."""
         return self.state in ENDED or (self.data is not None and has_ended(self.data))
 
     def progress(self, operation: str) -> Progress:
-        """Make what is known of an operation on it."""
+        """Make the progress record of an operation on the run."""
         return Progress(operation, vm_id=self.place.vm_id, run_id=self.run_id, redact=self.place.redact)
 
     async def wait(self) -> Run:
-        """Wait until it has ended. Only small questions are asked meanwhile."""
+        """Wait until the run has ended. Only small requests are sent meanwhile."""
         began = clock.now()
         contradictions = 0
         while True:
@@ -69,11 +69,11 @@ class RunFollower:
                 run = await self.read()
                 if has_ended(run):
                     return run
-                contradictions += 1  # what is asked again and again must not be the large reply
+                contradictions += 1  # the repeated request must not have the large reply
             await clock.sleep(min(_LONGEST_DOUBT, pause(clock.now() - began) * 2 ** min(contradictions, 5)))
 
     async def ask_whether_ended(self) -> bool:
-        """Look for it among the running ones, which is a small reply however much it has written."""
+        """Ask whether the run is among the running ones. The reply is small however long the output is."""
 
         async def page(cursor: str | None) -> tuple[tuple[RunSummary, ...], str | None]:
             # Older servers refuse the word, and do not use it.
@@ -100,7 +100,7 @@ class RunFollower:
         return mine.state is None or has_ended(mine)
 
     async def read(self) -> Run:
-        """Read the whole of it."""
+        """Read the whole run, with its output."""
         run = await self._read_readable()
         self._captured = (run.stdout, run.stderr)
         self._note(run)
@@ -127,14 +127,14 @@ class RunFollower:
             await clock.sleep(pause(clock.now() - began))
 
     def _unreadable(self, problem: BadReplyError) -> BadReplyError:
-        """Say that the run cannot be followed, with what is known of it."""
+        """Return the error for a run that cannot be followed, with its known state."""
         facts = {"run_id": self.place.redact(self.run_id), "vm_id": self.place.redact(self.place.vm_id)}
         problem.stdout, problem.stderr = self._captured
         problem.message = f"{UNREADABLE} replies in a row do not tell how the run goes on: {problem.message}"
         return problem.with_context(**facts)
 
     async def read_for_output(self) -> tuple[Run, bool]:
-        """Read it, and tell whether it has ended."""
+        """Read the run, and return it with whether it has ended."""
         run = await self.read()
         return run, has_ended(run)
 
@@ -143,7 +143,7 @@ class RunFollower:
         self.data = _summary(run) if isinstance(run, Run) else run
 
     async def _explain(self, error: NotFoundError) -> ArkerError:
-        """What it means that a run is answered with "not found": perhaps the VM has gone."""
+        """Return the error for a run that was not found: `VMGoneError` if its VM is gone."""
         try:
             await self.place.send(vm_calls.get_vm(self.place), deadline=ASK_SECONDS)
         except NotFoundError:
@@ -160,7 +160,7 @@ class RunFollower:
         return error
 
     def result_of(self, run: Run, operation: str, *, check: bool) -> CompletedRunResult:
-        """Make the result of a run that has ended; with ``check`` raise unless it has succeeded."""
+        """Make the result of an ended run; with ``check`` raise unless it has succeeded."""
         result = CompletedRunResult(
             run_id=run.run_id,
             state=run.state or "completed",
@@ -181,17 +181,17 @@ _NO_SUCCESS: Final = ("failed", "cancelled", "running", "pending")
 
 
 def raise_unless_succeeded(place: Place, result: CompletedRunResult, *, operation: str) -> None:
-    """Raise `RunFailedError` unless a command has succeeded: what ``check=True`` means."""
+    """Raise `RunFailedError` unless a command has succeeded, as ``check=True`` demands."""
     # A server may have other words for success; it has none for an exit code.
     if result.exit_code != 0 or result.state in _NO_SUCCESS:
         failed = RunFailedError(result)
-        # It quotes what the command has written, and who knows what that is.
+        # It would quote the command's output, which may hold anything.
         message = place.redact(failed.message)
         raise failed.with_context(message=message, operation=operation, vm_id=place.vm_id)
 
 
 def _summary(run: Run) -> RunSummary:
-    """A run without its output, which may be large."""
+    """Return a run without its output, which may be large."""
     return RunSummary(**{field.name: getattr(run, field.name) for field in attrs.fields(RunSummary)})
 
 

@@ -1,4 +1,4 @@
-"""The output of a run as it comes: each byte once and in order, of a run that is read whole each time."""
+"""The output of a run as it comes: each byte once and in order, although each reading returns the whole run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}".encode()
 
 @frozen
 class OutputChunk:
-    """A piece of what a run has written.
+    """A piece of a run's output.
 
     Attributes:
         stream: ``stdout`` or ``stderr``.
@@ -44,7 +44,7 @@ class OutputChunk:
 
 @frozen
 class OutputLine:
-    r"""A line of what a run has written.
+    r"""A line of a run's output.
 
     Attributes:
         stream: ``stdout`` or ``stderr``.
@@ -58,7 +58,7 @@ class OutputLine:
 
 
 class RunOutput(AsyncIterator[OutputChunk]):
-    """The chunks of one run's output. It holds nothing but what was read and not handed out yet."""
+    """The chunks of one run's output. It holds only bytes that were read and not handed out yet."""
 
     def __init__(
         self,
@@ -68,13 +68,13 @@ class RunOutput(AsyncIterator[OutputChunk]):
         progress: Progress,
         deadline: float | None,
     ) -> None:
-        """Make one.
+        """Make the output of a run.
 
         Args:
-            has_ended: Asks whether the run has ended, for little.
-            read: Reads the run, and says whether it has ended.
-            planner: When to ask what.
-            progress: What an error of the deadline says.
+            has_ended: Asks whether the run has ended, by a small request.
+            read: Reads the run, and returns whether it has ended.
+            planner: Decides which request comes next, and when.
+            progress: The state that a deadline error reports.
             deadline: Seconds for all of it.
         """
         self._has_ended = has_ended
@@ -149,7 +149,7 @@ class RunOutput(AsyncIterator[OutputChunk]):
 
 @define(eq=False)
 class _Position:
-    """How far a stream was handed out, and what that was, without keeping it."""
+    """The length of the part of a stream that was handed out, with its digest instead of the bytes."""
 
     stream: OutputStream
     size: int = 0
@@ -157,7 +157,7 @@ class _Position:
     _hash: blake2b | None = field(default=None, init=False)
 
     def compare(self, data: bytes, retries: int, progress: Progress) -> None:
-        """Raise `OutputChangedError` unless what was handed out is how the stream begins."""
+        """Raise `OutputChangedError` unless the stream begins with the bytes that were handed out."""
         from hashlib import blake2b  # few programs need it
 
         self._hash = blake2b(memoryview(data)[: self.size])
@@ -173,7 +173,7 @@ class _Position:
         raise progress.complete(error)
 
     def advance(self, data: bytes) -> memoryview:
-        """What is new, and handed out from now on."""
+        """Return the new bytes, and count them as handed out."""
         assert self._hash is not None
         fresh = memoryview(data)[self.size :]
         self._hash.update(fresh)
@@ -183,7 +183,7 @@ class _Position:
 
 
 def _settled(data: bytes, encoding: str) -> bytes:
-    """The part of an output that will stay: a character that is not all there yet may be shown as U+FFFD meanwhile."""
+    """Return the part of an output that will not change. An incomplete character may be shown as U+FFFD meanwhile."""
     if encoding != "base64":
         for _ in range(3):
             data = data.removesuffix(_REPLACEMENT)
@@ -191,7 +191,7 @@ def _settled(data: bytes, encoding: str) -> bytes:
 
 
 def _wire_size(data: bytes, encoding: str) -> float:
-    """About how many bytes of a reply an output makes."""
+    """Estimate how many bytes of a reply an output takes."""
     if encoding == "base64":
         return len(data) * 4 / 3
     sample = data[-_SAMPLE:]
@@ -233,7 +233,7 @@ class RunLines(AsyncIterator[OutputLine]):
             begun.append(rest)
 
     def _finish(self) -> bool:
-        """Hand out the lines that have no end; whether there are any."""
+        """Hand out the unterminated lines, and return whether there are any."""
         for stream, begun in self._begun.items():
             if begun:
                 self._lines.append(OutputLine(stream, b"".join(begun).decode("utf-8", "replace"), terminated=False))

@@ -1,7 +1,7 @@
-"""When a run is asked for what. Pure: the time is passed in.
+"""The times and kinds of the requests that poll a run. Pure: the time is passed in.
 
-A run can only be read whole (contract, section 4), so that reading it every so often would cost the square of its
-output. Two questions are told apart. Whether it has ended costs some hundred bytes, and is asked often. What it has
+A run can only be read whole (contract, section 4), so reading it at fixed intervals would cost the square of its
+output. So there are two questions. Whether it has ended costs some hundred bytes, and is asked often. What it has
 written is read when enough of it is new: all readings together cost at most three times the output, in bytes of
 replies, as long as it goes on as it came, and four and a half times whatever it does; apart from a small allowance that
 keeps small outputs lively.
@@ -41,19 +41,19 @@ _HEAVIEST: Final = 1.4
 
 
 def has_ended(run: RunSummary) -> bool:
-    """Whether a run has ended; in a state that this version does not know, by what is there."""
+    """Return whether a run has ended. In a state that this version does not know, other fields decide."""
     if run.state in ENDED:
         return True
     return run.state not in GOING_ON and (run.completed_at is not None or run.exit_code is not None)
 
 
 def pause(quiet: float) -> float:
-    """Seconds until the next question, after this many seconds without news."""
+    """Return the seconds until the next request, after this many seconds without news."""
     return min(LONGEST, max(SHORTEST, quiet * SHARE))
 
 
 class Question(enum.Enum):
-    """What can be asked."""
+    """The kind of a request."""
 
     ENDED = "whether the run has ended"
     OUTPUT = "what it has written"
@@ -61,7 +61,7 @@ class Question(enum.Enum):
 
 @define(eq=False)
 class Planner:
-    """Plans the questions about one run, whose output is wanted as it comes.
+    """A plan of the requests about one run whose output is streamed.
 
     After a reading, another one is due at the end, for what is new by then. So a reading is sure not to cost too much
     when all that were made, it, and one more at the end stay below the bound even if nothing is new. Otherwise it is
@@ -70,8 +70,8 @@ class Planner:
 
     Attributes:
         began: When the run began, if that was seen; else when it was first looked at.
-        witnessed: Whether its begin was seen, so that the first reading tells how quickly it writes.
-        max_delay: Seconds after which it is read again, whatever that costs.
+        witnessed: Whether its start was seen, so that the first reading shows how quickly it writes.
+        max_delay: Seconds after which it is read again at any cost.
     """
 
     began: float
@@ -88,7 +88,7 @@ class Planner:
     _contradictions: int = field(default=0, init=False)
 
     def next(self) -> tuple[float, Question]:
-        """What to ask next, and when."""
+        """Return the next request, and when it is due."""
         if self._asked is None or self._read is None:
             return self.began, Question.OUTPUT
         if self._ended:
@@ -101,7 +101,7 @@ class Planner:
         return due, Question.OUTPUT if self._is_worth_it(due) else Question.ENDED
 
     def _needed(self, now: float) -> float:
-        """How large the output has to be for a reading, so that it and one at the end stay below the bound."""
+        """Return how large the output must be for a reading, so that it and one at the end stay below the bound."""
         free = FREE_BYTES + FREE_RATE * (now - self.began)
         return (self._spent - free) / (COST - 2 * self._weight)
 
@@ -115,15 +115,15 @@ class Planner:
         return self._rate > 0 and needed * MARGIN <= self._known + self._rate * (now - read)
 
     def asked(self, now: float, *, ended: bool) -> None:
-        """Whether the run has ended was answered."""
+        """Note a reply on whether the run has ended."""
         self._asked, self._ended = now, ended
 
     def read(self, now: float, *, size: int, cost: float) -> None:
-        """The run was read, and goes on.
+        """Note a reading of the run, which goes on.
 
         Args:
             now: The time.
-            size: Bytes of its output by now.
+            size: Bytes of its output so far.
             cost: Bytes of the reply.
         """
         fell_short = self._read is not None and size < self._needed(now)

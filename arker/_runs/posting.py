@@ -1,4 +1,4 @@
-"""Posting a run in a form that its server takes."""
+"""The post of a run in a form that its server accepts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 async def posting(request: RunRequest, key: str, post: Callable[[RunRequest, str], Awaitable[T]]) -> T:
-    """Post a run; where a server refuses a fraction of a second, once more with its timeout rounded up.
+    """Post a run. If the server refuses a fraction of a second, post it once more with its timeout rounded up.
 
     Args:
-        request: What to run.
+        request: The run.
         key: Its idempotency key.
         post: Sends a request under a key.
     """
@@ -33,7 +33,7 @@ async def posting(request: RunRequest, key: str, post: Callable[[RunRequest, str
 
 
 def _is_about(error: BadRequestError, field: str) -> bool:
-    """Whether the service itself has refused a request, so that nothing was done, because of one of its fields."""
+    """Return whether the service refused a request because of one field, so that nothing was done."""
     if not error.from_service:
         return False
     violations: object = error.details.get("violations")
@@ -42,7 +42,7 @@ def _is_about(error: BadRequestError, field: str) -> bool:
 
 
 def _derived(key: str) -> str:
-    """Make a key for the other form of a request; the same key gives the same one, so that nothing runs twice."""
+    """Derive a key for the other form of a request. The same key gives the same result, so nothing runs twice."""
     from hashlib import sha256  # few servers refuse
 
     return sha256(b"whole seconds\0" + key.encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""What a client does while a command keeps it waiting: it looks whether the VM is still there (contract, section 5).
+"""The check during a foreground run of whether its VM still exists (contract, section 5).
 
 A foreground run is silent until its command has ended, so silence says nothing: the VM may have gone, the reply may
 have been lost, or the command may take its time. Only questions tell these apart.
@@ -27,7 +27,7 @@ _SURE: Final = 2
 
 
 class RunWatch:
-    """Looks after one foreground run."""
+    """A watch over one foreground run."""
 
     __slots__ = ("_asked", "_captured", "_ended", "_place", "_request", "_run_id")
 
@@ -40,11 +40,11 @@ class RunWatch:
         self._captured: Run | None = None
 
     async def probe(self) -> None:
-        """Ask once.
+        """Check the VM and the run once.
 
         Raises:
-            VMGoneError: The VM has gone.
-            ExchangeFailedError: The run is over, so its reply was lost: the request has to be sent again.
+            VMGoneError: The VM is gone.
+            ExchangeFailedError: The run has ended, so its reply was lost: the request has to be sent again.
         """
         self._asked += 1
         try:
@@ -67,7 +67,7 @@ class RunWatch:
             raise ExchangeFailedError("the run is over, but its reply did not arrive", delivered=True)
 
     async def _look(self) -> bool:
-        """Read what the command has written so far, and say whether it is over."""
+        """Read the output so far, and return whether the run has ended."""
         if self._run_id is None:
             call = run_calls.list_runs(self._place, run_calls.RunsQuery(limit=1000))
             page = await self._place.send(call, deadline=ASK_SECONDS)
@@ -90,7 +90,7 @@ class RunWatch:
         """Run the command and wait for its result.
 
         Raises:
-            VMGoneError: The VM has gone meanwhile.
+            VMGoneError: The VM was deleted meanwhile.
         """
         progress = Progress("vm.run")
         if not isinstance(self._request.timeout, float):
@@ -119,11 +119,11 @@ class RunWatch:
         try:
             return follower.result_of(await follower.wait(), "vm.run", check=False)
         except ArkerError as error:
-            # Whatever became of the questions, the run was started.
+            # The run was started, whatever the questions returned.
             raise progress.complete(error) from None
 
     async def _explain(self, error: NotFoundError, progress: Progress) -> ArkerError:
-        """What it means that a run is answered with "not found": the VM may have gone since it was sent first."""
+        """Return the error for a run that was not found. Its VM may be gone since the first attempt."""
         if progress.outcome == "not_started":
             return error
         try:

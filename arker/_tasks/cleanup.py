@@ -1,4 +1,4 @@
-"""Work that is carried through although its task is cancelled."""
+"""Work that runs to its end although its task is cancelled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLEANUP_SECONDS: Final = 10.0
 
 
 async def carry_through(work: Coroutine[Any, Any, T]) -> T:
-    """Wait until the work is done, whatever cancels the caller meanwhile; then the cancellation goes on.
+    """Wait until the work is done, even if the caller is cancelled meanwhile. Then the cancellation goes on.
 
     The work is a task of its own, since a cancelled task is interrupted at its next await: a shield of anyio's holds
     off anyio's cancel scopes, but not ``task.cancel()``, which `asyncio.wait_for` and `asyncio.timeout` use. The work
@@ -33,7 +33,7 @@ async def carry_through(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def end(task: asyncio.Future[Any]) -> None:
-    """Cancel a task and wait until it has ended; what became of it is nobody's business any more."""
+    """Cancel a task and wait until it has ended. Its result is ignored."""
     task.cancel()
 
     async def ended() -> None:
@@ -48,7 +48,7 @@ async def end(task: asyncio.Future[Any]) -> None:
 async def make_or_undo(
     make: Coroutine[Any, Any, T], abandon: Callable[[asyncio.Task[T]], Coroutine[Any, Any, None]]
 ) -> T:
-    """What is made. Should the caller be cancelled meanwhile, nothing of it is left when the cancellation goes on.
+    """Return what ``make`` makes. If the caller is cancelled meanwhile, it is undone before the cancellation goes on.
 
     Args:
         make: Makes it, in a task of its own, which a cancellation of the caller does not reach.

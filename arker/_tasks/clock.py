@@ -1,8 +1,8 @@
-"""Time as it passes, whatever a test has put in the place of the clocks, and waiting for it.
+"""The time, and waiting, even where a test has replaced the clocks.
 
 Tools that freeze time (freezegun, a patched ``time.monotonic``) stop the clock of every asyncio loop of the process:
-its timers never come. A client that waits has to go on all the same, so its waits are counted here. Where a loop's
-clock is what it should be, the loop's own timers are used, as they cost the least.
+its timers never fire. A waiting client must go on nevertheless, so its waits are counted here. Where a loop's
+clock is right, the loop's own timers are used, as they cost the least.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TOLERANCE: Final = 1.0
 
 
 def _clock(function: Callable[[], float], number: str) -> Callable[[], float]:
-    """A clock that is held in a way in which those who replace functions do not find it."""
+    """Return a clock, held in a way that tools which replace functions do not find."""
     # This may be imported when they have replaced them already.
     if isinstance(function, BuiltinFunctionType) or not hasattr(time, "clock_gettime"):
         return partial(function)
@@ -43,15 +43,15 @@ pause: Final = partial(time.sleep)
 
 
 class Timer(Protocol):
-    """Something that is going to happen."""
+    """A scheduled call."""
 
     def cancel(self) -> None:
-        """See to it that it does not."""
+        """Cancel the call."""
         ...
 
 
 class _Alarm:
-    """A timer for a loop whose own never come: a thread waits for it."""
+    """A timer for a loop whose own timers never fire: a thread waits instead."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, callback: Callable[[], object]) -> None:
         self._loop = loop
@@ -77,12 +77,12 @@ class _Alarm:
 
 
 def _goes(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether the clock of a loop is the machine's."""
+    """Return whether a loop's clock is the machine's."""
     return abs(loop.time() - now()) < _TOLERANCE
 
 
 def call_later(loop: asyncio.AbstractEventLoop, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
-    """Have the running loop call something after some seconds."""
+    """Schedule a call in the running loop after some seconds."""
     if _goes(loop):
         return loop.call_later(seconds, callback, *args)
     return _Alarm(loop, seconds, partial(callback, *args))
@@ -108,7 +108,7 @@ def _finish(over: asyncio.Future[None]) -> None:
 
 
 def move_on_after(seconds: float | None) -> AbstractContextManager[anyio.CancelScope]:
-    """A scope that is cancelled after some seconds; None for never."""
+    """Return a scope that is cancelled after some seconds; None for never."""
     loop = running_loop()
     return anyio.move_on_after(seconds) if seconds is None or _goes(loop) else _alarmed(loop, seconds)
 
@@ -126,7 +126,7 @@ def _alarmed(loop: asyncio.AbstractEventLoop, seconds: float) -> Generator[anyio
 async def wait(
     futures: Iterable[F], seconds: float | None, *, return_when: str = asyncio.ALL_COMPLETED
 ) -> tuple[set[F], set[F]]:
-    """What `asyncio.wait` gives: those that have ended within some seconds (None: at last), and the others."""
+    """Wait as `asyncio.wait` does: return the tasks that ended within some seconds (None: no limit), and the others."""
     loop = running_loop()
     awaited = set(futures)
     if seconds is None or _goes(loop):

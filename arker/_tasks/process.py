@@ -1,7 +1,7 @@
-"""What is done when this process forks and when it ends, in one written order.
+"""The steps taken when this process forks and when it ends, in one written order.
 
-Parts of the packages hand in what they have to do under the name of their step, when their modules are loaded. In which
-order that happens does not matter: `ORDER` does.
+The modules of the packages register their functions under the name of their step when they are loaded. The order of
+loading does not matter: `ORDER` decides.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def hand_in(
     in_child: Callable[[], object] | None = None,
     at_exit: Callable[[], object] | None = None,
 ) -> None:
-    """Have functions called in the order of their step; it replaces what the step had before.
+    """Register functions to be called in the order of their step. They replace the step's earlier functions.
 
     Args:
         step: Their place in `ORDER`.
@@ -73,7 +73,7 @@ def hand_in(
 
 
 def keep_in_child(thing: object) -> None:
-    """Never destroy something in this process, a child of ``os.fork()``: closing it here would disturb the parent."""
+    """Prevent the destruction of an object in a child of ``os.fork()``: closing it here would disturb the parent."""
     _kept.append(thing)
 
 
@@ -110,7 +110,7 @@ def _at_exit() -> None:
         _call("at_exit", ORDER)
     finally:
         if _kept:
-            # The interpreter destroys what modules hold when it ends, unless somebody else holds it, too.
+            # At its end the interpreter destroys the modules' objects, unless there is another reference to them.
             with contextlib.suppress(ImportError, AttributeError):  # without them nothing is destroyed at the end
                 from ctypes import py_object, pythonapi  # needed at the end of such children only
 

@@ -1,4 +1,4 @@
-"""The running event loop, or a plain word that there is none."""
+"""The running event loop, or a clear error without one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from arker.errors import ConfigurationError
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
-    """The asyncio event loop that this is called in.
+    """Return the running asyncio event loop.
 
     Raises:
-        ConfigurationError: There is none, since another library runs the caller's coroutines, or nothing does.
+        ConfigurationError: No asyncio loop is running, or another library runs the caller's coroutines.
     """
     try:
         return asyncio.get_running_loop()

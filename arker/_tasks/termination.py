@@ -1,4 +1,4 @@
-"""SIGTERM ends a program's context managers in an orderly way, as Ctrl-C does, instead of ending the process at once.
+"""SIGTERM handled like Ctrl-C: it ends a program's context managers in order instead of killing the process at once.
 
 By default SIGTERM kills a process on the spot, and with it whatever was to delete its VMs. So while a client's ``async
 with`` block lasts, the signal cancels the task that is in it; everything is cleaned up as after any cancellation, and
@@ -22,10 +22,10 @@ EXIT_STATUS: Final = 128 + signal.SIGTERM
 
 @define
 class _Watch:
-    """What the handler of the signal knows.
+    """The state of the signal's handler.
 
     Attributes:
-        inside: The tasks that are in a client's block, and in how many.
+        inside: The tasks that are in clients' blocks, with the number of blocks.
         terminated: Whether the signal has come.
     """
 
@@ -37,9 +37,9 @@ _watch = _Watch()
 
 
 def enter() -> asyncio.Task[Any] | None:
-    """Heed the signal on behalf of the running task; what comes back is to be given to `leave`."""
+    """Handle the signal on behalf of the running task. Pass the result to `leave`."""
     if threading.current_thread() is not threading.main_thread():
-        return None  # signals are the main thread's business
+        return None  # only the main thread handles signals
     if not _watch.inside:
         if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
             return None
@@ -51,10 +51,10 @@ def enter() -> asyncio.Task[Any] | None:
 
 
 def leave(task: asyncio.Task[Any] | None) -> None:
-    """The block is over, and all that it has to clean up is done.
+    """Leave the block after all its clean-up.
 
     Raises:
-        SystemExit: The signal has come meanwhile.
+        SystemExit: The signal came meanwhile.
     """
     if task is None or task not in _watch.inside:
         return

@@ -1,4 +1,4 @@
-"""Work that blocks, in a thread: a caller that is cancelled has it stopped, and goes on when it has stopped."""
+"""Blocking work in a thread. A cancelled caller has it stopped, and goes on when it has stopped."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ T = TypeVar("T")
 
 
 class StoppedError(Exception):
-    """Raised inside of the work, to end it."""
+    """An error raised inside the work to end it."""
 
 
 def begin_in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
-    """Have work that blocks done in a thread of the loop's.
+    """Start blocking work in a thread of the loop.
 
-    (Those of anyio end with the task that the loop was started for. Where a library has replaced the running of loops,
-    as `nest_asyncio` does, there is none, and the interpreter would wait for them at its end.)
+    (Threads of anyio end with the task that the loop was started for. If a library has replaced the running of loops,
+    as `nest_asyncio` does, there is no such task, and the interpreter would wait for the threads at its end.)
 
-    Where no thread can be started any more, since the interpreter is ending, it is done at once, by the loop itself.
+    If no thread can be started because the interpreter is ending, the loop itself does the work at once.
     """
     loop = running_loop()
     try:
@@ -39,20 +39,23 @@ def begin_in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
 
 
 async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """The result of something that may block. A caller that is cancelled does not wait for it."""
+    """Return the result of work that may block. A cancelled caller does not wait for it."""
     return await begin_in_thread(partial(work, *arguments))
 
 
 async def finished_in_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """The same of something that must not be left half done, and does not take long."""
+    """Return the result of short blocking work that must not be left unfinished.
+
+    A cancelled caller waits for its end.
+    """
     return await carry_through(in_thread(work, *arguments))
 
 
 async def stoppable(work: Callable[[Callable[[], None]], T]) -> T:
-    """What work that blocks returns, done in a thread.
+    """Run blocking work in a thread, and return its result.
 
     Args:
-        work: Given a function to call often, at least every few milliseconds of work, which raises when it is to end.
+        work: Takes a function that it must call at least every few milliseconds, and that raises when it is to end.
     """
     stopped = threading.Event()
 

@@ -1,4 +1,4 @@
-"""One request and how often it is tried: what is known of it meanwhile, and what a failure means. It sends nothing."""
+"""One request and its attempts: the known state, and the meaning of a failure. It sends nothing."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ HELD_WELL: Final = 10.0
 
 @define
 class Progress:
-    """What is known of an operation while it goes on; an operation of several requests shares one.
+    """The known state of an operation in progress. The requests of one operation share it.
 
     Attributes:
         operation: Its name.
-        attempts: Requests that were tried.
+        attempts: The number of requests tried.
         outcome: Whether it may have had an effect.
-        in_flight: Whether a request that changes something is on its way.
+        in_flight: Whether a request that changes something is in flight.
         idempotency_key: The key of the last request, if it had one.
-        abandoned: Whether the caller has gone, so that what had no effect is not tried again.
-        makes: Whether it makes what has to be removed again, such as a VM, and whose id only its answer tells.
+        abandoned: Whether the caller has gone, so that a request without effect is not repeated.
+        makes: Whether it makes a resource to be removed later, such as a VM, whose id only the reply has.
         last: The error of the last attempt.
         vm_id: The VM that it is about.
         run_id: The run that it is about.
-        redact: Takes secrets out of a text.
+        redact: Removes secrets from a text.
     """
 
     operation: str
@@ -65,11 +65,11 @@ class Progress:
 
     @property
     def may_have_begun(self) -> bool:
-        """Whether the operation may have had an effect already."""
+        """Whether the operation may already have had an effect."""
         return self.in_flight or self.outcome != "not_started"
 
     def complete(self, error: E) -> E:
-        """Write onto an error what is known, and return it."""
+        """Add the known state to an error, and return it."""
         error.operation = self.operation
         error.attempts = self.attempts
         error.outcome = self.outcome
@@ -84,23 +84,23 @@ class Progress:
 
 @define(eq=False)
 class Attempt:
-    """How one kind of request is tried.
+    """The rules and the state of the attempts of one request.
 
     Attributes:
         method: HTTP method.
-        changes_something: Whether it has an effect on the server.
-        may_repeat_lost: Whether it may be sent again after it was perhaps processed.
+        changes_something: Whether the request has an effect on the server.
+        may_repeat_lost: Whether it may be sent again although it may have been processed.
         request: The request to the API, if it is one.
         presigned_url: Where it goes, if not to the API.
-        label: What stands in the log for its path, if it does not go to the API.
-        sent: Size of the body that is sent.
-        response: What came, once it has come.
-        advanced: Whether the last try, although it failed, got on with what the next one goes on with.
+        label: What the log shows as its path, if it does not go to the API.
+        sent: Size of the body that is sent, in bytes.
+        response: The response, once received.
+        advanced: Whether the last attempt failed but made progress that the next one continues.
         task: The task that it is in.
-        asked_to_end: How often that had been cancelled before.
-        ending: Whether it is to be ended because the client is being closed.
+        asked_to_end: How often that task had been cancelled before.
+        ending: Whether to end it because the client is being closed.
         closed: Whether its task has been cancelled for that.
-        flow: What has passed of it, if that is watched.
+        flow: The bytes transferred, if that is watched.
     """
 
     method: str
@@ -120,14 +120,17 @@ class Attempt:
 
     @property
     def url(self) -> str:
-        """Where it goes, without a query."""
+        """The request's URL, without a query."""
         if self.request is not None:
             return self.request.base_url + self.request.path
         return without_query(self.presigned_url)
 
 
 def judge(raised: BaseException, limiter: Limiter | Unlimited, waits: bool) -> tuple[Failure, ArkerError] | None:
-    """How an attempt failed, and the error that says so; its place goes back to the limiter. None: it was ended."""
+    """Return how an attempt failed and its error, or None if it was cancelled.
+
+    Its place goes back to the limiter.
+    """
     if isinstance(raised, ApiError):
         if is_overload(raised.status, raised.code, raised.message):
             limiter.refused(waits, retry_after=raised.retry_after)
@@ -150,7 +153,7 @@ def _classify(error: ApiError) -> Failure:
 
 
 def outcome_after(before: Outcome, failure: Failure, error: ArkerError) -> Outcome:
-    """What is known after one more failed attempt of a request that changes something."""
+    """Return the known outcome after a failed attempt of a request that changes something."""
     if isinstance(error, BadReplyError) and 200 <= error.status < 300 and error.is_json:
         return "applied"
     if before == "applied":
@@ -163,7 +166,7 @@ def outcome_after(before: Outcome, failure: Failure, error: ArkerError) -> Outco
 
 @contextmanager
 def deadline_scope(deadline: float | None, progress: Progress) -> Generator[None, None, None]:
-    """Bound what is done inside, in seconds; raises `DeadlineExceededError`, saying what is known by then."""
+    """Limit the time of the block, in seconds; raises `DeadlineExceededError` with the state known by then."""
     if deadline is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""Places in a client's window: who may send now, and in which order the others come."""
+"""Places in a client's window: which requests may be sent now, and the order of the others."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class _Waiter:
 
 
 class Limiter:
-    """Hands out the places of a window, first come, first served; one for the tasks of all loops and threads.
+    """The places of a window, first come, first served, shared by the tasks of all loops and threads.
 
-    A request that had its turn and was refused comes back with its old number, and so before those that came later.
+    A refused request comes back with its old number, and so before later ones.
     """
 
     def __init__(self, window: Window) -> None:
@@ -50,21 +50,21 @@ class Limiter:
 
     @property
     def in_flight(self) -> int:
-        """How many requests have a place."""
+        """The number of requests that have a place."""
         return self._in_flight
 
     @property
     def queued(self) -> int:
-        """How many wait for one."""
+        """The number of requests that wait for a place."""
         return len(self._queues[False]) + len(self._queues[True])
 
     def number(self) -> int:
-        """A place in the order; to be asked for once for each operation."""
+        """Return a number in the queue. Call it once for each operation."""
         self._last_number += 1
         return self._last_number
 
     def try_enter(self, waits: bool) -> bool:
-        """Take a place if there is one and nobody came before.
+        """Take a place if one is free and no earlier request waits.
 
         Args:
             waits: Whether the request waits for work of unknown length.
@@ -79,7 +79,7 @@ class Limiter:
             return True
 
     async def enter(self, waits: bool, number: int) -> None:
-        """Wait for a place; whoever has one gives it back by `leave`."""
+        """Wait for a place. The caller gives it back by `leave`."""
         loop = running_loop()
         waiter = _Waiter(number, waits, loop)
         with self._lock:
@@ -106,7 +106,7 @@ class Limiter:
             raise
 
     def leave(self, waits: bool) -> None:
-        """Give a place back, the request having come to nothing that says anything about the server."""
+        """Give a place back after a request that says nothing about the server's load."""
         with self._lock:
             self._release(waits)
             self._pump()
@@ -117,15 +117,15 @@ class Limiter:
             self._in_flight -= 1
             self._waiting_in_flight -= waits
             self.window.answered(clock.now())
-            if self._loops:  # somebody waits
+            if self._loops:  # requests are waiting
                 self._pump()
 
     def refused(self, waits: bool, *, retry_after: float | None) -> None:
-        """Give a place back after an answer that said that the server is asked too much."""
+        """Give a place back after an answer that reports overload."""
         with self._lock:
             self._release(waits)
             now = clock.now()
-            # Whoever is told to come back much later is not tried again; others may be told something else.
+            # A request with a long delay is not repeated; others may get another answer.
             if retry_after is not None and retry_after > MAX_RETRY_AFTER:
                 retry_after = None
             self.window.refused(now, in_flight=self._in_flight, retry_after=retry_after)
@@ -140,7 +140,7 @@ class Limiter:
             return False
         if waits:
             return self._in_flight < window.places and self._waiting_in_flight < window.places_to_wait
-        # With a single place, what waits for a command would keep everything else waiting: there is one more then.
+        # With a single place, a request that waits for a command would block all others, so one more is added.
         return self._in_flight < max(window.places, self._waiting_in_flight + 1)
 
     def _admit(self, waits: bool, now: float) -> None:
@@ -153,7 +153,7 @@ class Limiter:
         self._waiting_in_flight -= waits
 
     def _pump(self) -> None:
-        """Admit whoever may go."""
+        """Admit the waiting requests that have a place."""
         quick, slow = self._queues[False], self._queues[True]
         if not quick and not slow:
             return
@@ -164,7 +164,7 @@ class Limiter:
             admissible = [queue[0] for queue in (quick, slow) if queue and self._has_place(queue[0].waits, now)]
             if not admissible:
                 if now < self.window.opens_at:
-                    self._watch()  # whoever was let in just now may have put off all others
+                    self._watch()  # the request admitted just now may delay all others
                 return
             waiter = min(admissible, key=lambda each: each.number)
             self._queues[waiter.waits].popleft()
@@ -186,7 +186,7 @@ class Limiter:
             del self._loops[waiter.loop]
 
     def _watch(self) -> None:
-        """See to it that each loop with waiters comes back when the window opens by itself."""
+        """Schedule a wake-up of each loop with waiters for when the window opens by itself."""
         here = _running_loop()
         self._timers = {loop for loop in self._timers if not loop.is_closed()}
         for loop in self._loops.keys() - self._timers:
@@ -218,7 +218,7 @@ class Limiter:
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop that this is in; none where a coroutine is closed after its loop has ended."""
+    """Return the running loop; None where a coroutine is closed after its loop has ended."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -226,7 +226,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 class Unlimited:
-    """The same for requests that are no business of the window's: places without end."""
+    """A limiter for requests outside of the window: it has unlimited places."""
 
     def number(self) -> int:
         return 0

@@ -1,4 +1,4 @@
-"""Waiting for an answer that takes as long as a command: asking now and then whether it can still come."""
+"""Waiting for a reply that takes as long as a command, with regular checks of whether it can still come."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _ENDED: Final = "there is no use in waiting on"
 
 
 class _Questions:
-    """A timer that becomes a task only when the silence has lasted, since most answers come sooner."""
+    """A timer that becomes a task only after some silence, since most replies come sooner."""
 
     __slots__ = ("_flow", "_interval", "_loop", "_probe", "_task", "_tell", "_timer")
 
     def __init__(self, probe: Probe, interval: float, flow: Flow, tell: Callable[[Exception], None]) -> None:
-        """Begin to wait.
+        """Start the timer.
 
         Args:
             probe: What to ask.
             interval: Seconds of silence before each question.
-            flow: What has passed meanwhile.
-            tell: Given what the probe raised, once.
+            flow: The bytes transferred meanwhile.
+            tell: Called once with the exception of the probe.
         """
         self._loop = running_loop()
         self._probe = probe
@@ -59,7 +59,7 @@ class _Questions:
             await clock.sleep(self._interval)
 
     def stop(self) -> asyncio.Task[None] | None:
-        """Ask no more; a task that is left has to be ended."""
+        """Stop asking. Returns the task that still has to end, if any."""
         self._timer.cancel()
         return self._task
 
@@ -67,7 +67,7 @@ class _Questions:
 if sys.version_info >= (3, 11):
 
     class _Interruption:
-        """Ends the wait of the task that it is made in, by cancelling it."""
+        """A way to end the wait of the task that it is made in, by cancelling the task."""
 
         __slots__ = ("_before", "_waiting", "reason")
 
@@ -83,12 +83,15 @@ if sys.version_info >= (3, 11):
             self._waiting.cancel(_ENDED)
 
         def is_ours(self) -> bool:
-            """Whether a cancellation was this object's and nobody else's; it is then no cancellation any more."""
+            """Return whether only this object cancelled the task. If so, the cancellation is taken back."""
             return self.reason is not None and self._waiting.uncancel() <= self._before
 
     async def watched(answer: Coroutine[Any, Any, T], probe: Probe, interval: float, flow: Flow) -> T:
-        """The answer; or what the probe raises, asked after each ``interval`` seconds in which nothing has passed."""
-        # No cancel scope: this is on the way of every run, and a scope costs as much as all the rest of it.
+        """Return the reply, or raise the probe's error.
+
+        The probe runs after each ``interval`` seconds without transferred bytes.
+        """
+        # No cancel scope: every run passes here, and a scope costs as much as all the rest.
         interruption = _Interruption()
         questions = _Questions(probe, interval, flow, interruption.interrupt)
         try:
@@ -106,7 +109,10 @@ if sys.version_info >= (3, 11):
 else:
 
     async def watched(answer: Coroutine[Any, Any, T], probe: Probe, interval: float, flow: Flow) -> T:
-        """The answer; or what the probe raises, asked after each ``interval`` seconds in which nothing has passed."""
+        """Return the reply, or raise the probe's error.
+
+        The probe runs after each ``interval`` seconds without transferred bytes.
+        """
         # In a task of its own: before Python 3.11 no task can tell by whom, and how often, it was cancelled.
         loop = running_loop()
         task = loop.create_task(answer)

@@ -1,4 +1,4 @@
-"""What the client does, told to the log and to the caller's hooks. Nothing is computed unless somebody looks."""
+"""Reports of the client's actions to the log and to the caller's hooks. Nothing is computed without a listener."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger("arker")
 
 
 class _Shown:
-    """An argument of a log record, shown when the record is written."""
+    """An argument of a log record, formatted when the record is written."""
 
     __slots__ = ("_value",)
 
@@ -39,7 +39,7 @@ class _Shown:
 
 
 class _ShowsArguments(logging.Filter):
-    """Lets every record pass, with the texts and exceptions among its arguments as they may be shown."""
+    """A log filter that makes texts and exceptions among the arguments safe to show. It drops no record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -56,7 +56,7 @@ STEP: Final = 1024 * 1024
 
 
 class Teller:
-    """Calls hooks; whatever one does breaks nothing."""
+    """A caller of hooks that handles their exceptions."""
 
     def __init__(self) -> None:
         self._complained: set[str] = set()
@@ -65,9 +65,9 @@ class Teller:
         """Call a hook.
 
         Args:
-            name: Its name, under which the first thing that it raises is logged.
+            name: Its name, under which its first exception is logged.
             hook: The hook.
-            event: What it is told.
+            event: The event to pass.
         """
         try:
             result = hook(event)
@@ -89,27 +89,27 @@ class Teller:
 
 
 class Observer(Teller):
-    """Knows who looks on."""
+    """The client's log and hooks."""
 
     def __init__(self, hooks: Hooks | None, redact: Callable[[str], str]) -> None:
-        """Make one.
+        """Make an observer.
 
         Args:
-            hooks: The caller's.
-            redact: Takes secrets out of a text.
+            hooks: The caller's hooks.
+            redact: Removes secrets from a text.
         """
         super().__init__()
         self.hooks = hooks if hooks is not None else Hooks()
         self.redact = redact
 
     def watch(self, attempt: Attempt, progress: Progress) -> Watch | None:
-        """To be told when attempts begin and end; None when nobody looks."""
+        """Return a watch for the begin and end of attempts; None without a listener."""
         if self.hooks.on_request is None and not logger.isEnabledFor(logging.DEBUG):
             return None
         return Watch(self, attempt, progress)
 
     def retry(self, attempt: Attempt, progress: Progress, delay: float, error: ArkerError) -> None:
-        """Say that a request is about to be sent again."""
+        """Report that a request is about to be sent again."""
         if logger.isEnabledFor(logging.INFO):
             facts = {
                 "event": "retry",
@@ -127,7 +127,7 @@ class Observer(Teller):
     def transfer(
         self, operation: str, vm_id: str, path: str, direction: Direction, total: int
     ) -> Callable[[int], None] | None:
-        """To be told how many bytes of a transfer are done; None when nobody looks."""
+        """Return a function that reports the bytes of a transfer; None without a listener."""
         hook = self.hooks.on_transfer
         if hook is None:
             return None
@@ -153,7 +153,7 @@ class Observer(Teller):
         return facts
 
     def ended(self, watch: Watch, error: ArkerError | None, *, cancelled: bool) -> None:
-        """Say that an attempt has ended."""
+        """Report that an attempt has ended."""
         attempt, progress = watch.attempt, watch.progress
         seconds = clock.now() - watch.began
         response = attempt.response
@@ -203,7 +203,7 @@ class Observer(Teller):
 
 @define
 class Watch:
-    """Looks at the attempts of one request, one after the other."""
+    """A watch over the attempts of one request, one after the other."""
 
     observer: Observer
     attempt: Attempt

@@ -1,4 +1,4 @@
-"""What a client has going: closing it ends its calls and leaves its blocks first, so that nothing stays behind."""
+"""The open blocks and calls of a client: closing it ends its calls and leaves its blocks first."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _TURNS: Final = 8
 
 @frozen(eq=False)
 class _Open:
-    """A block that is open.
+    """An open block.
 
     Attributes:
-        name: Tells what it is, for the log.
-        leave: Removes what is in it, as its end would; called in the block's own loop.
+        name: Returns its name, for the log.
+        leave: Removes its content, as its end would; called in the block's own loop.
         abandon: Notes what could not be removed.
         loop: The loop that it is in.
     """
@@ -44,12 +44,12 @@ class _Open:
 
 
 class Blocks:
-    """The open blocks of a client and its calls, whatever their loops.
+    """The open blocks and calls of a client, in all loops.
 
     Attributes:
-        closing: Whether the client is being closed, so that nothing is to be begun but what removes something.
-        forks: Forks that are on their way; they undo themselves when the client is being closed.
-        calls: Calls that are on their way.
+        closing: Whether the client is being closed, so that only removals may begin.
+        forks: Forks in progress; they undo themselves when the client is being closed.
+        calls: Calls in progress.
     """
 
     def __init__(self) -> None:
@@ -73,21 +73,21 @@ class Blocks:
         self._open[block] = _Open(name, leave, abandon, running_loop())
 
     def left(self, block: object) -> bool:
-        """Note that a block comes to its end; False if closing the client leaves it: see `until_left`."""
+        """Note that a block ends. Return False if closing the client leaves it: see `until_left`."""
         return self._open.pop(block, None) is not None or not self.closing
 
     async def until_left(self, block: object) -> None:
-        """Wait until closing the client has left a block, or has given it up."""
+        """Wait until closing the client has left a block or given it up."""
         await _polled(lambda: block not in self._leaving)
 
     async def refuse(self) -> None:
-        """Raise if nothing is to be begun any more."""
+        """Raise if nothing may begin any more."""
         if self.closing:
             await asyncio.sleep(0)  # a caller who tries again and again must not keep the loop from closing the client
             raise ConfigurationError("the client is closed")
 
     async def refuse_call(self, call: Attempt, progress: Progress) -> None:
-        """Raise if a call is not to be begun any more."""
+        """Raise if a call may not begin any more."""
         if not _is_essential(call, progress):
             try:
                 await self.refuse()
@@ -95,27 +95,27 @@ class Blocks:
                 raise progress.complete(error) from None
 
     def begin(self, call: Attempt, progress: Progress) -> None:
-        """Note that a call is on its way, until it is taken out of `calls`."""
+        """Note that a call is in progress, until it is removed from `calls`."""
         call.task = task = asyncio.current_task()
         if task is not None and sys.version_info >= (3, 11):
             call.asked_to_end = task.cancelling()
         self.calls[call] = progress
 
     def abandon(self) -> None:
-        """Give up what is open, where no loop runs any more."""
+        """Give up the open blocks where no loop runs any more."""
         self.closing = True
         _give_up([self._leaving.pop(block) for block, _ in self._taken()])
 
     async def close(self) -> None:
-        """End all calls and leave all that is open, in `CLEANUP_SECONDS` at most; name what cannot be removed in time.
+        """End all calls and leave all open blocks, in `CLEANUP_SECONDS` at most; log what could not be removed in time.
 
-        What a caller removes when its call ends that way, such as a VM, is waited for.
+        It waits for removals by callers whose calls end that way, such as the deletion of a VM.
         """
         with self._lock:
             mine = not (self._at_work or self._over.is_set())
             self._at_work, self.closing = self._at_work or mine, True
         if not mine:
-            # Another task, maybe in another thread, is at it.
+            # Another task, maybe in another thread, is closing it.
             await _polled(self._over.is_set)
             return
         try:
@@ -139,7 +139,7 @@ class Blocks:
                         late.append(self._leaving.pop(block))
                     else:
                         tasks[task] = block
-                # A fleet that is left begins nothing else in its VMs when what it is doing ends.
+                # A fleet that is being left begins nothing else in its VMs when its current work ends.
                 await asyncio.sleep(0)
                 self._end_calls()
                 if self._open or tasks or self.forks or self._are_calls_on_their_way():
@@ -161,7 +161,7 @@ class Blocks:
                 task.add_done_callback(_retrieve)
                 task.cancel()
             forks = [repr(fork) for fork in list(self.forks)]
-            # Nobody is to wait any longer, such as for the next attempt to delete something.
+            # All waits end now, such as the wait for the next attempt of a deletion.
             self._end_calls(removing=True)
             for _ in self._taken():
                 pass
@@ -170,20 +170,20 @@ class Blocks:
             self._over.set()
 
     def _taken(self) -> Iterator[tuple[object, _Open]]:
-        """What is open, one after the other, as it is taken out to be left; other threads open and leave meanwhile."""
+        """Yield the open blocks one by one, each taken out first. Other threads may open and leave blocks meanwhile."""
         while self._open:
             for block in list(self._open):
                 each = self._open.get(block)
                 if each is None:
                     continue
-                self._leaving[block] = each  # first, so that whoever finds it taken out waits for it
+                self._leaving[block] = each  # first, so that code which finds it taken out waits for it
                 if self._open.pop(block, None) is None:
                     del self._leaving[block]
                 else:
                     yield block, each
 
     def _ended_badly(self, tasks: dict[asyncio.Future[object], object]) -> list[_Open]:
-        """Take what has ended out of the tasks, and give what of it has failed."""
+        """Remove the ended tasks, and return the failed ones."""
         failed: list[_Open] = []
         for task in [task for task in tasks if task.done()]:
             each = self._leaving.pop(tasks.pop(task))
@@ -211,7 +211,7 @@ class Blocks:
                 self.calls.pop(call, None)
 
     def _end_call(self, call: Attempt) -> None:
-        """In the call's own loop."""
+        """End a call, in its own loop."""
         task = call.task
         if call not in self.calls or task is None:
             return
@@ -228,17 +228,20 @@ class Blocks:
 
 
 async def _polled(is_over: Callable[[], bool]) -> None:
-    """Wait for what another thread may bring about, `CLEANUP_SECONDS` at most."""
+    """Poll a condition that another thread may fulfil, for `CLEANUP_SECONDS` at most."""
     end = clock.now() + CLEANUP_SECONDS
     while not is_over() and clock.now() < end:
         await clock.sleep(_STEP)
 
 
 def _is_essential(call: Attempt, progress: Progress) -> bool:
-    """Whether a call goes on while its client is being closed: it removes something, or tells what is to be removed."""
+    """Return whether a call goes on while its client closes.
+
+    It does if it removes something, or if its reply names a new resource.
+    """
     if progress.makes and progress.may_have_begun:
         return True
-    return call.method == "DELETE" and call.request is not None  # what a tunnel leads to is the caller's business
+    return call.method == "DELETE" and call.request is not None  # a request through a tunnel is the caller's own
 
 
 def _is_being_cancelled(task: asyncio.Task[Any]) -> bool:
@@ -247,13 +250,13 @@ def _is_being_cancelled(task: asyncio.Task[Any]) -> bool:
 
 
 def _yield_to_others(call: Attempt) -> None:
-    """Call it no end of the client if the task that is about to be cancelled has been cancelled by others as well."""
+    """Unmark a call as ended by the client's close if others have cancelled its task as well."""
     if getattr(call.task, "_must_cancel", False):
         call.closed = False
 
 
 def was_closed(call: Attempt) -> bool:
-    """Whether the cancellation that a call has met was the end of its client, and nobody else's."""
+    """Return whether only the client's close cancelled a call, and no other code."""
     if not call.closed or call.task is None:
         return False
     call.closed = False
@@ -268,7 +271,7 @@ def _retrieve(task: asyncio.Future[object]) -> None:
 
 
 def _begin(each: _Open) -> asyncio.Future[object] | None:
-    """Start leaving a block, in its own loop; None where that does not run any more."""
+    """Start leaving a block, in its own loop; None if that loop no longer runs."""
     here = running_loop()
     if each.loop is here:
         return here.create_task(each.leave())
@@ -283,7 +286,7 @@ def _begin(each: _Open) -> asyncio.Future[object] | None:
 
 
 def _give_up(blocks: list[_Open], forks: Sequence[str] = ()) -> None:
-    """Note what could not be removed, and name it."""
+    """Abandon the blocks, and log the names of what could not be removed."""
     names = [*(each.name() for each in blocks), *forks]
     for each in blocks:
         each.abandon()

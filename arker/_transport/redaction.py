@@ -1,4 +1,4 @@
-"""Takes the API key out of texts that may repeat it (contract, section 8)."""
+"""The removal of the API key from texts that may repeat it (contract, section 8)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _REDACTED: Final = "[redacted]"
 
 
 class Redactor:
-    """A function from a text to the same text without the key, however it is escaped there."""
+    """A function that removes the key from a text, in every form of escaping."""
 
     def __init__(self, key: str) -> None:
         self._key = key

@@ -1,4 +1,4 @@
-"""When to try again, and after how long, as a pure function of what happened (contract, section 3)."""
+"""The decision whether and when to retry, as a pure function of what happened (contract, section 3)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_RETRY_AFTER: Final = 60.0
 
 
 class Failure(enum.Enum):
-    """How an attempt failed."""
+    """The kind of an attempt's failure."""
 
     NOT_SENT = "not sent"
     """Nothing reached the server."""
@@ -35,15 +35,15 @@ def next_delay(
     retry_after: float | None,
     random: float,
 ) -> float | None:
-    """Seconds to wait before the next attempt, or None to give up.
+    """Return the seconds to wait before the next attempt, or None to give up.
 
     Args:
         policy: The policy.
         failure: How the last attempt failed.
-        failures: How many have failed, the last one included.
+        failures: The number of failed attempts, including the last one.
         may_repeat_lost: Whether the request may be sent again although it may have been processed.
-        retry_after: What the server asked for, in seconds.
-        random: From 0 to 1.
+        retry_after: The server's requested delay in seconds.
+        random: A random number from 0 to 1.
     """
     if failures >= policy.attempts or failure is Failure.REFUSED:
         return None

@@ -1,4 +1,4 @@
-"""The one attempt loop: try, decide, wait. It knows no operation and no HTTP library."""
+"""The one retry loop: try, decide, wait. It depends on no operation and no HTTP library."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ logger = logging.getLogger("arker")
 
 
 class Transport:
-    """Sends calls: with attempts by the policy, under a deadline, with errors that say what is known."""
+    """A sender of calls: with retries by the policy, under a deadline, with errors that report the known state."""
 
     def __init__(
         self,
@@ -56,14 +56,14 @@ class Transport:
         diagnose: Callable[[], None] | None = None,
         hooks: Hooks | None = None,
     ) -> None:
-        """Make one.
+        """Make a transport.
 
         Args:
             settings: The client's settings.
-            session: The caller's session, if it is to be used.
+            session: The caller's session, if given.
             prepare: Awaited before the first request.
-            diagnose: Called when no answer can be had; may raise an error that says why.
-            hooks: The caller's.
+            diagnose: Called when no answer can be obtained; may raise an error that says why.
+            hooks: The caller's hooks.
         """
         self.settings = settings
         self.redact = Redactor(settings.api_key)
@@ -80,7 +80,7 @@ class Transport:
         _all.add(self)
 
     def _after_fork_in_child(self) -> None:
-        # Whoever held the lock or a place in the window goes on in the parent.
+        # The holders of the lock and of places in the window go on in the parent.
         self._lock = threading.Lock()
         self.limiter = Limiter(Window(self.settings.max_connections))
         self.blocks = Blocks()
@@ -90,7 +90,7 @@ class Transport:
         return self._closed
 
     async def ready(self) -> Http:
-        """The HTTP side, made at the first request; raises `ConfigurationError` when the client is closed."""
+        """Return the HTTP side, made at the first request; raises `ConfigurationError` when the client is closed."""
         running_loop()  # what other libraries run fails in strange ways, and late
         if self._closed:
             await asyncio.sleep(0)  # a caller who tries again and again must not stop the loop
@@ -121,7 +121,7 @@ class Transport:
             await self._http.aclose()
 
     def close_outside(self) -> None:
-        """`aclose` for a caller in whose thread no event loop runs, such as the end of a test's fixture."""
+        """Close the transport from a thread without a running event loop, such as at the end of a test's fixture."""
         with self._lock:
             self._closed = True
         if self._http is not None:
@@ -130,12 +130,12 @@ class Transport:
     def send(
         self, call: Call[T], *, deadline: float | None = None, progress: Progress | None = None
     ) -> Coroutine[Any, Any, T]:
-        """The result of a call.
+        """Send a call, and return its result.
 
         Args:
             call: What to send.
             deadline: Seconds for all attempts together.
-            progress: Shared by the requests of one operation, whose deadline it is then.
+            progress: Shared by the requests of one operation; then the deadline is the operation's.
         """
         # No coroutine around the coroutine: of hundreds at once, each object is one more for the garbage collector.
         progress = progress if progress is not None else Progress(call.operation)
@@ -157,7 +157,7 @@ class Transport:
         return await self.attempts(exchange, exchange, progress)
 
     async def send_remade(self, make: Callable[[], Call[T]], progress: Progress) -> T:
-        """The result of a call that is made anew for each attempt, since what is left to do becomes less."""
+        """Send a call that is built anew for each attempt, since less work is left each time. Return its result."""
         call = make()
         upcoming: Call[T] | None = call
         progress.vm_id, progress.run_id, progress.redact = call.vm_id, call.run_id, self.redact
@@ -172,14 +172,14 @@ class Transport:
         return await self.attempts(once, exchange, progress)
 
     async def attempts(self, once: Callable[[], Awaitable[T]], attempt: Attempt, progress: Progress) -> T:
-        """Do something until it succeeds or the policy gives up; raises an `ArkerError` that says what is known."""
+        """Retry something until it succeeds or the policy gives up; raises an `ArkerError` with the known state."""
         running_loop()
         blocks = self.blocks
         if blocks.closing:
             await blocks.refuse_call(attempt, progress)
         blocks.begin(attempt, progress)
         policy, request = self.settings.retry, attempt.request
-        # An object store is no business of the API's limits.
+        # The API's limits do not apply to an object store.
         limiter = UNLIMITED if request is None else self.limiter
         waits = request is not None and request.awaits_work
         number = limiter.number()
@@ -248,7 +248,7 @@ class Transport:
             was_closed(attempt)  # should it have ended otherwise, its task is not being cancelled any more
 
     def annotate(self, error: ArkerError, response: Response) -> ArkerError:
-        """Add what the response's headers say, and take the key out of what the server said."""
+        """Add what the response's headers say to an error, and remove the key from the server's words."""
         wait, request_id = hints(response.body, self.reader)
         error.request_id = response.headers.get("x-request-id") or request_id
         asked = parse_retry_after(response.headers.get("retry-after"), clock.wall(), response.headers.get("date"))
@@ -287,7 +287,7 @@ class _Exchange(Attempt, Generic[T]):
     progress: Progress = field(kw_only=True)
 
     def take(self, call: Call[T]) -> None:
-        """Go on with a call that was made anew."""
+        """Continue with a call that was built anew."""
         self.call, self.request = call, call.request
         self.sent = 0 if call.request.body is None else len(call.request.body)
 

@@ -1,4 +1,4 @@
-"""How many requests a client may have in flight: pure functions of what the server answered.
+"""The number of requests that a client may have in flight: pure functions of the server's answers.
 
 A server that is asked too much says so (HTTP 429 and its kin). How much is too much it does not say, so it is found by
 trying. The window begins small and opens quickly while all goes well; slowly where the client itself cannot keep up:
@@ -40,13 +40,13 @@ _FREE: Final = 1.25
 
 
 class Window:
-    """The state of one client.
+    """The window of one client.
 
     Attributes:
-        ceiling: It never opens wider than this.
-        size: How many requests may be in flight, with the fraction that has grown of one more.
-        places: How many requests may be in flight.
-        places_to_wait: How many of them may be such as wait for work of unknown length; the others never queue behind
+        ceiling: The largest size.
+        size: The number of requests that may be in flight, with a fraction.
+        places: The number of requests that may be in flight.
+        places_to_wait: How many of them may wait for work of unknown length; the others never queue behind
             those.
         spacing: Seconds between two requests, when even one at a time is too much.
         opens_at: Nothing may be sent before this moment.
@@ -71,20 +71,20 @@ class Window:
         self.places_to_wait = max(1, places - min(8, max(1, places // 8)))
 
     def sent(self, now: float) -> None:
-        """A request goes out."""
+        """Note that a request is sent."""
         self._sent_at = now
         if self.spacing:
             self.opens_at = max(self.opens_at, now + self.spacing)
 
     def looked(self, now: float, *, late: float) -> None:
-        """A loop in which requests wait has come back, as `opens_next` asked for.
+        """Note that a loop with waiting requests has woken up, as `opens_next` asked.
 
         Args:
-            now: The moment.
-            late: Seconds since the moment that was named.
+            now: The time.
+            late: Seconds since the time that `opens_next` returned.
         """
         if late > LATE:
-            # Nobody has been listening meanwhile: that time is no silence, and what has come is yet to be read.
+            # The loop was not reading meanwhile: that time is no silence, and arrived answers are still unread.
             self._sent_at = min(now, max(self._sent_at + late, now - UNANSWERED + LOOK))
         self._punctual = self._punctual + 1 if late <= PUNCTUAL else 0
         if not self._earned or self._limit < math.inf:
@@ -102,7 +102,7 @@ class Window:
         self._grow(by)
 
     def answered(self, now: float) -> None:
-        """A request was answered, and not because of overload."""
+        """Note an answer that does not report overload."""
         if self.spacing:
             self.spacing = self.spacing * _EASE if self.spacing > _FASTEST / 8 else 0.0
         elif self.size == self.ceiling:
@@ -114,11 +114,11 @@ class Window:
             self._grow(1.0 / self.size)  # by one in the time in which all of them are answered once
 
     def refused(self, now: float, *, in_flight: int, retry_after: float | None) -> None:
-        """A request was refused because of overload.
+        """Note a refusal because of overload.
 
         Args:
-            now: The moment.
-            in_flight: How many others are in flight.
+            now: The time.
+            in_flight: The number of other requests in flight.
             retry_after: Seconds that the server asked to wait, if it did.
         """
         if retry_after is not None:
@@ -134,7 +134,7 @@ class Window:
         self._resize(self._limit)
 
     def opens_next(self, now: float) -> float | None:
-        """When somebody should look for those who wait; None if nothing changes by itself."""
+        """Return when the waiting requests should be checked again; None if nothing changes by itself."""
         if now < self.opens_at:
             return self.opens_at
         if self.size >= self.ceiling:
@@ -144,7 +144,7 @@ class Window:
         return max(now, self._grown_at + RECOVERY, self._quiet_since + self._patience)
 
     def waited(self, now: float) -> None:
-        """Requests have been waiting until now: the window opens by itself, when its time has come."""
+        """Note that requests have waited until now: the window opens by itself when it is due."""
         if now < self.opens_at:
             return
         if self._limit == math.inf:

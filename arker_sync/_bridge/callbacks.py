@@ -1,7 +1,7 @@
-"""Callbacks of blocking callers. None runs in the loop's thread, where calling back in would wait for itself.
+"""Callbacks of blocking callers. None runs in the loop's thread, where a call back into the client would deadlock.
 
-While a call is going on its caller waits, so what the call has to tell is told in that caller's thread, in order and
-before the call returns. What is told outside of every call comes in a thread of its own.
+During a call its caller waits, so the callbacks of the call run in that caller's thread, in order and
+before the call returns. Callbacks outside of any call run in a separate thread.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Event = TypeVar("Event")
 
 
 class _Thread:
-    """Runs errands one after the other; started by the first one."""
+    """A thread that runs errands one after the other; the first one starts it."""
 
     def __init__(self) -> None:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Nothing is there, and no thread."""
+        """Reset to an empty queue without a thread."""
         self._lock = threading.Lock()
         self._queue: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._started = False
@@ -45,7 +45,7 @@ class _Thread:
                 try:
                     threading.Thread(target=self._work, name="arker-callbacks", daemon=True).start()
                     self._started = True
-                except RuntimeError:  # the interpreter is about to end, and nobody looks on any more
+                except RuntimeError:  # the interpreter is about to end, so callbacks are dropped
                     pass
 
     def _work(self) -> None:
@@ -64,7 +64,9 @@ def _deliver(teller: Teller, name: str, function: Callable[[Event], object], eve
 
 
 def relay(name: str, function: Any) -> Any:
-    """What the async client is given for a callback of the caller's; what is no function is left for it to refuse.
+    """Return the async client's version of a caller's callback.
+
+    A value that is not a function is passed on, and the client refuses it.
 
     Args:
         name: The argument's name.
@@ -76,7 +78,7 @@ def relay(name: str, function: Any) -> Any:
 
 
 def relay_hooks(given: Any) -> Any:
-    """What the async client is given for a caller's hooks."""
+    """Return the async client's version of a caller's hooks."""
     if not isinstance(given, Hooks):
         return given
     teller = Teller()
@@ -92,9 +94,9 @@ def relay_hooks(given: Any) -> Any:
 
 
 def feed(source: Any) -> Any:
-    """What the async client is given for an iterable of the caller's: it is asked for its items in the caller's thread.
+    """Return the async client's version of a caller's iterable, whose items are read in the caller's thread.
 
-    Anything else that it takes there (a list, a path, a file, bytes) stays as it is.
+    Other accepted values (a list, a path, a file, bytes) are returned unchanged.
     """
     return _Fed(iter(source)) if _is_fed(source) else source
 
@@ -105,7 +107,7 @@ def _is_fed(source: object) -> TypeGuard[Iterable[Any]]:
 
 
 class _Fed(AsyncIterator[Any]):
-    """An iterator of a blocking caller's, for the loop."""
+    """A blocking caller's iterator, for use in the loop."""
 
     def __init__(self, items: Iterator[Any]) -> None:
         self._items = items
@@ -118,7 +120,7 @@ class _Fed(AsyncIterator[Any]):
         return (await found)()
 
     def _give(self, found: asyncio.Future[Callable[[], Any]]) -> None:
-        """In the caller's thread, or in that of what is told outside of every call."""
+        """Read an item in the caller's thread, or in the thread for callbacks outside of any call."""
         try:
             item = next(self._items)
         except StopIteration:

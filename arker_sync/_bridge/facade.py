@@ -1,4 +1,4 @@
-"""What every object of the blocking surface has: its async twin, which does the work, and its client's lease."""
+"""The base of every object of the blocking surface: its async twin, which does the work, and its client's lease."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Facade:
     _lease: leases.Lease
 
     def __init__(self, asynchronous: Any, lease: leases.Lease) -> None:
-        """Made by the client and by what it hands out.
+        """Wrap an async object. Only the client and its handles do so.
 
         Args:
             asynchronous: The async twin.
@@ -38,7 +38,7 @@ class Facade:
         return repr(self._async).replace(f"<{twin} ", f"<{type(self).__name__} ", 1)
 
     def __eq__(self, other: object) -> bool:
-        """Whether both stand for the same object of the async client."""
+        """Return whether both stand for the same object of the async client."""
         return isinstance(other, Facade) and other._async is self._async
 
     def __hash__(self) -> int:
@@ -48,16 +48,16 @@ class Facade:
 
 
 def twin(value: Any) -> Any:
-    """The async twin of an object of the blocking surface; anything else as it is."""
+    """Return the async twin of an object of the blocking surface, and any other value unchanged."""
     return value._async if isinstance(value, Facade) else value  # pyright: ignore[reportPrivateUsage]
 
 
 def held(value: Any, attribute: str, cls: type[Facade], lease: leases.Lease) -> Any:
-    """A value that holds an async handle, with the blocking one in its place.
+    """Return a value with its async handle replaced by the blocking one.
 
     Args:
         value: The value, of an attrs class.
-        attribute: Where it holds the handle.
+        attribute: The attribute with the handle.
         cls: The class of the blocking handle.
         lease: The client's share in the loop.
     """

@@ -1,4 +1,4 @@
-"""A client's share in the loop of this process: calls, iterators and callbacks go through it."""
+"""A client's share in the loop of this process, for its calls, iterators and callbacks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PATIENCE: Final = 5.0
 
 
 class _State:
-    """What a lease has; apart from it, so that it can be cleaned up when the lease is garbage."""
+    """The state of a lease, separate from it, so that it can be cleaned up when the lease is garbage."""
 
     def __init__(self, client: AsyncArker) -> None:
         self.client = client
@@ -40,7 +40,7 @@ class _State:
         _states.add(self)
 
     def take(self) -> Running:
-        """The running loop, with a share in it."""
+        """Return the running loop, and hold a share in it."""
         with self.lock:
             running = self.running
             if running is None or running.generation is not loop.generation():
@@ -49,7 +49,7 @@ class _State:
             return running
 
     def release(self) -> None:
-        """Give the share back, once the calls that are going on have ended."""
+        """Give the share back when the running calls have ended."""
         with self.lock:
             running, self.running = self.running, None
             self.released = True
@@ -57,7 +57,7 @@ class _State:
         if running is None or running.generation is not loop.generation():
             return
         if current_worker() is not None:
-            # A function of a fleet has closed the client: who waits for the fleet waits for this function to end.
+            # A function of a fleet has closed the client: the fleet's caller waits for this function to end.
             try:
                 threading.Thread(target=self._leave, args=(running,), name="arker-close", daemon=True).start()
                 return
@@ -78,7 +78,7 @@ class _State:
 
 
 async def _end_all(tasks: list[Any]) -> None:
-    """Let tasks end, and end them after `_PATIENCE`."""
+    """Wait for tasks to end, and cancel them after `_PATIENCE`."""
     _, late = await asyncio.wait(tasks, timeout=_PATIENCE)
     for task in late:
         task.cancel()
@@ -87,13 +87,13 @@ async def _end_all(tasks: list[Any]) -> None:
 
 
 class Lease:
-    """What an `arker_sync.Arker` and all that it hands out share. Its methods may be called from any thread."""
+    """The state that an `arker_sync.Arker` and its handles share. Its methods may be called from any thread."""
 
     def __init__(self, client: AsyncArker) -> None:
-        """Make one; the loop is started by the first call.
+        """Make a lease. The first call starts the loop.
 
         Args:
-            client: The client that does the work. When the lease is garbage, it is closed.
+            client: The async client. It is closed when the lease is garbage.
         """
         self._state = _State(client)
         finalizer = weakref.finalize(self, _drop, self._state)
@@ -107,17 +107,17 @@ class Lease:
         leave: Callable[[], Coroutine[Any, Any, object]] | None = None,
         seat: Seat | None = None,
     ) -> T:
-        """Have a coroutine run in the loop, and wait for it.
+        """Run a coroutine in the loop, and wait for it.
 
-        Whatever interrupts the caller (Ctrl-C, an exit by a signal's handler) cancels the work; it goes on when that
+        An interrupt of the caller (Ctrl-C, an exit by a signal's handler) cancels the work, and goes on when the work
         has cleaned up.
 
         Args:
             work: The coroutine.
-            undo: Makes a coroutine that undoes what the work has made, should it have ended just before it was
-                interrupted, so that nobody gets what it made.
-            leave: Makes a coroutine that leaves the block that the work enters or leaves, should that be interrupted at
-                any moment: no other step will remove what the block was to remove.
+            undo: Makes a coroutine that undoes the work if it ended just before it was
+                interrupted, because its result is then lost.
+            leave: Makes a coroutine that leaves the block that the work enters or leaves, if that is interrupted at
+                any moment: no other step removes the block's resources.
             seat: Shared by the calls for the same work.
         """
         if sys.is_finalizing():
@@ -175,23 +175,23 @@ class Lease:
                     worker.end(call)
 
     def step(self, work: Coroutine[Any, Any, T]) -> T:
-        """A call that is one step of an iterator."""
+        """Call one step of an iterator."""
         try:
             return self.call(work)
         except StopAsyncIteration:
             raise StopIteration from None
 
     def iterate(self, items: AsyncIterator[T], wrap: Callable[[T], R]) -> BlockingIterator[T, R]:
-        """An iterator over what an async one gives.
+        """Return an iterator over the items of an async one.
 
         Args:
             items: The async iterator.
-            wrap: Makes of an item what the caller gets.
+            wrap: Turns an item into the caller's version of it.
         """
         return BlockingIterator(self, items, wrap)
 
     def begin(self, work: Coroutine[Any, Any, object]) -> None:
-        """Have a coroutine run, and wait for nothing; may be called anywhere, by the garbage collector as well."""
+        """Start a coroutine without waiting for it. Any thread and the garbage collector may call this."""
         running = self._state.running
         if running is None or running.generation is not loop.generation():
             work.close()
@@ -202,12 +202,12 @@ class Lease:
             pass
 
     def release(self) -> None:
-        """The client is closed. A later call fails as the client itself says."""
+        """Give up the closed client's share. A later call fails with the client's own error."""
         self._state.release()
 
 
 def _call_once(work: Coroutine[Any, Any, T]) -> T:
-    """A call of a client that is closed: it fails, but in the client's own words."""
+    """Run a call of a closed client, which fails with the client's own error."""
     running = loop.enter()
     try:
         call = Call(work, running)
@@ -219,7 +219,7 @@ def _call_once(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _bounded(work: Coroutine[Any, Any, object], running: Running) -> None:
-    """Have something cleaned up for a caller who has been interrupted; what goes wrong is logged by the client."""
+    """Run a clean-up within a bound for an interrupted caller. The client logs failures."""
 
     async def within() -> None:
         await asyncio.wait_for(work, loop.CLEANUP_SECONDS)
@@ -236,7 +236,7 @@ def _bounded(work: Coroutine[Any, Any, object], running: Running) -> None:
 class BlockingIterator(Iterator[R], Generic[T, R]):
     """An iterator over an async one: each step waits for the next item.
 
-    What is not exhausted is closed by `close`, or when nobody holds it any more.
+    An iterator that is not exhausted is closed by `close`, or when it is garbage.
     """
 
     def __init__(self, lease: Lease, items: AsyncIterator[T], wrap: Callable[[T], R]) -> None:
@@ -262,7 +262,7 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
             return self._wrap(found[0])
 
     def close(self) -> None:
-        """End it before its end: what it has begun is ended, and there are no more items."""
+        """Close the iterator early: its work is ended, and no more items follow."""
         with self._lock:
             if not self._over:
                 self._over = True
@@ -284,7 +284,7 @@ async def _next(items: AsyncIterator[T]) -> tuple[T] | tuple[()]:
         return ()
 
 
-# --- clients that nobody closes ---------------------------------------------------------------------------------------
+# --- clients that are never closed ------------------------------------------------------------------------------------
 
 _states: weakref.WeakSet[_State] = weakref.WeakSet()
 _open: set[_State] = set()
@@ -292,7 +292,7 @@ _open: set[_State] = set()
 
 
 def _close_all() -> None:
-    """At the interpreter's exit: close what is still open, in this thread, since no other can be started."""
+    """Close the open clients at the interpreter's exit, in this thread, since no other can be started."""
     # An uncaught exception leaves a trace there; the VMs of such a program may be reaped.
     in_order = getattr(sys, "last_value", None) is None
     for state in tuple(_open):
@@ -311,7 +311,7 @@ def _close_all() -> None:
 
 
 def _drop(state: _State) -> None:
-    """A lease is garbage, and so are its client and its handles: close the client, without waiting for anything."""
+    """Close the client of a garbage lease, without waiting for anything."""
     running = state.running
     if running is None or running.generation is not loop.generation():
         return

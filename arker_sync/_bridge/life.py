@@ -1,4 +1,4 @@
-"""The life of an `arker_sync.Arker`: it takes its share in the loop, closes, and heeds SIGTERM."""
+"""The life of an `arker_sync.Arker`: its share in the loop, its closing, and its handling of SIGTERM."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Life(Facade):
     """A client of blocking callers."""
 
     def __init__(self, client: arker.AsyncArker) -> None:
-        """Make one around an async client, which is its own."""
+        """Wrap an async client, and own it."""
         from arker_sync._bridge.lease import Lease
 
         super().__init__(client, Lease(client))

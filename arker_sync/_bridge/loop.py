@@ -1,4 +1,4 @@
-"""The event loop of this process in which blocking callers have their work done, and single calls into it.
+"""The event loop of this process that works for blocking callers, and single calls into it.
 
 One thread with one loop serves all clients of a process; anyio's portal runs it. A call makes a task there and waits
 for the task itself, so that a caller who is interrupted can have it cancelled and see its clean-up through.
@@ -35,12 +35,12 @@ _PARK_SECONDS: Final = 1.0
 
 @define(eq=False)
 class Running:
-    """The loop, as long as somebody needs it.
+    """The loop while it has users.
 
     Attributes:
         loop: The loop.
         thread: The thread that it runs in.
-        generation: Which of the processes that came about by ``os.fork()`` it lives in.
+        generation: The token of the process that it lives in; each ``os.fork()`` makes a new one.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -50,14 +50,14 @@ class Running:
 
 @define(eq=False)
 class _Process:
-    """What this process has.
+    """The state of this process.
 
     Attributes:
-        generation: Another object in each process that comes about by ``os.fork()``.
+        generation: A token that is different in each process made by ``os.fork()``.
         lock: Held while the loop is started or ended.
-        provider: anyio's count of who needs the loop; made at the first call.
+        provider: anyio's count of the loop's users; made at the first call.
         running: The loop, if it runs.
-        users: How many need it.
+        users: The number of its users.
     """
 
     generation: object = field(factory=object)
@@ -67,7 +67,7 @@ class _Process:
     users: int = 0
 
     def begin_anew(self) -> None:
-        """In a child of ``os.fork()``: the thread is the parent's, and so are all who hold the lock or wait."""
+        """Reset in a child of ``os.fork()``: the thread, lock holders and waiters belong to the parent."""
         keep_in_child((self.generation, self.provider, self.running))
         self.generation = object()
         self.lock = threading.Lock()
@@ -78,12 +78,12 @@ _process: Final = _Process()
 
 
 def generation() -> object:
-    """Tells whether something was made in this process, or in one that it is a child of."""
+    """Return a token that tells whether an object was made in this process or in a parent of it."""
     return _process.generation
 
 
 def enter() -> Running:
-    """Give the running loop, which is started if need be; each `enter` needs one `leave`."""
+    """Return the running loop, and start it if necessary. Each `enter` needs one `leave`."""
     if _process.running is not None or threading.current_thread() is not threading.main_thread():
         return _enter()
     # An interrupt amid the start of the loop's thread would leave it half started, and the program would hang.
@@ -101,7 +101,7 @@ def enter() -> Running:
 
 
 class _Entrance:
-    """An `enter` in a thread of its own, whose caller may give up."""
+    """An `enter` in a separate thread, whose caller may give up."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -161,19 +161,19 @@ else:
 
 
 class _Loop(_StandardLoop):
-    """A loop that goes by the machine's clock."""
+    """A loop that uses the machine's clock."""
 
     def time(self) -> float:
         return clock.now()
 
 
 def _loop() -> asyncio.AbstractEventLoop:
-    """The loop to be run: what kind of loop a program has chosen for itself is its own business."""
+    """Make the loop to run, whatever event loop policy the program has set."""
     return _Loop()
 
 
 def leave(running: Running) -> None:
-    """Undo an `enter`; with the last one the loop and its thread end."""
+    """Undo an `enter`. The last one ends the loop and its thread."""
     process = _process
     if running.generation is not process.generation:
         return  # it was left behind in another process
@@ -190,15 +190,15 @@ def _whereabouts() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
 
 
 class Errand:
-    """Something that a call wants done in its caller's thread, which waits there anyway."""
+    """Work that a call has for its caller's thread, which waits anyway."""
 
     __slots__ = ("_do", "_refuse")
 
     def __init__(self, do: Callable[[], object], refuse: Callable[[], object] | None = None) -> None:
-        """Make one.
+        """Make an errand.
 
         Args:
-            do: What is to be done; must not raise an `Exception`.
+            do: The work; must not raise an `Exception`.
             refuse: Called instead when the caller has been interrupted.
         """
         self._do = do
@@ -213,9 +213,9 @@ class Errand:
 
 
 class Seat:
-    """Where those sit who make one call after the other for the same work, such as the steps of an iterator.
+    """The place of a caller during successive calls for the same work, such as the steps of an iterator.
 
-    What the work has begun in one step belongs to whichever step is being waited for.
+    Errands of the work go to the step that is being waited for, even if an earlier step began them.
     """
 
     __slots__ = ("call",)
@@ -228,13 +228,13 @@ _current: ContextVar[Call[Any] | Seat] = ContextVar("arker_sync_call")
 
 
 def current_call() -> Call[Any] | None:
-    """The call that the running task belongs to."""
+    """Return the call that the running task belongs to."""
     current = _current.get(None)
     return current.call if isinstance(current, Seat) else current
 
 
 class Call(Generic[T]):
-    """One call into the loop. Its caller waits in `wait`, and meanwhile runs the errands that come from the loop."""
+    """A call into the loop. Its caller waits in `wait`, and meanwhile runs the errands that come from the loop."""
 
     __slots__ = ("_abandoned", "_inbox", "_lock", "_over", "_running", "_seat", "_task", "_work")
 
@@ -254,7 +254,7 @@ class Call(Generic[T]):
         return self._task
 
     def start(self) -> None:
-        """Hand the work over; with it go the caller's context variables."""
+        """Start the work in the loop, with the caller's context variables."""
         try:
             self._running.loop.call_soon_threadsafe(self._begin)
         except RuntimeError:  # the loop was closed
@@ -284,20 +284,20 @@ class Call(Generic[T]):
                 raise ConfigurationError("this process was forked in the middle of a call, which goes on in its parent")
         with self._lock:
             self._over = True
-        # Somebody may have come in between, from a task that outlives the call.
+        # An errand may have come meanwhile, from a task that outlives the call.
         while not self._inbox.empty():
             item = get()
             if isinstance(item, Errand):
                 item.do()
 
     def result(self) -> T:
-        """What came of it."""
+        """Return the work's result, or raise its error."""
         if self._task is None:
             raise asyncio.CancelledError
         return self._task.result()
 
     def ended_with(self, error: BaseException) -> bool:
-        """Whether an exception is what the work itself has ended with."""
+        """Return whether the work itself ended with an exception."""
         task = self._task
         if task is None or not task.done():
             return isinstance(error, asyncio.CancelledError) and task is None
@@ -306,14 +306,14 @@ class Call(Generic[T]):
         return task.exception() is error
 
     def post(self, errand: Errand) -> bool:
-        """From the loop: have something done in the caller's thread. False when the caller waits no more."""
+        """Run something in the caller's thread, from the loop. Return False when the caller no longer waits."""
         with self._lock:
             if not self._over:
                 self._inbox.put(errand)
             return not self._over
 
     def cancel(self) -> None:
-        """Cancel the work, from whatever thread; what waits for it goes on when it has ended."""
+        """Cancel the work, from any thread. Its waiters go on when it has ended."""
         try:
             self._running.loop.call_soon_threadsafe(self._cancel)
         except RuntimeError:  # the loop was closed, and so nothing goes on there
@@ -328,7 +328,7 @@ class Call(Generic[T]):
             self._inbox.put(None)
 
     def mute(self) -> None:
-        """Never wake the caller: the interpreter ends, and the caller's thread must not complain before it does."""
+        """Stop waking the caller: the interpreter is ending, and the caller's thread must not raise before that."""
         try:
             self._running.loop.call_soon_threadsafe(self._mute)
         except RuntimeError:  # the loop was closed
@@ -341,10 +341,10 @@ class Call(Generic[T]):
             self._over = True
 
     def abandon(self) -> bool:
-        """The caller goes: cancel the work, and wait until it has cleaned up, `CLEANUP_SECONDS` at most.
+        """Cancel the work because its caller goes, and wait for its clean-up, `CLEANUP_SECONDS` at most.
 
         Returns:
-            Whether it had been done before it could be cancelled, so that there is a result that nobody gets.
+            Whether the work was done before it could be cancelled, so that its result is lost.
         """
         if self._running.generation is not _process.generation:
             return False
@@ -372,7 +372,7 @@ class Call(Generic[T]):
 
 
 def closed() -> ConfigurationError:
-    """The error of a call that comes, or ends, when its client is closed."""
+    """Return the error of a call that begins or ends after its client was closed."""
     return ConfigurationError("the client is closed")
 
 
@@ -383,7 +383,7 @@ _parked: dict[int, threading.Event] = {}
 
 
 def _before_fork() -> None:
-    """Let the loop stand still for the moment, so that no lock of its is held in the child."""
+    """Pause the loop, so that the child inherits none of its locks as held."""
     running = _process.running
     if running is None or threading.get_ident() == running.thread.ident:
         return
@@ -397,7 +397,7 @@ def _before_fork() -> None:
 
 
 def _park(parked: threading.Event, go_on: threading.Event) -> None:
-    """Keep the loop's thread here until the process has forked."""
+    """Hold the loop's thread here until the process has forked."""
     parked.set()
     go_on.wait(_PARK_SECONDS * 10)
 

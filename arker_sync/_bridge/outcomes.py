@@ -8,12 +8,12 @@ T = TypeVar("T")
 
 
 def same(value: T) -> T:
-    """The value as it is."""
+    """Return the value unchanged."""
     return value
 
 
 def fail(error: BaseException) -> NoReturn:
-    """Raise an error that was kept for later."""
+    """Raise an error that was stored for later."""
     raise error
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM ends a program's context managers in an orderly way, as Ctrl-C does, instead of ending the process at once.
+"""SIGTERM handled like Ctrl-C: it ends a program's context managers in order instead of killing the process at once.
 
 While the main thread is in a client's ``with`` block, the signal raises `SystemExit` there, so that VMs are deleted;
 the process then exits with the status that shells give to a terminated one. Nothing is done where the program, or what
@@ -18,10 +18,10 @@ from arker._tasks.termination import EXIT_STATUS
 
 @define
 class _Watch:
-    """What the handler of the signal knows.
+    """The state of the signal's handler.
 
     Attributes:
-        inside: In how many blocks the main thread is.
+        inside: The number of blocks that the main thread is in.
         terminated: Whether the signal has come.
     """
 
@@ -33,9 +33,9 @@ _watch = _Watch()
 
 
 def enter() -> bool:
-    """Heed the signal; what comes back is to be given to `leave`."""
+    """Handle the signal. Pass the result to `leave`."""
     if threading.current_thread() is not threading.main_thread():
-        return False  # signals are the main thread's business
+        return False  # only the main thread handles signals
     if not _watch.inside:
         if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
             return False
@@ -46,7 +46,7 @@ def enter() -> bool:
 
 
 def leave(heeds: bool) -> None:
-    """The block is over, and all that it has to clean up is done."""
+    """Leave the block after all its clean-up."""
     if not heeds or not _watch.inside:
         return
     _watch.inside -= 1

@@ -17,7 +17,10 @@ _local = threading.local()
 
 
 class Worker:
-    """A function that runs in a thread for a task of the loop. With the task, the function's calls are cancelled."""
+    """A function that runs in a thread for a task of the loop.
+
+    If the task is cancelled, so are the function's calls.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,7 +33,7 @@ class Worker:
         return self._cancelled
 
     def begin(self, call: Call[Any]) -> None:
-        """The function makes a call."""
+        """Note that the function makes a call."""
         with self._lock:
             self._calls.append(call)
             cancelled = self._cancelled
@@ -42,9 +45,9 @@ class Worker:
             self._calls.remove(call)
 
     def do(self, function: Callable[[], Any]) -> Callable[[], Any]:
-        """Run the function, in this thread; gives one that returns its result, or raises its error.
+        """Run the function in this thread. Return a function that returns its result or raises its error.
 
-        (What it raises may be a `StopIteration` or a `CancelledError`, which mean something else to the loop.)
+        (Its error may be a `StopIteration` or a `CancelledError`, which have another meaning in the loop.)
         """
         before = current_worker()
         _local.worker = self
@@ -58,7 +61,7 @@ class Worker:
             _local.worker = before
 
     def cancel(self) -> None:
-        """The task that waits for the function is cancelled."""
+        """Cancel the function's calls, because the task that waits for it is cancelled."""
         with self._lock:
             self._cancelled = True
             calls = tuple(self._calls)
@@ -67,7 +70,7 @@ class Worker:
 
 
 def current_worker() -> Worker | None:
-    """What the running thread works for, if it is one of these."""
+    """Return the worker of the running thread, if it has one."""
     return getattr(_local, "worker", None)
 
 

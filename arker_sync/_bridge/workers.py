@@ -1,4 +1,4 @@
-"""Threads that run a caller's functions on behalf of the loop, and what they call in turn."""
+"""Threads that run a caller's functions for the loop, and the calls that those functions make."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _limiters: dict[asyncio.AbstractEventLoop, anyio.CapacityLimiter] = {}
 
 
 def in_threads(function: Any, handle: type[Facade], lease: Lease) -> Any:
-    """What the async client is given for a function of the caller's that works on a handle.
+    """Return the async client's version of a caller's function that works on a handle.
 
     Each call of it runs in a thread of a pool, `MAX_THREADS` at once. When the task that waits for it is cancelled, the
     calls that the function makes are, too: they raise `asyncio.CancelledError` in its thread.
 
     Args:
-        function: Takes a blocking handle and something else; what is no function is left for the client to refuse.
+        function: Takes a blocking handle and another argument. The client refuses a value that is not a function.
         handle: The class of the handle.
         lease: The client's share in the loop.
     """
@@ -60,7 +60,7 @@ async def _carry_out(function: Callable[..., Any], handle: type[Facade], lease: 
 
 
 async def _ended(done: asyncio.Future[Any]) -> None:
-    """A function that waits for no call of ours goes on in its thread, and nobody waits for it any longer."""
+    """Wait for a worker to end, within a bound. A function that waits for no call goes on in its thread unwatched."""
     await asyncio.wait({done}, timeout=CLEANUP_SECONDS)
     done.cancel()
     await asyncio.wait({done})

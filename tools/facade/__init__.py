@@ -1,6 +1,6 @@
-"""Writes `arker_sync`, the blocking surface, from the source of the async one.
+"""A generator of `arker_sync`, the blocking surface, from the source of the async one.
 
-``python -m tools.facade`` writes it, ``python -m tools.facade --check`` says whether what is there is what would be
-written. Every public class ``AsyncX`` of `arker` has a blocking twin; each file that holds a part of one gives a file
-of the same name, in which signatures, overloads, docstrings and examples are turned, and each body hands the work over.
+``python -m tools.facade`` writes it; ``python -m tools.facade --check`` checks whether the files there are up to
+date. Every public class ``AsyncX`` of `arker` has a blocking twin. Each file with a part of one is turned into a file
+of the same name, with its signatures, overloads, docstrings and examples; each body calls the async twin.
 """

@@ -14,11 +14,11 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def main(words: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """The program.
+    """Run the generator.
 
     Args:
-        words: What stands on the command line, if it is not this process's.
-        root: The project.
+        words: The command line, if it is not this process's.
+        root: The root directory of the project.
     """
     parser = argparse.ArgumentParser(prog="python -m tools.facade", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if anything would change")
@@ -46,7 +46,7 @@ def main(words: Sequence[str] | None = None, root: Path = ROOT) -> int:
 
 
 def is_generated(path: Path) -> bool:
-    """Whether a file says that it was generated."""
+    """Return whether a file's heading says that it was generated."""
     return path.read_text().startswith("# Generated from ")
 
 

@@ -1,4 +1,4 @@
-"""Code laid out as the project's formatter lays it out, so that what is generated passes its check."""
+"""Layout of code in the style of the project's formatter, so that generated code passes its check."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ WIDTH: Final = 120
 
 
 def bracketed(before: str, items: Sequence[str], after: str, *, indent: int, exploded: bool = False) -> list[str]:
-    """A construct in brackets: on one line, else its items on a line of their own, else a line for each.
+    """Format a construct in brackets: on one line, else with its items on one line, else with one item per line.
 
     Args:
-        before: What comes first, with the opening bracket.
-        items: What stands between the brackets.
-        after: What comes last, with the closing bracket.
+        before: The text before the items, with the opening bracket.
+        items: The items between the brackets.
+        after: The text after the items, with the closing bracket.
         indent: Spaces before it.
         exploded: Give each item a line of its own in any case.
     """
@@ -32,7 +32,7 @@ def bracketed(before: str, items: Sequence[str], after: str, *, indent: int, exp
 
 
 def imports(wanted: Mapping[str, set[str]], *, indent: int = 0) -> list[str]:
-    """Import lines, sorted into sections.
+    """Format import lines, sorted into sections.
 
     Args:
         wanted: Names by module; the name ``""`` imports the module itself. A name may be ``"x as y"``.
@@ -63,7 +63,7 @@ def _import_from(module: str, names: list[str], indent: int) -> list[str]:
 
 
 def _order(name: str) -> tuple[int, str, str]:
-    """Constants, then classes, then the rest."""
+    """Return a sort key: constants, then classes, then the rest."""
     kind = 0 if name.isupper() and len(name) > 1 else 1 if name.lstrip("_")[:1].isupper() else 2
     return kind, name.lower(), name
 

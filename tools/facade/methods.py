@@ -42,7 +42,7 @@ HOLDERS: Final = {"FleetOutcome": "vm"}
 
 @frozen
 class Context:
-    """What has to be known of the class that a method is in."""
+    """The facts about a method's class."""
 
     surface: Surface
     source: Source
@@ -51,20 +51,20 @@ class Context:
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        """Finds the names of async classes."""
+        """The pattern that finds the names of async classes."""
         return re.compile(r"\b(" + "|".join(self.surface.names) + r")\b")
 
 
 def is_wanted(function: Function) -> bool:
-    """Whether a method is part of the surface."""
+    """Return whether a method is part of the surface."""
     return not function.name.startswith("_") or function.name in KEPT
 
 
 def render(function: Function, context: Context, overloaded: bool) -> list[str]:
-    """The lines of the blocking method.
+    """Return the lines of the blocking method.
 
     Args:
-        function: The async one (or one of its overloads).
+        function: The async method (or one of its overloads).
         context: The class that it is in.
         overloaded: Whether it has overloads.
     """
@@ -82,7 +82,7 @@ def render(function: Function, context: Context, overloaded: bool) -> list[str]:
 
 
 def _late_imports(body: list[str], context: Context) -> list[str]:
-    """Imports of what a body uses and its file does not import at its top."""
+    """Return the imports that a body needs and its file lacks at its top."""
     homes = {name: context.surface.homes[name] for name in context.surface.late(context.source)} | LATE
     wanted: dict[str, set[str]] = {}
     for name in set(re.findall(r"\w+(?=[(,])", "\n".join(body))) & homes.keys():
@@ -144,7 +144,7 @@ def _text(parameter: Parameter, context: Context) -> str:
 
 
 def _arguments(function: Function, context: Context) -> list[str]:
-    """What the async method is called with."""
+    """Return the arguments of the call of the async method."""
     found: list[str] = []
     for each in _parameters(function, context):
         if each.name in {"self", "cls", "*"}:
@@ -158,7 +158,7 @@ def _arguments(function: Function, context: Context) -> list[str]:
 
 
 def _argument(parameter: Parameter, context: Context) -> str:
-    """A value of the blocking surface as the async one takes it."""
+    """Convert a value of the blocking surface to the async one."""
     annotation = "" if parameter.annotation is None else " ".join(context.source.segment(parameter.annotation).split())
     name = parameter.name
     if re.search(r"Callable\[.*\bAwaitable\[", annotation):
@@ -236,7 +236,7 @@ def _body(function: Function, context: Context, is_property: bool, overloaded: b
 
 
 def _life(function: Function, context: Context, arguments: list[str]) -> list[str] | None:
-    """The beginning and the end of a client are written by hand."""
+    """Return a hand-written body for the beginning and the end of a client."""
     space = " " * 8
     if function.name == "__init__":
         return [
@@ -256,7 +256,7 @@ def _life(function: Function, context: Context, arguments: list[str]) -> list[st
 
 
 def _wrapped(value: str, returns: str, context: Context) -> str:
-    """A value of the async surface as a blocking caller gets it.
+    """Convert a value of the async surface for a blocking caller.
 
     Args:
         value: An expression for it.
@@ -289,14 +289,14 @@ def _wrapped_as(value: str, annotation: ast.expr, context: Context) -> str | Non
 
 
 def _last(annotation: ast.expr) -> str:
-    """The name of a class, with or without its module."""
+    """Return the name of a class, with or without its module."""
     if isinstance(annotation, ast.Attribute):
         return annotation.attr
     return annotation.id if isinstance(annotation, ast.Name) else ""
 
 
 def _wrap_function(item: str, context: Context) -> str:
-    """What makes of an item of an iterator what the caller gets."""
+    """Return the function that converts an iterator's item for a blocking caller."""
     if not context.pattern.search(item):
         return "same"
     return f"lambda item: {_wrapped('item', item, context)}"

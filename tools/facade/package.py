@@ -30,7 +30,7 @@ RUNTIME: Final = {
 
 
 def generate(root: Path) -> dict[str, str]:
-    """The text of each file, by its path from the root of the project."""
+    """Return the text of each file, by its path from the root of the project."""
     surface = read(root)
     turner = Turner(surface.names)
     files = {source.target: _module(source, surface, turner) for source in surface.sources}
@@ -84,7 +84,7 @@ def _class(cls: ast.ClassDef, source: Source, surface: Surface, turner: Turner) 
 
 
 def _heading(function: Function, cls: ast.ClassDef, source: Source) -> list[str]:
-    """The line that begins a group of methods, if one stands before this."""
+    """Return the line that begins a group of methods, if there is one before this method."""
     first = min([function.lineno, *(each.lineno for each in function.decorator_list)])
     before = source.lines[first - 3 : first - 1]
     found = [line for line in before if line.startswith("    # --- ")]
@@ -176,7 +176,7 @@ def _origin(
 
 
 def _root(text: str, surface: Surface, turner: Turner) -> str:
-    """`__init__.py`: the same exports, with the blocking classes for the async ones."""
+    """Return the text of `__init__.py`: the same exports, with the blocking classes for the async ones."""
     tree = ast.parse(text)
     docstring = ast.get_docstring(tree, clean=False)
     assert docstring is not None
@@ -204,7 +204,7 @@ def _root(text: str, surface: Surface, turner: Turner) -> str:
 
 
 def _imported(statements: list[ast.stmt], surface: Surface) -> dict[str, set[str]]:
-    """What statements import that has no twin, by module."""
+    """Return the imported names that have no twin, by module."""
     found: dict[str, set[str]] = {}
     for node in statements:
         # A module of the other package is no attribute of this one, though `models` is.
@@ -216,7 +216,7 @@ def _imported(statements: list[ast.stmt], surface: Surface) -> dict[str, set[str
 
 
 def _homes(table: ast.Dict, surface: Surface) -> list[str]:
-    """The lines of the table that says which module each name is loaded from."""
+    """Return the lines of the table of each name's module."""
     homes: dict[str, str] = {}
     for key, value in zip(table.keys, table.values, strict=True):
         assert isinstance(key, ast.Constant)

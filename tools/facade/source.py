@@ -1,4 +1,4 @@
-"""What there is to generate from: the files of the async surface and the classes in them."""
+"""The input of the generator: the files of the async surface and their classes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Source:
 
     Attributes:
         module: Its dotted name.
-        path: Where it is, from the root of the project.
-        lines: What is in it.
-        tree: The same, parsed.
-        classes: The classes in it that are parts of public async classes, in their order.
+        path: Its path from the root of the project.
+        lines: Its lines.
+        tree: Its syntax tree.
+        classes: Its classes that are parts of public async classes, in their order.
     """
 
     module: str
@@ -38,16 +38,16 @@ class Source:
 
     @property
     def target(self) -> str:
-        """The file that it gives."""
+        """The path of the generated file."""
         return self.path.replace("arker/", "arker_sync/", 1)
 
     @property
     def target_module(self) -> str:
-        """The dotted name of that."""
+        """The dotted name of the generated module."""
         return self.module.replace("arker", "arker_sync", 1)
 
     def segment(self, node: ast.AST) -> str:
-        """The text of a node."""
+        """Return the text of a node."""
         # As ast.get_source_segment, which goes through the whole text each time.
         assert isinstance(node, ast.stmt | ast.expr)
         assert node.end_lineno is not None
@@ -57,7 +57,7 @@ class Source:
         return "\n".join(lines)
 
     def imports(self) -> dict[str, tuple[str, str, bool]]:
-        """The names that the file imports: module, the name there (maybe ``x as y``), and whether for checkers only."""
+        """Return the file's imports: module, name there (maybe ``x as y``), and whether only type checkers see it."""
         found: dict[str, tuple[str, str, bool]] = {}
         for node in self.tree.body:
             checked = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
@@ -72,7 +72,7 @@ class Source:
         return found
 
     def definitions(self) -> set[str]:
-        """The names that the file defines at its top."""
+        """Return the names that the file defines at its top level."""
         found: set[str] = set()
         for node in self.tree.body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -89,9 +89,9 @@ class Surface:
     """The async surface.
 
     Attributes:
-        sources: Its files.
+        sources: The files of the surface.
         names: Each public async class, and its blocking name.
-        twins: For each class that is no other's heir: the public async class that it is the beginning of.
+        twins: For each class without a base among them: the public async class that it is the base of.
         homes: The module of each class that is generated, by its blocking name.
     """
 
@@ -101,14 +101,14 @@ class Surface:
     homes: dict[str, str]
 
     def late(self, source: Source) -> set[str]:
-        """The blocking classes that a file's twin imports where it uses them, as the file does with the async ones."""
+        """Return the blocking classes that a file's twin imports late, as the file does with the async ones."""
         known, defined = source.imports(), source.definitions()
         there = {name for name, (_, _, checked) in known.items() if not checked} | defined
         return {blocking for name, blocking in self.names.items() if name not in there}
 
 
 def read(root: Path) -> Surface:
-    """The surface as it is in the project at ``root``; which classes it has, the package that is imported says."""
+    """Read the surface of the project at ``root``. The imported package determines its classes."""
     package = importlib.import_module("arker")
     exported: list[str] = package.__all__
     public = {name: getattr(package, name) for name in exported if name.startswith("Async")}
@@ -129,7 +129,10 @@ def read(root: Path) -> Surface:
 
 
 def _is_part(cls: type[object]) -> bool:
-    """Whether a class has public methods of the surface: it stands in a public module, or with the parts of two."""
+    """Return whether a class is a part of the surface: from a public module, or one of the modules of `PARTS`.
+
+    It is in a public module, or beside the parts of two classes.
+    """
     package, _, rest = cls.__module__.partition(".")
     return package == "arker" and (not rest.startswith("_") or rest.partition(".")[0] in PARTS)
 

@@ -40,11 +40,11 @@ _TYPES: Final = {
 
 
 class Turner:
-    """Turns texts.
+    """A converter of texts.
 
     Attributes:
         names: Async class to blocking class.
-        unused: Those of `PHRASES` that have not been met.
+        unused: The entries of `PHRASES` that were not found yet.
     """
 
     def __init__(self, names: Mapping[str, str]) -> None:
@@ -54,7 +54,7 @@ class Turner:
         self._dotted = re.compile(r"(?<![\w.])arker\.(" + "|".join(map(re.escape, names)) + r")\b")
 
     def annotation(self, source: str) -> str:
-        """An annotation, or another piece of code without ``await``."""
+        """Convert an annotation, or another piece of code without ``await``."""
         text = self._words.sub(lambda match: {**self.names, **_TYPES}[match[1]], " ".join(source.split()))
         text = self._dotted.sub(lambda match: f"arker_sync.{self.names[match[1]]}", text)
         while (start := text.find("Awaitable[")) >= 0:
@@ -64,11 +64,11 @@ class Turner:
         return re.sub(r"(Iterable\[\w+\]) \| \1", r"\1", text)
 
     def docstring(self, text: str) -> str:
-        """A docstring, in its quotes."""
+        """Convert a docstring, and return it in its quotes."""
         return f'{"r" if chr(92) in text else ""}"""{self.prose(text)}"""'
 
     def prose(self, text: str) -> str:
-        """The words of a docstring, and the examples in it."""
+        """Convert the words and examples of a docstring."""
         for before, after in PHRASES:
             place = re.search(r"\s+".join(map(re.escape, before.split())), text)
             if place is not None:
@@ -91,7 +91,7 @@ def _sentence_case(match: re.Match[str]) -> str:
 
 
 def _replaced(text: str, place: re.Match[str], after: str) -> str:
-    """Other words in a paragraph, whose lines are broken anew."""
+    """Replace words in a paragraph, and wrap its lines again."""
     start = text.rfind("\n\n", 0, place.start()) + 2 if "\n\n" in text[: place.start()] else 0
     end = text.find("\n\n", place.end())
     end = len(text.rstrip()) if end < 0 else end
@@ -104,7 +104,7 @@ def _replaced(text: str, place: re.Match[str], after: str) -> str:
 
 
 def _without_await(text: str) -> str:
-    """Without ``await``, and without the parentheses that it needs."""
+    """Remove ``await``, and the parentheses that it needs."""
     while (start := text.find("(await ")) >= 0:
         end = _closing(text, start)
         inner = text[start + len("(await ") : end]
@@ -115,7 +115,7 @@ def _without_await(text: str) -> str:
 
 
 def _closing(text: str, start: int) -> int:
-    """Where the bracket at ``start`` is closed."""
+    """Return the position that closes the bracket at ``start``."""
     depth = 0
     for index in range(start, len(text)):
         depth += (text[index] in "([{") - (text[index] in ")]}")

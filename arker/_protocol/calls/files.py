@@ -1,4 +1,4 @@
-"""Files: read and write them, inline, in chunks or by presigned URLs (contract, section 6)."""
+"""Calls on files: read and write them, inline, in chunks or by presigned URLs (contract, section 6)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def write_whole(at: Address, entry: SyncChunkWrite) -> Call[SyncChunkWriteResult
 def request_puts(
     at: Address, entries: Sequence[SyncPresignedWriteRequest]
 ) -> Call[list[SyncPresignedWriteRequestResult]]:
-    """URLs for several files in one request; the first entry that is refused is the error."""
+    """Request URLs for several files in one request. The first refused entry is the error."""
     body = codec.dumps(models.SyncWriteRequest(tuple(entries)))
     decode = partial(_every_result, models.SyncPresignedWriteRequestResult, len(entries))
     return _write(at, body, decode, changes_something=False)
@@ -85,8 +85,8 @@ def write_each(at: Address, entries: Sequence[bytes], settle: Callable[[int, Ark
     Args:
         at: The VM.
         entries: The files, as `arker._protocol.codec.codec.dumps_whole` gives them.
-        settle: Told of each entry by its number that it is written, or why it was refused. One that may succeed later
-            is not told of; then the whole is the error that tells to try again.
+        settle: Called with each entry's number when it is written, or with its refusal. An entry that may succeed later
+            is not reported; then the whole result is the error that asks for a retry.
     """
     return _write(at, codec.dumps_entries(entries), partial(_settle_each, settle, len(entries)))
 
@@ -133,7 +133,7 @@ def _finished_result(cls: type[Written], payload: dict[str, Any], reader: Reader
 
 
 def _check_finished(result: Written) -> Written:
-    """The end of a write: only ``complete`` and ``written`` together are success (contract, section 6)."""
+    """Check the end of a write: only ``complete`` and ``written`` together are success (contract, section 6)."""
     if not (result.complete and result.written):
         facts = f"complete: {str(result.complete).lower()}, written: {str(result.written).lower()}"
         raise concluded("internal", f"the server did not write the file ({facts})")

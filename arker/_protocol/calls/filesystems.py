@@ -1,4 +1,4 @@
-"""Filesystems, and their syncs into VMs (contract, section 5)."""
+"""Calls on filesystems, and on their syncs into VMs (contract, section 5)."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class SyncsQuery(PageQuery):
-    """Which syncs of a VM to list."""
+    """The query of a VM's syncs."""
 
     filesystem_id: str | None = text()
 
 
 @frozen(kw_only=True)
 class FilesystemsQuery(PageQuery):
-    """Which filesystems to list."""
+    """The query of filesystems."""
 
     name_prefix: str | None = text()
 

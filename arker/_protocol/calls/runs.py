@@ -1,4 +1,4 @@
-"""Runs: post, read, list and cancel them (contract, section 5)."""
+"""Calls on runs: post, read, list and cancel them (contract, section 5)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class RunsQuery(PageQuery):
-    """Which runs of a VM to list."""
+    """The query of a VM's runs."""
 
     state: str | Sequence[str] | None = choice()
     started_after: str | None = text()
@@ -40,7 +40,7 @@ class RunsQuery(PageQuery):
 
 @frozen(kw_only=True)
 class OrgRunsQuery(Query):
-    """Which runs of the organisation to list."""
+    """The query of the organisation's runs."""
 
     since: int | None = integer()
     until: int | None = integer()
@@ -66,7 +66,7 @@ class OrgRunsQuery(Query):
 def run(
     at: Address, request: RunRequest, key: str, probe: Callable[[], Awaitable[None]] | None = None
 ) -> Call[RunResult]:
-    """Run a command; one in the foreground, too, may be answered by a `BackgroundRunResult`."""
+    """Run a command. A foreground run, too, may be answered by a `BackgroundRunResult`."""
     return Call(
         "vm.run",
         Request(
@@ -90,7 +90,7 @@ _RUN: Final = ("stdout", "stderr", "state")
 def _run_result(payload: dict[str, Any], reader: Reader) -> RunResult:
     outputs = [payload.get(name) for name in ("stdout", "stderr")]
     if isinstance(outputs[0], str) if reader.strict else any(isinstance(output, str) for output in outputs):
-        # Of an output that is absent nothing says that there is none: the run itself is read, if that is possible.
+        # An absent output does not mean that there is none: the run itself is read, if that is possible.
         whole = "stdout" in payload and "stderr" in payload
         if whole or reader.strict or not is_usable_id(payload.get("run_id")):
             return reader.structure(payload, models.CompletedRunResult)

@@ -1,4 +1,4 @@
-"""Sessions of a VM (contract, section 5)."""
+"""Calls on sessions of a VM (contract, section 5)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class SessionsQuery(PageQuery):
-    """Which sessions to list."""
+    """The query of a VM's sessions."""
 
     state: str | Sequence[str] | None = choice()
 

@@ -1,4 +1,4 @@
-"""What the calls of all nouns are made with: decoders, and the usual reads, creations and deletions."""
+"""Shared parts of the calls: decoders, and the usual reads, creations and deletions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def into(cls: type[T]) -> Decode[T]:
-    """Decode a reply into a model of a class."""
+    """Return a decoder of a reply into a model class."""
     return partial(_structure, cls)
 
 
@@ -24,7 +24,7 @@ def _structure(cls: type[T], payload: dict[str, Any], reader: Reader) -> T:
 
 
 def acknowledging(cls: type[T], field: str) -> Decode[T]:
-    """Decode a reply that acknowledges something, by a field of a model."""
+    """Return a decoder of a reply that acknowledges something by a field of a model."""
 
     def decode(payload: dict[str, Any], reader: Reader) -> T:
         return reader.acknowledgement(payload, cls, field)
@@ -45,13 +45,13 @@ def get(
     *,
     vm_id: str | None = None,
 ) -> Call[T]:
-    """Make a read.
+    """Make a read call.
 
     Args:
         operation: Its name.
-        base_url: Where it goes.
-        path: Its path there.
-        result: The model that the reply becomes.
+        base_url: Its base URL.
+        path: Its path below that.
+        result: The model class of the reply.
         evidence: See `Call`.
         query: Its query.
         vm_id: The VM that it is about.
@@ -82,7 +82,7 @@ def create(
 
 
 def delete(operation: str, base_url: str, path: str, gone: T, *, vm_id: str | None = None) -> Call[T]:
-    """Make a deletion, whose result is ``gone`` where a repeated one finds nothing."""
+    """Make a deletion, whose result is ``gone`` if a repeated one finds nothing."""
     decode = acknowledging(type(gone), "deleted")
     request = Request("DELETE", base_url, path)
     return Call(operation, request, decode, gone=gone, evidence=("deleted",), acknowledged=True, vm_id=vm_id)

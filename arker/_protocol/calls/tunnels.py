@@ -1,4 +1,4 @@
-"""Tunnels to a VM (contract, section 5)."""
+"""Calls on tunnels to a VM (contract, section 5)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class TunnelsQuery(PageQuery):
-    """Which tunnels to list."""
+    """The query of a VM's tunnels."""
 
     state: str | Sequence[str] | None = choice()
 
@@ -62,7 +62,7 @@ def get_tunnel(at: Address, tunnel_key: str) -> Call[Tunnel]:
 
 
 def _tunnel(payload: dict[str, Any], reader: Reader) -> Tunnel:
-    """A tunnel has no field that each server tells, but it has one of some."""
+    """Decode a tunnel. No single field is in every server's reply, but each reply has one of some."""
     if all(payload.get(name) is None for name in _TUNNEL):
         raise Misfit(f"has none of {', '.join(_TUNNEL)}", "$")
     return reader.structure(payload, models.Tunnel)

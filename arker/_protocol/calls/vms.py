@@ -1,4 +1,4 @@
-"""VMs: fork, read, list, resize and delete them (contract, section 5)."""
+"""Calls on VMs: fork, read, list, resize and delete them (contract, section 5)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class VmsQuery(PageQuery):
-    """Which VMs to list."""
+    """The query of VMs."""
 
     region: str | None = text()
     provider: str | None = text()
@@ -42,7 +42,7 @@ class VmsQuery(PageQuery):
 
 @frozen
 class Forked:
-    """What is read of the reply to a fork that is posted once more: the VM's id, and when it was made, if it says."""
+    """The reply to a repeated fork, as far as it is read: the VM's id, and its creation time, if given."""
 
     vm_id: str
     created_at: str | None
@@ -60,10 +60,10 @@ def fork(base_url: str, request: ForkRequest, key: str, found: Callable[[str], N
     """Fork a VM.
 
     Args:
-        base_url: Where to.
-        request: What is asked for.
+        base_url: The base URL to post to.
+        request: The fork request.
         key: The idempotency key.
-        found: Told the id of the VM as soon as it is known, before anything else of the reply is read.
+        found: Called with the VM's id as soon as it is known, before the rest of the reply is read.
     """
 
     def decode(payload: dict[str, Any], reader: Reader) -> Vm:
@@ -84,7 +84,7 @@ def fork(base_url: str, request: ForkRequest, key: str, found: Callable[[str], N
 
 
 def fork_again(base_url: str, body: bytes, key: str) -> Call[Forked]:
-    """Post a fork once more that may have been posted before; only its id is read."""
+    """Post a fork again that may have been posted before. Only its id is read."""
     request = Request("POST", base_url, routes.FORK, body=body, idempotency_key=key)
 
     def decode(payload: dict[str, Any], _: Reader) -> Forked:
@@ -105,7 +105,7 @@ def get_vm(at: Address) -> Call[Vm]:
 
 
 def _vm_of(payload: dict[str, Any], reader: Reader) -> Vm:
-    """A VM that a handle is made of: its id must be one that paths can be made of."""
+    """Decode a VM for a handle. Its id must be usable in paths."""
     vm = reader.structure(payload, models.Vm)
     if not is_usable_id(vm.vm_id):
         raise Misfit(f"expected an id, got {vm.vm_id!r}", "$.vm_id")

@@ -1,8 +1,8 @@
-"""The one converter between JSON values and models.
+"""The only converter between JSON values and models.
 
-Tolerant of what a newer or older server sends: unknown fields are ignored, unknown values of enumerations kept, absent
-or null optional fields take their default, null lists are empty. Honest about the rest: a wrong type or a missing
-indispensable field is a `Misfit` that says where, and nothing is coerced (``"false"`` is no boolean, ``7`` no string).
+It tolerates newer and older servers: unknown fields are ignored, unknown values of enumerations kept, absent
+or null optional fields take their default, null lists are empty. It is strict otherwise: a wrong type or a missing
+required field is a `Misfit` with its place, and nothing is coerced (``"false"`` is no boolean, ``7`` no string).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _hook(cls: Any) -> Hook:
 
 
 def loads(text: bytes) -> object:
-    """The JSON value of a text; raises `ValueError` if it is none."""
+    """Parse a JSON text; raises `ValueError` if it is not valid."""
     import orjson
 
     value: object = orjson.loads(text)
@@ -67,7 +67,7 @@ def loads(text: bytes) -> object:
 
 
 def structure(value: object, cls: type[T]) -> T:
-    """The model that a JSON value stands for; raises `Misfit`."""
+    """Make the model of a JSON value; raises `Misfit`."""
     try:
         return cast("T", _hook(cls)(value, cls))
     except (Misfit, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -82,7 +82,7 @@ _lenient_hooks: dict[Any, Hook] = {}
 
 
 def structure_leniently(value: object, cls: type[T]) -> tuple[T, list[tuple[type, str]]]:
-    """Make a model with what fits of a JSON value; raises `Misfit` where something indispensable does not.
+    """Make a model with the fields that fit; raises `Misfit` where a required one does not.
 
     Returns:
         The model, and the fields that did not fit, with their classes.
@@ -101,7 +101,7 @@ def structure_leniently(value: object, cls: type[T]) -> tuple[T, list[tuple[type
 
 
 def unstructure(value: object) -> Any:
-    """The JSON value of a request; members that are None are left out, at every depth."""
+    """Return the JSON value of a request. Members that are None are left out, at every depth."""
     cls = value.__class__
     with _lock:  # the functions of what is inside are built when it is first met
         unhook = _unhooks.get(cls)
@@ -111,7 +111,7 @@ def unstructure(value: object) -> Any:
 
 
 def dumps(value: object) -> bytes:
-    """The JSON text of a request."""
+    """Return the JSON text of a request."""
     import orjson
 
     try:
@@ -122,9 +122,9 @@ def dumps(value: object) -> bytes:
 
 
 def dumps_chunk(chunk: SyncChunkWrite) -> bytes:
-    """The JSON text of a write of this chunk alone.
+    """Return the JSON text of a write of this chunk alone.
 
-    Its content is most of the text, so it is put into place last: a copy of 4 MiB takes as long as sending them.
+    Its content is most of the text, so it is inserted last: copying 4 MiB takes as long as sending them.
     """
     empty = b'"content":""'  # stands in no string, where its quotes would be escaped
     before, after = dumps(models.SyncWriteRequest((attrs.evolve(chunk, content=b""),))).split(empty)
@@ -133,7 +133,10 @@ def dumps_chunk(chunk: SyncChunkWrite) -> bytes:
 
 
 def dumps_whole(path: str, upload_id: str, content: bytes | memoryview, sha256: str) -> bytes:
-    """The JSON text of an entry that writes a file in its only chunk; by hand, since of small files there are many."""
+    """Return the JSON text of an entry that writes a file in its only chunk.
+
+    It is built by hand, since there may be many small files.
+    """
     import orjson
 
     size = len(content)
@@ -148,7 +151,7 @@ def dumps_whole(path: str, upload_id: str, content: bytes | memoryview, sha256: 
 
 
 def dumps_entries(entries: Sequence[bytes]) -> bytes:
-    """The JSON text of a write of such entries."""
+    """Return the JSON text of a write of such entries."""
     return b'{"op":"write","writes":[%b]}' % b",".join(entries)
 
 

@@ -1,4 +1,4 @@
-"""Give cattrs its rules: how each type is read and written. Loaded at the first request."""
+"""The rules for cattrs: how each type is read and written. Loaded at the first request."""
 
 from __future__ import annotations
 
@@ -64,7 +64,10 @@ _PREPARE: Final[dict[type, Prepare]] = {
 
 
 def field_hook(converter: Converter, type_: Any, default: object) -> Hook:
-    """The hook for a field of a type; ``default`` is what null stands for, `REQUIRED` where null is an error."""
+    """Return the hook for a field of a type.
+
+    ``default`` is the value for null, or `REQUIRED` where null is an error.
+    """
     if type_ in (str, int, bool):
         return exactly(type_, default)
     if type_ is float:
@@ -171,7 +174,7 @@ def _is_write_result(type_: Any) -> bool:
 
 
 def _write_result_hook(converter: Converter) -> Hook:
-    """The results of a write are told apart by what they say; a failed one is the plainest kind."""
+    """Return the hook for results of a write. Their fields tell them apart; a failed one is the plainest kind."""
 
     def hook(value: Any, _: Any) -> Any:
         if value.__class__ is not dict:
@@ -196,7 +199,7 @@ MISFITS: Final = "misfits"
 
 
 def filler(cls: type, converter: Converter, hooks: Mapping[str, Hook]) -> Hook:
-    """Make the function that makes an instance of an object's members, each by its hook."""
+    """Return a function that makes an instance from an object's members, each by its hook."""
     overrides: dict[str, Any] = {name: override(struct_hook=hook) for name, hook in hooks.items()}
     if Reply in cls.__mro__:
         overrides[MISFITS] = override(omit=True)
@@ -229,7 +232,7 @@ def _strict_class_hook(cls: type, converter: BaseConverter) -> Hook:
 
 
 def _never_none(type_: Any) -> Any:
-    """Take None out of a union."""
+    """Remove None from a union."""
     members = tuple(member for member in get_args(type_) if member is not type(None))
     if get_origin(type_) not in (Union, UnionType) or len(members) == len(get_args(type_)):
         return type_
@@ -282,8 +285,8 @@ def make_converter(
     """Make a converter with the rules of this package.
 
     Args:
-        detailed: Whether it says where a value does not fit, which makes it slow.
-        class_hook: Makes the hook of a class; by default one that demands all that the contract declares.
+        detailed: Whether its errors name the place of a value that does not fit, which makes it slow.
+        class_hook: Makes the hook of a class; the default requires all that the contract declares.
     """
     converter = Converter(detailed_validation=detailed)
     converter.register_structure_hook_factory(attrs.has, class_hook or _strict_class_hook)
@@ -303,7 +306,7 @@ def _detailed() -> Converter:
 
 
 def locate(value: object, cls: type, error: Exception) -> Misfit:
-    """What is wrong with a value that has failed with an error, and where: by trying again with detail."""
+    """Return what is wrong with a value whose conversion failed, and where, by a second, detailed conversion."""
     try:
         _detailed().structure(value, cls)
     except Exception as detailed:
@@ -318,7 +321,7 @@ def locate(value: object, cls: type, error: Exception) -> Misfit:
 
 
 def _descend(error: BaseException) -> tuple[str, BaseException]:
-    """The path to the first thing that is wrong, and what is."""
+    """Return the path to the first fault, and the fault."""
     path = ""
     while isinstance(error, (ClassValidationError, IterableValidationError)):
         noted, others = error.group_exceptions()

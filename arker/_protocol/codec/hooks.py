@@ -1,4 +1,4 @@
-"""Hooks for single JSON values, and what some classes need done to their object before its fields are read. Pure."""
+"""Hooks for single JSON values, and preparations of some classes' objects before their fields are read. Pure."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Misfit(Exception):
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    """Whether a JSON value is an object."""
+    """Return whether a JSON value is an object."""
     return isinstance(value, dict)
 
 
 def is_array(value: object) -> TypeGuard[list[Any]]:
-    """Whether a JSON value is an array."""
+    """Return whether a JSON value is an array."""
     return isinstance(value, list)
 
 
@@ -64,7 +64,7 @@ def mismatch(expected: str, value: object) -> Misfit:
 
 
 def exactly(wanted: type[Any], default: object) -> Hook:
-    """Values of exactly one JSON type; null stands for the default where there is one."""
+    """Return a hook for exactly one JSON type. Null stands for the default where there is one."""
     expected = _JSON_NAMES[wanted]
     if default is REQUIRED:
 
@@ -131,7 +131,7 @@ def nullable_hook(hook: Hook, default: object) -> Hook:
 
 
 def _decode(obj: dict[str, Any], field: str, encoding_field: str) -> bytes:
-    """Decode a text that must be there, with its encoding."""
+    """Decode a required text with its encoding."""
     text, encoding = obj.get(field), obj.get(encoding_field)
     if not isinstance(text, str):
         raise Misfit("is missing" if field not in obj else f"expected a string, got {json_type(text)}", f".{field}")
@@ -149,7 +149,7 @@ def _decode(obj: dict[str, Any], field: str, encoding_field: str) -> bytes:
 
 
 def _decode_any(obj: dict[str, Any], field: str, encoding_field: str) -> bytes | None:
-    """Decode a text whose encoding may be absent or spelt in another way; None if there is no text."""
+    """Decode a text whose encoding may be absent or spelt differently; None if there is no text."""
     text, encoding = obj.get(field), obj.get(encoding_field)
     if text is None:
         return None
@@ -167,7 +167,7 @@ def _decode_any(obj: dict[str, Any], field: str, encoding_field: str) -> bytes |
 
 
 def _encoded(text: str) -> bytes:
-    """Encode a text; one of a reply that was no UTF-8 gets its bytes back."""
+    """Encode a text. A text of a reply that was not UTF-8 gets its bytes back."""
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -187,7 +187,7 @@ def _any_base64(text: str) -> bytes:
 
 
 def _strict_base64(text: str) -> bytes:
-    """Bytes of a base64 text in which nothing else stands; lenient decoders skip what is none."""
+    """Decode a base64 text without any other characters; lenient decoders skip those."""
     if sys.version_info >= (3, 11):
         return binascii.a2b_base64(text, strict_mode=True)
     return base64.b64decode(text, validate=True)
@@ -214,7 +214,7 @@ def with_outputs_that_are_there(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def outputs_of(payload: object) -> tuple[bytes, bytes]:
-    """Give what can be read of a run's outputs in a reply that does not fit."""
+    """Return the readable outputs of a run in a reply that does not fit."""
     found: list[bytes] = []
     for name in ("stdout", "stderr"):
         try:
@@ -245,7 +245,7 @@ _RESOURCES: Final = (("vcpu_count", "vcpu"), ("memory_mib", "memory_mib"), ("dis
 
 
 def with_vm_fields(obj: dict[str, Any]) -> dict[str, Any]:
-    """Find a VM's id and sizes where newer and older servers have them."""
+    """Find a VM's id and sizes at the places that newer and older servers use."""
     resources: object = obj.get("resources")
     if obj.get("vm_id") is None and "id" in obj:
         obj = {**obj, "vm_id": obj["id"]}

@@ -1,4 +1,4 @@
-"""Make models of replies that have drifted, with what fits. Loaded at the first request."""
+"""Models of replies that differ from the contract, made of the fields that fit. Loaded at the first request."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _noted = threading.local()
 
 
 def take_noted() -> list[tuple[type, str]]:
-    """Give the fields that did not fit since this was last asked in this thread, with their classes."""
+    """Return the fields that did not fit since the last call in this thread, with their classes."""
     noted: list[tuple[type, str]] = _noted.__dict__.pop("fields", [])
     return noted
 
@@ -48,7 +48,7 @@ def _note(cls: type, name: str) -> None:
 
 
 def _lenient_class_hook(cls: type, converter: BaseConverter) -> Hook:
-    """Fill a class with what fits; only fields without a default are demanded."""
+    """Return a hook that fills a class with the fields that fit. Only fields without a default are required."""
     assert isinstance(converter, Converter)
     fields = fields_of(cls)
     is_page = issubclass(cls, Page)
@@ -79,7 +79,7 @@ def _lenient_class_hook(cls: type, converter: BaseConverter) -> Hook:
 
 @attrs.frozen
 class _Member:
-    """A field of a class: its type, how it is read, and whether there is nothing to put in its place."""
+    """A field of a class: its type, its hook, and whether it has no default."""
 
     type: Any
     hook: Hook
@@ -87,7 +87,7 @@ class _Member:
 
 
 def _what_fits(cls: type, members: Mapping[str, _Member], obj: Mapping[str, Any]) -> Any:
-    """Make an instance field by field, and keep what does not fit as it came."""
+    """Make an instance field by field, and keep what does not fit unconverted."""
     values: dict[str, Any] = {}
     misfits: dict[str, object] = {}
     for name, member in members.items():
@@ -109,7 +109,10 @@ def _what_fits(cls: type, members: Mapping[str, _Member], obj: Mapping[str, Any]
 
 
 def _rows_hook(converter: Converter, type_: Any) -> Hook:
-    """Read the rows of a page, each with what fits of it: one that has drifted must not cost the others."""
+    """Return a hook for the rows of a page, each with the fields that fit.
+
+    One row that differs must not cost the others.
+    """
     member = get_args(type_)[0]
     one = converter.get_structure_hook(member)
 
@@ -142,7 +145,7 @@ def _rows_hook(converter: Converter, type_: Any) -> Hook:
 
 @cache
 def lenient_converter() -> Converter:
-    """Make the converter that demands only fields without a default."""
+    """Make the converter that requires only fields without a default."""
     return make_converter(class_hook=_lenient_class_hook)
 
 

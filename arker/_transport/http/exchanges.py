@@ -79,7 +79,7 @@ class Http:
         await self._sessions.aclose()
 
     def close_outside(self) -> None:
-        """The same where no event loop runs, the sessions of loops that stand still included."""
+        """Close the sessions where no event loop runs, including those of loops that are not running."""
         self._sessions.close_outside()
 
     def _proxy(self, url: URL) -> str | None:
@@ -91,11 +91,11 @@ class Http:
         return self._proxies[key]
 
     def exchange(self, request: Request, flow: Flow | None = None) -> Coroutine[Any, Any, Response]:
-        """One request to the API and its whole response; raises `ExchangeFailedError`.
+        """Send one request to the API, and return the whole response; raises `ExchangeFailedError`.
 
         Args:
             request: What to send.
-            flow: Is kept up with what has passed.
+            flow: Updated with the bytes transferred.
         """
         url = self._url(request)
         headers = self._headers if request.body is None else self._headers_with_body
@@ -113,7 +113,7 @@ class Http:
         base = self._bases.get(request.base_url)
         if base is None:
             base = self._bases[request.base_url] = URL(request.base_url, encoded=True)
-        # Of hundreds of VMs each has URLs of its own; what is before the path is the same, and need not be read again.
+        # Each of hundreds of VMs has its own URLs; the part before the path is the same, and is parsed only once.
         return base.with_path(base.raw_path + request.path if len(base.raw_path) > 1 else request.path, encoded=True)
 
     async def _send_in_slices(
@@ -162,7 +162,7 @@ class Http:
     async def put(self, presigned_url: str, body: Body, size: int, *, base_url: str) -> Response:
         """PUT a body of ``size`` bytes to a presigned URL, with no authorization; raises `ExchangeFailedError`.
 
-        The time without progress is bounded as well as the time in all. ``base_url`` is where the URL came from.
+        Both the time without progress and the total time are bounded. ``base_url`` is the API that the URL came from.
         """
         url = presigned(presigned_url, base_url, self._insecure_hosts)
         headers = CIMultiDict(self._presigned_headers, **{"Content-Length": str(size)})
@@ -183,12 +183,12 @@ class Http:
                 raise explain(error, url, session) from None
 
     async def open(self, presigned_url: str, *, base_url: str, headers: Mapping[str, str] | None = None) -> Opened:
-        """GET a presigned URL, with no authorization; raises `ExchangeFailedError`. It may redirect a few times.
+        """GET a presigned URL without authorization; raises `ExchangeFailedError`. A few redirects are followed.
 
         Args:
-            presigned_url: Where to.
-            base_url: Where the URL came from.
-            headers: Those of ranges and conditions.
+            presigned_url: The URL.
+            base_url: The API that the URL came from.
+            headers: Headers for ranges and conditions.
         """
         url = presigned(presigned_url, base_url, self._insecure_hosts)
         sent = self._presigned_headers if headers is None else CIMultiDict(self._presigned_headers, **headers)
@@ -220,15 +220,15 @@ class Http:
     async def fetch(
         self, presigned_url: str, size: int, *, base_url: str, tell: Callable[[int], None] | None = None
     ) -> Response:
-        """GET a presigned URL, with no authorization, into memory once its size; raises `ExchangeFailedError`.
+        """GET a presigned URL without authorization, with a single copy in memory; raises `ExchangeFailedError`.
 
-        It may redirect a few times.
+        A few redirects are followed.
 
         Args:
-            presigned_url: Where to.
+            presigned_url: The URL.
             size: Bytes that are expected; no more are read.
-            base_url: Where the URL came from.
-            tell: Told about every MiB how many bytes have come, and that it begins.
+            base_url: The API that the URL came from.
+            tell: Called at the start and about every MiB with the number of bytes received.
         """
         if tell is not None:
             tell(0)
@@ -241,9 +241,11 @@ class Http:
     async def through_tunnel(
         self, tunnel_url: str, path: str, method: str, headers: Mapping[str, str], body: bytes | None, *, base_url: str
     ) -> Response:
-        """One request through a tunnel, without the API key and without redirects; raises `ExchangeFailedError`.
+        """Send a request through a tunnel; raises `ExchangeFailedError`.
 
-        ``base_url`` is where the tunnel's URL came from.
+        The API key is not sent, and redirects are not followed.
+
+        ``base_url`` is the API that the tunnel's URL came from.
         """
         url = tunnelled(tunnel_url, path, base_url, self._insecure_hosts)
         session = self._sessions.get()
@@ -265,9 +267,9 @@ class Http:
 
 @contextmanager
 def _bounded_progress(idle: float | None) -> Generator[_Watch, None, None]:
-    """Bound the time, in seconds, in which a request's body makes no progress; raises `ExchangeFailedError`.
+    """Limit the seconds in which a request's body makes no progress; raises `ExchangeFailedError`.
 
-    aiohttp bounds the silence of the other side only after the body has gone. What is yielded wraps the body.
+    aiohttp limits the silence of the other side only after the body was sent. The yielded function wraps the body.
     """
     bound = float("inf") if idle is None else idle
     # From the first piece on: until then the request waits for a connection, which has bounds of its own.
@@ -282,7 +284,7 @@ def _bounded_progress(idle: float | None) -> Generator[_Watch, None, None]:
 
 
 class _Watched:
-    """A body whose next piece puts off the end of a scope."""
+    """A body whose next piece extends a scope."""
 
     __slots__ = ("_bound", "_pieces", "_scope", "_wait_afterwards")
 
@@ -292,10 +294,10 @@ class _Watched:
         """Wrap a body.
 
         Args:
-            scope: What ends when there is no progress.
+            scope: The scope that ends when there is no progress.
             bound: Seconds for each piece.
             pieces: The body.
-            wait_afterwards: Lift the bound when all of it has gone.
+            wait_afterwards: Lift the bound when the whole body was sent.
         """
         self._scope = scope
         self._bound = bound
@@ -326,7 +328,7 @@ class Slices:
 
         Args:
             data: The buffer.
-            tell: Told how many bytes the connection has taken.
+            tell: Called with the number of bytes that the connection has taken.
         """
         self._view = memoryview(data)
         self._tell = tell

@@ -1,4 +1,4 @@
-"""What exceptions of aiohttp mean. Only hosts and errors of the system are quoted, never a path or query."""
+"""The translation of aiohttp's exceptions. Only hosts and system errors are quoted, never a path or query."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOTHING_SENT: Final = (
 
 
 def explain(error: Exception, url: URL, session: aiohttp.ClientSession) -> Exception:
-    """The exception to raise instead: mostly `ExchangeFailedError`, which says whether anything was sent."""
+    """Return the exception to raise instead: mostly `ExchangeFailedError`, which says whether anything was sent."""
     if isinstance(error, (ConfigurationError, ExchangeFailedError)):
         return error
     where = str(url.origin())  # without user, password, path and query
@@ -55,7 +55,7 @@ def explain(error: Exception, url: URL, session: aiohttp.ClientSession) -> Excep
 
 
 def _bound(error: asyncio.TimeoutError) -> str:
-    """Which bound of `HttpTimeouts` has passed."""
+    """Return which bound of `HttpTimeouts` has passed."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "no connection within the connect bound"
     if isinstance(error, aiohttp.ServerTimeoutError):

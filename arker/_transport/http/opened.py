@@ -1,4 +1,4 @@
-"""Objects that have been asked for by presigned URLs, read piece by piece. Loaded at the first request."""
+"""Objects behind presigned URLs, read piece by piece. Loaded at the first request."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ EXCHANGE_ERRORS: Final = (aiohttp.ClientError, OSError, asyncio.TimeoutError, Va
 
 
 class Opened:
-    """The reply to a GET of a presigned URL, of which the head has come. It must be closed.
+    """The reply to a GET of a presigned URL, whose headers have arrived. It must be closed.
 
-    It may be read by one task after another; nothing of it belongs to the task that has opened it.
+    Different tasks may read it one after the other; it does not depend on the task that opened it.
     """
 
     def __init__(
         self, response: aiohttp.ClientResponse, url: URL, session: aiohttp.ClientSession, done: Callable[[], None]
     ) -> None:
-        """Make one.
+        """Wrap a reply.
 
         Args:
-            response: What came, up to its body.
-            url: Where it came from.
-            session: What it belongs to.
-            done: To be called when no more of the body is read.
+            response: The response, up to its body.
+            url: The URL that it came from.
+            session: The session that it belongs to.
+            done: Called when no more of the body is read.
         """
         self._done = done
         self._response = response
@@ -48,12 +48,12 @@ class Opened:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Names in any case."""
+        """The headers; names in any case."""
         return self._response.headers
 
     @property
     def length(self) -> int | None:
-        """Bytes of the body, if they were announced."""
+        """The size of the body in bytes, if announced."""
         return self._response.content_length
 
     @property
@@ -62,7 +62,7 @@ class Opened:
         return Response(self._response.status, self._response.headers, b"")
 
     async def read(self, count: int | None = None) -> bytes:
-        """Some bytes as they come, ``count`` at most, none at the end; raises `ExchangeFailedError`."""
+        """Return some bytes as they come, ``count`` at most, none at the end; raises `ExchangeFailedError`."""
         content = self._response.content
         try:
             return await (content.readany() if count is None else content.read(count))
@@ -70,11 +70,13 @@ class Opened:
             raise explain(error, self._url, self._session) from None
 
     async def whole(self, size: int, tell: Callable[[int], None] | None = None) -> Response:
-        """All of it, in memory once its size; of an error its beginning. Raises `ExchangeFailedError`.
+        """Return the whole body with a single copy in memory, or the beginning of an error's.
+
+        Raises `ExchangeFailedError`.
 
         Args:
             size: Bytes that are expected; no more are read.
-            tell: Told about every MiB how many bytes have come.
+            tell: Called about every MiB with the number of bytes received.
         """
         response = self._response
         try:
@@ -85,7 +87,7 @@ class Opened:
         return Response(response.status, response.headers, body)
 
     def close(self) -> None:
-        """Give the connection back if all was read; end it otherwise."""
+        """Return the connection to the pool if everything was read; close it otherwise."""
         self._done()
         response = self._response
         if response.content.is_eof():

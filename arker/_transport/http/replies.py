@@ -1,4 +1,4 @@
-"""Bodies of replies, none of which may fill the memory. Loaded at the first request."""
+"""Bodies of replies, with bounds on the memory they take. Loaded at the first request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEP: Final = 1024 * 1024
 
 
 async def read_reply(response: aiohttp.ClientResponse, redact: Callable[[str], str]) -> bytes:
-    """The body of a reply of the API; raises `BadReplyError`, as soon as it is known to be larger than `MAX_REPLY`."""
+    """Return the body of an API reply; raises `BadReplyError` as soon as it is known to exceed `MAX_REPLY`."""
     content = response.content
     if content.is_eof():  # all of it is here already
         body = await response.read()
@@ -57,7 +57,7 @@ def _refuse(response: aiohttp.ClientResponse, size: int, redact: Callable[[str],
 
 
 async def read_excerpt(response: aiohttp.ClientResponse) -> bytes:
-    """The beginning of a body, `EXCERPT` at most; the connection is closed when there is more."""
+    """Return the beginning of a body, `EXCERPT` at most. The connection is closed when there is more."""
     start = bytearray()
     async for piece in response.content.iter_any():
         start += piece
@@ -68,7 +68,7 @@ async def read_excerpt(response: aiohttp.ClientResponse) -> bytes:
 
 
 async def read_object(response: aiohttp.ClientResponse, size: int, tell: Callable[[int], None] | None = None) -> bytes:
-    """A file's content; raises `ExchangeFailedError` as soon as it is known to be larger than ``size``."""
+    """Return a file's content; raises `ExchangeFailedError` as soon as it is known to be larger than ``size``."""
     announced = response.content_length
     content, told = io.BytesIO(), 0
     more = announced is not None and announced > size

@@ -37,11 +37,11 @@ _CLOSE_SECONDS: Final = 5.0
 
 
 class LostError(aiohttp.ClientError):
-    """The connection was lost after the request had been handed to it."""
+    """An error for a connection lost after the request had been handed to it."""
 
 
 async def no_hidden_retry(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keeps aiohttp from repeating a request by itself on a kept-alive connection: every attempt is counted."""
+    """Keep aiohttp from repeating a request by itself on a kept-alive connection: every attempt is counted."""
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
@@ -51,7 +51,7 @@ async def no_hidden_retry(request: aiohttp.ClientRequest, handler: aiohttp.Clien
 
 
 def _keepalive_socket(address: tuple[Any, ...]) -> socket.socket:
-    """A socket that notices, within two minutes, that the other side has vanished.
+    """Make a socket that detects within two minutes that the other side has vanished.
 
     A foreground run is silent until its command has ended, so silence alone says nothing.
     """
@@ -68,7 +68,7 @@ def _keepalive_socket(address: tuple[Any, ...]) -> socket.socket:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Makes connections. That there is no descriptor for one is no failure of a request: there is no place now."""
+    """A connector that reports a lack of descriptors as a lack of places, not as a failed request."""
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -92,7 +92,7 @@ class _Entry:
 
 
 class LoopSessions:
-    """One session for each event loop that asks, closed with its loop at the latest.
+    """The sessions of all event loops that send requests: one for each, closed with its loop at the latest.
 
     A session is bound to its loop, so a client that is kept in a module and used from a second ``asyncio.run``, or from
     loops in two threads, needs one for each.
@@ -107,23 +107,23 @@ class LoopSessions:
         _all.add(self)
 
     def reading(self, content: aiohttp.StreamReader) -> Callable[[], None]:
-        """Note that a body is being read, which must not wait on when the session is closed; call the result after.
+        """Note that a body is being read. Call the result afterwards.
 
-        aiohttp does not wake those who wait for a body when it closes the connection itself.
+        Closing the session wakes the reader: aiohttp does not do so when it closes the connection itself.
         """
         entry = running_loop(), content
         self._reading.add(entry)
         return partial(self._reading.discard, entry)
 
     def get(self) -> aiohttp.ClientSession:
-        """The session of the running loop."""
+        """Return the session of the running loop."""
         loop = running_loop()
         entry = self._entries.get(loop)
         return (entry if entry is not None else self._open(loop)).session
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> _Entry:
         if self._closed:
-            # The client was closed while a call waited for its next attempt; nobody would close a new session.
+            # The client was closed while a call waited for its next attempt; a new session would never be closed.
             raise ConfigurationError("the client is closed")
         for ended in [other for other in list(self._entries) if other.is_closed()]:
             self._entries.pop(ended, None)
@@ -162,7 +162,7 @@ class LoopSessions:
             await session.close()
 
     def forget_other_threads(self) -> None:
-        """In a child of ``os.fork()``: its parent goes on with the sessions of loops whose threads are not here."""
+        """Drop the parent's sessions in a child of ``os.fork()``, for loops whose threads do not exist here."""
         try:
             here = asyncio.get_running_loop()
         except RuntimeError:
@@ -171,7 +171,7 @@ class LoopSessions:
             keep_in_child(self._entries.pop(loop))
 
     async def aclose(self) -> None:
-        """Close the sessions of this loop and of the loops that run in other threads."""
+        """Close the sessions of this loop and of the loops in other threads."""
         self._closed = True
         here = asyncio.get_running_loop()
         for loop, entry in list(self._entries.items()):
@@ -182,7 +182,10 @@ class LoopSessions:
             # A loop that has stopped closes its session itself, when it is shut down.
 
     def close_outside(self) -> None:
-        """Close every session, for a caller in whose thread no event loop runs: one that stands still is run for it."""
+        """Close every session from a thread without a running event loop.
+
+        A loop that is not running is run to close its session.
+        """
         self._closed = True
         for loop, entry in list(self._entries.items()):
             if loop.is_closed():
@@ -218,7 +221,7 @@ async def _close_elsewhere(loop: asyncio.AbstractEventLoop, guard: AsyncGenerato
 def _hand_over(
     loop: asyncio.AbstractEventLoop, guard: AsyncGenerator[None, None]
 ) -> concurrent.futures.Future[None] | None:
-    """Have a loop in another thread close its session; None when it has ended, and its session with it."""
+    """Have a loop in another thread close its session; None if it has ended, and its session with it."""
     closing = _finish(guard)
     try:
         return asyncio.run_coroutine_threadsafe(closing, loop)
@@ -239,7 +242,7 @@ async def _finish(guard: AsyncGenerator[None, None]) -> None:
 
 
 def check_session(session: object) -> None:
-    """Refuse what is no aiohttp session, before anything is sent with it."""
+    """Refuse an invalid aiohttp session before anything is sent with it."""
     if not isinstance(session, aiohttp.ClientSession):
         raise InvalidArgumentError("session", session, "expected an aiohttp.ClientSession")
     # What a session adds to every request would go to presigned URLs, too. The value is not shown.
@@ -255,7 +258,7 @@ class CallersSession:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def get(self) -> aiohttp.ClientSession:
-        """The session; it works in one event loop only."""
+        """Return the session; it works in one event loop only."""
         loop = running_loop()
         if self._loop is None:
             self._loop = loop
@@ -269,7 +272,7 @@ class CallersSession:
         return self._session
 
     def reading(self, content: aiohttp.StreamReader) -> Callable[[], None]:
-        """Note nothing: the session is the caller's to close."""
+        """Do nothing: the caller closes the session."""
         del content
         return _nothing
 

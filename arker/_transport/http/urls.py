@@ -1,4 +1,4 @@
-"""Which URLs that the API gave may be asked for: presigned ones, those that they redirect to, and tunnels'.
+"""Checks of URLs from the API: presigned ones, their redirects, and tunnels.
 
 Loaded at the first request.
 """
@@ -19,7 +19,7 @@ MAX_REDIRECTS: Final = 5
 
 
 def presigned(url: str, base_url: str, insecure_hosts: frozenset[str]) -> URL:
-    """A presigned URL that the API at ``base_url`` gave; raises `BadReplyError`, which quotes nothing of it."""
+    """Check a presigned URL from the API at ``base_url``; raises `BadReplyError`, which quotes nothing of it."""
     target = _parse(url)
     if target is None:
         raise BadReplyError("the presigned URL is not a URL", path="$.presigned_url")
@@ -30,7 +30,7 @@ def presigned(url: str, base_url: str, insecure_hosts: frozenset[str]) -> URL:
 
 
 def tunnelled(url: str, path: str, base_url: str, insecure_hosts: frozenset[str]) -> URL:
-    """A path below the URL of a tunnel that the API at ``base_url`` gave; raises `BadReplyError`."""
+    """Return a URL below a tunnel's URL from the API at ``base_url``; raises `BadReplyError`."""
     base = _parse(url)
     if base is None:
         raise BadReplyError("the tunnel's URL is not a URL", path="$.url")
@@ -40,14 +40,14 @@ def tunnelled(url: str, path: str, base_url: str, insecure_hosts: frozenset[str]
         reason = "is plain http://, which would send the tunnel's token in the clear"
     if reason is not None:
         raise BadReplyError(f"the tunnel's URL {reason}", path="$.url")
-    # As it was given: a server in the VM may tell "%41" from "A", and what ".." means is its business.
+    # Unchanged: a server in the VM may distinguish "%41" from "A", and interprets ".." itself.
     target = URL(str(base.with_query(None).with_fragment(None)).rstrip("/") + path, encoded=True)
     assert target.origin() == base.origin()
     return target
 
 
 def redirected(url: URL, location: str, status: int) -> URL:
-    """Where a presigned GET goes on; raises `BadReplyError`, which quotes nothing of it."""
+    """Return the target of a redirected presigned GET; raises `BadReplyError`, which quotes nothing of it."""
     try:
         target = _parse(str(url.join(URL(location, encoded=True))))
     except ValueError:
@@ -63,7 +63,7 @@ def redirected(url: URL, location: str, status: int) -> URL:
 def _parse(url: str) -> URL | None:
     try:
         parsed = URL(url, encoded=True)
-        # A port that is none is found out when it is asked for.
+        # An invalid port is detected when it is read.
         usable = parsed.scheme in ("http", "https") and bool(parsed.host) and parsed.port is not None
         return parsed if usable else None
     except ValueError:
@@ -71,13 +71,13 @@ def _parse(url: str) -> URL | None:
 
 
 def _plainly(url: URL, insecure_hosts: frozenset[str]) -> bool:
-    """Whether a URL may be plain HTTP."""
+    """Return whether a URL may be plain HTTP."""
     host = url.raw_host or ""
     return is_loopback(host) or host.lower() in insecure_hosts
 
 
 def _is_here(url: URL) -> bool | None:
-    """Whether a URL leads to this machine or its links; None when its host could mean several."""
+    """Return whether a URL leads to this machine or its links; None when its host is ambiguous."""
     try:
         return leads_here(parse_host(url.raw_host or ""))
     except MalformedHostError:
@@ -85,12 +85,12 @@ def _is_here(url: URL) -> bool | None:
 
 
 def _why_not(before: URL, after: URL, *, plainly: bool) -> str | None:
-    """Why a URL must not be followed that came from another one, if there is a reason.
+    """Return why a URL that came from another one must not be followed; None if it may.
 
     Args:
-        before: Where it came from.
+        before: The URL that it came from.
         after: The URL.
-        plainly: Whether it may be plain HTTP although that came by HTTPS.
+        plainly: Whether it may be plain HTTP although ``before`` is HTTPS.
     """
     if after.raw_user is not None or after.raw_password is not None:
         return "holds a user or password"
