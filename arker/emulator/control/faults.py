@@ -46,8 +46,7 @@ class PresignedConditions(_Conditions, total=False):
 
 
 class Faults:
-    """The faults of a backend. Every method that sets one takes the same conditions, all of which have to hold, and the
-    same times:
+    """The faults of a backend.
 
     Every method that sets one takes the same conditions, all of which have to hold, and the same times:
 
