@@ -77,7 +77,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _end_within(seconds: float) -> None:
-    """Kill this process should its end take longer: nobody else would, when its parent has gone."""
+    """Kill this process if its end takes longer. After the parent has gone, no other process would."""
 
     def kill() -> None:
         logging.getLogger("arker.emulator").error("the server did not end within %g s, and is killed", seconds)
@@ -97,7 +97,7 @@ async def _serve(
     ready: Callable[[str], None],
     lifeline: int | None,
 ) -> None:
-    """Serve until a signal comes, or the lifeline (a descriptor) ends."""
+    """Serve until a signal arrives or the lifeline (a descriptor) reaches its end."""
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the last: its terminal was closed
@@ -137,7 +137,7 @@ async def _serve(
 
 
 def _managed(log: LogFormatter) -> int:
-    """The child of `Emulator`."""
+    """Run the server as the child of `Emulator`."""
     line = b""
     while not line.endswith(b"\n"):
         # Byte by byte is not needed: nothing follows the line until the pipe ends.
@@ -181,7 +181,7 @@ def _managed(log: LogFormatter) -> int:
 
 
 def _by_hand(log: LogFormatter) -> int:
-    """The command line."""
+    """Run the server from the command line."""
     arguments = _arguments()
     state: StateDir | None = None
     try:
@@ -225,7 +225,7 @@ def _by_hand(log: LogFormatter) -> int:
 
 
 def main() -> int:
-    """Run the server; the process's exit status comes back."""
+    """Run the server. Returns the process's exit status."""
     begin()
     log = set_up_log()
     return _managed(log) if sys.argv[1:] == ["--managed"] else _by_hand(log)

@@ -1,4 +1,4 @@
-"""The server's log: a line for each record, without secrets, and without what others could forge a line by."""
+"""The server's log: one line per record, without secrets and without text that could forge a line."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _CREDENTIALS = re.compile(r"(?i)\b(bearer\s+|basic\s+|(?:signature|grant|token)=
 
 
 class LogFormatter(logging.Formatter):
-    """Writes log records."""
+    """The format of the log's records."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
         self._secrets: re.Pattern[str] | None = None
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """Take these out of what is written from now on, however they are escaped there."""
+        """Redact these secrets in everything that is logged from now on, however they are escaped there."""
         forms = {
             form
             for secret in secrets
@@ -63,7 +63,7 @@ def _indented(text: str) -> str:
 
 
 def set_up_log() -> LogFormatter:
-    """Have the process's log written to standard error; what comes back is to be told the secrets."""
+    """Send the process's log to standard error. Returns the formatter, which has to be told the secrets."""
     formatter = LogFormatter()
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
@@ -72,7 +72,7 @@ def set_up_log() -> LogFormatter:
 
 
 class NoRequests(logging.Filter):
-    """Takes out of aiohttp's log what it quotes of requests that are malformed: any part of them may be secret."""
+    """A filter that removes quoted parts of malformed requests from aiohttp's log: any part of them may be secret."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

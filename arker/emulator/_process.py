@@ -101,7 +101,7 @@ class Emulator(Controlled):
 
     @property
     def options(self) -> EmulatorOptions:
-        """The settings that it was made with."""
+        """The settings that the backend was made with."""
         return self._options
 
     @property
@@ -122,7 +122,7 @@ class Emulator(Controlled):
 
     @property
     def client_options(self) -> ClientOptions:
-        """What a client is made with to use this backend (contract, section 1). Holds the token."""
+        """The arguments that a client needs to use this backend (contract, section 1). They include the token."""
         # A new one each time: callers may change theirs.
         return {
             "api_key": self._api_key,
@@ -140,11 +140,11 @@ class Emulator(Controlled):
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, None before it is launched and after it was closed."""
+        """The server's process id; None before `launch` and after `close`."""
         return None if self._process is None else self._process.pid
 
     def launch(self) -> None:
-        """Start the server's process and return at once; a second call does nothing.
+        """Start the server's process and return at once. A second call does nothing.
 
         Raises:
             EmulatorError: The process, its socket or its directory could not be made, or the backend was closed.
@@ -212,7 +212,7 @@ class Emulator(Controlled):
             pass  # it died at once; what it had to say is found by `wait_ready`
 
     def _listen(self) -> None:
-        """Take the child's one line, in a thread of its own, so that any number of callers can wait for it."""
+        """Read the child's one line in a separate thread, so that any number of callers can wait for it."""
         output = self._answers
         assert output is not None
         with output:
@@ -230,7 +230,7 @@ class Emulator(Controlled):
                 pass
 
     def wait_ready(self) -> None:
-        """Wait until the server answers requests, for `EmulatorOptions.start_timeout` seconds at most.
+        """Wait until the server answers requests, for at most `EmulatorOptions.start_timeout` seconds.
 
         Raises:
             EmulatorError: It could not start, or not in time, with its own reason; or it was not launched.
@@ -240,7 +240,7 @@ class Emulator(Controlled):
         self._check_answer()
 
     async def await_ready(self) -> None:
-        """`wait_ready` for asynchronous callers; may be cancelled."""
+        """Wait like `wait_ready`, for asynchronous callers. The wait may be cancelled."""
         self._check_launched()
         if not self._answered.is_set():
             loop = running_loop()
@@ -282,7 +282,7 @@ class Emulator(Controlled):
         return f", with status {status}"
 
     def check_alive(self) -> None:
-        """Say why the backend does not answer, after a request to it has failed.
+        """Check that the backend's process is alive, after a request to it has failed.
 
         Raises:
             EmulatorError: Its process has ended.
@@ -296,7 +296,7 @@ class Emulator(Controlled):
             raise EmulatorError(f"the embedded backend has died, with status {status}{': ' + words if words else ''}")
 
     def reset(self) -> None:
-        """Make the server as new: every organisation's VMs, filesystems, runs and idempotency keys are gone.
+        """Reset the server: delete every organisation's VMs, filesystems, runs and idempotency keys.
 
         Foreground runs that are going on end as ``failed``, forks that are being made with 503 ``unavailable``. Nothing
         of them is left when this returns; with nothing to clear it takes a few milliseconds. The address stays.
@@ -308,11 +308,12 @@ class Emulator(Controlled):
         self._channel().call("POST", "reset")
 
     async def areset(self) -> None:
-        """`reset` for asynchronous callers. It is carried through even when the caller is cancelled."""
+        """Reset the server like `reset`, for asynchronous callers. It is completed even when the caller is cancelled.
+        """
         await finished_in_thread(self.reset)
 
     def _last_words(self) -> str:
-        """The end of the child's log; the token is never in it."""
+        """Return the end of the child's log. It never contains the token."""
         try:
             assert self._state is not None
             return (self._state.path / _LOG_NAME).read_text("utf-8", "replace").strip()[-2000:]
@@ -320,7 +321,7 @@ class Emulator(Controlled):
             return ""
 
     def close(self) -> None:
-        """End the server and every VM and remove all that they left; a second call does nothing.
+        """Stop the server, delete every VM and remove all their files. A second call does nothing.
 
         It asks the process to end and waits 10 s at most before killing it.
 
@@ -360,7 +361,7 @@ class Emulator(Controlled):
                 raise EmulatorError(str(error)) from error
 
     async def aclose(self) -> None:
-        """`close` for asynchronous callers. It is carried through even when the caller is cancelled."""
+        """Stop the server like `close`, for asynchronous callers. It is completed even when the caller is cancelled."""
         await finished_in_thread(self.close)
 
     def __enter__(self) -> Self:
@@ -393,7 +394,9 @@ class Emulator(Controlled):
         await self.aclose()
 
     def _after_fork_in_child(self) -> None:
-        """Let go of the pipe, or the server would live as long as this process; and of the child, another's now."""
+        """Close the pipe, or the server would live as long as this process, and forget the child, which is the
+        parent's.
+        """
         process = self._process
         if process is not None:
             self._let_go()
@@ -419,7 +422,7 @@ def _finish(over: asyncio.Future[None]) -> None:
 
 
 def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Whether a process comes to its end within some seconds."""
+    """Return whether a process ends within this number of seconds."""
     # Not by its own `wait`, which counts them by a clock that tests may have stopped.
     until, step = clock.now() + seconds, 0.0005
     while process.poll() is None:

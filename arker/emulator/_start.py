@@ -1,4 +1,4 @@
-"""A clean start of the server's process: what survives ``exec`` is not taken as found.
+"""A clean start of the server's process, independent of the state that survives ``exec``.
 
 A new program has the signal dispositions and mask, the descriptors, the working directory, the limits and the file mode
 mask of the one that starts it, and a library cannot know what that one has made of them. Both ends are here: what the
@@ -48,7 +48,7 @@ _FIRST_OF_OURS: Final = 3
 
 
 def server_command() -> list[str]:
-    """The command line of the server's process, up to its own arguments.
+    """Return the command line of the server's process, up to its own arguments.
 
     Raises:
         EmulatorError: There is no Python to run it.
@@ -64,18 +64,18 @@ def server_command() -> list[str]:
 
 
 def server_environment() -> dict[str, str]:
-    """The environment of the server's process."""
+    """Return the environment of the server's process."""
     return {**os.environ, "PATH": absolute_path(os.environ), MARK: str(os.getpid())}
 
 
 def absolute_path(environment: Mapping[str, str]) -> str:
-    """``PATH`` without the entries that mean something else in another working directory."""
+    """Return ``PATH`` without the entries that depend on the working directory."""
     entries = environment.get("PATH", os.defpath).split(os.pathsep)
     return os.pathsep.join(entry for entry in entries if os.path.isabs(entry)) or "/nonexistent"
 
 
 def import_path() -> list[str]:
-    """The parent's search path, made absolute, with the directory that this package is in."""
+    """Return the parent's search path, made absolute, with the directory that contains this package."""
     root = str(Path(__file__).resolve().parents[2])
     path: list[str] = []
     for entry in sys.path:
@@ -85,12 +85,12 @@ def import_path() -> list[str]:
 
 
 def in_utf8(path: str | os.PathLike[str]) -> str:
-    """A path as a process sees it whose file names are in UTF-8, as the server's are in every locale."""
+    """Return a path as seen by a process whose file names are in UTF-8. The server's are, in every locale."""
     return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
 def above_standard(descriptor: int) -> int:
-    """The descriptor, or a copy in its place if it is one of the standard ones, which a program may have closed.
+    """Return the descriptor, or a copy if it is a standard one. A program may have closed its standard descriptors.
 
     What is passed on at such a number would be lost to the new process's own input and outputs.
     """
@@ -105,14 +105,14 @@ def above_standard(descriptor: int) -> int:
 
 
 def for_the_owner(path: str, flags: int) -> int:
-    """Open a file that nobody else may read, as the ``opener`` of `open`."""
+    """Open a file with access for its owner only, as the ``opener`` of `open`."""
     descriptor = os.open(path, flags, 0o600)
     os.fchmod(descriptor, 0o600)  # whatever this process lets new files have
     return descriptor
 
 
 def listening_socket(port: int, backlog: int) -> socket.socket:
-    """A socket that listens on this machine's loopback, above the standard descriptors."""
+    """Return a socket that listens on this machine's loopback, above the standard descriptors."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as made:
         sock = socket.socket(fileno=above_standard(made.detach()))
     try:
@@ -126,7 +126,7 @@ def listening_socket(port: int, backlog: int) -> socket.socket:
 
 
 def pipe() -> tuple[int, int]:
-    """A pipe above the standard descriptors."""
+    """Return a pipe above the standard descriptors."""
     reading, writing = os.pipe()
     try:
         reading = above_standard(reading)
@@ -147,7 +147,7 @@ _WITHOUT_ONE: Final = (
 
 
 def find_python(path: str) -> str:
-    """A Python interpreter that runs the server.
+    """Find a Python interpreter that runs the server.
 
     ``sys.executable`` is one usually, but names the application where Python is embedded or frozen into one. It is
     never tried by running it, since that would start the application again.
@@ -202,7 +202,7 @@ def _candidates() -> Iterator[str]:
 
 
 def _objection(executable: str, path: str) -> str | None:
-    """Why an interpreter cannot run the server."""
+    """Return the reason why an interpreter cannot run the server."""
     try:
         done = subprocess.run(
             [executable, "-I", "-X", "utf8", "-c", _TRIAL, path],
@@ -225,7 +225,7 @@ def _objection(executable: str, path: str) -> str | None:
 
 
 def begin() -> None:
-    """Put this process into the state that a server relies on, whoever has started it."""
+    """Put this process into the state that the server relies on, whatever program started it."""
     _open_standard_descriptors()
     for number in signal.valid_signals():
         # Those that Python itself ignores stay so. What else the parent ignored, all below would ignore, too.
@@ -248,7 +248,7 @@ def _open_standard_descriptors() -> None:
 
 
 def _raise_limits() -> None:
-    """Raise what was lowered for the program that started the server, as far as that is allowed.
+    """Raise the limits that were lowered for the program that started the server, as far as that is allowed.
 
     Every VM takes some descriptors, and the usual soft limit of 1,024 would end a fan-out of a few hundred.
     """

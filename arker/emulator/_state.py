@@ -1,4 +1,4 @@
-"""The state directory: made under a name that nobody can guess, and removed whatever a VM has left in it.
+"""The state directory: made under a name that cannot be guessed, and removed whatever files a VM has left in it.
 
 It goes even when everybody who knows of it is killed at once: a guard, a shell in a session of its own, waits for the
 end of a pipe that only they hold, and removes it then. Where the guard was killed too, the next server that starts
@@ -66,7 +66,7 @@ class StateDir:
         self._let_go = weakref.finalize(self, _close_all, self.keepers)
 
     def remove(self) -> None:
-        """Remove the directory with everything in it; the server has ended. A second call does nothing.
+        """Remove the directory with everything in it, after the server has ended. A second call does nothing.
 
         Raises:
             OSError: It could not be removed now; the guard goes on trying for some seconds.
@@ -82,14 +82,14 @@ class StateDir:
         self._let_go()
 
     def leave(self) -> None:
-        """Let go of it in a process that was forked: it is its parent's."""
+        """Let go of the directory in a forked process: it belongs to the parent."""
         self._let_go()
         if self._guard is not None:
             self._guard.returncode = 0  # nobody here can wait for it
 
 
 def _parent(wanted: Path | None) -> Path:
-    """Where to make a state directory: files of VMs are in it, which have to be executable."""
+    """Return the directory to make a state directory in. Files of VMs in it have to be executable."""
     places = [Path(tempfile.gettempdir())] if wanted is None else [wanted]
     if wanted is None and _is_noexec(places[0]):
         places += [place for place in _OTHER_PLACES if os.access(place, os.W_OK | os.X_OK) and not _is_noexec(place)]
@@ -130,7 +130,9 @@ def _make_locked(parent: Path | None) -> tuple[Path, int]:
 
 
 def _try_lock(descriptor: int) -> bool | None:
-    """Take the lock of a directory, which lasts until every copy of the descriptor is closed; None: no locks here."""
+    """Take the lock of a directory. It lasts until every copy of the descriptor is closed. None if locks do not work
+    here.
+    """
     try:
         import fcntl
     except ImportError:  # no such system has VMs
@@ -177,7 +179,7 @@ def _sweep(parent: Path) -> None:
 
 
 def remove_state_dir(path: Path) -> None:
-    """Remove the directory with everything in it; a directory that has gone already is fine.
+    """Remove the directory with everything in it. A directory that does not exist is no error.
 
     Raises:
         OSError: It could not be removed.

@@ -24,7 +24,7 @@ T = TypeVar("T", RequestEntry, Execution, Fork)
 
 
 class ControlChannel:
-    """Sends single requests to the control endpoints.
+    """A sender of single requests to the control endpoints.
 
     Args:
         url: The backend's base URL.
@@ -41,7 +41,7 @@ class ControlChannel:
         self._check = check
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The JSON object that comes back.
+        """Send a request. Returns the JSON object of the reply.
 
         Raises:
             EmulatorError: The backend does not answer, or refuses; ``status`` says what came.
@@ -79,8 +79,9 @@ class ControlChannel:
 
 
 class Journal:
-    """What the backend did. Entries are numbered (``seq``); it remembers the latest 20,000 requests and 10,000 each of
-    the others."""
+    """The record of what the backend did. Entries are numbered (``seq``); the backend keeps the latest 20,000 requests
+    and 10,000 entries of each other kind.
+    """
 
     def __init__(self, channel: ControlChannel) -> None:
         self._channel = channel
@@ -89,8 +90,8 @@ class Journal:
         return f"<Journal of {self._channel.url}>"
 
     def requests(self, *, after: int = 0) -> tuple[RequestEntry, ...]:
-        """The requests that reached the backend, in the order in which their outcomes were settled; control requests
-        are not among them.
+        """Return the requests that reached the backend, in the order in which their outcomes were settled. Control
+        requests are not included.
 
         Args:
             after: Only those with a greater ``seq``.
@@ -98,7 +99,7 @@ class Journal:
         return self._read("requests", RequestEntry, after)
 
     def executions(self, *, after: int = 0) -> tuple[Execution, ...]:
-        """The commands that were really started, oldest first.
+        """Return the commands that were really started, oldest first.
 
         Args:
             after: Only those with a greater ``seq``.
@@ -106,7 +107,7 @@ class Journal:
         return self._read("executions", Execution, after)
 
     def forks(self, *, after: int = 0) -> tuple[Fork, ...]:
-        """The VMs that were really made, oldest first.
+        """Return the VMs that were really made, oldest first.
 
         Args:
             after: Only those with a greater ``seq``.
@@ -114,7 +115,7 @@ class Journal:
         return self._read("forks", Fork, after)
 
     def clear(self) -> int:
-        """Forget everything; how many entries there were comes back. Numbers go on."""
+        """Delete all entries. Returns how many there were. Numbering continues."""
         return int(self._channel.call("DELETE", "journal")["removed"])
 
     def _read(self, name: str, cls: type[T], after: int) -> tuple[T, ...]:
@@ -140,11 +141,11 @@ class Clock:
         return f"<Clock of {self._channel.url}>"
 
     def now(self) -> datetime:
-        """What time it is there, in UTC."""
+        """Return the backend's current time, in UTC."""
         return _instant(self._channel.call("GET", "clock"))
 
     def shift(self, seconds: float) -> datetime:
-        """Move it forward, and say what time it is then. It never goes back.
+        """Move the clock forward. Returns the new time. The clock never goes back.
 
         Args:
             seconds: By how much.
@@ -155,7 +156,7 @@ class Clock:
         return _instant(self._channel.call("POST", "clock", {"shift": seconds}))
 
     def shifted(self) -> float:
-        """Seconds that it is ahead of the machine's clock."""
+        """Return how many seconds the clock is ahead of the machine's."""
         return float(self._channel.call("GET", "clock")["shift"])
 
 
@@ -164,20 +165,21 @@ def _instant(reply: dict[str, Any]) -> datetime:
 
 
 class Controlled:
-    """Something with faults, a journal and a clock. Their methods are blocking calls of about a millisecond; an
-    `arker.errors.EmulatorError` says that the backend does not answer."""
+    """The base of controlled backends, with faults, a journal and a clock. Their methods are blocking calls of about a
+    millisecond. They raise `arker.errors.EmulatorError` when the backend does not answer.
+    """
 
     def _channel(self) -> ControlChannel:
         raise NotImplementedError
 
     @property
     def faults(self) -> Faults:
-        """Sets faults: what goes wrong, for which requests."""
+        """The faults: what goes wrong, and for which requests."""
         return Faults(self._channel())
 
     @property
     def journal(self) -> Journal:
-        """Tells what the backend did."""
+        """The journal: what the backend did."""
         return Journal(self._channel())
 
     @property

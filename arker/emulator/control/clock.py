@@ -1,4 +1,4 @@
-"""The server's clock: every timestamp and every expiry is read from it, so that tests can move it."""
+"""The server's clock. Every timestamp and expiry uses it, so that tests can move it."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ class Clock:
         self._offset_ms = 0
 
     def now_ms(self) -> int:
-        """Milliseconds since the epoch."""
+        """Return the milliseconds since the epoch."""
         return time.time_ns() // 1_000_000 + self._offset_ms
 
     def shift(self, seconds: float) -> None:
-        """Move the clock forward; it never goes back, since expiries are kept in the order of time."""
+        """Move the clock forward. It never goes back, since expiries are kept in the order of time."""
         if seconds < 0:
             raise ValueError("the clock only moves forward")
         self._offset_ms += round(seconds * 1000)
 
     @property
     def shifted(self) -> float:
-        """Seconds that it is ahead of the machine's clock."""
+        """Seconds that the clock is ahead of the machine's."""
         return self._offset_ms / 1000
 
     def reset(self) -> None:
-        """Take every shift back. Only for a server that has nothing any more which the old time stands in."""
+        """Undo every shift. Use it only for a server that no longer holds anything with the old time."""
         self._offset_ms = 0
 
 
 @lru_cache(maxsize=4096)  # lists ask for the same instants again and again
 def rfc3339(epoch_ms: int) -> str:
-    """An instant as the contract writes it: RFC 3339, UTC, milliseconds."""
+    """Format an instant as the contract requires: RFC 3339, UTC, milliseconds."""
     moment = datetime.fromtimestamp(epoch_ms // 1000, timezone.utc)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{epoch_ms % 1000:03d}Z"
 

@@ -1,4 +1,4 @@
-"""What the backend remembers of requests, commands and forks. Shape only, shared by both ends."""
+"""What the backend remembers of requests, commands and forks: data classes only, shared by both ends."""
 
 from __future__ import annotations
 
@@ -90,13 +90,13 @@ class Fork:
 
 
 def entry_json(entry: Any) -> dict[str, Any]:
-    """An entry as JSON values; what is not known is left out."""
+    """Return the entry as JSON values. Unknown values are left out."""
     body = attrs.asdict(entry, recurse=False)
     return {name: value for name, value in body.items() if value is not None and value != ()}
 
 
 def entry_from_json(cls: type[T], members: Mapping[str, Any]) -> T:
-    """The entry that a JSON object tells of; members that this version does not know are left aside."""
+    """Return the entry that a JSON object describes. Members that this version does not know are ignored."""
     known = attrs.fields_dict(cls)  # type: ignore[arg-type]  # only the classes above are passed
     given = {name: value for name, value in members.items() if name in known}
     if "fault_ids" in given:

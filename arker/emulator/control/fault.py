@@ -13,12 +13,12 @@ _COUNTS = ("fault_id", "seen", "fired")
 
 
 class Channel(Protocol):
-    """Sends requests to the control endpoints."""
+    """A sender of requests to the control endpoints."""
 
     url: str
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The JSON object that comes back."""
+        """Send a request. Returns the JSON object of the reply."""
         ...
 
 
@@ -46,13 +46,14 @@ class Fault:
         return f"<Fault {self.fault_id} {self.rule.action}: seen {self.seen}, fired {self.fired}{state}>"
 
     def refresh(self) -> Self:
-        """Read the counts anew; of a fault that was removed, the last ones known stay."""
+        """Read the counts again. A removed fault keeps its last known counts."""
         self._update("GET")
         return self
 
     def remove(self) -> None:
-        """Take it away; its last counts are read with that. A second call does nothing. What it does to requests at the
-        moment (a stall, a delay), it goes on doing."""
+        """Remove the fault and read its last counts. A second call does nothing. An effect that is already going on (a
+        stall, a delay) continues.
+        """
         if self.active:
             self._update("DELETE")
             self.active = False

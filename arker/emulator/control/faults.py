@@ -34,19 +34,19 @@ class _Conditions(TypedDict, total=False):
 
 
 class Conditions(_Conditions, total=False):
-    """Which requests a fault is for; see `Faults`."""
+    """The conditions of a fault: which requests it is for; see `Faults`."""
 
     operation: Operations | None
 
 
 class PresignedConditions(_Conditions, total=False):
-    """The same for faults of presigned URLs."""
+    """The conditions of a fault of presigned URLs."""
 
     operation: PresignedOperations | None
 
 
 class Faults:
-    """Sets faults of a backend.
+    """The faults of a backend.
 
     Every method that sets one takes the same conditions, all of which have to hold, and the same times:
 
@@ -126,7 +126,7 @@ class Faults:
         processed: bool = False,
         **conditions: Unpack[Conditions],
     ) -> Fault:
-        """Let it take longer. It goes together with other faults.
+        """Delay requests or replies. Can be combined with other faults.
 
         See `Faults` for the conditions.
 
@@ -150,7 +150,7 @@ class Faults:
         processed: bool = True,
         **conditions: Unpack[Conditions],
     ) -> Fault:
-        """Answer with a body that is no JSON.
+        """Answer with a body that is not JSON.
 
         See `Faults` for the conditions.
 
@@ -201,7 +201,7 @@ class Faults:
         fraction: float = 0.5,
         **conditions: Unpack[Conditions],
     ) -> Fault:
-        """End the connection amid the reply's body, or amid the body of a presigned PUT.
+        """End the connection in the middle of the reply's body, or of a presigned PUT's body.
 
         See `Faults` for the conditions.
 
@@ -221,7 +221,7 @@ class Faults:
         processed: bool = False,
         **conditions: Unpack[Conditions],
     ) -> Fault:
-        """Let the connection stay open, and never reply. It ends when the client goes or the backend ends.
+        """Keep the connection open and never reply. It ends when the client disconnects or the backend ends.
 
         See `Faults` for the conditions.
 
@@ -239,7 +239,7 @@ class Faults:
         self,
         **conditions: Unpack[PresignedConditions],
     ) -> Fault:
-        """Answer a presigned URL as an expired one.
+        """Answer a presigned URL as if it had expired.
 
         See `Faults` for the conditions.
         """
@@ -255,7 +255,7 @@ class Faults:
         bytes_per_second: float,
         **conditions: Unpack[PresignedConditions],
     ) -> Fault:
-        """Let the bytes of presigned URLs pass slowly. It goes together with other faults.
+        """Limit the transfer rate of presigned URLs. Can be combined with other faults.
 
         See `Faults` for the conditions.
 
@@ -270,11 +270,11 @@ class Faults:
         )
 
     def list(self) -> tuple[Fault, ...]:
-        """The faults that are set, in the order in which they were added."""
+        """List the faults that are set, in the order in which they were added."""
         return tuple(Fault(self._channel, members) for members in self._channel.call("GET", "faults")["faults"])
 
     def clear(self) -> int:
-        """Take all faults away; how many there were comes back."""
+        """Remove all faults. Returns how many there were."""
         return int(self._channel.call("DELETE", "faults")["removed"])
 
 

@@ -1,4 +1,5 @@
-"""What a fault is: which requests it is for, when it fires, and what then happens. Shape only, shared by both ends.
+"""What a fault is: which requests it is for, when it fires, and what then happens. Data classes only, shared by both
+ends.
 
 There is a class for each action; `rule_json` and `rule_from_json` are a rule's form on the wire, a flat JSON object
 with the action's name as ``action``.
@@ -69,7 +70,7 @@ _Attribute: TypeAlias = "attrs.Attribute[Any]"
 
 
 def _operations(value: Any) -> tuple[Any, ...]:
-    """One name or several; what is neither is left for the validator."""
+    """Convert one name or several. Any other value is left for the validator."""
     if value is None:
         return ()
     if isinstance(value, str):
@@ -164,7 +165,7 @@ def _body(_: Any, attribute: _Attribute, value: object) -> None:
 
 @frozen(kw_only=True)
 class Rule:
-    """Which requests a fault is for, and when it fires; every condition that is given has to hold.
+    """The conditions of a fault: which requests it is for, and when it fires. Every given condition has to hold.
 
     Attributes:
         operation: Names of operations; none is any.
@@ -196,7 +197,7 @@ class Rule:
 
     @property
     def limit(self) -> int | None:
-        """How often it fires at most."""
+        """The maximum number of times that the fault fires."""
         return self.times if self.share is None else None
 
 
@@ -339,7 +340,7 @@ RULES: Final[Mapping[str, type[Rule]]] = {
 
 
 def rule_json(rule: Rule) -> dict[str, Any]:
-    """The rule as JSON values; what is not set is left out, except for ``times``, where null says "without end"."""
+    """Return the rule as JSON values. Unset members are left out, except ``times``, where null means "without end"."""
     body: dict[str, Any] = {"action": rule.action}
     for name, value in attrs.asdict(rule, recurse=False).items():
         if name == "times":
@@ -354,7 +355,7 @@ def rule_json(rule: Rule) -> dict[str, Any]:
 
 
 def rule_from_json(members: Mapping[str, Any]) -> Rule:
-    """The rule that a JSON object tells of.
+    """Return the rule that a JSON object describes.
 
     Raises:
         InvalidArgumentError: A member is missing, not known to the action, or not what it should be.

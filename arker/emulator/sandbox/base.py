@@ -1,4 +1,4 @@
-"""The seam between the server of the embedded backend and what is inside its VMs.
+"""The interface between the server of the embedded backend and what is inside its VMs.
 
 The server (``arker.emulator.server``) uses only this interface, and so knows neither bubblewrap nor directories; a
 provider (`bubblewrap`, `plain`) knows no HTTP, no organisation and no id of a run. All methods are called on the
@@ -102,31 +102,31 @@ class RunHandle(Protocol):
     """A command that is going on, or has ended."""
 
     def stdout(self) -> bytes | LargeOutput:
-        """What it has written to standard output so far."""
+        """Return what the command has written to standard output so far."""
         ...
 
     def stderr(self) -> bytes | LargeOutput:
-        """What it has written to standard error so far."""
+        """Return what the command has written to standard error so far."""
         ...
 
     def release(self) -> None:
-        """The caller has taken the outputs of a command that has ended, with their files: nothing more is held here."""
+        """Drop the outputs of a command that has ended: the caller has taken them, with their files."""
         ...
 
     def dropped(self) -> int:
-        """How many bytes of output were not kept, the limit having been reached, or the spool being full."""
+        """Return how many bytes of output were not kept, because of the limit or because the spool was full."""
         ...
 
     def spool_failure(self) -> str | None:
-        """Why the spool does not take any more, for people."""
+        """Return why the spool takes no more output, as a message for people."""
         ...
 
     async def wait(self) -> RunExit:
-        """Wait until the command has ended. Children that it left in the background go on. May be called by many."""
+        """Wait until the command has ended. Its background children continue. Any number of callers may wait."""
         ...
 
     async def kill(self) -> None:
-        """Kill everything that the command started, background children included; then `wait` returns."""
+        """Kill everything that the command started, background children included. Then `wait` returns."""
         ...
 
     async def signal(self, number: int) -> None:
@@ -151,71 +151,82 @@ class FileWriter(Protocol):
     """Writable from offset 0; owned by the writer."""
 
     async def commit(self) -> None:
-        """Put the file into place, atomically; raises `SandboxError`."""
+        """Put the file into place atomically. Raises `SandboxError`."""
         ...
 
     async def abort(self) -> None:
-        """Leave no trace."""
+        """Discard the file and leave no trace."""
         ...
 
 
 class Volume(Protocol):
-    """A directory outside of all VMs, which several of them may have among their files at the same time."""
+    """A directory outside all VMs, which several of them may have among their files at the same time."""
 
     async def size(self) -> int:
-        """The bytes of its files; a file with several names counts once."""
+        """Return the total bytes of its files. A file with several names counts once."""
         ...
 
     async def remove(self) -> None:
-        """Remove it with its files; no VM may have it."""
+        """Remove the volume with its files. No VM may have it."""
         ...
 
 
 class Outlet(Protocol):
-    """Takes the connections that a VM makes to get out of its own network."""
+    """The outside end of the connections that leave a VM's own network."""
 
     def variables(self, host: str, port: int) -> Mapping[str, str]:
-        """What the VM's initial environment has, so that programs find the outlet: at this address, inside."""
+        """Return the variables for the VM's initial environment that lead programs to the outlet, at this address
+        inside.
+        """
         ...
 
     def open(self, listener: socket.socket) -> None:
-        """The VM has been started, and connects to this non-blocking listening socket, owned by the outlet until `cut`.
+        """Serve this non-blocking listening socket of a VM that has started. The outlet owns it until `cut`.
+
+        It is called again at each start of the VM, but not when its port was taken.
 
         Comes anew with each start of the VM, but not when its port was taken.
         """
         ...
 
     def cut(self) -> None:
-        """The VM has been stopped: close the listener and end every connection at once."""
+        """Close the listener and end every connection at once: the VM has been stopped."""
         ...
 
 
 class Sandbox(Protocol):
-    """One VM. Started on first use; stopped VMs keep their files."""
+    """One VM. It is started on first use; a stopped VM keeps its files."""
 
     @property
     def initial_env(self) -> Mapping[str, str]:
-        """The environment of a session that sets none; what a session sets is laid over it."""
+        """The environment of a session that sets none. What a session sets overrides it."""
         ...
 
     async def run(self, spec: RunSpec) -> RunHandle:
-        """Start a command; raises `SandboxError`."""
+        """Start a command. Raises `SandboxError`."""
         ...
 
     async def open_read(self, path: str) -> FileReader:
-        """Open a file for reading. Relative paths are relative to `HOME`; only regular files, else `SandboxError`."""
+        """Open a file for reading. Relative paths are relative to `HOME`. Only regular files; others raise
+        `SandboxError`.
+        """
         ...
 
     async def open_write(self, path: str, size: int) -> FileWriter:
-        """Start writing a file of ``size`` bytes; missing parent directories are made (as the VM's user)."""
+        """Start writing a file of ``size`` bytes. Missing parent directories are made (as the VM's user)."""
         ...
 
     async def connect(self, port: int) -> socket.socket:
-        """A connected, non-blocking TCP socket to a port of the VM's loopback; `SandboxError` when nothing listens."""
+        """Connect to a port of the VM's loopback: a non-blocking TCP socket. Raises `SandboxError` when nothing
+        listens.
+        """
         ...
 
     async def bind(self, volumes: Mapping[str, Volume]) -> None:
-        """Have these volumes at these absolute paths from the VM's next start on, and no others.
+        """Bind exactly these volumes at these absolute paths from the VM's next start on.
+
+        An idle VM is restarted for it at its next use. Raises `SandboxError` for a path that the VM needs for itself;
+        then nothing has changed.
 
         A VM in which nothing is going on is started anew for it at its next use. Raises `SandboxError` for a path that
         the VM needs for itself; then nothing has changed.
@@ -223,20 +234,20 @@ class Sandbox(Protocol):
         ...
 
     def unbound(self, path: str) -> str | None:
-        """Why the VM does not see yet what `bind` has put at this path, for people; None when it does."""
+        """Return why the VM does not see yet what `bind` has put at this path, for people; None when it does."""
         ...
 
     def holds(self, volume: Volume) -> bool:
-        """Whether the running VM has the volume among its files, `bind` having taken it away or not."""
+        """Return whether the running VM has the volume among its files, even if `bind` has taken it away."""
         ...
 
     async def delete(self) -> None:
-        """Kill every process of the VM and remove its files; those of volumes stay."""
+        """Kill every process of the VM and remove its files. Files of volumes stay."""
         ...
 
 
 class SandboxProvider(Protocol):
-    """Makes VMs."""
+    """A factory of VMs."""
 
     name: str
     """``bubblewrap`` or ``none``."""
@@ -244,19 +255,21 @@ class SandboxProvider(Protocol):
     """Whether VMs have networks of their own, and no way out but their outlets; else they have this machine's."""
 
     async def create(self, vm_id: str, *, source: Sandbox | None = None, outlet: Outlet | None = None) -> Sandbox:
-        """A VM with a fresh image, or with a copy of another VM's files as of this moment (its processes are stopped
-        while the copy is made, and are not copied). The copied VM may be running commands.
+        """Create a VM with a fresh image, or with a copy of another VM's files as of this moment. The other VM may be
+        running commands. Its processes are stopped during the copy and are not copied.
+
+        An outlet is the VM's only way out; without one it has none. Where networks are not confined it is not used.
 
         An outlet is the VM's only way out; without one it has none. Where networks are not confined it is not used.
         """
         ...
 
     async def adopt(self, vm_id: str, *, outlet: Outlet | None = None) -> Sandbox:
-        """The VM whose files an earlier process left in the same state directory; raises `SandboxError`."""
+        """Adopt the VM whose files an earlier process left in the same state directory. Raises `SandboxError`."""
         ...
 
     async def create_volume(self, volume_id: str) -> Volume:
-        """A new, empty volume."""
+        """Create an empty volume."""
         ...
 
     async def close(self, *, keep_files: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What a run writes to one of its outputs: held in memory, and beyond a bound in a file."""
+"""The output of a run: held in memory up to a bound, and in a file beyond it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Capture:
         """Why the file cannot take any more."""
 
     def add(self, data: bytes) -> bool:
-        """Take what comes next; says whether more may come at once."""
+        """Add the next piece. Returns whether more may be added at once."""
         if self.failure is not None:
             self._drop(len(data))
             return True
@@ -57,7 +57,7 @@ class Capture:
         return not self._paused
 
     def content(self) -> bytes | LargeOutput:
-        """All that has come so far; nothing after `release`."""
+        """Return everything that has been added; nothing after `release`."""
         if self._released:
             return b""
         if len(self._chunks) > 1:
@@ -66,7 +66,7 @@ class Capture:
         return LargeOutput(self._path, self._stored, rest) if self._path is not None and self._stored else rest
 
     def release(self) -> None:
-        """Forget everything: the caller that has the last `content` owns its file, too."""
+        """Release everything. The caller that has the last `content` owns its file, too."""
         self._released = True
         self._chunks, self._size = [], 0
 
@@ -95,7 +95,7 @@ class Capture:
 
 
 def _append(path: Path, offset: int, chunks: list[bytes]) -> int:
-    """Write chunks into a file, which is made for the first of them; the number of bytes comes back."""
+    """Append chunks to a file, which is made for the first of them. Returns the number of bytes written."""
     # Not made again: the caller that has been given it may have removed it.
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | (0 if offset else os.O_CREAT), 0o600)
     done = 0

@@ -31,7 +31,7 @@ class Copy:
         os.rmdir(self.names, dir_fd=target)
 
     def other(self, source: int, target: int, name: str, status: os.stat_result) -> None:
-        """Copy what is no directory."""
+        """Copy anything that is not a directory."""
         kept = f"{status.st_dev}-{status.st_ino}"
         if status.st_nlink > 1:
             with contextlib.suppress(FileNotFoundError):
@@ -64,7 +64,7 @@ def copy_file(source: int, target: int, name: str, size: int) -> None:
 
 
 def share_content(read_from: int, write_to: int) -> bool:
-    """Let both files have the same blocks until one is written to, where the file system can do that."""
+    """Share the blocks of one file with the other until one is written to, where the file system supports that."""
     try:
         import fcntl
 
@@ -111,14 +111,14 @@ def keep_attributes(parent: int, name: str, status: os.stat_result) -> None:
 
 
 def step(directory: int, name: str) -> int:
-    """Open a directory in another, or the one above it, in its place."""
+    """Open a directory inside another, or its parent, and close the previous one."""
     entered = os.open(name, INTO, dir_fd=directory)
     os.close(directory)
     return entered
 
 
 def copy_tree(origin: str, copied: str) -> None:
-    """Copy a directory in which nothing changes meanwhile to a place where there is nothing."""
+    """Copy a directory to a path that does not exist. Nothing may change in the directory meanwhile."""
     whole = os.stat(origin, follow_symlinks=False)
     os.mkdir(copied, 0o700)
     root = os.open(copied, INTO)

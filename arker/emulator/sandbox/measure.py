@@ -1,4 +1,4 @@
-"""How many bytes the files of a directory have."""
+"""The total size of a directory's files, in bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class Measure:
-    """Adds up what ``find -printf`` says of files, as it comes; one with several names counts once."""
+    """A sum of the file sizes that ``find -printf`` reports. A file with several names counts once."""
 
     FORMAT: Final = r"%D:%i %n %s\n"
 
@@ -31,7 +31,7 @@ class Measure:
 
 
 def walk(path: Path) -> int:
-    """The same without ``find``, for directories that are the server's own."""
+    """Measure a directory without ``find``, for directories that are the server's own."""
     total = 0
     seen: set[tuple[int, int]] = set()
     with contextlib.suppress(OSError):

@@ -1,4 +1,7 @@
-"""Opening a VM's outlet: a socket that listens in the VM's own network, and is accepted on outside.
+"""Opening a VM's outlet: a socket that listens in the VM's own network and is accepted on outside.
+
+A socket belongs to the network in which it was made, whichever process holds it. So the agent makes the listener and
+hands it out. It takes no part in the traffic.
 
 A socket belongs to the network in which it was made, whoever holds it. So the agent makes the listener and hands it
 out, and what goes through it is no business of the agent any more.
@@ -24,8 +27,9 @@ logger = logging.getLogger("arker.emulator")
 
 
 async def open_outlet(link: AgentLink, outlet: Outlet, *, port: int = PORT) -> None:
-    """Have the outlet listen in a VM that has just been started, as long as it runs. Where that is not possible the VM
-    has no way out, and the log says so."""
+    """Open the outlet's listener in a VM that has just been started, for as long as it runs. Where that is not
+    possible, the VM has no way out, and the log says so.
+    """
     try:
         reply = await link.request("listen", {"host": HOST, "port": port, "backlog": _BACKLOG})
     except LinkClosedError:
@@ -46,7 +50,7 @@ async def open_outlet(link: AgentLink, outlet: Outlet, *, port: int = PORT) -> N
 
 
 def _listener(fds: list[int]) -> socket.socket | None:
-    """What came from the VM, if it is a listening TCP socket; whatever else it is gets closed."""
+    """Return what the VM sent if it is a listening TCP socket; close anything else."""
     if len(fds) == 1:
         try:
             listener = socket.socket(fileno=fds[0])  # asks the descriptor what it is

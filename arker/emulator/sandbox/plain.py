@@ -29,7 +29,7 @@ class UnprotectedWarning(UserWarning):
 
 
 class PlainProvider(AgentProvider):
-    """Implements `SandboxProvider` with ``isolation="none"``."""
+    """The `SandboxProvider` of ``isolation="none"``."""
 
     name = "none"
     confines_network = False
@@ -43,7 +43,7 @@ class PlainProvider(AgentProvider):
 
     @classmethod
     async def open(cls, state_dir: Path, limits: Limits | None = None) -> PlainProvider:
-        """Keep the VMs' directories under ``state_dir``."""
+        """Open a provider that keeps the VMs' directories under ``state_dir``."""
         bash = shutil.which("bash")
         if bash is None:
             raise IsolationUnavailableError("commands run in bash, and there is none on PATH: install it")
@@ -112,7 +112,7 @@ def _unlink(root: Path, path: str, volume: Path) -> None:
 
 @frozen
 class _Paths:
-    """A VM's paths are those of the host below a directory."""
+    """The paths of a VM: those of the host below a directory."""
 
     root: str
 

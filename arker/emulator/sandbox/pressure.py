@@ -1,4 +1,5 @@
-"""What the machine lacks, told as such: a full disk is no failure of the server, and no fault of bubblewrap."""
+"""The resources that a machine can lack. A full disk is reported as such, not as a failure of the server or bubblewrap.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ _PAUSE: Final = 0.2  # seconds
 
 
 def lack(error: BaseException) -> str | None:
-    """Say what is lacking when that is what an exception is about."""
+    """Return what is lacking if an exception is about a lack of resources; otherwise None."""
     if isinstance(error, OSError):
         return _REASONS.get(error.errno or 0)
     if isinstance(error, MemoryError):
@@ -40,7 +41,7 @@ def lack(error: BaseException) -> str | None:
 
 
 def lack_in(text: str) -> str | None:
-    """Say what is lacking when that is what a program has complained of."""
+    """Return what is lacking if a program's message is about a lack of resources; otherwise None."""
     if "namespace" in text and os.strerror(errno.ENOSPC) in text:
         return "the machine has reached its limit of namespaces (user.max_user_namespaces)"
     said = [number for number in _REASONS if os.strerror(number) in text]
@@ -49,7 +50,7 @@ def lack_in(text: str) -> str | None:
 
 @contextmanager
 def telling() -> Generator[None]:
-    """Around work that takes room: raises `SandboxError` with the code ``resource_pressure`` when there is none."""
+    """Convert a lack of resources inside this context to a `SandboxError` with the code ``resource_pressure``."""
     try:
         yield
     except (OSError, MemoryError, RuntimeError) as error:
@@ -60,7 +61,7 @@ def telling() -> Generator[None]:
 
 
 class Reserve:
-    """Descriptors that are held back for what has to be possible without any others, such as a deletion.
+    """A reserve of descriptors for work that has to be possible without any others, such as a deletion.
 
     Args:
         size: How many.
@@ -72,7 +73,7 @@ class Reserve:
         self._fill()
 
     async def start(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do what takes descriptors at its beginning, before it waits for anything; raises `OSError`."""
+        """Start work that takes descriptors at its beginning, before it waits for anything. Raises `OSError`."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + _PATIENCE
         while True:
@@ -87,7 +88,7 @@ class Reserve:
                 await asyncio.sleep(_PAUSE)
 
     def refill(self) -> None:
-        """Hold back again what was needed, as far as there are any."""
+        """Refill the reserve, as far as there are free descriptors."""
         with contextlib.suppress(OSError):
             self._fill()
 

@@ -38,25 +38,25 @@ class Tree(Protocol):
     """Its root, on the host."""
 
     async def size(self) -> int:
-        """The bytes of its files."""
+        """Return the total bytes of its files."""
         ...
 
     async def remove(self) -> None: ...
 
 
 class Storage(Protocol):
-    """Where trees are."""
+    """A store of trees."""
 
     async def create(self, vm_id: str) -> Tree:
-        """A tree with nothing in it but what `furnish` puts there."""
+        """Create a tree that contains only what `furnish` puts there."""
         ...
 
     async def copy(self, vm_id: str, source: Tree) -> Tree:
-        """A copy of another tree, in which nothing may change meanwhile."""
+        """Copy another tree. Nothing may change in it meanwhile."""
         ...
 
     def adopt(self, vm_id: str) -> Tree:
-        """The tree that an earlier process left; raises `SandboxError`."""
+        """Adopt the tree that an earlier process left. Raises `SandboxError`."""
         ...
 
 
@@ -84,7 +84,9 @@ def _deep_copy() -> str:
 
 
 class DirectoryStorage:
-    """A directory for each tree; a copy shares blocks where the filesystem can do that (``cp --reflink``)."""
+    """A store with a directory for each tree. Copies share blocks where the filesystem supports that (``cp
+    --reflink``).
+    """
 
     def __init__(
         self,
@@ -95,7 +97,7 @@ class DirectoryStorage:
         furnish: Callable[[Path], None],
         python: str = sys.executable,
     ) -> None:
-        """Take the directory into use.
+        """Open the directory for use.
 
         Args:
             base: Where the trees go; nobody but the VMs' user gets in.
@@ -155,7 +157,7 @@ class DirectoryStorage:
         return DirectoryTree(path, self)
 
     async def discard(self, path: Path) -> None:
-        """Remove a tree; also where everything is used up, since that is how something becomes free again."""
+        """Remove a tree. It works even when every resource is used up, since a deletion frees some."""
         try:
             await self._tool("rm", "-rf", str(path), reserve=self._reserve)
         except SandboxError as error:
@@ -165,7 +167,7 @@ class DirectoryStorage:
             await self._tool("rm", "-rf", str(path), reserve=self._reserve)
 
     async def measure(self, path: Path) -> int:
-        """The bytes of the files below a directory, in which a VM may be at work meanwhile."""
+        """Measure the bytes of the files below a directory. A VM may be changing them meanwhile."""
         if not self._prefix:
             return await asyncio.to_thread(walk, path)
         # Not by the server itself, which may be root and could be led elsewhere by links that come and go.

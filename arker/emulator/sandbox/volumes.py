@@ -1,4 +1,4 @@
-"""Directories that outlive VMs, and what is true of the places where VMs have them."""
+"""Directories that outlive VMs, and checks of the paths where VMs have them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Volumes: TypeAlias = Mapping[str, DirectoryTree]
 
 
 def check_volumes(volumes: Mapping[str, Volume], reserved: Iterable[str]) -> Volumes:
-    """What `Sandbox.bind` was given, if a VM can have it.
+    """Check the volumes that `Sandbox.bind` was given.
 
     Args:
         volumes: Volumes by path.
@@ -40,13 +40,13 @@ def check_volumes(volumes: Mapping[str, Volume], reserved: Iterable[str]) -> Vol
 
 
 def is_normal(path: str) -> bool:
-    """Whether a path is absolute, without empty parts, ``.`` and ``..``."""
+    """Return whether a path is absolute, without empty parts, ``.`` and ``..``."""
     parts = path.split("/")[1:]
     return path.startswith("/") and (path == "/" or not {"", ".", ".."} & set(parts)) and "\0" not in path
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether one path is the other or below it, either way."""
+    """Return whether one path is equal to the other or below it, in either direction."""
     return _is_below(one, other) or _is_below(other, one)
 
 

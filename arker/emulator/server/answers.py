@@ -1,4 +1,4 @@
-"""Every failure becomes an error body (contract, section 3)."""
+"""The conversion of every failure to an error body (contract, section 3)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def error_response(error: ServiceError) -> web.Response:
 
 
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The handler's reply, or an error. The query is never logged: it may hold a signature."""
+    """Return the handler's reply, or an error. The query is never logged: it may hold a signature."""
     try:
         return await handler(request)
     except ServiceError as error:

@@ -29,7 +29,7 @@ _CONTROL: Final = f"{API}/emulator/"
 
 
 class _Boundary:
-    """Numbers each request, answers it whatever happens, and notes what became of it."""
+    """The outermost layer: it numbers each request, answers it whatever happens, and notes the outcome."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -84,7 +84,7 @@ async def _add_request_id(request: web.Request, response: web.StreamResponse) ->
 
 
 def create_app(backend: Backend) -> web.Application:
-    """The application of one server."""
+    """Create the application of one server."""
 
     def authenticated(operation: Operation) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:

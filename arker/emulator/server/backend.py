@@ -1,4 +1,4 @@
-"""What the handlers share: settings, records and the ways to find them."""
+"""The state that handlers share: settings, records and the ways to find them."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Backend:
         self.begin_anew()
 
     def begin_anew(self) -> list[Organisation]:
-        """Forget everything at once; the organisations as they were come back, for whoever clears up after them.
+        """Replace all records with empty ones at once. Returns the previous organisations, to be cleared up.
 
         What is under way for one of those finds nothing there any more, and `changing` refuses it.
         """
@@ -98,7 +98,7 @@ class Backend:
 
     @contextmanager
     def changing(self, org: Organisation) -> Generator[None]:
-        """Around work that makes or removes something which outlives its request: a reset waits for it.
+        """Hold off a reset while this context makes or removes something that outlives its request.
 
         What is made is registered after a last call of `require_current`, with no waiting in between.
 
@@ -115,23 +115,24 @@ class Backend:
                 org.quiet.set()
 
     def require_current(self, org: Organisation) -> None:
-        """503 when the server was reset since the request came."""
+        """Raise 503 if the server was reset since the request arrived."""
         if org.over:
             raise was_reset()
 
     def next_number(self) -> int:
-        """Numbers grow in the order in which records are made; lists are sorted by them."""
+        """Return the next number. Records are numbered in the order in which they are made; lists are sorted by number.
+        """
         return next(self._numbers)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Start work that outlives the request; the loop alone would not keep it from being collected."""
+        """Start work that outlives the request. The reference kept here prevents its garbage collection."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     def authenticate(self, authorization: str | None) -> Organisation:
-        """Whose key this is; 401 when it is nobody's. Every key is compared, in constant time."""
+        """Return the owner of a key; 401 when it has none. Every key is compared, in constant time."""
         scheme, _, token = (authorization or "").partition(" ")
         given = _digest(token.strip())
         found: Organisation | None = None
@@ -143,7 +144,7 @@ class Backend:
         return found
 
     def find_anywhere(self, vm_id: str) -> VmRecord | None:
-        """A VM by its id, whoever's it is."""
+        """Find a VM by its id, in any organisation."""
         for organisation in self.organisations.values():
             vm = organisation.vms.get(vm_id)
             if vm is not None:
@@ -157,7 +158,7 @@ class Backend:
                     tunnel.proxy.close()
 
     def vm(self, org: Organisation, reference: str) -> VmRecord:
-        """The caller's VM of that id or name; 404 when there is none, 403 for a golden."""
+        """Return the caller's VM of that id or name; 404 when there is none, 403 for a golden."""
         golden = find_golden(reference)
         if golden is not None:
             require_supported(golden)
@@ -169,7 +170,7 @@ class Backend:
 
 
 def was_reset() -> ServiceError:
-    """What a request is answered that was under way at a reset."""
+    """Return the error for a request that was in progress at a reset."""
     return ServiceError("unavailable", "the server was reset while the request was under way")
 
 

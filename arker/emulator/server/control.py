@@ -49,7 +49,7 @@ class Entry:
 
 
 def authorise(backend: Backend, request: web.Request) -> None:
-    """401 without a valid key, 403 with another organisation's, 503 at the server's end."""
+    """Check the API key: 401 without a valid one, 403 with another organisation's, 503 at the server's end."""
     org = backend.authenticate(request.headers.get("Authorization"))
     if org.org_id != LOCAL_ORG_ID:
         raise ServiceError("forbidden", "the backend is controlled with its own API key only")
@@ -79,7 +79,7 @@ async def get_fault(backend: Backend, request: web.Request) -> web.StreamRespons
 
 
 async def delete_fault(backend: Backend, request: web.Request) -> web.StreamResponse:
-    """The fault as it was at its end."""
+    """Delete a fault. Returns its last state."""
     return json_response(_fault_json(backend.faults.remove(request.match_info["fault_id"])))
 
 

@@ -1,4 +1,4 @@
-"""Opaque cursors: a position in one particular list, signed, so that a made-up one is refused (contract, section 3)."""
+"""Opaque cursors: signed positions in one particular list. A made-up cursor is refused (contract, section 3)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T", bound=_Numbered)
 
 
 class Cursors:
-    """Makes and reads cursors."""
+    """The encoder and decoder of cursors."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = hashlib.sha256(b"cursors" + secret).digest()
@@ -47,7 +47,7 @@ class Cursors:
     def page(
         self, listing: str, newest_first: Iterable[T], *, cursor: str | None, limit: int, wanted: Callable[[T], bool]
     ) -> tuple[list[T], str | None]:
-        """The items after the cursor, at most ``limit``, and where the list goes on."""
+        """Return the items after the cursor, at most ``limit``, and the cursor of the next page."""
         below = self.decode(listing, cursor)
         items: list[T] = []
         for item in newest_first:

@@ -25,7 +25,7 @@ STATUSES: Final[Mapping[str, int]] = {
 
 
 class ServiceError(Exception):
-    """A request that is answered with an error body.
+    """An error that is sent as an error body.
 
     Attributes:
         code: The contract's error code.
@@ -48,18 +48,18 @@ class ServiceError(Exception):
 
 
 def invalid(name: str, expected: str) -> ServiceError:
-    """A field that is not what it should be."""
+    """Return the error for a field with a wrong value."""
     return ServiceError("bad_request", f"{name}: expected {expected}")
 
 
 def from_lack(error: BaseException) -> ServiceError | None:
-    """The answer where an exception is about what the machine lacks."""
+    """Return the error for an exception that is about a lack of resources; None for any other."""
     reason = lack(error)
     return None if reason is None else ServiceError("resource_pressure", reason)
 
 
 def from_os(error: OSError, what: str) -> ServiceError:
-    """The answer to an error of the system; ``what`` says what could not be done."""
+    """Return the error for an error of the system. ``what`` says what could not be done."""
     return from_lack(error) or ServiceError("internal", f"{what}: {error.strerror}")
 
 
@@ -69,7 +69,7 @@ def from_sandbox(error: SandboxError) -> ServiceError:
 
 
 def require_http(what: str) -> None:
-    """Refuse what needs h11 where it is not installed; raises `ServiceError`."""
+    """Check that h11 is installed, for features that need it. Raises `ServiceError`."""
     try:
         importlib.import_module("h11")
     except ImportError:

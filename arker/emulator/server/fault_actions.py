@@ -1,4 +1,4 @@
-"""Faults at work: what happens to a request and its connection when some of them fire."""
+"""The effects of faults: what happens to a request and its connection when some of them fire."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CODES: Final = {status: code for code, status in reversed(list(STATUSES.items()
 
 
 def default_code(status: int) -> str:
-    """The code of an error of which only the status is given."""
+    """Return the code of an error of which only the status is given."""
     return _CODES.get(status) or ("bad_request" if 400 <= status < 500 else "internal")
 
 
@@ -54,7 +54,7 @@ class Misbehaviour:
     settle: Callable[[int], None]
 
     async def respond(self) -> web.StreamResponse:
-        """Do what the faults say. What comes back is to be sent, unless the connection has been ended."""
+        """Apply the faults. The returned response is to be sent, unless the connection has been ended."""
         resets = self.backend.resets
         if not self.trace.operation.startswith("presigned_"):
             # Whether a request is carried out must not depend on how long its client stays.
@@ -79,7 +79,7 @@ class Misbehaviour:
                 pass
 
     async def _wait_for(self, work: asyncio.Task[Any], seconds: float) -> None:
-        """Wait until it is done, at most for so long, and not beyond the server's end."""
+        """Wait until the work is done, for at most this long, and not beyond the server's end."""
         over = self.backend.spawn(self.backend.over.wait())
         await asyncio.wait({work, over}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         over.cancel()
@@ -88,7 +88,7 @@ class Misbehaviour:
         await self._wait(self.firing.delay(processed=True))
 
     async def _carry_out(self, *, discard: bool = False, fraction: float | None = None) -> web.StreamResponse:
-        """The reply that there would be, not sent yet unless it is one that passes piece by piece."""
+        """Carry out the request and return its reply. It is not sent yet, unless it is streamed."""
         shaping = Shaping(rate=self.firing.rate, fraction=fraction, discard=discard, hold=self._hold)
         self.trace.shaping = shaping
         response = await answer(self.request, self.handler)
@@ -143,7 +143,9 @@ class Misbehaviour:
         return response
 
     async def _end(self) -> web.StreamResponse:
-        """An ordinary end (FIN). With something of the request unread, closing the socket alone would send a reset."""
+        """End the connection normally (FIN). If part of the request is unread, closing the socket alone would send a
+        reset.
+        """
         transport = self.request.transport
         self.settle(0)
         if transport is not None and not self.request.content.is_eof() and transport.can_write_eof():
@@ -154,7 +156,7 @@ class Misbehaviour:
         return self._cut()
 
     async def _drain(self) -> None:
-        """Read what is still coming, until all has come or the client has gone."""
+        """Read what is still arriving, until all has arrived or the client has disconnected."""
         try:
             async for _ in self.request.content.iter_any():
                 pass

@@ -1,4 +1,4 @@
-"""Which faults fire for which requests: matching, counting and drawing, without a loop or a connection."""
+"""The choice of the faults that fire for a request: matching, counting and drawing, without a loop or a connection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ FAULTS: Final = 1000
 
 @frozen
 class PathPattern:
-    """A pattern of whole paths, as a machine with a state before each of its parts and one at the end.
+    """A pattern of whole paths, as a state machine with a state before each of its parts and one at the end.
+
+    A regular expression can take exponential time, during which the server would answer no request.
 
     A regular expression can take exponential time, and the server answers nobody meanwhile.
 
@@ -41,7 +43,7 @@ class PathPattern:
 
     @classmethod
     def parse(cls, glob: str) -> PathPattern:
-        """The pattern; several asterisks in a row are as good as two."""
+        """Parse a pattern. Several asterisks in a row are equal to two."""
         states: dict[str, int] = {}
         parts = re.findall(r"\*\*+|.", glob, re.DOTALL)
         for number, part in enumerate(parts):
@@ -66,13 +68,13 @@ class PathPattern:
 
 @lru_cache(maxsize=256)
 def path_pattern(glob: str) -> PathPattern:
-    """The pattern of a rule."""
+    """Return the pattern of a rule."""
     return PathPattern.parse(glob)
 
 
 @frozen(kw_only=True)
 class Facts:
-    """What rules look at.
+    """The facts of a request that rules look at.
 
     Attributes:
         operation: As in `arker.emulator.control.rules.OperationName`, or empty.
@@ -87,7 +89,7 @@ class Facts:
 
 @define(eq=False)
 class ActiveFault:
-    """A rule at work.
+    """A rule that is in force, with its counts.
 
     Attributes:
         fault_id: What it is called.
@@ -109,7 +111,7 @@ class ActiveFault:
 
     @property
     def replaces(self) -> bool:
-        """Whether it decides on the outcome; the others go together with anything."""
+        """Whether the fault replaces the outcome. Others can be combined with any fault."""
         return not isinstance(self.rule, (DelayRule, ThrottleRule))
 
     def matches(self, facts: Facts) -> bool:
@@ -122,7 +124,8 @@ class ActiveFault:
         )
 
     def wants(self) -> bool:
-        """Count a matching request; whether the fault is to fire for it. One draw for each, whatever comes of it."""
+        """Count a matching request and return whether the fault is to fire for it. Each request takes exactly one draw.
+        """
         self.seen += 1
         drawn = self.rule.share is None or self._random.random() < self.rule.share
         limit = self.rule.limit
@@ -146,7 +149,7 @@ class Firing:
         return (self.outcome or self.faults[0]).fault_id
 
     def delay(self, *, processed: bool) -> float:
-        """Seconds of delay before the request is carried out, or of its reply."""
+        """Return the seconds of delay before the request is carried out, or of its reply."""
         rules = [fault.rule for fault in self.faults]
         return sum(rule.seconds for rule in rules if isinstance(rule, DelayRule) and rule.processed is processed)
 
@@ -171,7 +174,7 @@ class FaultSet:
         return len(self._faults)
 
     def add(self, rule: Rule) -> ActiveFault:
-        """Set a fault; 409 when there are too many."""
+        """Add a fault; 409 when there are too many."""
         if len(self._faults) >= FAULTS:
             raise ServiceError("conflict", f"there are {FAULTS} faults already: remove some")
         self._count += 1
@@ -180,26 +183,28 @@ class FaultSet:
         return fault
 
     def find(self, fault_id: str) -> ActiveFault:
-        """404 when there is none."""
+        """Find a fault; 404 when there is none."""
         fault = self._faults.get(fault_id)
         if fault is None:
             raise ServiceError("not_found", f"there is no fault {fault_id!r}")
         return fault
 
     def remove(self, fault_id: str) -> ActiveFault:
-        """Take a fault away; 404 when there is none. What it does to requests at the moment, it goes on doing."""
+        """Remove a fault; 404 when there is none. An effect that is already going on continues."""
         fault = self.find(fault_id)
         del self._faults[fault_id]
         return fault
 
     def clear(self) -> int:
-        """Take all faults away; how many there were comes back."""
+        """Remove all faults. Returns how many there were."""
         count = len(self._faults)
         self._faults.clear()
         return count
 
     def fire(self, facts: Facts) -> Firing | None:
-        """The faults that fire for a request. At most one of them replaces the outcome: the first that was added."""
+        """Return the faults that fire for a request. At most one of them replaces the outcome: the first that was
+        added.
+        """
         outcome: ActiveFault | None = None
         fired: list[ActiveFault] = []
         for fault in self._faults.values():

@@ -1,4 +1,4 @@
-"""The public goldens (contract, sections 2 and 5). All that the emulator has are the same image."""
+"""The public goldens (contract, sections 2 and 5). In the emulator, all of them are the same image."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _BY_NAME: Final = {golden.name: golden for golden in _ALL}
 
 
 def find_golden(name: str) -> Golden | None:
-    """The golden of that name, whether the emulator has it or not."""
+    """Find a golden by its name, whether the emulator has it or not."""
     # ``arkuntu`` is recognised in any case of letters, like the burst reference that it is.
     return _BY_NAME.get("arkuntu" if name.lower() == "arkuntu" else name)
 

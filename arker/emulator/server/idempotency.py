@@ -25,13 +25,13 @@ Scope: TypeAlias = tuple[str, str, str, str]
 
 
 def fingerprint(body: dict[str, Any]) -> bytes:
-    """A digest of what the body says, whatever the order of its members."""
+    """Return a digest of the body's content, independent of the order of its members."""
     return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 @define(eq=False, kw_only=True)
 class Entry:
-    """What a key stands for.
+    """An entry for one key.
 
     Attributes:
         digest: The request's fingerprint.
@@ -63,7 +63,7 @@ class Ledger:
         self._expiries: deque[tuple[int, Scope, Entry]] = deque()
 
     def find(self, scope: Scope, digest: bytes) -> Entry | None:
-        """The entry under this key; 409 when it stands for another request."""
+        """Find the entry under this key; 409 when the key was used for another request."""
         self._purge()
         entry = self._entries.get(scope)
         if entry is not None and entry.digest != digest:
@@ -75,19 +75,19 @@ class Ledger:
         return entry
 
     def settle(self, entry: Entry, value: Any) -> None:
-        """What the key stands for is known; it need not be complete."""
+        """Record the value for the key. It need not be complete."""
         entry.value = value
         entry.settled.set()
 
     def refuse(self, scope: Scope, entry: Entry, error: ServiceError) -> None:
-        """Nothing came of it: the key is free again, so that a later attempt can succeed."""
+        """Free the key after a failure, so that a later attempt can succeed."""
         if self._entries.get(scope) is entry:
             del self._entries[scope]
         entry.error = error
         entry.settled.set()
 
     def complete(self, scope: Scope, entry: Entry) -> None:
-        """What the key stands for is complete: its time begins to run out."""
+        """Mark the entry as complete. Its lifetime starts now."""
         self._expiries.append((self._clock.now_ms() + LIFETIME_MS, scope, entry))
 
     def _purge(self) -> None:

@@ -13,13 +13,13 @@ _BURST = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}_[A-Za-z0-9]+")
 
 
 def new_ulid(epoch_ms: int) -> str:
-    """48 bits of time and 80 random bits, in Crockford's base 32."""
+    """Return a new ULID: 48 bits of time and 80 random bits, in Crockford's base 32."""
     value = (epoch_ms & (1 << 48) - 1) << 80 | secrets.randbits(80)
     return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 def new_burst_id(epoch_ms: int) -> str:
-    """An id that a client recognises as a burst reference."""
+    """Return a new id that a client recognises as a burst reference."""
     return f"{new_ulid(epoch_ms)}_{secrets.token_hex(2)}"
 
 
@@ -32,7 +32,7 @@ def is_burst_reference(text: str) -> bool:
 
 
 def looks_like_id(text: str) -> bool:
-    """Whether a name could be taken for an id, in either case of letters."""
+    """Return whether a name could be taken for an id, in upper or lower case."""
     return _ID_LIKE.fullmatch(text) is not None
 
 

@@ -102,13 +102,13 @@ _NETWORK_NAMES: Final[Json] = {"type": "string", "enum": ["open", "blocked"]}
 
 
 class _Schemas:
-    """Collects the schemas of classes, each under its own name."""
+    """A collection of the classes' schemas, each under its own name."""
 
     def __init__(self) -> None:
         self.named: Json = {}
 
     def of(self, type_: Any, *, reply: bool) -> Json:
-        """The schema of a type, null left aside."""
+        """Return the schema of a type, ignoring null."""
         simple: Mapping[Any, Json] = {
             str: {"type": "string"},
             bytes: {"type": "string"},
@@ -185,7 +185,7 @@ class _Schemas:
 
 
 def _or_null(schema: Json) -> Json:
-    """The schema, or null, which stands for an absent member."""
+    """Return the schema, extended by null, which stands for an absent member."""
     if isinstance(schema.get("type"), str):
         values = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
         return {**schema, **values, "type": [schema["type"], "null"]}
@@ -201,7 +201,7 @@ def _first_line(cls: type) -> str:
 
 
 def _descriptions(cls: type) -> dict[str, str]:
-    """What the ``Attributes:`` sections of a class and its bases say of the fields."""
+    """Return the fields' descriptions in the ``Attributes:`` sections of a class and its bases."""
     said: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         section = (base.__doc__ or "").partition("    Attributes:\n")[2].partition("\n\n")[0]
@@ -259,7 +259,7 @@ def _operation(operation: Operation, schemas: _Schemas) -> Json:
 
 
 def document(base_url: str) -> Json:
-    """The document of a server at this base URL."""
+    """Build the document of a server at this base URL."""
     schemas = _Schemas()
     for type_ in (models.ErrorResponse, *[type_ for operation in OPERATIONS for type_ in operation.gives]):
         schemas.of(type_, reply=True)
@@ -282,7 +282,7 @@ def document(base_url: str) -> Json:
 
 @lru_cache(maxsize=8)
 def encoded(base_url: str) -> bytes:
-    """The document as JSON."""
+    """Encode the document as JSON."""
     return orjson.dumps(document(base_url))
 
 

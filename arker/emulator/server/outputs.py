@@ -1,4 +1,4 @@
-"""Bytes become JSON strings: UTF-8 text as it is, anything else in base64 (contract, section 4).
+"""The conversion of bytes to JSON strings: UTF-8 text as it is, anything else in base64 (contract, section 4).
 
 Large data is worked on in pieces and off the event loop: a single call would hold the interpreter for its whole length.
 """
@@ -31,7 +31,7 @@ KEPT_SMALL: Final = 16 * 1024
 
 
 class StoredOutput:
-    """Output of a run that has ended, in a file: runs are remembered for long, and memory is not for that.
+    """The output of a run that has ended, in a file: runs are remembered for long, and would take too much memory.
 
     The file goes when nothing refers to it any more.
     """
@@ -41,7 +41,7 @@ class StoredOutput:
         self._remove = weakref.finalize(self, content.path.unlink, missing_ok=True)
 
     def discard(self) -> None:
-        """Remove the file now."""
+        """Discard the file now."""
         self._remove()
 
 
@@ -50,7 +50,7 @@ Output: TypeAlias = bytes | LargeOutput | StoredOutput | None
 
 
 async def store(data: Output, directory: Path) -> Output:
-    """Keep an output for long: a small one as it is, a large one in a file below the directory; raises `OSError`."""
+    """Store an output for long: a small one as it is, a large one in a file below the directory. Raises `OSError`."""
     if isinstance(data, StoredOutput):
         content = data.content
         if content.rest:
@@ -78,7 +78,7 @@ def _write(path: Path, data: bytes, offset: int) -> None:
 
 
 def after_vm(data: Output) -> Output:
-    """What is left of an output when its VM has gone: what repeats a request still finds a small answer."""
+    """Return what is kept of an output after its VM is gone: enough for a small answer to repeated requests."""
     if isinstance(data, bytes) and len(data) <= KEPT_SMALL:
         return data
     if isinstance(data, StoredOutput):
@@ -87,16 +87,16 @@ def after_vm(data: Output) -> Output:
 
 
 class _Source:
-    """An output, to be read in pieces; some of them from a file, which stays readable when it is removed."""
+    """An output that is read in pieces. Some are in a file, which stays readable after its removal."""
 
     def __init__(self, data: bytes | LargeOutput) -> None:
-        """Open it; raises `FileNotFoundError`."""
+        """Open the output. Raises `FileNotFoundError`."""
         self._file = None if isinstance(data, bytes) else data.path.open("rb", buffering=0)
         self._stored, self._rest = (0, data) if isinstance(data, bytes) else (data.stored, data.rest)
         self.size = len(data)
 
     def pieces(self) -> Iterator[tuple[bytes, bool]]:
-        """Pieces of one size, each with whether it is the last."""
+        """Yield pieces of one size, each with whether it is the last."""
         for offset in range(0, self.size, _PIECE):
             yield self._read(offset, min(_PIECE, self.size - offset)), offset + _PIECE >= self.size
 
@@ -119,10 +119,10 @@ class _Source:
 
 
 class Pieces:
-    """What stands for a large output in JSON, without the quotes around the whole."""
+    """The JSON text of a large output, without the outer quotes."""
 
     def __init__(self, source: _Source) -> None:
-        """Find out what the output is; takes as long as encoding it."""
+        """Determine the output's encoding. This takes as long as encoding it."""
         self._source = source
         self._held: list[bytes] | None = None
         hold = source.size <= _AT_ONCE
@@ -156,7 +156,7 @@ class Pieces:
         self._source.close()
 
     def _texts(self) -> Iterator[bytes]:
-        """Pieces of a JSON string; raises `ValueError` when it is no text."""
+        """Yield pieces of a JSON string. Raises `ValueError` when the output is not text."""
         decoder = codecs.getincrementaldecoder("utf-8")()
         for piece, last in self._source.pieces():
             if b"\0" in piece:
@@ -170,7 +170,7 @@ class Pieces:
 
 @frozen
 class Encoded:
-    """An output on its way into a reply.
+    """An output that is being put into a reply.
 
     Attributes:
         text: The text, or the pieces of a large one.
@@ -186,7 +186,7 @@ class Encoded:
 
 
 async def encode(data: Output) -> Encoded:
-    """What stands for an output in a reply; it has to be closed."""
+    """Encode an output for a reply. The result has to be closed."""
     if data is None:
         raise _gone()
     if isinstance(data, StoredOutput):
@@ -219,7 +219,7 @@ def _gone() -> ServiceError:
 
 
 async def decode_base64(name: str, text: str) -> bytes:
-    """The bytes of strict base64 text."""
+    """Decode strict base64 text."""
     try:
         if len(text) <= _SMALL:
             return base64.b64decode(text, validate=True)

@@ -1,4 +1,4 @@
-"""Which addresses are this machine's own: those that a socket can be bound to, whatever the routes say."""
+"""The addresses that are this machine's own: those that a socket can be bound to, whatever the routes say."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _IPV4 = re.compile(r"\|-- ([0-9.]+)\n\s+/32 host LOCAL")
 
 
 def is_own(address: Address, system: Path = _SYSTEM) -> bool:
-    """Say whether an address is this machine's, or stands for one of version 4 that is.
+    """Return whether an address is this machine's, or stands for an IPv4 address that is.
 
     Args:
         address: The address.
@@ -42,7 +42,7 @@ def _can_be_bound(address: Address, system: Path) -> bool:
 
 
 def _binds_any(address: Address, system: Path) -> bool:
-    """Whether programs may bind addresses that the machine does not have."""
+    """Return whether programs may bind addresses that the machine does not have."""
     setting = system / "sys/net" / f"ipv{address.version}" / "ip_nonlocal_bind"
     try:
         return setting.read_text().strip() != "0"
@@ -51,7 +51,7 @@ def _binds_any(address: Address, system: Path) -> bool:
 
 
 def _listed(system: Path) -> set[Address]:
-    """The addresses of all interfaces, as the kernel lists them."""
+    """Return the addresses of all interfaces, as the kernel lists them."""
     found: set[Address] = set()
     found.update(IPv4Address(text) for text in _IPV4.findall((system / "net/fib_trie").read_text()))
     interfaces = system / "net/if_inet6"

@@ -1,4 +1,4 @@
-"""Requests are read and checked here; what is refused is named by its field.
+"""Reading and checking of requests. Refused values are named by their field.
 
 These checks are the server's own: it shares none with the client, which could otherwise be wrong in the same way.
 """
@@ -29,7 +29,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 async def read_object(request: web.Request) -> dict[str, Any]:
-    """The body as a JSON object; an empty body is an empty object."""
+    """Read the body as a JSON object. An empty body is an empty object."""
     raw = await request.read()
     trace_of(request).note_body(raw)
     if not raw:
@@ -115,7 +115,7 @@ class Fields:
 
 
 def sizes(fields: Fields) -> tuple[int | None, int | None, int | None]:
-    """``vcpu_count``, ``memory_mib`` and ``disk_mib``, as forks, runs and resizes take them."""
+    """Return ``vcpu_count``, ``memory_mib`` and ``disk_mib``, as forks, runs and resizes take them."""
     return (
         fields.integer("vcpu_count", minimum=1, maximum=SIZE_MAXIMUM),
         fields.integer("memory_mib", minimum=1, maximum=SIZE_MAXIMUM),
@@ -124,7 +124,7 @@ def sizes(fields: Fields) -> tuple[int | None, int | None, int | None]:
 
 
 def query_limit(query: Mapping[str, str]) -> int:
-    """The page size: 50 unless given, at most 1,000."""
+    """Return the page size: 50 unless given, at most 1,000."""
     text = query.get("limit")
     if text is None:
         return PAGE_DEFAULT
@@ -134,7 +134,7 @@ def query_limit(query: Mapping[str, str]) -> int:
 
 
 def query_choices(query: Mapping[str, str], name: str, allowed: Collection[str] | None = None) -> frozenset[str] | None:
-    """A filter: one or more values joined by commas; None when it is absent."""
+    """Return the values of a filter: one or more, joined by commas; None when it is absent."""
     text = query.get(name)
     if text is None:
         return None
@@ -145,7 +145,7 @@ def query_choices(query: Mapping[str, str], name: str, allowed: Collection[str] 
 
 
 def query_instant(query: Mapping[str, str], name: str) -> int | None:
-    """An RFC 3339 timestamp as milliseconds since the epoch; None when it is absent."""
+    """Return an RFC 3339 timestamp as milliseconds since the epoch; None when it is absent."""
     text = query.get(name)
     if text is None:
         return None
@@ -162,7 +162,7 @@ def query_instant(query: Mapping[str, str], name: str) -> int | None:
 
 
 def idempotency_key(request: web.Request) -> str | None:
-    """The header's value, checked (contract, section 3)."""
+    """Return the header's value, after a check (contract, section 3)."""
     key = request.headers.get("Idempotency-Key")
     if key is not None and not re.fullmatch(r"[ -~]{1,255}", key):
         raise invalid("Idempotency-Key", "1 to 255 printable ASCII characters")

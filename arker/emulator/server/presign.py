@@ -17,7 +17,7 @@ PREFIX: Final = "/presigned"
 
 
 def expired() -> ServiceError:
-    """The refusal of a URL whose time is over."""
+    """Return the error for an expired URL."""
     return ServiceError("forbidden", "this presigned URL has expired")
 
 
@@ -33,7 +33,7 @@ class Grant:
 
 
 class Presigner:
-    """Makes and checks presigned URLs."""
+    """The signer and verifier of presigned URLs."""
 
     def __init__(self, secret: bytes, clock: Clock, ttl: float) -> None:
         self._secret = hashlib.sha256(b"presigned" + secret).digest()
@@ -42,7 +42,7 @@ class Presigner:
 
     @property
     def expires_in(self) -> float:
-        """Seconds that a new URL lives."""
+        """The lifetime of a new URL in seconds."""
         return int(self._ttl) if self._ttl == int(self._ttl) else self._ttl
 
     def _sign(self, payload: bytes) -> bytes:
@@ -56,7 +56,7 @@ class Presigner:
         return f"{origin}{PREFIX}/{grant.vm_id}?grant={token}&signature={signature}"
 
     def check(self, method: str, vm_id: str, token: str, signature: str) -> Grant:
-        """The grant of a URL; 403 when it was tampered with, is over, or is for something else."""
+        """Check a URL and return its grant; 403 when it was tampered with, has expired, or is for something else."""
         try:
             payload = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
         except ValueError:

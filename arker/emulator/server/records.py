@@ -1,4 +1,4 @@
-"""What the server remembers: organisations, VMs, sessions and runs. Plain state; the rules are elsewhere."""
+"""The server's records: organisations, VMs, sessions and runs. Plain state without rules."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ StopReason: TypeAlias = Literal["cancelled", "timeout", "VM deleted", "session d
 
 @define(eq=False, kw_only=True)
 class SessionRecord:
-    """A session of a VM. The lock is first come, first served: it is the queue of the session's runs."""
+    """A session of a VM. Its fair lock (first come, first served) is the queue of the session's runs."""
 
     session_id: str
     index: int
@@ -45,7 +45,7 @@ class SessionRecord:
 
     @property
     def seq(self) -> int:
-        """Sessions are listed by their numbers."""
+        """The session's number, by which lists are sorted."""
         return self.index
 
     @property
@@ -99,7 +99,7 @@ class RunRecord:
 
 @define(eq=False, kw_only=True)
 class TunnelRecord:
-    """A way from outside to a port of a VM."""
+    """A connection from outside to a port of a VM."""
 
     tunnel_key: str
     seq: int
@@ -142,7 +142,7 @@ class SyncRecord:
 
 @define(eq=False, kw_only=True)
 class Upload:
-    """A file on its way into a VM.
+    """A file that is being uploaded to a VM.
 
     Attributes:
         kind: ``chunks`` or ``put``: the two cannot be mixed under one upload id.
@@ -183,7 +183,7 @@ class Upload:
         return self.ranges == [(0, self.size)]
 
     def discard(self) -> None:
-        """Remove the spool file, if there is one."""
+        """Discard the spool file, if there is one."""
         self.spool.unlink(missing_ok=True)
 
 
@@ -234,7 +234,7 @@ class VmRecord:
 
 @define(eq=False, kw_only=True)
 class Organisation:
-    """An owner of VMs. A reset puts a new one in its place: what holds the old one works for nobody."""
+    """An owner of VMs. A reset replaces it: requests that still hold the old one are refused."""
 
     org_id: str
     vms: dict[str, VmRecord] = field(factory=dict[str, VmRecord], repr=False)
@@ -257,7 +257,7 @@ class Organisation:
     """Set each time when there are no more of them."""
 
     def find(self, reference: str) -> VmRecord | None:
-        """A VM by its id or its name."""
+        """Find a VM by its id or its name."""
         return self.vms.get(reference) or self.names.get(reference)
 
 

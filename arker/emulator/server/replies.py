@@ -1,4 +1,4 @@
-"""Records become the JSON shapes of the contract (section 4); absent members are left out."""
+"""The conversion of records to the JSON shapes of the contract (section 4). Absent members are left out."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def session_json(vm: VmRecord, session: SessionRecord) -> dict[str, Any]:
 
 
 def _text(value: str) -> str:
-    """What came out of a VM as JSON takes it: bytes that were no UTF-8 (lone surrogates here) become U+FFFD."""
+    """Convert a VM's output for JSON: bytes that were not UTF-8 (lone surrogates here) become U+FFFD."""
     if value.isascii():
         return value
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def vm_json(vm: VmRecord, *, made: bool = False) -> dict[str, Any]:
-    """A VM; in the reply to the fork that made it, with the token of the tunnel that the fork asked for."""
+    """Return a VM. The reply to the fork that made it includes the token of the tunnel that the fork asked for."""
     body: dict[str, Any] = {
         "vm_id": vm.vm_id,
         "owner_org_id": vm.org_id,
@@ -85,7 +85,7 @@ def vm_json(vm: VmRecord, *, made: bool = False) -> dict[str, Any]:
 
 
 def golden_json(golden: Golden, *, region: str, created_ms: int) -> dict[str, Any]:
-    """A golden looks like a public VM that is never running; its name serves as its id."""
+    """Return a golden as a public VM that is never running. Its name serves as its id."""
     return {
         "vm_id": golden.name,
         "owner_org_id": GOLDEN_ORG_ID,
@@ -120,7 +120,7 @@ def run_summary_json(run: RunRecord) -> dict[str, Any]:
 
 
 async def run_response(request: web.Request, run: RunRecord) -> web.StreamResponse:
-    """A run with its output so far."""
+    """Return a run with its output so far."""
     # State and output have to belong together: read all before anything is awaited.
     body = run_summary_json(run)
     stdout, stderr = run.stdout(), run.stderr()
@@ -130,7 +130,7 @@ async def run_response(request: web.Request, run: RunRecord) -> web.StreamRespon
 
 
 async def completed_response(request: web.Request, run: RunRecord) -> web.StreamResponse:
-    """The reply to a run in the foreground: ``exit_code`` is a number even where there is no status."""
+    """Return the reply to a foreground run. ``exit_code`` is a number even if there is no status."""
     body: dict[str, Any] = {
         "run_id": run.run_id,
         "state": run.state,
@@ -156,7 +156,7 @@ async def _with_outputs(
 async def large_response(
     request: web.Request, body: dict[str, Any], texts: dict[str, outputs.Encoded]
 ) -> web.StreamResponse:
-    """A reply with members that may be large; such a one is sent piece by piece, and never copied as a whole."""
+    """Return a reply with members that may be large. A large one is sent piece by piece and never copied as a whole."""
     parts: list[bytes | outputs.Pieces] = []
     for name, encoded in texts.items():
         if isinstance(encoded.text, str):
@@ -187,7 +187,7 @@ def background_json(run: RunRecord) -> dict[str, Any]:
 
 
 def tunnel_json(tunnel: TunnelRecord, *, token: bool = False) -> dict[str, Any]:
-    """A tunnel; with its token only in the reply that created it."""
+    """Return a tunnel. Only the reply that created it includes its token."""
     body = _context(tunnel.vm)
     body["port"] = tunnel.port
     body["visibility"] = "public" if tunnel.token is None else "private"
@@ -235,7 +235,7 @@ def sync_json(vm: VmRecord, sync: SyncRecord, *, idempotent: bool = False) -> di
 
 
 def acknowledgement_json() -> dict[str, Any]:
-    """The reply to an operation that started no command."""
+    """Return the reply to an operation that started no command."""
     return {
         "state": "completed",
         "stdout": "",

@@ -1,4 +1,4 @@
-"""Making the server as new, while it goes on answering.
+"""The reset of the server, which goes on answering meanwhile.
 
 The records change at one moment (`Backend.begin_anew`): what comes after it is served from empty ones, and what is
 under way finds nothing, or is refused with 503 ``unavailable``. Then everything that the old records stand for is
@@ -20,14 +20,14 @@ from arker.emulator.server.records import FilesystemRecord, Organisation, VmReco
 
 @frozen(kw_only=True)
 class Removed:
-    """How many there were."""
+    """The number of removed records of each kind."""
 
     vms: int
     filesystems: int
 
 
 async def reset(backend: Backend) -> Removed:
-    """Delete everything of every organisation; nothing of it is left when this returns.
+    """Delete everything of every organisation. Nothing of it is left when this returns.
 
     Raises:
         ServiceError: ``internal``: something could not be removed.
@@ -48,7 +48,7 @@ async def reset(backend: Backend) -> Removed:
 
 
 async def _all(work: Iterable[Awaitable[None]]) -> None:
-    """Do all of it, whatever becomes of the others."""
+    """Run all of the work, even if some of it fails."""
     errors = [outcome for outcome in await asyncio.gather(*work, return_exceptions=True) if outcome is not None]
     for error in errors:
         logger.error("a reset was not complete", exc_info=error)

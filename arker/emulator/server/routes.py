@@ -1,4 +1,4 @@
-"""The table of operations (contract, section 5): what the router routes and the OpenAPI document describes."""
+"""The table of operations (contract, section 5), which the router and the OpenAPI document use."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class Operation:
 
     @property
     def pattern(self) -> str:
-        """The path as aiohttp's router takes it."""
+        """The path in the form that aiohttp's router takes."""
         return re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", self.path)
 
 
 def _several(*values: str) -> Schema:
-    """One or more of these values, joined by commas."""
+    """Return the schema of one or more of these values, joined by commas."""
     one = "|".join(values)
     return {"type": "string", "pattern": f"^({one})(,({one}))*$"}
 

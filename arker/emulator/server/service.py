@@ -1,4 +1,4 @@
-"""A server from its start to its end: the provider of VMs, the application, and the socket it answers on."""
+"""The life of a server: the provider of VMs, the application, and the socket it answers on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CLOSE_PATIENCE = 8.0  # seconds for the VMs to go; whoever started the process 
 
 
 async def open_provider(options: EmulatorOptions, state_dir: Path) -> SandboxProvider:
-    """The provider that the options ask for. ``auto`` never falls back to running commands unprotected.
+    """Open the provider that the options ask for. ``auto`` never falls back to running commands unprotected.
 
     Raises:
         IsolationUnavailableError: VMs cannot be isolated here.
@@ -104,7 +104,9 @@ class Service:
         await web.SockSite(self._runner, self._sock).start()
 
     async def close(self) -> None:
-        """Kill every VM, so that open requests are answered, then stop listening. Once it is called, it is the end."""
+        """Kill every VM, so that open requests are answered, then stop listening. A closed service cannot be started
+        again.
+        """
         if self._backend is not None:
             self._backend.closing = True
             self._backend.over.set()
@@ -119,13 +121,13 @@ class Service:
 
 
 def origin_of(sock: socket.socket) -> str:
-    """Scheme, host and port of a listening socket."""
+    """Return the scheme, host and port of a listening socket."""
     host, port = sock.getsockname()[:2]
     return f"http://{host}:{port}"
 
 
 def base_url(origin: str) -> str:
-    """What a client takes as its base URL."""
+    """Return the base URL for clients."""
     return origin + API
 
 

@@ -22,7 +22,7 @@ _ABORT: Final = struct.pack("ii", 1, 0)
 
 
 class Pacer:
-    """Lets bytes pass at a rate: each piece first takes the time that it costs."""
+    """A limiter of the byte rate: each piece is delayed first by the time that it takes at this rate."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
@@ -38,7 +38,7 @@ class Pacer:
 
 
 def cut(request: web.BaseRequest, *, reset: bool = False) -> None:
-    """End the connection of a request. What was written still goes out, unless it is reset."""
+    """Cut the connection of a request. Written data is still sent, unless the connection is reset."""
     transport = request.transport
     if transport is None:
         return
@@ -52,20 +52,20 @@ def cut(request: web.BaseRequest, *, reset: bool = False) -> None:
 
 
 def gone(request: web.BaseRequest) -> bool:
-    """Whether nothing can be sent any more."""
+    """Return whether nothing can be sent any more."""
     transport = request.transport
     return transport is None or transport.is_closing()
 
 
 def head(response: web.StreamResponse, request_id: str) -> bytes:
-    """The status line and the header fields of a reply that is written by hand."""
+    """Return the status line and the header fields of a reply that is written by hand."""
     fields = {**response.headers, "Content-Length": str(response.content_length or 0), "x-request-id": request_id}
     lines = [f"HTTP/1.1 {response.status} {response.reason}", *(f"{name}: {value}" for name, value in fields.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
 
 
 def part_of(size: int, fraction: float) -> int:
-    """Bytes of a body that is cut short: never all of them."""
+    """Return how many bytes of a body to send when it is cut short: never all of them."""
     return max(0, min(int(size * fraction), size - 1))
 
 
@@ -127,7 +127,7 @@ def _slices(piece: bytes, size: int) -> Iterator[bytes | memoryview]:
 
 
 async def incoming(request: web.Request) -> AsyncIterator[bytes]:
-    """The body of a request, in whatever pieces it comes.
+    """Yield the body of a request, in pieces as they arrive.
 
     Raises:
         ConnectionResetError: A fault has ended the connection.

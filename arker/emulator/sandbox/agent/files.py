@@ -63,7 +63,7 @@ class PendingFile:
         return os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=self.directory)
 
     def _check_target(self) -> os.stat_result | None:
-        """What is in the way, not following a link; refuses what cannot be written to."""
+        """Check what exists at the target, without following a link. Refuses a target that cannot be written to."""
         try:
             status = os.stat(self.name, dir_fd=self.directory, follow_symlinks=False)
         except FileNotFoundError:

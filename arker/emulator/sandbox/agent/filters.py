@@ -10,7 +10,7 @@ from arker.emulator.sandbox.agent.processes import PROC, descendants, read_proc
 
 
 def filters_below(root: int, outputs: set[int]) -> bool:
-    """Whether something below ``root`` holds one of the outputs, pipes by their inodes, and reads from a pipe itself.
+    """Return whether a process below ``root`` holds one of the outputs (pipes by inode) and itself reads from a pipe.
 
     It has to be a pipe that comes to an end: nothing writes to it any more but what reads from such a pipe, too. So the
     filter of ``> >(filter)`` is one, and what a server in the background is piped into is none. A process that has not
@@ -48,7 +48,7 @@ def filters_below(root: int, outputs: set[int]) -> bool:
 
 
 def has_not_run(pid: int) -> bool:
-    """Whether a process has used no processor time that could be measured."""
+    """Return whether a process has used no measurable processor time."""
     try:
         fields = read_proc(f"{pid}/stat").rpartition(b")")[2].split()
     except OSError:
@@ -57,7 +57,7 @@ def has_not_run(pid: int) -> bool:
 
 
 def pipes_of(pid: int) -> list[tuple[int, int]]:
-    """The pipes that a process holds: inode, and the permission bits that say in which direction."""
+    """Return the pipes that a process holds: the inode, and the permission bits that tell the direction."""
     found: list[tuple[int, int]] = []
     with contextlib.suppress(OSError):  # it has gone, or is none that may be looked at
         directory = os.open(f"{pid}/fd", os.O_RDONLY | os.O_DIRECTORY, dir_fd=PROC)

@@ -1,4 +1,4 @@
-"""Finding, stopping and killing process trees that do not want to be found."""
+"""Finding, stopping and killing process trees that try to escape."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def prctl(option: int, value: object) -> None:
 
 
 def rename(name: str) -> None:
-    """Change what ``ps`` and ``pkill -f`` see of this process."""
+    """Change the name of this process that ``ps`` and ``pkill -f`` see."""
     prctl(PR_SET_NAME, ctypes.create_string_buffer(name.encode()))
     with contextlib.suppress(OSError, ValueError):
         fields = read_proc("self/stat").rpartition(b")")[2].split()
@@ -49,7 +49,7 @@ def rename(name: str) -> None:
 
 
 def list_proc() -> list[str]:
-    """The names in /proc."""
+    """Return the names in /proc."""
     # Opened anew each time: supervisors are forked from the agent, and with a descriptor that all of them share they
     # would also share the place in the directory, so that two who list at the same time miss processes.
     fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=PROC)
@@ -68,7 +68,7 @@ def read_proc(path: str) -> bytes:
 
 
 def processes() -> dict[int, tuple[int, int, str]]:
-    """Every visible process: its parent, its process group and the letter of its state."""
+    """Return every visible process: its parent, its process group and the letter of its state."""
     found: dict[int, tuple[int, int, str]] = {}
     if PROC is None:
         import subprocess  # only here, since it is a large module
@@ -97,7 +97,7 @@ def children_by_parent(everyone: dict[int, tuple[int, int, str]]) -> dict[int, l
 def descendants(
     root: int, spare: Container[int] = (), *, everyone: dict[int, tuple[int, int, str]] | None = None
 ) -> dict[int, tuple[int, str]]:
-    """Process group and state of everything below ``root``; not of what is in ``spare`` or below it."""
+    """Return the process group and state of everything below ``root``, except what is in ``spare`` or below it."""
     if everyone is None:
         everyone = processes()
     children = children_by_parent(everyone)
@@ -120,11 +120,11 @@ def send_signal(number: int, pid: int) -> bool:
 
 
 def wake_up(number: int, frame: object) -> None:
-    """A handler that does nothing: without one, a signal would not reach the wake-up descriptor."""
+    """Do nothing: without a handler, a signal would not reach the wake-up descriptor."""
 
 
 def reap(options: int = 0) -> list[tuple[int, int]] | None:
-    """The children that have ended, with their wait status; None when there are no children left at all.
+    """Reap the children that have ended. Returns their wait statuses; None when there are no children left at all.
 
     With ``os.WUNTRACED``, those that have stopped, too.
     """
@@ -140,7 +140,7 @@ def reap(options: int = 0) -> list[tuple[int, int]] | None:
 
 
 def kill_below(root: int, spare: Container[int] = (), *, brake: bool = False) -> list[tuple[int, int]]:
-    """Kill everything below ``root``, however fast it forks; gives the children that were reaped on the way.
+    """Kill everything below ``root``, however fast it forks. Returns the children that were reaped on the way.
 
     Args:
         root: The process whose descendants are meant.
@@ -161,7 +161,7 @@ def kill_below(root: int, spare: Container[int] = (), *, brake: bool = False) ->
 
 
 def _take_brake() -> bool:
-    """Whether this process is the one that may stop all others: two would stop each other for ever."""
+    """Return whether this process may stop all others. Two such processes would stop each other and never continue."""
     try:
         fcntl.lockf(BRAKE, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -194,7 +194,7 @@ def _kill_below(root: int, spare: Container[int]) -> list[tuple[int, int]]:
 
 
 def at_rest(pid: int, children: dict[int, list[int]]) -> bool:
-    """Whether nothing of a process is going on that has been sent SIGSTOP.
+    """Return whether a process that has been sent SIGSTOP has stopped completely.
 
     A thread that has started a child by vfork waits for it in the kernel, and does not stop before the child, which has
     its memory until it executes a program, goes on. When the child is at rest, so is the thread.
@@ -226,7 +226,7 @@ def state_of(pid: int) -> bytes:
 
 
 def in_vfork(place: str) -> bool:
-    """Whether a thread that sleeps in the kernel does so in a call that makes processes, by its place in /proc."""
+    """Return, from its entry in /proc, whether a thread sleeps in a system call that makes processes."""
     with contextlib.suppress(OSError):
         number = read_proc(f"{place}/syscall").split()[0]
         if number.isdigit() and MACHINE in MAKING_PROCESSES:
@@ -239,7 +239,7 @@ def in_vfork(place: str) -> bool:
 
 
 def stop_below(root: int, spare: set[int], limit: float = 5.0) -> list[int]:
-    """Stop everything below ``root`` but ``spare`` itself; gives what was going before."""
+    """Stop everything below ``root`` except ``spare`` itself. Returns the processes that were running before."""
     halted: list[int] = []
     seen: set[int] = set()
     end = time.monotonic() + limit

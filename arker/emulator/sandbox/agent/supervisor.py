@@ -1,4 +1,4 @@
-"""The process that looks after one run: it starts the command, reports its end, and kills what it left behind."""
+"""The process that supervises one run: it starts the command, reports its end, and kills what it left behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
 def at_process_limit() -> Refused:
-    """What to say when no process can be started."""
+    """Return the message for the case that no process can be started."""
     hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
     if hard == resource.RLIM_INFINITY or hard <= RESERVED_PROCESSES:
         return Refused("resource_pressure", "no more processes can be started on this machine")
@@ -32,7 +32,7 @@ def at_process_limit() -> Refused:
 
 
 def enter(directory: str) -> None:
-    """Change the working directory, to one whose path may be longer than a system call takes."""
+    """Change the working directory. The path may be longer than a system call accepts."""
     while len(os.fsencode(directory)) >= PATH_MAX:
         cut = directory.rindex("/", 0, PATH_MAX // 4 - 1)  # a character has four bytes at most
         os.chdir(directory[:cut] or "/")
@@ -41,7 +41,7 @@ def enter(directory: str) -> None:
 
 
 def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
-    """Start a command and stay until it and all that it started have gone."""
+    """Start a command and stay until it and everything that it started have ended."""
     control_fd, stdout, stderr, script, state = fds
     script_at, state_at = request["at"]
     control = socket.socket(fileno=control_fd)

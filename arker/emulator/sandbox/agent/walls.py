@@ -52,7 +52,7 @@ _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND = 1, 2, 4, 8, 32, 4096
 
 
 def raise_walls() -> list[str]:
-    """Bound what the VM takes of its user's, make /proc read-only, and give up the rights that this took.
+    """Limit the VM's share of its user's resources, make /proc read-only, and drop the rights that this needed.
 
     All but the last are best efforts: a kernel that has no such limit, or a container that forbids the mount, costs one
     wall and not the VM. What could not be done is returned.
@@ -116,7 +116,7 @@ def _drop_rights(libc: ctypes.CDLL) -> None:
 
 
 class Score:
-    """How likely the kernel is to kill this process where memory runs out, and what it forks from now on.
+    """The likelihood that the kernel kills this process and its later children when memory runs out.
 
     To be made while the process may be looked into, which is when its files in /proc are its own.
     """
@@ -130,13 +130,13 @@ class Score:
                 self._fd = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=PROC)
 
     def set(self, value: int) -> None:
-        """Set it, but never lower than it was in the beginning."""
+        """Set the score, but never below its initial value."""
         if self._fd >= 0:
             with contextlib.suppress(OSError):
                 os.write(self._fd, b"%d\n" % max(value, self._least))
 
     def close(self) -> None:
-        """Let go of it, in a process that was forked: it would speak of its parent."""
+        """Close the files in a forked process: there they would refer to its parent."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

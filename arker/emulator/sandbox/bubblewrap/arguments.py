@@ -1,4 +1,4 @@
-"""Finding a bwrap, and its arguments."""
+"""The choice of a bwrap, and its arguments."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PATH = f"{HOME}/.local/bin:{_PYTHON_LINKS}:/usr/local/sbin:/usr/local/bin:/usr/s
 
 
 def candidates(state_dir: Path, identity: Identity | None) -> Iterator[Path]:
-    """Every bwrap to try, best first; one that the identity cannot reach is copied into the state directory.
+    """Return every bwrap to try, best first. One that the identity cannot reach is copied into the state directory.
 
     The system's comes first, since an AppArmor profile may allow namespaces to that path only.
     """
@@ -116,7 +116,7 @@ class Host:
         return cls(mounts=mounts, links=links, hidden=hidden, files=files)
 
     def prepare(self, root: Path, owner: Identity | None) -> None:
-        """Make a tree's mount points what they have to be; the VM must not be running."""
+        """Prepare a tree's mount points. The VM must not be running."""
         for target in ("/proc", "/dev", HOME, *(target for _, target in self.mounts)):
             ensure_directory(root, target, owner)
         for _, target in self.files:
@@ -131,7 +131,7 @@ class Host:
         return ["/proc", "/dev", "/sys", *places]
 
     def options(self, root: Path, volumes: Mapping[str, Path]) -> list[str]:
-        """The options of bwrap that make a VM of a tree, with volumes at places that have been looked at."""
+        """Return bwrap's options for a VM of a tree, with volumes at places that have been checked."""
         mounts = [part for source, target in self.mounts for part in ("--ro-bind", source, target)]
         return [
             *("--unshare-user", "--uid", "1000", "--gid", "1000", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
@@ -158,7 +158,9 @@ class Host:
 
 
 def tool_prefix(bwrap: Path) -> list[str]:
-    """What to start ``cp`` and ``rm`` through: as root of a user namespace, no directory of a VM is closed to them."""
+    """Return the prefix to start ``cp`` and ``rm`` with: as root of a user namespace they can enter every directory of
+    a VM.
+    """
     return [
         str(bwrap),
         *("--unshare-user", "--uid", "0", "--gid", "0"),

@@ -1,4 +1,4 @@
-"""Why VMs cannot be isolated on a machine: the step that fails, its errno, and what to do about it."""
+"""The reasons why VMs cannot be isolated on a machine: the failing step, its errno, and what to do about it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Facts:
 
 
 def gather_facts(attempts: Sequence[tuple[str, str]], python: str, identity: Identity | None) -> Facts:
-    """Look at this machine; ``python`` is one that the identity can run. Blocks."""
+    """Examine this machine. ``python`` is one that the identity can run. Blocks."""
     return Facts(
         platform=sys.platform,
         attempts=attempts,
@@ -93,7 +93,7 @@ def gather_facts(attempts: Sequence[tuple[str, str]], python: str, identity: Ide
 
 
 def explain(facts: Facts) -> str:
-    """The whole message for people."""
+    """Return the whole message for people."""
     if facts.platform != "linux":
         return (
             "VMs cannot be isolated here: that takes Linux namespaces. On macOS use a Linux VM or a container (with "

@@ -1,4 +1,4 @@
-"""Who the processes of VMs are on the host.
+"""The identity of VMs' processes on the host.
 
 A server of an ordinary user starts them as itself. A server that runs as root must not: "uid 1000" inside would be root
 on the host, with its rights over /proc/sys, /etc/ssl/private and limits. So it takes a uid and gid that nobody has.
@@ -26,7 +26,7 @@ class Identity:
     gid: int
 
     def can_reach(self, path: Path) -> bool:
-        """Whether this identity may use what is at ``path``, going by the permissions of it and of all above it."""
+        """Return whether this identity may use ``path``, by the permissions of it and of all directories above it."""
         resolved = path.resolve()
         return all(self._may(place) for place in (resolved, *resolved.parents))
 
@@ -40,7 +40,7 @@ class Identity:
 
 
 def spare_identity() -> Identity | None:
-    """The identity for VMs of this process; None when it is no root and VMs run as its own user."""
+    """Return the identity for VMs of this process; None when it is not root, since VMs then run as its own user."""
     if os.geteuid() != 0:
         return None
     users = {entry.pw_uid for entry in pwd.getpwall()}

@@ -1,4 +1,4 @@
-"""The files of a fresh VM, and keeping the places safe where the host's directories are mounted into it.
+"""The files of a fresh VM, and the protection of the places where the host's directories are mounted into it.
 
 A VM can do what it likes with its own tree, between two starts as well. If it makes ``/etc`` a link to
 ``/oldroot/home/dev``, then bwrap, which creates missing mount points, would create them in the host's directory. So
@@ -60,7 +60,7 @@ def give(root: Path, owner: Identity | None) -> None:
 
 
 def furnish(root: Path, owner: Identity | None) -> None:
-    """Fill a new, empty tree. Not for one that a VM has had in its hands."""
+    """Fill a new, empty tree. Do not use it for a tree that a VM has used."""
     for name, mode in _DIRECTORIES.items():
         place = root / name
         place.mkdir()
@@ -83,7 +83,7 @@ def furnish(root: Path, owner: Identity | None) -> None:
 
 
 def ensure_directory(root: Path, target: str, owner: Identity | None) -> None:
-    """Make ``target`` a directory that is really below ``root``, whatever is there.
+    """Ensure that ``target`` is a real directory below ``root``, whatever is there.
 
     Raises:
         SandboxError: that cannot be done.
@@ -93,7 +93,7 @@ def ensure_directory(root: Path, target: str, owner: Identity | None) -> None:
 
 
 def find_obstacle(root: Path, target: str, owner: Identity | None) -> str | None:
-    """Make ``target`` a directory if there is nothing there; what is in the way of that is left alone and told."""
+    """Make ``target`` a directory if nothing is there. Returns what is in the way, and leaves it alone."""
     try:
         with _open_directory(root, target.strip("/").split("/"), owner, replace=False):
             return None
@@ -102,7 +102,8 @@ def find_obstacle(root: Path, target: str, owner: Identity | None) -> str | None
 
 
 def ensure_file(root: Path, target: str, owner: Identity | None) -> None:
-    """Make ``target`` a regular file, if need be an empty one; its directory is treated like one of `ensure_directory`.
+    """Ensure that ``target`` is a regular file, an empty one if need be. Its directory is treated as in
+    `ensure_directory`.
 
     Raises:
         SandboxError: that cannot be done.
@@ -119,7 +120,7 @@ def ensure_file(root: Path, target: str, owner: Identity | None) -> None:
 
 
 def ensure_link(root: Path, target: str, content: str, owner: Identity | None) -> None:
-    """Make ``target`` a symlink with this content; its directory is treated like one of `ensure_directory`."""
+    """Ensure that ``target`` is a symlink with this content. Its directory is treated as in `ensure_directory`."""
     *parents, name = target.strip("/").split("/")
     with _open_directory(root, parents, owner) as parent:
         with suppress(OSError):
@@ -132,7 +133,7 @@ def ensure_link(root: Path, target: str, content: str, owner: Identity | None) -
 
 
 def _clear(parent: int, name: str, mode: int) -> None:
-    """Take away what is under a name; directories only get another one."""
+    """Clear a name: remove what is there. A directory is only renamed."""
     if stat.S_ISDIR(mode):
         os.rename(name, f"{name}.replaced-{os.urandom(4).hex()}", src_dir_fd=parent, dst_dir_fd=parent)
     else:
@@ -178,7 +179,7 @@ def _enter(parent: int, name: str, owner: Identity | None, *, replace: bool) -> 
 
 
 def _unlock(fd: int) -> None:
-    """Let the owner into a directory that the VM has locked."""
+    """Restore the owner's access to a directory that the VM has locked."""
     mode = stat.S_IMODE(os.fstat(fd).st_mode)
     if mode & 0o700 != 0o700:
         os.chmod(f"/proc/self/fd/{fd}", mode | 0o700)

@@ -1,4 +1,4 @@
-"""Which Python a VM has: for the agent, and as ``python3`` for its user."""
+"""The choice of a VM's Python: for the agent, and as ``python3`` for its user."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Interpreter:
 
     @property
     def on_host(self) -> str:
-        """Its path on this machine."""
+        """The interpreter's path on this machine."""
         return self.executable if self.source is None else str(self.source / "bin" / Path(self.executable).name)
 
     def links(self) -> dict[str, str]:
-        """Commands to offer in the VM's PATH, and what they are."""
+        """Return the commands to offer in the VM's PATH, and their targets."""
         if self.prefix is None or self.source is None:
             return {}
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -49,7 +49,7 @@ class Interpreter:
 
 
 async def choose_interpreter(state_dir: Path, identity: Identity | None) -> Interpreter:
-    """The Python of this process if VMs can have it, else the system's, else a copy of this one's installation.
+    """Choose this process's Python if VMs can use it, else the system's, else a copy of this one's installation.
 
     Args:
         state_dir: Where a copy would go.

@@ -1,4 +1,4 @@
-"""The session keyring of whoever has started the server: VMs must not inherit it."""
+"""The session keyring of the user who started the server: VMs must not inherit it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger("arker.emulator")
 
 
 def _enough_keys() -> bool:
-    """Whether less than half of this user's quota is used up; a keyring counts as a key."""
+    """Return whether less than half of this user's quota is used up. A keyring counts as a key."""
     try:
         for line in Path("/proc/key-users").read_text().splitlines():
             user, _, rest = line.partition(":")
@@ -31,14 +31,14 @@ def _enough_keys() -> bool:
 
 
 class Keyrings:
-    """Session keyrings for VMs, one after the other."""
+    """The session keyrings of VMs, one after the other."""
 
     def __init__(self) -> None:
         self._left = False
         self._warned = False
 
     def leave(self) -> None:
-        """Give this thread, and what it starts from now on, a session keyring of its own: new, empty, without a name.
+        """Give this thread, and what it starts from now on, a new, empty, unnamed session keyring.
 
         There is no way back to the one before; the server has no use for it. When half of the keys that the user may
         have are used up, the thread keeps the keyring that it made last: that of a VM, not of a login.

@@ -1,4 +1,4 @@
-"""What this machine has to have before VMs can be isolated on it, beside what bubblewrap needs: told by name."""
+"""What this machine needs to isolate VMs, apart from bubblewrap's own requirements; missing parts are named."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RIGHTS: Final = {"CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "KILL": 5, "SETGID
 
 
 def find_bash(identity: Identity | None) -> str:
-    """Where VMs have their bash.
+    """Return where VMs have their bash.
 
     Raises:
         IsolationUnavailableError: There is none.
@@ -32,7 +32,7 @@ def find_bash(identity: Identity | None) -> str:
 
 
 def check_rights(identity: Identity | None) -> None:
-    """Refuse a root that cannot do what VMs under another user take.
+    """Check that a root server has the rights to run VMs as another user.
 
     Raises:
         IsolationUnavailableError: A capability is missing, or the other user does not exist in this user namespace.

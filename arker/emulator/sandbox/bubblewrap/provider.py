@@ -39,7 +39,7 @@ _ENV = {
 
 
 class BubblewrapProvider(AgentProvider):
-    """Implements `SandboxProvider` with namespaces."""
+    """The `SandboxProvider` that isolates VMs with namespaces."""
 
     name = "bubblewrap"
 
@@ -86,7 +86,8 @@ class BubblewrapProvider(AgentProvider):
 
     @classmethod
     async def open(cls, state_dir: Path, limits: Limits | None = None) -> BubblewrapProvider:
-        """Keep the VMs' trees under ``state_dir``; a throw-away VM shows first that isolation works here.
+        """Open a provider that keeps the VMs' trees under ``state_dir``. A throw-away VM first shows that isolation
+        works here.
 
         Raises:
             IsolationUnavailableError: it does not; the message says why and what to do.
@@ -122,12 +123,12 @@ class BubblewrapProvider(AgentProvider):
         raise IsolationUnavailableError(explain(facts))
 
     def discard(self) -> None:
-        """Give up a provider that does not work."""
+        """Discard a provider that does not work."""
         self._storage.close()
         self._volume_storage.close()
 
     async def try_out(self) -> None:
-        """Start a VM and remove it again; raises `SandboxError`."""
+        """Start a VM and remove it again. Raises `SandboxError`."""
         tree = await self._storage.create(f"probe-{os.urandom(8).hex()}")
         try:
             machine = await Machine.start(await self._launch(tree, {}))
@@ -166,7 +167,7 @@ class BubblewrapProvider(AgentProvider):
 
 
 def _fewer_than_here(limit: int) -> int:
-    """A limit of open files that leaves this process, and agents, room where all of the user's descriptors count."""
+    """Return a limit of open files that leaves this process and agents room where all the user's descriptors count."""
     import resource  # which not every system has
 
     own = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -192,7 +193,7 @@ def _clear(state_dir: Path) -> None:
 
 
 def _counts_by_namespace(release: str) -> bool:
-    """Whether RLIMIT_NPROC set in a user namespace counts what runs in it: since Linux 5.14."""
+    """Return whether RLIMIT_NPROC set in a user namespace counts only what runs in it. Linux 5.14 and newer do that."""
     numbers = release.split("-")[0].split(".")
     try:
         return (int(numbers[0]), int(numbers[1])) >= (5, 14)

@@ -1,4 +1,4 @@
-"""The filter of system calls that VMs run under: a program of the kernel's packet filter, put together by hand.
+"""The system call filter of VMs: a program of the kernel's packet filter, assembled by hand.
 
 Namespaces confine most of what the kernel does; what is listed here they do not confine (keys, vsock), or it serves no
 program of the usual kind and has been a way out of sandboxes before. Everything else is allowed, so that programs work
@@ -113,7 +113,7 @@ _AARCH64: Final = {
 
 @frozen(kw_only=True)
 class Architecture:
-    """What differs between processors.
+    """The differences between processors.
 
     Attributes:
         audit: How the kernel names it to filters.
@@ -151,12 +151,12 @@ _Line = tuple[int, int, str, str]
 
 
 def refuse(number: int) -> int:
-    """The verdict that makes a call fail with this errno."""
+    """Return the verdict that makes a call fail with this errno."""
     return _ERRNO | number
 
 
 def build_filter(architecture: Architecture) -> bytes:
-    """The program for one architecture, as bwrap takes it."""
+    """Build the program for one architecture, in the form that bwrap takes."""
     numbers = architecture.numbers
     lines: list[_Line] = [
         (_LOAD, _ARCHITECTURE, "", ""),
@@ -204,7 +204,7 @@ def _assemble(lines: Sequence[_Line], labels: dict[str, int]) -> bytes:
 
 
 def choose_filter() -> bytes | str:
-    """The filter for this machine; or why there is none, for people."""
+    """Choose the filter for this machine. Returns it, or the reason why there is none, for people."""
     machine = platform.machine()
     architecture = ARCHITECTURES.get(machine)
     if architecture is None:
@@ -217,7 +217,9 @@ def choose_filter() -> bytes | str:
 
 
 def _kernel_filters() -> bool:
-    """Whether the kernel knows filters: it then complains about the address of none, instead of about the request."""
+    """Return whether the kernel supports filters: given a null address, it then complains about that, not about the
+    request.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     set_seccomp, by_filter = 22, 2
     return bool(libc.prctl(set_seccomp, by_filter, None, 0, 0)) and ctypes.get_errno() == errno.EFAULT

@@ -27,19 +27,19 @@ _CODES = frozenset({"not_found", "bad_request", "unavailable", "unsupported_oper
 
 
 class LinkClosedError(Exception):
-    """The agent has gone, and with it every process of the VM."""
+    """The error of a closed link: the agent has ended, and with it every process of the VM."""
 
 
 @frozen
 class Reply:
-    """An answer of the agent; the descriptors belong to whoever asked."""
+    """A reply of the agent. The descriptors belong to the caller."""
 
     data: dict[str, Any]
     fds: list[int]
 
 
 def anonymous_file(name: str, content: bytes = b"") -> int:
-    """A descriptor of a file that has no name and lives as long as somebody holds it."""
+    """Return a descriptor of a file that has no name and lives as long as it is held open."""
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create(name, os.MFD_CLOEXEC)
     else:
@@ -59,7 +59,7 @@ def anonymous_file(name: str, content: bytes = b"") -> int:
 
 
 def anonymous_files(*contents: tuple[str, bytes]) -> list[int]:
-    """Several of them, by name and content, or none."""
+    """Return several of them, by name and content. Returns all or none."""
     made: list[int] = []
     try:
         for name, content in contents:
@@ -71,7 +71,7 @@ def anonymous_files(*contents: tuple[str, bytes]) -> list[int]:
 
 
 class AgentLink:
-    """Talks to one agent. Ends once, when the agent or its VM has gone or `close` is called.
+    """A link to one agent. It ends once: when the agent or its VM has ended, or `close` is called.
 
     Args:
         sock: The server's end.
@@ -101,7 +101,7 @@ class AgentLink:
         return self._ended.is_set()
 
     def at_end(self, callback: Callable[[], object]) -> None:
-        """Have this called when the link ends, which it must not have done yet."""
+        """Register a callback for the link's end. The link must not have ended yet."""
         self._at_end.append(callback)
 
     async def wait_closed(self) -> None:
@@ -110,7 +110,7 @@ class AgentLink:
     async def request(
         self, op: str, fields: Mapping[str, object] | None = None, *, fds: Sequence[int] = (), timeout: float = 30
     ) -> Reply:
-        """Ask the agent; ``fds`` are closed here once they are on their way, whatever happens.
+        """Send a request to the agent. ``fds`` are closed here once they are sent, whatever happens.
 
         Raises:
             SandboxError: the agent refused; or it did not answer in time, and then the link is closed.
@@ -154,7 +154,7 @@ class AgentLink:
             self._loop.call_later(_SILENCE, self._look_after, answer, at_silence)
 
     def close(self) -> None:
-        """End the link: whoever waits gets `LinkClosedError`, and the agent sees the end of its input."""
+        """Close the link. Waiting callers get `LinkClosedError`, and the agent reads the end of its input."""
         if self.closed:
             return
         self._ended.set()
@@ -240,7 +240,7 @@ def _close_all(fds: Sequence[int] | deque[int]) -> None:
 
 
 def _consume(answer: asyncio.Future[Reply]) -> None:
-    """Keep asyncio from complaining about an outcome that nobody waited for."""
+    """Retrieve an outcome that no task waited for, so that asyncio does not complain about it."""
     if not answer.cancelled():
         answer.exception()
 

@@ -45,7 +45,7 @@ _CLEAN_UP = 5.0
 
 @frozen(kw_only=True)
 class Limits:
-    """What each VM may have.
+    """The limits of each VM.
 
     Attributes:
         processes: How many of them at once, where they can be counted.
@@ -84,7 +84,7 @@ class Launch:
 
 
 class Machine:
-    """A running VM. `close` leaves nothing of it."""
+    """A running VM. `close` removes all traces of it."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], sock: socket.socket, *, group: bool, max_open_files: int
@@ -142,12 +142,12 @@ class Machine:
         return not self.link.closed
 
     def kill(self) -> None:
-        """Kill every process of the VM, from outside, without waiting for it."""
+        """Kill every process of the VM from outside, without waiting for it."""
         self._kill_launched()
         self.link.close()  # an agent without namespaces around it clears up when it sees that
 
     def look_after(self) -> None:
-        """Have the agent go on if something in the VM has stopped it. Cheap enough to be called every second."""
+        """Resume the agent if something in the VM has stopped it. Cheap enough to be called every second."""
         if self._agent is None:
             self._agent = next(iter(find_below(self._process.pid, AGENT_NAME)), 0)
         if is_stopped(self._agent):
@@ -158,7 +158,7 @@ class Machine:
             wake(find_below(self._process.pid, AGENT_NAME))  # the supervisors of runs have this name, too
 
     async def close(self) -> None:
-        """Kill every process of the VM and wait until they have gone."""
+        """Kill every process of the VM and wait until they have ended."""
         self.kill()
         await asyncio.shield(self._watch)
 
@@ -170,7 +170,7 @@ class Machine:
         await asyncio.get_running_loop().run_in_executor(None, self._see_off)
 
     def _see_off(self) -> None:
-        """Wait until the process has gone, and what it has left; in a thread."""
+        """Wait, in a thread, until the process and what it has left have ended."""
         self._see_process_off()
         left, give_up = self._launched, time.monotonic() + _LAST_STEPS
         while (left := {process for process in left if not collect(process)}) and time.monotonic() < give_up:
@@ -197,7 +197,9 @@ class Machine:
 
 
 def _spare_descriptors(limit: int) -> tuple[int, int]:
-    """Two numbers below a limit of descriptors and this process's own, as high as commands hardly ever use them."""
+    """Return two numbers below a limit of descriptors and this process's own, so high that commands hardly ever use
+    them.
+    """
     try:
         import resource
     except ImportError:  # not a system with such limits
@@ -208,7 +210,7 @@ def _spare_descriptors(limit: int) -> tuple[int, int]:
 
 
 def _spawn(launch: Launch, link: int, errors: int) -> subprocess.Popen[bytes]:
-    """Start an agent, whose socket and errors are these descriptors; it returns after exec, in a millisecond."""
+    """Start an agent with these descriptors as its socket and its errors. Returns after exec, within a millisecond."""
     identity = launch.identity
     with contextlib.ExitStack() as made:
         # By descriptor, since everyone in the VM can read the command line, and the options name places of the host.

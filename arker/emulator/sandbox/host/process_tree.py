@@ -1,4 +1,4 @@
-"""Killing a process with everything below it, from outside of it."""
+"""Killing a process and everything below it, from outside."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Started:
 
 
 def kill_tree(root: int) -> None:
-    """Kill what is below a process, a child subreaper, until nothing is there any more; then the process itself.
+    """Kill everything below a process, a child subreaper, until nothing is left; then kill the process itself.
 
     It gives up on what is below after some seconds, never on the process. The process must be a child that nobody has
     waited for yet, so that its id is its own.
@@ -41,7 +41,7 @@ def kill_tree(root: int) -> None:
 
 
 def adopt_orphans() -> None:
-    """Have this process be given what its children leave behind when they end, where the system can do that.
+    """Adopt what this process's children leave behind when they end, where the system supports that.
 
     Else it goes to the first process of this machine or container, and that may be a program that collects none but its
     own children. A bwrap, for one, does not wait for the end of what it has started when a VM ends from inside.
@@ -54,7 +54,7 @@ def adopt_orphans() -> None:
 
 
 def collect(orphan: Started) -> bool:
-    """Whether a process that may have been left to this one has gone for good; it is collected if it has ended."""
+    """Collect a process that may have been left to this one, if it has ended. Returns whether it is gone."""
     if started(orphan.pid) != orphan:
         return True
     try:
@@ -64,24 +64,26 @@ def collect(orphan: Started) -> bool:
 
 
 def collect_all() -> None:
-    """Collect every child that has ended. For the end of this process: nobody waits for any of them any more."""
+    """Collect every child that has ended. Use it at the end of this process, when no thread waits for children any
+    more.
+    """
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
 def started(pid: int) -> Started:
-    """A process that is told from later ones with the same id."""
+    """Return a process in a form that distinguishes it from later ones with the same id."""
     return Started(pid, _fields(pid)[19])
 
 
 def launched_by(launcher: int) -> list[Started]:
-    """What a bwrap has started."""
+    """Return the processes that a bwrap has started."""
     return [started(pid) for pid in _children(launcher)]
 
 
 def kill_launched(launcher: int) -> list[Started]:
-    """Kill what a bwrap has started, so that bwrap ends by itself; says what there was.
+    """Kill what a bwrap has started, so that bwrap ends by itself. Returns the killed processes.
 
     If bwrap were killed at the same moment, what it has started would be left to others.
     """
@@ -92,7 +94,7 @@ def kill_launched(launcher: int) -> list[Started]:
 
 
 def kill_group(launcher: int) -> None:
-    """Kill a bwrap, the leader of a process group that nobody has waited for yet, and what it has started.
+    """Kill a bwrap, the leader of a process group that has not been waited for yet, and what it has started.
 
     It is two processes, and the second does not yet follow the first when that dies very early.
     """
@@ -101,12 +103,12 @@ def kill_group(launcher: int) -> None:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a signal has stopped a process."""
+    """Return whether a signal has stopped a process."""
     return _fields(pid)[0] == b"T"
 
 
 def find_below(root: int, name: str) -> list[int]:
-    """Those among a process and everything below it that have a name, the uppermost first."""
+    """Find the processes with a name among a process and everything below it, the uppermost first."""
     found: list[int] = []
     for pid in (root, *sorted(_below(root))):
         with contextlib.suppress(OSError):
@@ -116,7 +118,7 @@ def find_below(root: int, name: str) -> list[int]:
 
 
 def wake(pids: Iterable[int]) -> None:
-    """Have processes go on that a signal has stopped."""
+    """Resume processes that a signal has stopped."""
     for pid in pids:
         if is_stopped(pid):
             _send(pid, signal.SIGCONT)
@@ -137,7 +139,7 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 
 def _below(root: int) -> set[int]:
-    """Every process below another that has not ended; nothing where there is no /proc."""
+    """Return every process below another that has not ended; none where there is no /proc."""
     children: dict[int, list[int]] = {}
     ended: set[int] = set()
     for pid, parent, state in _processes():
@@ -154,7 +156,7 @@ def _below(root: int) -> set[int]:
 
 
 def _fields(pid: int) -> list[bytes]:
-    """What /proc says of a process, from its state on; nothing known of one that has gone."""
+    """Return what /proc says of a process, from its state on; nothing for a process that has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
@@ -162,7 +164,7 @@ def _fields(pid: int) -> list[bytes]:
 
 
 def _processes() -> Iterator[tuple[int, int, bytes]]:
-    """Every process, its parent and the letter of its state."""
+    """Return every process with its parent and the letter of its state."""
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir("/proc"):
             if name.isdigit():

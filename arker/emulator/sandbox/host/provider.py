@@ -1,4 +1,4 @@
-"""What all providers of agents' VMs have in common: making, copying, finding again and ending them."""
+"""The common part of providers of agents' VMs: making, copying, adopting and ending them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from arker.emulator.sandbox.volumes import Volumes
 
 
 class AgentProvider:
-    """The base of providers; a subclass says how an agent is started and what a VM looks like inside."""
+    """The base of providers. A subclass defines how an agent is started and what a VM contains."""
 
     confines_network = True
 

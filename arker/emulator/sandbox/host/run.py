@@ -1,4 +1,4 @@
-"""A run, seen from the server: its output as it comes, its end, and its kill."""
+"""A run, seen from the server: its output as it arrives, its end, and its kill."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ _PIECE = 256 * 1024
 
 
 class Output:
-    """Drains one pipe of a run, without ever making the writer wait for a reader; at most for the disk."""
+    """The server's end of one pipe of a run. It drains the pipe, so that the writer waits for the disk at most, and
+    never for a reader.
+    """
 
     def __init__(
         self,
@@ -49,7 +51,7 @@ class Output:
         return not self._open
 
     def settle(self) -> None:
-        """Take what is in the pipe now; what comes later goes nowhere, but is still drained."""
+        """Take what is in the pipe now. Later output is drained and dropped."""
         for _ in range(4):  # no more than a pipe holds: a child that writes for ever must not keep the run open
             if not self._open or not self._drain():
                 break
@@ -85,7 +87,9 @@ class Output:
 
 
 class StateReader:
-    """Takes what a run's shell writes of its state at its end. A pipe: commands may set how large files may become."""
+    """The reader of the state that a run's shell writes at its end. It uses a pipe, since commands may limit the size
+    of files.
+    """
 
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
@@ -96,7 +100,7 @@ class StateReader:
         self._loop.add_reader(fd, self._read)
 
     def take(self) -> bytes:
-        """All that was written; the shell has ended."""
+        """Return everything that was written. The shell has ended."""
         while self._open and self._read():
             pass
         self.close()
@@ -125,7 +129,7 @@ class StateReader:
 
 
 class AgentRun:
-    """A command that an agent's supervisor looks after; implements `RunHandle`."""
+    """The `RunHandle` of a command that an agent's supervisor looks after."""
 
     def __init__(
         self,
@@ -188,12 +192,12 @@ class AgentRun:
 
     @property
     def going(self) -> bool:
-        """Whether the command or something that it started in the background is still there."""
+        """Whether the command or something that it started in the background is still running."""
         return not self._gone.is_set()
 
     @property
     def ended_at(self) -> float | None:
-        """When the command itself ended, by the loop's clock."""
+        """The time at which the command itself ended, by the loop's clock."""
         return self._ended_at
 
     async def wait(self) -> RunExit:
@@ -222,7 +226,7 @@ class AgentRun:
         self._tell(f"signal {number}")
 
     def abandon(self) -> None:
-        """The VM has gone: nothing more will come."""
+        """Abandon the run: the VM has ended, and nothing more will arrive."""
         self._end()
 
     def _keeper(self) -> Callable[[int], int]:
@@ -279,7 +283,7 @@ class AgentRun:
                 self._settle()
 
     def _ask_for_filters(self) -> None:
-        """Settle, unless the output has not ended yet, and something that it goes through may be writing it."""
+        """Settle, unless the output has not ended yet and a filter may still be writing it."""
         if not self._late_output or (self._out.ended and self._err.ended):
             self._settle()
         elif not self._settled:
@@ -295,7 +299,7 @@ class AgentRun:
             self._settle()
 
     def _settle(self) -> None:
-        """Decide how the command ended; its background children may go on."""
+        """Settle the command's result. Its background children may continue."""
         if self._settled:
             return
         self._settled = True

@@ -1,4 +1,4 @@
-"""A VM whose inside is an agent's: started at first use, started again when it died."""
+"""A VM that an agent serves from inside. It is started at first use, and started again after it died."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _AFTERMATH = 1.0
 
 @frozen(kw_only=True)
 class Inside:
-    """What is the same for all runs of a VM.
+    """The settings that all runs of a VM share.
 
     Attributes:
         env: The environment of a session that sets none.
@@ -91,7 +91,7 @@ class AgentFileWriter:
 
 
 class AgentSandbox:
-    """Implements `Sandbox` over a tree of files and a way to start an agent on it."""
+    """The `Sandbox` over a tree of files and a way to start an agent on it."""
 
     def __init__(
         self,
@@ -231,13 +231,13 @@ class AgentSandbox:
         self._at_delete()
 
     async def close(self) -> None:
-        """Kill every process; the files stay."""
+        """Kill every process. The files stay."""
         async with self._lock:
             await self._stop()
 
     @asynccontextmanager
     async def frozen(self) -> AsyncGenerator[None]:
-        """While the context lasts nothing changes in the tree."""
+        """Freeze the tree: nothing changes in it inside this context."""
         async with self._lock:
             self._check_exists()
             machine = self._machine
@@ -254,7 +254,7 @@ class AgentSandbox:
                     await asyncio.shield(asyncio.ensure_future(machine.link.request("continue")))
 
     async def finish_write(self, machine: Machine, op: str, number: int) -> None:
-        """Commit or abort a pending file of a machine, which may have gone."""
+        """Commit or abort a pending file of a machine that may have ended."""
         self._open_files.discard(number)
         async with self._lock:
             try:
@@ -266,7 +266,7 @@ class AgentSandbox:
     # --- the machine ---
 
     async def _with_machine(self, attempt: Callable[[Machine], Awaitable[_T]]) -> _T:
-        """Do something that nothing is lost by doing again when the VM dies under it before it has begun."""
+        """Run a repeatable step on the machine. If the VM dies before the step has begun, it is tried once more."""
         for last in (False, True):
             async with self._lock:
                 with telling():
@@ -312,7 +312,7 @@ class AgentSandbox:
         self._bound = {path: volume for path, volume in self._volumes.items() if path not in launch.refused}
 
     async def _is_idle(self, *, aftermath: float) -> bool:
-        """Whether nothing is lost by ending the machine: no command, nothing that one left behind, no open upload."""
+        """Return whether the machine can be ended without loss: no command, no leftover process, no open upload."""
         runs = [run for run in self._runs if run.going]
         ends = [run.ended_at for run in runs if run.ended_at is not None]
         if self._open_files or len(ends) < len(runs):

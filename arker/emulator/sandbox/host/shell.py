@@ -1,4 +1,4 @@
-"""How a command is given to bash, and how the session's state comes back.
+"""The command line for bash, and the way back of the session's state.
 
 Directory and exported variables are inside the shell that runs the command, so it has to write them down itself, and
 the only moment for that is its end: an EXIT trap. It stands before a trap that the command sets, by a function ``trap``
@@ -117,7 +117,7 @@ trap () {
 
 @frozen
 class ShellCommand:
-    """What a command is started with.
+    """The arguments, script and environment of a command's process.
 
     Attributes:
         argv: The arguments of the process.
@@ -131,7 +131,9 @@ class ShellCommand:
 
 
 def shell_command(bash: str, command: bytes, env: Mapping[str, str], *, script_fd: int, state_fd: int) -> ShellCommand:
-    """How to run a command in an environment of any size, so that the session's state is written to a descriptor."""
+    """Return how to run a command in an environment of any size, so that the session's state is written to a
+    descriptor.
+    """
     passed, restored = _split(env)
     setup = _SETUP
     if "POSIXLY_CORRECT" not in env and "BASH_FUNC_trap%%" not in env:  # the user's own, or not to be redefined there
@@ -147,7 +149,8 @@ def shell_command(bash: str, command: bytes, env: Mapping[str, str], *, script_f
 
 
 def _split(env: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
-    """An environment as what a program can be started with, and what sets the rest in its shell."""
+    """Split an environment: the part that a program can be started with, and a script that sets the rest in its shell.
+    """
     sizes = {name: len(os.fsencode(name)) + len(os.fsencode(value)) + 2 for name, value in env.items()}
     kept = dict(env)
     total = sum(sizes.values())
@@ -175,7 +178,7 @@ def _setting(name: str, value: str) -> bytes:
 
 
 def parse_state(content: bytes) -> tuple[str, Mapping[str, str]] | None:
-    """The working directory and the environment that a shell left; None when it left none."""
+    """Parse the working directory and the environment that a shell left; None when it left none."""
     *entries, last, rest = content.split(b"\0") if content.count(b"\0") else (b"", content)
     mark, _, cwd = last.partition(b"=")
     if rest or mark != _LAST.encode() or not cwd.startswith(b"/"):

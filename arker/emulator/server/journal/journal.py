@@ -1,4 +1,4 @@
-"""What tests read of the server's doings: requests, commands and forks, in memory, numbered and bounded."""
+"""The journal that tests read: requests, commands and forks, in memory, numbered and bounded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ T = TypeVar("T", RequestRecord, Execution, Fork)
 
 
 class Log(Generic[T]):
-    """The latest entries, oldest first. Numbers begin with 1, grow by 1, and are not used again."""
+    """A log of the latest entries, oldest first. Numbers begin with 1, grow by 1, and are not used again."""
 
     def __init__(self, size: int, last: int = 0) -> None:
         self._entries: deque[T] = deque(maxlen=size)
@@ -41,23 +41,23 @@ class Log(Generic[T]):
         return len(self._entries)
 
     def add(self, make: Callable[[int], T]) -> T:
-        """Make the next entry, given its number."""
+        """Add an entry, made from its number."""
         entry = make(self.last + 1)
         self.last += 1
         self._entries.append(entry)
         return entry
 
     def after(self, seq: int, limit: int) -> list[T]:
-        """Entries with greater numbers, the oldest of them first."""
+        """Return the entries with greater numbers, oldest first."""
         skipped = max(0, seq - (self.last - len(self._entries)))
         return list(islice(self._entries, skipped, skipped + limit))
 
     def dropped(self, seq: int) -> int:
-        """How many entries with greater numbers had to make room; those that were cleared do not count."""
+        """Return how many entries with greater numbers were dropped for lack of room. Cleared entries do not count."""
         return max(0, self.last - len(self._entries) - max(seq, self._cleared))
 
     def clear(self) -> int:
-        """Forget all; how many there were comes back."""
+        """Delete all entries. Returns how many there were."""
         count = len(self._entries)
         self._entries.clear()
         self._cleared = self.last
@@ -65,7 +65,7 @@ class Log(Generic[T]):
 
 
 class Journal:
-    """All that is remembered."""
+    """The logs of everything that the server remembers for tests."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -74,7 +74,7 @@ class Journal:
         self.forks: Log[Fork] = Log(OTHERS)
 
     def successor(self) -> Journal:
-        """An empty one whose numbers go on; what is under way is noted in this one still."""
+        """Return an empty journal that continues the numbers. Work in progress is still noted in this one."""
         journal = Journal(self._clock)
         journal.requests = Log(REQUESTS, self.requests.last)
         journal.executions = Log(OTHERS, self.executions.last)
@@ -82,7 +82,7 @@ class Journal:
         return journal
 
     def note_request(self, trace: Trace, facts: Facts, *, status: int, key: str | None, firing: Firing | None) -> None:
-        """The outcome of a request is settled; only the first time counts."""
+        """Note the final outcome of a request. Only the first call counts."""
         if trace.record is None:
             trace.record = self.requests.add(
                 lambda seq: RequestRecord(
@@ -104,7 +104,7 @@ class Journal:
             )
 
     def note_execution(self, run: RunRecord, key: str | None) -> None:
-        """A command is being started."""
+        """Note that a command is being started."""
         self.executions.add(
             lambda seq: Execution(
                 seq=seq,
@@ -117,13 +117,13 @@ class Journal:
         )
 
     def note_fork(self, vm: VmRecord, source: str, key: str | None) -> None:
-        """A VM has been made."""
+        """Note that a VM has been made."""
         self.forks.add(
             lambda seq: Fork(seq=seq, vm_id=vm.vm_id, source=source, idempotency_key=key, t_ms=vm.created_ms)
         )
 
     def clear(self) -> int:
-        """Forget all; how many entries there were comes back. Numbers go on."""
+        """Delete all entries. Returns how many there were. Numbering continues."""
         return self.requests.clear() + self.executions.clear() + self.forks.clear()
 
 

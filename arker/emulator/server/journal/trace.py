@@ -1,4 +1,7 @@
-"""What an organisation's requests did, in memory and bounded: the rows of its run list (contract, section 4).
+"""The record of an organisation's requests, in memory and bounded: the rows of its run list (contract, section 4).
+
+Each request carries a `Trace`, in which the server's parts note what they know. Everything that takes time (decoding,
+redaction, timestamps) happens when the list is read.
 
 While a request is served, a `Trace` rides along in it; those who know something note it there. Everything that takes
 time (decoding, redaction, timestamps) is left to whoever reads the list.
@@ -25,7 +28,7 @@ _SECRETS: Final = re.compile(rb'("(?:auth_token|presigned_url)"\s*:\s*")[^"]+')
 
 @define(eq=False, kw_only=True)
 class Shaping:
-    """How the bodies of a request are to pass.
+    """The treatment of the bodies of a request.
 
     Attributes:
         rate: Bytes per second, in each direction.
@@ -49,7 +52,7 @@ class Shaping:
 
 @define(eq=False, kw_only=True)
 class RequestRecord:
-    """A `RequestEntry` whose last fields may become known later: work can go on after its connection was cut."""
+    """A `RequestEntry` whose last fields may become known later: work can continue after its connection was cut."""
 
     seq: int
     request_id: str
@@ -75,7 +78,7 @@ class Requester(Protocol):
 
 
 class NotedVm(Protocol):
-    """What is noted of a VM."""
+    """The noted data of a VM."""
 
     @property
     def vm_id(self) -> str: ...
@@ -97,14 +100,14 @@ class NotedVm(Protocol):
 
 
 class NotedSession(Protocol):
-    """What is noted of a session."""
+    """The noted data of a session."""
 
     @property
     def session_id(self) -> str: ...
 
 
 class NotedRun(Protocol):
-    """What is noted of a run."""
+    """The noted data of a run."""
 
     @property
     def run_id(self) -> str: ...
@@ -130,7 +133,7 @@ class NotedRun(Protocol):
 
 @define(eq=False, kw_only=True)
 class Trace:
-    """A request: first while it is served, then as a row."""
+    """A request: at first while it is being served, then as a row."""
 
     request_id: str
     t_ms: int
@@ -173,7 +176,7 @@ class Trace:
         self.bytes_in, self.body_in = len(raw), raw[:BODY_BOUND]
 
     def note_run(self, run: NotedRun) -> None:
-        """What is known of a run; called again once it has ended."""
+        """Note what is known of a run. It is called again once the run has ended."""
         self.run_id, self.session_id = run.run_id, run.session.session_id
         self.command, self.exit_code = run.command[:BODY_BOUND], run.exit_code
         if run.launched_at is not None:
@@ -182,7 +185,7 @@ class Trace:
                 self.executor_duration_ms = (run.ended_at - run.launched_at) * 1000
 
     def finish(self, response: web.StreamResponse) -> None:
-        """The request has been answered: if it was somebody's, it becomes a row of theirs."""
+        """Finish the trace with the reply. A request of a known organisation becomes a row of it."""
         org, self.org = self.org, None
         if org is None:
             return
@@ -196,7 +199,7 @@ class Trace:
         org.requests.append(self)
 
     def row(self, *, key_prefix: str, runtime: str, lite: bool) -> dict[str, Any]:
-        """The row as JSON; members that say nothing are left out."""
+        """Return the row as JSON. Empty members are left out."""
         row: dict[str, Any] = {
             "source": SOURCE,
             "t_ms": self.t_ms,
@@ -230,7 +233,7 @@ class Trace:
         return {name: value for name, value in row.items() if value is not None}
 
     def holds(self, text: str) -> bool:
-        """Whether a lower-case text occurs in what was sent, done or answered."""
+        """Return whether a lower-case text occurs in what was sent, done or answered."""
         fields = (self.request_id, self.vm_id, self.vm_name, self.session_id, self.run_id, self.path, self.command)
         return any(value is not None and text in value.lower() for value in fields) or any(
             text in _shown(body).lower() for body in (self.body_in, self.body_out)
@@ -238,7 +241,7 @@ class Trace:
 
 
 def _shown(body: bytes) -> str:
-    """A body without the secrets in it, some of which are given out in one reply only."""
+    """Return a body without its secrets. Some of them are shown in one reply only."""
     return _SECRETS.sub(rb"\1(not shown)", body).decode("utf-8", "replace")
 
 
@@ -252,7 +255,7 @@ def attach(request: web.Request, trace: Trace) -> Trace:
 
 
 def trace_of(request: web.Request) -> Trace:
-    """What is noted of a request that is being served."""
+    """Return the trace of a request that is being served."""
     trace: Trace = request[_KEY]
     return trace
 

@@ -1,4 +1,4 @@
-"""How runs go on and end (contract, section 5): queue, timeout, cancellation, session state."""
+"""The life of runs (contract, section 5): queue, timeout, cancellation, session state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def accept(
     release: str | None = None,
 ) -> RunRecord:
     """Record a run and start it, or queue it behind the session's others. The run belongs to the server, not to the
-    connection that asked for it."""
+    connection of the request.
+    """
     now = backend.clock.now_ms()
     run = RunRecord(
         run_id=new_ulid(now),
@@ -48,7 +49,7 @@ def accept(
 
 
 async def stop(backend: Backend, run: RunRecord, reason: StopReason) -> None:
-    """End a run and everything that it started, and wait until it has ended."""
+    """Stop a run and everything that it started, and wait until it has ended."""
     condemn(backend, run, reason)
     if run.handle is not None:
         await _kill(run.handle)
@@ -57,7 +58,7 @@ async def stop(backend: Backend, run: RunRecord, reason: StopReason) -> None:
 
 
 def condemn(backend: Backend, run: RunRecord, reason: StopReason) -> None:
-    """Say why a run ends: one that waits in the queue never starts. Whoever calls this kills one that is going on."""
+    """Set the reason why a run ends. A queued run never starts; a started one has to be killed by the caller."""
     if run.done.is_set():
         return
     run.stop_reason = run.stop_reason or reason
@@ -67,7 +68,7 @@ def condemn(backend: Backend, run: RunRecord, reason: StopReason) -> None:
 
 
 async def stop_session(backend: Backend, vm: VmRecord, session: SessionRecord) -> None:
-    """End a session that nobody finds any more: its runs, the queued ones first, and what they left behind."""
+    """End a session that can no longer be found: its runs, the queued ones first, and what they left behind."""
     going = [run for run in vm.runs.values() if run.session is session and not run.done.is_set()]
     await asyncio.gather(*[stop(backend, run, "session deleted") for run in reversed(going)])
     await asyncio.gather(*[_kill(handle) for handle in session.handles])
@@ -218,7 +219,7 @@ async def _store_output(backend: Backend, run: RunRecord) -> None:
 
 @contextmanager
 def reading(run: RunRecord) -> Generator[None]:
-    """While the context lasts the run's output stays, its VM deleted or not."""
+    """Keep the run's output readable inside this context, even if its VM is deleted."""
     run.readers += 1
     try:
         yield
@@ -229,7 +230,7 @@ def reading(run: RunRecord) -> Generator[None]:
 
 
 async def discard_runs(vm: VmRecord) -> None:
-    """Let the runs of a deleted VM go with it, once they have ended. What stays, for repeated requests, is small."""
+    """Discard the runs of a deleted VM once they have ended. What stays, for repeated requests, is small."""
     for run in tuple(vm.runs.values()):
         await run.done.wait()
         if run.storing is not None:

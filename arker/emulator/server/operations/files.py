@@ -121,7 +121,7 @@ def _content_size(entry: Any) -> int:
 
 
 async def _entry(backend: Backend, vm: VmRecord, index: int, entry: Any) -> Result:
-    """One entry of a write; what is wrong with it is its own result."""
+    """Write one entry. An error is the entry's own result."""
     known: Result = {}
     try:
         if not isinstance(entry, dict):
@@ -258,7 +258,7 @@ async def _chunk(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: s
 
 
 async def _take(vm: VmRecord, upload: Upload, data: bytes, start: int, end: int) -> None:
-    """Hold a chunk; with the last one, put the file into place. A file that is one chunk needs no spool."""
+    """Take a chunk. The last one puts the file into place. A file of a single chunk needs no spool."""
     if vm.deleted:
         raise ServiceError("not_found", "the VM has been deleted")
     whole = end - start == upload.size

@@ -152,7 +152,7 @@ def _require_unbound(org: Organisation, filesystem: FilesystemRecord) -> None:
 
 
 def _target(fields: parsing.Fields, filesystem: FilesystemRecord) -> str:
-    """Where the filesystem goes: ``/mnt/{name}`` unless a path is given."""
+    """Return the filesystem's path in the VM: ``/mnt/{name}`` unless a path is given."""
     path = fields.text("path")
     if path is None:
         return f"/mnt/{filesystem.name}"
@@ -167,17 +167,17 @@ def _target(fields: parsing.Fields, filesystem: FilesystemRecord) -> str:
 
 
 def _touch(one: str, other: str) -> bool:
-    """Whether one path is the other or lies below it, either way."""
+    """Return whether one path is the other or lies below it, in either direction."""
     return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
 async def apply(vm: VmRecord) -> None:
-    """Tell the VM what is bound into it; raises `SandboxError`."""
+    """Apply the VM's bindings to its sandbox. Raises `SandboxError`."""
     await vm.sandbox.bind({sync.path: sync.filesystem.volume for sync in vm.syncs.values()})
 
 
 def inherit(backend: Backend, parent: VmRecord, child: VmRecord) -> None:
-    """Note a parent's syncs for its fork; another organisation's filesystems stay its own."""
+    """Copy a parent's syncs to its fork, except those of another organisation's filesystems."""
     if parent.org_id == child.org_id:
         for sync in parent.syncs.values():
             if not sync.filesystem.deleted:

@@ -1,4 +1,4 @@
-"""Network policies of VMs: as requests give them, and what becomes of them (contract, section 4)."""
+"""The network policies of VMs: their form in requests, and their effect (contract, section 4)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_HOSTS = 1000
 
 
 def parse(fields: parsing.Fields) -> NetworkJson | None:
-    """The policy that a fork asks for, if any, in the form in which VMs have it."""
+    """Parse the policy that a fork asks for, if any, into the form that VMs use."""
     value = fields.raw("network")
     if value is None:
         return None
@@ -53,7 +53,7 @@ def _hosts(fields: parsing.Fields, key: str) -> list[str]:
 
 
 def require_enforceable(backend: Backend, network: NetworkJson, *, asked: bool) -> None:
-    """Refuse a policy that would only be written down.
+    """Refuse a policy that could be recorded but not enforced.
 
     A way out that nobody asked for (``asked``) is no reason: where it cannot be served, commands and files still can.
     """
@@ -67,7 +67,7 @@ def require_enforceable(backend: Backend, network: NetworkJson, *, asked: bool) 
 
 
 def outlet(backend: Backend, network: NetworkJson) -> Outlet | None:
-    """The way out that a network policy leaves."""
+    """Return the outlet that a network policy allows."""
     policy = Policy.of(network)
     if policy.kind == "blocked":
         return None

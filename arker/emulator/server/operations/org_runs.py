@@ -53,7 +53,7 @@ def _number(query: _Query, name: str) -> int | None:
 
 
 def _numbers(query: _Query, name: str) -> set[int] | None:
-    """Several numbers, joined by commas."""
+    """Parse several numbers, joined by commas."""
     texts = parsing.query_choices(query, name)
     if texts is None:
         return None
@@ -77,7 +77,7 @@ def _choice(query: _Query, name: str, allowed: tuple[str, ...], default: str) ->
 
 
 def _tests(org: Organisation, query: _Query, runtime: str) -> list[_Test]:
-    """One test for each filter that was given."""
+    """Return one test for each given filter."""
     tests: list[_Test] = []
 
     def equal(name: str, value: Callable[[Trace], Any], wanted: object) -> None:
@@ -116,7 +116,7 @@ def _tests(org: Organisation, query: _Query, runtime: str) -> list[_Test]:
 
 
 def _sorted(rows: list[Trace], field: str, descending: bool) -> list[Trace]:
-    """Rows without the field come last, whichever the direction."""
+    """Sort the rows. Rows without the field come last, in either direction."""
     value = attrgetter(SORTABLE[field])
     have = [row for row in rows if value(row) is not None]
     have.sort(key=value, reverse=descending)
@@ -124,7 +124,7 @@ def _sorted(rows: list[Trace], field: str, descending: bool) -> list[Trace]:
 
 
 def _settle(org: Organisation, row: Trace) -> None:
-    """A run in the background has ended since, perhaps."""
+    """Update the row of a background run that may have ended since."""
     if row.run_id is not None and row.executor_duration_ms is None and row.vm_id is not None:
         vm = org.vms.get(row.vm_id)
         run = None if vm is None else vm.runs.get(row.run_id)

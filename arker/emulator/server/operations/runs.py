@@ -59,7 +59,7 @@ def _signal(fields: parsing.Fields) -> signal.Signals | None:
 
 
 def _inbound(fields: parsing.Fields) -> tuple[tunnels.Wish, ...]:
-    """The tunnels that a run asks for."""
+    """Parse the tunnels that a run asks for."""
     network = fields.object("network")
     inbound = None if network is None else network.object("inbound")
     ports = None if inbound is None else inbound.object("ports")
@@ -177,7 +177,7 @@ async def _complete(backend: Backend, scope: Scope, entry: Entry, run: RunRecord
 async def _acknowledge(
     backend: Backend, session: SessionRecord, wish: _Wish, scope: Scope | None, digest: bytes
 ) -> web.Response:
-    """Operations that start no command. Under a key they take effect once, too."""
+    """Acknowledge an operation that starts no command. With a key it takes effect only once, too."""
     entry = None if scope is None else backend.ledger.open(scope, digest, "an operation without a run")
     try:
         if wish.signal is not None:
@@ -220,7 +220,7 @@ async def get_run(backend: Backend, org: Organisation, request: web.Request) -> 
 
 
 async def cancel_run(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
-    """A run that has ended already is not an error: it says ``cancelled: false``."""
+    """Cancel a run. A run that has already ended is not an error: the reply is ``cancelled: false``."""
     run = _run(backend, org, request)
     if run.done.is_set():
         return replies.json_response({"cancelled": False})

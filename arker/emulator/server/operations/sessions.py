@@ -45,7 +45,7 @@ def _env(fields: parsing.Fields) -> dict[str, str]:
 
 
 def carry_over(env: Mapping[str, str], before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
-    """A session's environment for another VM: what the session has set or unset stays so, the rest is the other VM's.
+    """Convert a session's environment for another VM: the session's own changes stay, the rest is the other VM's.
 
     Args:
         env: The session's environment.
@@ -58,7 +58,7 @@ def carry_over(env: Mapping[str, str], before: Mapping[str, str], after: Mapping
 
 
 async def _directory(backend: Backend, vm: VmRecord, path: str | None) -> str:
-    """The directory as the VM itself calls it; a relative path is one below the home directory."""
+    """Return the directory by the VM's own name for it. A relative path is below the home directory."""
     if path is None:
         return HOME
     # Only the VM can say what is there: the shell is asked to go, and where it then is.
@@ -120,7 +120,8 @@ async def get_session(backend: Backend, org: Organisation, request: web.Request)
 
 
 async def delete_session(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
-    """What runs in it is stopped, background children included. The default session stays: runs go there."""
+    """Delete a session and stop what runs in it, background children included. The default session stays: runs use it.
+    """
     vm = backend.vm(org, request.match_info["vm_id"])
     session = find_session(vm, request.match_info["session_id"])
     if session is vm.session:

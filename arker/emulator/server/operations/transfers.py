@@ -38,7 +38,7 @@ def _granted(backend: Backend, request: web.Request) -> tuple[Grant, VmRecord]:
 
 
 async def put_file(backend: Backend, request: web.Request) -> web.StreamResponse:
-    """Take a whole file into a spool file; a commit puts it into the VM. The latest complete PUT counts."""
+    """Store a whole file in a spool file. A commit puts it into the VM. The latest complete PUT counts."""
     grant, vm = _granted(backend, request)
     with backend.changing(backend.organisations[vm.org_id]):
         return await _put(backend, request, grant, vm)
@@ -85,7 +85,7 @@ async def _keep(vm: VmRecord, upload: Upload, part: os.PathLike[str], received: 
 
 
 async def _spool(request: web.Request, part: os.PathLike[str], most: int) -> tuple[str, int]:
-    """Write the body to a file, holding at most a few pieces in memory; its SHA-256 and size come back.
+    """Write the body to a file, holding at most a few pieces in memory. Returns its SHA-256 and size.
 
     Raises:
         ServiceError: It has more than ``most`` bytes.
@@ -119,7 +119,7 @@ async def _spool(request: web.Request, part: os.PathLike[str], most: int) -> tup
 
 
 async def get_file(backend: Backend, request: web.Request) -> web.StreamResponse:
-    """Send a file, or the range of it that was asked for."""
+    """Send a file, or the requested range of it."""
     grant, vm = _granted(backend, request)
     try:
         reader = await vm.sandbox.open_read(grant.path)
@@ -165,8 +165,9 @@ async def _pieces(reader: FileReader, start: int, end: int) -> AsyncGenerator[by
 
 
 def _range(header: str | None, size: int) -> tuple[int, int] | None:
-    """``[start, end)`` of a single byte range; None for the whole file, which is also the answer to forms that a server
-    may ignore (several ranges, other units)."""
+    """Parse ``[start, end)`` of a single byte range; None for the whole file. That is also the answer to forms that a
+    server may ignore (several ranges, other units).
+    """
     match = _RANGE.fullmatch(header.strip()) if header else None
     if match is None:
         return None

@@ -25,14 +25,14 @@ _STATES = ("starting", "open", "closed")
 
 @frozen(kw_only=True)
 class Wish:
-    """A tunnel that somebody wants."""
+    """A tunnel that was asked for."""
 
     port: int
     authenticated: bool
 
 
 def parse(fields: parsing.Fields) -> Wish:
-    """What a create and a fork's ``tunnel`` take."""
+    """Parse the fields of a create request, or of a fork's ``tunnel``."""
     ports = fields.raw("ports")
     if not isinstance(ports, list) or len(ports) != 1:  # pyright: ignore[reportUnknownArgumentType]
         raise invalid(fields.name("ports"), "a list with exactly one port")
@@ -46,7 +46,7 @@ def parse(fields: parsing.Fields) -> Wish:
 
 
 def open_tunnel(backend: Backend, vm: VmRecord, wish: Wish, *, with_vm: bool = False) -> TunnelRecord:
-    """Open a tunnel; it is reachable when this returns."""
+    """Open a tunnel. It is reachable when this returns."""
     require_http("tunnels")
     token = secrets.token_urlsafe(32) if wish.authenticated else None
     try:
@@ -69,7 +69,7 @@ def open_tunnel(backend: Backend, vm: VmRecord, wish: Wish, *, with_vm: bool = F
 
 
 def open_all(backend: Backend, vm: VmRecord, wishes: Iterable[Wish]) -> list[TunnelRecord]:
-    """Open all of them or none."""
+    """Open all tunnels or none."""
     opened: list[TunnelRecord] = []
     try:
         for wish in wishes:
@@ -82,7 +82,7 @@ def open_all(backend: Backend, vm: VmRecord, wishes: Iterable[Wish]) -> list[Tun
 
 
 def tie(backend: Backend, run: RunRecord, tunnels: list[TunnelRecord]) -> None:
-    """Make tunnels a run's: they close when it ends."""
+    """Tie tunnels to a run: they close when it ends."""
 
     async def close_at_end() -> None:
         await run.done.wait()

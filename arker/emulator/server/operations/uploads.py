@@ -24,7 +24,7 @@ _INLINE = 64 * 1024  # a write of this size into the page cache costs less than 
 
 
 def forget_old(vm: VmRecord, now_ms: int) -> None:
-    """Drop what was begun a day ago; entries are in the order in which they were begun."""
+    """Drop the uploads that were begun a day ago. Entries are in the order in which they were begun."""
     while vm.uploads:
         upload_id, upload = next(iter(vm.uploads.items()))
         if upload.created_ms + LIFETIME_MS > now_ms or upload.lock.locked():
@@ -34,7 +34,7 @@ def forget_old(vm: VmRecord, now_ms: int) -> None:
 
 
 async def discard_all(vm: VmRecord) -> None:
-    """The VM goes, and its uploads with it; work on one that is going on is waited for."""
+    """Discard the uploads of a deleted VM. Waits for work that is in progress on one."""
     for connection in tuple(vm.receiving):  # a client may take its time
         connection.close()
     for upload in list(vm.uploads.values()):
@@ -53,7 +53,7 @@ def write_all(fd: int, data: bytes, offset: int = 0) -> None:
 
 
 def write_range(path: Path, data: bytes, offset: int) -> None:
-    """Write into a spool file, which is made when it is not there."""
+    """Write into a spool file. It is made if it does not exist."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         write_all(fd, data, offset)
@@ -62,7 +62,7 @@ def write_range(path: Path, data: bytes, offset: int) -> None:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in lower-case hex."""
+    """Return the SHA-256 of a file, in lower-case hex."""
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
         while piece := file.read(PIECE):
@@ -87,7 +87,7 @@ def _copy(source: Path, fd: int, size: int) -> None:
 
 
 async def place(vm: VmRecord, path: str, size: int, content: bytes | Path) -> None:
-    """Put a whole file into the VM, atomically; ``content`` is its bytes or a spool file."""
+    """Put a whole file into the VM, atomically. ``content`` is its bytes or a spool file."""
     try:
         writer = await vm.sandbox.open_write(path, size)
     except SandboxError as error:

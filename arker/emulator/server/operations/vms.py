@@ -83,7 +83,7 @@ def _parse(body: dict[str, Any]) -> _Wish:
 
 
 def _source(backend: Backend, org: Organisation, wish: _Wish) -> Golden | VmRecord:
-    """What is to be forked. Another organisation's VM that is not public is answered like one that does not exist."""
+    """Find the source of a fork. Another organisation's private VM is answered as if it did not exist."""
     reference = (wish.source_id or wish.source_name or "").strip()
     if wish.source_org in {None, GOLDEN_ORG_ID}:
         golden = find_golden(reference)
@@ -223,7 +223,7 @@ async def get_vm(backend: Backend, org: Organisation, request: web.Request) -> w
 
 
 async def resize(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
-    """The numbers are recorded and reported; what a VM really has is this machine's."""
+    """Resize a VM. The numbers are only recorded and reported; the real resources are this machine's."""
     fields = parsing.Fields(await parsing.read_object(request))
     vm = backend.vm(org, request.match_info["vm_id"])
     vcpu_count, memory_mib, disk_mib = parsing.sizes(fields)
@@ -259,7 +259,7 @@ async def delete_vm(backend: Backend, org: Organisation, request: web.Request) -
 
 
 async def _delete_later(backend: Backend, vm: VmRecord) -> None:
-    """Try until the files of a VM are gone, or the server ends, which removes them."""
+    """Retry until the files of a VM are deleted or the server ends, which removes them."""
     while not backend.over.is_set():
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(backend.over.wait(), _PAUSE)
@@ -272,7 +272,7 @@ async def _delete_later(backend: Backend, vm: VmRecord) -> None:
 
 
 def _visible(backend: Backend, org: Organisation, owners: frozenset[str] | None) -> Iterable[VmRecord]:
-    """The caller's VMs; with the filter, those of the organisations named, as far as they are public."""
+    """Return the caller's VMs, or with the filter, the public VMs of the named organisations."""
     if owners is None:
         return reversed(org.vms.values())
     listed = [

@@ -1,4 +1,4 @@
-"""Where VMs may go: targets and network policies. What is out of reach whatever the policy is in `arker._basics.hosts`.
+"""The targets that VMs may reach, and network policies. `arker._basics.hosts` lists what no policy can allow.
 
 Nothing here resolves a name or opens a connection.
 """
@@ -22,7 +22,7 @@ _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{0,5}))?")
 
 @frozen
 class Target:
-    """A host and a port that somebody wants to reach."""
+    """A host and a port that a VM asks for."""
 
     host: Host
     port: int
@@ -32,12 +32,12 @@ class Target:
 
     @property
     def name(self) -> str:
-        """The host as URLs have it."""
+        """The host as written in URLs."""
         return f"[{self.host}]" if isinstance(self.host, IPv6Address) else str(self.host)
 
     @classmethod
     def parse(cls, authority: str, *, default_port: int | None) -> Target:
-        """``host:port``; raises `MalformedHostError`, also for a missing port when there is no default."""
+        """Parse ``host:port``. Raises `MalformedHostError`, also for a missing port when there is no default."""
         match = _AUTHORITY.fullmatch(authority)
         if match is None:
             raise MalformedHostError("expected host:port")
@@ -59,8 +59,9 @@ class Rule:
 
     @classmethod
     def parse(cls, text: str) -> Rule:
-        """``example.com``, ``*.example.com`` or an IP address, each with or without ``:port``; raises
-        `MalformedHostError`."""
+        """Parse ``example.com``, ``*.example.com`` or an IP address, each with or without ``:port``. Raises
+        `MalformedHostError`.
+        """
         subdomains = text.startswith("*.")
         rest = text.removeprefix("*.")
         match = None if rest.count(":") > 1 and not rest.startswith("[") else _AUTHORITY.fullmatch(rest)
@@ -90,22 +91,26 @@ class Policy:
 
     @classmethod
     def of(cls, network: NetworkJson) -> Policy:
-        """The policy of a VM's record; raises `MalformedHostError`."""
+        """Return the policy of a VM's record. Raises `MalformedHostError`."""
         kind = str(network["type"])
         hosts = network.get(kind)
         return cls(kind, tuple([Rule.parse(str(host)) for host in hosts]) if isinstance(hosts, list) else ())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
     def allows(self, target: Target) -> bool:
-        """Whether it lets a VM go there; a name can still resolve to an address that is not `allows_address`."""
+        """Return whether a VM may connect to the target. A name can still resolve to an address that `allows_address`
+        denies.
+        """
         listed = any(rule.matches(target) for rule in self.rules)
         return {"open": True, "allow": listed, "block": not listed}.get(self.kind, False)
 
     def allows_address(self, address: Address, port: int) -> bool:
-        """Whether a name that it allows may turn out to be this address."""
+        """Return whether an allowed name may resolve to this address."""
         return self.kind != "block" or self.allows(Target(address, port))
 
     def blocked_names(self, port: int) -> list[str]:
-        """The names that it blocks on a port one by one: their addresses are no way around it."""
+        """Return the names that are blocked on a port one by one. Connecting to their addresses must not evade the
+        block.
+        """
         rules = self.rules if self.kind == "block" else ()
         return [
             rule.host

@@ -1,4 +1,4 @@
-"""Connections that VMs have asked for: what is allowed is resolved once, looked at, and connected to as it was seen."""
+"""Connections that VMs have asked for: each allowed name is resolved once, and the checked address is connected to."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ Addresses: TypeAlias = tuple[list[Address], str | None]
 
 
 class ResolutionError(Exception):
-    """It could not be found out which addresses a name has."""
+    """An error in resolving the addresses of a name."""
 
 
 class Resolver:
-    """Looks names up, a few at a time, in threads that nobody waits for: a name server may be slow, and VMs many."""
+    """A resolver of names, a few at a time, in threads that nothing waits for: a name server may be slow, and VMs many.
+    """
 
     def __init__(self) -> None:
         self._slots = asyncio.Semaphore(_MOST_LOOKUPS)
 
     async def __call__(self, name: str) -> Addresses:
-        """The addresses of a name; raises `ResolutionError` when that cannot be found out."""
+        """Resolve a name to its addresses. Raises `ResolutionError` when that is not possible."""
         await self._slots.acquire()
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Addresses] = loop.create_future()
@@ -79,7 +80,7 @@ def _look_up(name: str) -> Addresses | None:
 
 
 class Dialer:
-    """Makes the connections of one VM.
+    """A dialer that makes the connections of one VM.
 
     Args:
         policy: Where the VM may go.
@@ -103,7 +104,7 @@ class Dialer:
         self._this_machine = socket.gethostname().lower()
 
     async def connect(self, target: Target) -> Far:
-        """A connection to the target itself, or to a proxy's far side of it; raises `Refusal`."""
+        """Connect to the target itself, or to it through a proxy. Raises `Refusal`."""
         upstream = await self._check(target, "https")
         if upstream is None:
             return await self._connect_direct(target)
@@ -118,14 +119,16 @@ class Dialer:
         return far
 
     async def connect_for_http(self, target: Target) -> tuple[Far, Upstream | None]:
-        """A connection that takes a request for the target, and the proxy that it goes to, if any; raises `Refusal`."""
+        """Connect for a plain HTTP request to the target. Returns the connection and its proxy, if any. Raises
+        `Refusal`.
+        """
         upstream = await self._check(target, "http")
         if upstream is None:
             return await self._connect_direct(target), None
         return await self._connect_upstream(upstream), upstream
 
     async def _check(self, target: Target, scheme: str) -> Upstream | None:
-        """Whether the VM may go there, as far as that can be said without resolving a name; and the proxy to take."""
+        """Check whether the VM may connect, as far as possible without resolving a name. Returns the proxy to use."""
         if not self._policy.allows(target):
             raise self._forbidden(target)
         if target.host == HOST_NAME:
@@ -144,7 +147,8 @@ class Dialer:
         return upstream
 
     async def _check_blocked_names(self, target: Target, address: Address) -> None:
-        """Refuse an address that a blocked name has; also when that cannot be found out, since a VM can see to it."""
+        """Refuse the address of a blocked name. Also refuses if a name cannot be resolved, since a VM can cause that.
+        """
         names = self._policy.blocked_names(target.port)
         lookups = [asyncio.ensure_future(self._look_up(name)) for name in names]
         try:
@@ -213,7 +217,7 @@ def _unreachable(target: Target) -> Refusal:
 
 
 def _is_here(host: Host) -> bool:
-    """Whether a host is this machine or its links."""
+    """Return whether a host is this machine or its links."""
     return leads_here(host) or (not isinstance(host, str) and is_own(host))
 
 
@@ -224,7 +228,7 @@ def _family(address: Address) -> socket.AddressFamily:
 async def _connect_any(
     name: str, addresses: Sequence[Address], port: int, deadline: float, *, tls_name: str | None = None
 ) -> Far:
-    """A connection to the first of the addresses that takes one."""
+    """Connect to the first of the addresses that accepts."""
     reason = "there was no time"
     tried = addresses[:_MOST_ADDRESSES]
     for number, address in enumerate(tried):
@@ -255,7 +259,7 @@ async def _connect(name: str, address: Address, port: int, patience: float, tls_
 
 
 async def _ask_upstream(far: Far, target: Target, upstream: Upstream) -> None:
-    """Have a proxy connect to the target; afterwards the connection is one to it."""
+    """Ask a proxy to connect to the target. Afterwards the connection leads to the target."""
     far.wire.write_request("CONNECT", str(target), (("Host", str(target)), *upstream_fields(upstream)))
     far.wire.write_end()
     try:
@@ -269,7 +273,7 @@ async def _ask_upstream(far: Far, target: Target, upstream: Upstream) -> None:
 
 
 def upstream_fields(upstream: Upstream) -> Fields:
-    """The header fields that a proxy wants for itself."""
+    """Return the header fields that are for the proxy itself."""
     return () if upstream.authorization is None else (("Proxy-Authorization", upstream.authorization),)
 
 

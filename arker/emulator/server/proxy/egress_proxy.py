@@ -36,7 +36,7 @@ logger = logging.getLogger("arker.emulator")
 
 
 class Room:
-    """What there is for the connections of all VMs of a server.
+    """The number of connections that all VMs of a server may have.
 
     Args:
         size: How many there may be at a time.
@@ -52,7 +52,7 @@ class Room:
 
     @classmethod
     def of_this_process(cls) -> Room:
-        """As much as this process's limit of descriptors allows."""
+        """Return the room that this process's limit of descriptors allows."""
         try:
             import resource
         except ImportError:  # no such system has VMs with a network of their own
@@ -61,7 +61,8 @@ class Room:
         return cls(65536 if soft == resource.RLIM_INFINITY else soft // _DESCRIPTORS)
 
     def take(self, proxy: EgressProxy, then: Callable[[], None]) -> bool:
-        """Whether there is room for one more; if not, the caller is told when there may be."""
+        """Take room for one connection and return whether there was any. If not, ``then`` is called when there may be.
+        """
         if self._free:
             self._free -= 1
             return True
@@ -69,19 +70,19 @@ class Room:
         return False
 
     def give_back(self) -> None:
-        """One has ended, or did not come; whoever waits is told."""
+        """Give back the room of one connection, and call the waiting proxies."""
         self._free += 1
         waiting, self._waiting = self._waiting, {}
         for then in waiting.values():
             then()
 
     def forget(self, proxy: EgressProxy) -> None:
-        """It does not wait any more."""
+        """Remove a proxy from those that wait."""
         self._waiting.pop(proxy, None)
 
 
 class EgressProxy:
-    """Implements `arker.emulator.sandbox.base.Outlet`."""
+    """The `arker.emulator.sandbox.base.Outlet` of a VM."""
 
     def __init__(self, dialer: Dialer, room: Room) -> None:
         self._dialer = dialer

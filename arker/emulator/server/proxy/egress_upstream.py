@@ -1,4 +1,4 @@
-"""The proxies that the server's own environment names, which its VMs' requests then go through, too."""
+"""The proxies that the server's own environment names. VMs' requests go through them, too."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Upstream:
 
     @classmethod
     def parse(cls, url: str) -> Upstream:
-        """Of a proxy variable's value; raises `ValueError`, whose message does not hold it."""
+        """Parse the value of a proxy variable. Raises `ValueError`, whose message does not contain the value."""
         try:
             parts = urlsplit(url if "://" in url else f"http://{url}")
             default_port = _PORTS.get(parts.scheme)
@@ -55,7 +55,7 @@ class Upstream:
 
 @frozen
 class Upstreams:
-    """The proxies of an environment, by the scheme of what is asked of them."""
+    """The proxies of an environment, by the scheme of the request."""
 
     proxies: Mapping[str, Upstream | None]
     """None for one that cannot be used."""
@@ -64,7 +64,7 @@ class Upstreams:
 
     @classmethod
     def from_environment(cls) -> Upstreams:
-        """Of ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, in small letters or capitals."""
+        """Read ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, in lower or upper case."""
         named = getproxies_environment()
         proxies: dict[str, Upstream | None] = {}
         for scheme in ("http", "https"):
@@ -79,7 +79,7 @@ class Upstreams:
         return cls(proxies, tuple([entry for entry in exceptions if entry]))
 
     def applies(self, scheme: str, target: Target) -> bool:
-        """Whether requests to a target go through a proxy."""
+        """Return whether requests to a target go through a proxy."""
         if scheme not in self.proxies:
             return False
         spellings = (f".{target.host}", f".{target.name}", f".{target}")
@@ -88,7 +88,7 @@ class Upstreams:
         )
 
     def get(self, scheme: str) -> Upstream | None:
-        """The proxy of a scheme; None when it cannot be used."""
+        """Return the proxy of a scheme; None when it cannot be used."""
         return self.proxies[scheme]
 
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 exchanges that are passed on: one request in, a connection of its own to the far end, one response out.
+"""HTTP/1.1 exchanges that are forwarded: one request in, a separate connection to the far end, one response out.
 
 What tunnels into VMs and the way out of them have in common. Requests are parsed one by one and written anew
 (`http_wire`), so that nothing which a client sends can be taken for another request than the one that was checked.
@@ -47,7 +47,7 @@ _REASONS = {
 
 
 class Refusal(Exception):
-    """An answer of our own to a client's request; the connection ends with it, since a body may be under way.
+    """An answer of the proxy itself to a client's request. It ends the connection, since a body may be in progress.
 
     Attributes:
         status: 400, 401, 403, 431, 501, 502 or 504.
@@ -61,11 +61,11 @@ class Refusal(Exception):
 
 
 class Cut(Exception):
-    """The message breaks off: whoever receives it must see that, so its connection is cut."""
+    """A message that breaks off. The receiver must notice, so its connection is cut."""
 
 
 class ClientReader(asyncio.StreamReader):
-    """Tells when the other side has gone, even while nobody reads."""
+    """A reader that tells when the other side has disconnected, even while no data is being read."""
 
     def __init__(self) -> None:
         super().__init__(limit=MAX_HEAD)
@@ -82,7 +82,7 @@ class ClientReader(asyncio.StreamReader):
 
 @frozen
 class Client:
-    """A connection from whoever asks.
+    """A connection from a client.
 
     Attributes:
         wire: What passes over it.
@@ -95,14 +95,14 @@ class Client:
 
 @frozen
 class Far:
-    """A connection to whoever is to answer, and what to call it in messages."""
+    """A connection to the far end, and its name in messages."""
 
     name: str
     wire: Wire
 
     @classmethod
     async def over(cls, name: str, connection: socket.socket, *, tls_name: str | None = None) -> Far:
-        """Over a connected socket, which it owns from now on; by TLS with a server of that name, if there is one."""
+        """Open over a connected socket, which it owns from now on. Uses TLS if a server name is given."""
         from arker.emulator.server.proxy.http_wire import Wire
 
         context = None if tls_name is None else ssl.create_default_context()
@@ -142,7 +142,9 @@ class Exchange:
         """Whether anything of the response has gone out."""
 
     async def carry_out(self) -> bool:
-        """Whether the client's connection can carry another request afterwards; raises `Refusal` and `Cut`."""
+        """Carry out the exchange and return whether the client's connection can carry another. Raises `Refusal` and
+        `Cut`.
+        """
         sending = asyncio.ensure_future(self._send())
         answering = asyncio.ensure_future(self._answer(sending))
         tasks = (sending, answering, asyncio.ensure_future(self._watch(sending)))
@@ -171,7 +173,7 @@ class Exchange:
         self._sent = True
 
     async def _watch(self, sending: asyncio.Future[None]) -> None:
-        """Fails when the exchange has come to nothing on the client's side; never returns."""
+        """Fail when the exchange has become pointless on the client's side. It never returns."""
         try:
             await asyncio.shield(sending)
         except OSError:
@@ -188,7 +190,7 @@ class Exchange:
         raise Cut
 
     async def _answer(self, sending: asyncio.Future[None]) -> bool:
-        """Whether the client's connection may carry another request."""
+        """Send the answer to the client and return whether its connection may carry another request."""
         response, wire = await self._final_response(), self._client.wire
         self._begun = True
         fields = response.end_to_end()
@@ -208,7 +210,7 @@ class Exchange:
         return True
 
     async def _final_response(self) -> ResponseHead:
-        """The response's head; interim ones (100 Continue) are passed on as they come."""
+        """Return the response's head. Interim ones (100 Continue) are forwarded as they arrive."""
         while True:
             try:
                 response = await self._far.wire.read_response()
@@ -222,7 +224,7 @@ class Exchange:
 
 
 async def splice(client: Client, far: Far) -> None:
-    """Pass everything on in both directions until both have ended; either may end before the other."""
+    """Forward everything in both directions until both have ended. Either may end before the other."""
     meter = _Meter()
     ways = [
         asyncio.ensure_future(_pass_bare(far.wire, client.wire, meter)),
@@ -251,7 +253,7 @@ async def serve(
     check: Callable[[RequestHead], None],
     exchange: Callable[[Client, RequestHead], Awaitable[bool]],
 ) -> None:
-    """Serve a client's connection up to its end.
+    """Serve a client's connection until its end.
 
     Args:
         reader: From the client.
@@ -285,7 +287,7 @@ def _wire(reader: ClientReader, writer: asyncio.StreamWriter) -> Wire:
 
 
 async def _read_request(client: Client, check: Callable[[RequestHead], None]) -> RequestHead | None:
-    """The next request; None when the client has closed the connection instead."""
+    """Read the next request; None when the client has closed the connection instead."""
     try:
         head = await client.wire.read_request()
         if head is not None:
@@ -300,7 +302,7 @@ async def _read_request(client: Client, check: Callable[[RequestHead], None]) ->
 
 
 async def _refuse(reader: ClientReader, writer: asyncio.StreamWriter, refusal: Refusal) -> None:
-    """Answer by bytes of our own: h11 may be missing, or know no more where in an exchange this is."""
+    """Send a refusal in bytes made here: h11 may be missing, or no longer know the exchange's state."""
     body = json.dumps({"code": refusal.code, "message": str(refusal)}).encode()
     challenge = "WWW-Authenticate: Bearer\r\n" if refusal.status == 401 else ""
     head = (
@@ -321,7 +323,7 @@ async def _discard(reader: ClientReader) -> None:
 
 
 async def _pass_body(source: Wire, sink: Wire) -> None:
-    """Pass one body on, with its end and without its trailers: nobody that was asked for them can be told."""
+    """Forward one body with its end, but without its trailers: the response can no longer announce them."""
     while (piece := await source.read_body()) is not None:
         sink.write_body(piece)
         await sink.drain()
@@ -335,7 +337,7 @@ class _Meter:
 
 
 async def _pass_bare(source: Wire, sink: Wire, meter: _Meter) -> None:
-    """Pass bytes on up to their end, and that too."""
+    """Forward bytes up to and including their end."""
     while piece := await source.read_bare():
         sink.write_bare(piece)
         await sink.drain()

@@ -39,7 +39,7 @@ class HeadTooLargeError(MessageError):
 
 @frozen(kw_only=True)
 class Head:
-    """What requests and responses have in common."""
+    """The common part of requests and responses."""
 
     fields: Fields
     minor: int
@@ -53,16 +53,16 @@ class Head:
         return [value for key, value in self.fields if key.lower() == name]
 
     def tokens(self, name: str) -> set[str]:
-        """The members of a field that is a list of words, in lower case."""
+        """Return the members of a field that is a list of words, in lower case."""
         return {word.strip().lower() for value in self.all(name) for word in value.split(",")} - {""}
 
     @property
     def framing(self) -> Fields:
-        """What tells the length of the body: one field, or none."""
+        """The field that gives the length of the body, or none."""
         return tuple([(name, value) for name, value in self.fields if name.lower() in _FRAMING])
 
     def end_to_end(self, *, without: frozenset[str] = frozenset()) -> Fields:
-        """The fields that are meant for the far end, and none that speak of the connection or the body's length."""
+        """Return the fields for the far end, without those about the connection or the body's length."""
         dropped = _HOP_BY_HOP | self.tokens("connection") - {"host"} | without
         return tuple([(name, value) for name, value in self.fields if name.lower() not in dropped])
 
@@ -79,7 +79,7 @@ class RequestHead(Head):
 
     @property
     def upgrade(self) -> bool:
-        """Whether it asks for a WebSocket; an offer of any other protocol is left out, as HTTP allows."""
+        """Whether the message asks for a WebSocket. An offer of any other protocol is ignored, as HTTP allows."""
         return self.minor == 1 and "upgrade" in self.tokens("connection") and self.tokens("upgrade") == {"websocket"}
 
 
@@ -94,14 +94,14 @@ class ResponseHead(Head):
 
 
 def check_request(head: RequestHead) -> None:
-    """Refuse what is no request to a server; raises `MessageError`."""
+    """Check that a request is one to a server. Raises `MessageError`."""
     if not head.target.startswith("/") and (head.method, head.target) != ("OPTIONS", "*"):
         # CONNECT, and absolute targets, whose host could contradict the Host field.
         raise MessageError("the request's target has to be a path")
 
 
 def check_proxy_request(head: RequestHead) -> None:
-    """Refuse what is no request to a proxy: CONNECT, or one with a target that is no path; raises `MessageError`."""
+    """Check that a request is one to a proxy: CONNECT, or an absolute target. Raises `MessageError`."""
     if head.method != "CONNECT" and head.target.startswith(("/", "*")):
         raise MessageError("this is a proxy: expected CONNECT, or an http:// URL as the request's target")
     if head.method == "CONNECT" and (head.all("transfer-encoding") or head.all("content-length") not in ([], ["0"])):

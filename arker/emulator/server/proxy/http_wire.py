@@ -1,4 +1,4 @@
-"""A connection on which HTTP/1.1 is spoken, parsed and framed by h11, of the extra ``emulator``.
+"""A connection that speaks HTTP/1.1, parsed and framed by h11, of the extra ``emulator``.
 
 This is the one file that imports h11, and it is imported when the first client of a proxy has connected: VMs that
 open no tunnel and do not go out need neither the time nor the library.
@@ -63,7 +63,7 @@ class Wire:
     # --- in ---
 
     async def read_request(self) -> RequestHead | None:
-        """The next request's head, None when there is none; raises `MessageError` and `IncompleteReadError`."""
+        """Read the next request's head; None when there is none. Raises `MessageError` and `IncompleteReadError`."""
         event = await self._receive()
         if not isinstance(event, h11.Request):
             return None
@@ -75,7 +75,8 @@ class Wire:
         )
 
     async def read_response(self) -> ResponseHead:
-        """The next response's head, which may be an interim one; raises `MessageError` and `IncompleteReadError`."""
+        """Read the next response's head, which may be an interim one. Raises `MessageError` and `IncompleteReadError`.
+        """
         event = await self._receive()
         assert isinstance(event, h11.Response | h11.InformationalResponse)
         return ResponseHead(
@@ -86,12 +87,12 @@ class Wire:
         )
 
     async def read_body(self) -> bytes | None:
-        """The next piece of the body, None at its end; raises `MessageError` and `IncompleteReadError`."""
+        """Read the next piece of the body; None at its end. Raises `MessageError` and `IncompleteReadError`."""
         event = await self._receive()
         return event.data if isinstance(event, h11.Data) else None
 
     async def read_bare(self) -> bytes:
-        """The next bytes after a change of protocol; none at the end."""
+        """Read the next bytes after a change of protocol; none at the end."""
         if self._raw:
             early, self._raw = bytes(self._raw), bytearray()
             return early
@@ -124,7 +125,7 @@ class Wire:
             self._raw += piece
 
     def _look_at(self, event: _Received) -> None:
-        """Refuse the bytes that h11 has made an event of, unless they have one meaning only."""
+        """Refuse the bytes of an h11 event if they have more than one meaning."""
         if isinstance(event, h11.Data):
             if self._in_lines:
                 self._look_at_chunk(event)
@@ -163,7 +164,7 @@ class Wire:
         self._write(h11.Request(method=method, target=target.encode("latin-1"), headers=_encoded(fields)))
 
     def write_response(self, status: int, reason: str, fields: Fields) -> None:
-        """Write a head; h11 adds what the body's length and the connection's end ask for."""
+        """Write a head. h11 adds the fields for the body's length and the connection's end."""
         kind = h11.InformationalResponse if status < 200 else h11.Response
         self._write(kind(status_code=status, reason=reason.encode("latin-1"), headers=_encoded(fields)))
 
@@ -174,7 +175,7 @@ class Wire:
         self._write(h11.EndOfMessage())
 
     def write_bare(self, piece: bytes) -> None:
-        """Write after a change of protocol."""
+        """Write bytes after a change of protocol."""
         self._writer.write(piece)
 
     def write_bare_end(self) -> None:
@@ -190,7 +191,7 @@ class Wire:
     # --- what follows ---
 
     def begin_next(self) -> bool:
-        """Whether the connection can carry another exchange after this one; it is then ready for it."""
+        """Begin the next exchange if the connection can carry one. Returns whether it can."""
         if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
             return False
         self._h11.start_next_cycle()

@@ -1,4 +1,6 @@
-"""The way of a tunnel's traffic: a loopback listener outside, a connection into the VM for each request.
+"""A tunnel's traffic: a loopback listener outside, and a connection into the VM for each request.
+
+No data from a client reaches the VM before the token has been checked, request by request.
 
 Nothing that a client sends reaches the VM without its token having been checked, request by request.
 """
