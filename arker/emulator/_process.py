@@ -308,7 +308,10 @@ class Emulator(Controlled):
         self._channel().call("POST", "reset")
 
     async def areset(self) -> None:
-        """Reset the server like `reset`, for asynchronous callers. It is completed even when the caller is cancelled."""
+        """Reset the server like `reset`, for asynchronous callers.
+
+        It is completed even when the caller is cancelled.
+        """
         await finished_in_thread(self.reset)
 
     def _last_words(self) -> str:

@@ -124,7 +124,10 @@ class ActiveFault:
         )
 
     def wants(self) -> bool:
-        """Count a matching request and return whether the fault is to fire for it. Each request takes exactly one draw."""
+        """Count a matching request and return whether the fault is to fire for it.
+
+        Each request takes exactly one draw.
+        """
         self.seen += 1
         drawn = self.rule.share is None or self._random.random() < self.rule.share
         limit = self.rule.limit
