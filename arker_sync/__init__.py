@@ -11,8 +11,8 @@
 
 ``Arker.local()`` is the same client on an embedded backend that needs no account and no network.
 
-(PYTEST_DONT_REWRITE: pytest would warn when a program that has imported this starts it, since a plugin is distributed
-along with it.)
+(PYTEST_DONT_REWRITE: the distribution contains a pytest plugin, so pytest would warn if a program imports this package
+before it starts pytest.)
 """
 
 from __future__ import annotations
@@ -291,7 +291,7 @@ __all__ = [
     "VmState",
 ]
 
-# Loading all of it takes long, and most programs need a part of it.
+# Loading everything is slow, and most programs need only a part.
 _get, __dir__ = lazily(
     __name__,
     {
@@ -322,7 +322,7 @@ _DEPRECATED: Final = {
     "RunInboundPortRequest": "InboundPortRequest",
     "RunTunnelStatus": "Tunnel",
 }
-"""Older names of the wire shapes (contract, section 9)."""
+"""Older names of the models (contract, section 9)."""
 
 
 def __getattr__(name: str) -> object:

@@ -111,8 +111,9 @@ class VMGoneError(NotFoundError):
 
 
 class ConflictError(ApiError):
-    """The request conflicts with the server's state: a name or path is taken, or a key was used for another request
-    (``conflict``).
+    """The request conflicts with the server's state, such as by a name that is taken (``conflict``).
+
+    It is also raised for a path that is taken and for an idempotency key that was used for another request.
     """
 
     default_code = "conflict"
@@ -131,9 +132,7 @@ class UnsupportedOperationError(ApiError):
 
 
 class RateLimitedError(ApiError):
-    """There were too many requests (HTTP 429 with any code). ``retry_after`` is the time to wait, if the server sent
-    one.
-    """
+    """There were too many requests (HTTP 429 with any code). ``retry_after`` is the time to wait, if it is known."""
 
     default_code = "rate_limited"
 

@@ -58,7 +58,7 @@ def from_home(argument: str, path: str) -> str:
 
 
 def is_string(value: object) -> TypeGuard[str]:
-    """Return whether the value is a string that can be sent: without NUL and lone surrogates. It may be empty or blank."""
+    """Return whether the value is a string without NUL and lone surrogates. It may be empty or blank."""
     if not isinstance(value, str) or "\0" in value:
         return False
     try:
