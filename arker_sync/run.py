@@ -48,9 +48,7 @@ class RunHandle(Facade):
 
     @property
     def state(self) -> models.RunState | str | None:
-        """The state: ``running``, ``completed``, ``failed`` or ``cancelled`` (`RunSummary`); None before the first
-        read.
-        """
+        """The run's state at the last read, as in `RunSummary`; None before the first read."""
         return self._async.state
 
     @property

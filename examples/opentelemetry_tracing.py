@@ -31,7 +31,7 @@ def nanoseconds(seconds: float) -> int:
 
 
 def trace_attempts(tracer: Tracer) -> Hooks:
-    """Create hooks that record each attempt as a child of the current span, and add retries and transfers to that span."""
+    """Create hooks that record each attempt as a child of the current span, and retries and transfers on that span."""
 
     def on_request(event: RequestEvent) -> None:
         # The attempt has ended, so the span is created with its start and end times. Its parent is the
