@@ -67,7 +67,10 @@ class AsyncRun:
 
     @property
     def state(self) -> models.RunState | str | None:
-        """The run's state at the last read, as in `RunSummary`; None before the first read."""
+        """The run's state at the last read; None before the first read.
+
+        It is ``running``, ``completed``, ``failed`` or ``cancelled`` (see `RunSummary`).
+        """
         return self._follower.state
 
     @property
