@@ -1,5 +1,4 @@
-"""``python -m arker reap``: delete the VMs of killed programs. The environment configures it, as it configures
-clients."""
+"""``python -m arker reap``: delete the VMs of killed programs. It reads a client's settings from the environment."""
 
 from __future__ import annotations
 

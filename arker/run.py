@@ -67,8 +67,9 @@ class AsyncRun:
 
     @property
     def state(self) -> models.RunState | str | None:
-        """The run's state: ``running``, ``completed``, ``failed`` or ``cancelled`` (`RunSummary`); None before the
-        first read.
+        """The run's state at the last read; None before the first read.
+
+        It is ``running``, ``completed``, ``failed`` or ``cancelled`` (see `RunSummary`).
         """
         return self._follower.state
 
@@ -165,8 +166,9 @@ class AsyncRun:
         return self._follower.result_of(run, "run.result", check=check)
 
     def output(self, *, max_delay: float | None = None, deadline: float | None = None) -> AsyncIterator[OutputChunk]:
-        """Iterate over the run's output as it arrives, from its beginning until the run has ended. Each byte comes once
-        and in order.
+        """Iterate over the run's output as it arrives, until the run has ended.
+
+        The iteration starts at the beginning of the output. Each byte comes once and in order.
 
         The server only returns a run's whole output, so the client polls less often as the output grows. The total
         amount read is at most three times the output if it arrives at a steady rate, and at most four and a half times
@@ -196,8 +198,7 @@ class AsyncRun:
         )
 
     def lines(self, *, max_delay: float | None = None, deadline: float | None = None) -> AsyncIterator[OutputLine]:
-        r"""Iterate over the run's output line by line until the run has ended. A last line without ``\n`` comes at the
-        end.
+        r"""Iterate over the run's output by lines until it has ended. A last line without ``\n`` comes at the end.
 
         Args:
             max_delay: As for `output`.
@@ -211,8 +212,9 @@ class AsyncRun:
     # --- control --------------------------------------------------------------------------------------------------
 
     async def cancel(self, *, deadline: float | None = None) -> models.CancelRunResponse:
-        """Cancel the run: kill its command and all its processes. A run that has already ended does not become
-        cancelled.
+        """Cancel the run: kill its command and all its processes.
+
+        A run that has already ended does not become cancelled.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.
@@ -227,8 +229,9 @@ class AsyncRun:
         return answer
 
     async def signal(self, signal: str, *, deadline: float | None = None) -> None:
-        """Send a signal to the run. It goes to the session's current command, so it is sent only while that belongs to
-        this run.
+        """Send a signal to the run.
+
+        The signal goes to the session's current command, so it is sent only while that belongs to this run.
 
         Args:
             signal: The signal's name: ``INT``, ``SIGTERM``…

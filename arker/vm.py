@@ -94,7 +94,7 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
         return self._kept
 
     def keep(self) -> None:
-        """Keep the VM: its ``async with`` block, its fleet and `AsyncArker.reap` no longer delete it."""
+        """Keep the VM: its ``async with`` block, its fleet and `AsyncArker.reap` do not delete it."""
         self._kept = True
         if self._place.context.ledger is not None:
             self._place.context.ledger.let_go(self.id, self.base_url, at_once=True)

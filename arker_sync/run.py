@@ -49,8 +49,9 @@ class RunHandle(Facade):
 
     @property
     def state(self) -> models.RunState | str | None:
-        """The run's state: ``running``, ``completed``, ``failed`` or ``cancelled`` (`RunSummary`); None before the
-        first read.
+        """The run's state at the last read; None before the first read.
+
+        It is ``running``, ``completed``, ``failed`` or ``cancelled`` (see `RunSummary`).
         """
         return self._async.state
 
@@ -135,8 +136,9 @@ class RunHandle(Facade):
         return self._lease.call(work)
 
     def output(self, *, max_delay: float | None = None, deadline: float | None = None) -> Iterator[OutputChunk]:
-        """Iterate over the run's output as it arrives, from its beginning until the run has ended. Each byte comes once
-        and in order.
+        """Iterate over the run's output as it arrives, until the run has ended.
+
+        The iteration starts at the beginning of the output. Each byte comes once and in order.
 
         The server only returns a run's whole output, so the client polls less often as the output grows. The total
         amount read is at most three times the output if it arrives at a steady rate, and at most four and a half times
@@ -157,8 +159,7 @@ class RunHandle(Facade):
         return self._lease.iterate(iterator, same)
 
     def lines(self, *, max_delay: float | None = None, deadline: float | None = None) -> Iterator[OutputLine]:
-        r"""Iterate over the run's output line by line until the run has ended. A last line without ``\n`` comes at the
-        end.
+        r"""Iterate over the run's output by lines until it has ended. A last line without ``\n`` comes at the end.
 
         Args:
             max_delay: As for `output`.
@@ -173,8 +174,9 @@ class RunHandle(Facade):
     # --- control --------------------------------------------------------------------------------------------------
 
     def cancel(self, *, deadline: float | None = None) -> models.CancelRunResponse:
-        """Cancel the run: kill its command and all its processes. A run that has already ended does not become
-        cancelled.
+        """Cancel the run: kill its command and all its processes.
+
+        A run that has already ended does not become cancelled.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.
@@ -186,8 +188,9 @@ class RunHandle(Facade):
         return self._lease.call(work)
 
     def signal(self, signal: str, *, deadline: float | None = None) -> None:
-        """Send a signal to the run. It goes to the session's current command, so it is sent only while that belongs to
-        this run.
+        """Send a signal to the run.
+
+        The signal goes to the session's current command, so it is sent only while that belongs to this run.
 
         Args:
             signal: The signal's name: ``INT``, ``SIGTERM``…

@@ -50,7 +50,7 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
         return self._async.kept
 
     def keep(self) -> None:
-        """Keep the VM: its ``with`` block, its fleet and `Arker.reap` no longer delete it."""
+        """Keep the VM: its ``with`` block, its fleet and `Arker.reap` do not delete it."""
         self._async.keep()
 
     def refresh(self, *, deadline: float | None = None) -> Self:

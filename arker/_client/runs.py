@@ -49,8 +49,9 @@ class OrgRuns(ClientBase):
         dir: Literal["asc", "desc"] | None = None,
         deadline: float | None = None,
     ) -> models.ListOrgRunsResponse:
-        """List the organisation's requests in all VMs (contract, section 5). For the runs of one VM use
-        `AsyncVM.list_runs`.
+        """List the organisation's requests in all VMs (contract, section 5).
+
+        For the runs of one VM use `AsyncVM.list_runs`.
 
         Args:
             since: Only requests from this time on, in seconds since the epoch.

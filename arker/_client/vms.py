@@ -66,8 +66,7 @@ class Vms(ClientBase):
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> arker.AsyncVM:
-        """Fork a VM: create a new VM from a public golden or with a copy of another VM's current files (contract,
-        section 5).
+        """Fork a VM: create a VM from a public golden, or with a copy of another VM's files (contract, section 5).
 
         Args:
             source: The name of a public golden or of the organisation's own VM, or a handle. Exactly one of ``source``,

@@ -1,39 +1,39 @@
 """The exceptions of this package.
 
     ArkerError
-    ├── ConfigurationError          the client cannot be built or used like this; nothing was sent
-    ├── InvalidArgumentError        an argument is refused before anything is sent (also a ValueError)
-    ├── NetworkError                no usable answer arrived (code ``network_error``, status 0)
+    ├── ConfigurationError          the client cannot be created or used like this; nothing was sent
+    ├── InvalidArgumentError        an argument is rejected before anything is sent (also a ValueError)
+    ├── NetworkError                no usable reply arrived (code ``network_error``, status 0)
     │   └── NetworkTimeoutError     ... within a connect or no-progress bound (also a TimeoutError)
     ├── DeadlineExceededError       the caller's ``deadline=`` passed (also a TimeoutError)
     ├── RunFailedError              ``check=True`` and the command did not succeed; carries its output
-    ├── RunNotFinishedError         the result of a run was asked for that is still going on
-    ├── OutputChangedError          a run's output is not any more what was handed out of it
+    ├── RunNotFinishedError         the result of a run was requested before the run has ended
+    ├── OutputChangedError          a run's output no longer begins with what was returned before
     ├── TunnelClosedError           a tunnel is closed, or was never opened
-    ├── FleetError                  a fleet has fewer VMs than are needed, or could not be deleted; carries each failure
+    ├── FleetError                  too few VMs could be forked, or some could not be deleted; carries each failure
     ├── EmulatorError               the embedded backend could not start or has died
-    ├── TransferError               a file could not be moved, for a reason that no server's answer names
+    ├── TransferError               a file could not be transferred, for a reason other than a server's error reply
     │   ├── DirectoryConflictError  a directory cannot be copied without removing something; carries the plan
-    │   ├── FileChangedError        it changed while it was read, here or in the VM
-    │   ├── FileTooLargeError       it is larger than what may be read into memory
-    │   ├── IntegrityError          what arrived is not what was sent
-    │   └── LocalFileError          the file on this side could not be read or written (also an OSError)
-    └── ApiError                    the server answered with an error; a subclass for each code
+    │   ├── FileChangedError        the file changed while it was read, here or in the VM
+    │   ├── FileTooLargeError       the file is larger than the limit for memory
+    │   ├── IntegrityError          the received data differs from the data that was sent
+    │   └── LocalFileError          the local file could not be read or written (also an OSError)
+    └── ApiError                    the server replied with an error; a subclass for each code
         ├── BadRequestError         ``bad_request``
-        │   └── BadCursorError      a list cannot be gone on with; says where to take it up again
+        │   └── BadCursorError      an iteration over a list cannot continue; carries where to resume
         ├── UnauthorizedError       ``unauthorized``
         ├── ForbiddenError          ``forbidden``
         ├── NotFoundError           ``not_found``
-        │   └── VMGoneError         the VM of a run that was waited for has gone; carries what was captured
+        │   └── VMGoneError         the VM of a run in progress no longer exists; carries the output read so far
         ├── ConflictError           ``conflict``
         ├── PayloadTooLargeError    ``payload_too_large``
         ├── UnsupportedOperationError  ``unsupported_operation``
-        ├── RateLimitedError        HTTP 429, whatever its code
+        ├── RateLimitedError        HTTP 429 with any code
         ├── OperationNotImplementedError  ``not_implemented``
         ├── ResourcePressureError   ``resource_pressure``
         ├── UnavailableError        ``unavailable``
         └── InternalError           ``internal``
-            └── BadReplyError       the reply is not what the contract says (names the place in the payload)
+            └── BadReplyError       the reply violates the contract (names the place in the payload)
 
 No message, attribute or representation of an error contains the API key or the query of a presigned URL.
 """

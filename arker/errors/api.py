@@ -111,8 +111,9 @@ class VMGoneError(NotFoundError):
 
 
 class ConflictError(ApiError):
-    """The request conflicts with the server's state: a name or path is taken, or a key was used for another request
-    (``conflict``).
+    """The request conflicts with the server's state, such as by a name that is taken (``conflict``).
+
+    It is also raised for a path that is taken and for an idempotency key that was used for another request.
     """
 
     default_code = "conflict"
@@ -131,9 +132,7 @@ class UnsupportedOperationError(ApiError):
 
 
 class RateLimitedError(ApiError):
-    """There were too many requests (HTTP 429 with any code). ``retry_after`` is the time to wait, if the server sent
-    one.
-    """
+    """There were too many requests (HTTP 429 with any code). ``retry_after`` is the time to wait, if it is known."""
 
     default_code = "rate_limited"
 
@@ -195,10 +194,14 @@ def is_gone(error: BaseException) -> bool:
 
 
 def is_surely_gone(error: BaseException) -> bool:
+<<<<<<< HEAD
     """Return whether the service itself says that the object does not exist.
 
     A proxy's "not found" page proves nothing.
     """
+=======
+    """Return whether the service itself reports a missing object. A proxy's "not found" page proves nothing."""
+>>>>>>> f974b5b2b1f1ce651c348205a90ea3fb1872fd0c
     return isinstance(error, NotFoundError) and error.from_service
 
 

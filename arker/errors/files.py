@@ -40,8 +40,9 @@ class FileChangedError(TransferError):
 
 
 class FileTooLargeError(TransferError):
-    """A file in the VM is larger than the caller's limit for memory. `AsyncVM.download` writes files of any size to
-    disk.
+    """A file in the VM is larger than the caller's limit for memory.
+
+    `AsyncVM.download` writes files of any size to disk.
 
     Attributes:
         size: Size of the file in bytes.

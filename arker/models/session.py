@@ -17,8 +17,7 @@ SessionState: TypeAlias = Literal["idle", "pending", "running"]
 
 @frozen(kw_only=True)
 class Session(Reply):
-    """A session of a VM. Like a terminal tab, it keeps its working directory and environment and runs one command at a
-    time.
+    """A session of a VM: it keeps its working directory and environment, and runs one command at a time.
 
     Attributes:
         session_id: The session's id.

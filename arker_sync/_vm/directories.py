@@ -36,8 +36,8 @@ class Directories(VmBase):
 
         Args:
             local: The directory on this machine.
-            remote: The directory in the VM; a relative path counts from the home directory. It is created if it does
-                not exist.
+            remote: The directory in the VM; a relative path starts at the home directory. It is created if it does not
+                exist.
             ignore: Patterns in gitignore syntax, such as ``["*.pyc", ".git/", "!keep.pyc"]``; matching paths are
                 neither sent nor deleted in the VM. They need the extra ``arker-async[files]``.
             ignore_file: A file with further patterns, such as ``.gitignore``; a relative path starts at ``local``.
@@ -87,7 +87,7 @@ class Directories(VmBase):
         directory.
 
         Args:
-            remote: The directory in the VM; a relative path counts from the home directory.
+            remote: The directory in the VM; a relative path starts at the home directory.
             local: The directory on this machine; it is created if it does not exist.
             ignore: Patterns in gitignore syntax; matching paths are neither fetched nor deleted locally. They need the
                 extra ``arker-async[files]``.
