@@ -31,11 +31,7 @@ def nanoseconds(seconds: float) -> int:
 
 
 def trace_attempts(tracer: Tracer) -> Hooks:
-<<<<<<< HEAD
-    """Create hooks that record each attempt as a child span, and add retries and transfers to the current one."""
-=======
     """Create hooks that record each attempt as a child of the current span, and retries and transfers on that span."""
->>>>>>> f974b5b2b1f1ce651c348205a90ea3fb1872fd0c
 
     def on_request(event: RequestEvent) -> None:
         # The attempt has ended, so the span is created with its start and end times. Its parent is the

@@ -194,14 +194,7 @@ def is_gone(error: BaseException) -> bool:
 
 
 def is_surely_gone(error: BaseException) -> bool:
-<<<<<<< HEAD
-    """Return whether the service itself says that the object does not exist.
-
-    A proxy's "not found" page proves nothing.
-    """
-=======
     """Return whether the service itself reports a missing object. A proxy's "not found" page proves nothing."""
->>>>>>> f974b5b2b1f1ce651c348205a90ea3fb1872fd0c
     return isinstance(error, NotFoundError) and error.from_service
 
 

@@ -58,14 +58,7 @@ def from_home(argument: str, path: str) -> str:
 
 
 def is_string(value: object) -> TypeGuard[str]:
-<<<<<<< HEAD
-    """Return whether the value is a string that can be sent: without NUL and lone surrogates.
-
-    It may be empty or blank.
-    """
-=======
     """Return whether the value is a string without NUL and lone surrogates. It may be empty or blank."""
->>>>>>> f974b5b2b1f1ce651c348205a90ea3fb1872fd0c
     if not isinstance(value, str) or "\0" in value:
         return False
     try:
