@@ -125,7 +125,7 @@ ROUTES: Final[tuple[tuple[bytes, re.Pattern[bytes], Answer], ...]] = (
     (b"DELETE", re.compile(rb"/v1/vms/[^/]+"), _always({"deleted": True})),
     (b"POST", re.compile(rb"/v1/vms/[^/]+/sync"), _always(_WRITTEN)),
 )
-"""Method, path, and what makes the answer's JSON of the path."""
+"""Method, path, and the function from the path to the answer's JSON."""
 
 
 class _Connection(asyncio.Protocol):

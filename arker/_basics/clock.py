@@ -23,7 +23,7 @@ from arker._basics.loop import running_loop
 F = TypeVar("F", bound="asyncio.Future[Any]")
 
 _TOLERANCE: Final = 1.0
-"""Seconds between the clock of a loop and this one; more, and it is no clock of the machine's. (Some count roughly.)"""
+"""Seconds between a loop's clock and this one; with more, it is not the machine's clock. (Some are imprecise.)"""
 
 
 def _clock(function: Callable[[], float], number: str) -> Callable[[], float]:
@@ -35,7 +35,7 @@ def _clock(function: Callable[[], float], number: str) -> Callable[[], float]:
 
 
 now: Final = _clock(time.monotonic, "CLOCK_MONOTONIC")
-"""Seconds that only ever become more."""
+"""Seconds of a monotonic clock."""
 wall: Final = _clock(time.time, "CLOCK_REALTIME")
 """Seconds since the epoch."""
 pause: Final = partial(time.sleep)

@@ -1,6 +1,6 @@
 r"""The list of a VM's directory: the command that writes it, and the parser of its output.
 
-The command needs only what POSIX has, and takes what it finds of the rest: ``stat`` of coreutils or busybox (else
+The command needs only POSIX, and uses other tools where it finds them: ``stat`` of coreutils or busybox (else
 ``ls``), ``readlink`` (else ``ls``), and ``sha256sum``, ``shasum`` or ``openssl`` (else ``cksum``). It changes nothing,
 opens only regular files, and follows no symlink but the directory itself.
 
@@ -13,7 +13,7 @@ It writes sections, each ended by an empty field; fields end with NUL:
 5. path, and line of the tool, for the other files;
 6. directories that cannot be listed; and the word ``end``.
 
-What a VM says is not trusted: whatever is not exactly like this is an error, and so is a path that is not one below the
+The VM's output is not trusted: any other format is an error, and so is a path that is not below the
 directory.
 """
 

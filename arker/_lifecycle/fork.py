@@ -50,7 +50,7 @@ class Forking:
         self._call = vm_calls.fork(context.settings.fork_base_url(request), request, key, self._found)
         self._vm_id: str | None = None
         self.doubt: ArkerError | None = None
-        """Why there may be a VM although the fork was given up."""
+        """The reason why a VM may exist although the fork was given up."""
         self._progress = Progress(self._call.operation, makes=True)
         self._name = request.name
 

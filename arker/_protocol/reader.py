@@ -19,12 +19,12 @@ from arker.models import _checks as check
 T = TypeVar("T")
 
 NOTHING: Final = object()
-"""Stands for the value of a body that is no JSON."""
+"""Stands for the value of a body that is not JSON."""
 
 _ENVELOPES: Final = ("data", "vm", "run", "session", "result", "response")
 """Members below which a reply may stand."""
 _OTHER_THINGS: Final = ("run", "session")
-"""Those of them that are things of a VM, when a VM is looked for."""
+"""Those of them that belong to a VM, when a VM is searched for."""
 _ERROR_PARTS: Final = ("error", "details", "recovery", "context")
 
 

@@ -24,7 +24,7 @@ logger = logging.getLogger("arker")
 OutputStream: TypeAlias = Literal["stdout", "stderr"]
 
 CHUNK: Final = 1024 * 1024
-"""Bytes of a chunk at most."""
+"""The most bytes of a chunk."""
 _SAMPLE: Final = 64 * 1024
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}".encode()
 
