@@ -1,8 +1,8 @@
 """The loopback server: canned answers at the least cost, in a separate process so that only the client is measured.
 
-It reads only the parts of a request that it needs, and discards bodies. A base URL that ends in ``/late/MS`` makes
-each answer that many milliseconds late. It ends when its standard input is closed, so with the process that started it
-at the latest.
+It reads only the parts of a request that it needs, and discards bodies. A base URL that ends in ``/late/MS`` makes each
+answer that many milliseconds late. It ends when its standard input is closed, so with the process that started it at
+the latest.
 """
 
 from __future__ import annotations

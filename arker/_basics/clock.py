@@ -1,8 +1,8 @@
 """The time, and waiting, even where a test has replaced the clocks.
 
 Tools that freeze time (freezegun, a patched ``time.monotonic``) stop the clock of every asyncio loop of the process:
-its timers never fire. A waiting client must go on nevertheless, so its waits are counted here. Where a loop's
-clock is right, the loop's own timers are used, as they cost the least.
+its timers never fire. A waiting client must go on nevertheless, so its waits are counted here. Where a loop's clock is
+right, the loop's own timers are used, as they cost the least.
 """
 
 from __future__ import annotations

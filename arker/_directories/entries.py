@@ -139,8 +139,8 @@ def _unsafe_on_windows(name: str) -> bool:
 def leads_outside(path: str, target: str, *, windows: bool = False) -> bool:
     """Return whether a symlink could lead out of the directory that contains it.
 
-    It cannot if it is relative, goes up only at its beginning, and by at most its depth. Then each step up is
-    from a real directory. The path down may go through a symlink, for which the same holds.
+    It cannot if it is relative, goes up only at its beginning, and by at most its depth. Then each step up is from a
+    real directory. The path down may go through a symlink, for which the same holds.
     """
     if target.startswith("/") or (windows and ("\\" in target or ":" in target)):
         return True

@@ -5,9 +5,9 @@ for each directory (``staging/odd/N`` where the name is not UTF-8 and so cannot 
 sets permissions there, deletes, makes directories, and moves the staged entries into place by renaming, so that each
 file is the complete old one or the complete new one at any moment.
 
-It needs only POSIX. It enters each directory, and checks where it is, before it touches a name there: nothing
-outside is ever changed, whatever happens in the VM meanwhile. Many names go to one process; when that fails, each goes
-alone, and those that fail are reported: a number and its error message, each ended by NUL.
+It needs only POSIX. It enters each directory, and checks where it is, before it touches a name there: nothing outside
+is ever changed, whatever happens in the VM meanwhile. Many names go to one process; when that fails, each goes alone,
+and those that fail are reported: a number and its error message, each ended by NUL.
 """
 
 from __future__ import annotations

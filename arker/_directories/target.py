@@ -1,8 +1,8 @@
 """A local directory as the target of a download: nothing is ever written outside of it.
 
 Names that come from a VM are entered one directory at a time, from a descriptor of the one before, and never through a
-symlink (``O_NOFOLLOW``). Every change is to a single name in a directory held open in this way. Where the system has
-no such calls, each directory on the way is checked right before it is used.
+symlink (``O_NOFOLLOW``). Every change is to a single name in a directory held open in this way. Where the system has no
+such calls, each directory on the way is checked right before it is used.
 """
 
 from __future__ import annotations

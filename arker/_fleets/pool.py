@@ -319,8 +319,8 @@ class Pool:
     async def close(self, *, at_once: bool = False) -> dict[AsyncVM, ArkerError | None]:
         """End all work and delete every VM. Return the VMs that could not be deleted, and the reasons.
 
-        The time is bounded: cancelled work has `CLEANUP_SECONDS` to end, and the deletion goes on for
-        `LONGEST_CLEANUP` at most, as long as it makes progress.
+        The time is bounded: cancelled work has `CLEANUP_SECONDS` to end, and the deletion goes on for `LONGEST_CLEANUP`
+        at most, as long as it makes progress.
 
         Args:
             at_once: Cancel the work, and delete the VMs without waiting for it to end.

@@ -19,8 +19,8 @@ PAUSE: Final = 0.005
 class Crew:
     """Workers that run the same function until no items are left.
 
-    Most of several hundred would only wait for the others' requests, and each costs memory and time. So they begin
-    in quick succession, and as soon as one finds no more items, no further workers begin.
+    Most of several hundred would only wait for the others' requests, and each costs memory and time. So they begin in
+    quick succession, and as soon as one finds no more items, no further workers begin.
 
     Attributes:
         over: A future that is done when all have ended, or as soon as one has failed.

@@ -192,8 +192,8 @@ async def everywhere(
 class ItemMap(Generic[Item, Value]):
     """Items in progress: tasks that draw them one by one, and the outcomes that wait to be taken.
 
-    The tasks belong to the pool. They begin when the first outcome is requested, and end with the items, with
-    `aclose`, or with the pool.
+    The tasks belong to the pool. They begin when the first outcome is requested, and end with the items, with `aclose`,
+    or with the pool.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """The owners of a ledger's VMs: an owner is a process, and it lives as long as its lock is held.
 
 Each owner has a file beside the ledger and a record lock on it. The kernel drops the lock with the process, however it
-ends; a process id would mean nothing once it was reused. Two properties of POSIX record locks matter:
-``os.fork()`` does not pass them on, and closing any descriptor of a file drops the locks that the process has on it. So
-a process never opens its own owner's file a second time.
+ends; a process id would mean nothing once it was reused. Two properties of POSIX record locks matter: ``os.fork()``
+does not pass them on, and closing any descriptor of a file drops the locks that the process has on it. So a process
+never opens its own owner's file a second time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The reader of replies: exact, or with the fields that fit if the server has changed. Pure but for its notes.
 
-A reply may differ from the contract: in an envelope, with a byte order mark, with fields of other types.
-None of that may lose a VM, a run or a result. Nothing is guessed: a value of another type is never converted.
+A reply may differ from the contract: in an envelope, with a byte order mark, with fields of other types. None of that
+may lose a VM, a run or a result. Nothing is guessed: a value of another type is never converted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Requests and responses as plain values.
 
-They are never changed once made. They are not frozen, though: some are made for every request, and making a
-frozen one takes twice as long.
+They are never changed once made. They are not frozen, though: some are made for every request, and making a frozen one
+takes twice as long.
 """
 
 from __future__ import annotations

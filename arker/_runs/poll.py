@@ -2,9 +2,9 @@
 
 A run can only be read whole (contract, section 4), so reading it at fixed intervals would cost the square of its
 output. So there are two requests. The one for its end costs some hundred bytes, and is sent often. The one for its
-output is sent when enough of it is new: all readings together cost at most three times the output, in bytes of
-replies, if it grows steadily, and at most four and a half times in any case, apart from a small allowance that
-keeps small outputs lively.
+output is sent when enough of it is new: all readings together cost at most three times the output, in bytes of replies,
+if it grows steadily, and at most four and a half times in any case, apart from a small allowance that keeps small
+outputs lively.
 """
 
 from __future__ import annotations

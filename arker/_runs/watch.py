@@ -1,7 +1,7 @@
 """The check during a foreground run of whether its VM still exists (contract, section 5).
 
-A foreground run is silent until its command has ended, so silence says nothing: the VM may be gone, the reply may
-have been lost, or the command may still be running. Only requests can distinguish these cases.
+A foreground run is silent until its command has ended, so silence says nothing: the VM may be gone, the reply may have
+been lost, or the command may still be running. Only requests can distinguish these cases.
 """
 
 from __future__ import annotations
