@@ -214,7 +214,7 @@ def _kind_and_mode(text: bytes) -> tuple[Kind, int]:
         letters = text.decode()
         bits = "".join("0" if letter in "-ST" else "1" for letter in letters[1:10])
         return _LETTERS.get(letters[0], "special"), int(bits, 2)
-    raise _wrong("a mode is none")
+    raise _wrong("a mode is invalid")
 
 
 def _pairs(fields: _Fields) -> Iterator[tuple[str, bytes]]:

@@ -265,7 +265,7 @@ def parse_report(output: bytes, script: Script) -> dict[str, str]:
     problems: dict[str, str] = {}
     for number, message in zip(fields[:-2:2], fields[1:-2:2], strict=True):
         if not number.isdigit() or int(number) >= len(script.subjects):
-            raise _wrong("a number is none of a step")
+            raise _wrong("a number does not belong to a step")
         problems.setdefault(script.subjects[int(number)], to_text(message).strip()[:500] or "no reason given")
     return problems
 

@@ -48,7 +48,7 @@ class OutputLine:
 
     Attributes:
         stream: ``stdout`` or ``stderr``.
-        text: The line without its ``\n``: UTF-8, a byte that is none shown as U+FFFD.
+        text: The line without its ``\n``: decoded as UTF-8, with invalid bytes shown as U+FFFD.
         terminated: Whether the ``\n`` was there; only the last line of each stream may lack it.
     """
 

@@ -322,7 +322,7 @@ def _drop(state: _State) -> None:
             call.start()
             call.wait()
         except Exception:
-            logger.debug("a client that nobody holds any more could not be closed", exc_info=True)
+            logger.debug("an unreferenced client could not be closed", exc_info=True)
         state.release()
 
     # The garbage collector may be at work in any thread, the loop's own included.

@@ -41,7 +41,7 @@ async def read_reply(response: aiohttp.ClientResponse, redact: Callable[[str], s
         if whole.tell() + len(piece) > MAX_REPLY:
             _refuse(response, whole.tell() + len(piece), redact)
         whole.write(piece)
-    await response.read()  # nothing is left; waits until the request has gone as well
+    await response.read()  # nothing is left; this waits until the request is sent as well
     # getvalue() shares the buffer, where read() would copy it.
     return whole.getvalue()
 
