@@ -19,7 +19,7 @@ from benchmarks.measure import Row, interleave
 
 NAME: Final = "import"
 TARGET: Final = 0.5
-"""Of aiohttp's own import: 100 ms where that takes 200 ms."""
+"""The target as a share of aiohttp's own import: 100 ms where that takes 200 ms."""
 ROUNDS: Final = 9
 IMPORT: Final = "from arker import AsyncArker"
 FIRST_CLIENT: Final = f"import asyncio; {IMPORT}; AsyncArker('key', region='us-west-2', ledger=False)"

@@ -1,7 +1,7 @@
 """The way of measuring: pinned cores, interleaved rounds, medians, and the table of ratios.
 
-On a shared machine a time varies by 20 to 40 % within minutes. So the client and its limit alternate within a run,
-and the result is the median of the ratios of neighbouring rounds, never a time.
+On a shared machine a time varies by 20 to 40 % within minutes. So the client and its limit alternate within a run, and
+the result is the median of the ratios of neighbouring rounds, never a time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The loopback server: canned answers at the least cost, in a separate process so that only the client is measured.
 
-It reads only the parts of a request that it needs, and discards bodies. A base URL that ends in ``/late/MS`` makes
-each answer that many milliseconds late. It ends when its standard input is closed, so with the process that started it
-at the latest.
+It reads only the parts of a request that it needs, and discards bodies. A base URL that ends in ``/late/MS`` makes each
+answer that many milliseconds late. It ends when its standard input is closed, so with the process that started it at
+the latest.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ ROUTES: Final[tuple[tuple[bytes, re.Pattern[bytes], Answer], ...]] = (
     (b"DELETE", re.compile(rb"/v1/vms/[^/]+"), _always({"deleted": True})),
     (b"POST", re.compile(rb"/v1/vms/[^/]+/sync"), _always(_WRITTEN)),
 )
-"""Method, path, and what makes the answer's JSON of the path."""
+"""Method, path, and the function from the path to the answer's JSON."""
 
 
 class _Connection(asyncio.Protocol):

@@ -1,7 +1,7 @@
 """The loopback server of the rows on files: `/sync`, sessions, runs and an object store, all of it at the least cost.
 
-It discards uploads, and downloads repeat one MiB. Below ``/capped``, each connection to the
-object store passes 50 MB/s. A file's path has its size: ``/file/SIZE``.
+It discards uploads, and downloads repeat one MiB. Below ``/capped``, each connection to the object store passes 50
+MB/s. A file's path has its size: ``/file/SIZE``.
 """
 
 from __future__ import annotations

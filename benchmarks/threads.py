@@ -17,7 +17,7 @@ NAME: Final = "threads"
 TARGET: Final = 2.0
 THREADS: Final = 64
 CALLS: Final = 20
-"""By each of them."""
+"""The calls of each of them."""
 ROUNDS: Final = 9
 
 

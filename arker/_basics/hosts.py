@@ -2,7 +2,7 @@
 
 A host has one spelling only: names in lower case without the final dot, addresses as `ipaddress` has them. What other
 programs would read as an address in an odd notation (``0x7f.1``, ``127.1``, ``2130706433``, full-width digits) is
-neither, and refused.
+neither, and is refused.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _METADATA: Final[frozenset[Address]] = frozenset(
         *(IPv6Address("fd00:ec2::254"), IPv6Address("fd20:ce::254")),
     )
 )
-"""Where clouds hand out credentials, beside 169.254.169.254."""
+"""Hosts of clouds' credentials, beside 169.254.169.254."""
 _ENDS_IN_IPV4: Final = (
     IPv6Network("::/96"),  # IPv4-compatible
     IPv6Network("::ffff:0:0:0/96"),  # IPv4-translated

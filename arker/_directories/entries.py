@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     Kind: TypeAlias = Literal["file", "directory", "symlink", "special"]
     RootState: TypeAlias = Literal["absent", "directory", "other"]
     Ignores: TypeAlias = Callable[[str, bool], bool]
-    """Told a path and whether it is a directory's: whether a pattern matches it."""
+    """Takes a path and whether it is a directory; returns whether a pattern matches it."""
 
 PERMISSIONS: Final = 0o777
-"""The bits of a mode that are moved: who may read, write and execute."""
+"""The bits of a mode that are copied: read, write and execute permissions."""
 
 
 @frozen
@@ -31,8 +31,8 @@ class Entry:
         kind: Its kind; ``special`` is a FIFO, a socket or a device.
         mode: Its permission bits; None where the system has none.
         size: Bytes of a file.
-        target: Where a symlink leads.
-        digest: Of a file's content, if it was made.
+        target: The target of a symlink.
+        digest: The digest of a file's content, if computed.
     """
 
     kind: Kind
@@ -47,7 +47,7 @@ class Tree:
     """The content of a directory.
 
     Attributes:
-        root: Whether the directory is there; ``other`` when something else is.
+        root: Whether the directory exists; ``other`` when its path is something else.
         entries: Its entries by path; parents come before their content.
         ignored: Paths that match a pattern, without the paths below them; they are not among the entries.
         unreadable: Directories whose content could not be listed, with the reason; they are among the entries.
@@ -101,7 +101,7 @@ def is_utf8(path: str) -> bool:
 # --- what is on its way ----------------------------------------------------------------------------------------------
 
 STAGING_PREFIX: Final = ".arker-"
-"""What the names of staging directories begin with, on either side; a ULID follows."""
+"""The prefix of staging directories' names on both sides; a ULID follows."""
 
 _STAGING: Final = re.compile(r"\.arker-[0-9A-HJKMNP-TV-Z]{26}(?:/.*)?", re.DOTALL)
 
@@ -139,8 +139,8 @@ def _unsafe_on_windows(name: str) -> bool:
 def leads_outside(path: str, target: str, *, windows: bool = False) -> bool:
     """Return whether a symlink could lead out of the directory that contains it.
 
-    It cannot if it is relative, goes up only at its beginning, and by at most its depth. Then each step up is
-    from a real directory; what it goes down through may be a symlink, of which the same is true.
+    It cannot if it is relative, goes up only at its beginning, and by at most its depth. Then each step up is from a
+    real directory. The path down may go through a symlink, for which the same holds.
     """
     if target.startswith("/") or (windows and ("\\" in target or ":" in target)):
         return True

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HAS_MODES: Final = os.name == "posix"
 _PIECE: Final = 1024 * 1024
 _ONLY_REGULAR: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-"""A file that has become a symlink or a FIFO since it was looked at is not opened, or not waited for."""
+"""A file that has become a symlink or a FIFO meanwhile is not opened, or not waited for."""
 
 
 def local_name(path: str) -> str:
@@ -92,7 +92,7 @@ def digests(root: str, paths: Iterable[str], tool: str, check: Callable[[], None
 
     Args:
         root: The directory.
-        paths: Which of its files.
+        paths: The files to read.
         tool: Name of the tool.
         check: Called often; an exception from it ends the work.
     """

@@ -1,8 +1,8 @@
 r"""The list of a VM's directory: the command that writes it, and the parser of its output.
 
-The command needs only what POSIX has, and takes what it finds of the rest: ``stat`` of coreutils or busybox (else
-``ls``), ``readlink`` (else ``ls``), and ``sha256sum``, ``shasum`` or ``openssl`` (else ``cksum``). It changes nothing,
-opens only regular files, and follows no symlink but the directory itself.
+The command needs only POSIX, and uses other tools where it finds them: ``stat`` of coreutils or busybox (else ``ls``),
+``readlink`` (else ``ls``), and ``sha256sum``, ``shasum`` or ``openssl`` (else ``cksum``). It changes nothing, opens
+only regular files, and follows no symlink but the directory itself.
 
 It writes sections, each ended by an empty field; fields end with NUL:
 
@@ -13,8 +13,7 @@ It writes sections, each ended by an empty field; fields end with NUL:
 5. path, and line of the tool, for the other files;
 6. directories that cannot be listed; and the word ``end``.
 
-What a VM says is not trusted: whatever is not exactly like this is an error, and so is a path that is not one below the
-directory.
+The VM's output is not trusted: any other format is an error, and so is a path that is not below the directory.
 """
 
 from __future__ import annotations
@@ -215,7 +214,7 @@ def _kind_and_mode(text: bytes) -> tuple[Kind, int]:
         letters = text.decode()
         bits = "".join("0" if letter in "-ST" else "1" for letter in letters[1:10])
         return _LETTERS.get(letters[0], "special"), int(bits, 2)
-    raise _wrong("a mode is none")
+    raise _wrong("a mode is invalid")
 
 
 def _pairs(fields: _Fields) -> Iterator[tuple[str, bytes]]:

@@ -18,8 +18,8 @@ class Step:
     """A thing to do or to skip.
 
     Attributes:
-        action: What.
-        path: Where.
+        action: The kind of the step.
+        path: The path that it acts on.
         source: The entry in the source directory; None for a deletion.
         target: The entry in the target directory; None if there is none.
         reason: Why it is skipped, is in conflict, or takes the place of something; for people.

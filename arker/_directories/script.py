@@ -2,12 +2,12 @@ r"""The program that moves uploaded files into place inside a VM, and the parser
 
 Files are uploaded into a *staging* directory within the directory that they belong to: ``staging/N/name``, with one N
 for each directory (``staging/odd/N`` where the name is not UTF-8 and so cannot be sent). The program makes symlinks and
-sets permissions there, deletes, makes directories, and moves what is staged where it belongs, by renaming, so that each
-file is the old one or the new one, whole, at any moment.
+sets permissions there, deletes, makes directories, and moves the staged entries into place by renaming, so that each
+file is the complete old one or the complete new one at any moment.
 
-It needs only POSIX. It enters each directory, and checks where it has come to, before it touches a name there: nothing
-outside is ever changed, whatever happens in the VM meanwhile. Many names go to one process; when that fails, each goes
-alone, and those that fail are reported: a number and what was said about it, each ended by NUL.
+It needs only POSIX. It enters each directory, and checks where it is, before it touches a name there: nothing outside
+is ever changed, whatever happens in the VM meanwhile. Many names go to one process; when that fails, each goes alone,
+and those that fail are reported: a number and its error message, each ended by NUL.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ALIAS: Final = shell_program(__package__, "alias.sh").encode()
 
 _MOST_NAMES: Final = 500
 _MOST_BYTES: Final = 60_000
-"""Bounds on what goes to one process, far below what any system takes."""
+"""Bounds on the arguments of one process, far below any system's limits."""
 
 
 @frozen
@@ -98,7 +98,7 @@ class _Writer:
     subjects: list[str] = field(factory=list[str])
     _staged: dict[str, tuple[int, list[str]]] = field(factory=dict[str, "tuple[int, list[str]]"])
     _opened: dict[str, int] = field(factory=dict[str, int])
-    """Directories that their owner may not write to, which are given that right for a while: the mode to give back."""
+    """The modes to restore of directories that were made writable for their owner for a while."""
     _closed: dict[str, int] = field(factory=dict[str, int])
 
     def __attrs_post_init__(self) -> None:
@@ -265,7 +265,7 @@ def parse_report(output: bytes, script: Script) -> dict[str, str]:
     problems: dict[str, str] = {}
     for number, message in zip(fields[:-2:2], fields[1:-2:2], strict=True):
         if not number.isdigit() or int(number) >= len(script.subjects):
-            raise _wrong("a number is none of a step")
+            raise _wrong("a number does not belong to a step")
         problems.setdefault(script.subjects[int(number)], to_text(message).strip()[:500] or "no reason given")
     return problems
 

@@ -1,8 +1,8 @@
 """A local directory as the target of a download: nothing is ever written outside of it.
 
 Names that come from a VM are entered one directory at a time, from a descriptor of the one before, and never through a
-symlink (``O_NOFOLLOW``); everything is done to a single name in a directory that is held open so. Where the system has
-no such calls, each directory on the way is looked at right before it is used.
+symlink (``O_NOFOLLOW``). Every change is to a single name in a directory held open in this way. Where the system has no
+such calls, each directory on the way is checked right before it is used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BY_DESCRIPTOR: Final = (
     }
     <= os.supports_dir_fd
 )
-"""Whether this system can be told to work on a name in a directory that is open."""
+"""Whether this system can work on a name in an open directory."""
 
 _DIRECTORY: Final = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _ANY_FILE: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)

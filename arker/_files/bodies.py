@@ -34,7 +34,7 @@ class Body:
         """Make a body.
 
         Args:
-            source: Where the bytes are.
+            source: The source of the bytes.
             span: The range to send.
             tell: Called with the number of bytes that the connection has taken.
         """

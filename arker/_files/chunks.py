@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from arker._files.sources import Source
 
 ROUNDS: Final = 3
-"""How often what the server turns out to lack is sent again."""
+"""How often chunks that the server lacks are sent again."""
 
 _SMALLEST: Final = 16 * 1024
-"""Bytes of a chunk; a server that takes less is not asked again."""
+"""Bytes of a chunk; a server that accepts less is not asked again."""
 
 
 async def write(job: Job, source: Source, path: str, size_of_chunk: int | None, settle: Settle | None = None) -> str:

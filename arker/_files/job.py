@@ -25,10 +25,10 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 Settle = Callable[[Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
-"""Awaits a request that puts something in place."""
+"""Awaits a request that writes a part."""
 
 Tell = Callable[[int], None]
-"""Told how many bytes of something are done; fewer than before when it begins anew."""
+"""Called with the number of bytes done; fewer than before when the work starts again."""
 
 
 @define(eq=False)

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _BATCHES: Final = 3
-"""Requests of many files in flight at once: each is in memory four times over."""
+"""The most concurrent requests of many files: each is in memory four times."""
 
 
 @define(eq=False)
@@ -62,7 +62,7 @@ class Entry:
         source: The caller's source of an upload.
         argument: The name of that argument.
         size: Its bytes, once known.
-        began: When its own work began.
+        began: The time at which its own work began.
         outcome: Its outcome, once known.
     """
 

@@ -11,10 +11,10 @@ Span: TypeAlias = tuple[int, int]
 MIB: Final = 1024 * 1024
 
 CONCURRENCY: Final = 8
-"""Requests of one file, or of one call on many, that are in flight at once unless the caller says otherwise."""
+"""The default number of concurrent requests of one file, or of one call on many."""
 
 WORTH_PARTS: Final = 64 * MIB
-"""Bytes from which several connections are worth their price, which is a session and a command for an upload."""
+"""Bytes from which several connections are worth their cost, which is a session and a command for an upload."""
 
 MAX_CONTENT: Final = 8 * MIB
 """Bytes of content in one request (contract, section 6)."""
@@ -28,7 +28,7 @@ INLINE_CHUNK: Final = MIB
 _SMALLEST_PART: Final = 8 * MIB
 _LARGEST_PART: Final = 512 * MIB
 _PARTS_EACH: Final = 4
-"""Parts for each connection: one that is slow or sent again holds up the others less."""
+"""Parts for each connection: a slow or repeated part delays the others less."""
 
 
 def split(start: int, end: int, size: int) -> list[Span]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _RANGE: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 WORTH_A_RETRY: Final = 64 * 1024
-"""Bytes that an attempt has to bring before the budget of failures begins anew."""
+"""Bytes that an attempt has to transfer before the budget of failures is reset."""
 
 Take = Callable[[bytes], Awaitable[None]]
 

@@ -29,7 +29,7 @@ async def write_inline(job: Job, source: Source, path: str, settle: Settle | Non
     async with job.slots:
         request = job.send(file_calls.write_whole(job.place, entry), decisive=True)
         await (request if settle is None else settle(request))
-    # Hooks are told of presigned transfers only.
+    # Only presigned transfers are reported to hooks.
     job.tracker.done += len(data)
     return digest
 

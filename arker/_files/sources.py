@@ -21,7 +21,7 @@ Buffer = bytes | memoryview
 
 _EXPECTED: Final = "expected a path, bytes, a binary file object, or an iterable of bytes"
 _LONGEST_NAME: Final = 120
-"""Characters of what an object is called in an error."""
+"""Characters of an object's name in an error."""
 
 
 _NOTHING: Final = memoryview(b"")

@@ -37,8 +37,8 @@ _REMOVE: Final = shell_program(__package__, "remove_parts.sh")
 class Staging:
     """Parts of one file. As an asynchronous context manager it removes them at the end, unless they were joined.
 
-    Not everything can be cancelled: of a request that puts a part in place, the server may have taken notice. It is
-    waited for, so that the part is there when the parts are removed.
+    A request that writes a part cannot be cancelled safely, since the server may have received it. It is awaited, so
+    that the part exists when the parts are removed.
     """
 
     def __init__(self, job: Job, path: str, count: int) -> None:

@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RENEWALS: Final = 2
-"""How often in a row, without any progress, a URL that has died is asked for anew (contract, section 7)."""
+"""How often in a row an expired URL is renewed without any progress (contract, section 7)."""
 
 PRESIGNED: Final = "presigned"
-"""What a server lacks that answers presigned requests with `unsupported_operation`."""
+"""The feature that a server lacks if it answers presigned requests with `unsupported_operation`."""
 
 _SOON: Final = 5.0
-"""Seconds before its end in which a URL is not used any more."""
+"""Seconds before its expiry from which a URL is no longer used."""
 
 _LACKING: Final = re.compile(rb'\s*\{"code": *"resource_pressure", *"message": *"([A-Za-z,.:;\' ]{1,200})"\}\s*')
-"""What a server that is an object store, too, says when it has no room: in words, which no signature is made of."""
+"""The words of a server that is its own object store when it has no space left; they contain no signature."""
 
 _LONGEST_WORD: Final = 20
 _CODES: Final = {403: "forbidden", 404: "not_found", 413: "payload_too_large", 503: "unavailable"}

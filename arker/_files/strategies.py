@@ -39,7 +39,7 @@ class Options:
 
 
 Write: TypeAlias = "Callable[[Job, Source, str, Options, Settle | None], Awaitable[str | None]]"
-"""Writes a source to a path; gives its digest, if that has come to be known."""
+"""Writes a source to a path; returns its digest if known."""
 
 
 @frozen(kw_only=True)

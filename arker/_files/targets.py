@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from arker._files.job import Tell
 
 FLUSH: Final = MIB // 2
-"""Bytes that are collected before they are written: each span holds twice as many."""
+"""Bytes that are collected before a write: each range holds twice as many."""
 
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 

@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("arker")
 
 LONGEST_CLEANUP: Final = 60.0
-"""Seconds; bound on the deletion of a fleet, however well it goes; `CLEANUP_SECONDS` bound how long it stands still."""
+"""Seconds; bound on the deletion of a fleet; `CLEANUP_SECONDS` is the bound on its time without progress."""
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 2.0
 _SHOWN: Final = 20
 _INSISTENCE: Final = 3
-"""How often the end of a fleet begins anew when it is cancelled itself."""
+"""How often the end of a fleet is restarted when it is cancelled itself."""
 
 
 @frozen(kw_only=True)
@@ -133,7 +133,7 @@ class Pool:
         self._last_number = -1
         self._interrupted: set[AsyncVM] = set()
         self._doomed: dict[AsyncVM, ArkerError | None] = {}
-        """VMs that are out of the fleet but perhaps still there, and what their deletion failed with."""
+        """VMs that have left the fleet but may still exist, and the errors of their deletion."""
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start a task that ends with the fleet at the latest."""
@@ -319,8 +319,8 @@ class Pool:
     async def close(self, *, at_once: bool = False) -> dict[AsyncVM, ArkerError | None]:
         """End all work and delete every VM. Return the VMs that could not be deleted, and the reasons.
 
-        The time is bounded: cancelled work has `CLEANUP_SECONDS` to end, and the deletion goes on for
-        `LONGEST_CLEANUP` at most, as long as it makes progress.
+        The time is bounded: cancelled work has `CLEANUP_SECONDS` to end, and the deletion goes on for `LONGEST_CLEANUP`
+        at most, as long as it makes progress.
 
         Args:
             at_once: Cancel the work, and delete the VMs without waiting for it to end.

@@ -10,9 +10,9 @@ from arker.errors import NotFoundError, VMGoneError
 Result = TypeVar("Result")
 
 AHEAD: Final = 2
-"""Items in work or waiting to be taken, for each VM, when outcomes are taken as they come."""
+"""Items in progress or waiting to be taken, for each VM, when outcomes are taken as they come."""
 AHEAD_IN_ORDER: Final = 4
-"""The same when they are taken in order: behind an item that takes its time, the other VMs go on for a while."""
+"""The same when they are taken in order: behind a slow item, the other VMs go on for a while."""
 
 
 def is_hopeless(*, count: int, at_least: int, failed: int) -> bool:

@@ -10,7 +10,7 @@ from arker._tasks import clock
 from arker._tasks.running_loop import running_loop
 
 FIRST: Final = 128
-"""Workers that begin at once: a few more than requests that a client sends at once as it begins."""
+"""Workers that begin at once: a few more than the concurrent requests of a new client."""
 STEP: Final = 16
 PAUSE: Final = 0.005
 """Seconds after which `STEP` more begin."""
@@ -19,8 +19,8 @@ PAUSE: Final = 0.005
 class Crew:
     """Workers that run the same function until no items are left.
 
-    Most of several hundred would only wait for the others' requests, and each costs memory and time. So they begin
-    in a quick succession, and as soon as one has found nothing more to do, those that are missing do not begin at all.
+    Most of several hundred would only wait for the others' requests, and each costs memory and time. So they begin in
+    quick succession, and as soon as one finds no more items, no further workers begin.
 
     Attributes:
         over: A future that is done when all have ended, or as soon as one has failed.

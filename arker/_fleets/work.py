@@ -49,7 +49,7 @@ class Work(Generic[Item, Value]):
             function: Processes an item in a VM.
             retries: How often an item is retried when its VM has died.
             item_deadline: Seconds for each try.
-            lent: Whether the VMs are borrowed from the pool; then an item whose VM has died may go on in any other.
+            lent: Whether the VMs are borrowed from the pool; then an item whose VM has died may continue in any other.
         """
         self._pool = pool
         self._function = function
@@ -192,8 +192,8 @@ async def everywhere(
 class ItemMap(Generic[Item, Value]):
     """Items in progress: tasks that draw them one by one, and the outcomes that wait to be taken.
 
-    The tasks belong to the pool. They begin when the first outcome is asked for, and end with the items, with
-    `aclose`, or with the pool.
+    The tasks belong to the pool. They begin when the first outcome is requested, and end with the items, with `aclose`,
+    or with the pool.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """The owners of a ledger's VMs: an owner is a process, and it lives as long as its lock is held.
 
 Each owner has a file beside the ledger and a record lock on it. The kernel drops the lock with the process, however it
-ends; a process id would tell nothing once it has been given out again. Two properties of POSIX record locks matter:
-``os.fork()`` does not pass them on, and closing any descriptor of a file drops the locks that the process has on it. So
-a process never opens its own owner's file a second time.
+ends; a process id would mean nothing once it was reused. Two properties of POSIX record locks matter: ``os.fork()``
+does not pass them on, and closing any descriptor of a file drops the locks that the process has on it. So a process
+never opens its own owner's file a second time.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def lock(descriptor: int, *, shared: bool = False) -> bool:
 def this_host() -> str:
     """Return the name of the scope of this process's file locks: a running kernel, or else a machine's name.
 
-    A machine that was started anew counts as another one: it could as well be a copy of one that runs on.
+    A restarted machine counts as another one, because it could be a copy of one that is still running.
     """
     try:
         return f"boot {_BOOT_ID.read_text().strip()}"

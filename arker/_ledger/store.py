@@ -25,7 +25,7 @@ PATIENCE: Final = 2.0
 """Seconds to wait for another process that has the file locked."""
 
 ANSWERED: Final = 2
-"""A bit of a row's ``given_up``: the fork was answered with success. (A column of its own would be another version.)"""
+"""A bit of a row's ``given_up``: the fork was answered with success. (A separate column would need a new version.)"""
 
 _VERSION: Final = 1
 _APPLICATION_ID: Final = 0x61726B72  # "arkr"
@@ -92,7 +92,7 @@ STATEMENTS: Final = {
         " WHERE client = ? AND vm_id IS NOT NULL AND NOT given_up & 1)"
     ),
 }
-"""What can be done to the rows, by name."""
+"""The statements on the rows, by name."""
 
 _SELECT: Final = (
     "SELECT idempotency_key, base_url, client, body, vm_id, created_at, owner, host, given_up FROM forks"
@@ -183,8 +183,6 @@ def is_damage(error: Exception) -> bool:
     """Return whether an error says that the file is not a sound database.
 
     SQLite raises subclasses of `DatabaseError` for all other errors.
-
-    SQLite's more general error classes are checked exactly.
     """
     return type(error) is sqlite3.DatabaseError
 

@@ -25,15 +25,15 @@ T = TypeVar("T")
 logger = logging.getLogger("arker")
 
 GATHER_SECONDS: Final = 0.1
-"""How long what nobody waits for may lie before it is committed."""
+"""Seconds after which a record without waiters is committed."""
 BRIEF_SECONDS: Final = 0.01
-"""The same for what a program that is killed right away would miss, such as the id of a VM."""
+"""The same for records that matter if the program is killed right away, such as a VM's id."""
 IDLE_SECONDS: Final = 5.0
-"""After as long without work the thread ends, and the file is closed."""
+"""Seconds without work after which the thread ends and the file is closed."""
 RETRY_SECONDS: Final = 5.0
-"""After a failure, until the next attempt."""
+"""Seconds from a failure to the next attempt."""
 PATIENCE: Final = 5.0
-"""Bound on what a fork waits for the ledger."""
+"""Bound on the time that a fork waits for the ledger, in seconds."""
 MAX_QUEUE: Final = 100_000
 """Operations that are kept for later while the file cannot be written; older ones are dropped."""
 

@@ -25,8 +25,8 @@ logger = logging.getLogger("arker")
 class Creation(Generic[T]):
     """One creating POST, such as that of a session or a tunnel.
 
-    It is not repeated when its outcome is unknown (contract, section 3). A cancelled caller gets no resource, so
-    none may stay: a request that was sent is awaited, since only its reply has the id, and the resource is removed. The
+    It is not repeated when its outcome is unknown (contract, section 3). A cancelled caller gets no resource, so none
+    may stay: a request that was sent is awaited, since only its reply has the id, and the resource is removed. The
     cancellation goes on afterwards, after `CLEANUP_SECONDS` at the latest.
     """
 

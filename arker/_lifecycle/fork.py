@@ -30,13 +30,13 @@ logger = logging.getLogger("arker")
 class Forking:
     """One fork, from the request to its VM or to none.
 
-    A caller that is cancelled, or whose deadline passes, gets no VM, so none may stay. An unsent request is
-    not sent. A sent one is awaited, since only the reply has the VM's id, and the VM is deleted. The
-    cancellation goes on afterwards, after `CLEANUP_SECONDS` at the latest.
+    A caller that is cancelled, or whose deadline passes, gets no VM, so none may stay. An unsent request is not sent. A
+    sent one is awaited, since only the reply has the VM's id, and the VM is deleted. The cancellation goes on
+    afterwards, after `CLEANUP_SECONDS` at the latest.
 
-    An unreadable reply leaks no VM either. The id is read before anything else in the reply, and written
-    down. Only a fork whose reply names no id is posted again, once, with its key; if that does not help, it stays in
-    the ledger as an answered one, and `AsyncArker.reap` reports it.
+    An unreadable reply leaks no VM either. The id is read before anything else in the reply, and written down. Only a
+    fork whose reply names no id is posted again, once, with its key; if that does not help, it stays in the ledger as
+    an answered one, and `AsyncArker.reap` reports it.
     """
 
     __slots__ = ("_call", "_context", "_name", "_progress", "_vm_id", "doubt")
@@ -51,7 +51,7 @@ class Forking:
         self._call = vm_calls.fork(context.settings.fork_base_url(request), request, key, self._found)
         self._vm_id: str | None = None
         self.doubt: ArkerError | None = None
-        """Why there may be a VM although the fork was given up."""
+        """The reason why a VM may exist although the fork was given up."""
         self._progress = Progress(self._call.operation, makes=True)
         self._name = request.name
 

@@ -26,7 +26,7 @@ logger = logging.getLogger("arker")
 
 AT_ONCE: Final = 16
 KEY_SECONDS: Final = 24 * 3600.0
-"""How long servers know a key at least (contract, section 3)."""
+"""The least time for which servers remember a key (contract, section 3)."""
 
 
 async def reap(context: Context, *, older_than: float | None, dry_run: bool, deadline: float | None) -> ReapReport:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("arker")
 
 _OPENINGS: Final = 4
-"""How often a session is asked for, as long as no reply names it."""
+"""How often a session is requested while no reply names it."""
 _MARK: Final = "ARKER_SESSION"
-"""A variable of the session's environment, by which it is found should the reply that names it be lost."""
+"""A variable of the session's environment that identifies it if the reply with its id is lost."""
 
 
 async def run_in_own_session(

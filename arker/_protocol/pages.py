@@ -14,8 +14,8 @@ T = TypeVar("T")
 class Pages(AsyncIterator[T], Generic[T]):
     """The items of a list that goes on while its pages have a ``next_cursor`` (contract, section 3).
 
-    It is not a generator, so that an abandoned one leaves nothing behind, and one that has raised can
-    be asked for the next item again: it then asks for the same page.
+    It is not a generator, so that an abandoned one leaves nothing behind, and one that has raised can be asked for the
+    next item again: it then asks for the same page.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The reader of replies: exact, or with the fields that fit if the server has changed. Pure but for its notes.
 
-A reply may differ from the contract: in an envelope, with a byte order mark, with fields of other types.
-None of that may lose a VM, a run or a result. Nothing is guessed: a value of another type is never converted.
+A reply may differ from the contract: in an envelope, with a byte order mark, with fields of other types. None of that
+may lose a VM, a run or a result. Nothing is guessed: a value of another type is never converted.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from arker.models import _checks as check
 T = TypeVar("T")
 
 NOTHING: Final = object()
-"""Stands for the value of a body that is no JSON."""
+"""Stands for the value of a body that is not JSON."""
 
 _ENVELOPES: Final = ("data", "vm", "run", "session", "result", "response")
 """Members below which a reply may stand."""
 _OTHER_THINGS: Final = ("run", "session")
-"""Those of them that are things of a VM, when a VM is looked for."""
+"""Those of them that belong to a VM, when a VM is searched for."""
 _ERROR_PARTS: Final = ("error", "details", "recovery", "context")
 
 

@@ -1,7 +1,7 @@
 """Requests and responses as plain values.
 
-They are never changed once made. They are not frozen, though: some are made for every request, and making a
-frozen one takes twice as long.
+They are never changed once made. They are not frozen, though: some are made for every request, and making a frozen one
+takes twice as long.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Replay(enum.Enum):
     """The requests that may be repeated after a lost connection that perhaps delivered them (contract, section 3)."""
 
     SAFE = "safe"
-    """Sending it again does no harm: GET, DELETE, `/sync`, and what carries a key that the server must honour."""
+    """Always safe to repeat: GET, DELETE, `/sync`, and requests with a key that the server must honour."""
     UNSENT = "unsent"
-    """Only when nothing had been sent."""
+    """Repeated only if nothing had been sent."""
 
 
 @frozen
@@ -100,7 +100,7 @@ class Call(Generic[T]):
         makes_vm: Whether it makes a VM, so that an id in an error is that of a VM that may be there.
         needs_proof: Whether `gone` is the result only when the service itself says that nothing exists.
         acknowledged: Whether any successful reply is enough, such as one without a body.
-        changes_something: Whether it has an effect on the server; a GET has none, whatever this says.
+        changes_something: Whether it has an effect on the server; a GET never has one, whatever the value here.
         salvage: Makes a result of a body that should be JSON but is not, if possible.
         vm_id: The VM that it is about, for errors.
         run_id: The run that it is about, for errors.

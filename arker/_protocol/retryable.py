@@ -19,7 +19,7 @@ _RETRIED_CODES: Final = frozenset(
     }
 )
 _FINAL_CODES: Final = frozenset({"action_required", "payment_required", "quota_exceeded"})
-"""Answers that stay the same until the account is changed, whatever their status."""
+"""Codes whose answers stay the same until the account changes, whatever their status."""
 _THROTTLED: Final = ("throttle", "SlowDown", "ThrottlingException")
 _RETRIED_INTERNAL: Final = ("503", "Service Unavailable", *_THROTTLED)
 
@@ -79,7 +79,7 @@ def is_error_code(code: str) -> bool:
 
 
 _SAY_NOTHING: Final = (408, 425, 499)
-"""Statuses that a proxy invents when its own patience ends."""
+"""Statuses that a proxy makes up after its own timeout."""
 
 
 def is_proof_of_refusal(error: ApiError) -> bool:

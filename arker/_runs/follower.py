@@ -18,9 +18,9 @@ from arker.errors import ArkerError, BadReplyError, NotFoundError, RunFailedErro
 from arker.models import CompletedRunResult, Run, RunSummary
 
 UNREADABLE: Final = 10
-"""How many replies in a row may tell neither the state of a run nor its end, before it is not followed any longer."""
+"""How many replies in a row may have neither the state of a run nor its end before following it ends."""
 _LONGEST_DOUBT: Final = 8.0
-"""Seconds between two readings at most, while a server says that the run has ended and then that it goes on."""
+"""The most seconds between two readings while a server says that the run has ended and then that it goes on."""
 
 
 class RunFollower:

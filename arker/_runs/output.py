@@ -24,7 +24,7 @@ logger = logging.getLogger("arker")
 OutputStream: TypeAlias = Literal["stdout", "stderr"]
 
 CHUNK: Final = 1024 * 1024
-"""Bytes of a chunk at most."""
+"""The most bytes of a chunk."""
 _SAMPLE: Final = 64 * 1024
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}".encode()
 
@@ -48,7 +48,7 @@ class OutputLine:
 
     Attributes:
         stream: ``stdout`` or ``stderr``.
-        text: The line without its ``\n``: UTF-8, a byte that is none shown as U+FFFD.
+        text: The line without its ``\n``: decoded as UTF-8, with invalid bytes shown as U+FFFD.
         terminated: Whether the ``\n`` was there; only the last line of each stream may lack it.
     """
 

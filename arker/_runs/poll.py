@@ -1,10 +1,10 @@
 """The times and kinds of the requests that poll a run. Pure: the time is passed in.
 
 A run can only be read whole (contract, section 4), so reading it at fixed intervals would cost the square of its
-output. So there are two questions. Whether it has ended costs some hundred bytes, and is asked often. What it has
-written is read when enough of it is new: all readings together cost at most three times the output, in bytes of
-replies, as long as it goes on as it came, and four and a half times whatever it does; apart from a small allowance that
-keeps small outputs lively.
+output. So there are two requests. The one for its end costs some hundred bytes, and is sent often. The one for its
+output is sent when enough of it is new: all readings together cost at most three times the output, in bytes of replies,
+if it grows steadily, and at most four and a half times in any case, apart from a small allowance that keeps small
+outputs lively.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from arker.models import RunSummary
 
 ASK_SECONDS: Final = 10.0
-"""Bound on one question: a server that does not answer it says nothing about the run."""
+"""Bound on one question, in seconds: a server that does not answer it says nothing about the run."""
 ENDED: Final = ("completed", "failed", "cancelled")
 GOING_ON: Final = ("running", "pending")
 
 SHORTEST: Final = 0.03
 LONGEST: Final = 2.0
 SHARE: Final = 0.15
-"""A pause is this share of the time for which there has been no news, within the two bounds, in seconds."""
+"""A pause is this share of the time without news, within the two bounds, in seconds."""
 
 COST: Final = 3.0
 """Bytes that may be read, for each byte of output."""
 FREE_BYTES: Final = 256 * 1024
 FREE_RATE: Final = 16 * 1024
-"""What may be read beyond that: so many bytes, and so many more for each second."""
+"""The allowance beyond that: a number of bytes, and more bytes for each second."""
 MARGIN: Final = 1.1
-"""By how much the output is expected to be larger than it has to be, where a reading relies on an expectation."""
+"""The margin on the required output where a reading relies on an estimate."""
 PACE: Final = 32 * 1024 * 1024
-"""Bytes a second that readings of large outputs come to at most."""
+"""The most bytes per second for readings of large outputs."""
 _HEAVIEST: Final = 1.4
-"""Bytes of a reply for a byte of output, at most, as far as it is planned with."""
+"""The most bytes of a reply for a byte of output that the plan assumes."""
 
 
 def has_ended(run: RunSummary) -> bool:
@@ -63,13 +63,13 @@ class Question(enum.Enum):
 class Planner:
     """A plan of the requests about one run whose output is streamed.
 
-    After a reading, another one is due at the end, for what is new by then. So a reading is sure not to cost too much
-    when all that were made, it, and one more at the end stay below the bound even if nothing is new. Otherwise it is
-    made when the output should have grown enough, judged by how it grew before; if that was wrong, there is no guessing
-    until a reading that was sure has shown something new.
+    After a reading, another one is due at the end, for the rest of the output. So a reading is certain to stay within
+    the bound if all earlier readings, this one and one at the end stay below it even if nothing is new. Otherwise it is
+    made when the output should have grown enough at its earlier rate. If that was wrong, no estimate is used until a
+    certain reading has shown something new.
 
     Attributes:
-        began: When the run began, if that was seen; else when it was first looked at.
+        began: The time of the run's start, if that was seen, or else of the first look at it.
         witnessed: Whether its start was seen, so that the first reading shows how quickly it writes.
         max_delay: Seconds after which it is read again at any cost.
     """

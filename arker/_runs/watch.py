@@ -1,7 +1,7 @@
 """The check during a foreground run of whether its VM still exists (contract, section 5).
 
-A foreground run is silent until its command has ended, so silence says nothing: the VM may have gone, the reply may
-have been lost, or the command may take its time. Only questions tell these apart.
+A foreground run is silent until its command has ended, so silence says nothing: the VM may be gone, the reply may have
+been lost, or the command may still be running. Only requests can distinguish these cases.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from arker.models import Run, RunRequest, RunSummary
 
 _SURE: Final = 2
-"""How often in a row the run must be found ended before its reply counts as lost: it may just be on its way."""
+"""How often in a row the run must be found ended before its reply counts as lost: it may still arrive."""
 
 
 class RunWatch:

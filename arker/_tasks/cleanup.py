@@ -14,7 +14,7 @@ from arker._tasks.running_loop import running_loop
 T = TypeVar("T")
 
 CLEANUP_SECONDS: Final = 10.0
-"""Bound on a clean-up: on finding out what became of what was given up, and on removing it."""
+"""Bound on a clean-up in seconds: on finding the outcome of abandoned work, and on removing it."""
 
 
 async def carry_through(work: Coroutine[Any, Any, T]) -> T:
@@ -52,7 +52,7 @@ async def make_or_undo(
 
     Args:
         make: Makes it, in a task of its own, which a cancellation of the caller does not reach.
-        abandon: Given that task when the caller is cancelled: ends it, and undoes what it has made. It must have a
+        abandon: Called with that task when the caller is cancelled: ends it, and undoes its work. It must have a
             bound of its own.
     """
     try:

@@ -1,8 +1,8 @@
 """The time, and waiting, even where a test has replaced the clocks.
 
 Tools that freeze time (freezegun, a patched ``time.monotonic``) stop the clock of every asyncio loop of the process:
-its timers never fire. A waiting client must go on nevertheless, so its waits are counted here. Where a loop's
-clock is right, the loop's own timers are used, as they cost the least.
+its timers never fire. A waiting client must go on nevertheless, so its waits are counted here. Where a loop's clock is
+right, the loop's own timers are used, as they cost the least.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from arker._tasks.running_loop import running_loop
 F = TypeVar("F", bound="asyncio.Future[Any]")
 
 _TOLERANCE: Final = 1.0
-"""Seconds between the clock of a loop and this one; more, and it is no clock of the machine's. (Some count roughly.)"""
+"""Seconds between a loop's clock and this one; with more, it is not the machine's clock. (Some are imprecise.)"""
 
 
 def _clock(function: Callable[[], float], number: str) -> Callable[[], float]:
@@ -35,7 +35,7 @@ def _clock(function: Callable[[], float], number: str) -> Callable[[], float]:
 
 
 now: Final = _clock(time.monotonic, "CLOCK_MONOTONIC")
-"""Seconds that only ever become more."""
+"""Seconds of a monotonic clock."""
 wall: Final = _clock(time.time, "CLOCK_REALTIME")
 """Seconds since the epoch."""
 pause: Final = partial(time.sleep)

@@ -31,10 +31,10 @@ Step: TypeAlias = Literal[
     "embedded backends",
 ]
 ORDER: Final[tuple[Step, ...]] = get_args(Step)
-"""From what gives work to what does it.
+"""The steps, from the parts that give work to the parts that do it.
 
-Before a fork: what gives work stands still first, so that nothing new comes to what is then brought to a stop. In the
-parent they go on the other way round. In a child: the loop first, whose generation tells everything that is made or
+Before a fork: the parts that give work stop first, so that no new work reaches the parts that stop next. In the
+parent they resume in reverse order. In a child: the loop first, whose generation tells everything that is made or
 destroyed from then on that it is in another process. At exit: clients are closed, then the ledgers write what is left,
 then the process gives up its locks.
 """

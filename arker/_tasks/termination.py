@@ -1,9 +1,9 @@
 """SIGTERM handled like Ctrl-C: it ends a program's context managers in order instead of killing the process at once.
 
-By default SIGTERM kills a process on the spot, and with it whatever was to delete its VMs. So while a client's ``async
-with`` block lasts, the signal cancels the task that is in it; everything is cleaned up as after any cancellation, and
-the process then exits with the status that shells give to a terminated one. Nothing is done where the program, or what
-it runs in, handles the signal itself.
+By default SIGTERM kills a process at once, before it can delete its VMs. So while a client's ``async with`` block
+lasts, the signal cancels the task that is in it. Everything is cleaned up as after any cancellation, and the process
+then exits with the status that shells give to a terminated one. Nothing is done where the program, or what it runs in,
+handles the signal itself.
 """
 
 from __future__ import annotations

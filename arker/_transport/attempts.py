@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=ArkerError)
 
 HELD_WELL: Final = 10.0
-"""Seconds; a connection that was lost after as long as this is no sign of a network that does not work."""
+"""Seconds; a connection lost after at least this time is no sign of a broken network."""
 
 
 @define
@@ -40,7 +40,7 @@ class Progress:
     Attributes:
         operation: Its name.
         attempts: The number of requests tried.
-        outcome: Whether it may have had an effect.
+        outcome: Whether the operation may have had an effect.
         in_flight: Whether a request that changes something is in flight.
         idempotency_key: The key of the last request, if it had one.
         abandoned: Whether the caller has gone, so that a request without effect is not repeated.
@@ -91,7 +91,7 @@ class Attempt:
         changes_something: Whether the request has an effect on the server.
         may_repeat_lost: Whether it may be sent again although it may have been processed.
         request: The request to the API, if it is one.
-        presigned_url: Where it goes, if not to the API.
+        presigned_url: Its URL, if it does not go to the API.
         label: What the log shows as its path, if it does not go to the API.
         sent: Size of the body that is sent, in bytes.
         response: The response, once received.

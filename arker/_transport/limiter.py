@@ -44,7 +44,7 @@ class Limiter:
         self._waiting_in_flight = 0
         self._queues: dict[bool, deque[_Waiter]] = {False: deque(), True: deque()}
         self._loops: Counter[asyncio.AbstractEventLoop] = Counter()
-        """How many of those that wait are each loop's."""
+        """The number of waiting requests of each loop."""
         self._timers: set[asyncio.AbstractEventLoop] = set()
         self._last_number = 0
 

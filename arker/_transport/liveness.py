@@ -15,7 +15,7 @@ from arker._tasks.running_loop import running_loop
 T = TypeVar("T")
 
 Probe: TypeAlias = Callable[[], Awaitable[None]]
-"""Asked during the silence; what it raises ends the wait."""
+"""Called during the silence; its exception ends the wait."""
 
 _ENDED: Final = "there is no use in waiting on"
 
@@ -29,7 +29,7 @@ class _Questions:
         """Start the timer.
 
         Args:
-            probe: What to ask.
+            probe: The function to call.
             interval: Seconds of silence before each question.
             flow: The bytes transferred meanwhile.
             tell: Called once with the exception of the probe.

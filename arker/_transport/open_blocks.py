@@ -21,7 +21,7 @@ logger = logging.getLogger("arker")
 
 _STEP: Final = 0.01
 _LOOKS: Final = 6
-"""Looks, `_STEP` apart, within which a caller whose call has ended, maybe in another thread, begins to delete."""
+"""Checks, `_STEP` apart, within which a caller whose call has ended, maybe in another thread, begins to delete."""
 _TURNS: Final = 8
 """Turns of the loop within which a task that has just got a VM, perhaps through `asyncio.wait_for`, opens its block."""
 

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import quote, quote_plus
 
 SHORTEST_PART: Final = 8
-"""Characters; a shorter beginning of the key at the end of a text is taken for a coincidence."""
+"""Characters; a shorter prefix of the key at the end of a text counts as a coincidence."""
 
 _REDACTED: Final = "[redacted]"
 

@@ -133,7 +133,7 @@ class Transport:
         """Send a call, and return its result.
 
         Args:
-            call: What to send.
+            call: The call to send.
             deadline: Seconds for all attempts together.
             progress: Shared by the requests of one operation; then the deadline is the operation's.
         """

@@ -1,10 +1,10 @@
 """The number of requests that a client may have in flight: pure functions of the server's answers.
 
-A server that is asked too much says so (HTTP 429 and its kin). How much is too much it does not say, so it is found by
-trying. The window begins small and opens quickly while all goes well; slowly where the client itself cannot keep up:
-more in flight would only cost more connections. Refusals come at once, so what is still in flight when one has come is
-what the server takes: that becomes the window. From then on it opens by one only after a while without refusals, and
-after twice as long when that was refused again. Time is given in seconds, from any clock that never goes back.
+An overloaded server says so (HTTP 429 and similar). It does not say what its limit is, so the limit is found by trying.
+The window begins small and opens quickly while all goes well, or slowly where the client cannot keep up: more requests
+in flight would only cost connections. Refusals come at once, so the requests still in flight then are what the server
+accepts: their number becomes the window. From then on it opens by one only after a while without refusals, and after
+twice as long if that was refused again. Times are in seconds, from any monotonic clock.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import math
 from typing import Final
 
 INITIAL: Final = 112
-"""What a client begins with: with answers after 20 ms it keeps a processor busy for most of the time."""
+"""The initial size: with answers after 20 ms it keeps a processor busy for most of the time."""
 UNANSWERED: Final = 0.2
-"""Seconds since the last request after which the first opening goes on by itself: who is asked too much says so at
+"""Seconds since the last request after which the first opening goes on by itself: an overloaded server says so at
 once, while a good answer may take as long as a command."""
 LOOK: Final = 0.005
-"""Seconds between two looks whether the client has time to spare, during the first opening."""
+"""Seconds between two checks of whether the client has time to spare, during the first opening."""
 PUNCTUAL: Final = 0.005
 """Seconds; a loop that comes back no later than this has had little else to do. Timers are late by one thousandth."""
 SPARE: Final = 3
-"""Looks in a row that are punctual when the client has time to spare; a busy loop has its moments, too."""
+"""Punctual checks in a row that show that the client has time to spare; a busy loop is punctual at times, too."""
 RELUCTANCE: Final = 0.25
-"""Seconds after which the window opens a little although the client seems to have no time to spare."""
+"""Seconds after which the window opens a little although the client seems to be busy."""
 LATE: Final = 0.02
 """Seconds; a loop that comes back later than this has been busy, and answers may be waiting to be read."""
 RECOVERY: Final = 1.0
-"""Seconds after which a window that was closed a little opens by itself, for those who wait behind long commands."""
+"""Seconds after which a slightly closed window opens by itself, for requests that wait behind long commands."""
 PATIENCE: Final = 1.0
-"""Seconds without a refusal before the window is opened beyond what was refused last; doubled each time in vain."""
+"""Seconds without a refusal before the window opens beyond the last refused size; doubled after each failure."""
 LONGEST_PATIENCE: Final = 30.0
 SLOWEST: Final = 2.0
 """Seconds; the longest time between two requests that the client itself decides on."""

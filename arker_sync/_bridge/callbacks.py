@@ -1,7 +1,7 @@
 """Callbacks of blocking callers. None runs in the loop's thread, where a call back into the client would deadlock.
 
-During a call its caller waits, so the callbacks of the call run in that caller's thread, in order and
-before the call returns. Callbacks outside of any call run in a separate thread.
+During a call its caller waits, so the callbacks of the call run in that caller's thread, in order and before the call
+returns. Callbacks outside of any call run in a separate thread.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ R = TypeVar("R")
 logger = logging.getLogger("arker")
 
 _PATIENCE: Final = 5.0
-"""Seconds that calls which are going on have to come to their end when their client is closed under them."""
+"""Seconds that running calls have to end when their client is closed."""
 
 
 class _State:
@@ -288,7 +288,7 @@ async def _next(items: AsyncIterator[T]) -> tuple[T] | tuple[()]:
 
 _states: weakref.WeakSet[_State] = weakref.WeakSet()
 _open: set[_State] = set()
-"""Those that have a share in the loop."""
+"""The leases with a share in the loop."""
 
 
 def _close_all() -> None:
@@ -322,7 +322,7 @@ def _drop(state: _State) -> None:
             call.start()
             call.wait()
         except Exception:
-            logger.debug("a client that nobody holds any more could not be closed", exc_info=True)
+            logger.debug("an unreferenced client could not be closed", exc_info=True)
         state.release()
 
     # The garbage collector may be at work in any thread, the loop's own included.

@@ -1,7 +1,7 @@
 """The event loop of this process that works for blocking callers, and single calls into it.
 
 One thread with one loop serves all clients of a process; anyio's portal runs it. A call makes a task there and waits
-for the task itself, so that a caller who is interrupted can have it cancelled and see its clean-up through.
+for the task itself, so that an interrupted caller can cancel it and wait for its clean-up.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _STEP: Final = 0.02
-"""Seconds between two looks whether a call has ended whose caller was interrupted."""
+"""Seconds between two checks of whether an interrupted caller's call has ended."""
 CLEANUP_SECONDS: Final = 10.0
-"""Bound on what a caller who was interrupted waits for the end of the work."""
+"""Bound on the time that an interrupted caller waits for the end of the work, in seconds."""
 _PARK_SECONDS: Final = 1.0
-"""Bound on what `os.fork()` waits until the loop stands still."""
+"""Bound on the time that `os.fork()` waits until the loop stands still, in seconds."""
 
 
 @define(eq=False)
@@ -379,7 +379,7 @@ def closed() -> ConfigurationError:
 # --- os.fork() --------------------------------------------------------------------------------------------------------
 
 _parked: dict[int, threading.Event] = {}
-"""By thread, since several may fork: sets the loop going again."""
+"""By thread, since several may fork: resumes the loop."""
 
 
 def _before_fork() -> None:

@@ -22,11 +22,11 @@ RENAMED: Final = {
     "aclose": "close",
 }
 KEPT: Final = {"__init__", "__len__", "__getitem__", "__contains__", "__iter__", "__bool__", *RENAMED}
-"""Methods with underscores that are generated all the same."""
+"""Methods with underscores that are generated nevertheless."""
 LEFT_OUT: Final = {("AsyncArker", "__init__"): {"session"}, ("AsyncArker", "local"): {"session"}}
 """Arguments that a blocking caller has no use for: a session is bound to the event loop that it was made in."""
 UNDONE: Final = {"fork": "delete"}
-"""Methods whose result must not be lost: what undoes it, should its caller be interrupted when it is just there."""
+"""Methods whose result must not be lost: the call that undoes it if the caller is interrupted just then."""
 FED: Final = {"arker.transfer.UploadSource"}
 """Types that may be an iterable of a caller's, among other things."""
 LATE: Final = {
@@ -35,9 +35,9 @@ LATE: Final = {
     "feed": "arker_sync._bridge.callbacks",
     "in_threads": "arker_sync._bridge.workers",
 }
-"""What bodies need of modules that bring the event loop along: these are imported by the bodies."""
+"""Names from modules that import the event loop: bodies import them themselves."""
 HOLDERS: Final = {"FleetOutcome": "vm"}
-"""Values that hold a handle, and the attribute that does."""
+"""Values that hold a handle, and the attribute with it."""
 
 
 @frozen

@@ -26,7 +26,7 @@ RUNTIME: Final = {
     "held": "arker_sync._bridge.facade",
     "same": "arker_sync._bridge.outcomes",
 }
-"""What generated code needs, whatever its source imports."""
+"""The imports of generated code, whatever its source imports."""
 
 
 def generate(root: Path) -> dict[str, str]:

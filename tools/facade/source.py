@@ -12,7 +12,7 @@ from typing import Final
 from attrs import field, frozen
 
 RENAMED: Final = {"AsyncRun": "RunHandle", "AsyncSession": "SessionHandle", "AsyncTunnel": "TunnelHandle"}
-"""Blocking names that are not just the async ones without their first word: those are models."""
+"""Blocking names that are not the async ones without ``Async``, because models have those names."""
 
 PARTS: Final = ("_client", "_vm")
 """Packages of parts of public classes."""
@@ -129,10 +129,7 @@ def read(root: Path) -> Surface:
 
 
 def _is_part(cls: type[object]) -> bool:
-    """Return whether a class is a part of the surface: from a public module, or one of the modules of `PARTS`.
-
-    It is in a public module, or beside the parts of two classes.
-    """
+    """Return whether a class is a part of the surface: from a public module, or a package in `PARTS`."""
     package, _, rest = cls.__module__.partition(".")
     return package == "arker" and (not rest.startswith("_") or rest.partition(".")[0] in PARTS)
 

@@ -30,7 +30,7 @@ PHRASES: Final = (
         "Arker VMs from blocking code: fork a VM, run commands in it, sync files in and out.",
     ),
 )
-"""What has to be said in other words, however its lines are broken. Each must be found, or the generator fails."""
+"""Phrases and their replacements, however their lines are wrapped. Each must be found, or the generator fails."""
 
 _TYPES: Final = {
     "AsyncIterator": "Iterator",

@@ -1,8 +1,8 @@
 """The only converter between JSON values and models.
 
-It tolerates newer and older servers: unknown fields are ignored, unknown values of enumerations kept, absent
-or null optional fields take their default, null lists are empty. It is strict otherwise: a wrong type or a missing
-required field is a `Misfit` with its place, and nothing is coerced (``"false"`` is no boolean, ``7`` no string).
+It tolerates newer and older servers: unknown fields are ignored, unknown values of enumerations kept, absent or null
+optional fields take their default, null lists are empty. It is strict otherwise: a wrong type or a missing required
+field is a `Misfit` with its place, and nothing is coerced (``"false"`` is no boolean, ``7`` no string).
 """
 
 from __future__ import annotations

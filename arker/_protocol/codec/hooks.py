@@ -28,8 +28,8 @@ class Misfit(Exception):
     """A JSON value that does not fit its model.
 
     Attributes:
-        problem: What is wrong, without quoting the value, which may be a secret.
-        path: Where, from the root of the payload: ``$.vms[3].sessions[0].cwd``.
+        problem: The fault, without the value, which may be a secret.
+        path: The value's path from the root of the payload: ``$.vms[3].sessions[0].cwd``.
     """
 
     def __init__(self, problem: str, path: str = "") -> None:

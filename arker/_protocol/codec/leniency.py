@@ -32,7 +32,7 @@ _PREPARE: Final[dict[type, Prepare]] = {
     SyncReadInlineResponse: with_content_that_is_there,
 }
 _UNFIT: Final = (Misfit, KeyError, TypeError, ValueError, AttributeError)
-"""What a hook raises when a value does not fit."""
+"""The exceptions of a hook when a value does not fit."""
 
 _noted = threading.local()
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SLICE: Final = 1024 * 1024
-"""Bodies above this size are handed to the connection in pieces of it, which spares a copy of the whole."""
+"""Bodies above this size are handed to the connection in pieces of this size, which avoids a copy of the whole."""
 
 Piece: TypeAlias = bytes | memoryview
 _Watch: TypeAlias = "partial[_Watched]"
@@ -94,7 +94,7 @@ class Http:
         """Send one request to the API, and return the whole response; raises `ExchangeFailedError`.
 
         Args:
-            request: What to send.
+            request: The request.
             flow: Updated with the bytes transferred.
         """
         url = self._url(request)

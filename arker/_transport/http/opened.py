@@ -14,10 +14,10 @@ from arker._transport.http.failures import explain
 from arker._transport.http.replies import read_excerpt, read_object
 
 READ_BUFFER: Final = 256 * 1024
-"""Bytes that a connection may be ahead of whoever reads from it; it stops at the double."""
+"""Bytes that a connection may be ahead of its reader; it stops at twice as many."""
 
 EXCHANGE_ERRORS: Final = (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, RuntimeError)
-"""What an exchange may raise."""
+"""The exceptions of an exchange."""
 
 
 class Opened:

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     import aiohttp
 
 MAX_REPLY: Final = 256 * 1024 * 1024
-"""Bytes of a reply of the API; beyond that it is refused."""
+"""The most bytes of an API reply; a larger one is refused."""
 
 EXCERPT: Final = 64 * 1024
-"""Bytes that are read of what an object store says beside a file's content."""
+"""Bytes that are read of an object store's reply that is not a file's content."""
 
 STEP: Final = 1024 * 1024
-"""Bytes after which it is told again how many have come."""
+"""Bytes between two reports of the number received."""
 
 
 async def read_reply(response: aiohttp.ClientResponse, redact: Callable[[str], str]) -> bytes:
@@ -41,7 +41,7 @@ async def read_reply(response: aiohttp.ClientResponse, redact: Callable[[str], s
         if whole.tell() + len(piece) > MAX_REPLY:
             _refuse(response, whole.tell() + len(piece), redact)
         whole.write(piece)
-    await response.read()  # nothing is left; waits until the request has gone as well
+    await response.read()  # nothing is left; this waits until the request is sent as well
     # getvalue() shares the buffer, where read() would copy it.
     return whole.getvalue()
 

@@ -30,7 +30,7 @@ logger = logging.getLogger("arker")
 
 _SKIPPED_AUTO_HEADERS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _NO_PLACE_SECONDS: Final = 60.0
-"""How long a request waits for a descriptor before that counts as a failure."""
+"""Seconds that a request waits for a descriptor before that counts as a failure."""
 _NO_PLACE_PAUSE: Final = 0.05
 _CLOSE_SECONDS: Final = 5.0
 """Bound on the closing of a session that belongs to a loop in another thread."""

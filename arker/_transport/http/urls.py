@@ -15,7 +15,7 @@ from arker.errors import BadReplyError
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS: Final = 5
-"""How often a presigned GET may be sent elsewhere."""
+"""How often a presigned GET may be redirected."""
 
 
 def presigned(url: str, base_url: str, insecure_hosts: frozenset[str]) -> URL:
