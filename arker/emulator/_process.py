@@ -308,8 +308,7 @@ class Emulator(Controlled):
         self._channel().call("POST", "reset")
 
     async def areset(self) -> None:
-        """Reset the server like `reset`, for asynchronous callers. It is completed even when the caller is cancelled.
-        """
+        """Reset the server like `reset`, for asynchronous callers. Completed even when the caller is cancelled."""
         await finished_in_thread(self.reset)
 
     def _last_words(self) -> str:

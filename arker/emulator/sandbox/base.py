@@ -184,8 +184,6 @@ class Outlet(Protocol):
         """Serve this non-blocking listening socket of a VM that has started. The outlet owns it until `cut`.
 
         It is called again at each start of the VM, but not when its port was taken.
-
-        Comes anew with each start of the VM, but not when its port was taken.
         """
         ...
 
@@ -227,9 +225,6 @@ class Sandbox(Protocol):
 
         An idle VM is restarted for it at its next use. Raises `SandboxError` for a path that the VM needs for itself;
         then nothing has changed.
-
-        A VM in which nothing is going on is started anew for it at its next use. Raises `SandboxError` for a path that
-        the VM needs for itself; then nothing has changed.
         """
         ...
 
@@ -257,8 +252,6 @@ class SandboxProvider(Protocol):
     async def create(self, vm_id: str, *, source: Sandbox | None = None, outlet: Outlet | None = None) -> Sandbox:
         """Create a VM with a fresh image, or with a copy of another VM's files as of this moment. The other VM may be
         running commands. Its processes are stopped during the copy and are not copied.
-
-        An outlet is the VM's only way out; without one it has none. Where networks are not confined it is not used.
 
         An outlet is the VM's only way out; without one it has none. Where networks are not confined it is not used.
         """

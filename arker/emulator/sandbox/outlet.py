@@ -2,9 +2,6 @@
 
 A socket belongs to the network in which it was made, whichever process holds it. So the agent makes the listener and
 hands it out. It takes no part in the traffic.
-
-A socket belongs to the network in which it was made, whoever holds it. So the agent makes the listener and hands it
-out, and what goes through it is no business of the agent any more.
 """
 
 from __future__ import annotations

@@ -2,9 +2,6 @@
 
 Each request carries a `Trace`, in which the server's parts note what they know. Everything that takes time (decoding,
 redaction, timestamps) happens when the list is read.
-
-While a request is served, a `Trace` rides along in it; those who know something note it there. Everything that takes
-time (decoding, redaction, timestamps) is left to whoever reads the list.
 """
 
 from __future__ import annotations

@@ -61,8 +61,7 @@ class Room:
         return cls(65536 if soft == resource.RLIM_INFINITY else soft // _DESCRIPTORS)
 
     def take(self, proxy: EgressProxy, then: Callable[[], None]) -> bool:
-        """Take room for one connection and return whether there was any. If not, ``then`` is called when there may be.
-        """
+        """Take room for one connection and return whether there was any. If not, call ``then`` when there may be."""
         if self._free:
             self._free -= 1
             return True
