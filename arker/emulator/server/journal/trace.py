@@ -30,7 +30,7 @@ class Shaping:
     Attributes:
         rate: Bytes per second, in each direction.
         fraction: How much of the body passes before the connection ends.
-        discard: The reply is not sent; somebody else sees to what happens instead.
+        discard: The reply is not sent: a fault handles the request instead.
         hold: Awaited once before a reply is sent.
         sent: The status of a reply that was cut short while it was being sent; 0 when there was none.
     """

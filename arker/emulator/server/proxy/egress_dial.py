@@ -48,7 +48,7 @@ class Resolver:
 
         def settle(found: Addresses | None) -> None:
             self._slots.release()
-            if answer.done():  # nobody waits any more
+            if answer.done():  # the caller no longer waits
                 return
             if found is None:
                 answer.set_exception(ResolutionError(name))
