@@ -53,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
-    """A process more than processors: the tests wait for a third of their time, for what takes real time."""
+    """Use one process more than there are processors: the tests spend a third of their time waiting."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
     return 1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
@@ -66,7 +66,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def state_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The state directory of the tests' user."""
+    """Return the state directory of the tests' user."""
     return tmp_path_factory.mktemp("state")
 
 
@@ -81,7 +81,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, state_home: Path) -> None:
 
 @pytest.fixture(scope="session")
 def watch() -> Iterator[Detector]:
-    """The detector of secrets, on duty for the whole session."""
+    """Run the detector of secrets during the whole session."""
     uninstall = install(DETECTOR)
     yield DETECTOR
     try:
@@ -106,7 +106,7 @@ def server_thread() -> Iterator[ServerThread]:
 
 @pytest.fixture
 def server(server_thread: ServerThread) -> Iterator[ScriptedServer]:
-    """A scripted server; the test fails unless everything went by its script."""
+    """Return a scripted server. The test fails unless everything goes by its script."""
     server = ScriptedServer(server_thread)
     yield server
     server.close()
@@ -115,7 +115,7 @@ def server(server_thread: ServerThread) -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def other_server(server_thread: ServerThread) -> Iterator[ScriptedServer]:
-    """A second host, as far as a client can tell."""
+    """Return a server that is a second host for a client."""
     server = ScriptedServer(server_thread)
     yield server
     server.close()
@@ -124,7 +124,7 @@ def other_server(server_thread: ServerThread) -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 async def client(server: ScriptedServer, request: pytest.FixtureRequest) -> AsyncIterator[AsyncArker]:
-    """A client of the scripted server; a module of tests of the contract has ``STRICT_REPLIES``."""
+    """Return a client of the scripted server. A module of tests of the contract sets ``STRICT_REPLIES``."""
     node: pytest.Item = request.node
     strict = isinstance(node, pytest.Function) and bool(getattr(node.module, "STRICT_REPLIES", False))
     async with make_client(server, strict_replies=strict) as client:
@@ -133,5 +133,5 @@ async def client(server: ScriptedServer, request: pytest.FixtureRequest) -> Asyn
 
 @pytest.fixture
 def vm(client: AsyncArker) -> AsyncVM:
-    """A handle without data on a VM of the scripted server."""
+    """Return a handle without data on a VM of the scripted server."""
     return client.vm("vm-1")

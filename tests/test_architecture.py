@@ -23,7 +23,7 @@ UPWARD: Final = {
 
 
 def layers() -> list[list[str]]:
-    """The layers from top to bottom, from the page: the modules and packages of each, by their dotted names."""
+    """Return the page's layers from top to bottom: the modules and packages of each, by their dotted names."""
     block = re.search(r"^```layers\n(.*?)\n```", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE | re.DOTALL)
     assert block is not None
     lines = [line.partition("  ")[0].split() for line in block[1].splitlines()]
@@ -79,7 +79,7 @@ def all_imports(path: Path) -> frozenset[str]:
 
 
 def imports(path: Path) -> set[str]:
-    """The modules of the package that a file imports."""
+    """Return the modules of the package that a file imports."""
     return {name for name in all_imports(path) if name == "arker" or name.startswith("arker.")}
 
 

@@ -122,7 +122,7 @@ def is_id(name: str) -> bool:
 
 
 def required(function: Any) -> dict[str, Any]:
-    """The arguments that a method cannot do without; one that is not foreseen here fails the test."""
+    """Return the required arguments of a method. One that is not listed here fails the test."""
     parameters = inspect.signature(function).parameters.values()
     names = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
     return {name: "other" if is_id(name) else OTHER_ARGUMENTS[name] for name in names if name != "self"}
@@ -164,7 +164,7 @@ def test_ways_are_found() -> None:
 async def asked_for(
     server: ScriptedServer, client: AsyncArker, way: tuple[type[Any], str, str], identifier: str
 ) -> str:
-    """The target of the request that a method sends, given this id."""
+    """Return the target of the request that a method sends with this id."""
     server.requests.clear()
     cls, name, argument = way
     handle = identifier if argument == "id of the handle" else "vm-1"

@@ -136,14 +136,14 @@ def test_every_call_is_here() -> None:
 
 
 def check_error(error: ArkerError) -> None:
-    """It can be shown, and sent to another process."""
+    """Check that the error can be shown and sent to another process."""
     assert str(error)
     assert repr(error)
     assert type(pickle.loads(pickle.dumps(error))) is type(error)
 
 
 def outcome(call: Call[Any], status: int, body: bytes) -> object:
-    """The strict result or error, after the lenient one; anything else fails the test."""
+    """Return the strict result or error, after the lenient one. Anything else fails the test."""
     outcome_of(call, status, body, Reader())
     return outcome_of(call, status, body, Reader(strict=True))
 

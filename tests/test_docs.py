@@ -48,7 +48,7 @@ def python_blocks(page: Path) -> list[str]:
 
 
 def indented_example(docstring: str) -> list[str]:
-    """The paragraphs of a docstring that are code: indented deeper than the text, with blocks, calls or `await`."""
+    """Return a docstring's paragraphs of code: indented deeper than the text, with blocks, calls or `await`."""
     blocks = re.findall(r"(?:^ {4,}.*\n?)+", inspect.cleandoc(docstring), re.MULTILINE)
     code = re.compile(r"^\s*((async )?with |.*\bawait\b|.* = \w+\.\w+\()", re.MULTILINE)
     return [textwrap.dedent(block) for block in blocks if code.search(block)]

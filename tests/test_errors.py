@@ -114,7 +114,7 @@ def result(**more: Any) -> CompletedRunResult:
 
 
 def made(cls: type[ArkerError]) -> ArkerError:
-    """An error of this class with every attribute set."""
+    """Return an error of this class with every attribute set."""
     if cls is InvalidArgumentError:
         return InvalidArgumentError("limit", -1, "expected more").with_context(**FACTS)
     if cls is RunFailedError:

@@ -30,7 +30,7 @@ def is_ours(thing: Any) -> bool:
 
 
 def modules() -> Iterator[str]:
-    """The packages and the public modules in them, at whatever depth, but not the inside of the embedded backend."""
+    """Return the packages and the public modules in them, at any depth, without the embedded backend's inside."""
     for package in (arker, arker_pytest, arker_sync):
         yield package.__name__
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -47,7 +47,7 @@ def public(module: str) -> Iterator[tuple[str, Any]]:
 
 
 def functions_of(value: Any) -> Iterator[Callable[..., Any]]:
-    """The functions behind a value of a class or module."""
+    """Return the functions behind a value of a class or module."""
     if isinstance(value, property | functools.cached_property):
         parts = [value.fget, value.fset] if isinstance(value, property) else [value.func]
         yield from (part for part in parts if part is not None)

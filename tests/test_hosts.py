@@ -239,7 +239,7 @@ async def test_a_redirect_that_leads_nowhere(server: ScriptedServer, other_serve
 
 @pytest.fixture
 async def secure_store() -> AsyncIterator[tuple[str, list[str]]]:
-    """A server with TLS that redirects to what its query says."""
+    """Run a TLS server that redirects to the address in its query."""
     seen: list[str] = []
 
     async def handle(request: web.BaseRequest) -> web.Response:

@@ -35,7 +35,7 @@ LATER = (
 
 
 def answer(program: str) -> str:
-    """What a program of its own prints."""
+    """Return what a separate program prints."""
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()

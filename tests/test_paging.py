@@ -34,7 +34,7 @@ def page(*ids: str, cursor: str | None = None, **more: Any) -> Reply:
 
 
 async def ids(vms: AsyncIterator[AsyncVM], into: list[str] | None = None) -> list[str]:
-    """The VMs' ids; ``into`` a list, where they are known even if the iterator raises."""
+    """Return the VMs' ids. With ``into``, they are in that list even if the iterator raises."""
     found = [] if into is None else into
     async for vm in vms:
         found.append(vm.id)

@@ -73,7 +73,7 @@ REPORTS: list[Any] = [
 
 
 def shown(value: Any) -> str:
-    """A value with all that is in it; errors are not equal to their copies."""
+    """Return a value with all its content. Errors are not equal to their copies."""
     if isinstance(value, BaseException):
         return repr((type(value), vars(value)))
     cls: Any = value.__class__

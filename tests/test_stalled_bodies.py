@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def deaf() -> AsyncIterator[str]:
-    """The URL of a server that accepts connections and reads next to nothing of what comes."""
+    """Return the URL of a server that accepts connections and reads almost nothing."""
     over = asyncio.Event()
 
     async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -26,7 +26,7 @@ STRICT = "# pyright: strict, reportUnusedExpression=false\n"
 
 @pytest.fixture(scope="module")
 def wrong_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The code that is wrong, as a module; its own name keeps it out of every other check."""
+    """Write the wrong code to a module. Its separate name excludes it from every other check."""
     path = tmp_path_factory.mktemp("typing") / "wrong_code.py"
     path.write_text(STRICT + (HERE / "wrong_code.txt").read_text())
     yield path

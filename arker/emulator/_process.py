@@ -53,17 +53,17 @@ class ClientOptions(TypedDict):
 class Emulator(Controlled):
     """The embedded backend, in a process of its own.
 
-    It is a context manager, ``with`` and ``async with``, that starts the server, waits until it answers, and ends it
-    with every VM. By hand: `launch`, then `wait_ready`, at last `close`. Should the caller's process die, in whatever
-    way, the server ends by itself. In a process made by ``os.fork()`` the object does nothing, since the server is its
-    parent's.
+    As a context manager (``with`` and ``async with``) it starts the server, waits until it answers, and at the end
+    stops it and deletes every VM. Without ``with``, call `launch`, then `wait_ready`, and finally `close`. If the
+    caller's process dies, for any reason, the server stops by itself. In a process made by ``os.fork()`` the object
+    does nothing, since the server belongs to the parent.
 
     Args:
         options: Settings; all have defaults.
-        keywords: Single settings by their names in `EmulatorOptions`; they win over those in ``options``.
+        keywords: Single settings by their names in `EmulatorOptions`. They override those in ``options``.
 
     Raises:
-        InvalidArgumentError: There is no such setting, or its value is not right.
+        InvalidArgumentError: A setting does not exist, or its value is invalid.
 
     Example::
 
@@ -109,7 +109,7 @@ class Emulator(Controlled):
         """The base URL, known as soon as `launch` has returned; requests made before the server is ready wait for it.
 
         Raises:
-            EmulatorError: It has not been launched.
+            EmulatorError: The backend has not been launched.
         """
         if self._url is None:
             raise EmulatorError("the embedded backend has not been launched")
@@ -233,7 +233,7 @@ class Emulator(Controlled):
         """Wait until the server answers requests, for at most `EmulatorOptions.start_timeout` seconds.
 
         Raises:
-            EmulatorError: It could not start, or not in time, with its own reason; or it was not launched.
+            EmulatorError: The server was not launched, or did not start in time, or failed; the message has its reason.
         """
         self._check_launched()
         self._answered.wait(self._options.start_timeout)
@@ -298,20 +298,17 @@ class Emulator(Controlled):
     def reset(self) -> None:
         """Reset the server: delete every organisation's VMs, filesystems, runs and idempotency keys.
 
-        Foreground runs that are going on end as ``failed``, forks that are being made with 503 ``unavailable``. Nothing
-        of them is left when this returns; with nothing to clear it takes a few milliseconds. The address stays.
+        Foreground runs in progress end as ``failed``, forks in progress with 503 ``unavailable``. Nothing of them is
+        left when this returns. With nothing to delete it takes a few milliseconds. The address stays the same.
 
         Raises:
-            EmulatorError: It is not running, or something could not be removed.
+            EmulatorError: The backend is not running, or something could not be removed.
         """
         self.wait_ready()
         self._channel().call("POST", "reset")
 
     async def areset(self) -> None:
-        """Reset the server like `reset`, for asynchronous callers.
-
-        It is completed even when the caller is cancelled.
-        """
+        """Reset the server like `reset`, for asynchronous callers. Completed even when the caller is cancelled."""
         await finished_in_thread(self.reset)
 
     def _last_words(self) -> str:
@@ -402,7 +399,7 @@ class Emulator(Controlled):
         process = self._process
         if process is not None:
             self._let_go()
-            process.returncode = 0  # nobody here can wait for it
+            process.returncode = 0  # this process cannot wait for it
         if self._state is not None:
             self._state.leave()
 

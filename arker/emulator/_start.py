@@ -1,9 +1,9 @@
 """A clean start of the server's process, independent of the state that survives ``exec``.
 
 A new program has the signal dispositions and mask, the descriptors, the working directory, the limits and the file mode
-mask of the one that starts it, and a library cannot know what that one has made of them. Both ends are here: what the
-parent hands over, and what the server's process does before anything else. A VM's commands are started by the server,
-whose state is known by then, and its agent resets what a Python of its own makes different.
+mask of the program that starts it, and a library cannot know how that program has changed them. This module has both
+sides: what the parent passes on, and what the server's process does first. A VM's commands are started by the server,
+whose state is known by then. Its agent resets what its own Python interpreter changes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Final
 from arker.errors import EmulatorError
 
 MARK: Final = "ARKER_EMULATOR_STARTED_BY"
-"""Is in the environment of what was started as a server, until it has shown that it is one."""
+"""A variable in the environment of a process started as a server, until it has shown that it is one."""
 
 # The child imports what the parent imports, wherever that comes from, a checkout on ``sys.path`` included; and nothing
 # from the current directory, where ``python -m`` would pick up a stray ``json.py``.
@@ -51,10 +51,10 @@ def server_command() -> list[str]:
     """Return the command line of the server's process, up to its own arguments.
 
     Raises:
-        EmulatorError: There is no Python to run it.
+        EmulatorError: No Python interpreter was found to run it.
     """
     if MARK in os.environ:
-        # Without this an application that is taken for an interpreter starts itself for ever.
+        # Without this check, an application that is mistaken for an interpreter would start itself endlessly.
         raise EmulatorError(
             f"this process was started as the embedded backend of process {os.environ[MARK]}, but runs the application "
             f"again: sys.executable ({sys.executable!r}) is no Python interpreter. {_WITHOUT_ONE}"
@@ -92,7 +92,7 @@ def in_utf8(path: str | os.PathLike[str]) -> str:
 def above_standard(descriptor: int) -> int:
     """Return the descriptor, or a copy if it is a standard one. A program may have closed its standard descriptors.
 
-    What is passed on at such a number would be lost to the new process's own input and outputs.
+    A descriptor passed on under such a number would be replaced by the new process's own input and outputs.
     """
     if descriptor >= _FIRST_OF_OURS:
         return descriptor
@@ -107,7 +107,7 @@ def above_standard(descriptor: int) -> int:
 def for_the_owner(path: str, flags: int) -> int:
     """Open a file with access for its owner only, as the ``opener`` of `open`."""
     descriptor = os.open(path, flags, 0o600)
-    os.fchmod(descriptor, 0o600)  # whatever this process lets new files have
+    os.fchmod(descriptor, 0o600)  # independent of this process's umask
     return descriptor
 
 
@@ -149,14 +149,14 @@ _WITHOUT_ONE: Final = (
 def find_python(path: str) -> str:
     """Find a Python interpreter that runs the server.
 
-    ``sys.executable`` is one usually, but names the application where Python is embedded or frozen into one. It is
-    never tried by running it, since that would start the application again.
+    ``sys.executable`` usually is one, but it is the application itself where Python is embedded or frozen into it. It
+    is never tested by running it, since that would start the application again.
 
     Args:
-        path: Where it has to find this package, a list as JSON.
+        path: The search path on which it has to find this package, as a JSON list.
 
     Raises:
-        EmulatorError: There is none.
+        EmulatorError: No interpreter was found.
     """
     if not getattr(sys, "frozen", False) and _is_interpreter(sys.executable):
         return os.path.abspath(sys.executable)

@@ -1,8 +1,8 @@
 """The state directory: made under a name that cannot be guessed, and removed whatever files a VM has left in it.
 
-It goes even when everybody who knows of it is killed at once: a guard, a shell in a session of its own, waits for the
-end of a pipe that only they hold, and removes it then. Where the guard was killed too, the next server that starts
-finds that nobody holds the directory's lock any more.
+It is removed even when all processes that use it are killed at once: a guard, a shell in a session of its own, waits
+for the end of a pipe that only they hold, and then removes the directory. If the guard was killed too, the next server
+that starts finds that the directory's lock is free, and removes it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ logger = logging.getLogger("arker.emulator")
 
 _PREFIX = "arker-emulator-"
 _MARK = ".arker-emulator"
-"""A file that is in every state directory, and not in what somebody has given a similar name."""
+"""A file that marks state directories. Other directories with a similar name do not have it."""
 _OTHER_PLACES = (Path("/var/tmp"),)  # noqa: S108
 _PATIENCE = 3.0  # seconds; processes that have just been killed may still be writing
 
@@ -37,12 +37,12 @@ class StateDir:
     """A new state directory. A VM's user may pass through it (to its own files), but not list it.
 
     Args:
-        parent: Where it is made; None is the system's temporary directory.
+        parent: The directory to make it in; None is the system's temporary directory.
 
     Attributes:
         path: The directory.
-        keepers: Descriptors; the directory is there as long as any process holds them. A server that is started in it
-            is handed both.
+        keepers: Descriptors. The directory exists as long as any process holds them. A server that is started in it
+            gets both.
 
     Raises:
         OSError: It could not be made.
@@ -69,7 +69,7 @@ class StateDir:
         """Remove the directory with everything in it, after the server has ended. A second call does nothing.
 
         Raises:
-            OSError: It could not be removed now; the guard goes on trying for some seconds.
+            OSError: It could not be removed now. The guard continues to try for some seconds.
         """
         try:
             remove_state_dir(self.path)
@@ -85,7 +85,7 @@ class StateDir:
         """Let go of the directory in a forked process: it belongs to the parent."""
         self._let_go()
         if self._guard is not None:
-            self._guard.returncode = 0  # nobody here can wait for it
+            self._guard.returncode = 0  # this process cannot wait for it
 
 
 def _parent(wanted: Path | None) -> Path:
@@ -113,7 +113,7 @@ def _is_noexec(place: Path) -> bool:
 def _make_locked(parent: Path | None) -> tuple[Path, int]:
     path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_parent(parent)))
     try:
-        path.chmod(0o700)  # whatever this process lets new files have
+        path.chmod(0o700)  # independent of this process's umask
         lock = above_standard(os.open(path, os.O_RDONLY))
     except BaseException:
         remove_state_dir(path)

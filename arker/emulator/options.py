@@ -33,7 +33,7 @@ def _port(_: Any, attribute: _Attribute, value: object) -> None:
 
 
 def _check_key(argument: str, value: object) -> None:
-    # The value is not shown: it is a secret that somebody mistyped.
+    # The value is not shown: it may be a mistyped secret.
     if not isinstance(value, str) or not re.fullmatch(r"[!-~]{8,512}", value):
         raise InvalidArgumentError(argument, "(not shown)", "expected 8 to 512 visible ASCII characters")
 
@@ -88,7 +88,7 @@ def _as_tuple(value: Any) -> Any:
 
 
 def _host_ports(_: Any, attribute: _Attribute, value: Sequence[object]) -> None:
-    ports = value if isinstance(value, tuple) else (None,)  # one port alone is no list
+    ports = value if isinstance(value, tuple) else (None,)  # a single port is not a list
     if not all(isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536 for port in ports):
         raise InvalidArgumentError(attribute.name, value, "expected a list of port numbers from 1 to 65535")
 
@@ -102,26 +102,26 @@ def _organisations(_: Any, attribute: _Attribute, value: Mapping[str, str]) -> N
 
 @frozen(kw_only=True)
 class EmulatorOptions:
-    """Settings of the embedded backend; each is checked, and refused with `arker.errors.InvalidArgumentError`.
+    """Settings of the embedded backend. An invalid one raises `arker.errors.InvalidArgumentError`.
 
     Attributes:
         isolation: ``bubblewrap`` isolates each VM; ``none`` runs commands unprotected as the user who started the
-            backend; ``auto`` is ``bubblewrap``, and an error where that does not work: never silently ``none``.
+            backend; ``auto`` is ``bubblewrap``, or an error where that does not work; it is never ``none``.
         port: The port on 127.0.0.1; 0 takes a free one.
         api_key: The bearer token that the server asks for; None makes a random one.
-        region: The region that VMs are said to be in.
-        presigned: Whether large files go by presigned URLs. Without them, a request for one is answered with
-            `unsupported_operation`, and reads are inline whatever the size.
+        region: The region that is reported for VMs.
+        presigned: Whether large files use presigned URLs. Without them, a request for one is answered with
+            `unsupported_operation`, and reads of any size are inline.
         presigned_ttl: Seconds that a presigned URL lives (contract, section 6).
-        output_limit: Bytes kept of each output of a run; what follows is dropped and counted.
-        late_output: Seconds that a run waits, after its command has ended, for what the command's output still goes
-            through, such as the filter of ``> >(filter)``. What else it left in the background is not waited for.
+        output_limit: Bytes kept of each output of a run. Further bytes are dropped and counted.
+        late_output: Seconds that a run waits, after its command has ended, for filters that still process its output,
+            such as that of ``> >(filter)``. It does not wait for other background processes.
         process_limit: How many processes (threads included) a VM may have at once; enforced with ``bubblewrap`` on
             Linux 5.14 and newer only.
         open_files_limit: How many files a process of a VM may have open.
         state_parent: The directory in which the state directory is made; None is the system's temporary directory.
         host_ports: Ports of 127.0.0.1 that VMs may reach, by the name ``host.arker.internal``.
-        organisations: Further organisations, id to API key, for trying what one may do with another's VMs.
+        organisations: Further organisations, id to API key, to test access to another organisation's VMs.
         start_timeout: Seconds that `Emulator.wait_ready` waits for the server.
     """
 

@@ -16,11 +16,11 @@ def emulator(arker_emulator: Emulator) -> Emulator:
 
 @pytest.fixture
 def ar(arker: AsyncArker) -> AsyncArker:
-    """The async client."""
+    """Return the async client."""
     return arker
 
 
 @pytest.fixture
 def blocking(arker_sync: Arker) -> Arker:
-    """The blocking client."""
+    """Return the blocking client."""
     return arker_sync

@@ -91,7 +91,7 @@ def transfers_at_exit() -> None:
 
 
 def dropped() -> None:
-    """The garbage collector closes a client whose handles are gone, too, and no other."""
+    """Drop every handle: the garbage collector then closes the client, and no other client."""
     vm = Arker().fork("ubuntu")
     say(echo(vm, "a handle holds its client"))
     before = threading.active_count()
@@ -119,7 +119,7 @@ def shutdown_amid_a_call() -> None:
 
 
 def exit_in_a_thread_s_time() -> None:
-    """A thread that is no daemon is waited for, and may use the client until its end."""
+    """Use the client in a non-daemon thread, which the interpreter waits for at exit."""
     ar = Arker()
     vm = ar.fork("ubuntu")
 
@@ -169,7 +169,7 @@ def terminated_run() -> None:
 
 
 def interrupted_fork() -> None:
-    """The backend answers late: the VM must not outlive the interruption."""
+    """Interrupt a fork that is answered late: the VM must not outlive the interruption."""
     with Arker() as ar:
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         ar.fork("ubuntu")
@@ -177,7 +177,7 @@ def interrupted_fork() -> None:
 
 
 def interrupted_callback() -> None:
-    """The signal comes while the caller's thread runs one of its callbacks."""
+    """Send the signal while the caller's thread runs one of its callbacks."""
 
     def told(event: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
@@ -202,7 +202,7 @@ def _in_child(work: Callable[[], object]) -> None:
 
 
 def forked() -> None:
-    """The child of a process that has used the client, while other threads of its use it."""
+    """Fork a process that has used the client while other threads are using it."""
     ar = Arker()
     vm = ar.fork("ubuntu")
     going_on = True

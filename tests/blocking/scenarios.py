@@ -24,7 +24,7 @@ Scenario: TypeAlias = Callable[[AsyncArker], Awaitable[object]]
 
 
 async def failure(work: Callable[[], Awaitable[object]]) -> dict[str, object]:
-    """What is raised, with all that it says."""
+    """Return what is raised, with all its attributes."""
     try:
         result = await work()
     except ArkerError as error:
@@ -37,7 +37,7 @@ async def failure(work: Callable[[], Awaitable[object]]) -> dict[str, object]:
 
 
 def without(directory: str, seen: list[object]) -> str:
-    """What was seen, without the name of a temporary directory."""
+    """Return what was seen, without the name of a temporary directory."""
     return repr(seen).replace(directory, "<directory>")
 
 

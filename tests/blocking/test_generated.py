@@ -25,7 +25,7 @@ def test_the_package_is_what_the_generator_writes() -> None:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of both packages, to be changed."""
+    """Return a copy of both packages that the test may change."""
     for name in ("arker", "arker_sync"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path

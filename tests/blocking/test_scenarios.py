@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 def without_ids(text: str) -> str:
-    """Identifiers by the order in which they appear."""
+    """Replace identifiers by numbers, in the order in which they appear."""
     known: dict[str, str] = {}
     text = re.sub(r"\breq_\w+", "<request>", text)
     return re.sub(r"\b[0-9A-HJKMNP-TV-Z]{26}\b", lambda match: known.setdefault(match[0], f"<{len(known)}>"), text)

@@ -41,7 +41,7 @@ def twin_name(name: str) -> str:
 
 
 def turned(annotation: Any) -> str:
-    """An annotation of the async surface as it has to be in the blocking one."""
+    """Convert an annotation of the async surface to the one that the blocking surface must have."""
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     text = re.sub(r"\bAsync(Iterator|Iterable)\b", r"\1", text)
     for name in CLASSES:
@@ -76,7 +76,7 @@ def test_older_names() -> None:
 
 
 def members(cls: type[Any]) -> dict[str, Any]:
-    """What is public of a class, and how it is built and used as a context manager or iterator."""
+    """Return what is public of a class, and how it is built and used as a context manager or iterator."""
     special = {"__init__", "__len__", "__getitem__", "__contains__", *METHODS, *METHODS.values()}
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
@@ -141,7 +141,7 @@ def check_signature(where: str, value: Callable[..., Any], twin: Callable[..., A
 
 
 def exceptions(text: str) -> list[str]:
-    """What a docstring says that is raised, and when."""
+    """Return the errors that a docstring lists, with their conditions."""
     _, found, section = text.partition("Raises:\n")
     return re.findall(r"^    (\w+Error): ", section, re.MULTILINE) if found else []
 

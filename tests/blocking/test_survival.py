@@ -23,7 +23,7 @@ PATIENCE = 60.0
 
 
 def environment(emulator: Emulator) -> dict[str, str]:
-    """Settings of a program on the backend."""
+    """Return the settings of a program that uses the backend."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ARKER_", "AUTH_KEY"))}
     return {
         **inherited,
@@ -35,7 +35,7 @@ def environment(emulator: Emulator) -> dict[str, str]:
 
 
 def run(emulator: Emulator, name: str) -> subprocess.CompletedProcess[str]:
-    """A program, or several in one, in which every warning is an error and what goes wrong at its end is told."""
+    """Run a program, or several in one. Every warning is an error, and errors at its end are reported."""
     command = [sys.executable, "-W", "error", "-m", "tests.blocking.programs", *name.split()]
     return subprocess.run(
         command, env=environment(emulator), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False

@@ -49,7 +49,7 @@ def test_its_docstrings_have_no_word_of_the_other_surface() -> None:
 
 
 def surface() -> set[Path]:
-    """The files whose errors reach callers of either surface."""
+    """Return the files whose errors reach callers of either surface."""
     skipped = {"_termination.py", "_loop.py", "_http_sessions.py", "_observe.py", "__init__.py"}
     return {path for path in (ROOT / "arker").rglob("*.py") if "emulator" not in path.parts} - {
         path for path in (ROOT / "arker").rglob("*.py") if path.name in skipped

@@ -18,7 +18,7 @@ from arker_sync._bridge.facade import Facade
 
 
 def as_async(client: Arker) -> AsyncArker:
-    """The client, looking like an async one."""
+    """Return the client with the interface of an async one."""
     return cast("AsyncArker", _Turned(client))
 
 
@@ -49,7 +49,7 @@ class _Turned:
         return repr(self._target)
 
     def straight(self) -> Any:
-        """The object itself."""
+        """Return the object itself."""
         return self._target
 
     def __len__(self) -> int:
@@ -135,7 +135,7 @@ def _straight(value: Any) -> Any:
 
 
 def blocking_function(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A coroutine function of a handle that awaits only what can be awaited at once, as an ordinary one."""
+    """Convert a handle's coroutine function that never suspends to an ordinary function."""
 
     def run(handle: Any, *arguments: Any) -> Any:
         work = function(_turned(handle), *arguments)

@@ -65,7 +65,7 @@ def build(root: Path, model: Mapping[str, Node]) -> Path:
 
 
 def look(root: Path) -> Model:
-    """What is on disk."""
+    """Return what is on disk."""
     found: Model = {}
     base = os.fsencode(root)
     waiting = [b""]
@@ -95,12 +95,12 @@ def remove(root: Path) -> None:
 
 
 def told(steps: Iterable[Step]) -> list[str]:
-    """A plan in short."""
+    """Summarize a plan."""
     return [f"{step.action} {step.path}" for step in steps]
 
 
 def changes(report: DirectoryReport) -> list[str]:
-    """What a report says is done, in short."""
+    """Summarize what a report says was done."""
     return [f"{entry.action} {entry.path}" for entry in report.entries if entry.action != "unchanged"]
 
 

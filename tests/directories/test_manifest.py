@@ -62,7 +62,7 @@ def listing(
 
 
 def local(root: Path, *, tool: str | None = None) -> Tree:
-    """What Python finds, with digests of all files."""
+    """Return the files that Python finds, with their digests."""
     tree = scan(str(root), ignores_nothing, lambda: None)
     if tool is None:
         return tree
@@ -74,7 +74,7 @@ def local(root: Path, *, tool: str | None = None) -> Tree:
 
 
 def utilities_in(directory: Path, tool: str) -> Path:
-    """A directory with one set of tools, and nothing else."""
+    """Make a directory that contains one set of tools and nothing else."""
     utilities = directory / "bin"
     utilities.mkdir()
     for name in TOOLS[tool]:

@@ -20,7 +20,7 @@ MIB = 1024 * 1024
 
 
 def told(**facts: Any) -> TransferProgress:
-    """What a transfer says at its beginning, but for the facts."""
+    """Return the events at a transfer's beginning, except for the facts."""
     usual: dict[str, Any] = {
         "operation": "vm.upload",
         "vm_id": "vm-1",
@@ -33,7 +33,7 @@ def told(**facts: Any) -> TransferProgress:
 
 
 def shown(*values: TransferProgress | FleetProgress, max_lines: int = 10, terminal: bool = False) -> list[str]:
-    """The lines at the end."""
+    """Return the lines at the end."""
     out = io.StringIO()
     with TransferBar(console=Console(file=out, width=150, force_terminal=terminal), max_lines=max_lines) as bar:
         for value in values:

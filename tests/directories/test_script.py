@@ -27,7 +27,7 @@ def plan(source: Path, target: Path, *, delete: bool = True) -> list[Step]:
 
 
 def stage(steps: list[Step], source: Path, target: Path) -> dict[str, str]:
-    """What `upload_many` does."""
+    """Place the files as `upload_many` does."""
     places = staging_places(steps)
     for path, place in places.items():
         assert is_utf8(place)
@@ -40,7 +40,7 @@ def stage(steps: list[Step], source: Path, target: Path) -> dict[str, str]:
 
 
 def run(script: Script, target: Path, *, shell: Sequence[str] = ("sh",)) -> dict[str, str]:
-    """The script's report, from the program as it is uploaded."""
+    """Run the script in the form in which it is uploaded. Returns its report."""
     place = target / STAGING / "script"
     place.write_bytes(script.text)
     done = subprocess.run([*shell, str(place), *script.arguments], capture_output=True, check=True)

@@ -37,7 +37,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TreeTarge
 
 
 def carry_out(source: Path, root: Path, *, by_descriptor: bool, fail: tuple[str, ...] = ()) -> dict[str, OSError]:
-    """A download, without a VM."""
+    """Run a download without a VM."""
     trees = [scan(str(place), ignores_nothing, lambda: None) for place in (source, root)]
     steps = make_plan(*trees, delete=True)
     target = TreeTarget(str(root), by_descriptor=by_descriptor)

@@ -25,7 +25,7 @@ def outside(tmp_path: Path) -> Path:
 
 
 def says(output: bytes, *, report: bytes = b"end\0", exit_code: int = 0, content: bytes = b"evil") -> Script:
-    """A server whose VM lists its directory as it likes; every file of it has the same content."""
+    """Run a server whose VM lists arbitrary entries. Every file has the same content."""
 
     def answer(request: Recorded) -> Reply:
         if request.path.endswith("/sessions"):

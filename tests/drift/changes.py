@@ -227,7 +227,7 @@ NOW: Final = "2026-11-20T10:00:00Z"
 
 
 def error_body(code: str, message: str = "no", **more: Any) -> Json:
-    """An error as today's service words it."""
+    """Return an error in the wording of today's service."""
     return {
         "error": {
             "code": code,

@@ -180,7 +180,7 @@ def _values(operation: str) -> st.SearchStrategy[Change]:
 
 @cache  # making strategies takes longer than drawing of them
 def _wholes(operation: str, *, reaches: bool) -> st.SearchStrategy[Change]:
-    """Replies that say nothing of what was asked for."""
+    """Return a strategy of replies that lack what was asked for."""
     proxies = st.builds(Instead, st.sampled_from(_STATUSES), st.sampled_from(_BODIES))
     pages: st.SearchStrategy[Change] = st.just(Instead(200, b"<html>log in</html>"))
     lost: st.SearchStrategy[Change] = st.builds(Lost, st.sampled_from(_DROPS))

@@ -64,7 +64,7 @@ class Machine:
             self.place(path).write_bytes(data)
 
     def described(self) -> Json:
-        """The VM as replies show it."""
+        """Return the VM as replies show it."""
         return {
             "vm_id": self.vm_id,
             "owner_org_id": "acme",
@@ -82,7 +82,7 @@ class Machine:
         }
 
     def ids(self, kind: str) -> list[str]:
-        """The ids of what is there."""
+        """Return the ids of what exists."""
         return list(self._kinds()[kind])
 
     def has(self, creation: str, name: str) -> bool:
@@ -162,7 +162,7 @@ class Machine:
         return self._tunnels[name]
 
     def through(self, key: str) -> bytes:
-        """What answers behind a tunnel."""
+        """Return what answers behind a tunnel."""
         return f"port {of(self._tunnels, key, 'tunnel')['port']}".encode()
 
     def _make_sync(self, body: Json) -> Json:
@@ -264,7 +264,7 @@ class Machine:
 
     @staticmethod
     def name_of_sync(body: Any) -> str:
-        """The name of what a request to ``/sync`` asks for."""
+        """Return the name of the operation in a request to ``/sync``."""
         if body["op"] == "read":
             return "read"
         entry = body["writes"][0]
@@ -321,7 +321,7 @@ class Machine:
         return {**said, "presigned_url": url, "upload_id": name, "expires_in": 900, "method": "PUT"}
 
     def store(self, request: Recorded, name: str) -> Answer:
-        """What the object store answers; it knows ranges."""
+        """Return the object store's answer. It supports ranges."""
         data = of(self._uploads, name, "file")
         if request.method == "PUT":
             self._uploads[name] = request.body

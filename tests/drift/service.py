@@ -112,7 +112,7 @@ class Service:
             return Answer(error_body(refused.code, refused.message, **details), status=refused.status)
 
     def _name(self, request: Recorded) -> str:
-        """The operation that a request asks for."""
+        """Return the operation of a request."""
         match request.method, _parts(request):
             case ("POST", ["fork"]):
                 return "fork"
@@ -188,7 +188,7 @@ class Service:
         return effect
 
     def known(self, kind: str, key: str | None) -> tuple[Json, Effect] | None:
-        """What was done under a key before."""
+        """Return what was done under a key before."""
         return self._keys.get((kind, key)) if self.plan.knows_keys and key is not None else None
 
     def keep(self, kind: str, key: str | None, done: tuple[Json, Effect]) -> None:

@@ -30,7 +30,7 @@ EXAMPLES: Final = times(6_000, suite=240) // SHARES
 
 @pytest.fixture(scope="module", autouse=True)
 def few_objects() -> Iterator[None]:
-    """Collecting garbage after each example takes little time where only what the example has made is looked at."""
+    """Freeze existing objects, so that the garbage collection after each example takes little time."""
     gc.collect()
     gc.freeze()
     yield

@@ -54,7 +54,7 @@ class Answer:
 
 
 def page(name: str, rows: list[Json], query: Mapping[str, str]) -> Json:
-    """A page of a list; two rows unless more are asked for."""
+    """Return a page of a list: two rows, unless more are asked for."""
     begin = 0
     if "cursor" in query:
         if not query["cursor"].startswith("after-"):

@@ -102,14 +102,14 @@ class Server:
 
 
 def complaints(place: Path) -> list[str]:
-    """What the server logged. Requests that are no HTTP are refused, and logged, by aiohttp; they are not its fault."""
+    """Return the server's log. Refusals of requests that are not HTTP are removed: they come from aiohttp."""
     log = "".join(file.read_text("utf-8", "replace") for file in place.glob("*/server.log"))
     records = re.split(r"^(?=\d{4}-\d\d-\d\d )", log, flags=re.MULTILINE)
     return [record for record in records if record.strip() and "BadHttpMessage" not in record]
 
 
 def narrowed(document: Any, ids: dict[str, list[str]]) -> Any:
-    """The document with known ids where it takes any."""
+    """Return the document with known ids wherever it takes any."""
     document = json.loads(json.dumps(document))
     for path in document["paths"].values():
         for operation in path.values():

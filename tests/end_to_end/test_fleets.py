@@ -37,7 +37,7 @@ async def square(vm: AsyncVM, number: int) -> int:
 
 
 async def mostly_look(vm: AsyncVM, number: int) -> int:
-    """The same, but a command in every fifth VM only: starting a VM is what takes a machine's time."""
+    """Compute the square by a command in every fifth VM only: starting a VM is what takes time."""
     return await square(vm, number) if number % 5 == 0 else (await look(vm, number)) ** 2
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A program of its own, in which every warning is an error."""
+    """Run a separate program in which every warning is an error."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ARKER_", "AUTH_KEY"))}
     return subprocess.run(
         [sys.executable, "-W", "error", *arguments],

@@ -85,7 +85,7 @@ def ledger(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(emulator: Emulator, ledger: Path) -> dict[str, str]:
-    """The environment of a program that uses the same backend and ledger."""
+    """Return the environment of a program that uses the same backend and ledger."""
     return {
         "ARKER_API_KEY": emulator.api_key,
         "ARKER_BASE_URL": emulator.url,
@@ -107,7 +107,7 @@ async def ids(ar: AsyncArker) -> set[str]:
 
 
 async def forked(process: subprocess.Popen[str], ledger: Path) -> str:
-    """The VM of a program, once the ledger has its id."""
+    """Return the VM of a program, once the ledger has its id."""
     vm_id = line(process)
     await until(lambda: vm_id in select(ledger))
     return vm_id

@@ -70,7 +70,7 @@ else:
 
 
 async def end_by(number: signal.Signals, kind: str, emulator: Emulator) -> int:
-    """A program's exit status after a signal."""
+    """Return a program's exit status after a signal."""
     program = subprocess.Popen(  # noqa: ASYNC220
         [sys.executable, "-W", "error", "-c", PROGRAM, json.dumps(emulator.client_options), kind],
         stdout=subprocess.PIPE,

@@ -149,7 +149,7 @@ async def test_many_there_and_back(vm: AsyncVM, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def bare() -> Iterator[Emulator]:
-    """A backend without presigned URLs."""
+    """Run a backend without presigned URLs."""
     with Emulator(presigned=False, isolation="none") as emulator:
         yield emulator
 

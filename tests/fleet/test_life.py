@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 
 
 def refuse(*numbers: int) -> Callable[[int], Reply | None]:
-    """The forks with these numbers are refused."""
+    """Refuse the forks with these numbers."""
 
     def on_fork(number: int) -> Reply | None:
         return error("bad_request", "no more", status=400) if number in numbers else None

@@ -39,7 +39,7 @@ async def write_down(ledger: Ledger, *vm_ids: str, base_url: str = HOST) -> list
 
 
 def select(path: Path, columns: str = "vm_id") -> list[Any]:
-    """A column of all rows in order of time, or several as tuples; nothing where there are none yet."""
+    """Return a column of all rows in order of time, or several as tuples; nothing if there are no rows yet."""
     if not path.is_file():
         return []
     with closing(sqlite3.connect(path, timeout=10)) as connection:
@@ -66,7 +66,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @contextmanager
 def program(code: str, *arguments: str, **environment: str) -> Generator[subprocess.Popen[str], None, None]:
-    """A program of its own, in which every warning is an error. It is killed at the end, if it still runs."""
+    """Run a separate program in which every warning is an error. It is killed at the end if it still runs."""
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code, *arguments],
         cwd=ROOT,
@@ -82,14 +82,14 @@ def program(code: str, *arguments: str, **environment: str) -> Generator[subproc
 
 
 def output(process: subprocess.Popen[str]) -> str:
-    """What a program says until its end, which must be a good one."""
+    """Return a program's output until its end. The program must succeed."""
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 0, process.returncode
     return said
 
 
 def line(process: subprocess.Popen[str]) -> str:
-    """The next line that a program says."""
+    """Return the next line of a program's output."""
     assert process.stdout is not None
     said = process.stdout.readline()
     assert said, "the program has ended"

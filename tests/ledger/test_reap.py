@@ -57,7 +57,7 @@ async def client(server: ScriptedServer, ledger: Path) -> AsyncArker:
 async def left_without_answer(
     server: ScriptedServer, settings: dict[str, str], ledger: Path, *, name: str = "worker"
 ) -> Recorded:
-    """The fork of a program that was killed while it waited for the answer."""
+    """Return the fork of a program that was killed while it waited for the answer."""
     server.script(Reply(delay=60))
     with program(FORK, name, **settings) as process:
         await until(lambda: bool(server.requests))
@@ -68,7 +68,7 @@ async def left_without_answer(
 
 
 async def left(server: ScriptedServer, settings: dict[str, str], ledger: Path, vm_id: str, *more: str) -> None:
-    """A VM of a program that was killed."""
+    """Return a VM of a program that was killed."""
     server.script(ok({"vm_id": vm_id}))
     with program(FORK, "worker", *more, **settings) as process:
         assert [line(process), line(process)] == ["forking", vm_id]

@@ -43,7 +43,7 @@ Run: TypeAlias = Callable[..., pytest.RunResult]
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the tests of a text; with pytest-asyncio, and with all plugins that are installed, only if asked for.
+    """Run the tests in a text. Uses pytest-asyncio, and all installed plugins, only if asked to.
 
     In this process, unless it matters what is imported when, or what ends with a process: a new one spends most of a
     second on the imports alone.

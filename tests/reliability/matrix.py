@@ -36,7 +36,7 @@ class Findings:
 
 
 def describe(place: Place) -> str:
-    """A place in words."""
+    """Describe a place in words."""
     operation, failure, always = place
     return f"{operation}, {failure}, {'every request' if always else 'one request'}"
 
@@ -64,7 +64,7 @@ async def find_out(wanted: Iterable[Place]) -> Findings:
 
 
 def some(share: float, rng: random.Random) -> list[Place]:
-    """A share of all cells, with each operation and each fault at least once."""
+    """Choose a share of all cells, with each operation and each fault at least once."""
     every = places()
     if share >= 1:
         return every
@@ -80,7 +80,7 @@ def some(share: float, rng: random.Random) -> list[Place]:
 
 
 def differences(found: dict[Place, str], page: str) -> list[str]:
-    """What is not as the page says."""
+    """Return the differences from the page."""
     known = parse(page)
     return [
         f"{describe(place)}: the page says {known.get(place, 'nothing')!r}, but it is {text!r}"

@@ -73,7 +73,7 @@ async def _ask(operation: Operation, scene: Scene, client: AsyncArker) -> Cell:
 
 @asynccontextmanager
 async def playing() -> AsyncGenerator[Player, None]:
-    """A player with a server of its own."""
+    """Return a player with its own server."""
     async with Emulator() as emulator, AsyncArker(**emulator.client_options, ledger=False) as steady:
         yield Player(emulator, steady)
 

@@ -103,7 +103,7 @@ class Program:
     # --- VMs ----------------------------------------------------------------------------------------------------
 
     async def _in_a_block(self, client: AsyncArker) -> None:
-        """A VM that is gone after the block, whatever happened in it."""
+        """Hold a VM that is gone after the block, whatever happens in it."""
         vms: list[AsyncVM] = []
 
         async def block() -> None:
@@ -122,7 +122,7 @@ class Program:
             self.books.keys.add(error.idempotency_key)
 
     async def _by_hand(self, client: AsyncArker) -> None:
-        """A VM that is kept, or deleted by a call."""
+        """Hold a VM that is kept, or deleted by a call."""
         ended = await self._ask("fork", lambda: client.fork("ubuntu", deadline=self._deadline()))
         if ended.error is not None and not ended.denied:
             self.books.expect(ended.error.idempotency_key is not None, f"no key on {ended.error!r}")

@@ -97,7 +97,7 @@ async def _play(emulator: Emulator, names: list[str], rng: random.Random, books:
 
 
 async def batch(emulator: Emulator, names: list[str], rng: random.Random, report: Report) -> None:
-    """Some rounds, and what is to be said of them."""
+    """Play some rounds and add the findings to the report."""
     books, warnings = Books(), Warnings()
     tasks_before, sockets_before = asyncio.all_tasks(), sockets()
     faults = _set_faults(emulator, rng)

@@ -34,7 +34,7 @@ class Cell:
 
 
 def violations(operation: Operation, failure: Failure, cell: Cell, *, always: bool) -> Iterator[str]:
-    """What of it must not be."""
+    """Yield the violations of the rules in a cell."""
     if cell.verdict in ("wrong result", "other"):
         yield f"the client says: {cell.verdict} {cell.error}"
     done = cell.effects

@@ -88,7 +88,7 @@ def places() -> list[Place]:
 
 
 def short(cell: Cell) -> str:
-    """A cell's text."""
+    """Return a cell's text."""
     done = "" if cell.effects is None else f"{cell.effects} "
     if cell.outcome is not None:
         return f"{done}{_SHORT.get(cell.error, cell.error)}{_MARKS[cell.outcome]}"
@@ -113,7 +113,7 @@ def _table(cells: Mapping[Place, str], *, always: bool) -> str:
 
 
 def render(cells: Mapping[Place, str]) -> str:
-    """The whole page."""
+    """Render the whole page."""
     legend = "\n".join(f"| {failure.name} | {failure.meaning} |" for failure in FAILURES)
     errors = ", ".join(f"`{short}` {name}" for name, short in _SHORT.items())
     tables = "\n".join(f"## {title}\n\n{_table(cells, always=always)}\n" for always, title in _TITLES.items())
@@ -121,7 +121,7 @@ def render(cells: Mapping[Place, str]) -> str:
 
 
 def parse(page: str) -> dict[Place, str]:
-    """The cells of a page."""
+    """Parse the cells of a page."""
     found: dict[Place, str] = {}
     for always, title in _TITLES.items():
         section = re.search(rf"^## {title}\n\n(.*?)\n\n", page, re.DOTALL | re.MULTILINE)

@@ -27,11 +27,11 @@ class Soak:
     rng: random.Random
 
     def seconds(self, whole: float) -> float:
-        """A length of time, given the one of the whole test."""
+        """Scale a length of time, given for the whole test."""
         return whole * self.scale
 
     def times(self, whole: int, *, at_least: int = 1) -> int:
-        """A number of rounds, given that of the whole test."""
+        """Scale a number of rounds, given for the whole test."""
         return max(at_least, round(whole * self.scale))
 
 

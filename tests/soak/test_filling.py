@@ -45,7 +45,7 @@ _USER = [
 
 @contextmanager
 def memory_cgroup() -> Generator[tuple[Path, Path] | None]:
-    """The files of a cgroup of 800 MB: its processes, its limit; None where this process may make none."""
+    """Return the files of a cgroup of 800 MB: its processes, its limit; None if this process may make no cgroup."""
     for base, name in (
         (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
         (Path("/sys/fs/cgroup"), "memory.max"),

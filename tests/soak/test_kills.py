@@ -63,7 +63,7 @@ async def require_nothing(url: str, pids: set[int], place: Path) -> None:
 
 
 async def kill_server(place: Path, isolation: Isolation, rng: random.Random) -> None:
-    """The parent lives on, and closes."""
+    """Kill the server only. The parent lives on, and closes."""
     async with Emulator(EmulatorOptions(isolation=isolation, state_parent=place)) as emulator:
         pid = emulator.pid
         assert pid is not None
@@ -78,7 +78,7 @@ async def kill_server(place: Path, isolation: Isolation, rng: random.Random) -> 
 
 
 async def kill_both(place: Path, isolation: Isolation, rng: random.Random) -> None:
-    """The parent is killed in the same moment, as by the end of a terminal or of a job."""
+    """Kill the parent at the same moment, as the end of a terminal or of a job does."""
     parent = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PARENT, isolation, str(place)),
         stdin=asyncio.subprocess.PIPE,

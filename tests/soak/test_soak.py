@@ -55,7 +55,7 @@ def measure(pid: int, state: Path) -> Usage:
 
 
 async def at_rest(pid: int, state: Path) -> Usage:
-    """The usage once two looks at it, half a second apart, agree in everything but memory."""
+    """Return the usage once two readings, half a second apart, agree in everything except memory."""
     last: Usage | None = None
     with anyio.fail_after(30):
         while True:

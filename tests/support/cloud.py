@@ -36,7 +36,7 @@ class Cloud:
         server.answer(self._answer)
 
     def forks(self) -> list[Recorded]:
-        """The requests that forked."""
+        """Return the requests that forked."""
         return [request for request in self._server.requests if request.path.endswith("/v1/fork")]
 
     def lose(self, vm_id: str) -> None:
@@ -77,7 +77,7 @@ class Cloud:
 
 
 def when(condition: Callable[[FleetProgress], bool], event: asyncio.Event) -> Callable[[FleetProgress], None]:
-    """A callback for progress that sets an event as soon as a condition holds."""
+    """Return a callback for progress that sets an event as soon as a condition holds."""
 
     def tell(progress: FleetProgress) -> None:
         if condition(progress):

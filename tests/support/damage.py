@@ -24,7 +24,7 @@ SUCCESSES: Final = st.sampled_from([200, 200, 200, 201, 204, 299])
 
 
 def without_secrets(payload: object) -> Any:
-    """A sample's copy in which nothing is a secret: an error may quote what a broken server says."""
+    """Return a copy of a sample without secrets: an error may quote a broken server's reply."""
     return orjson.loads(orjson.dumps(payload).replace(MARK.encode(), b"plain"))
 
 
@@ -50,7 +50,7 @@ def paths(value: object, here: Path = ()) -> list[Path]:
 
 @st.composite
 def mutated(draw: st.DrawFn, payload: object) -> Any:
-    """A valid payload with one to three things taken out, replaced, repeated or put in."""
+    """Return a valid payload with one to three values removed, replaced, repeated or inserted."""
     result: Any = copy.deepcopy(payload)
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(paths(result)))
@@ -83,7 +83,7 @@ def mutated(draw: st.DrawFn, payload: object) -> Any:
 
 @st.composite
 def damaged_text(draw: st.DrawFn, text: bytes) -> bytes:
-    """A valid text, cut short, with bytes changed, or with some put in."""
+    """Return a valid text, cut short, with bytes changed, or with bytes inserted."""
     body = bytearray(text)
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, max(0, len(body) - 1)))

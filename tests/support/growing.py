@@ -15,7 +15,7 @@ RUN = f"{RUNS}/run-1"
 
 
 def output(data: bytes) -> tuple[str, str]:
-    """A text and its encoding, as the contract has them."""
+    """Return a text and its encoding, as in the contract."""
     try:
         return data.decode(), "utf-8"
     except UnicodeDecodeError:
@@ -23,7 +23,7 @@ def output(data: bytes) -> tuple[str, str]:
 
 
 def run_json(stdout: bytes = b"", stderr: bytes = b"", *, state: str = "running", **more: Any) -> dict[str, Any]:
-    """A run, whole."""
+    """Return a whole run."""
     (out, out_encoding), (err, err_encoding) = output(stdout), output(stderr)
     ended = {} if state == "running" else {"completed_at": "2026-01-02T03:04:06Z"}
     return {
@@ -42,7 +42,7 @@ def run_json(stdout: bytes = b"", stderr: bytes = b"", *, state: str = "running"
 
 
 def listed(*runs: dict[str, Any], cursor: str | None = None) -> Reply:
-    """A page of runs, without what they have written."""
+    """Return a page of runs without their outputs."""
     outputs = {"stdout", "stdout_encoding", "stderr", "stderr_encoding"}
     summaries = [{name: value for name, value in run.items() if name not in outputs} for run in runs]
     return ok({"runs": summaries, "next_cursor": cursor})

@@ -41,7 +41,7 @@ def alive(pids: Iterable[int]) -> set[int]:
 
 
 def with_text(text: str) -> set[int]:
-    """Processes, other than this one, whose command line holds the text."""
+    """Return the other processes whose command line contains the text."""
     found: set[int] = set()
     for pid in processes():
         try:

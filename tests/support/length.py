@@ -20,7 +20,7 @@ def set_whole(whole: bool) -> None:
 
 
 def times(whole: int, *, suite: int) -> int:
-    """A number of examples, rounds or VMs."""
+    """Return a number of examples, rounds or VMs."""
     return whole if _Length.whole else suite
 
 

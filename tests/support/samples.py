@@ -301,7 +301,7 @@ def minimal(cls: type[Any]) -> Json:
 
 
 def completed(stdout: str = "hi\n", stderr: str = "", exit_code: int = 0, **more: Any) -> Json:
-    """The reply to a run in the foreground."""
+    """Return the reply to a foreground run."""
     return {
         "stdout": stdout,
         "stdout_encoding": "utf-8",

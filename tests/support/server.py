@@ -89,13 +89,13 @@ Script: TypeAlias = Callable[[Recorded], Reply | Awaitable[Reply]]
 
 
 def ok(payload: object = None, *, status: int = 200, delay: float = 0.0, **headers: str) -> Reply:
-    """A reply with a JSON body; underscores in header names stand for hyphens."""
+    """Return a reply with a JSON body. Underscores in header names stand for hyphens."""
     body = b"" if payload is None else orjson.dumps(payload)
     return Reply(status=status, body=body, headers=_headers(headers), delay=delay)
 
 
 def error(code: str, message: str = "no", *, status: int, **headers: str) -> Reply:
-    """A reply with an error of the contract's shape."""
+    """Return an error reply in the contract's shape."""
     body = orjson.dumps({"code": code, "message": message})
     return Reply(status=status, body=body, headers=_headers(headers))
 
@@ -258,7 +258,7 @@ class ScriptedServer:
 
 
 def closed_port() -> int:
-    """A port of this machine on which nothing listens."""
+    """Return a port of this machine on which nothing listens."""
     with socket.socket() as plug:
         plug.bind(("127.0.0.1", 0))
         return int(plug.getsockname()[1])

@@ -19,7 +19,7 @@ PATIENCE = 120.0
 
 @pytest.fixture
 def run_program(arker_emulator: Emulator) -> Callable[..., list[str]]:
-    """Runs a module of these tests in a process of its own, in which every warning is an error; gives what it says."""
+    """Run a module of these tests in a separate process in which every warning is an error. Returns its output."""
 
     def run(module: str, *words: str) -> list[str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ARKER_", "AUTH_KEY"))}

@@ -23,7 +23,7 @@ from arker_sync import VM, Arker
 
 @contextlib.contextmanager
 def patched() -> Generator[None, None, None]:
-    """What tests write that know no tool."""
+    """Patch the clocks as tests without a special tool do."""
     with (
         mock.patch("time.monotonic", return_value=5.0),
         mock.patch("time.perf_counter", return_value=5.0),

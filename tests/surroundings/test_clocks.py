@@ -72,7 +72,7 @@ ALLOWED = {("observer.py", "time.time"), ("clock.py", "anyio.move_on_after"), ("
 
 
 def calls(path: Path) -> list[str]:
-    """What a file calls of these, and waits of asyncio that are bounded."""
+    """Return the calls of these in a file, and its bounded waits of asyncio."""
     found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):

@@ -1,7 +1,7 @@
 """Control over a running backend from a test: its faults, its journal and its clock.
 
-Calls are blocking requests over the loopback that take about a millisecond. The backend is a process of its own, so
-that they may be made in asynchronous tests, too.
+Calls are blocking requests over the loopback that take about a millisecond. The backend is a separate process, so
+asynchronous tests may make them, too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ControlChannel:
     Args:
         url: The backend's base URL.
         api_key: The backend's own API key.
-        check: Called before and after a request that failed; says in its own words if the backend has ended.
+        check: Called before a request, and after one that failed. It raises an error if the backend has ended.
     """
 
     def __init__(self, url: str, api_key: str, check: Callable[[], None] | None = None) -> None:
@@ -44,7 +44,7 @@ class ControlChannel:
         """Send a request. Returns the JSON object of the reply.
 
         Raises:
-            EmulatorError: The backend does not answer, or refuses; ``status`` says what came.
+            EmulatorError: The backend does not answer, or refuses; ``status`` is the HTTP status.
         """
         status, raw = self._exchange(method, path, None if body is None else json.dumps(body))
         try:
@@ -198,7 +198,7 @@ class Control(Controlled):
         api_key: Its own API key.
 
     Raises:
-        InvalidArgumentError: That is no URL, or no key.
+        InvalidArgumentError: The URL or the key is invalid.
 
     Example::
 
@@ -208,7 +208,7 @@ class Control(Controlled):
     """
 
     def __init__(self, url: str, api_key: str) -> None:
-        # A URL of a stranger form is not shown: it may hold a key.
+        # An unusual URL is not shown: it may contain a key.
         if not isinstance(url, str) or not re.fullmatch(r"http://[A-Za-z0-9.\-\[\]:]+(/[!-~]*)?", url):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidArgumentError("url", "(not shown)", "expected a base URL, such as http://127.0.0.1:8000/api")
         try:

@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 @frozen(kw_only=True)
 class RequestEntry:
-    """A request that reached the backend, and what became of it.
+    """A request that reached the backend, and its outcome.
 
     Attributes:
         seq: Its number; later ones have greater numbers. It is given when the outcome is settled.
-        request_id: What the reply says in ``x-request-id``.
-        t_ms: When it came, by the backend's clock, in milliseconds since the epoch.
+        request_id: The reply's ``x-request-id``.
+        t_ms: When it arrived, by the backend's clock, in milliseconds since the epoch.
         method: HTTP method.
         path: The path below the base URL (a presigned URL's from its root), as it was sent, and never the query.
         operation: The operation's name as in the OpenAPI document, ``presigned_put`` or ``presigned_get``; None for a
@@ -26,11 +26,11 @@ class RequestEntry:
         status: The HTTP status that was sent; 0 when the connection ended, or stays open, without a reply.
         total_ms: Milliseconds until the outcome was settled.
         idempotency_key: Its ``Idempotency-Key``.
-        vm_id: The VM that it was about; of a fork, the one that was made.
-        run_id: The run that it was about.
+        vm_id: The VM of the request; of a fork, the new VM.
+        run_id: The run of the request.
         fault_id: The fault that fired: the one that replaced the outcome, otherwise the first.
         fault_ids: Every fault that fired.
-        processed: Whether it was carried out, with whatever result.
+        processed: Whether it was carried out, whether or not it succeeded.
     """
 
     seq: int

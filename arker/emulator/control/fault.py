@@ -26,11 +26,11 @@ class Fault:
     """A fault that is set. As a context manager it is removed at the end.
 
     Attributes:
-        fault_id: What the backend calls it, as in the journal.
-        rule: What it does to which requests; its ``seed`` is the one that is drawn with.
+        fault_id: The backend's id for it, as in the journal.
+        rule: What it does, and to which requests. Its ``seed`` is the one in use.
         seen: Requests that it matched, as of the last `refresh` or `remove`.
-        fired: Requests that it fired for, as of then.
-        active: Whether it was there still, as of then.
+        fired: Requests that it fired for, as of the same moment.
+        active: Whether it was still set, as of the same moment.
     """
 
     def __init__(self, channel: Channel, members: dict[str, Any]) -> None:
@@ -77,7 +77,7 @@ class Fault:
         try:
             self.remove()
         except EmulatorError:
-            if error is None:  # otherwise that is what the test should tell of
+            if error is None:  # otherwise the test should report that error
                 raise
 
 

@@ -56,14 +56,14 @@ class Faults:
         method: HTTP method; None is any.
         path: Pattern of the path below the base URL: ``*`` stands for any characters but ``/``, ``**`` for any, ``?``
             for one; None is any. Presigned URLs have ``/presigned/*``.
-        times: How many matching requests it fires for, the next ones; None is without end.
+        times: How many of the next matching requests it fires for; None is no limit.
         share: Instead of ``times``: the probability that it fires for a matching request.
-        seed: Where the draws for ``share`` begin: the same seed gives the same draws. Random when None, and then told
-            by the fault's ``rule.seed``.
-        skip: How many matching requests are spared first.
+        seed: The seed of the draws for ``share``: the same seed gives the same draws. None is a random one, which the
+            fault's ``rule.seed`` shows.
+        skip: How many matching requests it skips first.
 
     Raises:
-        InvalidArgumentError: An argument is not what it should be; nothing was sent.
+        InvalidArgumentError: An argument is invalid; nothing was sent.
         EmulatorError: The backend does not answer.
 
     Example::
@@ -103,8 +103,8 @@ class Faults:
 
         Args:
             status: HTTP status, 200 to 599.
-            code: The error's code; None is the one that belongs to the status.
-            message: The error's message; None is a text that says that a fault was set.
+            code: The error's code; None is the default code of the status.
+            message: The error's message; None is a default text which says that a fault was set.
             retry_after: Seconds, or a date as HTTP writes it, for the header ``Retry-After``.
             processed: Whether the request is carried out first.
         """
@@ -132,7 +132,7 @@ class Faults:
 
         Args:
             seconds: How much longer.
-            processed: Whether it is the reply that is held back; otherwise the request waits before it is carried out.
+            processed: Whether the reply is delayed; otherwise the request is delayed before it is carried out.
         """
         return self._set(
             DelayRule(
@@ -156,7 +156,7 @@ class Faults:
 
         Args:
             body: What is sent instead of the reply's body; an HTML page by default.
-            status: HTTP status; None is the one that the reply has anyway.
+            status: HTTP status; None is the reply's own.
             processed: Whether the request is carried out first.
         """
         return self._set(
@@ -181,9 +181,9 @@ class Faults:
         See `Faults` for the conditions.
 
         Args:
-            moment: ``before`` the request is carried out, which it then is not; ``during`` it, and the work goes on;
+            moment: ``before`` the request is carried out, and it never is; ``during`` its work, which continues;
                 ``after`` it.
-            seconds: For ``during``: how long after the work has begun; if the work is done sooner, then.
+            seconds: For ``during``: how long after the start of the work; at its end, if that comes first.
             reset: Whether the connection ends with a reset (RST), not with an ordinary end (FIN).
         """
         return self._set(
@@ -206,7 +206,7 @@ class Faults:
         See `Faults` for the conditions.
 
         Args:
-            fraction: How much of the body passes, from 0 to below 1; ``Content-Length`` tells of the whole.
+            fraction: How much of the body is sent, from 0 to below 1. ``Content-Length`` is that of the whole body.
         """
         return self._set(
             TruncateRule(

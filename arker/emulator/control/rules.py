@@ -58,7 +58,7 @@ Moment: TypeAlias = Literal["before", "during", "after"]
 OPERATION_NAMES: Final[tuple[str, ...]] = get_args(OperationName)
 PRESIGNED: Final = ("presigned_put", "presigned_get")
 BODY_MAXIMUM: Final = 1024 * 1024
-"""Characters of a reply that a fault makes up."""
+"""The maximum number of characters in a reply that a fault makes up."""
 GARBAGE: Final = (
     "<!DOCTYPE html>\n<html><head><title>Error</title></head><body><p>Something is wrong</p></body></html>\n"
 )
@@ -168,14 +168,14 @@ class Rule:
     """The conditions of a fault: which requests it is for, and when it fires. Every given condition has to hold.
 
     Attributes:
-        operation: Names of operations; none is any.
+        operation: Names of operations; an empty value is any.
         method: HTTP method.
         path: The path below the base URL as it was sent, as a pattern: ``*`` stands for any characters but ``/``,
             ``**`` for any, ``?`` for one.
-        times: How many matching requests it fires for, the next ones; None is without end.
+        times: How many of the next matching requests it fires for; None is no limit.
         share: Instead of ``times``: the probability that it fires for a matching request.
-        seed: Where the draws for ``share`` begin: the same seed gives the same draws.
-        skip: How many matching requests are spared first.
+        seed: The seed of the draws for ``share``: the same seed gives the same draws.
+        skip: How many matching requests it skips first.
     """
 
     action: ClassVar[str] = ""
@@ -207,8 +207,8 @@ class ErrorRule(Rule):
 
     Attributes:
         status: HTTP status.
-        code: The error's code; None is the one that belongs to the status (contract, section 3).
-        message: The error's message; None is a text that says that a fault was set.
+        code: The error's code; None is the default code of the status (contract, section 3).
+        message: The error's message; None is a default text which says that a fault was set.
         retry_after: The header ``Retry-After``: seconds, or a date as HTTP writes it.
         processed: Whether the request is carried out first.
     """
@@ -228,7 +228,7 @@ class DelayRule(Rule):
 
     Attributes:
         seconds: How long.
-        processed: Whether it is the reply that is held back; otherwise the request waits before it is carried out.
+        processed: Whether the reply is delayed; otherwise the request is delayed before it is carried out.
     """
 
     action: ClassVar[str] = "delay"
@@ -239,11 +239,11 @@ class DelayRule(Rule):
 
 @frozen(kw_only=True)
 class GarbageRule(Rule):
-    """A reply whose body is no JSON.
+    """A reply whose body is not JSON.
 
     Attributes:
         body: What is sent instead.
-        status: HTTP status; None is the one that the reply has without the fault.
+        status: HTTP status; None is the reply's own.
         processed: Whether the request is carried out first.
     """
 
@@ -256,12 +256,12 @@ class GarbageRule(Rule):
 
 @frozen(kw_only=True)
 class CloseRule(Rule):
-    """The connection ends without a reply.
+    """An end of the connection without a reply.
 
     Attributes:
-        moment: ``before`` the request is carried out, which it then is not; ``during`` it, and the work goes on;
+        moment: ``before`` the request is carried out, and it never is; ``during`` its work, which continues;
             ``after`` it.
-        seconds: For ``during``: how long after the work has begun; if the work is done sooner, then.
+        seconds: For ``during``: how long after the start of the work; at its end, if that comes first.
         reset: Whether it ends with a reset (RST) rather than an ordinary end (FIN).
     """
 
@@ -279,10 +279,10 @@ class CloseRule(Rule):
 
 @frozen(kw_only=True)
 class TruncateRule(Rule):
-    """The connection ends amid the reply's body, or amid the body of a presigned PUT.
+    """An end of the connection in the middle of the reply's body, or of a presigned PUT's body.
 
     Attributes:
-        fraction: How much of the body there is; the reply's ``Content-Length`` tells of the whole.
+        fraction: How much of the body is sent. The reply's ``Content-Length`` is that of the whole body.
     """
 
     action: ClassVar[str] = "truncate"
@@ -292,7 +292,7 @@ class TruncateRule(Rule):
 
 @frozen(kw_only=True)
 class StallRule(Rule):
-    """The connection stays open, and no reply ever comes.
+    """A connection that stays open without a reply.
 
     Attributes:
         processed: Whether the request is carried out first.
@@ -305,7 +305,7 @@ class StallRule(Rule):
 
 @frozen(kw_only=True)
 class ExpireRule(Rule):
-    """A presigned URL is answered as an expired one."""
+    """An answer to a presigned URL as if it had expired."""
 
     action: ClassVar[str] = "expire"
     presigned_only: ClassVar[bool] = True
@@ -317,7 +317,7 @@ class ExpireRule(Rule):
 
 @frozen(kw_only=True)
 class ThrottleRule(Rule):
-    """Bytes of a presigned URL pass slowly.
+    """A limit on the transfer rate of a presigned URL.
 
     Attributes:
         bytes_per_second: For each connection, in both directions.
@@ -358,7 +358,7 @@ def rule_from_json(members: Mapping[str, Any]) -> Rule:
     """Return the rule that a JSON object describes.
 
     Raises:
-        InvalidArgumentError: A member is missing, not known to the action, or not what it should be.
+        InvalidArgumentError: A member is missing, unknown to the action, or invalid.
     """
     action = members.get("action")
     cls = RULES.get(action) if isinstance(action, str) else None

@@ -19,10 +19,10 @@ HOME = "/home/user"
 
 
 class SandboxError(Exception):
-    """Something that was asked of a VM cannot be done.
+    """An operation on a VM that cannot be done.
 
     Attributes:
-        code: The contract's error code that says best why: ``not_found``, ``bad_request``, ``unavailable``,
+        code: The contract's error code that fits best: ``not_found``, ``bad_request``, ``unavailable``,
             ``unsupported_operation``, ``resource_pressure`` or ``internal``.
     """
 
@@ -32,7 +32,7 @@ class SandboxError(Exception):
 
 
 class IsolationUnavailableError(Exception):
-    """VMs cannot be isolated on this machine; the message says which step failed, with which errno, and what to do."""
+    """The error when VMs cannot be isolated on this machine: the failed step, its errno, and what to do."""
 
 
 @frozen
@@ -59,10 +59,10 @@ class RunSpec:
 
     Attributes:
         command: The line for ``bash``; up to megabytes, without NUL.
-        cwd: Working directory inside the VM; `HOME` is taken when it has gone.
+        cwd: Working directory inside the VM. If it no longer exists, `HOME` is used.
         env: The session's environment, whole; empty for `Sandbox.initial_env`. Bytes that are no UTF-8 are surrogates
             (``os.fsdecode``), here and in `RunExit`.
-        output_limit: Bytes kept of each output; what follows is dropped and counted.
+        output_limit: Bytes kept of each output. Further bytes are dropped and counted.
         spool: The directory for outputs that are too large for memory; None keeps them there.
         late_output: Seconds to wait after the command's end for what its output goes through, such as the filter of
             ``> >(filter)``.
@@ -78,7 +78,7 @@ class RunSpec:
 
 @frozen(kw_only=True)
 class RunExit:
-    """How a command ended.
+    """The end of a command.
 
     Attributes:
         exit_code: Its status, 128 + n for death by signal n; None when there is none (killed by `RunHandle.kill`, or
@@ -87,7 +87,7 @@ class RunExit:
         killed: How many processes `RunHandle.kill` ended, as the VM says.
         cwd: The session's working directory afterwards; None: as it was.
         env: The session's environment afterwards; None: as it was.
-        cut: Whether output that was still on its way after `RunSpec.late_output` is not part of the result.
+        cut: Whether the result lacks output that had not arrived after `RunSpec.late_output`.
     """
 
     exit_code: int | None
@@ -145,7 +145,7 @@ class FileReader(Protocol):
 
 
 class FileWriter(Protocol):
-    """A file of the VM that is being written beside its final place."""
+    """A file of the VM that is being written next to its final path."""
 
     fd: int
     """Writable from offset 0; owned by the writer."""
@@ -184,8 +184,6 @@ class Outlet(Protocol):
         """Serve this non-blocking listening socket of a VM that has started. The outlet owns it until `cut`.
 
         It is called again at each start of the VM, but not when its port was taken.
-
-        Comes anew with each start of the VM, but not when its port was taken.
         """
         ...
 
@@ -227,9 +225,6 @@ class Sandbox(Protocol):
 
         An idle VM is restarted for it at its next use. Raises `SandboxError` for a path that the VM needs for itself;
         then nothing has changed.
-
-        A VM in which nothing is going on is started anew for it at its next use. Raises `SandboxError` for a path that
-        the VM needs for itself; then nothing has changed.
         """
         ...
 
@@ -257,8 +252,6 @@ class SandboxProvider(Protocol):
     async def create(self, vm_id: str, *, source: Sandbox | None = None, outlet: Outlet | None = None) -> Sandbox:
         """Create a VM with a fresh image, or with a copy of another VM's files as of this moment. The other VM may be
         running commands. Its processes are stopped during the copy and are not copied.
-
-        An outlet is the VM's only way out; without one it has none. Where networks are not confined it is not used.
 
         An outlet is the VM's only way out; without one it has none. Where networks are not confined it is not used.
         """

@@ -2,9 +2,6 @@
 
 A socket belongs to the network in which it was made, whichever process holds it. So the agent makes the listener and
 hands it out. It takes no part in the traffic.
-
-A socket belongs to the network in which it was made, whoever holds it. So the agent makes the listener and hands it
-out, and what goes through it is no business of the agent any more.
 """
 
 from __future__ import annotations
@@ -19,7 +16,7 @@ from arker.emulator.sandbox.host.link import AgentLink, LinkClosedError
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 31280
-"""Below the ports that systems give out by themselves, and registered to nobody."""
+"""Below the ports that systems assign automatically, and not registered."""
 
 _BACKLOG: Final = 256
 
@@ -33,7 +30,7 @@ async def open_outlet(link: AgentLink, outlet: Outlet, *, port: int = PORT) -> N
     try:
         reply = await link.request("listen", {"host": HOST, "port": port, "backlog": _BACKLOG})
     except LinkClosedError:
-        return  # whoever wanted the VM finds out
+        return  # the caller who wanted the VM notices it
     except SandboxError as error:
         if error.code == "resource_pressure":
             raise

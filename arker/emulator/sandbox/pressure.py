@@ -1,7 +1,4 @@
-"""The resources that a machine can lack.
-
-A full disk is reported as such, not as a failure of the server or bubblewrap.
-"""
+"""The resources that a machine can lack. A full disk is reported as such, not as a failure of server or bubblewrap."""
 
 from __future__ import annotations
 

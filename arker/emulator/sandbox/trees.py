@@ -100,7 +100,7 @@ class DirectoryStorage:
         """Open the directory for use.
 
         Args:
-            base: Where the trees go; nobody but the VMs' user gets in.
+            base: The directory of the trees. Only the VMs' user can enter it.
             identity: Who owns the trees; None for the server's own user.
             tool_prefix: What ``cp`` and ``rm`` are started through, to be able to handle directories of mode 000.
             furnish: Fills a new tree.

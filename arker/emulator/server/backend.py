@@ -120,10 +120,7 @@ class Backend:
             raise was_reset()
 
     def next_number(self) -> int:
-        """Return the next number.
-
-        Records are numbered in the order in which they are made; lists are sorted by number.
-        """
+        """Return the next number. Records are numbered in the order of their creation; lists are sorted by number."""
         return next(self._numbers)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:

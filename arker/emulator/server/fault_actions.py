@@ -105,7 +105,7 @@ class Misbehaviour:
     def _cut(self, *, reset: bool = False) -> web.Response:
         self.settle(0)
         cut(self.request, reset=reset)
-        return web.Response(status=500)  # nobody gets it
+        return web.Response(status=500)  # it is never sent
 
     async def error(self, rule: ErrorRule) -> web.StreamResponse:
         if rule.processed:
@@ -137,7 +137,7 @@ class Misbehaviour:
         work = self.backend.spawn(self._carry_out(discard=True))
         await self._wait_for(work, rule.seconds)
         response = self._cut(reset=rule.reset)
-        # Nobody else tells the work that the rest of the request will not come: it is not the connection's handler.
+        # Only this tells the work that the rest of the request will not arrive: it is not the connection's handler.
         if not work.done() and not self.request.content.is_eof():
             self.request.content.set_exception(ConnectionResetError("a fault has ended the connection"))
         return response

@@ -25,8 +25,6 @@ class PathPattern:
 
     A regular expression can take exponential time, during which the server would answer no request.
 
-    A regular expression can take exponential time, and the server answers nobody meanwhile.
-
     Attributes:
         size: How many parts it has.
         literals: States, as the bits of a number, before each character that stands for itself.
@@ -124,10 +122,7 @@ class ActiveFault:
         )
 
     def wants(self) -> bool:
-        """Count a matching request and return whether the fault is to fire for it.
-
-        Each request takes exactly one draw.
-        """
+        """Count a matching request and return whether the fault is to fire for it. Each request takes one draw."""
         self.seen += 1
         drawn = self.rule.share is None or self._random.random() < self.rule.share
         limit = self.rule.limit

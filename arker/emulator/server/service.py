@@ -19,7 +19,7 @@ from arker.emulator.server.backend import Backend, logger
 _requests = logging.getLogger("arker.emulator.requests")
 _requests.addFilter(NoRequests())
 
-_CLOSE_PATIENCE = 8.0  # seconds for the VMs to go; whoever started the process gives it ten
+_CLOSE_PATIENCE = 8.0  # seconds for the VMs to end; the parent process allows ten
 
 
 async def open_provider(options: EmulatorOptions, state_dir: Path) -> SandboxProvider:
@@ -44,9 +44,9 @@ class Service:
     """One server on a socket that is listening already.
 
     Args:
-        options: Settings; the port in them is the business of whoever made the socket.
+        options: Settings. The port in them is ignored: the socket has it already.
         api_key: The bearer token.
-        state_dir: An empty directory; whoever made it removes it.
+        state_dir: An empty directory. The caller removes it.
         sock: The listening socket, owned by the service from now on.
         clock: For tests that move time.
     """

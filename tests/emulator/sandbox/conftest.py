@@ -24,7 +24,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A state directory. Not below ``tmp_path``, which the user that a root server starts VMs as cannot enter."""
+    """Return a state directory. It is not below ``tmp_path``: the user of a root server's VMs cannot enter that."""
     path = Path(tempfile.mkdtemp(prefix="arker-sandbox-"))
     yield path
     assert os.listdir(path) == []

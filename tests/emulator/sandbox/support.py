@@ -69,7 +69,7 @@ async def until(condition: Callable[[], bool], timeout: float = 30) -> float:
 
 
 def host_processes(marker: str) -> list[int]:
-    """Processes of the whole machine with ``marker`` in their command line, zombies not counted."""
+    """Return processes of the whole machine with ``marker`` in their command line, without zombies."""
     found: list[int] = []
     for place in Path("/proc").iterdir():
         if place.name.isdigit():
@@ -82,7 +82,7 @@ def host_processes(marker: str) -> list[int]:
 
 
 def state_of(pid: int) -> str:
-    """The letter of a process's state."""
+    """Return the letter of a process's state."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
@@ -94,7 +94,7 @@ def parent_of(pid: int) -> int:
 
 
 def children(name: str) -> list[int]:
-    """Processes that the tests' process has started, with this name."""
+    """Return the processes with this name that the tests' process has started."""
     pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return [int(pid) for pid in pids if Path(f"/proc/{pid}/comm").read_text() == f"{name}\n"]
 
@@ -107,5 +107,5 @@ async def kill_vms() -> None:
 
 
 def unique_seconds() -> str:
-    """An argument for ``sleep`` that nobody else gives it."""
+    """Return an argument for ``sleep`` that no other process uses."""
     return f"{1000 + time.monotonic_ns() % 10**9 / 10**9:.9f}"

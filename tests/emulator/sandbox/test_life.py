@@ -46,7 +46,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def left_behind() -> Iterator[Path]:
-    """A state directory that a killed server leaves."""
+    """Return a state directory that a killed server has left."""
     path = Path(tempfile.mkdtemp(prefix="arker-sandbox-"))
     yield path
     subprocess.run(["rm", "-rf", str(path)], check=True)

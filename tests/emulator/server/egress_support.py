@@ -19,7 +19,7 @@ LARGE_DIGEST = hashlib.sha256(LARGE).hexdigest()
 
 
 def wheel() -> bytes:
-    """A package as small as they get."""
+    """Return a package of the smallest possible size."""
     file = BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("tiny_package.py", "VALUE = 42\n")

@@ -54,7 +54,7 @@ def new_ulid() -> str:
 
 
 def output(body: Mapping[str, Any], name: str = "stdout") -> bytes:
-    """The bytes of an output (or of a file's ``content``), decoded as its encoding says."""
+    """Return the bytes of an output (or of a file's ``content``), decoded by its encoding."""
     encoding = body["encoding" if name == "content" else f"{name}_encoding"]
     text: str = body[name]
     assert encoding in {"utf-8", "base64"}
@@ -70,7 +70,7 @@ class Api:
         self.key = key
 
     async def raw(self, method: str, url: str, *, data: Any = None, headers: Mapping[str, str] | None = None) -> Reply:
-        """A request to an absolute URL, sent as it is, without a token."""
+        """Send a request to an absolute URL as it is, without a token."""
         if isinstance(data, bytes):
             data = io.BytesIO(data)  # aiohttp warns of large bytes
         async with self.session.request(
@@ -126,7 +126,7 @@ class Api:
         return dict(await self.get(f"/v1/vms/{vm_id}/runs/{run_id}"))
 
     async def ended(self, vm_id: str, run_id: str) -> dict[str, Any]:
-        """The run once it has ended."""
+        """Return the run once it has ended."""
         with anyio.fail_after(30):
             while True:
                 run = await self.get_run(vm_id, run_id)
@@ -135,7 +135,7 @@ class Api:
                 await anyio.sleep(0.01)
 
     async def printed(self, vm_id: str, run_id: str, text: str) -> dict[str, Any]:
-        """The run once its output holds the text."""
+        """Return the run once its output contains the text."""
         with anyio.fail_after(30):
             while True:
                 run = await self.get_run(vm_id, run_id)
@@ -175,7 +175,7 @@ class Api:
 
 
 def chunk(path: str, data: bytes, **fields: Any) -> dict[str, Any]:
-    """A chunk entry for a whole file, unless the fields say otherwise."""
+    """Return a chunk entry for a whole file, unless the fields say otherwise."""
     start = fields.get("start", 0)
     return {
         "path": path,

@@ -39,7 +39,7 @@ def nothing_set(emulator: Emulator) -> Iterator[None]:
 
 @pytest.fixture
 def mark(emulator: Emulator) -> int:
-    """The number of the latest request before the test."""
+    """Return the number of the latest request before the test."""
     return max([entry.seq for entry in emulator.journal.requests()], default=0)
 
 

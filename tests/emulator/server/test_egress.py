@@ -45,7 +45,7 @@ def echo() -> Iterator[Echo]:
 
 @pytest.fixture(scope="module")
 def hidden() -> Iterator[Origin]:
-    """A web server on all addresses of this machine, whose port is not open to VMs."""
+    """Run a web server on all addresses of this machine. Its port is not open to VMs."""
     server = Origin("0.0.0.0")
     with serving(server):
         yield server
@@ -67,14 +67,14 @@ async def api(emulator: Emulator) -> AsyncIterator[Api]:
 
 
 async def sh(api: Api, vm: str, command: str) -> str:
-    """What a command prints that succeeds."""
+    """Return what a successful command prints."""
     run = await api.run(vm, command, timeout=30)
     assert run["exit_code"] == 0, run
     return output(run).decode("utf-8", "replace").strip()
 
 
 async def talk(api: Api, vm: str, data: bytes, *, talk_on: bool = False) -> bytes:
-    """What the VM's way out answers to these bytes, which are all that it gets."""
+    """Return the answer of the VM's way out to exactly these bytes."""
     await api.write(vm, chunk("talk.py", TALK))
     encoded = base64.b64encode(data).decode()
     run = await api.run(vm, f"base64 -d <<< {encoded} | python3 talk.py{' --open' if talk_on else ''}", timeout=30)
@@ -205,7 +205,7 @@ asyncio.run(main())
 
 
 def own_address() -> str:
-    """An address of this machine, its loopback's if it has no other."""
+    """Return an address of this machine: its loopback address if it has no other."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.254", 9))

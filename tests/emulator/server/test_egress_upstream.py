@@ -259,7 +259,7 @@ def listening() -> tuple[socket.socket, int]:
 
 
 async def refused_connect(port: int) -> bytes:
-    """The status line of an answer that says that the connection was served."""
+    """Return the status line of an answer which shows that the connection was served."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(b"CONNECT host.arker.internal:9 HTTP/1.1\r\nHost: x\r\n\r\n")

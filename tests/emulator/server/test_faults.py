@@ -56,7 +56,7 @@ async def send_run(wire: Wire, vm: str, command: str = "echo hi", **fields: Any)
 
 
 async def works(wire: Wire, vm: str) -> None:
-    """The connection goes on as if nothing had been."""
+    """Check that the connection still works."""
     await send_run(wire, vm)
     reply = await wire.reply()
     assert (reply.status, reply.json["stdout"]) == (200, "hi\n")

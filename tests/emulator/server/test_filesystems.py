@@ -18,7 +18,7 @@ ROOT = "/v1/filesystems"
 
 @pytest.fixture
 async def api(api: Api) -> AsyncIterator[Api]:
-    """The server's own organisation, which has no filesystems afterwards."""
+    """Return the server's own organisation. Its filesystems are deleted afterwards."""
     yield api
     for vm in await api.list_all("/v1/vms", "vms", limit="1000"):
         await api.delete(vm["vm_id"])

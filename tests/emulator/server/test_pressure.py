@@ -42,7 +42,7 @@ exec "$0" -m arker.emulator --isolation none --state-parent "$1"
 
 @pytest.fixture
 def small_disk() -> Iterator[Any]:
-    """The first line of a server whose state directory is on a disk of 8 MiB."""
+    """Return the first line of a server whose state directory is on a disk of 8 MiB."""
     with tempfile.TemporaryDirectory() as place:
         command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", SMALL_DISK, sys.executable, place]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as server:
@@ -95,7 +95,7 @@ async def test_a_full_disk(small: Api, fill: str) -> None:
 
 
 def limit_with(pid: int, room: int) -> int:
-    """The limit under which a process can open so many descriptors more."""
+    """Return the limit under which a process can open this many more descriptors."""
     used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
     free = (number for number in itertools.count() if number not in used)
     return next(itertools.islice(free, room, None))

@@ -49,7 +49,7 @@ def options(parent: Path, **fields: Any) -> EmulatorOptions:
 
 
 def processes(marker: str) -> list[int]:
-    """Processes whose command line or environment holds the marker."""
+    """Return processes whose command line or environment contains the marker."""
     found: list[int] = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -70,7 +70,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 @pytest.fixture
 def marker() -> str:
-    """A command's argument that is found in a process list, unlike any other test's."""
+    """Return a command's argument that identifies it in a process list, different from any other test's."""
     return f"{1000 + os.getpid()}.{time.monotonic_ns()}"
 
 

@@ -59,7 +59,7 @@ class Server:
 
 @pytest.fixture(scope="module", params=[ISOLATION, "none"])
 def started(request: pytest.FixtureRequest) -> Iterator[tuple[Emulator, Path]]:
-    """A server, and where it keeps its state."""
+    """Run a server. Returns it with its state directory."""
     isolation: Isolation = request.param
     with new_place() as place:
         options = EmulatorOptions(isolation=isolation, state_parent=place, organisations={OTHER_ORG: OTHER_KEY})

@@ -99,7 +99,7 @@ async def serve(api: Api, vm: str) -> str:
 
 @pytest.fixture
 async def served(api: Api, vm: str) -> str:
-    """A VM in which the server listens."""
+    """Return a VM in which the server listens."""
     await serve(api, vm)
     return vm
 

@@ -39,7 +39,7 @@ class Wire:
         self._writer = writer
 
     async def send(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> None:
-        """A request to an operation."""
+        """Send a request to an operation."""
         data = b"" if body is None else json.dumps(body).encode()
         extra = {} if key is None else {"Idempotency-Key": key}
         await self.send_raw(method, self._root + path, data, {"Authorization": f"Bearer {self._key}", **extra})
@@ -52,27 +52,27 @@ class Wire:
         headers: Mapping[str, str] | None = None,
         size: int | None = None,
     ) -> None:
-        """A request, of whose body there may be less than it says."""
+        """Send a request. Its body may be shorter than it says."""
         fields = {"Host": "127.0.0.1", "Content-Length": str(len(data) if size is None else size), **(headers or {})}
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
         self._writer.write("\r\n".join(lines).encode() + data)
         await self._writer.drain()
 
     async def head(self) -> Received:
-        """The status line and the headers of a reply; its body is left to be read."""
+        """Read the status line and the headers of a reply, and leave its body unread."""
         head = (await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), 30)).decode("latin-1")
         status, *lines = head.strip().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         return Received(int(status.split()[1]), headers, b"")
 
     async def reply(self) -> Received:
-        """A whole reply."""
+        """Read a whole reply."""
         head = await self.head()
         body = await asyncio.wait_for(self._reader.readexactly(int(head.headers["content-length"])), 30)
         return Received(head.status, head.headers, body)
 
     async def some(self) -> bytes:
-        """What comes next; nothing at the end."""
+        """Read what comes next; nothing at the end."""
         return await asyncio.wait_for(self._reader.read(65536), 30)
 
     async def end(self) -> tuple[bytes, End]:
@@ -96,7 +96,7 @@ class Wire:
 
 @asynccontextmanager
 async def connected(emulator: Emulator) -> AsyncGenerator[Wire]:
-    """A connection to the server, closed at the end."""
+    """Open a connection to the server. It is closed at the end."""
     parts = urlsplit(emulator.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=2**20)
     try:

@@ -12,9 +12,9 @@ from arker.emulator.sandbox.agent.processes import PROC, descendants, read_proc
 def filters_below(root: int, outputs: set[int]) -> bool:
     """Return whether a process below ``root`` holds one of the outputs (pipes by inode) and itself reads from a pipe.
 
-    It has to be a pipe that comes to an end: nothing writes to it any more but what reads from such a pipe, too. So the
-    filter of ``> >(filter)`` is one, and what a server in the background is piped into is none. A process that has not
-    had the processor yet still holds whatever its parent held, and may become one.
+    Its input has to be a pipe that comes to an end: all remaining writers read from such a pipe themselves. So the
+    filter of ``> >(filter)`` counts, and a process that reads from a background server does not. A process that has not
+    run yet still holds its parent's descriptors, and may become such a filter.
     """
     reads: dict[int, set[int]] = {}
     writers: dict[int, set[int]] = {}

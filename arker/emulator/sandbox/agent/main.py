@@ -178,7 +178,7 @@ class Agent:
                 send_signal(signal.SIGCONT, pid)
                 continue
             self.supervisors.discard(pid)
-            if os.WIFSIGNALED(status):  # something in the VM killed it: nobody else would end what it looked after
+            if os.WIFSIGNALED(status):  # something in the VM killed it: its processes have to be ended here
                 kill_below(os.getpid(), self.supervisors)
 
     def serve(self) -> None:

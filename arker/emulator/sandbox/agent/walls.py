@@ -66,7 +66,7 @@ def raise_walls() -> list[str]:
         try:
             _set_limit(f"sys/user/{name}", max(1, int(read_proc(f"sys/{source}")) // SHARE))
         except (OSError, ValueError) as error:
-            if "inotify" in name:  # fanotify is not for everybody on older kernels
+            if "inotify" in name:  # older kernels do not allow fanotify to every user
                 missing.append(f"a limit of its own for {name} ({error})")
     for name, most in RESOURCES.items():
         with contextlib.suppress(AttributeError):
@@ -118,7 +118,7 @@ def _drop_rights(libc: ctypes.CDLL) -> None:
 class Score:
     """The likelihood that the kernel kills this process and its later children when memory runs out.
 
-    To be made while the process may be looked into, which is when its files in /proc are its own.
+    Make it while the process is dumpable: only then does it own its files in /proc.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """The identity of VMs' processes on the host.
 
 A server of an ordinary user starts them as itself. A server that runs as root must not: "uid 1000" inside would be root
-on the host, with its rights over /proc/sys, /etc/ssl/private and limits. So it takes a uid and gid that nobody has.
+on the host, with its rights over /proc/sys, /etc/ssl/private and limits. So it takes an unused uid and gid.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ async def choose_interpreter(state_dir: Path, identity: Identity | None) -> Inte
         return Interpreter(executable=str(executable), prefix=str(prefix), source=prefix)
     if await asyncio.to_thread(_works, SYSTEM, identity):
         return Interpreter(executable=SYSTEM)
-    # bwrap cannot mount what its user cannot reach, so somebody else's private installation has to be copied.
+    # bwrap cannot mount what its user cannot reach, so another user's private installation has to be copied.
     copy = state_dir / "python"
     try:
         await asyncio.to_thread(_copy, prefix, copy)

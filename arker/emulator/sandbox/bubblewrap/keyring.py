@@ -25,7 +25,7 @@ def _enough_keys() -> bool:
             if int(user) == os.geteuid():
                 used, most = rest.split()[2].split("/")
                 return int(used) * 2 < int(most)
-    except (OSError, ValueError, IndexError):  # there is no such file, or it looks otherwise
+    except (OSError, ValueError, IndexError):  # the file does not exist, or has another format
         pass
     return True
 

@@ -20,7 +20,7 @@ def find_bash(identity: Identity | None) -> str:
     """Return where VMs have their bash.
 
     Raises:
-        IsolationUnavailableError: There is none.
+        IsolationUnavailableError: No bash was found.
     """
     for shell in _SHELLS:
         if os.access(shell, os.X_OK) and (identity is None or identity.can_reach(Path(shell))):

@@ -178,7 +178,7 @@ def _prepare(state_dir: Path, identity: Identity | None) -> Path:
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     state_dir = state_dir.resolve()
     if identity is not None:
-        state_dir.chmod(0o711)  # whoever VMs run as must get through, and see nothing
+        state_dir.chmod(0o711)  # the VMs' user must be able to pass through, but not list it
         if not identity.can_reach(state_dir):
             raise IsolationUnavailableError(
                 f"VMs of a root server are started as uid {identity.uid}, which cannot get to {state_dir}: choose a "

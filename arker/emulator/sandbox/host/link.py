@@ -91,7 +91,7 @@ class AgentLink:
         self._cut_short = False
         self._ended = asyncio.Event()
         self._at_end: list[Callable[[], object]] = []
-        self._waiting[0] = self._loop.create_future()  # the greeting, which nobody asks for
+        self._waiting[0] = self._loop.create_future()  # the greeting, which arrives without a request
         self._waiting[0].add_done_callback(_consume)
         self.hello = self._waiting[0]
         self._loop.add_reader(sock, self._receive)

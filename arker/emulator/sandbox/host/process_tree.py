@@ -27,8 +27,8 @@ class Started:
 def kill_tree(root: int) -> None:
     """Kill everything below a process, a child subreaper, until nothing is left; then kill the process itself.
 
-    It gives up on what is below after some seconds, never on the process. The process must be a child that nobody has
-    waited for yet, so that its id is its own.
+    After some seconds it gives up on the processes below, but never on the process itself. The process must be a child
+    that has not been waited for yet, so that its id is not reused.
     """
     give_up = time.monotonic() + _PATIENCE
     while (found := _below(root)) and time.monotonic() < give_up:

@@ -18,7 +18,7 @@ SETTLE = 0.05
 STUCK = 3.0
 """How long a supervisor may take to kill its run, before the whole VM is killed from outside."""
 LOOK = 1.0
-"""How often somebody looks whether what reports the end of a run has been stopped by something in the VM."""
+"""How often to check whether something in the VM has stopped the process that reports the end of a run."""
 _PIECE = 256 * 1024
 
 
@@ -52,7 +52,7 @@ class Output:
 
     def settle(self) -> None:
         """Take what is in the pipe now. Later output is drained and dropped."""
-        for _ in range(4):  # no more than a pipe holds: a child that writes for ever must not keep the run open
+        for _ in range(4):  # no more than a pipe holds: a child that writes endlessly must not keep the run open
             if not self._open or not self._drain():
                 break
         self._kept = False

@@ -42,7 +42,7 @@ class Inside:
         to_inside: From a path that callers use to the one that the agent sees.
         to_outside: The other way, for working directories.
         reserved: Paths where there can be no volumes.
-        restarts: Whether a VM has to be started anew to have a volume.
+        restarts: Whether a VM has to be restarted to get a volume.
     """
 
     env: Mapping[str, str]
@@ -142,7 +142,7 @@ class AgentSandbox:
             try:
                 begun = await asyncio.wait_for(asyncio.shield(run.starting), _START_TIMEOUT)
             except BaseException as error:
-                run.abandon()  # the supervisor sees that nobody listens, and kills what it has started
+                run.abandon()  # the supervisor notices the closed socket, and kills what it has started
                 if isinstance(error, asyncio.TimeoutError):
                     machine.kill()
                     raise SandboxError("unavailable", "the VM did not start the command") from None

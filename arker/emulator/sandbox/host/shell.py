@@ -149,7 +149,7 @@ def shell_command(bash: str, command: bytes, env: Mapping[str, str], *, script_f
 
 
 def _split(env: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
-    """Split an environment: what a program can be started with, and a script that sets the rest in its shell."""
+    """Split an environment: the part that a program can be started with, and a script that sets the rest."""
     sizes = {name: len(os.fsencode(name)) + len(os.fsencode(value)) + 2 for name, value in env.items()}
     kept = dict(env)
     total = sum(sizes.values())

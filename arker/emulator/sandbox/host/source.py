@@ -26,10 +26,7 @@ module.main()
 
 @functools.cache
 def agent_source() -> bytes:
-    """Return the program's text.
-
-    Its arguments: the socket's descriptor, its own descriptor, 1 to limit processes or 0.
-    """
+    """Return the program's text. Arguments: the socket's descriptor, its own descriptor, 1 to limit processes or 0."""
     directory = importlib.resources.files(_PACKAGE)
     modules: list[tuple[str, str, bytes]] = []
     for name in MODULES:

@@ -2,9 +2,6 @@
 
 Each request carries a `Trace`, in which the server's parts note what they know. Everything that takes time (decoding,
 redaction, timestamps) happens when the list is read.
-
-While a request is served, a `Trace` rides along in it; those who know something note it there. Everything that takes
-time (decoding, redaction, timestamps) is left to whoever reads the list.
 """
 
 from __future__ import annotations
@@ -33,7 +30,7 @@ class Shaping:
     Attributes:
         rate: Bytes per second, in each direction.
         fraction: How much of the body passes before the connection ends.
-        discard: The reply is not sent; somebody else sees to what happens instead.
+        discard: The reply is not sent: a fault handles the request instead.
         hold: Awaited once before a reply is sent.
         sent: The status of a reply that was cut short while it was being sent; 0 when there was none.
     """

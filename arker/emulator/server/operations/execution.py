@@ -209,7 +209,7 @@ def _taken(output: Output) -> Output:
 
 async def _store_output(backend: Backend, run: RunRecord) -> None:
     if run.vm.deleted:
-        return  # a reply or two, and nobody asks for it again
+        return  # at most a reply or two, never requested again
     try:
         run.kept_stdout = await store(run.kept_stdout, backend.spool_dir)
         run.kept_stderr = await store(run.kept_stderr, backend.spool_dir)

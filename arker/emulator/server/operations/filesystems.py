@@ -1,6 +1,6 @@
 """The operations on filesystems, and on syncs: filesystems bound into VMs (contract, sections 4 and 5).
 
-A VM sees a filesystem at once when nothing is going on in it (it is started anew at its next use); otherwise from its
+A VM sees a filesystem at once when nothing is going on in it (it is restarted at its next use); otherwise from its
 next start on, which comes with its first use after it has become idle. Taking a filesystem out goes the same way. A
 fork in the same organisation has its parent's filesystems at the same places: the filesystems themselves, no copies.
 """

@@ -55,7 +55,7 @@ def _hosts(fields: parsing.Fields, key: str) -> list[str]:
 def require_enforceable(backend: Backend, network: NetworkJson, *, asked: bool) -> None:
     """Refuse a policy that could be recorded but not enforced.
 
-    A way out that nobody asked for (``asked``) is no reason: where it cannot be served, commands and files still can.
+    A default policy (``asked`` is false) is never refused: if it cannot be served, commands and files still work.
     """
     if asked and network["type"] != "blocked" and backend.provider.confines_network:
         require_http("network")

@@ -120,10 +120,7 @@ async def get_session(backend: Backend, org: Organisation, request: web.Request)
 
 
 async def delete_session(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
-    """Delete a session and stop what runs in it, background children included.
-
-    The default session stays: runs use it.
-    """
+    """Delete a session and stop what runs in it, background children included. The default session stays."""
     vm = backend.vm(org, request.match_info["vm_id"])
     session = find_session(vm, request.match_info["session_id"])
     if session is vm.session:

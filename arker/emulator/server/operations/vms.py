@@ -237,7 +237,7 @@ async def resize(backend: Backend, org: Organisation, request: web.Request) -> w
 
 async def delete_vm(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     vm = backend.vm(org, request.match_info["vm_id"])
-    # Out of the records first: from now on nobody finds it.
+    # Remove it from the records first: from now on no request finds it.
     vm.deleted = True
     del org.vms[vm.vm_id]
     if vm.name is not None:

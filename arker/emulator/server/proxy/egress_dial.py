@@ -35,7 +35,7 @@ class ResolutionError(Exception):
 
 
 class Resolver:
-    """A resolver of names, a few at a time, in threads of its own, since a name server may be slow."""
+    """A resolver of names, a few at a time, in threads that nothing waits for: name servers can be slow."""
 
     def __init__(self) -> None:
         self._slots = asyncio.Semaphore(_MOST_LOOKUPS)
@@ -48,7 +48,7 @@ class Resolver:
 
         def settle(found: Addresses | None) -> None:
             self._slots.release()
-            if answer.done():  # nobody waits any more
+            if answer.done():  # the caller no longer waits
                 return
             if found is None:
                 answer.set_exception(ResolutionError(name))
@@ -146,10 +146,7 @@ class Dialer:
         return upstream
 
     async def _check_blocked_names(self, target: Target, address: Address) -> None:
-        """Refuse the address of a blocked name.
-
-        Also refuses if a name cannot be resolved, since a VM can cause that.
-        """
+        """Refuse the address of a blocked name, or if a name cannot be resolved, since a VM can cause that."""
         names = self._policy.blocked_names(target.port)
         lookups = [asyncio.ensure_future(self._look_up(name)) for name in names]
         try:

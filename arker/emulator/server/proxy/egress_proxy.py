@@ -61,10 +61,7 @@ class Room:
         return cls(65536 if soft == resource.RLIM_INFINITY else soft // _DESCRIPTORS)
 
     def take(self, proxy: EgressProxy, then: Callable[[], None]) -> bool:
-        """Take room for one connection and return whether there was any.
-
-        If not, ``then`` is called when there may be.
-        """
+        """Take room for one connection and return whether there was any. If not, call ``then`` when there may be."""
         if self._free:
             self._free -= 1
             return True
@@ -140,7 +137,7 @@ class EgressProxy:
             self._failing = True
             logger.warning("a VM's connection could not be accepted: %s", error.strerror)
         self._stop_accepting()
-        if error.errno != errno.EINVAL:  # it was shut down, by whoever else holds it, and that is for ever
+        if error.errno != errno.EINVAL:  # another holder has shut it down, which is permanent
             self._pause = asyncio.get_running_loop().call_later(_PAUSE, self._resume_accepting)
 
     def _stop_accepting(self) -> None:

@@ -1,6 +1,6 @@
 """HTTP/1.1 exchanges that are forwarded: one request in, a separate connection to the far end, one response out.
 
-What tunnels into VMs and the way out of them have in common. Requests are parsed one by one and written anew
+This is the common part of tunnels and of the VMs' way out. Requests are parsed one by one and written again
 (`http_wire`), so that nothing which a client sends can be taken for another request than the one that was checked.
 What streams through is never held: each direction moves a piece on only when the other side has taken the one before.
 """
@@ -125,7 +125,7 @@ class Exchange:
     Args:
         head: The request.
         client: Where its body comes from, and the response goes to.
-        far: Who answers; whoever made the connection ends it.
+        far: The far end, which answers. The caller ends this connection.
         target: What the request line asks for there.
         fields: The header fields to send there, without those of the connection and the body's length.
     """
@@ -234,7 +234,7 @@ async def splice(client: Client, far: Far) -> None:
     try:
         while pending:
             before = meter.pieces
-            # Whoever has ended one half and whoever has gone look alike, as long as nothing is sent to them.
+            # A peer that has closed one half and one that has gone look alike until something is sent to them.
             patience = None if len(pending) == len(ways) else _HALF_OPEN
             done, pending = await asyncio.wait(pending, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             for way in done:
@@ -313,7 +313,7 @@ async def _refuse(reader: ClientReader, writer: asyncio.StreamWriter, refusal: R
     with contextlib.suppress(OSError, asyncio.TimeoutError):
         await writer.drain()
         writer.write_eof()
-        # Data that nobody reads would turn the close into a reset, which can take the answer with it.
+        # Unread data would turn the close into a reset, which can discard the answer.
         await asyncio.wait_for(_discard(reader), 1.0)
 
 

@@ -75,10 +75,7 @@ class Wire:
         )
 
     async def read_response(self) -> ResponseHead:
-        """Read the next response's head, which may be an interim one.
-
-        Raises `MessageError` and `IncompleteReadError`.
-        """
+        """Read the next response's head (maybe an interim one). Raises `MessageError` and `IncompleteReadError`."""
         event = await self._receive()
         assert isinstance(event, h11.Response | h11.InformationalResponse)
         return ResponseHead(

@@ -1,8 +1,6 @@
 """A tunnel's traffic: a loopback listener outside, and a connection into the VM for each request.
 
 No data from a client reaches the VM before the token has been checked, request by request.
-
-Nothing that a client sends reaches the VM without its token having been checked, request by request.
 """
 
 from __future__ import annotations
