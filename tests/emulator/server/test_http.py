@@ -7,7 +7,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -44,7 +44,7 @@ class Server:
 
 
 @asynccontextmanager
-async def through(server: Server) -> AsyncIterator[int]:
+async def through(server: Server) -> AsyncGenerator[int]:
     """The port of a tunnel to the server."""
     listener = await asyncio.start_server(server.handle, "127.0.0.1", 0, limit=256 * 1024)
     address = listener.sockets[0].getsockname()
