@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
@@ -157,19 +157,36 @@ def outcome_after(before: Outcome, failure: Failure, error: ArkerError) -> Outco
     return before
 
 
-@contextmanager
-def deadline_scope(deadline: float | None, progress: Progress) -> Generator[None, None, None]:
+class DeadlineScope:
+    """Bounds what is done inside. It swallows nothing: a deadline that has passed raises."""
+
+    def __init__(self, deadline: float | None, progress: Progress) -> None:
+        self._deadline = deadline
+        self._progress = progress
+        self._scope: anyio.CancelScope | None = None
+
+    def __enter__(self) -> None:
+        if self._deadline is not None:
+            self._scope = anyio.move_on_after(self._deadline)
+            self._scope.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._scope is None:
+            return
+        self._scope.__exit__(kind, error, traceback)
+        if self._scope.cancelled_caught:
+            late = self._progress.complete(DeadlineExceededError(f"the deadline of {self._deadline:g} s has passed"))
+            late.outcome = "unknown" if self._progress.in_flight else self._progress.outcome
+            raise late from self._progress.last
+
+
+def deadline_scope(deadline: float | None, progress: Progress) -> DeadlineScope:
     """Bound what is done inside, in seconds; raises `DeadlineExceededError`, saying what is known by then."""
-    if deadline is None:
-        yield
-        return
-    check.check_seconds("deadline", deadline)
-    with anyio.move_on_after(deadline) as scope:
-        yield
-    if scope.cancelled_caught:
-        error = progress.complete(DeadlineExceededError(f"the deadline of {deadline:g} s has passed"))
-        error.outcome = "unknown" if progress.in_flight else progress.outcome
-        raise error from progress.last
+    if deadline is not None:
+        check.check_seconds("deadline", deadline)
+    return DeadlineScope(deadline, progress)
 
 
 __all__ = ["HELD_WELL", "Attempt", "Progress", "deadline_scope", "judge", "outcome_after"]
