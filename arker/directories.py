@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 from attrs import frozen
 
 import arker
-from arker.hooks import Direction
+from arker.transfer import Direction
 
 DirectoryAction: TypeAlias = Literal[
     "create", "update", "unchanged", "delete", "mkdir", "symlink", "chmod", "skip", "conflict"

@@ -13,14 +13,13 @@ presigned URL.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import attrs
 from attrs import field, frozen
 
+import arker
 from arker.errors import ArkerError, InvalidArgumentError
-
-Direction: TypeAlias = Literal["upload", "download"]
 
 
 @frozen(kw_only=True)
@@ -93,7 +92,7 @@ class TransferEvent:
     operation: str
     vm_id: str
     path: str
-    direction: Direction
+    direction: arker.transfer.Direction
     done: int
     total: int
 

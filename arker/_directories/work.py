@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from arker._directories.entries import Ignores
     from arker._directories.plan import Step
     from arker._transport.attempts import Progress
-    from arker.hooks import Direction
+    from arker.transfer import Direction
 
 logger = logging.getLogger("arker")
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import anyio
 from attrs import define, field
 
 from arker._protocol.request import ExchangeFailedError, Flow, Request, Response, without_query
@@ -164,19 +166,37 @@ def outcome_after(before: Outcome, failure: Failure, error: ArkerError) -> Outco
     return before
 
 
-@contextmanager
-def deadline_scope(deadline: float | None, progress: Progress) -> Generator[None, None, None]:
+class DeadlineScope:
+    """A limit on the time of a block. It swallows no exception: it raises one when the deadline has passed."""
+
+    def __init__(self, deadline: float | None, progress: Progress) -> None:
+        self._deadline = deadline
+        self._progress = progress
+        self._scope: AbstractContextManager[anyio.CancelScope] | None = None
+        self._entered: anyio.CancelScope | None = None
+
+    def __enter__(self) -> None:
+        if self._deadline is not None:
+            self._scope = clock.move_on_after(self._deadline)
+            self._entered = self._scope.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._scope is None or self._entered is None:
+            return
+        self._scope.__exit__(kind, error, traceback)
+        if self._entered.cancelled_caught:
+            late = self._progress.complete(DeadlineExceededError(f"the deadline of {self._deadline:g} s has passed"))
+            late.outcome = "unknown" if self._progress.in_flight else self._progress.outcome
+            raise late from self._progress.last
+
+
+def deadline_scope(deadline: float | None, progress: Progress) -> DeadlineScope:
     """Limit the time of the block, in seconds; raises `DeadlineExceededError` with the state known by then."""
-    if deadline is None:
-        yield
-        return
-    check.check_seconds("deadline", deadline)
-    with clock.move_on_after(deadline) as scope:
-        yield
-    if scope.cancelled_caught:
-        error = progress.complete(DeadlineExceededError(f"the deadline of {deadline:g} s has passed"))
-        error.outcome = "unknown" if progress.in_flight else progress.outcome
-        raise error from progress.last
+    if deadline is not None:
+        check.check_seconds("deadline", deadline)
+    return DeadlineScope(deadline, progress)
 
 
 __all__ = ["HELD_WELL", "Attempt", "Progress", "deadline_scope", "judge", "outcome_after"]

@@ -16,7 +16,7 @@ from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
 if TYPE_CHECKING:
     from arker._transport.attempts import Attempt, Progress
     from arker.errors import ArkerError
-    from arker.hooks import Direction
+    from arker.transfer import Direction
 
 Event = TypeVar("Event")
 

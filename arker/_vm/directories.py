@@ -72,7 +72,6 @@ class Directories(VmBase):
                 options = await read_ignore_file(options, ignore_file)
             work = DirectoryWork(self._place, options, "upload", state)
             return await work.run(upload_directory(work))
-        raise AssertionError("a deadline that has passed raises")
 
     async def download_dir(
         self,
@@ -129,7 +128,6 @@ class Directories(VmBase):
         with deadline_scope(deadline, state):
             work = DirectoryWork(self._place, options, "download", state)
             return await work.run(download_directory(work, links=symlinks == "all"))
-        raise AssertionError("a deadline that has passed raises")
 
 
 __all__ = ["Directories"]
