@@ -325,7 +325,7 @@ async def test_two_tasks_cannot_share_it(server: ScriptedServer, run: AsyncRun) 
     chunks = run.output()
     first = asyncio.create_task(collect(chunks))
     await asyncio.sleep(0)
-    with pytest.raises(RuntimeError, match="another task"):
+    with pytest.raises(RuntimeError, match="another caller"):
         await chunks.__anext__()
     assert (await first)["stdout"] == b"a"
 

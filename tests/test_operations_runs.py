@@ -247,7 +247,7 @@ async def test_check_raises(server: ScriptedServer, vm: AsyncVM, payload: dict[s
         await vm.run("x", check=True)
     raised = caught.value
     assert raised.message == message
-    assert (raised.code, raised.outcome, raised.status) == ("run_failed", "applied", 200)
+    assert (raised.code, raised.outcome, raised.status) == ("run_failed", "applied", 0)
     assert raised.stdout == payload["stdout"].encode()
     assert raised.stderr == payload["stderr"].encode()
     assert (raised.exit_code, raised.result.run_id) == (payload["exit_code"], "run-1")

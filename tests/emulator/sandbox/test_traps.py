@@ -51,7 +51,7 @@ COMMANDS = [
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_as_in_a_plain_bash(vm: AgentSandbox, command: str) -> None:
     plain = await anyio.run_process(
-        ["bash", "--noprofile", "--norc", "-c", 'eval "$REPLY"'],
+        ["env", "--default-signal", "bash", "--noprofile", "--norc", "-c", 'eval "$REPLY"'],
         env={"REPLY": command, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
         check=False,
         cwd="/",
