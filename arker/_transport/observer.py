@@ -73,7 +73,7 @@ class Teller:
             result = hook(event)
             if isinstance(result, Coroutine):
                 result.close()  # it is not awaited, and would be complained of when it is destroyed
-                raise TypeError("it returned a coroutine: expected an ordinary function")
+                raise TypeError("expected an ordinary function, which returns when it is done")
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:
