@@ -170,7 +170,7 @@ class DirectoryStorage:
         """Measure the bytes of the files below a directory. A VM may be changing them meanwhile."""
         if not self._prefix:
             return await asyncio.to_thread(walk, path)
-        # Not by the server itself, which may be root and could be led elsewhere by links that come and go.
+        # Do not measure in the server itself: it may be root, and changing links could lead it elsewhere.
         measure = Measure()
         await self._tool(
             "find", str(path), "-ignore_readdir_race", "-type", "f", "-printf", Measure.FORMAT, output=measure.feed
@@ -247,7 +247,7 @@ class DirectoryStorage:
                     output(piece)
             _, errors = await process.communicate()
         except asyncio.CancelledError:
-            # The tool itself must have gone, not only what it was started through: it must not write behind a clean-up.
+            # The tool itself must have ended, not only its launcher: it must not write after the clean-up.
             process = await starting
             await self._end(process)
             raise

@@ -25,7 +25,7 @@ from arker.emulator.server.streams import gone
 API: Final = "/api"
 _BELOW: Final = f"{API}/"
 _CONTROL: Final = f"{API}/emulator/"
-"""Below it is what the embedded backend has beside the contract: no fault and no journal is concerned with it."""
+"""The prefix of the endpoints outside the contract. Faults and the journal do not apply to them."""
 
 
 class _Boundary:
@@ -60,7 +60,7 @@ class _Boundary:
         )
         firing = backend.faults.fire(facts) if backend.faults else None
         if firing is not None:
-            # The handler says it better, if it is ever reached.
+            # The handler sets a better value, if it is reached.
             vm = backend.find_anywhere(request.match_info.get("vm_id", ""))
             run = None if vm is None else vm.runs.get(request.match_info.get("run_id", ""))
             trace.vm_id = None if vm is None else vm.vm_id

@@ -40,8 +40,8 @@ class SessionRecord:
     """Runs that were accepted and have not ended."""
     current: RunRecord | None = None
     handles: WeakSet[RunHandle] = field(factory=WeakSet[RunHandle], repr=False)
-    """Commands of the session that go on, or that left something behind in the background: the sandbox holds those,
-    and nobody holds the others."""
+    """Commands of the session that are running or left something in the background. The sandbox holds those,
+    and the others have no holder."""
 
     @property
     def seq(self) -> int:

@@ -48,7 +48,7 @@ def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
     prctl(PR_SET_CHILD_SUBREAPER, 1)
 
     def tell(line: str) -> None:
-        with contextlib.suppress(OSError):  # the server has gone; the loop below sees it
+        with contextlib.suppress(OSError):  # the server has gone; the loop below notices it
             control.sendall(line.encode("utf-8", "replace") + b"\n")
 
     wake_read, wake_write = os.pipe()

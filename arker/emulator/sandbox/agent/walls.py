@@ -22,7 +22,7 @@ LIMITS = {
 RESOURCES = {
     "RLIMIT_SIGPENDING": 4096,  # timers and queued signals
     "RLIMIT_MSGQUEUE": 256 * 1024,
-    "RLIMIT_RTPRIO": 0,  # some systems let audio users have the processor for themselves
+    "RLIMIT_RTPRIO": 0,  # some systems allow audio users real-time priority
     "RLIMIT_NICE": 0,
 }
 """What else the server's user has one stock of, or more right to than a VM shall have."""
@@ -74,8 +74,8 @@ def raise_walls() -> list[str]:
     with contextlib.suppress(OSError):
         if os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    # In mounts of its own: those that bwrap has made belong to the user namespace that it has closed behind it. Under
-    # a read-only /proc, nobody takes back what the score says about who dies first.
+    # Use a new mount namespace: bwrap's mounts belong to a user namespace that can no longer be entered. With
+    # a read-only /proc, no process can undo the score that decides which one is killed first.
     options = f"mode=1777,size={SHARED_MEMORY},nr_inodes={SHARED_FILES}".encode()
     read_only = _REMOUNT | _BIND | _RDONLY | _NOSUID
     if libc.unshare(_CLONE_NEWNS) != 0:

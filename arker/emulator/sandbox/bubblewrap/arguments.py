@@ -139,11 +139,11 @@ class Host:
             *("--hostname", "vm", "--die-with-parent", "--new-session", "--clearenv"),
             # The agent has no use for a time zone, and the VM can put anything in the place of /etc/localtime.
             *("--setenv", "TZ", "UTC0"),
-            # Else process 1 of the VM is this bwrap, whose file belongs to the server's user: /proc/1/exe leads to it.
+            # Otherwise process 1 of the VM is this bwrap: /proc/1/exe leads to its file, which the server's user owns.
             "--as-pid-1",
             *(part for name in CAPABILITIES for part in ("--cap-add", name)),
             *("--bind", str(root), "/", *mounts),
-            # Of a device, --ro-bind would make a file that cannot be opened.
+            # For a device, --ro-bind would make a file that cannot be opened.
             *(
                 part
                 for source, target in self.files

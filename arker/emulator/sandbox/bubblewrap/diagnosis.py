@@ -14,7 +14,7 @@ from attrs import frozen
 
 from arker.emulator.sandbox.bubblewrap.identity import Identity
 
-# Does what bwrap does first, one step after the other. Runs in a process of its own: user namespaces cannot be left.
+# Repeats the first steps of bwrap, one by one, in a separate process: user namespaces cannot be left.
 _STEPS = r"""
 import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)

@@ -19,7 +19,7 @@ BODY_BOUND: Final = 2048
 """Bytes that are kept of a body."""
 SOURCE: Final = "emulator"
 
-# Of a value that was cut off, there is no closing quote.
+# A value that was cut off has no closing quote.
 _SECRETS: Final = re.compile(rb'("(?:auth_token|presigned_url)"\s*:\s*")[^"]+')
 
 

@@ -1,4 +1,4 @@
-"""Connections that VMs have asked for: each allowed name is resolved once, and the checked address is connected to."""
+"""Connections for VMs: each allowed name is resolved once, and only the checked addresses are connected to."""
 
 from __future__ import annotations
 

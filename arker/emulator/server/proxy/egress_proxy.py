@@ -29,7 +29,7 @@ _PAUSE: Final = 0.1  # seconds, when this process has no more descriptors
 _DESCRIPTORS: Final = 4  # that the process may have, for each connection: two, and as many for everything else
 _VMS: Final = 4  # that it takes at least to fill the room
 _URL = re.compile(r"http://([^/?#]*)((?:[/?][^#]*)?)", re.IGNORECASE)
-# The VM itself, by each name and address that servers print: not all programs know networks or take off brackets.
+# The VM itself, by each name and address that servers print: some programs do not support networks or brackets.
 _NOT_PROXIED = "localhost,vm,ip6-localhost,ip6-loopback,127.0.0.1,127.0.1.1,127.0.0.0/8,0.0.0.0,::1,[::1],::,[::]"
 
 logger = logging.getLogger("arker.emulator")
@@ -188,7 +188,7 @@ class EgressProxy:
             raise Refusal(400, "bad_request", f"the target of CONNECT is malformed: {error}") from None
         far = await self._dialer.connect(target)
         try:
-            await client.wire.read_body()  # it has none, and what comes next is no HTTP
+            await client.wire.read_body()  # it has no body, and the bytes that follow are not HTTP
             client.wire.write_response(200, "Connection established", ())
             await splice(client, far)
         finally:

@@ -270,7 +270,7 @@ async def serve(
             await _refuse(reader, writer, refusal)
         writer.close()
         await writer.wait_closed()
-    except (Cut, OSError, asyncio.IncompleteReadError):  # also what networks outside of this machine report
+    except (Cut, OSError, asyncio.IncompleteReadError):  # also errors of networks outside this machine
         pass
     finally:
         writer.transport.abort()  # after an orderly close it does nothing

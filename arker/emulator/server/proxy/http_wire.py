@@ -101,9 +101,9 @@ class Wire:
                     raise asyncio.IncompleteReadError(b"", None) from None
                 if error.error_status_hint == 431:
                     raise HeadTooLargeError(f"the head has more than {MAX_HEAD} bytes") from None
-                # h11 quotes what it refuses, and there may be a secret in that.
+                # h11 quotes refused input, which may contain a secret.
                 raise MessageError(_QUOTED.sub("", str(error))) from None
-            if isinstance(event, type):  # NEED_DATA: nothing is read beyond a message's end, where it would be PAUSED
+            if isinstance(event, type):  # NEED_DATA; PAUSED is impossible, since nothing is read beyond a message's end
                 assert event is h11.NEED_DATA
                 await self._feed()
                 continue
