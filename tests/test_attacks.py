@@ -323,7 +323,7 @@ def test_redaction() -> None:
 
 
 async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers with a GiB: announced, in chunks, or compressed; the path says which."""
+    """Answer with a GiB: announced, in chunks, or compressed, depending on the path."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
         zeros = bytes(MIB)

@@ -63,7 +63,7 @@ def _indented(text: str) -> str:
 
 
 def set_up_log() -> LogFormatter:
-    """Send the process's log to standard error. Returns the formatter, which has to be told the secrets."""
+    """Send the process's log to standard error. Returns the formatter; pass it the secrets by `hide`."""
     formatter = LogFormatter()
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)

@@ -86,7 +86,7 @@ class Machine:
         return list(self._kinds()[kind])
 
     def has(self, creation: str, name: str) -> bool:
-        """Whether what an operation has made is still there."""
+        """Return whether the result of an operation still exists."""
         return name in self._kinds()[creation.removeprefix("create_") + "s"]
 
     def _kinds(self) -> dict[str, dict[str, Json]]:

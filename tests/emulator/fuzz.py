@@ -82,7 +82,7 @@ class Server:
         }
 
     def examine(self) -> None:
-        """Whether it serves as it should."""
+        """Return whether the server works."""
         vm = self.call("POST", "/v1/fork", {"source_vm_name": "ubuntu"})["vm_id"]
         result = self.call("POST", f"/v1/vms/{vm}/runs", {"command": "echo $((6 * 7))"})
         if (result["stdout"], result["exit_code"]) != ("42\n", 0):

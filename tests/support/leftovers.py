@@ -53,7 +53,7 @@ def with_text(text: str) -> set[int]:
 
 
 def mounts_with(text: str) -> list[str]:
-    """Mounts of this process's namespace with the text in their line."""
+    """Return the mounts of this process's namespace whose line contains the text."""
     return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if text in line]
 
 

@@ -25,7 +25,7 @@ from arker.emulator.sandbox.pressure import Reserve, lack, lack_in, telling
 _FOR_A_TOOL = 8
 """Descriptors that starting a program takes, and some more."""
 _OF_FILE_SIZE = (-signal.SIGXFSZ, 128 + signal.SIGXFSZ)
-"""How a tool ends, alone or below bwrap, that has met a limit of the size of files."""
+"""The statuses of a tool, alone or below bwrap, that has hit a limit of the size of files."""
 _LAST_STEPS = 1.0
 """Seconds that a bwrap has to end by itself once what it has started is dead."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")

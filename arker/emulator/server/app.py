@@ -29,13 +29,13 @@ _CONTROL: Final = f"{API}/emulator/"
 
 
 class _Boundary:
-    """The outermost layer: it numbers each request, answers it whatever happens, and notes the outcome."""
+    """The outermost layer: it numbers each request, always answers it, and notes the outcome."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._prefix, self._numbers = secrets.token_hex(6), itertools.count(1)
         self.operations: dict[object, str] = {}
-        """What the handlers that the router knows are called."""
+        """The operations' names by their handlers in the router."""
 
     def middleware(self) -> Middleware:
         @web.middleware

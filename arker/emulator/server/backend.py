@@ -58,7 +58,7 @@ class Backend:
         """Filesystems whose size is being measured."""
         self.resetting = asyncio.Lock()
         self.resets = 0
-        """How often everything has been forgotten."""
+        """The number of resets so far."""
         self.faults = FaultSet()
         self.journal = Journal(clock)
         self.over = asyncio.Event()

@@ -40,7 +40,7 @@ class Misbehaviour:
     Attributes:
         backend: The server's state.
         request: The request.
-        trace: What is noted of it.
+        trace: Its trace.
         firing: The faults.
         handler: Carries the request out.
         settle: Notes the outcome in the journal, given the status that is sent.

@@ -96,7 +96,7 @@ _OBJECTS: Final[Mapping[type, Json]] = {
     models.ResizeRequest: {"anyOf": [{"required": [name]} for name in _SIZES]},
     models.SyncPresignedWriteCommit: {"not": {"required": ["content"]}},
 }
-"""What holds for an object as a whole."""
+"""Constraints on whole objects."""
 
 _NETWORK_NAMES: Final[Json] = {"type": "string", "enum": ["open", "blocked"]}
 

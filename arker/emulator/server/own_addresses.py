@@ -20,10 +20,10 @@ def is_own(address: Address, system: Path = _SYSTEM) -> bool:
 
     Args:
         address: The address.
-        system: Where the kernel tells of itself.
+        system: The directory of the kernel's information about addresses.
 
     Returns:
-        True also where it cannot be found out, for lack of descriptors for instance.
+        True also if the answer cannot be determined, for example for lack of descriptors.
     """
     address = plain(address)
     return _can_be_bound(address, system) or any(_can_be_bound(inner, system) for inner in embedded(address))

@@ -45,7 +45,7 @@ class Log:
 
 @pytest.fixture
 def log(emulator: Emulator, vm: str) -> Iterator[Log]:
-    """Asks for the VM, so that making it is not in the log."""
+    """Request the VM first, so that its creation is not in the log."""
     assert emulator.faults.list() == ()
     yield Log(emulator)
     emulator.faults.clear()
@@ -399,7 +399,7 @@ async def test_silence_does_not_hold_up_the_end() -> None:
 
 
 async def _end_amid_silence() -> float:
-    """Seconds that it takes to end a server with three open requests."""
+    """Return the seconds that it takes to end a server with three open requests."""
     async with Emulator(isolation="none") as emulator:
         stall = emulator.faults.stall(operation="list_vms")
         delay = emulator.faults.delay(operation="list_filesystems", seconds=60)

@@ -1,4 +1,4 @@
-"""Which processes that a command left behind are still about to write its output."""
+"""The detection of background processes that will still write a command's output."""
 
 from __future__ import annotations
 

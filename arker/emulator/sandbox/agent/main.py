@@ -45,7 +45,7 @@ class Agent:
     def __init__(self, link: socket.socket, isolated: bool, score: Score, max_open_files: int) -> None:
         self.max_open_files = max_open_files
         self.missing: list[str] = []
-        """What this machine does not allow, for people."""
+        """The protections that this machine does not allow, for people."""
         self.link = link
         self.isolated = isolated
         self.score = score

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 RESERVED_PROCESSES = 64
-"""How many processes agent and supervisors may have beyond the limit of runs, so that they can still clean up."""
+"""The number of processes that agent and supervisors may have beyond the limit of runs, to be able to clean up."""
 PATH_MAX = 4096
 SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 

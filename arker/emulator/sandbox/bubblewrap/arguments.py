@@ -23,7 +23,7 @@ _FROM_ETC = (
     "python3",
 )
 _HIDDEN = ("/proc/cmdline", "/proc/key-users", "/proc/keys", "/proc/swaps")
-"""What /proc tells of the host and its user, and no program in a VM needs; read as if it were empty."""
+"""Files of /proc that reveal the host and its user, and that no program in a VM needs. They read as empty."""
 _NOTHING = "/dev/null"
 _PYTHON_LINKS = "/opt/python/bin"
 PATH = f"{HOME}/.local/bin:{_PYTHON_LINKS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -76,7 +76,7 @@ def _copy(path: Path, target: Path) -> Path:
 
 @frozen(kw_only=True)
 class Host:
-    """What VMs see of the host, all of it read-only.
+    """The parts of the host that VMs see, all of them read-only.
 
     Attributes:
         mounts: Directory of the host, and where it is in VMs.

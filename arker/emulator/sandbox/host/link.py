@@ -110,7 +110,7 @@ class AgentLink:
     async def request(
         self, op: str, fields: Mapping[str, object] | None = None, *, fds: Sequence[int] = (), timeout: float = 30
     ) -> Reply:
-        """Send a request to the agent. ``fds`` are closed here once they are sent, whatever happens.
+        """Send a request to the agent. ``fds`` are always closed here, once they are sent or on failure.
 
         Raises:
             SandboxError: the agent refused; or it did not answer in time, and then the link is closed.

@@ -37,7 +37,7 @@ _HELLO_TIMEOUT = 30.0
 _LAST_STEPS = 1.0
 """Seconds that a bwrap has to end by itself once what it has started is dead."""
 AGENT_NAME = "vm-agent"
-"""What the agent calls itself."""
+"""The agent's process name."""
 _SPARE = (197, 198)
 _CLEAN_UP = 5.0
 """Seconds that an agent which is no namespace's first process has to kill what it started."""
@@ -58,7 +58,7 @@ class Limits:
 
 @frozen(kw_only=True)
 class Launch:
-    """How to start an agent.
+    """The settings for starting an agent.
 
     Attributes:
         bwrap: What the agent is started through; None for nothing.
@@ -97,9 +97,9 @@ class Machine:
         self.link = AgentLink(sock, at_silence=self._wake)
         self._agent: int | None = None
         self.missing: list[str] = []
-        """What this machine does not allow the VM to be walled off by, if the agent is to be believed."""
+        """The protections that this machine does not allow, according to the agent, which is not trusted."""
         self._launched: set[Started] = set()
-        """What bwrap has started. Should bwrap end first, it is for this process to collect."""
+        """The processes that bwrap has started. If bwrap ends first, this process has to collect them."""
 
     @classmethod
     async def start(cls, launch: Launch) -> Machine:

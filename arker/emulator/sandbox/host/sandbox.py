@@ -114,9 +114,9 @@ class AgentSandbox:
         self._last_file = 0
         self._open_files: set[int] = set()
         self._volumes: Volumes = {}
-        """Those that the VM is to have from its next start on."""
+        """The volumes that the VM will have from its next start on."""
         self._bound: Volumes = {}
-        """Those that the running machine was started with."""
+        """The volumes that the running machine was started with."""
         self._refused: Mapping[str, str] = {}
         # Held while the VM is started or its files are changed from outside, so that a copy is consistent.
         self._lock = asyncio.Lock()

@@ -37,7 +37,7 @@ SORTABLE: Final[Mapping[str, str]] = {
     "method": "method",
     "path": "path",
 }
-"""What a list can be sorted by, and where a `Trace` has it."""
+"""The sort keys of the list, and their attributes of a `Trace`."""
 
 _Query = Mapping[str, str]
 _Test = Callable[[Trace], bool]

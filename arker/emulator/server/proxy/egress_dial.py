@@ -27,7 +27,7 @@ _LOOPBACK = IPv4Address("127.0.0.1")
 
 
 Addresses: TypeAlias = tuple[list[Address], str | None]
-"""Those of a name, none when it does not exist, and its canonical name."""
+"""The addresses of a name (empty when it does not exist), and its canonical name."""
 
 
 class ResolutionError(Exception):

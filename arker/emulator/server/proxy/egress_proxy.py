@@ -1,8 +1,8 @@
 """A VM's way out: an HTTP proxy that accepts connections inside the VM and makes them outside, by the VM's policy.
 
-It takes ``CONNECT host:port``, for TLS and whatever else starts like that, and requests with an ``http://`` URL. Each
-of these is checked by itself, goes over a connection of its own to its URL's host, and has its ``Host`` made from the
-URL. What is in a VM is hostile: its connections are counted, its heads bounded, and what it sends is never held.
+It takes ``CONNECT host:port``, for TLS and other protocols that start like that, and requests with an ``http://`` URL.
+Each of these is checked separately, uses its own connection to its URL's host, and gets a ``Host`` field made from the
+URL. Programs in a VM are hostile: connections are counted, heads are bounded, and bodies are never held in memory.
 What all VMs together may have open leaves the server enough descriptors to answer its clients.
 """
 

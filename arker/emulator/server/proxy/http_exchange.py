@@ -137,9 +137,9 @@ class Exchange:
         self._target = target
         self._fields = fields
         self._sent = False
-        """Whether the request has been passed on as a whole."""
+        """Whether the whole request has been forwarded."""
         self._begun = False
-        """Whether anything of the response has gone out."""
+        """Whether any part of the response has been sent."""
 
     async def carry_out(self) -> bool:
         """Carry out the exchange and return whether the client's connection can carry another. Raises `Refusal` and

@@ -48,10 +48,10 @@ class Wire:
         self._writer = writer
         self._h11 = h11.Connection(h11.SERVER if serving else h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         self._raw = bytearray()
-        """What has been received and not been looked at, where that is lines: heads, and bodies in chunks."""
+        """Received bytes that have not been checked yet, where those are lines: heads, and bodies in chunks."""
         self._in_lines = True
         self._footer = 0
-        """How many bytes of `_raw` are the line end of the chunk before."""
+        """The number of bytes in `_raw` that are the line end of the previous chunk."""
         self._amid_chunk = False
         self._ended = False
 
