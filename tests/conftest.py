@@ -72,7 +72,7 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, state_home: Path) -> None:
-    """No setting of whoever runs the tests reaches them, and nothing is written to their state directory."""
+    """Isolate the tests from the user's settings and state directory."""
     for name in _SETTINGS:
         monkeypatch.delenv(name, raising=False)
     for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):

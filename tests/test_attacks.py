@@ -135,7 +135,7 @@ def operations(cls: type[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def ways_with_ids() -> Iterator[tuple[type[Any], str, str]]:
-    """Every argument of every public method that takes an id, and the id of a handle itself."""
+    """Return every argument of every public method that takes an id, and the id of a handle itself."""
     for cls in (AsyncArker, AsyncVM):
         for name, function in operations(cls):
             for argument in inspect.signature(function).parameters:

@@ -131,7 +131,7 @@ def narrowed(document: Any, ids: dict[str, list[str]]) -> Any:
 
 
 def run(emulator: Emulator, document: Any, name: str, place: Path, *options: str) -> int:
-    """One pass of schemathesis; its exit status comes back."""
+    """Run one pass of schemathesis. Returns its exit status."""
     file = place / f"{name}.json"
     file.write_text(json.dumps(document))
     config = place / "schemathesis.toml"

@@ -54,7 +54,7 @@ def listing(directory: Path, pattern: str = "*") -> list[Path]:
 
 
 def bytes_of(directory: Path) -> bytes:
-    """All that is in a directory; no ledger in it may be open in this process."""
+    """Return the content of a directory. No ledger in it may be open in this process."""
     return b"".join(path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file())
 
 

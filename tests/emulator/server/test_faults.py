@@ -68,7 +68,7 @@ def target(url: str) -> str:
 
 
 async def put_url(api: Api, vm: str, size: int) -> tuple[str, dict[str, Any]]:
-    """Where to put a file, and the entry that then commits it."""
+    """Return where to put a file, and the entry that then commits it."""
     (entry,) = await api.write(vm, {"path": "file", "size": size, "presigned": True})
     commit = {"path": "file", "size": size, "upload_id": entry["upload_id"]}
     return str(entry["presigned_url"]), commit
