@@ -38,7 +38,7 @@ _SETTINGS = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options have to be known before the tests that use them are looked at: see `tests.soak`."""
+    """Add the options. They have to exist before the tests that use them are collected: see `tests.soak`."""
     group = parser.getgroup("soak")
     group.addoption(
         "--whole", action="store_true", help="every combination and example, not the suite's choice of them"
@@ -72,7 +72,7 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, state_home: Path) -> None:
-    """No setting of whoever runs the tests reaches them, and nothing is written to their state directory."""
+    """Isolate the tests from the user's settings and state directory."""
     for name in _SETTINGS:
         monkeypatch.delenv(name, raising=False)
     for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):
@@ -92,7 +92,7 @@ def watch() -> Iterator[Detector]:
 
 @pytest.fixture(autouse=True)
 def no_secret_shows(watch: Detector) -> Iterator[None]:
-    """Fails the test in (or right after) which a secret showed."""
+    """Fail the test in (or right after) which a secret appeared."""
     yield
     watch.verify()
 

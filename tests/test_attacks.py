@@ -135,7 +135,7 @@ def operations(cls: type[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def ways_with_ids() -> Iterator[tuple[type[Any], str, str]]:
-    """Every argument of every public method that takes an id, and the id of a handle itself."""
+    """Return every argument of every public method that takes an id, and the id of a handle itself."""
     for cls in (AsyncArker, AsyncVM):
         for name, function in operations(cls):
             for argument in inspect.signature(function).parameters:
@@ -323,7 +323,7 @@ def test_redaction() -> None:
 
 
 async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers with a GiB: announced, in chunks, or compressed; the path says which."""
+    """Answer with a GiB: announced, in chunks, or compressed, depending on the path."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
         zeros = bytes(MIB)

@@ -71,7 +71,7 @@ def _arguments() -> argparse.Namespace:
         metavar="PORT",
         help="port of 127.0.0.1 that VMs may reach, by the name host.arker.internal; may be given several times",
     )
-    # For `Emulator`: settings come as one JSON line on standard input, whose end is the end of the server.
+    # For `Emulator`: the settings are one JSON line on standard input. When that ends, the server ends.
     parser.add_argument("--managed", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -111,7 +111,7 @@ async def _serve(
 
         loop.add_reader(lifeline, check_lifeline)
 
-    # Imported late: it takes most of the start, and by now a signal is heeded.
+    # Imported late: it takes most of the start-up time, and from here on signals are handled.
     from arker.emulator.sandbox.host.process_tree import adopt_orphans, collect_all
     from arker.emulator.server.service import Service, base_url
 
@@ -175,7 +175,7 @@ def _managed(log: LogFormatter) -> int:
     except (IsolationUnavailableError, SandboxError, ArkerError, OSError) as error:
         answer({"error": str(error)})
         status = 1
-    # The parent removes it too, which helps when this process is killed; here for the case that the parent was.
+    # The parent removes it too, in case this process is killed. This is for the case that the parent was killed.
     remove_state_dir(state_dir)
     return status
 

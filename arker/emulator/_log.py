@@ -14,7 +14,7 @@ _Caught: TypeAlias = (
     "tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]"  # of sys.exc_info()
 )
 _HIDDEN: Final = "[hidden]"
-# Those of tunnels and presigned URLs, too, which are made while the server runs.
+# This includes the secrets of tunnels and presigned URLs, which are made while the server runs.
 _CREDENTIALS = re.compile(r"(?i)\b(bearer\s+|basic\s+|(?:signature|grant|token)=)[^\s'\"&\\]+")
 
 
@@ -35,7 +35,7 @@ class LogFormatter(logging.Formatter):
         self._secrets = re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
 
     def format(self, record: logging.LogRecord) -> str:
-        # What another handler has made of the traceback is not taken over.
+        # Do not reuse a traceback that another handler has formatted.
         record.exc_text = None
         text = super().format(record)
         if self._secrets is not None:
@@ -63,7 +63,7 @@ def _indented(text: str) -> str:
 
 
 def set_up_log() -> LogFormatter:
-    """Send the process's log to standard error. Returns the formatter, which has to be told the secrets."""
+    """Send the process's log to standard error. Returns the formatter; pass it the secrets by `hide`."""
     formatter = LogFormatter()
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)

@@ -123,7 +123,7 @@ class Emulator(Controlled):
     @property
     def client_options(self) -> ClientOptions:
         """The arguments that a client needs to use this backend (contract, section 1). They include the token."""
-        # A new one each time: callers may change theirs.
+        # Make a new one each time: callers may change it.
         return {
             "api_key": self._api_key,
             "base_url": self.url,
@@ -178,7 +178,7 @@ class Emulator(Controlled):
             answers, their_output = pipe()
             theirs.callback(os.close, their_output)
             self._answers = os.fdopen(answers, "rb", buffering=0)
-            # Where VMs' users may pass: what the log tells of the machine is for its owner alone.
+            # VMs' users may pass through this directory, but only the owner may read the log.
             log = theirs.enter_context(open(self._state.path / _LOG_NAME, "xb", opener=for_the_owner))
             self._process = subprocess.Popen(
                 [*command, "--managed"],
@@ -187,8 +187,8 @@ class Emulator(Controlled):
                 stderr=log,
                 pass_fds=(sock.fileno(), *self._state.keepers),
                 env=server_environment(),
-                cwd="/",  # this process's own may have been deleted
-                # Ctrl-C is for the parent, which then ends the server in its own time.
+                cwd="/",  # this process's working directory may have been deleted
+                # Ctrl-C must reach the parent only, which then stops the server.
                 start_new_session=True,
             )
             self._url = f"http://127.0.0.1:{sock.getsockname()[1]}/api"
@@ -209,7 +209,7 @@ class Emulator(Controlled):
         try:
             self._lifeline.write(json.dumps(settings).encode() + b"\n")
         except BrokenPipeError:
-            pass  # it died at once; what it had to say is found by `wait_ready`
+            pass  # it died at once; `wait_ready` reports why
 
     def _listen(self) -> None:
         """Read the child's one line in a separate thread, so that any number of callers can wait for it."""
@@ -248,7 +248,7 @@ class Emulator(Controlled):
             entry = loop, over
             self._waiting.append(entry)
             try:
-                if not self._answered.is_set():  # else the listener may have looked at the list just before
+                if not self._answered.is_set():  # the listener may have read the list just before
                     await clock.wait([over], self._options.start_timeout)
             finally:
                 if entry in self._waiting:
@@ -344,7 +344,7 @@ class Emulator(Controlled):
                 process.wait()
             self._let_go()
             if self._listener is not None:
-                # It ends with the process, unless something else has taken over what the process writes to.
+                # It ends with the process, unless another process has inherited its outputs.
                 self._listener.join(_CLOSE_PATIENCE)
             self._remove_state()
 
@@ -422,7 +422,7 @@ def _finish(over: asyncio.Future[None]) -> None:
 
 def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
     """Return whether a process ends within this number of seconds."""
-    # Not by its own `wait`, which counts them by a clock that tests may have stopped.
+    # Do not use its own `wait`: that uses a clock that tests may have stopped.
     until, step = clock.now() + seconds, 0.0005
     while process.poll() is None:
         if clock.now() > until:

@@ -228,7 +228,7 @@ def begin() -> None:
     """Put this process into the state that the server relies on, whatever program started it."""
     _open_standard_descriptors()
     for number in signal.valid_signals():
-        # Those that Python itself ignores stay so. What else the parent ignored, all below would ignore, too.
+        # Signals that Python itself ignores stay ignored. Others would stay ignored in all children, too.
         kept = (signal.SIGPIPE, getattr(signal, "SIGXFSZ", None))
         if signal.getsignal(number) is signal.SIG_IGN and number not in kept:
             signal.signal(number, signal.SIG_DFL)
@@ -241,7 +241,7 @@ def begin() -> None:
 
 
 def _open_standard_descriptors() -> None:
-    # The lowest free number is taken first, so that none is left out.
+    # Descriptors take the lowest free number, so every standard one is filled.
     while (descriptor := os.open(os.devnull, os.O_RDWR)) < _FIRST_OF_OURS:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)

@@ -74,7 +74,7 @@ class StateDir:
         try:
             remove_state_dir(self.path)
         except OSError:
-            self._let_go()  # the guard's turn
+            self._let_go()  # let the guard remove it
             raise
         if self._guard is not None:
             self._guard.kill()
@@ -120,7 +120,7 @@ def _make_locked(parent: Path | None) -> tuple[Path, int]:
         raise
     try:
         _try_lock(lock)
-        (path / _MARK).touch(mode=0o600)  # only now may others take it for a dead server's
+        (path / _MARK).touch(mode=0o600)  # only now may other servers treat it as that of a dead server
         path.chmod(0o711)
     except BaseException:
         _close_all((lock,))

@@ -1,4 +1,4 @@
-"""What can be set on the embedded backend."""
+"""The settings of the embedded backend."""
 
 from __future__ import annotations
 

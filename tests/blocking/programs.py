@@ -303,7 +303,7 @@ def in_a_running_loop() -> None:
 
 
 def many_clients() -> None:
-    """One loop serves them all, and ends with the last one."""
+    """Use several clients: one loop serves all of them, and ends with the last one."""
     clients = [Arker() for _ in range(5)]
     for client in clients:
         with client.fork("ubuntu") as vm:

@@ -137,7 +137,7 @@ _DIRECTORIES = st.builds(Directory, st.sampled_from([0o755, 0o700, 0o555, 0o777,
 
 @st.composite
 def models(draw: st.DrawFn, *, most: int = 14) -> Model:
-    """Directories with all that is hard about them, not deep and not large."""
+    """Return a strategy of directories with all difficult cases, neither deep nor large."""
     model: Model = {}
     directories = [""]
     for _ in range(draw(st.integers(0, most))):

@@ -43,7 +43,7 @@ def shown(*values: TransferProgress | FleetProgress, max_lines: int = 10, termin
 
 
 def line(text: str) -> str:
-    """Without the bar itself and the times."""
+    """Remove the bar itself and the times."""
     words = [word for word in text.split() if "━" not in word and word not in {"?", "-:--:--"} and ":" not in word]
     return " ".join(word for word in words if not word.endswith("/s"))
 

@@ -86,7 +86,7 @@ class Machine:
         return list(self._kinds()[kind])
 
     def has(self, creation: str, name: str) -> bool:
-        """Whether what an operation has made is still there."""
+        """Return whether the result of an operation still exists."""
         return name in self._kinds()[creation.removeprefix("create_") + "s"]
 
     def _kinds(self) -> dict[str, dict[str, Json]]:
@@ -258,7 +258,7 @@ class Machine:
     # --- files ------------------------------------------------------------------------------------------------------
 
     def place(self, path: str) -> Path:
-        """Where a path of the VM is on this machine; relative ones count from the home directory."""
+        """Return the path on this machine of a path of the VM. Relative paths start at the home directory."""
         top = self.service.root / self.vm_id
         return top / "root" / path.lstrip("/") if path.startswith("/") else top / "home" / path
 

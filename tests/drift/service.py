@@ -196,7 +196,7 @@ class Service:
             self._keys[kind, key] = done
 
     def stands(self, effect: Effect) -> bool:
-        """Whether what was done has not been undone."""
+        """Return whether the operation's effect still exists."""
         vm = self.vms.get(effect.vm)
         match effect.kind:
             case "fork":

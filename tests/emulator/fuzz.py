@@ -82,7 +82,7 @@ class Server:
         }
 
     def examine(self) -> None:
-        """Whether it serves as it should."""
+        """Return whether the server works."""
         vm = self.call("POST", "/v1/fork", {"source_vm_name": "ubuntu"})["vm_id"]
         result = self.call("POST", f"/v1/vms/{vm}/runs", {"command": "echo $((6 * 7))"})
         if (result["stdout"], result["exit_code"]) != ("42\n", 0):
@@ -131,7 +131,7 @@ def narrowed(document: Any, ids: dict[str, list[str]]) -> Any:
 
 
 def run(emulator: Emulator, document: Any, name: str, place: Path, *options: str) -> int:
-    """One pass of schemathesis; its exit status comes back."""
+    """Run one pass of schemathesis. Returns its exit status."""
     file = place / f"{name}.json"
     file.write_text(json.dumps(document))
     config = place / "schemathesis.toml"

@@ -43,7 +43,7 @@ OPERATIONS: dict[str, Work] = {
 
 
 def sockets() -> int:
-    """How many sockets this process has open."""
+    """Return the number of open sockets of this process."""
     count = 0
     for name in os.listdir("/proc/self/fd"):
         try:

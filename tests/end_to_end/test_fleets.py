@@ -24,7 +24,7 @@ FEWER = times(100, suite=30)
 
 @pytest.fixture(autouse=True)
 async def nothing_is_left(ar: AsyncArker) -> None:
-    """Each test begins without VMs; what it leaves it checks itself."""
+    """Check that each test begins without VMs. The test itself checks what it leaves."""
     assert await left(ar) == set()
 
 

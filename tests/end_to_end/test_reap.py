@@ -97,7 +97,7 @@ def settings(emulator: Emulator, ledger: Path) -> dict[str, str]:
 
 @pytest.fixture
 async def client(emulator: Emulator, ledger: Path, ar: AsyncArker) -> AsyncIterator[AsyncArker]:
-    """Another client than `ar`, with the ledger; all VMs are deleted at the end."""
+    """Return a client other than `ar`, with the ledger. All VMs are deleted at the end."""
     async with AsyncArker(**emulator.client_options, ledger=ledger) as client:
         yield client
 

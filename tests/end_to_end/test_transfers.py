@@ -46,7 +46,7 @@ async def digest_in(vm: AsyncVM, path: str) -> str:
 
 
 async def clean(vm: AsyncVM, *directories: str) -> bool:
-    """Whether nothing of a transfer is left: neither parts nor sessions."""
+    """Return whether nothing of a transfer is left: neither parts nor sessions."""
     listed = await vm.run(["find", *directories, "-name", ".arker-*"])
     return not listed.stdout and len(list(await vm.list_sessions())) == 1
 

@@ -27,7 +27,7 @@ def fork_request(key: str | None = None, *, base_url: str = HOST) -> Request:
 
 
 async def write_down(ledger: Ledger, *vm_ids: str, base_url: str = HOST) -> list[Request]:
-    """Forks that were answered with these ids, as far as a ledger can tell."""
+    """Record forks that were answered with these ids, as far as a ledger can tell."""
     requests: list[Request] = []
     for vm_id in vm_ids:
         request = fork_request(base_url=base_url)
@@ -54,7 +54,7 @@ def listing(directory: Path, pattern: str = "*") -> list[Path]:
 
 
 def bytes_of(directory: Path) -> bytes:
-    """All that is in a directory; no ledger in it may be open in this process."""
+    """Return the content of a directory. No ledger in it may be open in this process."""
     return b"".join(path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file())
 
 

@@ -75,7 +75,7 @@ def _set_faults(emulator: Emulator, rng: random.Random) -> dict[str, Fault]:
 
 
 def sockets() -> int:
-    """How many sockets this process has open."""
+    """Return the number of open sockets of this process."""
     count = 0
     for name in os.listdir("/proc/self/fd"):
         try:

@@ -77,7 +77,7 @@ or connection is left that neither a program nor an error knows.
 
 
 def places() -> list[Place]:
-    """All cells that there are."""
+    """Return all cells."""
     return [
         (operation.name, failure.name, always)
         for always in (False, True)

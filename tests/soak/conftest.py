@@ -37,7 +37,7 @@ class Soak:
 
 @pytest.fixture
 def soak(request: pytest.FixtureRequest) -> Soak:
-    """Length and random numbers of a long test; the seed is printed when it fails."""
+    """Return the length and random numbers of a long test. The seed is printed when it fails."""
     scale, seed = float(request.config.option.soak_scale), str(request.config.option.soak_seed)
     print(f"\nscale {scale:g}, --soak-seed {seed}")
     return Soak(scale=scale, seed=seed, rng=random.Random(f"{seed} {request.node.name}"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def processes() -> dict[int, tuple[int, str]]:
-    """Every process of the machine: its parent and the letter of its state."""
+    """Return every process of the machine: its parent and the letter of its state."""
     found: dict[int, tuple[int, str]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -21,7 +21,7 @@ def processes() -> dict[int, tuple[int, str]]:
 
 
 def below(root: int) -> set[int]:
-    """Every process below another, zombies included."""
+    """Return every process below another, zombies included."""
     children: dict[int, list[int]] = {}
     for pid, (parent, _) in processes().items():
         children.setdefault(parent, []).append(pid)
@@ -35,7 +35,7 @@ def below(root: int) -> set[int]:
 
 
 def alive(pids: Iterable[int]) -> set[int]:
-    """Those of the processes that have not ended; a zombie has."""
+    """Return those of the processes that have not ended. A zombie has ended."""
     now = processes()
     return {pid for pid in pids if pid in now and now[pid][1] not in "ZX"}
 
@@ -53,7 +53,7 @@ def with_text(text: str) -> set[int]:
 
 
 def mounts_with(text: str) -> list[str]:
-    """Mounts of this process's namespace with the text in their line."""
+    """Return the mounts of this process's namespace whose line contains the text."""
     return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if text in line]
 
 

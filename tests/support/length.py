@@ -25,7 +25,7 @@ def times(whole: int, *, suite: int) -> int:
 
 
 def cases(suite: Iterable[T], *, rest: Iterable[T]) -> list[T]:
-    """Cases of a test, of which the rest takes the same paths in another combination."""
+    """Return a test's cases; ``rest``, other combinations of the same paths, only in a whole run."""
     return [*suite, *rest] if _Length.whole else [*suite]
 
 

@@ -59,12 +59,12 @@ class ControlChannel:
         return reply
 
     def _exchange(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
-        # Imported late: who only starts a backend has no use for it.
+        # Imported late: a program that only starts a backend does not need it.
         from http.client import HTTPConnection, HTTPException
 
         if self._check is not None:
             self._check()
-        # A connection for each call: nothing to share among threads, or with a child of this process.
+        # Use a new connection for each call: nothing is shared among threads, or with a child of this process.
         connection = HTTPConnection(self._host, self._port, timeout=_PATIENCE)
         try:
             connection.request(method, self._path + path, body, self._headers)

@@ -1,1 +1,1 @@
-"""What is inside a VM of the embedded backend: processes, files, network. It knows no HTTP."""
+"""The inside of the embedded backend's VMs: processes, files, network. It does not use HTTP."""

@@ -15,7 +15,7 @@ from typing import Protocol
 from attrs import field, frozen
 
 HOME = "/home/user"
-"""Where sessions start, and where one falls back to when its working directory has gone."""
+"""The directory where sessions start, and the fallback when a working directory no longer exists."""
 
 
 class SandboxError(Exception):

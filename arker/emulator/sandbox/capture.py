@@ -24,7 +24,7 @@ class Capture:
     Args:
         spool: Where files are made; None keeps everything in memory.
         resume: Called when more can be taken, after `add` has said that it cannot.
-        drop: Told how many bytes could not be kept.
+        drop: Called with the number of bytes that could not be kept.
     """
 
     def __init__(self, spool: Path | None, resume: Callable[[], None], drop: Callable[[int], None]) -> None:
@@ -34,7 +34,7 @@ class Capture:
         self._path = None if spool is None else spool / f"output-{secrets.token_hex(12)}"
         self._stored = 0
         self._going: list[bytes] = []
-        """What is being written to the file."""
+        """The chunks that are being written to the file."""
         self._chunks: list[bytes] = []
         self._size = 0
         """That of the chunks."""

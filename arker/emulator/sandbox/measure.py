@@ -35,7 +35,7 @@ def walk(path: Path) -> int:
     total = 0
     seen: set[tuple[int, int]] = set()
     with contextlib.suppress(OSError):
-        # By open directories, since a path may be longer than a system call takes.
+        # Use open directories: a path may be longer than a system call accepts.
         todo = [(opened := _open(path, None), os.listdir(opened))]
         while todo:
             directory, names = todo[-1]

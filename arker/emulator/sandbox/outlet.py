@@ -50,7 +50,7 @@ def _listener(fds: list[int]) -> socket.socket | None:
     """Return what the VM sent if it is a listening TCP socket; close anything else."""
     if len(fds) == 1:
         try:
-            listener = socket.socket(fileno=fds[0])  # asks the descriptor what it is
+            listener = socket.socket(fileno=fds[0])  # reads the family and type from the descriptor
         except OSError:
             pass
         else:

@@ -25,7 +25,7 @@ from arker.emulator.sandbox.pressure import Reserve, lack, lack_in, telling
 _FOR_A_TOOL = 8
 """Descriptors that starting a program takes, and some more."""
 _OF_FILE_SIZE = (-signal.SIGXFSZ, 128 + signal.SIGXFSZ)
-"""How a tool ends, alone or below bwrap, that has met a limit of the size of files."""
+"""The statuses of a tool, alone or below bwrap, that has hit a limit of the size of files."""
 _LAST_STEPS = 1.0
 """Seconds that a bwrap has to end by itself once what it has started is dead."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -170,7 +170,7 @@ class DirectoryStorage:
         """Measure the bytes of the files below a directory. A VM may be changing them meanwhile."""
         if not self._prefix:
             return await asyncio.to_thread(walk, path)
-        # Not by the server itself, which may be root and could be led elsewhere by links that come and go.
+        # Do not measure in the server itself: it may be root, and changing links could lead it elsewhere.
         measure = Measure()
         await self._tool(
             "find", str(path), "-ignore_readdir_race", "-type", "f", "-printf", Measure.FORMAT, output=measure.feed
@@ -247,7 +247,7 @@ class DirectoryStorage:
                     output(piece)
             _, errors = await process.communicate()
         except asyncio.CancelledError:
-            # The tool itself must have gone, not only what it was started through: it must not write behind a clean-up.
+            # The tool itself must have ended, not only its launcher: it must not write after the clean-up.
             process = await starting
             await self._end(process)
             raise

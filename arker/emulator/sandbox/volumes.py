@@ -31,7 +31,7 @@ def check_volumes(volumes: Mapping[str, Volume], reserved: Iterable[str]) -> Vol
             raise SandboxError("bad_request", f"{path!r} is not an absolute path without empty parts, '.' and '..'")
         if _is_below(HOME, path) or any(overlap(path, taken) for taken in reserved):
             raise SandboxError("bad_request", f"the VM needs {path} for itself")
-        # One volume in another would let what is in the outer one say where the inner one goes.
+        # With one volume inside another, the files of the outer one could redirect the inner one.
         nested = next((other for other in checked if overlap(path, other)), None)
         if nested is not None:
             raise SandboxError("bad_request", f"{path} and {nested} overlap")

@@ -38,7 +38,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.RequestPayloadError:
         return error_response(ServiceError("bad_request", "the body did not arrive whole"))
     except ConnectionError:
-        # The client has gone, or has to be told by the end of the connection. What is returned is not sent any more.
+        # The client has gone, or only the end of the connection can tell it. The returned response is not sent.
         if request.transport is not None:
             request.transport.close()
         return web.Response(status=500)

@@ -25,17 +25,17 @@ from arker.emulator.server.streams import gone
 API: Final = "/api"
 _BELOW: Final = f"{API}/"
 _CONTROL: Final = f"{API}/emulator/"
-"""Below it is what the embedded backend has beside the contract: no fault and no journal is concerned with it."""
+"""The prefix of the endpoints outside the contract. Faults and the journal do not apply to them."""
 
 
 class _Boundary:
-    """The outermost layer: it numbers each request, answers it whatever happens, and notes the outcome."""
+    """The outermost layer: it numbers each request, always answers it, and notes the outcome."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._prefix, self._numbers = secrets.token_hex(6), itertools.count(1)
         self.operations: dict[object, str] = {}
-        """What the handlers that the router knows are called."""
+        """The operations' names by their handlers in the router."""
 
     def middleware(self) -> Middleware:
         @web.middleware
@@ -60,7 +60,7 @@ class _Boundary:
         )
         firing = backend.faults.fire(facts) if backend.faults else None
         if firing is not None:
-            # The handler says it better, if it is ever reached.
+            # The handler sets a better value, if it is reached.
             vm = backend.find_anywhere(request.match_info.get("vm_id", ""))
             run = None if vm is None else vm.runs.get(request.match_info.get("run_id", ""))
             trace.vm_id = None if vm is None else vm.vm_id

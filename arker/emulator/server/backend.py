@@ -58,20 +58,20 @@ class Backend:
         """Filesystems whose size is being measured."""
         self.resetting = asyncio.Lock()
         self.resets = 0
-        """How often everything has been forgotten."""
+        """The number of resets so far."""
         self.faults = FaultSet()
         self.journal = Journal(clock)
         self.over = asyncio.Event()
         """Set when the server ends: what only waits for time to pass must not hold it up."""
         self.upstreams = Upstreams.from_environment()
         self.egress_room = Room.of_this_process()
-        secret = secrets.token_bytes(32)  # not made from the API key: URLs are handed on, and must say nothing of it
+        secret = secrets.token_bytes(32)  # not derived from the API key: URLs are passed on
         self.cursors = Cursors(secret)
         self.presigned = options.presigned
         self.presigner = Presigner(secret, clock, options.presigned_ttl)
         keys = {LOCAL_ORG_ID: api_key, **options.organisations}
         self._keys = [(_digest(key), name) for name, key in keys.items()]
-        # Enough to tell keys apart, and never much of a short one.
+        # Long enough to distinguish keys, and never a large part of a short one.
         self._prefixes = {name: key[: min(8, len(key) // 4)] for name, key in keys.items()}
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -40,7 +40,7 @@ class Misbehaviour:
     Attributes:
         backend: The server's state.
         request: The request.
-        trace: What is noted of it.
+        trace: Its trace.
         firing: The faults.
         handler: Carries the request out.
         settle: Notes the outcome in the journal, given the status that is sent.
@@ -57,14 +57,14 @@ class Misbehaviour:
         """Apply the faults. The returned response is to be sent, unless the connection has been ended."""
         resets = self.backend.resets
         if not self.trace.operation.startswith("presigned_"):
-            # Whether a request is carried out must not depend on how long its client stays.
+            # A request must be carried out even if its client disconnects.
             try:
                 await self.request.read()
             except (web.HTTPException, web.RequestPayloadError, ConnectionError) as error:
                 return await answer(self.request, _raising(error))
         await self._wait(self.firing.delay(processed=False))
         if self.backend.resets != resets:
-            # The handler does not know how long it was held up, and would serve it from the new records.
+            # After a delay the handler does not notice a reset, and would use the new records.
             return await answer(self.request, _raising(was_reset()))
         if self.firing.outcome is None:
             return await self._carry_out()
@@ -176,7 +176,7 @@ class Misbehaviour:
         if rule.processed:
             await self._carry_out(discard=True)
         self.settle(0)
-        # A client's going is not noticed while something of its request is unread.
+        # A disconnect is not noticed while part of the request is unread.
         draining = self.backend.spawn(self._drain())
         while not gone(self.request) and not self.backend.over.is_set():
             await self._wait(_LOOK)

@@ -53,7 +53,7 @@ _BY_NAME: Final = {golden.name: golden for golden in _ALL}
 
 def find_golden(name: str) -> Golden | None:
     """Find a golden by its name, whether the emulator has it or not."""
-    # ``arkuntu`` is recognised in any case of letters, like the burst reference that it is.
+    # ``arkuntu`` is case-insensitive, like every burst reference.
     return _BY_NAME.get("arkuntu" if name.lower() == "arkuntu" else name)
 
 

@@ -19,7 +19,7 @@ from arker.emulator.control.clock import Clock
 from arker.emulator.server.errors import ServiceError
 
 LIFETIME_MS: Final = 24 * 3600 * 1000
-"""How long a key lives after what it stands for is complete."""
+"""The lifetime of a key after its operation is complete."""
 
 Scope: TypeAlias = tuple[str, str, str, str]
 

@@ -96,7 +96,7 @@ _OBJECTS: Final[Mapping[type, Json]] = {
     models.ResizeRequest: {"anyOf": [{"required": [name]} for name in _SIZES]},
     models.SyncPresignedWriteCommit: {"not": {"required": ["content"]}},
 }
-"""What holds for an object as a whole."""
+"""Constraints on whole objects."""
 
 _NETWORK_NAMES: Final[Json] = {"type": "string", "enum": ["open", "blocked"]}
 
@@ -141,7 +141,7 @@ class _Schemas:
             return {"enum": [value for literal in literals for value in get_args(literal)]}
         schemas: list[Json] = []
         for member in members:
-            # Beside policies, a string is the name of one.
+            # In a union with policies, a string is the name of a policy.
             schema = _NETWORK_NAMES if member is str and bool in members else self.of(member, reply=reply)
             if schema not in schemas:
                 schemas.append(schema)
@@ -150,7 +150,7 @@ class _Schemas:
     def _reference(self, cls: type, *, reply: bool) -> Json:
         name = cls.__name__
         if name not in self.named:
-            self.named[name] = {}  # it may hold itself
+            self.named[name] = {}  # it may contain itself
             self.named[name] = self._object(cls, reply=reply)
         return {"$ref": f"#/components/schemas/{name}"}
 
@@ -161,7 +161,7 @@ class _Schemas:
         required: list[str] = []
         for field in attrs.fields(resolved):
             if reply and (not field.init or field.name == "misfits"):
-                continue  # tells results apart in Python, or is the client's own; not on the wire
+                continue  # a tag for Python, or the client's own; not on the wire
             constant = get_origin(field.type) is Literal and len(get_args(field.type)) == 1
             declared = bool(field.metadata.get(DECLARED))
             nullable = type(None) in get_args(field.type) and not declared

@@ -20,10 +20,10 @@ def is_own(address: Address, system: Path = _SYSTEM) -> bool:
 
     Args:
         address: The address.
-        system: Where the kernel tells of itself.
+        system: The directory of the kernel's information about addresses.
 
     Returns:
-        True also where it cannot be found out, for lack of descriptors for instance.
+        True also if the answer cannot be determined, for example for lack of descriptors.
     """
     address = plain(address)
     return _can_be_bound(address, system) or any(_can_be_bound(inner, system) for inner in embedded(address))
@@ -34,10 +34,10 @@ def _can_be_bound(address: Address, system: Path) -> bool:
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((str(address), 0))
-        # Machines that take over each other's addresses let programs bind them before they have them.
+        # Machines that take over each other's addresses (failover) let programs bind them in advance.
         return not _binds_any(address, system) or address in _listed(system)
     except OSError as error:
-        # Without addresses of the kind there is none to reach.
+        # A machine without addresses of this version has none to reach.
         return error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
@@ -55,7 +55,7 @@ def _listed(system: Path) -> set[Address]:
     found: set[Address] = set()
     found.update(IPv4Address(text) for text in _IPV4.findall((system / "net/fib_trie").read_text()))
     interfaces = system / "net/if_inet6"
-    if interfaces.exists():  # not where version 6 is switched off
+    if interfaces.exists():  # missing where IPv6 is disabled
         found.update(IPv6Address(int(line.split()[0], 16)) for line in interfaces.read_text().splitlines())
     return found
 

@@ -23,7 +23,7 @@ def expired() -> ServiceError:
 
 @frozen(kw_only=True)
 class Grant:
-    """What a URL allows: one method on one file of one VM."""
+    """The permission in a URL: one method on one file of one VM."""
 
     method: Literal["GET", "PUT"]
     vm_id: str

@@ -40,8 +40,8 @@ class SessionRecord:
     """Runs that were accepted and have not ended."""
     current: RunRecord | None = None
     handles: WeakSet[RunHandle] = field(factory=WeakSet[RunHandle], repr=False)
-    """Commands of the session that go on, or that left something behind in the background: the sandbox holds those,
-    and nobody holds the others."""
+    """Commands of the session that are running or left something in the background. The sandbox holds those,
+    and the others have no holder."""
 
     @property
     def seq(self) -> int:
@@ -76,7 +76,7 @@ class RunRecord:
     launched_at: float | None = None
     ended_at: float | None = None
     tunnels: list[TunnelRecord] = field(factory=list["TunnelRecord"], repr=False)
-    """Those that its request asked for; they close with it."""
+    """The tunnels that its request asked for. They close with the run."""
     handle: RunHandle | None = field(default=None, repr=False)
     stop_reason: StopReason | None = None
     """Why the server wants it ended, once it does."""
@@ -84,7 +84,7 @@ class RunRecord:
     """Set when there is a handle, or never will be one."""
     done: asyncio.Event = field(factory=asyncio.Event, repr=False)
     storing: asyncio.Task[None] | None = field(default=None, repr=False)
-    """What puts a large output into a file once the run has ended."""
+    """The task that puts a large output into a file once the run has ended."""
     readers: int = 0
     """Replies that its output is needed for."""
     kept_stdout: Output = field(default=b"", repr=False)
@@ -106,7 +106,7 @@ class TunnelRecord:
     vm: VmRecord = field(repr=False)
     port: int
     token: str | None = field(repr=False)
-    """What requests have to bring; None for a public tunnel."""
+    """The token that requests need; None for a public tunnel."""
     started_ms: int
     proxy: TunnelProxy = field(repr=False)
     run_id: str | None = None
@@ -250,7 +250,7 @@ class Organisation:
     requests: deque[Trace] = field(factory=lambda: deque(maxlen=REQUESTS), repr=False)
     """The latest requests, oldest first."""
     over: bool = False
-    """Whether the server was reset since."""
+    """Whether the server has been reset since."""
     changes: int = 0
     """Requests that are making or removing something; a reset waits for them."""
     quiet: asyncio.Event = field(factory=asyncio.Event, repr=False)

@@ -121,7 +121,7 @@ def run_summary_json(run: RunRecord) -> dict[str, Any]:
 
 async def run_response(request: web.Request, run: RunRecord) -> web.StreamResponse:
     """Return a run with its output so far."""
-    # State and output have to belong together: read all before anything is awaited.
+    # State and output have to be consistent: read all of them before the first await.
     body = run_summary_json(run)
     stdout, stderr = run.stdout(), run.stderr()
     body["tunnels"] = [tunnel_json(tunnel) for tunnel in run.tunnels]
@@ -181,7 +181,7 @@ async def _each(parts: list[bytes | outputs.Pieces]) -> AsyncGenerator[bytes, No
 
 
 def background_json(run: RunRecord) -> dict[str, Any]:
-    # A repeated request may find the run ended; the reply still tells of a background run, so it has no output.
+    # On a repeated request the run may have ended. The reply still describes a background run, without output.
     tunnels = [tunnel_json(tunnel, token=True) for tunnel in run.tunnels]
     return {"run_id": run.run_id, "state": run.state, "tunnels": tunnels}
 

@@ -42,7 +42,7 @@ async def reset(backend: Backend) -> Removed:
             org.filesystems.clear()
         await _all(_remove_vm(backend, vm) for vm in vms)
         await _all(_settled(org) for org in ended)
-        # A VM that was being made or removed may have had one of them until now.
+        # A VM in creation or removal may have held one of them until now.
         await _all(_remove_filesystem(filesystem) for filesystem in filesystems)
         return Removed(vms=len(vms), filesystems=len(filesystems))
 

@@ -94,7 +94,7 @@ class Service:
             handle_signals=False,
             access_log=None,
             logger=_requests,
-            # The two ends are on one machine; a connection that the server closes first is a race for the client.
+            # Both ends are on one machine. If the server closed idle connections first, clients would run into a race.
             keepalive_timeout=24 * 3600.0,
             shutdown_timeout=1.0,
             read_bufsize=1024 * 1024,

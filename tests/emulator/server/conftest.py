@@ -58,7 +58,7 @@ async def api(emulator: Emulator) -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def other(emulator: Emulator) -> AsyncIterator[Api]:
-    """Another organisation."""
+    """Return another organisation."""
     async with aiohttp.ClientSession() as session:
         other = Api(session, emulator.url, OTHER_KEY)
         yield other

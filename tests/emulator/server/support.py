@@ -163,7 +163,7 @@ class Api:
         return results
 
     async def list_all(self, path: str, member: str, **query: str) -> list[dict[str, Any]]:
-        """Every item, page by page."""
+        """Return every item, page by page."""
         items: list[dict[str, Any]] = []
         while True:
             text = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())

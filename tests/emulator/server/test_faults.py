@@ -45,7 +45,7 @@ class Log:
 
 @pytest.fixture
 def log(emulator: Emulator, vm: str) -> Iterator[Log]:
-    """Asks for the VM, so that making it is not in the log."""
+    """Request the VM first, so that its creation is not in the log."""
     assert emulator.faults.list() == ()
     yield Log(emulator)
     emulator.faults.clear()
@@ -68,7 +68,7 @@ def target(url: str) -> str:
 
 
 async def put_url(api: Api, vm: str, size: int) -> tuple[str, dict[str, Any]]:
-    """Where to put a file, and the entry that then commits it."""
+    """Return where to put a file, and the entry that then commits it."""
     (entry,) = await api.write(vm, {"path": "file", "size": size, "presigned": True})
     commit = {"path": "file", "size": size, "upload_id": entry["upload_id"]}
     return str(entry["presigned_url"]), commit
@@ -399,7 +399,7 @@ async def test_silence_does_not_hold_up_the_end() -> None:
 
 
 async def _end_amid_silence() -> float:
-    """Seconds that it takes to end a server with three open requests."""
+    """Return the seconds that it takes to end a server with three open requests."""
     async with Emulator(isolation="none") as emulator:
         stall = emulator.faults.stall(operation="list_vms")
         delay = emulator.faults.delay(operation="list_filesystems", seconds=60)

@@ -46,7 +46,7 @@ class Server:
         return await self.api.raw("POST", self.api.url + "/emulator/reset", headers=headers)
 
     def left(self) -> list[str]:
-        """Files and directories of VMs, filesystems and uploads."""
+        """Return the files and directories of VMs, filesystems and uploads."""
         return [str(path) for name in ("vms", "volumes", "spool") for path in (self.state / name).iterdir()]
 
     async def require_nothing(self) -> None:

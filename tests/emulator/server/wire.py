@@ -76,7 +76,7 @@ class Wire:
         return await asyncio.wait_for(self._reader.read(65536), 30)
 
     async def end(self) -> tuple[bytes, End]:
-        """Everything up to the connection's end, and how it ended."""
+        """Return everything up to the connection's end, and how it ended."""
         data = b""
         try:
             while piece := await self.some():
@@ -86,7 +86,7 @@ class Wire:
         return data, "fin"
 
     async def silent(self, seconds: float) -> bool:
-        """Whether nothing comes for a while, not even the end."""
+        """Return whether nothing arrives for a while, not even the end."""
         try:
             await asyncio.wait_for(self._reader.read(1), seconds)
         except asyncio.TimeoutError:

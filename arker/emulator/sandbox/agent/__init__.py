@@ -6,7 +6,7 @@ each costs start-up time and memory in every VM.
 
 Requests come over an inherited stream socket: four bytes of length, then a JSON object, with descriptors beside them.
 Each run gets a supervisor, forked from the agent, that is a child subreaper: whatever the command starts, setsid or
-not, stays its descendant. A supervisor talks to the server over a socket of its own, and ends with it.
+not, stays its descendant. A supervisor has its own socket to the server, and ends when that is closed.
 """
 
 MODULES = ("refusals", "processes", "filters", "walls", "supervisor", "files", "main")

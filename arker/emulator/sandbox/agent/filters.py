@@ -1,4 +1,4 @@
-"""Which processes that a command left behind are still about to write its output."""
+"""The detection of background processes that will still write a command's output."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def has_not_run(pid: int) -> bool:
 def pipes_of(pid: int) -> list[tuple[int, int]]:
     """Return the pipes that a process holds: the inode, and the permission bits that tell the direction."""
     found: list[tuple[int, int]] = []
-    with contextlib.suppress(OSError):  # it has gone, or is none that may be looked at
+    with contextlib.suppress(OSError):  # it has ended, or may not be inspected
         directory = os.open(f"{pid}/fd", os.O_RDONLY | os.O_DIRECTORY, dir_fd=PROC)
         try:
             for name in os.listdir(directory):

@@ -45,7 +45,7 @@ class Agent:
     def __init__(self, link: socket.socket, isolated: bool, score: Score, max_open_files: int) -> None:
         self.max_open_files = max_open_files
         self.missing: list[str] = []
-        """What this machine does not allow, for people."""
+        """The protections that this machine does not allow, for people."""
         self.link = link
         self.isolated = isolated
         self.score = score
@@ -138,8 +138,8 @@ class Agent:
         except OSError as error:
             if error.errno != errno.ETOOMANYREFS:
                 raise
-            # Descriptors that are on their way through sockets are counted for the user, and compared with this limit:
-            # whose limit is higher than a VM's can pass some although a VM has used up its own.
+            # Descriptors in transit through sockets are counted per user, and compared with this limit of the sender:
+            # with a higher limit than a VM's, the agent can pass some although a VM has used up its own.
             soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             try:
@@ -224,10 +224,10 @@ def main() -> None:
     os.set_inheritable(link_fd, False)
     os.umask(0o022)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # as the VM's first process it is safe from what it does not handle
-    rename("vm-agent")  # else `pkill python`, meant for a command of the user's, would end the VM
+    rename("vm-agent")  # otherwise `pkill python` for one of the user's commands would end the VM
     score = Score()
     score.set(SCORE_OF_AGENTS)
-    prctl(PR_SET_DUMPABLE, 0)  # what runs in the VM shall not read or trace the agent
+    prctl(PR_SET_DUMPABLE, 0)  # processes in the VM must not read or trace the agent
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     missing = raise_walls() if isolated else []
     lower_limit(resource.RLIMIT_CORE, 0)

@@ -26,14 +26,14 @@ MACHINE = os.uname().machine
 MAKING_PROCESSES = {"x86_64": (56, 57, 58, 435), "aarch64": (220, 435)}
 """Numbers of the system calls clone, fork, vfork and clone3."""
 
-# Open for good: the VM may lock or move everything that leads to its root's entries, except for who is inside already.
+# Stays open: the VM may lock or move every path to its root's entries, but not what is already open.
 PROC = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY) if os.path.exists("/proc/self/stat") else None
 # A record lock belongs to a process, so those that are forked from here exclude each other.
 BRAKE = os.memfd_create("brake") if PROC is not None else -1
 
 
 def prctl(option: int, value: object) -> None:
-    with contextlib.suppress(AttributeError):  # not Linux: what leaves the tree is not found then
+    with contextlib.suppress(AttributeError):  # not Linux: processes that leave the tree are not found there
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
@@ -147,8 +147,8 @@ def kill_below(root: int, spare: Container[int] = (), *, brake: bool = False) ->
         spare: Left alone, with all below it.
         brake: Whether every process that can be seen belongs to the same VM and may be stopped for a moment.
     """
-    # Among a thousand busy processes this one hardly gets the processor to find out who they are. Stopping everyone
-    # takes one call, and the innocent are continued at once.
+    # Among a thousand busy processes this one gets too little processor time to identify them. Stopping all of them
+    # takes one call, and the unrelated ones are continued at once.
     brake = brake and PROC is not None and sum(name.isdigit() for name in list_proc()) > MANY and _take_brake()
     if brake:
         send_signal(signal.SIGSTOP, -1)
@@ -178,7 +178,7 @@ def _kill_below(root: int, spare: Container[int]) -> list[tuple[int, int]]:
         running = {pid: group for pid, (group, state) in below.items() if state not in "ZX"}
         if not running:
             return ended + (reap() or [])
-        # Nothing is killed while there are processes that could still fork, else a bomb outruns the one that clears it.
+        # Kill nothing while processes could still fork, or a fork bomb would be faster than this loop.
         fresh = running.keys() - stopped
         for group in {running[pid] for pid in fresh} - {own_group}:
             send_signal(signal.SIGSTOP, -group)  # one call stops a whole pipeline at the same moment

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 RESERVED_PROCESSES = 64
-"""How many processes agent and supervisors may have beyond the limit of runs, so that they can still clean up."""
+"""The number of processes that agent and supervisors may have beyond the limit of runs, to be able to clean up."""
 PATH_MAX = 4096
 SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
@@ -48,7 +48,7 @@ def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
     prctl(PR_SET_CHILD_SUBREAPER, 1)
 
     def tell(line: str) -> None:
-        with contextlib.suppress(OSError):  # the server has gone; the loop below sees it
+        with contextlib.suppress(OSError):  # the server has gone; the loop below notices it
             control.sendall(line.encode("utf-8", "replace") + b"\n")
 
     wake_read, wake_write = os.pipe()

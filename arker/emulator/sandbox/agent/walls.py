@@ -1,4 +1,4 @@
-"""What the agent does to the VM, and to itself, before anything else runs in it."""
+"""The restrictions that the agent puts on the VM, and on itself, before anything else runs in it."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ LIMITS = {
 RESOURCES = {
     "RLIMIT_SIGPENDING": 4096,  # timers and queued signals
     "RLIMIT_MSGQUEUE": 256 * 1024,
-    "RLIMIT_RTPRIO": 0,  # some systems let audio users have the processor for themselves
+    "RLIMIT_RTPRIO": 0,  # some systems allow audio users real-time priority
     "RLIMIT_NICE": 0,
 }
-"""What else the server's user has one stock of, or more right to than a VM shall have."""
+"""Other limits that the server's user shares among all processes, or that are higher than a VM may have."""
 
 SHARED_MEMORY = 512 * 1024 * 1024
 SHARED_FILES = 65536
-"""What /dev/shm holds: it stays in memory when the processes that filled it have been killed."""
+"""The size of /dev/shm. Its content stays in memory after the processes that wrote it have been killed."""
 
 DEVICES = (
     *("/dev/full", "/dev/null", "/dev/random", "/dev/tty", "/dev/urandom", "/dev/zero"),
     *("/etc/ld.so.preload", "/proc/cmdline", "/proc/key-users", "/proc/keys", "/proc/swaps"),
 )
-"""Where there may be a device of the host's: who may write to one may set its times, too."""
+"""Paths that may be devices of the host. A process that may write to one may set its times, too."""
 
 SCORE_OF_AGENTS = 800
 SCORE_OF_COMMANDS = 1000
-"""Who dies first where memory runs out: runs, then agents, and the server's own score is nearly always lower."""
+"""The order of kills when memory runs out: runs, then agents. The server's own score is nearly always lower."""
 
 CAPABILITIES = {"CAP_SETPCAP": 8, "CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24}
-"""What the agent has, over the VM only, until `raise_walls` has returned."""
+"""The agent's capabilities, over the VM only, until `raise_walls` has returned."""
 
 _PR_CAPBSET_DROP = 24
 _PR_CAP_AMBIENT, _CLEAR_ALL = 47, 4
@@ -74,8 +74,8 @@ def raise_walls() -> list[str]:
     with contextlib.suppress(OSError):
         if os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    # In mounts of its own: those that bwrap has made belong to the user namespace that it has closed behind it. Under
-    # a read-only /proc, nobody takes back what the score says about who dies first.
+    # Use a new mount namespace: bwrap's mounts belong to a user namespace that can no longer be entered. With
+    # a read-only /proc, no process can undo the score that decides which one is killed first.
     options = f"mode=1777,size={SHARED_MEMORY},nr_inodes={SHARED_FILES}".encode()
     read_only = _REMOUNT | _BIND | _RDONLY | _NOSUID
     if libc.unshare(_CLONE_NEWNS) != 0:

@@ -23,7 +23,7 @@ _FROM_ETC = (
     "python3",
 )
 _HIDDEN = ("/proc/cmdline", "/proc/key-users", "/proc/keys", "/proc/swaps")
-"""What /proc tells of the host and its user, and no program in a VM needs; read as if it were empty."""
+"""Files of /proc that reveal the host and its user, and that no program in a VM needs. They read as empty."""
 _NOTHING = "/dev/null"
 _PYTHON_LINKS = "/opt/python/bin"
 PATH = f"{HOME}/.local/bin:{_PYTHON_LINKS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -76,7 +76,7 @@ def _copy(path: Path, target: Path) -> Path:
 
 @frozen(kw_only=True)
 class Host:
-    """What VMs see of the host, all of it read-only.
+    """The parts of the host that VMs see, all of them read-only.
 
     Attributes:
         mounts: Directory of the host, and where it is in VMs.
@@ -139,11 +139,11 @@ class Host:
             *("--hostname", "vm", "--die-with-parent", "--new-session", "--clearenv"),
             # The agent has no use for a time zone, and the VM can put anything in the place of /etc/localtime.
             *("--setenv", "TZ", "UTC0"),
-            # Else process 1 of the VM is this bwrap, whose file belongs to the server's user: /proc/1/exe leads to it.
+            # Otherwise process 1 of the VM is this bwrap: /proc/1/exe leads to its file, which the server's user owns.
             "--as-pid-1",
             *(part for name in CAPABILITIES for part in ("--cap-add", name)),
             *("--bind", str(root), "/", *mounts),
-            # Of a device, --ro-bind would make a file that cannot be opened.
+            # For a device, --ro-bind would make a file that cannot be opened.
             *(
                 part
                 for source, target in self.files

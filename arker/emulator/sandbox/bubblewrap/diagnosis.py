@@ -14,7 +14,7 @@ from attrs import frozen
 
 from arker.emulator.sandbox.bubblewrap.identity import Identity
 
-# Does what bwrap does first, one step after the other. Runs in a process of its own: user namespaces cannot be left.
+# Repeats the first steps of bwrap, one by one, in a separate process: user namespaces cannot be left.
 _STEPS = r"""
 import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
@@ -47,7 +47,7 @@ step("mounting a new /proc", libc.mount(b"proc", b"/tmp/proc", b"proc", 0, None)
 """
 
 _OF_BWRAP = "bwrap: "
-"""What its own messages begin with."""
+"""The beginning of bwrap's own messages."""
 _ALTERNATIVE = (
     'Or ask for isolation="none": commands then run unprotected, as the current user, in a plain directory for each VM.'
 )
@@ -55,7 +55,7 @@ _ALTERNATIVE = (
 
 @frozen(kw_only=True)
 class Facts:
-    """What is known of a machine.
+    """The facts about a machine.
 
     Attributes:
         platform: `sys.platform`.

@@ -1,9 +1,9 @@
 """The files of a fresh VM, and the protection of the places where the host's directories are mounted into it.
 
-A VM can do what it likes with its own tree, between two starts as well. If it makes ``/etc`` a link to
+A VM can change its own tree in any way, also between two starts. If it makes ``/etc`` a link to
 ``/oldroot/home/dev``, then bwrap, which creates missing mount points, would create them in the host's directory. So
-before every start each mount point is walked to without following links, and whatever is no directory is replaced;
-where a volume was wanted it is left alone, and the volume is not mounted.
+before every start the path of each mount point is opened without following links, and anything that is not a directory
+is replaced. At the path of a volume it is left alone, and the volume is not mounted.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ async def choose_interpreter(state_dir: Path, identity: Identity | None) -> Inte
     executable = prefix / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     loader = sorted(name for name in os.environ if name.startswith(_OF_THE_LOADER))
     if loader and not await asyncio.to_thread(_works, str(executable), identity):
-        # In a VM they are not set, and what they name is not there.
+        # In a VM they are not set, and their targets do not exist.
         if await asyncio.to_thread(_works, SYSTEM, identity):
             return Interpreter(executable=SYSTEM)
         raise IsolationUnavailableError(

@@ -1,6 +1,6 @@
 """The server's side of the agent's socket: requests out, replies and descriptors in.
 
-What comes from a VM is untrusted: a reply that is too long, malformed or unasked for ends the link, never the server.
+Data from a VM is untrusted: a reply that is too long, malformed or unrequested ends the link, never the server.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class AgentLink:
     async def request(
         self, op: str, fields: Mapping[str, object] | None = None, *, fds: Sequence[int] = (), timeout: float = 30
     ) -> Reply:
-        """Send a request to the agent. ``fds`` are closed here once they are sent, whatever happens.
+        """Send a request to the agent. ``fds`` are always closed here, once they are sent or on failure.
 
         Raises:
             SandboxError: the agent refused; or it did not answer in time, and then the link is closed.
@@ -199,7 +199,7 @@ class AgentLink:
         except OSError:
             data, fds, flags = b"", [], 0
         self._fds.extend(fds)
-        # More came than this process may have; it is no fault of the agent's.
+        # More descriptors came than this process may have. That is not the agent's fault.
         self._cut_short = self._cut_short or bool(flags & socket.MSG_CTRUNC)
         self._data += data
         if not data or len(self._fds) > _MOST_DESCRIPTORS or len(self._data) > _LONGEST_REPLY:
@@ -229,7 +229,7 @@ class AgentLink:
             return
         if not 0 <= count <= len(self._fds):
             raise ValueError("descriptors are missing")
-        answer = self._waiting.pop(data["id"])  # before the descriptors are anybody's: there may be no such request
+        answer = self._waiting.pop(data["id"])  # before the descriptors have an owner: there may be no such request
         answer.set_result(Reply(data, [self._fds.popleft() for _ in range(count)]))
 
 

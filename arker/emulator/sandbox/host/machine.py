@@ -37,7 +37,7 @@ _HELLO_TIMEOUT = 30.0
 _LAST_STEPS = 1.0
 """Seconds that a bwrap has to end by itself once what it has started is dead."""
 AGENT_NAME = "vm-agent"
-"""What the agent calls itself."""
+"""The agent's process name."""
 _SPARE = (197, 198)
 _CLEAN_UP = 5.0
 """Seconds that an agent which is no namespace's first process has to kill what it started."""
@@ -58,7 +58,7 @@ class Limits:
 
 @frozen(kw_only=True)
 class Launch:
-    """How to start an agent.
+    """The settings for starting an agent.
 
     Attributes:
         bwrap: What the agent is started through; None for nothing.
@@ -97,9 +97,9 @@ class Machine:
         self.link = AgentLink(sock, at_silence=self._wake)
         self._agent: int | None = None
         self.missing: list[str] = []
-        """What this machine does not allow the VM to be walled off by, if the agent is to be believed."""
+        """The protections that this machine does not allow, according to the agent, which is not trusted."""
         self._launched: set[Started] = set()
-        """What bwrap has started. Should bwrap end first, it is for this process to collect."""
+        """The processes that bwrap has started. If bwrap ends first, this process has to collect them."""
 
     @classmethod
     async def start(cls, launch: Launch) -> Machine:
@@ -144,7 +144,7 @@ class Machine:
     def kill(self) -> None:
         """Kill every process of the VM from outside, without waiting for it."""
         self._kill_launched()
-        self.link.close()  # an agent without namespaces around it clears up when it sees that
+        self.link.close()  # an agent without namespaces notices that and cleans up
 
     def look_after(self) -> None:
         """Resume the agent if something in the VM has stopped it. Cheap enough to be called every second."""
@@ -213,7 +213,7 @@ def _spawn(launch: Launch, link: int, errors: int) -> subprocess.Popen[bytes]:
     """Start an agent with these descriptors as its socket and its errors. Returns after exec, within a millisecond."""
     identity = launch.identity
     with contextlib.ExitStack() as made:
-        # By descriptor, since everyone in the VM can read the command line, and the options name places of the host.
+        # Pass them by descriptor: the options contain host paths, and the VM can read the command line.
         arguments = b"".join(os.fsencode(option) + b"\0" for option in launch.options)
         files = anonymous_files(("agent", agent_source()), ("options", arguments), ("filter", launch.filter))
         for fd in files:
@@ -226,7 +226,7 @@ def _spawn(launch: Launch, link: int, errors: int) -> subprocess.Popen[bytes]:
             outside += ["--seccomp", str(filter)] if launch.filter else []
             outside.append("--")
         try:
-            # In the loop's own thread: --die-with-parent acts on the death of the thread that starts a process.
+            # Start it in the loop's own thread: --die-with-parent acts when the starting thread ends.
             return subprocess.Popen(
                 [
                     *outside,

@@ -34,7 +34,7 @@ def kill_tree(root: int) -> None:
     while (found := _below(root)) and time.monotonic() < give_up:
         for pid in found:
             _send(pid, signal.SIGKILL)
-        # What has lost its parent comes to the root, which has to be going to see that they end.
+        # Orphans are reparented to the root, which has to be running to reap them.
         _send(root, signal.SIGCONT)
         time.sleep(0.01)
     _send(root, signal.SIGKILL)
@@ -59,7 +59,7 @@ def collect(orphan: Started) -> bool:
         return True
     try:
         return os.waitpid(orphan.pid, os.WNOHANG)[0] != 0
-    except ChildProcessError:  # it is another one's child
+    except ChildProcessError:  # it is another process's child
         return True
 
 
@@ -127,7 +127,7 @@ def wake(pids: Iterable[int]) -> None:
 def _children(pid: int) -> list[int]:
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_bytes().split()]
-    except FileNotFoundError:  # it has gone, or the kernel does not tell
+    except FileNotFoundError:  # it has ended, or the kernel does not say
         return [child for child, parent, _ in _processes() if parent == pid]
     except OSError:
         return []

@@ -246,7 +246,7 @@ class AgentRun:
 
     def _tell(self, line: str) -> None:
         if self.going:
-            with contextlib.suppress(OSError):  # the supervisor has gone: its end is about to be heard
+            with contextlib.suppress(OSError):  # the supervisor has ended: the end of its socket is about to be read
                 self._control.send(line.encode() + b"\n")
 
     def _hear(self) -> None:

@@ -114,11 +114,11 @@ class AgentSandbox:
         self._last_file = 0
         self._open_files: set[int] = set()
         self._volumes: Volumes = {}
-        """Those that the VM is to have from its next start on."""
+        """The volumes that the VM will have from its next start on."""
         self._bound: Volumes = {}
-        """Those that the running machine was started with."""
+        """The volumes that the running machine was started with."""
         self._refused: Mapping[str, str] = {}
-        # Held by whatever starts the VM or changes its files from outside, so that a copy sees one moment.
+        # Held while the VM is started or its files are changed from outside, so that a copy is consistent.
         self._lock = asyncio.Lock()
 
     @property
@@ -203,12 +203,12 @@ class AgentSandbox:
             if running and self._inside.restarts:
                 if self._bound == self._volumes:
                     return
-                # What looks after a command is there for a moment longer than the command.
+                # The supervisor of a command lives a moment longer than the command.
                 if not await self._is_idle(aftermath=_AFTERMATH):
-                    self._refused = {}  # what is in the way is looked for at the next start
+                    self._refused = {}  # obstacles are looked for at the next start
                     return
                 await self._stop()
-            # Not to start it, but to learn now what is in the way of a volume.
+            # This does not start the VM. It finds out now what is in the way of a volume.
             with telling():
                 self._take(await self._launch(self._tree, self._volumes))
 
@@ -249,7 +249,7 @@ class AgentSandbox:
                     await machine.link.request("stop")
                 yield
             finally:
-                # Not awaited under a cancelled caller: the request goes out at once, the reply says nothing new.
+                # Shielded from cancellation: the request is sent at once, and the reply has no new information.
                 with contextlib.suppress(LinkClosedError, SandboxError):
                     await asyncio.shield(asyncio.ensure_future(machine.link.request("continue")))
 
@@ -359,7 +359,7 @@ class AgentSandbox:
             made.pop_all()
         (stdout, stdout_inside), (stderr, stderr_inside), (state, state_inside) = pipes
         fds = [theirs.detach(), stdout_inside, stderr_inside, content, state_inside]
-        if self._inside.owner is not None:  # else /dev/stdout and /dev/stderr could not be opened in the VM
+        if self._inside.owner is not None:  # otherwise /dev/stdout and /dev/stderr could not be opened in the VM
             for fd in (stdout_inside, stderr_inside):
                 os.fchown(fd, self._inside.owner.uid, self._inside.owner.gid)
         run = AgentRun(

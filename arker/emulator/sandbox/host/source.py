@@ -12,7 +12,7 @@ from arker.emulator.sandbox.agent import MODULES
 _PACKAGE = "arker.emulator.sandbox.agent"
 
 # The modules are put where their own import statements look first, so that they are importable here and there alike.
-# The same Python as the server's is given what the server has compiled, which is half of an agent's start.
+# If the VM has the server's own Python, it gets the compiled code. That saves half of an agent's start-up time.
 _LOADER = """\
 import marshal, sys
 for name, source, code in {modules!r}:

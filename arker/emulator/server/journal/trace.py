@@ -19,7 +19,7 @@ BODY_BOUND: Final = 2048
 """Bytes that are kept of a body."""
 SOURCE: Final = "emulator"
 
-# Of a value that was cut off, there is no closing quote.
+# A value that was cut off has no closing quote.
 _SECRETS: Final = re.compile(rb'("(?:auth_token|presigned_url)"\s*:\s*")[^"]+')
 
 
@@ -159,9 +159,9 @@ class Trace:
     body_in: bytes = field(default=b"", repr=False)
     body_out: bytes = field(default=b"", repr=False)
     processed: bool = False
-    """Whether the operation was carried out, with whatever result."""
+    """Whether the operation was carried out, whether or not it succeeded."""
     shaping: Shaping | None = field(default=None, repr=False)
-    """What faults do to its bodies."""
+    """The faults' treatment of its bodies."""
     record: RequestRecord | None = field(default=None, repr=False)
     """Its entry in the journal of all requests, once its outcome is settled."""
 

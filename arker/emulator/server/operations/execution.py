@@ -53,7 +53,7 @@ async def stop(backend: Backend, run: RunRecord, reason: StopReason) -> None:
     condemn(backend, run, reason)
     if run.handle is not None:
         await _kill(run.handle)
-    # Without a handle it is about to start: what starts it looks at the reason.
+    # Without a handle it is about to start. The starting task checks the reason.
     await run.done.wait()
 
 
@@ -140,7 +140,7 @@ async def _kill(handle: RunHandle) -> None:
     try:
         await handle.kill()
     except SandboxError as error:
-        # The VM has died under it; then the run ends by itself.
+        # The VM has died. Then the run ends by itself.
         logger.debug("a run could not be killed: %s", error)
 
 
@@ -165,7 +165,7 @@ def _settle(run: RunRecord, exit_: RunExit, options: EmulatorOptions) -> None:
             )
     elif run.stop_reason is not None:
         _settle_stopped(run)
-        if exit_.killed >= 0.9 * options.process_limit:  # what looks after runs counts, too
+        if exit_.killed >= 0.9 * options.process_limit:  # supervisors count, too
             reason = f"{exit_.killed} processes were killed: the VM had reached its limit of {options.process_limit}"
             run.fail_reason = reason if run.fail_reason is None else f"{run.fail_reason}; {reason}"
     else:

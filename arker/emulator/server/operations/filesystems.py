@@ -24,7 +24,7 @@ from arker.emulator.server.records import FilesystemRecord, Organisation, SyncRe
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f/]+")
 _PATH: Final = re.compile(r"(/[^\x00-\x1f\x7f/]+)+")
 
-# No filesystem comes in these places, nor below those of the second group.
+# No filesystem may be at these paths, nor below those of the second group.
 _TAKEN: Final = frozenset(
     ("/home", HOME, "/tmp", "/var", "/var/tmp", "/run", "/root", "/mnt", "/opt", "/srv")  # noqa: S108
 )
@@ -119,7 +119,7 @@ async def delete_filesystem(backend: Backend, org: Organisation, request: web.Re
     filesystem = _find(org, request.match_info["filesystem_id"])
     _require_unbound(org, filesystem)
     try:
-        # It may have been taken out of a VM that was busy then, and is not any more.
+        # It may have been removed from a VM that was busy then and is idle now.
         for vm in [vm for vm in org.vms.values() if vm.sandbox.holds(filesystem.volume)]:
             await apply(vm)
     except SandboxError as error:

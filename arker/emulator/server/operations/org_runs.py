@@ -37,7 +37,7 @@ SORTABLE: Final[Mapping[str, str]] = {
     "method": "method",
     "path": "path",
 }
-"""What a list can be sorted by, and where a `Trace` has it."""
+"""The sort keys of the list, and their attributes of a `Trace`."""
 
 _Query = Mapping[str, str]
 _Test = Callable[[Trace], bool]
@@ -109,7 +109,7 @@ def _tests(org: Organisation, query: _Query, runtime: str) -> list[_Test]:
     if high is not None:
         tests.append(lambda row: row.status <= high)
     search = _text(query, "search")
-    if search is not None:  # the dearest comes last
+    if search is not None:  # the most expensive test comes last
         wanted = search.lower()
         tests.append(lambda row: row.holds(wanted))
     return tests
@@ -138,13 +138,13 @@ async def list_org_runs(backend: Backend, org: Organisation, request: web.Reques
     tests = _tests(org, query, runtime)
     since, until = _number(query, "since") or 0, _number(query, "until")
     if until is None:
-        until = backend.clock.now_ms() // 1000 + 1  # this second is not over
+        until = backend.clock.now_ms() // 1000 + 1  # the current second is not over
     limit, offset = parsing.query_limit(query), _number(query, "offset") or 0
     lite = _choice(query, "lite", ("true", "false"), "false") == "true"
     field = _choice(query, "sort", tuple(SORTABLE), "t_ms")
     descending = _choice(query, "dir", ("asc", "desc"), "desc") == "desc"
     begin, end = since * 1000, until * 1000
-    # Newest first: in the order in which they came, requests of one moment included.
+    # Newest first, in order of arrival, even for requests of the same millisecond.
     rows = [row for row in reversed(org.requests) if begin <= row.t_ms < end]
     for row in rows:
         _settle(org, row)

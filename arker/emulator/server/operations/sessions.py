@@ -61,7 +61,7 @@ async def _directory(backend: Backend, vm: VmRecord, path: str | None) -> str:
     """Return the directory by the VM's own name for it. A relative path is below the home directory."""
     if path is None:
         return HOME
-    # Only the VM can say what is there: the shell is asked to go, and where it then is.
+    # Only the VM knows its directories: change to the directory in its shell, and read where the shell then is.
     there = shlex.quote(path if path.startswith("/") else f"./{path}")
     try:
         async with backend.starts:

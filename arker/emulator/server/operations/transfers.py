@@ -46,7 +46,7 @@ async def put_file(backend: Backend, request: web.Request) -> web.StreamResponse
 
 async def _put(backend: Backend, request: web.Request, grant: Grant, vm: VmRecord) -> web.StreamResponse:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        # It has been undone by the time the body is read, and a few bytes may stand for any number.
+        # The server would decompress it while reading, and a few bytes may expand to any size.
         raise ServiceError("bad_request", "the body has a Content-Encoding: send the file as it is")
     if request.content_length is None:
         raise ServiceError("bad_request", "a Content-Length is required", status=411)
@@ -153,7 +153,7 @@ async def _send(request: web.Request, reader: FileReader) -> web.StreamResponse:
 
 async def _pieces(reader: FileReader, start: int, end: int) -> AsyncGenerator[bytes, None]:
     while start < end:
-        # From here on only a broken connection can say that something is wrong.
+        # From here on only a broken connection can report an error.
         try:
             piece = await asyncio.to_thread(os.pread, reader.fd, min(PIECE, end - start), start)
         except OSError as error:

@@ -95,7 +95,7 @@ def _source(backend: Backend, org: Organisation, wish: _Wish) -> Golden | VmReco
     if wish.source_org is not None:
         owners = [owner for owner in backend.organisations.values() if owner.org_id == wish.source_org]
     for owner in owners:
-        # By id any VM is found; by name, one of the organisation that was named or the caller's own.
+        # An id finds any VM. A name finds one of the named organisation, or of the caller.
         by_name = owner is org or wish.source_org is not None
         vm = owner.vms.get(reference) if wish.source_id is not None else None
         vm = vm or (owner.names.get(reference) if by_name else None)
@@ -127,7 +127,7 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
     vm_id = new_burst_id(now) if burst else new_ulid(now)
     entry = None if scope is None else backend.ledger.open(scope, digest, f"fork {vm_id}")
     if wish.name is not None:
-        org.names[wish.name] = None  # taken from now on
+        org.names[wish.name] = None  # the name is taken from now on
     try:
         with backend.changing(org):
             vm = await _create(backend, org, wish, source, vm_id, network)
@@ -164,7 +164,7 @@ async def _create(
     backend: Backend, org: Organisation, wish: _Wish, source: Golden | VmRecord, vm_id: str, network: NetworkJson
 ) -> VmRecord:
     parent = source if isinstance(source, VmRecord) else None
-    # A child starts where its parent is at this moment, its default session's state included.
+    # A fork starts in its parent's current state, including the state of the default session.
     cwd, env = (HOME, {}) if parent is None else (parent.session.cwd, dict(parent.session.env))
     outlet = networks.outlet(backend, network)
     sandbox = await backend.provider.create(vm_id, source=None if parent is None else parent.sandbox, outlet=outlet)
@@ -250,7 +250,7 @@ async def delete_vm(backend: Backend, org: Organisation, request: web.Request) -
         try:
             await vm.sandbox.delete()
         except SandboxError as error:
-            # The VM is in no record any more, so no client can ask for it again.
+            # The VM is no longer in the records, so no client can delete it again.
             backend.spawn(_delete_later(backend, vm))
             raise from_sandbox(error) from None
         finally:

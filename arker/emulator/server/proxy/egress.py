@@ -15,7 +15,7 @@ from arker._basics.hosts import Address, Host, MalformedHostError, parse_host
 from arker.emulator.server.goldens import NetworkJson
 
 HOST_NAME: Final = "host.arker.internal"
-"""What VMs call the machine that they run on."""
+"""The name by which VMs reach the machine that they run on."""
 
 _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{0,5}))?")
 

@@ -1,4 +1,4 @@
-"""Connections that VMs have asked for: each allowed name is resolved once, and the checked address is connected to."""
+"""Connections for VMs: each allowed name is resolved once, and only the checked addresses are connected to."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LOOPBACK = IPv4Address("127.0.0.1")
 
 
 Addresses: TypeAlias = tuple[list[Address], str | None]
-"""Those of a name, none when it does not exist, and its canonical name."""
+"""The addresses of a name (empty when it does not exist), and its canonical name."""
 
 
 class ResolutionError(Exception):

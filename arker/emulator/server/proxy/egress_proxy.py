@@ -1,8 +1,8 @@
 """A VM's way out: an HTTP proxy that accepts connections inside the VM and makes them outside, by the VM's policy.
 
-It takes ``CONNECT host:port``, for TLS and whatever else starts like that, and requests with an ``http://`` URL. Each
-of these is checked by itself, goes over a connection of its own to its URL's host, and has its ``Host`` made from the
-URL. What is in a VM is hostile: its connections are counted, its heads bounded, and what it sends is never held.
+It takes ``CONNECT host:port``, for TLS and other protocols that start like that, and requests with an ``http://`` URL.
+Each of these is checked separately, uses its own connection to its URL's host, and gets a ``Host`` field made from the
+URL. Programs in a VM are hostile: connections are counted, heads are bounded, and bodies are never held in memory.
 What all VMs together may have open leaves the server enough descriptors to answer its clients.
 """
 
@@ -29,7 +29,7 @@ _PAUSE: Final = 0.1  # seconds, when this process has no more descriptors
 _DESCRIPTORS: Final = 4  # that the process may have, for each connection: two, and as many for everything else
 _VMS: Final = 4  # that it takes at least to fill the room
 _URL = re.compile(r"http://([^/?#]*)((?:[/?][^#]*)?)", re.IGNORECASE)
-# The VM itself, by each name and address that servers print: not all programs know networks or take off brackets.
+# The VM itself, by each name and address that servers print: some programs do not support networks or brackets.
 _NOT_PROXIED = "localhost,vm,ip6-localhost,ip6-loopback,127.0.0.1,127.0.1.1,127.0.0.0/8,0.0.0.0,::1,[::1],::,[::]"
 
 logger = logging.getLogger("arker.emulator")
@@ -188,7 +188,7 @@ class EgressProxy:
             raise Refusal(400, "bad_request", f"the target of CONNECT is malformed: {error}") from None
         far = await self._dialer.connect(target)
         try:
-            await client.wire.read_body()  # it has none, and what comes next is no HTTP
+            await client.wire.read_body()  # it has no body, and the bytes that follow are not HTTP
             client.wire.write_response(200, "Connection established", ())
             await splice(client, far)
         finally:

@@ -25,7 +25,7 @@ class Upstream:
 
     Attributes:
         target: Where it is.
-        tls: Whether it is spoken to by TLS.
+        tls: Whether connections to it use TLS.
         authorization: The value of its ``Proxy-Authorization``; None for none.
     """
 

@@ -137,9 +137,9 @@ class Exchange:
         self._target = target
         self._fields = fields
         self._sent = False
-        """Whether the request has been passed on as a whole."""
+        """Whether the whole request has been forwarded."""
         self._begun = False
-        """Whether anything of the response has gone out."""
+        """Whether any part of the response has been sent."""
 
     async def carry_out(self) -> bool:
         """Carry out the exchange and return whether the client's connection can carry another. Raises `Refusal` and
@@ -270,7 +270,7 @@ async def serve(
             await _refuse(reader, writer, refusal)
         writer.close()
         await writer.wait_closed()
-    except (Cut, OSError, asyncio.IncompleteReadError):  # also what networks outside of this machine report
+    except (Cut, OSError, asyncio.IncompleteReadError):  # also errors of networks outside this machine
         pass
     finally:
         writer.transport.abort()  # after an orderly close it does nothing

@@ -1,7 +1,7 @@
 """HTTP/1.1 message heads as values, and what of HTTP/1.1 is refused although h11 would read it.
 
-A proxy forwards what it has understood, never what it has merely received: two parties that read one message in two
-ways are what request smuggling lives on. So whatever is ambiguous (two lengths, a folded line, a bare LF) is refused.
+A proxy must forward only what it has understood: request smuggling relies on two parties that read one message in two
+ways. So every ambiguous message (two lengths, a folded line, a bare LF) is refused.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from attrs import frozen
 
 MAX_HEAD: Final = 64 * 1024
 
-# What h11 takes for lines is more: a bare LF ends one, a blank continues the one before, control characters pass.
+# h11 accepts more: a bare LF ends a line, a blank continues the previous one, and control characters pass.
 _LINES = re.compile(rb"(?:[!-~\x80-\xff][\t -~\x80-\xff]*\r\n)+\r\n")
 _CHUNK_LINE = re.compile(rb"[0-9A-Fa-f]{1,15}(?![0-9A-Fa-f])[\t -~\x80-\xff]*\r\n")
-# h11 makes one of several equal lengths, and takes more digits than the far end may.
+# h11 merges several equal lengths, and accepts more digits than the far end may.
 _LENGTHS = re.compile(rb"\ncontent-length:[\t ]*([^\r]*?)[\t ]*\r", re.IGNORECASE)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 

@@ -53,10 +53,10 @@ class Wire:
         self._writer = writer
         self._h11 = h11.Connection(h11.SERVER if serving else h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         self._raw = bytearray()
-        """What has been received and not been looked at, where that is lines: heads, and bodies in chunks."""
+        """Received bytes that have not been checked yet, where those are lines: heads, and bodies in chunks."""
         self._in_lines = True
         self._footer = 0
-        """How many bytes of `_raw` are the line end of the chunk before."""
+        """The number of bytes in `_raw` that are the line end of the previous chunk."""
         self._amid_chunk = False
         self._ended = False
 
@@ -106,9 +106,9 @@ class Wire:
                     raise asyncio.IncompleteReadError(b"", None) from None
                 if error.error_status_hint == 431:
                     raise HeadTooLargeError(f"the head has more than {MAX_HEAD} bytes") from None
-                # h11 quotes what it refuses, and there may be a secret in that.
+                # h11 quotes refused input, which may contain a secret.
                 raise MessageError(_QUOTED.sub("", str(error))) from None
-            if isinstance(event, type):  # NEED_DATA: nothing is read beyond a message's end, where it would be PAUSED
+            if isinstance(event, type):  # NEED_DATA; PAUSED is impossible, since nothing is read beyond a message's end
                 assert event is h11.NEED_DATA
                 await self._feed()
                 continue

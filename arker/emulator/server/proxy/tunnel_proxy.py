@@ -31,7 +31,7 @@ class TunnelProxy:
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.AbstractServer | None = None
         self._closed = False
-        # Made at once: the address is known from the start, and who connects early waits in the backlog.
+        # Listen at once: the address is known from the start, and early clients wait in the backlog.
         self._sock = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.url = f"http://127.0.0.1:{self._sock.getsockname()[1]}"
 
@@ -42,8 +42,8 @@ class TunnelProxy:
             return asyncio.StreamReaderProtocol(ClientReader(), self._accept, loop=loop)
 
         if not self._closed:
-            # In two steps, of which the first does not wait: `close` always finds the server that reads the socket.
-            # Else the loop would go on believing in a descriptor whose number is then another's.
+            # Use two steps, the first without waiting: then `close` always finds the server that reads the socket.
+            # Otherwise the loop would keep watching a descriptor whose number is reused by another file.
             self._server = await loop.create_server(protocol, sock=self._sock, start_serving=False)
             await self._server.start_serving()
 
