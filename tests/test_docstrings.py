@@ -12,10 +12,36 @@ import arker.emulator
 import arker_sync
 
 VERBS: Final = frozenset(
-    """
-    Bind Cancel Check Close Create Delete Download Fork Iterate Keep List Make Map Open Parse Read Remove Reset Resize
-    Return Run Send Set Start Stop Unbind Upload Wait
-    """.split()
+    [
+        "Bind",
+        "Cancel",
+        "Check",
+        "Close",
+        "Create",
+        "Delete",
+        "Download",
+        "Fork",
+        "Iterate",
+        "Keep",
+        "List",
+        "Make",
+        "Map",
+        "Open",
+        "Parse",
+        "Read",
+        "Remove",
+        "Reset",
+        "Resize",
+        "Return",
+        "Run",
+        "Send",
+        "Set",
+        "Start",
+        "Stop",
+        "Unbind",
+        "Upload",
+        "Wait",
+    ]
 )
 PACKAGES: Final = (arker, arker_sync, arker.emulator)
 

@@ -45,7 +45,7 @@ class Server:
 
 @asynccontextmanager
 async def through(server: Server) -> AsyncGenerator[int]:
-    """The port of a tunnel to the server."""
+    """Return the port of a tunnel to the server."""
     listener = await asyncio.start_server(server.handle, "127.0.0.1", 0, limit=256 * 1024)
     address = listener.sockets[0].getsockname()
 
@@ -66,7 +66,7 @@ async def through(server: Server) -> AsyncGenerator[int]:
 
 
 async def say(port: int, *pieces: bytes, end: bool = True) -> bytes:
-    """What comes of these bytes, each piece sent by itself, up to the end of the connection."""
+    """Return what comes of these bytes, each piece sent by itself, up to the end of the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         for piece in pieces:
