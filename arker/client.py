@@ -124,6 +124,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             raise InvalidArgumentError("hooks", hooks, "expected Hooks(on_request=…, on_retry=…, on_transfer=…)")
         self._emulator: Emulator | None = None
         self._terminable: asyncio.Task[Any] | None = None
+        self._interruptible = False
         place = self._settings.ledger
         self._ledger: Ledger | None = None
         if place is not None:
@@ -252,9 +253,10 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             else:
                 await self.aclose()
             raise
-        from arker._tasks import termination
+        from arker._tasks import hurry, termination
 
         self._terminable = termination.enter()
+        self._interruptible = hurry.heed()
         return self
 
     async def __aexit__(
@@ -263,13 +265,14 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        from arker._tasks import termination
-        from arker._tasks.cleanup import carry_through
+        from arker._tasks import hurry, termination
+        from arker._tasks.cleanup import clean_up
 
         # A cancelled program must not leave the backend's process running.
         try:
-            await carry_through(self._close(in_order=exc_type is None))
+            await clean_up(self._close(in_order=exc_type is None), cut=False)
         finally:
+            hurry.unheed(self._interruptible)
             termination.leave(self._terminable)
 
     async def aclose(self) -> None:
@@ -284,9 +287,9 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         Other VMs in the cloud keep running, and `reap` does not delete them. (If an exception leaves the client's
         ``async with`` block, `reap` can delete them once this process has ended.)
         """
-        from arker._tasks.cleanup import carry_through
+        from arker._tasks.cleanup import clean_up
 
-        await carry_through(self._close(in_order=True))
+        await clean_up(self._close(in_order=True), cut=False)
 
     def _close_outside(self, *, in_order: bool) -> None:
         """Close the client where no event loop runs and no thread can be started, such as at the interpreter's exit."""
@@ -302,6 +305,8 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
                     self._emulator.close()
 
     async def _close(self, *, in_order: bool) -> None:
+        from arker._tasks import hurry
+
         try:
             await self._transport.blocks.close()
             await self._context.settled()
@@ -313,6 +318,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             finally:
                 if self._emulator is not None:
                     await self._emulator.aclose()
+                hurry.report()
 
 
 __all__ = ["AsyncArker"]

@@ -16,7 +16,8 @@ from arker._basics.typing import Self
 from arker._context import Context
 from arker._fleets.pool import Plan, Pool, named
 from arker._fleets.work import ItemMap, Outcomes, Work, everywhere
-from arker._tasks.cleanup import carry_through
+from arker._tasks import hurry
+from arker._tasks.cleanup import clean_up
 from arker.errors import ArkerError, ConfigurationError, FleetError, InvalidArgumentError
 from arker.hooks import check_function
 from arker.models import CompletedRunResult, RunRequest
@@ -73,14 +74,14 @@ class AsyncFleet:
             await self._pool.fill()
         except BaseException as error:
             if not blocks.left(self):
-                await carry_through(blocks.until_left(self))
+                await clean_up(blocks.until_left(self), cut=False)
                 if isinstance(error, asyncio.CancelledError):
                     raise
                 closed = ConfigurationError("the client was closed while the fleet was forked")
                 if self._pool.left or self._pool.doubts:
                     closed.outcome = "unknown"
                 raise closed from error
-            await carry_through(self._leave(error))
+            await clean_up(self._leave(error))
             doubts = self._pool.doubts
             failures = (*self.failures, *doubts)
             if isinstance(error, FleetError):
@@ -100,12 +101,12 @@ class AsyncFleet:
     ) -> None:
         # The deletion must also happen under cancellation, but must not block the caller indefinitely.
         closing = not self._pool.context.blocks.left(self)
-        await carry_through(self._leave_after_closing(exc) if closing else self._leave(exc))
+        await clean_up(self._leave_after_closing(exc) if closing else self._leave(exc))
 
     async def _leave_early(self) -> None:
         """Delete the VMs because the client is being closed, possibly by a function of `map`."""
         left = await self._pool.close(at_once=True)
-        if left:
+        if left and not hurry.asked():  # else they are named
             raise FleetError(f"{len(left)} VMs could not be deleted")
 
     async def _leave_after_closing(self, error: BaseException | None) -> None:
@@ -119,6 +120,11 @@ class AsyncFleet:
     def _tell(self, left: dict[AsyncVM, ArkerError | None], error: BaseException | None) -> None:
         """Log the VMs that could not be deleted. Add them to a `FleetError`, or raise one if there is no error."""
         if not left:
+            return
+        ids = [vm.id for vm in left]
+        if hurry.asked():
+            if isinstance(error, FleetError):
+                error.vm_ids, error.outcome = tuple(ids), "unknown"
             return
         reasons = [reason for reason in left.values() if reason is not None]
         why = f"; the first: {reasons[0]}" if reasons else ""

@@ -19,7 +19,7 @@ from arker._lifecycle.held import Held
 from arker._protocol.calls import tunnels as tunnel_calls
 from arker._runs.poll import pause
 from arker._tasks import clock
-from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
+from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._transport.attempts import Attempt, Progress, deadline_scope
 from arker.errors import BadReplyError, ConfigurationError, InvalidArgumentError, TunnelClosedError
 from arker.models import Tunnel, TunnelRequest
@@ -194,7 +194,7 @@ class AsyncTunnel(Held[Tunnel]):
                 try:
                     await self._wait_open()
                 except BaseException:
-                    await carry_through(self._remove(raising=False))
+                    await clean_up(self._remove(raising=False))
                     raise
 
     async def wait_open(self, *, deadline: float | None = None) -> Self:

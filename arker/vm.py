@@ -16,7 +16,8 @@ from arker._context import Context, Place
 from arker._lifecycle.fork import Forking, delete, delete_or_raise
 from arker._protocol.calls import vms as vm_calls
 from arker._protocol.identifiers import idempotency_key_or_new
-from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
+from arker._tasks import hurry
+from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._vm.directories import Directories
 from arker._vm.files import Files
 from arker._vm.filesystems import Filesystems
@@ -63,12 +64,12 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
         traceback: TracebackType | None,
     ) -> None:
         if not self._place.context.blocks.left(self):
-            await carry_through(self._place.context.blocks.until_left(self))
+            await clean_up(self._place.context.blocks.until_left(self), cut=False)
             return
         if self._kept:
             return
         # The deletion must also happen under cancellation, but must not block the caller indefinitely.
-        await carry_through(self._leave(raising=exc is None))
+        await clean_up(self._leave(raising=exc is None))
 
     async def _leave_early(self) -> None:
         """Delete the VM because its client is being closed."""
@@ -82,11 +83,20 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
 
     async def _leave(self, *, raising: bool) -> None:
         try:
-            await delete_or_raise(self._place, deadline=CLEANUP_SECONDS)
+            if not hurry.expired():
+                await delete_or_raise(self._place, deadline=CLEANUP_SECONDS)
+                return
         except ArkerError as error:
-            if raising:
+            if not hurry.asked():
+                if raising:
+                    raise
+                logger.warning("VM %s could not be deleted and may still exist: %s", self.id, error)
+                return
+        except asyncio.CancelledError:
+            if not hurry.asked():
                 raise
-            logger.warning("VM %s could not be deleted and may still exist: %s", self.id, error)
+        self._abandon()
+        hurry.left_behind(f"VM {self._place.redact(self.id)}")
 
     @property
     def kept(self) -> bool:

@@ -50,7 +50,7 @@ class ReadStream(Facade):
         traceback: TracebackType | None,
     ) -> None:
         work = self._async.__aexit__(exc_type, exc, traceback)
-        self._lease.call(work, leave=lambda: self._async.__aexit__(None, None, None))
+        self._lease.call(work, leave=lambda: self._async.__aexit__(None, None, None), raised=exc_type)
 
     def __iter__(self) -> Self:
         return self

@@ -81,7 +81,7 @@ class SessionHandle(Facade, Held[models.Session]):
         traceback: TracebackType | None,
     ) -> None:
         work = self._async.__aexit__(exc_type, exc, traceback)
-        self._lease.call(work, leave=lambda: self._async.__aexit__(None, None, None))
+        self._lease.call(work, leave=lambda: self._async.__aexit__(None, None, None), raised=exc_type)
 
     def open(self) -> Self:
         """Open the session and return it. An open session stays as it is.

@@ -81,7 +81,7 @@ class TunnelHandle(Facade, Held[Tunnel]):
         traceback: TracebackType | None,
     ) -> None:
         work = self._async.__aexit__(exc_type, exc, traceback)
-        self._lease.call(work, leave=lambda: self._async.__aexit__(None, None, None))
+        self._lease.call(work, leave=lambda: self._async.__aexit__(None, None, None), raised=exc_type)
 
     def open(self) -> Self:
         """Open the tunnel and return it. Waits until it is open, unless it was created with ``wait=False``.

@@ -42,7 +42,7 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
         traceback: TracebackType | None,
     ) -> None:
         work = self._async.__aexit__(exc_type, exc, traceback)
-        self._lease.call(work, leave=lambda: self._async.__aexit__(None, None, None))
+        self._lease.call(work, leave=lambda: self._async.__aexit__(None, None, None), raised=exc_type)
 
     @property
     def kept(self) -> bool:

@@ -19,7 +19,7 @@ from arker._directories.manifest import manifest_command, operand, parse_manifes
 from arker._files.checks import check_concurrency, check_path, check_progress
 from arker._lifecycle.sdk_session import run_in_own_session
 from arker._protocol.reply import concluded
-from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
+from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._tasks.threads import stoppable
 from arker.directories import DirectoryEntry, DirectoryReport
 from arker.errors import ArkerError, InvalidArgumentError, LocalFileError, TransferError
@@ -260,7 +260,7 @@ class DirectoryWork:
 
     async def remove_remote(self, path: str) -> None:
         """Remove a staging directory in the VM, whatever the result of the transfer."""
-        await carry_through(self._remove_remote(path))
+        await clean_up(self._remove_remote(path))
 
     async def _remove_remote(self, path: str) -> None:
         where = operand(path)

@@ -13,7 +13,7 @@ from arker._basics.programs import shell_program
 from arker._lifecycle.sdk_session import run_in_own_session
 from arker._protocol.identifiers import new_ulid
 from arker._tasks import clock
-from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through, end
+from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up, end
 from arker.errors import ArkerError, IntegrityError, TransferError
 from arker.errors.api import is_gone
 
@@ -116,7 +116,7 @@ class Staging:
         traceback: TracebackType | None,
     ) -> None:
         if self._touched:
-            await carry_through(self._remove())
+            await clean_up(self._remove())
 
     async def _remove(self) -> None:
         problem: object = f"not done within {CLEANUP_SECONDS:g} s"

@@ -17,7 +17,7 @@ from arker._fleets.staggered_workers import Crew
 from arker._lifecycle.fork import delete_or_raise
 from arker._protocol.calls import vms as vm_calls
 from arker._runs.poll import ASK_SECONDS
-from arker._tasks import clock
+from arker._tasks import clock, hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS
 from arker._tasks.running_loop import running_loop
 from arker._vm.base import place_of
@@ -43,6 +43,8 @@ LONGEST_CLEANUP: Final = 60.0
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 2.0
 _SHOWN: Final = 20
+_SHARE: Final = 0.25
+"""The part of the time that a second signal leaves in which what goes on may end; the rest is for the deletion."""
 _INSISTENCE: Final = 3
 """How often the end of a fleet is restarted when it is cancelled itself."""
 
@@ -332,10 +334,16 @@ class Pool:
                 await self._delete_all()
                 break
             except asyncio.CancelledError:
+                if hurry.asked():
+                    break
                 continue  # by a loop that is being shut down, which cancels every task once; there is no other
+        self._doomed.update((vm, None) for vm in self.members if not vm.kept)
+        self.members.clear()
         if self.context.ledger is not None:
             for vm in self._doomed:
                 self.context.ledger.give_up(vm.id, vm.base_url)
+        if hurry.asked():
+            hurry.left_behind(*(f"VM {self.context.redact(vm.id)}" for vm in self._doomed))
         return self.left
 
     @property
@@ -349,10 +357,12 @@ class Pool:
 
     def abandon(self) -> None:
         """Keep the VMs that could not be deleted in the ledger."""
+        left = [vm for vm in (*self._doomed, *self.members) if not vm.kept]
         if self.context.ledger is not None:
-            for vm in (*self._doomed, *self.members):
-                if not vm.kept:
-                    self.context.ledger.give_up(vm.id, vm.base_url)
+            for vm in left:
+                self.context.ledger.give_up(vm.id, vm.base_url)
+        if hurry.asked():
+            hurry.left_behind(*(f"VM {self.context.redact(vm.id)}" for vm in left))
 
     async def end_tasks(self, *, wait: bool = True) -> None:
         """Cancel the tasks, and wait for their end within a bound."""
@@ -361,7 +371,7 @@ class Pool:
             task.cancel()
         if tasks and wait:
             # A little more than a fork takes at the most to undo itself.
-            _, late = await clock.wait(tasks, CLEANUP_SECONDS * 1.2)
+            late = await hurry.wait(tasks, CLEANUP_SECONDS * 1.2, share=_SHARE)
             if late:
                 logger.warning("%d functions or forks of a fleet do not end although they were cancelled", len(late))
 
@@ -371,7 +381,7 @@ class Pool:
         count = Count(self, "delete", len(self._doomed), self.plan.progress)
         end = clock.now() + LONGEST_CLEANUP
         for _ in range(2):  # what stands still may only have lost its connection, and gets another chance
-            if await self._delete_round(count, end):
+            if await self._delete_round(count, end) or hurry.asked():
                 return
 
     async def _delete_round(self, count: Count, end: float) -> bool:
@@ -384,8 +394,8 @@ class Pool:
             while not crew.over.done():
                 before = count.done
                 # There is no deadline for each one: hundreds of timers cost time.
-                await clock.wait({crew.over}, max(0.0, min(CLEANUP_SECONDS, end - clock.now())))
-                if not crew.over.done() and (count.done == before or clock.now() >= end):
+                await hurry.wait({crew.over}, max(0.0, min(CLEANUP_SECONDS, end - clock.now())))
+                if not crew.over.done() and (count.done == before or clock.now() >= end or hurry.expired()):
                     return False
         finally:
             late = crew.cancel()

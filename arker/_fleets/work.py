@@ -13,8 +13,8 @@ import attrs
 from arker._fleets.pool import Count
 from arker._fleets.schedule import Schedule
 from arker._fleets.staggered_workers import Crew
-from arker._tasks import clock
-from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
+from arker._tasks import clock, hurry
+from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._tasks.running_loop import running_loop
 from arker._vm.base import place_of
 from arker.errors import ConfigurationError, DeadlineExceededError, FleetError, InvalidArgumentError, VMGoneError
@@ -273,7 +273,7 @@ class ItemMap(Generic[Item, Value]):
         self._over = True
         self.abandon()
         if self._workers:
-            _, late = await carry_through(clock.wait(set(self._workers), CLEANUP_SECONDS))
+            late = await clean_up(hurry.wait(set(self._workers), CLEANUP_SECONDS))
             if late:
                 logger.warning("%d functions of a fleet do not end although they were cancelled", len(late))
 

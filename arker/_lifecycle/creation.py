@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-from arker._tasks import clock
+from arker._tasks import clock, hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS, end, make_or_undo
 from arker._transport.attempts import Progress
 from arker.errors import ArkerError, InternalError
@@ -58,7 +58,7 @@ class Creation(Generic[T]):
             await end(task)
             return
         problem: str | ArkerError = f"no answer within {CLEANUP_SECONDS:g} s"
-        with clock.move_on_after(CLEANUP_SECONDS):
+        with clock.move_on_after(hurry.bound(CLEANUP_SECONDS)):
             try:
                 await asyncio.wait({task})
                 if not task.cancelled():
@@ -73,7 +73,13 @@ class Creation(Generic[T]):
                 if error.outcome == "not_started":
                     return
                 problem = error
+            except asyncio.CancelledError:
+                if not hurry.asked():
+                    raise
         await end(task)
+        if hurry.asked():
+            hurry.left_behind(self._what)
+            return
         logger.warning("%s was given up, and may exist: %s", self._what, problem)
 
     async def _delete(self, made: T) -> None:
@@ -118,6 +124,10 @@ async def remove(deleting: Coroutine[Any, Any, Deleted], what: str, *, raising: 
         if raising and not is_gone(error):
             raise
         logger.warning("%s could not be deleted and may still exist: %s", what, error)
+    except asyncio.CancelledError:
+        if not hurry.asked():
+            raise
+        hurry.left_behind(what)
 
 
 __all__ = ["NOT_DELETED", "Creation", "remove"]

@@ -13,7 +13,7 @@ import attrs
 from arker._basics import names
 from arker._protocol.calls import vms as vm_calls
 from arker._protocol.request import Address
-from arker._tasks import clock
+from arker._tasks import clock, hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS, end, make_or_undo
 from arker._transport.attempts import Progress, deadline_scope
 from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError
@@ -159,7 +159,7 @@ class Forking:
                 ledger.forget(request)
             return
         problem: str | ArkerError = f"no answer within {CLEANUP_SECONDS:g} s"
-        with clock.move_on_after(CLEANUP_SECONDS):
+        with clock.move_on_after(hurry.bound(CLEANUP_SECONDS)):
             try:
                 vm = await self._outcome(task)
                 if vm is not None:
@@ -174,7 +174,14 @@ class Forking:
                 if error.outcome == "not_started":
                     return
                 problem = error
+            except asyncio.CancelledError:
+                if not hurry.asked():
+                    raise
         await end(task)
+        if hurry.asked():
+            known = "" if self._vm_id is None else f" of VM {self._context.redact(self._vm_id)}"
+            hurry.left_behind(f"a fork{known} (key {request.idempotency_key})")
+            return
         logger.warning("a fork (key %s) was given up, and its VM may exist: %s", request.idempotency_key, problem)
         vm_id = None if self._vm_id is None else self._context.redact(self._vm_id)
         doubt = ArkerError(f"the fork was given up, and its VM may exist: {problem}", vm_id=vm_id)

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from arker._context import Place
 from arker._lifecycle.creation import Deleted, remove
-from arker._tasks.cleanup import carry_through
+from arker._tasks.cleanup import clean_up
 from arker.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -64,10 +64,10 @@ class Held(Generic[T]):
     async def _leave_block(self, *, raising: bool) -> None:
         blocks = self._place.context.blocks
         if not blocks.left(self):
-            await carry_through(blocks.until_left(self))
+            await clean_up(blocks.until_left(self), cut=False)
         elif self._data is not None and not self._closed:
             # The deletion must happen under cancellation too, but must not block its caller indefinitely.
-            await carry_through(self._remove(raising=raising))
+            await clean_up(self._remove(raising=raising))
 
     async def _leave_early(self) -> None:
         """Delete the resource because its client is being closed."""

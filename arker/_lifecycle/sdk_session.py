@@ -14,7 +14,7 @@ from arker._protocol.calls import sessions as session_calls
 from arker._protocol.identifiers import new_idempotency_key, new_ulid
 from arker._runs import commands
 from arker._tasks import clock
-from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through, end, make_or_undo
+from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up, end, make_or_undo
 from arker.errors import ArkerError, BadReplyError, NetworkError, UnavailableError
 from arker.errors.api import is_surely_gone
 from arker.models import CreateSessionRequest, RunRequest
@@ -46,7 +46,7 @@ async def run_in_own_session(
             place, RunRequest(command=command, session_id=session_id), new_idempotency_key(), deadline=deadline
         )
     finally:
-        await carry_through(_close(place, session_id))
+        await clean_up(_close(place, session_id))
 
 
 async def _open(place: Place) -> str:

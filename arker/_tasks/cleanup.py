@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import anyio
 
+from arker._tasks import hurry
 from arker._tasks.running_loop import running_loop
 
 T = TypeVar("T")
@@ -30,6 +31,22 @@ async def carry_through(work: Coroutine[Any, Any, T]) -> T:
         work.close()
         raise
     return await _settled(loop.create_task(work))
+
+
+async def clean_up(work: Coroutine[Any, Any, T], *, cut: bool = True) -> T:
+    """Carry through work that removes what was made; a second Ctrl-C or SIGTERM cuts it short, see `hurry`.
+
+    Args:
+        work: The work. When it is cancelled because there is no time left, it must say itself what it leaves.
+        cut: Whether it is then cancelled; else all that it waits for must be.
+    """
+    try:
+        task = running_loop().create_task(work)
+    except BaseException:
+        work.close()
+        raise
+    with hurry.cleaning_up(task, cut=cut):
+        return await _settled(task)
 
 
 async def end(task: asyncio.Future[Any]) -> None:
@@ -67,7 +84,7 @@ async def make_or_undo(
     try:
         await over
     except asyncio.CancelledError:
-        await carry_through(abandon(task))
+        await clean_up(abandon(task))
         raise
     return task.result()
 
@@ -92,4 +109,4 @@ async def _settled(task: asyncio.Future[T]) -> T:
     return task.result()
 
 
-__all__ = ["CLEANUP_SECONDS", "carry_through", "end", "make_or_undo"]
+__all__ = ["CLEANUP_SECONDS", "carry_through", "clean_up", "end", "make_or_undo"]

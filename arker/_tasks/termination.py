@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from attrs import define, field
 
+from arker._tasks import hurry
+
 EXIT_STATUS: Final = 128 + signal.SIGTERM
 
 
@@ -71,9 +73,12 @@ def leave(task: asyncio.Task[Any] | None) -> None:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
+    hurries = hurry.signalled()
     if _watch.terminated:
-        return  # cleaning up is bounded; a second signal must not make it cut short
+        return
     _watch.terminated = True
+    if hurries:
+        return  # the tasks are ending already, because of Ctrl-C
     for task in list(_watch.inside):
         # Safe whatever the loop is doing at this moment, which it interrupts; and it wakes a loop that waits.
         task.get_loop().call_soon_threadsafe(task.cancel)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from arker._tasks import clock
+from arker._tasks import clock, hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
 from arker._tasks.running_loop import running_loop
 from arker._transport.attempts import Attempt, Progress
@@ -148,7 +148,7 @@ class Blocks:
                 if looks == 0:
                     break
                 looks -= 1
-                patience = min(deadline - clock.now(), _STEP)
+                patience = min(hurry.bound(deadline - clock.now()), _STEP)
                 if patience <= 0:
                     break
                 if tasks:
@@ -230,7 +230,7 @@ class Blocks:
 async def _polled(is_over: Callable[[], bool]) -> None:
     """Poll a condition that another thread may fulfil, for `CLEANUP_SECONDS` at most."""
     end = clock.now() + CLEANUP_SECONDS
-    while not is_over() and clock.now() < end:
+    while not is_over() and clock.now() < end and not hurry.expired():
         await clock.sleep(_STEP)
 
 
@@ -290,7 +290,9 @@ def _give_up(blocks: list[_Open], forks: Sequence[str] = ()) -> None:
     names = [*(each.name() for each in blocks), *forks]
     for each in blocks:
         each.abandon()
-    if names:
+    if hurry.asked():
+        hurry.left_behind(*names)
+    elif names:
         logger.warning("the client was closed before all could be removed, which may still exist: %s", ", ".join(names))
 
 

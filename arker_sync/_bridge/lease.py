@@ -10,6 +10,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from arker._tasks import hurry
 from arker._tasks.process import hand_in, keep_in_child
 from arker.errors import ConfigurationError
 from arker_sync._bridge import loop
@@ -79,11 +80,11 @@ class _State:
 
 async def _end_all(tasks: list[Any]) -> None:
     """Wait for tasks to end, and cancel them after `_PATIENCE`."""
-    _, late = await asyncio.wait(tasks, timeout=_PATIENCE)
+    late = await hurry.wait(tasks, _PATIENCE)
     for task in late:
         task.cancel()
     if late:
-        await asyncio.wait(late, timeout=_PATIENCE)
+        await asyncio.wait(late, timeout=hurry.bound(_PATIENCE) + 0.1)
 
 
 class Lease:
@@ -106,6 +107,7 @@ class Lease:
         undo: Callable[[T], Coroutine[Any, Any, object]] | None = None,
         leave: Callable[[], Coroutine[Any, Any, object]] | None = None,
         seat: Seat | None = None,
+        raised: type[BaseException] | None = None,
     ) -> T:
         """Run a coroutine in the loop, and wait for it.
 
@@ -119,7 +121,22 @@ class Lease:
             leave: Makes a coroutine that leaves the block that the work enters or leaves, if that is interrupted at
                 any moment: no other step removes the block's resources.
             seat: Shared by the calls for the same work.
+            raised: The kind of exception by which a block is left, if the call leaves one.
         """
+        heeds = _heed_interrupts(raised)
+        try:
+            return self._call(work, undo=undo, leave=leave, seat=seat)
+        finally:
+            hurry.unheed(heeds)
+
+    def _call(
+        self,
+        work: Coroutine[Any, Any, T],
+        *,
+        undo: Callable[[T], Coroutine[Any, Any, object]] | None,
+        leave: Callable[[], Coroutine[Any, Any, object]] | None,
+        seat: Seat | None,
+    ) -> T:
         if sys.is_finalizing():
             # The loop's thread stands still for good, and no other can be started.
             work.close()
@@ -158,15 +175,21 @@ class Lease:
                 if leave is not None:
                     _bounded(leave(), running)
             elif call.ended_with(error):
+                if hurry.asked() and isinstance(error, asyncio.CancelledError):
+                    raise KeyboardInterrupt from None  # a clean-up that was cut off
                 if isinstance(error, asyncio.CancelledError) and (worker is None or not worker.cancelled):
                     # Only the end of the client cancels a call whose caller goes on.
                     raise loop.closed() from None
             else:
-                done = call.abandon()
-                if leave is not None:
-                    _bounded(leave(), running)
-                elif done and undo is not None:
-                    _bounded(undo(call.result()), running)
+                heeds = _heed_interrupts(type(error))
+                try:
+                    done = call.abandon()
+                    if leave is not None:
+                        _bounded(leave(), running)
+                    elif done and undo is not None:
+                        _bounded(undo(call.result()), running)
+                finally:
+                    hurry.unheed(heeds)
             raise
         finally:
             if call is not None:
@@ -204,6 +227,17 @@ class Lease:
     def release(self) -> None:
         """Give up the closed client's share. A later call fails with the client's own error."""
         self._state.release()
+
+
+def _heed_interrupts(raised: type[BaseException] | None) -> bool:
+    """Have further interrupts hurry clean-ups, if the program is ending because of one; undone by `hurry.unheed`."""
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    for kind in (raised, sys.exc_info()[0]):
+        if kind is not None and issubclass(kind, (KeyboardInterrupt, SystemExit)):
+            return hurry.heed(first=True)
+    hurry.work_goes_on()
+    return False
 
 
 def _call_once(work: Coroutine[Any, Any, T]) -> T:

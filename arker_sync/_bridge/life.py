@@ -42,7 +42,7 @@ class Life(Facade):
 
         try:
             try:
-                self._lease.call(self._async.__aexit__(kind, error, trace))
+                self._lease.call(self._async.__aexit__(kind, error, trace), raised=kind)
             finally:
                 self._lease.release()
         finally:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from attrs import define, field
 
-from arker._tasks import clock
+from arker._tasks import clock, hurry
 from arker._tasks.process import hand_in, keep_in_child
 from arker.errors import ConfigurationError
 
@@ -352,6 +352,8 @@ class Call(Generic[T]):
         until = clock.now() + CLEANUP_SECONDS
         # What tells the end may have been taken out of the inbox by the very step that was interrupted.
         while not self._has_ended():
+            if hurry.asked():  # the clean-up itself ends in time, and what it has not removed is named
+                until = min(until, clock.now() + hurry.bound(CLEANUP_SECONDS) + hurry.GRACE)
             try:
                 item = self._inbox.get(timeout=min(_STEP, max(until - clock.now(), 0.0)))
             except Empty:

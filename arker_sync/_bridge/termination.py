@@ -13,6 +13,7 @@ from types import FrameType
 
 from attrs import define
 
+from arker._tasks import hurry
 from arker._tasks.termination import EXIT_STATUS
 
 
@@ -55,8 +56,9 @@ def leave(heeds: bool) -> None:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    if _watch.terminated:
-        return  # cleaning up is bounded; a second signal must not make it cut short
+    hurries = hurry.signalled()
+    if _watch.terminated or hurries:
+        return
     _watch.terminated = True
     raise SystemExit(EXIT_STATUS)
 

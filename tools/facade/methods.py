@@ -222,6 +222,7 @@ def _body(function: Function, context: Context, is_property: bool, overloaded: b
         undo = f", undo=lambda made: made.{UNDONE[name]}()"
     elif name in ("__aenter__", "__aexit__"):
         undo = ", leave=lambda: self._async.__aexit__(None, None, None)"
+        undo += f", raised={arguments[0]}" if name == "__aexit__" else ""
     done = f"self._lease.call(work{undo})"
     if name == "__anext__":
         return [*lines, f"{space}return {_wrapped('self._lease.step(work)', returns, context)}"]
