@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import arker
-from arker import models
+from arker import _tasks, models
 from arker._basics.lazy import later
 from arker._basics.typing import Self
 from arker._client.filesystems import OrgFilesystems
@@ -108,7 +108,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             strict_replies=strict_replies,
         )
         if session is not None:
-            from arker._transport.http.sessions import check_session
+            from arker._transport.http.sessions import check_session  # brings aiohttp along
 
             check_session(session)
         # The first client loads what it sends its requests with, which brings asyncio along.
@@ -241,9 +241,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         except BaseException:
             await self.aclose()
             raise
-        from arker._tasks import termination
-
-        self._terminable = termination.enter()
+        self._terminable = _tasks.termination.enter()
         return self
 
     async def __aexit__(
@@ -252,14 +250,11 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        from arker._tasks import termination
-        from arker._tasks.cleanup import carry_through
-
         # A cancelled program must not leave the backend's process behind.
         try:
-            await carry_through(self._close(in_order=exc_type is None))
+            await _tasks.cleanup.carry_through(self._close(in_order=exc_type is None))
         finally:
-            termination.leave(self._terminable)
+            _tasks.termination.leave(self._terminable)
 
     async def aclose(self) -> None:
         """Close the client's connections, and end its embedded backend if it has one.
@@ -273,9 +268,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         Other VMs in the cloud go on: they are meant to stay, so that no `reap` deletes them. (When an exception leaves
         the client's ``async with`` block, they are not: they can be reaped once this process has ended.)
         """
-        from arker._tasks.cleanup import carry_through
-
-        await carry_through(self._close(in_order=True))
+        await _tasks.cleanup.carry_through(self._close(in_order=True))
 
     def _close_outside(self, *, in_order: bool) -> None:
         """`aclose` where no event loop runs and no thread can be started, such as at the interpreter's exit."""

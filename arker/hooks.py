@@ -18,7 +18,8 @@ import attrs
 from attrs import field, frozen
 
 import arker
-from arker.errors import ArkerError, InvalidArgumentError
+from arker.errors import ArkerError
+from arker.models import _checks as check
 
 
 @frozen(kw_only=True)
@@ -96,26 +97,7 @@ class TransferEvent:
 
 
 def _check_hook(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None:
-        check_function(attribute.name, value)
-
-
-def check_function(argument: str, value: object) -> None:
-    """Refuse what cannot be called with an event, or would have to be awaited."""
-    if not callable(value):
-        raise InvalidArgumentError(argument, value, "expected a function of one argument, or None")
-    # Programs without hooks need not load them.
-    import functools
-    import inspect
-
-    function: Any = value
-    while isinstance(function, functools.partial):
-        function = function.func
-    for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004 - its code, not whether it has any
-        if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
-            raise InvalidArgumentError(
-                argument, value, "expected an ordinary function: it is called, not awaited (let it start a task)"
-            )
+    check.check_function(attribute.name, value)
 
 
 @frozen(kw_only=True)

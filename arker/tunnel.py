@@ -54,7 +54,7 @@ class TunnelResponse:
 
     def json(self) -> Any:
         """The value that the body stands for as JSON; raises `ValueError` when it is none."""
-        import orjson
+        import orjson  # few programs read replies of tunnels as JSON
 
         return orjson.loads(self.body)
 

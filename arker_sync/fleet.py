@@ -13,6 +13,7 @@ from arker._basics.typing import Self
 from arker.errors import ArkerError
 from arker.fleet import RETRIES, Item, Value
 from arker.models import CompletedRunResult
+from arker_sync import _bridge
 from arker_sync._bridge.facade import Facade, held, twin
 from arker_sync.vm import VM
 
@@ -113,16 +114,13 @@ class Fleet(Facade):
             FleetError: When outcomes are taken: no VM is left. Items that have no outcome then were not drawn.
             ConfigurationError: The fleet's block was not entered, or has been left.
         """
-        from arker_sync._bridge.callbacks import feed, relay
-        from arker_sync._bridge.workers import in_threads
-
         iterator = self._async.map(
-            in_threads(function, VM, self._lease),
-            feed(items),
+            _bridge.workers.in_threads(function, VM, self._lease),
+            _bridge.callbacks.feed(items),
             ordered=ordered,
             retries=retries,
             item_deadline=item_deadline,
-            progress=relay("progress", progress),
+            progress=_bridge.callbacks.relay("progress", progress),
         )
         return self._lease.iterate(iterator, lambda item: held(item, "vm", VM, self._lease))
 
@@ -171,8 +169,6 @@ class Fleet(Facade):
             FleetError: The fleet was left meanwhile.
             ConfigurationError: The fleet's block was not entered, or has been left.
         """
-        from arker_sync._bridge.callbacks import relay
-
         work = self._async.run(
             command,
             session_idx=session_idx,
@@ -188,7 +184,7 @@ class Fleet(Facade):
             check=check,
             deadline=deadline,
             retries=retries,
-            progress=relay("progress", progress),
+            progress=_bridge.callbacks.relay("progress", progress),
         )
         return [held(each, "vm", VM, self._lease) for each in self._lease.call(work)]
 
@@ -226,8 +222,6 @@ class Fleet(Facade):
             FleetError: The fleet was left meanwhile.
             ConfigurationError: The fleet's block was not entered, or has been left.
         """
-        from arker_sync._bridge.callbacks import relay
-
         work = self._async.upload(
             source,
             path,
@@ -238,7 +232,7 @@ class Fleet(Facade):
             mode=mode,
             deadline=deadline,
             retries=retries,
-            progress=relay("progress", progress),
+            progress=_bridge.callbacks.relay("progress", progress),
         )
         return [held(each, "vm", VM, self._lease) for each in self._lease.call(work)]
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import anyio
@@ -320,8 +321,6 @@ def _caused(error: OSError, name: str) -> LocalFileError:
 
 def _load(entries: list[Entry]) -> list[bytes | ArkerError]:
     """Small files, as they go over the wire; blocks. Their sizes are noted."""
-    from hashlib import sha256  # it loads OpenSSL
-
     loaded: list[bytes | ArkerError] = []
     for entry, upload_id in zip(entries, new_ulids(len(entries)), strict=True):
         try:

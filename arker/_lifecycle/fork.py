@@ -7,6 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Coroutine
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -196,8 +197,6 @@ class Forking:
 
 def was_made_since(created_at: str | None, moment: float) -> bool:
     """Whether a VM was made since a moment, as far as its server's clock tells."""
-    from datetime import datetime, timezone  # not every program reaps
-
     if created_at is None:
         return False
     try:

@@ -153,7 +153,7 @@ def salvaged_vm_id(body: bytes) -> str | None:
 
 def _loads_leniently(body: bytes) -> object:
     """Read JSON with a byte order mark, NaN, lone surrogates, bytes that are no UTF-8, or something behind it."""
-    import json  # brought along by aiohttp, and needed rarely
+    import json  # importing the client loads this module, and few replies need that one
 
     text = body.decode("utf-8", "surrogateescape").lstrip("\ufeff \t\r\n")
     if text[:1] not in ("{", "["):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import timezone
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 from arker.errors import ApiError
@@ -91,10 +93,6 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     text = value.strip()
     if re.fullmatch(r"[0-9]{1,12}(\.[0-9]*)?", text):
         return float(text)
-    # Its reader takes long to import, and dates are rare.
-    from datetime import timezone
-    from email.utils import parsedate_to_datetime
-
     try:
         moment = parsedate_to_datetime(text)
         if moment.tzinfo is None:

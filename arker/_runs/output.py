@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import anyio
@@ -15,8 +16,6 @@ from arker._runs.poll import Planner, Question
 from arker.errors import DeadlineExceededError, OutputChangedError
 
 if TYPE_CHECKING:
-    from hashlib import blake2b
-
     from arker._transport.attempts import Progress
     from arker.models import Run
 
@@ -159,8 +158,6 @@ class _Position:
 
     def compare(self, data: bytes, retries: int, progress: Progress) -> None:
         """Raise `OutputChangedError` unless what was handed out is how the stream begins."""
-        from hashlib import blake2b  # few programs need it
-
         self._hash = blake2b(memoryview(data)[: self.size])
         if len(data) >= self.size and self._digest in (None, self._hash.digest()):
             return

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Final, overload
 
 import arker
+from arker import _files
 from arker._vm.base import VmBase
 from arker.models import _checks as check
 
@@ -66,15 +67,12 @@ class Files(VmBase):
             FileTooLargeError: The file has more than ``max_bytes``; nothing was read. `download` takes files of any
                 size.
         """
-        # Programs that only run commands need no transfers.
-        from arker._files import checks, sources, whole
-
-        where = checks.check_path(path)
+        where = _files.checks.check_path(path)
         most = None if max_bytes is None else check.check_integer("max_bytes", max_bytes, minimum=0)
         if isinstance(data, Unset):
-            return await whole.read(self._place, where, most, deadline=deadline)
-        view = sources.check_data(checks.encoded("data", data) if isinstance(data, str) else data)
-        await whole.write(self._place, where, view, deadline=deadline)
+            return await _files.whole.read(self._place, where, most, deadline=deadline)
+        view = _files.sources.check_data(_files.checks.encoded("data", data) if isinstance(data, str) else data)
+        await _files.whole.write(self._place, where, view, deadline=deadline)
         return None
 
     async def upload(
@@ -114,9 +112,7 @@ class Files(VmBase):
             IntegrityError: What arrived is not what was sent.
             UnsupportedOperationError: The server cannot do what ``strategy`` asks for.
         """
-        from arker._files import uploads
-
-        return await uploads.upload(
+        return await _files.uploads.upload(
             self._place,
             source,
             path,
@@ -158,9 +154,7 @@ class Files(VmBase):
             LocalFileError: The target cannot be written.
             FileChangedError: The file has changed meanwhile; the target is as it was.
         """
-        from arker._files import downloads
-
-        return await downloads.download(
+        return await _files.downloads.download(
             self._place,
             path,
             target,
@@ -186,9 +180,7 @@ class Files(VmBase):
             NotFoundError: At ``async with``: there is no such file, or no such VM.
             FileChangedError: While it is read: the file has changed.
         """
-        from arker.read_stream import AsyncReadStream
-
-        return AsyncReadStream(self._place, path)
+        return arker.AsyncReadStream(self._place, path)
 
     async def upload_many(
         self,
@@ -215,9 +207,7 @@ class Files(VmBase):
         Raises:
             InvalidArgumentError: A pair that cannot be right; nothing was sent.
         """
-        from arker._files import many
-
-        return await many.upload_many(
+        return await _files.many.upload_many(
             self._place,
             files,
             concurrency=concurrency,
@@ -249,9 +239,7 @@ class Files(VmBase):
         Raises:
             InvalidArgumentError: A pair that cannot be right; nothing was sent.
         """
-        from arker._files import many_downloads
-
-        return await many_downloads.download_many(
+        return await _files.many_downloads.download_many(
             self._place,
             files,
             concurrency=concurrency,

@@ -10,6 +10,7 @@ from typing import Any, cast, overload
 import arker
 import arker_sync
 from arker._vm.files import MAX_SYNC_READ, UNSET, Unset
+from arker_sync import _bridge
 from arker_sync._vm.base import VmBase
 
 
@@ -93,17 +94,15 @@ class Files(VmBase):
             IntegrityError: What arrived is not what was sent.
             UnsupportedOperationError: The server cannot do what ``strategy`` asks for.
         """
-        from arker_sync._bridge.callbacks import feed, relay
-
         work = self._async.upload(
-            feed(source),
+            _bridge.callbacks.feed(source),
             path,
             strategy=strategy,
             concurrency=concurrency,
             part_size=part_size,
             verify=verify,
             mode=mode,
-            progress=relay("progress", progress),
+            progress=_bridge.callbacks.relay("progress", progress),
             deadline=deadline,
         )
         return self._lease.call(work)
@@ -137,14 +136,12 @@ class Files(VmBase):
             LocalFileError: The target cannot be written.
             FileChangedError: The file has changed meanwhile; the target is as it was.
         """
-        from arker_sync._bridge.callbacks import relay
-
         work = self._async.download(
             path,
             target,
             concurrency=concurrency,
             part_size=part_size,
-            progress=relay("progress", progress),
+            progress=_bridge.callbacks.relay("progress", progress),
             deadline=deadline,
         )
         return self._lease.call(work)
@@ -165,10 +162,8 @@ class Files(VmBase):
             NotFoundError: At ``with``: there is no such file, or no such VM.
             FileChangedError: While it is read: the file has changed.
         """
-        from arker_sync.read_stream import ReadStream
-
         value = self._async.open_read(path)
-        return ReadStream(value, self._lease)
+        return arker_sync.ReadStream(value, self._lease)
 
     def upload_many(
         self,
@@ -195,14 +190,12 @@ class Files(VmBase):
         Raises:
             InvalidArgumentError: A pair that cannot be right; nothing was sent.
         """
-        from arker_sync._bridge.callbacks import relay
-
         work = self._async.upload_many(
             files,
             concurrency=concurrency,
             part_size=part_size,
             verify=verify,
-            progress=relay("progress", progress),
+            progress=_bridge.callbacks.relay("progress", progress),
             deadline=deadline,
         )
         return self._lease.call(work)
@@ -229,10 +222,12 @@ class Files(VmBase):
         Raises:
             InvalidArgumentError: A pair that cannot be right; nothing was sent.
         """
-        from arker_sync._bridge.callbacks import relay
-
         work = self._async.download_many(
-            files, concurrency=concurrency, part_size=part_size, progress=relay("progress", progress), deadline=deadline
+            files,
+            concurrency=concurrency,
+            part_size=part_size,
+            progress=_bridge.callbacks.relay("progress", progress),
+            deadline=deadline,
         )
         return self._lease.call(work)
 

@@ -196,8 +196,6 @@ class Runs(VmBase):
             NotFoundError: There is no such VM or session.
             DeadlineExceededError: The deadline passed; the command may be running.
         """
-        from arker_sync.run import RunHandle
-
         work = self._async.start(
             command,
             session_id=session_id,
@@ -213,7 +211,7 @@ class Runs(VmBase):
             idempotency_key=idempotency_key,
             deadline=deadline,
         )
-        return RunHandle(self._lease.call(work), self._lease)
+        return arker_sync.RunHandle(self._lease.call(work), self._lease)
 
     def attach_run(self, run_id: str) -> arker_sync.RunHandle:
         """A run of this VM by its id, without asking the server: its fields are None until it is read.
@@ -221,10 +219,8 @@ class Runs(VmBase):
         Args:
             run_id: The run's id.
         """
-        from arker_sync.run import RunHandle
-
         value = self._async.attach_run(run_id)
-        return RunHandle(value, self._lease)
+        return arker_sync.RunHandle(value, self._lease)
 
     def get_run(self, run_id: str, *, deadline: float | None = None) -> models.Run:
         """A run with what it has written so far.

@@ -24,10 +24,8 @@ class Sessions(VmBase):
             cwd: Working directory to start in; the home directory unless given.
             deadline: Seconds until it is open; None for no bound.
         """
-        from arker_sync.session import SessionHandle
-
         value = self._async.open_session(env=env, cwd=cwd, deadline=deadline)
-        return SessionHandle(value, self._lease)
+        return arker_sync.SessionHandle(value, self._lease)
 
     def create_session(
         self, *, env: Mapping[str, str] | None = None, cwd: str | None = None, deadline: float | None = None

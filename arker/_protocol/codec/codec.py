@@ -60,7 +60,7 @@ def _hook(cls: Any) -> Hook:
 
 def loads(text: bytes) -> object:
     """The JSON value of a text; raises `ValueError` if it is none."""
-    import orjson
+    import orjson  # see above
 
     value: object = orjson.loads(text)
     return value
@@ -72,7 +72,7 @@ def structure(value: object, cls: type[T]) -> T:
         return cast("T", _hook(cls)(value, cls))
     except (Misfit, KeyError, TypeError, ValueError, AttributeError) as error:
         # The fast way does not say where; the second way does.
-        from arker._protocol.codec.converter import locate
+        from arker._protocol.codec.converter import locate  # loaded by `_converter`
 
         with _lock:
             raise locate(value, cls, error) from None
@@ -112,7 +112,7 @@ def unstructure(value: object) -> Any:
 
 def dumps(value: object) -> bytes:
     """The JSON text of a request."""
-    import orjson
+    import orjson  # see above
 
     try:
         return orjson.dumps(unstructure(value))
@@ -134,7 +134,7 @@ def dumps_chunk(chunk: SyncChunkWrite) -> bytes:
 
 def dumps_whole(path: str, upload_id: str, content: bytes | memoryview, sha256: str) -> bytes:
     """The JSON text of an entry that writes a file in its only chunk; by hand, since of small files there are many."""
-    import orjson
+    import orjson  # see above
 
     size = len(content)
     return b'{"path":%b,"size":%d,"upload_id":"%b","start":0,"end":%d,"sha256":"%b","content":"%b"}' % (
