@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import arker
-from arker import models
+from arker import _tasks, models
 from arker._basics.lazy import later
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
@@ -112,7 +112,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             strict_replies=strict_replies,
         )
         if session is not None:
-            from arker._transport.http.sessions import check_session
+            from arker._transport.http.sessions import check_session  # brings aiohttp along
 
             check_session(session)
         # Imported here, by the first client, because it also loads asyncio.
@@ -241,22 +241,18 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         return self._settings.ledger
 
     async def __aenter__(self) -> Self:
-        from arker._tasks.running_loop import running_loop
-
         try:
             await self._transport.ready()
         except BaseException:
             try:
-                running_loop()
+                _tasks.running_loop.running_loop()
             except ConfigurationError:
                 self._close_outside(in_order=True)
             else:
                 await self.aclose()
             raise
-        from arker._tasks import hurry, termination
-
-        self._terminable = termination.enter()
-        self._interruptible = hurry.heed()
+        self._terminable = _tasks.termination.enter()
+        self._interruptible = _tasks.hurry.heed()
         return self
 
     async def __aexit__(
@@ -265,15 +261,12 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        from arker._tasks import hurry, termination
-        from arker._tasks.cleanup import clean_up
-
         # A cancelled program must not leave the backend's process running.
         try:
-            await clean_up(self._close(in_order=exc_type is None), cut=False)
+            await _tasks.cleanup.clean_up(self._close(in_order=exc_type is None), cut=False)
         finally:
-            hurry.unheed(self._interruptible)
-            termination.leave(self._terminable)
+            _tasks.hurry.unheed(self._interruptible)
+            _tasks.termination.leave(self._terminable)
 
     async def aclose(self) -> None:
         """Close the client's connections and end its embedded backend, if it has one.
@@ -287,9 +280,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         Other VMs in the cloud keep running, and `reap` does not delete them. (If an exception leaves the client's
         ``async with`` block, `reap` can delete them once this process has ended.)
         """
-        from arker._tasks.cleanup import clean_up
-
-        await clean_up(self._close(in_order=True), cut=False)
+        await _tasks.cleanup.clean_up(self._close(in_order=True), cut=False)
 
     def _close_outside(self, *, in_order: bool) -> None:
         """Close the client where no event loop runs and no thread can be started, such as at the interpreter's exit."""
@@ -305,8 +296,6 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
                     self._emulator.close()
 
     async def _close(self, *, in_order: bool) -> None:
-        from arker._tasks import hurry
-
         try:
             await self._transport.blocks.close()
             await self._context.settled()
@@ -318,7 +307,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             finally:
                 if self._emulator is not None:
                     await self._emulator.aclose()
-                hurry.report()
+                _tasks.hurry.report()
 
 
 __all__ = ["AsyncArker"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -302,8 +303,6 @@ def _warn_of_no_ledger() -> None:
     global _warned_of_no_ledger  # noqa: PLW0603
     if not _warned_of_no_ledger:
         _warned_of_no_ledger = True
-        import logging  # slow to load
-
         logging.getLogger("arker").warning(
             "there is no ledger of forks, since this user has no home directory (HOME is not set): VMs that this "
             "program may leave behind are not on record; set ARKER_LEDGER to a file, or to 'off'"
@@ -409,7 +408,7 @@ def _host(argument: str, value: object) -> str:
     if re.fullmatch(r"[a-z0-9._-]+", host):
         return host
     if ":" in host:
-        from ipaddress import IPv6Address
+        from ipaddress import IPv6Address  # few programs name such hosts
 
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         try:

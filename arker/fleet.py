@@ -19,7 +19,6 @@ from arker._fleets.work import ItemMap, Outcomes, Work, everywhere
 from arker._tasks import hurry
 from arker._tasks.cleanup import clean_up
 from arker.errors import ArkerError, ConfigurationError, FleetError, InvalidArgumentError
-from arker.hooks import check_function
 from arker.models import CompletedRunResult, RunRequest
 from arker.models import _checks as check
 from arker.vm import AsyncVM
@@ -215,8 +214,7 @@ class AsyncFleet:
         check.check_integer("retries", retries, minimum=0)
         if item_deadline is not None:
             check.check_seconds("item_deadline", item_deadline)
-        if progress is not None:
-            check_function("progress", progress)
+        check.check_function("progress", progress)
         work = Work(self._pool, function, retries=retries, item_deadline=item_deadline, lent=True)
         return Outcomes(ItemMap(self._pool, work, items, ordered=ordered, progress=progress))
 
@@ -364,8 +362,7 @@ class AsyncFleet:
     ) -> Work[Item, Value]:
         self._check_open()
         check.check_integer("retries", retries, minimum=0)
-        if progress is not None:
-            check_function("progress", progress)
+        check.check_function("progress", progress)
         return Work(self._pool, function, retries=retries, lent=False)
 
     def _check_open(self) -> None:

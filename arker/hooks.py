@@ -19,7 +19,8 @@ import attrs
 from attrs import field, frozen
 
 import arker
-from arker.errors import ArkerError, InvalidArgumentError
+from arker.errors import ArkerError
+from arker.models import _checks as check
 
 
 @frozen(kw_only=True)
@@ -98,26 +99,7 @@ class TransferEvent:
 
 
 def _check_hook(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None:
-        check_function(attribute.name, value)
-
-
-def check_function(argument: str, value: object) -> None:
-    """Reject a hook that is not callable or is a coroutine function."""
-    if not callable(value):
-        raise InvalidArgumentError(argument, value, "expected a function of one argument, or None")
-    # Imported here, because programs without hooks do not need it.
-    import functools
-    import inspect
-
-    function: Any = value
-    while isinstance(function, functools.partial):
-        function = function.func
-    for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004 - its code, not whether it exists
-        if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
-            raise InvalidArgumentError(
-                argument, value, "expected an ordinary function: it is called, and what it returns is ignored"
-            )
+    check.check_function(attribute.name, value)
 
 
 @frozen(kw_only=True)

@@ -124,6 +124,7 @@ class TransferBar:
 
 def _make_progress(console: consoles.Console | None, transient: bool) -> Progress:
     try:
+        # An extra.
         from rich import console as drawn_by
         from rich import progress
         from rich.text import Text

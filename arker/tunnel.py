@@ -58,13 +58,13 @@ class TunnelResponse:
 
     def json(self) -> Any:
         """Parse the body as JSON. Raises `ValueError` if it is not JSON."""
-        import orjson
+        import orjson  # few programs read replies of tunnels as JSON
 
         return orjson.loads(self.body)
 
 
 def _unpickled(status: int, headers: list[tuple[str, str]], body: bytes) -> TunnelResponse:
-    from multidict import CIMultiDict, CIMultiDictProxy
+    from multidict import CIMultiDict, CIMultiDictProxy  # few programs pickle replies of tunnels
 
     return TunnelResponse(status, CIMultiDictProxy(CIMultiDict(headers)), body)
 

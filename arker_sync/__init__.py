@@ -327,13 +327,13 @@ _DEPRECATED: Final = {
 
 def __getattr__(name: str) -> object:
     if name in _DEPRECATED:
-        import warnings
+        import warnings  # few programs use older names
 
         message = f"arker_sync.{name} is an older name of arker_sync.{_DEPRECATED[name]}"
         warnings.warn(message, DeprecationWarning, stacklevel=2)
         return getattr(models, _DEPRECATED[name])
     if name == "__version__":
-        from arker._basics.version import version
+        from arker._basics.version import version  # few programs ask for it
 
         return version()
     return _get(name)

@@ -13,6 +13,7 @@ import arker
 from arker import AsyncArker, models
 from arker._basics.typing import Self
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts
+from arker_sync import _bridge
 from arker_sync._bridge.life import Life
 from arker_sync._client.filesystems import OrgFilesystems
 from arker_sync._client.fleets import Fleets
@@ -84,8 +85,6 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         ledger: bool | str | os.PathLike[str] | None = None,
         strict_replies: bool = False,
     ) -> None:
-        from arker_sync._bridge.callbacks import relay_hooks
-
         client = AsyncArker(
             api_key,
             base_url=base_url,
@@ -97,7 +96,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             timeout=timeout,
             max_connections=max_connections,
             insecure_hosts=insecure_hosts,
-            hooks=relay_hooks(hooks),
+            hooks=_bridge.callbacks.relay_hooks(hooks),
             ledger=ledger,
             strict_replies=strict_replies,
         )
@@ -135,14 +134,12 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             InvalidArgumentError: There is no such option, or its value is invalid.
             EmulatorError: At the first request (or ``with``): the backend could not start; the message says why.
         """
-        from arker_sync._bridge.callbacks import relay_hooks
-
         client = cls.__new__(cls)
         asynchronous = AsyncArker.local(
             retry=retry,
             timeout=timeout,
             max_connections=max_connections,
-            hooks=relay_hooks(hooks),
+            hooks=_bridge.callbacks.relay_hooks(hooks),
             strict_replies=strict_replies,
             **options,
         )

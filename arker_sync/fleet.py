@@ -13,6 +13,7 @@ from arker._basics.typing import Self
 from arker.errors import ArkerError
 from arker.fleet import RETRIES, Item, Value
 from arker.models import CompletedRunResult
+from arker_sync import _bridge
 from arker_sync._bridge.facade import Facade, held, twin
 from arker_sync.vm import VM
 
@@ -113,16 +114,13 @@ class Fleet(Facade):
             FleetError: While outcomes are consumed: no VM is left. Items without an outcome were not drawn.
             ConfigurationError: The fleet's block was not entered or has been left.
         """
-        from arker_sync._bridge.callbacks import feed, relay
-        from arker_sync._bridge.workers import in_threads
-
         iterator = self._async.map(
-            in_threads(function, VM, self._lease),
-            feed(items),
+            _bridge.workers.in_threads(function, VM, self._lease),
+            _bridge.callbacks.feed(items),
             ordered=ordered,
             retries=retries,
             item_deadline=item_deadline,
-            progress=relay("progress", progress),
+            progress=_bridge.callbacks.relay("progress", progress),
         )
         return self._lease.iterate(iterator, lambda item: held(item, "vm", VM, self._lease))
 
@@ -172,8 +170,6 @@ class Fleet(Facade):
             FleetError: The fleet's block was left during the call.
             ConfigurationError: The fleet's block was not entered or has been left.
         """
-        from arker_sync._bridge.callbacks import relay
-
         work = self._async.run(
             command,
             session_idx=session_idx,
@@ -189,7 +185,7 @@ class Fleet(Facade):
             check=check,
             deadline=deadline,
             retries=retries,
-            progress=relay("progress", progress),
+            progress=_bridge.callbacks.relay("progress", progress),
         )
         return [held(each, "vm", VM, self._lease) for each in self._lease.call(work)]
 
@@ -227,8 +223,6 @@ class Fleet(Facade):
             FleetError: The fleet's block was left during the call.
             ConfigurationError: The fleet's block was not entered or has been left.
         """
-        from arker_sync._bridge.callbacks import relay
-
         work = self._async.upload(
             source,
             path,
@@ -239,7 +233,7 @@ class Fleet(Facade):
             mode=mode,
             deadline=deadline,
             retries=retries,
-            progress=relay("progress", progress),
+            progress=_bridge.callbacks.relay("progress", progress),
         )
         return [held(each, "vm", VM, self._lease) for each in self._lease.call(work)]
 

@@ -175,8 +175,6 @@ class SessionHandle(Facade, Held[models.Session]):
         deadline: float | None = None,
     ) -> arker_sync.RunHandle:
         """Start a command in this session, without waiting for it. See `VM.start` for the arguments and errors."""
-        from arker_sync.run import RunHandle
-
         work = self._async.start(
             command,
             timeout=timeout,
@@ -190,7 +188,7 @@ class SessionHandle(Facade, Held[models.Session]):
             idempotency_key=idempotency_key,
             deadline=deadline,
         )
-        return RunHandle(self._lease.call(work), self._lease)
+        return arker_sync.RunHandle(self._lease.call(work), self._lease)
 
 
 __all__ = ["SessionHandle"]

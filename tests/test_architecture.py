@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 import arker
 
 ROOT = Path(__file__).parent.parent
@@ -144,6 +146,47 @@ def test_nothing_imports_in_a_circle() -> None:
     for module in sorted(graph):
         visit(module, ())
     assert not circles, "\n".join(circles)
+
+
+def late_imports(path: Path) -> list[tuple[int, bool]]:
+    """List the lines of imports inside functions, and whether a reason stands beside each, or above its group."""
+    lines = path.read_text().splitlines()
+    found: dict[int, bool] = {}
+    for function in ast.walk(ast.parse("\n".join(lines))):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    first = node.lineno - 1
+                    while lines[first - 1].strip().startswith(("import ", "from ")):
+                        first -= 1
+                    above = lines[first - 1].strip().startswith("#")
+                    found[node.lineno] = above or "  # " in lines[node.lineno - 1]
+    return sorted(found.items())
+
+
+def test_imports_inside_functions_have_a_reason() -> None:
+    """Packages are lazy at their doors; what is loaded late elsewhere says why."""
+    without: list[str] = []
+    for path in [*client_files(), *sorted((ROOT / "arker_sync").rglob("*.py"))]:
+        without += [f"{path.relative_to(ROOT)}:{line}" for line, has_reason in late_imports(path) if not has_reason]
+    assert not without, "\n".join(without)
+
+
+LAZY: Final = [
+    *(f"arker.{name}" for name in ("_directories", "_files", "_fleets", "_lifecycle", "_tasks")),
+    "arker_sync._bridge",
+]
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_a_lazy_package_names_its_modules_for_type_checkers_too(name: str) -> None:
+    tree = ast.parse((ROOT / name.replace(".", "/") / "__init__.py").read_text())
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == name]
+    told = {alias.name for node in nodes for alias in node.names}
+    call = next(node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    assert told == {ast.literal_eval(argument) for argument in call.args[1:]}
+    package = importlib.import_module(name)
+    assert all(getattr(package, module) is importlib.import_module(f"{name}.{module}") for module in told)
 
 
 def test_classes_are_not_towers() -> None:

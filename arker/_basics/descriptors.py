@@ -13,7 +13,7 @@ NONE_LEFT: Final = frozenset({errno.EMFILE, errno.ENFILE})
 def limit() -> int | None:
     """Return the limit of descriptors; None where there is none, or it is not known."""
     try:
-        import resource
+        import resource  # not on every system
     except ImportError:  # not a system with such limits
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -39,6 +39,16 @@ def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], obje
     return get, names
 
 
+def lazy_modules(package: str, *modules: str) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a package whose modules are loaded when they are first asked for.
+
+    Args:
+        package: The package's dotted name.
+        modules: Those of its modules that other packages use like that.
+    """
+    return lazily(package, {f"{package}.{module}": "" for module in modules})
+
+
 class _Later:
     """A stand-in for a module."""
 
@@ -57,4 +67,4 @@ def later(module: str) -> Any:
     return _Later(module)
 
 
-__all__ = ["later", "lazily"]
+__all__ = ["later", "lazily", "lazy_modules"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import arker
-from arker import models
+from arker import _fleets, models
 from arker._client.base import ClientBase
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
@@ -72,13 +72,8 @@ class Fleets(ClientBase):
         Raises:
             InvalidArgumentError: A value is invalid.
         """
-        from arker._fleets.pool import Plan  # few programs need fleets
-        from arker.fleet import AsyncFleet
-        from arker.hooks import check_function
-        from arker.vm import AsyncVM
-
         source_vm_id = source_vm_name = None
-        if isinstance(source, AsyncVM):
+        if isinstance(source, arker.AsyncVM):
             source_vm_id = source.id
         else:
             source_vm_name = check.check_text("source", source, what="a VM's name or a handle on a VM")
@@ -93,9 +88,8 @@ class Fleets(ClientBase):
             check.check_text("name_prefix", name_prefix, what="what names begin with")
         if deadline is not None:
             check.check_seconds("deadline", deadline)
-        if progress is not None:
-            check_function("progress", progress)
-        plan = Plan(
+        check.check_function("progress", progress)
+        plan = _fleets.pool.Plan(
             request=models.ForkRequest(
                 source_vm_id=source_vm_id,
                 source_vm_name=source_vm_name,
@@ -118,7 +112,7 @@ class Fleets(ClientBase):
             deadline=deadline,
             progress=progress,
         )
-        return AsyncFleet(self._context, plan)
+        return arker.AsyncFleet(self._context, plan)
 
 
 __all__ = ["Fleets"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import arker
+from arker import _lifecycle
 from arker._client.base import ClientBase
 
 
@@ -26,9 +27,7 @@ class Reaping(ClientBase):
         Raises:
             ConfigurationError: The ledger cannot be read.
         """
-        from arker._lifecycle.reap import reap  # imported here because few programs need it
-
-        return await reap(self._context, older_than=older_than, dry_run=dry_run, deadline=deadline)
+        return await _lifecycle.reap.reap(self._context, older_than=older_than, dry_run=dry_run, deadline=deadline)
 
 
 __all__ = ["Reaping"]

@@ -94,7 +94,7 @@ class Vms(ClientBase):
             ConflictError: The name is taken, or the idempotency key belongs to a different request.
             UnsupportedOperationError: The server cannot fork this source with these arguments.
         """
-        from arker.vm import fork
+        from arker.vm import fork  # brings handles along, which importing the client is not to wait for
 
         given = [value for value in (source, source_vm_id, source_vm_name) if value is not None]
         if len(given) != 1:

@@ -43,7 +43,7 @@ def compile_patterns(patterns: Sequence[str]) -> Ignores:
     if not any(pattern.strip() and not pattern.startswith("#") for pattern in patterns):
         return ignores_nothing
     try:
-        from pathspec import GitIgnoreSpec
+        from pathspec import GitIgnoreSpec  # an extra
     except ImportError:
         raise ConfigurationError(
             "patterns need the library pathspec: install arker-async[files] (pip install 'arker-async[files]')"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable
@@ -107,14 +108,7 @@ def digests(root: str, paths: Iterable[str], tool: str, check: Callable[[], None
 
 
 def _digest(path: str, tool: str, check: Callable[[], None]) -> str:
-    digest: Any
-    if tool == "cksum":
-        digest = Cksum()
-    else:
-        # Imported here because it loads OpenSSL, which would slow down the import of this package.
-        import hashlib
-
-        digest = hashlib.sha256()
+    digest: Any = Cksum() if tool == "cksum" else hashlib.sha256()
     with open(os.open(path, os.O_RDONLY | _ONLY_REGULAR), "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError("not a regular file")

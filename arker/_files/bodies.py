@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -124,8 +125,6 @@ class _Pieces:
     def _read_and_hash(self, start: int, end: int) -> Buffer:
         piece = self._source.read(start, end)
         if self._hash is None:
-            import hashlib  # it loads OpenSSL
-
             self._hash = hashlib.sha256()
         self._hash.update(piece)
         return piece
@@ -144,15 +143,11 @@ def _retrieve(future: asyncio.Future[Any]) -> None:
 
 def digest_of(data: Buffer) -> str:
     """Return the SHA-256 in lower-case hex."""
-    import hashlib
-
     return hashlib.sha256(data).hexdigest()
 
 
 def digest_of_source(source: Source) -> str:
     """Return the SHA-256 of a whole source in lower-case hex; blocks."""
-    import hashlib
-
     digest = hashlib.sha256()
     for start in range(0, source.size, MIB):
         digest.update(source.read(start, min(start + MIB, source.size)))

@@ -57,10 +57,7 @@ def check_mode(value: object) -> None:
 
 def check_progress(value: Callable[[TransferProgress], object] | None) -> None:
     """Check a progress function, or None."""
-    if value is not None:
-        from arker.hooks import check_function
-
-        check_function("progress", value)
+    check.check_function("progress", value)
 
 
 def encoded(argument: str, text: str) -> bytes:

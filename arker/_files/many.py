@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from attrs import define
@@ -353,8 +354,6 @@ def _caused(error: OSError, name: str) -> LocalFileError:
 
 def _load(entries: list[Entry]) -> list[bytes | ArkerError]:
     """Load small files in their wire format, and note their sizes; blocks."""
-    from hashlib import sha256  # it loads OpenSSL
-
     loaded: list[bytes | ArkerError] = []
     for entry, upload_id in zip(entries, new_ulids(len(entries)), strict=True):
         try:

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import stat
+import tempfile
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import IO, Any, Final, Protocol, TypeGuard, cast
@@ -366,8 +367,6 @@ class _Spool:
             await finished_in_thread(self._write)
 
     def _write(self) -> None:
-        import tempfile  # only this needs it, and it takes long to import
-
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - `close` does it

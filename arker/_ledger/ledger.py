@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -202,8 +203,6 @@ class Ledger:
 
 def _fingerprint(api_key: str) -> str:
     # The hash functions take long to import.
-    from hashlib import sha256
-
     return sha256(b"arker ledger account\0" + api_key.encode()).hexdigest()[:16]
 
 

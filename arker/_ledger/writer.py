@@ -167,7 +167,7 @@ class Writer:
 
     def read(self, read: Callable[[Store], T]) -> T:
         with self._store_lock:
-            from arker._ledger.store import Store
+            from arker._ledger.store import Store  # with the lock held: see `_commit`
 
             store = Store(self.path)
             try:
@@ -225,8 +225,8 @@ class Writer:
     def _commit(self, operations: list[Operation], *, last: bool) -> None:
         for_good = may_pass = False
         try:
-            # Imported with the lock held, so that no child of `os.fork()` gets half a module.
             with self._store_lock:
+                # With the lock held, so that no child of `os.fork()` gets half a module.
                 from arker._ledger import store
 
                 try:
@@ -251,7 +251,7 @@ class Writer:
             logger.warning("the ledger of forks %s is used again: VMs of this program are on record", self.path)
 
     def _write(self, operations: list[Operation]) -> None:
-        from arker._ledger import store
+        from arker._ledger import store  # `_commit` has loaded it
 
         for attempt in (1, 2):
             try:
@@ -265,7 +265,7 @@ class Writer:
 
     def _open_store(self) -> Store:
         if self._store is None:
-            from arker._ledger.store import Store
+            from arker._ledger.store import Store  # `_commit` has loaded it
 
             self._store = Store(self.path)
         return self._store

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Coroutine
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -211,8 +212,6 @@ class Forking:
 
 def was_made_since(created_at: str | None, moment: float) -> bool:
     """Return whether a VM was made since a moment, by its server's clock."""
-    from datetime import datetime, timezone  # not every program reaps
-
     if created_at is None:
         return False
     try:

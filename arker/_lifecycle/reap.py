@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -166,8 +167,6 @@ def _has_no_key_any_more(row: Row) -> bool:
 
 
 def _leftover(row: Row) -> Leftover:
-    from datetime import datetime, timezone  # not every program reaps
-
     moment = datetime.fromtimestamp(row.created_at, timezone.utc)
     return Leftover(
         vm_id=row.vm_id,

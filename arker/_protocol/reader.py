@@ -158,7 +158,7 @@ def salvaged_vm_id(body: bytes) -> str | None:
 
 def _loads_leniently(body: bytes) -> object:
     """Parse JSON with a byte order mark, NaN, lone surrogates, invalid UTF-8 or trailing text."""
-    import json  # brought along by aiohttp, and needed rarely
+    import json  # importing the client loads this module, and few replies need that one
 
     text = body.decode("utf-8", "surrogateescape").lstrip("\ufeff \t\r\n")
     if text[:1] not in ("{", "["):

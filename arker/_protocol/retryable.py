@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import timezone
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 from arker.errors import ApiError
@@ -114,10 +116,6 @@ def parse_retry_after(value: str | None, now: float, sent: str | None = None) ->
 
 def _seconds_of(date: str) -> float | None:
     """Return an HTTP date in seconds since the epoch."""
-    # Its reader takes long to import, and dates are rare.
-    from datetime import timezone
-    from email.utils import parsedate_to_datetime
-
     try:
         moment = parsedate_to_datetime(date.strip())
         if moment.tzinfo is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from attrs import define, field, frozen
@@ -14,8 +15,6 @@ from arker._tasks import clock
 from arker.errors import DeadlineExceededError, OutputChangedError
 
 if TYPE_CHECKING:
-    from hashlib import blake2b
-
     from arker._transport.attempts import Progress
     from arker.models import Run
 
@@ -158,8 +157,6 @@ class _Position:
 
     def compare(self, data: bytes, retries: int, progress: Progress) -> None:
         """Raise `OutputChangedError` unless the stream begins with the bytes that were handed out."""
-        from hashlib import blake2b  # few programs need it
-
         self._hash = blake2b(memoryview(data)[: self.size])
         if len(data) >= self.size and self._digest in (None, self._hash.digest()):
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from typing import TypeVar
 
 import attrs
@@ -43,8 +44,6 @@ def _is_about(error: BadRequestError, field: str) -> bool:
 
 def _derived(key: str) -> str:
     """Derive a key for the other form of a request. The same key gives the same result, so nothing runs twice."""
-    from hashlib import sha256  # few servers refuse
-
     return sha256(b"whole seconds\0" + key.encode()).hexdigest()[:32]
 
 

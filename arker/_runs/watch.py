@@ -109,7 +109,7 @@ class RunWatch:
                 return result
             # A server may bound how long it keeps a request waiting, and then lets the run go on in the background.
             progress.outcome, progress.run_id = "applied", result.run_id
-            from arker._runs.follower import RunFollower  # few servers do so
+            from arker._runs.follower import RunFollower  # few servers do so, and it brings outputs along
 
             follower = RunFollower(self._place, result.run_id, state=result.state)
         except VMGoneError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import sys
 import threading
 import weakref
@@ -104,7 +105,7 @@ class Transport:
             for name in ("arker._transport.http.exchanges", "arker._protocol.codec.leniency"):
                 if name not in sys.modules:
                     await in_thread(import_module, name)
-        from arker._transport.http.exchanges import Http
+        from arker._transport.http.exchanges import Http  # it has just been loaded
 
         # Another task, or a loop in another thread, may have been quicker; or the client was closed meanwhile.
         with self._lock:
@@ -221,8 +222,6 @@ class Transport:
                 progress.last = error
                 if watch is not None:
                     watch.end(error)
-                import random  # needs its time to load, and only after a failure
-
                 delay = next_delay(
                     policy,
                     failure,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 import arker
+from arker import _directories
 from arker._transport.attempts import Progress, deadline_scope
 from arker._vm.base import VmBase
 from arker.models import _checks as check
@@ -54,10 +55,7 @@ class Directories(VmBase):
             BadRequestError: The path in the VM is not a directory.
             ConfigurationError: Patterns were given, but the library for them is not installed.
         """
-        from arker._directories.upload import upload_directory
-        from arker._directories.work import DirectoryWork, check_options, read_ignore_file
-
-        options = check_options(
+        options = _directories.work.check_options(
             local,
             remote,
             ignore,
@@ -69,9 +67,9 @@ class Directories(VmBase):
         state = Progress("vm.upload_dir")
         with deadline_scope(deadline, state):
             if ignore_file is not None:
-                options = await read_ignore_file(options, ignore_file)
-            work = DirectoryWork(self._place, options, "upload", state)
-            return await work.run(upload_directory(work))
+                options = await _directories.work.read_ignore_file(options, ignore_file)
+            uploading = _directories.work.DirectoryWork(self._place, options, "upload", state)
+            return await uploading.run(_directories.upload.upload_directory(uploading))
 
     async def download_dir(
         self,
@@ -111,10 +109,7 @@ class Directories(VmBase):
             LocalFileError: The local directory cannot be created, read or written.
             ConfigurationError: Patterns were given, but the library for them is not installed.
         """
-        from arker._directories.download import download_directory
-        from arker._directories.work import DirectoryWork, check_options
-
-        options = check_options(
+        options = _directories.work.check_options(
             local,
             remote,
             ignore,
@@ -126,8 +121,9 @@ class Directories(VmBase):
         check.check_one_of("symlinks", symlinks, ("inside", "all"))
         state = Progress("vm.download_dir")
         with deadline_scope(deadline, state):
-            work = DirectoryWork(self._place, options, "download", state)
-            return await work.run(download_directory(work, links=symlinks == "all"))
+            downloading = _directories.work.DirectoryWork(self._place, options, "download", state)
+            links = symlinks == "all"
+            return await downloading.run(_directories.download.download_directory(downloading, links=links))
 
 
 __all__ = ["Directories"]

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Final, overload
 
 import arker
+from arker import _files
 from arker._vm.base import VmBase
 from arker.models import _checks as check
 
@@ -67,15 +68,12 @@ class Files(VmBase):
             FileTooLargeError: The file is larger than ``max_bytes``; nothing was read. Use `download` for files of any
                 size.
         """
-        # Imported here because programs that only run commands do not need it.
-        from arker._files import checks, sources, whole
-
-        where = checks.check_path(path)
+        where = _files.checks.check_path(path)
         most = None if max_bytes is None else check.check_integer("max_bytes", max_bytes, minimum=0)
         if isinstance(data, Unset):
-            return await whole.read(self._place, where, most, deadline=deadline)
-        view = sources.check_data(checks.encoded("data", data) if isinstance(data, str) else data)
-        await whole.write(self._place, where, view, deadline=deadline)
+            return await _files.whole.read(self._place, where, most, deadline=deadline)
+        view = _files.sources.check_data(_files.checks.encoded("data", data) if isinstance(data, str) else data)
+        await _files.whole.write(self._place, where, view, deadline=deadline)
         return None
 
     async def upload(
@@ -115,9 +113,7 @@ class Files(VmBase):
             IntegrityError: The received data differs from the data that was sent.
             UnsupportedOperationError: The server does not support the requested ``strategy``.
         """
-        from arker._files import uploads
-
-        return await uploads.upload(
+        return await _files.uploads.upload(
             self._place,
             source,
             path,
@@ -160,9 +156,7 @@ class Files(VmBase):
             LocalFileError: The target cannot be written.
             FileChangedError: The file has changed during the transfer; the target is unchanged.
         """
-        from arker._files import downloads
-
-        return await downloads.download(
+        return await _files.downloads.download(
             self._place,
             path,
             target,
@@ -188,9 +182,7 @@ class Files(VmBase):
             NotFoundError: At ``async with``: there is no such file, or no such VM.
             FileChangedError: During a read: the file has changed.
         """
-        from arker.read_stream import AsyncReadStream
-
-        return AsyncReadStream(self._place, path)
+        return arker.AsyncReadStream(self._place, path)
 
     async def upload_many(
         self,
@@ -218,9 +210,7 @@ class Files(VmBase):
         Raises:
             InvalidArgumentError: A pair is invalid; nothing was sent.
         """
-        from arker._files import many
-
-        return await many.upload_many(
+        return await _files.many.upload_many(
             self._place,
             files,
             concurrency=concurrency,
@@ -254,9 +244,7 @@ class Files(VmBase):
         Raises:
             InvalidArgumentError: A pair is invalid; nothing was sent.
         """
-        from arker._files import many_downloads
-
-        return await many_downloads.download_many(
+        return await _files.many_downloads.download_many(
             self._place,
             files,
             concurrency=concurrency,

@@ -5,6 +5,8 @@ Each raises an `InvalidArgumentError` with the argument, the value and the expec
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -196,6 +198,22 @@ def only_keys(argument: str, value: object, allowed: Collection[str]) -> Mapping
             )
         known[key] = item
     return known
+
+
+def check_function(argument: str, value: object) -> None:
+    """Refuse what cannot be called with an event, or would have to be awaited; None is a function that is not there."""
+    if value is None:
+        return
+    if not callable(value):
+        raise InvalidArgumentError(argument, value, "expected a function of one argument, or None")
+    function: Any = value
+    while isinstance(function, functools.partial):
+        function = function.func
+    for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004 - its code, not whether it has any
+        if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
+            raise InvalidArgumentError(
+                argument, value, "expected an ordinary function: it is called, not awaited (let it start a task)"
+            )
 
 
 def query_text(argument: str, value: object) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import arker
 import arker_sync
 from arker import models
+from arker_sync import _bridge
 from arker_sync._bridge.facade import twin
 from arker_sync._client.base import ClientBase
 
@@ -73,9 +74,6 @@ class Fleets(ClientBase):
         Raises:
             InvalidArgumentError: A value is invalid.
         """
-        from arker_sync._bridge.callbacks import relay
-        from arker_sync.fleet import Fleet
-
         value = self._async.fork_many(
             twin(source),
             count,
@@ -93,10 +91,10 @@ class Fleets(ClientBase):
             disk_mib=disk_mib,
             durable=durable,
             tunnel=tunnel,
-            progress=relay("progress", progress),
+            progress=_bridge.callbacks.relay("progress", progress),
             deadline=deadline,
         )
-        return Fleet(value, self._lease)
+        return arker_sync.Fleet(value, self._lease)
 
 
 __all__ = ["Fleets"]

@@ -21,10 +21,8 @@ class Vms(ClientBase):
         Args:
             vm_id: The VM's id. Servers also accept the name of a public golden or of the organisation's own VM.
         """
-        from arker_sync.vm import VM
-
         value = self._async.vm(vm_id)
-        return VM(value, self._lease)
+        return arker_sync.VM(value, self._lease)
 
     def get_vm(self, vm_id: str, *, deadline: float | None = None) -> arker_sync.VM:
         """Read a VM by its id and return a handle on it.
@@ -36,10 +34,8 @@ class Vms(ClientBase):
         Raises:
             NotFoundError: There is no such VM.
         """
-        from arker_sync.vm import VM
-
         work = self._async.get_vm(vm_id, deadline=deadline)
-        return VM(self._lease.call(work), self._lease)
+        return arker_sync.VM(self._lease.call(work), self._lease)
 
     def fork(
         self,
@@ -89,8 +85,6 @@ class Vms(ClientBase):
             ConflictError: The name is taken, or the idempotency key belongs to a different request.
             UnsupportedOperationError: The server cannot fork this source with these arguments.
         """
-        from arker_sync.vm import VM
-
         work = self._async.fork(
             twin(source),
             source_vm_id=source_vm_id,
@@ -109,7 +103,7 @@ class Vms(ClientBase):
             idempotency_key=idempotency_key,
             deadline=deadline,
         )
-        return VM(self._lease.call(work, undo=lambda made: made.delete()), self._lease)
+        return arker_sync.VM(self._lease.call(work, undo=lambda made: made.delete()), self._lease)
 
     def list_vms(
         self,
@@ -186,8 +180,6 @@ class Vms(ClientBase):
         Raises:
             BadCursorError: The server rejected a cursor; the error says where to resume.
         """
-        from arker_sync.vm import VM
-
         iterator = self._async.iter_vms(
             cursor=cursor,
             page_size=page_size,
@@ -199,7 +191,7 @@ class Vms(ClientBase):
             started_before=started_before,
             deadline=deadline,
         )
-        return self._lease.iterate(iterator, lambda item: VM(item, self._lease))
+        return self._lease.iterate(iterator, lambda item: arker_sync.VM(item, self._lease))
 
 
 __all__ = ["Vms"]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 import arker
+from arker_sync import _bridge
 from arker_sync._vm.base import VmBase
 
 
@@ -53,8 +54,6 @@ class Directories(VmBase):
             BadRequestError: The path in the VM is not a directory.
             ConfigurationError: Patterns were given, but the library for them is not installed.
         """
-        from arker_sync._bridge.callbacks import relay
-
         work = self._async.upload_dir(
             local,
             remote,
@@ -63,7 +62,7 @@ class Directories(VmBase):
             delete=delete,
             dry_run=dry_run,
             concurrency=concurrency,
-            progress=relay("progress", progress),
+            progress=_bridge.callbacks.relay("progress", progress),
             deadline=deadline,
         )
         return self._lease.call(work)
@@ -106,8 +105,6 @@ class Directories(VmBase):
             LocalFileError: The local directory cannot be created, read or written.
             ConfigurationError: Patterns were given, but the library for them is not installed.
         """
-        from arker_sync._bridge.callbacks import relay
-
         work = self._async.download_dir(
             remote,
             local,
@@ -116,7 +113,7 @@ class Directories(VmBase):
             delete=delete,
             dry_run=dry_run,
             concurrency=concurrency,
-            progress=relay("progress", progress),
+            progress=_bridge.callbacks.relay("progress", progress),
             deadline=deadline,
         )
         return self._lease.call(work)

@@ -10,6 +10,7 @@ from typing import Any, cast, overload
 import arker
 import arker_sync
 from arker._vm.files import MAX_SYNC_READ, UNSET, Unset
+from arker_sync import _bridge
 from arker_sync._vm.base import VmBase
 
 
@@ -94,17 +95,15 @@ class Files(VmBase):
             IntegrityError: The received data differs from the data that was sent.
             UnsupportedOperationError: The server does not support the requested ``strategy``.
         """
-        from arker_sync._bridge.callbacks import feed, relay
-
         work = self._async.upload(
-            feed(source),
+            _bridge.callbacks.feed(source),
             path,
             strategy=strategy,
             concurrency=concurrency,
             part_size=part_size,
             verify=verify,
             mode=mode,
-            progress=relay("progress", progress),
+            progress=_bridge.callbacks.relay("progress", progress),
             deadline=deadline,
         )
         return self._lease.call(work)
@@ -139,14 +138,12 @@ class Files(VmBase):
             LocalFileError: The target cannot be written.
             FileChangedError: The file has changed during the transfer; the target is unchanged.
         """
-        from arker_sync._bridge.callbacks import relay
-
         work = self._async.download(
             path,
             target,
             concurrency=concurrency,
             part_size=part_size,
-            progress=relay("progress", progress),
+            progress=_bridge.callbacks.relay("progress", progress),
             deadline=deadline,
         )
         return self._lease.call(work)
@@ -167,10 +164,8 @@ class Files(VmBase):
             NotFoundError: At ``with``: there is no such file, or no such VM.
             FileChangedError: During a read: the file has changed.
         """
-        from arker_sync.read_stream import ReadStream
-
         value = self._async.open_read(path)
-        return ReadStream(value, self._lease)
+        return arker_sync.ReadStream(value, self._lease)
 
     def upload_many(
         self,
@@ -198,14 +193,12 @@ class Files(VmBase):
         Raises:
             InvalidArgumentError: A pair is invalid; nothing was sent.
         """
-        from arker_sync._bridge.callbacks import relay
-
         work = self._async.upload_many(
             files,
             concurrency=concurrency,
             part_size=part_size,
             verify=verify,
-            progress=relay("progress", progress),
+            progress=_bridge.callbacks.relay("progress", progress),
             deadline=deadline,
         )
         return self._lease.call(work)
@@ -234,10 +227,12 @@ class Files(VmBase):
         Raises:
             InvalidArgumentError: A pair is invalid; nothing was sent.
         """
-        from arker_sync._bridge.callbacks import relay
-
         work = self._async.download_many(
-            files, concurrency=concurrency, part_size=part_size, progress=relay("progress", progress), deadline=deadline
+            files,
+            concurrency=concurrency,
+            part_size=part_size,
+            progress=_bridge.callbacks.relay("progress", progress),
+            deadline=deadline,
         )
         return self._lease.call(work)
 

@@ -197,8 +197,6 @@ class Runs(VmBase):
             NotFoundError: There is no such VM or session.
             DeadlineExceededError: The deadline passed; the command may be running.
         """
-        from arker_sync.run import RunHandle
-
         work = self._async.start(
             command,
             session_id=session_id,
@@ -214,7 +212,7 @@ class Runs(VmBase):
             idempotency_key=idempotency_key,
             deadline=deadline,
         )
-        return RunHandle(self._lease.call(work), self._lease)
+        return arker_sync.RunHandle(self._lease.call(work), self._lease)
 
     def attach_run(self, run_id: str) -> arker_sync.RunHandle:
         """Return a run of this VM by its id without a request. Its fields are None until the first read.
@@ -222,10 +220,8 @@ class Runs(VmBase):
         Args:
             run_id: The run's id.
         """
-        from arker_sync.run import RunHandle
-
         value = self._async.attach_run(run_id)
-        return RunHandle(value, self._lease)
+        return arker_sync.RunHandle(value, self._lease)
 
     def get_run(self, run_id: str, *, deadline: float | None = None) -> models.Run:
         """Read a run with its output so far.

@@ -24,10 +24,8 @@ class Sessions(VmBase):
             cwd: Initial working directory; by default the home directory, where a relative path starts.
             deadline: Seconds until the session is open; None for no limit.
         """
-        from arker_sync.session import SessionHandle
-
         value = self._async.open_session(env=env, cwd=cwd, deadline=deadline)
-        return SessionHandle(value, self._lease)
+        return arker_sync.SessionHandle(value, self._lease)
 
     def create_session(
         self, *, env: Mapping[str, str] | None = None, cwd: str | None = None, deadline: float | None = None

@@ -26,10 +26,8 @@ class Tunnels(VmBase):
             wait: Whether to wait until the tunnel is open.
             deadline: Seconds until the tunnel is open; None for no limit.
         """
-        from arker_sync.tunnel import TunnelHandle
-
         value = self._async.tunnel(port, auth_mode=auth_mode, wait=wait, deadline=deadline)
-        return TunnelHandle(value, self._lease)
+        return arker_sync.TunnelHandle(value, self._lease)
 
     def create_tunnel(
         self,

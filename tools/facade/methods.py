@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from attrs import frozen
 
-from tools.facade.layout import bracketed, imports
+from tools.facade.layout import bracketed
 from tools.facade.source import Source, Surface
 from tools.facade.text import Turner
 
@@ -30,12 +30,12 @@ UNDONE: Final = {"fork": "delete"}
 FED: Final = {"arker.transfer.UploadSource"}
 """Types that may be an iterable of a caller's, among other things."""
 LATE: Final = {
-    "relay": "arker_sync._bridge.callbacks",
-    "relay_hooks": "arker_sync._bridge.callbacks",
-    "feed": "arker_sync._bridge.callbacks",
-    "in_threads": "arker_sync._bridge.workers",
+    "relay": "_bridge.callbacks",
+    "relay_hooks": "_bridge.callbacks",
+    "feed": "_bridge.callbacks",
+    "in_threads": "_bridge.workers",
 }
-"""Names from modules that import the event loop: bodies import them themselves."""
+"""What bodies need of modules that bring the event loop along: those are loaded when a body asks for them."""
 HOLDERS: Final = {"FleetOutcome": "vm"}
 """Values that hold a handle, and the attribute with it."""
 
@@ -53,6 +53,16 @@ class Context:
     def pattern(self) -> re.Pattern[str]:
         """The pattern that finds the names of async classes."""
         return re.compile(r"\b(" + "|".join(self.surface.names) + r")\b")
+
+    def blocking(self, name: str) -> str:
+        """Name the blocking class for a body: by its package, which loads it, unless the file imports it at its top."""
+        blocking = self.surface.names[name]
+        return f"arker_sync.{blocking}" if blocking in self.surface.late(self.source) else blocking
+
+
+def _late(name: str) -> str:
+    """Name a function of a module that is loaded late."""
+    return f"{LATE[name]}.{name}"
 
 
 def is_wanted(function: Function) -> bool:
@@ -77,17 +87,7 @@ def render(function: Function, context: Context, overloaded: bool) -> list[str]:
     docstring = ast.get_docstring(function, clean=False)
     if docstring is not None:
         lines += [f"        {context.turner.docstring(docstring)}"]
-    body = _body(function, context, "property" in decorators, overloaded)
-    return lines + _late_imports(body, context) + body
-
-
-def _late_imports(body: list[str], context: Context) -> list[str]:
-    """Return the imports that a body needs and its file lacks at its top."""
-    homes = {name: context.surface.homes[name] for name in context.surface.late(context.source)} | LATE
-    wanted: dict[str, set[str]] = {}
-    for name in set(re.findall(r"\w+(?=[(,])", "\n".join(body))) & homes.keys():
-        wanted.setdefault(homes[name], set()).add(name)
-    return [*imports(wanted, indent=8), ""] if wanted else []
+    return lines + _body(function, context, "property" in decorators, overloaded)
 
 
 def _signature(function: Function, context: Context, after: str) -> list[str]:
@@ -165,18 +165,18 @@ def _argument(parameter: Parameter, context: Context) -> str:
         handle = context.pattern.search(annotation)
         if handle is None:
             raise SystemExit(f"{name}: {annotation}: a function of no handle")
-        return f"in_threads({name}, {context.surface.names[handle[1]]}, self._lease)"
+        return f"{_late('in_threads')}({name}, {context.blocking(handle[1])}, self._lease)"
     if "Callable[" in annotation:
-        return f'relay("{name}", {name})'
+        return f'{_late("relay")}("{name}", {name})'
     if re.search(r"\bHooks\b", annotation):
-        return f"relay_hooks({name})"
+        return f"{_late('relay_hooks')}({name})"
     if "AsyncIterable[" in annotation or "AsyncIterator[" in annotation or annotation in FED:
-        return f"feed({name})"
+        return f"{_late('feed')}({name})"
     return f"twin({name})" if context.pattern.search(annotation) else name
 
 
 def _body(function: Function, context: Context, is_property: bool, overloaded: bool) -> list[str]:
-    name, names = function.name, context.surface.names
+    name = function.name
     returns = context.source.segment(function.returns) if function.returns is not None else "None"
     arguments = _arguments(function, context)
     space = " " * 8
@@ -192,8 +192,9 @@ def _body(function: Function, context: Context, is_property: bool, overloaded: b
         builtin = {"__len__": "len(self._async)", "__bool__": "bool(self._async)", "__iter__": "iter(self._async)"}
         if name == "__iter__":
             handle = context.pattern.search(returns)
-            inner = f"({names[handle[1]]}(each, self._lease) for each in self._async)" if handle else builtin[name]
-            return [f"{space}return {inner}"]
+            if handle is None:
+                return [f"{space}return {builtin[name]}"]
+            return [f"{space}return ({context.blocking(handle[1])}(each, self._lease) for each in self._async)"]
         if name in builtin:
             return [f"{space}return {builtin[name]}"]
         operator = "in" if name == "__contains__" else None
@@ -276,13 +277,13 @@ def _wrapped_as(value: str, annotation: ast.expr, context: Context) -> str | Non
     names = context.surface.names
     name = _last(annotation)
     if name in names:
-        return f"{names[name]}({value}, self._lease)"
+        return f"{context.blocking(name)}({value}, self._lease)"
     if not isinstance(annotation, ast.Subscript):
         return None
     several, inner = _last(annotation.value), annotation.slice
     first = inner.elts[0] if isinstance(inner, ast.Tuple) else inner
     if several in HOLDERS and _last(first) in names:
-        return f'held({value}, "{HOLDERS[several]}", {names[_last(first)]}, self._lease)'
+        return f'held({value}, "{HOLDERS[several]}", {context.blocking(_last(first))}, self._lease)'
     each = _wrapped_as("each", first, context)
     if several in {"list", "Sequence"} and each is not None:
         return f"[{each} for each in {value}]"

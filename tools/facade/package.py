@@ -20,6 +20,7 @@ RUNTIME: Final = {
     "AsyncArker": "arker",
     "arker": "",
     "arker_sync": "",
+    "_bridge": "arker_sync",
     "Facade": "arker_sync._bridge.facade",
     "Life": "arker_sync._bridge.life",
     "twin": "arker_sync._bridge.facade",

@@ -60,7 +60,7 @@ def _hook(cls: Any) -> Hook:
 
 def loads(text: bytes) -> object:
     """Parse a JSON text; raises `ValueError` if it is not valid."""
-    import orjson
+    import orjson  # see above
 
     value: object = orjson.loads(text)
     return value
@@ -72,7 +72,7 @@ def structure(value: object, cls: type[T]) -> T:
         return cast("T", _hook(cls)(value, cls))
     except (Misfit, KeyError, TypeError, ValueError, AttributeError) as error:
         # The fast way does not say where; the second way does.
-        from arker._protocol.codec.converter import locate
+        from arker._protocol.codec.converter import locate  # loaded by `_converter`
 
         with _lock:
             raise locate(value, cls, error) from None
@@ -112,7 +112,7 @@ def unstructure(value: object) -> Any:
 
 def dumps(value: object) -> bytes:
     """Return the JSON text of a request."""
-    import orjson
+    import orjson  # see above
 
     try:
         return orjson.dumps(unstructure(value))
@@ -137,7 +137,7 @@ def dumps_whole(path: str, upload_id: str, content: bytes | memoryview, sha256: 
 
     It is built by hand, since there may be many small files.
     """
-    import orjson
+    import orjson  # see above
 
     size = len(content)
     return b'{"path":%b,"size":%d,"upload_id":"%b","start":0,"end":%d,"sha256":"%b","content":"%b"}' % (
