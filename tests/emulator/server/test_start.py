@@ -99,6 +99,28 @@ def test_whatever_the_program_has_made_of_itself(what: str, place: Path, tmp_pat
     assert lines[6] == "unlimited" or what == "nothing"
 
 
+@pytest.mark.parametrize("closed", [(0,), (1,), (1, 2), (0, 1, 2)])
+def test_what_the_server_is_handed_is_above_the_standard_descriptors(
+    place: Path, tmp_path: Path, closed: tuple[int, ...]
+) -> None:
+    # Nothing else has taken the free numbers yet: the first that are made are those for the server.
+    what = f"""
+import arker.emulator
+for n in {closed}: os.close(n)
+with arker.emulator.Emulator(state_parent=place, isolation=isolation) as emulator:
+    emulator.check_alive()
+    os.write(answer, str([n for n in range(3) if os.path.exists(f"/proc/self/fd/{{n}}")]).encode())
+sys.exit()
+"""
+    assert spoilt(what, place, tmp_path) == str([number for number in range(3) if number not in closed])
+
+
+def test_a_path_is_handed_over_in_the_servers_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _start.in_utf8("/t/ä") == "/t/ä"
+    monkeypatch.setattr(os, "fsencode", lambda path: str(path).encode("latin-1"))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    assert _start.in_utf8("/t/ä") == "/t/\udce4"
+
+
 @pytest.mark.parametrize("locale", ["C", "POSIX", "xx_XX"])
 def test_names_that_are_no_ascii_in_a_locale_that_has_none(place: Path, tmp_path: Path, locale: str) -> None:
     odd = place / "pläce"
@@ -163,6 +185,12 @@ def test_an_end_at_once_is_told_with_its_status(place: Path, interpreter: Callab
         pass
 
 
+# Ends by itself after a few copies, so that a failing test leaves none.
+STARTED = """#!/bin/sh
+echo started >> {log}
+[ $(wc -l < {log}) -lt 6 ] || exit 9
+exec {python} {program}
+"""
 APPLICATION = """
 import os, sys
 sys.path.insert(0, {root!r})
@@ -190,7 +218,7 @@ def test_an_application_does_not_start_itself_again(
     application, program, log = tmp_path / name, tmp_path / "inner.py", tmp_path / "log"
     fields = {"root": ROOT, "application": str(application), "frozen": frozen, "alone": alone, "place": str(place)}
     program.write_text(APPLICATION.format(**fields))
-    application.write_text(f"#!/bin/sh\necho started >> {log}\nexec {sys.executable} {program}\n")
+    application.write_text(STARTED.format(log=log, python=sys.executable, program=program))
     application.chmod(0o755)
     done = subprocess.run([str(application)], capture_output=True, text=True, timeout=120, check=False)
     assert log.read_text() == "started\n"
@@ -206,7 +234,7 @@ def test_an_application_that_is_taken_for_an_interpreter_stops_at_its_second_cop
     application, program, log = tmp_path / "python3", tmp_path / "inner.py", tmp_path / "log"
     fields = {"root": ROOT, "application": str(application), "frozen": False, "alone": False, "place": str(place)}
     program.write_text(APPLICATION.format(**fields))
-    application.write_text(f"#!/bin/sh\necho started >> {log}\nexec {sys.executable} {program}\n")
+    application.write_text(STARTED.format(log=log, python=sys.executable, program=program))
     application.chmod(0o755)
     done = subprocess.run([str(application)], capture_output=True, text=True, timeout=120, check=False)
     assert log.read_text() == "started\n" * 2
