@@ -82,8 +82,11 @@ def host_processes(marker: str) -> list[int]:
 
 
 def state_of(pid: int) -> str:
-    """Return the letter of a process's state."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    """Return the letter of a process's state, or X if it has gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "X"
 
 
 def parent_of(pid: int) -> int:
