@@ -91,9 +91,15 @@ class BubblewrapProvider(AgentProvider):
 
         Raises:
             IsolationUnavailableError: it does not; the message says why and what to do.
+            SandboxError: the machine lacks a resource (``resource_pressure``).
         """
         if sys.platform != "linux":
             raise IsolationUnavailableError(explain(Facts(platform=sys.platform)))
+        with telling():
+            return await cls._open(state_dir, limits or Limits())
+
+    @classmethod
+    async def _open(cls, state_dir: Path, limits: Limits) -> BubblewrapProvider:
         identity = spare_identity()
         check_rights(identity)
         bash = find_bash(identity)
@@ -106,7 +112,7 @@ class BubblewrapProvider(AgentProvider):
             chosen = b""
         attempts: list[tuple[str, str]] = []
         for bwrap in candidates(state_dir, identity):
-            provider = cls(state_dir, bwrap, host, interpreter, identity, limits or Limits(), bash, chosen)
+            provider = cls(state_dir, bwrap, host, interpreter, identity, limits, bash, chosen)
             try:
                 with telling():
                     await provider.try_out()
