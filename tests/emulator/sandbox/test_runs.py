@@ -11,7 +11,7 @@ import pytest
 
 from arker.emulator.sandbox.base import RunSpec, SandboxError
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
-from tests.emulator.sandbox.support import host_processes, sh, unique_seconds, until
+from tests.emulator.sandbox.support import host_processes, sh, unique_seconds, until, write
 
 pytestmark = pytest.mark.anyio
 
@@ -281,4 +281,6 @@ async def test_runs_leave_no_descriptors_behind(vm: AgentSandbox) -> None:
 async def test_what_looks_after_runs_is_woken_when_it_has_been_stopped(vm: AgentSandbox, command: str) -> None:
     ended = await sh(vm, f"{command}; echo done")
     assert (ended.code, ended.text) == (0, "done")
-    assert (await sh(vm, "echo next")).text == "next"
+    await sh(vm, "kill -STOP $(pgrep -o vm-agent)")
+    await write(vm, "file", b"written")
+    assert (await sh(vm, "cat file")).text == "written"
