@@ -7,6 +7,7 @@ import inspect
 import logging
 import pickle
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -312,3 +313,11 @@ def test_the_familiar_classes_catch_them_too() -> None:
     assert isinstance(InvalidArgumentError("a", 1, "x"), ValueError)
     assert isinstance(NetworkTimeoutError("m"), TimeoutError)
     assert isinstance(DeadlineExceededError("m"), TimeoutError)
+
+
+def test_no_status_is_made_up() -> None:
+    """Only what a server has said has one: these two are about what a reply with HTTP 200 says of one resource."""
+    package = Path(str(arker.__file__)).parent
+    files = [path for path in package.rglob("*.py") if "emulator" not in path.parts]
+    found = {str(path.relative_to(package)) for path in files if re.search(r"\bstatus=[1-9]", path.read_text())}
+    assert found == {"_lifecycle/creation.py", "_protocol/calls/files.py"}

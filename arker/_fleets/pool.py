@@ -372,7 +372,7 @@ class Pool:
         if tasks and wait:
             # A little more than a fork takes at the most to undo itself.
             late = await hurry.wait(tasks, CLEANUP_SECONDS * 1.2, share=_SHARE)
-            if late:
+            if late and not hurry.asked():
                 logger.warning("%d functions or forks of a fleet do not end although they were cancelled", len(late))
 
     async def _delete_all(self) -> None:

@@ -38,6 +38,7 @@ class _State:
         until: When clean-ups end at the latest, once a second one has come.
         going_on: Clean-ups: their tasks, with their loops where they may be cut off.
         left: What was not removed, in words.
+        ending: How many bounded steps the main thread is taking because of a signal.
         heeding: How many have Ctrl-C heeded here.
         before: The handler that it had.
     """
@@ -48,6 +49,7 @@ class _State:
         factory=dict["asyncio.Future[Any]", "asyncio.AbstractEventLoop | None"]
     )
     left: list[str] = field(factory=list[str])
+    ending: int = 0
     heeding: int = 0
     before: Callable[[int, FrameType | None], Any] | None = None
 
@@ -59,7 +61,7 @@ def signalled() -> bool:
     """Note, in a handler, that a signal has come; True if it is heeded by hurrying up, and by nothing else."""
     state = _state
     state.signals += 1
-    if state.signals < 2 or not state.going_on:
+    if state.signals < 2 or not (state.going_on or state.ending):
         return False
     if state.until is None:
         state.until = clock.now() + GRACE
@@ -163,6 +165,23 @@ def report() -> None:
 # --- Ctrl-C -----------------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def heeded(*, ending: bool) -> Generator[None, None, None]:
+    """Have a further Ctrl-C hurry what is done inside, in the main thread. A first signal has come already.
+
+    Args:
+        ending: Whether what is done inside ends something, and has a bound.
+    """
+    heeds = heed(first=True)
+    ends = heeds and ending
+    _state.ending += ends
+    try:
+        yield
+    finally:
+        _state.ending -= ends
+        unheed(heeds)
+
+
 def heed(*, first: bool = False) -> bool:
     """Have Ctrl-C noted, in the main thread, where the program does not handle it itself; `unheed` undoes it.
 
@@ -215,6 +234,7 @@ __all__ = [
     "cleaning_up",
     "expired",
     "heed",
+    "heeded",
     "left_behind",
     "report",
     "signalled",

@@ -123,11 +123,10 @@ class Lease:
             seat: Shared by the calls for the same work.
             raised: The kind of exception by which a block is left, if the call leaves one.
         """
-        heeds = _heed_interrupts(raised)
-        try:
+        if not _is_interrupted(raised):
             return self._call(work, undo=undo, leave=leave, seat=seat)
-        finally:
-            hurry.unheed(heeds)
+        with hurry.heeded(ending=raised is not None):
+            return self._call(work, undo=undo, leave=leave, seat=seat)
 
     def _call(
         self,
@@ -181,15 +180,12 @@ class Lease:
                     # Only the end of the client cancels a call whose caller goes on.
                     raise loop.closed() from None
             else:
-                heeds = _heed_interrupts(type(error))
-                try:
+                with hurry.heeded(ending=True):
                     done = call.abandon()
                     if leave is not None:
                         _bounded(leave(), running)
                     elif done and undo is not None:
                         _bounded(undo(call.result()), running)
-                finally:
-                    hurry.unheed(heeds)
             raise
         finally:
             if call is not None:
@@ -229,13 +225,13 @@ class Lease:
         self._state.release()
 
 
-def _heed_interrupts(raised: type[BaseException] | None) -> bool:
-    """Have further interrupts hurry clean-ups, if the program is ending because of one; undone by `hurry.unheed`."""
+def _is_interrupted(raised: type[BaseException] | None) -> bool:
+    """Return whether the main thread ends something because of an interrupt or of the program's exit."""
     if threading.current_thread() is not threading.main_thread():
         return False
     for kind in (raised, sys.exc_info()[0]):
         if kind is not None and issubclass(kind, (KeyboardInterrupt, SystemExit)):
-            return hurry.heed(first=True)
+            return True
     hurry.work_goes_on()
     return False
 

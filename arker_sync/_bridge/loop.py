@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 _STEP: Final = 0.02
 """Seconds between two checks of whether an interrupted caller's call has ended."""
+_LOOK: Final = 0.25
+"""Seconds between two checks for a signal: one that comes just before the main thread blocks does not wake it."""
 CLEANUP_SECONDS: Final = 10.0
 """Bound on the time that an interrupted caller waits for the end of the work, in seconds."""
 _PARK_SECONDS: Final = 1.0
@@ -100,6 +102,17 @@ def enter() -> Running:
         raise
 
 
+def _get(queue: SimpleQueue[T]) -> T:
+    """Return what comes next. The main thread, which signals come to, checks for them meanwhile."""
+    if threading.current_thread() is not threading.main_thread():
+        return queue.get()
+    while True:
+        try:
+            return queue.get(timeout=_LOOK)
+        except Empty:
+            pass
+
+
 class _Entrance:
     """An `enter` in a separate thread, whose caller may give up."""
 
@@ -124,7 +137,7 @@ class _Entrance:
             self._outcome.put(entered)
 
     def wait(self) -> Running:
-        outcome = self._outcome.get()
+        outcome = _get(self._outcome)
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -274,9 +287,8 @@ class Call(Generic[T]):
 
     def wait(self) -> None:
         """Wait until the work has ended."""
-        get = self._inbox.get
         while True:
-            item = get()
+            item = _get(self._inbox)
             if not isinstance(item, Errand):
                 break
             item.do()
@@ -286,7 +298,7 @@ class Call(Generic[T]):
             self._over = True
         # An errand may have come meanwhile, from a task that outlives the call.
         while not self._inbox.empty():
-            item = get()
+            item = self._inbox.get()
             if isinstance(item, Errand):
                 item.do()
 

@@ -76,7 +76,7 @@ class Service:
     # --- answering --------------------------------------------------------------------------------------------------
 
     async def __call__(self, request: Recorded) -> Reply:
-        name = self._name(request)
+        name = self.operation_of(request)
         self.asked[name] += 1
         bent = self._bent(name)
         answer = Answer({})
@@ -111,7 +111,7 @@ class Service:
             details = {"details": refused.details} if refused.details else {}
             return Answer(error_body(refused.code, refused.message, **details), status=refused.status)
 
-    def _name(self, request: Recorded) -> str:
+    def operation_of(self, request: Recorded) -> str:
         """Return the operation of a request."""
         match request.method, _parts(request):
             case ("POST", ["fork"]):
