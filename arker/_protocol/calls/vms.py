@@ -270,8 +270,8 @@ def update(at: Address, request: PatchVmRequest) -> Call[Vm]:
         vm_id=at.vm_id,
         lack=Lack(
             "0.5",
-            "update of a VM",
-            "resize() changes its size; the rest is set when it is forked",
+            "updates of VMs",
+            "resize() changes a VM's size, and the rest is set when it is forked",
             tuple(body),
         ),
     )
