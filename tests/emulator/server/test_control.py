@@ -276,7 +276,7 @@ async def test_the_clock_moves_forward_only(place: Path) -> None:
         for shift in (-1, None, "1", True, [1], 1e300, -0.001):
             refused = await control(api, "POST", "clock", {"shift": shift})
             assert refused.refusal == (400, "bad_request")
-            assert refused.json["message"].startswith("shift")
+            assert refused.message.startswith("shift")
         for seconds in (-1.0, float("nan"), float("inf"), "1", True, None):
             wrong: Any = seconds
             with pytest.raises(InvalidArgumentError, match="seconds"):
@@ -438,4 +438,4 @@ async def test_from_another_process(emulator: Emulator, api: Api) -> None:
     )
     (fault,) = emulator.faults.list()
     assert done.stdout.split() == [fault.fault_id, "0.0", "True"]
-    assert (await api.call("GET", "/v1/vms")).json["message"] == "from elsewhere"
+    assert (await api.call("GET", "/v1/vms")).message == "from elsewhere"

@@ -38,7 +38,7 @@ async def test_an_unknown_path_is_not_found(api: Api, path: str) -> None:
 
 
 async def test_an_unknown_method_is_not_found(api: Api) -> None:
-    assert (await api.call("PATCH", "/v1/vms")).refusal == (404, "not_found")
+    assert (await api.call("PATCH", "/v1/vms")).refusal == (405, "method_not_allowed")
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"\xff", b'{"command": "\\ud800"}', b"{}" + b"9" * 400])

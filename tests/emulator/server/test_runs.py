@@ -144,7 +144,7 @@ async def test_a_signal_reaches_what_the_session_runs(api: Api, vm: str) -> None
     run = await api.ended(vm, run_id)
     assert (run["exit_code"], output(run)) == (3, b"ready\ncaught\n")
     idle = await api.call("POST", f"/v1/vms/{vm}/runs", {"command": "", "signal": "INT"})
-    assert idle.refusal == (409, "conflict")
+    assert idle.refusal == (404, "not_found")
 
 
 async def test_death_by_a_signal_is_a_status(api: Api, vm: str) -> None:
