@@ -122,7 +122,8 @@ SCHEMAS: Final[Mapping[str, Json]] = orjson.loads(Path(__file__).with_name("gene
 
 def declared(shape: str) -> frozenset[str]:
     """Return the members of a shape of generation 1; none if it has no such shape."""
-    return frozenset(SCHEMAS.get(shape, {}).get("properties", {}))
+    schema = SCHEMAS.get(shape, {})
+    return frozenset(name for part in (schema, *schema.get("anyOf", ())) for name in part.get("properties", ()))
 
 
 def former(shape: str) -> frozenset[str]:
