@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from arker._tasks import hurry
+from arker._tasks.cleanup import CLEANUP_SECONDS
 from arker._tasks.process import hand_in, keep_in_child
 from arker.errors import ConfigurationError
 from arker_sync._bridge import loop
-from arker_sync._bridge.loop import Call, Running, Seat
+from arker_sync._bridge.call import Call, Seat, closed
+from arker_sync._bridge.loop import Running
 from arker_sync._bridge.worker import Worker, current_worker
 
 if TYPE_CHECKING:
@@ -178,7 +180,7 @@ class Lease:
                     raise KeyboardInterrupt from None  # a clean-up that was cut off
                 if isinstance(error, asyncio.CancelledError) and (worker is None or not worker.cancelled):
                     # Only the end of the client cancels a call whose caller goes on.
-                    raise loop.closed() from None
+                    raise closed() from None
             else:
                 with hurry.heeded(ending=True):
                     done = call.abandon()
@@ -252,7 +254,7 @@ def _bounded(work: Coroutine[Any, Any, object], running: Running) -> None:
     """Run a clean-up within a bound for an interrupted caller. The client logs failures."""
 
     async def within() -> None:
-        await asyncio.wait_for(work, loop.CLEANUP_SECONDS)
+        await asyncio.wait_for(work, CLEANUP_SECONDS)
 
     call = Call(within(), running)
     try:
