@@ -10,8 +10,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
-from attrs import frozen
 
+from arker._fleets.count import Count
+from arker._fleets.plan import Plan
 from arker._fleets.schedule import is_hopeless, verdict
 from arker._fleets.staggered_workers import Crew
 from arker._lifecycle.fork import delete_or_raise
@@ -34,7 +35,6 @@ from arker.vm import AsyncVM, fork
 
 if TYPE_CHECKING:
     from arker._context import Context
-    from arker.models import ForkRequest
 
 logger = logging.getLogger("arker")
 
@@ -47,68 +47,6 @@ _SHARE: Final = 0.25
 """The part of the time that a second signal leaves in which what goes on may end; the rest is for the deletion."""
 _INSISTENCE: Final = 3
 """How often the end of a fleet is restarted when it is cancelled itself."""
-
-
-@frozen(kw_only=True)
-class Plan:
-    """The plan of a fleet.
-
-    Attributes:
-        request: The fork request of each VM.
-        count: The number of VMs wanted.
-        at_least: The smallest acceptable number of VMs.
-        max_concurrency: The most concurrent forks or deletions.
-        name_prefix: The prefix of the VMs' names.
-        replace: Whether to fork a new VM for each one that died.
-        deadline: Seconds for forking them all.
-        progress: Called for each VM that was forked or deleted.
-    """
-
-    request: ForkRequest
-    count: int
-    at_least: int
-    max_concurrency: int
-    name_prefix: str | None
-    replace: bool
-    deadline: float | None
-    progress: Callable[[FleetProgress], object] | None
-
-
-class Count:
-    """A count of finished items, reported to the caller's progress function."""
-
-    def __init__(
-        self,
-        pool: Pool,
-        operation: FleetOperation,
-        total: int | None,
-        progress: Callable[[FleetProgress], object] | None,
-    ) -> None:
-        self._pool = pool
-        self._operation: FleetOperation = operation
-        self._progress = progress
-        self.total = total
-        self.done = 0
-        self.failed = 0
-        self.tell()
-
-    def add(self, *, failed: bool = False) -> None:
-        """Count one more finished item."""
-        self.done += 1
-        self.failed += failed
-        self.tell()
-
-    def tell(self) -> None:
-        if self._progress is None:
-            return
-        value = FleetProgress(
-            operation=self._operation,
-            done=self.done,
-            failed=self.failed,
-            total=self.total,
-            vms=len(self._pool.members),
-        )
-        self._pool.context.observer.tell(f"progress of {self._operation}", self._progress, value)
 
 
 class Pool:
@@ -149,6 +87,12 @@ class Pool:
         if not task.cancelled():
             task.exception()  # the waiter has it; otherwise the loop reports it as never retrieved
 
+    def count(
+        self, operation: FleetOperation, total: int | None, progress: Callable[[FleetProgress], object] | None
+    ) -> Count:
+        """Begin to count the finished items of an operation."""
+        return Count(self.members, self.context.observer, operation, total, progress)
+
     # --- forking ------------------------------------------------------------------------------------------------
 
     async def fill(self) -> None:
@@ -159,7 +103,7 @@ class Pool:
             DeadlineExceededError: The deadline passed before that number was reached.
         """
         plan = self.plan
-        count = Count(self, "fork_many", plan.count, plan.progress)
+        count = self.count("fork_many", plan.count, plan.progress)
         todo = iter(range(plan.count))
         crew = Crew(lambda: self.spawn(self._fork_some(todo, count)), min(plan.count, plan.max_concurrency))
         try:
@@ -378,7 +322,7 @@ class Pool:
     async def _delete_all(self) -> None:
         self._doomed.update((vm, None) for vm in self.members if not vm.kept)
         self.members.clear()
-        count = Count(self, "delete", len(self._doomed), self.plan.progress)
+        count = self.count("delete", len(self._doomed), self.plan.progress)
         end = clock.now() + LONGEST_CLEANUP
         for _ in range(2):  # what stands still may only have lost its connection, and gets another chance
             if await self._delete_round(count, end) or hurry.asked():
@@ -439,4 +383,4 @@ def _may_pass(error: ArkerError) -> bool:
     return isinstance(error, (NetworkError, DeadlineExceededError))
 
 
-__all__ = ["Count", "Plan", "Pool", "named"]
+__all__ = ["Pool", "named"]

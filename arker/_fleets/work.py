@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import attrs
 
-from arker._fleets.pool import Count
 from arker._fleets.schedule import Schedule
 from arker._fleets.staggered_workers import Crew
 from arker._tasks import clock, hurry
@@ -165,7 +164,7 @@ async def everywhere(
     """Process one item in every VM, in a limited number at once. Return an outcome for each VM, in their order."""
     vms = list(pool.members)
     todo = iter(enumerate(vms))
-    count = Count(pool, operation, len(vms), progress)
+    count = pool.count(operation, len(vms), progress)
     outcomes: dict[int, FleetOutcome[AsyncVM, Item, Value]] = {}
 
     def done(outcome: FleetOutcome[AsyncVM, Item, Value]) -> None:
@@ -225,7 +224,7 @@ class ItemMap(Generic[Item, Value]):
         items = self._items
         vms = len(self._pool.members)
         total = len(items) if isinstance(items, Sized) else None
-        self._count = Count(self._pool, "map", total, self._progress)
+        self._count = self._pool.count("map", total, self._progress)
         self._source: Iterator[Item] | AsyncIterator[Item]
         self._source = items.__aiter__() if isinstance(items, AsyncIterable) else iter(items)
         self._schedule: Schedule[FleetOutcome[AsyncVM, Item, Value]] = Schedule(vms=vms, ordered=self._ordered)
