@@ -10,7 +10,7 @@ from typing import Final
 from yarl import URL
 
 from arker._basics.hosts import MalformedHostError, leads_here, parse_host
-from arker.config import is_loopback
+from arker._config.urls import is_loopback
 from arker.errors import BadReplyError
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
