@@ -18,9 +18,9 @@ from arker.emulator.sandbox.bubblewrap.image import find_obstacle, furnish, give
 from arker.emulator.sandbox.bubblewrap.interpreter import Interpreter, choose_interpreter
 from arker.emulator.sandbox.bubblewrap.prerequisites import check_rights, find_bash
 from arker.emulator.sandbox.bubblewrap.seccomp import choose_filter
+from arker.emulator.sandbox.host.inside import Inside
 from arker.emulator.sandbox.host.machine import Launch, Limits, Machine
 from arker.emulator.sandbox.host.provider import AgentProvider
-from arker.emulator.sandbox.host.sandbox import Inside
 from arker.emulator.sandbox.pressure import lack, telling
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes

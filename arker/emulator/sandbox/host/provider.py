@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from arker.emulator.sandbox.base import Outlet, Sandbox, Volume
+from arker.emulator.sandbox.host.inside import Inside
 from arker.emulator.sandbox.host.machine import Launch
-from arker.emulator.sandbox.host.sandbox import AgentSandbox, Inside
+from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
 
