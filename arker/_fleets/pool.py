@@ -14,7 +14,7 @@ import attrs
 from arker._fleets.count import Count
 from arker._fleets.plan import Plan
 from arker._fleets.schedule import is_hopeless, verdict
-from arker._fleets.staggered_workers import Crew
+from arker._fleets.staggered_workers import StaggeredWorkers
 from arker._lifecycle.fork import delete_or_raise
 from arker._protocol.calls import vms as vm_calls
 from arker._runs.poll import ASK_SECONDS
@@ -105,15 +105,17 @@ class Pool:
         plan = self.plan
         count = self.count("fork_many", plan.count, plan.progress)
         todo = iter(range(plan.count))
-        crew = Crew(lambda: self.spawn(self._fork_some(todo, count)), min(plan.count, plan.max_concurrency))
+        staggered = StaggeredWorkers(
+            lambda: self.spawn(self._fork_some(todo, count)), min(plan.count, plan.max_concurrency)
+        )
         try:
-            await clock.wait({crew.over}, plan.deadline)
+            await clock.wait({staggered.over}, plan.deadline)
         finally:
-            late = crew.cancel()
-        if isinstance(crew.error, asyncio.CancelledError) and self.closed:
+            late = staggered.cancel()
+        if isinstance(staggered.error, asyncio.CancelledError) and self.closed:
             raise self.none_left()  # the forks were cancelled, not their waiter
-        if crew.error is not None:
-            raise crew.error
+        if staggered.error is not None:
+            raise staggered.error
         if late:
             await asyncio.wait(late)  # each is bounded: what it was forking is undone
             missing = plan.count - count.done
@@ -333,20 +335,20 @@ class Pool:
         loop = running_loop()
         todo = iter(list(self._doomed))
         workers = min(len(self._doomed), self.plan.max_concurrency)
-        crew = Crew(lambda: loop.create_task(self._delete_some(todo, count)), workers)
+        staggered = StaggeredWorkers(lambda: loop.create_task(self._delete_some(todo, count)), workers)
         try:
-            while not crew.over.done():
+            while not staggered.over.done():
                 before = count.done
                 # There is no deadline for each one: hundreds of timers cost time.
-                await hurry.wait({crew.over}, max(0.0, min(CLEANUP_SECONDS, end - clock.now())))
-                if not crew.over.done() and (count.done == before or clock.now() >= end or hurry.expired()):
+                await hurry.wait({staggered.over}, max(0.0, min(CLEANUP_SECONDS, end - clock.now())))
+                if not staggered.over.done() and (count.done == before or clock.now() >= end or hurry.expired()):
                     return False
         finally:
-            late = crew.cancel()
+            late = staggered.cancel()
             if late:
                 await asyncio.wait(late)
-        if crew.error is not None:
-            raise crew.error
+        if staggered.error is not None:
+            raise staggered.error
         return True
 
     async def _delete_some(self, todo: Iterator[AsyncVM], count: Count) -> None:

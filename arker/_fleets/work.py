@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 import attrs
 
 from arker._fleets.schedule import Schedule
-from arker._fleets.staggered_workers import Crew
+from arker._fleets.staggered_workers import StaggeredWorkers
 from arker._tasks import clock, hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._tasks.running_loop import running_loop
@@ -211,7 +211,7 @@ class ItemMap(Generic[Item, Value]):
         self._progress = progress
         # The work has the context of its caller, not of the task that happens to take the first outcome.
         self._context = contextvars.copy_context()
-        self._crew: Crew | None = None
+        self._staggered: StaggeredWorkers | None = None
         self._drawing = True
         self._error: BaseException | None = None
         self._begun = False
@@ -233,7 +233,7 @@ class ItemMap(Generic[Item, Value]):
         self._news = asyncio.Event()
         self._begun = True
         workers = max(1, vms if total is None else min(vms, total))
-        self._crew = Crew(self._begin_one, workers, unless=lambda: self._pool.closed)
+        self._staggered = StaggeredWorkers(self._begin_one, workers, unless=lambda: self._pool.closed)
 
     def _begin_one(self) -> asyncio.Task[None]:
         task = self._context.run(self._pool.spawn, self._draw_and_do())
@@ -246,7 +246,7 @@ class ItemMap(Generic[Item, Value]):
 
     @property
     def _workers(self) -> set[asyncio.Task[None]]:
-        return self._crew.tasks if self._crew is not None else set()
+        return self._staggered.tasks if self._staggered is not None else set()
 
     async def next(self) -> FleetOutcome[AsyncVM, Item, Value]:
         """Return the next outcome. A cancelled call loses nothing: the next call returns that outcome."""
@@ -279,8 +279,8 @@ class ItemMap(Generic[Item, Value]):
     def abandon(self) -> None:
         """Cancel the running work."""
         self._drawing = False
-        if self._crew is not None:
-            self._crew.cancel()
+        if self._staggered is not None:
+            self._staggered.cancel()
 
     def abandon_threadsafe(self) -> None:
         """Cancel the running work from any thread, such as one that destroys the object."""
