@@ -1,4 +1,4 @@
-"""What importing the packages loads, and that what is loaded later is there for everybody who asks."""
+"""What importing the packages loads, and that the rest is loaded when it is used."""
 
 from __future__ import annotations
 

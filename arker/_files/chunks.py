@@ -60,7 +60,7 @@ class _Upload:
                 await in_thread(source.check)
             if self._written:
                 return
-            # Answers overtake each other. One more, alone, tells what the server holds by now.
+            # Replies may arrive out of order. One more request, alone, tells what the server holds now.
             self._held = SyncChunkWriteResult()
             await self._send(first)
             if self._written:

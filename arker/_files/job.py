@@ -185,7 +185,7 @@ class Job:
 
     @asynccontextmanager
     async def _own_progress(self, *, decisive: bool) -> AsyncGenerator[Progress, None]:
-        # Requests in flight together cannot share one, and what is said of each belongs to the call as a whole.
+        # Concurrent requests cannot share one; what becomes known of each is added to the whole call's.
         whole = self.progress
         before = whole.attempts
         own = Progress(whole.operation, before, redact=self.place.redact)

@@ -108,7 +108,7 @@ class RemoteFile:
                         piece = await reply.read()
                         if not piece:
                             raise ExchangeFailedError("the reply ends before the file does", delivered=True)
-                        # Of a whole file that was sent instead of a range, the rest is another span's.
+                        # If the whole file was sent instead of a range, the rest belongs to other spans.
                         whole = reply.status != 206 and end < self.size
                         if at + len(piece) > end and not whole:
                             raise self._too_much()

@@ -144,7 +144,7 @@ class ObjectSource:
 
     def _end(self) -> int:
         end: Any = self._file.seek(0, os.SEEK_END)
-        return end if isinstance(end, int) else self._file.tell()  # not every object answers with the place
+        return end if isinstance(end, int) else self._file.tell()  # not every object returns the position
 
     def read(self, start: int, end: int) -> bytes:
         pieces: list[bytes] = []

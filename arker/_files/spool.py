@@ -79,7 +79,7 @@ class InThread(AsyncIterator[object]):
 
 
 def _next(items: Iterator[object]) -> tuple[object] | tuple[()]:
-    # A StopIteration does not come through a future.
+    # A future cannot raise StopIteration.
     for item in items:
         return (item,)
     return ()

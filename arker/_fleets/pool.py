@@ -282,7 +282,7 @@ class Pool:
             except asyncio.CancelledError:
                 if hurry.asked():
                     break
-                continue  # by a loop that is being shut down, which cancels every task once; there is no other
+                continue  # a loop that is being shut down cancels every task, once; no other loop does this
         self._doomed.update((vm, None) for vm in self.members if not vm.kept)
         self.members.clear()
         if self.context.ledger is not None:

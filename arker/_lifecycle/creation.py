@@ -57,7 +57,7 @@ class Creation(Generic[T]):
             await asyncio.wait({task})
             if not task.cancelled():
                 await self._delete(task.result())
-            # So does a loop that is being shut down: it cancels every task.
+            # A loop that is being shut down cancels every task.
             elif self.progress.may_have_begun:
                 raise ArkerError("its answer was not waited for")
 

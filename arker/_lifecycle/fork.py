@@ -80,7 +80,7 @@ class Forking:
             vm = await (self._post() if ledger is None else self._post_on_record(ledger))
             if not blocks.closing:
                 return vm
-            # Its block, if it is to have one, would find the client closed.
+            # The caller could not use it any more.
             self._progress.outcome = "applied"
             if await self._give_back(vm.vm_id):
                 self._progress.outcome = "not_started"
@@ -183,7 +183,7 @@ class Forking:
         await asyncio.wait({task})
         if not task.cancelled():
             return task.result()
-        # So does a loop that is being shut down: it cancels every task. By its key the server knows the fork again.
+        # A loop that is being shut down cancels every task. The server recognizes the fork by its key.
         if not self._progress.may_have_begun:
             return None
         again = Progress(self._call.operation, outcome="unknown", makes=True)

@@ -139,7 +139,7 @@ class Lease:
         seat: Seat | None,
     ) -> T:
         if sys.is_finalizing():
-            # The loop's thread stands still for good, and no other can be started.
+            # The loop's thread has stopped, and no other can be started.
             work.close()
             raise ConfigurationError("the interpreter is ending: no call can be made any more")
         state = self._state
@@ -150,7 +150,7 @@ class Lease:
             try:
                 running = state.take()
             except BaseException:
-                work.close()  # else it is warned of, at the interpreter's end
+                work.close()  # otherwise Python warns of it at exit
                 raise
         if threading.get_ident() == running.thread.ident:
             work.close()
@@ -286,7 +286,7 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
         with self._lock:
             if self._over:
                 raise StopIteration
-            # What raises may go on afterwards, or not: as the async iterator does.
+            # After an error the iterator goes on or not, as the async one does.
             found = self._lease.call(_next(self._items), seat=self._seat)
             if not found:
                 self._over = True

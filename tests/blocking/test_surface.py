@@ -99,7 +99,7 @@ def members(cls: type[Any]) -> dict[str, Any]:
 def test_members_agree(name: str) -> None:
     theirs, ours = members(getattr(arker, name)), members(getattr(arker_sync, twin_name(name)))
     if name != "AsyncArker":
-        # Made by the client, of parts that are nobody's business.
+        # Made by the client, of private parts.
         theirs.pop("__init__", None)
         ours.pop("__init__", None)
     assert {METHODS.get(each, each) for each in theirs} == set(ours)

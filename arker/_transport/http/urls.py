@@ -96,10 +96,10 @@ def _why_not(before: URL, after: URL, *, plainly: bool) -> str | None:
         return "holds a user or password"
     here = _is_here(after)
     if here is None:
-        # Whatever connects to it may read it in another way than this file does.
+        # The code that connects may parse it differently than this file does.
         return "has a host that is not written as hosts are"
     if here and not _is_here(before):
-        # It would reach what listens on this machine for this machine alone.
+        # It would reach services that listen on this machine's loopback.
         return "leads to this machine, and came from another one"
     if before.scheme == "https" and after.scheme == "http" and not plainly:
         return "leads from https:// to http://"

@@ -188,7 +188,7 @@ def _prepare(state_dir: Path, identity: Identity | None) -> Path:
         if not identity.can_reach(state_dir):
             raise IsolationUnavailableError(
                 f"VMs of a root server are started as uid {identity.uid}, which cannot get to {state_dir}: choose a "
-                "directory below one that everybody may enter, such as /var/lib or /tmp, or run as an ordinary user."
+                "directory below one that all users may enter, such as /var/lib or /tmp, or run as an ordinary user."
             )
     return state_dir
 
