@@ -103,7 +103,7 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
             idempotency_key=idempotency_key,
             deadline=deadline,
         )
-        return VM(self._lease.call(work, undo=lambda made: made.delete()), self._lease)
+        return self._lease.make(work, VM, undo=lambda made: made.delete())
 
     def resize(
         self,

@@ -232,6 +232,8 @@ def _body(function: Function, context: Context, is_property: bool, overloaded: b
     if returns == "None":
         return [*lines, f"{space}{done}"]
     wrapped = _wrapped(done, returns, context)
+    if name in UNDONE:
+        wrapped = wrapped.replace(f"({done}, self._lease)", "").join(("self._lease.make(work, ", f"{undo})"))
     if overloaded:
         wrapped = f'cast("{context.turner.annotation(returns)}", {wrapped})'
     return [*lines, f"{space}return {wrapped}"]
