@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 from arker._basics.lazy import lazy_modules
 
 if TYPE_CHECKING:
-    from arker._commands import held as held
-    from arker._commands import options as options
-    from arker._commands import staging as staging
+    from arker._commands import command as command
     from arker._commands import stdin as stdin
 
-__getattr__, __dir__ = lazy_modules(__name__, "held", "options", "staging", "stdin")
+__getattr__, __dir__ = lazy_modules(__name__, "command", "stdin")

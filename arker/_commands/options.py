@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
+from arker._commands.shell import READ_ONLY
 from arker._commands.sinks import Sink, sink_of
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
@@ -21,8 +22,6 @@ OnCancel: TypeAlias = Literal["leave", "kill"]
 """What becomes of a command whose caller is cancelled."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_READ_ONLY: Final = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"})
-"""Variables that a shell sets for itself, and lets nobody change."""
 
 
 @frozen(kw_only=True)
@@ -102,7 +101,7 @@ def _env(value: object) -> dict[str, str] | None:
     for name, content in value.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidArgumentError("env", name, "expected names of letters, digits and '_', not a digit first")
-        if name in _READ_ONLY:
+        if name in READ_ONLY:
             raise InvalidArgumentError("env", name, "expected names of variables that a shell lets be changed")
         if not check.is_string(content):
             # The message does not show the value: environments contain secrets.

@@ -1,7 +1,7 @@
 """The text of a command that runs in a subshell of its session, with an environment, a directory and an input.
 
 The subshell is one of the session's own shell, so that the command finds what the session has, and changes nothing of
-it. All is in one line before the command, so that line numbers in its messages are its own.
+it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from arker._basics.programs import shell_program
 
 REFUSED: Final = 125
 """The exit code of a subshell that has not come to its command."""
+READ_ONLY: Final = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"})
+"""Variables that a shell sets for itself and keeps from being changed."""
 _REFUSAL: Final = shell_program(__package__, "refusal.sh").splitlines()[-1]
 _SIGNALS: Final = "HUP INT QUIT USR1 USR2 ALRM TERM"
 """Signals that a command may handle. The shell around it, which gets them as well, must not die of them."""
@@ -81,7 +83,7 @@ class Subshell:
         whole = f"{{ {inner}; }} 9>&2 2>/dev/null </dev/null"
         # What reports the status comes last; nothing else of it may stay in a session's shell.
         status = 'eval "unset __arker_status; [ $__arker_status = 0 ] || ( exit $__arker_status )"'
-        return f"\\trap : {_SIGNALS}; {whole}; __arker_status=$?; \\trap - {_SIGNALS}; {status}"
+        return f"{_trap(':')}; {whole}; __arker_status=$?; {_trap('-')}; {status}"
 
     def _before(self) -> str:
         """Return the steps before the command."""
@@ -105,6 +107,11 @@ class Subshell:
         if self.env:
             steps.append(f"{_export(self.env)} || {{ \\printf '%s\\n' '{self.mark} env' >&2; {refuse}")
         return "".join(f"{step}; " for step in steps)
+
+
+def _trap(action: str) -> str:
+    # A session may have a function of this name, which is slow; not every shell has this way past it.
+    return f"\\command trap {action} {_SIGNALS} 2>/dev/null || \\trap {action} {_SIGNALS}"
 
 
 def _export(env: Mapping[str, str]) -> str:
@@ -148,4 +155,4 @@ def read_and_removed(file: str) -> str:
     return f'\\eval "$(\\cat -- {quote(file)} && \\rm -f -- {quote(file)})"'
 
 
-__all__ = ["REFUSED", "Origin", "Subshell", "mark_of", "printf_format", "read_and_removed", "refusal"]
+__all__ = ["READ_ONLY", "REFUSED", "Origin", "Subshell", "mark_of", "printf_format", "read_and_removed", "refusal"]
