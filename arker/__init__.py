@@ -26,6 +26,7 @@ from arker.errors import (
     BadCursorError,
     BadReplyError,
     BadRequestError,
+    CommandNotRunError,
     ConfigurationError,
     ConflictError,
     DeadlineExceededError,
@@ -57,6 +58,7 @@ from arker.errors import (
     UnavailableError,
     UnsupportedOperationError,
     VMGoneError,
+    WorkingDirectoryError,
 )
 
 if TYPE_CHECKING:
@@ -170,6 +172,7 @@ __all__ = [
     "BadReplyError",
     "BadRequestError",
     "CancelRunResponse",
+    "CommandNotRunError",
     "CompletedRunResult",
     "ConfigurationError",
     "ConflictError",
@@ -287,6 +290,7 @@ __all__ = [
     "Visibility",
     "Vm",
     "VmState",
+    "WorkingDirectoryError",
 ]
 
 # Loading everything is slow, and most programs need only a part.

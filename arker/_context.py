@@ -33,15 +33,17 @@ class Context:
         transport: The transport of its calls.
         ledger: The ledger of its forks, if there is one.
         lacking: The features that servers, by their base URLs, are known to lack.
+        overlaps: What the client has going on in its VMs, once it has something: see `_commands.overlap`.
     """
 
-    __slots__ = ("_cleanups", "lacking", "ledger", "settings", "transport")
+    __slots__ = ("_cleanups", "lacking", "ledger", "overlaps", "settings", "transport")
 
     def __init__(self, transport: Transport, ledger: Ledger | None) -> None:
         self.settings: Settings = transport.settings
         self.transport = transport
         self.ledger = ledger
         self.lacking: set[tuple[str, str]] = set()
+        self.overlaps: Any = None
         self._cleanups: set[asyncio.Future[None]] = set()
 
     @property

@@ -18,7 +18,7 @@ from arker._client.fleets import Fleets
 from arker._client.reap import Reaping
 from arker._client.runs import OrgRuns
 from arker._client.vms import Vms
-from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
+from arker.config import DEFAULT_MAX_CONNECTIONS, DEFAULT_OVERLAP_SESSIONS, HttpTimeouts, load_settings
 from arker.errors import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -71,6 +71,9 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             file.
         strict_replies: Raise `BadReplyError` for every field of a reply that violates the contract, instead of adding
             it to the model's ``misfits``; for tests of a server.
+        overlap_sessions: Maximum number of runs in a VM beside the one in its default session: a run that names no
+            session and would have to wait there gets a session of the client's own (see `AsyncVM.run`). With 0, such
+            runs wait.
 
     Raises:
         ConfigurationError: There is no API key, or neither a region nor a base URL.
@@ -96,6 +99,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         hooks: arker.Hooks | None = None,
         ledger: bool | str | os.PathLike[str] | None = None,
         strict_replies: bool = False,
+        overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS,
     ) -> None:
         self._settings = load_settings(
             api_key,
@@ -110,6 +114,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             insecure_hosts=insecure_hosts,
             ledger=ledger,
             strict_replies=strict_replies,
+            overlap_sessions=overlap_sessions,
         )
         if session is not None:
             from arker._transport.http.sessions import check_session  # brings aiohttp along
@@ -150,6 +155,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         session: aiohttp.ClientSession | None = None,
         hooks: arker.Hooks | None = None,
         strict_replies: bool = False,
+        overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS,
         **options: Any,
     ) -> Self:
         """Create a client with an embedded backend: a server in a child process that the client owns and ends.
@@ -167,6 +173,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             session: As for the client.
             hooks: As for the client.
             strict_replies: As for the client.
+            overlap_sessions: As for the client.
             options: Fields of `arker.emulator.EmulatorOptions`, such as ``isolation="none"``.
 
         Raises:
@@ -188,6 +195,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
                 session=session,
                 hooks=hooks,
                 strict_replies=strict_replies,
+                overlap_sessions=overlap_sessions,
                 ledger=False,  # its VMs end with it, however it ends
             )
         except BaseException:
@@ -296,9 +304,14 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
                     self._emulator.close()
 
     async def _close(self, *, in_order: bool) -> None:
+        overlaps = self._context.overlaps
         try:
+            if overlaps is not None:
+                await overlaps.settle()
             await self._transport.blocks.close()
             await self._context.settled()
+            if overlaps is not None:
+                await overlaps.close()
             await self._transport.aclose()
         finally:
             try:

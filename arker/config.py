@@ -21,6 +21,7 @@ from arker.models import _checks as check
 
 DEFAULT_CONTROL_BASE_URL: Final = "https://arker.ai/api"
 DEFAULT_MAX_CONNECTIONS: Final = 512
+DEFAULT_OVERLAP_SESSIONS: Final = 8
 
 
 @frozen(kw_only=True)
@@ -100,6 +101,7 @@ class Settings:
         insecure_hosts: Hosts that may receive the key over plain HTTP, in lower case.
         ledger: The file that records forks; None without a ledger.
         strict_replies: Whether replies must contain all fields that the contract declares.
+        overlap_sessions: Maximum number of the client's own sessions in a VM, for runs that overlap.
     """
 
     api_key: str = field(repr=False)
@@ -114,6 +116,7 @@ class Settings:
     insecure_hosts: frozenset[str] = frozenset()
     ledger: Path | None = None
     strict_replies: bool = False
+    overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS
 
     def vm_base_url(self, vm_id: str) -> str:
         """Return the base URL of a VM: for burst references the burst base URL, if there is one."""
@@ -148,6 +151,7 @@ def load_settings(
     insecure_hosts: Sequence[str] | None = None,
     ledger: bool | str | os.PathLike[str] | None = None,
     strict_replies: bool = False,
+    overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Combine arguments and environment to settings. Raises `ConfigurationError` or `InvalidArgumentError`."""
@@ -210,6 +214,7 @@ def load_settings(
         insecure_hosts=insecure,
         ledger=ledger_of(ledger, env, base),
         strict_replies=check.check_boolean("strict_replies", strict_replies),
+        overlap_sessions=check.check_integer("overlap_sessions", overlap_sessions, minimum=0),
     )
 
 

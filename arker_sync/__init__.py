@@ -27,6 +27,7 @@ from arker.errors import (
     BadCursorError,
     BadReplyError,
     BadRequestError,
+    CommandNotRunError,
     ConfigurationError,
     ConflictError,
     DeadlineExceededError,
@@ -58,6 +59,7 @@ from arker.errors import (
     UnavailableError,
     UnsupportedOperationError,
     VMGoneError,
+    WorkingDirectoryError,
 )
 
 if TYPE_CHECKING:
@@ -167,6 +169,7 @@ __all__ = [
     "BadReplyError",
     "BadRequestError",
     "CancelRunResponse",
+    "CommandNotRunError",
     "CompletedRunResult",
     "ConfigurationError",
     "ConflictError",
@@ -289,6 +292,7 @@ __all__ = [
     "Visibility",
     "Vm",
     "VmState",
+    "WorkingDirectoryError",
 ]
 
 # Loading everything is slow, and most programs need only a part.

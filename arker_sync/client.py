@@ -12,7 +12,7 @@ from typing import Any
 import arker
 from arker import AsyncArker, models
 from arker._basics.typing import Self
-from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts
+from arker.config import DEFAULT_MAX_CONNECTIONS, DEFAULT_OVERLAP_SESSIONS, HttpTimeouts
 from arker_sync import _bridge
 from arker_sync._bridge.life import Life
 from arker_sync._client.filesystems import OrgFilesystems
@@ -62,6 +62,9 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             file.
         strict_replies: Raise `BadReplyError` for every field of a reply that violates the contract, instead of adding
             it to the model's ``misfits``; for tests of a server.
+        overlap_sessions: Maximum number of runs in a VM beside the one in its default session: a run that names no
+            session and would have to wait there gets a session of the client's own (see `VM.run`). With 0, such
+            runs wait.
 
     Raises:
         ConfigurationError: There is no API key, or neither a region nor a base URL.
@@ -84,6 +87,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         hooks: arker.Hooks | None = None,
         ledger: bool | str | os.PathLike[str] | None = None,
         strict_replies: bool = False,
+        overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS,
     ) -> None:
         client = AsyncArker(
             api_key,
@@ -99,6 +103,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             hooks=_bridge.callbacks.relay_hooks(hooks),
             ledger=ledger,
             strict_replies=strict_replies,
+            overlap_sessions=overlap_sessions,
         )
         super().__init__(client)
 
@@ -111,6 +116,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         hooks: arker.Hooks | None = None,
         strict_replies: bool = False,
+        overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS,
         **options: Any,
     ) -> Self:
         """Create a client with an embedded backend: a server in a child process that the client owns and ends.
@@ -128,6 +134,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             session: As for the client.
             hooks: As for the client.
             strict_replies: As for the client.
+            overlap_sessions: As for the client.
             options: Fields of `arker.emulator.EmulatorOptions`, such as ``isolation="none"``.
 
         Raises:
@@ -141,6 +148,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             max_connections=max_connections,
             hooks=_bridge.callbacks.relay_hooks(hooks),
             strict_replies=strict_replies,
+            overlap_sessions=overlap_sessions,
             **options,
         )
         Life.__init__(client, asynchronous)

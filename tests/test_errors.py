@@ -23,6 +23,7 @@ from arker.errors import (
     BadCursorError,
     BadReplyError,
     BadRequestError,
+    CommandNotRunError,
     ConfigurationError,
     ConflictError,
     DeadlineExceededError,
@@ -52,6 +53,7 @@ from arker.errors import (
     UnavailableError,
     UnsupportedOperationError,
     VMGoneError,
+    WorkingDirectoryError,
 )
 from arker.errors.api import api_error_class
 from arker.models import CompletedRunResult
@@ -70,6 +72,8 @@ PARENTS: dict[type, tuple[type, ...]] = {
     DeadlineExceededError: (ArkerError, TimeoutError),
     RunFailedError: (ArkerError,),
     RunNotFinishedError: (ArkerError,),
+    CommandNotRunError: (ArkerError,),
+    WorkingDirectoryError: (CommandNotRunError, FileNotFoundError),
     OutputChangedError: (ArkerError,),
     TunnelClosedError: (ArkerError,),
     EmulatorError: (ArkerError,),

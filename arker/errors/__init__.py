@@ -7,6 +7,8 @@
     │   └── NetworkTimeoutError     ... within a connect or no-progress bound (also a TimeoutError)
     ├── DeadlineExceededError       the caller's ``deadline=`` passed (also a TimeoutError)
     ├── RunFailedError              ``check=True`` and the command did not succeed; carries its output
+    ├── CommandNotRunError          what a command needs could not be given to it
+    │   └── WorkingDirectoryError   its ``cwd`` is no directory that can be entered (also a FileNotFoundError)
     ├── RunNotFinishedError         the result of a run was requested before the run has ended
     ├── OutputChangedError          a run's output no longer begins with what was returned before
     ├── TunnelClosedError           a tunnel is closed, or was never opened
@@ -77,7 +79,15 @@ from arker.errors.files import (
     LocalFileError,
     TransferError,
 )
-from arker.errors.runs import FleetError, OutputChangedError, RunFailedError, RunNotFinishedError, TunnelClosedError
+from arker.errors.runs import (
+    CommandNotRunError,
+    FleetError,
+    OutputChangedError,
+    RunFailedError,
+    RunNotFinishedError,
+    TunnelClosedError,
+    WorkingDirectoryError,
+)
 
 __all__ = [
     "ApiError",
@@ -85,6 +95,7 @@ __all__ = [
     "BadCursorError",
     "BadReplyError",
     "BadRequestError",
+    "CommandNotRunError",
     "ConfigurationError",
     "ConflictError",
     "DeadlineExceededError",
@@ -116,6 +127,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedOperationError",
     "VMGoneError",
+    "WorkingDirectoryError",
 ]
 
 
