@@ -299,6 +299,8 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         try:
             await self._transport.blocks.close()
             await self._context.settled()
+            if self._emulator is None:  # else the VMs end with it
+                await self._context.close_kept()
             await self._transport.aclose()
         finally:
             try:

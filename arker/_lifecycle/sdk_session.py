@@ -40,16 +40,17 @@ async def run_in_own_session(
         command: The command, as arguments; it starts in the home directory.
         deadline: Seconds for the command; None for no bound.
     """
-    session_id = await make_or_undo(_open(place), partial(_abandon, place))
+    session_id = await make_or_undo(open_session(place), partial(abandon_session, place))
     try:
         return await commands.run(
             place, RunRequest(command=command, session_id=session_id), new_idempotency_key(), deadline=deadline
         )
     finally:
-        await clean_up(_close(place, session_id))
+        await clean_up(close_session(place, session_id))
 
 
-async def _open(place: Place) -> str:
+async def open_session(place: Place) -> str:
+    """Open a session of the SDK's own, and return its id."""
     mark = new_ulid()
     request = CreateSessionRequest(env={_MARK: mark})
     left = _OPENINGS
@@ -72,14 +73,16 @@ async def _find(place: Place, mark: str) -> str | None:
     return next((session_id for session_id in marked if session_id), None)
 
 
-async def _abandon(place: Place, task: asyncio.Task[str]) -> None:
+async def abandon_session(place: Place, task: asyncio.Task[str]) -> None:
+    """Close the session that a task opens, because its caller was cancelled."""
     await clock.wait({task}, CLEANUP_SECONDS)
     await end(task)
     if not task.cancelled() and task.exception() is None:
-        await _close(place, task.result())
+        await close_session(place, task.result())
 
 
-async def _close(place: Place, session_id: str) -> None:
+async def close_session(place: Place, session_id: str) -> None:
+    """Close a session; log a warning if it may still be open."""
     try:
         answer = await place.send(session_calls.delete_session(place, session_id), deadline=CLEANUP_SECONDS)
         problem = None if answer.deleted else NOT_DELETED
@@ -89,4 +92,4 @@ async def _close(place: Place, session_id: str) -> None:
         logger.warning("session %s of VM %s could not be closed: %s", session_id, place.vm_id, problem)
 
 
-__all__ = ["run_in_own_session"]
+__all__ = ["abandon_session", "close_session", "open_session", "run_in_own_session"]
