@@ -73,6 +73,8 @@ if TYPE_CHECKING:
     from arker.client import AsyncArker
     from arker.config import HttpTimeouts, RetryPolicy
     from arker.directories import DirectoryAction, DirectoryEntry, DirectoryReport, EntryKind
+    from arker.entries import FileEntry, FileEvent, FileEventKind, FileKind, FileMatch, FileStat, WatchMethod
+    from arker.files import AsyncFiles
     from arker.fleet import AsyncFleet
     from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
     from arker.models import (
@@ -169,6 +171,7 @@ __all__ = [
     "AsyncRun",
     "AsyncSession",
     "AsyncTunnel",
+    "AsyncFiles",
     "AsyncFleet",
     "AsyncReadStream",
     "AsyncVM",
@@ -197,8 +200,14 @@ __all__ = [
     "ErrorCode",
     "ErrorResponse",
     "FileChangedError",
-    "FileTooLargeError",
+    "FileEntry",
+    "FileEvent",
+    "FileEventKind",
+    "FileKind",
+    "FileMatch",
     "FileOutcome",
+    "FileStat",
+    "FileTooLargeError",
     "Filesystem",
     "FilesystemCreateRequest",
     "FleetError",
@@ -303,6 +312,7 @@ __all__ = [
     "Visibility",
     "Vm",
     "VmState",
+    "WatchMethod",
 ]
 
 # Loading everything is slow, and most programs need only a part.
@@ -314,6 +324,8 @@ _get, __dir__ = lazily(
         "arker.client": "AsyncArker",
         "arker.config": "HttpTimeouts RetryPolicy",
         "arker.directories": "DirectoryAction DirectoryEntry DirectoryReport EntryKind",
+        "arker.entries": "FileEntry FileEvent FileEventKind FileKind FileMatch FileStat WatchMethod",
+        "arker.files": "AsyncFiles",
         "arker.fleet": "AsyncFleet",
         "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
         "arker.models": " ".join(models.__all__),

@@ -49,6 +49,14 @@ from arker.errors import (
     OutputChangedError,
     PayloadTooLargeError,
     RateLimitedError,
+    RemoteFileError,
+    RemoteFileExistsError,
+    RemoteFileNotFoundError,
+    RemoteIsADirectoryError,
+    RemoteNoSpaceError,
+    RemoteNotADirectoryError,
+    RemotePathError,
+    RemotePermissionError,
     ResourcePressureError,
     RunFailedError,
     RunNotFinishedError,
@@ -64,6 +72,7 @@ if TYPE_CHECKING:
     from arker._basics.names import ARKER_ORG_ID, GOLDEN_NAMES
     from arker.config import HttpTimeouts, RetryPolicy
     from arker.directories import DirectoryAction, DirectoryEntry, DirectoryReport, EntryKind
+    from arker.entries import FileEntry, FileEvent, FileEventKind, FileKind, FileMatch, FileStat, WatchMethod
     from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
     from arker.models import (
         CHUNK_SIZE,
@@ -143,6 +152,7 @@ if TYPE_CHECKING:
     from arker.transfer import FileOutcome, TransferProgress, TransferResult
     from arker.tunnel import TunnelResponse
     from arker_sync.client import Arker
+    from arker_sync.files import Files
     from arker_sync.fleet import Fleet
     from arker_sync.read_stream import ReadStream
     from arker_sync.run import RunHandle
@@ -186,8 +196,15 @@ __all__ = [
     "ErrorCode",
     "ErrorResponse",
     "FileChangedError",
+    "FileEntry",
+    "FileEvent",
+    "FileEventKind",
+    "FileKind",
+    "FileMatch",
     "FileOutcome",
+    "FileStat",
     "FileTooLargeError",
+    "Files",
     "Filesystem",
     "FilesystemCreateRequest",
     "Fleet",
@@ -237,6 +254,14 @@ __all__ = [
     "RateLimitedError",
     "ReadStream",
     "ReapReport",
+    "RemoteFileError",
+    "RemoteFileExistsError",
+    "RemoteFileNotFoundError",
+    "RemoteIsADirectoryError",
+    "RemoteNoSpaceError",
+    "RemoteNotADirectoryError",
+    "RemotePathError",
+    "RemotePermissionError",
     "RequestEvent",
     "ResizeRequest",
     "ResizeResponse",
@@ -289,6 +314,7 @@ __all__ = [
     "Visibility",
     "Vm",
     "VmState",
+    "WatchMethod",
 ]
 
 # Loading everything is slow, and most programs need only a part.
@@ -298,6 +324,7 @@ _get, __dir__ = lazily(
         "arker._basics.names": "ARKER_ORG_ID GOLDEN_NAMES",
         "arker.config": "HttpTimeouts RetryPolicy",
         "arker.directories": "DirectoryAction DirectoryEntry DirectoryReport EntryKind",
+        "arker.entries": "FileEntry FileEvent FileEventKind FileKind FileMatch FileStat WatchMethod",
         "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
         "arker.models": " ".join(models.__all__),
         "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport",
@@ -305,6 +332,7 @@ _get, __dir__ = lazily(
         "arker.transfer": "FileOutcome TransferProgress TransferResult",
         "arker.tunnel": "TunnelResponse",
         "arker_sync.client": "Arker",
+        "arker_sync.files": "Files",
         "arker_sync.fleet": "Fleet",
         "arker_sync.read_stream": "ReadStream",
         "arker_sync.run": "RunHandle",

@@ -1,3 +1,5 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2154 # what paths.sh sets
 # Tells why a file ($2) could not be read ($1 is `read`) or written, which the server has not said.
 if [ "$1" = read ]; then
     there "$2" 1
@@ -5,16 +7,8 @@ if [ "$1" = read ]; then
     [ ! -d "$2" ] || refuse EISDIR 1
     [ -f "$2" ] || refuse EINVAL 1
 else
-    # Directories that are missing are made: the innermost that is there counts.
-    path=$2 parent=
-    parent "$path"
-    while [ ! -e "$parent" ] && [ ! -h "$parent" ]; do path=$parent; parent "$path"; done
-    reach "$path" 1
-    [ -d "$parent" ] || refuse ENOTDIR 1
-    [ -x "$parent" ] || refuse EACCES 1
     if [ -d "$2" ]; then refuse EISDIR 1; fi
     if [ -e "$2" ]; then [ -f "$2" ] || refuse EINVAL 1; writable "$2" 1; fi
     if [ -h "$2" ] && [ ! -e "$2" ]; then follow "$2" 1; fi
-    writable "$parent" 1
-    full "$parent" 1
+    makeable "$2" 1
 fi

@@ -61,11 +61,26 @@ changeable() {
     writable "$parent" "$2"
     full "$parent" "$2"
 }
+# Refuses a path to which directories that are missing cannot be made.
+makeable() {
+    path=$1 before=
+    parent "$1"
+    while [ ! -e "$parent" ] && [ ! -h "$parent" ] && [ "$path" != "$before" ]; do
+        before=$path path=$parent
+        parent "$path"
+    done
+    reach "$path" "$2"
+    [ -d "$parent" ] || refuse ENOTDIR "$2"
+    [ -x "$parent" ] || refuse EACCES "$2"
+    writable "$parent" "$2"
+    full "$parent" "$2"
+}
 writable() {
     [ -w "$1" ] && return 0
     [ "$(id -u)" != 0 ] || refuse EROFS "$2"
     refuse EACCES "$2"
 }
+owned() { [ -n "$(find "$1" -prune -user "$(id -u)" 2>/dev/null)" ] || refuse EPERM "$2"; }
 full() {
     # shellcheck disable=SC2046 # the columns
     set -- "$2" $(df -P "$1" 2>/dev/null | tail -n 1)

@@ -115,7 +115,7 @@ def path_command(program: str, words: Sequence[str]) -> list[str]:
     """
     text = _PATHS + program
     if not all(map(_is_utf8, words)):
-        text, words = _DECODE + text, [_octal(word) for word in words]
+        text, words = _DECODE + text, [octal(word.encode("utf-8", "surrogateescape")) for word in words]
     return ["sh", "-c", text, "sh", *words]
 
 
@@ -123,10 +123,12 @@ def _is_utf8(word: str) -> bool:
     return word.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
-def _octal(word: str) -> str:
-    """Write a word for ``%b`` of printf."""
-    plain = b"/._-" + bytes(range(0x30, 0x3A)) + bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B))
-    return "".join(chr(byte) if byte in plain else f"\\0{byte:03o}" for byte in word.encode("utf-8", "surrogateescape"))
+_PLAIN: Final = frozenset(b"/._-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+
+def octal(data: bytes) -> str:
+    """Write bytes for ``%b`` of printf."""
+    return "".join(chr(byte) if byte in _PLAIN else f"\\0{byte:03o}" for byte in data)
 
 
 def refusal_of(result: CompletedRunResult, paths: Sequence[str]) -> RemoteFileError | None:
@@ -153,4 +155,4 @@ def _is_too_long(path: str) -> bool:
     return len(names) > _LONGEST_PATH or any(len(name) > _LONGEST_NAME for name in names.split(b"/"))
 
 
-__all__ = ["explained", "path_command", "refusal_of", "typed"]
+__all__ = ["explained", "octal", "path_command", "refusal_of", "typed"]

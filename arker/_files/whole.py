@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 _OPERATION = "vm.sync"
 
 
-async def read(place: Place, path: str, most: int | None, *, deadline: float | None) -> bytes:
+async def read(
+    place: Place, path: str, most: int | None, *, deadline: float | None, operation: str = _OPERATION
+) -> bytes:
     """Return the bytes of a file; raises `FileTooLargeError` when it has more than ``most``."""
-    job = make_job(place, _OPERATION, "download")
+    job = make_job(place, operation, "download")
     async with job.named(path):
         with deadline_scope(deadline, job.progress):
             reply = await job.send(file_calls.read_file(place, path))
@@ -31,7 +33,7 @@ async def read(place: Place, path: str, most: int | None, *, deadline: float | N
                 _check_size(job, len(reply.content), most)
                 return reply.content
             _check_size(job, reply.size, most)
-            tell = place.context.observer.transfer(_OPERATION, place.vm_id, path, "download", reply.size)
+            tell = place.context.observer.transfer(operation, place.vm_id, path, "download", reply.size)
             return await _Fetching(job, path, reply, most, tell).result()
 
 

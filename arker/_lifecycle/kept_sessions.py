@@ -33,10 +33,15 @@ _KEPT: Final = 4
 
 
 class KeptSessions:
-    """The kept sessions of one VM, shared by all of a client's handles on it, loops and threads."""
+    """The kept sessions of one VM, shared by all of a client's handles on it, loops and threads.
+
+    Attributes:
+        tools: The tools that the VM has, once they have been looked for.
+    """
 
     def __init__(self, place: Place) -> None:
         self._place = place
+        self.tools: frozenset[str] | None = None
         self._free: deque[str] = deque()
         self._slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
             weakref.WeakKeyDictionary()
