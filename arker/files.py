@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from attrs import frozen
-
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._vmfiles.changes import Changes
@@ -11,7 +9,6 @@ from arker._vmfiles.contents import Contents
 from arker._vmfiles.looks import Looks
 
 
-@frozen(repr=False, slots=False)
 class AsyncFiles(Contents, Looks, Changes):
     """The files of a VM: read, written, listed and changed. `AsyncVM.files` is one, and needs no request.
 

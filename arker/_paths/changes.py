@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
+from arker._basics.programs import shell_program
 from arker._context import Place
 from arker._paths.checks import check_mode, check_owner, check_path, check_target
-from arker._paths.shell import PathShell, program
+from arker._paths.shell import PathShell
 from arker.errors import InvalidArgumentError, RemoteFileNotFoundError
 from arker.models import _checks as check
 
-_CHMOD: Final = program("chmod")
-_CHOWN: Final = program("chown")
-_COPY: Final = program("copy")
-_MKDIR: Final = program("mkdir")
-_REMOVE: Final = program("remove")
-_RENAME: Final = program("rename")
-_RMDIR: Final = program("rmdir")
-_RMTREE: Final = program("rmtree")
-_SYMLINK: Final = program("symlink")
-_TOUCH: Final = program("touch")
+_CHMOD: Final = shell_program(__package__, "chmod.sh")
+_CHOWN: Final = shell_program(__package__, "chown.sh")
+_COPY: Final = shell_program(__package__, "copy.sh")
+_MKDIR: Final = shell_program(__package__, "mkdir.sh")
+_REMOVE: Final = shell_program(__package__, "remove.sh")
+_RENAME: Final = shell_program(__package__, "rename.sh")
+_RMDIR: Final = shell_program(__package__, "rmdir.sh")
+_RMTREE: Final = shell_program(__package__, "rmtree.sh")
+_SYMLINK: Final = shell_program(__package__, "symlink.sh")
+_TOUCH: Final = shell_program(__package__, "touch.sh")
 
 
 async def mkdir(

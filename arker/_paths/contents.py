@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from arker import _files
+from arker._basics.programs import shell_program
 from arker._context import Place
 from arker._files.job import make_job
 from arker._files.ranges import CONCURRENCY
@@ -13,7 +14,7 @@ from arker._files.sources import Buffer, MemorySource
 from arker._files.strategies import Options
 from arker._files.uploads import move
 from arker._paths.checks import check_mode, check_path
-from arker._paths.shell import PathShell, program
+from arker._paths.shell import PathShell
 from arker._paths.spool import discard, temporary_path
 from arker._tasks.cleanup import clean_up
 from arker.errors import ArkerError, InvalidArgumentError
@@ -22,10 +23,10 @@ from arker.models import _checks as check
 if TYPE_CHECKING:
     from arker._files.sources import Source
 
-_ALIAS: Final = program("alias")
-_CHECK: Final = program("check")
-_CHMOD: Final = program("chmod")
-_PUT: Final = program("put")
+_ALIAS: Final = shell_program(__package__, "alias.sh")
+_CHECK: Final = shell_program(__package__, "check.sh")
+_CHMOD: Final = shell_program(__package__, "chmod.sh")
+_PUT: Final = shell_program(__package__, "put.sh")
 
 _SMALL: Final = 8 * 1024
 """Bytes that are appended by the command itself; five times as many are sent."""

@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
+from arker._basics.programs import shell_program
 from arker._context import Place
 from arker._paths.checks import check_path
 from arker._paths.records import MisprintError, parse_found, parse_line, text_of
@@ -15,8 +16,8 @@ from arker._paths.steps import Steps
 from arker.entries import FileEntry, FileStat
 from arker.models import _checks as check
 
-_LIST: Final = program("list", spools=True)
-_NAMES: Final = program("names", spools=True)
+_LIST: Final = program(shell_program(__package__, "list.sh"), spools=True)
+_NAMES: Final = program(shell_program(__package__, "names.sh"), spools=True)
 _DEEPEST: Final = 1_000_000_000
 
 Found = tuple[str, FileStat]

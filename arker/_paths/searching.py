@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from arker._basics.programs import shell_program
 from arker._context import Place
 from arker._paths.checks import check_bytes, check_path
 from arker._paths.records import text_of
@@ -15,7 +16,7 @@ from arker.entries import FileMatch
 from arker.errors import InvalidArgumentError, RunFailedError
 from arker.models import _checks as check
 
-_GREP: Final = program("grep", spools=True)
+_GREP: Final = program(shell_program(__package__, "grep.sh"), spools=True)
 _BAD_PATTERN: Final = 121
 _RECORD: Final = re.compile(rb"([^\0]+)\0([0-9]{1,18}):([^\n]*)\n")
 

@@ -22,10 +22,9 @@ LINK: Final = shell_program(__package__, "link.sh")
 _SPOOL: Final = shell_program(__package__, "spool.sh")
 
 
-def program(name: str, *, spools: bool = False, links: bool = False) -> str:
-    """Read a program on paths, with the functions that it uses."""
-    own = shell_program(__package__, f"{name}.sh")
-    return (_SPOOL if spools else "") + (LINK if links else "") + own
+def program(text: str, *, spools: bool = False, links: bool = False) -> str:
+    """Return a program on paths with the functions that it uses."""
+    return (_SPOOL if spools else "") + (LINK if links else "") + text
 
 
 class PathShell:

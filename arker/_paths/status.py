@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Final, Literal
 
+from arker._basics.programs import shell_program
 from arker._context import Place
 from arker._paths.checks import check_path
 from arker._paths.records import MisprintError, parse_found, parse_line
@@ -13,8 +14,8 @@ from arker.entries import FileStat
 from arker.errors.remote import remote_file_error
 from arker.models import _checks as check
 
-_STAT: Final = program("stat", links=True)
-_TEST: Final = program("test")
+_STAT: Final = program(shell_program(__package__, "stat.sh"), links=True)
+_TEST: Final = shell_program(__package__, "test.sh")
 
 
 async def stat(
