@@ -151,6 +151,7 @@ if TYPE_CHECKING:
         VmState,
     )
     from arker.read_stream import AsyncReadStream
+    from arker.remote_file import AsyncRemoteFile
     from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport
     from arker.run import AsyncRun, OutputChunk, OutputLine
     from arker.session import AsyncSession
@@ -174,6 +175,7 @@ __all__ = [
     "AsyncFiles",
     "AsyncFleet",
     "AsyncReadStream",
+    "AsyncRemoteFile",
     "AsyncVM",
     "AuthMode",
     "BackgroundRunResult",
@@ -330,6 +332,7 @@ _get, __dir__ = lazily(
         "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
         "arker.models": " ".join(models.__all__),
         "arker.read_stream": "AsyncReadStream",
+        "arker.remote_file": "AsyncRemoteFile",
         "arker.run": "AsyncRun OutputChunk OutputLine",
         "arker.session": "AsyncSession",
         "arker.transfer": "FileOutcome TransferProgress TransferResult",

@@ -155,6 +155,7 @@ if TYPE_CHECKING:
     from arker_sync.files import Files
     from arker_sync.fleet import Fleet
     from arker_sync.read_stream import ReadStream
+    from arker_sync.remote_file import RemoteFile
     from arker_sync.run import RunHandle
     from arker_sync.session import SessionHandle
     from arker_sync.tunnel import TunnelHandle
@@ -254,6 +255,7 @@ __all__ = [
     "RateLimitedError",
     "ReadStream",
     "ReapReport",
+    "RemoteFile",
     "RemoteFileError",
     "RemoteFileExistsError",
     "RemoteFileNotFoundError",
@@ -335,6 +337,7 @@ _get, __dir__ = lazily(
         "arker_sync.files": "Files",
         "arker_sync.fleet": "Fleet",
         "arker_sync.read_stream": "ReadStream",
+        "arker_sync.remote_file": "RemoteFile",
         "arker_sync.run": "RunHandle",
         "arker_sync.session": "SessionHandle",
         "arker_sync.tunnel": "TunnelHandle",

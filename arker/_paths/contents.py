@@ -32,7 +32,8 @@ _SMALL: Final = 8 * 1024
 """Bytes that are appended by the command itself; five times as many are sent."""
 
 
-def _is_sendable(path: str) -> bool:
+def is_sendable(path: str) -> bool:
+    """Return whether a path is valid UTF-8, so that JSON can carry it."""
     return path.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in path)
 
 
@@ -42,14 +43,24 @@ async def read(place: Place, path: object, operation: str, *, most: int | None, 
     limit = None if most is None else check.check_integer("max_bytes", most, minimum=0)
     shell = PathShell(place, operation)
     with shell.within(deadline):
-        if _is_sendable(where):
+        if is_sendable(where):
             return await _files.whole.read(place, where, limit, deadline=None, operation=shell.operation)
-        alias = temporary_path()
+        alias = await alias_of(shell, where)
         try:
-            await shell.run(_ALIAS, [where, alias], [where])
             return await _files.whole.read(place, alias, limit, deadline=None, operation=shell.operation)
         finally:
             await clean_up(discard(shell, alias))
+
+
+async def alias_of(shell: PathShell, path: str) -> str:
+    """Give a file another name, which JSON can carry. The caller removes it."""
+    alias = temporary_path()
+    try:
+        await shell.run(_ALIAS, [path, alias], [path])
+    except BaseException:
+        await clean_up(_discarded(shell, alias))
+        raise
+    return alias
 
 
 def checked_text(text: object, encoding: object, errors: object) -> bytes:
@@ -127,7 +138,7 @@ async def write_source(
     above, at_end = check.check_boolean("parents", parents), check.check_boolean("append", append)
     shell = PathShell(place, operation)
     with shell.within(deadline):
-        if at_end or not _is_sendable(where):
+        if at_end or not is_sendable(where):
             await _put(shell, where, source, how=">>" if at_end else ">", parents=above)
             if bits:
                 await shell.change(_CHMOD, [where, bits], [where])
@@ -170,4 +181,13 @@ async def _discarded(shell: PathShell, path: str) -> None:
         pass  # what went wrong before is raised
 
 
-__all__ = ["check_codec", "check_writable", "checked_text", "read", "write", "write_source"]
+__all__ = [
+    "alias_of",
+    "check_codec",
+    "check_writable",
+    "checked_text",
+    "is_sendable",
+    "read",
+    "write",
+    "write_source",
+]
