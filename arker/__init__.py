@@ -49,6 +49,14 @@ from arker.errors import (
     OutputChangedError,
     PayloadTooLargeError,
     RateLimitedError,
+    RemoteFileError,
+    RemoteFileExistsError,
+    RemoteFileNotFoundError,
+    RemoteIsADirectoryError,
+    RemoteNoSpaceError,
+    RemoteNotADirectoryError,
+    RemotePathError,
+    RemotePermissionError,
     ResourcePressureError,
     RunFailedError,
     RunNotFinishedError,
@@ -67,6 +75,8 @@ if TYPE_CHECKING:
     from arker.client import AsyncArker
     from arker.config import HttpTimeouts, RetryPolicy
     from arker.directories import DirectoryAction, DirectoryEntry, DirectoryReport, EntryKind
+    from arker.entries import FileEntry, FileEvent, FileEventKind, FileKind, FileMatch, FileStat, WatchMethod
+    from arker.files import AsyncFiles
     from arker.fleet import AsyncFleet
     from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
     from arker.models import (
@@ -143,6 +153,7 @@ if TYPE_CHECKING:
         VmState,
     )
     from arker.read_stream import AsyncReadStream
+    from arker.remote_file import AsyncRemoteFile
     from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport
     from arker.run import AsyncRun, OutputChunk, OutputLine
     from arker.session import AsyncSession
@@ -163,8 +174,10 @@ __all__ = [
     "AsyncRun",
     "AsyncSession",
     "AsyncTunnel",
+    "AsyncFiles",
     "AsyncFleet",
     "AsyncReadStream",
+    "AsyncRemoteFile",
     "AsyncVM",
     "AuthMode",
     "BackgroundRunResult",
@@ -192,8 +205,14 @@ __all__ = [
     "ErrorCode",
     "ErrorResponse",
     "FileChangedError",
-    "FileTooLargeError",
+    "FileEntry",
+    "FileEvent",
+    "FileEventKind",
+    "FileKind",
+    "FileMatch",
     "FileOutcome",
+    "FileStat",
+    "FileTooLargeError",
     "Filesystem",
     "FilesystemCreateRequest",
     "FleetError",
@@ -241,6 +260,14 @@ __all__ = [
     "Provider",
     "RateLimitedError",
     "ReapReport",
+    "RemoteFileError",
+    "RemoteFileExistsError",
+    "RemoteFileNotFoundError",
+    "RemoteIsADirectoryError",
+    "RemoteNoSpaceError",
+    "RemoteNotADirectoryError",
+    "RemotePathError",
+    "RemotePermissionError",
     "RequestEvent",
     "ResizeRequest",
     "ResizeResponse",
@@ -290,6 +317,7 @@ __all__ = [
     "Visibility",
     "Vm",
     "VmState",
+    "WatchMethod",
     "WorkingDirectoryError",
 ]
 
@@ -302,10 +330,13 @@ _get, __dir__ = lazily(
         "arker.client": "AsyncArker",
         "arker.config": "HttpTimeouts RetryPolicy",
         "arker.directories": "DirectoryAction DirectoryEntry DirectoryReport EntryKind",
+        "arker.entries": "FileEntry FileEvent FileEventKind FileKind FileMatch FileStat WatchMethod",
+        "arker.files": "AsyncFiles",
         "arker.fleet": "AsyncFleet",
         "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
         "arker.models": " ".join(models.__all__),
         "arker.read_stream": "AsyncReadStream",
+        "arker.remote_file": "AsyncRemoteFile",
         "arker.run": "AsyncRun OutputChunk OutputLine",
         "arker.session": "AsyncSession",
         "arker.transfer": "FileOutcome TransferProgress TransferResult",

@@ -312,6 +312,8 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             await self._context.settled()
             if overlaps is not None:
                 await overlaps.close()
+            if self._emulator is None:  # else the VMs end with it
+                await self._context.close_kept()
             await self._transport.aclose()
         finally:
             try:

@@ -50,6 +50,14 @@ from arker.errors import (
     OutputChangedError,
     PayloadTooLargeError,
     RateLimitedError,
+    RemoteFileError,
+    RemoteFileExistsError,
+    RemoteFileNotFoundError,
+    RemoteIsADirectoryError,
+    RemoteNoSpaceError,
+    RemoteNotADirectoryError,
+    RemotePathError,
+    RemotePermissionError,
     ResourcePressureError,
     RunFailedError,
     RunNotFinishedError,
@@ -66,6 +74,7 @@ if TYPE_CHECKING:
     from arker._basics.names import ARKER_ORG_ID, GOLDEN_NAMES
     from arker.config import HttpTimeouts, RetryPolicy
     from arker.directories import DirectoryAction, DirectoryEntry, DirectoryReport, EntryKind
+    from arker.entries import FileEntry, FileEvent, FileEventKind, FileKind, FileMatch, FileStat, WatchMethod
     from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
     from arker.models import (
         CHUNK_SIZE,
@@ -145,8 +154,10 @@ if TYPE_CHECKING:
     from arker.transfer import FileOutcome, TransferProgress, TransferResult
     from arker.tunnel import TunnelResponse
     from arker_sync.client import Arker
+    from arker_sync.files import Files
     from arker_sync.fleet import Fleet
     from arker_sync.read_stream import ReadStream
+    from arker_sync.remote_file import RemoteFile
     from arker_sync.run import RunHandle
     from arker_sync.session import SessionHandle
     from arker_sync.tunnel import TunnelHandle
@@ -189,8 +200,15 @@ __all__ = [
     "ErrorCode",
     "ErrorResponse",
     "FileChangedError",
+    "FileEntry",
+    "FileEvent",
+    "FileEventKind",
+    "FileKind",
+    "FileMatch",
     "FileOutcome",
+    "FileStat",
     "FileTooLargeError",
+    "Files",
     "Filesystem",
     "FilesystemCreateRequest",
     "Fleet",
@@ -240,6 +258,15 @@ __all__ = [
     "RateLimitedError",
     "ReadStream",
     "ReapReport",
+    "RemoteFile",
+    "RemoteFileError",
+    "RemoteFileExistsError",
+    "RemoteFileNotFoundError",
+    "RemoteIsADirectoryError",
+    "RemoteNoSpaceError",
+    "RemoteNotADirectoryError",
+    "RemotePathError",
+    "RemotePermissionError",
     "RequestEvent",
     "ResizeRequest",
     "ResizeResponse",
@@ -292,6 +319,7 @@ __all__ = [
     "Visibility",
     "Vm",
     "VmState",
+    "WatchMethod",
     "WorkingDirectoryError",
 ]
 
@@ -302,6 +330,7 @@ _get, __dir__ = lazily(
         "arker._basics.names": "ARKER_ORG_ID GOLDEN_NAMES",
         "arker.config": "HttpTimeouts RetryPolicy",
         "arker.directories": "DirectoryAction DirectoryEntry DirectoryReport EntryKind",
+        "arker.entries": "FileEntry FileEvent FileEventKind FileKind FileMatch FileStat WatchMethod",
         "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
         "arker.models": " ".join(models.__all__),
         "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport",
@@ -309,8 +338,10 @@ _get, __dir__ = lazily(
         "arker.transfer": "FileOutcome TransferProgress TransferResult",
         "arker.tunnel": "TunnelResponse",
         "arker_sync.client": "Arker",
+        "arker_sync.files": "Files",
         "arker_sync.fleet": "Fleet",
         "arker_sync.read_stream": "ReadStream",
+        "arker_sync.remote_file": "RemoteFile",
         "arker_sync.run": "RunHandle",
         "arker_sync.session": "SessionHandle",
         "arker_sync.tunnel": "TunnelHandle",

@@ -17,6 +17,7 @@ VERBS: Final = frozenset(
         "Cancel",
         "Check",
         "Close",
+        "Copy",
         "Create",
         "Delete",
         "Download",
@@ -30,6 +31,7 @@ VERBS: Final = frozenset(
         "Parse",
         "Read",
         "Remove",
+        "Rename",
         "Reset",
         "Resize",
         "Return",
@@ -41,6 +43,7 @@ VERBS: Final = frozenset(
         "Unbind",
         "Upload",
         "Wait",
+        "Write",
     ]
 )
 PACKAGES: Final = (arker, arker_sync, arker.emulator)

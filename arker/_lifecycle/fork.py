@@ -243,6 +243,7 @@ async def delete(context: Context, base_url: str, vm_id: str, *, deadline: float
     ledger, call = context.ledger, vm_calls.delete_vm(Address(base_url, vm_id))
     if context.overlaps is not None:
         context.overlaps.forget(base_url, vm_id)
+    context.kept.pop((base_url, vm_id), None)  # it goes with the VM
     if ledger is None:
         return await context.send(call, deadline=deadline)
     try:

@@ -34,8 +34,16 @@
         ├── OperationNotImplementedError  ``not_implemented``
         ├── ResourcePressureError   ``resource_pressure``
         ├── UnavailableError        ``unavailable``
-        └── InternalError           ``internal``
-            └── BadReplyError       the reply violates the contract (names the place in the payload)
+        ├── InternalError           ``internal``
+        │   └── BadReplyError       the reply violates the contract (names the place in the payload)
+        └── RemoteFileError         the VM's system refused an operation on a file (also an OSError, with its errno)
+            ├── RemoteFileNotFoundError   also a NotFoundError and a FileNotFoundError
+            ├── RemotePermissionError     also a BadRequestError and a PermissionError
+            ├── RemoteIsADirectoryError   also a BadRequestError and an IsADirectoryError
+            ├── RemoteNotADirectoryError  also a BadRequestError and a NotADirectoryError
+            ├── RemoteFileExistsError     also a ConflictError and a FileExistsError
+            ├── RemoteNoSpaceError        also a ResourcePressureError
+            └── RemotePathError           also a BadRequestError: any other reason
 
 No message, attribute or representation of an error contains the API key or the query of a presigned URL.
 """
@@ -79,6 +87,16 @@ from arker.errors.files import (
     LocalFileError,
     TransferError,
 )
+from arker.errors.remote import (
+    RemoteFileError,
+    RemoteFileExistsError,
+    RemoteFileNotFoundError,
+    RemoteIsADirectoryError,
+    RemoteNoSpaceError,
+    RemoteNotADirectoryError,
+    RemotePathError,
+    RemotePermissionError,
+)
 from arker.errors.runs import (
     CommandNotRunError,
     FleetError,
@@ -118,6 +136,14 @@ __all__ = [
     "OutputChangedError",
     "PayloadTooLargeError",
     "RateLimitedError",
+    "RemoteFileError",
+    "RemoteFileExistsError",
+    "RemoteFileNotFoundError",
+    "RemoteIsADirectoryError",
+    "RemoteNoSpaceError",
+    "RemoteNotADirectoryError",
+    "RemotePathError",
+    "RemotePermissionError",
     "ResourcePressureError",
     "RunFailedError",
     "RunNotFinishedError",
