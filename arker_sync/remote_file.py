@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import AnyStr
+from typing import Any, AnyStr, Generic
 
 import arker
 from arker._basics.typing import Self
 from arker_sync._bridge.facade import Facade
 
 
-class RemoteFile(Facade):
+class RemoteFile(Facade, Generic[AnyStr]):
     """An open file of a VM, of bytes or of text. `Files.open` returns one; ``with`` opens and closes it.
 
         with vm.files.open("/etc/passwd") as file:
@@ -25,7 +25,7 @@ class RemoteFile(Facade):
     Only one thread at a time may use it.
     """
 
-    _async: arker.AsyncRemoteFile
+    _async: arker.AsyncRemoteFile[Any]
 
     @property
     def path(self) -> str:
