@@ -8,6 +8,5 @@ from arker._basics.lazy import lazy_modules
 
 if TYPE_CHECKING:
     from arker._commands import command as command
-    from arker._commands import stdin as stdin
 
-__getattr__, __dir__ = lazy_modules(__name__, "command", "stdin")
+__getattr__, __dir__ = lazy_modules(__name__, "command")

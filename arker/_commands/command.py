@@ -12,9 +12,11 @@ import attrs
 
 from arker._commands.held import HeldRun
 from arker._commands.options import Options
-from arker._commands.overlap import Turn, overlaps_of
+from arker._commands.overlap import overlaps_of
 from arker._commands.shell import REFUSED, Subshell, mark_of, read_and_removed, refusal
 from arker._commands.staging import StagedFile
+from arker._commands.stdin import StandardInput
+from arker._commands.turns import Turn
 from arker._protocol.codec import codec
 from arker._protocol.identifiers import new_ulid
 from arker._runs.watch import RunWatch
@@ -52,6 +54,7 @@ class Command:
 
     Attributes:
         progress: The state of the caller's operation.
+        stdin: Its input, if that comes later.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Command:
         self._files: list[StagedFile] = []
         self._subshell = Subshell(mark_of(key), self._options.env, self._options.cwd)
         self._ended = False
+        self.stdin = StandardInput(place, self._token) if self._options.stdin else None
 
     # --- to its result --------------------------------------------------------------------------------------------
 
@@ -201,6 +205,9 @@ class Command:
             source = await in_thread(_small_file, source)
         if isinstance(source, bytes) and len(source) <= _INLINE:
             self._subshell = attrs.evolve(self._subshell, data=source)
+        elif self.stdin is not None:
+            await self.stdin.open()
+            self._subshell = attrs.evolve(self._subshell, feed=self.stdin.feed, after=self.stdin.after)
         elif source is not None:
             self._subshell = attrs.evolve(self._subshell, file=await self._staged("input", source))
 
@@ -217,6 +224,8 @@ class Command:
     async def _remove(self) -> None:
         for file in self._files:
             await file.remove()
+        if self.stdin is not None:
+            await self.stdin.end(removed=False)
 
     def _forget(self) -> None:
         for file in self._files:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from attrs import field, frozen
 
@@ -128,13 +128,16 @@ def _input(value: object) -> bytes | str | None:
             return value.encode()
         except UnicodeEncodeError:
             raise InvalidArgumentError("input", "(not shown)", "expected text without lone surrogates") from None
-    if isinstance(value, (bytes, bytearray, memoryview)):
+    if isinstance(value, (bytes, bytearray)):
         return bytes(value)
+    path: object = None
     if isinstance(value, os.PathLike):
-        path: object = os.fspath(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        path = os.fspath(cast("os.PathLike[Any]", value))
         if isinstance(path, str) and path and "\0" not in path:
             return path
-    shown = value if isinstance(value, os.PathLike) else f"(of type {type(value).__name__})"
+    shown = (
+        path if path is not None else f"(of type {type(cast('object', value)).__name__})"
+    )  # what it may hold is not shown
     raise InvalidArgumentError("input", shown, "expected text, bytes, or the path of a local file (a pathlib.Path)")
 
 

@@ -8,114 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import threading
-from collections import deque
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field, frozen
-
-from arker._commands.shell import READ_ONLY, Origin
+from arker._commands.turns import OwnSession, Turn, VmSessions, goes_on, origin_of
 from arker._lifecycle.sdk_session import close_own_session, open_own_session
 from arker._protocol.calls import sessions as session_calls
 from arker._tasks import clock, hurry
 from arker._tasks.cleanup import clean_up
 from arker._tasks.running_loop import running_loop
-from arker.errors import ArkerError, RunFailedError
+from arker.errors import ArkerError
 
 if TYPE_CHECKING:
     from arker._context import Context, Place
     from arker.models import RunRequest, Session
 
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OF_ONE_SHELL: Final = frozenset({"_", "PWD", "SHLVL", *READ_ONLY})
-"""Variables that each shell sets for itself."""
 _LOOK: Final = 0.5
 """Seconds between two looks at sessions in which something may still go on, while a command waits for one."""
 
 _LAST_LOOK: Final = 2.0
 """Seconds for the looks before the client is closed."""
-
-
-@define(eq=False)
-class OwnSession:
-    """A session of the SDK's own.
-
-    Attributes:
-        session_id: Its id.
-        cwd: Its directory, which stays as it is: commands run in subshells.
-        env: Its environment, likewise; None if the server does not report it.
-    """
-
-    session_id: str
-    cwd: str | None
-    env: Mapping[str, str] | None = field(repr=False)
-
-
-@define(eq=False)
-class VmSessions:
-    """What this client has going on in one VM.
-
-    Attributes:
-        place: The VM, as the last command named it.
-        calls: Calls that wait for a run in the default session.
-        left: Runs there that this client started and that may still go on.
-        total: How many sessions of its own it has, or is about to have.
-        free: Those that nothing goes on in.
-        doubtful: Those that something may go on in, with the run that was left there.
-        waiting: Commands that wait for one.
-        asking: Commands that are about to get a turn.
-        ended: How many runs in the default session have ended.
-        known: The default session at the last look, with the number of runs that had ended before.
-        gone: Whether the VM was deleted.
-    """
-
-    place: Place
-    calls: int = 0
-    left: set[Turn] = field(factory=set["Turn"])
-    total: int = 0
-    free: list[OwnSession] = field(factory=list["OwnSession"])
-    doubtful: dict[OwnSession, Turn] = field(factory=dict["OwnSession", "Turn"])
-    waiting: deque[asyncio.Future[OwnSession | None]] = field(factory=deque["asyncio.Future[OwnSession | None]"])
-    asking: int = 0
-    ended: int = 0
-    known: tuple[int, Session] | None = None
-    gone: bool = False
-
-
-@frozen(eq=False)
-class Turn:
-    """A command's turn in a session. It ends by `done`, maybe after `leave`.
-
-    Attributes:
-        overlaps: The client's.
-        vm: Its VM's.
-        session: The session of the SDK's own that it is in; None for the default one.
-        origin: What it takes over of the default session there.
-    """
-
-    overlaps: Overlaps = field(repr=False)
-    vm: VmSessions = field(repr=False)
-    session: OwnSession | None = None
-    origin: Origin | None = None
-
-    def done(self) -> None:
-        """Note that nothing of the run goes on any more. Any thread may call this."""
-        self.overlaps.end(self)
-
-    def leave(self) -> None:
-        """Note that the run may go on without its caller."""
-        self.overlaps.leave(self)
-
-    def failed(self, error: BaseException) -> None:
-        """Note the error with which the call has ended."""
-        over = isinstance(error, RunFailedError) or (isinstance(error, ArkerError) and error.outcome == "not_started")
-        (self.done if over else self.leave)()
-
-    def lose(self) -> None:
-        """Note that its session has gone."""
-        self.overlaps.lose(self)
 
 
 class Overlaps:
@@ -164,11 +76,14 @@ class Overlaps:
                 else:
                     vm.calls -= 1
                 vm.ended += 1
-                if not (vm.calls or vm.left or vm.total or vm.asking):
-                    self._vms.pop((vm.place.base_url, vm.place.vm_id), None)
+                self._drop_if_unused(vm)
             elif vm.doubtful.get(session, turn) is turn:
                 vm.doubtful.pop(session, None)
                 self._offer(vm, session)
+
+    def _drop_if_unused(self, vm: VmSessions) -> None:
+        if not (vm.calls or vm.left or vm.total or vm.asking or vm.others):
+            self._vms.pop((vm.place.base_url, vm.place.vm_id), None)
 
     def leave(self, turn: Turn) -> None:
         """Note that what was run in a turn may go on."""
@@ -203,7 +118,7 @@ class Overlaps:
             vm.asking -= 1
         if session is None:
             return self.queue(place)
-        return Turn(self, vm, session, _origin(session, None if vm.known is None else vm.known[1]))
+        return Turn(self, vm, session, origin_of(session, None if vm.known is None else vm.known[1]))
 
     def queue(self, place: Place) -> Turn:
         """Return the turn of a command that queues in the default session."""
@@ -222,26 +137,33 @@ class Overlaps:
 
     async def _own(self, place: Place, vm: VmSessions) -> OwnSession | None:
         """Return a free session of the SDK's own; None if there can be none."""
-        with self._lock:
-            if self._closed or vm.gone:
-                return None
-            if vm.free:
-                return vm.free.pop()
-            makes = vm.total < self._limit
-            if makes:
-                vm.total += 1
-            else:
+        while True:
+            with self._lock:
+                if self._closed or vm.gone:
+                    return None
+                if vm.free:
+                    return vm.free.pop()
+                if vm.total < self._limit:
+                    vm.total += 1
+                    break
                 waiting: asyncio.Future[OwnSession | None] = running_loop().create_future()
                 vm.waiting.append(waiting)
-        if makes:
-            try:
-                made = await open_own_session(place)
-            except BaseException:
-                with self._lock:
-                    vm.total -= 1
-                    self._wake(vm)
-                raise
-            return OwnSession(made.session_id, made.cwd, made.env)
+            given = await self._given(place, vm, waiting)
+            if given is not None:
+                return given
+        try:
+            made = await open_own_session(place)
+        except BaseException:
+            with self._lock:
+                vm.total -= 1
+                self._wake(vm)
+            raise
+        return OwnSession(made.session_id, made.cwd, made.env)
+
+    async def _given(
+        self, place: Place, vm: VmSessions, waiting: asyncio.Future[OwnSession | None]
+    ) -> OwnSession | None:
+        """Wait until a session is given to a command; None if it is to try again."""
         try:
             while not waiting.done():
                 await clock.wait({waiting}, _LOOK if vm.doubtful else None)
@@ -251,12 +173,15 @@ class Overlaps:
             with self._lock:
                 if waiting in vm.waiting:
                     vm.waiting.remove(waiting)
-            waiting.cancel()
-            given = waiting.result() if waiting.done() and not waiting.cancelled() else None
-            if given is not None:
-                self._release(vm, given)
+            if not waiting.cancel():  # it was given one, or was woken, at this moment
+                given = waiting.result()
+                with self._lock:
+                    if given is None:
+                        self._wake(vm)
+                    else:
+                        self._offer(vm, given)
             raise
-        return waiting.result() or await self._own(place, vm)
+        return waiting.result()
 
     def _release(self, vm: VmSessions, session: OwnSession) -> None:
         with self._lock:
@@ -289,6 +214,27 @@ class Overlaps:
                 continue
             return
 
+    # --- sessions for something else ------------------------------------------------------------------------------
+
+    async def open_another(self, place: Place) -> OwnSession:
+        """Open a session that no command gets by its turn. It is deleted with the client at the latest."""
+        made = await open_own_session(place)
+        session = OwnSession(made.session_id, made.cwd, made.env)
+        with self._lock:
+            vm = self._vms.setdefault((place.base_url, place.vm_id), VmSessions(place))
+            vm.others.add(session)
+        return session
+
+    async def close_another(self, place: Place, session: OwnSession) -> None:
+        """Delete such a session."""
+        with self._lock:
+            vm = self._vms.get((place.base_url, place.vm_id))
+            if vm is None or session not in vm.others:
+                return  # the VM has gone, or the client is closed
+            vm.others.discard(session)
+            self._drop_if_unused(vm)
+        await clean_up(close_own_session(place, session.session_id))
+
     # --- looks ----------------------------------------------------------------------------------------------------
 
     async def _look(self, place: Place, vm: VmSessions) -> None:
@@ -308,7 +254,7 @@ class Overlaps:
         with self._lock:
             if default is not None:
                 vm.known = (ended, default)
-                if not _goes_on(default):
+                if not goes_on(default):
                     vm.left -= left
             for session, turn in doubtful.items():
                 if vm.doubtful.get(session) is not turn:
@@ -318,7 +264,7 @@ class Overlaps:
                     del vm.doubtful[session]
                     vm.total -= 1
                     self._wake(vm)
-                elif read is not None and not _goes_on(read):
+                elif read is not None and not goes_on(read):
                     del vm.doubtful[session]
                     self._offer(vm, session)
 
@@ -353,7 +299,7 @@ class Overlaps:
     async def close(self) -> None:
         """Delete the sessions of the SDK's own, but those that something may go on in."""
         with self._lock:
-            sessions = [(vm.place, session) for vm in self._vms.values() for session in vm.free]
+            sessions = [(vm.place, session) for vm in self._vms.values() for session in (*vm.free, *vm.others)]
             self._vms.clear()
         if not sessions:
             return
@@ -373,23 +319,6 @@ def _again(waiting: asyncio.Future[OwnSession | None]) -> None:
         waiting.set_result(None)
 
 
-def _goes_on(session: Session) -> bool:
-    return session.state not in ("idle", None)
-
-
-def _origin(session: OwnSession, default: Session | None) -> Origin:
-    """Return what has to be set in a subshell of one session, so that it is as one of the default session."""
-    if default is None:
-        return Origin()
-    cwd = default.cwd if default.cwd != session.cwd else None
-    before, wanted = session.env, default.env
-    if before is None or wanted is None:
-        return Origin(cwd)
-    names = [name for name in {**before, **wanted} if _NAME.fullmatch(name) and name not in _OF_ONE_SHELL]
-    changed = {name: wanted[name] for name in names if name in wanted and before.get(name) != wanted[name]}
-    return Origin(cwd, changed, tuple(name for name in names if name not in wanted))
-
-
 def overlaps_of(context: Context) -> Overlaps:
     """Return what a client has going on."""
     found: Overlaps | None = context.overlaps
@@ -399,4 +328,4 @@ def overlaps_of(context: Context) -> Overlaps:
     return found
 
 
-__all__ = ["Overlaps", "Turn", "overlaps_of"]
+__all__ = ["Overlaps", "overlaps_of"]

@@ -76,7 +76,7 @@ async def start(
     command = parts.command.Command(place, request, key, options, turn, given=given)
     with deadline_scope(deadline, command.progress):
         follower = commands.following(place, await command.begun())
-    follower.refuse, follower.when_ended = command.refuse, command.done
+    follower.refuse, follower.when_ended, follower.stdin = command.refuse, command.done, command.stdin
     return follower
 
 

@@ -78,7 +78,7 @@ class Subshell:
         if self.feed is not None:
             inner = f"{{ {self.feed}; }} | {inner}"
         elif self.data:
-            inner = f"{{ \\trap '' PIPE; \\printf {printf_format(self.data)}; }} | {inner}"
+            inner = f"{{ \\trap '' PIPE; \\printf '{printf_format(self.data)}'; }} | {inner}"
         # A shell tells of a child that a signal has killed, and shows its text: so its own messages go nowhere.
         whole = f"{{ {inner}; }} 9>&2 2>/dev/null </dev/null"
         # What reports the status comes last; nothing else of it may stay in a session's shell.
@@ -126,10 +126,10 @@ def _directory(path: str) -> str:
 
 
 def printf_format(data: bytes) -> str:
-    """Return the quoted argument with which ``printf`` writes some bytes."""
+    """Return the argument with which ``printf`` writes some bytes. It has no single quote."""
     text = "".join(map(_BYTES.__getitem__, data))
     # An option begins with a dash.
-    return f"'\\055{text[1:]}'" if text.startswith("-") else f"'{text}'"
+    return f"\\055{text[1:]}" if text.startswith("-") else text
 
 
 def mark_of(key: str) -> str:

@@ -49,8 +49,10 @@ def sink_of(argument: str, value: Any) -> Sink | None:
     Raises:
         InvalidArgumentError: It is neither a function nor a file that is open for writing.
     """
-    if value is None or isinstance(value, Sink):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, Sink):
+        return Sink(value.put, text=value.text)  # each run has a decoder of its own
     write: object = getattr(value, "write", None)
     if callable(write):
         return Sink(partial(_write, value), text=_is_text(argument, value))

@@ -71,6 +71,10 @@ class StagedFile:
         await end(uploading)
         await self._remove()
 
+    def expect(self) -> None:
+        """Note that the file may come to be in another way."""
+        self._there = True
+
     def forget(self) -> None:
         """Note that the command removes the file."""
         self._there = False

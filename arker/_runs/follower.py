@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 
@@ -24,6 +24,22 @@ _LONGEST_DOUBT: Final = 8.0
 """The most seconds between two readings while a server says that the run has ended and then that it goes on."""
 
 
+class Feed(Protocol):
+    """The input of a run that comes by calls."""
+
+    async def write(self, data: bytes) -> None:
+        """Have the command read some bytes."""
+        ...
+
+    async def close(self) -> None:
+        """End the input."""
+        ...
+
+    async def end(self, *, removed: bool) -> None:
+        """Remove what is left of it, after the run's end; ``removed`` if the run has done that."""
+        ...
+
+
 class RunFollower:
     """The known state of a run, and the requests that update it.
 
@@ -36,6 +52,7 @@ class RunFollower:
         first_of_session: The oldest run of its session that had not ended at the last request.
         refuse: Raises the error for a result that says why the command was not run; None if no result does.
         when_ended: Called when the run is first known to have ended.
+        stdin: Its input, if that comes later and this client started it.
     """
 
     def __init__(
@@ -54,6 +71,7 @@ class RunFollower:
         self.first_of_session = run_id
         self.refuse: Callable[[CompletedRunResult], None] | None = None
         self.when_ended: Callable[[], object] | None = None
+        self.stdin: Feed | None = None
         self._captured = (b"", b"")
 
     @property
