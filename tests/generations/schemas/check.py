@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, Protocol, cast
@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
 from jsonschema import Draft202012Validator, FormatChecker
-from jsonschema.exceptions import best_match
+from jsonschema.exceptions import ValidationError, best_match
 
 from tests.generations.schemas.errors import NAMES, STATUSES
 from tests.generations.schemas.notation import Schema, text
@@ -32,7 +32,7 @@ class Wrong(AssertionError):
 
 
 class _Errors(Protocol):
-    def iter_errors(self, instance: Any) -> Any: ...
+    def iter_errors(self, instance: Any) -> Iterable[ValidationError]: ...
 
 
 @_FORMATS.checks("date-time", raises=ValueError)
@@ -62,7 +62,9 @@ def _opened(schema: Any) -> Any:
             for name, value in members.items()
             if not (name == "additionalProperties" and value is False)
         }
-    return [_opened(each) for each in cast("list[Any]", schema)] if isinstance(schema, list) else schema
+    if isinstance(schema, list):
+        return [_opened(each) for each in schema]  # pyright: ignore[reportUnknownVariableType]
+    return schema
 
 
 @lru_cache(maxsize=4)
@@ -92,7 +94,7 @@ def _check_text(what: str, schema: Schema, value: str) -> None:
 
 
 def _report(what: str, validator: _Errors, value: Any) -> None:
-    error = best_match(validator.iter_errors(value))
+    error = cast("ValidationError | None", best_match(validator.iter_errors(value)))
     if error is not None:
         raise Wrong(f"{what}: {error.json_path}: {error.message[:400]} in {json.dumps(value)[:600]}")
 

@@ -50,11 +50,9 @@ _PROVIDER: Final = or_null(ref("Provider"))
 
 def _source(names: set[str]) -> Schema:
     """Return the schema of a fork that has these members, and none of the other sources unless it is null."""
-    given = {"properties": {name: {"not": {"type": "null"}} for name in names}, "required": sorted(names)}
-    return {
-        **given,
-        "properties": given["properties"] | {n: {"type": "null"} for n in _NAMES_OF_SOURCES if n not in names},
-    }
+    null: Schema = {"type": "null"}
+    others = {name: null for name in _NAMES_OF_SOURCES if name not in names}
+    return {"properties": {**others, **{name: {"not": null} for name in names}}, "required": sorted(names)}
 
 
 VMS: Final[Schemas] = {
