@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
 from jsonschema import Draft202012Validator, FormatChecker
-from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.exceptions import ValidationError, best_match  # pyright: ignore[reportUnknownVariableType]
 
 from tests.generations.schemas.errors import NAMES, STATUSES
 from tests.generations.schemas.notation import Schema, text
