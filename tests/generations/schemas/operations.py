@@ -328,7 +328,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         f"{_WORKER}/vms/{{vm_id}}/runs/{{run_id}}",
         f"bad_request invalid_state {_WORKER_ERRORS}",
     ),
-    Operation("listApiKeys", "GET", "/v1/api-keys", _KEYED, gives={200: "ListApiKeysResponse"}),
+    # An organisation that has no API keys gets 404 from all three.
+    Operation("listApiKeys", "GET", "/v1/api-keys", f"not_found {_KEYED}", gives={200: "ListApiKeysResponse"}),
     Operation(
         "createApiKey",
         "POST",
