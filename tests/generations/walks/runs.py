@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from tests.generations.walks.registry import NOWHERE, walk
 from tests.generations.wire import Wire
+
+_OF_BEFORE: Final[tuple[dict[str, Any], ...]] = (
+    {"command": "true", "timeout": 0.5},
+    {"command": "true", "vcpu_count": 2},
+    {"command": "true", "memory_mib": 512},
+    {"command": "true", "network": {}},
+    {"command": "true", "acquire": "cpu"},
+    {"command": "true", "release": "cpu"},
+    {"signal": "INT"},
+)
+"""What only generation 0.5 takes."""
 
 
 @walk
@@ -25,17 +38,11 @@ async def create_run(wire: Wire, vm: str) -> None:
     assert (await wire.get("POST", runs, {"command": "echo", **nulls, "queueing_timeout": 0}))["stdout"] == "\n"
     for wrong in (
         {"command": 5},
-        {"command": "true", "timeout": 0.5},
         {"command": "true", "timeout": -1},
         {"command": "true", "time_to_background": 301},
         {"command": "true", "time_to_background": 0, "background": True},
-        {"command": "true", "vcpu_count": 2},
-        {"command": "true", "memory_mib": 512},
-        {"command": "true", "network": {}},
-        {"command": "true", "acquire": "cpu"},
-        {"command": "true", "release": "cpu"},
         {"command": "true", "env": {}},
-        {"signal": "INT"},
+        *(_OF_BEFORE if wire.closed else ()),
         {"signal": "SIGUSR1"},
     ):
         await wire.refused("bad_request", "POST", runs, wrong)
@@ -56,9 +63,8 @@ async def _signals(wire: Wire, vm: str) -> None:
     assert "run_id" not in told
     run = await wire.ended(vm, begun["run_id"])
     assert (run["state"], run["exit_code"]) == ("completed", 143)
-    cut = await wire.get(
-        "POST", f"{vm}/runs", {"command": "echo a; sleep 60", "timeout": 1, "time_to_background": 0}, status=202
-    )
+    body = {"command": "echo a; sleep 60", "timeout": 1, "time_to_background": 0}
+    cut = await wire.get("POST", f"{vm}/runs", body, status=202)
     run = await wire.ended(vm, cut["run_id"])
     assert (run["stdout"], run["state"], run["exit_code"]) == ("a\n", "failed", None)
 
