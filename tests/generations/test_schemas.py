@@ -78,6 +78,7 @@ def test_what_the_contract_allows(name: str, value: Any) -> None:
         ("RunRequest", {"command": "x", "time_to_background": 301}),
         ("RunRequest", {"command": "x", "signal": "INT"}),
         ("RunRequest", {"command": "x", "timeout": True}),
+        ("RunRequest", {"command": "x", "timeout": 2.0}),
         ("SyncWriteOperationRequest", {"op": "write", "writes": []}),
         ("SyncWriteOperationRequest", {"op": "write", "writes": [{"path": "x", "size": 1}]}),
         ("LifecycleRule", {"type": "lifecycle", "when": {}, "action": "delete"}),

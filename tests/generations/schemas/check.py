@@ -13,6 +13,7 @@ from uuid import UUID
 
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError, best_match  # pyright: ignore[reportUnknownVariableType]
+from jsonschema.validators import extend
 
 from tests.generations.schemas.errors import NAMES, STATUSES
 from tests.generations.schemas.notation import Schema, text
@@ -29,6 +30,16 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\
 
 class Wrong(AssertionError):
     """A request or a reply that the contract does not allow."""
+
+
+def _is_integer(_: object, value: object) -> bool:
+    """Return whether a value is written as an integer: servers need not take ``2.0`` for one."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_Strict: Final = extend(
+    Draft202012Validator, type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
+)
 
 
 class _Errors(Protocol):
@@ -75,7 +86,7 @@ def _definitions(*, closed: bool) -> dict[str, Any]:
 @lru_cache(maxsize=256)
 def _validator(name: str, *, closed: bool) -> _Errors:
     schema = {"$ref": f"#/$defs/{name}", "$defs": _definitions(closed=closed)}
-    return cast("_Errors", Draft202012Validator(schema, format_checker=_FORMATS))
+    return cast("_Errors", _Strict(schema, format_checker=_FORMATS))
 
 
 def check(what: str, name: str, value: Any, *, closed: bool = True) -> None:
@@ -90,7 +101,7 @@ def check(what: str, name: str, value: Any, *, closed: bool = True) -> None:
 
 
 def _check_text(what: str, schema: Schema, value: str) -> None:
-    _report(what, cast("_Errors", Draft202012Validator(schema, format_checker=_FORMATS)), value)
+    _report(what, cast("_Errors", _Strict(schema, format_checker=_FORMATS)), value)
 
 
 def _report(what: str, validator: _Errors, value: Any) -> None:

