@@ -17,6 +17,7 @@ from arker._client.filesystems import OrgFilesystems
 from arker._client.fleets import Fleets
 from arker._client.reap import Reaping
 from arker._client.runs import OrgRuns
+from arker._client.service import Service
 from arker._client.vms import Vms
 from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
 from arker.errors import ConfigurationError, InvalidArgumentError
@@ -32,7 +33,7 @@ else:
     aiohttp = later("aiohttp")
 
 
-class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
+class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
     """A client of Arker VMs for asyncio programs.
 
         async with AsyncArker(region="us-west-2") as ar:
@@ -71,9 +72,12 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             file.
         strict_replies: Raise `BadReplyError` for every field of a reply that violates the contract, instead of adding
             it to the model's ``misfits``; for tests of a server.
+        generation: The generation of the API that requests are made for: ``auto`` (find out for each base URL), ``1``
+            or ``0.5``; else ``ARKER_GENERATION``, else ``auto``. Replies of both are understood in any case.
 
     Raises:
-        ConfigurationError: There is no API key, or neither a region nor a base URL.
+        ConfigurationError: There is no API key. Without a region and a base URL, only organisation-wide calls work:
+            every other one raises this error.
         InvalidArgumentError: A value is invalid.
     """
 
@@ -96,6 +100,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         hooks: arker.Hooks | None = None,
         ledger: bool | str | os.PathLike[str] | None = None,
         strict_replies: bool = False,
+        generation: arker.GenerationSetting | None = None,
     ) -> None:
         self._settings = load_settings(
             api_key,
@@ -110,6 +115,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             insecure_hosts=insecure_hosts,
             ledger=ledger,
             strict_replies=strict_replies,
+            generation=generation,
         )
         if session is not None:
             from arker._transport.http.sessions import check_session  # brings aiohttp along
@@ -211,8 +217,8 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         return f"<AsyncArker {self.base_url}{local}{', closed' if self._transport.closed else ''}>"
 
     @property
-    def base_url(self) -> str:
-        """The compute base URL."""
+    def base_url(self) -> str | None:
+        """The compute base URL; None if neither it nor a region is set."""
         return self._settings.base_url
 
     @property

@@ -178,6 +178,7 @@ class AsyncSession(Held[models.Session]):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
@@ -195,6 +196,7 @@ class AsyncSession(Held[models.Session]):
             acquire=acquire,
             release=release,
             signal=signal,
+            queueing_timeout=queueing_timeout,
         )
         return await commands.run(
             self._place, request, idempotency_key_or_new(idempotency_key), check=check, deadline=deadline
@@ -212,6 +214,7 @@ class AsyncSession(Held[models.Session]):
         network: models.NetworkRequest | Mapping[str, Any] | None = None,
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> arker.AsyncRun:
@@ -228,6 +231,7 @@ class AsyncSession(Held[models.Session]):
             network=network,
             acquire=acquire,
             release=release,
+            queueing_timeout=queueing_timeout,
         )
         key = idempotency_key_or_new(idempotency_key)
         return arker.AsyncRun(await commands.start(self._place, request, key, deadline))

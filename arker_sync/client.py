@@ -19,10 +19,11 @@ from arker_sync._client.filesystems import OrgFilesystems
 from arker_sync._client.fleets import Fleets
 from arker_sync._client.reap import Reaping
 from arker_sync._client.runs import OrgRuns
+from arker_sync._client.service import Service
 from arker_sync._client.vms import Vms
 
 
-class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
+class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
     """A client of Arker VMs for blocking programs: scripts, notebooks, threads.
 
         with Arker(region="us-west-2") as ar:
@@ -62,9 +63,12 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             file.
         strict_replies: Raise `BadReplyError` for every field of a reply that violates the contract, instead of adding
             it to the model's ``misfits``; for tests of a server.
+        generation: The generation of the API that requests are made for: ``auto`` (find out for each base URL), ``1``
+            or ``0.5``; else ``ARKER_GENERATION``, else ``auto``. Replies of both are understood in any case.
 
     Raises:
-        ConfigurationError: There is no API key, or neither a region nor a base URL.
+        ConfigurationError: There is no API key. Without a region and a base URL, only organisation-wide calls work:
+            every other one raises this error.
         InvalidArgumentError: A value is invalid.
     """
 
@@ -84,6 +88,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         hooks: arker.Hooks | None = None,
         ledger: bool | str | os.PathLike[str] | None = None,
         strict_replies: bool = False,
+        generation: arker.GenerationSetting | None = None,
     ) -> None:
         client = AsyncArker(
             api_key,
@@ -99,6 +104,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             hooks=_bridge.callbacks.relay_hooks(hooks),
             ledger=ledger,
             strict_replies=strict_replies,
+            generation=generation,
         )
         super().__init__(client)
 
@@ -147,8 +153,8 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         return client
 
     @property
-    def base_url(self) -> str:
-        """The compute base URL."""
+    def base_url(self) -> str | None:
+        """The compute base URL; None if neither it nor a region is set."""
         return self._async.base_url
 
     @property

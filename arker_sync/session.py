@@ -137,6 +137,7 @@ class SessionHandle(Facade, Held[models.Session]):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
@@ -153,6 +154,7 @@ class SessionHandle(Facade, Held[models.Session]):
             acquire=acquire,
             release=release,
             signal=signal,
+            queueing_timeout=queueing_timeout,
             idempotency_key=idempotency_key,
             check=check,
             deadline=deadline,
@@ -171,6 +173,7 @@ class SessionHandle(Facade, Held[models.Session]):
         network: models.NetworkRequest | Mapping[str, Any] | None = None,
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> arker_sync.RunHandle:
@@ -185,6 +188,7 @@ class SessionHandle(Facade, Held[models.Session]):
             network=network,
             acquire=acquire,
             release=release,
+            queueing_timeout=queueing_timeout,
             idempotency_key=idempotency_key,
             deadline=deadline,
         )

@@ -17,7 +17,8 @@ from arker._protocol.request import Address
 from arker._tasks import clock, hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS, end, make_or_undo
 from arker._transport.attempts import Progress, deadline_scope
-from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError
+from arker._transport.generations import may_be_of_the_form
+from arker.errors import ApiError, ArkerError, BadReplyError, ConfigurationError, InternalError
 from arker.errors.api import is_gone, is_surely_gone
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ class Forking:
         await blocks.refuse()
         blocks.forks.add(self)
         try:
-            vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+            vm = await self._post_in_form(ledger)
+            if vm.resources is not None:
+                self._context.generations.learn(self.base_url, "1")
             if not blocks.closing:
                 return vm
             # Its block, if it is to have one, would find the client closed.
@@ -88,6 +91,31 @@ class Forking:
         error = self._progress.complete(ConfigurationError("the client was closed while it forked"))
         raise error.with_context(vm_id=self._context.redact(vm.vm_id))
 
+    async def _post_in_form(self, ledger: Ledger | None) -> Vm:
+        """Post the fork in the form of its server's generation, and once in the other one if that is not known."""
+        self._call, other = await self._context.generations.forms(self._call)
+        try:
+            vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+        except ApiError as error:
+            if other is None or not may_be_of_the_form(error):
+                raise
+            refusal = error
+        else:
+            if other is not None:
+                self._context.generations.learn(self.base_url, "1")
+            return vm
+        assert other is not None
+        self._call = other
+        try:
+            vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+        except ApiError:
+            raise refusal from None  # it is not the form
+        self._context.generations.learn(self.base_url, "0.5")
+        return vm
+
+    def _send_call(self, progress: Progress) -> Coroutine[Any, Any, Vm]:
+        return self._context.generations.deliver(self._call, progress)
+
     def _found(self, vm_id: str) -> None:
         """Note the VM's id in the reply before the rest of it is read."""
         self._vm_id = vm_id
@@ -96,7 +124,7 @@ class Forking:
 
     async def _post(self) -> Vm:
         try:
-            return await self._context.send(self._call, progress=self._progress)
+            return await self._send_call(self._progress)
         except BadReplyError as error:
             if not 200 <= error.status < 300:
                 raise
@@ -107,7 +135,7 @@ class Forking:
             self._context.ledger.answered(self._call.request)
         again = clock.wall()
         try:
-            vm = await self._context.send(self._call, progress=self._progress)
+            vm = await self._send_call(self._progress)
         except BadReplyError:
             if self._vm_id is not None:
                 await self._give_back(self._vm_id)
@@ -197,7 +225,7 @@ class Forking:
         if not self._progress.may_have_begun:
             return None
         again = Progress(self._call.operation, outcome="unknown", makes=True)
-        return await self._context.send(self._call, progress=again)
+        return await self._send_call(again)
 
     async def _delete(self, vm_id: str) -> None:
         try:

@@ -121,6 +121,13 @@ def dumps(value: object) -> bytes:
         raise InvalidArgumentError(type(value).__name__, value, f"expected values that JSON has ({error})") from None
 
 
+def dumps_plain(value: object) -> bytes:
+    """Return the JSON text of a JSON value. Members that are None are written as null."""
+    import orjson  # see above
+
+    return orjson.dumps(value)
+
+
 def dumps_chunk(chunk: SyncChunkWrite) -> bytes:
     """Return the JSON text of a write of this chunk alone.
 
@@ -160,6 +167,7 @@ __all__ = [
     "dumps",
     "dumps_chunk",
     "dumps_entries",
+    "dumps_plain",
     "dumps_whole",
     "loads",
     "structure",
