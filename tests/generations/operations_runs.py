@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from arker import BackgroundRunResult, CompletedRunResult
 from tests.generations.scenes import Operation, Scene
 
 _LONG_AGO: Final = "2020-01-01T00:00:00Z"
@@ -27,8 +28,12 @@ async def _run_background(scene: Scene) -> None:
 
 
 async def _run_time_to_background(scene: Scene) -> None:
-    done = await scene.vm.run("sleep 0.3; echo late", time_to_background=0)
-    assert done.stdout == b"late\n"
+    begun = await scene.vm.run("sleep 0.3; echo late", time_to_background=0)
+    assert isinstance(begun, BackgroundRunResult)
+    assert (await scene.vm.attach_run(begun.run_id).wait()).stdout == b"late\n"
+    done = await scene.vm.run("echo soon", time_to_background=20)
+    assert isinstance(done, CompletedRunResult)
+    assert done.stdout == b"soon\n"
 
 
 async def _run_queueing(scene: Scene) -> None:
