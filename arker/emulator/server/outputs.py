@@ -20,7 +20,7 @@ import orjson
 from attrs import frozen
 
 from arker.emulator.sandbox.base import LargeOutput
-from arker.emulator.server.errors import ServiceError
+from arker.emulator.server.errors import ServiceError, missing
 
 _PIECE = 768 * 1024  # a multiple of 3, so that pieces of base64 join without padding
 _SMALL = 64 * 1024
@@ -215,7 +215,7 @@ def _encode_large(data: bytes | LargeOutput) -> Encoded:
 
 
 def _gone() -> ServiceError:
-    return ServiceError("not_found", "the VM of this run has been deleted, and its output with it")
+    return missing("run", "the VM of this run has been deleted, and its output with it")
 
 
 async def decode_base64(name: str, text: str) -> bytes:
