@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -13,6 +14,10 @@ from attrs import define, field
 from yarl import URL
 
 from tests.generations.schemas.check import Wrong, check_reply, find
+
+
+def _cut(value: object) -> str:
+    return repr(value)[:500]
 
 
 @define
@@ -62,7 +67,8 @@ class Wire:
         data = None
         if body is not None:
             fields.setdefault("Content-Type", "application/json")
-            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            # As bytes, aiohttp would warn of a large one.
+            data = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
         async with self.session.request(
             method,
             URL(self.url + path, encoded=True),
@@ -74,7 +80,7 @@ class Wire:
         try:
             check_reply(method, path, response.status, response.headers, content, closed=self.closed)
         except Wrong as error:
-            raise Wrong(f"{error} (asked for {path} {body})") from None
+            raise Wrong(f"{error} (asked for {path} {_cut(body)})") from None
         operation = find(method, path.partition("?")[0])
         answer = Answer(response.status, response.headers, json.loads(content) if content else None)
         self.seen[None if operation is None else operation.name, answer.code or answer.status] += 1
@@ -84,14 +90,14 @@ class Wire:
         """Send a request that succeeds, and return the body of its reply."""
         answer = await self.ask(method, path, body, headers={"Idempotency-Key": key})
         if answer.status != status:
-            raise Wrong(f"{method} {path} {body}: {answer.status} {answer.body}")
+            raise Wrong(f"{method} {path} {_cut(body)}: {answer.status} {_cut(answer.body)}")
         return answer.body
 
     async def refused(self, code: str, method: str, path: str, body: Any = None, *, key: str = "") -> Any:
         """Send a request that is refused, and return the details of the error."""
         answer = await self.ask(method, path, body, headers={"Idempotency-Key": key})
         if answer.code != code:
-            raise Wrong(f"{method} {path} {body}: not {code}: {answer.status} {answer.body}")
+            raise Wrong(f"{method} {path} {_cut(body)}: not {code}: {answer.status} {_cut(answer.body)}")
         return answer.details
 
     async def fork(self, **fields: Any) -> str:

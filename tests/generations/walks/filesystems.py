@@ -16,7 +16,8 @@ async def create_mount(wire: Wire, vm: str) -> None:
     mount = await wire.get("POST", f"{vm}/mounts", {"filesystem_id": filesystem, "path": "/mnt/data"})
     assert (mount["path"], mount["state"]) == ("/mnt/data", "mounted")
     await wire.get("POST", f"{vm}/runs", {"command": "echo kept > /mnt/data/file"})
-    await wire.refused("conflict", "POST", f"{vm}/mounts", {"filesystem_id": filesystem, "path": "/mnt/data"})
+    other = await _filesystem(wire, "other")
+    await wire.refused("conflict", "POST", f"{vm}/mounts", {"filesystem_id": other, "path": "/mnt/data"})
     await wire.get("POST", f"{vm}/mounts", {"filesystem_id": filesystem})
     for wrong in ({}, {"filesystem_id": 5}, {"filesystem_id": filesystem, "mode": "ro"}):
         await wire.refused("bad_request", "POST", f"{vm}/mounts", wrong)

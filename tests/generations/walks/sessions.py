@@ -37,8 +37,9 @@ async def get_session(wire: Wire, vm: str) -> None:
 
 @walk
 async def patch_session(wire: Wire, vm: str) -> None:
+    (session,) = (await wire.get("GET", f"{vm}/sessions"))["sessions"]
+    await wire.refused("bad_request", "PATCH", f"{vm}/sessions/{session['session_id']}", {"cwd": "/tmp"})
     await wire.refused("not_found", "PATCH", f"{vm}/sessions/none", {"timeout_secs": 5})
-    await wire.refused("bad_request", "PATCH", f"{vm}/sessions/none", {"cwd": "/tmp"})
 
 
 @walk

@@ -12,8 +12,9 @@ _OF_BEFORE: Final[tuple[dict[str, Any], ...]] = (
     {"network": {"type": "blocked"}},
     {"max_memory_mib": 2048},
     {"tunnel": {"ports": [80]}},
+    {"source_org_id": "ArkerHQ"},
 )
-"""What only generation 0.5 takes."""
+"""What only generation 0.5 takes, of a fork by id."""
 
 
 @walk
@@ -54,7 +55,6 @@ async def fork(wire: Wire, vm: str) -> None:
     for wrong in (
         {},
         {"source_vm_id": own, "image": "ubuntu"},
-        {"source_vm_id": own, "source_org_id": "ArkerHQ"},
         {"dockerfile": "FROM scratch"},
         *[{"source_vm_id": own, **fields} for fields in (_OF_BEFORE if wire.closed else ())],
         {"source_vm_id": own, "description": "x" * 1025},
@@ -80,7 +80,6 @@ async def fork(wire: Wire, vm: str) -> None:
         assert details["reason"] == "feature_not_supported"
         assert feature in {None, details.get("feature")}
     await wire.refused("unsupported_operation", "POST", "/v1/fork", {"image": "registry.example/some/thing:1"})
-    await wire.refused("payload_too_large", "POST", "/v1/fork", {"source_vm_id": own, "name": "x" * 2**21})
 
 
 @walk
@@ -98,7 +97,7 @@ async def list_vms(wire: Wire, vm: str) -> None:
     assert (await wire.get("GET", "/v1/vms?created_before=2020-01-01T00:00:00Z"))["vms"] == []
     goldens = await wire.get("GET", "/v1/vms?org_id=ArkerHQ&public=true")
     assert "ubuntu-full" in {each["name"] for each in goldens["vms"]}
-    for query in ("limit=0", "limit=1001", "cursor=x", "state=asleep", "public=perhaps", "created_after=yesterday"):
+    for query in ("limit=0", "cursor=x", "state=asleep", "public=perhaps", "created_after=yesterday"):
         await wire.refused("bad_request", "GET", f"/v1/vms?{query}")
 
 
@@ -111,7 +110,7 @@ async def list_org_runs(wire: Wire, vm: str) -> None:
     lite = await wire.get("GET", "/v1/runs?lite=true&limit=20000")
     assert lite["lite"] is True
     await wire.get("GET", "/v1/runs?search=echo&status_min=200&status_max=299&offset=1&since=0&until=99999999999")
-    for query in ("endpoint=cat", "sort=smell", "dir=up", "limit=0", "since=x"):
+    for query in ("sort=smell", "dir=up", "limit=0", "since=x"):
         await wire.refused("bad_request", "GET", f"/v1/runs?{query}")
 
 
