@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import anyio
+
 from arker import BackgroundRunResult, CompletedRunResult
 from tests.generations.scenes import Operation, Scene
 
@@ -93,9 +95,7 @@ async def _signal(scene: Scene) -> None:
 
 
 async def _signal_nothing(scene: Scene) -> None:
-    run = await scene.vm.start("true")
-    await run.wait()
-    await run.signal("TERM")
+    await scene.vm.run("", signal="TERM")
 
 
 async def _list_runs(scene: Scene) -> None:
@@ -152,7 +152,9 @@ async def _list_tunnels(scene: Scene) -> None:
 async def _tunnel(scene: Scene) -> None:
     server = await scene.vm.start("mkdir -p www && cd www && echo hi > f && exec python3 -m http.server 8080")
     async with scene.vm.tunnel(8080, deadline=20) as tunnel:
-        assert (await tunnel.request("GET", "/f")).body == b"hi\n"
+        while (reply := await tunnel.request("GET", "/f")).status == 502:
+            await anyio.sleep(0.05)  # nothing listens yet
+        assert reply.body == b"hi\n"
     await server.cancel()
 
 
@@ -172,7 +174,7 @@ OPERATIONS: Final = (
     Operation("vm.start(), run.output()", _start),
     Operation("run.cancel()", _cancel),
     Operation("run.signal()", _signal),
-    Operation("run.signal() after its end", _signal_nothing),
+    Operation("vm.run(signal=) of nothing", _signal_nothing),
     Operation("vm.list_runs(), vm.iter_runs()", _list_runs),
     Operation('vm.list_runs(state="pending")', _list_pending),
     Operation("ar.list_runs()", _list_org_runs),

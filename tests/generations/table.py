@@ -67,11 +67,12 @@ def wrong(place: Place, text: str) -> str | None:
     return None
 
 
-_NEVER: Final = {'ar.fork(layers=["disk", "memory"])'}
-"""What the embedded backend cannot do in any generation."""
+_NEVER: Final = {'ar.fork(layers=["disk", "memory"])', "vm.run(signal=) of nothing"}
+"""What fails in each generation."""
 
 
-async def _outcome(operation: Operation, emulator: Emulator, ar: AsyncArker) -> str:
+async def outcome(operation: Operation, emulator: Emulator, ar: AsyncArker) -> str:
+    """Do an operation on a VM of its own, and return the text of its cell."""
     async with scene(emulator, ar) as tried:
         try:
             with anyio.fail_after(_PATIENCE):
@@ -108,7 +109,7 @@ async def find_out(wanted: Iterable[Place]) -> dict[Place, str]:
                     options: dict[str, Any] = {**emulator.client_options, "ledger": False, "generation": setting}
                     # A client of its own, which has not learnt anything yet.
                     async with AsyncArker(**options) as ar:
-                        found[place] = await _outcome(OPERATIONS[place[0]], emulator, ar)
+                        found[place] = await outcome(OPERATIONS[place[0]], emulator, ar)
     return found
 
 
@@ -172,10 +173,12 @@ __all__ = [
     "OPERATIONS",
     "PAGE",
     "SETTINGS",
+    "WORKS",
     "Place",
     "differences",
     "find_out",
     "main",
+    "outcome",
     "parse",
     "places",
     "render",

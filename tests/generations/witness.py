@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -32,6 +32,7 @@ class Exchange:
     operation: str | None
     method: str
     target: str
+    headers: Mapping[str, str]
     body: bytes
     status: int
     reply: bytes
@@ -96,7 +97,9 @@ async def witness(emulator: Emulator) -> AsyncGenerator[Witness, None]:
                 reply = await response.read()
             operation = find(request.method, target.partition("?")[0])
             name = None if operation is None else operation.name
-            seen.exchanges.append(Exchange(name, request.method, target, content, response.status, reply))
+            seen.exchanges.append(
+                Exchange(name, request.method, target, request.headers, content, response.status, reply)
+            )
             try:
                 check_reply(request.method, target, response.status, response.headers, reply)
             except (Wrong, ValueError) as error:
