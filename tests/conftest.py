@@ -32,6 +32,7 @@ _SETTINGS = (
     "ARKER_PROVIDER",
     "ARKER_BURST_BASE_URL",
     "ARKER_CONTROL_BASE_URL",
+    "ARKER_GENERATION",
     "ARKER_INSECURE_HOSTS",
     *(name for proxy in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for name in (proxy, proxy.upper())),
 )

@@ -36,6 +36,7 @@ REQUEST: dict[str, Any] = {
 ENTRY = arker.DirectoryEntry(path="a", action="create", kind="file", size=3)
 
 REPORTS: list[Any] = [
+    arker.Recovery(work="stopped", vm_id="vm-1", exit_code=2),
     FILE,
     LEFT,
     ENTRY,

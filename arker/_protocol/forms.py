@@ -15,7 +15,7 @@ from arker.errors import ApiError
 
 def unsupported(lack: Lack, operation: str) -> ApiError:
     """Return the error for a call that needs what a generation lacks."""
-    message = f"generation {lack.generation} of the API has no {lack.what}: {lack.instead}"
+    message = f"generation {lack.generation} of the API does not have {lack.what}; instead: {lack.instead}"
     return concluded("unsupported_operation", message).with_context(operation=operation)
 
 
@@ -49,15 +49,24 @@ def _lack(generation: Generation, request: object, fields: Mapping[str, str]) ->
     if not given:
         return None
     instead = "; ".join(dict.fromkeys(fields[name] for name in given))
-    return Lack(generation, " and no ".join(f"{name}=" for name in given), instead, tuple(given))
+    return Lack(generation, " and ".join(f"{name}=" for name in given), instead, tuple(given))
+
+
+SET_TO_1: Final = Lack("0.5", "this request of generation 1", "make the client with generation='auto'")
+"""What a server of generation 0.5 lacks of a request of a client that was set to generation 1."""
+SET_TO_0_5: Final = Lack(
+    "1",
+    "this request of generation 0.5",
+    "make the client with generation='auto'",
+    ("vcpu_count", "memory_mib", "disk_mib", "network", "timeout"),
+)
+"""What a server of generation 1 lacks of a request of a client that was set to generation 0.5."""
 
 
 def refuses(error: ApiError, lack: Lack) -> bool:
-    """Return whether an error says that the server does not know what a generation lacks."""
-    if not error.from_service:
-        return False
-    if not lack.members:
-        return error.matched is False or error.code in ("method_not_allowed", "not_implemented") or _names_route(error)
+    """Return whether a server's error says that it does not know what generation 1 lacks."""
+    if error.matched is False or error.code in ("method_not_allowed", "not_implemented") or _names_route(error):
+        return True
     if error.code != "bad_request":
         return False
     violations: object = error.details.get("violations")
@@ -90,4 +99,4 @@ def with_resources(body: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "resources": sizes} if sizes else rest
 
 
-__all__ = ["lack_of", "refuses", "unsupported", "with_resources"]
+__all__ = ["SET_TO_0_5", "SET_TO_1", "lack_of", "refuses", "unsupported", "with_resources"]

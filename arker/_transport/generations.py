@@ -7,12 +7,14 @@ import logging
 import weakref
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from attrs import evolve
+
 from arker._protocol.calls import service
-from arker._protocol.forms import refuses, unsupported
+from arker._protocol.forms import SET_TO_0_5, SET_TO_1, refuses, unsupported
 from arker._tasks import clock
 from arker._tasks.running_loop import running_loop
 from arker._transport.attempts import Progress, deadline_scope
-from arker.errors import ApiError, ArkerError, UnsupportedOperationError
+from arker.errors import ApiError, ArkerError
 
 if TYPE_CHECKING:
     from arker._protocol.request import Call, Generation
@@ -45,25 +47,23 @@ class Generations:
             weakref.WeakKeyDictionary()
         )
 
-    def known(self, base_url: str) -> Generation | None:
-        """Return the generation of a server as far as it is known."""
-        return self._fixed or self._known.get(base_url)
-
     def learn(self, base_url: str, generation: Generation) -> None:
         """Note the generation of a server."""
-        if self._fixed is None and self._known.get(base_url) != generation:
+        if self._known.get(base_url) != generation:
             self._known[base_url] = generation
             logger.debug("%s speaks generation %s of the API", base_url, generation)
 
     async def find(self, base_url: str) -> Generation | None:
         """Return the generation of a server. It is asked if that is not known; None if the answer does not tell."""
-        generation = self.known(base_url)
-        if generation is not None:
-            return generation
+        return self._fixed or await self._find(base_url)
+
+    async def _find(self, base_url: str) -> Generation | None:
+        if base_url in self._known:
+            return self._known[base_url]
         locks = self._asking.setdefault(running_loop(), {})
         # Hundreds of calls at once ask only once.
         async with locks.setdefault(base_url, asyncio.Lock()):
-            generation = self.known(base_url)
+            generation = self._known.get(base_url)
             if generation is None and clock.now() >= self._unknown_until.get(base_url, 0.0):
                 generation = await self._ask(base_url)
                 if generation is None:
@@ -99,7 +99,11 @@ class Generations:
             return call, None
         if call.earlier is None:
             return call, None
-        generation = await self.find(base_url)
+        if self._fixed is not None:
+            # Should the setting be wrong, the server's refusal is explained.
+            form, lack = (call, SET_TO_1) if self._fixed == "1" else (call.earlier, SET_TO_0_5)
+            return evolve(form, lack=lack), None
+        generation = await self._find(base_url)
         if generation is None:
             return call, call.earlier
         return (call if generation == "1" else call.earlier), None
@@ -112,10 +116,15 @@ class Generations:
         """
         try:
             return await self._transport.send(call, progress=progress)
-        except UnsupportedOperationError:
-            raise
         except ApiError as error:
-            if call.lack is None or not refuses(error, call.lack):
+            lack = call.lack
+            if lack is None or not error.from_service or not may_be_of_the_form(error):
+                raise
+            if lack.generation == "1":
+                is_refusal = refuses(error, lack)
+            else:
+                is_refusal = await self._find(call.request.base_url) == "0.5"
+            if not is_refusal:
                 raise
             raise self._explained(call, error, progress) from None
 

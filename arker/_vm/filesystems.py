@@ -93,7 +93,7 @@ class Filesystems(VmBase):
         call = filesystem_calls.delete_mount(self._place, check.check_id("mount_id", mount_id))
         return await self._place.send(call, deadline=deadline)
 
-    # --- the same by the names of generation 0.5 ------------------------------------------------------------------------
+    # --- the same by the names of generation 0.5 ---------------------------------------------------------------------
 
     async def create_sync(
         self, *, filesystem_id: str, path: str | None = None, deadline: float | None = None

@@ -117,7 +117,7 @@ class CompletedRunResult(Reply, _TextViews):
     stdout_encoding: str = declared("utf-8")
     stderr: bytes
     stderr_encoding: str = declared("utf-8")
-    exit_code: int | None = None
+    exit_code: int | None = declared(nullable=True)
     fail_reason: str | None = None
     dispatch: object = None
 

@@ -89,7 +89,7 @@ class Filesystems(VmBase):
         work = self._async.delete_mount(mount_id, deadline=deadline)
         return self._lease.call(work)
 
-    # --- the same by the names of generation 0.5 ------------------------------------------------------------------------
+    # --- the same by the names of generation 0.5 ---------------------------------------------------------------------
 
     def create_sync(self, *, filesystem_id: str, path: str | None = None, deadline: float | None = None) -> models.Sync:
         """Bind a filesystem into this VM. The same as `create_mount`, by the names of generation 0.5.

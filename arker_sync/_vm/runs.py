@@ -167,8 +167,8 @@ class Runs(VmBase):
             RunFailedError: With ``check=True``: a non-zero exit code, or a state other than ``completed``.
             ConflictError: The idempotency key belongs to a different request.
             NotFoundError: There is no such VM or session.
-            UnsupportedOperationError: The server's generation of the API lacks an argument: 1 has neither sizes, ``network``,
-                ``acquire`` nor ``release``.
+            UnsupportedOperationError: The server's generation of the API lacks an argument: generation 1 has no sizes,
+                no ``network``, no ``acquire`` and no ``release`` here.
             VMGoneError: The VM disappeared while the command was running; the error carries the output read so far.
             DeadlineExceededError: The deadline passed; the command may be running.
         """

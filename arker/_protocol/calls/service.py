@@ -26,8 +26,8 @@ def generation(base_url: str) -> Call[Generation | None]:
     )
 
 
-_NO_REGIONS: Final = Lack("0.5", "list of regions", "the regions are those that the account was told of")
-_NO_NAME: Final = Lack("0.5", "name of the key's organisation", "owner_org_id of a VM of the organisation is its id")
+_NO_REGIONS: Final = Lack("0.5", "lists of regions", "set the region that the account was told of")
+_NO_NAME: Final = Lack("0.5", "whoami", "owner_org_id of a VM of the organisation is the organisation's id")
 
 
 def list_regions(control_base_url: str) -> Call[ListRegionsResponse]:

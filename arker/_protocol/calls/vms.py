@@ -111,22 +111,21 @@ def fork(base_url: str, request: ForkRequest, key: str, found: Callable[[str], N
         return Request("POST", base_url, routes.FORK, body=body, idempotency_key=key)
 
     lack = _lack_of_fork(request)
-    body = codec.unstructure(request)
     call = Call(
         "fork",
-        post(codec.dumps_plain(body)),
+        post(codec.dumps(request)),
         decode,
         evidence=VM_IDS,
         makes_vm=True,
         salvage=salvage,
         lack=lack,
     )
-    if lack is None and not any(name in body for name in _DIFFERING):
+    differing = tuple(name for name in _DIFFERING if getattr(request, name) is not None)
+    if lack is None and not differing:
         return call
     if lack is not None and lack.generation == "1":
-        others = [name for name in _DIFFERING if name in body and name not in lack.members]
-        return evolve(call, lack=evolve(lack, members=(*lack.members, *others)))
-    body = _fork_of_today(request, body)
+        return evolve(call, lack=evolve(lack, members=tuple({*lack.members, *differing})))
+    body = _fork_of_today(request)
     today = evolve(call, request=post(codec.dumps_plain(body)), earlier=None if lack is not None else call)
     if request.queueing_timeout is None:
         return today
@@ -170,8 +169,8 @@ def _lack_of_fork(request: ForkRequest) -> Lack | None:
     return problem
 
 
-def _fork_of_today(request: ForkRequest, body: dict[str, Any]) -> dict[str, Any]:
-    body = with_resources(body)
+def _fork_of_today(request: ForkRequest) -> dict[str, Any]:
+    body = with_resources(codec.unstructure(request))
     if request.network is not None:
         del body["network"]
         body["policies"] = policies_of(request.network)
@@ -271,8 +270,8 @@ def update(at: Address, request: PatchVmRequest) -> Call[Vm]:
         vm_id=at.vm_id,
         lack=Lack(
             "0.5",
-            "update of a VM",
-            "resize() changes its size; the rest is set when it is forked",
+            "updates of VMs",
+            "resize() changes a VM's size, and the rest is set when it is forked",
             tuple(body),
         ),
     )

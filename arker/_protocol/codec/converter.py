@@ -53,7 +53,7 @@ from arker.models import (
     SyncReadInlineResponse,
     Vm,
 )
-from arker.models._reply import DECLARED, Reply
+from arker.models._reply import DECLARED, NULLABLE, Reply
 
 _POLICIES: Final[dict[str, type]] = {
     "open": NetworkPolicyOpen,
@@ -223,7 +223,7 @@ def _strict_class_hook(cls: type, converter: BaseConverter) -> Hook:
     declared = [field.name for field in fields if field.metadata.get(DECLARED)]
     hooks = {
         field.name: field_hook(converter, _never_none(field.type), REQUIRED)
-        if field.name in declared
+        if field.name in declared and not field.metadata.get(NULLABLE)
         else field_hook(converter, field.type, field.default)
         for field in fields
     }

@@ -252,7 +252,7 @@ def with_vm_fields(obj: dict[str, Any]) -> dict[str, Any]:
     if obj.get("vm_id") is None and "id" in obj:
         obj = {**obj, "vm_id": obj["id"]}
     network: object = obj.get("network")
-    if is_object(network) and ("ssh_public_keys" in network or "type" not in network):
+    if is_object(network) and ("ssh_public_keys" in network or (is_object(resources) and "type" not in network)):
         # In generation 1, the network is another kind of object; a server of both fills in both.
         keys = network.get("ssh_public_keys")
         rest = {name: value for name, value in network.items() if name != "ssh_public_keys"}
