@@ -47,7 +47,11 @@ _QUOTA: Final[Mapping[str, Any]] = {
 }
 _ABOUT: Final[Mapping[str, Any]] = {"resource": "resource"}
 _DETAILS: Final[Mapping[str, Mapping[str, Any]]] = {
-    **dict.fromkeys(("not_found", "conflict", "resource_busy", "already_exists", "expired"), {"resource": "resource"}),
+    "not_found": _ABOUT,
+    "conflict": _ABOUT,
+    "resource_busy": _ABOUT,
+    "already_exists": _ABOUT,
+    "expired": _ABOUT,
     "invalid_state": {"resource": {"kind": "resource"}, "requirement": "running"},
     "insufficient_resources": {"resource": "memory"},
     "method_not_allowed": {"allowed_methods": ["GET"]},

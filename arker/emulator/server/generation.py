@@ -263,6 +263,11 @@ class Generation:
             shown = self._shown[shape] = declared(shape) if self.new else former(shape)
         return {name: value for name, value in body.items() if name in shown} if shown else body
 
+    @property
+    def unknown_file(self) -> Json:
+        """What the result of an entry says of a file that the entry does not name."""
+        return {"path": "", "size": 0} if self.new else {}
+
     def encoding_of_files(self, encoding: str) -> str:
         """Return the name of the encoding of a file that is read."""
         return "utf8" if encoding == "utf-8" and self.new else encoding

@@ -158,7 +158,8 @@ async def _entry(backend: Backend, vm: VmRecord, index: int, entry: Any) -> Resu
     except Exception:
         logger.exception("an entry of a write to %s failed", vm.vm_id)
         refusal = ServiceError("internal", "the server failed while writing the file")
-    return known | {"error": backend.generation.entry_error(refusal), "complete": False, "written": False}
+    outcome = {"error": backend.generation.entry_error(refusal), "complete": False, "written": False}
+    return backend.generation.unknown_file | known | outcome
 
 
 def _kind(
