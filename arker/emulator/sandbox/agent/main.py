@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
+import _socket as socket
+import _struct as struct
 import errno
 import gc
-import json
-import os
+import posix as os
 import resource
 import select
-import signal
-import socket
-import struct
 import sys
 
 from arker.emulator.sandbox.agent.files import PendingFile, open_regular
@@ -28,12 +25,16 @@ from arker.emulator.sandbox.agent.processes import (
 )
 from arker.emulator.sandbox.agent.refusals import Refused, explain
 from arker.emulator.sandbox.agent.supervisor import RESERVED_PROCESSES, at_process_limit, supervise
+from arker.emulator.sandbox.agent.system import parse_json, to_json
 from arker.emulator.sandbox.agent.walls import SCORE_OF_AGENTS, SCORE_OF_COMMANDS, Score, lower_limit, raise_walls
 
 TYPE_CHECKING = False  # typing is not imported in the VM: see the package
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
     from typing import Any
+else:
+    import _signal as signal
 
 LARGEST_REQUEST = 64 * 1024 * 1024
 RESERVED_DESCRIPTORS = 512
@@ -116,7 +117,14 @@ class Agent:
         return {}, [connection.detach()]
 
     def listen(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
-        listener = socket.create_server((request["host"], request["port"]), backlog=request["backlog"])
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((request["host"], request["port"]))
+            listener.listen(request["backlog"])
+        except BaseException:
+            listener.close()
+            raise
         return {}, [listener.detach()]
 
     def stop(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
@@ -129,7 +137,7 @@ class Agent:
         return {}, []
 
     def answer(self, reply: dict[str, Any], fds: list[int]) -> None:
-        body = json.dumps(reply).encode()
+        body = to_json(reply).encode()
         packed = struct.pack(f"{len(fds)}i", *fds)
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)] if fds else []
         data = struct.pack("!I", len(body)) + body
@@ -153,7 +161,7 @@ class Agent:
         passed: list[int] = []
         number = 0
         try:
-            request: dict[str, Any] = json.loads(body)
+            request: dict[str, Any] = parse_json(body)
             number = request["id"]
             count = request["fds"]
             given, fds[:count] = fds[:count], []
@@ -240,8 +248,9 @@ def main() -> None:
     agent.missing = missing
     gc.freeze()
     try:
-        with contextlib.suppress(ConnectionError):
-            agent.serve()
+        agent.serve()
+    except ConnectionError:
+        pass
     finally:
         for file in agent.files.values():
             file.close()

@@ -165,6 +165,7 @@ class BubblewrapProvider(AgentProvider):
             options=self._host.options(tree.path, bound),
             filter=self._filter,
             python=self._interpreter.executable,
+            program=self._interpreter.program,
             identity=self._identity,
             max_processes=self._max_processes,
             max_open_files=_fewer_than_here(self._limits.open_files),
