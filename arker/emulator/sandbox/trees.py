@@ -14,13 +14,17 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.bubblewrap.identity import Identity
 from arker.emulator.sandbox.host.process_tree import kill_group, kill_launched
 from arker.emulator.sandbox.measure import Measure, walk
 from arker.emulator.sandbox.pressure import Reserve, lack, lack_in, telling
+from arker.emulator.sandbox.small_trees import copy_small, remove_small
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _FOR_A_TOOL = 8
 """Descriptors that starting a program takes, and some more."""
@@ -83,6 +87,16 @@ def _deep_copy() -> str:
     return importlib.resources.files("arker.emulator.sandbox").joinpath("deep_copy.py").read_text("utf-8")
 
 
+async def _in_thread(work: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs) -> _T:
+    """Run work in a thread. A caller that is cancelled waits for its end."""
+    going = asyncio.ensure_future(asyncio.to_thread(work, *arguments, **options))
+    try:
+        return await asyncio.shield(going)
+    except asyncio.CancelledError:
+        await asyncio.wait([going])
+        raise
+
+
 class DirectoryStorage:
     """A store with a directory for each tree. Copies share blocks where the filesystem supports that (``cp
     --reflink``).
@@ -123,21 +137,45 @@ class DirectoryStorage:
             self._furnish(path)
         return DirectoryTree(path, self)
 
+    def create_bare(self) -> DirectoryTree:
+        """Create an empty tree for no VM in particular."""
+        path = self._base / f".spare-{os.urandom(8).hex()}"
+        with telling():
+            path.mkdir(mode=0o755)
+            if self._identity is not None:
+                os.chown(path, self._identity.uid, self._identity.gid)
+        return DirectoryTree(path, self)
+
+    def put_in_place(self, tree: Tree, other: Tree) -> Tree:
+        """Put a tree into the place of another one. Returns the other one, at a place of its own."""
+        place = self._base / f".left-{os.urandom(8).hex()}"
+        os.rename(other.path, place)
+        os.rename(tree.path, other.path)
+        return DirectoryTree(place, self)
+
     async def copy(self, vm_id: str, source: Tree) -> Tree:
         path = self._free_place(vm_id)
-        reflink = ["--reflink=auto"] if sys.platform == "linux" else []
         try:
-            try:
-                await self._tool("cp", "-a", *reflink, str(source.path), str(path))
-            except _ToolError as error:
-                if os.strerror(errno.ENAMETOOLONG) not in error.said:
-                    raise
-                await self.discard(path)
-                await self._tool(self._python, "-I", "-S", "-c", _deep_copy(), str(source.path), str(path))
+            await self._copy(source.path, path)
         except BaseException:
             await asyncio.shield(self.discard(path))
             raise
         return DirectoryTree(path, self)
+
+    async def _copy(self, source: Path, path: Path) -> None:
+        try:
+            if await _in_thread(copy_small, source, path):
+                return
+        except (OSError, RuntimeError):  # the tool can do more, or says why not
+            await self.discard(path)
+        reflink = ["--reflink=auto"] if sys.platform == "linux" else []
+        try:
+            await self._tool("cp", "-a", *reflink, str(source), str(path))
+        except _ToolError as error:
+            if os.strerror(errno.ENAMETOOLONG) not in error.said:
+                raise
+            await self.discard(path)
+            await self._tool(self._python, "-I", "-S", "-c", _deep_copy(), str(source), str(path))
 
     def close(self) -> None:
         """Remove the directory, if no tree is left in it."""
@@ -158,6 +196,9 @@ class DirectoryStorage:
 
     async def discard(self, path: Path) -> None:
         """Remove a tree. It works even when every resource is used up, since a deletion frees some."""
+        with contextlib.suppress(OSError, RuntimeError):  # there may be no thread to be had
+            if await _in_thread(remove_small, path):
+                return
         try:
             await self._tool("rm", "-rf", str(path), reserve=self._reserve)
         except SandboxError as error:

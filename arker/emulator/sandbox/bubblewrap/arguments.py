@@ -125,6 +125,11 @@ class Host:
             ensure_link(root, target, content, owner)
 
     @property
+    def covered(self) -> list[str]:
+        """Paths where VMs have a mount of the host's."""
+        return ["/proc", "/dev", *(target for _, target in (*self.mounts, *self.files))]
+
+    @property
     def reserved(self) -> list[str]:
         """Paths that volumes must not touch."""
         places = [target for _, target in (*self.mounts, *self.files)] + [place for place, _ in self.links]

@@ -13,6 +13,7 @@ from pathlib import Path
 from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, SandboxError
 from arker.emulator.sandbox.bubblewrap.arguments import PATH, Host, candidates, tool_prefix
 from arker.emulator.sandbox.bubblewrap.diagnosis import Facts, explain, gather_facts
+from arker.emulator.sandbox.bubblewrap.graft import graft
 from arker.emulator.sandbox.bubblewrap.identity import Identity, spare_identity
 from arker.emulator.sandbox.bubblewrap.image import find_obstacle, furnish, give
 from arker.emulator.sandbox.bubblewrap.interpreter import Interpreter, choose_interpreter
@@ -21,6 +22,7 @@ from arker.emulator.sandbox.bubblewrap.seccomp import choose_filter
 from arker.emulator.sandbox.host.machine import Launch, Limits, Machine
 from arker.emulator.sandbox.host.provider import AgentProvider
 from arker.emulator.sandbox.host.sandbox import Inside
+from arker.emulator.sandbox.host.spares import Spare, Spares
 from arker.emulator.sandbox.pressure import lack, telling
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
@@ -74,6 +76,7 @@ class BubblewrapProvider(AgentProvider):
                 furnish=lambda root: give(root, identity),
             ),
         )
+        self._spares = Spares(self._make_spare)
         self._limits = limits
         self._filter = filter
         self._bash = bash
@@ -134,22 +137,38 @@ class BubblewrapProvider(AgentProvider):
         self._volume_storage.close()
 
     async def try_out(self) -> None:
-        """Start a VM and remove it again. Raises `SandboxError`."""
-        tree = await self._storage.create(f"probe-{os.urandom(8).hex()}")
-        try:
-            machine = await Machine.start(await self._launch(tree, {}))
-            if machine.missing:  # nothing else has run in this VM yet
-                logger.warning("VMs go without %s", "; ".join(machine.missing))
-            await machine.close()
-            await tree.remove()
-        except BaseException:
-            await asyncio.to_thread(shutil.rmtree, tree.path, ignore_errors=True)
-            raise
+        """Start a VM, which becomes the first spare one. Raises `SandboxError`."""
+        spare = await self._make_spare()
+        if spare.machine.missing:  # nothing else has run in this VM yet
+            logger.warning("VMs go without %s", "; ".join(spare.machine.missing))
+        self._spares.add(spare)
 
     async def close(self, *, keep_files: bool = False) -> None:
+        await self._spares.close()
         await super().close(keep_files=keep_files)
         if not keep_files:
             await asyncio.to_thread(_clear, self._state_dir)
+
+    async def _make_spare(self) -> Spare:
+        tree = self._storage.create_bare()
+        try:
+            machine = await Machine.start(await self._launch(tree, {}))
+        except BaseException:
+            await asyncio.to_thread(shutil.rmtree, tree.path, ignore_errors=True)
+            raise
+        return Spare(machine, tree)
+
+    async def _warm(self, tree: Tree) -> Machine | None:
+        spare = await self._spares.take()
+        if spare is None:
+            return None
+        # Not in a thread: some renames take less time than going there, and nothing can be cancelled halfway.
+        ways = (HOME, *(place for place, _ in self._host.links))
+        if not graft(tree.path, spare.tree.path, self._host.covered, *ways):
+            self._spares.leave(spare)
+            return None
+        self._spares.leave(self._storage.put_in_place(spare.tree, tree))
+        return spare.machine
 
     def _inside(self, tree: Tree) -> Inside:
         return Inside(

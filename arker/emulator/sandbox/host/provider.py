@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from arker.emulator.sandbox.base import Outlet, Sandbox, Volume
-from arker.emulator.sandbox.host.machine import Launch
+from arker.emulator.sandbox.host.machine import Launch, Machine
 from arker.emulator.sandbox.host.sandbox import AgentSandbox, Inside
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
@@ -52,12 +52,17 @@ class AgentProvider:
     async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
         raise NotImplementedError
 
+    async def _warm(self, tree: Tree) -> Machine | None:
+        """Return a machine that has been started already, and has the tree's files from now on; None without one."""
+        return None
+
     def _sandbox(self, vm_id: str, tree: Tree, outlet: Outlet | None) -> AgentSandbox:
         sandbox = AgentSandbox(
             tree=tree,
             launch=self._launch,
             inside=self._inside(tree),
             outlet=outlet if self.confines_network else None,
+            warm=self._warm,
             at_delete=lambda: self._sandboxes.pop(vm_id, None),
         )
         self._sandboxes[vm_id] = sandbox

@@ -101,10 +101,13 @@ class AgentSandbox:
         inside: Inside,
         outlet: Outlet | None,
         at_delete: Callable[[], object],
+        warm: Callable[[Tree], Awaitable[Machine | None]] | None = None,
     ) -> None:
         self._at_delete = at_delete
         self._tree = tree
         self._launch = launch
+        self._warm = warm
+        """Gives the tree a machine that has been started already, if there is one."""
         self._inside = inside
         self._outlet = outlet
         self._env = inside.env if outlet is None else {**inside.env, **outlet.variables(HOST, PORT)}
@@ -297,7 +300,9 @@ class AgentSandbox:
         await self._stop()
         launch = await self._launch(self._tree, self._volumes)
         self._take(launch)
-        machine = await Machine.start(launch)
+        machine = None if self._bound or self._warm is None else await self._warm(self._tree)
+        if machine is None:
+            machine = await Machine.start(launch)
         if self._outlet is not None:
             try:
                 await open_outlet(machine.link, self._outlet)
