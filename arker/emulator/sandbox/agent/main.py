@@ -15,8 +15,11 @@ from arker.emulator.sandbox.agent.files import PendingFile, open_regular
 from arker.emulator.sandbox.agent.processes import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_DUMPABLE,
+    PROC,
     kill_below,
+    list_proc,
     prctl,
+    read_proc,
     reap,
     rename,
     send_signal,
@@ -25,7 +28,7 @@ from arker.emulator.sandbox.agent.processes import (
 )
 from arker.emulator.sandbox.agent.refusals import Refused, explain
 from arker.emulator.sandbox.agent.supervisor import RESERVED_PROCESSES, at_process_limit, supervise
-from arker.emulator.sandbox.agent.system import parse_json, to_json
+from arker.emulator.sandbox.agent.system import give_back_memory, parse_json, to_json
 from arker.emulator.sandbox.agent.walls import SCORE_OF_AGENTS, SCORE_OF_COMMANDS, Score, lower_limit, raise_walls
 
 TYPE_CHECKING = False  # typing is not imported in the VM: see the package
@@ -39,6 +42,8 @@ else:
 LARGEST_REQUEST = 64 * 1024 * 1024
 RESERVED_DESCRIPTORS = 512
 """By how much the agent may raise its limit of open files; one message can carry 253."""
+IPC = ("shm", "msg", "sem")
+"""What the kernel keeps without a process that has it."""
 CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -63,6 +68,7 @@ class Agent:
             "listen": self.listen,
             "stop": self.stop,
             "continue": self.go_on,
+            "rests": self.rests,
         }
 
     def run(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
@@ -135,6 +141,13 @@ class Agent:
         while self.halted:
             send_signal(signal.SIGCONT, self.halted.pop())
         return {}, []
+
+    def rests(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        """Tell whether nothing in the VM would be lost with its processes."""
+        self.reap_supervisors()
+        alone = PROC is not None and [name for name in list_proc() if name.isdigit()] == [str(os.getpid())]
+        shared = alone and (os.listdir("/dev/shm") or any(read_proc(f"sysvipc/{name}").count(b"\n") > 1 for name in IPC))
+        return {"rests": int(alone and not shared)}, []
 
     def answer(self, reply: dict[str, Any], fds: list[int]) -> None:
         body = to_json(reply).encode()
@@ -247,6 +260,7 @@ def main() -> None:
     agent = Agent(socket.socket(fileno=link_fd), bool(isolated), score, max_open_files)
     agent.missing = missing
     gc.freeze()
+    give_back_memory()
     try:
         agent.serve()
     except ConnectionError:

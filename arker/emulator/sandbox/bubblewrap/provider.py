@@ -15,8 +15,9 @@ from arker.emulator.sandbox.bubblewrap.arguments import PATH, Host, candidates, 
 from arker.emulator.sandbox.bubblewrap.diagnosis import Facts, explain, gather_facts
 from arker.emulator.sandbox.bubblewrap.graft import graft
 from arker.emulator.sandbox.bubblewrap.identity import Identity, spare_identity
-from arker.emulator.sandbox.bubblewrap.image import find_obstacle, furnish, give
+from arker.emulator.sandbox.bubblewrap.image import furnish, give
 from arker.emulator.sandbox.bubblewrap.interpreter import Interpreter, choose_interpreter
+from arker.emulator.sandbox.bubblewrap.mount_points import find_obstacle
 from arker.emulator.sandbox.bubblewrap.prerequisites import check_rights, find_bash
 from arker.emulator.sandbox.bubblewrap.seccomp import choose_filter
 from arker.emulator.sandbox.host.machine import Launch, Limits, Machine
@@ -76,7 +77,7 @@ class BubblewrapProvider(AgentProvider):
                 furnish=lambda root: give(root, identity),
             ),
         )
-        self._spares = Spares(self._make_spare)
+        self.spares = Spares(self._make_spare)
         self._limits = limits
         self._filter = filter
         self._bash = bash
@@ -141,10 +142,10 @@ class BubblewrapProvider(AgentProvider):
         spare = await self._make_spare()
         if spare.machine.missing:  # nothing else has run in this VM yet
             logger.warning("VMs go without %s", "; ".join(spare.machine.missing))
-        self._spares.add(spare)
+        self.spares.add(spare)
 
     async def close(self, *, keep_files: bool = False) -> None:
-        await self._spares.close()
+        await self.spares.close()
         await super().close(keep_files=keep_files)
         if not keep_files:
             await asyncio.to_thread(_clear, self._state_dir)
@@ -159,15 +160,17 @@ class BubblewrapProvider(AgentProvider):
         return Spare(machine, tree)
 
     async def _warm(self, tree: Tree) -> Machine | None:
-        spare = await self._spares.take()
+        if tree.stack is not None:  # a root of layers has to be mounted for it
+            return None
+        spare = await self.spares.take()
         if spare is None:
             return None
         # Not in a thread: some renames take less time than going there, and nothing can be cancelled halfway.
         ways = (HOME, *(place for place, _ in self._host.links))
         if not graft(tree.path, spare.tree.path, self._host.covered, *ways):
-            self._spares.leave(spare)
+            self.spares.leave(spare)
             return None
-        self._spares.leave(self._storage.put_in_place(spare.tree, tree))
+        self.spares.leave(self._storage.put_in_place(spare.tree, tree))
         return spare.machine
 
     def _inside(self, tree: Tree) -> Inside:
@@ -176,12 +179,13 @@ class BubblewrapProvider(AgentProvider):
         )
 
     async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
-        self._host.prepare(tree.path, self._identity)
-        obstacles = {path: find_obstacle(tree.path, path, self._identity) for path in volumes}
+        self._host.prepare(tree.path, self._identity, tree.stack)
+        layers = () if tree.stack is None else tree.stack.below
+        obstacles = {path: find_obstacle(tree.path, path, self._identity, layers) for path in volumes}
         bound = {path: volume.path for path, volume in volumes.items() if obstacles[path] is None}
         return Launch(
             bwrap=str(self._bwrap),
-            options=self._host.options(tree.path, bound),
+            options=self._host.options(tree.path, bound, tree.stack),
             filter=self._filter,
             python=self._interpreter.executable,
             program=self._interpreter.program,

@@ -27,8 +27,8 @@ class AgentProvider:
         else:
             if not isinstance(source, AgentSandbox):
                 raise TypeError("a VM can only be copied by the provider that made it")
-            async with source.frozen():
-                tree = await self._storage.copy(vm_id, source.tree)
+            async with source.frozen(lambda: self._storage.gains_by_sharing(source.tree)) as at_rest:
+                tree = await self._storage.copy(vm_id, source.tree, at_rest=at_rest)
         return self._sandbox(vm_id, tree, outlet)
 
     async def adopt(self, vm_id: str, *, outlet: Outlet | None = None) -> AgentSandbox:

@@ -19,15 +19,21 @@ _FORMAT = 2
 _FUTURE = "from __future__ import annotations\n"
 
 # The modules are put where their own import statements look first, so that they are importable here and there alike. What
-# they import of the library is mostly compiled and lies together: in the other directories there is nothing to look for.
+# they import of the library is mostly compiled and lies together: in the other directories there is nothing to look for. The
+# names of encodings that an agent never uses give their memory to its program.
 LOADER = """\
 import marshal, posix, sys
 sys.path.sort(key=lambda place: not place.endswith("lib-dynload"))
+sys.modules["encodings.aliases"].aliases.clear()
 def load():
     fd = int(sys.argv[2])
-    data = posix.pread(fd, posix.fstat(fd).st_size, 0)
-    version, code, sources = marshal.loads(data)
-    modules = marshal.loads(code) if version == sys.version else [(n, compile(s, n, "exec")) for n, s in sources]
+    size = int(posix.pread(fd, 8, 0))
+    version, modules = marshal.loads(posix.pread(fd, size, 8))
+    if version == sys.version:
+        modules = marshal.loads(modules)
+    else:
+        sources = marshal.loads(posix.pread(fd, posix.fstat(fd).st_size, 8 + size))
+        modules = [(name, compile(source, name, "exec")) for name, source in sources]
     for name, code in modules:
         module = sys.modules[name] = type(sys)(name)
         exec(code, module.__dict__)
@@ -60,7 +66,8 @@ def _to_compile() -> list[tuple[str, str]]:
 
 
 def _program(version: str, code: bytes) -> bytes:
-    return marshal.dumps((version, code, _sources()), _FORMAT)
+    compiled = marshal.dumps((version, code), _FORMAT)
+    return b"%8d" % len(compiled) + compiled + marshal.dumps(_sources(), _FORMAT)
 
 
 @functools.cache
@@ -86,7 +93,7 @@ def compile_agent(
     """
     try:
         done = subprocess.run(
-            [python, "-I", "-S", "-c", _COMPILER],
+            [python, "-I", "-S", "-X", "no_debug_ranges", "-c", _COMPILER],
             input=marshal.dumps(_to_compile(), _FORMAT),
             env={},
             cwd="/",

@@ -97,6 +97,10 @@ class Spares:
     async def close(self) -> None:
         """End every spare. From then on there are none."""
         self._closed = True
+        await self.let_go()
+
+    async def let_go(self) -> None:
+        """End every spare. There will be others when a VM has needed one."""
         self._cancel_timers()
         self._let_go()
         while self._leaving:
