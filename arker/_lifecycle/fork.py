@@ -18,7 +18,8 @@ from arker._protocol.request import Address
 from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, make_or_undo
 from arker._transport.attempts import Progress, deadline_scope
-from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError
+from arker._transport.generations import may_be_of_the_form
+from arker.errors import ApiError, ArkerError, BadReplyError, ConfigurationError, InternalError
 from arker.errors.api import is_gone, is_surely_gone
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ class Forking:
         await blocks.refuse()
         blocks.forks.add(self)
         try:
-            vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+            vm = await self._post_in_form(ledger)
+            if vm.resources is not None:
+                self._context.generations.learn(self.base_url, "1")
             if not blocks.closing:
                 return vm
             # The caller could not use it any more.
@@ -89,6 +92,31 @@ class Forking:
         error = self._progress.complete(ConfigurationError("the client was closed while it forked"))
         raise error.with_context(vm_id=self._context.redact(vm.vm_id))
 
+    async def _post_in_form(self, ledger: Ledger | None) -> Vm:
+        """Post the fork in the form of its server's generation, and once in the other one if that is not known."""
+        self._call, other = await self._context.generations.forms(self._call)
+        try:
+            vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+        except ApiError as error:
+            if other is None or not may_be_of_the_form(error):
+                raise
+            refusal = error
+        else:
+            if other is not None:
+                self._context.generations.learn(self.base_url, "1")
+            return vm
+        assert other is not None
+        self._call = other
+        try:
+            vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+        except ApiError:
+            raise refusal from None  # it is not the form
+        self._context.generations.learn(self.base_url, "0.5")
+        return vm
+
+    def _send_call(self, progress: Progress) -> Coroutine[Any, Any, Vm]:
+        return self._context.generations.deliver(self._call, progress)
+
     def _found(self, vm_id: str) -> None:
         """Note the VM's id in the reply before the rest of it is read."""
         self._vm_id = vm_id
@@ -97,7 +125,7 @@ class Forking:
 
     async def _post(self) -> Vm:
         try:
-            return await self._context.send(self._call, progress=self._progress)
+            return await self._send_call(self._progress)
         except BadReplyError as error:
             if not 200 <= error.status < 300:
                 raise
@@ -108,7 +136,7 @@ class Forking:
             self._context.ledger.answered(self._call.request)
         again = clock.wall()
         try:
-            vm = await self._context.send(self._call, progress=self._progress)
+            vm = await self._send_call(self._progress)
         except BadReplyError:
             if self._vm_id is not None:
                 await self._give_back(self._vm_id)
@@ -187,7 +215,7 @@ class Forking:
         if not self._progress.may_have_begun:
             return None
         again = Progress(self._call.operation, outcome="unknown", makes=True)
-        return await self._context.send(self._call, progress=again)
+        return await self._send_call(again)
 
     async def _delete(self, vm_id: str) -> None:
         try:
@@ -241,6 +269,9 @@ async def delete_or_raise(place: Place, *, deadline: float | None) -> None:
 async def delete(context: Context, base_url: str, vm_id: str, *, deadline: float | None = None) -> DeleteVmResponse:
     """Delete a VM, and update the ledger."""
     ledger, call = context.ledger, vm_calls.delete_vm(Address(base_url, vm_id))
+    if context.overlaps is not None:
+        context.overlaps.forget(base_url, vm_id)
+    context.kept.pop((base_url, vm_id), None)  # it goes with the VM
     if ledger is None:
         return await context.send(call, deadline=deadline)
     try:

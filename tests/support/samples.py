@@ -8,8 +8,10 @@ from typing import Any, Final, TypeAlias
 from arker.models import (
     BackgroundRunResult,
     CancelRunResponse,
+    CompatiblePlatform,
     CompletedRunResult,
     DeleteFilesystemResponse,
+    DeleteMountResponse,
     DeleteSessionResponse,
     DeleteSyncResponse,
     DeleteTunnelResponse,
@@ -19,18 +21,23 @@ from arker.models import (
     InboundPortStatus,
     InboundStatus,
     ListFilesystemsResponse,
+    ListMountsResponse,
     ListOrgRunsResponse,
+    ListRegionsResponse,
     ListRunsResponse,
     ListSessionsResponse,
     ListSyncsResponse,
     ListTunnelsResponse,
     ListVmsResponse,
+    Mount,
     NetworkStatus,
     OrgRunListRow,
+    RegionPlacement,
     ResizeResponse,
     Run,
     RunSummary,
     Session,
+    SshPublicKey,
     Sync,
     SyncByteRange,
     SyncChunkWriteResult,
@@ -40,6 +47,8 @@ from arker.models import (
     SyncReadPresignedResponse,
     Tunnel,
     Vm,
+    VmResources,
+    WhoamiResponse,
 )
 from tests.support.secrets import SIGNATURE, TUNNEL_TOKEN
 
@@ -80,6 +89,30 @@ _TUNNEL: Final[Json] = {
     "auth_token": TUNNEL_TOKEN,
 }
 
+_SSH_KEY: Final[Json] = {
+    "id": "mine",
+    "public_key": "ssh-ed25519 AAAA",
+    "fingerprint": "SHA256:x",
+    "name": "laptop",
+    "expires_at": "2027-01-02T03:04:05Z",
+}
+
+_PLATFORM: Final[Json] = {
+    "id": "p-1",
+    "display_name": "Platform 1",
+    "architecture": "x86_64",
+    "min_vcpus": 1,
+    "max_vcpus": 8,
+    "default_vcpus": 2,
+    "min_memory_mib": 256,
+    "max_memory_mib": 8192,
+    "default_memory_mib": 1024,
+    "min_disk_mib": 1024,
+    "max_disk_mib": 8192,
+    "default_disk_mib": 4096,
+    "gpu": {"name": "G", "vram_mib": {"min": 1, "max": 2, "default": 1}, "sms": {"min": 1, "max": 2, "default": 1}},
+}
+
 _VM: Final[Json] = {
     "vm_id": "vm-1",
     "owner_org_id": "acme",
@@ -103,6 +136,25 @@ _VM: Final[Json] = {
     "sessions": [_SESSION],
     "tunnels": [_TUNNEL],
     "last_active_at": "2026-01-02T03:04:07Z",
+    "description": "for builds",
+    "hostname": "vm-1.aws-us-west-2.example",
+    "immutable": False,
+    "resources": {
+        "vcpu": 2,
+        "memory_mib": 1024,
+        "disk_mib": 4096,
+        "gpu_sms": 8,
+        "gpu_vram_mib": 1024,
+        "gpu_count": 1,
+    },
+    "policies": {"rules": {}, "secrets": {"TOKEN": "***"}},
+    "ssh_public_keys": [_SSH_KEY],
+    "min_vcpus": 1,
+    "min_disk_mib": 1024,
+    "max_disk_mib": 8192,
+    "platform": "p-1",
+    "compatible_platforms": [_PLATFORM],
+    "pool_id": "00000000-0000-0000-0000-000000000001",
 }
 
 _SUMMARY: Final[Json] = {
@@ -148,7 +200,29 @@ _SYNC: Final[Json] = {
     "idempotent": True,
 }
 
+_MOUNT: Final[Json] = {
+    "mount_id": "mo-1",
+    "vm_id": "vm-1",
+    "filesystem_id": "fs-1",
+    "path": "/data",
+    "state": "failed",
+    "state_detail": "no such bucket",
+    "region": "us-west-2",
+    "provider": "aws",
+    "created_at": "2026-01-02T03:04:05Z",
+    "filesystem_name": "data",
+}
+
+_REGION: Final[Json] = {
+    "provider": "aws",
+    "region": "us-west-2",
+    "endpoint": "https://aws-us-west-2.arker.ai/api",
+    "platforms": ["p-1", "p-2"],
+}
+
 _ROW: Final[Json] = {
+    "provider": "aws",
+    "state": "completed",
     "t_ms": 1_767_323_045_000,
     "request_id": "req-1",
     "source": "edge",
@@ -204,11 +278,12 @@ FULL: Final[dict[type[Any], Json]] = {
         **_OUTPUT,
         "exit_code": 3,
         "run_id": "run-1",
+        "session_id": "ses-1",
         "state": "failed",
         "fail_reason": "timeout",
         "dispatch": {"anything": [1, None]},
     },
-    BackgroundRunResult: {"run_id": "run-1", "state": "running", "tunnels": [_TUNNEL]},
+    BackgroundRunResult: {"run_id": "run-1", "session_id": "ses-1", "state": "running", "tunnels": [_TUNNEL]},
     SyncReadInlineResponse: {"path": "/tmp/f", "size": 5, "content": "hello", "encoding": "utf8"},
     SyncReadPresignedResponse: {
         "path": "/tmp/f",
@@ -240,6 +315,15 @@ FULL: Final[dict[type[Any], Json]] = {
     Sync: _SYNC,
     ListSyncsResponse: {"syncs": [_SYNC], "next_cursor": "c2"},
     DeleteSyncResponse: {"deleted": True},
+    Mount: _MOUNT,
+    ListMountsResponse: {"mounts": [_MOUNT], "next_cursor": "c2"},
+    DeleteMountResponse: {"deleted": True},
+    RegionPlacement: _REGION,
+    ListRegionsResponse: {"regions": [_REGION]},
+    WhoamiResponse: {"org_id": "acme", "org_name": "Acme"},
+    VmResources: _VM["resources"],
+    SshPublicKey: _SSH_KEY,
+    CompatiblePlatform: _PLATFORM,
     ResizeResponse: {"resized": True},
     OrgRunListRow: _ROW,
     ListOrgRunsResponse: {"since": 1, "until": 2, "limit": 50, "offset": 0, "lite": False, "rows": [_ROW]},
@@ -279,9 +363,18 @@ MINIMAL: Final[dict[type[Any], Json]] = {
     Filesystem: {"filesystem_id": "fs-1", "name": "data", "owner_org_id": "acme", "created_at": "t"},
     ListFilesystemsResponse: {"filesystems": []},
     DeleteFilesystemResponse: {"deleted": False},
-    Sync: {"sync_id": "sy-1", "vm_id": "vm-1", "filesystem_id": "fs-1", "path": "/data", "created_at": "t"},
+    Sync: {"sync_id": "sy-1", "vm_id": "vm-1", "filesystem_id": "fs-1", "path": "/data"},
     ListSyncsResponse: {"syncs": []},
     DeleteSyncResponse: {"deleted": False},
+    Mount: {"mount_id": "mo-1", "vm_id": "vm-1", "filesystem_id": "fs-1", "path": "/data"},
+    ListMountsResponse: {"mounts": []},
+    DeleteMountResponse: {"deleted": False},
+    RegionPlacement: {"provider": "aws", "region": "us-west-2", "endpoint": "https://h", "platforms": []},
+    ListRegionsResponse: {"regions": []},
+    WhoamiResponse: {"org_id": "acme", "org_name": "Acme"},
+    VmResources: {},
+    SshPublicKey: {"id": "mine", "public_key": "ssh-ed25519 AAAA", "fingerprint": "SHA256:x"},
+    CompatiblePlatform: {"id": "p-1", "display_name": "Platform 1", "architecture": "x86_64"},
     ResizeResponse: {"resized": False},
     OrgRunListRow: {"t_ms": 1, "request_id": "req-1"},
     ListOrgRunsResponse: {"rows": []},

@@ -61,11 +61,11 @@ class Misbehaviour:
             try:
                 await self.request.read()
             except (web.HTTPException, web.RequestPayloadError, ConnectionError) as error:
-                return await answer(self.request, _raising(error))
+                return await answer(self.backend, self.request, _raising(error))
         await self._wait(self.firing.delay(processed=False))
         if self.backend.resets != resets:
             # After a delay the handler does not notice a reset, and would use the new records.
-            return await answer(self.request, _raising(was_reset()))
+            return await answer(self.backend, self.request, _raising(was_reset()))
         if self.firing.outcome is None:
             return await self._carry_out()
         rule = self.firing.outcome.rule
@@ -91,7 +91,7 @@ class Misbehaviour:
         """Carry out the request and return its reply. It is not sent yet, unless it is streamed."""
         shaping = Shaping(rate=self.firing.rate, fraction=fraction, discard=discard, hold=self._hold)
         self.trace.shaping = shaping
-        response = await answer(self.request, self.handler)
+        response = await answer(self.backend, self.request, self.handler)
         self.trace.finish(response)
         await shaping.held()
         if shaping.sent:
@@ -117,7 +117,8 @@ class Misbehaviour:
         if rule.retry_after is not None:
             after = rule.retry_after
             headers["Retry-After"] = after if isinstance(after, str) else f"{after:.15g}"
-        return error_response(ServiceError(code, rule.message or _MESSAGE, status=rule.status, headers=headers))
+        error = ServiceError(code, rule.message or _MESSAGE, status=rule.status, headers=headers, verbatim=True)
+        return error_response(self.backend, self.request, error)
 
     async def garbage(self, rule: GarbageRule) -> web.StreamResponse:
         status = 200
@@ -185,7 +186,7 @@ class Misbehaviour:
 
     async def expire(self, _: ExpireRule) -> web.StreamResponse:
         await self._hold()
-        return error_response(expired())
+        return error_response(self.backend, self.request, expired())
 
 
 def _raising(error: Exception) -> Handler:

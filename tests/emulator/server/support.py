@@ -38,11 +38,20 @@ class Reply:
 
     @property
     def code(self) -> str:
-        """The error code; an error body has exactly a code and a message."""
+        """The error code; an error body has one member, with a code and a message."""
         body = self.json
-        assert set(body) == {"code", "message"}, body
-        assert body["message"]
-        return str(body["code"])
+        assert set(body) == {"error"}, body
+        assert body["error"]["request_id"] == self.headers["x-request-id"]
+        assert self.message
+        return str(body["error"]["code"])
+
+    @property
+    def message(self) -> str:
+        return str(self.json["error"]["message"])
+
+    @property
+    def details(self) -> Any:
+        return self.json["error"].get("details")
 
     @property
     def refusal(self) -> tuple[int, str]:
@@ -57,7 +66,7 @@ def output(body: Mapping[str, Any], name: str = "stdout") -> bytes:
     """Return the bytes of an output (or of a file's ``content``), decoded by its encoding."""
     encoding = body["encoding" if name == "content" else f"{name}_encoding"]
     text: str = body[name]
-    assert encoding in {"utf-8", "base64"}
+    assert encoding in {"utf-8", "utf8", "base64"}
     return base64.b64decode(text, validate=True) if encoding == "base64" else text.encode()
 
 
@@ -114,7 +123,7 @@ class Api:
 
     async def run(self, vm_id: str, command: str, **fields: Any) -> dict[str, Any]:
         reply = await self.call("POST", f"/v1/vms/{vm_id}/runs", {"command": command, **fields})
-        assert reply.status == 200, reply
+        assert reply.status in {200, 202}, reply
         return dict(reply.json)
 
     async def background(self, vm_id: str, command: str, **fields: Any) -> str:
@@ -130,7 +139,7 @@ class Api:
         with anyio.fail_after(30):
             while True:
                 run = await self.get_run(vm_id, run_id)
-                if run["state"] != "running":
+                if run["state"] not in {"pending", "running"}:
                     return run
                 await anyio.sleep(0.01)
 

@@ -40,11 +40,11 @@ async def test_the_message_begins_with_what_is_wrong(
     vm = await api.fork(name="taken")
     reply = await api.call(method, path.format(vm=vm["vm_id"]), body)
     assert reply.status == status
-    assert reply.json["message"].startswith(named)
+    assert reply.message.startswith(named)
 
 
 async def test_a_bad_idempotency_key_is_named(api: Api, vm: str) -> None:
     for path, body in (("/v1/fork", {"source_vm_id": vm}), (f"/v1/vms/{vm}/runs", {"command": "true"})):
         reply = await api.call("POST", path, body, idempotency_key="x" * 256)
         assert reply.refusal == (400, "bad_request")
-        assert reply.json["message"].startswith("Idempotency-Key:")
+        assert reply.message.startswith("Idempotency-Key:")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -15,33 +16,44 @@ from attrs import frozen
 from arker.emulator.sandbox.base import HOME, SandboxError
 from arker.emulator.server import parsing, replies
 from arker.emulator.server.backend import Backend, logger
-from arker.emulator.server.errors import ServiceError, from_lack, from_sandbox, invalid
-from arker.emulator.server.goldens import GOLDEN_ORG_ID, Golden, NetworkJson, find_golden, require_supported
-from arker.emulator.server.idempotency import Scope, fingerprint
+from arker.emulator.server.errors import ServiceError, from_lack, from_sandbox, invalid, missing, taken, unsupported
+from arker.emulator.server.goldens import (
+    CATALOGUE,
+    GOLDEN_ORG_ID,
+    PLATFORMS,
+    Golden,
+    NetworkJson,
+    find_golden,
+    require_supported,
+)
+from arker.emulator.server.idempotency import Entry, Scope, fingerprint
 from arker.emulator.server.ids import is_burst_reference, looks_like_id, new_burst_id, new_ulid
 from arker.emulator.server.journal.trace import trace_of
-from arker.emulator.server.operations import execution, filesystems, networks, tunnels, uploads
+from arker.emulator.server.operations import execution, filesystems, networks, policies, sources, tunnels, uploads
 from arker.emulator.server.operations.sessions import carry_over
+from arker.emulator.server.operations.sources import Source
 from arker.emulator.server.records import Organisation, SessionRecord, VmRecord
 
 _PAUSE = 5.0  # seconds, before what could not be removed is tried again
+_LONGEST_DESCRIPTION = 1024
 _NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
 
 
 @frozen(kw_only=True)
 class _Wish:
-    source_id: str | None
-    source_name: str | None
-    source_org: str | None
+    source: Source
     name: str | None
+    description: str | None
     public: bool
     network: NetworkJson | None
-    disk: bool
-    vcpu_count: int | None
-    memory_mib: int | None
+    fields: parsing.Fields
+    """Those of the request: what its policies mean depends on the source."""
+    disk: bool | None
+    sizes: parsing.Sizes
     max_memory_mib: int | None
-    disk_mib: int | None
     tunnel: tunnels.Wish | None
+    command: str | None
+    patience: int
 
 
 def _new_name(fields: parsing.Fields) -> str | None:
@@ -55,73 +67,107 @@ def _new_name(fields: parsing.Fields) -> str | None:
     return name
 
 
-def _parse(body: dict[str, Any]) -> _Wish:
-    fields = parsing.Fields(body)
-    source_id, source_name = fields.text("source_vm_id"), fields.text("source_vm_name")
-    if (source_id is None) == (source_name is None):
-        raise invalid("source_vm_id, source_vm_name", "exactly one of them")
-    tunnel = fields.object("tunnel")
+def _description(fields: parsing.Fields) -> str | None:
+    value = fields.raw("description")
+    if value is not None and (not isinstance(value, str) or len(value) > _LONGEST_DESCRIPTION):
+        raise invalid("description", f"a string of at most {_LONGEST_DESCRIPTION} characters")
+    return value
+
+
+def _refuse_what_is_not_here(fields: parsing.Fields) -> None:
+    """Refuse what would have no effect."""
     if fields.boolean("durable"):
         # Nothing here survives a failure of the host, which is this machine.
-        raise ServiceError("unsupported_operation", "durable: VMs of the embedded backend are not durable")
-    disk = fields.boolean("disk")
-    vcpu_count, memory_mib, disk_mib = parsing.sizes(fields)
+        raise unsupported("durable: VMs of the embedded backend are not durable", "durability")
+    if fields.boolean("nestedvirt"):
+        raise unsupported("nestedvirt: VMs of the embedded backend run no VMs", "nested_virtualization")
+    layers = fields.raw("layers")
+    if layers is not None:
+        if not isinstance(layers, list) or not layers or not all(layer in ("disk", "memory") for layer in layers):  # pyright: ignore[reportUnknownVariableType]
+            raise invalid("layers", "a list of disk and memory")
+        if "disk" not in layers:
+            raise invalid("layers", "disk among them")
+        if "memory" in layers:
+            raise unsupported("layers: the embedded backend copies no processes: leave it out, or ask for disk")
+    platforms = fields.texts("platforms")
+    if platforms and not set(platforms) & set(PLATFORMS):
+        message = f"platforms: the embedded backend runs on {' and '.join(PLATFORMS)} only"
+        details = {"reason": "platform_mismatch", "feature": "platform"}
+        raise ServiceError("unsupported_operation", message, details=details)
+    refuse_keys(fields)
+    if fields.map("registry_auth"):
+        raise unsupported("registry_auth: the embedded backend asks no registry")
+    for name in ("pool_id", "pool_name"):
+        if fields.text(name) is not None:
+            raise missing("pool", f"{name}: the organisation has no pools")
+
+
+def refuse_keys(fields: parsing.Fields) -> None:
+    """Refuse SSH keys: there is no way into a VM for them."""
+    keys = fields.raw("ssh_public_keys")
+    if keys is not None and not isinstance(keys, (dict, list)):
+        raise invalid("ssh_public_keys", "an object of keys by their ids")
+    if keys:
+        raise unsupported("ssh_public_keys: no SSH leads into VMs of the embedded backend", "public_ingress")
+
+
+def _parse(fields: parsing.Fields) -> _Wish:
+    source = sources.parse(fields)
+    tunnel = fields.object("tunnel", "TunnelRequest")
+    _refuse_what_is_not_here(fields)
+    network = networks.parse(fields)
+    if network is not None and fields.raw("policies") is not None:
+        raise invalid("network, policies", "one of them")
     return _Wish(
-        source_id=source_id,
-        source_name=source_name,
-        source_org=fields.text("source_org_id"),
+        source=source,
         name=_new_name(fields),
+        description=_description(fields),
         public=fields.boolean("public") or False,
-        network=networks.parse(fields),
-        disk=True if disk is None else disk,
-        vcpu_count=vcpu_count,
-        memory_mib=memory_mib,
+        network=network,
+        fields=fields,
+        disk=fields.boolean("disk"),
+        sizes=parsing.sizes(fields),
         max_memory_mib=fields.integer("max_memory_mib", minimum=1, maximum=parsing.SIZE_MAXIMUM),
-        disk_mib=disk_mib,
         tunnel=None if tunnel is None else tunnels.parse(tunnel),
+        command=fields.text("command"),
+        patience=fields.integer("queueing_timeout", minimum=0) or 0,
     )
 
 
-def _source(backend: Backend, org: Organisation, wish: _Wish) -> Golden | VmRecord:
-    """Find the source of a fork. Another organisation's private VM is answered as if it did not exist."""
-    reference = (wish.source_id or wish.source_name or "").strip()
-    if wish.source_org in {None, GOLDEN_ORG_ID}:
-        golden = find_golden(reference)
-        if golden is not None:
-            return require_supported(golden)
-    field = "source_vm_id" if wish.source_id is not None else "source_vm_name"
-    missing = ServiceError("not_found", f"{field}: there is no VM {reference!r} to fork")
-    owners = list(backend.organisations.values()) if wish.source_id is not None else [org]
-    if wish.source_org is not None:
-        owners = [owner for owner in backend.organisations.values() if owner.org_id == wish.source_org]
-    for owner in owners:
-        # An id finds any VM. A name finds one of the named organisation, or of the caller.
-        by_name = owner is org or wish.source_org is not None
-        vm = owner.vms.get(reference) if wish.source_id is not None else None
-        vm = vm or (owner.names.get(reference) if by_name else None)
-        if vm is not None and (owner is org or vm.public):
-            return vm
-    raise missing
+def _policy(backend: Backend, wish: _Wish, source: Golden | VmRecord) -> tuple[NetworkJson, policies.Rules | None]:
+    """Return where the new VM may go, and the rules that say so."""
+    network = source.network if isinstance(source, VmRecord) else source.network()
+    rules = source.rules if isinstance(source, VmRecord) else policies.rules_of(network)
+    if wish.network is not None:
+        network, rules = wish.network, policies.rules_of(wish.network)
+    else:
+        changed = policies.parse(wish.fields, rules)
+        if changed is not None:
+            network, rules = policies.network_of(backend, changed), changed
+            networks.require_enforceable(backend, network, asked=True)
+    networks.require_enforceable(backend, network, asked=wish.network is not None)
+    return network, rules
 
 
 async def fork(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
-    key = parsing.idempotency_key(request)
+    key = parsing.idempotency_key(backend, request)
     body = await parsing.read_object(request)
     scope: Scope | None = None
     digest = b""
     if key is not None:
         scope = (org.org_id, "POST", request.rel_url.raw_path, key)
         digest = fingerprint(body)
-        known = backend.ledger.find(scope, digest)
+        known = backend.ledger.find(scope, digest, "conflict")
         if known is not None:
-            return _forked(request, await known.outcome())
-    wish = _parse(body)
-    source = _source(backend, org, wish)
+            return _forked(backend, request, await _earlier(backend, known))
+    wish = _parse(parsing.body_of(backend, "ForkRequest", body))
+    source = sources.find(backend, org, wish.source)
     trace_of(request).source_vm_id = source.name if isinstance(source, Golden) else source.vm_id
-    network = wish.network or (source.network if isinstance(source, VmRecord) else source.network())
-    networks.require_enforceable(backend, network, asked=wish.network is not None)
+    if wish.disk and not source.disk and not backend.generation.flat_disk:
+        raise unsupported("disk: the source has no disk", "diskless")
+    network, rules = _policy(backend, wish, source)
     if wish.name is not None and (wish.name in org.names or find_golden(wish.name) is not None):
-        raise ServiceError("conflict", f"name: {wish.name!r} is taken")
+        raise taken("vm", f"name: {wish.name!r} is taken")
     now = backend.clock.now_ms()
     burst = is_burst_reference(source.name if isinstance(source, Golden) else source.vm_id)
     vm_id = new_burst_id(now) if burst else new_ulid(now)
@@ -130,7 +176,7 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
         org.names[wish.name] = None  # the name is taken from now on
     try:
         with backend.changing(org):
-            vm = await _create(backend, org, wish, source, vm_id, network)
+            vm = await _create_patiently(backend, org, wish, source, vm_id, network, rules)
     except Exception as error:
         if wish.name is not None:
             org.names.pop(wish.name, None)
@@ -141,10 +187,10 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
         elif isinstance(error, ServiceError):
             refusal = error
         else:
-            lacking = from_lack(error)
-            if lacking is None:
+            lack = from_lack(error)
+            if lack is None:
                 logger.exception("the fork %s failed", vm_id)
-            refusal = lacking or ServiceError("internal", "the VM could not be made")
+            refusal = lack or ServiceError("internal", "the VM could not be made")
         if scope is not None and entry is not None:
             backend.ledger.refuse(scope, entry, refusal)
         raise refusal from None
@@ -152,21 +198,62 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
     if scope is not None and entry is not None:
         backend.ledger.settle(entry, vm)
         backend.ledger.complete(scope, entry)
-    return _forked(request, vm)
+    if wish.command is not None:
+        execution.accept(backend, vm, vm.session, command=wish.command, timeout=None, key=None)
+    return _forked(backend, request, vm)
 
 
-def _forked(request: web.Request, vm: VmRecord) -> web.Response:
+async def _earlier(backend: Backend, known: Entry) -> VmRecord:
+    """Return the VM that was made under a key."""
+    if not known.settled.is_set() and not backend.generation.waits_for_keys:
+        message = "the fork under this Idempotency-Key is still going on"
+        raise ServiceError("unavailable", message, retry_after=1)
+    vm: VmRecord = await known.outcome()
+    if vm.deleted and backend.generation.new:
+        raise missing("vm", f"the VM {vm.vm_id} that was made under this Idempotency-Key has been deleted")
+    return vm
+
+
+def _forked(backend: Backend, request: web.Request, vm: VmRecord) -> web.Response:
     trace_of(request).note_vm(vm)
-    return replies.json_response(replies.vm_json(vm, made=True))
+    return replies.json_response(replies.vm_json(backend.generation, vm, made=True))
+
+
+async def _create_patiently(
+    backend: Backend,
+    org: Organisation,
+    wish: _Wish,
+    source: Golden | VmRecord,
+    vm_id: str,
+    network: NetworkJson,
+    rules: policies.Rules | None,
+) -> VmRecord:
+    """Make the VM. While the machine lacks resources, it is tried again for as long as the request may wait."""
+    end = time.monotonic() + wish.patience
+    while True:
+        try:
+            return await _create(backend, org, wish, source, vm_id, network, rules)
+        except (SandboxError, OSError, MemoryError) as error:
+            lacking = error.code == "resource_pressure" if isinstance(error, SandboxError) else from_lack(error)
+            if not lacking or time.monotonic() + execution.PAUSE > end:
+                raise
+        await asyncio.sleep(execution.PAUSE)
 
 
 async def _create(
-    backend: Backend, org: Organisation, wish: _Wish, source: Golden | VmRecord, vm_id: str, network: NetworkJson
+    backend: Backend,
+    org: Organisation,
+    wish: _Wish,
+    source: Golden | VmRecord,
+    vm_id: str,
+    network: NetworkJson,
+    rules: policies.Rules | None,
 ) -> VmRecord:
     parent = source if isinstance(source, VmRecord) else None
     # A fork starts in its parent's current state, including the state of the default session.
     cwd, env = (HOME, {}) if parent is None else (parent.session.cwd, dict(parent.session.env))
-    outlet = networks.outlet(backend, network)
+    changeable = wish.fields.raw("policies") is not None or (parent is not None and parent.outlet is not None)
+    outlet = networks.outlet(backend, network, changeable=changeable and wish.network is None)
     sandbox = await backend.provider.create(vm_id, source=None if parent is None else parent.sandbox, outlet=outlet)
     if parent is not None and env:
         env = carry_over(env, parent.sandbox.initial_env, sandbox.initial_env)
@@ -174,7 +261,9 @@ async def _create(
     root_id, root_name = None, None
     if parent is not None:
         root_id, root_name = parent.root_id or parent.vm_id, parent.root_name if parent.root_id else parent.name
-    session = SessionRecord(session_id=new_ulid(now), index=0, started_ms=now, cwd=cwd, env=env)
+    session = SessionRecord(
+        session_id=new_ulid(now), seq=backend.next_number(), index=0, started_ms=now, cwd=cwd, env=env
+    )
     vm = VmRecord(
         vm_id=vm_id,
         seq=backend.next_number(),
@@ -187,14 +276,19 @@ async def _create(
         root_id=root_id,
         root_name=root_name,
         network=network,
-        disk=wish.disk and source.disk,
-        vcpu_count=wish.vcpu_count or source.vcpu_count,
-        memory_mib=wish.memory_mib or source.memory_mib,
+        rules=rules,
+        outlet=outlet,
+        disk=(wish.disk is None or wish.disk) and source.disk,
+        vcpu_count=source.vcpu_count,
+        memory_mib=source.memory_mib,
         max_memory_mib=wish.max_memory_mib,
-        disk_mib=wish.disk_mib or source.disk_mib,
+        disk_mib=source.disk_mib,
+        description=wish.description,
+        last_active_ms=now,
         sandbox=sandbox,
         sessions={session.session_id: session},
     )
+    vm.resize(wish.sizes.vcpu_count, wish.sizes.memory_mib, wish.sizes.disk_mib)
     try:
         if parent is not None and parent.syncs:
             filesystems.inherit(backend, parent, vm)
@@ -215,24 +309,47 @@ async def get_vm(backend: Backend, org: Organisation, request: web.Request) -> w
     reference = request.match_info["vm_id"]
     golden = find_golden(reference)
     if golden is not None:
-        described = replies.golden_json(
-            require_supported(golden), region=backend.options.region, created_ms=backend.started_ms
-        )
-        return replies.json_response(described)
-    return replies.json_response(replies.vm_json(backend.vm(org, reference)))
+        return replies.json_response(_described(backend, require_supported(golden)))
+    return replies.json_response(replies.vm_json(backend.generation, backend.vm(org, reference)))
+
+
+def _described(backend: Backend, golden: Golden) -> dict[str, Any]:
+    return replies.golden_json(backend.generation, golden, region=backend.options.region, created_ms=backend.started_ms)
 
 
 async def resize(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     """Resize a VM. The numbers are only recorded and reported; the real resources are this machine's."""
-    fields = parsing.Fields(await parsing.read_object(request))
-    vm = backend.vm(org, request.match_info["vm_id"])
-    vcpu_count, memory_mib, disk_mib = parsing.sizes(fields)
-    if vcpu_count is None and memory_mib is None and disk_mib is None:
+    fields = await parsing.read_fields(backend, "ResizeRequest", request)
+    vm = backend.usable_vm(org, request.match_info["vm_id"])
+    wanted = parsing.sizes(fields)
+    if not wanted.any:
         raise invalid("vcpu_count, memory_mib, disk_mib", "at least one of them")
-    vm.vcpu_count = vcpu_count or vm.vcpu_count
-    vm.memory_mib = memory_mib or vm.memory_mib
-    vm.disk_mib = disk_mib or vm.disk_mib
+    vm.resize(wanted.vcpu_count, wanted.memory_mib, wanted.disk_mib)
     return replies.json_response({"resized": True})
+
+
+async def update_vm(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    """Change a VM: all that is asked for, or nothing."""
+    fields = await parsing.read_fields(backend, "PatchVmRequest", request)
+    immutable = fields.boolean("immutable")
+    if immutable is not None and (not immutable or len(fields.items()) > 1):
+        raise invalid("immutable", "true, and nothing else beside it")
+    description, wanted = _description(fields), parsing.sizes(fields)
+    refuse_keys(fields)
+    for name in ("pool_id", "pool_name"):
+        if fields.text(name) is not None:
+            raise missing("pool", f"{name}: the organisation has no pools")
+    vm = backend.usable_vm(org, request.match_info["vm_id"])
+    if immutable and vm.state == "running":
+        raise ServiceError("resource_busy", "immutable: something is running in the VM", resource="vm")
+    rules = policies.parse(fields, vm.rules)
+    if rules is not None:
+        policies.apply(backend, vm, rules)()
+    if fields.has("description"):
+        vm.description = description
+    vm.resize(wanted.vcpu_count, wanted.memory_mib, wanted.disk_mib)
+    vm.immutable = vm.immutable or bool(immutable)
+    return replies.json_response(replies.vm_json(backend.generation, vm))
 
 
 async def delete_vm(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
@@ -271,46 +388,79 @@ async def _delete_later(backend: Backend, vm: VmRecord) -> None:
             return
 
 
-def _visible(backend: Backend, org: Organisation, owners: frozenset[str] | None) -> Iterable[VmRecord]:
+@frozen
+class _Template:
+    """A golden in a list of VMs."""
+
+    seq: int
+    golden: Golden
+    vm_id: str
+    state: str = "idle"
+    public: bool = True
+
+
+def _visible(backend: Backend, org: Organisation, owners: frozenset[str] | None) -> Iterable[VmRecord | _Template]:
     """Return the caller's VMs, or with the filter, the public VMs of the named organisations."""
     if owners is None:
         return reversed(org.vms.values())
-    listed = [
+    listed: list[list[VmRecord | _Template]] = [
         [vm for vm in reversed(owner.vms.values()) if owner is org or vm.public]
         for owner in backend.organisations.values()
         if owner.org_id in owners
     ]
+    if GOLDEN_ORG_ID in owners and backend.generation.new:
+        listed.append([_Template(-number, golden, golden.name) for number, golden in enumerate(CATALOGUE)])
     return heapq.merge(*listed, key=lambda vm: -vm.seq)
 
 
-async def list_vms(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
-    query = request.query
+def _wanted(backend: Backend, query: Mapping[str, str]) -> Callable[[VmRecord | _Template], bool]:
+    speaks = backend.generation
     regions = parsing.query_choices(query, "region")
     providers = parsing.query_choices(query, "provider")
+    platforms = parsing.query_choices(query, "platform") if speaks.new else None
     states = parsing.query_choices(query, "state", ("idle", "running"))
-    started_after = parsing.query_instant(query, "started_after")
-    started_before = parsing.query_instant(query, "started_before")
+    public = parsing.query_boolean(query, "public") if speaks.new else None
+    after = parsing.query_instant(query, speaks.spelled(query, "started_after", "created_after"))
+    before = parsing.query_instant(query, speaks.spelled(query, "started_before", "created_before"))
+    pooled = speaks.new and "pool_id" in query
 
-    def wanted(vm: VmRecord) -> bool:
+    def wanted(vm: VmRecord | _Template) -> bool:
+        if isinstance(vm, VmRecord):
+            region, provider, created_ms = vm.region, vm.provider, vm.created_ms
+        else:
+            region, provider, created_ms = backend.options.region, vm.golden.provider, backend.started_ms
         return (
-            (regions is None or vm.region in regions)
-            and (providers is None or vm.provider in providers)
+            (regions is None or region in regions)
+            and (providers is None or provider in providers)
             and (states is None or vm.state in states)
-            and (started_after is None or vm.created_ms > started_after)
-            and (started_before is None or vm.created_ms < started_before)
+            and (public is None or vm.public == public)
+            and (platforms is None or not platforms.isdisjoint(PLATFORMS))
+            and not pooled
+            and (after is None or created_ms > after)
+            and (before is None or created_ms < before)
         )
 
+    return wanted
+
+
+async def list_vms(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    query, speaks = request.query, backend.generation
+    owners = parsing.query_choices(query, speaks.spelled(query, "source_org_id", "org_id"))
     vms, cursor = backend.cursors.page(
         f"vms {org.org_id}",
-        _visible(backend, org, parsing.query_choices(query, "source_org_id")),
+        _visible(backend, org, owners),
         cursor=query.get("cursor"),
         limit=parsing.query_limit(query),
-        wanted=wanted,
+        wanted=_wanted(backend, query),
     )
-    body: dict[str, Any] = {"vms": [replies.vm_json(vm) for vm in vms]}
+    listed = [
+        replies.vm_json(speaks, vm, listed=True) if isinstance(vm, VmRecord) else _described(backend, vm.golden)
+        for vm in vms
+    ]
+    body: dict[str, Any] = {"vms": listed}
     if cursor is not None:
         body["next_cursor"] = cursor
     return replies.json_response(body)
 
 
-__all__ = ["delete_vm", "fork", "get_vm", "list_vms", "resize"]
+__all__ = ["delete_vm", "fork", "get_vm", "list_vms", "resize", "update_vm"]
