@@ -122,7 +122,8 @@ SCHEMAS: Final[Mapping[str, Json]] = orjson.loads(Path(__file__).with_name("gene
 
 def declared(shape: str) -> frozenset[str]:
     """Return the members of a shape of generation 1; none if it has no such shape."""
-    return frozenset(SCHEMAS.get(shape, {}).get("properties", {}))
+    schema = SCHEMAS.get(shape, {})
+    return frozenset(name for part in (schema, *schema.get("anyOf", ())) for name in part.get("properties", ()))
 
 
 def former(shape: str) -> frozenset[str]:
@@ -171,7 +172,10 @@ class Generation:
             return members
         if not self.new:
             return {name: value for name, value in members.items() if name in known}
-        unknown = sorted(members.keys() - known)
+        # In generation 0.5 null stands for an absent member.
+        unknown = sorted(name for name in members.keys() - known if members[name] is not None or not self.old)
+        if not unknown:
+            return {name: value for name, value in members.items() if name in known}
         refusal = invalid(f"{where}{unknown[0][:100]}", f"no such member; {shape} has {', '.join(sorted(known))}")
         if len(unknown) > 1:
             refusal.details = {
