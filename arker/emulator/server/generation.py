@@ -112,6 +112,7 @@ _CODES_OF_FILES: Final = frozenset(
 _RESOURCES_OF_FILES: Final = ("file", "upload", "resource")
 _STATES_OF_RUNS: Final = ("running", "completed", "failed", "cancelled")
 _SIGNALS: Final = frozenset(("SIGINT", "SIGTERM", "SIGKILL", "SIGHUP"))
+_RUN_BYTES: Final = 4 * 1024 * 1024
 _OLD_SIZE: Final = 2**31 - 1
 
 
@@ -122,7 +123,8 @@ SCHEMAS: Final[Mapping[str, Json]] = orjson.loads(Path(__file__).with_name("gene
 
 def declared(shape: str) -> frozenset[str]:
     """Return the members of a shape of generation 1; none if it has no such shape."""
-    return frozenset(SCHEMAS.get(shape, {}).get("properties", {}))
+    schema = SCHEMAS.get(shape, {})
+    return frozenset(name for form in (schema, *schema.get("anyOf", ())) for name in form.get("properties", {}))
 
 
 def former(shape: str) -> frozenset[str]:
@@ -193,6 +195,11 @@ class Generation:
     def longest_key(self) -> int:
         """Characters that an ``Idempotency-Key`` may have."""
         return 255 if self.old else 64
+
+    @property
+    def longest_run(self) -> int | None:
+        """Bytes that the body of a run may have; None: as many as that of any other request."""
+        return None if self.old else _RUN_BYTES
 
     @property
     def whole_seconds(self) -> bool:

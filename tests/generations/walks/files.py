@@ -69,10 +69,12 @@ async def sync(wire: Wire, vm: str) -> None:
         {"op": "erase", "path": "d"},
         {"op": "read", "path": "d/file", "mode": 1},
         *([{"op": "write", "writes": []}] if wire.closed else []),
-        {"op": "write", "writes": [{**_chunk("x", b"x"), "mode": 0o644}]},
         {"op": "manifest", "path": ""},
         {"op": "manifest", "path": "/"},
     ):
         await wire.refused("bad_request", "POST", where, wrong)
+    closed = {"op": "write", "writes": [{**_chunk("x", b"x"), "mode": 0o644}]}
+    (result,) = (await wire.get("POST", where, closed))["results"]
+    assert result["error"]["code"] == "bad_request"
     await wire.refused("not_found", "POST", f"{NOWHERE}/sync", {"op": "read", "path": "x"})
     await wire.refused("forbidden", "POST", "/v1/vms/ubuntu/sync", {"op": "write", "writes": [_chunk("x", b"x")]})
