@@ -22,9 +22,7 @@ _MESSAGE: Final = "a fault was set for this request"
 _LINGER: Final = 5.0  # seconds for a client to send what it has begun to send, after the connection's end
 _LOOK: Final = 0.05  # seconds between looks at whether a client has gone
 _CODES: Final = {status: code for code, status in reversed(list(STATUSES.items()))} | {
-    429: "rate_limited",
     502: "unavailable",
-    504: "unavailable",
 }
 
 
@@ -117,7 +115,9 @@ class Misbehaviour:
         if rule.retry_after is not None:
             after = rule.retry_after
             headers["Retry-After"] = after if isinstance(after, str) else f"{after:.15g}"
-        error = ServiceError(code, rule.message or _MESSAGE, status=rule.status, headers=headers, verbatim=True)
+        error = ServiceError(
+            code, rule.message or _MESSAGE, status=rule.status, headers=headers, verbatim=rule.code is not None
+        )
         return error_response(self.backend, self.request, error)
 
     async def garbage(self, rule: GarbageRule) -> web.StreamResponse:

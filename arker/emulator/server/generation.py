@@ -173,7 +173,10 @@ class Generation:
             return members
         if not self.new:
             return {name: value for name, value in members.items() if name in known}
-        unknown = sorted(members.keys() - known)
+        # In generation 0.5 null stands for an absent member.
+        unknown = sorted(name for name in members.keys() - known if members[name] is not None or not self.old)
+        if not unknown:
+            return {name: value for name, value in members.items() if name in known}
         refusal = invalid(f"{where}{unknown[0][:100]}", f"no such member; {shape} has {', '.join(sorted(known))}")
         if len(unknown) > 1:
             refusal.details = {
