@@ -430,7 +430,8 @@ async def test_what_an_error_says(server: ScriptedServer, client: AsyncArker) ->
 
 async def test_an_error_shows_no_key(server: ScriptedServer, client: AsyncArker) -> None:
     recovery = {"work": "stopped", "context": {"vm_id": API_KEY, "run_id": f"r{API_KEY}", "exit_code": "1"}}
-    server.script(nested("unrecoverable", API_KEY, status=422, stage=API_KEY, recovery=recovery))
+    details = {API_KEY: [{"a": f"x{API_KEY}"}, 7]}
+    server.script(nested("unrecoverable", API_KEY, status=422, stage=API_KEY, recovery=recovery, details=details))
     with pytest.raises(Exception, match="redacted") as caught:
         await client.get_vm("v")
     assert API_KEY not in f"{caught.value!r} {getattr(caught.value, 'recovery', None)} {vars(caught.value)}"

@@ -105,13 +105,22 @@ class _Said:
     def error(self, status: int, redact: Callable[[str], str]) -> ApiError:
         error = api_error(self.code, self.message, status=status)
         details, request = self.body.get("details"), self.body.get("request")
-        error.details = dict(details) if is_object(details) else {}
+        error.details = _redacted(details, redact) if is_object(details) else {}
         error.recovery = _recovery(self.body.get("recovery"), redact)
         stage = _text(self.body, "stage")
         error.stage = None if stage is None else redact(stage)
         kind = request.get("kind") if is_object(request) else None
         error.matched = kind == "matched" if kind in ("matched", "unmatched") else None
         return error
+
+
+def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    """Return a JSON value whose texts contain no secret that the server may have echoed."""
+    if isinstance(value, str):
+        return redact(value)
+    if is_object(value):
+        return {redact(name): _redacted(member, redact) for name, member in value.items()}
+    return [_redacted(member, redact) for member in value] if is_array(value) else value
 
 
 def _recovery(value: object, redact: Callable[[str], str]) -> Recovery | None:
