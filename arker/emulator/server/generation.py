@@ -124,7 +124,7 @@ SCHEMAS: Final[Mapping[str, Json]] = orjson.loads(Path(__file__).with_name("gene
 def declared(shape: str) -> frozenset[str]:
     """Return the members of a shape of generation 1; none if it has no such shape."""
     schema = SCHEMAS.get(shape, {})
-    return frozenset(name for form in (schema, *schema.get("anyOf", ())) for name in form.get("properties", {}))
+    return frozenset(name for part in (schema, *schema.get("anyOf", ())) for name in part.get("properties", ()))
 
 
 def former(shape: str) -> frozenset[str]:
@@ -185,6 +185,12 @@ class Generation:
                 ]
             }
         raise refusal
+
+    def check_query(self, query: Iterable[str], known: Iterable[str]) -> None:
+        """Refuse parameters of a list that this generation does not know; generation 0.5 ignores them."""
+        unknown = sorted(set(query) - set(known))
+        if unknown and self.new:
+            raise invalid(unknown[0][:100], f"no such parameter; the list has {', '.join(sorted(known))}")
 
     def spelled(self, query: Mapping[str, str], old: str, new: str) -> str:
         """Return which of two names a query parameter has in a request."""

@@ -72,7 +72,8 @@ JUNK: tuple[Any, ...] = (
              "memory_mib", "max_memory_mib", "disk_mib", "durable", "tunnel"))),
         ("/v1/fork", {"source_vm_name": "nothing", **dict.fromkeys(
             ("image", "dockerfile", "source_org_name", "description", "resources", "policies", "layers", "platforms",
-             "nestedvirt", "registry_auth", "ssh_public_keys", "queueing_timeout", "pool_id", "pool_name", "command"))}),
+             "nestedvirt", "registry_auth", "ssh_public_keys", "queueing_timeout", "pool_id", "pool_name",
+             "command"))}),
         ("/v1/vms/{vm}/runs", {"command": "true", **dict.fromkeys(
             ("session_id", "session_idx", "background", "timeout", "end_symbol", "vcpu_count", "memory_mib", "disk_mib",
              "network", "acquire", "release", "signal", "time_to_background", "queueing_timeout", "policies"))}),
