@@ -93,24 +93,38 @@ class Forking:
 
     async def _post_in_form(self, ledger: Ledger | None) -> Vm:
         """Post the fork in the form of its server's generation, and once in the other one if that is not known."""
-        self._call, other = await self._context.generations.forms(self._call)
+        generations = self._context.generations
+        self._call, other = await generations.forms(self._call)
         try:
-            vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+            vm = await self._post_once(ledger)
         except ApiError as error:
             if other is None or not may_be_of_the_form(error):
                 raise
             refusal = error
         else:
             if other is not None:
-                self._context.generations.learn(self.base_url, "1")
+                generations.learn(self.base_url, "1")
             return vm
         assert other is not None
         self._call = other
         try:
-            vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+            vm = await self._post_once(ledger)
         except ApiError:
             raise refusal from None  # it is not the form
-        self._context.generations.learn(self.base_url, "0.5")
+        generations.learn(self.base_url, "0.5")
+        return vm
+
+    async def _post_once(self, ledger: Ledger | None) -> Vm:
+        vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+        if vm.resources is None and self._call.lack is not None:
+            try:
+                await self._context.generations.confirm(self._call)
+            except ApiError as error:
+                # The VM lacks what was asked for, such as a blocked network.
+                self._progress.outcome = "applied"
+                if await self._give_back(vm.vm_id):
+                    self._progress.outcome = "not_started"
+                raise self._progress.complete(error).with_context(vm_id=self._context.redact(vm.vm_id)) from None
         return vm
 
     def _send_call(self, progress: Progress) -> Coroutine[Any, Any, Vm]:

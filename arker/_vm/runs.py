@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 import arker
 from arker import models
 from arker._protocol.calls import runs as run_calls
+from arker._protocol.forms import lack_of_pending
 from arker._protocol.identifiers import idempotency_key_or_new
 from arker._protocol.pages import Pages, next_cursor
 from arker._runs import commands
@@ -317,7 +318,8 @@ class Runs(VmBase):
             started_before=started_before,
             completed_after=completed_after,
         )
-        return await self._place.send(run_calls.list_runs(self._place, query), deadline=deadline)
+        call = run_calls.list_runs(self._place, query, lack=lack_of_pending(query.state))
+        return await self._place.send(call, deadline=deadline)
 
     def iter_runs(
         self,
