@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 from arker.emulator.control.clock import rfc3339
 from arker.emulator.options import GenerationName
-from arker.emulator.server.errors import STATUSES, ServiceError, invalid, missing
+from arker.emulator.server.errors import EMPTY, STATUSES, ServiceError, invalid, missing
 
 Json = dict[str, Any]
 
@@ -181,7 +181,7 @@ class Generation:
         if len(unknown) > 1:
             refusal.details = {
                 "violations": [
-                    {"field": f"{where}{name[:100]}" or "?", "message": "no such member"} for name in unknown
+                    {"field": f"{where}{name[:100]}" or EMPTY, "message": "no such member"} for name in unknown
                 ]
             }
         raise refusal

@@ -97,7 +97,15 @@ async def list_vms(wire: Wire, vm: str) -> None:
     assert (await wire.get("GET", "/v1/vms?created_before=2020-01-01T00:00:00Z"))["vms"] == []
     goldens = await wire.get("GET", "/v1/vms?org_id=ArkerHQ&public=true")
     assert "ubuntu-full" in {each["name"] for each in goldens["vms"]}
-    for query in ("limit=0", "cursor=x", "state=asleep", "public=perhaps", "created_after=yesterday"):
+    for query in (
+        "limit=0",
+        "=x",
+        "unknown=x",
+        "cursor=x",
+        "state=asleep",
+        "public=perhaps",
+        "created_after=yesterday",
+    ):
         await wire.refused("bad_request", "GET", f"/v1/vms?{query}")
 
 
