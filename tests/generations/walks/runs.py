@@ -37,14 +37,15 @@ async def create_run(wire: Wire, vm: str) -> None:
     assert 4 in {each["session_idx"] for each in (await wire.get("GET", f"{vm}/sessions"))["sessions"]}
     nulls = dict.fromkeys(("session_id", "session_idx", "timeout", "time_to_background", "signal", "policies"))
     assert (await wire.get("POST", runs, {"command": "echo", **nulls, "queueing_timeout": 0}))["stdout"] == "\n"
-    for wrong in (
+    refused: tuple[dict[str, Any], ...] = (
         {"command": 5},
         {"command": "true", "timeout": -1},
         {"command": "true", "time_to_background": 301},
         {"command": "true", "time_to_background": 0, "background": True},
         {"command": "true", "env": {}},
         *(_OF_BEFORE if wire.closed else ()),
-    ):
+    )
+    for wrong in refused:
         await wire.refused("bad_request", "POST", runs, wrong)
     if wire.closed:
         await wire.refused("bad_request", "POST", runs, {"command": "true"}, key="k" * 65)
