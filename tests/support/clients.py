@@ -24,6 +24,7 @@ def make_client(server: ScriptedServer, **options: Any) -> AsyncArker:
         "burst_base_url": server.url + BURST,
         "control_base_url": server.url + CONTROL,
         "retry": QUICK,
+        "overlap_sessions": 0,  # a script foresees each request, and no looks at sessions
         **options,
     }
     return AsyncArker(**settings)
