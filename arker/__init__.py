@@ -158,6 +158,7 @@ if TYPE_CHECKING:
     from arker.transfer import FileOutcome, TransferProgress, TransferResult
     from arker.tunnel import AsyncTunnel, TunnelResponse
     from arker.vm import AsyncVM
+    from arker.watch import AsyncWatch
 
     __version__: str
 
@@ -177,6 +178,7 @@ __all__ = [
     "AsyncReadStream",
     "AsyncRemoteFile",
     "AsyncVM",
+    "AsyncWatch",
     "AuthMode",
     "BackgroundRunResult",
     "BadCursorError",
@@ -338,6 +340,7 @@ _get, __dir__ = lazily(
         "arker.transfer": "FileOutcome TransferProgress TransferResult",
         "arker.tunnel": "AsyncTunnel TunnelResponse",
         "arker.vm": "AsyncVM",
+        "arker.watch": "AsyncWatch",
     },
 )
 

@@ -160,6 +160,7 @@ if TYPE_CHECKING:
     from arker_sync.session import SessionHandle
     from arker_sync.tunnel import TunnelHandle
     from arker_sync.vm import VM
+    from arker_sync.watch import Watch
 
     __version__: str
 
@@ -316,6 +317,7 @@ __all__ = [
     "Visibility",
     "Vm",
     "VmState",
+    "Watch",
     "WatchMethod",
 ]
 
@@ -342,6 +344,7 @@ _get, __dir__ = lazily(
         "arker_sync.session": "SessionHandle",
         "arker_sync.tunnel": "TunnelHandle",
         "arker_sync.vm": "VM",
+        "arker_sync.watch": "Watch",
     },
 )
 

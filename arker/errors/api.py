@@ -15,12 +15,14 @@ class ApiError(ArkerError):
     Attributes:
         from_service: Whether the reply is from the service itself, in the contract's format; otherwise it may be from a
             proxy, which does not know whether the operation was executed.
+        from_store: Whether the reply is from the object store behind a presigned URL.
         details: Further details from the server, unchanged.
         work: The state of the requested work according to the server (``not_started``, ``stopped``, ``continuing``,
             ``unknown``), if it is given.
     """
 
     from_service: bool = False
+    from_store: bool = False
     work: str | None = None
 
     def __init__(self, message: str, **context: Any) -> None:
