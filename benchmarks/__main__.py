@@ -25,6 +25,7 @@ ROWS: Final = {
     "import": "import_",
     "page": "page",
     "inline": "inline",
+    "inlineread": "inline:measure_read",
     "sync": "blocking",
     "threads": "threads",
     "upload": "upload:measure_memory",

@@ -17,7 +17,7 @@ HEAD = struct.Struct("iIII")
 KINDS = ((CREATE | TO, b"created"), (DELETE | FROM, b"deleted"), (MODIFY, b"modified"))
 
 
-def tell(records):
+def tell(records: "list[tuple[bytes, bytes, bytes]]") -> None:
     """Print records, without what is the same as the one before."""
     last = None
     text = b""
@@ -32,17 +32,17 @@ def tell(records):
 class Watch:
     """The watches of a directory, and of those below it."""
 
-    def __init__(self, root, deep):
+    def __init__(self, root: bytes, deep: bool) -> None:
         self.root, self.deep = root, deep
         self.libc = ctypes.CDLL(None, use_errno=True)
         self.fd = self.libc.inotify_init()
         if self.fd < 0:
             raise OSError(ctypes.get_errno(), "inotify_init")
-        self.paths = {}
-        self.found = set()
+        self.paths = {}  # type: dict[int, bytes]
+        self.found = set()  # type: set[bytes]
         self.add(b"", [])
 
-    def add(self, path, records):
+    def add(self, path: bytes, records: "list[tuple[bytes, bytes, bytes]]") -> None:
         """Watch a directory, and what is below it; note what is there already."""
         where = os.path.join(self.root, path) if path else self.root
         number = self.libc.inotify_add_watch(self.fd, where, WANTED)
@@ -66,10 +66,10 @@ class Watch:
             if is_dir and self.deep:
                 self.add(below, records)
 
-    def read(self):
+    def read(self) -> "tuple[list[tuple[bytes, bytes, bytes]], bool]":
         """Return the next changes, and whether the directory is still there."""
         data = os.read(self.fd, 1 << 16)
-        records = []
+        records = []  # type: list[tuple[bytes, bytes, bytes]]
         at = 0
         while at < len(data):
             number, mask, _, length = HEAD.unpack_from(data, at)
@@ -100,7 +100,7 @@ class Watch:
         return records, True
 
 
-def main():
+def main() -> None:
     """Print the changes in the directory that the arguments name."""
     watch = Watch(os.fsencode(sys.argv[1]), sys.argv[2] == "1")
     watch.found.clear()
@@ -112,4 +112,5 @@ def main():
         time.sleep(0.05)  # what follows at once is told together
 
 
-main()
+if __name__ == "__main__":
+    main()
