@@ -37,6 +37,8 @@ ROWS: Final = {
     "cappeddown": "capped:measure_down",
     "vmfork": "vmfork",
     "vmrun": "vmrun",
+    "vmstat": "vmfiles:measure_stat",
+    "vmlistdir": "vmfiles:measure_listdir",
     "vmstart": "vmstart",
     "vmwalls": "vmwalls",
 }
