@@ -191,6 +191,7 @@ if TYPE_CHECKING:
     from arker.transfer import FileOutcome, TransferProgress, TransferResult
     from arker.tunnel import AsyncTunnel, TunnelResponse
     from arker.vm import AsyncVM
+    from arker.watch import AsyncWatch
 
     __version__: str
 
@@ -212,6 +213,7 @@ __all__ = [
     "AsyncFiles",
     "AsyncRemoteFile",
     "AsyncVM",
+    "AsyncWatch",
     "AuthMode",
     "BackgroundRunResult",
     "BadCursorError",
@@ -405,6 +407,7 @@ _get, __dir__ = lazily(
         "arker.transfer": "FileOutcome TransferProgress TransferResult",
         "arker.tunnel": "AsyncTunnel TunnelResponse",
         "arker.vm": "AsyncVM",
+        "arker.watch": "AsyncWatch",
     },
 )
 

@@ -193,6 +193,7 @@ if TYPE_CHECKING:
     from arker_sync.session import SessionHandle
     from arker_sync.tunnel import TunnelHandle
     from arker_sync.vm import VM
+    from arker_sync.watch import Watch
 
     __version__: str
 
@@ -381,6 +382,7 @@ __all__ = [
     "Vm",
     "VmResources",
     "VmState",
+    "Watch",
     "WatchMethod",
     "WhoamiResponse",
     "WorkingDirectoryError",
@@ -409,6 +411,7 @@ _get, __dir__ = lazily(
         "arker_sync.session": "SessionHandle",
         "arker_sync.tunnel": "TunnelHandle",
         "arker_sync.vm": "VM",
+        "arker_sync.watch": "Watch",
     },
 )
 

@@ -25,6 +25,7 @@ ROWS: Final = {
     "import": "import_",
     "page": "page",
     "inline": "inline",
+    "inlineread": "inline:measure_read",
     "sync": "blocking",
     "threads": "threads",
     "upload": "upload:measure_memory",
@@ -36,6 +37,8 @@ ROWS: Final = {
     "cappeddown": "capped:measure_down",
     "vmfork": "vmfork",
     "vmrun": "vmrun",
+    "vmstat": "vmfiles:measure_stat",
+    "vmlistdir": "vmfiles:measure_listdir",
     "vmstart": "vmstart",
     "vmwalls": "vmwalls",
 }
