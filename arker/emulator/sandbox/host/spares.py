@@ -39,8 +39,8 @@ class Spare:
 class Spares:
     """The spare sandboxes of one provider. Each goes to one VM, once, and none comes back.
 
-    One is kept to begin with. When a VM finds none ready there will be one more from then on, up to `MOST`; when no VM has
-    needed one for `IDLE` seconds there are none, until the next VM does.
+    One is kept to begin with. When a VM finds none ready there will be one more from then on, up to `MOST`; when no VM
+    has needed one for `IDLE` seconds there are none, until the next VM does.
 
     Args:
         make: Starts one. It raises `SandboxError` or `OSError`.
