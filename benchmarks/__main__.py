@@ -36,7 +36,11 @@ ROWS: Final = {
     "cappeddown": "capped:measure_down",
     "vmfork": "vmfork",
     "vmrun": "vmrun",
+    "vmwarm": "vmwarm",
     "vmstart": "vmstart",
+    "vmlarge": "vmlarge",
+    "vmcrowd": "vmcrowd",
+    "vmidle": "vmidle",
     "vmwalls": "vmwalls",
 }
 """Names of the rows, and the module of each, in the table's order; with a function's name, unless that is `measure`."""

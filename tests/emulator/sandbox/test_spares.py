@@ -13,6 +13,7 @@ from arker.emulator.sandbox.base import HOME
 from arker.emulator.sandbox.bubblewrap.graft import graft
 from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.host import spares
+from arker.emulator.sandbox.host.machine import Limits
 from tests.emulator.sandbox.support import children, kill_vms, read, sh, until, write
 
 pytestmark = pytest.mark.anyio
@@ -88,7 +89,18 @@ async def test_there_are_never_many(own: BubblewrapProvider) -> None:
     vms = [await own.create(f"crowd-{number}") for number in range(12)]
     await asyncio.gather(*(sh(vm, "true") for vm in vms))
     await asyncio.sleep(0.3)
-    assert len(children("bwrap")) <= len(vms) + spares.MOST
+    assert len(children("bwrap")) <= len(vms) + Limits().spares
+
+
+async def test_there_may_be_none(place: Path) -> None:
+    provider = await BubblewrapProvider.open(place, Limits(spares=0))
+    await provider.spares.let_go()
+    assert children("bwrap") == []
+    vm = await provider.create("one")
+    assert (await sh(vm, "echo well")).text == "well"
+    await asyncio.sleep(0.1)
+    assert len(children("bwrap")) == 1
+    await provider.close()
 
 
 async def test_a_vm_that_is_cancelled_takes_none_away(own: BubblewrapProvider) -> None:

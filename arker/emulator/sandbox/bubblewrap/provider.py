@@ -76,7 +76,7 @@ class BubblewrapProvider(AgentProvider):
                 furnish=lambda root: give(root, identity),
             ),
         )
-        self.spares = Spares(self._make_spare)
+        self.spares = Spares(self._make_spare, limits.spares)
         self._limits = limits
         self._filter = filter
         self._bash = bash
