@@ -14,7 +14,7 @@ from typing import Final
 from arker.emulator.sandbox.base import RunSpec
 from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from benchmarks import vms
-from benchmarks.measure import Row, Rounds, all_cores, run_bounded
+from benchmarks.measure import Rounds, Row, all_cores, run_bounded
 
 NAME: Final = "vmidle"
 TARGET: Final = 3 * 1024 * 1024

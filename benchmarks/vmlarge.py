@@ -1,6 +1,6 @@
 """Row ``vmlarge``: the wall time of a fork of a VM with 20,000 files, beside that of copying them by hand.
 
-The VM is forked at rest, as it is after its last run, and its fork, too, so that each round has a chain that is one longer.
+The VM is forked at rest, as it is after its last run, and its fork, too: each round has a chain that is one longer.
 """
 
 from __future__ import annotations

@@ -144,13 +144,15 @@ def make_root(root: Path, host: Host, identity: Identity | None) -> None:
     host.prepare(root, identity)
 
 
-async def rounds_of(limit: Callable[[], float], ours: Callable[[], Awaitable[float]]) -> Rounds:
+async def rounds_of(
+    limit: Callable[[], float], ours: Callable[[], Awaitable[float]], *, rounds: int = ROUNDS
+) -> Rounds:
     """Alternate the two samples."""
 
     async def by_hand() -> float:
         return limit()
 
-    return await interleave_async(by_hand, ours, rounds=ROUNDS)
+    return await interleave_async(by_hand, ours, rounds=rounds)
 
 
 def row(name: str, title: str, rounds: Rounds, *, at_most: float | None, unit: Unit = "s") -> Row:

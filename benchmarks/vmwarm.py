@@ -11,6 +11,7 @@ from benchmarks.measure import Row, run_bounded
 
 NAME: Final = "vmwarm"
 TARGET: Final = 0.015
+_ROUNDS: Final = 12
 _PAUSE: Final = 0.3
 """Seconds in which a spare sandbox gets ready, as between VMs of a program that does something with them."""
 
@@ -35,5 +36,5 @@ async def _measure() -> Row:
         async def ours() -> float:
             return await bench.both(first_run)
 
-        rounds = await vms.rounds_of(bench.bare.isolated, ours)
+        rounds = await vms.rounds_of(bench.bare.isolated, ours, rounds=_ROUNDS)
     return vms.row(NAME, f"first run of a new VM ({bench.sources()}); limit: bwrap", rounds, at_most=TARGET)
