@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import errno
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
