@@ -39,6 +39,7 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 
+html_context = {"versions": os.environ.get("ARKER_DOCS_VERSIONS", "").split()}
 html_theme = "furo"
 html_title = f"arker-async {release}"
 html_static_path = ["_static"]

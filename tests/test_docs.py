@@ -34,6 +34,7 @@ PUBLIC_MODULES = [
     "arker.config",
     "arker.directories",
     "arker.hooks",
+    "arker.otel",
     "arker.progress",
     "arker.read_stream",
     "arker.transfer",

@@ -24,6 +24,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +43,8 @@ PROGRAM: Final = re.compile(r"^(asyncio\.run\(|main\(\))", re.MULTILINE)
 NO_CODE: Final = frozenset(["text", "layers"])
 DIRECTIVE: Final = re.compile(r"\{[\w-]+\}")
 TIME_LIMIT: Final = 120.0
+END: Final = "\n---done---\n"
+"""What a shell prints after each block."""
 
 
 class Page:
@@ -201,11 +204,16 @@ class Shell:
         process.stdin.write(f"{block}\0")
         process.stdin.flush()
         printed = ""
-        for line in process.stdout:
-            if line == "---done---\n":
-                return printed, None
-            printed += line
-        return printed, f"exit code {process.wait()} after printing {printed!r}"
+        watchdog = threading.Timer(TIME_LIMIT, process.kill)
+        watchdog.start()
+        try:
+            for line in process.stdout:
+                printed += line
+                if printed.endswith(END):
+                    return printed.removesuffix(END), None
+            return printed, f"exit code {process.wait()} after printing {printed!r}"
+        finally:
+            watchdog.cancel()
 
     def close(self) -> None:
         """End it, by its trap what it has started, too."""
@@ -220,7 +228,7 @@ class Shell:
     def _start(self) -> subprocess.Popen[str]:
         # What a page leaves running ends with it.
         end = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"
-        loop = "while IFS= read -r -d '' block; do eval \"$block\" </dev/null; echo ---done---; done"
+        loop = "while IFS= read -r -d '' block; do eval \"$block\" </dev/null; printf '\\n---done---\\n'; done"
         script = f"set -euo pipefail; {end}; {loop}"
         return subprocess.Popen(
             ["bash", "-c", script],
