@@ -121,10 +121,14 @@ def test_the_blocking_client_and_transfers(arker_emulator: Emulator) -> None:
     ):
         vm.sync("big", bytes(5 * 1024 * 1024))
     work = next(span for span in recorded.spans() if span.name == "work")
-    assert [(event.name, (event.attributes or {})["arker.bytes"]) for event in work.events] == [("upload", 5 * 1024 * 1024)]
+    assert [(event.name, (event.attributes or {})["arker.bytes"]) for event in work.events] == [
+        ("upload", 5 * 1024 * 1024)
+    ]
     below = [span.name for span in recorded.spans() if span.parent is not None]
     assert below == ["POST vm.sync", "PUT vm.sync", "POST vm.sync"]
-    assert "?" not in str([(span.attributes or {})["url.full"] for span in recorded.spans() if span.name == "PUT vm.sync"])
+    assert "?" not in str(
+        [(span.attributes or {})["url.full"] for span in recorded.spans() if span.name == "PUT vm.sync"]
+    )
 
 
 def test_without_providers_nothing_is_recorded_and_nothing_breaks() -> None:

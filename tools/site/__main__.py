@@ -25,7 +25,15 @@ from tools.site.links import broken, broken_in_markdown
 
 ROOT: Final = Path(__file__).parents[2]
 OUT: Final = ROOT / "build" / "site"
-PACKAGES: Final = ("arker", "arker_sync", "arker.emulator", "arker.otel", "arker.progress", "arker.transfer", "arker_pytest")
+PACKAGES: Final = (
+    "arker",
+    "arker_sync",
+    "arker.emulator",
+    "arker.otel",
+    "arker.progress",
+    "arker.transfer",
+    "arker_pytest",
+)
 TAG: Final = re.compile(r"v\d+\.\d+\.\d+")
 
 
