@@ -6,8 +6,8 @@
     async with AsyncArker.local(hooks=otel.hooks()) as ar:
         await ar.list_vms()
 
-It needs ``pip install 'arker-async[otel]'``, which brings OpenTelemetry's API. Where spans and measurements go is set up by
-the program, with OpenTelemetry's SDK. Names are those of its semantic conventions for HTTP clients.
+It needs ``pip install 'arker-async[otel]'``, which brings OpenTelemetry's API. Where spans and measurements go is set up
+by the program, with OpenTelemetry's SDK. Names are those of its semantic conventions for HTTP clients.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ def hooks(
 ) -> Hooks:
     """Make hooks that record the requests of a client with OpenTelemetry.
 
-    Each attempt becomes a span, ``POST vm.run`` for example, below the span that was current when the client's method was
-    called. Retries and finished transfers by presigned URLs become events of that current span. The histogram
-    ``http.client.request.duration`` measures all attempts. No span contains the API key or the query of a presigned URL.
+    Each attempt becomes a span, ``POST vm.run`` for example, below the span that was current when the client's method
+    was called. Retries and finished transfers by presigned URLs become events of that current span. The histogram
+    ``http.client.request.duration`` measures all attempts. No span contains the API key or the query of a presigned
+    URL.
 
     Args:
         tracer_provider: Where spans go; by default the global provider.

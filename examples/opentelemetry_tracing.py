@@ -5,8 +5,8 @@ It runs on the embedded backend, which needs no account and no network, and prin
     pip install 'arker-async[emulator,otel]' opentelemetry-sdk
     python examples/opentelemetry_tracing.py
 
-A program that already creates spans needs only `arker.otel.hooks`: the spans of attempts are children of the current span
-at the call of a client's method. Use `operation` for a span around each operation as well.
+A program that already creates spans needs only `arker.otel.hooks`: the spans of attempts are children of the current
+span at the call of a client's method. Use `operation` for a span around each operation as well.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def test_without_providers_nothing_is_recorded_and_nothing_breaks() -> None:
 
 def test_what_is_no_hooks_is_refused() -> None:
     wrong: Any = print
-    with pytest.raises(InvalidArgumentError, match="also.*expected Hooks"):
+    with pytest.raises(InvalidArgumentError, match=r"also.*expected Hooks"):
         otel.hooks(also=wrong)
 
 

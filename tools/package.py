@@ -1,7 +1,8 @@
 """Build what a release consists of, and check it: ``python -m tools.package``, what ``nox -s package`` runs.
 
 The source distribution and the wheel are built twice and must be the same, byte for byte. Then twine, pyroma and
-check-wheel-contents look at them, and the components that the wheel needs are listed as CycloneDX in ``build/sbom.cdx.json``.
+check-wheel-contents look at them, and the components that the wheel needs are listed as CycloneDX in
+``build/sbom.cdx.json``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Make the docs' pictures: ``python -m tools.pictures``, what ``nox -s pictures`` runs.
 
-The drawings are made from ``docs/diagrams/*.d2`` by d2; the moving picture of the quickstart from what the quickstart prints,
+The drawings are made from ``docs/diagrams/*.d2`` by d2; the moving picture of the quickstart from what it prints,
 with the times at which it printed it.
 """
 
@@ -74,7 +74,8 @@ def moving(lines: list[tuple[float, str]]) -> str:
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
             "<title>The quickstart: fork a VM, run Python in it, move files, fork it again, fan out</title>",
             "<style>",
-            "text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#d7dce2;white-space:pre}",
+            "text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace}",
+            "text{fill:#d7dce2;white-space:pre}",
             ".prompt{fill:#8be9a8}.time{fill:#7fb4ff}",
             *rules,
             "@media (prefers-reduced-motion: reduce){text{animation:none!important}}",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import inspect
 import logging
-import re
 from pathlib import Path
 
 import aiohttp

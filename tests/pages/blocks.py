@@ -1,15 +1,15 @@
 """The blocks of a page, found by Sybil, and what evaluates each kind of them.
 
 - ``python`` with a first line such as ``# test_x.py`` is that file of the reader's project.
-- ``python`` that runs itself (``asyncio.run(…)``, or ``main()`` at the left margin) is a program: it is run by itself, with every
-  warning an error.  A block without a language right after it is what it prints.
-- Other ``python`` is a fragment.  The fragments of a page share their names, and an event loop for ``await``.
+- ``python`` that runs itself (``asyncio.run(…)``, or ``main()`` at the left margin) is a program: it is run by itself,
+  with every warning an error. A block without a language right after it is what it prints.
+- Other ``python`` is a fragment. The fragments of a page share their names, and an event loop for ``await``.
 - ``sh`` goes to one bash for the whole page, and must succeed.  What it prints can stand after it, too.
 - ``js`` with a first line such as ``// agent.mjs`` is a file.
-- ``json`` and ``yaml`` are parsed.  ``text`` and the architecture's ``layers`` are no code.
+- ``json`` and ``yaml`` are parsed. ``text`` and the architecture's ``layers`` are no code.
 
-An HTML comment ``<!--- invisible-code-block: python … -->`` is a block that readers need not see: it prepares, calls and checks.
-``<!--- skip: next "reason" -->`` stands before what cannot run.
+An HTML comment ``<!--- invisible-code-block: python … -->`` is a block that readers need not see: it prepares, calls and
+checks. ``<!--- skip: next "reason" -->`` stands before what cannot run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Build the site of the docs: ``python -m tools.site``, what ``nox -s docs`` runs.
 
-Warnings are errors. Afterwards every link is followed within the site, no page may load anything from elsewhere, and every
-public name of the packages has to be there. ``--versions`` builds the site of each tag beside it.
+Warnings are errors. Afterwards every link is followed within the site, no page may load anything from elsewhere, and
+every public name of the packages has to be there. ``--versions`` builds the site of each tag beside it.
 """
 
 from __future__ import annotations
