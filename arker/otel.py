@@ -6,8 +6,8 @@
     async with AsyncArker.local(hooks=otel.hooks()) as ar:
         await ar.list_vms()
 
-It needs ``pip install 'arker-async[otel]'``, which brings OpenTelemetry's API. Where spans and measurements go is set up
-by the program, with OpenTelemetry's SDK. Names are those of its semantic conventions for HTTP clients.
+It needs ``pip install 'arker-async[otel]'``, which brings OpenTelemetry's API. Where spans and measurements go is set
+up by the program, with OpenTelemetry's SDK. Names are those of its semantic conventions for HTTP clients.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@
 - ``js`` with a first line such as ``// agent.mjs`` is a file.
 - ``json`` and ``yaml`` are parsed. ``text`` and the architecture's ``layers`` are no code.
 
-An HTML comment ``<!--- invisible-code-block: python … -->`` is a block that readers need not see: it prepares, calls and
-checks. ``<!--- skip: next "reason" -->`` stands before what cannot run.
+An HTML comment ``<!--- invisible-code-block: python … -->`` is a block that readers need not see: it prepares, calls
+and checks. ``<!--- skip: next "reason" -->`` stands before what cannot run.
 """
 
 from __future__ import annotations

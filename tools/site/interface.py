@@ -1,7 +1,7 @@
 """The public interface, compared with that of the last release: ``python -m tools.site.interface [COMMIT]``.
 
-Until there is a release, it is compared with the commit that ``FIRST`` names. What breaks callers is printed, and has to
-be in the changelog; a release with such changes has a new major version (before 1.0: minor).
+Until there is a release, it is compared with the commit that ``FIRST`` names. What breaks callers is printed, and has
+to be in the changelog; a release with such changes has a new major version (before 1.0: minor).
 """
 
 from __future__ import annotations
