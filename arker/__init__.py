@@ -29,6 +29,7 @@ from arker.errors import (
     BadReplyError,
     BadRequestError,
     CapacityUnavailableError,
+    CommandNotRunError,
     ConfigurationError,
     ConflictError,
     DeadlineExceededError,
@@ -61,6 +62,14 @@ from arker.errors import (
     QuotaExceededError,
     RateLimitedError,
     Recovery,
+    RemoteFileError,
+    RemoteFileExistsError,
+    RemoteFileNotFoundError,
+    RemoteIsADirectoryError,
+    RemoteNoSpaceError,
+    RemoteNotADirectoryError,
+    RemotePathError,
+    RemotePermissionError,
     ResourceBusyError,
     ResourcePressureError,
     RunFailedError,
@@ -72,6 +81,7 @@ from arker.errors import (
     UnrecoverableError,
     UnsupportedOperationError,
     VMGoneError,
+    WorkingDirectoryError,
 )
 
 if TYPE_CHECKING:
@@ -80,6 +90,8 @@ if TYPE_CHECKING:
     from arker.client import AsyncArker
     from arker.config import GenerationSetting, HttpTimeouts, RetryPolicy
     from arker.directories import DirectoryAction, DirectoryEntry, DirectoryReport, EntryKind
+    from arker.entries import FileEntry, FileEvent, FileEventKind, FileKind, FileMatch, FileStat, WatchMethod
+    from arker.files import AsyncFiles
     from arker.fleet import AsyncFleet
     from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
     from arker.models import (
@@ -172,12 +184,14 @@ if TYPE_CHECKING:
         WhoamiResponse,
     )
     from arker.read_stream import AsyncReadStream
+    from arker.remote_file import AsyncRemoteFile
     from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport
     from arker.run import AsyncRun, OutputChunk, OutputLine
     from arker.session import AsyncSession
     from arker.transfer import FileOutcome, TransferProgress, TransferResult
     from arker.tunnel import AsyncTunnel, TunnelResponse
     from arker.vm import AsyncVM
+    from arker.watch import AsyncWatch
 
     __version__: str
 
@@ -196,13 +210,17 @@ __all__ = [
     "AsyncRun",
     "AsyncSession",
     "AsyncTunnel",
+    "AsyncFiles",
+    "AsyncRemoteFile",
     "AsyncVM",
+    "AsyncWatch",
     "AuthMode",
     "BackgroundRunResult",
     "BadCursorError",
     "BadReplyError",
     "BadRequestError",
     "CancelRunResponse",
+    "CommandNotRunError",
     "CapacityUnavailableError",
     "CompatiblePlatform",
     "CompletedRunResult",
@@ -226,7 +244,13 @@ __all__ = [
     "ErrorResponse",
     "ExpiredError",
     "FileChangedError",
+    "FileEntry",
+    "FileEvent",
+    "FileEventKind",
+    "FileKind",
+    "FileMatch",
     "FileOutcome",
+    "FileStat",
     "FileTooLargeError",
     "Filesystem",
     "FilesystemCreateRequest",
@@ -292,6 +316,14 @@ __all__ = [
     "QuotaExceededError",
     "RateLimitedError",
     "ReapReport",
+    "RemoteFileError",
+    "RemoteFileExistsError",
+    "RemoteFileNotFoundError",
+    "RemoteIsADirectoryError",
+    "RemoteNoSpaceError",
+    "RemoteNotADirectoryError",
+    "RemotePathError",
+    "RemotePermissionError",
     "Recovery",
     "RegionPlacement",
     "RequestEvent",
@@ -349,6 +381,8 @@ __all__ = [
     "Vm",
     "VmResources",
     "VmState",
+    "WatchMethod",
+    "WorkingDirectoryError",
     "WhoamiResponse",
 ]
 
@@ -361,15 +395,19 @@ _get, __dir__ = lazily(
         "arker.client": "AsyncArker",
         "arker.config": "GenerationSetting HttpTimeouts RetryPolicy",
         "arker.directories": "DirectoryAction DirectoryEntry DirectoryReport EntryKind",
+        "arker.entries": "FileEntry FileEvent FileEventKind FileKind FileMatch FileStat WatchMethod",
+        "arker.files": "AsyncFiles",
         "arker.fleet": "AsyncFleet",
         "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
         "arker.models": " ".join(models.__all__),
         "arker.read_stream": "AsyncReadStream",
+        "arker.remote_file": "AsyncRemoteFile",
         "arker.run": "AsyncRun OutputChunk OutputLine",
         "arker.session": "AsyncSession",
         "arker.transfer": "FileOutcome TransferProgress TransferResult",
         "arker.tunnel": "AsyncTunnel TunnelResponse",
         "arker.vm": "AsyncVM",
+        "arker.watch": "AsyncWatch",
     },
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import field, frozen
 
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Kept(Protocol):
+    """What is kept open in a VM until the client is closed."""
+
+    async def close(self) -> None:
+        """Close it, within a bound."""
+        ...
+
+
 class Context:
     """The state that the parts of a client share.
 
@@ -35,15 +43,19 @@ class Context:
         ledger: The ledger of its forks, if there is one.
         lacking: The features that servers, by their base URLs, are known to lack.
         generations: The generations of the API that servers speak.
+        kept: What is kept open in VMs, by their base URLs and ids.
+        overlaps: What the client has going on in its VMs, once it has something: see `_commands.overlap`.
     """
 
-    __slots__ = ("_cleanups", "generations", "lacking", "ledger", "settings", "transport")
+    __slots__ = ("_cleanups", "generations", "kept", "lacking", "ledger", "overlaps", "settings", "transport")
 
     def __init__(self, transport: Transport, ledger: Ledger | None) -> None:
         self.settings: Settings = transport.settings
         self.transport = transport
         self.ledger = ledger
         self.lacking: set[tuple[str, str]] = set()
+        self.overlaps: Any = None
+        self.kept: dict[tuple[str, str], Kept] = {}
         self.generations = Generations(transport)
         self._cleanups: set[asyncio.Future[None]] = set()
 
@@ -80,6 +92,11 @@ class Context:
         finally:
             self._cleanups.discard(over)
             over.set_result(None)
+
+    async def close_kept(self) -> None:
+        """Close what is kept open in VMs."""
+        every = [self.kept.popitem()[1] for _ in range(len(self.kept))]
+        await asyncio.gather(*(each.close() for each in every))
 
     async def settled(self) -> None:
         """Wait until all clean-ups of this loop have finished."""
@@ -134,4 +151,4 @@ class Place(Address):
         return self.context.transport.redact(text)
 
 
-__all__ = ["Context", "Doubt", "Place"]
+__all__ = ["Context", "Doubt", "Kept", "Place"]

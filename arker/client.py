@@ -19,7 +19,7 @@ from arker._client.reap import Reaping
 from arker._client.runs import OrgRuns
 from arker._client.service import Service
 from arker._client.vms import Vms
-from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
+from arker.config import DEFAULT_MAX_CONNECTIONS, DEFAULT_OVERLAP_SESSIONS, HttpTimeouts, load_settings
 from arker.errors import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
             file.
         strict_replies: Raise `BadReplyError` for every field of a reply that violates the contract, instead of adding
             it to the model's ``misfits``; for tests of a server.
+        overlap_sessions: Maximum number of runs in a VM beside the one in its default session: a run that names no
+            session and would have to wait there gets a session of the client's own (see `AsyncVM.run`). With 0, such
+            runs wait.
         generation: The generation of the API that requests are made for: ``auto`` (find out for each base URL), ``1``
             or ``0.5``; else ``ARKER_GENERATION``, else ``auto``. Replies of both are understood in any case.
 
@@ -100,6 +103,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
         hooks: arker.Hooks | None = None,
         ledger: bool | str | os.PathLike[str] | None = None,
         strict_replies: bool = False,
+        overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS,
         generation: arker.GenerationSetting | None = None,
     ) -> None:
         self._settings = load_settings(
@@ -115,6 +119,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
             insecure_hosts=insecure_hosts,
             ledger=ledger,
             strict_replies=strict_replies,
+            overlap_sessions=overlap_sessions,
             generation=generation,
         )
         if session is not None:
@@ -156,6 +161,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
         session: aiohttp.ClientSession | None = None,
         hooks: arker.Hooks | None = None,
         strict_replies: bool = False,
+        overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS,
         **options: Any,
     ) -> Self:
         """Create a client with an embedded backend: a server in a child process that the client owns and ends.
@@ -173,6 +179,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
             session: As for the client.
             hooks: As for the client.
             strict_replies: As for the client.
+            overlap_sessions: As for the client.
             options: Fields of `arker.emulator.EmulatorOptions`, such as ``isolation="none"``.
 
         Raises:
@@ -194,6 +201,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
                 session=session,
                 hooks=hooks,
                 strict_replies=strict_replies,
+                overlap_sessions=overlap_sessions,
                 ledger=False,  # its VMs end with it, however it ends
             )
         except BaseException:
@@ -302,9 +310,16 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
                     self._emulator.close()
 
     async def _close(self, *, in_order: bool) -> None:
+        overlaps = self._context.overlaps
         try:
+            if overlaps is not None:
+                await overlaps.settle()
             await self._transport.blocks.close()
             await self._context.settled()
+            if overlaps is not None:
+                await overlaps.close()
+            if self._emulator is None:  # else the VMs end with it
+                await self._context.close_kept()
             await self._transport.aclose()
         finally:
             try:

@@ -21,6 +21,7 @@ from arker.models import _checks as check
 
 DEFAULT_CONTROL_BASE_URL: Final = "https://arker.ai/api"
 DEFAULT_MAX_CONNECTIONS: Final = 512
+DEFAULT_OVERLAP_SESSIONS: Final = 8
 
 GenerationSetting: TypeAlias = Literal["auto", "1", "0.5"]
 """The generation of the API that a client speaks; ``auto`` finds out for each base URL."""
@@ -105,6 +106,7 @@ class Settings:
         insecure_hosts: Hosts that may receive the key over plain HTTP, in lower case.
         ledger: The file that records forks; None without a ledger.
         strict_replies: Whether replies must contain all fields that the contract declares.
+        overlap_sessions: Maximum number of the client's own sessions in a VM, for runs that overlap.
         generation: The generation of the API that requests are made for.
         is_placed: Whether the base URL is that of a provider and region, or there is none, so that a VM elsewhere is
             reached at the base URL of its own provider and region.
@@ -122,6 +124,7 @@ class Settings:
     insecure_hosts: frozenset[str] = frozenset()
     ledger: Path | None = None
     strict_replies: bool = False
+    overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS
     generation: GenerationSetting = "auto"
     is_placed: bool = False
 
@@ -186,6 +189,7 @@ def load_settings(
     insecure_hosts: Sequence[str] | None = None,
     ledger: bool | str | os.PathLike[str] | None = None,
     strict_replies: bool = False,
+    overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS,
     generation: GenerationSetting | str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
@@ -250,6 +254,7 @@ def load_settings(
         insecure_hosts=insecure,
         ledger=ledger_of(ledger, env, base or control),
         strict_replies=check.check_boolean("strict_replies", strict_replies),
+        overlap_sessions=check.check_integer("overlap_sessions", overlap_sessions, minimum=0),
         generation=spoken,
         is_placed=is_placed,
     )

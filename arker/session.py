@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+import os
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, Literal
 
 import arker
 from arker import models
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
+from arker._commands import running
+from arker._commands.options import make_options
 from arker._context import Place
 from arker._lifecycle.creation import Creation, Deleted
 from arker._lifecycle.held import Held
 from arker._protocol.calls import sessions as session_calls
 from arker._protocol.identifiers import idempotency_key_or_new
-from arker._runs import commands
 from arker._tasks.cleanup import CLEANUP_SECONDS
 from arker._transport.attempts import deadline_scope
 from arker.errors import ConfigurationError
@@ -169,6 +171,12 @@ class AsyncSession(Held[models.Session]):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_cancel: Literal["leave", "kill"] = "leave",
         timeout: float | None = None,
         end_symbol: str | None = None,
         vcpu_count: int | None = None,
@@ -184,6 +192,9 @@ class AsyncSession(Held[models.Session]):
         deadline: float | None = None,
     ) -> models.CompletedRunResult:
         """Run a command in this session and wait for it. See `AsyncVM.run` for the arguments and errors."""
+        options = make_options(
+            env=env, cwd=cwd, input=input, on_stdout=on_stdout, on_stderr=on_stderr, on_cancel=on_cancel
+        )
         request = models.RunRequest(
             command=command,
             session_id=self._usable(),
@@ -198,14 +209,20 @@ class AsyncSession(Held[models.Session]):
             signal=signal,
             queueing_timeout=queueing_timeout,
         )
-        return await commands.run(
-            self._place, request, idempotency_key_or_new(idempotency_key), check=check, deadline=deadline
+        key = idempotency_key_or_new(idempotency_key)
+        given = idempotency_key is not None
+        return await running.run(
+            self._place, request, key, options=options, given=given, check=check, deadline=deadline
         )
 
     async def start(
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        stdin: bool = False,
         timeout: float | None = None,
         end_symbol: str | None = None,
         vcpu_count: int | None = None,
@@ -219,6 +236,7 @@ class AsyncSession(Held[models.Session]):
         deadline: float | None = None,
     ) -> arker.AsyncRun:
         """Start a command in this session, without waiting for it. See `AsyncVM.start` for the arguments and errors."""
+        options = make_options(env=env, cwd=cwd, input=input, stdin=stdin)
         request = models.RunRequest(
             command=command,
             session_id=self._usable(),
@@ -234,7 +252,9 @@ class AsyncSession(Held[models.Session]):
             queueing_timeout=queueing_timeout,
         )
         key = idempotency_key_or_new(idempotency_key)
-        return arker.AsyncRun(await commands.start(self._place, request, key, deadline))
+        given = idempotency_key is not None
+        follower = await running.start(self._place, request, key, options=options, given=given, deadline=deadline)
+        return arker.AsyncRun(follower)
 
 
 __all__ = ["AsyncSession"]

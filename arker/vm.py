@@ -19,7 +19,7 @@ from arker._protocol.identifiers import idempotency_key_or_new
 from arker._tasks import hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._vm.directories import Directories
-from arker._vm.files import Files
+from arker._vm.files import Transfers
 from arker._vm.filesystems import Filesystems
 from arker._vm.runs import Runs
 from arker._vm.sessions import Sessions
@@ -29,7 +29,7 @@ from arker.errors import ArkerError, NotFoundError
 logger = logging.getLogger("arker")
 
 
-class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
+class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     The handle has no connection of its own and is usable as long as its client. Its attributes are the fields of `Vm`

@@ -30,6 +30,7 @@ from arker.errors import (
     BadReplyError,
     BadRequestError,
     CapacityUnavailableError,
+    CommandNotRunError,
     ConfigurationError,
     ConflictError,
     DeadlineExceededError,
@@ -62,6 +63,14 @@ from arker.errors import (
     QuotaExceededError,
     RateLimitedError,
     Recovery,
+    RemoteFileError,
+    RemoteFileExistsError,
+    RemoteFileNotFoundError,
+    RemoteIsADirectoryError,
+    RemoteNoSpaceError,
+    RemoteNotADirectoryError,
+    RemotePathError,
+    RemotePermissionError,
     ResourceBusyError,
     ResourcePressureError,
     RunFailedError,
@@ -73,12 +82,14 @@ from arker.errors import (
     UnrecoverableError,
     UnsupportedOperationError,
     VMGoneError,
+    WorkingDirectoryError,
 )
 
 if TYPE_CHECKING:
     from arker._basics.names import ARKER_ORG_ID, GOLDEN_NAMES
     from arker.config import GenerationSetting, HttpTimeouts, RetryPolicy
     from arker.directories import DirectoryAction, DirectoryEntry, DirectoryReport, EntryKind
+    from arker.entries import FileEntry, FileEvent, FileEventKind, FileKind, FileMatch, FileStat, WatchMethod
     from arker.hooks import Hooks, RequestEvent, RetryEvent, TransferEvent
     from arker.models import (
         CHUNK_SIZE,
@@ -174,12 +185,15 @@ if TYPE_CHECKING:
     from arker.transfer import FileOutcome, TransferProgress, TransferResult
     from arker.tunnel import TunnelResponse
     from arker_sync.client import Arker
+    from arker_sync.files import Files
     from arker_sync.fleet import Fleet
     from arker_sync.read_stream import ReadStream
+    from arker_sync.remote_file import RemoteFile
     from arker_sync.run import RunHandle
     from arker_sync.session import SessionHandle
     from arker_sync.tunnel import TunnelHandle
     from arker_sync.vm import VM
+    from arker_sync.watch import Watch
 
     __version__: str
 
@@ -201,6 +215,7 @@ __all__ = [
     "BadRequestError",
     "CancelRunResponse",
     "CapacityUnavailableError",
+    "CommandNotRunError",
     "CompatiblePlatform",
     "CompletedRunResult",
     "ConfigurationError",
@@ -223,8 +238,15 @@ __all__ = [
     "ErrorResponse",
     "ExpiredError",
     "FileChangedError",
+    "FileEntry",
+    "FileEvent",
+    "FileEventKind",
+    "FileKind",
+    "FileMatch",
     "FileOutcome",
+    "FileStat",
     "FileTooLargeError",
+    "Files",
     "Filesystem",
     "FilesystemCreateRequest",
     "Fleet",
@@ -293,6 +315,15 @@ __all__ = [
     "ReapReport",
     "Recovery",
     "RegionPlacement",
+    "RemoteFile",
+    "RemoteFileError",
+    "RemoteFileExistsError",
+    "RemoteFileNotFoundError",
+    "RemoteIsADirectoryError",
+    "RemoteNoSpaceError",
+    "RemoteNotADirectoryError",
+    "RemotePathError",
+    "RemotePermissionError",
     "RequestEvent",
     "ResizeRequest",
     "ResizeResponse",
@@ -351,7 +382,10 @@ __all__ = [
     "Vm",
     "VmResources",
     "VmState",
+    "Watch",
+    "WatchMethod",
     "WhoamiResponse",
+    "WorkingDirectoryError",
 ]
 
 # Loading everything is slow, and most programs need only a part.
@@ -361,6 +395,7 @@ _get, __dir__ = lazily(
         "arker._basics.names": "ARKER_ORG_ID GOLDEN_NAMES",
         "arker.config": "GenerationSetting HttpTimeouts RetryPolicy",
         "arker.directories": "DirectoryAction DirectoryEntry DirectoryReport EntryKind",
+        "arker.entries": "FileEntry FileEvent FileEventKind FileKind FileMatch FileStat WatchMethod",
         "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
         "arker.models": " ".join(models.__all__),
         "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport",
@@ -368,12 +403,15 @@ _get, __dir__ = lazily(
         "arker.transfer": "FileOutcome TransferProgress TransferResult",
         "arker.tunnel": "TunnelResponse",
         "arker_sync.client": "Arker",
+        "arker_sync.files": "Files",
         "arker_sync.fleet": "Fleet",
         "arker_sync.read_stream": "ReadStream",
+        "arker_sync.remote_file": "RemoteFile",
         "arker_sync.run": "RunHandle",
         "arker_sync.session": "SessionHandle",
         "arker_sync.tunnel": "TunnelHandle",
         "arker_sync.vm": "VM",
+        "arker_sync.watch": "Watch",
     },
 )
 

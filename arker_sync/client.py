@@ -12,7 +12,7 @@ from typing import Any
 import arker
 from arker import AsyncArker, models
 from arker._basics.typing import Self
-from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts
+from arker.config import DEFAULT_MAX_CONNECTIONS, DEFAULT_OVERLAP_SESSIONS, HttpTimeouts
 from arker_sync import _bridge
 from arker_sync._bridge.life import Life
 from arker_sync._client.filesystems import OrgFilesystems
@@ -63,6 +63,9 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
             file.
         strict_replies: Raise `BadReplyError` for every field of a reply that violates the contract, instead of adding
             it to the model's ``misfits``; for tests of a server.
+        overlap_sessions: Maximum number of runs in a VM beside the one in its default session: a run that names no
+            session and would have to wait there gets a session of the client's own (see `VM.run`). With 0, such
+            runs wait.
         generation: The generation of the API that requests are made for: ``auto`` (find out for each base URL), ``1``
             or ``0.5``; else ``ARKER_GENERATION``, else ``auto``. Replies of both are understood in any case.
 
@@ -88,6 +91,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
         hooks: arker.Hooks | None = None,
         ledger: bool | str | os.PathLike[str] | None = None,
         strict_replies: bool = False,
+        overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS,
         generation: arker.GenerationSetting | None = None,
     ) -> None:
         client = AsyncArker(
@@ -104,6 +108,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
             hooks=_bridge.callbacks.relay_hooks(hooks),
             ledger=ledger,
             strict_replies=strict_replies,
+            overlap_sessions=overlap_sessions,
             generation=generation,
         )
         super().__init__(client)
@@ -117,6 +122,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         hooks: arker.Hooks | None = None,
         strict_replies: bool = False,
+        overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS,
         **options: Any,
     ) -> Self:
         """Create a client with an embedded backend: a server in a child process that the client owns and ends.
@@ -134,6 +140,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
             session: As for the client.
             hooks: As for the client.
             strict_replies: As for the client.
+            overlap_sessions: As for the client.
             options: Fields of `arker.emulator.EmulatorOptions`, such as ``isolation="none"``.
 
         Raises:
@@ -147,6 +154,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
             max_connections=max_connections,
             hooks=_bridge.callbacks.relay_hooks(hooks),
             strict_replies=strict_replies,
+            overlap_sessions=overlap_sessions,
             **options,
         )
         Life.__init__(client, asynchronous)

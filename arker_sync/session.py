@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, Literal
 
 import arker
 import arker_sync
 from arker import models
 from arker._basics.typing import Self
+from arker_sync import _bridge
 from arker_sync._bridge.facade import Facade
 
 
@@ -127,6 +129,12 @@ class SessionHandle(Facade):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_cancel: Literal["leave", "kill"] = "leave",
         timeout: float | None = None,
         end_symbol: str | None = None,
         vcpu_count: int | None = None,
@@ -144,6 +152,12 @@ class SessionHandle(Facade):
         """Run a command in this session and wait for it. See `VM.run` for the arguments and errors."""
         work = self._async.run(
             command,
+            env=env,
+            cwd=cwd,
+            input=input,
+            on_stdout=_bridge.callbacks.relay_output("on_stdout", on_stdout),
+            on_stderr=_bridge.callbacks.relay_output("on_stderr", on_stderr),
+            on_cancel=on_cancel,
             timeout=timeout,
             end_symbol=end_symbol,
             vcpu_count=vcpu_count,
@@ -164,6 +178,10 @@ class SessionHandle(Facade):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        stdin: bool = False,
         timeout: float | None = None,
         end_symbol: str | None = None,
         vcpu_count: int | None = None,
@@ -179,6 +197,10 @@ class SessionHandle(Facade):
         """Start a command in this session, without waiting for it. See `VM.start` for the arguments and errors."""
         work = self._async.start(
             command,
+            env=env,
+            cwd=cwd,
+            input=input,
+            stdin=stdin,
             timeout=timeout,
             end_symbol=end_symbol,
             vcpu_count=vcpu_count,

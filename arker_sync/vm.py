@@ -10,14 +10,14 @@ from typing import Any
 from arker import models
 from arker._basics.typing import Self
 from arker_sync._vm.directories import Directories
-from arker_sync._vm.files import Files
+from arker_sync._vm.files import Transfers
 from arker_sync._vm.filesystems import Filesystems
 from arker_sync._vm.runs import Runs
 from arker_sync._vm.sessions import Sessions
 from arker_sync._vm.tunnels import Tunnels
 
 
-class VM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
+class VM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     The handle has no connection of its own and is usable as long as its client. Its attributes are the fields of `Vm`
@@ -113,7 +113,7 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
             idempotency_key=idempotency_key,
             deadline=deadline,
         )
-        return VM(self._lease.call(work, undo=lambda made: made.delete()), self._lease)
+        return self._lease.make(work, VM, undo=lambda made: made.delete())
 
     def resize(
         self,

@@ -18,6 +18,7 @@ VERBS: Final = frozenset(
         "Change",
         "Check",
         "Close",
+        "Copy",
         "Create",
         "Delete",
         "Download",
@@ -31,6 +32,7 @@ VERBS: Final = frozenset(
         "Parse",
         "Read",
         "Remove",
+        "Rename",
         "Reset",
         "Resize",
         "Return",
@@ -42,6 +44,7 @@ VERBS: Final = frozenset(
         "Unbind",
         "Upload",
         "Wait",
+        "Write",
     ]
 )
 PACKAGES: Final = (arker, arker_sync, arker.emulator)

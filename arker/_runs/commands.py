@@ -39,7 +39,11 @@ async def post(place: Place, request: RunRequest, key: str, deadline: float | No
 
 async def start(place: Place, request: RunRequest, key: str, deadline: float | None) -> RunFollower:
     """Start a run in the background; see `AsyncVM.start`."""
-    result = await post(place, request, key, deadline)
+    return following(place, await post(place, request, key, deadline))
+
+
+def following(place: Place, result: RunResult) -> RunFollower:
+    """Return the follower of a run that was posted."""
     run_id = result.run_id
     if run_id is None or not is_usable_id(run_id):
         raise BadReplyError("the reply names no run_id", path="$.run_id", outcome="applied", operation="vm.run")
@@ -47,4 +51,4 @@ async def start(place: Place, request: RunRequest, key: str, deadline: float | N
     return RunFollower(place, run_id, state=result.state, tunnels=tunnels)
 
 
-__all__ = ["post", "run", "start"]
+__all__ = ["following", "post", "run", "start"]

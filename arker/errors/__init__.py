@@ -7,6 +7,8 @@
     │   └── NetworkTimeoutError     ... within a connect or no-progress bound (also a TimeoutError)
     ├── DeadlineExceededError       the caller's ``deadline=`` passed (also a TimeoutError)
     ├── RunFailedError              ``check=True`` and the command did not succeed; carries its output
+    ├── CommandNotRunError          what a command needs could not be given to it
+    │   └── WorkingDirectoryError   its ``cwd`` is no directory that can be entered (also a FileNotFoundError)
     ├── RunNotFinishedError         the result of a run was requested before the run has ended
     ├── OutputChangedError          a run's output no longer begins with what was returned before
     ├── TunnelClosedError           a tunnel is closed, or was never opened
@@ -46,8 +48,16 @@
         ├── UnavailableError        ``unavailable``
         │   ├── CapacityUnavailableError  ``capacity_unavailable`` (also a ResourcePressureError)
         │   └── GatewayTimeoutError  ``gateway_timeout``
-        └── InternalError           ``internal``
-            └── BadReplyError       the reply violates the contract (names the place in the payload)
+        ├── InternalError           ``internal``
+        │   └── BadReplyError       the reply violates the contract (names the place in the payload)
+        └── RemoteFileError         the VM's system refused an operation on a file (also an OSError, with its errno)
+            ├── RemoteFileNotFoundError   also a NotFoundError and a FileNotFoundError
+            ├── RemotePermissionError     also a BadRequestError and a PermissionError
+            ├── RemoteIsADirectoryError   also a BadRequestError and an IsADirectoryError
+            ├── RemoteNotADirectoryError  also a BadRequestError and a NotADirectoryError
+            ├── RemoteFileExistsError     also a ConflictError and a FileExistsError
+            ├── RemoteNoSpaceError        also a ResourcePressureError
+            └── RemotePathError           also a BadRequestError: any other reason
 
 No message, attribute or representation of an error contains the API key or the query of a presigned URL.
 """
@@ -106,7 +116,25 @@ from arker.errors.files import (
     LocalFileError,
     TransferError,
 )
-from arker.errors.runs import FleetError, OutputChangedError, RunFailedError, RunNotFinishedError, TunnelClosedError
+from arker.errors.remote import (
+    RemoteFileError,
+    RemoteFileExistsError,
+    RemoteFileNotFoundError,
+    RemoteIsADirectoryError,
+    RemoteNoSpaceError,
+    RemoteNotADirectoryError,
+    RemotePathError,
+    RemotePermissionError,
+)
+from arker.errors.runs import (
+    CommandNotRunError,
+    FleetError,
+    OutputChangedError,
+    RunFailedError,
+    RunNotFinishedError,
+    TunnelClosedError,
+    WorkingDirectoryError,
+)
 
 __all__ = [
     "ActionRequiredError",
@@ -116,6 +144,7 @@ __all__ = [
     "BadCursorError",
     "BadReplyError",
     "BadRequestError",
+    "CommandNotRunError",
     "CapacityUnavailableError",
     "ConfigurationError",
     "ConflictError",
@@ -148,6 +177,14 @@ __all__ = [
     "PaymentRequiredError",
     "QuotaExceededError",
     "RateLimitedError",
+    "RemoteFileError",
+    "RemoteFileExistsError",
+    "RemoteFileNotFoundError",
+    "RemoteIsADirectoryError",
+    "RemoteNoSpaceError",
+    "RemoteNotADirectoryError",
+    "RemotePathError",
+    "RemotePermissionError",
     "Recovery",
     "ResourceBusyError",
     "ResourcePressureError",
@@ -160,6 +197,7 @@ __all__ = [
     "UnrecoverableError",
     "UnsupportedOperationError",
     "VMGoneError",
+    "WorkingDirectoryError",
 ]
 
 

@@ -129,7 +129,7 @@ class Vms(ClientBase):
             idempotency_key=idempotency_key,
             deadline=deadline,
         )
-        return arker_sync.VM(self._lease.call(work, undo=lambda made: made.delete()), self._lease)
+        return self._lease.make(work, arker_sync.VM, undo=lambda made: made.delete())
 
     def list_vms(
         self,

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, cast, overload
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO, Any, Literal, cast, overload
 
+import arker
 import arker_sync
 from arker import models
+from arker_sync import _bridge
 from arker_sync._bridge.outcomes import same
 from arker_sync._vm.base import VmBase
 
@@ -20,6 +23,12 @@ class Runs(VmBase):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_cancel: Literal["leave", "kill"] = "leave",
         session_id: str | None = None,
         session_idx: int | None = None,
         background: Literal[False] = False,
@@ -43,6 +52,12 @@ class Runs(VmBase):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: None = None,
+        on_stderr: None = None,
+        on_cancel: Literal["leave"] = "leave",
         session_id: str | None = None,
         session_idx: int | None = None,
         background: Literal[True],
@@ -66,6 +81,12 @@ class Runs(VmBase):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: None = None,
+        on_stderr: None = None,
+        on_cancel: Literal["leave"] = "leave",
         session_id: str | None = None,
         session_idx: int | None = None,
         background: bool,
@@ -112,6 +133,12 @@ class Runs(VmBase):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_cancel: Literal["leave", "kill"] = "leave",
         session_id: str | None = None,
         session_idx: int | None = None,
         background: bool = False,
@@ -133,10 +160,22 @@ class Runs(VmBase):
         """Run a command and wait for it, unless ``background`` is True (contract, section 5).
 
         There are three different limits. ``timeout`` limits the command and is enforced by the server. ``deadline``
-        limits the call over all attempts and leaves the command running. `HttpTimeouts` limit the connection.
+        limits the call over all attempts, and leaves the command running unless ``on_cancel`` is ``kill``.
+        `HttpTimeouts` limit the connection.
 
         Args:
             command: A line for the VM's shell, or a list of arguments, which is quoted for the shell.
+            env: Environment variables for this command, in addition to the session's; any text but NUL.
+            cwd: Directory for this command: absolute, relative to the session's directory, or below ``~/``.
+            input: Standard input: text, bytes, or the path of a local file (as a `pathlib.Path`), of any size. With
+                this, ``env`` or ``cwd``, the command runs in a subshell, which changes nothing of its session; its
+                input is empty by default.
+            on_stdout: Given the command's standard output as it comes: a function of the text, or a file that is open
+                for writing, such as `sys.stdout`. The result still has the whole.
+            on_stderr: The same for its standard error.
+            on_cancel: What becomes of the command if the call is cancelled or its ``deadline`` passes, or anything else
+                ends it early: ``leave`` lets it run, ``kill`` kills it with all that it has started, before the call
+                ends.
             session_id: The session to run in; by default the VM's default session.
             session_idx: The session's number; ``session_id`` takes precedence.
             background: Return immediately with the run's id.
@@ -165,6 +204,7 @@ class Runs(VmBase):
 
         Raises:
             RunFailedError: With ``check=True``: a non-zero exit code, or a state other than ``completed``.
+            WorkingDirectoryError: There is no such directory; the command was not run.
             ConflictError: The idempotency key belongs to a different request.
             NotFoundError: There is no such VM or session.
             UnsupportedOperationError: The server's generation of the API lacks an argument: generation 1 has no sizes,
@@ -175,6 +215,12 @@ class Runs(VmBase):
         asynchronous: Any = self._async
         work = asynchronous.run(
             command,
+            env=env,
+            cwd=cwd,
+            input=input,
+            on_stdout=_bridge.callbacks.relay_output("on_stdout", on_stdout),
+            on_stderr=_bridge.callbacks.relay_output("on_stderr", on_stderr),
+            on_cancel=on_cancel,
             session_id=session_id,
             session_idx=session_idx,
             background=background,
@@ -199,6 +245,10 @@ class Runs(VmBase):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        stdin: bool = False,
         session_id: str | None = None,
         session_idx: int | None = None,
         timeout: float | None = None,
@@ -217,6 +267,12 @@ class Runs(VmBase):
 
         Args:
             command: A line for the VM's shell, or a list of arguments, which is quoted for the shell.
+            env: Environment variables for this command, in addition to the session's; any text but NUL.
+            cwd: Directory for this command: absolute, relative to the session's directory, or below ``~/``.
+            input: Standard input: text, bytes, or the path of a local file (as a `pathlib.Path`), of any size. With
+                this, ``env`` or ``cwd``, the command runs in a subshell, which changes nothing of its session; its
+                input is empty by default.
+            stdin: Whether the command's input comes later: see `RunHandle.write` and `RunHandle.close_stdin`.
             session_id: The session to run in; by default the VM's default session.
             session_idx: The session's number; ``session_id`` takes precedence.
             timeout: Seconds after which the server kills the command and all its processes; None for no limit.
@@ -239,6 +295,10 @@ class Runs(VmBase):
         """
         work = self._async.start(
             command,
+            env=env,
+            cwd=cwd,
+            input=input,
+            stdin=stdin,
             session_id=session_id,
             session_idx=session_idx,
             timeout=timeout,

@@ -175,7 +175,10 @@ def _result_of(cls: type[T], number: int, result: object, reader: Reader) -> T:
     failure = result.get("error") if is_object(result) else None
     if failure is not None:
         error = _inside(f"$.results[{number}].error", failure, models.ErrorResponse, reader)
-        raise api_error(error.code, error.message, status=200)
+        refused = api_error(error.code, error.message, status=200)
+        details: object = failure.get("details") if is_object(failure) else None
+        refused.details = dict(details) if is_object(details) else {}
+        raise refused
     return _inside(f"$.results[{number}]", result, cls, reader)
 
 

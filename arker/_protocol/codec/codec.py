@@ -7,7 +7,6 @@ field is a `Misfit` with its place, and nothing is coerced (``"false"`` is no bo
 
 from __future__ import annotations
 
-import binascii
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -15,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
+import pybase64
 
 from arker import models
 from arker._protocol.codec.hooks import Hook, Misfit
@@ -135,7 +135,7 @@ def dumps_chunk(chunk: SyncChunkWrite) -> bytes:
     """
     empty = b'"content":""'  # cannot occur within a string, where its quotes would be escaped
     before, after = dumps(models.SyncWriteRequest((attrs.evolve(chunk, content=b""),))).split(empty)
-    content = binascii.b2a_base64(chunk.content, newline=False)
+    content = pybase64.b64encode(chunk.content)
     return b"".join((before, empty[:-1], content, b'"', after))
 
 
@@ -153,7 +153,7 @@ def dumps_whole(path: str, upload_id: str, content: bytes | memoryview, sha256: 
         upload_id.encode(),
         size,
         sha256.encode(),
-        binascii.b2a_base64(content, newline=False),
+        pybase64.b64encode(content),
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import UnionType
 from typing import Any, Final, Literal, TypeAlias, Union, cast, get_args, get_origin
 
 import attrs
+import pybase64
 from cattrs import BaseConverter, Converter
 from cattrs.errors import ClassValidationError, IterableValidationError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
@@ -268,7 +268,7 @@ def _chunk(write: SyncChunkWrite) -> dict[str, Any]:
         "path": write.path,
         "size": write.size,
         "upload_id": write.upload_id,
-        "content": binascii.b2a_base64(write.content, newline=False).decode(),
+        "content": pybase64.b64encode_as_string(write.content),
         "start": write.start,
         "end": write.end,
     }

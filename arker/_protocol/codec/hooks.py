@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import sys
 from collections.abc import Callable
 from typing import Any, Final, TypeGuard, cast
 
 import attrs
+import pybase64
 
 from arker._protocol.policies import network_of
 
@@ -190,9 +188,7 @@ def _any_base64(text: str) -> bytes:
 
 def _strict_base64(text: str) -> bytes:
     """Decode a base64 text without any other characters; lenient decoders skip those."""
-    if sys.version_info >= (3, 11):
-        return binascii.a2b_base64(text, strict_mode=True)
-    return base64.b64decode(text, validate=True)
+    return pybase64.b64decode(text, validate=True)
 
 
 def with_outputs(obj: dict[str, Any]) -> dict[str, Any]:

@@ -98,6 +98,9 @@ def copy_extended(read_from: int, write_to: int) -> None:
     if hasattr(os, "listxattr"):
         with contextlib.suppress(OSError):
             for attribute in os.listxattr(read_from):
+                # Those of other kinds take rights, which the owner of the files does not have.
+                if not attribute.startswith(("user.", "system.posix_acl_")):
+                    continue
                 with contextlib.suppress(OSError):
                     os.setxattr(write_to, attribute, os.getxattr(read_from, attribute))
 
