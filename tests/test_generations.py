@@ -298,6 +298,16 @@ async def test_a_fork_of_which_a_part_was_ignored_is_undone(server: ScriptedServ
     assert sent(server) == [f"POST {COMPUTE}/v1/fork", HEALTH, f"DELETE {COMPUTE}/v1/vms/v"]
 
 
+async def test_the_same_where_the_generation_is_unknown(server: ScriptedServer) -> None:
+    async with auto(server) as client:
+        server.script(Reply(status=502), ok(OLD_VM), ok({"deleted": True}), ok(OLD_VM))
+        with pytest.raises(UnsupportedOperationError) as caught:
+            await client.fork("ubuntu", network=False)
+        assert caught.value.outcome == "not_started"
+        await client.fork("ubuntu", network=False)
+    assert [request.json.get("network") for request in server.requests if request.method == "POST"] == [None, False]
+
+
 async def test_a_filter_that_was_ignored_is_not_trusted(server: ScriptedServer) -> None:
     async with make_client(server, generation="1") as client:
         server.script(ok({"vms": [OLD_VM]}), NO_ROUTE)

@@ -116,7 +116,7 @@ class Vms(ClientBase):
                 API does not have one of them.
             ResourcePressureError: There is no capacity for the VM.
         """
-        from arker.vm import fork  # brings handles along, which importing the client is not to wait for
+        from arker.vm import fork  # loads the handles, which would make importing the client slow
 
         given = [value for value in (source, source_vm_id, source_vm_name, image) if value is not None]
         if len(given) != 1:
@@ -212,7 +212,7 @@ class Vms(ClientBase):
         )
         call = vm_calls.list_vms(self._context.settings.control_base_url, query)
         found = await self._context.send(call, deadline=deadline)
-        if call.lack is not None and all(vm.resources is None for vm in found.vms):
+        if call.lack is not None and found and all(vm.resources is None for vm in found):
             await self._context.generations.confirm(call)  # such a server ignores filters that it does not know
         return found
 
