@@ -112,11 +112,19 @@ class Misbehaviour:
             await self._hold()
         code = default_code(rule.status) if rule.code is None else rule.code
         headers: dict[str, str] = {}
+        more: dict[str, Any] = {}
         if rule.retry_after is not None:
             after = rule.retry_after
+            if not isinstance(after, str) and after == int(after):
+                more["retry_after_seconds"] = int(after)
             headers["Retry-After"] = after if isinstance(after, str) else f"{after:.15g}"
         error = ServiceError(
-            code, rule.message or _MESSAGE, status=rule.status, headers=headers, verbatim=rule.code is not None
+            code,
+            rule.message or _MESSAGE,
+            status=rule.status,
+            headers=headers,
+            verbatim=rule.code is not None,
+            more=more,
         )
         return error_response(self.backend, self.request, error)
 

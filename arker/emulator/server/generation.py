@@ -353,4 +353,4 @@ class Generation:
         return sorted(set((STATUSES if self.new else FORMER_STATUSES).values()))
 
 
-__all__ = ["FORMER", "FORMER_NAMES", "FORMER_STATUSES", "SCHEMAS", "Generation", "declared", "former"]
+__all__ = ["FORMER", "FORMER_NAMES", "FORMER_STATUSES", "SCHEMAS", "Generation", "Json", "declared", "former"]
