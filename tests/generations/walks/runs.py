@@ -64,7 +64,9 @@ async def create_run(wire: Wire, vm: str) -> None:
 
 
 async def _signals(wire: Wire, vm: str) -> None:
-    begun = await wire.get("POST", f"{vm}/runs", {"command": "echo up; sleep 60", "time_to_background": 0}, status=202)
+    # Once the line is there, a process is there that the signal ends; the session's shell outlives it.
+    body: dict[str, Any] = {"command": "sh -c 'echo up; exec sleep 60'", "time_to_background": 0}
+    begun = await wire.get("POST", f"{vm}/runs", body, status=202)
     with anyio.fail_after(30):
         while "up" not in (await wire.get("GET", f"{vm}/runs/{begun['run_id']}"))["stdout"]:
             await anyio.sleep(0.02)
