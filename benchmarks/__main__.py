@@ -36,6 +36,9 @@ ROWS: Final = {
     "cappeddown": "capped:measure_down",
     "vmfork": "vmfork",
     "vmrun": "vmrun",
+    "runenv": "vmruns:measure_env",
+    "runkill": "vmruns:measure_kill",
+    "runsatonce": "vmruns:measure_at_once",
     "vmstart": "vmstart",
     "vmwalls": "vmwalls",
 }
