@@ -9,7 +9,7 @@ from typing import Any, Final
 from arker import AsyncArker, AsyncVM
 from benchmarks.measure import Row, all_cores, interleave_async, run_bounded
 
-_ROUNDS: Final = 40
+_ROUNDS: Final = 25
 _CALLS: Final = 3
 """Commands of a sample, one after the other."""
 _AT_ONCE: Final = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import io
 import os
 import re
 import subprocess
@@ -47,7 +48,11 @@ class Local:
         if "input" not in options:
             options.setdefault("stdin", subprocess.DEVNULL)
         check = options.pop("check", False)
-        return subprocess.run(command, **{**options, **captured}, check=check)
+        try:
+            return subprocess.run(command, **{**options, **captured}, check=check)
+        finally:
+            if isinstance(options.get("stdin"), io.IOBase):
+                options["stdin"].close()
 
 
 async def test_each_cell_runs_and_does_the_same(
@@ -66,7 +71,7 @@ async def test_each_cell_runs_and_does_the_same(
         shown = capsys.readouterr().out
         if not ours.startswith("subprocess"):
             compile(ours, "cell", "exec")
-            assert value is None or value.exit_code is not None or not isinstance(value, CompletedRunResult), theirs
+            assert not isinstance(value, CompletedRunResult) or value.exit_code == 0, theirs
             continue
         done = await carried_out(ours, here)
         assert value.exit_code == done.returncode, ours
