@@ -186,6 +186,7 @@ class AsyncSession(Held[models.Session]):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
@@ -206,6 +207,7 @@ class AsyncSession(Held[models.Session]):
             acquire=acquire,
             release=release,
             signal=signal,
+            queueing_timeout=queueing_timeout,
         )
         key = idempotency_key_or_new(idempotency_key)
         given = idempotency_key is not None
@@ -229,6 +231,7 @@ class AsyncSession(Held[models.Session]):
         network: models.NetworkRequest | Mapping[str, Any] | None = None,
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> arker.AsyncRun:
@@ -246,6 +249,7 @@ class AsyncSession(Held[models.Session]):
             network=network,
             acquire=acquire,
             release=release,
+            queueing_timeout=queueing_timeout,
         )
         key = idempotency_key_or_new(idempotency_key)
         given = idempotency_key is not None

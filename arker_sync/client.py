@@ -19,20 +19,21 @@ from arker_sync._client.filesystems import OrgFilesystems
 from arker_sync._client.fleets import Fleets
 from arker_sync._client.reap import Reaping
 from arker_sync._client.runs import OrgRuns
+from arker_sync._client.service import Service
 from arker_sync._client.vms import Vms
 
 
-class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
+class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
     """A client of Arker VMs for blocking programs: scripts, notebooks, threads.
 
         with Arker(region="us-west-2") as ar:
             with ar.fork("ubuntu") as vm:
                 print(vm.run("echo hi").stdout_text)
 
-    One client serves a whole program and any number of threads. ``with`` or `close` ends it; one that nobody closes is
-    closed at exit. While a ``with`` block lasts in the main thread, SIGTERM ends it, so that VMs are deleted, unless
-    the program handles the signal itself. Ctrl-C cancels the call that is going on, and its clean-up is waited for. An
-    event loop that runs in the caller's thread stands still during a call: use `arker.AsyncArker` there.
+    One client serves a whole program and any number of threads. ``with`` or `close` ends it; a client that is not
+    closed is closed at exit. While a ``with`` block lasts in the main thread, SIGTERM ends it, so that VMs are deleted,
+    unless the program handles the signal itself. Ctrl-C cancels the call that is going on, and its clean-up is waited
+    for. An event loop that runs in the caller's thread stands still during a call: use `arker.AsyncArker` there.
 
     Args:
         api_key: The API key; else ``ARKER_API_KEY``, then ``AUTH_KEY``.
@@ -65,9 +66,12 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         overlap_sessions: Maximum number of runs in a VM beside the one in its default session: a run that names no
             session and would have to wait there gets a session of the client's own (see `VM.run`). With 0, such
             runs wait.
+        generation: The generation of the API that requests are made for: ``auto`` (find out for each base URL), ``1``
+            or ``0.5``; else ``ARKER_GENERATION``, else ``auto``. Replies of both are understood in any case.
 
     Raises:
-        ConfigurationError: There is no API key, or neither a region nor a base URL.
+        ConfigurationError: There is no API key. Without a region and a base URL, only organisation-wide calls work:
+            every other one raises this error.
         InvalidArgumentError: A value is invalid.
     """
 
@@ -88,6 +92,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         ledger: bool | str | os.PathLike[str] | None = None,
         strict_replies: bool = False,
         overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS,
+        generation: arker.GenerationSetting | None = None,
     ) -> None:
         client = AsyncArker(
             api_key,
@@ -104,6 +109,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             ledger=ledger,
             strict_replies=strict_replies,
             overlap_sessions=overlap_sessions,
+            generation=generation,
         )
         super().__init__(client)
 
@@ -155,8 +161,8 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         return client
 
     @property
-    def base_url(self) -> str:
-        """The compute base URL."""
+    def base_url(self) -> str | None:
+        """The compute base URL; None if neither it nor a region is set."""
         return self._async.base_url
 
     @property

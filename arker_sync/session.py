@@ -12,12 +12,11 @@ import arker
 import arker_sync
 from arker import models
 from arker._basics.typing import Self
-from arker._lifecycle.held import Held
 from arker_sync import _bridge
 from arker_sync._bridge.facade import Facade
 
 
-class SessionHandle(Facade, Held[models.Session]):
+class SessionHandle(Facade):
     """A session of a VM: like a terminal tab, with a working directory and an environment that last from run to run.
 
     As a context manager it opens the session at the start and deletes it at the end, also after an exception:
@@ -145,6 +144,7 @@ class SessionHandle(Facade, Held[models.Session]):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
@@ -167,6 +167,7 @@ class SessionHandle(Facade, Held[models.Session]):
             acquire=acquire,
             release=release,
             signal=signal,
+            queueing_timeout=queueing_timeout,
             idempotency_key=idempotency_key,
             check=check,
             deadline=deadline,
@@ -189,6 +190,7 @@ class SessionHandle(Facade, Held[models.Session]):
         network: models.NetworkRequest | Mapping[str, Any] | None = None,
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> arker_sync.RunHandle:
@@ -207,6 +209,7 @@ class SessionHandle(Facade, Held[models.Session]):
             network=network,
             acquire=acquire,
             release=release,
+            queueing_timeout=queueing_timeout,
             idempotency_key=idempotency_key,
             deadline=deadline,
         )

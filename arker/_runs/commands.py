@@ -26,10 +26,11 @@ async def run(
 
 
 async def post(place: Place, request: RunRequest, key: str, deadline: float | None) -> RunResult:
-    """Post a run without waiting for its end."""
+    """Post a run without waiting for its end, or only for as long as the request says."""
+    probe = RunWatch(place, request).probe if request.time_to_background else None
 
     async def once(request: RunRequest, key: str) -> RunResult:
-        return await place.send(run_calls.run(place, request, key), progress=progress)
+        return await place.send(run_calls.run(place, request, key, probe), progress=progress)
 
     progress = Progress("vm.run")
     with deadline_scope(deadline, progress):

@@ -22,7 +22,7 @@ from arker._tasks.process import hand_in
 from arker._transport.observer import Teller
 from arker.errors import InvalidArgumentError
 from arker.hooks import Hooks
-from arker_sync._bridge.loop import Errand, current_call
+from arker_sync._bridge.call import Errand, current_call
 from arker_sync._bridge.outcomes import fail, same
 
 Event = TypeVar("Event")

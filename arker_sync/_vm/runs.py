@@ -41,6 +41,7 @@ class Runs(VmBase):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
@@ -69,6 +70,7 @@ class Runs(VmBase):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: Literal[False] = False,
         deadline: float | None = None,
@@ -97,6 +99,31 @@ class Runs(VmBase):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
+        idempotency_key: str | None = None,
+        check: Literal[False] = False,
+        deadline: float | None = None,
+    ) -> models.RunResult: ...
+
+    @overload
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        session_id: str | None = None,
+        session_idx: int | None = None,
+        background: Literal[False] = False,
+        time_to_background: float,
+        timeout: float | None = None,
+        end_symbol: str | None = None,
+        vcpu_count: int | None = None,
+        memory_mib: int | None = None,
+        disk_mib: int | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
+        signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: Literal[False] = False,
         deadline: float | None = None,
@@ -115,6 +142,7 @@ class Runs(VmBase):
         session_id: str | None = None,
         session_idx: int | None = None,
         background: bool = False,
+        time_to_background: float | None = None,
         timeout: float | None = None,
         end_symbol: str | None = None,
         vcpu_count: int | None = None,
@@ -124,6 +152,7 @@ class Runs(VmBase):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
@@ -150,6 +179,8 @@ class Runs(VmBase):
             session_id: The session to run in; by default the VM's default session.
             session_idx: The session's number; ``session_id`` takes precedence.
             background: Return immediately with the run's id.
+            time_to_background: Seconds, 300 at most, after which the call returns with the run's id if the command has
+                not ended; it then goes on in the background. Only generation 1 of the API has it.
             timeout: Seconds after which the server kills the command and all its processes; None for no limit.
             end_symbol: Passed to the server unchanged.
             vcpu_count: Number of CPUs from this run on.
@@ -160,19 +191,24 @@ class Runs(VmBase):
             release: Resources to release after the run; releasing all three is closest to a suspend.
             signal: Name of a signal (``INT``, ``TERM``) to send to the session's current command instead of running
                 one.
+            queueing_timeout: Seconds for which server and client wait for capacity together; 0 to fail at once. Only
+                generation 1 of the API has it.
             idempotency_key: A repeated request with the same key returns the original run instead of running again; by
                 default generated for each call.
             check: Raise unless the command completes with exit code 0.
             deadline: Seconds for the whole call; None for no limit.
 
         Returns:
-            A `CompletedRunResult`; with ``background=True`` a `BackgroundRunResult`.
+            A `CompletedRunResult`; with ``background=True`` a `BackgroundRunResult`; with ``time_to_background``
+            either.
 
         Raises:
             RunFailedError: With ``check=True``: a non-zero exit code, or a state other than ``completed``.
             WorkingDirectoryError: There is no such directory; the command was not run.
             ConflictError: The idempotency key belongs to a different request.
             NotFoundError: There is no such VM or session.
+            UnsupportedOperationError: The server's generation of the API lacks an argument: generation 1 has no sizes,
+                no ``network``, no ``acquire`` and no ``release`` here.
             VMGoneError: The VM disappeared while the command was running; the error carries the output read so far.
             DeadlineExceededError: The deadline passed; the command may be running.
         """
@@ -188,6 +224,7 @@ class Runs(VmBase):
             session_id=session_id,
             session_idx=session_idx,
             background=background,
+            time_to_background=time_to_background,
             timeout=timeout,
             end_symbol=end_symbol,
             vcpu_count=vcpu_count,
@@ -197,6 +234,7 @@ class Runs(VmBase):
             acquire=acquire,
             release=release,
             signal=signal,
+            queueing_timeout=queueing_timeout,
             idempotency_key=idempotency_key,
             check=check,
             deadline=deadline,
@@ -221,6 +259,7 @@ class Runs(VmBase):
         network: models.NetworkRequest | Mapping[str, Any] | None = None,
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> arker_sync.RunHandle:
@@ -244,6 +283,7 @@ class Runs(VmBase):
             network: Ports to open, such as ``{"inbound": {"ports": {"8080": {"visibility": "public"}}}}``.
             acquire: Resources to warm up before the run: ``cpu``, ``memory``, ``disk``, as a list or joined by commas.
             release: Resources to release after the run; releasing all three is closest to a suspend.
+            queueing_timeout: As for `run`.
             idempotency_key: A repeated request with the same key returns the original run instead of starting another;
                 by default generated for each call.
             deadline: Seconds until the run is started; None for no limit.
@@ -269,6 +309,7 @@ class Runs(VmBase):
             network=network,
             acquire=acquire,
             release=release,
+            queueing_timeout=queueing_timeout,
             idempotency_key=idempotency_key,
             deadline=deadline,
         )

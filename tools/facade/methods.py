@@ -235,6 +235,8 @@ def _body(function: Function, context: Context, is_property: bool, overloaded: b
     if returns == "None":
         return [*lines, f"{space}{done}"]
     wrapped = _wrapped(done, returns, context)
+    if name in UNDONE:
+        wrapped = wrapped.replace(f"({done}, self._lease)", "").join(("self._lease.make(work, ", f"{undo})"))
     if overloaded:
         wrapped = f'cast("{context.turner.annotation(returns)}", {wrapped})'
     return [*lines, f"{space}return {wrapped}"]
@@ -284,6 +286,8 @@ def _wrapped_as(value: str, annotation: ast.expr, context: Context) -> str | Non
     if not isinstance(annotation, ast.Subscript):
         return None
     several, inner = _last(annotation.value), annotation.slice
+    if several in names:  # a class that is generic
+        return f"{context.blocking(several)}({value}, self._lease)"
     first = inner.elts[0] if isinstance(inner, ast.Tuple) else inner
     if several in HOLDERS and _last(first) in names:
         return f'held({value}, "{HOLDERS[several]}", {context.blocking(_last(first))}, self._lease)'
