@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -119,6 +119,8 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
             NotFoundError: There is no such VM (any more).
         """
         self._data = await self._place.send(vm_calls.get_vm(self._place), deadline=deadline)
+        if self._data.resources is not None:
+            self._place.context.generations.learn(self.base_url, "1")
         return self
 
     async def fork(
@@ -135,6 +137,11 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
         disk_mib: int | None = None,
         durable: bool | None = None,
         tunnel: models.TunnelRequest | Mapping[str, Any] | None = None,
+        description: str | None = None,
+        queueing_timeout: float | None = None,
+        layers: Sequence[models.Layer] | None = None,
+        command: str | Sequence[str] | None = None,
+        platforms: Sequence[str] | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> AsyncVM:
@@ -156,6 +163,11 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
             disk_mib=disk_mib,
             durable=durable,
             tunnel=tunnel,
+            description=description,
+            queueing_timeout=queueing_timeout,
+            layers=layers,
+            command=command,
+            platforms=platforms,
         )
         return await fork(self._place.context, request, idempotency_key=idempotency_key, deadline=deadline)
 
@@ -181,6 +193,46 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
         """
         request = models.ResizeRequest(vcpu_count=vcpu_count, memory_mib=memory_mib, disk_mib=disk_mib)
         return await self._place.send(vm_calls.resize(self._place, request), deadline=deadline)
+
+    async def update(
+        self,
+        *,
+        description: str | None = None,
+        vcpu_count: int | None = None,
+        memory_mib: int | None = None,
+        disk_mib: int | None = None,
+        network: models.NetworkPolicyInput | None = None,
+        immutable: bool | None = None,
+        deadline: float | None = None,
+    ) -> Self:
+        """Change the VM and read its fields again. What is not given stays as it is. Returns this handle.
+
+        Only generation 1 of the API has it; `resize` works with both.
+
+        Args:
+            description: The VM's description; an empty one removes it.
+            vcpu_count: Number of CPUs.
+            memory_mib: Memory, in MiB.
+            disk_mib: Disk, in MiB.
+            network: True (open), False (blocked), a policy, or a policy as a mapping.
+            immutable: True to make the VM immutable for ever, without any other change: it can then only be forked.
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            InvalidArgumentError: No change was given, or another one beside ``immutable``.
+            InsufficientResourcesError: The VM needs more than these resources.
+            UnsupportedOperationError: The server speaks generation 0.5.
+        """
+        request = models.PatchVmRequest(
+            description=description,
+            vcpu_count=vcpu_count,
+            memory_mib=memory_mib,
+            disk_mib=disk_mib,
+            network=network,
+            immutable=immutable,
+        )
+        self._data = await self._place.send(vm_calls.update(self._place, request), deadline=deadline)
+        return self
 
     async def delete(self, *, deadline: float | None = None) -> models.DeleteVmResponse:
         """Delete the VM: kill its processes and remove its files.

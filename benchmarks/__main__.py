@@ -39,7 +39,11 @@ ROWS: Final = {
     "vmrun": "vmrun",
     "vmstat": "vmfiles:measure_stat",
     "vmlistdir": "vmfiles:measure_listdir",
+    "vmwarm": "vmwarm",
     "vmstart": "vmstart",
+    "vmlarge": "vmlarge",
+    "vmcrowd": "vmcrowd",
+    "vmidle": "vmidle",
     "vmwalls": "vmwalls",
 }
 """Names of the rows, and the module of each, in the table's order; with a function's name, unless that is `measure`."""

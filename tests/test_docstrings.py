@@ -15,6 +15,7 @@ VERBS: Final = frozenset(
     [
         "Bind",
         "Cancel",
+        "Change",
         "Check",
         "Close",
         "Copy",

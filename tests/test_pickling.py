@@ -37,6 +37,7 @@ STAT = arker.FileStat(kind="file", size=3, mode=0o644, uid=0, gid=0, links=1, mt
 ENTRY = arker.DirectoryEntry(path="a", action="create", kind="file", size=3)
 
 REPORTS: list[Any] = [
+    arker.Recovery(work="stopped", vm_id="vm-1", exit_code=2),
     FILE,
     LEFT,
     ENTRY,

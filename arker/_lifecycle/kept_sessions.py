@@ -10,15 +10,14 @@ import asyncio
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from arker._context import Place
-from arker._lifecycle.sdk_session import abandon_session, close_session, open_session
+from arker._lifecycle.sdk_session import close_own_session, open_own_session
 from arker._protocol.identifiers import new_idempotency_key
 from arker._runs import commands
 from arker._tasks import clock, hurry
-from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up, make_or_undo
+from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._tasks.running_loop import running_loop
 from arker.errors import NotFoundError
 from arker.models import RunRequest
@@ -65,7 +64,7 @@ class KeptSessions:
                         raise
 
     async def _opened(self) -> str:
-        return await make_or_undo(open_session(self._place), partial(abandon_session, self._place))
+        return (await open_own_session(self._place)).session_id
 
     def _take(self) -> str | None:
         try:
@@ -79,22 +78,22 @@ class KeptSessions:
             result = await commands.run(self._place, request, new_idempotency_key())
         except NotFoundError as error:
             if error.outcome != "not_started":
-                await clean_up(close_session(self._place, session_id))
+                await clean_up(close_own_session(self._place, session_id))
             raise
         except BaseException:
-            await clean_up(close_session(self._place, session_id))
+            await clean_up(close_own_session(self._place, session_id))
             raise
         if len(self._free) < _KEPT and not self._place.context.blocks.closing:
             self._free.append(session_id)
         else:
-            await clean_up(close_session(self._place, session_id))
+            await clean_up(close_own_session(self._place, session_id))
         return result
 
     async def close(self) -> None:
         """Delete the free sessions, within a bound."""
         with clock.move_on_after(hurry.bound(CLEANUP_SECONDS)):
             while (session_id := self._take()) is not None:
-                await close_session(self._place, session_id)
+                await close_own_session(self._place, session_id)
 
 
 def kept_sessions(place: Place) -> KeptSessions:

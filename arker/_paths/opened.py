@@ -204,7 +204,7 @@ class WrittenFile:
         else:
             await self._flush()
             await in_thread(self._local.seek, 0, os.SEEK_SET)
-            source = await _files.sources.open_source("data", self._local)
+            source = await _files.opening.open_source("data", self._local)
         try:
             await write_source(
                 self._place,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import posixpath
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from arker._basics.programs import shell_program
 from arker._context import Place
 from arker._files.refusals import is_utf8
-from arker._lifecycle.sdk_session import abandon_session, close_session, open_session
+from arker._lifecycle.sdk_session import close_own_session, open_own_session
 from arker._paths.listing import Listing
 from arker._paths.shell import PathShell
 from arker._protocol.identifiers import new_idempotency_key
@@ -18,7 +17,7 @@ from arker._runs import commands
 from arker._runs.output import RunOutput
 from arker._runs.poll import Planner
 from arker._tasks import clock
-from arker._tasks.cleanup import clean_up, make_or_undo
+from arker._tasks.cleanup import clean_up
 from arker.entries import FileEvent, FileStat, WatchMethod
 from arker.errors import RemoteFileError
 from arker.models import RunRequest
@@ -97,7 +96,7 @@ class _Kernel:
     async def begin(self) -> bool:
         """Start the program. Return False if the VM's kernel or its Python does not do this."""
         place = self._place
-        self._session_id = await make_or_undo(open_session(place), partial(abandon_session, place))
+        self._session_id = (await open_own_session(place)).session_id
         began = clock.now()
         words = ["python3", "-c", _INOTIFY, self._where, "1" if self._recursive else "0"]
         request = RunRequest(command=words, session_id=self._session_id, background=True)
@@ -149,7 +148,7 @@ class _Kernel:
     async def close(self) -> None:
         session_id, self._session_id = self._session_id, None
         if session_id is not None:
-            await close_session(self._place, session_id)
+            await close_own_session(self._place, session_id)
 
 
 class _Polling:

@@ -19,7 +19,7 @@ import pybase64
 from attrs import frozen
 
 from arker.emulator.sandbox.base import LargeOutput
-from arker.emulator.server.errors import ServiceError
+from arker.emulator.server.errors import ServiceError, missing
 
 _PIECE = 768 * 1024  # a multiple of 3, so that pieces of base64 join without padding
 _SMALL = 64 * 1024
@@ -214,7 +214,7 @@ def _encode_large(data: bytes | LargeOutput) -> Encoded:
 
 
 def _gone() -> ServiceError:
-    return ServiceError("not_found", "the VM of this run has been deleted, and its output with it")
+    return missing("run", "the VM of this run has been deleted, and its output with it")
 
 
 def decode_base64(name: str, text: str) -> bytes:
