@@ -73,10 +73,21 @@ def process_docstring(_app: Sphinx, _what: str, _name: str, _value: Any, _option
     lines[:] = marked(lines)
 
 
+def process_signature(
+    _app: Sphinx, what: str, _name: str, value: Any, _options: Any, signature: str | None, result: str | None
+) -> tuple[str, str | None] | None:
+    """Leave out the signatures of classes that callers do not make: those with arguments of private classes."""
+    hints = getattr(getattr(value, "__init__", None), "__annotations__", {}).values() if what == "class" else ()
+    if signature and any(str(hint).split(".")[-1] in {"Context", "Place", "Plan"} for hint in hints):
+        return "", result
+    return None
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Register the directive and the treatment of docstrings."""
     app.add_directive("public", Public)
     app.add_lexer("layers", TextLexer)
     # Before napoleon's, which takes what stands in sections.
     app.connect("autodoc-process-docstring", process_docstring, priority=400)
+    app.connect("autodoc-process-signature", process_signature)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
