@@ -74,11 +74,10 @@ def process_docstring(_app: Sphinx, _what: str, _name: str, _value: Any, _option
 
 
 def process_signature(
-    _app: Sphinx, what: str, _name: str, value: Any, _options: Any, signature: str | None, result: str | None
+    _app: Sphinx, what: str, _name: str, value: Any, _options: Any, _signature: str | None, result: str | None
 ) -> tuple[str, str | None] | None:
-    """Leave out the signatures of classes that callers do not make: those with arguments of private classes."""
-    hints = getattr(getattr(value, "__init__", None), "__annotations__", {}).values() if what == "class" else ()
-    if signature and any(str(hint).split(".")[-1] in {"Context", "Place", "Plan"} for hint in hints):
+    """Leave out the signatures of classes that callers do not make: the docstring of ``__init__`` says what to use."""
+    if what == "class" and "Use `" in (getattr(getattr(value, "__init__", None), "__doc__", "") or ""):
         return "", result
     return None
 
