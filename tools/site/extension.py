@@ -10,11 +10,10 @@ import importlib
 import inspect
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar
+from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
-from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import nested_parse_with_titles
@@ -31,7 +30,6 @@ class Public(SphinxDirective):
     optional_arguments = 1
     final_argument_whitespace = True
     has_content = False
-    option_spec: ClassVar[dict[str, Any]] = {}
 
     def run(self) -> list[nodes.Node]:
         package = self.arguments[0]
@@ -85,7 +83,6 @@ def process_signature(
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Register the directive and the treatment of docstrings."""
     app.add_directive("public", Public)
-    app.add_lexer("layers", TextLexer)
     # Before napoleon's, which takes what stands in sections.
     app.connect("autodoc-process-docstring", process_docstring, priority=400)
     app.connect("autodoc-process-signature", process_signature)
