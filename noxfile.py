@@ -97,9 +97,20 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def fuzz(session: nox.Session) -> None:
-    """Send thousands of random requests to the embedded backend; takes minutes, and is not part of the default run."""
+    """Send thousands of random requests to the embedded backend, whatever it speaks; takes minutes."""
     session.install("-e", ".[emulator,fuzz]")
-    session.run("python", "-m", "tests.emulator.fuzz", *session.posargs)
+    if "--generation" in session.posargs:
+        session.run("python", "-m", "tests.emulator.fuzz", *session.posargs)
+    else:
+        for generation in ("both", "1", "0.5"):
+            session.run("python", "-m", "tests.emulator.fuzz", "--generation", generation, *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def generations(session: nox.Session) -> None:
+    """Compare the table of operations by generation with what happens; with ``-- --write`` write it anew."""
+    session.install("-e", ".[emulator,test]")
+    session.run("python", "-m", "tests.generations.table", *session.posargs)
 
 
 @nox.session(python=NEWEST)

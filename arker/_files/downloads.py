@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from arker._files.checks import check_concurrency, check_part_size, check_path, check_progress
-from arker._files.job import FileTracker, make_job, pooled, together
+from arker._files.job import FileTracker, make_job
 from arker._files.ranges import CONCURRENCY, WORTH_PARTS, part_size, split
 from arker._files.remote import RemoteFile
 from arker._files.sources import check_local, is_path
 from arker._files.targets import LocalTarget, ObjectTarget, SpanWriter, check_target
+from arker._tasks.pools import pooled, together
 from arker._tasks.threads import finished_in_thread
 from arker._transport.attempts import deadline_scope
 from arker.transfer import DownloadWay, TransferResult
@@ -43,12 +44,13 @@ async def download(
         place, "vm.download", "download",
         concurrency=check_concurrency(concurrency) or CONCURRENCY, callback=progress,
     )  # fmt: skip
-    with job.named(where), deadline_scope(deadline, job.progress):
-        if local is not None:
-            size, how = await _to_path(job, where, local, part_size)
-        else:
-            size, how = await _to_object(job, where, target)
-        job.tracker.finish_file(where)
+    async with job.named(where):
+        with deadline_scope(deadline, job.progress):
+            if local is not None:
+                size, how = await _to_path(job, where, local, part_size)
+            else:
+                size, how = await _to_object(job, where, target)
+            job.tracker.finish_file(where)
     return TransferResult(path=where, size=size, strategy=how, seconds=job.tracker.seconds)
 
 

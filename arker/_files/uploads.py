@@ -15,8 +15,9 @@ from arker._files.checks import (
     check_verify,
 )
 from arker._files.job import make_job
+from arker._files.opening import open_source
 from arker._files.ranges import CONCURRENCY
-from arker._files.sources import Source, check_source, open_source
+from arker._files.sources import Source, check_source
 from arker._files.strategies import Options, choose, lacks_presigned, write
 from arker._transport.attempts import deadline_scope
 from arker.errors import UnsupportedOperationError
@@ -55,15 +56,16 @@ async def upload(
         place, "vm.upload", "upload",
         concurrency=check_concurrency(concurrency) or CONCURRENCY, callback=progress,
     )  # fmt: skip
-    with job.named(where), deadline_scope(deadline, job.progress):
-        opened = await open_source("source", source)
-        try:
-            job.tracker.total = opened.size
-            job.tracker.tell(where)
-            way, digest = await move(job, opened, where, options)
-        finally:
-            opened.close()
-        job.tracker.finish_file(where)
+    async with job.named(where):
+        with deadline_scope(deadline, job.progress):
+            opened = await open_source("source", source)
+            try:
+                job.tracker.total = opened.size
+                job.tracker.tell(where)
+                way, digest = await move(job, opened, where, options)
+            finally:
+                opened.close()
+            job.tracker.finish_file(where)
     return TransferResult(path=where, size=opened.size, strategy=way, seconds=job.tracker.seconds, sha256=digest)
 
 

@@ -62,6 +62,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--process-limit", type=int, default=512, help="processes that a VM may have at once")
     parser.add_argument("--open-files-limit", type=int, default=16384, help="files that a process may have open")
+    parser.add_argument("--spares", type=int, default=3, help="sandboxes that may be kept ready for new VMs")
     parser.add_argument("--state-parent", type=Path, help="where the temporary state directory is made")
     parser.add_argument(
         "--host-port",
@@ -70,6 +71,15 @@ def _arguments() -> argparse.Namespace:
         default=[],
         metavar="PORT",
         help="port of 127.0.0.1 that VMs may reach, by the name host.arker.internal; may be given several times",
+    )
+    parser.add_argument(
+        "--generation", default="both", help="generation of the API: 0.5, 1, or both at once (the default)"
+    )
+    parser.add_argument(
+        "--foreground-window",
+        type=float,
+        default=300.0,
+        help="seconds after which a run that goes on is answered as one in the background",
     )
     # For `Emulator`: the settings are one JSON line on standard input. When that ends, the server ends.
     parser.add_argument("--managed", action="store_true", help=argparse.SUPPRESS)
@@ -195,9 +205,12 @@ def _by_hand(log: LogFormatter) -> int:
             output_limit=arguments.output_limit,
             process_limit=arguments.process_limit,
             open_files_limit=arguments.open_files_limit,
+            spares=arguments.spares,
             state_parent=arguments.state_parent,
             host_ports=arguments.host_port,
             late_output=arguments.late_output,
+            generation=arguments.generation,
+            foreground_window=arguments.foreground_window,
         )
         api_key = options.api_key or f"ark_local_{secrets.token_urlsafe(32)}"
         log.hide((api_key,))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from arker_sync._bridge.outcomes import fail, same
 
 if TYPE_CHECKING:
-    from arker_sync._bridge.loop import Call
+    from arker_sync._bridge.call import Call
 
 _local = threading.local()
 
@@ -41,8 +41,10 @@ class Worker:
             call.cancel()
 
     def end(self, call: Call[Any]) -> None:
+        """Note that the call has ended, if that was not noted before."""
         with self._lock:
-            self._calls.remove(call)
+            if call in self._calls:
+                self._calls.remove(call)
 
     def do(self, function: Callable[[], Any]) -> Callable[[], Any]:
         """Run the function in this thread. Return a function that returns its result or raises its error.

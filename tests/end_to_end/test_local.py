@@ -140,7 +140,7 @@ async def test_a_backend_that_cannot_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError):
         AsyncArker.local(no_such_option=1)
     async with AsyncArker.local() as taken:
-        port = int(taken.base_url.rsplit(":", 1)[1].split("/")[0])
+        port = int(str(taken.base_url).rsplit(":", 1)[1].split("/")[0])
         with pytest.raises(EmulatorError):
             AsyncArker.local(port=port)
 

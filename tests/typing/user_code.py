@@ -77,7 +77,7 @@ async def clients(session: aiohttp.ClientSession) -> None:
     )
     async with AsyncArker() as ar:
         assert_type(ar, AsyncArker)
-        assert_type(ar.base_url, str)
+        assert_type(ar.base_url, str | None)
         assert_type(ar.burst_base_url, str | None)
         assert_type(ar.control_base_url, str)
         assert_type(ar.region, str | None)

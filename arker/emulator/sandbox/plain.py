@@ -17,9 +17,10 @@ from pathlib import Path
 from attrs import frozen
 
 from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, Outlet, Sandbox
+from arker.emulator.sandbox.host.inside import Inside
 from arker.emulator.sandbox.host.machine import Launch, Limits
 from arker.emulator.sandbox.host.provider import AgentProvider
-from arker.emulator.sandbox.host.sandbox import AgentSandbox, Inside
+from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
 
@@ -46,7 +47,7 @@ class PlainProvider(AgentProvider):
         """Open a provider that keeps the VMs' directories under ``state_dir``."""
         bash = shutil.which("bash")
         if bash is None:
-            raise IsolationUnavailableError("commands run in bash, and there is none on PATH: install it")
+            raise IsolationUnavailableError("commands run in bash, which is not on PATH: install it")
         warnings.warn(
             "isolation is off: commands run unprotected, as the current user, on this machine",
             UnprotectedWarning,

@@ -28,7 +28,7 @@ from arker.emulator.sandbox.base import RunSpec
 from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.plain import PlainProvider
 
-# Whoever runs the tests in the background of a shell has them ignore it.
+# Tests that run in the background of a shell inherit it as ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 async def main():
@@ -100,6 +100,7 @@ async def test_a_cancelled_start_leaves_no_process(provider: BubblewrapProvider)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await vm.close()
+    await provider.spares.let_go()
     assert children("bwrap") == []
     await until(lambda: not [pid for pid in host_processes("bwrap\0--args") if parent_of(pid) == 1])
     await vm.delete()
