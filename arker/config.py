@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
-from urllib.parse import urlsplit
+from typing import Any, Final
 
 from attrs import field, fields, frozen
 
 from arker import models
 from arker._basics import names
 from arker._basics.descriptors import most_connections
+from arker._config.environment import Environment
+from arker._config.ledger import ledger_of
+from arker._config.urls import base_url_of, check_secure, insecure_hosts_of, is_authority, is_loopback
 from arker.errors import ConfigurationError, InvalidArgumentError
 from arker.models import _checks as check
 
@@ -151,7 +151,7 @@ def load_settings(
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Combine arguments and environment to settings. Raises `ConfigurationError` or `InvalidArgumentError`."""
-    env = _Environment(os.environ if environ is None else environ)
+    env = Environment(os.environ if environ is None else environ)
 
     key = api_key if api_key is not None else env.get("ARKER_API_KEY", "AUTH_KEY")
     if key is None:
@@ -171,11 +171,11 @@ def load_settings(
         if from_env is not None:
             wanted_region, wanted_provider = _region("ARKER_REGION", from_env, wanted_provider)
 
-    insecure = _insecure_hosts(insecure_hosts, env)
+    insecure = insecure_hosts_of(insecure_hosts, env)
 
     def url_of(argument: str, value: object) -> str | None:
-        url = _base_url(argument, value)
-        return url if url is None else _check_secure(argument, url, insecure)
+        url = base_url_of(argument, value)
+        return url if url is None else check_secure(argument, url, insecure)
 
     base = url_of("base_url", base_url) or url_of("ARKER_BASE_URL", env.get("ARKER_BASE_URL"))
     if base is None:
@@ -208,7 +208,7 @@ def load_settings(
         timeouts=timeout or HttpTimeouts(),
         max_connections=most_connections(check.check_integer("max_connections", max_connections, minimum=1)),
         insecure_hosts=insecure,
-        ledger=_ledger(ledger, env, base),
+        ledger=ledger_of(ledger, env, base),
         strict_replies=check.check_boolean("strict_replies", strict_replies),
     )
 
@@ -224,38 +224,10 @@ def proxy_for(scheme: str, host: str) -> str | None:
     if not proxy or proxy_bypass(host):
         return None
     url = proxy if "://" in proxy else f"http://{proxy}"
-    if not re.match(r"(?i:https?)://", url) or not _is_authority(url):
+    if not re.match(r"(?i:https?)://", url) or not is_authority(url):
         # The message does not show the value, which may contain a password.
         raise ConfigurationError(f"the environment's proxy for {scheme}:// is not an http:// or https:// URL")
     return url
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host, as written in a URL, is this machine's loopback by name or address."""
-    if host == "localhost":
-        return True
-    # Imported here for the same reason as above.
-    from arker._basics.hosts import MalformedHostError, parse_host
-
-    try:
-        parsed = parse_host(host)
-    except MalformedHostError:
-        return False
-    return parsed == "localhost" if isinstance(parsed, str) else parsed.is_loopback
-
-
-class _Environment:
-    """Access to environment variables: values are stripped, and a blank value counts as unset."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-
-    def get(self, *names: str) -> str | None:
-        for name in names:
-            value = self._environ.get(name, "").strip()
-            if value:
-                return value
-        return None
 
 
 def _api_key(value: object) -> str:
@@ -268,76 +240,6 @@ def _api_key(value: object) -> str:
     if not all("!" <= char <= "~" for char in key):
         raise InvalidArgumentError("api_key", "…", "expected visible ASCII characters only")
     return key
-
-
-_SWITCHES: Final = {
-    **dict.fromkeys(("on", "1", "true", "yes"), True),
-    **dict.fromkeys(("off", "0", "false", "no"), False),
-}
-
-
-def _ledger(value: object, env: _Environment, base_url: str) -> Path | None:
-    """Return the ledger's path; None for no ledger."""
-    place = _ledger_place("ledger", value)
-    if place is False or isinstance(place, Path):
-        return place or None
-    set_place = _ledger_place("ARKER_LEDGER", env.get("ARKER_LEDGER"))
-    if isinstance(set_place, Path):
-        return set_place
-    if place is None and set_place is None:
-        # VMs of an embedded backend end with it, so no later program needs to find them.
-        place = not (base_url.startswith("http://") and is_loopback(urlsplit(base_url).hostname or ""))
-    if not place and not set_place:
-        return None
-    found = _default_ledger(env)
-    if found is None:
-        _warn_of_no_ledger()
-    return found
-
-
-_warned_of_no_ledger = False
-
-
-def _warn_of_no_ledger() -> None:
-    """Warn once per process that there is no place for a ledger."""
-    global _warned_of_no_ledger  # noqa: PLW0603
-    if not _warned_of_no_ledger:
-        _warned_of_no_ledger = True
-        logging.getLogger("arker").warning(
-            "there is no ledger of forks, since this user has no home directory (HOME is not set): VMs that this "
-            "program may leave behind are not on record; set ARKER_LEDGER to a file, or to 'off'"
-        )
-
-
-def _ledger_place(argument: str, value: object) -> Path | bool | None:
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip().lower() in _SWITCHES:
-        return _SWITCHES[value.strip().lower()]
-    expected = "expected a path, True or 'on', False or 'off'"
-    if not isinstance(value, (str, os.PathLike)):
-        raise InvalidArgumentError(argument, value, expected)
-    text: object = os.fspath(cast("os.PathLike[Any]", value))
-    if not isinstance(text, str) or not text.strip() or "\0" in text:
-        raise InvalidArgumentError(argument, text, expected)
-    place = os.path.expanduser(text)
-    if place.startswith("~"):
-        raise InvalidArgumentError(argument, text, "expected a path that does not begin with an unknown home directory")
-    return Path(os.path.abspath(place))
-
-
-def _default_ledger(env: _Environment) -> Path | None:
-    """Return the ledger's path in the user's state directory; None if the user has none."""
-    home = os.path.expanduser("~")
-    if sys.platform == "win32":
-        state = env.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
-    elif sys.platform == "darwin":
-        state = os.path.join(home, "Library", "Application Support")
-    else:
-        state = env.get("XDG_STATE_HOME") or ""
-        if not os.path.isabs(state):  # its specification says to ignore relative paths
-            state = os.path.join(home, ".local", "state")
-    return Path(state, "arker", "ledger.sqlite3") if os.path.isabs(state) else None
 
 
 _LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -362,79 +264,6 @@ def _region(argument: str, value: object, provider: str) -> tuple[str, str]:
     if not re.fullmatch(_LABEL, text):
         raise InvalidArgumentError(argument, value, "expected a region such as 'us-west-2'")
     return text, provider
-
-
-def _base_url(argument: str, value: object) -> str | None:
-    if value is None:
-        return None
-    text = value.strip().rstrip("/") if isinstance(value, str) else ""
-    match = re.fullmatch(r"(?i:https?)://([^/?#\s]+)(/[^?#\s]*)?", text)
-    if match is None or not text.isprintable():
-        raise InvalidArgumentError(
-            argument, _without_secrets(value), "expected an http:// or https:// URL without query or fragment"
-        )
-    if "@" in match[1]:
-        raise InvalidArgumentError(argument, _without_secrets(value), "expected a URL without user or password")
-    if not _is_authority(text):
-        expected = "expected a URL with an ASCII host, and a port up to 65535 if any"
-        raise InvalidArgumentError(argument, _without_secrets(value), expected)
-    return text
-
-
-def _check_secure(argument: str, url: str, insecure: frozenset[str]) -> str:
-    """Reject plain HTTP, except to this machine and to hosts that the caller allows."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme == "https" or is_loopback(host) or host in insecure:
-        return url
-    raise InvalidArgumentError(
-        argument,
-        url,
-        f"expected an https:// URL, or {host!r} among insecure_hosts: http:// sends the API key in the clear",
-    )
-
-
-def _insecure_hosts(given: object, env: _Environment) -> frozenset[str]:
-    if given is not None:
-        if not check.is_array(given):
-            raise InvalidArgumentError("insecure_hosts", given, "expected a list of host names")
-        return frozenset(_host(f"insecure_hosts[{index}]", host) for index, host in enumerate(given))
-    names = (env.get("ARKER_INSECURE_HOSTS") or "").split(",")
-    return frozenset(_host("ARKER_INSECURE_HOSTS", name) for name in names if name.strip())
-
-
-def _host(argument: str, value: object) -> str:
-    host = value.strip().lower() if isinstance(value, str) else ""
-    if re.fullmatch(r"[a-z0-9._-]+", host):
-        return host
-    if ":" in host:
-        from ipaddress import IPv6Address  # few programs name such hosts
-
-        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        try:
-            IPv6Address(bare)
-            return bare
-        except ValueError:
-            pass
-    expected = "expected the exact name or address of a host, without scheme and port"
-    raise InvalidArgumentError(argument, _without_secrets(value), expected)
-
-
-def _is_authority(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        # Reading ``port`` raises ValueError if it is invalid.
-        return bool(parts.hostname) and url.isascii() and "\\" not in parts.netloc and parts.port != -1
-    except ValueError:
-        return False
-
-
-def _without_secrets(value: object) -> object:
-    """Return the value given as a URL without user, password, query and fragment."""
-    if not isinstance(value, str):
-        return value
-    text = re.sub(r"^(\s*\w+://)?.*@", r"\1…@", value, flags=re.DOTALL)
-    return re.sub(r"([?#]).*", r"\1…", text, flags=re.DOTALL)
 
 
 def _built_url(provider: str, region: str) -> str:

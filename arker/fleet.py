@@ -14,7 +14,8 @@ from arker import models
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
 from arker._context import Context
-from arker._fleets.pool import Plan, Pool, named
+from arker._fleets.plan import Plan
+from arker._fleets.pool import Pool, named
 from arker._fleets.work import ItemMap, Outcomes, Work, everywhere
 from arker._tasks import hurry
 from arker._tasks.cleanup import clean_up

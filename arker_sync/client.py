@@ -29,10 +29,10 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             with ar.fork("ubuntu") as vm:
                 print(vm.run("echo hi").stdout_text)
 
-    One client serves a whole program and any number of threads. ``with`` or `close` ends it; one that nobody closes is
-    closed at exit. While a ``with`` block lasts in the main thread, SIGTERM ends it, so that VMs are deleted, unless
-    the program handles the signal itself. Ctrl-C cancels the call that is going on, and its clean-up is waited for. An
-    event loop that runs in the caller's thread stands still during a call: use `arker.AsyncArker` there.
+    One client serves a whole program and any number of threads. ``with`` or `close` ends it; a client that is not
+    closed is closed at exit. While a ``with`` block lasts in the main thread, SIGTERM ends it, so that VMs are deleted,
+    unless the program handles the signal itself. Ctrl-C cancels the call that is going on, and its clean-up is waited
+    for. An event loop that runs in the caller's thread stands still during a call: use `arker.AsyncArker` there.
 
     Args:
         api_key: The API key; else ``ARKER_API_KEY``, then ``AUTH_KEY``.

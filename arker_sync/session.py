@@ -11,11 +11,10 @@ import arker
 import arker_sync
 from arker import models
 from arker._basics.typing import Self
-from arker._lifecycle.held import Held
 from arker_sync._bridge.facade import Facade
 
 
-class SessionHandle(Facade, Held[models.Session]):
+class SessionHandle(Facade):
     """A session of a VM: like a terminal tab, with a working directory and an environment that last from run to run.
 
     As a context manager it opens the session at the start and deletes it at the end, also after an exception:

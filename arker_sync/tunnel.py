@@ -9,13 +9,12 @@ from types import TracebackType
 import arker
 from arker import models
 from arker._basics.typing import Self
-from arker._lifecycle.held import Held
 from arker.models import Tunnel
 from arker.tunnel import TunnelResponse
 from arker_sync._bridge.facade import Facade
 
 
-class TunnelHandle(Facade, Held[Tunnel]):
+class TunnelHandle(Facade):
     """A tunnel from outside to a port of a VM.
 
     As a context manager it opens the tunnel at the start, waits until it is open, and deletes it at the end,

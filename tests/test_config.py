@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from arker import AsyncArker, ConfigurationError, HttpTimeouts, InvalidArgumentError, RetryPolicy
-from arker.config import DEFAULT_CONTROL_BASE_URL, Settings, is_loopback, load_settings, proxy_for
+from arker._config.urls import is_loopback
+from arker.config import DEFAULT_CONTROL_BASE_URL, Settings, load_settings, proxy_for
 from tests.support.secrets import API_KEY, MARK, OTHER_KEY
 
 KEY = {"ARKER_API_KEY": API_KEY}

@@ -1,4 +1,4 @@
-"""Programs with few descriptors: the client takes at most half of them, and waits where there is none."""
+"""Programs with few descriptors: the client takes at most half of them, and waits if none is free."""
 
 from __future__ import annotations
 

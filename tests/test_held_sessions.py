@@ -163,7 +163,7 @@ async def test_a_deletion_that_fails(server: ScriptedServer, vm: AsyncVM, caplog
     assert "the session ses-1 of the VM vm-1 could not be deleted" in caplog.text
     server.script(ok(session()), error("not_found", status=404))
     async with vm.open_session():
-        pass  # somebody else has deleted it, or the VM
+        pass  # another caller has deleted it, or the VM
 
 
 async def test_no_session_is_left_wherever_it_is_cancelled(server: ScriptedServer) -> None:

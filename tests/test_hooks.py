@@ -272,7 +272,7 @@ async def test_a_hook_that_raises_breaks_nothing(
 
 
 async def test_a_hook_does_not_hold_up_a_wish_to_end(server: ScriptedServer) -> None:
-    """Only these go through: nobody wants a program that cannot be stopped."""
+    """Only these are raised: a program must stay stoppable."""
 
     class Stop(KeyboardInterrupt):
         pass

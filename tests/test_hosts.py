@@ -24,8 +24,9 @@ from arker import (
     InvalidArgumentError,
     NetworkError,
 )
+from arker._config.urls import is_loopback
 from arker._transport.http.urls import MAX_REDIRECTS, presigned, redirected, tunnelled
-from arker.config import is_loopback, load_settings
+from arker.config import load_settings
 from tests.support.clients import make_client
 from tests.support.secrets import API_KEY, SIGNATURE
 from tests.support.server import Reply, ScriptedServer, closed_port, ok

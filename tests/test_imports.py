@@ -1,9 +1,10 @@
-"""What importing the packages loads, and that what is loaded later is there for everybody who asks."""
+"""What importing the packages loads, and that the rest is loaded when it is used."""
 
 from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import pickle
 import subprocess
 import sys
@@ -32,6 +33,11 @@ LATER = (
     ("arker.transfer", "arker._files", "arker.read_stream", "arker.directories", "arker._directories.work"),
     ("arker._lifecycle.reap", "arker.reports", "arker._ledger.ledger", "arker.progress", "arker.emulator"),
 )
+
+
+def test_what_is_loaded_later_exists() -> None:
+    missing = [name for names in LATER for name in names if importlib.util.find_spec(name) is None]
+    assert not missing
 
 
 def answer(program: str) -> str:

@@ -142,7 +142,7 @@ async def test_commands_that_take_long_do_not_hold_up_what_is_quick(server: Scri
 
 
 async def test_hundreds_of_long_commands_are_sent_at_once(server: ScriptedServer) -> None:
-    # Nobody refuses anything, so nobody waits for another's command to end: none does before all have begun.
+    # The server refuses nothing, so no request waits for another's command to end: none ends before all have begun.
     begun, all_begun = 0, asyncio.Event()
 
     async def answer(request: Recorded) -> Reply:

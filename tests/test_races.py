@@ -147,7 +147,7 @@ async def waiting(verdict: asyncio.Event) -> None:
 
 @ORDERS
 async def test_a_cancellation_and_a_verdict_in_one_turn(verdict_first: bool) -> None:
-    """Nobody's cancellation is lost, whatever else comes with it."""
+    """No cancellation is lost, whatever happens at the same time."""
     verdict = asyncio.Event()
     task = asyncio.create_task(waiting(verdict))
     await asyncio.sleep(0.05)
@@ -268,7 +268,7 @@ async def test_a_client_that_is_closed_amid_a_fork(emulator: Emulator, ar: Async
 async def test_a_client_that_is_closed_amid_the_end_of_a_cancelled_fork(
     emulator: Emulator, ar: AsyncArker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever closes it waits for that."""
+    """Closing it waits for that."""
     client = AsyncArker(**emulator.client_options)
     with emulator.faults.delay(operation="fork", seconds=0.1, processed=True):
         task = asyncio.create_task(client.fork("ubuntu"))

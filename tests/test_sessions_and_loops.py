@@ -206,7 +206,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_no_warning_in_a_strict_interpreter(server: ScriptedServer) -> None:
     server.answer(ok(OK))
     ended = python("-W", "error", "-X", "dev", "-c", SCRIPT, server.url)
-    # On a busy machine the development mode remarks on slow steps, whoever's they are.
+    # On a busy machine the development mode logs slow steps of any task.
     remarks = [line for line in ended.stderr.splitlines() if not line.startswith("Executing <")]
     assert (ended.returncode, ended.stdout, remarks) == (0, "done\n", [])
 

@@ -47,7 +47,7 @@ async def test_a_large_request_that_is_not_taken_ends(deaf: str) -> None:
 
 
 async def test_a_large_command_that_is_not_taken_ends(deaf: str) -> None:
-    """A run's reply may take for ever, but its request may not."""
+    """A run's reply may take any time, but its request may not."""
     timeouts = HttpTimeouts(idle=0.2)
     async with AsyncArker(API_KEY, base_url=deaf, retry=False, timeout=timeouts) as client:
         with pytest.raises(NetworkTimeoutError):

@@ -110,7 +110,7 @@ def test_silence_opens_it_too_at_first() -> None:
     assert window.opens_next(1.0) == 1.0 + LOOK
     window.waited(1.0 + UNANSWERED / 2)
     assert window.places == INITIAL
-    window.looked(1.0 + UNANSWERED / 2, late=2 * LATE)  # nobody listened until then
+    window.looked(1.0 + UNANSWERED / 2, late=2 * LATE)  # the loop was busy until then
     window.waited(1.0 + UNANSWERED)
     assert window.places == INITIAL
     window.waited(1.0 + UNANSWERED * 3 / 2)
@@ -249,7 +249,7 @@ def test_every_request_is_served_whatever_the_server_takes(capacity: int, millis
     requests = 1500
     simulation = _Simulation(capacity, milliseconds / 1000, requests, Window(512))
     simulation.run()
-    # The first burst may be refused, and later a few now and then; nobody storms a server that says no.
+    # The first burst may be refused, and later a few now and then; a server that refuses is not flooded.
     beyond_at_first = max(INITIAL, 2 * capacity) - capacity
     assert simulation.refused <= beyond_at_first + 60 + simulation.now / PATIENCE
     assert simulation.window.places <= max(INITIAL, 3 * capacity)

@@ -89,7 +89,7 @@ class Fleets(ClientBase):
         if deadline is not None:
             check.check_seconds("deadline", deadline)
         check.check_function("progress", progress)
-        plan = _fleets.pool.Plan(
+        plan = _fleets.plan.Plan(
             request=models.ForkRequest(
                 source_vm_id=source_vm_id,
                 source_vm_name=source_vm_name,

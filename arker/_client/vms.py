@@ -94,7 +94,7 @@ class Vms(ClientBase):
             ConflictError: The name is taken, or the idempotency key belongs to a different request.
             UnsupportedOperationError: The server cannot fork this source with these arguments.
         """
-        from arker.vm import fork  # brings handles along, which importing the client is not to wait for
+        from arker.vm import fork  # loads the handles, which would make importing the client slow
 
         given = [value for value in (source, source_vm_id, source_vm_name) if value is not None]
         if len(given) != 1:

@@ -231,7 +231,7 @@ def _groups(paths: Sequence[str]) -> Iterator[list[str]]:
     group: list[str] = []
     size = 0
     for path in paths:
-        length = len(_name(path)) + 200  # for what it stands in
+        length = len(_name(path)) + 200  # for the rest of its line
         if group and (len(group) == _MOST_NAMES or size + length > _MOST_BYTES):
             yield group
             group, size = [], 0

@@ -115,7 +115,7 @@ class TreeTarget:
             self.chmod(staged, mode)
         name, fd = self._place(staged)
         if fd is not None:
-            fd = os.dup(fd)  # the way to the other place may close it
+            fd = os.dup(fd)  # the next `_place` may close it
         try:
             place, place_fd = self._place(path)
             if HAS_MODES:

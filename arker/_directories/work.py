@@ -132,7 +132,7 @@ class DirectoryWork:
             error.vm_id = error.vm_id or self.place.vm_id
             error.file = self._redact(self.options.remote)  # not a file of the SDK's own beside it
             if not self.state.may_have_begun:
-                error.outcome = "not_started"  # whatever became of the command that only looked
+                error.outcome = "not_started"  # the command before it changed nothing
             raise
 
     async def list_local(self, ignores: Ignores, *, absent_is_right: bool) -> Tree:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from arker._files.bodies import digest_of_source
-from arker._files.job import pooled
 from arker._files.ranges import INLINE_CHUNK, MAX_CONTENT, Span, missing, split
 from arker._protocol.calls import files as file_calls
 from arker._protocol.identifiers import new_ulid
 from arker._protocol.reply import concluded
+from arker._tasks.pools import pooled
 from arker._tasks.threads import in_thread
 from arker.errors import PayloadTooLargeError
 from arker.models import SyncChunkWrite, SyncChunkWriteResult
@@ -60,7 +60,7 @@ class _Upload:
                 await in_thread(source.check)
             if self._written:
                 return
-            # Answers overtake each other. One more, alone, tells what the server holds by now.
+            # Replies may arrive out of order. One more request, alone, tells what the server holds now.
             self._held = SyncChunkWriteResult()
             await self._send(first)
             if self._written:

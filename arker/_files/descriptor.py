@@ -64,7 +64,7 @@ def _write_all(lock: threading.Lock, fd: int, pieces: Sequence[bytes | memoryvie
 
 
 if sys.platform == "win32":
-    # It knows no reading and writing at a place, so that one thread at a time goes there.
+    # Windows has neither pread nor pwrite, so threads seek and read one at a time.
 
     def _pread(lock: threading.Lock, fd: int, count: int, offset: int) -> bytes:
         with lock:

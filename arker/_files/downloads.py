@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from arker._files.checks import check_concurrency, check_part_size, check_path, check_progress
-from arker._files.job import FileTracker, make_job, pooled, together
+from arker._files.job import FileTracker, make_job
 from arker._files.ranges import CONCURRENCY, WORTH_PARTS, part_size, split
 from arker._files.remote import RemoteFile
 from arker._files.sources import check_local, is_path
 from arker._files.targets import LocalTarget, ObjectTarget, SpanWriter, check_target
+from arker._tasks.pools import pooled, together
 from arker._tasks.threads import finished_in_thread
 from arker._transport.attempts import deadline_scope
 from arker.transfer import DownloadWay, TransferResult

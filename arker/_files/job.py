@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,8 +11,7 @@ from attrs import define, field
 
 from arker._context import Place
 from arker._tasks import clock
-from arker._tasks.cleanup import carry_through, make_or_undo
-from arker._tasks.running_loop import running_loop
+from arker._tasks.cleanup import make_or_undo
 from arker._tasks.threads import in_thread
 from arker._transport.attempts import Attempt, Progress
 from arker.errors import ArkerError, InvalidArgumentError, TransferError
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from arker._protocol.request import Call
 
 T = TypeVar("T")
-Item = TypeVar("Item")
 
 Settle = Callable[[Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
 """Awaits a request that writes a part."""
@@ -187,7 +185,7 @@ class Job:
 
     @asynccontextmanager
     async def _own_progress(self, *, decisive: bool) -> AsyncGenerator[Progress, None]:
-        # Requests in flight together cannot share one, and what is said of each belongs to the call as a whole.
+        # Concurrent requests cannot share one; what becomes known of each is added to the whole call's.
         whole = self.progress
         before = whole.attempts
         own = Progress(whole.operation, before, redact=self.place.redact)
@@ -238,49 +236,6 @@ async def opened_in_thread(make: Callable[[], T], undo: Callable[[T], object]) -
     return await make_or_undo(in_thread(make), abandon)
 
 
-async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run several coroutines at once. The first failure, or a cancellation, ends the others before it is raised."""
-    made = list(works)
-    try:
-        loop = running_loop()
-    except BaseException:
-        for work in made:
-            work.close()
-        raise
-    tasks = [loop.create_task(work) for work in made]
-    if not tasks:
-        return
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        await carry_through(_end_all(tasks))
-    for task in tasks:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
-    for task in tasks:
-        task.result()
-
-
-async def _end_all(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()  # else the loop reports it as never retrieved
-
-
-async def pooled(items: Iterable[Item], work: Callable[[Item], Coroutine[Any, Any, None]], workers: int) -> None:
-    """Process the items concurrently, in their order."""
-    left = iter(items)
-
-    async def worker() -> None:
-        for item in left:
-            await work(item)
-
-    await together(worker() for _ in range(workers))
-
-
 __all__ = [
     "FileTracker",
     "Job",
@@ -289,6 +244,4 @@ __all__ = [
     "Tracker",
     "make_job",
     "opened_in_thread",
-    "pooled",
-    "together",
 ]

@@ -12,16 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from attrs import define
 
 from arker._files.checks import check_concurrency, check_part_size, check_path, check_progress, check_verify
-from arker._files.job import Job, make_job, pooled
+from arker._files.job import Job, make_job
+from arker._files.opening import open_file, open_source
 from arker._files.ranges import CONCURRENCY, MAX_CONTENT, MIB, batches
-from arker._files.sources import (
-    check_buffer,
-    check_source,
-    is_buffer,
-    is_path,
-    open_file,
-    open_source,
-)
+from arker._files.sources import check_buffer, check_source, is_buffer, is_path
 from arker._files.strategies import Options
 from arker._files.uploads import move
 from arker._protocol.calls import files as file_calls
@@ -29,6 +23,7 @@ from arker._protocol.codec import codec
 from arker._protocol.identifiers import new_ulids
 from arker._protocol.retryable import is_proof_of_refusal
 from arker._tasks import clock
+from arker._tasks.pools import pooled
 from arker._tasks.threads import in_thread
 from arker.errors import (
     ApiError,

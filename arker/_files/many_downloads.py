@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from arker._files.checks import check_concurrency, check_part_size, check_path, check_progress
 from arker._files.downloads import fetch_to_path
-from arker._files.job import Job, pooled
+from arker._files.job import Job
 from arker._files.many import Entries, Entry, begin, pairs_of, refuse_twice, within
 from arker._files.remote import RemoteFile
 from arker._files.sources import check_local
 from arker._files.targets import write_small
 from arker._tasks import clock
+from arker._tasks.pools import pooled
 from arker._tasks.threads import finished_in_thread
 from arker.errors import ArkerError
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arker._files.bodies import Body, digest_of_source
-from arker._files.job import pooled, together
 from arker._files.ranges import MAX_ENTRIES, part_size, split
 from arker._files.staging import Staging
 from arker._files.stored import Grant, put, request_puts
 from arker._protocol.calls import files as file_calls
+from arker._tasks.pools import pooled, together
 from arker._tasks.threads import in_thread
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from arker._files.ranges import MIB
-from arker._files.stored import RENEWALS, check_method, store_error
+from arker._files.stored import Renewals, check_method, store_error
 from arker._protocol.calls import files as file_calls
 from arker._protocol.request import ExchangeFailedError
 from arker._transport.attempts import Attempt
@@ -89,7 +89,7 @@ class RemoteFile:
             take: Called with the bytes as they come.
             opened: Called when the first reply has begun; `ranged` is known from then on.
         """
-        at, renewals = start, 0
+        at, renewals = start, Renewals()
         while at < end:
             url, before = self.url, at
             attempt = Attempt("GET", changes_something=False, may_repeat_lost=True, presigned_url=url)
@@ -108,7 +108,7 @@ class RemoteFile:
                         piece = await reply.read()
                         if not piece:
                             raise ExchangeFailedError("the reply ends before the file does", delivered=True)
-                        # Of a whole file that was sent instead of a range, the rest is another span's.
+                        # If the whole file was sent instead of a range, the rest belongs to other spans.
                         whole = reply.status != 206 and end < self.size
                         if at + len(piece) > end and not whole:
                             raise self._too_much()
@@ -124,10 +124,8 @@ class RemoteFile:
 
             try:
                 await self._job.attempts(once, attempt)
-            except ForbiddenError:
-                renewals = renewals + 1 if at == before else 1
-                if renewals > RENEWALS:
-                    raise
+            except ForbiddenError as error:
+                renewals.add(error, advanced=at != before)
                 await self.renew(url)
 
     async def get(self, url: str, attempt: Attempt, start: int, end: int) -> Opened:
@@ -230,7 +228,7 @@ class Reading:
         return self._bounded(piece)
 
     async def _from_anew(self) -> bytes:
-        renewals = 0
+        renewals = Renewals()
         while True:
             url = self._remote.url
             attempt = Attempt("GET", changes_something=False, may_repeat_lost=True, presigned_url=url)
@@ -251,10 +249,8 @@ class Reading:
 
             try:
                 return await self._job.attempts(once, attempt)
-            except ForbiddenError:
-                if renewals == RENEWALS:
-                    raise
-                renewals += 1
+            except ForbiddenError as error:
+                renewals.add(error)
                 await self._remote.renew(url)
 
     def _bounded(self, piece: bytes) -> bytes:

@@ -5,18 +5,13 @@ from __future__ import annotations
 import errno
 import io
 import os
-import stat
-import tempfile
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import IO, Any, Final, Protocol, TypeGuard, cast
 
 from arker._files.descriptor import Descriptor
-from arker._files.job import opened_in_thread
-from arker._files.ranges import MIB
-from arker._tasks.threads import finished_in_thread, in_thread
 from arker.errors import FileChangedError, InvalidArgumentError, LocalFileError
-from arker.models import CHUNK_SIZE, MAX_PUT_SIZE
+from arker.models import MAX_PUT_SIZE
 
 Buffer = bytes | memoryview
 
@@ -149,7 +144,7 @@ class ObjectSource:
 
     def _end(self) -> int:
         end: Any = self._file.seek(0, os.SEEK_END)
-        return end if isinstance(end, int) else self._file.tell()  # not every object answers with the place
+        return end if isinstance(end, int) else self._file.tell()  # not every object returns the position
 
     def read(self, start: int, end: int) -> bytes:
         pieces: list[bytes] = []
@@ -269,198 +264,11 @@ def _gives_bytes(value: object) -> bool:
     return isinstance(value, (AsyncIterable, Iterable)) or callable(getattr(value, "read", None))
 
 
-async def open_source(argument: str, value: Any) -> Source:
-    """Open a checked source for reading. The caller closes it."""
-    if is_buffer(value):
-        return MemorySource(check_buffer(argument, value))
-    if is_path(value):
-        name = check_local(argument, value)
-        file, misleads = await opened_in_thread(lambda: _look_into(open_file(name)), lambda made: made[0].close())
-        return await _spool_file(argument, value, file) if misleads else file
-    if isinstance(value, AsyncIterable):
-        return await _spool_iterable(argument, cast("object", value), cast("AsyncIterable[object]", value))
-    if type(value) is io.BytesIO:
-        # Its buffer is shared, not copied, and not locked against the caller.
-        view = memoryview(value.getvalue())[value.tell() :]
-        value.seek(0, os.SEEK_END)
-        return MemorySource(view)
-    if not callable(getattr(value, "read", None)):
-        return await _spool_iterable(argument, value, _InThread(iter(cast("Iterable[object]", value))))
-    source = await opened_in_thread(lambda: _of_object(argument, value), lambda made: made.close() if made else None)
-    return source if source is not None else await _spool_object(argument, value)
-
-
-def open_file(name: str) -> FileSource:
-    """Open a regular local file; blocks."""
-    try:
-        # Opening a pipe would wait for its writer.
-        fd = os.open(name, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | _BINARY)
-    except OSError as error:
-        raise LocalFileError(error, name) from error
-    try:
-        mode = os.fstat(fd).st_mode
-        if not stat.S_ISREG(mode):
-            number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-            problem = OSError(number, os.strerror(number) if number == errno.EISDIR else "not a regular file")
-            raise LocalFileError(problem, name) from problem
-        return FileSource(fd, name)
-    except BaseException:
-        os.close(fd)
-        raise
-
-
-_BUFFERED: Final[tuple[type, ...]] = (io.BufferedReader, io.BufferedRandom)
-_BINARY: Final[int] = getattr(os, "O_BINARY", 0)
-
-
-def _of_object(argument: str, file: Any) -> Source | None:
-    """Make a source of a seekable file object; blocks.
-
-    Return None if it has to be read to its end, because it cannot seek or its size is wrong.
-    """
-    try:
-        if not _seekable(file):
-            return None
-        raw: Any = getattr(file, "raw", file) if type(file) in _BUFFERED else file
-        # Of any other object, such as one that decompresses, the descriptor is not where its bytes are.
-        if type(raw) is io.FileIO and stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
-            if file.writable():
-                file.flush()
-            base = file.tell()
-            name = raw.name if isinstance(raw.name, str) else None
-            source = FileSource(os.dup(raw.fileno()), name, base)
-            if source.misleads():
-                source.close()
-                return None
-            file.seek(base + source.size)
-            return source
-        return ObjectSource(file)
-    except OSError as error:
-        raise LocalFileError(error, name_of(file)) from error
-    except ValueError as error:  # it was closed
-        raise InvalidArgumentError(argument, file, f"expected a file object that can be read ({error})") from None
-
-
-def _seekable(file: Any) -> bool:
-    ask: Callable[[], bool] | None = getattr(file, "seekable", None)
-    return callable(getattr(file, "seek", None)) and callable(getattr(file, "tell", None)) and (ask is None or ask())
-
-
-# --- bytes that come once --------------------------------------------------------------------------------------------
-
-
-class _Spool:
-    """A copy of bytes that come only once: a few in memory, more in an unnamed file, so that they can be sent again."""
-
-    def __init__(self, argument: str, value: object) -> None:
-        self._argument = argument
-        self._value = value
-        self._start = bytearray()
-        self._file: IO[bytes] | None = None
-
-    async def add(self, piece: object) -> None:
-        if not is_buffer(piece):
-            expected = f"expected bytes from it, got {type(piece).__name__}"
-            raise InvalidArgumentError(self._argument, self._value, expected)
-        self._start += piece
-        if len(self._start) > CHUNK_SIZE:
-            await finished_in_thread(self._write)
-
-    def _write(self) -> None:
-        try:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - `close` does it
-            view = memoryview(self._start)
-            while view:
-                view = view[self._file.write(view) :]
-        except OSError as error:
-            raise LocalFileError(error, tempfile.gettempdir()) from error
-        finally:
-            self._start = bytearray()
-
-    async def source(self) -> Source:
-        if self._file is None:
-            return MemorySource(memoryview(self._start))
-        if self._start:
-            await finished_in_thread(self._write)
-        return FileSource(os.dup(self._file.fileno()), "the temporary file")
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-
-async def _spool_iterable(argument: str, value: object, pieces: AsyncIterable[object]) -> Source:
-    spool = _Spool(argument, value)
-    try:
-        async for piece in pieces:
-            await spool.add(piece)
-        return await spool.source()
-    finally:
-        spool.close()
-
-
-class _InThread(AsyncIterator[object]):
-    """An ordinary iterator whose items are awaited in a thread."""
-
-    def __init__(self, items: Iterator[object]) -> None:
-        self._items = items
-
-    async def __anext__(self) -> object:
-        found = await in_thread(_next, self._items)
-        if not found:
-            raise StopAsyncIteration
-        return found[0]
-
-
-def _next(items: Iterator[object]) -> tuple[object] | tuple[()]:
-    # A StopIteration does not come through a future.
-    for item in items:
-        return (item,)
-    return ()
-
-
-async def _spool_object(argument: str, file: IO[bytes]) -> Source:
-    spool = _Spool(argument, file)
-    try:
-        while piece := await in_thread(_read_some, file):
-            await spool.add(piece)
-        return await spool.source()
-    finally:
-        spool.close()
-
-
-def _read_some(file: IO[bytes]) -> bytes:
-    try:
-        return file.read(MIB)
-    except OSError as error:
-        raise LocalFileError(error, name_of(file)) from error
-
-
-async def _spool_file(argument: str, value: object, file: FileSource) -> Source:
-    spool, position = _Spool(argument, value), 0
-    try:
-        while piece := await in_thread(file.read_on, position, MIB):
-            position += len(piece)
-            await spool.add(piece)
-        return await spool.source()
-    finally:
-        spool.close()
-        file.close()
-
-
-def _look_into(file: FileSource) -> tuple[FileSource, bool]:
-    try:
-        return file, file.misleads()
-    except BaseException:
-        file.close()
-        raise
-
-
 __all__ = [
     "Buffer",
     "FileSource",
     "MemorySource",
+    "ObjectSource",
     "Source",
     "check_buffer",
     "check_data",
@@ -469,6 +277,4 @@ __all__ = [
     "is_buffer",
     "is_path",
     "name_of",
-    "open_file",
-    "open_source",
 ]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RENEWALS: Final = 2
+_RENEWALS: Final = 2
 """How often in a row an expired URL is renewed without any progress (contract, section 7)."""
 
 PRESIGNED: Final = "presigned"
@@ -75,6 +75,28 @@ class Grant:
         return clock.now() > self._ends - _SOON
 
 
+class Renewals:
+    """The renewals of one URL.
+
+    Attributes:
+        count: How many there were in a row, without any progress.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, error: ForbiddenError, *, advanced: bool = False) -> None:
+        """Count a renewal, because the store has refused the URL.
+
+        Args:
+            error: The refusal; raised if there were too many renewals.
+            advanced: Whether there was progress since the last one.
+        """
+        self.count = 1 if advanced else self.count + 1
+        if self.count > _RENEWALS:
+            raise error
+
+
 async def request_puts(job: Job, files: Sequence[tuple[str, int]]) -> list[Grant]:
     """Request PUT URLs for files, given by path and size, in one request.
 
@@ -102,19 +124,16 @@ async def put(job: Job, path: str, body: Body, grant: Grant | None = None) -> Sy
         body: Its content.
         grant: The presigned URL, if it was already requested.
     """
-    renewals = 0
+    renewals = Renewals()
     try:
         while True:
-            if grant is None or (grant.over and renewals == 0):
+            if grant is None or (grant.over and renewals.count == 0):
                 (grant,) = await request_puts(job, [(path, body.size)])
             try:
                 await _put_once(job, grant.url, body)
                 break
-            except ForbiddenError:
-                # Only the URL has expired, not the operation.
-                if renewals == RENEWALS:
-                    raise
-                renewals += 1
+            except ForbiddenError as error:
+                renewals.add(error)  # only the URL has expired, not the operation
                 grant = None
         digest = await body.digest()
     finally:
@@ -145,21 +164,19 @@ async def _put_once(job: Job, url: str, body: Body) -> None:
 
 async def renewed(fetch: Callable[[], Awaitable[T]], renew: Callable[[], Awaitable[None]]) -> T:
     """Fetch by a presigned URL, which is renewed when it has expired."""
-    renewals = 0
+    renewals = Renewals()
     while True:
         try:
             return await fetch()
-        except ForbiddenError:
-            if renewals == RENEWALS:
-                raise
-            renewals += 1
+        except ForbiddenError as error:
+            renewals.add(error)
             await renew()
 
 
 __all__ = [
     "PRESIGNED",
-    "RENEWALS",
     "Grant",
+    "Renewals",
     "check_method",
     "put",
     "renewed",

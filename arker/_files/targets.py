@@ -87,7 +87,7 @@ class LocalTarget:
             try:
                 os.unlink(self._beside)
             except OSError:
-                pass  # it is in its place
+                pass  # it was moved into its place
 
 
 def write_small(path: str, content: bytes) -> None:

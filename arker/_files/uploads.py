@@ -15,8 +15,9 @@ from arker._files.checks import (
     check_verify,
 )
 from arker._files.job import make_job
+from arker._files.opening import open_source
 from arker._files.ranges import CONCURRENCY
-from arker._files.sources import Source, check_source, open_source
+from arker._files.sources import Source, check_source
 from arker._files.strategies import Options, choose, lacks_presigned, write
 from arker._transport.attempts import deadline_scope
 from arker.errors import UnsupportedOperationError

@@ -10,10 +10,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
-from attrs import frozen
 
+from arker._fleets.count import Count
+from arker._fleets.plan import Plan
 from arker._fleets.schedule import is_hopeless, verdict
-from arker._fleets.staggered_workers import Crew
+from arker._fleets.staggered_workers import StaggeredWorkers
 from arker._lifecycle.fork import delete_or_raise
 from arker._protocol.calls import vms as vm_calls
 from arker._runs.poll import ASK_SECONDS
@@ -34,7 +35,6 @@ from arker.vm import AsyncVM, fork
 
 if TYPE_CHECKING:
     from arker._context import Context
-    from arker.models import ForkRequest
 
 logger = logging.getLogger("arker")
 
@@ -47,68 +47,6 @@ _SHARE: Final = 0.25
 """The part of the time that a second signal leaves in which what goes on may end; the rest is for the deletion."""
 _INSISTENCE: Final = 3
 """How often the end of a fleet is restarted when it is cancelled itself."""
-
-
-@frozen(kw_only=True)
-class Plan:
-    """The plan of a fleet.
-
-    Attributes:
-        request: The fork request of each VM.
-        count: The number of VMs wanted.
-        at_least: The smallest acceptable number of VMs.
-        max_concurrency: The most concurrent forks or deletions.
-        name_prefix: The prefix of the VMs' names.
-        replace: Whether to fork a new VM for each one that died.
-        deadline: Seconds for forking them all.
-        progress: Called for each VM that was forked or deleted.
-    """
-
-    request: ForkRequest
-    count: int
-    at_least: int
-    max_concurrency: int
-    name_prefix: str | None
-    replace: bool
-    deadline: float | None
-    progress: Callable[[FleetProgress], object] | None
-
-
-class Count:
-    """A count of finished items, reported to the caller's progress function."""
-
-    def __init__(
-        self,
-        pool: Pool,
-        operation: FleetOperation,
-        total: int | None,
-        progress: Callable[[FleetProgress], object] | None,
-    ) -> None:
-        self._pool = pool
-        self._operation: FleetOperation = operation
-        self._progress = progress
-        self.total = total
-        self.done = 0
-        self.failed = 0
-        self.tell()
-
-    def add(self, *, failed: bool = False) -> None:
-        """Count one more finished item."""
-        self.done += 1
-        self.failed += failed
-        self.tell()
-
-    def tell(self) -> None:
-        if self._progress is None:
-            return
-        value = FleetProgress(
-            operation=self._operation,
-            done=self.done,
-            failed=self.failed,
-            total=self.total,
-            vms=len(self._pool.members),
-        )
-        self._pool.context.observer.tell(f"progress of {self._operation}", self._progress, value)
 
 
 class Pool:
@@ -149,6 +87,12 @@ class Pool:
         if not task.cancelled():
             task.exception()  # the waiter has it; otherwise the loop reports it as never retrieved
 
+    def count(
+        self, operation: FleetOperation, total: int | None, progress: Callable[[FleetProgress], object] | None
+    ) -> Count:
+        """Begin to count the finished items of an operation."""
+        return Count(self.members, self.context.observer, operation, total, progress)
+
     # --- forking ------------------------------------------------------------------------------------------------
 
     async def fill(self) -> None:
@@ -159,17 +103,19 @@ class Pool:
             DeadlineExceededError: The deadline passed before that number was reached.
         """
         plan = self.plan
-        count = Count(self, "fork_many", plan.count, plan.progress)
+        count = self.count("fork_many", plan.count, plan.progress)
         todo = iter(range(plan.count))
-        crew = Crew(lambda: self.spawn(self._fork_some(todo, count)), min(plan.count, plan.max_concurrency))
+        staggered = StaggeredWorkers(
+            lambda: self.spawn(self._fork_some(todo, count)), min(plan.count, plan.max_concurrency)
+        )
         try:
-            await clock.wait({crew.over}, plan.deadline)
+            await clock.wait({staggered.over}, plan.deadline)
         finally:
-            late = crew.cancel()
-        if isinstance(crew.error, asyncio.CancelledError) and self.closed:
+            late = staggered.cancel()
+        if isinstance(staggered.error, asyncio.CancelledError) and self.closed:
             raise self.none_left()  # the forks were cancelled, not their waiter
-        if crew.error is not None:
-            raise crew.error
+        if staggered.error is not None:
+            raise staggered.error
         if late:
             await asyncio.wait(late)  # each is bounded: what it was forking is undone
             missing = plan.count - count.done
@@ -336,7 +282,7 @@ class Pool:
             except asyncio.CancelledError:
                 if hurry.asked():
                     break
-                continue  # by a loop that is being shut down, which cancels every task once; there is no other
+                continue  # a loop that is being shut down cancels every task, once; no other loop does this
         self._doomed.update((vm, None) for vm in self.members if not vm.kept)
         self.members.clear()
         if self.context.ledger is not None:
@@ -378,7 +324,7 @@ class Pool:
     async def _delete_all(self) -> None:
         self._doomed.update((vm, None) for vm in self.members if not vm.kept)
         self.members.clear()
-        count = Count(self, "delete", len(self._doomed), self.plan.progress)
+        count = self.count("delete", len(self._doomed), self.plan.progress)
         end = clock.now() + LONGEST_CLEANUP
         for _ in range(2):  # what stands still may only have lost its connection, and gets another chance
             if await self._delete_round(count, end) or hurry.asked():
@@ -389,20 +335,20 @@ class Pool:
         loop = running_loop()
         todo = iter(list(self._doomed))
         workers = min(len(self._doomed), self.plan.max_concurrency)
-        crew = Crew(lambda: loop.create_task(self._delete_some(todo, count)), workers)
+        staggered = StaggeredWorkers(lambda: loop.create_task(self._delete_some(todo, count)), workers)
         try:
-            while not crew.over.done():
+            while not staggered.over.done():
                 before = count.done
                 # There is no deadline for each one: hundreds of timers cost time.
-                await hurry.wait({crew.over}, max(0.0, min(CLEANUP_SECONDS, end - clock.now())))
-                if not crew.over.done() and (count.done == before or clock.now() >= end or hurry.expired()):
+                await hurry.wait({staggered.over}, max(0.0, min(CLEANUP_SECONDS, end - clock.now())))
+                if not staggered.over.done() and (count.done == before or clock.now() >= end or hurry.expired()):
                     return False
         finally:
-            late = crew.cancel()
+            late = staggered.cancel()
             if late:
                 await asyncio.wait(late)
-        if crew.error is not None:
-            raise crew.error
+        if staggered.error is not None:
+            raise staggered.error
         return True
 
     async def _delete_some(self, todo: Iterator[AsyncVM], count: Count) -> None:
@@ -439,4 +385,4 @@ def _may_pass(error: ArkerError) -> bool:
     return isinstance(error, (NetworkError, DeadlineExceededError))
 
 
-__all__ = ["Count", "Plan", "Pool", "named"]
+__all__ = ["Pool", "named"]

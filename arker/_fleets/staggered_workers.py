@@ -16,7 +16,7 @@ PAUSE: Final = 0.005
 """Seconds after which `STEP` more begin."""
 
 
-class Crew:
+class StaggeredWorkers:
     """Workers that run the same function until no items are left.
 
     Most of several hundred would only wait for the others' requests, and each costs memory and time. So they begin in
@@ -46,11 +46,11 @@ class Crew:
         self.over: asyncio.Future[None] = self._loop.create_future()
         self.error: BaseException | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
-        self._hire(FIRST)
+        self._begin_some(FIRST)
         if not self.tasks:
             self.over.set_result(None)
 
-    def _hire(self, count: int) -> None:
+    def _begin_some(self, count: int) -> None:
         self._timer = None
         if self._unless is not None and self._unless():
             self._missing = 0
@@ -61,7 +61,7 @@ class Crew:
             # Use a callback: a task that is cancelled before its first step does nothing.
             task.add_done_callback(self._ended)
         if self._missing:
-            self._timer = clock.call_later(self._loop, PAUSE, self._hire, STEP)
+            self._timer = clock.call_later(self._loop, PAUSE, self._begin_some, STEP)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self.close()
@@ -89,4 +89,4 @@ class Crew:
         return going
 
 
-__all__ = ["Crew"]
+__all__ = ["StaggeredWorkers"]

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import attrs
 
-from arker._fleets.pool import Count
 from arker._fleets.schedule import Schedule
-from arker._fleets.staggered_workers import Crew
+from arker._fleets.staggered_workers import StaggeredWorkers
 from arker._tasks import clock, hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._tasks.running_loop import running_loop
@@ -165,7 +164,7 @@ async def everywhere(
     """Process one item in every VM, in a limited number at once. Return an outcome for each VM, in their order."""
     vms = list(pool.members)
     todo = iter(enumerate(vms))
-    count = Count(pool, operation, len(vms), progress)
+    count = pool.count(operation, len(vms), progress)
     outcomes: dict[int, FleetOutcome[AsyncVM, Item, Value]] = {}
 
     def done(outcome: FleetOutcome[AsyncVM, Item, Value]) -> None:
@@ -212,7 +211,7 @@ class ItemMap(Generic[Item, Value]):
         self._progress = progress
         # The work has the context of its caller, not of the task that happens to take the first outcome.
         self._context = contextvars.copy_context()
-        self._crew: Crew | None = None
+        self._staggered: StaggeredWorkers | None = None
         self._drawing = True
         self._error: BaseException | None = None
         self._begun = False
@@ -225,7 +224,7 @@ class ItemMap(Generic[Item, Value]):
         items = self._items
         vms = len(self._pool.members)
         total = len(items) if isinstance(items, Sized) else None
-        self._count = Count(self._pool, "map", total, self._progress)
+        self._count = self._pool.count("map", total, self._progress)
         self._source: Iterator[Item] | AsyncIterator[Item]
         self._source = items.__aiter__() if isinstance(items, AsyncIterable) else iter(items)
         self._schedule: Schedule[FleetOutcome[AsyncVM, Item, Value]] = Schedule(vms=vms, ordered=self._ordered)
@@ -234,7 +233,7 @@ class ItemMap(Generic[Item, Value]):
         self._news = asyncio.Event()
         self._begun = True
         workers = max(1, vms if total is None else min(vms, total))
-        self._crew = Crew(self._begin_one, workers, unless=lambda: self._pool.closed)
+        self._staggered = StaggeredWorkers(self._begin_one, workers, unless=lambda: self._pool.closed)
 
     def _begin_one(self) -> asyncio.Task[None]:
         task = self._context.run(self._pool.spawn, self._draw_and_do())
@@ -247,7 +246,7 @@ class ItemMap(Generic[Item, Value]):
 
     @property
     def _workers(self) -> set[asyncio.Task[None]]:
-        return self._crew.tasks if self._crew is not None else set()
+        return self._staggered.tasks if self._staggered is not None else set()
 
     async def next(self) -> FleetOutcome[AsyncVM, Item, Value]:
         """Return the next outcome. A cancelled call loses nothing: the next call returns that outcome."""
@@ -280,8 +279,8 @@ class ItemMap(Generic[Item, Value]):
     def abandon(self) -> None:
         """Cancel the running work."""
         self._drawing = False
-        if self._crew is not None:
-            self._crew.cancel()
+        if self._staggered is not None:
+            self._staggered.cancel()
 
     def abandon_threadsafe(self) -> None:
         """Cancel the running work from any thread, such as one that destroys the object."""

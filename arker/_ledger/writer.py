@@ -88,7 +88,7 @@ class Writer:
         self._urgent = self._soon = False
         self._leaving = False
         self.used = False  # whether it may have rows
-        self._off = False  # for good
+        self._off = False  # permanently
         self._failing = False  # for now: forks do not wait
         self._retry_at = 0.0
         # SQLite is used with this lock held, so that `os.fork()` can wait for a moment without it.

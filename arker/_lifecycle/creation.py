@@ -7,8 +7,9 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-from arker._tasks import clock, hurry
-from arker._tasks.cleanup import CLEANUP_SECONDS, end, make_or_undo
+from arker._lifecycle.undoing import undo
+from arker._tasks import hurry
+from arker._tasks.cleanup import make_or_undo
 from arker._transport.attempts import Progress
 from arker.errors import ArkerError, InternalError
 from arker.errors.api import is_gone, is_surely_gone
@@ -52,35 +53,17 @@ class Creation(Generic[T]):
         return await make_or_undo(self._context.send(self._call, progress=self.progress), self._undo)
 
     async def _undo(self, task: asyncio.Task[T]) -> None:
-        progress = self.progress
-        progress.abandoned = True
-        if not task.done() and not progress.may_have_begun:
-            await end(task)
-            return
-        problem: str | ArkerError = f"no answer within {CLEANUP_SECONDS:g} s"
-        with clock.move_on_after(hurry.bound(CLEANUP_SECONDS)):
-            try:
-                await asyncio.wait({task})
-                if not task.cancelled():
-                    await self._delete(task.result())
-                    progress.outcome, progress.in_flight = "not_started", False
-                    return
-                # So does a loop that is being shut down: it cancels every task.
-                if not progress.may_have_begun:
-                    return
-                problem = "its answer was not waited for"
-            except ArkerError as error:
-                if error.outcome == "not_started":
-                    return
-                problem = error
-            except asyncio.CancelledError:
-                if not hurry.asked():
-                    raise
-        await end(task)
-        if hurry.asked():
-            hurry.left_behind(self._what)
-            return
-        logger.warning("%s was given up, and may exist: %s", self._what, problem)
+        async def removed() -> None:
+            await asyncio.wait({task})
+            if not task.cancelled():
+                await self._delete(task.result())
+            # A loop that is being shut down cancels every task.
+            elif self.progress.may_have_begun:
+                raise ArkerError("its answer was not waited for")
+
+        problem = await undo(task, self.progress, remove=removed, what=lambda: self._what)
+        if problem is not None:
+            logger.warning("%s was given up, and may exist: %s", self._what, problem)
 
     async def _delete(self, made: T) -> None:
         try:

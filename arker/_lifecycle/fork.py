@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from arker._basics import names
+from arker._lifecycle.undoing import undo
 from arker._protocol.calls import vms as vm_calls
 from arker._protocol.request import Address
-from arker._tasks import clock, hurry
-from arker._tasks.cleanup import CLEANUP_SECONDS, end, make_or_undo
+from arker._tasks import clock
+from arker._tasks.cleanup import CLEANUP_SECONDS, make_or_undo
 from arker._transport.attempts import Progress, deadline_scope
 from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError
 from arker.errors.api import is_gone, is_surely_gone
@@ -79,7 +80,7 @@ class Forking:
             vm = await (self._post() if ledger is None else self._post_on_record(ledger))
             if not blocks.closing:
                 return vm
-            # Its block, if it is to have one, would find the client closed.
+            # The caller could not use it any more.
             self._progress.outcome = "applied"
             if await self._give_back(vm.vm_id):
                 self._progress.outcome = "not_started"
@@ -149,51 +150,40 @@ class Forking:
     async def _undo(self, task: asyncio.Task[Vm]) -> None:
         """Delete the VM of the fork; log a warning if it may still exist."""
         with self._context.cleaning_up():
-            await self._see_that_there_is_none(task)
+            await self._undo_on_record(task)
 
-    async def _see_that_there_is_none(self, task: asyncio.Task[Vm]) -> None:
+    async def _undo_on_record(self, task: asyncio.Task[Vm]) -> None:
         progress, ledger, request = self._progress, self._context.ledger, self._call.request
-        progress.abandoned = True
-        if not task.done() and not progress.may_have_begun:
-            await end(task)
-            if ledger is not None:
+        sent = task.done() or progress.may_have_begun
+
+        async def removed() -> None:
+            vm = await self._outcome(task)
+            if vm is not None:
+                await self._delete(vm.vm_id)
+                if ledger is not None:
+                    ledger.undone(request)
+            elif ledger is not None:
                 ledger.forget(request)
-            return
-        problem: str | ArkerError = f"no answer within {CLEANUP_SECONDS:g} s"
-        with clock.move_on_after(hurry.bound(CLEANUP_SECONDS)):
-            try:
-                vm = await self._outcome(task)
-                if vm is not None:
-                    await self._delete(vm.vm_id)
-                    if ledger is not None:
-                        ledger.undone(request)
-                elif ledger is not None:
-                    ledger.forget(request)
-                progress.outcome, progress.in_flight = "not_started", False
-                return
-            except ArkerError as error:
-                if error.outcome == "not_started":
-                    return
-                problem = error
-            except asyncio.CancelledError:
-                if not hurry.asked():
-                    raise
-        await end(task)
-        if hurry.asked():
-            known = "" if self._vm_id is None else f" of VM {self._context.redact(self._vm_id)}"
-            hurry.left_behind(f"a fork{known} (key {request.idempotency_key})")
-            return
-        logger.warning("a fork (key %s) was given up, and its VM may exist: %s", request.idempotency_key, problem)
-        vm_id = None if self._vm_id is None else self._context.redact(self._vm_id)
-        doubt = ArkerError(f"the fork was given up, and its VM may exist: {problem}", vm_id=vm_id)
-        self.doubt = progress.complete(doubt).with_context(outcome="unknown")
+
+        problem = await undo(task, progress, remove=removed, what=self._left)
+        if not sent and ledger is not None:
+            ledger.forget(request)
+        if problem is not None:
+            logger.warning("a fork (key %s) was given up, and its VM may exist: %s", request.idempotency_key, problem)
+            vm_id = None if self._vm_id is None else self._context.redact(self._vm_id)
+            doubt = ArkerError(f"the fork was given up, and its VM may exist: {problem}", vm_id=vm_id)
+            self.doubt = progress.complete(doubt).with_context(outcome="unknown")
+
+    def _left(self) -> str:
+        known = "" if self._vm_id is None else f" of VM {self._context.redact(self._vm_id)}"
+        return f"a fork{known} (key {self._call.request.idempotency_key})"
 
     async def _outcome(self, task: asyncio.Task[Vm]) -> Vm | None:
         """Return the VM that was made, if any."""
         await asyncio.wait({task})
         if not task.cancelled():
             return task.result()
-        # So does a loop that is being shut down: it cancels every task. By its key the server knows the fork again.
+        # A loop that is being shut down cancels every task. The server recognizes the fork by its key.
         if not self._progress.may_have_begun:
             return None
         again = Progress(self._call.operation, outcome="unknown", makes=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +14,7 @@ from arker.errors import ConfigurationError
 T = TypeVar("T")
 
 
-class Held(Generic[T]):
+class Held(ABC, Generic[T]):
     """A resource that is opened once, and closed at the latest when its block or its client ends.
 
     Attributes:
@@ -29,17 +30,17 @@ class Held(Generic[T]):
         self._data: T | None = None
         self._opening = self._closed = False
 
+    @abstractmethod
     def _name(self) -> str:
         """Return the resource's name, for the log."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _make(self) -> None:
         """Create the resource, and store the server's reply in ``_data``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _removal(self) -> Coroutine[Any, Any, Deleted]:
         """Delete the resource, within a bound."""
-        raise NotImplementedError
 
     def _opened(self) -> T:
         if self._data is None:

@@ -6,13 +6,13 @@ import logging
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
-import anyio
 from attrs import evolve
 
 from arker._lifecycle.fork import was_made_since
 from arker._protocol.calls import vms as vm_calls
 from arker._protocol.request import Address
 from arker._tasks import clock
+from arker._tasks.pools import pooled
 from arker._transport.attempts import Progress, deadline_scope
 from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError, NotFoundError
 from arker.models import _checks as check
@@ -62,15 +62,7 @@ class _Reaping:
         else:
             for row in found.covered:
                 self._ledger.drop(row)
-            waiting = iter(found.left)
-
-            async def work() -> None:
-                for row in waiting:
-                    await self._undo(row)
-
-            async with anyio.create_task_group() as tasks:
-                for _ in range(min(AT_ONCE, len(found.left))):
-                    tasks.start_soon(work)
+            await pooled(found.left, self._undo, min(AT_ONCE, len(found.left)))
             await self._ledger.sweep()
         return ReapReport(
             deleted=tuple(self._deleted),

@@ -43,7 +43,7 @@ class Pages(AsyncIterator[T], Generic[T]):
 
     async def __anext__(self) -> T:
         if self._busy:
-            # Two at once would hand out the same page twice.
+            # Two concurrent steps would return the same page twice.
             raise RuntimeError("the list is being asked for its next item by another caller")
         self._busy = True
         try:

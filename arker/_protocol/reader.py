@@ -103,7 +103,7 @@ def _candidates(value: object, names: Sequence[str]) -> Iterator[dict[str, Any]]
     if not is_object(value):
         return
     yield value
-    # The "id" below "run" or "session" is a run's or a session's.
+    # An "id" in the object "run" or "session" is the id of that run or session.
     envelopes = [name for name in _ENVELOPES if "id" not in names or name not in _OTHER_THINGS]
     for name in envelopes:
         inner = value.get(name)

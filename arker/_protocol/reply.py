@@ -134,7 +134,7 @@ def _error_of_a_gateway(response: Response, value: object, redact: Callable[[str
     code, message = _loosely_worded(value)
     if message is None:
         message = response.body[:_READ_FOR_EXCERPT].decode("utf-8", "replace").strip()
-    # Redacted before it is cut: of a secret across the cut, a part would be left.
+    # Redact it before cutting it: a part of a secret at the cut would remain.
     message = redact(message)[:_EXCERPT] or f"HTTP {response.status}"
     if code is None:
         code = api_error_class("", response.status).default_code

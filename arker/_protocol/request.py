@@ -183,5 +183,5 @@ def _query_text(value: QueryValue) -> str:
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
         return ",".join([str.__str__(part) for part in value])
-    # Of a string the plain text, where str() would give the name of a member of an enumeration.
+    # The plain text: str() of a member of an enumeration gives its name.
     return str.__str__(value) if isinstance(value, str) else str(value)

@@ -142,7 +142,7 @@ def _cut_in_time(task: asyncio.Future[Any], loop: asyncio.AbstractEventLoop) -> 
 def _cut(task: asyncio.Future[Any], loop: asyncio.AbstractEventLoop) -> None:
     if task in _state.going_on and not task.done():
         task.cancel()
-        # It may be in the middle of something that has to be ended in its turn.
+        # It may be in the middle of a step that needs a clean-up of its own.
         clock.call_later(loop, _STEP, _cut, task, loop)
 
 

@@ -76,7 +76,7 @@ class Progress:
         error.attempts = self.attempts
         error.outcome = self.outcome
         error.idempotency_key = self.idempotency_key
-        # What has been found out otherwise stays: a run that was started has an id that no request names.
+        # Keep what is known from elsewhere: a started run has an id that no request contains.
         if self.vm_id is not None and error.vm_id is None:
             error.vm_id = self.redact(self.vm_id)
         if self.run_id is not None and error.run_id is None:
@@ -162,7 +162,7 @@ def outcome_after(before: Outcome, failure: Failure, error: ArkerError) -> Outco
         return before
     if failure is Failure.LOST or (isinstance(error, ApiError) and not is_proof_of_refusal(error)):
         return "unknown"
-    # Nothing that comes later tells whether an attempt that was lost had been processed.
+    # No later reply tells whether a lost attempt was processed.
     return before
 
 

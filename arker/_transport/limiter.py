@@ -38,7 +38,7 @@ class Limiter:
 
     def __init__(self, window: Window) -> None:
         self.window = window
-        # A coroutine that is thrown away gives its place back wherever garbage is collected: within the lock, too.
+        # A discarded coroutine gives its place back when it is garbage collected, maybe while this lock is held.
         self._lock = threading.RLock()
         self._in_flight = 0
         self._waiting_in_flight = 0

@@ -72,7 +72,7 @@ class Teller:
         try:
             result = hook(event)
             if isinstance(result, Coroutine):
-                result.close()  # it is not awaited, and would be complained of when it is destroyed
+                result.close()  # it is not awaited, and Python would warn of that
                 raise TypeError("expected an ordinary function, which returns when it is done")
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise

@@ -121,7 +121,7 @@ class Blocks:
         try:
             await carry_through(self._leave_all())
         finally:
-            # Also when that has never begun, because its loop has just been shut down: then the next one does it.
+            # Also if it has never begun, because its loop was just shut down: the next caller then does it.
             self._at_work = False
 
     async def _leave_all(self) -> None:
@@ -144,7 +144,7 @@ class Blocks:
                 self._end_calls()
                 if self._open or tasks or self.forks or self._are_calls_on_their_way():
                     looks = _LOOKS
-                # By their number, not by the time: a loop that is busy gives its tasks no turns in that.
+                # Count turns, not seconds: the tasks of a busy loop may get no turn within a time.
                 if looks == 0:
                     break
                 looks -= 1

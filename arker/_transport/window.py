@@ -57,11 +57,11 @@ class Window:
         self._resize(size)
         self.spacing = 0.0
         self.opens_at = -math.inf
-        # What the server took when it refused something last; infinity while it has refused nothing.
+        # Requests in flight when the server last refused one; infinity while it has refused none.
         self._limit = math.inf
         self._patience = PATIENCE
         self._quiet_since = self._grown_at = self._sent_at = -math.inf
-        self._earned = 0.0  # by how much the answers allow it to grow
+        self._earned = 0.0  # how much the answers so far allow it to grow
         self._punctual = 0
 
     def _resize(self, size: float) -> None:
@@ -127,7 +127,7 @@ class Window:
             self.spacing = min(SLOWEST, max(_FASTEST, self.spacing * 2))
             self.opens_at = max(self.opens_at, now + self.spacing)
         if self._limit < math.inf and now >= self._quiet_since + self._patience:
-            self._patience = min(LONGEST_PATIENCE, self._patience * 2)  # it was opened, in vain
+            self._patience = min(LONGEST_PATIENCE, self._patience * 2)  # growing again was too early
         self._quiet_since = self._grown_at = now
         self._earned = 0.0
         self._limit = float(max(1, min(self.places, in_flight)))
@@ -156,7 +156,7 @@ class Window:
 
     def _grow(self, by: float) -> None:
         self._resize(self.size + by)
-        if self.size > self._limit * _FREE + 1:  # the server takes far more than it did then
+        if self.size > self._limit * _FREE + 1:  # the server accepts far more than it did then
             self._limit, self._patience = math.inf, PATIENCE
 
 

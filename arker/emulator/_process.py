@@ -7,7 +7,6 @@ which stays open: its end tells the child that the parent has gone. The child an
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
@@ -28,6 +27,7 @@ from arker._tasks import clock
 from arker._tasks.process import hand_in
 from arker._tasks.running_loop import running_loop
 from arker._tasks.threads import finished_in_thread
+from arker.emulator._answer import Answer
 from arker.emulator._start import for_the_owner, in_utf8, listening_socket, pipe, server_command, server_environment
 from arker.emulator._state import StateDir
 from arker.emulator.control.channel import ControlChannel, Controlled
@@ -87,11 +87,7 @@ class Emulator(Controlled):
         self._owner = os.getpid()
         self._state: StateDir | None = None
         self._lifeline: IO[bytes] | None = None
-        self._answers: IO[bytes] | None = None
-        self._answer: dict[str, Any] | None = None
-        self._answered = threading.Event()
-        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
-        self._listener: threading.Thread | None = None
+        self._answer: Answer | None = None
         self._closed = False
         _alive.add(self)
 
@@ -135,7 +131,7 @@ class Emulator(Controlled):
         return ControlChannel(self.url, self._api_key, self._check_controllable)
 
     def _check_controllable(self) -> None:
-        self._check_launched()
+        self._launched()
         self.check_alive()
 
     @property
@@ -160,8 +156,8 @@ class Emulator(Controlled):
                     self._launch()
                 except OSError as error:
                     self._let_go()
-                    if self._answers is not None:
-                        self._answers.close()
+                    if self._answer is not None:
+                        self._answer.close()
                     self._remove_state()
                     raise EmulatorError(f"the embedded backend could not be launched: {error}") from error
 
@@ -177,7 +173,7 @@ class Emulator(Controlled):
             self._lifeline = os.fdopen(lifeline, "wb", buffering=0)
             answers, their_output = pipe()
             theirs.callback(os.close, their_output)
-            self._answers = os.fdopen(answers, "rb", buffering=0)
+            self._answer = Answer(answers)
             # VMs' users may pass through this directory, but only the owner may read the log.
             log = theirs.enter_context(open(self._state.path / _LOG_NAME, "xb", opener=for_the_owner))
             self._process = subprocess.Popen(
@@ -193,8 +189,7 @@ class Emulator(Controlled):
             )
             self._url = f"http://127.0.0.1:{sock.getsockname()[1]}/api"
             self._send_settings(sock.fileno(), self._state)
-        self._listener = threading.Thread(target=self._listen, name="arker-emulator-ready", daemon=True)
-        self._listener.start()
+        self._answer.listen()
 
     def _send_settings(self, descriptor: int, state: StateDir) -> None:
         options = attrs.asdict(self._options) | {"api_key": None, "state_parent": None}
@@ -211,58 +206,26 @@ class Emulator(Controlled):
         except BrokenPipeError:
             pass  # it died at once; `wait_ready` reports why
 
-    def _listen(self) -> None:
-        """Read the child's one line in a separate thread, so that any number of callers can wait for it."""
-        output = self._answers
-        assert output is not None
-        with output:
-            line = b"".join(iter(lambda: output.read(65536), b""))  # the child closes it after the line
-        try:
-            answer = json.loads(line)
-        except ValueError:
-            answer = {}
-        self._answer = answer if isinstance(answer, dict) else {}
-        self._answered.set()
-        for loop, over in tuple(self._waiting):
-            try:
-                loop.call_soon_threadsafe(_finish, over)
-            except RuntimeError:  # the loop was closed meanwhile
-                pass
-
     def wait_ready(self) -> None:
         """Wait until the server answers requests, for at most `EmulatorOptions.start_timeout` seconds.
 
         Raises:
             EmulatorError: The server was not launched, or did not start in time, or failed; the message has its reason.
         """
-        self._check_launched()
-        self._answered.wait(self._options.start_timeout)
-        self._check_answer()
+        self._check_answer(self._launched().wait(self._options.start_timeout))
 
     async def await_ready(self) -> None:
         """Wait like `wait_ready`, for asynchronous callers. The wait may be cancelled."""
-        self._check_launched()
-        if not self._answered.is_set():
-            loop = running_loop()
-            over: asyncio.Future[None] = loop.create_future()
-            entry = loop, over
-            self._waiting.append(entry)
-            try:
-                if not self._answered.is_set():  # the listener may have read the list just before
-                    await clock.wait([over], self._options.start_timeout)
-            finally:
-                if entry in self._waiting:
-                    self._waiting.remove(entry)
-        self._check_answer()
+        self._check_answer(await self._launched().wait_async(self._options.start_timeout))
 
-    def _check_launched(self) -> None:
-        if self._process is None or self._closed:
+    def _launched(self) -> Answer:
+        if self._process is None or self._answer is None or self._closed:
             raise EmulatorError(f"the embedded backend {'has been closed' if self._closed else 'was not launched'}")
         if os.getpid() != self._owner:
             raise EmulatorError("the embedded backend belongs to the process that launched it")
+        return self._answer
 
-    def _check_answer(self) -> None:
-        answer = self._answer
+    def _check_answer(self, answer: dict[str, Any] | None) -> None:
         words = self._last_words()
         if answer is None:
             raise EmulatorError(
@@ -343,9 +306,9 @@ class Emulator(Controlled):
                 process.kill()
                 process.wait()
             self._let_go()
-            if self._listener is not None:
-                # It ends with the process, unless another process has inherited its outputs.
-                self._listener.join(_CLOSE_PATIENCE)
+            if self._answer is not None:
+                # Its reading ends with the process, unless another process has inherited its outputs.
+                self._answer.join(_CLOSE_PATIENCE)
             self._remove_state()
 
     def _let_go(self) -> None:
@@ -413,11 +376,6 @@ def _forget_all() -> None:
 
 
 hand_in("embedded backends", in_child=_forget_all)
-
-
-def _finish(over: asyncio.Future[None]) -> None:
-    if not over.done():
-        over.set_result(None)
 
 
 def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -212,7 +212,7 @@ def check_function(argument: str, value: object) -> None:
     for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004 - its code, not whether it has any
         if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
             raise InvalidArgumentError(
-                argument, value, "expected an ordinary function: it is called, and nobody waits for what it returns"
+                argument, value, "expected an ordinary function: it is called, and what it returns is not awaited"
             )
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
-class Page(Generic[T]):
+class Page(ABC, Generic[T]):
     """One page of a list: a sequence of items. There are more pages while ``next_cursor`` is set."""
 
     __slots__ = ()
 
-    def _items(self) -> tuple[T, ...]:
-        raise NotImplementedError
+    @abstractmethod
+    def _items(self) -> tuple[T, ...]: ...
 
     def __iter__(self) -> Iterator[T]:
         return iter(self._items())

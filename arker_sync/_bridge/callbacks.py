@@ -19,7 +19,7 @@ import attrs
 from arker._tasks.process import hand_in
 from arker._transport.observer import Teller
 from arker.hooks import Hooks
-from arker_sync._bridge.loop import Errand, current_call
+from arker_sync._bridge.call import Errand, current_call
 from arker_sync._bridge.outcomes import fail, same
 
 Event = TypeVar("Event")

@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from arker._tasks import hurry
+from arker._tasks.cleanup import CLEANUP_SECONDS
 from arker._tasks.process import hand_in, keep_in_child
 from arker.errors import ConfigurationError
 from arker_sync._bridge import loop
-from arker_sync._bridge.loop import Call, Running, Seat
+from arker_sync._bridge.call import Call, Seat, closed
+from arker_sync._bridge.loop import Running
 from arker_sync._bridge.worker import Worker, current_worker
 
 if TYPE_CHECKING:
@@ -137,7 +139,7 @@ class Lease:
         seat: Seat | None,
     ) -> T:
         if sys.is_finalizing():
-            # The loop's thread stands still for good, and no other can be started.
+            # The loop's thread has stopped, and no other can be started.
             work.close()
             raise ConfigurationError("the interpreter is ending: no call can be made any more")
         state = self._state
@@ -148,7 +150,7 @@ class Lease:
             try:
                 running = state.take()
             except BaseException:
-                work.close()  # else it is warned of, at the interpreter's end
+                work.close()  # otherwise Python warns of it at exit
                 raise
         if threading.get_ident() == running.thread.ident:
             work.close()
@@ -178,7 +180,7 @@ class Lease:
                     raise KeyboardInterrupt from None  # a clean-up that was cut off
                 if isinstance(error, asyncio.CancelledError) and (worker is None or not worker.cancelled):
                     # Only the end of the client cancels a call whose caller goes on.
-                    raise loop.closed() from None
+                    raise closed() from None
             else:
                 with hurry.heeded(ending=True):
                     done = call.abandon()
@@ -252,7 +254,7 @@ def _bounded(work: Coroutine[Any, Any, object], running: Running) -> None:
     """Run a clean-up within a bound for an interrupted caller. The client logs failures."""
 
     async def within() -> None:
-        await asyncio.wait_for(work, loop.CLEANUP_SECONDS)
+        await asyncio.wait_for(work, CLEANUP_SECONDS)
 
     call = Call(within(), running)
     try:
@@ -284,7 +286,7 @@ class BlockingIterator(Iterator[R], Generic[T, R]):
         with self._lock:
             if self._over:
                 raise StopIteration
-            # What raises may go on afterwards, or not: as the async iterator does.
+            # After an error the iterator goes on or not, as the async one does.
             found = self._lease.call(_next(self._items), seat=self._seat)
             if not found:
                 self._over = True

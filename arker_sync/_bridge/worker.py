@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from arker_sync._bridge.outcomes import fail, same
 
 if TYPE_CHECKING:
-    from arker_sync._bridge.loop import Call
+    from arker_sync._bridge.call import Call
 
 _local = threading.local()
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import anyio.to_thread
 
-from arker._tasks.cleanup import carry_through
-from arker_sync._bridge.loop import CLEANUP_SECONDS
+from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
 from arker_sync._bridge.worker import Worker
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Both clients on one embedded backend, by the fixtures that the package gives to everybody."""
+"""Both clients on one embedded backend, by the fixtures of the package's pytest plugin."""
 
 from __future__ import annotations
 

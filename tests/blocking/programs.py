@@ -21,7 +21,7 @@ from pathlib import Path
 from arker import ArkerError, Hooks
 from arker_sync import VM, Arker
 
-# Whoever runs tests in the background has it ignored.
+# Tests that run in the background inherit it as ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Newer versions of Python warn of any os.fork() beside a thread.
 warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork.*")

@@ -16,10 +16,10 @@ import pytest
 from arker import ApiError, ArkerError, AsyncArker, ConfigurationError, Hooks, NotFoundError, RequestEvent, RetryPolicy
 from arker.emulator import Emulator
 from arker_sync import VM, Arker
+from arker_sync._bridge.call import current_call
 from arker_sync._bridge.callbacks import feed, relay
 from arker_sync._bridge.facade import twin
 from arker_sync._bridge.lease import Lease
-from arker_sync._bridge.loop import current_call
 from arker_sync._bridge.workers import in_threads
 
 

@@ -68,6 +68,14 @@ def test_what_does_no_io_is_the_same_object() -> None:
         assert getattr(arker_sync, name) is getattr(arker, name), name
 
 
+def test_the_blocking_classes_stand_on_none_of_the_async_client_s() -> None:
+    own = [cls for name in arker_sync.__all__ if getattr(arker, name, None) is not (cls := getattr(arker_sync, name))]
+    classes = [cls for cls in own if inspect.isclass(cls)]
+    assert {"Arker", "VM", "SessionHandle", "TunnelHandle"} <= {cls.__name__ for cls in classes}
+    homes = {f"{cls.__name__}: {base.__module__}" for cls in classes for base in cls.__mro__}
+    assert not [home for home in homes if home.partition(": ")[2].startswith("arker.")]
+
+
 def test_older_names() -> None:
     with pytest.warns(DeprecationWarning, match="arker_sync.SessionInfo is an older name of arker_sync.Session"):
         assert arker_sync.SessionInfo is arker.Session  # pyright: ignore[reportAttributeAccessIssue]
@@ -91,7 +99,7 @@ def members(cls: type[Any]) -> dict[str, Any]:
 def test_members_agree(name: str) -> None:
     theirs, ours = members(getattr(arker, name)), members(getattr(arker_sync, twin_name(name)))
     if name != "AsyncArker":
-        # Made by the client, of parts that are nobody's business.
+        # Made by the client, of private parts.
         theirs.pop("__init__", None)
         ours.pop("__init__", None)
     assert {METHODS.get(each, each) for each in theirs} == set(ours)

@@ -45,7 +45,7 @@ def hurried() -> Generator[None, None, None]:
 
 
 class _Noise(logging.Handler):
-    """Keeps what is logged, and what a loop or the interpreter reports that nobody has caught."""
+    """Keeps what is logged, and what a loop or the interpreter reports as not caught."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

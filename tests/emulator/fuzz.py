@@ -48,7 +48,7 @@ class Server:
             return json.load(response)
 
     def tend(self, over: threading.Event) -> None:
-        """Cancel what goes on, and delete what is forked on the way: random commands may wait for ever."""
+        """Cancel what goes on, and delete what is forked on the way: random commands may wait without end."""
         while not over.wait(3):
             try:
                 for vm in self.call("GET", "/v1/vms?limit=1000")["vms"]:

@@ -1,4 +1,4 @@
-"""The client on a real embedded backend, by the fixtures that the package gives to everybody."""
+"""The client on a real embedded backend, by the fixtures of the package's pytest plugin."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ async def test_handles_of_a_list_can_be_worked_with(ar: AsyncArker, vm: AsyncVM)
 
 async def test_the_blocks_of_the_page(ar: AsyncArker, vm: AsyncVM, capsys: pytest.CaptureFixture[str]) -> None:
     await vm.sync("serve.py", SERVER)
-    # In a session of its own: other commands would wait behind it for ever.
+    # In a session of its own: other commands would wait for its end.
     server = await (await vm.open_session().open()).start("exec python3 serve.py")
     assert (await server.lines().__anext__()).text == "ready"
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)

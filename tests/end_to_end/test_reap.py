@@ -1,4 +1,4 @@
-"""Programs that are killed, and what is left of theirs: nothing, after `reap`, while nobody else loses anything."""
+"""Killed programs: `reap` deletes what they left, and nothing of other programs."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def test_a_program_that_is_killed_amid_its_forks(
         with program(FORK_MANY, str(forks), **settings) as killed:
             answered = {line(killed) for _ in range(answers)}
             kill(killed)
-        # Nobody has to know these ids: they are on record.
+        # The ids are in the ledger.
         left = await ids(client) - {unknown, own, held}
         assert left
         with program(REAP, **settings) as reaper:

@@ -24,7 +24,7 @@ PROGRAM = """
 import asyncio, contextlib, json, signal, sys
 from arker import AsyncArker
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests in the background has it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that run in the background inherit it as ignored
 options = json.loads(sys.argv[1])
 kind = sys.argv[2]
 

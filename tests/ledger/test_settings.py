@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from arker import AsyncArker, InvalidArgumentError, config
+from arker import AsyncArker, InvalidArgumentError
+from arker._config import ledger as ledger_setting
 from arker.config import load_settings
 from tests.support.secrets import API_KEY
 
@@ -52,7 +53,7 @@ def test_a_user_without_a_home_is_told_once_that_there_is_none(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(os.path, "expanduser", str)  # so it is without HOME and an entry in passwd
-    monkeypatch.setattr(config, "_warned_of_no_ledger", False)
+    monkeypatch.setattr(ledger_setting, "_warned_of_no_ledger", False)
     for environ in ({}, {"ARKER_LEDGER": "off"}, XDG):
         load_settings(environ={**BASE, **environ}, ledger=False)
     assert load_settings(environ={**BASE, "ARKER_LEDGER": "off"}).ledger is None

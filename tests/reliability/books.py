@@ -23,7 +23,7 @@ class Books:
         operations: How many of each kind were asked for.
         cancelled: How many were cancelled.
         errors: What was raised, by class and outcome.
-        foreign: Exceptions that nobody asked for and that are no `ArkerError`.
+        foreign: Unexpected exceptions that are no `ArkerError`.
         retries: How often the client has tried again.
         done: The tokens of commands that ended with a result, by VM.
         begun: The same of all commands that were asked for.
@@ -133,7 +133,7 @@ def _check_vms(emulator: Emulator, books: Books, warnings: list[str], alive: set
         if vm_id in books.doubtful or key in books.keys or vm_id in told or (key and key in told):
             found.orphans += 1
         else:
-            found.faults.append(f"nobody knows the VM {vm_id}")
+            found.faults.append(f"the VM {vm_id} is unknown")
 
 
 async def _check_log(steady: AsyncArker, vm_id: str, books: Books, found: Audit) -> None:
@@ -145,7 +145,7 @@ async def _check_log(steady: AsyncArker, vm_id: str, books: Books, found: Audit)
     found.findings["lines of commands"] += len(written)
     found.faults += [f"{token} stands {count} times in {vm_id}" for token, count in counts.items() if count > 1]
     found.faults += [f"{token} is missing in {vm_id}" for token in books.done.get(vm_id, set()) - set(counts)]
-    found.faults += [f"{token} is nobody's" for token in set(counts) - books.begun.get(vm_id, set())]
+    found.faults += [f"{token} belongs to no call" for token in set(counts) - books.begun.get(vm_id, set())]
 
 
 async def _check_files(steady: AsyncArker, vms: set[str], books: Books, found: Audit) -> None:

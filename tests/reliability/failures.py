@@ -164,7 +164,7 @@ FAILURES: Final[tuple[Failure, ...]] = (
     ),
     Failure(
         name="stall",
-        meaning="silence for good, and nothing is done",
+        meaning="no reply, and nothing is done",
         sort="lost",
         carried_out=False,
         silent=True,
@@ -172,7 +172,7 @@ FAILURES: Final[tuple[Failure, ...]] = (
     ),
     Failure(
         name="stall done",
-        meaning="silence for good, after it was done",
+        meaning="no reply, after it was done",
         sort="lost",
         carried_out=True,
         silent=True,

@@ -191,7 +191,7 @@ async def _written(scene: Scene) -> int:
     except NotFoundError:
         return 0
     if content not in (CONTENT, LARGE):
-        raise AssertionError("the file holds what nobody wrote")
+        raise AssertionError("the file holds what no call wrote")
     return 1
 
 

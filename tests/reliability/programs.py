@@ -89,7 +89,7 @@ class Program:
         if task.cancelled():
             self.books.cancelled[name] += 1
             if chance >= 0.12:
-                self.books.foreign.append(f"{name} ended by a cancellation that nobody asked for")
+                self.books.foreign.append(f"{name} ended by a cancellation that was not requested")
             return Ended(cancelled=True)
         error = task.exception()
         if error is None:

@@ -122,7 +122,7 @@ async def batch(emulator: Emulator, names: list[str], rng: random.Random, report
 
 
 async def _settled(steady: AsyncArker, books: Books) -> None:
-    """Wait for what goes on in the VMs that are left: nobody waits for a run whose caller was cancelled."""
+    """Wait for what goes on in the VMs that are left: the caller of a run was maybe cancelled, and waits no more."""
     with anyio.fail_after(_PATIENCE):
         for vm_id in books.kept:
             handle = steady.vm(vm_id)

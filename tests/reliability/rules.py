@@ -61,7 +61,7 @@ def _ends(operation: Operation, failure: Failure, cell: Cell, *, always: bool) -
     whole = cell.verdict == "result" and (reading or done == 1)
     in_store = operation.hit.startswith("presigned_")
     if failure.sort == "slow" or (failure.name == "garbage" and operation.hit == "presigned_put"):
-        # What an object store says beside its status is nobody's business.
+        # Of an object store's reply only the status counts.
         if not whole:
             yield "nothing went wrong, so there must be a result"
         return
@@ -76,11 +76,11 @@ def _ends(operation: Operation, failure: Failure, cell: Cell, *, always: bool) -
         return
     if operation.kind == "creating" and failure.sort == "lost":
         if cell.verdict != "ArkerError" or cell.outcome != "unknown":
-            yield "nobody can know whether it was done, and it must not be tried again"
+            yield "it is unknown whether it was done, and it must not be tried again"
         return
     if operation.kind == "creating" and failure.carried_out:
         if cell.verdict == "ArkerError" and cell.outcome != "unknown":
-            yield "nobody can know whether it was done"
+            yield "it is unknown whether it was done"
         return
     if not whole:
         yield "one fault must not be the end of it"

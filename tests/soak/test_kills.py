@@ -1,4 +1,4 @@
-"""Servers that are killed at any moment, under load: nothing of them stays, whoever is killed."""
+"""Servers and programs that are killed at any moment, under load: nothing of them is left."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from arker import AsyncArker, AsyncVM
 from arker_sync import VM, Arker
 
 logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
-# Whoever runs tests in the background has it ignored.
+# Tests that run in the background inherit it as ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -282,7 +282,7 @@ async def test_a_source_that_fails_while_it_is_read(store: Store, vm: AsyncVM) -
 
 
 async def test_ordinary_iterables(store: Store, vm: AsyncVM) -> None:
-    """They are gone through in a thread, so that one which takes its time holds up nobody."""
+    """They are gone through in a thread, so that a slow one does not block the loop."""
     threads: set[int] = set()
 
     def pieces() -> Iterator[bytes]:

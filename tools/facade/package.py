@@ -63,7 +63,9 @@ def _module(source: Source, surface: Surface, turner: Turner) -> str:
 def _class(cls: ast.ClassDef, source: Source, surface: Surface, turner: Turner) -> list[str]:
     context = Context(surface, source, turner, cls)
     name = surface.names.get(cls.name, cls.name)
-    bases = [turner.annotation(source.segment(each)) for each in cls.bases]
+    # What else the async class stands on is the machinery of its own, which the facade does not need.
+    turned = {each.name for file in surface.sources for each in file.classes}
+    bases = [base for base in map(source.segment, cls.bases) if base in turned]
     is_root = cls.name in surface.twins
     if is_root:
         bases = ["Life" if surface.twins[cls.name] == "AsyncArker" else "Facade", *bases]

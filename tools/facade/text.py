@@ -19,9 +19,9 @@ PHRASES: Final = (
         "in several threads (it opens connections for each). ``async with`` or `aclose` ends it. While an "
         "``async with`` block lasts in the main thread, SIGTERM cancels it, so that VMs are deleted, unless the "
         "program handles the signal itself.",
-        "One client serves a whole program and any number of threads. ``with`` or `close` ends it; one that nobody "
-        "closes is closed at exit. While a ``with`` block lasts in the main thread, SIGTERM ends it, so that VMs are "
-        "deleted, unless the program handles the signal itself. Ctrl-C cancels the call that is going on, and its "
+        "One client serves a whole program and any number of threads. ``with`` or `close` ends it; a client that is "
+        "not closed is closed at exit. While a ``with`` block lasts in the main thread, SIGTERM ends it, so that VMs "
+        "are deleted, unless the program handles the signal itself. Ctrl-C cancels the call that is going on, and its "
         "clean-up is waited for. An event loop that runs in the caller's thread stands still during a call: use "
         "`arker.AsyncArker` there.",
     ),

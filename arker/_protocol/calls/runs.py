@@ -101,7 +101,7 @@ def _run_result(payload: dict[str, Any], reader: Reader) -> RunResult:
 
 def get_run(at: Address, run_id: str) -> Call[Run]:
     def decode(payload: dict[str, Any], reader: Reader) -> Run:
-        # Which run it is, is known already.
+        # The run's id is known, even if the reply does not contain it.
         named = payload if reader.strict or is_usable_id(payload.get("run_id")) else {**payload, "run_id": run_id}
         return reader.structure(named, models.Run)
 

@@ -71,7 +71,7 @@ def structure(value: object, cls: type[T]) -> T:
     try:
         return cast("T", _hook(cls)(value, cls))
     except (Misfit, KeyError, TypeError, ValueError, AttributeError) as error:
-        # The fast way does not say where; the second way does.
+        # The fast function does not tell where the error is; this one does.
         from arker._protocol.codec.converter import locate  # loaded by `_converter`
 
         with _lock:
@@ -117,7 +117,7 @@ def dumps(value: object) -> bytes:
     try:
         return orjson.dumps(unstructure(value))
     except TypeError as error:
-        # Only what callers pass in as it is can hold such a value: an unknown policy, for instance.
+        # Only values that callers pass unchecked, such as an unknown policy, can contain such a thing.
         raise InvalidArgumentError(type(value).__name__, value, f"expected values that JSON has ({error})") from None
 
 
@@ -126,7 +126,7 @@ def dumps_chunk(chunk: SyncChunkWrite) -> bytes:
 
     Its content is most of the text, so it is inserted last: copying 4 MiB takes as long as sending them.
     """
-    empty = b'"content":""'  # stands in no string, where its quotes would be escaped
+    empty = b'"content":""'  # cannot occur within a string, where its quotes would be escaped
     before, after = dumps(models.SyncWriteRequest((attrs.evolve(chunk, content=b""),))).split(empty)
     content = binascii.b2a_base64(chunk.content, newline=False)
     return b"".join((before, empty[:-1], content, b'"', after))

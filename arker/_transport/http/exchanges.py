@@ -85,7 +85,7 @@ class Http:
     def _proxy(self, url: URL) -> str | None:
         if not self._own:
             return None
-        key = (url.scheme, url.raw_authority)  # what a URL knows of itself; its host would have to be decoded each time
+        key = (url.scheme, url.raw_authority)  # the URL's cached parts; decoding its host each time would be slow
         if key not in self._proxies:
             self._proxies[key] = None if url.host is None else proxy_for(url.scheme, url.host)
         return self._proxies[key]
@@ -279,7 +279,7 @@ def _bounded_progress(idle: float | None) -> Generator[_Watch, None, None]:
         raise ExchangeFailedError(f"the request made no progress for {bound:g} s", delivered=True, timed_out=True)
 
 
-# What follows are classes, not async generators: aiohttp drops a body that is given up without closing it, so that a
+# These are classes, not async generators: aiohttp drops an abandoned body without closing it, so that a
 # generator would end in a task of its own, some time after the call, whenever garbage is collected.
 
 

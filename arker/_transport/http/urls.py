@@ -10,7 +10,7 @@ from typing import Final
 from yarl import URL
 
 from arker._basics.hosts import MalformedHostError, leads_here, parse_host
-from arker.config import is_loopback
+from arker._config.urls import is_loopback
 from arker.errors import BadReplyError
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -96,10 +96,10 @@ def _why_not(before: URL, after: URL, *, plainly: bool) -> str | None:
         return "holds a user or password"
     here = _is_here(after)
     if here is None:
-        # Whatever connects to it may read it in another way than this file does.
+        # The code that connects may parse it differently than this file does.
         return "has a host that is not written as hosts are"
     if here and not _is_here(before):
-        # It would reach what listens on this machine for this machine alone.
+        # It would reach services that listen on this machine's loopback.
         return "leads to this machine, and came from another one"
     if before.scheme == "https" and after.scheme == "http" and not plainly:
         return "leads from https:// to http://"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, TypeVar, cast
@@ -164,13 +165,14 @@ def _instant(reply: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(str(reply["now"]).replace("Z", "+00:00"))
 
 
-class Controlled:
+class Controlled(ABC):
     """The base of controlled backends, with faults, a journal and a clock. Their methods are blocking calls of about a
     millisecond. They raise `arker.errors.EmulatorError` when the backend does not answer.
     """
 
+    @abstractmethod
     def _channel(self) -> ControlChannel:
-        raise NotImplementedError
+        """Return the way to the backend's control interface."""
 
     @property
     def faults(self) -> Faults:

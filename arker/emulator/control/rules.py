@@ -7,14 +7,13 @@ with the action's name as ``action``.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final, Literal, TypeAlias, cast, get_args
 
 import attrs
 from attrs import field, frozen
 
+from arker.emulator.control import checks as check
 from arker.errors import InvalidArgumentError
 
 OperationName: TypeAlias = Literal[
@@ -57,16 +56,11 @@ Moment: TypeAlias = Literal["before", "during", "after"]
 
 OPERATION_NAMES: Final[tuple[str, ...]] = get_args(OperationName)
 PRESIGNED: Final = ("presigned_put", "presigned_get")
-BODY_MAXIMUM: Final = 1024 * 1024
-"""The maximum number of characters in a reply that a fault makes up."""
 GARBAGE: Final = (
     "<!DOCTYPE html>\n<html><head><title>Error</title></head><body><p>Something is wrong</p></body></html>\n"
 )
 
-_NUMBER_MAXIMUM: Final = 2**53
-_SECONDS_MAXIMUM: Final = 86400.0
 _MOMENTS: Final[tuple[str, ...]] = get_args(Moment)
-_Attribute: TypeAlias = "attrs.Attribute[Any]"
 
 
 def _operations(value: Any) -> tuple[Any, ...]:
@@ -81,86 +75,23 @@ def _operations(value: Any) -> tuple[Any, ...]:
         return (value,)
 
 
-def _check_operations(_: Any, attribute: _Attribute, value: tuple[object, ...]) -> None:
+def _check_operations(_: Any, attribute: check.Attribute, value: tuple[object, ...]) -> None:
     if not all(name in OPERATION_NAMES for name in value):
         expected = f"expected the name of an operation, or several: {', '.join(OPERATION_NAMES)}"
         raise InvalidArgumentError(attribute.name, value, expected)
 
 
-def _check_presigned(_: Any, attribute: _Attribute, value: tuple[str, ...]) -> None:
+def _check_presigned(_: Any, attribute: check.Attribute, value: tuple[str, ...]) -> None:
     if not set(value) <= set(PRESIGNED):
         raise InvalidArgumentError(attribute.name, value, f"expected one of {', '.join(PRESIGNED)}, or both")
 
 
-def _text(pattern: str, expected: str) -> Any:
-    compiled = re.compile(pattern, re.DOTALL)
-
-    def check(_: Any, attribute: _Attribute, value: object) -> None:
-        if value is not None and (not isinstance(value, str) or not compiled.fullmatch(value)):
-            raise InvalidArgumentError(attribute.name, value, f"expected {expected}")
-
-    return check
-
-
-def _integer(minimum: int, maximum: int = _NUMBER_MAXIMUM, *, optional: bool = True) -> Any:
-    def check(_: Any, attribute: _Attribute, value: object) -> None:
-        right = isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
-        if not right and (value is not None or not optional):
-            raise InvalidArgumentError(attribute.name, value, f"expected an integer from {minimum} to {maximum}")
-
-    return check
-
-
-def _finite(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _seconds(_: Any, attribute: _Attribute, value: Any) -> None:
-    if not _finite(value) or not 0 <= value <= _SECONDS_MAXIMUM:
-        raise InvalidArgumentError(attribute.name, value, f"expected seconds from 0 to {_SECONDS_MAXIMUM:g}")
-
-
-def _share(_: Any, attribute: _Attribute, value: Any) -> None:
-    if value is not None and (not _finite(value) or not 0 < value <= 1):
-        raise InvalidArgumentError(attribute.name, value, "expected a number above 0, at most 1")
-
-
-def _fraction(_: Any, attribute: _Attribute, value: Any) -> None:
-    if not _finite(value) or not 0 <= value < 1:
-        raise InvalidArgumentError(attribute.name, value, "expected a number from 0 to below 1")
-
-
-def _rate(_: Any, attribute: _Attribute, value: Any) -> None:
-    if not _finite(value) or not 1 <= value <= 1e12:
-        raise InvalidArgumentError(attribute.name, value, "expected bytes per second, at least 1")
-
-
-def _boolean(_: Any, attribute: _Attribute, value: object) -> None:
-    if not isinstance(value, bool):
-        raise InvalidArgumentError(attribute.name, value, "expected true or false")
-
-
-def _moment(_: Any, attribute: _Attribute, value: object) -> None:
+def _moment(_: Any, attribute: check.Attribute, value: object) -> None:
     if value not in _MOMENTS:
         raise InvalidArgumentError(attribute.name, value, f"expected one of {', '.join(_MOMENTS)}")
 
 
-_PATH = _text(r"/[!-~]{0,999}", "a path below the base URL, such as /v1/vms/*/runs")
-_DATE = _text(r"[ -~]{1,100}", "a number of seconds, or an HTTP date")
-
-
-def _retry_after(_: Any, attribute: _Attribute, value: Any) -> None:
-    if isinstance(value, str) or value is None:
-        _DATE(_, attribute, value)
-    elif not _finite(value) or not 0 <= value <= _NUMBER_MAXIMUM:
-        raise InvalidArgumentError(attribute.name, value, "expected a number of seconds, or an HTTP date")
-
-
-def _body(_: Any, attribute: _Attribute, value: object) -> None:
-    if not isinstance(value, str) or len(value) > BODY_MAXIMUM or any("\ud800" <= mark <= "\udfff" for mark in value):
-        raise InvalidArgumentError(attribute.name, value, f"expected text of at most {BODY_MAXIMUM} characters")
+_PATH = check.matching(r"/[!-~]{0,999}", "a path below the base URL, such as /v1/vms/*/runs")
 
 
 @frozen(kw_only=True)
@@ -182,12 +113,12 @@ class Rule:
     presigned_only: ClassVar[bool] = False
 
     operation: tuple[str, ...] = field(default=(), converter=_operations, validator=_check_operations)
-    method: str | None = field(default=None, validator=_text(r"[A-Z]{1,16}", "an HTTP method, such as POST"))
+    method: str | None = field(default=None, validator=check.matching(r"[A-Z]{1,16}", "an HTTP method, such as POST"))
     path: str | None = field(default=None, validator=_PATH)
-    times: int | None = field(default=1, validator=_integer(1))
-    share: float | None = field(default=None, validator=_share)
-    seed: int | None = field(default=None, validator=_integer(0))
-    skip: int = field(default=0, validator=_integer(0, optional=False))
+    times: int | None = field(default=1, validator=check.integer(1))
+    share: float | None = field(default=None, validator=check.share)
+    seed: int | None = field(default=None, validator=check.integer(0))
+    skip: int = field(default=0, validator=check.integer(0, optional=False))
 
     def __attrs_post_init__(self) -> None:
         if self.share is not None and self.times not in (None, 1):
@@ -215,11 +146,15 @@ class ErrorRule(Rule):
 
     action: ClassVar[str] = "error"
 
-    status: int = field(default=503, validator=_integer(200, 599, optional=False))
-    code: str | None = field(default=None, validator=_text(r"[!-~]{1,100}", "1 to 100 visible ASCII characters"))
-    message: str | None = field(default=None, validator=_text(r"[^\ud800-\udfff]{1,4096}", "1 to 4096 characters"))
-    retry_after: float | str | None = field(default=None, validator=_retry_after)
-    processed: bool = field(default=False, validator=_boolean)
+    status: int = field(default=503, validator=check.integer(200, 599, optional=False))
+    code: str | None = field(
+        default=None, validator=check.matching(r"[!-~]{1,100}", "1 to 100 visible ASCII characters")
+    )
+    message: str | None = field(
+        default=None, validator=check.matching(r"[^\ud800-\udfff]{1,4096}", "1 to 4096 characters")
+    )
+    retry_after: float | str | None = field(default=None, validator=check.retry_after)
+    processed: bool = field(default=False, validator=check.boolean)
 
 
 @frozen(kw_only=True)
@@ -233,8 +168,8 @@ class DelayRule(Rule):
 
     action: ClassVar[str] = "delay"
 
-    seconds: float = field(validator=_seconds)
-    processed: bool = field(default=False, validator=_boolean)
+    seconds: float = field(validator=check.seconds)
+    processed: bool = field(default=False, validator=check.boolean)
 
 
 @frozen(kw_only=True)
@@ -249,9 +184,9 @@ class GarbageRule(Rule):
 
     action: ClassVar[str] = "garbage"
 
-    body: str = field(default=GARBAGE, validator=_body, repr=False)
-    status: int | None = field(default=None, validator=_integer(200, 599))
-    processed: bool = field(default=True, validator=_boolean)
+    body: str = field(default=GARBAGE, validator=check.body, repr=False)
+    status: int | None = field(default=None, validator=check.integer(200, 599))
+    processed: bool = field(default=True, validator=check.boolean)
 
 
 @frozen(kw_only=True)
@@ -268,8 +203,8 @@ class CloseRule(Rule):
     action: ClassVar[str] = "close"
 
     moment: Moment = field(default="before", validator=_moment)
-    seconds: float = field(default=0.0, validator=_seconds)
-    reset: bool = field(default=False, validator=_boolean)
+    seconds: float = field(default=0.0, validator=check.seconds)
+    reset: bool = field(default=False, validator=check.boolean)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -287,7 +222,7 @@ class TruncateRule(Rule):
 
     action: ClassVar[str] = "truncate"
 
-    fraction: float = field(default=0.5, validator=_fraction)
+    fraction: float = field(default=0.5, validator=check.fraction)
 
 
 @frozen(kw_only=True)
@@ -300,7 +235,7 @@ class StallRule(Rule):
 
     action: ClassVar[str] = "stall"
 
-    processed: bool = field(default=False, validator=_boolean)
+    processed: bool = field(default=False, validator=check.boolean)
 
 
 @frozen(kw_only=True)
@@ -329,7 +264,7 @@ class ThrottleRule(Rule):
     operation: tuple[str, ...] = field(
         default=(), converter=_operations, validator=[_check_operations, _check_presigned]
     )
-    bytes_per_second: float = field(validator=_rate)
+    bytes_per_second: float = field(validator=check.rate)
 
 
 RULES: Final[Mapping[str, type[Rule]]] = {

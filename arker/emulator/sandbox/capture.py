@@ -84,7 +84,7 @@ class Capture:
         elif error is None and not writing.cancelled():
             self._stored += writing.result()
         else:
-            # It is still there, and stays; the memory is not for what comes after it.
+            # Keep what could not be written in memory; later output is dropped.
             self._chunks = [*going, *self._chunks]
             self.failure = getattr(error, "strerror", None) or str(error)
         if self._path is not None and self.failure is None and not self._released and self._size > IN_MEMORY:
@@ -96,7 +96,7 @@ class Capture:
 
 def _append(path: Path, offset: int, chunks: list[bytes]) -> int:
     """Append chunks to a file, which is made for the first of them. Returns the number of bytes written."""
-    # Not made again: the caller that has been given it may have removed it.
+    # Do not create it again: its owner may have removed it.
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | (0 if offset else os.O_CREAT), 0o600)
     done = 0
     try:

@@ -127,7 +127,7 @@ def copy_tree(origin: str, copied: str) -> None:
     root = os.open(copied, INTO)
     copy = Copy(root)
     source, target = os.open(origin, INTO), os.dup(root)
-    # What is still to be done in each directory on the way, and of those below the first, what they are.
+    # The names left to copy in each directory on the path, and the names and modes of those below the first.
     todo: list[list[str]] = [os.listdir(source)]
     entered: list[tuple[str, os.stat_result]] = []
     while True:

@@ -17,9 +17,10 @@ from pathlib import Path
 from attrs import frozen
 
 from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, Outlet, Sandbox
+from arker.emulator.sandbox.host.inside import Inside
 from arker.emulator.sandbox.host.machine import Launch, Limits
 from arker.emulator.sandbox.host.provider import AgentProvider
-from arker.emulator.sandbox.host.sandbox import AgentSandbox, Inside
+from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
 

@@ -28,7 +28,7 @@ from arker.emulator.sandbox.base import RunSpec
 from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.plain import PlainProvider
 
-# Whoever runs the tests in the background of a shell has them ignore it.
+# Tests that run in the background of a shell inherit it as ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 async def main():

@@ -160,7 +160,7 @@ async def test_a_fork_bomb_is_gone_soon(vm: AgentSandbox, other_vm: AgentSandbox
     before = (await sh(vm, count)).text
     run = await vm.run(RunSpec(command=BOMBS[bomb]))
     await asyncio.sleep(0.7)
-    if bomb == "shell":  # the other one leaves little of the processor to anybody
+    if bomb == "shell":  # the other one leaves little of the processor to other programs
         assert (await sh(other_vm, "echo usable")).text == "usable"
     await asyncio.wait_for(run.kill(), 20)  # about 0.5 s on an idle machine
     # The last to be reaped may still be listed where the machine has much else to do.

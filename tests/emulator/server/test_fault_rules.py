@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from arker.emulator.control import rules
+from arker.emulator.control import checks, rules
 from arker.emulator.control.clock import Clock
 from arker.emulator.control.entries import Fork, RequestEntry
 from arker.emulator.control.rules import (
@@ -288,7 +288,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"action": "delay", "seconds": 10**400}, "seconds"),
     ({"action": "delay", "seconds": True}, "seconds"),
     ({"action": "garbage", "body": 5}, "body"),
-    ({"action": "garbage", "body": "x" * (rules.BODY_MAXIMUM + 1)}, "body"),
+    ({"action": "garbage", "body": "x" * (checks.BODY_MAXIMUM + 1)}, "body"),
     ({"action": "garbage", "status": 99}, "status"),
     ({"action": "close", "moment": "later"}, "moment"),
     ({"action": "close", "moment": ["before"]}, "moment"),

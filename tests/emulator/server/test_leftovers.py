@@ -91,7 +91,7 @@ async def test_a_signal_to_a_server_that_was_started_by_hand(
         said = {**json.loads(server.stdout.readline()), "pid": server.pid}
         pids = await busy(said)
         server.send_signal(number)
-        # Whoever waits for the end of its output is not held up by what cleans up.
+        # What cleans up does not hold its output open, so that a reader comes to its end.
         server.stdout.read()
         server.stderr.read()
         server.wait(PATIENCE)
@@ -142,7 +142,7 @@ async def test_a_server_that_starts_removes_what_dead_ones_have_left(place: Path
     os.kill(guard, signal.SIGKILL)
     os.waitpid(guard, 0)
     state.leave()
-    other = place / "arker-emulator-examples"  # somebody's own
+    other = place / "arker-emulator-examples"  # another program's
     other.mkdir()
     (other / "notes").write_text("mine")
     link = place / "arker-emulator-link"

@@ -111,7 +111,7 @@ async def test_a_tunnel_that_is_closed_while_it_opens_leaves_its_descriptor_alon
 
     loop = asyncio.get_running_loop()
     for turns in range(4):
-        proxy = TunnelProxy(nowhere, token=None)  # type: ignore[arg-type] # nobody connects
+        proxy = TunnelProxy(nowhere, token=None)  # type: ignore[arg-type] # it gets no connection
         start = loop.create_task(proxy.start())
         for _ in range(turns):
             await asyncio.sleep(0)

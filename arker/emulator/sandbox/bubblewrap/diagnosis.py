@@ -141,7 +141,7 @@ def _advice(facts: Facts) -> str:
             "The kernel allows what is needed, so this bubblewrap is too old (0.8 or newer is needed) or broken: "
             'install another one, or pip install "arker-async[emulator]".'
         )
-    return "Ask whoever runs this machine to allow unprivileged user namespaces."
+    return "Ask this machine's administrator to allow unprivileged user namespaces."
 
 
 def _failing_step(python: str, identity: Identity | None) -> tuple[str, int] | None:

@@ -19,9 +19,9 @@ from arker.emulator.sandbox.bubblewrap.interpreter import Interpreter, choose_in
 from arker.emulator.sandbox.bubblewrap.mount_points import find_obstacle
 from arker.emulator.sandbox.bubblewrap.prerequisites import check_rights, find_bash
 from arker.emulator.sandbox.bubblewrap.seccomp import choose_filter
+from arker.emulator.sandbox.host.inside import Inside
 from arker.emulator.sandbox.host.machine import Launch, Limits, Machine
 from arker.emulator.sandbox.host.provider import AgentProvider
-from arker.emulator.sandbox.host.sandbox import Inside
 from arker.emulator.sandbox.host.spares import Spare, Spares
 from arker.emulator.sandbox.pressure import lack, telling
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
@@ -218,7 +218,7 @@ def _prepare(state_dir: Path, identity: Identity | None) -> Path:
         if not identity.can_reach(state_dir):
             raise IsolationUnavailableError(
                 f"VMs of a root server are started as uid {identity.uid}, which cannot get to {state_dir}: choose a "
-                "directory below one that everybody may enter, such as /var/lib or /tmp, or run as an ordinary user."
+                "directory below one that all users may enter, such as /var/lib or /tmp, or run as an ordinary user."
             )
     return state_dir
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 
 from arker.emulator.sandbox.base import Outlet, Sandbox, Volume
+from arker.emulator.sandbox.host.inside import Inside
 from arker.emulator.sandbox.host.machine import Launch, Machine
-from arker.emulator.sandbox.host.sandbox import AgentSandbox, Inside
+from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
 
 
-class AgentProvider:
+class AgentProvider(ABC):
     """The base of providers. A subclass defines how an agent is started and what a VM contains."""
 
     confines_network = True
@@ -46,11 +48,13 @@ class AgentProvider:
         self._storage.close()
         self._volume_storage.close()
 
+    @abstractmethod
     def _inside(self, tree: Tree) -> Inside:
-        raise NotImplementedError
+        """Return the settings of the runs of a VM with this tree."""
 
+    @abstractmethod
     async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
-        raise NotImplementedError
+        """Prepare the start of an agent on a tree with its volumes."""
 
     async def _warm(self, tree: Tree) -> Machine | None:
         """Return a machine that has been started already, and has the tree's files from now on; None without one."""

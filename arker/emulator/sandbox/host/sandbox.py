@@ -6,15 +6,13 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from attrs import frozen
-
 from arker.emulator.sandbox.base import HOME, FileReader, FileWriter, Outlet, RunHandle, RunSpec, SandboxError, Volume
-from arker.emulator.sandbox.bubblewrap.identity import Identity
+from arker.emulator.sandbox.host.inside import Inside
 from arker.emulator.sandbox.host.link import LinkClosedError, Reply, anonymous_files
 from arker.emulator.sandbox.host.machine import Launch, Machine
 from arker.emulator.sandbox.host.run import AgentRun
@@ -31,29 +29,6 @@ _GOING = 0.05
 _AFTERMATH = 1.0
 _LAST_STEPS = 0.3
 """Seconds that a fork may wait for what looks after a command that has ended: copying many files takes longer."""
-
-
-@frozen(kw_only=True)
-class Inside:
-    """The settings that all runs of a VM share.
-
-    Attributes:
-        env: The environment of a session that sets none.
-        bash: The shell's path.
-        owner: Who runs execute as on the host; None for the server's own user.
-        to_inside: From a path that callers use to the one that the agent sees.
-        to_outside: The other way, for working directories.
-        reserved: Paths where there can be no volumes.
-        restarts: Whether a VM has to be restarted to get a volume.
-    """
-
-    env: Mapping[str, str]
-    bash: str
-    owner: Identity | None = None
-    to_inside: Callable[[str], str] = str
-    to_outside: Callable[[str], str] = str
-    reserved: Sequence[str] = ()
-    restarts: bool = True
 
 
 class AgentFileReader:
@@ -447,4 +422,4 @@ async def _connected(connection: socket.socket, timeout: float = 5.0) -> bool:
     return connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
 
 
-__all__ = ["AgentSandbox", "Inside"]
+__all__ = ["AgentSandbox"]

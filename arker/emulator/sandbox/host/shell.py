@@ -29,22 +29,22 @@ _FUNCTION: Final = re.compile(r"BASH_FUNC_(.+)%%", re.DOTALL)
 _BUILTIN: Final = "BASH_FUNC_builtin%%"
 
 # What the command starts must not have the state's descriptor. bash cannot mark one as closed at exec, but it does so
-# with the copy (its first free one from 10 on) that it keeps of what a redirection hides, and with copies of that.
+# with the copy that it keeps of a descriptor hidden by a redirection (the first free number from 10), and its copies.
 _KEEP_BACK: Final = "{ exec {script}>&10; } {state}>&- 2>/dev/null && exec {state}>&{script}; exec {script}>&-; "
 _OURS: Final = frozenset({"builtin", "exec"})
 """Builtins that are needed before the command begins; functions of these names are made at the last moment."""
 
-# One line, so that line numbers are the command's own. What comes by the descriptor would be too long for an argument.
+# One line, so that line numbers are the command's own. The descriptor carries what would be too long for an argument.
 _WRAPPER: Final = (
     'IFS= builtin read -r -d "" -u {script} REPLY; builtin set -- "$REPLY"; '
     'IFS= builtin read -r -d "" -u {script} REPLY || :; exec {script}<&-; {keep_back}builtin eval "$1"; {eval} "$REPLY"'
 )
 
-# No single quotes in what follows, since it is put between such. A trap for DEBUG is not run in a subshell mostly, and
-# else speaks to where nobody hears it.
+# No single quotes in what follows, since it is put between single quotes. A subshell mostly does not run a trap for
+# DEBUG; if it does, the trap's output is discarded.
 _CWD: Final = f'"{_LAST}=${{PWD:-$(/bin/pwd)}}"'
 _BY_PROGRAM: Final = f"/usr/bin/env -0 {_CWD} >&@STATE@"
-# For what is too much to start a program with; by builtins then, as far as they are still there.
+# For an environment that is too large to start a program with. It needs only builtins, unless a function replaces one.
 _BY_BUILTINS: Final = (
     "builtin trap - DEBUG ERR RETURN; builtin set +eux; { "
     "while IFS= builtin read -r __arker_name; do "
@@ -58,8 +58,8 @@ _BY_BUILTINS: Final = (
     f'builtin printf "%s\\0" {_CWD}; }} >&@STATE@'
 )
 _AT_EXIT: Final = f"( {_BY_PROGRAM} ) >/dev/null 2>&1 || ( {_BY_BUILTINS} ) >/dev/null 2>&1"
-# In front of the command's own trap, which may say `exit` itself, and which is told the status by `$?`. A list that
-# ends early for a failure is none that ERR and `set -e` hear of.
+# Runs before the command's own trap, which may call `exit` itself, and which reads the status from `$?`. A failure in
+# an `&&` list, except in its last command, triggers neither ERR nor `set -e`.
 _BEFORE_OTHERS: Final = (
     f"( __arker_status=$?; {_BY_PROGRAM} || ( {_BY_BUILTINS} ); builtin exit $__arker_status ) >/dev/null 2>&1 "
     "&& ( : ) 2>/dev/null; "

@@ -1,0 +1,117 @@
+"""Bytes that come only once, copied so that they can be sent again."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from typing import IO
+
+from arker._files.ranges import MIB
+from arker._files.sources import FileSource, MemorySource, Source, is_buffer, name_of
+from arker._tasks.threads import finished_in_thread, in_thread
+from arker.errors import InvalidArgumentError, LocalFileError
+from arker.models import CHUNK_SIZE
+
+
+class _Spool:
+    """A copy of bytes that come only once: a few in memory, more in an unnamed file, so that they can be sent again."""
+
+    def __init__(self, argument: str, value: object) -> None:
+        self._argument = argument
+        self._value = value
+        self._start = bytearray()
+        self._file: IO[bytes] | None = None
+
+    async def add(self, piece: object) -> None:
+        if not is_buffer(piece):
+            expected = f"expected bytes from it, got {type(piece).__name__}"
+            raise InvalidArgumentError(self._argument, self._value, expected)
+        self._start += piece
+        if len(self._start) > CHUNK_SIZE:
+            await finished_in_thread(self._write)
+
+    def _write(self) -> None:
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - `close` does it
+            view = memoryview(self._start)
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            raise LocalFileError(error, tempfile.gettempdir()) from error
+        finally:
+            self._start = bytearray()
+
+    async def source(self) -> Source:
+        if self._file is None:
+            return MemorySource(memoryview(self._start))
+        if self._start:
+            await finished_in_thread(self._write)
+        return FileSource(os.dup(self._file.fileno()), "the temporary file")
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+async def spool_iterable(argument: str, value: object, pieces: AsyncIterable[object]) -> Source:
+    spool = _Spool(argument, value)
+    try:
+        async for piece in pieces:
+            await spool.add(piece)
+        return await spool.source()
+    finally:
+        spool.close()
+
+
+class InThread(AsyncIterator[object]):
+    """An ordinary iterator whose items are awaited in a thread."""
+
+    def __init__(self, items: Iterator[object]) -> None:
+        self._items = items
+
+    async def __anext__(self) -> object:
+        found = await in_thread(_next, self._items)
+        if not found:
+            raise StopAsyncIteration
+        return found[0]
+
+
+def _next(items: Iterator[object]) -> tuple[object] | tuple[()]:
+    # A future cannot raise StopIteration.
+    for item in items:
+        return (item,)
+    return ()
+
+
+async def spool_object(argument: str, file: IO[bytes]) -> Source:
+    spool = _Spool(argument, file)
+    try:
+        while piece := await in_thread(_read_some, file):
+            await spool.add(piece)
+        return await spool.source()
+    finally:
+        spool.close()
+
+
+def _read_some(file: IO[bytes]) -> bytes:
+    try:
+        return file.read(MIB)
+    except OSError as error:
+        raise LocalFileError(error, name_of(file)) from error
+
+
+async def spool_file(argument: str, value: object, file: FileSource) -> Source:
+    spool, position = _Spool(argument, value), 0
+    try:
+        while piece := await in_thread(file.read_on, position, MIB):
+            position += len(piece)
+            await spool.add(piece)
+        return await spool.source()
+    finally:
+        spool.close()
+        file.close()
+
+
+__all__ = ["InThread", "spool_file", "spool_iterable", "spool_object"]
