@@ -127,6 +127,7 @@ if TYPE_CHECKING:
         ListSyncsResponse,
         ListTunnelsResponse,
         ListVmsResponse,
+        ManifestEntry,
         Mount,
         MountCreateRequest,
         MountState,
@@ -160,6 +161,8 @@ if TYPE_CHECKING:
         SyncChunkWriteResult,
         SyncCommitWriteResult,
         SyncCreateRequest,
+        SyncManifestRequest,
+        SyncManifestResponse,
         SyncPresignedWriteCommit,
         SyncPresignedWriteRequest,
         SyncPresignedWriteRequestResult,
@@ -188,6 +191,7 @@ if TYPE_CHECKING:
     from arker.transfer import FileOutcome, TransferProgress, TransferResult
     from arker.tunnel import AsyncTunnel, TunnelResponse
     from arker.vm import AsyncVM
+    from arker.watch import AsyncWatch
 
     __version__: str
 
@@ -209,6 +213,7 @@ __all__ = [
     "AsyncFiles",
     "AsyncRemoteFile",
     "AsyncVM",
+    "AsyncWatch",
     "AuthMode",
     "BackgroundRunResult",
     "BadCursorError",
@@ -280,6 +285,7 @@ __all__ = [
     "ListTunnelsResponse",
     "ListVmsResponse",
     "LocalFileError",
+    "ManifestEntry",
     "MethodNotAllowedError",
     "Mount",
     "MountCreateRequest",
@@ -344,6 +350,8 @@ __all__ = [
     "SyncChunkWriteResult",
     "SyncCommitWriteResult",
     "SyncCreateRequest",
+    "SyncManifestRequest",
+    "SyncManifestResponse",
     "SyncPresignedWriteCommit",
     "SyncPresignedWriteRequest",
     "SyncPresignedWriteRequestResult",
@@ -399,6 +407,7 @@ _get, __dir__ = lazily(
         "arker.transfer": "FileOutcome TransferProgress TransferResult",
         "arker.tunnel": "AsyncTunnel TunnelResponse",
         "arker.vm": "AsyncVM",
+        "arker.watch": "AsyncWatch",
     },
 )
 

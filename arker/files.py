@@ -94,6 +94,29 @@ class AsyncFiles(Contents, Looks, Changes):
             deadline=deadline,
         )
 
+    def watch(
+        self, path: arker.transfer.RemotePath = ".", *, recursive: bool = False, interval: float = 1.0
+    ) -> arker.AsyncWatch:
+        """Return the changes in a directory, for ``async with``, which begins to watch.
+
+            async with vm.files.watch("/srv/inbox") as changes:
+                async for event in changes:
+                    print(event.kind, event.path)
+
+        The VM's kernel tells of them (inotify) where the VM has Python; otherwise lists are compared. The events and
+        `AsyncWatch.method` say which it is.
+
+        Args:
+            path: The directory in the VM; the home directory by default.
+            recursive: Whether to watch the directories below it, too.
+            interval: Maximum number of seconds until a change is noticed, at the price of that many requests.
+
+        Raises:
+            RemoteFileNotFoundError: At ``async with``: there is no such directory.
+            RemoteNotADirectoryError: At ``async with``: it is not a directory.
+        """
+        return arker.AsyncWatch(self._place, path, recursive, interval)
+
     def __repr__(self) -> str:
         return shown(self._place.redact(f"<AsyncFiles of VM {self._place.vm_id}>"))
 

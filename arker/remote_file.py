@@ -180,7 +180,7 @@ class AsyncRemoteFile(Generic[AnyStr]):
             check.check_integer("size", size, minimum=0)
         if self._binary and size != -1:
             missing = size - (len(self._rest) - self._at)
-            taken = cast("bytes", self._take(min(size, len(self._rest) - self._at)))
+            taken = self._take(min(size, len(self._rest) - self._at))
             return cast("AnyStr", taken + await reading.read(missing) if missing > 0 else taken)
         pieces = [self._take(len(self._rest) - self._at if size == -1 else min(size, len(self._rest) - self._at))]
         left = -1 if size == -1 else size - len(pieces[0])
@@ -206,7 +206,7 @@ class AsyncRemoteFile(Generic[AnyStr]):
                 return self._joined(pieces)
 
     def _joined(self, pieces: list[Any]) -> AnyStr:
-        return cast("AnyStr", (b"" if self._binary else "").join(pieces))  # type: ignore[attr-defined]
+        return cast("AnyStr", (b"" if self._binary else "").join(pieces))
 
     def _take(self, count: int) -> Any:
         piece: Any = self._rest[self._at : self._at + count]

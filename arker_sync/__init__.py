@@ -124,6 +124,7 @@ if TYPE_CHECKING:
         ListSyncsResponse,
         ListTunnelsResponse,
         ListVmsResponse,
+        ManifestEntry,
         Mount,
         MountCreateRequest,
         MountState,
@@ -157,6 +158,8 @@ if TYPE_CHECKING:
         SyncChunkWriteResult,
         SyncCommitWriteResult,
         SyncCreateRequest,
+        SyncManifestRequest,
+        SyncManifestResponse,
         SyncPresignedWriteCommit,
         SyncPresignedWriteRequest,
         SyncPresignedWriteRequestResult,
@@ -190,6 +193,7 @@ if TYPE_CHECKING:
     from arker_sync.session import SessionHandle
     from arker_sync.tunnel import TunnelHandle
     from arker_sync.vm import VM
+    from arker_sync.watch import Watch
 
     __version__: str
 
@@ -277,6 +281,7 @@ __all__ = [
     "ListTunnelsResponse",
     "ListVmsResponse",
     "LocalFileError",
+    "ManifestEntry",
     "MethodNotAllowedError",
     "Mount",
     "MountCreateRequest",
@@ -345,6 +350,8 @@ __all__ = [
     "SyncChunkWriteResult",
     "SyncCommitWriteResult",
     "SyncCreateRequest",
+    "SyncManifestRequest",
+    "SyncManifestResponse",
     "SyncPresignedWriteCommit",
     "SyncPresignedWriteRequest",
     "SyncPresignedWriteRequestResult",
@@ -375,6 +382,7 @@ __all__ = [
     "Vm",
     "VmResources",
     "VmState",
+    "Watch",
     "WatchMethod",
     "WhoamiResponse",
     "WorkingDirectoryError",
@@ -403,6 +411,7 @@ _get, __dir__ = lazily(
         "arker_sync.session": "SessionHandle",
         "arker_sync.tunnel": "TunnelHandle",
         "arker_sync.vm": "VM",
+        "arker_sync.watch": "Watch",
     },
 )
 

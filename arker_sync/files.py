@@ -87,5 +87,29 @@ class Files(Contents, Looks, Changes):
         )
         return arker_sync.RemoteFile(value, self._lease)
 
+    def watch(
+        self, path: arker.transfer.RemotePath = ".", *, recursive: bool = False, interval: float = 1.0
+    ) -> arker_sync.Watch:
+        """Return the changes in a directory, for ``with``, which begins to watch.
+
+            with vm.files.watch("/srv/inbox") as changes:
+                for event in changes:
+                    print(event.kind, event.path)
+
+        The VM's kernel tells of them (inotify) where the VM has Python; otherwise lists are compared. The events and
+        `Watch.method` say which it is.
+
+        Args:
+            path: The directory in the VM; the home directory by default.
+            recursive: Whether to watch the directories below it, too.
+            interval: Maximum number of seconds until a change is noticed, at the price of that many requests.
+
+        Raises:
+            RemoteFileNotFoundError: At ``with``: there is no such directory.
+            RemoteNotADirectoryError: At ``with``: it is not a directory.
+        """
+        value = self._async.watch(path, recursive=recursive, interval=interval)
+        return arker_sync.Watch(value, self._lease)
+
 
 __all__ = ["Files"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import Any, AnyStr, Generic
+from typing import AnyStr, Generic
 
 import arker
 from arker._basics.typing import Self
@@ -25,7 +25,7 @@ class RemoteFile(Facade, Generic[AnyStr]):
     Only one thread at a time may use it.
     """
 
-    _async: arker.AsyncRemoteFile[Any]
+    _async: arker.AsyncRemoteFile[AnyStr]
 
     @property
     def path(self) -> str:

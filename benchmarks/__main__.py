@@ -25,6 +25,7 @@ ROWS: Final = {
     "import": "import_",
     "page": "page",
     "inline": "inline",
+    "inlineread": "inline:measure_read",
     "sync": "blocking",
     "threads": "threads",
     "upload": "upload:measure_memory",
@@ -36,7 +37,13 @@ ROWS: Final = {
     "cappeddown": "capped:measure_down",
     "vmfork": "vmfork",
     "vmrun": "vmrun",
+    "vmstat": "vmfiles:measure_stat",
+    "vmlistdir": "vmfiles:measure_listdir",
+    "vmwarm": "vmwarm",
     "vmstart": "vmstart",
+    "vmlarge": "vmlarge",
+    "vmcrowd": "vmcrowd",
+    "vmidle": "vmidle",
     "vmwalls": "vmwalls",
 }
 """Names of the rows, and the module of each, in the table's order; with a function's name, unless that is `measure`."""

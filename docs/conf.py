@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 project = "arker-async"
 author = "The arker-async authors"
-copyright = "the arker-async authors"  # noqa: A001 - the name that Sphinx asks for
+copyright = "the arker-async authors"
 version = release = os.environ.get("ARKER_DOCS_VERSION") or metadata.version("arker-async")
 
 extensions = [
@@ -39,6 +39,7 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 
+html_context = {"versions": os.environ.get("ARKER_DOCS_VERSIONS", "").split()}
 html_theme = "furo"
 html_title = f"arker-async {release}"
 html_static_path = ["_static"]

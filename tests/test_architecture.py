@@ -214,6 +214,7 @@ def importers_of(library: str) -> set[str]:
 def test_libraries_stay_behind_their_doors() -> None:
     assert importers_of("sqlite3") == {"arker._ledger.store"}
     assert importers_of("rich") == {"arker.progress"}
+    assert importers_of("opentelemetry") == {"arker.otel"}
     assert importers_of("pathspec") == {"arker._directories.ignore"}
     codec = "arker._protocol.codec"
     assert importers_of("cattrs") == {f"{codec}.codec", f"{codec}.converter", f"{codec}.leniency"}

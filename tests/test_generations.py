@@ -283,6 +283,55 @@ async def test_a_wrong_setting_is_explained(server: ScriptedServer, generation: 
     assert (caught.value.operation, caught.value.vm_id) == ("vm.resize", "v")
 
 
+OLD_VM: dict[str, Any] = {"vm_id": "v", "created_at": "2026-06-02T03:04:05Z", "vcpu_count": 1}
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_fork_of_which_a_part_was_ignored_is_undone(server: ScriptedServer, gone: bool) -> None:
+    """An open network in place of a blocked one must not stay."""
+    async with make_client(server, generation="1") as client:
+        server.script(ok(OLD_VM), NO_ROUTE, ok({"deleted": gone}))
+        with pytest.raises(UnsupportedOperationError, match="generation='auto'") as caught:
+            await client.fork("ubuntu", network=False)
+    assert (caught.value.operation, caught.value.vm_id) == ("fork", "v")
+    assert caught.value.outcome == ("not_started" if gone else "applied")
+    assert sent(server) == [f"POST {COMPUTE}/v1/fork", HEALTH, f"DELETE {COMPUTE}/v1/vms/v"]
+
+
+async def test_the_same_where_the_generation_is_unknown(server: ScriptedServer) -> None:
+    async with auto(server) as client:
+        server.script(Reply(status=502), ok(OLD_VM), ok({"deleted": True}), ok(OLD_VM))
+        with pytest.raises(UnsupportedOperationError) as caught:
+            await client.fork("ubuntu", network=False)
+        assert caught.value.outcome == "not_started"
+        await client.fork("ubuntu", network=False)
+    assert [request.json.get("network") for request in server.requests if request.method == "POST"] == [None, False]
+
+
+async def test_a_filter_that_was_ignored_is_not_trusted(server: ScriptedServer) -> None:
+    async with make_client(server, generation="1") as client:
+        server.script(ok({"vms": [OLD_VM]}), NO_ROUTE)
+        with pytest.raises(UnsupportedOperationError, match="public="):
+            await client.list_vms(public=True)
+        server.script(ok({"vms": [VM_OF_TODAY]}))
+        assert len(await client.list_vms(public=True)) == 1
+
+
+async def test_a_short_reply_of_a_server_of_today_is_no_proof(server: ScriptedServer) -> None:
+    async with make_client(server, generation="1") as client:
+        server.script(ok({"vm_id": "v"}), HEALTHY)
+        assert (await client.fork("ubuntu", network=False)).id == "v"
+
+
+async def test_a_missing_tunnel_is_no_missing_operation(server: ScriptedServer) -> None:
+    """A server of both has it, although generation 1 has no word for it."""
+    unmatched = {"kind": "unmatched", "method": "GET"}
+    async with auto(server) as client:
+        server.script(nested("not_found", "no tunnel", status=404, details={"resource": "resource"}, request=unmatched))
+        with pytest.raises(NotFoundError, match="no tunnel"):
+            await client.vm("v").get_tunnel("t")
+
+
 async def test_a_right_setting_changes_no_error(server: ScriptedServer) -> None:
     for generation, health in (("1", [HEALTHY]), ("0.5", [])):
         async with make_client(server, generation=generation) as client:
@@ -322,6 +371,8 @@ ONLY_1: dict[str, tuple[Work, str]] = {
     "run time_to_background": (lambda ar, vm: vm.run("true", time_to_background=1), "vm.start"),
     "update": (lambda ar, vm: vm.update(description="d"), "resize"),
     "list_vms": (lambda ar, vm: ar.list_vms(created_after="x"), "started_after"),
+    "pending runs": (lambda ar, vm: vm.list_runs(state=["running", "pending"]), "'running'"),
+    "pending sessions": (lambda ar, vm: vm.list_sessions(state="pending"), "'running'"),
     "list_regions": (lambda ar, vm: ar.list_regions(), "region"),
     "whoami": (lambda ar, vm: ar.whoami(), "owner_org_id"),
 }

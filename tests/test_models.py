@@ -63,6 +63,7 @@ def test_the_samples_cover_every_model_that_is_received() -> None:
         "InboundRequest",
         "InboundPortRequest",
         "SyncReadRequest",
+        "SyncManifestRequest",
         "SyncWriteRequest",
         "SyncChunkWrite",
         "SyncPresignedWriteRequest",

@@ -15,7 +15,7 @@ from arker._commands.turns import OwnSession, Turn, VmSessions, goes_on, origin_
 from arker._lifecycle.sdk_session import close_own_session, open_own_session
 from arker._protocol.calls import sessions as session_calls
 from arker._tasks import clock, hurry
-from arker._tasks.cleanup import clean_up
+from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._tasks.running_loop import running_loop
 from arker.errors import ArkerError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _LOOK: Final = 0.5
 """Seconds between two looks at sessions in which something may still go on, while a command waits for one."""
 
+_STEP: Final = 0.01
 _LAST_LOOK: Final = 2.0
 """Seconds for the looks before the client is closed."""
 
@@ -38,6 +39,7 @@ class Overlaps:
         self._lock = threading.Lock()
         self._vms: dict[tuple[str, str], VmSessions] = {}
         self._closed = False
+        self._deleting = 0
         self.process = os.getpid()
 
     # --- turns ----------------------------------------------------------------------------------------------------
@@ -272,6 +274,8 @@ class Overlaps:
 
     def forget(self, base_url: str, vm_id: str) -> None:
         """Forget a VM that was deleted."""
+        if self.process != os.getpid():
+            return
         with self._lock:
             vm = self._vms.pop((base_url, vm_id), None)
             if vm is not None:
@@ -281,6 +285,8 @@ class Overlaps:
 
     async def settle(self) -> None:
         """Find out, before the client is closed, in which sessions nothing goes on; nothing may wait any more."""
+        if self.process != os.getpid():
+            return
         with self._lock:
             self._closed = True
             vms = list(self._vms.values())
@@ -298,17 +304,26 @@ class Overlaps:
 
     async def close(self) -> None:
         """Delete the sessions of the SDK's own, but those that something may go on in."""
+        if self.process != os.getpid():
+            return
         with self._lock:
             sessions = [(vm.place, session) for vm in self._vms.values() for session in (*vm.free, *vm.others)]
             self._vms.clear()
-        if not sessions:
-            return
+            self._deleting += 1
         try:
-            await clean_up(self._delete(sessions))
+            if sessions:
+                await clean_up(self._delete(sessions))
         except asyncio.CancelledError:
             if not hurry.asked():
                 raise
             hurry.left_behind(*(f"session {session.session_id} of VM {place.vm_id}" for place, session in sessions))
+        finally:
+            with self._lock:
+                self._deleting -= 1
+        # Another task may be deleting them: its connections must not end meanwhile.
+        end = clock.now() + CLEANUP_SECONDS
+        while self._deleting and clock.now() < end and not hurry.expired():
+            await clock.sleep(_STEP)
 
     async def _delete(self, sessions: list[tuple[Place, OwnSession]]) -> None:
         await asyncio.gather(*(close_own_session(place, session.session_id) for place, session in sessions))

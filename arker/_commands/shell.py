@@ -72,7 +72,8 @@ class Subshell:
 
     def line(self, command: str) -> str:
         """Return the line for the session's shell."""
-        inner = f"( {self._before()}\\eval {quote(command)} ) 2>&9 9>&-"
+        # Not every shell redirects a subshell inside of a redirection.
+        inner = f"( \\exec 2>&9 9>&-; {self._before()}\\eval {quote(command)} )"
         if self.after is not None:
             inner = f"( {inner}; __arker_status=$?; {self.after}; exit $__arker_status )"
         if self.feed is not None:
@@ -121,7 +122,7 @@ def _export(env: Mapping[str, str]) -> str:
 def _directory(path: str) -> str:
     """Return a path as an operand: one that is relative begins with a dot, so that it is no option and no search."""
     if path == "~" or path.startswith("~/"):
-        return f'"$HOME"/{quote("./" + path[2:].lstrip("/"))}'
+        return f'"${{HOME%/}}"/{quote("./" + path[2:].lstrip("/"))}'
     return quote(path if path.startswith("/") else f"./{path}")
 
 
@@ -152,7 +153,8 @@ def _lines(stderr: bytes) -> Iterable[bytes]:
 
 def read_and_removed(file: str) -> str:
     """Return a command that runs the script in a file in the session itself. The file is gone when it begins."""
-    return f'\\eval "$(\\cat -- {quote(file)} && \\rm -f -- {quote(file)})"'
+    path = quote(file)
+    return f"\\eval \"$(\\cat -- {path} 2>/dev/null || \\printf '( exit {REFUSED} )'; \\rm -f -- {path})\""
 
 
 __all__ = ["READ_ONLY", "REFUSED", "Origin", "Subshell", "mark_of", "printf_format", "read_and_removed", "refusal"]

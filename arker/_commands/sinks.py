@@ -53,7 +53,7 @@ def sink_of(argument: str, value: Any) -> Sink | None:
         return None
     if isinstance(value, Sink):
         return Sink(value.put, text=value.text)  # each run has a decoder of its own
-    write: object = getattr(value, "write", None)
+    write: object = None if isinstance(value, type) else getattr(value, "write", None)
     if callable(write):
         return Sink(partial(_write, value), text=_is_text(argument, value))
     if not callable(value) or isinstance(value, type):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from attrs import define, field
 
@@ -154,7 +154,7 @@ class Job:
                 self.progress.complete(error)
                 error.vm_id = self.place.redact(self.place.vm_id)
             self.name_file(error, path)
-            doing = "write" if self.tracker.direction == "upload" else "read"
+            doing: Literal["read", "write"] = "write" if self.tracker.direction == "upload" else "read"
             better = await explained(self.place, error, path, doing)
             if better is not error:
                 raise better from None

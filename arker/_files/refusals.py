@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from arker._basics.programs import shell_program
-from arker._lifecycle.kept_sessions import kept_sessions
+from arker._lifecycle.sdk_session import run_in_own_session
 from arker._tasks import clock
 from arker.errors import (
     ApiError,
@@ -86,7 +86,7 @@ async def explained(place: Place, error: ArkerError, path: str, doing: Literal["
         return remote_file_error(path, number_of("ENAMETOOLONG"), said=error)
     try:
         with clock.move_on_after(_SECONDS):
-            result = await kept_sessions(place).run(path_command(_EXPLAIN, [doing, path]))
+            result = await run_in_own_session(place, path_command(_EXPLAIN, [doing, path]))
             refusal = refusal_of(result, [path])
             return error if refusal is None else remote_file_error(path, refusal.errno, said=error)
     except ArkerError as problem:
@@ -100,7 +100,7 @@ def _may_be_explained(error: ArkerError) -> bool:
     if not isinstance(error, NotFoundError | BadRequestError | ConflictError) or isinstance(error, RemoteFileError):
         return False
     # A server that names another resource has told what is missing.
-    return error.from_service and error.details.get("resource") in (None, "file", "resource")
+    return error.from_service and not error.from_store and error.details.get("resource") in (None, "file", "resource")
 
 
 # --- what a program in the VM says -----------------------------------------------------------------------------------
@@ -114,12 +114,13 @@ def path_command(program: str, words: Sequence[str]) -> list[str]:
         words: Its arguments; bytes that are not UTF-8 are surrogates, as `os.fsdecode` makes them.
     """
     text = _PATHS + program
-    if not all(map(_is_utf8, words)):
+    if not all(map(is_utf8, words)):
         text, words = _DECODE + text, [octal(word.encode("utf-8", "surrogateescape")) for word in words]
     return ["sh", "-c", text, "sh", *words]
 
 
-def _is_utf8(word: str) -> bool:
+def is_utf8(word: str) -> bool:
+    """Return whether a text can be sent as it is."""
     return word.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
@@ -155,4 +156,4 @@ def _is_too_long(path: str) -> bool:
     return len(names) > _LONGEST_PATH or any(len(name) > _LONGEST_NAME for name in names.split(b"/"))
 
 
-__all__ = ["explained", "octal", "path_command", "refusal_of", "typed"]
+__all__ = ["explained", "is_utf8", "octal", "path_command", "refusal_of", "typed"]

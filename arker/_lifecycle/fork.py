@@ -14,6 +14,7 @@ import attrs
 from arker._basics import names
 from arker._lifecycle.undoing import undo
 from arker._protocol.calls import vms as vm_calls
+from arker._protocol.forms import SET_TO_1, unsupported
 from arker._protocol.request import Address
 from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, make_or_undo
@@ -94,25 +95,45 @@ class Forking:
 
     async def _post_in_form(self, ledger: Ledger | None) -> Vm:
         """Post the fork in the form of its server's generation, and once in the other one if that is not known."""
-        self._call, other = await self._context.generations.forms(self._call)
+        generations = self._context.generations
+        self._call, other = await generations.forms(self._call)
         try:
-            vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+            vm = await self._post_once(ledger)
         except ApiError as error:
             if other is None or not may_be_of_the_form(error):
                 raise
             refusal = error
         else:
             if other is not None:
-                self._context.generations.learn(self.base_url, "1")
+                # Every VM of generation 1 has them: an older server may have ignored a part of the request.
+                generations.learn(self.base_url, "0.5" if vm.resources is None else "1")
+                if vm.resources is None:
+                    raise await self._undone(vm, unsupported(SET_TO_1, self._call.operation))
             return vm
         assert other is not None
         self._call = other
         try:
-            vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+            vm = await self._post_once(ledger)
         except ApiError:
             raise refusal from None  # it is not the form
-        self._context.generations.learn(self.base_url, "0.5")
+        generations.learn(self.base_url, "0.5")
         return vm
+
+    async def _post_once(self, ledger: Ledger | None) -> Vm:
+        vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+        if vm.resources is None and self._call.lack is not None:
+            try:
+                await self._context.generations.confirm(self._call)
+            except ApiError as error:
+                raise await self._undone(vm, error) from None
+        return vm
+
+    async def _undone(self, vm: Vm, error: ApiError) -> ApiError:
+        """Delete a VM that lacks what was asked for, such as a blocked network, and return the error for it."""
+        self._progress.outcome = "applied"
+        if await self._give_back(vm.vm_id):
+            self._progress.outcome = "not_started"
+        return self._progress.complete(error).with_context(vm_id=self._context.redact(vm.vm_id))
 
     def _send_call(self, progress: Progress) -> Coroutine[Any, Any, Vm]:
         return self._context.generations.deliver(self._call, progress)

@@ -55,13 +55,16 @@ class KeptSessions:
         async with slots:
             while True:
                 kept = self._take()
-                session_id = kept or (await open_own_session(self._place)).session_id
+                session_id = kept if kept is not None else await self._opened()
                 try:
                     return await self._run(session_id, command)
                 except NotFoundError as error:
                     # Someone may have deleted the session meanwhile, and then the command was never begun.
                     if kept is None or error.outcome != "not_started":
                         raise
+
+    async def _opened(self) -> str:
+        return (await open_own_session(self._place)).session_id
 
     def _take(self) -> str | None:
         try:

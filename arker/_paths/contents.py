@@ -9,8 +9,8 @@ from arker._basics.programs import shell_program
 from arker._context import Place
 from arker._files.job import make_job
 from arker._files.ranges import CONCURRENCY
-from arker._files.refusals import octal
-from arker._files.sources import Buffer, MemorySource
+from arker._files.refusals import is_utf8, octal
+from arker._files.sources import MemorySource
 from arker._files.strategies import Options
 from arker._files.uploads import move
 from arker._paths.checks import check_mode, check_path
@@ -32,18 +32,13 @@ _SMALL: Final = 8 * 1024
 """Bytes that are appended by the command itself; five times as many are sent."""
 
 
-def is_sendable(path: str) -> bool:
-    """Return whether a path is valid UTF-8, so that JSON can carry it."""
-    return path.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in path)
-
-
 async def read(place: Place, path: object, operation: str, *, most: int | None, deadline: float | None) -> bytes:
     """Return the bytes of a file; see `AsyncFiles.read_bytes`."""
     where = check_path(path)
     limit = None if most is None else check.check_integer("max_bytes", most, minimum=0)
     shell = PathShell(place, operation)
     with shell.within(deadline):
-        if is_sendable(where):
+        if is_utf8(where):
             return await _files.whole.read(place, where, limit, deadline=None, operation=shell.operation)
         alias = await alias_of(shell, where)
         try:
@@ -93,7 +88,7 @@ def check_codec(encoding: object, errors: object) -> tuple[str, str]:
 async def write(
     place: Place,
     path: object,
-    data: Buffer,
+    data: bytes | bytearray | memoryview,
     operation: str,
     *,
     parents: bool = False,
@@ -138,7 +133,7 @@ async def write_source(
     above, at_end = check.check_boolean("parents", parents), check.check_boolean("append", append)
     shell = PathShell(place, operation)
     with shell.within(deadline):
-        if at_end or not is_sendable(where):
+        if at_end or not is_utf8(where):
             await _put(shell, where, source, how=">>" if at_end else ">", parents=above)
             if bits:
                 await shell.change(_CHMOD, [where, bits], [where])
@@ -186,7 +181,6 @@ __all__ = [
     "check_codec",
     "check_writable",
     "checked_text",
-    "is_sendable",
     "read",
     "write",
     "write_source",

@@ -35,7 +35,7 @@ below() {
     else
         # shellcheck disable=SC2016 # it is the inner shell's
         below -exec sh -c 'for path do
-            line=$(ls -ldn "$path") && printf "%s|%s//\n" "${line%%"$path"*}" "$path"
+            line=$(ls -ldn "$path" && printf x) && printf "%s|%s//\n" "${line%%"$path"*}" "$path"
         done' sh {} +
     fi 2>/dev/null
     printf '\0'

@@ -16,7 +16,7 @@ from arker._paths.steps import Steps
 from arker.entries import FileEntry, FileStat
 from arker.models import _checks as check
 
-_LIST: Final = program(shell_program(__package__, "list.sh"), spools=True)
+LIST: Final = program(shell_program(__package__, "list.sh"), spools=True)
 _NAMES: Final = program(shell_program(__package__, "names.sh"), spools=True)
 _DEEPEST: Final = 1_000_000_000
 
@@ -72,15 +72,14 @@ class Listing(Steps[Found]):
         self._follow = follow
         self._file = temporary_path()
         self._spool: Spool | None = None
-        self._parser: _Parser | None = None
+        self._parser: Parser | None = None
 
     async def _step(self) -> None:
         if self._spool is None or self._parser is None:
             tool = await self._shell.lister()
             words = [tool, str(self._depth), self._where, self._file, "follow" if self._follow else "", LINK]
-            self._spool = Spool(self._shell, _LIST, words, [self._where], self._file)
-            self._parser = _Parser() if tool == "find" else _LineParser(self._where)
-            self._parser.links = not self._follow
+            self._spool = Spool(self._shell, LIST, words, [self._where], self._file)
+            self._parser = parser_of(tool, self._where, links=not self._follow)
             piece = await self._spool.begin()
         else:
             piece = await self._spool.next()
@@ -96,12 +95,22 @@ class Listing(Steps[Found]):
             raise self._shell.wrong(str(error)) from None
 
 
-class _Parser:
+def parser_of(tool: str, directory: str, *, links: bool) -> Parser:
+    """Return the parser of what the program prints with a tool.
+
+    Args:
+        tool: The tool.
+        directory: The directory that is listed.
+        links: Whether symlinks are not followed.
+    """
+    return Parser(links) if tool == "find" else _LineParser(tool, directory, links)
+
+
+class Parser:
     """A parser of what ``find`` of GNU prints: the facts, where a symlink leads, and the path; each ended by NUL."""
 
-    links = True
-
-    def __init__(self) -> None:
+    def __init__(self, links: bool) -> None:
+        self._links = links
         self._rest = b""
 
     def feed(self, piece: bytes) -> list[Found]:
@@ -111,7 +120,7 @@ class _Parser:
             self._rest = b"\0".join([*fields[-left:], self._rest])
             del fields[-left:]
         return [
-            (_below(fields[at + 2]), parse_found(fields[at], fields[at + 1], links=self.links))
+            (_below(fields[at + 2]), parse_found(fields[at], fields[at + 1], links=self._links))
             for at in range(0, len(fields), 3)
         ]
 
@@ -122,11 +131,13 @@ class _Parser:
         return []
 
 
-class _LineParser(_Parser):
+class _LineParser(Parser):
     """A parser of what other tools print: lines of all entries first, then where the symlinks lead."""
 
-    def __init__(self, directory: str) -> None:
-        super().__init__()
+    def __init__(self, tool: str, directory: str, links: bool) -> None:
+        super().__init__(links)
+        # The path comes last, and may have a bar in it.
+        self._bars = 4 if tool == "stat" else 1
         self._inside = directory.rstrip("/").encode("utf-8", "surrogateescape") + b"/./"
 
     def feed(self, piece: bytes) -> list[Found]:
@@ -145,13 +156,11 @@ class _LineParser(_Parser):
 
     def _entries(self, lines: bytes, leads: dict[bytes, tuple[bytes, bytes]]) -> Iterator[Found]:
         for record in lines.split(b"//\n")[:-1]:
-            parts = record.split(b"|", 4)
-            path = parts[-1] if len(parts) == 5 else record.partition(b"|")[2]
-            target, kind = leads.get(path, (b"", b"N")) if self.links else (b"", b"N")
+            *facts, path = record.split(b"|", self._bars)
+            target, kind = leads.get(path, (b"", b"N")) if self._links else (b"", b"N")
             if not path.startswith(self._inside):
                 raise MisprintError("a path is not one below the directory")
-            line = b"|".join(parts[:-1]) if len(parts) == 5 else record.partition(b"|")[0]
-            yield _below(path[len(self._inside) :]), parse_line(line, target, kind)
+            yield _below(path[len(self._inside) :]), parse_line(b"|".join(facts), target, kind)
 
 
 def _below(path: bytes) -> str:
@@ -231,4 +240,4 @@ class Walk(AsyncIterator[tuple[str, list[str], list[str]]]):
         raise StopAsyncIteration
 
 
-__all__ = ["Entries", "Listing", "Walk", "listdir", "scandir", "walk"]
+__all__ = ["LIST", "Entries", "Listing", "Parser", "Walk", "listdir", "parser_of", "scandir", "walk"]

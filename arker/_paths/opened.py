@@ -12,11 +12,12 @@ from arker import _files
 from arker._context import Place
 from arker._files.job import Job, make_job
 from arker._files.ranges import MIB
+from arker._files.refusals import is_utf8
 from arker._files.remote import RemoteFile
 from arker._files.sources import MemorySource
 from arker._files.targets import ObjectTarget
 from arker._paths.checks import check_path
-from arker._paths.contents import alias_of, check_writable, is_sendable, write_source
+from arker._paths.contents import alias_of, check_writable, write_source
 from arker._paths.shell import PathShell
 from arker._paths.spool import discard
 from arker._tasks.cleanup import clean_up
@@ -141,7 +142,7 @@ async def open_for_reading(place: Place, path: object, deadline: float | None) -
     job = make_job(place, f"vm.files.{_OPERATION}", "download")
     with deadline_scope(deadline, job.progress):
         shell = PathShell(place, _OPERATION)
-        alias = None if is_sendable(where) else await alias_of(shell, where)
+        alias = None if is_utf8(where) else await alias_of(shell, where)
         remote = RemoteFile(job, alias or where)
         try:
             async with job.named(where):

@@ -14,7 +14,7 @@ from arker.entries import FileStat
 from arker.errors.remote import remote_file_error
 from arker.models import _checks as check
 
-_STAT: Final = program(shell_program(__package__, "stat.sh"), links=True)
+STAT: Final = program(shell_program(__package__, "stat.sh"), links=True)
 _TEST: Final = shell_program(__package__, "test.sh")
 
 
@@ -27,16 +27,27 @@ async def stat(
     shell = PathShell(place, operation)
     with shell.within(deadline):
         tool = await shell.lister()
-        result = await shell.run(_STAT, [tool, "follow" if follow else "", where], [where])
-    fields = result.stdout.split(b"\0")
+        result = await shell.run(STAT, [tool, "follow" if follow else "", where], [where])
     try:
-        if tool == "find":
-            facts, target, _ = fields
-            return parse_found(facts, target, links=not follow)
-        line, target, kind, _ = fields
-        return parse_line(line, target, kind)
-    except (MisprintError, ValueError) as error:
+        return parsed(tool, result.stdout, links=not follow)
+    except MisprintError as error:
         raise shell.wrong(str(error)) from None
+
+
+def parsed(tool: str, output: bytes, *, links: bool) -> FileStat:
+    """Parse what the program prints. Raises `MisprintError`.
+
+    Args:
+        tool: The tool that it used.
+        output: Its output.
+        links: Whether symlinks were not followed.
+    """
+    fields = output.split(b"\0")
+    if len(fields) != (3 if tool == "find" else 4):
+        raise MisprintError("it has another number of fields")
+    if tool == "find":
+        return parse_found(fields[0], fields[1], links=links)
+    return parse_line(*fields[:3])
 
 
 async def readlink(place: Place, path: object, *, deadline: float | None) -> str:
@@ -61,4 +72,4 @@ async def test(
     return result.stdout == b"1"
 
 
-__all__ = ["readlink", "stat", "test"]
+__all__ = ["STAT", "parsed", "readlink", "stat", "test"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from arker._protocol.codec.hooks import is_array, is_object
@@ -65,7 +65,11 @@ SET_TO_0_5: Final = Lack(
 
 def refuses(error: ApiError, lack: Lack) -> bool:
     """Return whether a server's error says that it does not know what generation 1 lacks."""
-    if error.matched is False or error.code in ("method_not_allowed", "not_implemented") or _names_route(error):
+    if error.code == "not_found":
+        # What does not exist may be the object, or the operation.
+        missing = error.details.get("resource")
+        return missing == "route" or (missing is None and error.matched is False)
+    if error.code in ("method_not_allowed", "not_implemented"):
         return True
     if error.code != "bad_request":
         return False
@@ -83,8 +87,13 @@ _UNKNOWN: Final = ("unknown", "unexpected", "unrecogni", "additional", "not allo
 """Words for a member that the server does not know, unlike one with an invalid value."""
 
 
-def _names_route(error: ApiError) -> bool:
-    return error.code == "not_found" and error.details.get("resource") == "route"
+def lack_of_pending(state: str | Sequence[str] | None) -> Lack | None:
+    """Return what generation 0.5 lacks of a filter of states: nothing of it is ever pending."""
+    states = state.split(",") if isinstance(state, str) else state or ()
+    return _PENDING if "pending" in states else None
+
+
+_PENDING: Final = Lack("0.5", "state='pending'", "what waits is 'running'", ("state",))
 
 
 # --- resources -------------------------------------------------------------------------------------------------------
@@ -99,4 +108,4 @@ def with_resources(body: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "resources": sizes} if sizes else rest
 
 
-__all__ = ["SET_TO_0_5", "SET_TO_1", "lack_of", "refuses", "unsupported", "with_resources"]
+__all__ = ["SET_TO_0_5", "SET_TO_1", "lack_of", "lack_of_pending", "refuses", "unsupported", "with_resources"]

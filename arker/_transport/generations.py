@@ -108,6 +108,17 @@ class Generations:
             return call, call.earlier
         return (call if generation == "1" else call.earlier), None
 
+    async def confirm(self, call: Call[T]) -> None:
+        """Check that a server whose reply shows nothing of generation 1 has not ignored a part of the call.
+
+        Raises:
+            UnsupportedOperationError: The server speaks generation 0.5.
+        """
+        if call.lack is None or call.lack.generation == "1":
+            return
+        if await self._find(call.request.base_url) == "0.5":
+            raise unsupported(call.lack, call.operation)
+
     async def deliver(self, call: Call[T], progress: Progress) -> T:
         """Send one form of a call.
 

@@ -11,6 +11,7 @@ from arker import models
 from arker._commands import running
 from arker._commands.options import make_options
 from arker._protocol.calls import runs as run_calls
+from arker._protocol.forms import lack_of_pending
 from arker._protocol.identifiers import idempotency_key_or_new
 from arker._protocol.pages import Pages, next_cursor
 from arker._runs.follower import RunFollower
@@ -175,8 +176,8 @@ class Runs(VmBase):
             input: Standard input: text, bytes, or the path of a local file (as a `pathlib.Path`), of any size. With
                 this, ``env`` or ``cwd``, the command runs in a subshell, which changes nothing of its session; its
                 input is empty by default.
-            on_stdout: Called with the command's standard output as it comes: a function or coroutine function of the
-                text, or a file that is open for writing, such as `sys.stdout`. The result still has the whole.
+            on_stdout: Given the command's standard output as it comes: a function of the text, or a file that is open
+                for writing, such as `sys.stdout`. The result still has the whole.
             on_stderr: The same for its standard error.
             on_cancel: What becomes of the command if the call is cancelled or its ``deadline`` passes, or anything else
                 ends it early: ``leave`` lets it run, ``kill`` kills it with all that it has started, before the call
@@ -378,7 +379,8 @@ class Runs(VmBase):
             started_before=started_before,
             completed_after=completed_after,
         )
-        return await self._place.send(run_calls.list_runs(self._place, query), deadline=deadline)
+        call = run_calls.list_runs(self._place, query, lack=lack_of_pending(query.state))
+        return await self._place.send(call, deadline=deadline)
 
     def iter_runs(
         self,

@@ -41,6 +41,7 @@ class ApiError(ArkerError):
     Attributes:
         from_service: Whether the reply is from the service itself, in the contract's format; otherwise it may be from a
             proxy, which does not know whether the operation was executed.
+        from_store: Whether the reply is from the object store behind a presigned URL.
         details: Further details from the server, unchanged. Generation 1 of the API declares their members for each
             code.
         recovery: What has become of the requested work; None if the server does not say.
@@ -50,6 +51,7 @@ class ApiError(ArkerError):
     """
 
     from_service: bool = False
+    from_store: bool = False
     recovery: Recovery | None = None
     stage: str | None = None
     matched: bool | None = None

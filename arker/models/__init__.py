@@ -15,10 +15,13 @@ if TYPE_CHECKING:
         CHUNK_SIZE,
         MAX_PUT_SIZE,
         ErrorResponse,
+        ManifestEntry,
         SyncByteRange,
         SyncChunkWrite,
         SyncChunkWriteResult,
         SyncCommitWriteResult,
+        SyncManifestRequest,
+        SyncManifestResponse,
         SyncPresignedWriteCommit,
         SyncPresignedWriteRequest,
         SyncPresignedWriteRequestResult,
@@ -119,10 +122,11 @@ else:
         __name__,
         {
             "arker.models.file": (
-                "CHUNK_SIZE MAX_PUT_SIZE ErrorResponse SyncByteRange SyncChunkWrite SyncChunkWriteResult "
-                "SyncCommitWriteResult SyncPresignedWriteCommit SyncPresignedWriteRequest "
-                "SyncPresignedWriteRequestResult SyncReadInlineResponse SyncReadPresignedResponse SyncReadRequest "
-                "SyncReadResponse SyncWriteEntry SyncWriteRequest SyncWriteResponse SyncWriteResult"
+                "CHUNK_SIZE MAX_PUT_SIZE ErrorResponse ManifestEntry SyncByteRange SyncChunkWrite "
+                "SyncChunkWriteResult SyncCommitWriteResult SyncManifestRequest SyncManifestResponse "
+                "SyncPresignedWriteCommit SyncPresignedWriteRequest SyncPresignedWriteRequestResult "
+                "SyncReadInlineResponse SyncReadPresignedResponse SyncReadRequest SyncReadResponse "
+                "SyncWriteEntry SyncWriteRequest SyncWriteResponse SyncWriteResult"
             ),
             "arker.models.filesystem": (
                 "DeleteFilesystemResponse DeleteMountResponse DeleteSyncResponse Filesystem "
@@ -184,6 +188,7 @@ __all__ = [
     "ListSyncsResponse",
     "ListTunnelsResponse",
     "ListVmsResponse",
+    "ManifestEntry",
     "Mount",
     "MountCreateRequest",
     "MountState",
@@ -217,6 +222,8 @@ __all__ = [
     "SyncChunkWriteResult",
     "SyncCommitWriteResult",
     "SyncCreateRequest",
+    "SyncManifestRequest",
+    "SyncManifestResponse",
     "SyncPresignedWriteCommit",
     "SyncPresignedWriteRequest",
     "SyncPresignedWriteRequestResult",

@@ -170,8 +170,8 @@ class Runs(VmBase):
             input: Standard input: text, bytes, or the path of a local file (as a `pathlib.Path`), of any size. With
                 this, ``env`` or ``cwd``, the command runs in a subshell, which changes nothing of its session; its
                 input is empty by default.
-            on_stdout: Called with the command's standard output as it comes: a function or coroutine function of the
-                text, or a file that is open for writing, such as `sys.stdout`. The result still has the whole.
+            on_stdout: Given the command's standard output as it comes: a function of the text, or a file that is open
+                for writing, such as `sys.stdout`. The result still has the whole.
             on_stderr: The same for its standard error.
             on_cancel: What becomes of the command if the call is cancelled or its ``deadline`` passes, or anything else
                 ends it early: ``leave`` lets it run, ``kill`` kills it with all that it has started, before the call

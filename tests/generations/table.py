@@ -41,9 +41,10 @@ What becomes of each operation of the client, by what the server speaks and what
 ([generations.md](generations.md) explains both): observed, with the real client on the embedded backend, whose option
 `generation` is `both`, `0.5` or `1`.
 
-`✓` is a result that was looked at. Otherwise it is the class of the error; `✗` is `UnsupportedOperationError`, whose
-message names the generation that lacks the operation and the way to do it instead, and `✗ 0` is the same raised
-before anything was sent.
+`✓` is a result that was looked at. Otherwise it is the class of the error; `✗` is `UnsupportedOperationError` after the
+server's refusal, and `✗ 0` the same from the client alone: before anything was sent, or, where the setting does not fit
+the server, after a fork of which the server ignored a part, and which was undone. The message names the generation that
+lacks the operation and the way to do it instead.
 
 {table}
 

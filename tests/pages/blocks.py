@@ -1,15 +1,15 @@
 """The blocks of a page, found by Sybil, and what evaluates each kind of them.
 
 - ``python`` with a first line such as ``# test_x.py`` is that file of the reader's project.
-- ``python`` that runs itself (``asyncio.run(…)``, or ``main()`` at the left margin) is a program: it is run by itself, with every
-  warning an error.  A block without a language right after it is what it prints.
-- Other ``python`` is a fragment.  The fragments of a page share their names, and an event loop for ``await``.
+- ``python`` that runs itself (``asyncio.run(…)``, or ``main()`` at the left margin) is a program: it is run by itself,
+  with every warning an error. A block without a language right after it is what it prints.
+- Other ``python`` is a fragment. The fragments of a page share their names, and an event loop for ``await``.
 - ``sh`` goes to one bash for the whole page, and must succeed.  What it prints can stand after it, too.
 - ``js`` with a first line such as ``// agent.mjs`` is a file.
-- ``json`` and ``yaml`` are parsed.  ``text`` and the architecture's ``layers`` are no code.
+- ``json`` and ``yaml`` are parsed. ``text`` and the architecture's ``layers`` are no code.
 
-An HTML comment ``<!--- invisible-code-block: python … -->`` is a block that readers need not see: it prepares, calls and checks.
-``<!--- skip: next "reason" -->`` stands before what cannot run.
+An HTML comment ``<!--- invisible-code-block: python … -->`` is a block that readers need not see: it prepares, calls
+and checks. ``<!--- skip: next "reason" -->`` stands before what cannot run.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +43,8 @@ PROGRAM: Final = re.compile(r"^(asyncio\.run\(|main\(\))", re.MULTILINE)
 NO_CODE: Final = frozenset(["text", "layers"])
 DIRECTIVE: Final = re.compile(r"\{[\w-]+\}")
 TIME_LIMIT: Final = 120.0
+END: Final = "\n---done---\n"
+"""What a shell prints after each block."""
 
 
 class Page:
@@ -201,11 +204,16 @@ class Shell:
         process.stdin.write(f"{block}\0")
         process.stdin.flush()
         printed = ""
-        for line in process.stdout:
-            if line == "---done---\n":
-                return printed, None
-            printed += line
-        return printed, f"exit code {process.wait()} after printing {printed!r}"
+        watchdog = threading.Timer(TIME_LIMIT, process.kill)
+        watchdog.start()
+        try:
+            for line in process.stdout:
+                printed += line
+                if printed.endswith(END):
+                    return printed.removesuffix(END), None
+            return printed, f"exit code {process.wait()} after printing {printed!r}"
+        finally:
+            watchdog.cancel()
 
     def close(self) -> None:
         """End it, by its trap what it has started, too."""
@@ -220,7 +228,7 @@ class Shell:
     def _start(self) -> subprocess.Popen[str]:
         # What a page leaves running ends with it.
         end = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"
-        loop = "while IFS= read -r -d '' block; do eval \"$block\" </dev/null; echo ---done---; done"
+        loop = "while IFS= read -r -d '' block; do eval \"$block\" </dev/null; printf '\\n---done---\\n'; done"
         script = f"set -euo pipefail; {end}; {loop}"
         return subprocess.Popen(
             ["bash", "-c", script],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,4 +38,4 @@ def test_the_blocks_of_a_page(path: Path, reader: Emulator, tmp_path: Path, reco
 
 
 def test_there_are_pages() -> None:
-    assert {"README.md", "CHANGELOG.md", "runs.md", "README.md"} <= {path.name for path in PAGES}
+    assert {"README.md", "CHANGELOG.md", "runs.md"} <= {path.name for path in PAGES}

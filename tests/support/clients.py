@@ -26,6 +26,7 @@ def make_client(server: ScriptedServer, **options: Any) -> AsyncArker:
         "control_base_url": server.url + CONTROL,
         "retry": QUICK,
         "generation": "0.5",
+        "overlap_sessions": 0,  # a script foresees each request, and no looks at sessions
         **options,
     }
     return AsyncArker(**settings)

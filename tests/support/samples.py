@@ -29,6 +29,7 @@ from arker.models import (
     ListSyncsResponse,
     ListTunnelsResponse,
     ListVmsResponse,
+    ManifestEntry,
     Mount,
     NetworkStatus,
     OrgRunListRow,
@@ -42,6 +43,7 @@ from arker.models import (
     SyncByteRange,
     SyncChunkWriteResult,
     SyncCommitWriteResult,
+    SyncManifestResponse,
     SyncPresignedWriteRequestResult,
     SyncReadInlineResponse,
     SyncReadPresignedResponse,
@@ -213,6 +215,8 @@ _MOUNT: Final[Json] = {
     "filesystem_name": "data",
 }
 
+_FILE: Final[Json] = {"path": "a/b", "size": 3, "mode": 0o644, "hash": "0" * 64}
+
 _REGION: Final[Json] = {
     "provider": "aws",
     "region": "us-west-2",
@@ -321,6 +325,8 @@ FULL: Final[dict[type[Any], Json]] = {
     RegionPlacement: _REGION,
     ListRegionsResponse: {"regions": [_REGION]},
     WhoamiResponse: {"org_id": "acme", "org_name": "Acme"},
+    ManifestEntry: _FILE,
+    SyncManifestResponse: {"root": "/d", "hash_algo": "sha256", "entries": [_FILE], "truncated": True},
     VmResources: _VM["resources"],
     SshPublicKey: _SSH_KEY,
     CompatiblePlatform: _PLATFORM,
@@ -372,6 +378,8 @@ MINIMAL: Final[dict[type[Any], Json]] = {
     RegionPlacement: {"provider": "aws", "region": "us-west-2", "endpoint": "https://h", "platforms": []},
     ListRegionsResponse: {"regions": []},
     WhoamiResponse: {"org_id": "acme", "org_name": "Acme"},
+    ManifestEntry: _FILE,
+    SyncManifestResponse: {"root": "/d", "hash_algo": "sha256", "entries": [], "truncated": False},
     VmResources: {},
     SshPublicKey: {"id": "mine", "public_key": "ssh-ed25519 AAAA", "fingerprint": "SHA256:x"},
     CompatiblePlatform: {"id": "p-1", "display_name": "Platform 1", "architecture": "x86_64"},

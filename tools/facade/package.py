@@ -74,8 +74,9 @@ def _class(cls: ast.ClassDef, source: Source, surface: Surface, turner: Turner) 
     if docstring is not None:
         lines += [f"    {turner.docstring(docstring)}"]
     if is_root:
-        generic = any(base.startswith("Generic[") for base in bases)
-        lines += ["", f"    _async: arker.{surface.twins[cls.name]}{'[Any]' if generic else ''}"]
+        # A generic class is a twin of one with the same parameters.
+        of = next((base.removeprefix("Generic") for base in bases if base.startswith("Generic[")), "")
+        lines += ["", f"    _async: arker.{surface.twins[cls.name]}{of}"]
     functions: list[Function] = [each for each in cls.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
     overloaded = {each.name for each in functions if "overload" in [source.segment(d) for d in each.decorator_list]}
     for function in functions:

@@ -41,7 +41,8 @@ def _blocks(lines: list[str]) -> Iterator[tuple[list[str], bool]]:
     before = ""
     for number, line in enumerate(lines):
         indented = line.startswith("    ") or not line.strip()
-        starts = line.startswith("    ") and bool(before) and not before.startswith(" ") and not lines[number - 1].strip()
+        follows = bool(before) and not before.startswith(" ") and not before.rstrip().endswith("::")
+        starts = line.startswith("    ") and follows and not lines[number - 1].strip()
         if (not is_code and starts) or (is_code and not indented):
             yield block, is_code
             block, is_code = [], not is_code

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.statemachine import StringList
+from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import nested_parse_with_titles
@@ -75,6 +76,7 @@ def process_docstring(_app: Sphinx, _what: str, _name: str, _value: Any, _option
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Register the directive and the treatment of docstrings."""
     app.add_directive("public", Public)
+    app.add_lexer("layers", TextLexer)
     # Before napoleon's, which takes what stands in sections.
     app.connect("autodoc-process-docstring", process_docstring, priority=400)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

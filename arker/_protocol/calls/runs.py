@@ -16,7 +16,7 @@ from arker._protocol.codec.hooks import Misfit
 from arker._protocol.forms import lack_of
 from arker._protocol.queries import PageQuery, Query, checked, choice, integer, limit, text
 from arker._protocol.reader import Reader, is_usable_id
-from arker._protocol.request import Address, Call, Request
+from arker._protocol.request import Address, Call, Lack, Request
 from arker.models import _checks as check
 
 if TYPE_CHECKING:
@@ -148,13 +148,21 @@ def get_run(at: Address, run_id: str) -> Call[Run]:
     return Call("vm.get_run", request, decode, evidence=_RUN, vm_id=at.vm_id, run_id=run_id)
 
 
-def list_runs(at: Address, query: RunsQuery) -> Call[ListRunsResponse]:
+def list_runs(at: Address, query: RunsQuery, *, lack: Lack | None = None) -> Call[ListRunsResponse]:
+    """List a VM's runs.
+
+    Args:
+        at: The VM.
+        query: The query.
+        lack: What `lack_of_pending` says of the query, unless that does not matter.
+    """
     return Call(
         "vm.list_runs",
         Request("GET", at.base_url, routes.runs(at.vm_id), query.encoded()),
         into(models.ListRunsResponse),
         evidence=("runs",),
         vm_id=at.vm_id,
+        lack=lack,
     )
 
 

@@ -15,7 +15,7 @@ _PAGE: Final = 4096
 """Bytes of options that the kernel takes for a mount."""
 _LONGEST_NAME: Final = 160
 """Bytes of a VM's own directory and what stands around its path in the options."""
-_SPECIAL: Final = frozenset(":,\\\"")
+_SPECIAL: Final = frozenset(':,\\"')
 """Characters with a meaning among these options."""
 
 PREFIX: Final = ".layer-"

@@ -1,7 +1,7 @@
-"""Small trees, copied and removed by the server itself: starting a program for it would take several times as long.
+"""Small trees, copied and removed by the server itself: starting a program for that takes several times as long.
 
-What is in a tree is a VM's, and the server may be root, so that all steps go by directories that are open, never through
-a link, and nothing is made that the VM could not have made itself.
+What is in a tree is a VM's, and the server may be root, so that all steps go by directories that are open, never
+through a link, and nothing is made that the VM could not have made itself.
 """
 
 from __future__ import annotations

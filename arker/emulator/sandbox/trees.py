@@ -21,7 +21,7 @@ from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.bubblewrap.identity import Identity
 from arker.emulator.sandbox.layers import PREFIX, Layer, Stack, takes_another
 from arker.emulator.sandbox.measure import Measure, walk
-from arker.emulator.sandbox.pressure import Reserve, lack, telling
+from arker.emulator.sandbox.pressure import Reserve, telling
 from arker.emulator.sandbox.small_trees import copy_small, is_small, remove_small
 from arker.emulator.sandbox.tools import ToolError, Tools
 

@@ -22,9 +22,7 @@ _MESSAGE: Final = "a fault was set for this request"
 _LINGER: Final = 5.0  # seconds for a client to send what it has begun to send, after the connection's end
 _LOOK: Final = 0.05  # seconds between looks at whether a client has gone
 _CODES: Final = {status: code for code, status in reversed(list(STATUSES.items()))} | {
-    429: "rate_limited",
     502: "unavailable",
-    504: "unavailable",
 }
 
 
@@ -114,10 +112,20 @@ class Misbehaviour:
             await self._hold()
         code = default_code(rule.status) if rule.code is None else rule.code
         headers: dict[str, str] = {}
+        more: dict[str, Any] = {}
         if rule.retry_after is not None:
             after = rule.retry_after
+            if not isinstance(after, str) and after == int(after):
+                more["retry_after_seconds"] = int(after)
             headers["Retry-After"] = after if isinstance(after, str) else f"{after:.15g}"
-        error = ServiceError(code, rule.message or _MESSAGE, status=rule.status, headers=headers, verbatim=True)
+        error = ServiceError(
+            code,
+            rule.message or _MESSAGE,
+            status=rule.status,
+            headers=headers,
+            verbatim=rule.code is not None,
+            more=more,
+        )
         return error_response(self.backend, self.request, error)
 
     async def garbage(self, rule: GarbageRule) -> web.StreamResponse:

@@ -23,7 +23,7 @@ from arker.emulator.server.operation import (
     Schema,
     several,
 )
-from arker.emulator.server.operations import files, filesystems, org_runs, runs, sessions, tunnels, vms
+from arker.emulator.server.operations import files, filesystems, forks, org_runs, runs, sessions, tunnels, vms
 from arker.emulator.server.routes_1 import ADDED
 
 _TIMES_OF_RUNS: Final[Mapping[str, Schema]] = {
@@ -127,7 +127,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         id="fork",
         method="POST",
         path="/v1/fork",
-        handler=vms.fork,
+        handler=forks.fork,
         summary="Fork a VM or a public golden",
         takes=(models.ForkRequest,),
         gives=(models.Vm,),
@@ -359,7 +359,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
             "status": STATUS,
             "status_min": STATUS,
             "status_max": STATUS,
-            "sort": {"type": "string", "enum": list(org_runs.SORTABLE)},
+            "sort": {"type": "string", "enum": [*org_runs.SORTS, *org_runs.SORTABLE]},
             "dir": {"type": "string", "enum": ["asc", "desc"]},
         },
         query_1={

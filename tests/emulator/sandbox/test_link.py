@@ -191,7 +191,20 @@ def test_a_python_that_cannot_run_agents_is_told_apart() -> None:
     assert marshal.loads(compiled[8:])[0] == sys.version
 
 
-LIGHT = {"_ctypes", "_json", "_signal", "_socket", "_stat", "_struct", "errno", "fcntl", "gc", "resource", "select", "time"}
+LIGHT = {
+    "_ctypes",
+    "_json",
+    "_signal",
+    "_socket",
+    "_stat",
+    "_struct",
+    "errno",
+    "fcntl",
+    "gc",
+    "resource",
+    "select",
+    "time",
+}
 """What an agent may load beside what a Python has loaded at its start: modules in C, which import nothing."""
 
 

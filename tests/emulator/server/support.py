@@ -15,7 +15,7 @@ import anyio
 from attrs import frozen
 from yarl import URL
 
-from arker.emulator.options import Isolation
+from arker.emulator.options import GenerationName, Isolation
 from tests.emulator.server.conformance import conform
 
 ISOLATION: Isolation = "auto"
@@ -40,6 +40,9 @@ class Reply:
     def code(self) -> str:
         """The error code; an error body has one member, with a code and a message."""
         body = self.json
+        if "code" in body:  # generation 0.5
+            assert set(body) == {"code", "message"}, body
+            return str(body["code"])
         assert set(body) == {"error"}, body
         assert body["error"]["request_id"] == self.headers["x-request-id"]
         assert self.message
@@ -73,10 +76,11 @@ def output(body: Mapping[str, Any], name: str = "stdout") -> bytes:
 class Api:
     """One organisation's view of the server."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, key: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, key: str, generation: GenerationName = "both") -> None:
         self.session = session
         self.url = url
         self.key = key
+        self.generation: GenerationName = generation
 
     async def raw(self, method: str, url: str, *, data: Any = None, headers: Mapping[str, str] | None = None) -> Reply:
         """Send a request to an absolute URL as it is, without a token."""
@@ -104,7 +108,7 @@ class Api:
             fields["Content-Type"] = "application/json"
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
         reply = await self.raw(method, self.url + path, data=data, headers=fields)
-        conform(method, path, reply.status, reply.content)
+        conform(method, path, reply.status, reply.content, self.generation)
         return reply
 
     async def get(self, path: str) -> Any:

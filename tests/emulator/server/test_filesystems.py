@@ -58,7 +58,7 @@ async def test_a_filesystem_is_described_in_full(api: Api) -> None:
 
 async def test_a_name_is_taken_once_in_an_organisation(api: Api, other: Api) -> None:
     first = await make(api, "data")
-    assert (await api.call("POST", ROOT, {"name": "data"})).refusal == (409, "conflict")
+    assert (await api.call("POST", ROOT, {"name": "data"})).refusal == (409, "already_exists")
     foreign = await make(other, "data")
     assert (await other.get(f"{ROOT}/{foreign}"))["owner_org_id"] == OTHER_ORG
     assert (await other.call("GET", f"{ROOT}/{first}")).refusal == (404, "not_found")

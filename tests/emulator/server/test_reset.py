@@ -62,7 +62,10 @@ def started(request: pytest.FixtureRequest) -> Iterator[tuple[Emulator, Path]]:
     """Run a server. Returns it with its state directory."""
     isolation: Isolation = request.param
     with new_place() as place:
-        options = EmulatorOptions(isolation=isolation, state_parent=place, organisations={OTHER_ORG: OTHER_KEY})
+        # What is kept ready for later VMs would be taken for what earlier ones have left.
+        options = EmulatorOptions(
+            isolation=isolation, state_parent=place, organisations={OTHER_ORG: OTHER_KEY}, spares=0
+        )
         with Emulator(options) as emulator:
             yield emulator, place
 
@@ -168,7 +171,7 @@ async def test_what_is_under_way_ends_with_a_reason(server: Server) -> None:
     assert [run["stdout"] for run in ended] == ["begun\n", "", ""]
     refused = await asyncio.gather(*forks)
     assert [fork.refusal for fork in refused] == [(503, "unavailable")] * 3
-    assert "reset" in refused[0].json["message"]
+    assert "reset" in refused[0].message
     assert await upload is None
     assert time.monotonic() - begin < 30
 
@@ -185,7 +188,7 @@ async def test_resets_while_many_are_at_work(server: Server) -> None:
         api = apis[number % 2]
         while not over:
             reply = await api.call("POST", "/v1/fork", {"source_vm_name": "ubuntu", "disk": True})
-            assert reply.status == 200 or reply.refusal == (503, "unavailable"), reply
+            assert reply.status in {200, 202} or reply.refusal == (503, "unavailable"), reply
             if reply.status != 200:
                 continue
             vm = f"/v1/vms/{reply.json['vm_id']}"
@@ -203,7 +206,10 @@ async def test_resets_while_many_are_at_work(server: Server) -> None:
             ]
             for method, path, body in rng.sample(steps, 3):
                 reply = await api.call(method, path, body)
-                assert reply.status == 200 or reply.code in {"not_found", "unavailable"}, (path, reply)
+                assert reply.status == 200 or reply.status == 202 or reply.code in {"not_found", "unavailable"}, (
+                    path,
+                    reply,
+                )
                 worked += 1
                 if over:
                     return
@@ -238,7 +244,7 @@ async def test_resets_at_the_same_time(server: Server) -> None:
 
 
 async def test_the_methods(place: Path) -> None:
-    emulator = Emulator(EmulatorOptions(isolation=ISOLATION, state_parent=place))
+    emulator = Emulator(EmulatorOptions(isolation=ISOLATION, state_parent=place, spares=0))
     with pytest.raises(EmulatorError, match="not launched"):
         emulator.reset()
     async with emulator, aiohttp.ClientSession() as session:
@@ -263,7 +269,7 @@ async def test_the_methods(place: Path) -> None:
 
 
 async def test_the_methods_say_when_the_server_has_died(place: Path) -> None:
-    async with Emulator(EmulatorOptions(isolation=ISOLATION, state_parent=place)) as emulator:
+    async with Emulator(EmulatorOptions(isolation=ISOLATION, state_parent=place, spares=0)) as emulator:
         assert emulator.pid is not None
         os.kill(emulator.pid, signal.SIGKILL)
         with pytest.raises(EmulatorError):

@@ -64,15 +64,18 @@ async def sync(wire: Wire, vm: str) -> None:
     assert all(each["error"]["code"] for each in results)
     await wire.refused("not_found", "POST", where, {"op": "read", "path": "nowhere"})
     await wire.refused("bad_request", "POST", where, {"op": "read", "path": "/tmp"})
-    for wrong in (
+    refused: tuple[dict[str, Any], ...] = (
         {},
         {"op": "erase", "path": "d"},
         {"op": "read", "path": "d/file", "mode": 1},
         *([{"op": "write", "writes": []}] if wire.closed else []),
-        {"op": "write", "writes": [{**_chunk("x", b"x"), "mode": 0o644}]},
         {"op": "manifest", "path": ""},
         {"op": "manifest", "path": "/"},
-    ):
+    )
+    for wrong in refused:
         await wire.refused("bad_request", "POST", where, wrong)
+    closed = {"op": "write", "writes": [{**_chunk("x", b"x"), "mode": 0o644}]}
+    (result,) = (await wire.get("POST", where, closed))["results"]
+    assert result["error"]["code"] == "bad_request"
     await wire.refused("not_found", "POST", f"{NOWHERE}/sync", {"op": "read", "path": "x"})
     await wire.refused("forbidden", "POST", "/v1/vms/ubuntu/sync", {"op": "write", "writes": [_chunk("x", b"x")]})

@@ -66,7 +66,7 @@ async def create_filesystem(wire: Wire, vm: str) -> None:
     assert await wire.refused("already_exists", "POST", "/v1/filesystems", {"name": "only"}) == {
         "resource": "filesystem"
     }
-    for wrong in ({}, {"name": ""}, {"name": 5}, {"name": "x", "region": "us-west-2"}):
+    for wrong in ({}, {"name": ""}, {"name": 5}, {"name": "x", "region": "us-west-2"}, {"": 1}, {"": 1, "x": 1}):
         await wire.refused("bad_request", "POST", "/v1/filesystems", wrong)
 
 

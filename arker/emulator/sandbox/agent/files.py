@@ -39,7 +39,10 @@ class PendingFile:
         parent, self.name = split(path)
         if self.name in ("", ".", ".."):
             raise Refused("bad_request", "it is a directory", errno.EISDIR)
-        make_directories(parent)
+        try:
+            make_directories(parent)
+        except FileExistsError:  # a part of the path is no directory
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
         self.directory = os.open(parent, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
         self.temporary: str | None = None
         try:

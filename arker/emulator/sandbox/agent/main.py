@@ -86,7 +86,7 @@ class Agent:
                 lower_limit(resource.RLIMIT_NOFILE, self.max_open_files)
                 supervise(request, fds, self.isolated)
             finally:
-                os._exit(0)
+                os._exit(0)  # pyright: ignore[reportPrivateUsage]
         self.supervisors.add(pid)
         return {}, []
 
@@ -146,8 +146,9 @@ class Agent:
         """Tell whether nothing in the VM would be lost with its processes."""
         self.reap_supervisors()
         alone = PROC is not None and [name for name in list_proc() if name.isdigit()] == [str(os.getpid())]
-        shared = alone and (os.listdir("/dev/shm") or any(read_proc(f"sysvipc/{name}").count(b"\n") > 1 for name in IPC))
-        return {"rests": int(alone and not shared)}, []
+        kept = os.listdir("/dev/shm") if alone else []  # noqa: S108
+        ipc = alone and any(read_proc(f"sysvipc/{name}").count(b"\n") > 1 for name in IPC)
+        return {"rests": int(alone and not kept and not ipc)}, []
 
     def answer(self, reply: dict[str, Any], fds: list[int]) -> None:
         body = to_json(reply).encode()

@@ -1,7 +1,7 @@
 """What the agent needs of modules that take long to import: calls into the C library, JSON, and a few of ``os.path``.
 
-``ctypes``, ``json``, ``socket`` and ``contextlib`` import tens of other modules, which cost more time and memory than all
-the rest of an agent. What they are built on, ``_ctypes``, ``_json`` and ``_socket``, costs next to nothing.
+``ctypes``, ``json``, ``socket`` and ``contextlib`` import tens of other modules, which cost more time and memory than
+all the rest of an agent. What they are built on, ``_ctypes``, ``_json`` and ``_socket``, costs next to nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def function(name: str) -> Any:
     return Function(_ctypes.dlsym(LIBRARY, name))
 
 
-LIBRARY = _ctypes.dlopen(None, 0)
+LIBRARY = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
 last_error = _ctypes.get_errno
 
 
@@ -57,10 +57,9 @@ class Settings:
     parse_float = float
     parse_int = int
     parse_constant = None
-    memo: dict[str, str] = {}
 
 
-scan = _json.make_scanner(Settings)
+scan: Any = _json.make_scanner(Settings)  # type: ignore[arg-type]
 
 
 def parse_json(data: bytes) -> Any:
@@ -74,14 +73,16 @@ def parse_json(data: bytes) -> Any:
     return value
 
 
-def to_json(value: object) -> str:
+def to_json(value: Any) -> str:
     if isinstance(value, str):
         return _json.encode_basestring_ascii(value)
     if isinstance(value, dict):
         return "{" + ",".join(f"{to_json(name)}:{to_json(entry)}" for name, entry in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(map(to_json, value)) + "]"
-    return repr(int(value))
+    if isinstance(value, int):
+        return int.__repr__(value)
+    raise TypeError(f"there is no JSON for a {type(value).__name__}")
 
 
 def pack_length(size: int) -> bytes:

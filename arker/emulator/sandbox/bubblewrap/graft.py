@@ -1,9 +1,9 @@
 """Moving a VM's files into the directories on which a spare sandbox has been started.
 
 Such a sandbox has its mounts already, over directories that are empty otherwise. What is moved goes between and beside
-these mount points, entry by entry: the directories on the way to one (``/``, ``/etc``, ...) stay those of the sandbox and get
-the other ones' attributes, and everything else is renamed, whatever it holds. So it takes as long for a million files as for
-one, and mounts are neither made nor moved for it.
+these mount points, entry by entry: the directories on the way to one (``/``, ``/etc``, ...) stay those of the sandbox
+and get the other ones' attributes, and everything else is renamed, whatever it holds. So it takes as long for a million
+files as for one, and mounts are neither made nor moved for it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @frozen
 class _Step:
-    """A directory on the way to a mount point, in both trees, and the names of what has to be moved from one to the other."""
+    """A directory on the way to a mount point, in both trees, and the names of what has to be moved."""
 
     source: int
     target: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from arker.emulator.sandbox.base import HOME
@@ -12,6 +13,7 @@ from arker.emulator.sandbox.pressure import lack
 
 _DIRECTORIES = {
     "etc": 0o755,
+    "etc/ssl": 0o755,
     "dev": 0o755,
     "proc": 0o755,
     "sys": 0o755,
@@ -52,25 +54,46 @@ def give(root: Path, owner: Identity | None) -> None:
 
 def furnish(root: Path, owner: Identity | None) -> None:
     """Fill a new, empty tree. Do not use it for a tree that a VM has used."""
-    for name, mode in _DIRECTORIES.items():
-        place = root / name
-        place.mkdir()
-        place.chmod(mode)
-    etc = root / "etc"
-    (etc / "ssl").mkdir()
+    with ExitStack() as opened:
+
+        def enter(path: str | Path, above: int | None) -> int:
+            directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=above)
+            opened.callback(os.close, directory)
+            if owner is not None:
+                os.fchown(directory, owner.uid, owner.gid)
+            return directory
+
+        directories = {"": enter(root, None)}
+        for name, mode in _DIRECTORIES.items():
+            above, _, own = name.rpartition("/")
+            os.mkdir(own, dir_fd=directories[above])
+            directories[name] = enter(own, directories[above])
+            os.fchmod(directories[name], mode)
+        for name, content in _files():
+            above, _, own = f"etc/{name}".rpartition("/")
+            file = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=directories[above])
+            try:
+                if owner is not None:
+                    os.fchown(file, owner.uid, owner.gid)
+                rest = memoryview(content)
+                while rest:
+                    rest = rest[os.write(file, rest) :]
+            finally:
+                os.close(file)
+
+
+def _files() -> Iterator[tuple[str, bytes]]:
+    """Return the files in ``/etc``: some made up, some as they are on the host now."""
     for name, text in _FILES.items():
-        (etc / name).write_text(text)
+        yield name, text.encode()
     for name in _COPIES:
         try:
-            shutil.copyfile(Path("/etc", name), etc / name)
+            content = Path("/etc", name).read_bytes()
         except OSError as error:  # not every distribution has each of them
             if lack(error) is not None:
                 raise
-    give(root, owner)
-    if owner is not None:
-        for directory, directories, files in os.walk(root):
-            for name in directories + files:
-                os.chown(Path(directory, name), owner.uid, owner.gid, follow_symlinks=False)
+        else:
+            yield name, content
 
 
 __all__ = ["furnish", "give"]

@@ -5,9 +5,9 @@ A VM can change its own tree in any way, also between two starts. If it makes ``
 before every start the path of each mount point is opened without following links, and anything that is not a directory
 is replaced. At the path of a volume it is left alone, and the volume is not mounted.
 
-Below a VM's own files there may be layers, which are shared and never written to. Here they are looked through as the kernel
-does it: by name from top to bottom; a directory continues those of the same name below it unless it is opaque; a whiteout
-hides what is below it.
+Below a VM's own files there may be layers, which are shared and never written to. Here they are looked through as the
+kernel does it: by name from top to bottom; a directory continues those of the same name below it unless it is opaque; a
+whiteout hides what is below it.
 """
 
 from __future__ import annotations

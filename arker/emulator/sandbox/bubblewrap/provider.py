@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import platform
 import shutil
 import sys
@@ -77,7 +76,7 @@ class BubblewrapProvider(AgentProvider):
                 furnish=lambda root: give(root, identity),
             ),
         )
-        self.spares = Spares(self._make_spare)
+        self.spares = Spares(self._make_spare, limits.spares)
         self._limits = limits
         self._filter = filter
         self._bash = bash

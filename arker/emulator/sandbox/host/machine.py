@@ -45,15 +45,17 @@ _CLEAN_UP = 5.0
 
 @frozen(kw_only=True)
 class Limits:
-    """The limits of each VM.
+    """The limits of each VM, and of what is kept ready for VMs.
 
     Attributes:
         processes: How many of them at once, where they can be counted.
         open_files: How many each process may have open.
+        spares: How many sandboxes may be kept ready.
     """
 
     processes: int = 512
     open_files: int = 16384
+    spares: int = 3
 
 
 @frozen(kw_only=True)

@@ -27,6 +27,8 @@ _START_TIMEOUT = 30.0
 _COMMIT_TIMEOUT = 600.0
 _GOING = 0.05
 _AFTERMATH = 1.0
+_LAST_STEPS = 0.3
+"""Seconds that a fork may wait for what looks after a command that has ended: copying many files takes longer."""
 
 
 class AgentFileReader:
@@ -306,7 +308,10 @@ class AgentSandbox:
     async def _rests(self, machine: Machine) -> bool:
         """Return whether the machine can be ended without any loss, that of files in ``/dev/shm`` included."""
         with contextlib.suppress(LinkClosedError, SandboxError):
-            return await self._is_idle(aftermath=0) and (await machine.link.request("rests")).data.get("rests") == 1
+            return (
+                await self._is_idle(aftermath=_LAST_STEPS)
+                and (await machine.link.request("rests")).data.get("rests") == 1
+            )
         return False
 
     async def _is_idle(self, *, aftermath: float) -> bool:

@@ -1,7 +1,6 @@
 """The agent's program, as a Python inside a VM can run it without this package."""
 
 from __future__ import annotations
-
 import __future__
 
 import functools
@@ -18,8 +17,8 @@ _FORMAT = 2
 """Of the data that Pythons of different versions exchange."""
 _FUTURE = "from __future__ import annotations\n"
 
-# The modules are put where their own import statements look first, so that they are importable here and there alike. What
-# they import of the library is mostly compiled and lies together: in the other directories there is nothing to look for. The
+# The modules are put where their own import statements look first, so that they are importable here and there alike.
+# What they import of the library is compiled and lies together: in other directories there is nothing to look for. The
 # names of encodings that an agent never uses give their memory to its program.
 LOADER = """\
 import marshal, posix, sys
@@ -40,7 +39,7 @@ def load():
     return module.main
 load()()
 """
-"""The program for ``python -c``. Arguments: the socket's descriptor, that of `agent_program`, 1 in a VM or 0, limits."""
+"""The program for ``python -c``. Arguments: the socket's descriptor, `agent_program`'s, 1 in a VM or 0, limits."""
 
 # It is a program of a Python that is not necessarily this one, nor of its version.
 _COMPILER = """\

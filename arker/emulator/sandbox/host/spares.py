@@ -14,8 +14,6 @@ from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.host.machine import Machine
 from arker.emulator.sandbox.trees import Tree
 
-MOST: Final = 3
-"""Spares at a time."""
 IDLE: Final = 30.0
 """Seconds without a use after which all of them are let go."""
 _PAUSE: Final = 0.01
@@ -39,24 +37,29 @@ class Spare:
 class Spares:
     """The spare sandboxes of one provider. Each goes to one VM, once, and none comes back.
 
-    One is kept to begin with. When a VM finds none ready there will be one more from then on, up to `MOST`; when no VM has
-    needed one for `IDLE` seconds there are none, until the next VM does.
+    One is kept to begin with. When a VM finds none ready there will be one more from then on, up to ``most``; when no
+    VM has needed one for `IDLE` seconds there are none, until the next VM does.
 
     Args:
         make: Starts one. It raises `SandboxError` or `OSError`.
+        most: How many there may be at a time; 0 for none ever.
     """
 
-    def __init__(self, make: Callable[[], Coroutine[Any, Any, Spare]]) -> None:
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, Spare]], most: int) -> None:
+        self._most = most
         self._make = make
         self._coming: list[asyncio.Task[Spare]] = []
         """Ready ones, and those that are being started, oldest first."""
         self._leaving: set[asyncio.Task[None]] = set()
-        self._wanted = 1
+        self._wanted = min(1, most)
         self._timers: list[asyncio.TimerHandle] = []
         self._closed = False
 
     def add(self, spare: Spare) -> None:
-        """Add one that has been started already."""
+        """Add one that has been started already. One too many is discarded."""
+        if not self._most:
+            self.leave(spare)
+            return
 
         async def ready() -> Spare:
             return spare
@@ -66,10 +69,10 @@ class Spares:
 
     async def take(self) -> Spare | None:
         """Take one, or wait for one that is being started; None when there is neither."""
-        if self._closed:
+        if self._closed or not self._most:
             return None
         if not any(task.done() for task in self._coming):
-            self._wanted = min(self._wanted + 1, MOST)
+            self._wanted = min(self._wanted + 1, self._most)
         self._plan()
         while self._coming:
             coming = self._coming.pop(0)
@@ -146,4 +149,4 @@ def _consume(task: asyncio.Task[Spare]) -> None:
         task.exception()
 
 
-__all__ = ["IDLE", "MOST", "Spare", "Spares"]
+__all__ = ["IDLE", "Spare", "Spares"]

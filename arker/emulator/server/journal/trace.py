@@ -246,7 +246,7 @@ class Trace:
             row["body_out"] = _shown(self.body_out)
         if not gaps:
             if self.executor_duration_ms is not None:
-                row["executor_duration_ms"] = round(self.executor_duration_ms)
+                row["executor_duration_ms"] = int(self.executor_duration_ms)
             row["provider"] = self.provider
             return {**_BLANK, **{name: value for name, value in row.items() if value is not None}}
         return {name: value for name, value in row.items() if value is not None}

@@ -13,7 +13,7 @@ from arker.emulator.server.records import VmRecord
 
 MOST_FILES: Final = 50_000
 
-_PROGRAM: Final = shell_program(__package__, "manifest.sh")
+PROGRAM: Final = shell_program(__package__, "manifest.sh")
 _ENOTDIR, _EACCES = 20, 13
 _REFUSALS: Final = {_ENOTDIR: "ENOTDIR: it is not a directory", _EACCES: "EACCES: it cannot be entered"}
 
@@ -23,7 +23,7 @@ async def manifest(backend: Backend, vm: VmRecord, path: str) -> dict[str, Any]:
     parts = [part for part in path.split("/") if part not in {"", "."}]
     if not parts or ".." in parts:
         raise invalid("path", "a directory, not the root, without '..'")
-    words = ["sh", "-c", _PROGRAM, "sh", path if path.startswith("/") else f"./{path}", str(MOST_FILES + 1)]
+    words = ["sh", "-c", PROGRAM, "sh", path if path.startswith("/") else f"./{path}", str(MOST_FILES + 1)]
     try:
         async with backend.starts:
             handle = await vm.sandbox.run(RunSpec(command=shlex.join(words)))
@@ -36,10 +36,11 @@ async def manifest(backend: Backend, vm: VmRecord, path: str) -> dict[str, Any]:
     if exit_.exit_code != 0:
         raise ServiceError("unavailable", "the VM could not list the directory")
     output = handle.stdout()
-    return _parsed(output if isinstance(output, bytes) else b"", path)
+    return read_listing(output if isinstance(output, bytes) else b"", path)
 
 
-def _parsed(output: bytes, path: str) -> dict[str, Any]:
+def read_listing(output: bytes, path: str, most: int = MOST_FILES) -> dict[str, Any]:
+    """Read what the program says of a directory at this path; of more files than ``most``, only so many."""
     root, _, rest = output.partition(b"\0")
     facts, _, digests = rest.partition(b"\0\0")
     # Where there are no files, the empty record stands first.
@@ -59,9 +60,9 @@ def _parsed(output: bytes, path: str) -> dict[str, Any]:
     return {
         "root": root.decode("utf-8", "replace") or path,
         "hash_algo": "sha256",
-        "entries": entries[:MOST_FILES],
-        "truncated": len(entries) > MOST_FILES,
+        "entries": entries[:most],
+        "truncated": len(entries) > most,
     }
 
 
-__all__ = ["MOST_FILES", "manifest"]
+__all__ = ["MOST_FILES", "PROGRAM", "manifest", "read_listing"]

@@ -95,8 +95,8 @@ def _rule(fields: parsing.Fields, given: Any, where: str, *, prioritised: bool) 
     if not isinstance(given, dict):
         raise invalid(where, "an object")
     members: dict[str, Any] = given  # pyright: ignore[reportUnknownVariableType]
-    kind = members.get("type")
-    if kind not in (_TYPES if prioritised else _TYPES[:2]):
+    kind: Any = members.get("type")
+    if not isinstance(kind, str) or kind not in (_TYPES if prioritised else _TYPES[:2]):
         raise invalid(f"{where}.type", f"one of {', '.join(_TYPES if prioritised else _TYPES[:2])}")
     rule = fields.inside(members, _SHAPES.get(kind, "PolicyRule" if prioritised else "PolicyEntry"), where)
     if kind != "outbound":
