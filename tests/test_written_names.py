@@ -15,12 +15,7 @@ PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK: Final = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)")
 FILE: Final = re.compile(r"`([\w/.-]*[\w-]\.(?:py|sh|md|toml))`")
 PLACES: Final = (
-    "",
-    "arker",
-    "arker/_basics",
-    "arker/emulator",
-    "arker/emulator/server",
-    "arker/emulator/sandbox",
+    *("", "arker", "arker/_basics", "arker/emulator", "arker/emulator/server", "arker/emulator/sandbox"),
     "arker_sync/_bridge",
 )
 """The directories that the architecture's page speaks of."""
