@@ -111,8 +111,8 @@ async def test_a_cancelled_run_has_no_exit_code(each: Api) -> None:
 
         group.start_soon(cancel)
         reply = await each.call("POST", path, {"command": "sleep 60"})
-    assert (reply.status, reply.json["state"]) == (200, "cancelled")
-    assert reply.json["exit_code"] == (-1 if each.generation == "0.5" else None)
+        assert (reply.status, reply.json["state"]) == (200, "cancelled")
+        assert reply.json["exit_code"] == (-1 if each.generation == "0.5" else None)
     failed = await each.call("POST", path, {"command": "exec sleep 60", "timeout": 1, "session_idx": 0})
     assert (failed.json["state"], failed.json["exit_code"]) == ("failed", -1)
 
