@@ -13,11 +13,12 @@ import statistics
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import attrs
 
 T = TypeVar("T")
+Unit: TypeAlias = Literal["s", "B"]
 
 BOUND = 60.0
 """Seconds that one row may take: a benchmark that hangs must end."""
@@ -28,7 +29,7 @@ _USABLE = os.sched_getaffinity(0) if sys.platform == "linux" else set[int]()
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """A row of the table. Times are medians in seconds.
+    """A row of the table. Times are medians in seconds, amounts of memory in bytes.
 
     Attributes:
         name: Its name on the command line.
@@ -38,6 +39,7 @@ class Row:
         ratio: Ours over the limit: the median over the rounds.
         target: The target, in words.
         met: Whether it was reached.
+        unit: What limit and ours are in: seconds or bytes.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Row:
     ratio: float
     target: str
     met: bool
+    unit: Unit = "s"
 
 
 @attrs.frozen
@@ -151,8 +154,8 @@ def table(rows: list[Row]) -> str:
         (
             row.name,
             row.title,
-            seconds(row.limit),
-            seconds(row.ours),
+            amount(row.limit, row.unit),
+            amount(row.ours, row.unit),
             f"{row.ratio:.2f}x",
             row.target,
             "ok" if row.met else "MISSED",
@@ -168,6 +171,11 @@ def table(rows: list[Row]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def amount(value: float, unit: Unit) -> str:
+    """Return a time or a size as text."""
+    return seconds(value) if unit == "s" else f"{value / 1024 / 1024:.2f} MiB"
 
 
 def seconds(value: float) -> str:

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from attrs import field, frozen
 
@@ -23,7 +23,10 @@ from arker.emulator.sandbox.bubblewrap.identity import Identity, spare_identity
 from arker.emulator.sandbox.bubblewrap.image import furnish
 from arker.emulator.sandbox.bubblewrap.interpreter import choose_interpreter
 from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
-from benchmarks.measure import Rounds, Row, all_cores, interleave_async
+from benchmarks.measure import Rounds, Row, Unit, all_cores, amount, interleave_async
+
+Source: TypeAlias = str | AsyncVM
+"""What can be forked."""
 
 ROUNDS: Final = 25
 FILES: Final = 5
@@ -141,17 +144,19 @@ def make_root(root: Path, host: Host, identity: Identity | None) -> None:
     host.prepare(root, identity)
 
 
-async def rounds_of(limit: Callable[[], float], ours: Callable[[], Awaitable[float]]) -> Rounds:
+async def rounds_of(
+    limit: Callable[[], float], ours: Callable[[], Awaitable[float]], *, rounds: int = ROUNDS
+) -> Rounds:
     """Alternate the two samples."""
 
     async def by_hand() -> float:
         return limit()
 
-    return await interleave_async(by_hand, ours, rounds=ROUNDS)
+    return await interleave_async(by_hand, ours, rounds=rounds)
 
 
-def row(name: str, title: str, rounds: Rounds, *, at_most: float | None) -> Row:
-    """Return the row of the table, with a target for the time itself in seconds, or without one."""
+def row(name: str, title: str, rounds: Rounds, *, at_most: float | None, unit: Unit = "s") -> Row:
+    """Return the row of the table, with a target for the amount itself, in seconds or bytes, or without one."""
     ours = statistics.median(rounds.ours)
     return Row(
         name=name,
@@ -159,8 +164,9 @@ def row(name: str, title: str, rounds: Rounds, *, at_most: float | None) -> Row:
         limit=statistics.median(rounds.limit),
         ours=ours,
         ratio=rounds.ratio,
-        target="none" if at_most is None else f"<= {at_most * 1000:.0f} ms",
+        target="none" if at_most is None else f"<= {amount(at_most, unit)}",
         met=at_most is None or ours <= at_most,
+        unit=unit,
     )
 
 

@@ -146,6 +146,8 @@ def ways_with_ids() -> Iterator[tuple[type[Any], str, str]]:
 
 
 WAYS: Final = list(ways_with_ids())
+OF_TODAY: Final = {"update", "create_mount", "list_mounts", "delete_mount", "org_id", "pool_id"}
+"""Methods and arguments of generation 1."""
 
 
 def test_ways_are_found() -> None:
@@ -175,7 +177,7 @@ async def asked_for(
         arguments[argument] = identifier
     if name == "fork" and cls is AsyncArker and not {"source_vm_id", "source"} & set(arguments):
         arguments["source"] = "ubuntu"
-    if name == "resize":
+    if name in ("resize", "update"):
         arguments["vcpu_count"] = 1
     if name == "upload_many":
         arguments["files"] = [(b"x", "f")]
@@ -193,10 +195,13 @@ async def asked_for(
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way[0].__name__}.{way[1]}({way[2]})")
-async def test_no_id_leads_elsewhere(
-    server: ScriptedServer, client: AsyncArker, way: tuple[type[Any], str, str]
-) -> None:
+async def test_no_id_leads_elsewhere(server: ScriptedServer, way: tuple[type[Any], str, str]) -> None:
     server.answer(error("not_found", status=404))
+    async with make_client(server, generation="1" if {*way[1:]} & OF_TODAY else "0.5") as client:
+        await follow(server, client, way)
+
+
+async def follow(server: ScriptedServer, client: AsyncArker, way: tuple[type[Any], str, str]) -> None:
     benign = await asked_for(server, client, way, BENIGN)
     for hostile in HOSTILE_IDS:
         got = await asked_for(server, client, way, hostile)

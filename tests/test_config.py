@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from arker import AsyncArker, ConfigurationError, HttpTimeouts, InvalidArgumentError, RetryPolicy
+from arker import AsyncArker, ConfigurationError, HttpTimeouts, InvalidArgumentError, RetryPolicy, Vm
 from arker._config.urls import is_loopback
 from arker.config import DEFAULT_CONTROL_BASE_URL, Settings, load_settings, proxy_for
 from tests.support.secrets import API_KEY, MARK, OTHER_KEY
@@ -147,10 +147,62 @@ def test_control_base_url(argument: str | None, environ: dict[str, str], expecte
     assert settings({**KEY, **WEST, **environ}, control_base_url=argument).control_base_url == expected
 
 
-@pytest.mark.parametrize("environ", [{}, {"ARKER_REGION": " "}, {"ARKER_BASE_URL": ""}, {"ARKER_PROVIDER": "burst"}])
-def test_a_region_or_a_base_url_is_required(environ: dict[str, str]) -> None:
+@pytest.mark.parametrize("environ", [{}, {"ARKER_REGION": " "}, {"ARKER_BASE_URL": ""}])
+def test_without_a_region_and_a_base_url_there_is_no_compute_base_url(environ: dict[str, str]) -> None:
+    made = settings({**KEY, **environ})
+    assert made.base_url is None
+    for url in (made.compute_base_url, lambda: made.vm_base_url("v")):
+        with pytest.raises(ConfigurationError, match="a region or a base URL is required"):
+            url()
+
+
+@pytest.mark.parametrize("environ", [{"ARKER_GENERATION": "0.5"}, {"ARKER_PROVIDER": "burst"}])
+def test_a_region_is_required_beside_a_provider_and_in_generation_0_5(environ: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="a region or a base URL is required"):
         settings({**KEY, **environ})
+
+
+@pytest.mark.parametrize(
+    ("argument", "environ", "expected"),
+    [
+        (None, {}, "auto"),
+        (None, {"ARKER_GENERATION": " "}, "auto"),
+        (None, {"ARKER_GENERATION": " 1 "}, "1"),
+        ("0.5", {"ARKER_GENERATION": "1"}, "0.5"),
+        ("AUTO", {"ARKER_GENERATION": "1"}, "auto"),
+    ],
+)
+def test_generation(argument: str | None, environ: dict[str, str], expected: str) -> None:
+    assert settings({**KEY, **WEST, **environ}, generation=argument).generation == expected
+
+
+@pytest.mark.parametrize("value", ["2", "", "1.0", 1, 0.5, True])
+def test_no_other_generation(value: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"expected 'auto', '1' or '0\.5'") as caught:
+        settings({**KEY, **WEST}, generation=value)
+    assert (caught.value.argument, caught.value.value) == ("generation", value)
+    if isinstance(value, str) and value:
+        with pytest.raises(InvalidArgumentError, match="ARKER_GENERATION"):
+            settings({**KEY, **WEST, "ARKER_GENERATION": value})
+
+
+@pytest.mark.parametrize(
+    ("options", "provider", "region", "expected"),
+    [
+        ({"region": "us-west-2"}, "gcp", "eu-1", "https://gcp-eu-1.arker.ai/api"),
+        ({}, "gcp", "eu-1", "https://gcp-eu-1.arker.ai/api"),
+        ({"region": "us-west-2"}, "aws", "aws-us-east-1", "https://aws-us-east-1.arker.ai/api"),
+        ({"region": "us-west-2"}, None, "eu-1", "https://aws-us-west-2.arker.ai/api"),
+        ({"region": "us-west-2"}, "gcp", None, "https://aws-us-west-2.arker.ai/api"),
+        ({"region": "us-west-2"}, "evil.example/", "x", "https://aws-us-west-2.arker.ai/api"),
+        ({"region": "us-west-2"}, "x", "evil.example/", "https://aws-us-west-2.arker.ai/api"),
+        ({"base_url": "https://h"}, "gcp", "eu-1", "https://h"),
+        ({"base_url": "https://h", "region": "us-west-2"}, "gcp", "eu-1", "https://h"),
+    ],
+)
+def test_where_a_listed_vm_is(options: dict[str, str], provider: str | None, region: str | None, expected: str) -> None:
+    vm = Vm(vm_id="v", provider=provider, region=region)
+    assert settings(KEY, **options).listed_base_url(vm) == expected
 
 
 @pytest.mark.parametrize("name", ["base_url", "burst_base_url", "control_base_url"])

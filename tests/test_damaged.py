@@ -19,6 +19,7 @@ from arker import ApiError, ArkerError, AsyncArker, ForkRequest, HttpTimeouts, R
 from arker._protocol.calls import files as file_calls
 from arker._protocol.calls import filesystems as filesystem_calls
 from arker._protocol.calls import runs as run_calls
+from arker._protocol.calls import service as service_calls
 from arker._protocol.calls import sessions as session_calls
 from arker._protocol.calls import tunnels as tunnel_calls
 from arker._protocol.calls import vms as vm_calls
@@ -30,16 +31,22 @@ from arker.models import (
     BackgroundRunResult,
     CancelRunResponse,
     CompletedRunResult,
+    DeleteMountResponse,
     DeleteSyncResponse,
     DeleteVmResponse,
     Filesystem,
     ListFilesystemsResponse,
+    ListMountsResponse,
     ListOrgRunsResponse,
+    ListRegionsResponse,
     ListRunsResponse,
     ListSessionsResponse,
     ListSyncsResponse,
     ListTunnelsResponse,
     ListVmsResponse,
+    Mount,
+    MountCreateRequest,
+    PatchVmRequest,
     ResizeRequest,
     ResizeResponse,
     Run,
@@ -54,6 +61,7 @@ from arker.models import (
     SyncReadPresignedResponse,
     Tunnel,
     Vm,
+    WhoamiResponse,
 )
 from tests.support.clients import make_client
 from tests.support.damage import JSON, STATUSES, SUCCESSES, damaged_text, mutated, without_secrets
@@ -97,9 +105,15 @@ for _make, _result in (
     (partial(session_calls.get_session, AT, "s"), Session),
     (partial(tunnel_calls.list_tunnels, AT, tunnel_calls.TunnelsQuery()), ListTunnelsResponse),
     (partial(tunnel_calls.get_tunnel, AT, "t"), Tunnel),
-    (partial(filesystem_calls.list_syncs, AT, filesystem_calls.SyncsQuery()), ListSyncsResponse),
+    (partial(filesystem_calls.list_syncs, AT, filesystem_calls.MountsQuery()), ListSyncsResponse),
     (partial(filesystem_calls.create_sync, AT, SyncCreateRequest(filesystem_id="f")), Sync),
     (partial(filesystem_calls.delete_sync, AT, "s"), DeleteSyncResponse),
+    (partial(filesystem_calls.list_mounts, AT, filesystem_calls.MountsQuery()), ListMountsResponse),
+    (partial(filesystem_calls.create_mount, AT, MountCreateRequest(filesystem_id="f")), Mount),
+    (partial(filesystem_calls.delete_mount, AT, "s"), DeleteMountResponse),
+    (partial(vm_calls.update, AT, PatchVmRequest(immutable=True)), Vm),
+    (partial(service_calls.list_regions, BASE), ListRegionsResponse),
+    (partial(service_calls.whoami, BASE), WhoamiResponse),
     (partial(vm_calls.resize, AT, ResizeRequest(disk_mib=1)), ResizeResponse),
     (partial(filesystem_calls.list_filesystems, BASE, filesystem_calls.FilesystemsQuery()), ListFilesystemsResponse),
     (partial(filesystem_calls.get_filesystem, BASE, "f"), Filesystem),
@@ -107,6 +121,12 @@ for _make, _result in (
 ):
     CALLS[_make.func.__name__] = (_make(), sample(_result))
 every_call = pytest.mark.parametrize("name", CALLS)
+
+
+def test_a_call_about_a_vm_names_it() -> None:
+    about = {name: call for name, (call, _) in CALLS.items() if "/vms/v" in call.request.path}
+    assert len(about) > 20
+    assert {name: call.vm_id for name, call in about.items()} == dict.fromkeys(about, "v")
 
 
 def test_every_call_is_here() -> None:

@@ -32,6 +32,7 @@ LATER = (
     ("arker.run", "arker.session", "arker.tunnel", "arker.fleet", "arker._fleets.pool", "arker.reports"),
     ("arker.transfer", "arker._files", "arker.read_stream", "arker.directories", "arker._directories.work"),
     ("arker._lifecycle.reap", "arker.reports", "arker._ledger.ledger", "arker.progress", "arker.emulator"),
+    ("arker.otel", "opentelemetry"),
 )
 
 

@@ -267,7 +267,10 @@ async def test_a_write_is_repeated_as_it_was(server: ScriptedServer, vm: AsyncVM
     [("bad_request", BadRequestError), ("unsupported_operation", UnsupportedOperationError)],
 )
 async def test_errors_of_entries(server: ScriptedServer, vm: AsyncVM, code: str, kind: type[Exception]) -> None:
-    server.script(ok({"results": [{"path": "f", "error": {"code": code, "message": "digest"}}]}))
+    refused = ok({"results": [{"path": "f", "error": {"code": code, "message": "digest"}}]})
+    # Why a path was refused is looked for in the VM.
+    asked = [error("forbidden", status=403)] if code == "bad_request" else []
+    server.script(refused, *asked)
     with pytest.raises(kind, match="digest") as caught:
         await vm.sync("f", b"x")
     assert getattr(caught.value, "status", None) == 200
@@ -396,7 +399,12 @@ async def test_an_expired_put_is_renewed(server: ScriptedServer, vm: AsyncVM) ->
         ([partial(presigned_write, upload_id=None)], BadReplyError),
         ([presigned_write, Reply(), wrote(complete=False)], InternalError),
         (
-            [presigned_write, Reply(), ok({"results": [{"error": {"code": "bad_request", "message": "d"}}]})],
+            [
+                presigned_write,
+                Reply(),
+                ok({"results": [{"error": {"code": "bad_request", "message": "d"}}]}),
+                error("forbidden", status=403),  # why it was refused is looked for in the VM
+            ],
             BadRequestError,
         ),
         ([presigned_write, *[dropped(Drop.AFTER_PROCESSING)] * 4], NetworkError),

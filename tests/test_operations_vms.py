@@ -71,7 +71,7 @@ async def test_fork(server: ScriptedServer, client: AsyncArker) -> None:
     assert (vm.id, vm.vm_id, vm.base_url) == ("vm-1", "vm-1", server.url + COMPUTE)
     assert vm.data is not None
     for name, value in full(Vm).items():
-        if name not in ("sessions", "tunnels", "network"):
+        if name not in ("sessions", "tunnels", "network", "resources", "ssh_public_keys", "compatible_platforms"):
             assert getattr(vm, name) == getattr(vm.data, name) == value
     assert vm.network == NetworkPolicyAllow(("example.com", "10.0.0.0/8"))
     assert vm.sessions is not None

@@ -62,6 +62,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--process-limit", type=int, default=512, help="processes that a VM may have at once")
     parser.add_argument("--open-files-limit", type=int, default=16384, help="files that a process may have open")
+    parser.add_argument("--spares", type=int, default=3, help="sandboxes that may be kept ready for new VMs")
     parser.add_argument("--state-parent", type=Path, help="where the temporary state directory is made")
     parser.add_argument(
         "--host-port",
@@ -204,6 +205,7 @@ def _by_hand(log: LogFormatter) -> int:
             output_limit=arguments.output_limit,
             process_limit=arguments.process_limit,
             open_files_limit=arguments.open_files_limit,
+            spares=arguments.spares,
             state_parent=arguments.state_parent,
             host_ports=arguments.host_port,
             late_output=arguments.late_output,

@@ -84,11 +84,11 @@ def _bytes(_: Any, attribute: _Attribute, value: object) -> None:
         raise InvalidArgumentError(attribute.name, value, "expected a number of bytes of at least 1")
 
 
-def _limit(minimum: int, things: str) -> Callable[[Any, _Attribute, object], None]:
+def _limit(minimum: int, things: str, maximum: int = 1_000_000) -> Callable[[Any, _Attribute, object], None]:
     def check(_: Any, attribute: _Attribute, value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= 1_000_000:
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
             raise InvalidArgumentError(
-                attribute.name, value, f"expected a number of {things} from {minimum} to 1000000"
+                attribute.name, value, f"expected a number of {things} from {minimum} to {maximum}"
             )
 
     return check
@@ -135,6 +135,8 @@ class EmulatorOptions:
         process_limit: How many processes (threads included) a VM may have at once; enforced with ``bubblewrap`` on
             Linux 5.14 and newer only.
         open_files_limit: How many files a process of a VM may have open.
+        spares: How many sandboxes may be kept started for VMs that are used for the first time, with ``bubblewrap``.
+            They are let go when no VM has needed one for half a minute.
         state_parent: The directory in which the state directory is made; None is the system's temporary directory.
         host_ports: Ports of 127.0.0.1 that VMs may reach, by the name ``host.arker.internal``.
         organisations: Further organisations, id to API key, to test access to another organisation's VMs.
@@ -154,6 +156,7 @@ class EmulatorOptions:
     late_output: float = field(default=2.0, validator=_patience)
     process_limit: int = field(default=512, validator=_limit(8, "processes"))
     open_files_limit: int = field(default=16384, validator=_limit(256, "files"))
+    spares: int = field(default=3, validator=_limit(0, "sandboxes", 100))
     state_parent: Path | None = field(default=None, converter=attrs.converters.optional(Path), validator=_directory)
     host_ports: Sequence[int] = field(default=(), converter=_as_tuple, validator=_host_ports)
     organisations: Mapping[str, str] = field(factory=dict[str, str], validator=_organisations, repr=False)

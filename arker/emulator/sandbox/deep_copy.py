@@ -50,7 +50,7 @@ class Copy:
 
 
 def copy_file(source: int, target: int, name: str, size: int) -> None:
-    read_from = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=source)
+    read_from = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=source)
     try:
         write_to = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=target)
         try:
@@ -98,6 +98,9 @@ def copy_extended(read_from: int, write_to: int) -> None:
     if hasattr(os, "listxattr"):
         with contextlib.suppress(OSError):
             for attribute in os.listxattr(read_from):
+                # Those of other kinds take rights, which the owner of the files does not have.
+                if not attribute.startswith(("user.", "system.posix_acl_")):
+                    continue
                 with contextlib.suppress(OSError):
                     os.setxattr(write_to, attribute, os.getxattr(read_from, attribute))
 

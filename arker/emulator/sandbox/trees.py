@@ -7,27 +7,31 @@ import contextlib
 import errno
 import functools
 import importlib.resources
+import itertools
+import logging
 import os
 import re
 import shutil
-import signal
 import sys
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.bubblewrap.identity import Identity
-from arker.emulator.sandbox.host.process_tree import kill_group, kill_launched
+from arker.emulator.sandbox.layers import PREFIX, Layer, Stack, takes_another
 from arker.emulator.sandbox.measure import Measure, walk
-from arker.emulator.sandbox.pressure import Reserve, lack, lack_in, telling
+from arker.emulator.sandbox.pressure import Reserve, telling
+from arker.emulator.sandbox.small_trees import copy_small, is_small, remove_small
+from arker.emulator.sandbox.tools import ToolError, Tools
+
+logger = logging.getLogger("arker.emulator")
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _FOR_A_TOOL = 8
 """Descriptors that starting a program takes, and some more."""
-_OF_FILE_SIZE = (-signal.SIGXFSZ, 128 + signal.SIGXFSZ)
-"""The statuses of a tool, alone or below bwrap, that has hit a limit of the size of files."""
-_LAST_STEPS = 1.0
-"""Seconds that a bwrap has to end by itself once what it has started is dead."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
@@ -35,7 +39,9 @@ class Tree(Protocol):
     """The files of one VM."""
 
     path: Path
-    """Its root, on the host."""
+    """Its root, on the host. With a stack it holds what differs from the layers below."""
+    stack: Stack | None
+    """The layers below; None when all of its files are its own."""
 
     async def size(self) -> int:
         """Return the total bytes of its files."""
@@ -51,8 +57,14 @@ class Storage(Protocol):
         """Create a tree that contains only what `furnish` puts there."""
         ...
 
-    async def copy(self, vm_id: str, source: Tree) -> Tree:
-        """Copy another tree. Nothing may change in it meanwhile."""
+    async def copy(self, vm_id: str, source: Tree, *, at_rest: bool = False) -> Tree:
+        """Copy another tree. Nothing may change in it meanwhile.
+
+        Args:
+            vm_id: The new tree's VM.
+            source: The tree to copy.
+            at_rest: Whether no VM is running on it. Then its files can become a layer below both.
+        """
         ...
 
     def adopt(self, vm_id: str) -> Tree:
@@ -61,26 +73,31 @@ class Storage(Protocol):
 
 
 class DirectoryTree:
-    def __init__(self, path: Path, storage: DirectoryStorage) -> None:
+    def __init__(self, path: Path, storage: DirectoryStorage, stack: Stack | None = None) -> None:
         self.path = path
+        self.stack = stack
         self._storage = storage
 
     async def size(self) -> int:
-        return await self._storage.measure(self.path)
+        return await self._storage.measure(self)
 
     async def remove(self) -> None:
-        await self._storage.discard(self.path)
-
-
-class _ToolError(SandboxError):
-    def __init__(self, tool: str, said: str, shown: str) -> None:
-        super().__init__("internal", f"{tool} failed: {shown}")
-        self.said = said
+        await self._storage.remove(self)
 
 
 @functools.cache
 def _deep_copy() -> str:
     return importlib.resources.files("arker.emulator.sandbox").joinpath("deep_copy.py").read_text("utf-8")
+
+
+async def in_thread(work: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs) -> _T:
+    """Run work in a thread. A caller that is cancelled waits for its end."""
+    going = asyncio.ensure_future(asyncio.to_thread(work, *arguments, **options))
+    try:
+        return await asyncio.shield(going)
+    except asyncio.CancelledError:
+        await asyncio.wait([going])
+        raise
 
 
 class DirectoryStorage:
@@ -108,10 +125,14 @@ class DirectoryStorage:
         """
         self._base = base
         self._identity = identity
-        self._prefix = tool_prefix
+        self._tools = Tools(tool_prefix, identity, base)
         self._furnish = furnish
         self._python = python
         self._reserve = Reserve(_FOR_A_TOOL)
+        self._layers: asyncio.Future[bool] | None = None
+        self._numbers = itertools.count(1)
+        self._known: dict[str, Layer] = {}
+        """Layers that an earlier process made, by name."""
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         if identity is not None:
             os.chown(base, identity.uid, identity.gid)
@@ -123,21 +144,162 @@ class DirectoryStorage:
             self._furnish(path)
         return DirectoryTree(path, self)
 
-    async def copy(self, vm_id: str, source: Tree) -> Tree:
+    def create_bare(self) -> DirectoryTree:
+        """Create an empty tree for no VM in particular."""
+        path = self._base / f".spare-{os.urandom(8).hex()}"
+        with telling():
+            path.mkdir(mode=0o755)
+            self._give(path)
+        return DirectoryTree(path, self)
+
+    def put_in_place(self, tree: Tree, other: Tree) -> Tree:
+        """Put a tree into the place of another one. Returns the other one, at a place of its own."""
+        place = self._base / f".left-{os.urandom(8).hex()}"
+        os.rename(other.path, place)
+        try:
+            os.rename(tree.path, other.path)
+        except OSError:
+            os.rename(place, other.path)
+            raise
+        return DirectoryTree(place, self)
+
+    async def copy(self, vm_id: str, source: Tree, *, at_rest: bool = False) -> Tree:
         path = self._free_place(vm_id)
+        copied = DirectoryTree(path, self)
+        try:
+            if at_rest and await self.gains_by_sharing(source):
+                if takes_another(self._base, source.stack):
+                    copied.stack = self._share(source, path)
+                else:  # all of it, in one piece
+                    await self._copy_flat(source, path)
+            else:
+                copied.stack = self._stack(vm_id, () if source.stack is None else source.stack.layers)
+                await self._copy(source.path, path)
+        except BaseException:
+            await asyncio.shield(self.remove(copied))
+            raise
+        return copied
+
+    async def gains_by_sharing(self, tree: Tree) -> bool:
+        """Return whether a copy of a tree would better share its files. Whether that is possible here is tried once."""
+        if not self._tools.prefix or not takes_another(self._base, None):
+            return False
+        if await in_thread(is_small, tree.path, to_copy=True):
+            return False
+        if self._layers is None:
+            self._layers = asyncio.ensure_future(self._try_layers())
+        return await asyncio.shield(self._layers)
+
+    async def _try_layers(self) -> bool:
+        """Try whether the kernel, bubblewrap and the file system have all that layers take."""
+        place = self._base / f".trial-{os.urandom(8).hex()}"
+        stack = Stack([Layer(place / "below")], place / "work")
+        try:
+            for directory in (place, place / "below", place / "own", place / "work", place / "seen"):
+                directory.mkdir(mode=0o755)
+                self._give(directory)
+            script = 'cd "$1" && mkdir d && rmdir d && ln -s x l && rm l && mkdir "$2/d" && echo > "$2/d/f"'
+            await self._tools.run("/bin/sh", "-c", script, "sh", str(place / "seen"), str(place / "below"))
+            script = 'cd "$1" && rm -r d && mkdir d && test ! -e d/f && echo > e && mv e d'
+            mounts = [*stack.options(place / "own")[:-1], str(place / "seen")]
+            await self._tools.run("/bin/sh", "-c", script, "sh", str(place / "seen"), mounts=mounts)
+        except ToolError as error:
+            logger.warning("forks copy files instead of sharing them: %s", error)
+            return False
+        finally:
+            await self.discard(place)
+        return True
+
+    def _share(self, source: Tree, path: Path) -> Stack | None:
+        """Make a tree's files a layer below itself and below a new tree at ``path``. Returns the new one's stack."""
+        while (place := self._base / f"{PREFIX}{next(self._numbers)}").exists():  # an earlier process made it
+            pass
+        layer = Layer(place)
+        layers = (*(() if source.stack is None else source.stack.layers), layer)
+        os.rename(source.path, layer.path)
+        try:
+            self._make_like(path, layer.path)
+            stack = self._stack(path.name, layers)
+            self._make_like(source.path, layer.path)
+            old, source.stack = source.stack, self._stack(source.path.name, layers)
+        except BaseException:
+            shutil.rmtree(source.path, ignore_errors=True)
+            os.rename(layer.path, source.path)
+            raise
+        self._leave(old)
+        return stack
+
+    def _stack(self, vm_id: str, layers: Sequence[Layer]) -> Stack | None:
+        """Make the stack of a VM, with a note of it for a later server."""
+        if not layers:
+            return None
+        work = self._base / f".work-{vm_id}"
+        if not work.exists():
+            work.mkdir(mode=0o755)
+            self._give(work)
+        (self._base / f".stack-{vm_id}").write_text("\n".join(layer.path.name for layer in layers))
+        for layer in layers:
+            layer.users += 1
+        return Stack(layers, work)
+
+    def _leave(self, stack: Stack | None) -> list[Layer]:
+        """Count a stack's VM no more. Returns the layers that have no others."""
+        layers = () if stack is None else stack.layers
+        for layer in layers:
+            layer.users -= 1
+        return [layer for layer in layers if not layer.users]
+
+    def _make_like(self, path: Path, other: Path) -> None:
+        """Make a directory with the attributes of another one, and without its entries."""
+        status = os.stat(other)
+        path.mkdir(mode=0o755)
+        self._give(path)
+        for name in os.listxattr(other):
+            if name.startswith(("user.", "system.posix_acl_")) and not name.startswith("user.overlay."):
+                os.setxattr(path, name, os.getxattr(other, name))
+        path.chmod(status.st_mode & 0o7777)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    def _give(self, path: Path) -> None:
+        if self._identity is not None:
+            os.chown(path, self._identity.uid, self._identity.gid)
+
+    async def _copy_flat(self, source: Tree, path: Path) -> None:
+        async with self._seen(source) as (place, mounts):
+            await self._copy_by_tools(place, path, mounts)
+
+    @contextlib.asynccontextmanager
+    async def _seen(self, tree: Tree) -> AsyncGenerator[tuple[Path, Sequence[str]]]:
+        """Return where tools see a tree as its VM does, and the mounts that this takes."""
+        if tree.stack is None:
+            yield tree.path, ()
+            return
+        place = self._base / f".seen-{os.urandom(8).hex()}"
+        place.mkdir(mode=0o755)
+        self._give(place)
+        try:
+            yield place, tree.stack.to_read(tree.path, str(place))
+        finally:
+            place.rmdir()
+
+    async def _copy(self, source: Path, path: Path) -> None:
+        try:
+            if await in_thread(copy_small, source, path):
+                return
+        except (OSError, RuntimeError):  # the tool can do more, or says why not
+            await self.discard(path)
+        await self._copy_by_tools(source, path)
+
+    async def _copy_by_tools(self, source: Path, path: Path, mounts: Sequence[str] = ()) -> None:
         reflink = ["--reflink=auto"] if sys.platform == "linux" else []
         try:
-            try:
-                await self._tool("cp", "-a", *reflink, str(source.path), str(path))
-            except _ToolError as error:
-                if os.strerror(errno.ENAMETOOLONG) not in error.said:
-                    raise
-                await self.discard(path)
-                await self._tool(self._python, "-I", "-S", "-c", _deep_copy(), str(source.path), str(path))
-        except BaseException:
-            await asyncio.shield(self.discard(path))
-            raise
-        return DirectoryTree(path, self)
+            await self._tools.run("cp", "-a", *reflink, str(source), str(path), mounts=mounts)
+        except ToolError as error:
+            if os.strerror(errno.ENAMETOOLONG) not in error.said:
+                raise
+            await self.discard(path)
+            command = (self._python, "-I", "-S", "-c", _deep_copy(), str(source), str(path))
+            await self._tools.run(*command, mounts=mounts)
 
     def close(self) -> None:
         """Remove the directory, if no tree is left in it."""
@@ -154,27 +316,48 @@ class DirectoryStorage:
         path = self._place(vm_id)
         if not path.is_dir():
             raise SandboxError("not_found", f"there are no files of a VM {vm_id}")
-        return DirectoryTree(path, self)
+        return DirectoryTree(path, self, self._adopt_stack(vm_id))
+
+    def _adopt_stack(self, vm_id: str) -> Stack | None:
+        try:
+            names = (self._base / f".stack-{vm_id}").read_text().split("\n")
+        except FileNotFoundError:
+            return None
+        return self._stack(vm_id, [self._known.setdefault(name, Layer(self._base / name)) for name in names])
+
+    async def remove(self, tree: Tree) -> None:
+        """Remove a tree, and the layers that no other tree has."""
+        await self.discard(tree.path)
+        stack, tree.stack = tree.stack, None
+        if stack is not None:
+            (self._base / f".stack-{tree.path.name}").unlink(missing_ok=True)
+            await self.discard(stack.work)
+            for layer in self._leave(stack):
+                self._known.pop(layer.path.name, None)
+                await self.discard(layer.path)
 
     async def discard(self, path: Path) -> None:
         """Remove a tree. It works even when every resource is used up, since a deletion frees some."""
+        with contextlib.suppress(OSError, RuntimeError):  # there may be no thread to be had
+            if await in_thread(remove_small, path):
+                return
         try:
-            await self._tool("rm", "-rf", str(path), reserve=self._reserve)
+            await self._tools.run("rm", "-rf", str(path), reserve=self._reserve)
         except SandboxError as error:
-            if self._prefix or error.code == "resource_pressure":
+            if self._tools.prefix or error.code == "resource_pressure":
                 raise
-            await self._tool("chmod", "-R", "u+rwX", str(path), reserve=self._reserve)
-            await self._tool("rm", "-rf", str(path), reserve=self._reserve)
+            await self._tools.run("chmod", "-R", "u+rwX", str(path), reserve=self._reserve)
+            await self._tools.run("rm", "-rf", str(path), reserve=self._reserve)
 
-    async def measure(self, path: Path) -> int:
-        """Measure the bytes of the files below a directory. A VM may be changing them meanwhile."""
-        if not self._prefix:
-            return await asyncio.to_thread(walk, path)
+    async def measure(self, tree: Tree) -> int:
+        """Measure the bytes of a tree's files. A VM may be changing them meanwhile."""
+        if not self._tools.prefix:
+            return await asyncio.to_thread(walk, tree.path)
         # Do not measure in the server itself: it may be root, and changing links could lead it elsewhere.
         measure = Measure()
-        await self._tool(
-            "find", str(path), "-ignore_readdir_race", "-type", "f", "-printf", Measure.FORMAT, output=measure.feed
-        )
+        find = ("-ignore_readdir_race", "-type", "f", "-printf", Measure.FORMAT)
+        async with self._seen(tree) as (place, mounts):
+            await self._tools.run("find", str(place), *find, mounts=mounts, output=measure.feed)
         return measure.total
 
     def _place(self, vm_id: str) -> Path:
@@ -197,69 +380,6 @@ class DirectoryStorage:
             shutil.rmtree(path, ignore_errors=True)
             self._reserve.refill()
             raise
-
-    async def _tool(
-        self, *command: str, output: Callable[[bytes], None] | None = None, reserve: Reserve | None = None
-    ) -> None:
-        identity = self._identity
-
-        def start() -> Coroutine[Any, Any, asyncio.subprocess.Process]:
-            return asyncio.create_subprocess_exec(
-                *self._prefix,
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL if output is None else asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env={"PATH": "/usr/bin:/bin"},
-                cwd="/",
-                start_new_session=True,
-                user=None if identity is None else identity.uid,
-                group=None if identity is None else identity.gid,
-                extra_groups=None if identity is None else [],
-            )
-
-        with telling():
-            starting = asyncio.ensure_future(start() if reserve is None else reserve.start(start))
-            try:
-                await self._wait(starting, command, output)
-            finally:
-                if reserve is not None:
-                    reserve.refill()
-
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
-        if self._prefix and process.returncode is None and kill_launched(process.pid):
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(process.communicate(), _LAST_STEPS)
-                return
-        kill_group(process.pid)
-        await process.communicate()
-
-    async def _wait(
-        self,
-        starting: asyncio.Future[asyncio.subprocess.Process],
-        command: Sequence[str],
-        output: Callable[[bytes], None] | None,
-    ) -> None:
-        try:
-            process = await asyncio.shield(starting)
-            if output is not None and process.stdout is not None:
-                while piece := await process.stdout.read(64 * 1024):
-                    output(piece)
-            _, errors = await process.communicate()
-        except asyncio.CancelledError:
-            # The tool itself must have ended, not only its launcher: it must not write after the clean-up.
-            process = await starting
-            await self._end(process)
-            raise
-        if process.returncode != 0:
-            text = errors.decode("utf-8", "replace").strip()
-            reason = lack_in(text)
-            if reason is None and process.returncode in _OF_FILE_SIZE:
-                reason = lack(OSError(errno.EFBIG, ""))
-            if reason is not None:
-                raise SandboxError("resource_pressure", reason)
-            # Clients are not told where the server keeps its files.
-            raise _ToolError(Path(command[0]).name, text, f"{text.replace(str(self._base), '…')[:500]}")
 
 
 __all__ = ["DirectoryStorage", "DirectoryTree", "Storage", "Tree"]

@@ -88,6 +88,8 @@ def create_app(backend: Backend) -> web.Application:
     """Create the application of one server."""
 
     def authenticated(operation: Operation) -> Handler:
+        known = operation.queries(backend.generation)
+
         async def handle(request: web.Request) -> web.StreamResponse:
             trace = trace_of(request)
             trace.org = org = backend.authenticate(request.headers.get("Authorization"))
@@ -97,6 +99,8 @@ def create_app(backend: Backend) -> web.Application:
             if backend.closing:
                 raise ServiceError("unavailable", "the server is ending")
             trace.processed = True
+            if known:
+                backend.generation.check_query(request.query, known)
             return await operation.handler(backend, org, request)
 
         return handle

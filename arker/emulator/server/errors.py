@@ -110,8 +110,13 @@ class ServiceError(Exception):
         self.more = dict(more or {})
 
 
+EMPTY: Final = '""'
+"""What messages call a member whose name is empty."""
+
+
 def invalid(name: str, expected: str) -> ServiceError:
     """Return the error for a field with a wrong value."""
+    name = name or EMPTY
     violations = [{"field": name, "message": f"expected {expected}"}]
     return ServiceError("bad_request", f"{name}: expected {expected}", details={"violations": violations})
 

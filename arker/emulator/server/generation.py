@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 from arker.emulator.control.clock import rfc3339
 from arker.emulator.options import GenerationName
-from arker.emulator.server.errors import STATUSES, ServiceError, invalid, missing
+from arker.emulator.server.errors import EMPTY, STATUSES, ServiceError, invalid, missing
 
 Json = dict[str, Any]
 
@@ -112,6 +112,7 @@ _CODES_OF_FILES: Final = frozenset(
 _RESOURCES_OF_FILES: Final = ("file", "upload", "resource")
 _STATES_OF_RUNS: Final = ("running", "completed", "failed", "cancelled")
 _SIGNALS: Final = frozenset(("SIGINT", "SIGTERM", "SIGKILL", "SIGHUP"))
+_RUN_BYTES: Final = 4 * 1024 * 1024
 _OLD_SIZE: Final = 2**31 - 1
 
 
@@ -180,10 +181,16 @@ class Generation:
         if len(unknown) > 1:
             refusal.details = {
                 "violations": [
-                    {"field": f"{where}{name[:100]}" or "?", "message": "no such member"} for name in unknown
+                    {"field": f"{where}{name[:100]}" or EMPTY, "message": "no such member"} for name in unknown
                 ]
             }
         raise refusal
+
+    def check_query(self, query: Iterable[str], known: Iterable[str]) -> None:
+        """Refuse parameters of a list that this generation does not know; generation 0.5 ignores them."""
+        unknown = sorted(set(query) - set(known))
+        if unknown and self.new:
+            raise invalid(unknown[0][:100], f"no such parameter; the list has {', '.join(sorted(known))}")
 
     def spelled(self, query: Mapping[str, str], old: str, new: str) -> str:
         """Return which of two names a query parameter has in a request."""
@@ -197,6 +204,11 @@ class Generation:
     def longest_key(self) -> int:
         """Characters that an ``Idempotency-Key`` may have."""
         return 255 if self.old else 64
+
+    @property
+    def longest_run(self) -> int | None:
+        """Bytes that the body of a run may have; None: as many as that of any other request."""
+        return None if self.old else _RUN_BYTES
 
     @property
     def whole_seconds(self) -> bool:

@@ -31,9 +31,12 @@ _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-async def read_object(request: web.Request) -> dict[str, Any]:
-    """Read the body as a JSON object. An empty body is an empty object."""
+async def read_object(request: web.Request, most: int | None = None) -> dict[str, Any]:
+    """Read the body, of so many bytes at most, as a JSON object. An empty body is an empty object."""
     raw = await request.read()
+    if most is not None and len(raw) > most:
+        details = {"maximum_bytes": most, "request_bytes": len(raw)}
+        raise ServiceError("payload_too_large", f"a body has at most {most} bytes here", details=details)
     trace_of(request).note_body(raw)
     if not raw:
         return {}

@@ -359,7 +359,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
             "status": STATUS,
             "status_min": STATUS,
             "status_max": STATUS,
-            "sort": {"type": "string", "enum": list(org_runs.SORTABLE)},
+            "sort": {"type": "string", "enum": [*org_runs.SORTS, *org_runs.SORTABLE]},
             "dir": {"type": "string", "enum": ["asc", "desc"]},
         },
         query_1={

@@ -30,7 +30,7 @@ async def open_provider(options: EmulatorOptions, state_dir: Path) -> SandboxPro
     """
     from arker.emulator.sandbox.host.machine import Limits
 
-    limits = Limits(processes=options.process_limit, open_files=options.open_files_limit)
+    limits = Limits(processes=options.process_limit, open_files=options.open_files_limit, spares=options.spares)
     if options.isolation == "none":
         from arker.emulator.sandbox.plain import PlainProvider
 

@@ -104,9 +104,14 @@ def children(name: str) -> list[int]:
 
 async def kill_vms() -> None:
     """End the processes of every VM that the tests' process has started, from outside: from inside, the agent lives."""
-    for pid in children("bwrap"):
-        os.killpg(pid, signal.SIGKILL)
-    await until(lambda: children("bwrap") == [])
+
+    def none_left() -> bool:
+        left = children("bwrap")
+        for pid in left:  # a spare sandbox may have been started meanwhile
+            os.killpg(pid, signal.SIGKILL)
+        return left == []
+
+    await until(none_left)
 
 
 def unique_seconds() -> str:

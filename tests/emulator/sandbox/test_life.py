@@ -100,6 +100,7 @@ async def test_a_cancelled_start_leaves_no_process(provider: BubblewrapProvider)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await vm.close()
+    await provider.spares.let_go()
     assert children("bwrap") == []
     await until(lambda: not [pid for pid in host_processes("bwrap\0--args") if parent_of(pid) == 1])
     await vm.delete()

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib.resources
 import json
+import marshal
 import os
 import socket
 import struct
 import subprocess
+import sys
 from typing import Any
 
 import pytest
 
+from arker.emulator.sandbox import agent
+from arker.emulator.sandbox.agent import MODULES
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.host.link import AgentLink, LinkClosedError, anonymous_file
 from arker.emulator.sandbox.host.machine import Launch, Machine
 from arker.emulator.sandbox.host.shell import parse_state
-from arker.emulator.sandbox.host.source import agent_source
+from arker.emulator.sandbox.host.source import LOADER, agent_program, compile_agent
 
 pytestmark = pytest.mark.anyio
 
@@ -146,9 +151,9 @@ async def test_a_large_request_and_many_at_once() -> None:
 def test_the_agent_survives_garbage(request_: bytes) -> None:
     ours, theirs = socket.socketpair()
     ours.settimeout(10)
-    source = anonymous_file("agent", agent_source())
+    source = anonymous_file("agent", agent_program())
     agent = subprocess.Popen(
-        ["/usr/bin/python3", "-I", "-S", f"/dev/fd/{source}", *map(str, (theirs.fileno(), source, 0, 0, 256))],
+        ["/usr/bin/python3", "-I", "-S", "-c", LOADER, *map(str, (theirs.fileno(), source, 0, 0, 256))],
         pass_fds=(theirs.fileno(), source),
     )
     theirs.close()
@@ -173,7 +178,53 @@ def test_the_agent_survives_garbage(request_: bytes) -> None:
 
 
 def test_the_agent_is_python_3_8() -> None:
-    ast.parse(agent_source(), feature_version=(3, 8))
+    ast.parse(LOADER, feature_version=(3, 8))
+    for name in MODULES:
+        ast.parse(importlib.resources.files(agent).joinpath(f"{name}.py").read_text(), feature_version=(3, 8))
+
+
+def test_a_python_that_cannot_run_agents_is_told_apart() -> None:
+    assert compile_agent("/bin/false") is None
+    assert compile_agent("/no/such/python") is None
+    compiled = compile_agent(sys.executable)
+    assert compiled is not None
+    assert marshal.loads(compiled[8:])[0] == sys.version
+
+
+LIGHT = {
+    "_ctypes",
+    "_json",
+    "_signal",
+    "_socket",
+    "_stat",
+    "_struct",
+    "errno",
+    "fcntl",
+    "gc",
+    "resource",
+    "select",
+    "time",
+}
+"""What an agent may load beside what a Python has loaded at its start: modules in C, which import nothing."""
+
+
+@pytest.mark.parametrize("python", [sys.executable, "/usr/bin/python3"])
+def test_the_agent_loads_little(python: str) -> None:
+    program = compile_agent(python)
+    assert program is not None
+    source = anonymous_file("agent", program)
+    told = "import sys; before = set(sys.modules); "
+    loader = LOADER.replace("load()()", "load(); print(*sorted(set(sys.modules) - before), sys.argv)")
+    done = subprocess.run(
+        [python, "-I", "-S", "-c", told + "\n" + loader, "0", str(source)],
+        pass_fds=(source,),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    os.close(source)
+    loaded = {name for name in done.stdout.partition("[")[0].split() if not name.startswith("arker.")}
+    assert loaded <= LIGHT
 
 
 STATES: list[tuple[bytes, tuple[str, dict[str, str]] | None]] = [

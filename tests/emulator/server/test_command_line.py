@@ -83,6 +83,7 @@ async def test_the_key_can_come_from_a_file(tmp_path: Path) -> None:
         (["--presigned-ttl", "0"], "presigned_ttl"),
         (["--process-limit", "1"], "process_limit"),
         (["--open-files-limit", "1"], "open_files_limit"),
+        (["--spares", "101"], "spares"),
         (["--host-port", "8000", "--host-port", "0"], "host_ports"),
         (["--region", "US West"], "region"),
     ],

@@ -104,7 +104,7 @@ def limit_with(pid: int, room: int) -> int:
 
 async def test_without_descriptors_vms_stay_alive_and_deletions_leave_nothing(place: Path) -> None:
     connector = aiohttp.TCPConnector(limit=1)  # the server could not accept another one
-    options = EmulatorOptions(isolation=ISOLATION, state_parent=place)
+    options = EmulatorOptions(isolation=ISOLATION, state_parent=place, spares=0)
     async with Emulator(options) as emulator, aiohttp.ClientSession(connector=connector) as session:
         api, pid = Api(session, emulator.url, emulator.api_key), emulator.pid
         assert pid is not None

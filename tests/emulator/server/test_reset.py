@@ -62,7 +62,10 @@ def started(request: pytest.FixtureRequest) -> Iterator[tuple[Emulator, Path]]:
     """Run a server. Returns it with its state directory."""
     isolation: Isolation = request.param
     with new_place() as place:
-        options = EmulatorOptions(isolation=isolation, state_parent=place, organisations={OTHER_ORG: OTHER_KEY})
+        # What is kept ready for later VMs would be taken for what earlier ones have left.
+        options = EmulatorOptions(
+            isolation=isolation, state_parent=place, organisations={OTHER_ORG: OTHER_KEY}, spares=0
+        )
         with Emulator(options) as emulator:
             yield emulator, place
 
@@ -241,7 +244,7 @@ async def test_resets_at_the_same_time(server: Server) -> None:
 
 
 async def test_the_methods(place: Path) -> None:
-    emulator = Emulator(EmulatorOptions(isolation=ISOLATION, state_parent=place))
+    emulator = Emulator(EmulatorOptions(isolation=ISOLATION, state_parent=place, spares=0))
     with pytest.raises(EmulatorError, match="not launched"):
         emulator.reset()
     async with emulator, aiohttp.ClientSession() as session:
@@ -266,7 +269,7 @@ async def test_the_methods(place: Path) -> None:
 
 
 async def test_the_methods_say_when_the_server_has_died(place: Path) -> None:
-    async with Emulator(EmulatorOptions(isolation=ISOLATION, state_parent=place)) as emulator:
+    async with Emulator(EmulatorOptions(isolation=ISOLATION, state_parent=place, spares=0)) as emulator:
         assert emulator.pid is not None
         os.kill(emulator.pid, signal.SIGKILL)
         with pytest.raises(EmulatorError):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
+import _stat as stat
 import errno
-import os
-import stat
+import posix as os
 
 from arker.emulator.sandbox.agent.processes import PROC
 from arker.emulator.sandbox.agent.refusals import Refused
+from arker.emulator.sandbox.agent.system import make_directories, split
 
 
 def check_regular(status: os.stat_result) -> None:
@@ -36,11 +36,11 @@ class PendingFile:
     """A file that is being written, under no name where the filesystem can do that, so that no fork ever copies it."""
 
     def __init__(self, path: str) -> None:
-        parent, self.name = os.path.split(path)
+        parent, self.name = split(path)
         if self.name in ("", ".", ".."):
             raise Refused("bad_request", "it is a directory", errno.EISDIR)
         try:
-            os.makedirs(parent, exist_ok=True)
+            make_directories(parent)
         except FileExistsError:  # a part of the path is no directory
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
         self.directory = os.open(parent, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
@@ -72,8 +72,10 @@ class PendingFile:
         except FileNotFoundError:
             return None
         if stat.S_ISLNK(status.st_mode):
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 check_regular(os.stat(self.name, dir_fd=self.directory))
+            except FileNotFoundError:
+                pass
         else:
             check_regular(status)
         return status
@@ -110,7 +112,9 @@ class PendingFile:
 
     def close(self) -> None:
         if self.temporary is not None:
-            with contextlib.suppress(OSError):
+            try:
                 os.unlink(self.temporary, dir_fd=self.directory)
+            except OSError:
+                pass
         os.close(self.fd)
         os.close(self.directory)

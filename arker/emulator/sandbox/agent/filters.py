@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import stat
+import _stat as stat
+import posix as os
 
 from arker.emulator.sandbox.agent.processes import PROC, descendants, read_proc
 
@@ -59,15 +58,21 @@ def has_not_run(pid: int) -> bool:
 def pipes_of(pid: int) -> list[tuple[int, int]]:
     """Return the pipes that a process holds: the inode, and the permission bits that tell the direction."""
     found: list[tuple[int, int]] = []
-    with contextlib.suppress(OSError):  # it has ended, or may not be inspected
+    try:
         directory = os.open(f"{pid}/fd", os.O_RDONLY | os.O_DIRECTORY, dir_fd=PROC)
-        try:
-            for name in os.listdir(directory):
-                with contextlib.suppress(OSError):
-                    target = os.readlink(name, dir_fd=directory)
-                    if target.startswith("pipe:["):
-                        mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
-                        found.append((int(target[6:-1]), mode))
-        finally:
-            os.close(directory)
+    except OSError:  # it has ended, or may not be inspected
+        return found
+    try:
+        for name in os.listdir(directory):
+            try:
+                target = os.readlink(name, dir_fd=directory)
+                if target.startswith("pipe:["):
+                    mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+                    found.append((int(target[6:-1]), mode))
+            except OSError:  # it has been closed
+                continue
+    except OSError:
+        pass
+    finally:
+        os.close(directory)
     return found

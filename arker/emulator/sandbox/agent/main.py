@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
+import _socket as socket
+import _struct as struct
 import errno
 import gc
-import json
-import os
+import posix as os
 import resource
 import select
-import signal
-import socket
-import struct
 import sys
 
 from arker.emulator.sandbox.agent.files import PendingFile, open_regular
 from arker.emulator.sandbox.agent.processes import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_DUMPABLE,
+    PROC,
     kill_below,
+    list_proc,
     prctl,
+    read_proc,
     reap,
     rename,
     send_signal,
@@ -28,16 +28,22 @@ from arker.emulator.sandbox.agent.processes import (
 )
 from arker.emulator.sandbox.agent.refusals import Refused, explain
 from arker.emulator.sandbox.agent.supervisor import RESERVED_PROCESSES, at_process_limit, supervise
+from arker.emulator.sandbox.agent.system import give_back_memory, parse_json, to_json
 from arker.emulator.sandbox.agent.walls import SCORE_OF_AGENTS, SCORE_OF_COMMANDS, Score, lower_limit, raise_walls
 
 TYPE_CHECKING = False  # typing is not imported in the VM: see the package
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
     from typing import Any
+else:
+    import _signal as signal
 
 LARGEST_REQUEST = 64 * 1024 * 1024
 RESERVED_DESCRIPTORS = 512
 """By how much the agent may raise its limit of open files; one message can carry 253."""
+IPC = ("shm", "msg", "sem")
+"""What the kernel keeps without a process that has it."""
 CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -62,6 +68,7 @@ class Agent:
             "listen": self.listen,
             "stop": self.stop,
             "continue": self.go_on,
+            "rests": self.rests,
         }
 
     def run(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
@@ -79,7 +86,7 @@ class Agent:
                 lower_limit(resource.RLIMIT_NOFILE, self.max_open_files)
                 supervise(request, fds, self.isolated)
             finally:
-                os._exit(0)
+                os._exit(0)  # pyright: ignore[reportPrivateUsage]
         self.supervisors.add(pid)
         return {}, []
 
@@ -116,7 +123,14 @@ class Agent:
         return {}, [connection.detach()]
 
     def listen(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
-        listener = socket.create_server((request["host"], request["port"]), backlog=request["backlog"])
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((request["host"], request["port"]))
+            listener.listen(request["backlog"])
+        except BaseException:
+            listener.close()
+            raise
         return {}, [listener.detach()]
 
     def stop(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
@@ -128,8 +142,16 @@ class Agent:
             send_signal(signal.SIGCONT, self.halted.pop())
         return {}, []
 
+    def rests(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        """Tell whether nothing in the VM would be lost with its processes."""
+        self.reap_supervisors()
+        alone = PROC is not None and [name for name in list_proc() if name.isdigit()] == [str(os.getpid())]
+        kept = os.listdir("/dev/shm") if alone else []  # noqa: S108
+        ipc = alone and any(read_proc(f"sysvipc/{name}").count(b"\n") > 1 for name in IPC)
+        return {"rests": int(alone and not kept and not ipc)}, []
+
     def answer(self, reply: dict[str, Any], fds: list[int]) -> None:
-        body = json.dumps(reply).encode()
+        body = to_json(reply).encode()
         packed = struct.pack(f"{len(fds)}i", *fds)
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)] if fds else []
         data = struct.pack("!I", len(body)) + body
@@ -153,7 +175,7 @@ class Agent:
         passed: list[int] = []
         number = 0
         try:
-            request: dict[str, Any] = json.loads(body)
+            request: dict[str, Any] = parse_json(body)
             number = request["id"]
             count = request["fds"]
             given, fds[:count] = fds[:count], []
@@ -239,9 +261,11 @@ def main() -> None:
     agent = Agent(socket.socket(fileno=link_fd), bool(isolated), score, max_open_files)
     agent.missing = missing
     gc.freeze()
+    give_back_memory()
     try:
-        with contextlib.suppress(ConnectionError):
-            agent.serve()
+        agent.serve()
+    except ConnectionError:
+        pass
     finally:
         for file in agent.files.values():
             file.close()

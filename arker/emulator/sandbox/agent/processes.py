@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import fcntl
-import os
-import signal
+import posix as os
 import time
 
 from arker.emulator.sandbox.agent.refusals import Refused
+from arker.emulator.sandbox.agent.system import Pointer, exists, function
 
 TYPE_CHECKING = False  # typing is not imported in the VM: see the package
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Container
+else:
+    import _signal as signal
 
 PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
@@ -27,25 +28,30 @@ MAKING_PROCESSES = {"x86_64": (56, 57, 58, 435), "aarch64": (220, 435)}
 """Numbers of the system calls clone, fork, vfork and clone3."""
 
 # Stays open: the VM may lock or move every path to its root's entries, but not what is already open.
-PROC = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY) if os.path.exists("/proc/self/stat") else None
+PROC = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY) if exists("/proc/self/stat") else None
 # A record lock belongs to a process, so those that are forked from here exclude each other.
 BRAKE = os.memfd_create("brake") if PROC is not None else -1
 
 
 def prctl(option: int, value: object) -> None:
-    with contextlib.suppress(AttributeError):  # not Linux: processes that leave the tree are not found there
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+    try:
+        call = function("prctl")
+    except OSError:  # not Linux: processes that leave the tree are not found there
+        return
+    call(option, value, 0, 0, 0)
 
 
 def rename(name: str) -> None:
     """Change the name of this process that ``ps`` and ``pkill -f`` see."""
-    prctl(PR_SET_NAME, ctypes.create_string_buffer(name.encode()))
-    with contextlib.suppress(OSError, ValueError):
+    prctl(PR_SET_NAME, name.encode())
+    try:
         fields = read_proc("self/stat").rpartition(b")")[2].split()
         start, end = int(fields[45]), int(fields[46])
-        if start > 0 and len(name) < end - start:
-            ctypes.memset(start, 0, end - start)
-            ctypes.memmove(start, name.encode(), len(name))
+    except (OSError, ValueError):
+        return
+    if start > 0 and len(name) < end - start:
+        content = name.encode().ljust(end - start, b"\0")
+        function("memmove")(Pointer(start), content, len(content))
 
 
 def list_proc() -> list[str]:
@@ -80,10 +86,12 @@ def processes() -> dict[int, tuple[int, int, str]]:
         return found
     for name in list_proc():
         if name.isdigit():
-            with contextlib.suppress(OSError):  # it has gone
+            try:
                 status = read_proc(f"{name}/stat")
-                fields = status[status.rfind(b")") + 2 :].split()  # a command's name may hold anything, spaces included
-                found[int(name)] = (int(fields[1]), int(fields[2]), fields[0].decode())
+            except OSError:  # it has gone
+                continue
+            fields = status[status.rfind(b")") + 2 :].split()  # a command's name may hold anything, spaces included
+            found[int(name)] = (int(fields[1]), int(fields[2]), fields[0].decode())
     return found
 
 
@@ -201,7 +209,7 @@ def at_rest(pid: int, children: dict[int, list[int]]) -> bool:
     """
     if PROC is None:
         return True
-    with contextlib.suppress(OSError):  # it has gone
+    try:
         tasks = os.open(f"{pid}/task", os.O_RDONLY, dir_fd=PROC)
         try:
             threads = os.listdir(tasks)
@@ -215,6 +223,8 @@ def at_rest(pid: int, children: dict[int, list[int]]) -> bool:
                     return False
             elif state not in b"TtZX":
                 return False
+    except OSError:  # it has gone
+        pass
     return True
 
 
@@ -227,14 +237,18 @@ def state_of(pid: int) -> bytes:
 
 def in_vfork(place: str) -> bool:
     """Return, from its entry in /proc, whether a thread sleeps in a system call that makes processes."""
-    with contextlib.suppress(OSError):
+    try:
         number = read_proc(f"{place}/syscall").split()[0]
         if number.isdigit() and MACHINE in MAKING_PROCESSES:
             return int(number) in MAKING_PROCESSES[MACHINE]
-    with contextlib.suppress(OSError):
+    except OSError:
+        pass
+    try:
         place_in_kernel = read_proc(f"{place}/wchan")
         if place_in_kernel not in (b"", b"0"):
             return b"fork" in place_in_kernel or b"clone" in place_in_kernel
+    except OSError:
+        pass
     return True  # the kernel does not tell; its child decides
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
+import _socket
+import posix as os
 import resource
 import select
-import signal
-import socket
 
 from arker.emulator.sandbox.agent.filters import filters_below
 from arker.emulator.sandbox.agent.processes import PR_SET_CHILD_SUBREAPER, kill_below, prctl, reap, send_signal, wake_up
 from arker.emulator.sandbox.agent.refusals import Refused, explain
+from arker.emulator.sandbox.agent.system import fsencode
 
 TYPE_CHECKING = False  # typing is not imported in the VM: see the package
 if TYPE_CHECKING:
+    import signal
     from typing import Any
+else:
+    import _signal as signal
 
 RESERVED_PROCESSES = 64
 """The number of processes that agent and supervisors may have beyond the limit of runs, to be able to clean up."""
@@ -33,7 +35,7 @@ def at_process_limit() -> Refused:
 
 def enter(directory: str) -> None:
     """Change the working directory. The path may be longer than a system call accepts."""
-    while len(os.fsencode(directory)) >= PATH_MAX:
+    while len(fsencode(directory)) >= PATH_MAX:
         cut = directory.rindex("/", 0, PATH_MAX // 4 - 1)  # a character has four bytes at most
         os.chdir(directory[:cut] or "/")
         directory = directory[cut:].lstrip("/")
@@ -44,12 +46,14 @@ def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
     """Start a command and stay until it and everything that it started have ended."""
     control_fd, stdout, stderr, script, state = fds
     script_at, state_at = request["at"]
-    control = socket.socket(fileno=control_fd)
+    control = _socket.socket(fileno=control_fd)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
 
     def tell(line: str) -> None:
-        with contextlib.suppress(OSError):  # the server has gone; the loop below notices it
+        try:
             control.sendall(line.encode("utf-8", "replace") + b"\n")
+        except OSError:  # the server has gone; the loop below notices it
+            pass
 
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
@@ -72,7 +76,7 @@ def supervise(request: dict[str, Any], fds: list[int], isolated: bool) -> None:
         shell = os.posix_spawn(
             request["argv"][0],
             request["argv"],
-            {os.fsencode(name): os.fsencode(value) for name, value in request["env"].items()},
+            {fsencode(name): fsencode(value) for name, value in request["env"].items()},
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, null, 0),
                 (os.POSIX_SPAWN_DUP2, stdout, 1),

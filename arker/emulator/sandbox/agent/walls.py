@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
+import _struct
+import posix as os
 import resource
 
 from arker.emulator.sandbox.agent.processes import PROC, prctl, read_proc
+from arker.emulator.sandbox.agent.system import function, last_error
 
 SHARE = 4
 """A VM may have the fourth part of what the kernel lets the server's user have for all its programs."""
@@ -60,7 +60,7 @@ def raise_walls() -> list[str]:
     Raises:
         OSError: The rights could not be given up.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
+    mount = function("mount")
     missing: list[str] = []
     for name, source in LIMITS.items():
         try:
@@ -69,25 +69,27 @@ def raise_walls() -> list[str]:
             if "inotify" in name:  # older kernels do not allow fanotify to every user
                 missing.append(f"a limit of its own for {name} ({error})")
     for name, most in RESOURCES.items():
-        with contextlib.suppress(AttributeError):
+        if hasattr(resource, name):
             lower_limit(getattr(resource, name), most)
-    with contextlib.suppress(OSError):
+    try:
         if os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    except OSError:
+        pass
     # Use a new mount namespace: bwrap's mounts belong to a user namespace that can no longer be entered. With
     # a read-only /proc, no process can undo the score that decides which one is killed first.
     options = f"mode=1777,size={SHARED_MEMORY},nr_inodes={SHARED_FILES}".encode()
     read_only = _REMOUNT | _BIND | _RDONLY | _NOSUID
-    if libc.unshare(_CLONE_NEWNS) != 0:
-        missing.append(f"a read-only /proc ({os.strerror(ctypes.get_errno())})")
+    if function("unshare")(_CLONE_NEWNS) != 0:
+        missing.append(f"a read-only /proc ({os.strerror(last_error())})")
     else:
-        if libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", _NOSUID | _NODEV, options) != 0:
-            missing.append(f"a bound for the files in /dev/shm ({os.strerror(ctypes.get_errno())})")
-        if libc.mount(None, b"/proc", None, read_only | _NODEV | _NOEXEC, None) != 0:
-            missing.append(f"a read-only /proc ({os.strerror(ctypes.get_errno())})")
+        if mount(b"tmpfs", b"/dev/shm", b"tmpfs", _NOSUID | _NODEV, options) != 0:
+            missing.append(f"a bound for the files in /dev/shm ({os.strerror(last_error())})")
+        if mount(None, b"/proc", None, read_only | _NODEV | _NOEXEC, None) != 0:
+            missing.append(f"a read-only /proc ({os.strerror(last_error())})")
         for path in DEVICES:  # not all of them are there
-            libc.mount(None, path.encode(), None, read_only, None)
-    _drop_rights(libc)
+            mount(None, path.encode(), None, read_only, None)
+    _drop_rights()
     return missing
 
 
@@ -105,13 +107,12 @@ def _set_limit(path: str, value: int) -> None:
         os.close(fd)
 
 
-def _drop_rights(libc: ctypes.CDLL) -> None:
+def _drop_rights() -> None:
     for number in CAPABILITIES.values():
         prctl(_PR_CAPBSET_DROP, number)
     prctl(_PR_CAP_AMBIENT, _CLEAR_ALL)
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    if libc.capset(header, (ctypes.c_uint32 * 6)()) != 0:
-        code = ctypes.get_errno()
+    if function("capset")(_struct.pack("=Ii", _CAPABILITY_VERSION, 0), bytes(24)) != 0:
+        code = last_error()
         raise OSError(code, f"the agent could not give up its rights: {os.strerror(code)}")
 
 
@@ -125,15 +126,19 @@ class Score:
         self._fd = -1
         self._least = 0
         if PROC is not None:
-            with contextlib.suppress(OSError, ValueError):
+            try:
                 self._least = int(read_proc("self/oom_score_adj"))
                 self._fd = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=PROC)
+            except (OSError, ValueError):
+                pass
 
     def set(self, value: int) -> None:
         """Set the score, but never below its initial value."""
         if self._fd >= 0:
-            with contextlib.suppress(OSError):
+            try:
                 os.write(self._fd, b"%d\n" % max(value, self._least))
+            except OSError:
+                pass
 
     def close(self) -> None:
         """Close the files in a forked process: there they would refer to its parent."""

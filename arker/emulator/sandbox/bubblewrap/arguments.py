@@ -14,8 +14,9 @@ from attrs import frozen
 from arker.emulator.sandbox.agent.walls import CAPABILITIES, SHARED_MEMORY
 from arker.emulator.sandbox.base import HOME
 from arker.emulator.sandbox.bubblewrap.identity import Identity
-from arker.emulator.sandbox.bubblewrap.image import ensure_directory, ensure_file, ensure_link
 from arker.emulator.sandbox.bubblewrap.interpreter import Interpreter
+from arker.emulator.sandbox.bubblewrap.mount_points import ensure_directory, ensure_file, ensure_link
+from arker.emulator.sandbox.layers import Stack
 
 _LINKABLE = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _FROM_ETC = (
@@ -115,14 +116,20 @@ class Host:
         hidden = [path for path in _HIDDEN if os.path.exists(path)]
         return cls(mounts=mounts, links=links, hidden=hidden, files=files)
 
-    def prepare(self, root: Path, owner: Identity | None) -> None:
+    def prepare(self, root: Path, owner: Identity | None, stack: Stack | None = None) -> None:
         """Prepare a tree's mount points. The VM must not be running."""
+        layers = () if stack is None else stack.below
         for target in ("/proc", "/dev", HOME, *(target for _, target in self.mounts)):
-            ensure_directory(root, target, owner)
+            ensure_directory(root, target, owner, layers)
         for _, target in self.files:
-            ensure_file(root, target, owner)
+            ensure_file(root, target, owner, layers)
         for target, content in self.links:
-            ensure_link(root, target, content, owner)
+            ensure_link(root, target, content, owner, layers)
+
+    @property
+    def covered(self) -> list[str]:
+        """Paths where VMs have a mount of the host's."""
+        return ["/proc", "/dev", *(target for _, target in (*self.mounts, *self.files))]
 
     @property
     def reserved(self) -> list[str]:
@@ -130,8 +137,9 @@ class Host:
         places = [target for _, target in (*self.mounts, *self.files)] + [place for place, _ in self.links]
         return ["/proc", "/dev", "/sys", *places]
 
-    def options(self, root: Path, volumes: Mapping[str, Path]) -> list[str]:
+    def options(self, root: Path, volumes: Mapping[str, Path], stack: Stack | None = None) -> list[str]:
         """Return bwrap's options for a VM of a tree, with volumes at places that have been checked."""
+        files = ["--bind", str(root), "/"] if stack is None else stack.options(root)
         mounts = [part for source, target in self.mounts for part in ("--ro-bind", source, target)]
         return [
             *("--unshare-user", "--uid", "1000", "--gid", "1000", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
@@ -142,7 +150,7 @@ class Host:
             # Otherwise process 1 of the VM is this bwrap: /proc/1/exe leads to its file, which the server's user owns.
             "--as-pid-1",
             *(part for name in CAPABILITIES for part in ("--cap-add", name)),
-            *("--bind", str(root), "/", *mounts),
+            *(*files, *mounts),
             # For a device, --ro-bind would make a file that cannot be opened.
             *(
                 part

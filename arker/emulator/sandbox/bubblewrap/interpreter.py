@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from arker.emulator.sandbox.base import IsolationUnavailableError
 from arker.emulator.sandbox.bubblewrap.identity import Identity
+from arker.emulator.sandbox.host.source import agent_program, compile_agent
 
 SYSTEM = "/usr/bin/python3"
-_CHECK = "import sys, ctypes, json, resource; sys.exit(sys.version_info < (3, 8))"
 _OF_THE_LOADER = ("LD_", "DYLD_")
 _NOT_COPIED = ("__pycache__", "test", "tests", "idlelib", "site-packages", "config-*", "*.a")
 
@@ -28,11 +27,13 @@ class Interpreter:
         executable: Its path in the VM.
         prefix: Its installation, mounted there; None when it is below /usr, which every VM has.
         source: What is mounted: the installation itself, or a copy.
+        program: The agent's, compiled for it.
     """
 
     executable: str
     prefix: str | None = None
     source: Path | None = None
+    program: bytes = field(factory=agent_program, repr=False)
 
     @property
     def on_host(self) -> str:
@@ -58,10 +59,10 @@ async def choose_interpreter(state_dir: Path, identity: Identity | None) -> Inte
     prefix = Path(sys.base_prefix)
     executable = prefix / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     loader = sorted(name for name in os.environ if name.startswith(_OF_THE_LOADER))
-    if loader and not await asyncio.to_thread(_works, str(executable), identity):
+    if loader and await asyncio.to_thread(_compile, str(executable), identity) is None:
         # In a VM they are not set, and their targets do not exist.
-        if await asyncio.to_thread(_works, SYSTEM, identity):
-            return Interpreter(executable=SYSTEM)
+        if (program := await asyncio.to_thread(_compile, SYSTEM, identity)) is not None:
+            return Interpreter(executable=SYSTEM, program=program)
         raise IsolationUnavailableError(
             f"{executable} does not start without {', '.join(loader)} in its environment, which VMs do not have; nor "
             f"is there a {SYSTEM} of version 3.8 or newer. Install one, or use a Python that starts by itself."
@@ -70,8 +71,8 @@ async def choose_interpreter(state_dir: Path, identity: Identity | None) -> Inte
         return Interpreter(executable=str(executable))
     if identity is None or identity.can_reach(executable):
         return Interpreter(executable=str(executable), prefix=str(prefix), source=prefix)
-    if await asyncio.to_thread(_works, SYSTEM, identity):
-        return Interpreter(executable=SYSTEM)
+    if (program := await asyncio.to_thread(_compile, SYSTEM, identity)) is not None:
+        return Interpreter(executable=SYSTEM, program=program)
     # bwrap cannot mount what its user cannot reach, so another user's private installation has to be copied.
     copy = state_dir / "python"
     try:
@@ -84,22 +85,10 @@ async def choose_interpreter(state_dir: Path, identity: Identity | None) -> Inte
     return Interpreter(executable=str(executable), prefix=str(prefix), source=copy)
 
 
-def _works(executable: str, identity: Identity | None) -> bool:
-    try:
-        done = subprocess.run(
-            [executable, "-I", "-S", "-c", _CHECK],
-            env={},
-            cwd="/",
-            capture_output=True,
-            timeout=30,
-            check=False,
-            user=None if identity is None else identity.uid,
-            group=None if identity is None else identity.gid,
-            extra_groups=None if identity is None else [],
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0
+def _compile(executable: str, identity: Identity | None) -> bytes | None:
+    if identity is None:
+        return compile_agent(executable)
+    return compile_agent(executable, user=identity.uid, group=identity.gid, groups=[])
 
 
 def _copy(prefix: Path, copy: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import platform
 import shutil
 import sys
@@ -13,14 +12,17 @@ from pathlib import Path
 from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, SandboxError
 from arker.emulator.sandbox.bubblewrap.arguments import PATH, Host, candidates, tool_prefix
 from arker.emulator.sandbox.bubblewrap.diagnosis import Facts, explain, gather_facts
+from arker.emulator.sandbox.bubblewrap.graft import graft
 from arker.emulator.sandbox.bubblewrap.identity import Identity, spare_identity
-from arker.emulator.sandbox.bubblewrap.image import find_obstacle, furnish, give
+from arker.emulator.sandbox.bubblewrap.image import furnish, give
 from arker.emulator.sandbox.bubblewrap.interpreter import Interpreter, choose_interpreter
+from arker.emulator.sandbox.bubblewrap.mount_points import find_obstacle
 from arker.emulator.sandbox.bubblewrap.prerequisites import check_rights, find_bash
 from arker.emulator.sandbox.bubblewrap.seccomp import choose_filter
 from arker.emulator.sandbox.host.inside import Inside
 from arker.emulator.sandbox.host.machine import Launch, Limits, Machine
 from arker.emulator.sandbox.host.provider import AgentProvider
+from arker.emulator.sandbox.host.spares import Spare, Spares
 from arker.emulator.sandbox.pressure import lack, telling
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
@@ -74,6 +76,7 @@ class BubblewrapProvider(AgentProvider):
                 furnish=lambda root: give(root, identity),
             ),
         )
+        self.spares = Spares(self._make_spare, limits.spares)
         self._limits = limits
         self._filter = filter
         self._bash = bash
@@ -134,22 +137,47 @@ class BubblewrapProvider(AgentProvider):
         self._volume_storage.close()
 
     async def try_out(self) -> None:
-        """Start a VM and remove it again. Raises `SandboxError`."""
-        tree = await self._storage.create(f"probe-{os.urandom(8).hex()}")
-        try:
-            machine = await Machine.start(await self._launch(tree, {}))
-            if machine.missing:  # nothing else has run in this VM yet
-                logger.warning("VMs go without %s", "; ".join(machine.missing))
-            await machine.close()
-            await tree.remove()
-        except BaseException:
-            await asyncio.to_thread(shutil.rmtree, tree.path, ignore_errors=True)
-            raise
+        """Start a VM, which becomes the first spare one. Raises `SandboxError`."""
+        spare = await self._make_spare()
+        if spare.machine.missing:  # nothing else has run in this VM yet
+            logger.warning("VMs go without %s", "; ".join(spare.machine.missing))
+        self.spares.add(spare)
 
     async def close(self, *, keep_files: bool = False) -> None:
+        await self.spares.close()
         await super().close(keep_files=keep_files)
         if not keep_files:
             await asyncio.to_thread(_clear, self._state_dir)
+
+    async def _make_spare(self) -> Spare:
+        tree = self._storage.create_bare()
+        try:
+            machine = await Machine.start(await self._launch(tree, {}))
+        except BaseException:
+            await asyncio.to_thread(shutil.rmtree, tree.path, ignore_errors=True)
+            raise
+        return Spare(machine, tree)
+
+    async def _warm(self, tree: Tree) -> Machine | None:
+        if tree.stack is not None:  # a root of layers has to be mounted for it
+            return None
+        spare = await self.spares.take()
+        if spare is None:
+            return None
+        # Not in a thread: some renames take less time than going there, and nothing can be cancelled halfway.
+        ways = (HOME, *(place for place, _ in self._host.links))
+        if not graft(tree.path, spare.tree.path, self._host.covered, *ways):
+            self.spares.leave(spare)
+            return None
+        try:
+            left = self._storage.put_in_place(spare.tree, tree)
+        except OSError:
+            if not graft(spare.tree.path, tree.path, self._host.covered, *ways):
+                raise
+            self.spares.leave(spare)
+            return None
+        self.spares.leave(left)
+        return spare.machine
 
     def _inside(self, tree: Tree) -> Inside:
         return Inside(
@@ -157,14 +185,16 @@ class BubblewrapProvider(AgentProvider):
         )
 
     async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
-        self._host.prepare(tree.path, self._identity)
-        obstacles = {path: find_obstacle(tree.path, path, self._identity) for path in volumes}
+        self._host.prepare(tree.path, self._identity, tree.stack)
+        layers = () if tree.stack is None else tree.stack.below
+        obstacles = {path: find_obstacle(tree.path, path, self._identity, layers) for path in volumes}
         bound = {path: volume.path for path, volume in volumes.items() if obstacles[path] is None}
         return Launch(
             bwrap=str(self._bwrap),
-            options=self._host.options(tree.path, bound),
+            options=self._host.options(tree.path, bound, tree.stack),
             filter=self._filter,
             python=self._interpreter.executable,
+            program=self._interpreter.program,
             identity=self._identity,
             max_processes=self._max_processes,
             max_open_files=_fewer_than_here(self._limits.open_files),

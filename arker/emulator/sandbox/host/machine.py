@@ -28,7 +28,7 @@ from arker.emulator.sandbox.host.process_tree import (
     launched_by,
     wake,
 )
-from arker.emulator.sandbox.host.source import agent_source
+from arker.emulator.sandbox.host.source import LOADER, agent_program
 from arker.emulator.sandbox.pressure import lack, lack_in
 
 _keyrings = Keyrings()
@@ -45,15 +45,17 @@ _CLEAN_UP = 5.0
 
 @frozen(kw_only=True)
 class Limits:
-    """The limits of each VM.
+    """The limits of each VM, and of what is kept ready for VMs.
 
     Attributes:
         processes: How many of them at once, where they can be counted.
         open_files: How many each process may have open.
+        spares: How many sandboxes may be kept ready.
     """
 
     processes: int = 512
     open_files: int = 16384
+    spares: int = 3
 
 
 @frozen(kw_only=True)
@@ -65,6 +67,7 @@ class Launch:
         options: Those of bwrap.
         filter: The system calls that it allows, as bwrap takes it; empty for no filter.
         python: The interpreter, as a path where the agent will be.
+        program: The agent's, for that interpreter.
         identity: Who it runs as; None for the server's own user.
         max_processes: How many runs may have at once; 0 where a limit would count more than the VM's.
         max_open_files: How many each process may have.
@@ -76,6 +79,7 @@ class Launch:
     options: Sequence[str] = ()
     filter: bytes = b""
     python: str
+    program: bytes = field(factory=agent_program, repr=False)
     identity: Identity | None = None
     max_processes: int = 0
     max_open_files: int = Limits().open_files
@@ -215,7 +219,7 @@ def _spawn(launch: Launch, link: int, errors: int) -> subprocess.Popen[bytes]:
     with contextlib.ExitStack() as made:
         # Pass them by descriptor: the options contain host paths, and the VM can read the command line.
         arguments = b"".join(os.fsencode(option) + b"\0" for option in launch.options)
-        files = anonymous_files(("agent", agent_source()), ("options", arguments), ("filter", launch.filter))
+        files = anonymous_files(("agent", launch.program), ("options", arguments), ("filter", launch.filter))
         for fd in files:
             made.callback(os.close, fd)
         source, options, filter = files
@@ -230,7 +234,7 @@ def _spawn(launch: Launch, link: int, errors: int) -> subprocess.Popen[bytes]:
             return subprocess.Popen(
                 [
                     *outside,
-                    *(launch.python, "-I", "-S", "-B", "-X", "utf8", f"/dev/fd/{source}"),
+                    *(launch.python, "-I", "-S", "-B", "-X", "utf8", "-c", LOADER),
                     *(str(link), str(source)),
                     *(str(int(launch.bwrap is not None)), str(launch.max_processes)),
                     str(launch.max_open_files),

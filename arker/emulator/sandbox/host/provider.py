@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 
 from arker.emulator.sandbox.base import Outlet, Sandbox, Volume
 from arker.emulator.sandbox.host.inside import Inside
-from arker.emulator.sandbox.host.machine import Launch
+from arker.emulator.sandbox.host.machine import Launch, Machine
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
@@ -29,8 +29,8 @@ class AgentProvider(ABC):
         else:
             if not isinstance(source, AgentSandbox):
                 raise TypeError("a VM can only be copied by the provider that made it")
-            async with source.frozen():
-                tree = await self._storage.copy(vm_id, source.tree)
+            async with source.frozen(lambda: self._storage.gains_by_sharing(source.tree)) as at_rest:
+                tree = await self._storage.copy(vm_id, source.tree, at_rest=at_rest)
         return self._sandbox(vm_id, tree, outlet)
 
     async def adopt(self, vm_id: str, *, outlet: Outlet | None = None) -> AgentSandbox:
@@ -56,12 +56,17 @@ class AgentProvider(ABC):
     async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
         """Prepare the start of an agent on a tree with its volumes."""
 
+    async def _warm(self, tree: Tree) -> Machine | None:
+        """Return a machine that has been started already, and has the tree's files from now on; None without one."""
+        return None
+
     def _sandbox(self, vm_id: str, tree: Tree, outlet: Outlet | None) -> AgentSandbox:
         sandbox = AgentSandbox(
             tree=tree,
             launch=self._launch,
             inside=self._inside(tree),
             outlet=outlet if self.confines_network else None,
+            warm=self._warm,
             at_delete=lambda: self._sandboxes.pop(vm_id, None),
         )
         self._sandboxes[vm_id] = sandbox

@@ -27,6 +27,8 @@ _START_TIMEOUT = 30.0
 _COMMIT_TIMEOUT = 600.0
 _GOING = 0.05
 _AFTERMATH = 1.0
+_LAST_STEPS = 0.3
+"""Seconds that a fork may wait for what looks after a command that has ended: copying many files takes longer."""
 
 
 class AgentFileReader:
@@ -76,10 +78,13 @@ class AgentSandbox:
         inside: Inside,
         outlet: Outlet | None,
         at_delete: Callable[[], object],
+        warm: Callable[[Tree], Awaitable[Machine | None]] | None = None,
     ) -> None:
         self._at_delete = at_delete
         self._tree = tree
         self._launch = launch
+        self._warm = warm
+        """Gives the tree a machine that has been started already, if there is one."""
         self._inside = inside
         self._outlet = outlet
         self._env = inside.env if outlet is None else {**inside.env, **outlet.variables(HOST, PORT)}
@@ -214,18 +219,27 @@ class AgentSandbox:
             await self._stop()
 
     @asynccontextmanager
-    async def frozen(self) -> AsyncGenerator[None]:
-        """Freeze the tree: nothing changes in it inside this context."""
+    async def frozen(self, better_at_rest: Callable[[], Awaitable[bool]]) -> AsyncGenerator[bool]:
+        """Freeze the tree: nothing changes in it inside this context. Returns whether there is nothing running on it.
+
+        Args:
+            better_at_rest: Tells whether it is worth a start of the VM's processes, later, that none run now. They are
+                ended for it if nothing is lost by that.
+        """
         async with self._lock:
             self._check_exists()
             machine = self._machine
+            if machine is not None and machine.alive and await better_at_rest() and await self._rests(machine):
+                await self._stop()
+                machine = None
             if machine is None or not machine.alive:
-                yield
+                await self._stop()
+                yield True
                 return
             try:
                 with contextlib.suppress(LinkClosedError):
                     await machine.link.request("stop")
-                yield
+                yield False
             finally:
                 # Shielded from cancellation: the request is sent at once, and the reply has no new information.
                 with contextlib.suppress(LinkClosedError, SandboxError):
@@ -275,7 +289,9 @@ class AgentSandbox:
         await self._stop()
         launch = await self._launch(self._tree, self._volumes)
         self._take(launch)
-        machine = await Machine.start(launch)
+        machine = None if self._bound or self._warm is None else await self._warm(self._tree)
+        if machine is None:
+            machine = await Machine.start(launch)
         if self._outlet is not None:
             try:
                 await open_outlet(machine.link, self._outlet)
@@ -288,6 +304,15 @@ class AgentSandbox:
     def _take(self, launch: Launch) -> None:
         self._refused = launch.refused
         self._bound = {path: volume for path, volume in self._volumes.items() if path not in launch.refused}
+
+    async def _rests(self, machine: Machine) -> bool:
+        """Return whether the machine can be ended without any loss, that of files in ``/dev/shm`` included."""
+        with contextlib.suppress(LinkClosedError, SandboxError):
+            return (
+                await self._is_idle(aftermath=_LAST_STEPS)
+                and (await machine.link.request("rests")).data.get("rests") == 1
+            )
+        return False
 
     async def _is_idle(self, *, aftermath: float) -> bool:
         """Return whether the machine can be ended without loss: no command, no leftover process, no open upload."""

@@ -242,7 +242,7 @@ async def _chunk(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: s
     if not isinstance(content, str):
         raise invalid(fields.name("content"), "base64")
     expected = _digest_field(fields)
-    data = await outputs.decode_base64(fields.name("content"), content)
+    data = outputs.decode_base64(fields.name("content"), content)
     if len(data) != end - start:
         raise invalid(fields.name("content"), f"the {end - start} bytes from start to end, not {len(data)}")
     upload = vm.uploads.get(upload_id)

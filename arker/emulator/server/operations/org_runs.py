@@ -154,7 +154,7 @@ async def list_org_runs(backend: Backend, org: Organisation, request: web.Reques
     lite = parsing.query_boolean(query, "lite") or False
     most = _LITE_MAXIMUM if lite and backend.generation.new else parsing.PAGE_MAXIMUM
     limit, offset = parsing.query_limit(query, most), _number(query, "offset") or 0
-    fields = {**SORTABLE, **SORTS} if backend.generation.new else SORTABLE
+    fields = {**SORTABLE, **SORTS}
     field = fields[_choice(query, "sort", tuple(fields), "t_ms")]
     descending = _choice(query, "dir", ("asc", "desc"), "desc") == "desc"
     begin, end = since * 1000, until * 1000

@@ -166,7 +166,7 @@ def _fields(backend: Backend, body: dict[str, Any]) -> parsing.Fields:
 
 async def start_run(backend: Backend, org: Organisation, request: web.Request) -> web.StreamResponse:
     key = parsing.idempotency_key(backend, request)
-    body = await parsing.read_object(request)
+    body = await parsing.read_object(request, backend.generation.longest_run)
     scope: Scope | None = None
     digest = b""
     if key is not None:

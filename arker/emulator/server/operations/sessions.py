@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -16,6 +16,8 @@ from arker.emulator.server.ids import new_ulid
 from arker.emulator.server.operations import execution
 from arker.emulator.server.records import Organisation, SessionRecord, VmRecord
 
+TERMINAL_MAXIMUM: Final = 1000
+"""The largest number of columns or rows of a terminal."""
 _ENV_BYTES = 512 * 1024  # a quarter of what Linux takes as arguments and environment together
 _VARIABLE_BYTES = 96 * 1024  # Linux takes 128 KiB for one
 
@@ -79,6 +81,8 @@ async def _directory(backend: Backend, vm: VmRecord, path: str | None) -> str:
 async def create_session(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     fields = await parsing.read_fields(backend, "CreateSessionRequest", request)
     vm = backend.usable_vm(org, request.match_info["vm_id"])
+    for name in ("cols", "rows"):
+        fields.integer(name, minimum=1, maximum=TERMINAL_MAXIMUM)
     if fields.boolean("pty") or any(fields.raw(name) is not None for name in ("cols", "rows", "command")):
         raise unsupported("pty: sessions of the embedded backend have no terminals", "persistent_pty")
     env, path = _env(fields), fields.text("cwd")
@@ -141,6 +145,7 @@ async def delete_session(backend: Backend, org: Organisation, request: web.Reque
 
 
 __all__ = [
+    "TERMINAL_MAXIMUM",
     "add_session",
     "carry_over",
     "create_session",

@@ -1,0 +1,129 @@
+"""Spare sandboxes: started before a VM needs one, given to one VM, once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from arker.emulator.sandbox.base import HOME
+from arker.emulator.sandbox.bubblewrap.graft import graft
+from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
+from arker.emulator.sandbox.host import spares
+from arker.emulator.sandbox.host.machine import Limits
+from tests.emulator.sandbox.support import children, kill_vms, read, sh, until, write
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def own(place: Path) -> AsyncIterator[BubblewrapProvider]:
+    """Return a provider that has one spare, and no VM."""
+    provider = await BubblewrapProvider.open(place)
+    yield provider
+    await provider.close()
+    assert children("bwrap") == []
+
+
+async def test_the_first_vm_finds_one(own: BubblewrapProvider) -> None:
+    (spare,) = children("bwrap")
+    vm = await own.create("one")
+    places = "bin dev etc home lib lib64 mnt opt proc root run sbin srv sys tmp usr var"
+    assert (await sh(vm, "pwd; ls -A; ls /")).text == f"{HOME}\n" + places.replace(" ", "\n")
+    await until(lambda: len(children("bwrap")) == 2)
+    assert spare in children("bwrap")
+    await vm.delete()
+    await until(lambda: len(children("bwrap")) == 1)
+    assert spare not in children("bwrap"), "it does not come back"
+
+
+async def test_a_copy_has_its_own_files_in_it(own: BubblewrapProvider) -> None:
+    await own.spares.let_go()
+    vm = await own.create("parent")
+    await write(vm, "file", b"content")
+    await sh(vm, "mkdir /new /etc/new; ln -s x link; mkfifo fifo; rm /etc/hostname; chmod 700 /srv; chmod 1755 /etc")
+    listing = "cd /; find etc home tmp srv new -printf '%P %y %m %n %l %T@\\n' | sort"
+    listed = (await sh(vm, listing)).stdout
+    await vm.close()
+    await until(lambda: len(children("bwrap")) == 1)
+    (spare,) = children("bwrap")
+    copy = await own.create("copy", source=vm)
+    assert await read(copy, "file") == b"content"
+    assert spare in children("bwrap")
+    assert (await sh(copy, listing)).stdout == listed
+    assert (await sh(copy, "cat /proc/self/mountinfo | wc -l")).text == (
+        await sh(vm, "cat /proc/self/mountinfo | wc -l")
+    ).text
+
+
+async def test_one_that_has_died_is_passed_over(own: BubblewrapProvider) -> None:
+    await kill_vms()
+    vm = await own.create("one")
+    assert (await sh(vm, "echo well")).text == "well"
+
+
+async def test_a_tree_that_cannot_be_moved_is_started_on(own: BubblewrapProvider) -> None:
+    vm = await own.create("one")
+    await sh(vm, "for i in {1..400}; do : > /etc/$i; done; echo here > file; chmod 555 /srv")
+    await vm.close()
+    assert (await sh(vm, "cat file; ls /etc/400; rm /etc/???")).text == "here\n/etc/400"
+    await vm.close()
+    assert (await sh(vm, "cat file; stat -c %a /srv")).text == "here\n555"
+
+
+async def test_they_are_let_go_and_come_back(own: BubblewrapProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spares, "IDLE", 0.2)
+    vm = await own.create("one")
+    await sh(vm, "true")
+    await until(lambda: len(children("bwrap")) == 1)  # the VM itself
+    other = await own.create("other")
+    assert (await sh(other, "echo well")).text == "well"
+    await until(lambda: len(children("bwrap")) == 3)
+    await until(lambda: len(children("bwrap")) == 2)
+
+
+async def test_there_are_never_many(own: BubblewrapProvider) -> None:
+    vms = [await own.create(f"crowd-{number}") for number in range(12)]
+    await asyncio.gather(*(sh(vm, "true") for vm in vms))
+    await asyncio.sleep(0.3)
+    assert len(children("bwrap")) <= len(vms) + Limits().spares
+
+
+async def test_there_may_be_none(place: Path) -> None:
+    provider = await BubblewrapProvider.open(place, Limits(spares=0))
+    await provider.spares.let_go()
+    assert children("bwrap") == []
+    vm = await provider.create("one")
+    assert (await sh(vm, "echo well")).text == "well"
+    await asyncio.sleep(0.1)
+    assert len(children("bwrap")) == 1
+    await provider.close()
+
+
+async def test_a_vm_that_is_cancelled_takes_none_away(own: BubblewrapProvider) -> None:
+    vm = await own.create("one")
+    for delay in (0, 0.0005, 0.001, 0.002, 0.004, 0.008):
+        task = asyncio.create_task(sh(vm, "true"))
+        await asyncio.sleep(delay)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await vm.close()
+    assert (await sh(vm, "echo well")).text == "well"
+    await own.spares.let_go()
+    assert len(children("bwrap")) == 1
+
+
+async def test_moving_is_undone_where_it_fails(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    for root in (source, target):
+        (root / "etc/ssl").mkdir(parents=True)
+    (source / "etc/file").write_text("content")
+    (source / "later").write_text("content")
+    (target / "later/full").mkdir(parents=True)  # in the way
+    assert not graft(source, target, ["/etc/ssl"])
+    assert sorted(os.listdir(source)) == ["etc", "later"]
+    assert (source / "etc/file").read_text() == "content"
+    assert not graft(tmp_path / "missing", target, ["/etc/ssl"])
