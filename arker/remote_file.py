@@ -227,7 +227,7 @@ class AsyncRemoteFile(Generic[AnyStr]):
                 return bool(self._rest)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to another position in a file that is read, and return it. A text file moves to its beginning only.
+        """Set the position in a file that is read, and return it. A text file moves to its beginning only.
 
         Args:
             offset: The position in bytes.

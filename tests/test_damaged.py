@@ -123,6 +123,12 @@ for _make, _result in (
 every_call = pytest.mark.parametrize("name", CALLS)
 
 
+def test_a_call_about_a_vm_names_it() -> None:
+    about = {name: call for name, (call, _) in CALLS.items() if "/vms/v" in call.request.path}
+    assert len(about) > 20
+    assert {name: call.vm_id for name, call in about.items()} == dict.fromkeys(about, "v")
+
+
 def test_every_call_is_here() -> None:
     """Each function that gives a call is here, or one whose reply is of the same kind."""
     modules = (vm_calls, run_calls, file_calls, session_calls, tunnel_calls, filesystem_calls)

@@ -212,7 +212,7 @@ class Vms(ClientBase):
         )
         call = vm_calls.list_vms(self._context.settings.control_base_url, query)
         found = await self._context.send(call, deadline=deadline)
-        if call.lack is not None and all(vm.resources is None for vm in found.vms):
+        if call.lack is not None and found and all(vm.resources is None for vm in found):
             await self._context.generations.confirm(call)  # such a server ignores filters that it does not know
         return found
 

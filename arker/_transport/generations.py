@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger("arker")
 
-ASK_SECONDS: Final = 5.0
+ASK_SECONDS: Final = 10.0
 """How long the answer about a server's health may take."""
 _ASK_AGAIN: Final = 60.0
 """Seconds for which an unusable answer stands."""

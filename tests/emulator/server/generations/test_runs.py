@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -41,16 +43,17 @@ async def test_when_a_run_is_answered_is_the_callers_choice(today: Api) -> None:
     quick = await today.call("POST", path, {"command": "echo hi", "time_to_background": 300})
     assert (quick.status, quick.json["stdout"]) == (200, "hi\n")
     assert quick.json["session_id"]
-    for fields in ({"time_to_background": 0}, {"background": True}):
-        at_once = await today.call("POST", path, {"command": "true", **fields})
+    for name, value in (("time_to_background", 0), ("background", True)):
+        at_once = await today.call("POST", path, {"command": "true", name: value})
         assert at_once.status == 202
-    for fields in (
+    refused: list[dict[str, Any]] = [
         {"time_to_background": 301},
         {"time_to_background": -1},
         {"time_to_background": 1.5},
         {"time_to_background": 0, "background": True},
         {"time_to_background": 0, "signal": "SIGINT"},
-    ):
+    ]
+    for fields in refused:
         assert (await today.call("POST", path, {"command": "true", **fields})).refusal == (400, "bad_request")
 
 

@@ -117,3 +117,14 @@ async def test_the_document_follows_the_option(each: Api) -> None:
     paths = (await each.raw("GET", f"{each.url}/openapi.json")).json["paths"]
     assert ("/v1/health" in paths) == (each.generation != "0.5")
     assert ("/v1/vms/{vm_id}/resize" in paths) == (each.generation != "1")
+
+
+async def test_rows_show_no_secret(today: Api) -> None:
+    for fields in (
+        {"registry_auth": {"username": "me", "password": 'hidden "1'}},
+        {"policies": {"secrets": {"A": "hidden}", "B": 'also "hidden'}}},
+    ):
+        await today.call("POST", "/v1/fork", {"source_vm_name": "ubuntu", **fields})
+    rows = (await today.get("/v1/runs?endpoint=fork"))["rows"]
+    assert len(rows) == 2
+    assert all("ubuntu" in row["body_in"] and "hidden" not in row["body_in"] for row in rows)
