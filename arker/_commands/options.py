@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
@@ -130,14 +130,13 @@ def _input(value: object) -> bytes | str | None:
             raise InvalidArgumentError("input", "(not shown)", "expected text without lone surrogates") from None
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
+    given: Any = value
     path: object = None
-    if isinstance(value, os.PathLike):
-        path = os.fspath(cast("os.PathLike[Any]", value))
+    if isinstance(given, os.PathLike):
+        path = os.fspath(given)
         if isinstance(path, str) and path and "\0" not in path:
             return path
-    shown = (
-        path if path is not None else f"(of type {type(cast('object', value)).__name__})"
-    )  # what it may hold is not shown
+    shown = path if path is not None else f"(of type {type(given).__name__})"  # what it may hold is not shown
     raise InvalidArgumentError("input", shown, "expected text, bytes, or the path of a local file (a pathlib.Path)")
 
 
