@@ -202,7 +202,8 @@ async def test_files_are_written(vm: AsyncVM, tmp_path: Path, capsys: pytest.Cap
     await vm.run("echo shown; echo too >&2", on_stdout=sys.stdout, on_stderr=sys.stdout)
     assert sorted(capsys.readouterr().out.splitlines()) == ["shown", "too"]
     with (tmp_path / "text").open() as reading, pytest.raises(InvalidArgumentError):
-        await vm.run("true", on_stdout=reading.buffer)
+        untyped: Any = vm
+        await untyped.run("true", on_stdout=reading.buffer)
 
 
 async def test_a_session_keeps_what_a_watched_command_does(vm: AsyncVM) -> None:
