@@ -139,7 +139,8 @@ def _input(value: object) -> bytes | str | None:
 
 
 def _path_of(value: Any) -> object:
-    path: object = os.fspath(value)
+    convert: Any = os.fspath  # its overloads say nothing of a value of any type
+    path: object = convert(value)
     return path
 
 

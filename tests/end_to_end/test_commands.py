@@ -201,8 +201,8 @@ async def test_files_are_written(vm: AsyncVM, tmp_path: Path, capsys: pytest.Cap
     assert (tmp_path / "raw").read_bytes() + (tmp_path / "text").read_bytes() == b"c\nd\n"
     await vm.run("echo shown; echo too >&2", on_stdout=sys.stdout, on_stderr=sys.stdout)
     assert sorted(capsys.readouterr().out.splitlines()) == ["shown", "too"]
+    untyped: Any = vm
     with (tmp_path / "text").open() as reading, pytest.raises(InvalidArgumentError):
-        untyped: Any = vm
         await untyped.run("true", on_stdout=reading.buffer)
 
 

@@ -47,9 +47,10 @@ class Local:
         captured: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "capture_output": False}
         if "input" not in options:
             options.setdefault("stdin", subprocess.DEVNULL)
+        run: Any = subprocess.run
         check = options.pop("check", False)
         try:
-            done: subprocess.CompletedProcess[bytes] = subprocess.run(command, **{**options, **captured}, check=check)
+            done: subprocess.CompletedProcess[bytes] = run(command, **{**options, **captured}, check=check)
             return done
         finally:
             if isinstance(options.get("stdin"), io.IOBase):
