@@ -184,8 +184,10 @@ def storing(server: ScriptedServer, run: Callable[[Recorded], Reply]) -> dict[st
         if request.path.endswith("/sync"):
             entry: dict[str, Any] = body["writes"][0]
             files[entry["path"]] = request.body
-            done: Any = {"path": entry["path"], "size": entry["size"], "complete": True, "written": True}
-            return ok({"results": [{**done, "received_bytes": entry["size"], "ranges": []}]})
+            size: int = entry["size"]
+            facts = {"path": entry["path"], "size": size, "complete": True, "written": True}
+            result: dict[str, Any] = {**facts, "received_bytes": size, "ranges": []}
+            return ok({"results": [result]})
         if request.path == SESSIONS:
             return ok({"session_id": "own", "state": "idle", "cwd": "/", "env": {}})
         if request.method == "DELETE":
