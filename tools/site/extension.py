@@ -46,7 +46,7 @@ class Public(SphinxDirective):
         place = nodes.section()
         place.document = self.state.document
         nested_parse_with_titles(self.state, StringList(lines, source=package), place)
-        return place.children
+        return list(place.children)
 
 
 def directive(package: str, name: str) -> Iterator[str]:
