@@ -49,6 +49,19 @@ class AsyncFiles(Contents, Looks, Changes):
         deadline: float | None = None,
     ) -> arker.AsyncRemoteFile[str]: ...
 
+    @overload
+    def open(
+        self,
+        path: arker.transfer.RemotePath,
+        mode: str,
+        *,
+        encoding: str = "utf-8",
+        errors: str = "strict",
+        parents: bool = False,
+        permissions: int | None = None,
+        deadline: float | None = None,
+    ) -> arker.AsyncRemoteFile[Any]: ...
+
     def open(
         self,
         path: arker.transfer.RemotePath,

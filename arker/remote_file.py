@@ -100,7 +100,7 @@ class AsyncRemoteFile(Generic[AnyStr]):
         return self._reading.position - (len(self._rest) - self._at)
 
     def _problem(self, problem: str) -> ConfigurationError:
-        return ConfigurationError(f"{self.path}: {problem}", operation="vm.files.open")
+        return ConfigurationError(f"{self._place.redact(self.path)}: {problem}", operation="vm.files.open")
 
     def _open_for(self, what: str) -> WrittenFile:
         if self._writing is None:
@@ -227,7 +227,7 @@ class AsyncRemoteFile(Generic[AnyStr]):
                 return bool(self._rest)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to another position in a file that is read, and return it. A text file moves to its beginning only.
+        """Set the position in a file that is read, and return it. A text file moves to its beginning only.
 
         Args:
             offset: The position in bytes.

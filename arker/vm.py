@@ -215,7 +215,7 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
             memory_mib: Memory, in MiB.
             disk_mib: Disk, in MiB.
             network: True (open), False (blocked), a policy, or a policy as a mapping.
-            immutable: True to make the VM immutable for ever, without any other change: it can then only be forked.
+            immutable: True to make the VM immutable permanently, without any other change: it can then only be forked.
             deadline: Seconds for the whole call; None for no limit.
 
         Raises:

@@ -47,6 +47,19 @@ class Files(Contents, Looks, Changes):
         deadline: float | None = None,
     ) -> arker_sync.RemoteFile[str]: ...
 
+    @overload
+    def open(
+        self,
+        path: arker.transfer.RemotePath,
+        mode: str,
+        *,
+        encoding: str = "utf-8",
+        errors: str = "strict",
+        parents: bool = False,
+        permissions: int | None = None,
+        deadline: float | None = None,
+    ) -> arker_sync.RemoteFile[Any]: ...
+
     def open(
         self,
         path: arker.transfer.RemotePath,

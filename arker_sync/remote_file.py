@@ -96,7 +96,7 @@ class RemoteFile(Facade, Generic[AnyStr]):
         return self._lease.call(work)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to another position in a file that is read, and return it. A text file moves to its beginning only.
+        """Set the position in a file that is read, and return it. A text file moves to its beginning only.
 
         Args:
             offset: The position in bytes.

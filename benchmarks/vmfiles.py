@@ -9,6 +9,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 from arker import AsyncArker, AsyncVM
@@ -39,7 +40,7 @@ async def _measure(name: str, title: str, work: Callable[[AsyncVM], Awaitable[ob
     with all_cores():
         async with AsyncArker.local() as client, await client.fork("ubuntu") as vm:
             await vm.run(_PREPARE, check=True)
-            rounds = await interleave_async(lambda: _timed(vm.run("true")), lambda: _timed(work(vm)), rounds=ROUNDS)
+            rounds = await interleave_async(partial(_timed_run, vm), partial(_timed_work, work, vm), rounds=ROUNDS)
     return rounds.row(name, f"{title}; limit: vm.run", at_most=TARGET)
 
 
@@ -47,6 +48,14 @@ async def _timed(work: Awaitable[object]) -> float:
     started = time.perf_counter()
     await work
     return time.perf_counter() - started
+
+
+async def _timed_run(vm: AsyncVM) -> float:
+    return await _timed(vm.run("true"))
+
+
+async def _timed_work(work: Callable[[AsyncVM], Awaitable[object]], vm: AsyncVM) -> float:
+    return await _timed(work(vm))
 
 
 async def _all(items: AsyncIterator[Any]) -> int:
@@ -87,9 +96,8 @@ async def _table() -> None:
         await vm.run(_PREPARE, check=True)
         print('| operation | beside `vm.run("true")` | median |\n| --- | --- | --- |')
         for name, work in OPERATIONS.items():
-            rounds = await interleave_async(
-                lambda: _timed(vm.run("true")), lambda work=work: _timed(work(vm)), rounds=ROUNDS
-            )
+            by_hand, ours = partial(_timed_run, vm), partial(_timed_work, work, vm)
+            rounds = await interleave_async(by_hand, ours, rounds=ROUNDS)
             print(f"| {name} | {rounds.ratio:.1f}x | {statistics.median(rounds.ours) * 1000:.1f} ms |", flush=True)
 
 

@@ -7,6 +7,9 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from pygments.lexers.special import TextLexer
+from sphinx.application import Sphinx
+
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 project = "arker-async"
@@ -57,3 +60,8 @@ html_sidebars = {
     ]
 }
 copybutton_exclude = ".linenos, .gp, .go"
+
+
+def setup(app: Sphinx) -> None:
+    """Let the architecture's list of layers, which a test reads, be shown as text."""
+    app.add_lexer("layers", TextLexer)

@@ -173,7 +173,7 @@ def test_imports_inside_functions_have_a_reason() -> None:
 
 
 LAZY: Final = [
-    *(f"arker.{name}" for name in ("_directories", "_files", "_fleets", "_lifecycle", "_tasks")),
+    *(f"arker.{name}" for name in ("_commands", "_directories", "_files", "_fleets", "_lifecycle", "_tasks")),
     "arker_sync._bridge",
 ]
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-from arker import AsyncArker, ConfigurationError, HttpTimeouts, InvalidArgumentError, RetryPolicy, Vm
+from arker import (
+    AsyncArker,
+    ConfigurationError,
+    HttpTimeouts,
+    InvalidArgumentError,
+    RetryPolicy,
+    Vm,
+)
 from arker._config.urls import is_loopback
 from arker.config import DEFAULT_CONTROL_BASE_URL, Settings, load_settings, proxy_for
+from arker_sync import Arker
 from tests.support.secrets import API_KEY, MARK, OTHER_KEY
 
 KEY = {"ARKER_API_KEY": API_KEY}
@@ -379,3 +387,45 @@ def test_proxy_for(
 )
 def test_is_loopback(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+BAD_KEYS: Final = [
+    f"{MARK}\nx",
+    f"{MARK}\r\nX-Evil: 1",
+    f"{MARK}\rx",
+    f"{MARK}\0x",
+    f"{MARK} x",
+    f"{MARK}é",
+    f"{MARK}\x7f",
+]
+
+
+@pytest.mark.parametrize("key", BAD_KEYS, ids=ascii)
+def test_a_key_that_is_none_is_refused_and_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        AsyncArker(key, base_url="https://h")
+    assert MARK not in f"{caught.value}{caught.value!r}{vars(caught.value)}"
+    if "\0" not in key:  # which no environment can hold
+        for name in ("ARKER_API_KEY", "AUTH_KEY"):
+            monkeypatch.setenv(name, key)
+            with pytest.raises(InvalidArgumentError) as caught:
+                AsyncArker(base_url="https://h")
+            assert MARK not in f"{caught.value}{caught.value!r}{vars(caught.value)}"
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("key", ["", " ", "\n", "\t\r\n"], ids=ascii)
+def test_an_empty_key_is_refused(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match="an API key is required"):
+        AsyncArker(key, base_url="https://h")
+    monkeypatch.setenv("ARKER_API_KEY", key)
+    with pytest.raises(ConfigurationError, match="an API key is required"):
+        AsyncArker(base_url="https://h")
+
+
+@pytest.mark.parametrize("kind", [AsyncArker, Arker])
+def test_a_client_whose_making_has_failed_can_be_shown(kind: Any) -> None:
+    half_made: Any = object.__new__(kind)
+    with pytest.raises(InvalidArgumentError):
+        half_made.__init__("k", base_url="no URL")
+    assert repr(half_made) == f"<{kind.__name__}, not made>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import inspect
 import logging
 import pickle
@@ -77,7 +78,8 @@ from arker.errors import (
     VMGoneError,
     WorkingDirectoryError,
 )
-from arker.errors.api import api_error_class
+from arker.errors.api import Recovery, api_error_class
+from arker.errors.remote import remote_file_error
 from arker.models import CompletedRunResult
 from tests.support.samples import completed
 from tests.support.server import ScriptedServer
@@ -369,3 +371,14 @@ def test_no_status_is_made_up() -> None:
     files = [path for path in package.rglob("*.py") if "emulator" not in path.parts]
     found = {str(path.relative_to(package)) for path in files if re.search(r"\bstatus=[1-9]", path.read_text())}
     assert found == {"_lifecycle/creation.py", "_protocol/calls/files.py"}
+
+
+def test_an_error_of_a_file_keeps_all_that_the_server_said() -> None:
+    told: dict[str, Any] = {"status": 404, "request_id": "r", "retry_after": 1.0, "attempts": 2, "outcome": "unknown"}
+    told |= {"vm_id": "v", "run_id": "w", "session_id": "s", "operation": "vm.sync", "from_service": True}
+    told |= {"recovery": Recovery(work="stopped"), "stage": "restore", "matched": True}
+    said = NotFoundError("no such file").with_context(details={"a": 1}, **told)
+    error = remote_file_error("/f", errno.ENOENT, said=said)
+    assert isinstance(error, RemoteFileNotFoundError)
+    assert {name: getattr(error, name) for name in told} == told
+    assert (error.details, error.work, error.file, error.code) == ({"a": 1}, "stopped", "/f", "not_found")

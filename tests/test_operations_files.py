@@ -452,3 +452,20 @@ async def test_files_without_retries(server: ScriptedServer) -> None:
         server.script(presigned_read(server, 2), Reply(status=503))
         with pytest.raises(UnavailableError):
             await client.vm("vm-1").sync("/f")
+
+
+async def test_an_object_store_s_retry_after_is_heeded(server: ScriptedServer, vm: AsyncVM) -> None:
+    url = f"{server.url}/object"
+    server.script(ok({"path": "f", "size": 2, "presigned_url": url, "expires_in": 9}))
+    server.script(Reply(status=503, headers={"Retry-After": "3600"}))
+    with pytest.raises(UnavailableError) as caught:
+        await vm.sync("f")
+    assert caught.value.retry_after == 3600
+    assert caught.value.outcome == "not_started"
+
+
+async def test_a_file_read_never_has_an_effect(server: ScriptedServer, vm: AsyncVM) -> None:
+    server.script(ok({"neither": 1}))
+    with pytest.raises(BadReplyError) as caught:
+        await vm.sync("f")
+    assert caught.value.outcome == "not_started"

@@ -23,7 +23,7 @@ from arker import (
 from tests.support.clients import COMPUTE, CONTROL
 from tests.support.samples import full
 from tests.support.secrets import API_KEY
-from tests.support.server import Recorded, ScriptedServer, ok
+from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, ok
 
 pytestmark = pytest.mark.anyio
 STRICT_REPLIES = True
@@ -364,3 +364,8 @@ async def test_a_reply_with_an_id_that_is_none_makes_no_handle(
         with pytest.raises(BadReplyError) as caught:
             await call
         assert caught.value.path == "$.vm_id"
+
+
+async def test_a_repeated_deletion_finds_nothing_and_no_body(server: ScriptedServer, vm: AsyncVM) -> None:
+    server.script(dropped(Drop.AFTER_PROCESSING), Reply(status=404))
+    assert (await vm.delete()).deleted is True

@@ -256,8 +256,8 @@ class Overlaps:
         with self._lock:
             if default is not None:
                 vm.known = (ended, default)
-                if not goes_on(default):
-                    vm.left -= left
+            if default is None or not goes_on(default):
+                vm.left -= left
             for session, turn in doubtful.items():
                 if vm.doubtful.get(session) is not turn:
                     continue

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from arker._paths import contents as contents
     from arker._paths import globbing as globbing
     from arker._paths import listing as listing
+    from arker._paths import opened as opened
     from arker._paths import searching as searching
     from arker._paths import status as status
     from arker._paths import watching as watching
 
 __getattr__, __dir__ = lazy_modules(
-    __name__, "changes", "checks", "contents", "globbing", "listing", "searching", "status", "watching"
+    __name__, "changes", "checks", "contents", "globbing", "listing", "opened", "searching", "status", "watching"
 )

@@ -38,8 +38,8 @@ class Watch:
         self.fd = self.libc.inotify_init()
         if self.fd < 0:
             raise OSError(ctypes.get_errno(), "inotify_init")
-        self.paths = {}  # type: dict[int, bytes]
-        self.found = set()  # type: set[bytes]
+        self.paths: dict[int, bytes] = {}
+        self.found: set[bytes] = set()
         self.add(b"", [])
 
     def add(self, path: bytes, records: "list[tuple[bytes, bytes, bytes]]") -> None:
@@ -69,7 +69,7 @@ class Watch:
     def read(self) -> "tuple[list[tuple[bytes, bytes, bytes]], bool]":
         """Return the next changes, and whether the directory is still there."""
         data = os.read(self.fd, 1 << 16)
-        records = []  # type: list[tuple[bytes, bytes, bytes]]
+        records: list[tuple[bytes, bytes, bytes]] = []
         at = 0
         while at < len(data):
             number, mask, _, length = HEAD.unpack_from(data, at)

@@ -111,14 +111,15 @@ class Parser:
 
     def __init__(self, links: bool) -> None:
         self._links = links
-        self._rest = b""
+        self._rest: bytes = b""
 
     def feed(self, piece: bytes) -> list[Found]:
         """Return the entries that are complete."""
-        *fields, self._rest = (self._rest + piece).split(b"\0")
+        *fields, rest = (self._rest + piece).split(b"\0")
         if left := len(fields) % 3:
-            self._rest = b"\0".join([*fields[-left:], self._rest])
+            rest = b"\0".join([*fields[-left:], rest])
             del fields[-left:]
+        self._rest = rest
         return [
             (_below(fields[at + 2]), parse_found(fields[at], fields[at + 1], links=self._links))
             for at in range(0, len(fields), 3)

@@ -83,7 +83,7 @@ class ReadFile:
             return held
         if self._local is not None:
             return await self._from_local(start, end)
-        # Whoever goes on reading gets larger and larger pieces.
+        # A caller that goes on reading gets larger and larger pieces.
         follows = start == self._held_at + len(self._held) or held
         self._window = min(self._window * 2, _LARGEST_WINDOW) if follows and self._held else MIB
         begin = start + len(held)

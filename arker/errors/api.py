@@ -144,7 +144,7 @@ class ForbiddenError(ApiError):
 
 
 class ActionRequiredError(ForbiddenError):
-    """Somebody has to do something in the organisation's account first (``action_required``). It is never retried.
+    """The organisation's account needs an action of its owner first (``action_required``). It is never retried.
 
     ``details["action"]`` is ``accept_legal_terms``, ``convert_billing_plan`` or ``add_payment_method``.
     """

@@ -307,6 +307,8 @@ OPERATIONS: Final[list[Operation]] = [
 BY_NAME: Final[dict[str, Operation]] = {operation.name: operation for operation in OPERATIONS}
 EXEMPT: Final[dict[str, str]] = {
     "AsyncArker.local": "starts a backend of its own, whose replies do not pass through here",
+    "AsyncRun.write": "a run of a program for a real shell, in a session of the SDK's own; both are here without it",
+    "AsyncRun.close_stdin": "the same",
 }
 """Public methods that are in no operation, and why."""
 

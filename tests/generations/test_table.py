@@ -30,9 +30,12 @@ def test_the_page_holds_every_cell() -> None:
 
 
 def _wanted() -> list[Place]:
-    """Return a sample: each operation once, each of the nine combinations as often as any other."""
-    columns = [(spoken, setting) for spoken in BACKENDS for setting in SETTINGS]
-    return [(name, *columns[number * 4 % 9]) for number, name in enumerate(OPERATIONS)]
+    """Return a sample: every second operation once, each of the combinations as often as any other.
+
+    A client of generation 1 on a server of generation 1 does every operation in `test_requests`.
+    """
+    columns = [(spoken, setting) for spoken in BACKENDS for setting in SETTINGS if (spoken, setting) != ("1", "1")]
+    return [(name, *columns[number * 3 % 8]) for number, name in enumerate([*OPERATIONS][::2])]
 
 
 @pytest.mark.parametrize("spoken", BACKENDS)

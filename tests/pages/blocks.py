@@ -53,7 +53,6 @@ class Page:
     def __init__(self, path: Path, directory: Path, names: dict[str, Any]) -> None:
         self.path = path
         self.directory = directory
-        self.loop = asyncio.new_event_loop()
         self.shell = Shell(directory)
         self.printed: str | None = None
         """What the block before has printed; None where it prints nothing that could be compared."""
@@ -61,6 +60,7 @@ class Page:
         self.skipped: list[str] = []
         self.document = Document.parse(str(path), self._blocks, SkipParser())
         self.document.namespace.update(names)
+        self.loop = asyncio.new_event_loop()
 
     def run(self) -> None:
         """Run the blocks in the order of the page."""
@@ -79,6 +79,8 @@ class Page:
 
     def close(self) -> None:
         """End the shell and the loop."""
+        if self.loop.is_closed():
+            return
         self.shell.close()
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import io
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -65,14 +67,15 @@ def check(caught: RemoteFileError, path: str, kind: type[OSError], number: int) 
 
 async def test_what_cannot_be_read(prepared: AsyncVM, tmp_path: Path) -> None:
     for path, kind, number in READS:
-        for read in (
-            lambda path=path: prepared.sync(path),
-            lambda path=path: prepared.download(path, tmp_path / "x"),
-            lambda path=path: prepared.download(path, io.BytesIO()),
-            lambda path=path: prepared.files.read_bytes(path),
-        ):
+        reads: list[Awaitable[object]] = [
+            prepared.sync(path),
+            prepared.download(path, tmp_path / "x"),
+            prepared.download(path, io.BytesIO()),
+            prepared.files.read_bytes(path),
+        ]
+        for read in reads:
             with pytest.raises(RemoteFileError) as caught:
-                await read()
+                await read
             check(caught.value, path, kind, number)
         with pytest.raises(RemoteFileError) as caught:
             async with prepared.open_read(path):
@@ -83,18 +86,20 @@ async def test_what_cannot_be_read(prepared: AsyncVM, tmp_path: Path) -> None:
 
 async def test_what_cannot_be_written(prepared: AsyncVM) -> None:
     for path, kind, number in WRITES:
-        for write in (
-            lambda path=path: prepared.sync(path, b"x"),
-            lambda path=path: prepared.upload(b"x", path),
-            lambda path=path: prepared.files.write_bytes(path, b"x"),
-            lambda path=path: prepared.files.write_bytes(path, b"x", append=True),
-        ):
+        writes: list[Awaitable[object]] = [
+            prepared.sync(path, b"x"),
+            prepared.upload(b"x", path),
+            prepared.files.write_bytes(path, b"x"),
+            prepared.files.write_bytes(path, b"x", append=True),
+        ]
+        for write in writes:
             with pytest.raises(RemoteFileError) as caught:
-                await write()
+                await write
             check(caught.value, path, kind, number)
     with pytest.raises(FileNotFoundError) as missing:
         await prepared.files.write_text("/tmp/none/x", "")
-    check(missing.value, "/tmp/none/x", FileNotFoundError, errno.ENOENT)  # type: ignore[arg-type]
+    assert isinstance(missing.value, RemoteFileNotFoundError)
+    check(missing.value, "/tmp/none/x", FileNotFoundError, errno.ENOENT)
 
 
 async def test_modes_of_the_vm_are_told(prepared: AsyncVM) -> None:
@@ -119,13 +124,14 @@ async def test_modes_of_the_vm_are_told(prepared: AsyncVM) -> None:
 
 async def test_a_vm_that_is_gone_is_no_file_that_is_not_there(vm: AsyncVM) -> None:
     await vm.delete()
-    for call in (vm.sync("/tmp/x"), vm.files.stat("/tmp/x"), vm.files.read_bytes("/tmp/x")):
+    calls: list[Awaitable[object]] = [vm.sync("/tmp/x"), vm.files.stat("/tmp/x"), vm.files.read_bytes("/tmp/x")]
+    for each in calls:
         with pytest.raises(NotFoundError) as caught:
-            await call
+            await each
         assert not isinstance(caught.value, OSError)
 
 
-SAID = [
+SAID: list[tuple[Any, ...]] = [
     ("not_found", "ENOENT: No such file or directory", {}, FileNotFoundError, NotFoundError, errno.ENOENT),
     ("not_found", "there is none", {"resource": "file"}, FileNotFoundError, NotFoundError, errno.ENOENT),
     ("bad_request", "EISDIR: it is a directory", {}, IsADirectoryError, BadRequestError, errno.EISDIR),
@@ -155,13 +161,14 @@ async def test_the_server_s_word_needs_no_look(
     server.script(
         Reply(status=400, body=orjson.dumps({"error": told})), ok({"results": [{"path": "f", "error": told}]})
     )
-    for call in (vm.sync("/tmp/f"), vm.sync("/tmp/f", b"x")):
+    calls: list[Awaitable[object]] = [vm.sync("/tmp/f"), vm.sync("/tmp/f", b"x")]
+    for each in calls:
         with pytest.raises(RemoteFileError) as caught:
-            await call
+            await each
         check(caught.value, "/tmp/f", kind, number)
         assert isinstance(caught.value, ours)
         assert (caught.value.code, caught.value.details) == (code, details)
-    assert isinstance(caught.value, RemoteNoSpaceError) == (number == errno.ENOSPC)
+        assert isinstance(caught.value, RemoteNoSpaceError) == (number == errno.ENOSPC)
 
 
 async def test_what_names_another_resource_needs_no_look(server: ScriptedServer) -> None:
@@ -188,62 +195,68 @@ async def test_many_files_have_such_errors_too(prepared: AsyncVM, tmp_path: Path
     assert outcomes[1].ok
 
 
+Call = Callable[[AsyncVM], Any]
+
+
+def call(name: str, *arguments: object, **keywords: object) -> Call:
+    """Return a call of a method of ``vm.files``."""
+    return lambda vm: getattr(vm.files, name)(*arguments, **keywords)
+
+
 @pytest.mark.parametrize(
-    ("call", "argument"),
+    ("made", "argument"),
     [
-        (lambda vm: vm.files.stat(""), "path"),
-        (lambda vm: vm.files.stat(b"/tmp"), "path"),
-        (lambda vm: vm.files.stat("a\0b"), "path"),
-        (lambda vm: vm.files.stat("\ud800"), "path"),
-        (lambda vm: vm.files.stat("~root/x"), "path"),
-        (lambda vm: vm.files.stat("/tmp", follow_symlinks=1), "follow_symlinks"),
-        (lambda vm: vm.files.mkdir("/tmp/x", mode=0o10000), "mode"),
-        (lambda vm: vm.files.mkdir("/tmp/x", parents="yes"), "parents"),
-        (lambda vm: vm.files.chmod("/tmp/x", "755"), "mode"),
-        (lambda vm: vm.files.chmod("/tmp/x", None), "mode"),
-        (lambda vm: vm.files.chown("/tmp/x"), "owner"),
-        (lambda vm: vm.files.chown("/tmp/x", "a b"), "owner"),
-        (lambda vm: vm.files.chown("/tmp/x", True), "owner"),
-        (lambda vm: vm.files.symlink("", "/tmp/x"), "target"),
-        (lambda vm: vm.files.rename("/tmp/x", ""), "target"),
-        (lambda vm: vm.files.write_bytes("/tmp/x", "text"), "data"),
-        (lambda vm: vm.files.write_text("/tmp/x", b"bytes"), "text"),
-        (lambda vm: vm.files.write_text("/tmp/x", "é", encoding="ascii"), "text"),
-        (lambda vm: vm.files.write_text("/tmp/x", "é", encoding="none"), "encoding"),
-        (lambda vm: vm.files.read_text("/tmp/x", errors="none"), "errors"),
-        (lambda vm: vm.files.read_bytes("/tmp/x", max_bytes=-1), "max_bytes"),
-        (lambda vm: vm.files.glob(""), "pattern"),
-        (lambda vm: vm.files.glob("../*"), "pattern"),
-        (lambda vm: vm.files.stat("/tmp", deadline=-1), "deadline"),
+        (call("stat", ""), "path"),
+        (call("stat", b"/tmp"), "path"),
+        (call("stat", "a\0b"), "path"),
+        (call("stat", "\ud800"), "path"),
+        (call("stat", "~root/x"), "path"),
+        (call("stat", "/tmp", follow_symlinks=1), "follow_symlinks"),
+        (call("mkdir", "/tmp/x", mode=0o10000), "mode"),
+        (call("mkdir", "/tmp/x", parents="yes"), "parents"),
+        (call("chmod", "/tmp/x", "755"), "mode"),
+        (call("chmod", "/tmp/x", None), "mode"),
+        (call("chown", "/tmp/x"), "owner"),
+        (call("chown", "/tmp/x", "a b"), "owner"),
+        (call("chown", "/tmp/x", True), "owner"),
+        (call("symlink", "", "/tmp/x"), "target"),
+        (call("rename", "/tmp/x", ""), "target"),
+        (call("write_bytes", "/tmp/x", "text"), "data"),
+        (call("write_text", "/tmp/x", b"bytes"), "text"),
+        (call("write_text", "/tmp/x", "é", encoding="ascii"), "text"),
+        (call("write_text", "/tmp/x", "é", encoding="none"), "encoding"),
+        (call("read_text", "/tmp/x", errors="none"), "errors"),
+        (call("read_bytes", "/tmp/x", max_bytes=-1), "max_bytes"),
+        (call("glob", ""), "pattern"),
+        (call("glob", "../*"), "pattern"),
+        (call("stat", "/tmp", deadline=-1), "deadline"),
     ],
 )
 async def test_bad_arguments_are_refused_before_anything_is_sent(
-    server: ScriptedServer, call: object, argument: str
+    server: ScriptedServer, made: Call, argument: str
 ) -> None:
-    vm = make_client(server).vm("vm-1")
     with pytest.raises(InvalidArgumentError) as caught:
-        await call(vm)  # type: ignore[operator]
+        await made(make_client(server).vm("vm-1"))
     assert caught.value.argument == argument
 
 
 @pytest.mark.parametrize(
-    ("call", "argument"),
+    ("made", "argument"),
     [
-        (lambda vm: vm.files.open("/tmp/x", "r+"), "mode"),
-        (lambda vm: vm.files.open("/tmp/x", "rw"), "mode"),
-        (lambda vm: vm.files.open("/tmp/x", ""), "mode"),
-        (lambda vm: vm.files.open("/tmp/x", encoding="none"), "encoding"),
-        (lambda vm: vm.files.watch("/tmp/x", interval=0), "interval"),
-        (lambda vm: vm.files.watch("", interval=1), "path"),
-        (lambda vm: vm.files.scandir("/tmp/x", recursive=1), "recursive"),
-        (lambda vm: vm.files.scandir("/tmp/x", deadline=0), "deadline"),
-        (lambda vm: vm.files.grep("", "/tmp/x"), "pattern"),
-        (lambda vm: vm.files.grep("a\nb", "/tmp/x"), "pattern"),
-        (lambda vm: vm.files.grep("a", "/tmp/x", fixed=1), "fixed"),
+        (call("open", "/tmp/x", "r+"), "mode"),
+        (call("open", "/tmp/x", "rw"), "mode"),
+        (call("open", "/tmp/x", ""), "mode"),
+        (call("open", "/tmp/x", encoding="none"), "encoding"),
+        (call("watch", "/tmp/x", interval=0), "interval"),
+        (call("watch", "", interval=1), "path"),
+        (call("scandir", "/tmp/x", recursive=1), "recursive"),
+        (call("scandir", "/tmp/x", deadline=0), "deadline"),
+        (call("grep", "", "/tmp/x"), "pattern"),
+        (call("grep", "a\nb", "/tmp/x"), "pattern"),
+        (call("grep", "a", "/tmp/x", fixed=1), "fixed"),
     ],
 )
-def test_bad_arguments_of_what_comes_later(server: ScriptedServer, call: object, argument: str) -> None:
-    vm = make_client(server).vm("vm-1")
+def test_bad_arguments_of_what_comes_later(server: ScriptedServer, made: Call, argument: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
-        call(vm)  # type: ignore[operator]
+        made(make_client(server).vm("vm-1"))
     assert caught.value.argument == argument

@@ -10,11 +10,10 @@ import importlib
 import inspect
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar
+from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
-from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import nested_parse_with_titles
@@ -31,7 +30,6 @@ class Public(SphinxDirective):
     optional_arguments = 1
     final_argument_whitespace = True
     has_content = False
-    option_spec: ClassVar[dict[str, Any]] = {}
 
     def run(self) -> list[nodes.Node]:
         package = self.arguments[0]
@@ -48,7 +46,7 @@ class Public(SphinxDirective):
         place = nodes.section()
         place.document = self.state.document
         nested_parse_with_titles(self.state, StringList(lines, source=package), place)
-        return place.children
+        return list(place.children)
 
 
 def directive(package: str, name: str) -> Iterator[str]:
@@ -73,10 +71,19 @@ def process_docstring(_app: Sphinx, _what: str, _name: str, _value: Any, _option
     lines[:] = marked(lines)
 
 
+def process_signature(
+    _app: Sphinx, what: str, _name: str, value: Any, _options: Any, _signature: str | None, result: str | None
+) -> tuple[str, str | None] | None:
+    """Leave out the signatures of classes that callers do not make: the docstring of ``__init__`` says what to use."""
+    if what == "class" and "Use `" in (getattr(getattr(value, "__init__", None), "__doc__", "") or ""):
+        return "", result
+    return None
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Register the directive and the treatment of docstrings."""
     app.add_directive("public", Public)
-    app.add_lexer("layers", TextLexer)
     # Before napoleon's, which takes what stands in sections.
     app.connect("autodoc-process-docstring", process_docstring, priority=400)
+    app.connect("autodoc-process-signature", process_signature)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

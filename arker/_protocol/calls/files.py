@@ -130,7 +130,7 @@ def commit_put(at: Address, entry: SyncPresignedWriteCommit) -> Call[SyncCommitW
 
 def _write(at: Address, body: bytes, decode: Decode[T], *, changes_something: bool = True) -> Call[T]:
     request = Request("POST", at.base_url, routes.sync(at.vm_id), body=body)
-    return Call(_SYNC, request, decode, evidence=("results",), changes_something=changes_something)
+    return Call(_SYNC, request, decode, evidence=("results",), vm_id=at.vm_id, changes_something=changes_something)
 
 
 def _only(cls: type[T]) -> Decode[T]:

@@ -50,7 +50,7 @@ class Copy:
 
 
 def copy_file(source: int, target: int, name: str, size: int) -> None:
-    read_from = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=source)
+    read_from = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=source)
     try:
         write_to = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=target)
         try:

@@ -7,6 +7,7 @@ through a link, and nothing is made that the VM could not have made itself.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import stat
@@ -33,8 +34,9 @@ def is_small(root: Path, *, to_copy: bool) -> bool:
             try:
                 directory = os.open(name, _OPEN, dir_fd=above)
                 opened.callback(os.close, directory)
-                names = os.listdir(directory)
-                found = [(each, os.stat(each, dir_fd=directory, follow_symlinks=False)) for each in names[: MOST + 1]]
+                with os.scandir(directory) as listed:
+                    names = [entry.name for entry in itertools.islice(listed, MOST + 1)]
+                found = [(each, os.stat(each, dir_fd=directory, follow_symlinks=False)) for each in names]
             except OSError:
                 return False
             entries += len(found)
@@ -43,8 +45,8 @@ def is_small(root: Path, *, to_copy: bool) -> bool:
                 size += status.st_blocks * 512
                 if kind == stat.S_IFDIR:
                     todo.append((each, directory, depth + 1))
-                elif to_copy and kind not in _PLAIN:
-                    return False
+                elif to_copy and kind not in _PLAIN and not (kind == stat.S_IFCHR and status.st_rdev == 0):
+                    return False  # the device without a number is a whiteout
             if entries > MOST or depth > _DEEPEST or (to_copy and size > _MOST_BYTES):
                 return False
     return True

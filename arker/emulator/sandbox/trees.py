@@ -156,7 +156,11 @@ class DirectoryStorage:
         """Put a tree into the place of another one. Returns the other one, at a place of its own."""
         place = self._base / f".left-{os.urandom(8).hex()}"
         os.rename(other.path, place)
-        os.rename(tree.path, other.path)
+        try:
+            os.rename(tree.path, other.path)
+        except OSError:
+            os.rename(place, other.path)
+            raise
         return DirectoryTree(place, self)
 
     async def copy(self, vm_id: str, source: Tree, *, at_rest: bool = False) -> Tree:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 from collections.abc import Mapping
 from typing import Any, Final
@@ -150,9 +151,16 @@ def from_lack(error: BaseException) -> ServiceError | None:
     return None if reason is None else lacking(reason)
 
 
-def from_os(error: OSError, what: str) -> ServiceError:
-    """Return the error for an error of the system. ``what`` says what could not be done."""
-    return from_lack(error) or ServiceError("internal", f"{what}: {error.strerror}")
+def from_os(error: OSError, what: str, *, named: bool = False) -> ServiceError:
+    """Return the error for an error of the system. ``what`` says what could not be done.
+
+    For files it is ``named``: the message begins with the reason's name, such as ``ENOSPC``.
+    """
+    refusal = from_lack(error) or ServiceError("internal", f"{what}: {error.strerror}")
+    reason = errno.errorcode.get(error.errno or 0)
+    if named and reason is not None:
+        refusal.message = f"{reason}: {refusal.message}"
+    return refusal
 
 
 def from_sandbox(error: SandboxError, resource: str = "vm") -> ServiceError:

@@ -59,6 +59,12 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+@pytest.fixture(autouse=True)
+async def without_spares(provider: BubblewrapProvider) -> None:
+    """Begin without spare sandboxes, which have descriptors of their own."""
+    await provider.spares.let_go()
+
+
 async def test_what_a_vm_connects_to_is_accepted_outside(provider: BubblewrapProvider) -> None:
     before = descriptors()
     outlet = Recorder()
@@ -74,6 +80,7 @@ async def test_what_a_vm_connects_to_is_accepted_outside(provider: BubblewrapPro
     assert (await sh(vm, SAY)).code == 1
     await vm.delete()
     assert outlet.listener is None
+    await provider.spares.let_go()
     assert descriptors() == before
 
 
@@ -86,6 +93,7 @@ async def test_it_is_there_again_after_the_vm_has_died(provider: BubblewrapProvi
         assert await outlet.heard() == b"hello\n"
         assert outlet.opened == number
         await kill_vms()
+        await provider.spares.let_go()
         await until(lambda: outlet.listener is None)
         await until(lambda: descriptors() == before)
     await vm.delete()

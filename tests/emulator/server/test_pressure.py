@@ -86,7 +86,8 @@ async def test_a_full_disk(small: Api, fill: str) -> None:
         assert reply.message == DISK_FULL
     for size in (10, 1_000_000):
         (result,) = await small.write(other, chunk("kept", bytes(size)))
-        assert result["error"]["code"] == "unavailable"
+        error = result["error"]
+        assert (error["code"], error["message"].partition(":")[0]) == ("unavailable", "ENOSPC")
     assert (await small.read(other, "kept"))["content"] == "kept"
     await small.delete(full)
     (result,) = await small.write(other, chunk("kept", bytes(1_000_000)))
@@ -139,6 +140,30 @@ async def test_without_descriptors_vms_stay_alive_and_deletions_leave_nothing(pl
         assert (await api.run(kept, "echo hi", session_id=session_id))["stdout"] == "hi\n"
         assert [run["state"] for run in await api.list_all(f"{at}/runs", "runs")][-1] == "running"
         await until(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= before)
+
+
+async def test_a_request_may_wait_for_resources(place: Path) -> None:
+    connector = aiohttp.TCPConnector(limit=1)
+    options = EmulatorOptions(isolation=ISOLATION, state_parent=place)
+    async with Emulator(options) as emulator, aiohttp.ClientSession(connector=connector) as session:
+        api, pid = Api(session, emulator.url, emulator.api_key), emulator.pid
+        assert pid is not None
+        vm = (await api.fork())["vm_id"]
+        await api.run(vm, "true")
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+
+        async def later() -> None:
+            await anyio.sleep(1)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+        for path, body in (("/v1/fork", {"source_vm_id": vm}), (f"/v1/vms/{vm}/runs", {"command": "echo hi"})):
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit_with(pid, 0), hard))
+            async with anyio.create_task_group() as group:
+                group.start_soon(later)
+                reply = await api.call("POST", path, {**body, "queueing_timeout": 60})
+            assert reply.status == 200, reply
+            assert reply.json.get("stdout", "hi\n") == "hi\n"
+        assert len(emulator.journal.executions()) == 2
 
 
 async def test_a_body_with_a_content_encoding_is_refused_before_it_is_read(api: Api, vm: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import anyio
+
 from tests.generations.walks.registry import NOWHERE, walk
 from tests.generations.wire import Wire
 
@@ -62,7 +64,12 @@ async def create_run(wire: Wire, vm: str) -> None:
 
 
 async def _signals(wire: Wire, vm: str) -> None:
-    begun = await wire.get("POST", f"{vm}/runs", {"command": "sleep 60", "time_to_background": 0}, status=202)
+    # Once the line is there, a process is there that the signal ends; the session's shell outlives it.
+    body: dict[str, Any] = {"command": "sh -c 'echo up; exec sleep 60'", "time_to_background": 0}
+    begun = await wire.get("POST", f"{vm}/runs", body, status=202)
+    with anyio.fail_after(30):
+        while "up" not in (await wire.get("GET", f"{vm}/runs/{begun['run_id']}"))["stdout"]:
+            await anyio.sleep(0.02)
     told = await wire.get("POST", f"{vm}/runs", {"signal": "SIGTERM", "session_id": begun["session_id"]})
     assert "run_id" not in told
     run = await wire.ended(vm, begun["run_id"])

@@ -169,7 +169,14 @@ class BubblewrapProvider(AgentProvider):
         if not graft(tree.path, spare.tree.path, self._host.covered, *ways):
             self.spares.leave(spare)
             return None
-        self.spares.leave(self._storage.put_in_place(spare.tree, tree))
+        try:
+            left = self._storage.put_in_place(spare.tree, tree)
+        except OSError:
+            if not graft(spare.tree.path, tree.path, self._host.covered, *ways):
+                raise
+            self.spares.leave(spare)
+            return None
+        self.spares.leave(left)
         return spare.machine
 
     def _inside(self, tree: Tree) -> Inside:

@@ -20,7 +20,8 @@ BODY_BOUND: Final = 2048
 SOURCE: Final = "emulator"
 
 # A value that was cut off has no closing quote.
-_SECRETS: Final = re.compile(rb'("(?:auth_token|presigned_url)"\s*:\s*")[^"]+')
+_SECRETS: Final = re.compile(rb'("(?:auth_token|presigned_url|password)"\s*:\s*")(?:[^"\\]|\\.)+')
+_SECRETS_OF_POLICIES: Final = re.compile(rb'("secrets"\s*:\s*\{)(?:"(?:[^"\\]|\\.)*"?|[^"}])*')
 
 
 _BLANK: Final[dict[str, Any]] = {
@@ -261,7 +262,8 @@ class Trace:
 
 def _shown(body: bytes) -> str:
     """Return a body without its secrets. Some of them are shown in one reply only."""
-    return _SECRETS.sub(rb"\1(not shown)", body).decode("utf-8", "replace")
+    shown = _SECRETS.sub(rb"\1(not shown)", body)
+    return _SECRETS_OF_POLICIES.sub(rb"\1(not shown)", shown).decode("utf-8", "replace")
 
 
 # Typed keys came with aiohttp 3.14, which warns of others.

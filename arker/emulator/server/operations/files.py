@@ -74,7 +74,7 @@ async def _read(request: web.Request, backend: Backend, vm: VmRecord, path: str)
         # A small file is in the page cache nearly always, and reading it costs less than a thread.
         data = _contents(reader) if reader.size <= _INLINE else await asyncio.to_thread(_contents, reader)
     except OSError as error:
-        raise from_os(error, "the file could not be read") from None
+        raise from_os(error, "the file could not be read", named=True) from None
     finally:
         reader.close()
     content = await outputs.encode(data)
@@ -154,7 +154,7 @@ async def _entry(backend: Backend, vm: VmRecord, index: int, entry: Any) -> Resu
     except ServiceError as error:
         refusal = error
     except OSError as error:
-        refusal = from_os(error, "the server could not store the file")
+        refusal = from_os(error, "the server could not store the file", named=True)
     except Exception:
         logger.exception("an entry of a write to %s failed", vm.vm_id)
         refusal = ServiceError("internal", "the server failed while writing the file")

@@ -5,9 +5,12 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+import aiohttp
 import pytest
 
-from tests.emulator.server.support import Api
+from arker.emulator import Emulator
+from tests.emulator.server.egress_support import Echo, serving
+from tests.emulator.server.support import ISOLATION, Api
 
 pytestmark = pytest.mark.anyio
 
@@ -83,7 +86,7 @@ async def test_what_cannot_be_enforced_is_refused(today: Api) -> None:
         if code == "unsupported_operation":
             assert reply.details == {"reason": "feature_not_supported", "feature": "network_policy"}
     assert await today.get(f"/v1/vms/{vm}") == before
-    run = {"command": "true", "policies": {"rules": {}}}
+    run: dict[str, Any] = {"command": "true", "policies": {"rules": {}}}
     assert (await today.call("POST", f"/v1/vms/{vm}/runs", run)).code == "unsupported_operation"
 
 
@@ -144,3 +147,24 @@ async def test_the_former_form_of_policies(today: Api) -> None:
     assert set(changed.json["policies"]["rules"]) == {"rule-0"}
     assert (await today.call("PUT", path, {"policies": [{"type": "inbound", "action": "allow"}]})).status == 422
     assert (await today.call("PUT", path, {})).json == {"policies": [], "secrets": {}}
+
+
+async def test_a_change_ends_open_connections() -> None:
+    echo = Echo()
+    with serving(echo), Emulator(isolation=ISOLATION, generation="1", host_ports=[echo.port]) as emulator:
+        async with aiohttp.ClientSession() as session:
+            api = Api(session, emulator.url, emulator.api_key, "1")
+            vm = (await api.fork(policies={"rules": {"all": rule("allow", 0)}}))["vm_id"]
+            host = f"host.arker.internal:{echo.port}"
+            command = (
+                "exec 3<>/dev/tcp/127.0.0.1/31280; "
+                f"printf 'CONNECT {host} HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n' >&3; "
+                'read -r status <&3; echo "$status"; cat <&3 > /dev/null; echo ended'
+            )
+            run = await api.background(vm, command)
+            await api.printed(vm, run, "200")
+            await api.call("PATCH", f"/v1/vms/{vm}", {"policies": {"rules": {"all": rule("deny", 0)}}})
+            ended = await api.ended(vm, run)
+            assert "ended" in ended["stdout"]
+            refused = await api.ended(vm, await api.background(vm, command))
+            assert " 403 " in refused["stdout"]

@@ -1,4 +1,4 @@
-"""Cancellations, deadlines and ends of a client at moments that come by chance and hardly ever."""
+"""Cancellations, deadlines and the end of a client, at moments when something else happens as well."""
 
 from __future__ import annotations
 

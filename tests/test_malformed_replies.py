@@ -56,6 +56,7 @@ from arker.models import (
     SyncChunkWriteResult,
     SyncCommitWriteResult,
     SyncCreateRequest,
+    SyncManifestResponse,
     SyncPresignedWriteCommit,
     SyncReadInlineResponse,
     SyncReadPresignedResponse,
@@ -92,6 +93,7 @@ CALLS: dict[str, tuple[Call[Any], Any]] = {
     "get_run": (run_calls.get_run(AT, "r"), sample(Run)),
     "list_runs": (run_calls.list_runs(AT, run_calls.RunsQuery()), sample(ListRunsResponse)),
     "cancel_run": (run_calls.cancel_run(AT, "r"), sample(CancelRunResponse)),
+    "list_files": (file_calls.list_files(AT, "d"), sample(SyncManifestResponse)),
     "read": (file_calls.read_file(AT, "f"), sample(SyncReadInlineResponse)),
     "read_presigned": (file_calls.read_file(AT, "f"), sample(SyncReadPresignedResponse)),
     "write_whole": (file_calls.write_whole(AT, ENTRY), sample(SyncChunkWriteResult, entry=True)),
@@ -121,6 +123,12 @@ for _make, _result in (
 ):
     CALLS[_make.func.__name__] = (_make(), sample(_result))
 every_call = pytest.mark.parametrize("name", CALLS)
+
+
+def test_a_call_about_a_vm_names_it() -> None:
+    about = {name: call for name, (call, _) in CALLS.items() if "/vms/v" in call.request.path}
+    assert len(about) > 20
+    assert {name: call.vm_id for name, call in about.items()} == dict.fromkeys(about, "v")
 
 
 def test_every_call_is_here() -> None:
