@@ -1,8 +1,8 @@
 """A Sphinx extension: the directive ``public``, and docstrings as this project writes them.
 
 ``public PACKAGE MODULE...`` documents the public names of a package that the modules define, in the order of the
-package's list. A module that ends in ``.*`` stands for all below it. ``public-others PACKAGE`` documents the names that no
-page of the reference has asked for, so that a new name is never left out.
+package's list. A module that ends in ``.*`` stands for all below it. ``public-others PACKAGE`` documents the names that
+no page of the reference has asked for, so that a new name is never left out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from sphinx.util.typing import ExtensionMetadata
 
 from tools.site.docstrings import marked
 from tools.site.names import homes
-
 
 ASKED: Final = re.compile(r"^\.\. public:: (\S+)(.*)$", re.MULTILINE)
 
