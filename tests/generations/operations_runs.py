@@ -108,8 +108,8 @@ async def _list_runs(scene: Scene) -> None:
 
 
 async def _list_pending(scene: Scene) -> None:
-    await scene.vm.start("sleep 60")
-    second = await scene.vm.start("true")
+    await scene.vm.start("sleep 60", session_idx=0)
+    second = await scene.vm.start("true", session_idx=0)
     assert second.run_id in [each.run_id for each in await scene.vm.list_runs(state="pending")]
 
 
