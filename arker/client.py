@@ -17,8 +17,9 @@ from arker._client.filesystems import OrgFilesystems
 from arker._client.fleets import Fleets
 from arker._client.reap import Reaping
 from arker._client.runs import OrgRuns
+from arker._client.service import Service
 from arker._client.vms import Vms
-from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts, load_settings
+from arker.config import DEFAULT_MAX_CONNECTIONS, DEFAULT_OVERLAP_SESSIONS, HttpTimeouts, load_settings
 from arker.errors import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ else:
     aiohttp = later("aiohttp")
 
 
-class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
+class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
     """A client of Arker VMs for asyncio programs.
 
         async with AsyncArker(region="us-west-2") as ar:
@@ -71,9 +72,15 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             file.
         strict_replies: Raise `BadReplyError` for every field of a reply that violates the contract, instead of adding
             it to the model's ``misfits``; for tests of a server.
+        overlap_sessions: Maximum number of runs in a VM beside the one in its default session: a run that names no
+            session and would have to wait there gets a session of the client's own (see `AsyncVM.run`). With 0, such
+            runs wait.
+        generation: The generation of the API that requests are made for: ``auto`` (find out for each base URL), ``1``
+            or ``0.5``; else ``ARKER_GENERATION``, else ``auto``. Replies of both are understood in any case.
 
     Raises:
-        ConfigurationError: There is no API key, or neither a region nor a base URL.
+        ConfigurationError: There is no API key. Without a region and a base URL, only organisation-wide calls work:
+            every other one raises this error.
         InvalidArgumentError: A value is invalid.
     """
 
@@ -96,6 +103,8 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         hooks: arker.Hooks | None = None,
         ledger: bool | str | os.PathLike[str] | None = None,
         strict_replies: bool = False,
+        overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS,
+        generation: arker.GenerationSetting | None = None,
     ) -> None:
         self._settings = load_settings(
             api_key,
@@ -110,6 +119,8 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             insecure_hosts=insecure_hosts,
             ledger=ledger,
             strict_replies=strict_replies,
+            overlap_sessions=overlap_sessions,
+            generation=generation,
         )
         if session is not None:
             from arker._transport.http.sessions import check_session  # brings aiohttp along
@@ -150,6 +161,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         session: aiohttp.ClientSession | None = None,
         hooks: arker.Hooks | None = None,
         strict_replies: bool = False,
+        overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS,
         **options: Any,
     ) -> Self:
         """Create a client with an embedded backend: a server in a child process that the client owns and ends.
@@ -167,6 +179,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             session: As for the client.
             hooks: As for the client.
             strict_replies: As for the client.
+            overlap_sessions: As for the client.
             options: Fields of `arker.emulator.EmulatorOptions`, such as ``isolation="none"``.
 
         Raises:
@@ -188,6 +201,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
                 session=session,
                 hooks=hooks,
                 strict_replies=strict_replies,
+                overlap_sessions=overlap_sessions,
                 ledger=False,  # its VMs end with it, however it ends
             )
         except BaseException:
@@ -211,8 +225,8 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         return f"<AsyncArker {self.base_url}{local}{', closed' if self._transport.closed else ''}>"
 
     @property
-    def base_url(self) -> str:
-        """The compute base URL."""
+    def base_url(self) -> str | None:
+        """The compute base URL; None if neither it nor a region is set."""
         return self._settings.base_url
 
     @property
@@ -296,9 +310,16 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
                     self._emulator.close()
 
     async def _close(self, *, in_order: bool) -> None:
+        overlaps = self._context.overlaps
         try:
+            if overlaps is not None:
+                await overlaps.settle()
             await self._transport.blocks.close()
             await self._context.settled()
+            if overlaps is not None:
+                await overlaps.close()
+            if self._emulator is None:  # else the VMs end with it
+                await self._context.close_kept()
             await self._transport.aclose()
         finally:
             try:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from attrs import field, fields, frozen
 
@@ -21,6 +21,11 @@ from arker.models import _checks as check
 
 DEFAULT_CONTROL_BASE_URL: Final = "https://arker.ai/api"
 DEFAULT_MAX_CONNECTIONS: Final = 512
+DEFAULT_OVERLAP_SESSIONS: Final = 8
+
+GenerationSetting: TypeAlias = Literal["auto", "1", "0.5"]
+"""The generation of the API that a client speaks; ``auto`` finds out for each base URL."""
+_GENERATIONS: Final = ("auto", "1", "0.5")
 
 
 @frozen(kw_only=True)
@@ -89,7 +94,8 @@ class Settings:
 
     Attributes:
         api_key: The bearer token; never in the repr.
-        base_url: Base URL of this region's VMs (compute).
+        base_url: Base URL of this region's VMs (compute); None if neither it nor a region is set, so that only
+            organisation-wide calls work.
         burst_base_url: Base URL of burst VMs; None if there is none.
         control_base_url: Base URL of organisation-wide lists.
         region: The region; None if none is set.
@@ -100,10 +106,14 @@ class Settings:
         insecure_hosts: Hosts that may receive the key over plain HTTP, in lower case.
         ledger: The file that records forks; None without a ledger.
         strict_replies: Whether replies must contain all fields that the contract declares.
+        overlap_sessions: Maximum number of the client's own sessions in a VM, for runs that overlap.
+        generation: The generation of the API that requests are made for.
+        is_placed: Whether the base URL is that of a provider and region, or there is none, so that a VM elsewhere is
+            reached at the base URL of its own provider and region.
     """
 
     api_key: str = field(repr=False)
-    base_url: str
+    base_url: str | None
     burst_base_url: str | None
     control_base_url: str
     region: str | None
@@ -114,24 +124,55 @@ class Settings:
     insecure_hosts: frozenset[str] = frozenset()
     ledger: Path | None = None
     strict_replies: bool = False
+    overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS
+    generation: GenerationSetting = "auto"
+    is_placed: bool = False
+
+    def compute_base_url(self) -> str:
+        """Return the compute base URL; raises `ConfigurationError` if there is none."""
+        if self.base_url is None:
+            raise ConfigurationError(_NO_REGION)
+        return self.base_url
 
     def vm_base_url(self, vm_id: str) -> str:
         """Return the base URL of a VM: for burst references the burst base URL, if there is one."""
         if self.burst_base_url is not None and names.is_burst_reference(vm_id):
             return self.burst_base_url
-        return self.base_url
+        return self.compute_base_url()
+
+    def listed_base_url(self, vm: models.Vm) -> str:
+        """Return the base URL of a VM in a list: that of its own provider and region, unless a base URL was set.
+
+        Raises:
+            ConfigurationError: There is no base URL, and the list does not say where the VM is.
+        """
+        is_burst = self.burst_base_url is not None and names.is_burst_reference(vm.vm_id)
+        if self.is_placed and not is_burst and vm.region is not None and vm.provider is not None:
+            try:
+                region, provider = _region("region", vm.region, _provider("provider", vm.provider))
+            except InvalidArgumentError:
+                pass  # no host has such a name
+            else:
+                return _built_url(provider, region)
+        return self.vm_base_url(vm.vm_id)
 
     def fork_base_url(self, request: models.ForkRequest) -> str:
         """Return the base URL for a fork request (contract, section 2)."""
         if self.burst_base_url is None:
-            return self.base_url
+            return self.compute_base_url()
         by_id, by_name = request.source_vm_id, request.source_vm_name
         if by_id is not None:
             burst = names.is_burst_reference(by_id)
         else:
             golden = by_name is not None and by_name.strip().lower() == "arkuntu"
             burst = golden and request.source_org_id == names.ARKER_ORG_ID
-        return self.burst_base_url if burst else self.base_url
+        return self.burst_base_url if burst else self.compute_base_url()
+
+
+_NO_REGION: Final = (
+    "a region or a base URL is required: pass region= (such as 'us-west-2') or base_url=, "
+    "or set ARKER_REGION or ARKER_BASE_URL"
+)
 
 
 def load_settings(
@@ -148,6 +189,8 @@ def load_settings(
     insecure_hosts: Sequence[str] | None = None,
     ledger: bool | str | os.PathLike[str] | None = None,
     strict_replies: bool = False,
+    overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS,
+    generation: GenerationSetting | str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Combine arguments and environment to settings. Raises `ConfigurationError` or `InvalidArgumentError`."""
@@ -157,10 +200,12 @@ def load_settings(
     if key is None:
         raise ConfigurationError("an API key is required: pass api_key=, or set ARKER_API_KEY")
 
+    spoken = _generation(generation, env)
     wanted_provider = _provider("provider", provider) if provider is not None else None
     if wanted_provider is None:
         from_env = env.get("ARKER_PROVIDER")
-        wanted_provider = _provider("ARKER_PROVIDER", from_env) if from_env is not None else "aws"
+        wanted_provider = _provider("ARKER_PROVIDER", from_env) if from_env is not None else None
+    has_provider, wanted_provider = wanted_provider is not None, wanted_provider or "aws"
 
     wanted_region: str | None = None
     if region is not None:
@@ -178,13 +223,12 @@ def load_settings(
         return url if url is None else check_secure(argument, url, insecure)
 
     base = url_of("base_url", base_url) or url_of("ARKER_BASE_URL", env.get("ARKER_BASE_URL"))
+    is_placed = base is None
     if base is None:
-        if wanted_region is None:
-            raise ConfigurationError(
-                "a region or a base URL is required: pass region= (such as 'us-west-2') or base_url=, "
-                "or set ARKER_REGION or ARKER_BASE_URL"
-            )
-        base = _built_url(wanted_provider, wanted_region)
+        # Generation 1 has calls that need no region. A provider alone names no host.
+        if wanted_region is None and (has_provider or spoken == "0.5"):
+            raise ConfigurationError(_NO_REGION)
+        base = None if wanted_region is None else _built_url(wanted_provider, wanted_region)
 
     burst = url_of("burst_base_url", burst_base_url) or url_of("ARKER_BURST_BASE_URL", env.get("ARKER_BURST_BASE_URL"))
     if burst is None and wanted_region is not None and wanted_provider == "aws-burst":
@@ -208,9 +252,22 @@ def load_settings(
         timeouts=timeout or HttpTimeouts(),
         max_connections=most_connections(check.check_integer("max_connections", max_connections, minimum=1)),
         insecure_hosts=insecure,
-        ledger=ledger_of(ledger, env, base),
+        ledger=ledger_of(ledger, env, base or control),
         strict_replies=check.check_boolean("strict_replies", strict_replies),
+        overlap_sessions=check.check_integer("overlap_sessions", overlap_sessions, minimum=0),
+        generation=spoken,
+        is_placed=is_placed,
     )
+
+
+def _generation(given: object, env: Environment) -> GenerationSetting:
+    argument, value = ("generation", given) if given is not None else ("ARKER_GENERATION", env.get("ARKER_GENERATION"))
+    if value is None:
+        return "auto"
+    spelling = value.strip().lower() if isinstance(value, str) else value
+    if spelling not in _GENERATIONS:
+        raise InvalidArgumentError(argument, value, "expected 'auto', '1' or '0.5'")
+    return spelling
 
 
 def proxy_for(scheme: str, host: str) -> str | None:
@@ -270,4 +327,11 @@ def _built_url(provider: str, region: str) -> str:
     return f"https://{provider}-{region}.arker.ai/api"
 
 
-__all__ = ["DEFAULT_CONTROL_BASE_URL", "DEFAULT_MAX_CONNECTIONS", "HttpTimeouts", "Settings", "load_settings"]
+__all__ = [
+    "DEFAULT_CONTROL_BASE_URL",
+    "DEFAULT_MAX_CONNECTIONS",
+    "GenerationSetting",
+    "HttpTimeouts",
+    "Settings",
+    "load_settings",
+]

@@ -66,8 +66,9 @@ class DirectoryReport:
         remote: The directory in the VM.
         entries: Each path with its action; parents before their children.
         failures: Failed entries, each with its error; all others are done.
-        digest: How files of the same size were compared: ``sha256sum``, ``shasum`` or ``openssl`` (all SHA-256), or
-            ``cksum``, a checksum of 32 bits, in a VM without the others; None if there was nothing to compare.
+        digest: How files of the same size were compared: ``manifest`` (SHA-256 by the server), ``sha256sum``,
+            ``shasum`` or ``openssl`` (SHA-256 in the VM), or ``cksum``, a checksum of 32 bits, in a VM without the
+            others; None if there was nothing to compare.
         dry_run: Whether nothing was done.
     """
 

@@ -7,12 +7,13 @@ import logging
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 import arker
 from arker import models
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
+from arker._commands.options import make_options
 from arker._context import Context
 from arker._fleets.plan import Plan
 from arker._fleets.pool import Pool, named
@@ -223,6 +224,12 @@ class AsyncFleet:
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_cancel: Literal["leave", "kill"] = "leave",
         session_idx: int | None = None,
         timeout: float | None = None,
         end_symbol: str | None = None,
@@ -245,6 +252,13 @@ class AsyncFleet:
 
         Args:
             command: A line for the VMs' shell, or a list of arguments, which is quoted for the shell.
+            env: Environment variables for this command, as for `AsyncVM.run`.
+            cwd: Directory for this command, as for `AsyncVM.run`.
+            input: Standard input in each VM, as for `AsyncVM.run`.
+            on_stdout: Called with the standard output of all VMs as it comes, as for `AsyncVM.run`.
+            on_stderr: The same for their standard error.
+            on_cancel: ``kill`` kills the command where it is still running when the call is cancelled, as for
+                `AsyncVM.run`.
             session_idx: The session's number; by default each VM's default session.
             timeout: Seconds after which the server kills the command and all its processes; None for no limit.
             end_symbol: Passed to the server unchanged.
@@ -280,11 +294,18 @@ class AsyncFleet:
             release=release,
             signal=signal,
         )
+        make_options(env=env, cwd=cwd, input=input, on_stdout=on_stdout, on_stderr=on_stderr, on_cancel=on_cancel)
         _check_options(check, deadline)
 
         async def in_one(vm: AsyncVM, command: str | Sequence[str]) -> CompletedRunResult:
             return await vm.run(
                 command,
+                env=env,
+                cwd=cwd,
+                input=input,
+                on_stdout=on_stdout,
+                on_stderr=on_stderr,
+                on_cancel=on_cancel,
                 session_idx=session_idx,
                 timeout=timeout,
                 end_symbol=end_symbol,

@@ -64,7 +64,7 @@ class AsyncReadStream:
             raise self._not_open()
         job = make_job(self._place, "vm.open_read", "download")
         remote = RemoteFile(job, self._path)
-        with job.named(self._path):
+        async with job.named(self._path):
             await remote.open()
         self._job, self._size = job, remote.size
         self._reading = Reading(job, remote)
@@ -96,7 +96,7 @@ class AsyncReadStream:
         if piece:
             return piece
         assert self._job is not None
-        with self._job.named(self._path):
+        async with self._job.named(self._path):
             return await self._reading.next()
 
     async def read(self, size: int = -1) -> bytes:

@@ -15,10 +15,7 @@ from arker._runs.output import OutputChunk, OutputLine, RunLines, RunOutput
 from arker._runs.poll import Planner, has_ended
 from arker._tasks import clock
 from arker._transport.attempts import deadline_scope
-from arker.errors import (
-    ConflictError,
-    RunNotFinishedError,
-)
+from arker.errors import ConfigurationError, ConflictError, InvalidArgumentError, RunNotFinishedError
 from arker.models import CompletedRunResult, RunRequest, RunSummary
 from arker.models import _checks as check_values
 
@@ -43,6 +40,7 @@ class AsyncRun:
         """Initialize the handle. Use `AsyncVM.start`, `AsyncSession.start` or `AsyncVM.attach_run` to get one."""
         self._follower = follower
         self._began = began
+        self._has_input = follower.stdin is not None
 
     def __repr__(self) -> str:
         state = f" {self.state}" if self.state is not None else ""
@@ -138,6 +136,7 @@ class AsyncRun:
         """
         with deadline_scope(deadline, self._follower.progress("run.wait")):
             run = await self._follower.wait()
+            await self._end_input()
         return self._follower.result_of(run, "run.wait", check=check)
 
     async def result(self, *, check: bool = False, deadline: float | None = None) -> CompletedRunResult:
@@ -156,6 +155,7 @@ class AsyncRun:
         with deadline_scope(deadline, self._follower.progress("run.result")):
             ended = self.ended or await self._follower.ask_whether_ended()
             run = await self._follower.read() if ended else None
+            await self._end_input()
         if run is None or not has_ended(run):
             raise RunNotFinishedError(
                 f"the run {self._follower.place.redact(self.run_id)} has not ended yet",
@@ -226,7 +226,54 @@ class AsyncRun:
         answer = await self._follower.place.send(call, deadline=deadline)
         if answer.cancelled:
             self._follower.state = "cancelled"
+            await self._end_input()
         return answer
+
+    async def _end_input(self) -> None:
+        """Remove what is left of the input once the run has ended."""
+        stdin, state = self._follower.stdin, self.state
+        if stdin is not None and self._follower.ended:
+            self._follower.stdin = None
+            await stdin.end(removed=state == "completed")
+
+    async def write(self, data: str | bytes, *, deadline: float | None = None) -> None:
+        """Send input to the command, which was started with ``stdin=True``. It may have any size.
+
+        When this returns, the command is certain to get it, after what was sent before, once it reads.
+
+        Args:
+            data: Bytes, or text, which is sent as UTF-8.
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            ConflictError: The run has ended, or its input was closed.
+            ConfigurationError: The run was not started with ``stdin=True``, or not by this handle.
+        """
+        content = _content(data)
+        with deadline_scope(deadline, self._follower.progress("run.write")):
+            await self._input().write(content)
+
+    async def close_stdin(self, *, deadline: float | None = None) -> None:
+        """Close the command's input: the command reads its end after all that was sent. A closed one stays closed.
+
+        Args:
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            ConfigurationError: The run was not started with ``stdin=True``, or not by this handle.
+        """
+        with deadline_scope(deadline, self._follower.progress("run.close_stdin")):
+            await self._input().close()
+
+    def _input(self) -> followers.Feed:
+        stdin = self._follower.stdin
+        if stdin is not None:
+            return stdin
+        if self._has_input:
+            raise self._conflict("has ended", "nothing was written")
+        raise ConfigurationError(
+            "the run takes no input from this handle: only one that start(stdin=True) has returned"
+        )
 
     async def signal(self, signal: str, *, deadline: float | None = None) -> None:
         """Send a signal to the run.
@@ -250,11 +297,21 @@ class AsyncRun:
             request = RunRequest(command="", signal=name, session_id=self._follower.data.session_id)
             await self._follower.place.send(run_calls.run(self._follower.place, request, new_idempotency_key()))
 
-    def _conflict(self, why: str) -> ConflictError:
+    def _conflict(self, why: str, effect: str = "no signal was sent") -> ConflictError:
         run_id = self._follower.place.redact(self.run_id)
-        return ConflictError(
-            f"the run {run_id} {why}: no signal was sent", operation="run.signal", vm_id=self.vm_id, run_id=run_id
-        )
+        operation = "run.signal" if "signal" in effect else "run.write"
+        return ConflictError(f"the run {run_id} {why}: {effect}", operation=operation, vm_id=self.vm_id, run_id=run_id)
+
+
+def _content(data: object) -> bytes:
+    if isinstance(data, (bytes, bytearray)):
+        return bytes(data)
+    if isinstance(data, str):
+        try:
+            return data.encode()
+        except UnicodeEncodeError:
+            pass
+    raise InvalidArgumentError("data", f"(of type {type(data).__name__})", "expected bytes, or text without surrogates")
 
 
 __all__ = ["AsyncRun", "OutputChunk", "OutputLine"]

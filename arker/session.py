@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+import os
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, Literal
 
 import arker
 from arker import models
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
+from arker._commands import running
+from arker._commands.options import make_options
 from arker._context import Place
 from arker._lifecycle.creation import Creation, Deleted
 from arker._lifecycle.held import Held
 from arker._protocol.calls import sessions as session_calls
 from arker._protocol.identifiers import idempotency_key_or_new
-from arker._runs import commands
 from arker._tasks.cleanup import CLEANUP_SECONDS
 from arker._transport.attempts import deadline_scope
 from arker.errors import ConfigurationError
@@ -169,6 +171,12 @@ class AsyncSession(Held[models.Session]):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_cancel: Literal["leave", "kill"] = "leave",
         timeout: float | None = None,
         end_symbol: str | None = None,
         vcpu_count: int | None = None,
@@ -178,11 +186,15 @@ class AsyncSession(Held[models.Session]):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
     ) -> models.CompletedRunResult:
         """Run a command in this session and wait for it. See `AsyncVM.run` for the arguments and errors."""
+        options = make_options(
+            env=env, cwd=cwd, input=input, on_stdout=on_stdout, on_stderr=on_stderr, on_cancel=on_cancel
+        )
         request = models.RunRequest(
             command=command,
             session_id=self._usable(),
@@ -195,15 +207,22 @@ class AsyncSession(Held[models.Session]):
             acquire=acquire,
             release=release,
             signal=signal,
+            queueing_timeout=queueing_timeout,
         )
-        return await commands.run(
-            self._place, request, idempotency_key_or_new(idempotency_key), check=check, deadline=deadline
+        key = idempotency_key_or_new(idempotency_key)
+        given = idempotency_key is not None
+        return await running.run(
+            self._place, request, key, options=options, given=given, check=check, deadline=deadline
         )
 
     async def start(
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        stdin: bool = False,
         timeout: float | None = None,
         end_symbol: str | None = None,
         vcpu_count: int | None = None,
@@ -212,10 +231,12 @@ class AsyncSession(Held[models.Session]):
         network: models.NetworkRequest | Mapping[str, Any] | None = None,
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> arker.AsyncRun:
         """Start a command in this session, without waiting for it. See `AsyncVM.start` for the arguments and errors."""
+        options = make_options(env=env, cwd=cwd, input=input, stdin=stdin)
         request = models.RunRequest(
             command=command,
             session_id=self._usable(),
@@ -228,9 +249,12 @@ class AsyncSession(Held[models.Session]):
             network=network,
             acquire=acquire,
             release=release,
+            queueing_timeout=queueing_timeout,
         )
         key = idempotency_key_or_new(idempotency_key)
-        return arker.AsyncRun(await commands.start(self._place, request, key, deadline))
+        given = idempotency_key is not None
+        follower = await running.start(self._place, request, key, options=options, given=given, deadline=deadline)
+        return arker.AsyncRun(follower)
 
 
 __all__ = ["AsyncSession"]

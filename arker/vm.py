@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -19,7 +19,7 @@ from arker._protocol.identifiers import idempotency_key_or_new
 from arker._tasks import hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._vm.directories import Directories
-from arker._vm.files import Files
+from arker._vm.files import Transfers
 from arker._vm.filesystems import Filesystems
 from arker._vm.runs import Runs
 from arker._vm.sessions import Sessions
@@ -29,7 +29,7 @@ from arker.errors import ArkerError, NotFoundError
 logger = logging.getLogger("arker")
 
 
-class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
+class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     The handle has no connection of its own and is usable as long as its client. Its attributes are the fields of `Vm`
@@ -119,6 +119,8 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
             NotFoundError: There is no such VM (any more).
         """
         self._data = await self._place.send(vm_calls.get_vm(self._place), deadline=deadline)
+        if self._data.resources is not None:
+            self._place.context.generations.learn(self.base_url, "1")
         return self
 
     async def fork(
@@ -135,6 +137,11 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
         disk_mib: int | None = None,
         durable: bool | None = None,
         tunnel: models.TunnelRequest | Mapping[str, Any] | None = None,
+        description: str | None = None,
+        queueing_timeout: float | None = None,
+        layers: Sequence[models.Layer] | None = None,
+        command: str | Sequence[str] | None = None,
+        platforms: Sequence[str] | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> AsyncVM:
@@ -156,6 +163,11 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
             disk_mib=disk_mib,
             durable=durable,
             tunnel=tunnel,
+            description=description,
+            queueing_timeout=queueing_timeout,
+            layers=layers,
+            command=command,
+            platforms=platforms,
         )
         return await fork(self._place.context, request, idempotency_key=idempotency_key, deadline=deadline)
 
@@ -181,6 +193,46 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
         """
         request = models.ResizeRequest(vcpu_count=vcpu_count, memory_mib=memory_mib, disk_mib=disk_mib)
         return await self._place.send(vm_calls.resize(self._place, request), deadline=deadline)
+
+    async def update(
+        self,
+        *,
+        description: str | None = None,
+        vcpu_count: int | None = None,
+        memory_mib: int | None = None,
+        disk_mib: int | None = None,
+        network: models.NetworkPolicyInput | None = None,
+        immutable: bool | None = None,
+        deadline: float | None = None,
+    ) -> Self:
+        """Change the VM and read its fields again. What is not given stays as it is. Returns this handle.
+
+        Only generation 1 of the API has it; `resize` works with both.
+
+        Args:
+            description: The VM's description; an empty one removes it.
+            vcpu_count: Number of CPUs.
+            memory_mib: Memory, in MiB.
+            disk_mib: Disk, in MiB.
+            network: True (open), False (blocked), a policy, or a policy as a mapping.
+            immutable: True to make the VM immutable permanently, without any other change: it can then only be forked.
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            InvalidArgumentError: No change was given, or another one beside ``immutable``.
+            InsufficientResourcesError: The VM needs more than these resources.
+            UnsupportedOperationError: The server speaks generation 0.5.
+        """
+        request = models.PatchVmRequest(
+            description=description,
+            vcpu_count=vcpu_count,
+            memory_mib=memory_mib,
+            disk_mib=disk_mib,
+            network=network,
+            immutable=immutable,
+        )
+        self._data = await self._place.send(vm_calls.update(self._place, request), deadline=deadline)
+        return self
 
     async def delete(self, *, deadline: float | None = None) -> models.DeleteVmResponse:
         """Delete the VM: kill its processes and remove its files.

@@ -12,17 +12,18 @@ from typing import Any
 import arker
 from arker import AsyncArker, models
 from arker._basics.typing import Self
-from arker.config import DEFAULT_MAX_CONNECTIONS, HttpTimeouts
+from arker.config import DEFAULT_MAX_CONNECTIONS, DEFAULT_OVERLAP_SESSIONS, HttpTimeouts
 from arker_sync import _bridge
 from arker_sync._bridge.life import Life
 from arker_sync._client.filesystems import OrgFilesystems
 from arker_sync._client.fleets import Fleets
 from arker_sync._client.reap import Reaping
 from arker_sync._client.runs import OrgRuns
+from arker_sync._client.service import Service
 from arker_sync._client.vms import Vms
 
 
-class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
+class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
     """A client of Arker VMs for blocking programs: scripts, notebooks, threads.
 
         with Arker(region="us-west-2") as ar:
@@ -62,9 +63,15 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             file.
         strict_replies: Raise `BadReplyError` for every field of a reply that violates the contract, instead of adding
             it to the model's ``misfits``; for tests of a server.
+        overlap_sessions: Maximum number of runs in a VM beside the one in its default session: a run that names no
+            session and would have to wait there gets a session of the client's own (see `VM.run`). With 0, such
+            runs wait.
+        generation: The generation of the API that requests are made for: ``auto`` (find out for each base URL), ``1``
+            or ``0.5``; else ``ARKER_GENERATION``, else ``auto``. Replies of both are understood in any case.
 
     Raises:
-        ConfigurationError: There is no API key, or neither a region nor a base URL.
+        ConfigurationError: There is no API key. Without a region and a base URL, only organisation-wide calls work:
+            every other one raises this error.
         InvalidArgumentError: A value is invalid.
     """
 
@@ -84,6 +91,8 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         hooks: arker.Hooks | None = None,
         ledger: bool | str | os.PathLike[str] | None = None,
         strict_replies: bool = False,
+        overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS,
+        generation: arker.GenerationSetting | None = None,
     ) -> None:
         client = AsyncArker(
             api_key,
@@ -99,6 +108,8 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             hooks=_bridge.callbacks.relay_hooks(hooks),
             ledger=ledger,
             strict_replies=strict_replies,
+            overlap_sessions=overlap_sessions,
+            generation=generation,
         )
         super().__init__(client)
 
@@ -111,6 +122,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         hooks: arker.Hooks | None = None,
         strict_replies: bool = False,
+        overlap_sessions: int = DEFAULT_OVERLAP_SESSIONS,
         **options: Any,
     ) -> Self:
         """Create a client with an embedded backend: a server in a child process that the client owns and ends.
@@ -128,6 +140,7 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             session: As for the client.
             hooks: As for the client.
             strict_replies: As for the client.
+            overlap_sessions: As for the client.
             options: Fields of `arker.emulator.EmulatorOptions`, such as ``isolation="none"``.
 
         Raises:
@@ -141,14 +154,15 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Reaping):
             max_connections=max_connections,
             hooks=_bridge.callbacks.relay_hooks(hooks),
             strict_replies=strict_replies,
+            overlap_sessions=overlap_sessions,
             **options,
         )
         Life.__init__(client, asynchronous)
         return client
 
     @property
-    def base_url(self) -> str:
-        """The compute base URL."""
+    def base_url(self) -> str | None:
+        """The compute base URL; None if neither it nor a region is set."""
         return self._async.base_url
 
     @property

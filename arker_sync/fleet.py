@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, Literal
 
 import arker
 from arker import models
@@ -128,6 +129,12 @@ class Fleet(Facade):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_cancel: Literal["leave", "kill"] = "leave",
         session_idx: int | None = None,
         timeout: float | None = None,
         end_symbol: str | None = None,
@@ -150,6 +157,13 @@ class Fleet(Facade):
 
         Args:
             command: A line for the VMs' shell, or a list of arguments, which is quoted for the shell.
+            env: Environment variables for this command, as for `VM.run`.
+            cwd: Directory for this command, as for `VM.run`.
+            input: Standard input in each VM, as for `VM.run`.
+            on_stdout: Called with the standard output of all VMs as it comes, as for `VM.run`.
+            on_stderr: The same for their standard error.
+            on_cancel: ``kill`` kills the command where it is still running when the call is cancelled, as for
+                `VM.run`.
             session_idx: The session's number; by default each VM's default session.
             timeout: Seconds after which the server kills the command and all its processes; None for no limit.
             end_symbol: Passed to the server unchanged.
@@ -172,6 +186,12 @@ class Fleet(Facade):
         """
         work = self._async.run(
             command,
+            env=env,
+            cwd=cwd,
+            input=input,
+            on_stdout=_bridge.callbacks.relay_output("on_stdout", on_stdout),
+            on_stderr=_bridge.callbacks.relay_output("on_stderr", on_stderr),
+            on_cancel=on_cancel,
             session_idx=session_idx,
             timeout=timeout,
             end_symbol=end_symbol,

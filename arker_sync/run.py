@@ -187,6 +187,34 @@ class RunHandle(Facade):
         work = self._async.cancel(deadline=deadline)
         return self._lease.call(work)
 
+    def write(self, data: str | bytes, *, deadline: float | None = None) -> None:
+        """Send input to the command, which was started with ``stdin=True``. It may have any size.
+
+        When this returns, the command is certain to get it, after what was sent before, once it reads.
+
+        Args:
+            data: Bytes, or text, which is sent as UTF-8.
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            ConflictError: The run has ended, or its input was closed.
+            ConfigurationError: The run was not started with ``stdin=True``, or not by this handle.
+        """
+        work = self._async.write(data, deadline=deadline)
+        self._lease.call(work)
+
+    def close_stdin(self, *, deadline: float | None = None) -> None:
+        """Close the command's input: the command reads its end after all that was sent. A closed one stays closed.
+
+        Args:
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            ConfigurationError: The run was not started with ``stdin=True``, or not by this handle.
+        """
+        work = self._async.close_stdin(deadline=deadline)
+        self._lease.call(work)
+
     def signal(self, signal: str, *, deadline: float | None = None) -> None:
         """Send a signal to the run.
 

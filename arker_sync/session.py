@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, Literal
 
 import arker
 import arker_sync
 from arker import models
 from arker._basics.typing import Self
+from arker_sync import _bridge
 from arker_sync._bridge.facade import Facade
 
 
@@ -127,6 +129,12 @@ class SessionHandle(Facade):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_cancel: Literal["leave", "kill"] = "leave",
         timeout: float | None = None,
         end_symbol: str | None = None,
         vcpu_count: int | None = None,
@@ -136,6 +144,7 @@ class SessionHandle(Facade):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
@@ -143,6 +152,12 @@ class SessionHandle(Facade):
         """Run a command in this session and wait for it. See `VM.run` for the arguments and errors."""
         work = self._async.run(
             command,
+            env=env,
+            cwd=cwd,
+            input=input,
+            on_stdout=_bridge.callbacks.relay_output("on_stdout", on_stdout),
+            on_stderr=_bridge.callbacks.relay_output("on_stderr", on_stderr),
+            on_cancel=on_cancel,
             timeout=timeout,
             end_symbol=end_symbol,
             vcpu_count=vcpu_count,
@@ -152,6 +167,7 @@ class SessionHandle(Facade):
             acquire=acquire,
             release=release,
             signal=signal,
+            queueing_timeout=queueing_timeout,
             idempotency_key=idempotency_key,
             check=check,
             deadline=deadline,
@@ -162,6 +178,10 @@ class SessionHandle(Facade):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        stdin: bool = False,
         timeout: float | None = None,
         end_symbol: str | None = None,
         vcpu_count: int | None = None,
@@ -170,12 +190,17 @@ class SessionHandle(Facade):
         network: models.NetworkRequest | Mapping[str, Any] | None = None,
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> arker_sync.RunHandle:
         """Start a command in this session, without waiting for it. See `VM.start` for the arguments and errors."""
         work = self._async.start(
             command,
+            env=env,
+            cwd=cwd,
+            input=input,
+            stdin=stdin,
             timeout=timeout,
             end_symbol=end_symbol,
             vcpu_count=vcpu_count,
@@ -184,6 +209,7 @@ class SessionHandle(Facade):
             network=network,
             acquire=acquire,
             release=release,
+            queueing_timeout=queueing_timeout,
             idempotency_key=idempotency_key,
             deadline=deadline,
         )

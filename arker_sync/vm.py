@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from arker import models
 from arker._basics.typing import Self
 from arker_sync._vm.directories import Directories
-from arker_sync._vm.files import Files
+from arker_sync._vm.files import Transfers
 from arker_sync._vm.filesystems import Filesystems
 from arker_sync._vm.runs import Runs
 from arker_sync._vm.sessions import Sessions
 from arker_sync._vm.tunnels import Tunnels
 
 
-class VM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
+class VM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     The handle has no connection of its own and is usable as long as its client. Its attributes are the fields of `Vm`
@@ -80,6 +80,11 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
         disk_mib: int | None = None,
         durable: bool | None = None,
         tunnel: models.TunnelRequest | Mapping[str, Any] | None = None,
+        description: str | None = None,
+        queueing_timeout: float | None = None,
+        layers: Sequence[models.Layer] | None = None,
+        command: str | Sequence[str] | None = None,
+        platforms: Sequence[str] | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> VM:
@@ -100,10 +105,15 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
             disk_mib=disk_mib,
             durable=durable,
             tunnel=tunnel,
+            description=description,
+            queueing_timeout=queueing_timeout,
+            layers=layers,
+            command=command,
+            platforms=platforms,
             idempotency_key=idempotency_key,
             deadline=deadline,
         )
-        return VM(self._lease.call(work, undo=lambda made: made.delete()), self._lease)
+        return self._lease.make(work, VM, undo=lambda made: made.delete())
 
     def resize(
         self,
@@ -127,6 +137,47 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Files, Directories):
         """
         work = self._async.resize(vcpu_count=vcpu_count, memory_mib=memory_mib, disk_mib=disk_mib, deadline=deadline)
         return self._lease.call(work)
+
+    def update(
+        self,
+        *,
+        description: str | None = None,
+        vcpu_count: int | None = None,
+        memory_mib: int | None = None,
+        disk_mib: int | None = None,
+        network: models.NetworkPolicyInput | None = None,
+        immutable: bool | None = None,
+        deadline: float | None = None,
+    ) -> Self:
+        """Change the VM and read its fields again. What is not given stays as it is. Returns this handle.
+
+        Only generation 1 of the API has it; `resize` works with both.
+
+        Args:
+            description: The VM's description; an empty one removes it.
+            vcpu_count: Number of CPUs.
+            memory_mib: Memory, in MiB.
+            disk_mib: Disk, in MiB.
+            network: True (open), False (blocked), a policy, or a policy as a mapping.
+            immutable: True to make the VM immutable permanently, without any other change: it can then only be forked.
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            InvalidArgumentError: No change was given, or another one beside ``immutable``.
+            InsufficientResourcesError: The VM needs more than these resources.
+            UnsupportedOperationError: The server speaks generation 0.5.
+        """
+        work = self._async.update(
+            description=description,
+            vcpu_count=vcpu_count,
+            memory_mib=memory_mib,
+            disk_mib=disk_mib,
+            network=network,
+            immutable=immutable,
+            deadline=deadline,
+        )
+        self._lease.call(work)
+        return self
 
     def delete(self, *, deadline: float | None = None) -> models.DeleteVmResponse:
         """Delete the VM: kill its processes and remove its files.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import orjson
+import pybase64
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -73,6 +74,11 @@ class Limit:
         headers["Content-Length"] = str(len(body))
         async with self._session.post(url, data=_slices(body), headers=headers, allow_redirects=False) as response:
             return orjson.loads(await response.read())
+
+    async def read(self, url: URL, path: str) -> bytes:
+        """Read a file that comes inline in base64, by the URL of a VM's files."""
+        answer = await self.post(url, {"op": "read", "path": path})
+        return pybase64.b64decode(answer["content"], validate=True)
 
     async def run(self, url: URL, command: str) -> tuple[bytes, bytes, int]:
         """Run a command in the foreground, by the URL of a VM's runs."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import orjson
+import pybase64
 
 from benchmarks.measure import cores, pin
 
@@ -119,10 +121,21 @@ def _fork() -> Answer:
     return answer
 
 
+FILE_SIZE: Final = 4 * 1024 * 1024
+FILE_VM: Final = "01JB000000000000000000000F"
+"""The VM in which there is one file: any read is answered with all of its bytes."""
+
+
+def _file() -> Answer:
+    content = pybase64.b64encode_as_string(random.Random(1).randbytes(FILE_SIZE))
+    return _always({"path": "/tmp/file", "size": FILE_SIZE, "content": content, "encoding": "base64"})
+
+
 ROUTES: Final[tuple[tuple[bytes, re.Pattern[bytes], Answer], ...]] = (
     (b"POST", re.compile(rb"/v1/vms/[^/]+/runs"), _always(_COMPLETED)),
     (b"POST", re.compile(rb"/v1/fork"), _fork()),
     (b"DELETE", re.compile(rb"/v1/vms/[^/]+"), _always({"deleted": True})),
+    (b"POST", re.compile(rb"/v1/vms/%b/sync" % FILE_VM.encode()), _file()),
     (b"POST", re.compile(rb"/v1/vms/[^/]+/sync"), _always(_WRITTEN)),
 )
 """Method, path, and the function from the path to the answer's JSON."""

@@ -23,12 +23,12 @@ ROUNDS: Final = 9
 
 def measure(base_url: str) -> Row:
     with (
-        Arker(API_KEY, base_url=base_url) as client,
+        Arker(API_KEY, base_url=base_url, overlap_sessions=0) as client,  # what is measured is the bridge
         ThreadPoolExecutor(THREADS) as pool,
         closing(asyncio.new_event_loop()) as loop,
     ):
         vm = client.vm(VM_ID)
-        twin = AsyncArker(API_KEY, base_url=base_url)
+        twin = AsyncArker(API_KEY, base_url=base_url, overlap_sessions=0)
         async_vm = twin.vm(VM_ID)
 
         async def task() -> None:

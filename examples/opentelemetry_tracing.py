@@ -2,11 +2,11 @@
 
 It runs on the embedded backend, which needs no account and no network, and prints the spans as a tree.
 
-    pip install opentelemetry-sdk
+    pip install 'arker-async[emulator,otel]' opentelemetry-sdk
     python examples/opentelemetry_tracing.py
 
-A program that already creates spans needs only `trace_attempts`: the spans of attempts are children of the current span
-at the call of a client's method. Use `operation` for a span around each operation as well.
+A program that already creates spans needs only `arker.otel.hooks`: the spans of attempts are children of the current
+span at the call of a client's method. Use `operation` for a span around each operation as well.
 """
 
 from __future__ import annotations
@@ -15,54 +15,14 @@ import asyncio
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
-from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import Span, Tracer
 
-from arker import AsyncArker, Hooks, NotFoundError, RequestEvent, RetryEvent, TransferEvent
+from arker import AsyncArker, NotFoundError, otel
 
 BIG = 8 * 1024 * 1024
-
-
-def nanoseconds(seconds: float) -> int:
-    return int(seconds * 1_000_000_000)
-
-
-def trace_attempts(tracer: Tracer) -> Hooks:
-    """Create hooks that record each attempt as a child of the current span, and retries and transfers on that span."""
-
-    def on_request(event: RequestEvent) -> None:
-        # The attempt has ended, so the span is created with its start and end times. Its parent is the
-        # current span of the task that called the client: hooks are called with its context variables.
-        span = tracer.start_span(
-            f"{event.method} {event.operation}", kind=SpanKind.CLIENT, start_time=nanoseconds(event.started)
-        )
-        span.set_attribute("http.request.method", event.method)
-        span.set_attribute("url.full", event.url)
-        span.set_attribute("http.request.body.size", event.bytes_sent)
-        span.set_attribute("http.response.body.size", event.bytes_received)
-        span.set_attribute("arker.attempt", event.attempt)
-        if event.status is not None:
-            span.set_attribute("http.response.status_code", event.status)
-        if event.request_id is not None:
-            span.set_attribute("arker.request_id", event.request_id)
-        if event.error is not None:
-            span.set_attribute("error.type", event.error.code)
-            span.set_status(Status(StatusCode.ERROR, event.error.message))
-        elif event.cancelled:
-            span.set_status(Status(StatusCode.ERROR, "given up"))
-        span.end(nanoseconds(event.started + event.seconds))
-
-    def on_retry(event: RetryEvent) -> None:
-        trace.get_current_span().add_event("retry", {"arker.delay": event.delay, "error.type": event.error.code})
-
-    def on_transfer(event: TransferEvent) -> None:
-        if event.done == event.total:
-            trace.get_current_span().add_event(event.direction, {"arker.path": event.path, "arker.bytes": event.total})
-
-    return Hooks(on_request=on_request, on_retry=on_retry, on_transfer=on_transfer)
 
 
 @contextmanager
@@ -99,7 +59,7 @@ async def main() -> None:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("arker-example")
 
-    async with AsyncArker.local(hooks=trace_attempts(tracer)) as ar:
+    async with AsyncArker.local(hooks=otel.hooks(tracer_provider=provider)) as ar:
         with operation(tracer, "the whole program"):
             with operation(tracer, "fork"):
                 vm = await ar.fork("ubuntu")

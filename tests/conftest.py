@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # No test trusts the system's certificates, and reading them all is a tenth of the start of each of these programs.
 os.environ.update(SSL_CERT_FILE=os.devnull, SSL_CERT_DIR=os.devnull)
 
+GENERATIONS = ("both", "0.5", "1")
+
 _SETTINGS = (
     "ARKER_LEDGER",
     "ARKER_API_KEY",
@@ -32,6 +35,7 @@ _SETTINGS = (
     "ARKER_PROVIDER",
     "ARKER_BURST_BASE_URL",
     "ARKER_CONTROL_BASE_URL",
+    "ARKER_GENERATION",
     "ARKER_INSECURE_HOSTS",
     *(name for proxy in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for name in (proxy, proxy.upper())),
 )
@@ -44,11 +48,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--whole", action="store_true", help="every combination and example, not the suite's choice of them"
     )
     group.addoption("--soak-scale", type=float, default=0.01, help="share of the long tests' length; 1 is the whole")
+    generations = parser.getgroup("generations")
+    generations.addoption(
+        "--generation",
+        choices=GENERATIONS,
+        default="both",
+        help="the generation of the API that the session's embedded backend speaks",
+    )
     group.addoption("--soak-seed", default="1", help="what the long tests' random numbers begin with")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     set_whole(bool(config.option.whole))
+    config.addinivalue_line(
+        "markers", "generations(*names): the backend has to speak one of these; otherwise the test is deselected"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests of what the session's backend does not have."""
+    spoken = config.option.generation
+    apart = [item for item in items for mark in item.iter_markers("generations") if spoken not in mark.args]
+    if apart:
+        config.hook.pytest_deselected(items=apart)
+        items[:] = [item for item in items if item not in set(apart)]
+
+
+@pytest.fixture(scope="session")
+def arker_emulator_options(pytestconfig: pytest.Config) -> dict[str, Any]:
+    """Return the settings of the session's embedded backend."""
+    return {"generation": pytestconfig.option.generation}
 
 
 @pytest.hookimpl(optionalhook=True)

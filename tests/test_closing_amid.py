@@ -13,7 +13,16 @@ import aiohttp
 import attrs
 import pytest
 
-from arker import AsyncSession, AsyncVM, ConfigurationError, FleetError, Hooks, RequestEvent
+from arker import (
+    ArkerError,
+    AsyncSession,
+    AsyncVM,
+    ConfigurationError,
+    FleetError,
+    Hooks,
+    RequestEvent,
+)
+from arker._transport.http.sessions import LoopSessions
 from arker_sync import VM, Arker
 from tests.ledger.support import select
 from tests.support.clients import COMPUTE, make_client
@@ -312,3 +321,37 @@ def test_a_function_of_a_blocking_fleet_closes_the_client(host: Host, server: Sc
     assert seconds
     assert max(seconds) < 4
     assert (host.vms, select(ledger)) == (set(), [])
+
+
+async def test_closing_during_the_first_request(server: ScriptedServer) -> None:
+    """The modules that the first request needs may still be on their way; or it may have been answered just before."""
+    server.answer(ok({"vm_id": "v"}))
+    client = make_client(server)
+    first = asyncio.create_task(client.get_vm("v"))
+    await client.aclose()
+    (result,) = await asyncio.wait_for(asyncio.gather(first, return_exceptions=True), 10)
+    assert isinstance(result, ArkerError | AsyncVM)
+    with pytest.raises(ConfigurationError):
+        await client.get_vm("v")
+
+
+async def test_closing_when_another_loop_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arker._transport.http.sessions._CLOSE_SECONDS", 0.05)
+    sessions = LoopSessions(4, aiohttp.ClientTimeout(total=None))
+    ready, over = threading.Event(), threading.Event()
+
+    def elsewhere() -> None:
+        async def block() -> None:
+            sessions.get()
+            ready.set()
+            over.wait(5)  # the loop is stuck meanwhile
+
+        asyncio.run(block())
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    await asyncio.to_thread(ready.wait)
+    sessions.get()
+    await sessions.aclose()
+    over.set()
+    await asyncio.to_thread(thread.join)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-from arker import AsyncArker, ConfigurationError, HttpTimeouts, InvalidArgumentError, RetryPolicy
+from arker import (
+    AsyncArker,
+    ConfigurationError,
+    HttpTimeouts,
+    InvalidArgumentError,
+    RetryPolicy,
+    Vm,
+)
 from arker._config.urls import is_loopback
 from arker.config import DEFAULT_CONTROL_BASE_URL, Settings, load_settings, proxy_for
+from arker_sync import Arker
 from tests.support.secrets import API_KEY, MARK, OTHER_KEY
 
 KEY = {"ARKER_API_KEY": API_KEY}
@@ -147,10 +155,62 @@ def test_control_base_url(argument: str | None, environ: dict[str, str], expecte
     assert settings({**KEY, **WEST, **environ}, control_base_url=argument).control_base_url == expected
 
 
-@pytest.mark.parametrize("environ", [{}, {"ARKER_REGION": " "}, {"ARKER_BASE_URL": ""}, {"ARKER_PROVIDER": "burst"}])
-def test_a_region_or_a_base_url_is_required(environ: dict[str, str]) -> None:
+@pytest.mark.parametrize("environ", [{}, {"ARKER_REGION": " "}, {"ARKER_BASE_URL": ""}])
+def test_without_a_region_and_a_base_url_there_is_no_compute_base_url(environ: dict[str, str]) -> None:
+    made = settings({**KEY, **environ})
+    assert made.base_url is None
+    for url in (made.compute_base_url, lambda: made.vm_base_url("v")):
+        with pytest.raises(ConfigurationError, match="a region or a base URL is required"):
+            url()
+
+
+@pytest.mark.parametrize("environ", [{"ARKER_GENERATION": "0.5"}, {"ARKER_PROVIDER": "burst"}])
+def test_a_region_is_required_beside_a_provider_and_in_generation_0_5(environ: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="a region or a base URL is required"):
         settings({**KEY, **environ})
+
+
+@pytest.mark.parametrize(
+    ("argument", "environ", "expected"),
+    [
+        (None, {}, "auto"),
+        (None, {"ARKER_GENERATION": " "}, "auto"),
+        (None, {"ARKER_GENERATION": " 1 "}, "1"),
+        ("0.5", {"ARKER_GENERATION": "1"}, "0.5"),
+        ("AUTO", {"ARKER_GENERATION": "1"}, "auto"),
+    ],
+)
+def test_generation(argument: str | None, environ: dict[str, str], expected: str) -> None:
+    assert settings({**KEY, **WEST, **environ}, generation=argument).generation == expected
+
+
+@pytest.mark.parametrize("value", ["2", "", "1.0", 1, 0.5, True])
+def test_no_other_generation(value: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"expected 'auto', '1' or '0\.5'") as caught:
+        settings({**KEY, **WEST}, generation=value)
+    assert (caught.value.argument, caught.value.value) == ("generation", value)
+    if isinstance(value, str) and value:
+        with pytest.raises(InvalidArgumentError, match="ARKER_GENERATION"):
+            settings({**KEY, **WEST, "ARKER_GENERATION": value})
+
+
+@pytest.mark.parametrize(
+    ("options", "provider", "region", "expected"),
+    [
+        ({"region": "us-west-2"}, "gcp", "eu-1", "https://gcp-eu-1.arker.ai/api"),
+        ({}, "gcp", "eu-1", "https://gcp-eu-1.arker.ai/api"),
+        ({"region": "us-west-2"}, "aws", "aws-us-east-1", "https://aws-us-east-1.arker.ai/api"),
+        ({"region": "us-west-2"}, None, "eu-1", "https://aws-us-west-2.arker.ai/api"),
+        ({"region": "us-west-2"}, "gcp", None, "https://aws-us-west-2.arker.ai/api"),
+        ({"region": "us-west-2"}, "evil.example/", "x", "https://aws-us-west-2.arker.ai/api"),
+        ({"region": "us-west-2"}, "x", "evil.example/", "https://aws-us-west-2.arker.ai/api"),
+        ({"base_url": "https://h"}, "gcp", "eu-1", "https://h"),
+        ({"base_url": "https://h", "region": "us-west-2"}, "gcp", "eu-1", "https://h"),
+    ],
+)
+def test_where_a_listed_vm_is(options: dict[str, str], provider: str | None, region: str | None, expected: str) -> None:
+    vm = Vm(vm_id="v", provider=provider, region=region)
+    assert settings(KEY, **options).listed_base_url(vm) == expected
 
 
 @pytest.mark.parametrize("name", ["base_url", "burst_base_url", "control_base_url"])
@@ -327,3 +387,45 @@ def test_proxy_for(
 )
 def test_is_loopback(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+BAD_KEYS: Final = [
+    f"{MARK}\nx",
+    f"{MARK}\r\nX-Evil: 1",
+    f"{MARK}\rx",
+    f"{MARK}\0x",
+    f"{MARK} x",
+    f"{MARK}é",
+    f"{MARK}\x7f",
+]
+
+
+@pytest.mark.parametrize("key", BAD_KEYS, ids=ascii)
+def test_a_key_that_is_none_is_refused_and_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        AsyncArker(key, base_url="https://h")
+    assert MARK not in f"{caught.value}{caught.value!r}{vars(caught.value)}"
+    if "\0" not in key:  # which no environment can hold
+        for name in ("ARKER_API_KEY", "AUTH_KEY"):
+            monkeypatch.setenv(name, key)
+            with pytest.raises(InvalidArgumentError) as caught:
+                AsyncArker(base_url="https://h")
+            assert MARK not in f"{caught.value}{caught.value!r}{vars(caught.value)}"
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("key", ["", " ", "\n", "\t\r\n"], ids=ascii)
+def test_an_empty_key_is_refused(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match="an API key is required"):
+        AsyncArker(key, base_url="https://h")
+    monkeypatch.setenv("ARKER_API_KEY", key)
+    with pytest.raises(ConfigurationError, match="an API key is required"):
+        AsyncArker(base_url="https://h")
+
+
+@pytest.mark.parametrize("kind", [AsyncArker, Arker])
+def test_a_client_whose_making_has_failed_can_be_shown(kind: Any) -> None:
+    half_made: Any = object.__new__(kind)
+    with pytest.raises(InvalidArgumentError):
+        half_made.__init__("k", base_url="no URL")
+    assert repr(half_made) == f"<{kind.__name__}, not made>"

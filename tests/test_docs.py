@@ -7,7 +7,6 @@ import importlib
 import inspect
 import re
 import subprocess
-import textwrap
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +17,9 @@ import pytest
 import arker
 import arker_sync
 from arker import errors, models
+from tools.site.docstrings import examples
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PUBLIC_MODULES = [
     "arker",
     "arker.errors",
@@ -33,25 +32,19 @@ PUBLIC_MODULES = [
     "arker.fleet",
     "arker.config",
     "arker.directories",
+    "arker.entries",
+    "arker.files",
     "arker.hooks",
+    "arker.otel",
     "arker.progress",
     "arker.read_stream",
+    "arker.remote_file",
     "arker.transfer",
+    "arker.watch",
     "arker_sync",
     "arker_sync.client",
     "arker_sync.vm",
 ]
-
-
-def python_blocks(page: Path) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-
-
-def indented_example(docstring: str) -> list[str]:
-    """Return a docstring's paragraphs of code: indented deeper than the text, with blocks, calls or `await`."""
-    blocks = re.findall(r"(?:^ {4,}.*\n?)+", inspect.cleandoc(docstring), re.MULTILINE)
-    code = re.compile(r"^\s*((async )?with |.*\bawait\b|.* = \w+\.\w+\()", re.MULTILINE)
-    return [textwrap.dedent(block) for block in blocks if code.search(block)]
 
 
 def exported_names(module: object) -> list[str]:
@@ -67,25 +60,6 @@ def compiles(code: str, where: str) -> ast.AST:
 # --- examples --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
-def test_python_blocks_compile(page: Path) -> None:
-    for number, block in enumerate(python_blocks(page), 1):
-        tree = compiles(block, f"{page.name}, block {number}")
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in {
-                "arker",
-                "arker_sync",
-            }:
-                module = importlib.import_module(node.module or "")
-                for alias in node.names:
-                    assert hasattr(module, alias.name), f"{page.name}, block {number}: no {node.module}.{alias.name}"
-
-
-def test_there_are_pages() -> None:
-    assert any(page.name == "README.md" for page in PAGES)
-    assert sum(len(python_blocks(page)) for page in PAGES) >= 1
-
-
 @pytest.mark.parametrize(
     "place",
     [
@@ -95,9 +69,9 @@ def test_there_are_pages() -> None:
     ],
 )
 def test_examples_in_docstrings_compile(place: Any) -> None:
-    examples = indented_example(place.__doc__ or "")
-    assert examples
-    for example in examples:
+    found = examples(inspect.cleandoc(place.__doc__ or "").splitlines())
+    assert found
+    for example in found:
         compiles(example, place.__name__)
 
 

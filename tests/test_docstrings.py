@@ -15,8 +15,10 @@ VERBS: Final = frozenset(
     [
         "Bind",
         "Cancel",
+        "Change",
         "Check",
         "Close",
+        "Copy",
         "Create",
         "Delete",
         "Download",
@@ -30,6 +32,7 @@ VERBS: Final = frozenset(
         "Parse",
         "Read",
         "Remove",
+        "Rename",
         "Reset",
         "Resize",
         "Return",
@@ -41,6 +44,7 @@ VERBS: Final = frozenset(
         "Unbind",
         "Upload",
         "Wait",
+        "Write",
     ]
 )
 PACKAGES: Final = (arker, arker_sync, arker.emulator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import inspect
 import logging
 import pickle
@@ -18,31 +19,53 @@ from arker._protocol.codec.codec import structure
 from arker._protocol.reply import api_error
 from arker.directories import DirectoryEntry, DirectoryReport
 from arker.errors import (
+    ActionRequiredError,
+    AlreadyExistsError,
     ApiError,
     ArkerError,
     BadCursorError,
     BadReplyError,
     BadRequestError,
+    CapacityUnavailableError,
+    CommandNotRunError,
     ConfigurationError,
     ConflictError,
     DeadlineExceededError,
     DirectoryConflictError,
     EmulatorError,
+    ExpiredError,
     FileChangedError,
     FileTooLargeError,
     FleetError,
     ForbiddenError,
+    GatewayTimeoutError,
+    IdempotencyConflictError,
+    InsufficientResourcesError,
     IntegrityError,
     InternalError,
     InvalidArgumentError,
+    InvalidStateError,
     LocalFileError,
+    MethodNotAllowedError,
     NetworkError,
     NetworkTimeoutError,
     NotFoundError,
+    OperationFailedError,
     OperationNotImplementedError,
     OutputChangedError,
     PayloadTooLargeError,
+    PaymentRequiredError,
+    QuotaExceededError,
     RateLimitedError,
+    RemoteFileError,
+    RemoteFileExistsError,
+    RemoteFileNotFoundError,
+    RemoteIsADirectoryError,
+    RemoteNoSpaceError,
+    RemoteNotADirectoryError,
+    RemotePathError,
+    RemotePermissionError,
+    ResourceBusyError,
     ResourcePressureError,
     RunFailedError,
     RunNotFinishedError,
@@ -50,10 +73,13 @@ from arker.errors import (
     TunnelClosedError,
     UnauthorizedError,
     UnavailableError,
+    UnrecoverableError,
     UnsupportedOperationError,
     VMGoneError,
+    WorkingDirectoryError,
 )
-from arker.errors.api import api_error_class
+from arker.errors.api import Recovery, api_error_class
+from arker.errors.remote import remote_file_error
 from arker.models import CompletedRunResult
 from tests.support.samples import completed
 from tests.support.server import ScriptedServer
@@ -70,6 +96,8 @@ PARENTS: dict[type, tuple[type, ...]] = {
     DeadlineExceededError: (ArkerError, TimeoutError),
     RunFailedError: (ArkerError,),
     RunNotFinishedError: (ArkerError,),
+    CommandNotRunError: (ArkerError,),
+    WorkingDirectoryError: (CommandNotRunError, FileNotFoundError),
     OutputChangedError: (ArkerError,),
     TunnelClosedError: (ArkerError,),
     EmulatorError: (ArkerError,),
@@ -92,10 +120,32 @@ PARENTS: dict[type, tuple[type, ...]] = {
     UnsupportedOperationError: (ApiError,),
     RateLimitedError: (ApiError,),
     OperationNotImplementedError: (ApiError,),
+    RemoteFileError: (ApiError, OSError),
+    RemoteFileNotFoundError: (RemoteFileError, NotFoundError, FileNotFoundError),
+    RemotePermissionError: (RemoteFileError, BadRequestError, PermissionError),
+    RemoteIsADirectoryError: (RemoteFileError, BadRequestError, IsADirectoryError),
+    RemoteNotADirectoryError: (RemoteFileError, BadRequestError, NotADirectoryError),
+    RemoteFileExistsError: (RemoteFileError, ConflictError, FileExistsError),
+    RemoteNoSpaceError: (RemoteFileError, ResourcePressureError),
+    RemotePathError: (RemoteFileError, BadRequestError),
     ResourcePressureError: (ApiError,),
     UnavailableError: (ApiError,),
     InternalError: (ApiError,),
     BadReplyError: (InternalError,),
+    InsufficientResourcesError: (BadRequestError,),
+    PaymentRequiredError: (ApiError,),
+    ActionRequiredError: (ForbiddenError,),
+    ExpiredError: (NotFoundError,),
+    AlreadyExistsError: (ConflictError,),
+    ResourceBusyError: (ConflictError,),
+    InvalidStateError: (ConflictError,),
+    IdempotencyConflictError: (ConflictError,),
+    UnrecoverableError: (ApiError,),
+    OperationFailedError: (ApiError,),
+    QuotaExceededError: (RateLimitedError,),
+    MethodNotAllowedError: (OperationNotImplementedError,),
+    CapacityUnavailableError: (ResourcePressureError, UnavailableError),
+    GatewayTimeoutError: (UnavailableError,),
 }
 
 FACTS: dict[str, Any] = {
@@ -321,3 +371,14 @@ def test_no_status_is_made_up() -> None:
     files = [path for path in package.rglob("*.py") if "emulator" not in path.parts]
     found = {str(path.relative_to(package)) for path in files if re.search(r"\bstatus=[1-9]", path.read_text())}
     assert found == {"_lifecycle/creation.py", "_protocol/calls/files.py"}
+
+
+def test_an_error_of_a_file_keeps_all_that_the_server_said() -> None:
+    told: dict[str, Any] = {"status": 404, "request_id": "r", "retry_after": 1.0, "attempts": 2, "outcome": "unknown"}
+    told |= {"vm_id": "v", "run_id": "w", "session_id": "s", "operation": "vm.sync", "from_service": True}
+    told |= {"recovery": Recovery(work="stopped"), "stage": "restore", "matched": True}
+    said = NotFoundError("no such file").with_context(details={"a": 1}, **told)
+    error = remote_file_error("/f", errno.ENOENT, said=said)
+    assert isinstance(error, RemoteFileNotFoundError)
+    assert {name: getattr(error, name) for name in told} == told
+    assert (error.details, error.work, error.file, error.code) == ({"a": 1}, "stopped", "/f", "not_found")

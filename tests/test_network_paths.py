@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from arker import (
     AsyncArker,
     AsyncVM,
     BadReplyError,
+    ConfigurationError,
     NetworkError,
 )
 from tests.support.clients import COMPUTE, QUICK, make_client
@@ -169,3 +171,36 @@ async def test_a_host_that_is_none(server: ScriptedServer) -> None:
             with pytest.raises(ArkerError) as caught:
                 await client.fork("ubuntu")
         assert caught.value.outcome == "not_started"
+
+
+async def test_a_connection_notices_that_its_peer_has_vanished(server: ScriptedServer) -> None:
+    made: list[socket.socket] = []
+    from arker._transport.http import sessions
+
+    original = sessions._keepalive_socket  # pyright: ignore[reportPrivateUsage]
+    family = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80))
+    made.append(original(family))
+    assert made[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    made[0].close()
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "http://[", "ftp://user:SECRET@x"])
+async def test_a_proxy_that_is_none(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    async with AsyncArker(
+        API_KEY, base_url="http://api.example.test", insecure_hosts=["api.example.test"], retry=QUICK
+    ) as client:
+        with pytest.raises(ConfigurationError) as caught:
+            await client.get_vm("v")
+    assert "proxy" in caught.value.message
+    assert "SECRET" not in str(caught.value)
+
+
+async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    async with AsyncArker(
+        API_KEY, base_url="http://api.example.test", insecure_hosts=["api.example.test"], retry=False
+    ) as client:
+        with pytest.raises(ArkerError) as caught:
+            await client.get_vm("v")
+    assert "proxy 127.0.0.1:1" in caught.value.message

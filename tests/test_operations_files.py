@@ -267,7 +267,10 @@ async def test_a_write_is_repeated_as_it_was(server: ScriptedServer, vm: AsyncVM
     [("bad_request", BadRequestError), ("unsupported_operation", UnsupportedOperationError)],
 )
 async def test_errors_of_entries(server: ScriptedServer, vm: AsyncVM, code: str, kind: type[Exception]) -> None:
-    server.script(ok({"results": [{"path": "f", "error": {"code": code, "message": "digest"}}]}))
+    refused = ok({"results": [{"path": "f", "error": {"code": code, "message": "digest"}}]})
+    # Why a path was refused is looked for in the VM.
+    asked = [error("forbidden", status=403)] if code == "bad_request" else []
+    server.script(refused, *asked)
     with pytest.raises(kind, match="digest") as caught:
         await vm.sync("f", b"x")
     assert getattr(caught.value, "status", None) == 200
@@ -396,7 +399,12 @@ async def test_an_expired_put_is_renewed(server: ScriptedServer, vm: AsyncVM) ->
         ([partial(presigned_write, upload_id=None)], BadReplyError),
         ([presigned_write, Reply(), wrote(complete=False)], InternalError),
         (
-            [presigned_write, Reply(), ok({"results": [{"error": {"code": "bad_request", "message": "d"}}]})],
+            [
+                presigned_write,
+                Reply(),
+                ok({"results": [{"error": {"code": "bad_request", "message": "d"}}]}),
+                error("forbidden", status=403),  # why it was refused is looked for in the VM
+            ],
             BadRequestError,
         ),
         ([presigned_write, *[dropped(Drop.AFTER_PROCESSING)] * 4], NetworkError),
@@ -444,3 +452,20 @@ async def test_files_without_retries(server: ScriptedServer) -> None:
         server.script(presigned_read(server, 2), Reply(status=503))
         with pytest.raises(UnavailableError):
             await client.vm("vm-1").sync("/f")
+
+
+async def test_an_object_store_s_retry_after_is_heeded(server: ScriptedServer, vm: AsyncVM) -> None:
+    url = f"{server.url}/object"
+    server.script(ok({"path": "f", "size": 2, "presigned_url": url, "expires_in": 9}))
+    server.script(Reply(status=503, headers={"Retry-After": "3600"}))
+    with pytest.raises(UnavailableError) as caught:
+        await vm.sync("f")
+    assert caught.value.retry_after == 3600
+    assert caught.value.outcome == "not_started"
+
+
+async def test_a_file_read_never_has_an_effect(server: ScriptedServer, vm: AsyncVM) -> None:
+    server.script(ok({"neither": 1}))
+    with pytest.raises(BadReplyError) as caught:
+        await vm.sync("f")
+    assert caught.value.outcome == "not_started"

@@ -23,7 +23,7 @@ from arker import (
 from tests.support.clients import COMPUTE, CONTROL
 from tests.support.samples import full
 from tests.support.secrets import API_KEY
-from tests.support.server import Recorded, ScriptedServer, ok
+from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, ok
 
 pytestmark = pytest.mark.anyio
 STRICT_REPLIES = True
@@ -71,7 +71,7 @@ async def test_fork(server: ScriptedServer, client: AsyncArker) -> None:
     assert (vm.id, vm.vm_id, vm.base_url) == ("vm-1", "vm-1", server.url + COMPUTE)
     assert vm.data is not None
     for name, value in full(Vm).items():
-        if name not in ("sessions", "tunnels", "network"):
+        if name not in ("sessions", "tunnels", "network", "resources", "ssh_public_keys", "compatible_platforms"):
             assert getattr(vm, name) == getattr(vm.data, name) == value
     assert vm.network == NetworkPolicyAllow(("example.com", "10.0.0.0/8"))
     assert vm.sessions is not None
@@ -364,3 +364,8 @@ async def test_a_reply_with_an_id_that_is_none_makes_no_handle(
         with pytest.raises(BadReplyError) as caught:
             await call
         assert caught.value.path == "$.vm_id"
+
+
+async def test_a_repeated_deletion_finds_nothing_and_no_body(server: ScriptedServer, vm: AsyncVM) -> None:
+    server.script(dropped(Drop.AFTER_PROCESSING), Reply(status=404))
+    assert (await vm.delete()).deleted is True

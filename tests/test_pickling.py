@@ -33,12 +33,18 @@ REQUEST: dict[str, Any] = {
     "started": 0.0,
     "seconds": 0.1,
 }
+STAT = arker.FileStat(kind="file", size=3, mode=0o644, uid=0, gid=0, links=1, mtime_ns=1)
 ENTRY = arker.DirectoryEntry(path="a", action="create", kind="file", size=3)
 
 REPORTS: list[Any] = [
+    arker.Recovery(work="stopped", vm_id="vm-1", exit_code=2),
     FILE,
     LEFT,
     ENTRY,
+    STAT,
+    arker.FileEntry(name="a", path="/a", stat=STAT),
+    arker.FileMatch(path="/a", line_number=1, line="x"),
+    arker.FileEvent(kind="created", path="/a"),
     arker.ReapReport(deleted=(LEFT,), failed=(LEFT,)),
     arker.DirectoryReport(direction="upload", local="a", remote="/a", entries=(ENTRY,), failures=(FILE,)),
     arker.FleetProgress(operation="map", done=1, failed=0, total=None, vms=2),

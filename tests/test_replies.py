@@ -25,7 +25,7 @@ from arker._protocol.codec.hooks import Misfit
 from arker._protocol.reader import NOTHING, Reader, id_in, salvaged_vm_id
 from arker._protocol.reply import api_error
 from arker._protocol.retryable import is_overload, is_proof_of_refusal, is_retryable_answer
-from arker.errors import ConflictError, NotFoundError, RateLimitedError, RunFailedError, UnavailableError
+from arker.errors import ConflictError, NotFoundError, RateLimitedError, Recovery, RunFailedError, UnavailableError
 from arker.models import ListRunsResponse, ListVmsResponse, SyncReadInlineResponse
 from tests.ledger.support import select
 from tests.support.clients import make_client
@@ -41,7 +41,7 @@ READER = Reader()
 @pytest.mark.parametrize(
     ("field", "raw", "value"),
     [
-        ("network", {"ssh_public_keys": []}, None),
+        ("network", {"mode": "open"}, None),
         ("network", "open", None),
         ("network", {"type": "allow", "allow": [{"host": "a"}]}, None),
         ("vcpu_count", "2", None),
@@ -379,9 +379,9 @@ async def test_a_proxy_s_page_does_not_prove_that_an_earlier_attempt_has_deleted
 def test_only_the_service_s_own_refusal_is_proof(code: str, status: int, from_service: bool, proof: bool) -> None:
     said = api_error(code, "m", status=status, from_service=from_service)
     assert is_proof_of_refusal(said) is proof
-    said.work = "not_started"
+    said.recovery = Recovery(work="not_started")
     assert is_proof_of_refusal(said)
-    said.work = "continuing"
+    said.recovery = Recovery(work="continuing")
     assert not is_proof_of_refusal(said)
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any
 
 import pytest
 
-from arker import AsyncArker, AsyncVM, BadRequestError, InvalidArgumentError
+from arker import (
+    AsyncArker,
+    AsyncVM,
+    BadRequestError,
+    InvalidArgumentError,
+    NetworkPolicyUnknown,
+    RetryPolicy,
+)
 from tests.support.clients import BURST_ID, make_client
 from tests.support.samples import completed
 from tests.support.server import Reply, ScriptedServer, error, ok
@@ -129,3 +137,60 @@ async def test_without_a_burst_url_everything_goes_to_the_compute_url(server: Sc
         server.script(ok({"vm_id": "v"}))
         await client.fork("arkuntu")
         assert client.vm(BURST_ID).base_url == client.base_url
+
+
+class State(str, enum.Enum):
+    IDLE = "idle"
+
+
+async def test_a_member_of_an_enumeration_is_its_value(server: ScriptedServer, client: AsyncArker) -> None:
+    server.answer(ok({"vms": []}))
+    await client.list_vms(state=State.IDLE)
+    assert server.last.query == "state=idle"
+    await client.list_vms(state=[State.IDLE, "running"])
+    assert server.last.query == "state=idle%2Crunning"
+
+
+async def test_a_number_of_a_type_of_its_own(server: ScriptedServer, vm: AsyncVM) -> None:
+    class Seconds(float):
+        """As numpy's are."""
+
+    server.script(ok(completed()))
+    await vm.run("true", timeout=Seconds(2.5))
+    assert server.last.json["timeout"] == 2.5
+
+
+def _released() -> memoryview:
+    view = memoryview(b"x")
+    view.release()
+    return view
+
+
+async def test_arguments_that_cannot_be(server: ScriptedServer, client: AsyncArker, vm: AsyncVM) -> None:
+    unknown = NetworkPolicyUnknown(type="new", raw={"a": object()})
+    disordered: Any = {"rm", "-r"}
+    odd_visibility: Any = {"inbound": {"ports": {80: {"visibility": "pubic"}}}}
+    for call in (
+        vm.run("true", deadline=10**400),
+        vm.run("true", timeout=10**400),
+        vm.run(disordered),
+        vm.run("true", network={"inbound": {"ports": {"9" * 5000: {}}}}),
+        vm.run("true", network={"inbound": {"ports": {"0080": {}}}}),
+        vm.run("true", network=odd_visibility),
+        vm.sync("f", _released()),
+        client.fork("ubuntu", network=unknown),
+        vm.create_session(env={"TOKEN": b"SECRET"}),  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    ):
+        with pytest.raises(InvalidArgumentError) as caught:
+            await call
+        assert "SECRET" not in str(caught.value)
+    assert server.requests == []
+    with pytest.raises(InvalidArgumentError):
+        RetryPolicy(base_delay=10**400)
+
+
+async def test_nulls_in_an_unknown_policy_are_left_out(server: ScriptedServer, client: AsyncArker) -> None:
+    server.script(ok({"vm_id": "v"}))
+    policy = NetworkPolicyUnknown(type="new", raw={"type": "new", "a": None, "b": [{"c": None, "d": 1}]})
+    await client.fork("ubuntu", network=policy)
+    assert server.last.json["network"] == {"type": "new", "b": [{"d": 1}]}

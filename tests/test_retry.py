@@ -284,6 +284,8 @@ async def test_only_a_deletion_takes_not_found_for_success(server: ScriptedServe
         server.script(dropped(Drop.AFTER_PROCESSING), error("not_found", status=404))
         if name == "vm.run":  # it may be the VM that has gone since, which is asked for
             server.script(ok({"vm_id": "v"}))
+        if name == "vm.sync, writing":  # a command would say what is missing
+            server.script(error("forbidden", status=403))
         raised = await failing(OPERATIONS[name][0](client))
         assert type(raised) is NotFoundError
 
@@ -367,3 +369,12 @@ async def test_facts_of_an_answer_are_on_the_error(server: ScriptedServer, vm: A
     assert (raised.code, raised.message, raised.status) == ("some_new_code", "what?", 418)
     assert (raised.request_id, raised.retry_after, raised.operation) == ("req-1", 7.0, "vm.run")
     assert str(raised) == "vm.run: what? (code some_new_code, HTTP 418, VM vm-1, retry after 7 s, request req-1)"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 2029 00:00:00 +99999", "1_0", "nan", "inf", "-1", "x" * 5000],
+)
+async def test_a_retry_after_that_says_nothing(server: ScriptedServer, client: AsyncArker, value: str) -> None:
+    server.script(error("unavailable", status=503, **{"Retry-After": value}), ok({"vm_id": "v"}))
+    assert (await client.get_vm("v")).id == "v"

@@ -41,7 +41,7 @@ def test_each_is_read_by_a_module_beside_it() -> None:
     read: set[Path] = set()
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
-            names = re.findall(r'shell_program\(__package__, "(.*)"\)', path.read_text())
+            names = re.findall(r'shell_program\(__package__, "(.*\.sh)"\)', path.read_text())
             read |= {path.parent / name for name in names}
     assert read == set(PROGRAMS)
 

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from arker import AsyncArker, CompletedRunResult, HttpTimeouts, NetworkError, NotFoundError, VMGoneError
+from arker import AsyncArker, AsyncVM, CompletedRunResult, HttpTimeouts, NetworkError, NotFoundError, VMGoneError
 from tests.support.clients import make_client
 from tests.support.samples import completed
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, ok
@@ -262,3 +262,12 @@ async def test_a_vm_may_be_gone_in_other_words(server: ScriptedServer, quiet: Qu
     quiet.vm = lambda: gone
     with pytest.raises(VMGoneError):
         await run(server)
+
+
+async def test_a_run_that_went_to_the_background_unasked(server: ScriptedServer, vm: AsyncVM) -> None:
+    """A foreground run that is answered like one in the background is followed to its end."""
+    end = {"run_id": "r-1", "state": "completed", "exit_code": 0, "stdout": "hi", "stderr": ""}
+    server.script(ok({"run_id": "r-1"}), ok({"runs": [{"run_id": "r-1", "state": "running"}]}))
+    server.script(ok({"runs": []}), ok(end))
+    result = await vm.run("true", check=True)
+    assert (result.stdout, result.exit_code, result.run_id) == (b"hi", 0, "r-1")

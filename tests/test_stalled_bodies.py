@@ -8,11 +8,19 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from arker import CHUNK_SIZE, AsyncArker, HttpTimeouts, NetworkTimeoutError
+from arker import (
+    CHUNK_SIZE,
+    AsyncArker,
+    HttpTimeouts,
+    NetworkTimeoutError,
+)
 from arker._protocol.request import ExchangeFailedError
 from arker._transport.http.exchanges import Http, Slices
 from arker.config import load_settings
+from tests.support.clients import make_client
+from tests.support.samples import completed
 from tests.support.secrets import API_KEY
+from tests.support.server import Recorded, Reply, ScriptedServer, ok
 
 pytestmark = pytest.mark.anyio
 
@@ -61,3 +69,20 @@ async def test_an_upload_that_is_not_taken_ends(deaf: str) -> None:
         await http.put(f"{deaf}/object", lambda: Slices(data), len(data), base_url=deaf)
     assert caught.value.timed_out
     await http.aclose()
+
+
+async def test_waiting_for_a_connection_is_no_stall(server: ScriptedServer) -> None:
+    from arker import HttpTimeouts
+
+    def answer(request: Recorded) -> Reply:
+        if request.path.endswith("/runs"):
+            return ok(completed(), delay=0.3)
+        result = {"path": "f", "size": 1, "complete": True, "written": True}
+        return ok({"results": [result]})
+
+    server.answer(answer)
+    async with make_client(server, max_connections=1, retry=False, timeout=HttpTimeouts(idle=0.15)) as client:
+        run = asyncio.create_task(client.vm("v").run("sleep"))
+        await asyncio.sleep(0.02)
+        await client.vm("v").sync("f", bytes(3 * 1024 * 1024))
+        assert (await run).exit_code == 0

@@ -14,7 +14,10 @@ ROOT: Final = Path(__file__).parent.parent
 PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK: Final = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)")
 FILE: Final = re.compile(r"`([\w/.-]*[\w-]\.(?:py|sh|md|toml))`")
-PLACES: Final = ("", "arker", "arker/_basics", "arker/emulator", "arker/emulator/server", "arker_sync/_bridge")
+PLACES: Final = (
+    *("", "arker", "arker/_basics", "arker/emulator", "arker/emulator/server", "arker/emulator/sandbox"),
+    "arker_sync/_bridge",
+)
 """The directories that the architecture's page speaks of."""
 
 

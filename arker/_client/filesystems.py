@@ -15,7 +15,7 @@ class OrgFilesystems(ClientBase):
     """The filesystem methods of `AsyncArker`."""
 
     async def create_filesystem(self, *, name: str, deadline: float | None = None) -> models.Filesystem:
-        """Create an empty filesystem. Bind it into VMs with `AsyncVM.create_sync`.
+        """Create an empty filesystem. Bind it into VMs with `AsyncVM.create_mount`.
 
         Args:
             name: The filesystem's name, unique in the organisation.
@@ -26,7 +26,7 @@ class OrgFilesystems(ClientBase):
             NetworkError: With ``outcome="unknown"`` the filesystem may exist; the request is not repeated.
         """
         request = models.FilesystemCreateRequest(name=name)
-        call = filesystem_calls.create_filesystem(self._context.settings.base_url, request)
+        call = filesystem_calls.create_filesystem(self._context.settings.compute_base_url(), request)
         return await self._context.send(call, deadline=deadline)
 
     async def get_filesystem(self, filesystem_id: str, *, deadline: float | None = None) -> models.Filesystem:
@@ -40,7 +40,7 @@ class OrgFilesystems(ClientBase):
             NotFoundError: There is no such filesystem.
         """
         identifier = check.check_id("filesystem_id", filesystem_id)
-        call = filesystem_calls.get_filesystem(self._context.settings.base_url, identifier)
+        call = filesystem_calls.get_filesystem(self._context.settings.compute_base_url(), identifier)
         return await self._context.send(call, deadline=deadline)
 
     async def list_filesystems(
@@ -63,7 +63,7 @@ class OrgFilesystems(ClientBase):
             BadRequestError: The cursor does not belong to this list.
         """
         query = filesystem_calls.FilesystemsQuery(cursor=cursor, limit=limit, name_prefix=name_prefix)
-        call = filesystem_calls.list_filesystems(self._context.settings.base_url, query)
+        call = filesystem_calls.list_filesystems(self._context.settings.compute_base_url(), query)
         return await self._context.send(call, deadline=deadline)
 
     def iter_filesystems(
@@ -107,7 +107,7 @@ class OrgFilesystems(ClientBase):
             ConflictError: The filesystem is bound into a VM.
         """
         identifier = check.check_id("filesystem_id", filesystem_id)
-        call = filesystem_calls.delete_filesystem(self._context.settings.base_url, identifier)
+        call = filesystem_calls.delete_filesystem(self._context.settings.compute_base_url(), identifier)
         return await self._context.send(call, deadline=deadline)
 
 

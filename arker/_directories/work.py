@@ -12,10 +12,11 @@ import attrs
 from attrs import define, field, frozen
 
 from arker._basics.programs import shell_program
+from arker._directories import hashes
 from arker._directories.entries import Tree, size_ranges
 from arker._directories.ignore import check_patterns, hidden_names
 from arker._directories.local import digests, local_path, scan
-from arker._directories.manifest import manifest_command, operand, parse_manifest, places_of
+from arker._directories.manifest import Places, manifest_command, operand, parse_manifest, places_of
 from arker._files.checks import check_concurrency, check_path, check_progress
 from arker._lifecycle.sdk_session import run_in_own_session
 from arker._protocol.reply import concluded
@@ -159,8 +160,16 @@ class DirectoryWork:
         """
         sizes = {entry.size for entry in local.entries.values() if entry.kind == "file"}
         places = None if everywhere else places_of(local)
+        if await hashes.are_known(self.place, self.options.remote):
+            tree = await self._list(places, [])
+            known = await hashes.with_hashes(self.place, self.options.remote, tree, local)
+            if known is not None:
+                return known
+        return await self._list(places, size_ranges(sizes))
+
+    async def _list(self, places: Places | None, sizes: Sequence[tuple[int, int]]) -> Tree:
         hidden = hidden_names(self.options.patterns)
-        command = manifest_command(self.options.remote, size_ranges(sizes), hidden=hidden, places=places)
+        command = manifest_command(self.options.remote, sizes, hidden=hidden, places=places)
         result = await run_in_own_session(self.place, command)
         if result.exit_code != 0 or result.state != "completed":
             problem = self._redact(result.stderr_text.strip()[-300:] or result.fail_reason or "")

@@ -44,12 +44,13 @@ async def download(
         place, "vm.download", "download",
         concurrency=check_concurrency(concurrency) or CONCURRENCY, callback=progress,
     )  # fmt: skip
-    with job.named(where), deadline_scope(deadline, job.progress):
-        if local is not None:
-            size, how = await _to_path(job, where, local, part_size)
-        else:
-            size, how = await _to_object(job, where, target)
-        job.tracker.finish_file(where)
+    async with job.named(where):
+        with deadline_scope(deadline, job.progress):
+            if local is not None:
+                size, how = await _to_path(job, where, local, part_size)
+            else:
+                size, how = await _to_object(job, where, target)
+            job.tracker.finish_file(where)
     return TransferResult(path=where, size=size, strategy=how, seconds=job.tracker.seconds)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from attrs import define, field
 
 from arker._context import Place
+from arker._files.refusals import explained
 from arker._tasks import clock
 from arker._tasks.cleanup import make_or_undo
 from arker._tasks.threads import in_thread
@@ -143,9 +144,9 @@ class Job:
         """The call's name."""
         return self.progress.operation
 
-    @contextmanager
-    def named(self, path: str) -> Generator[None, None, None]:
-        """Add the file to errors raised inside, and the call to local errors."""
+    @asynccontextmanager
+    async def named(self, path: str) -> AsyncGenerator[None, None]:
+        """Add the file to errors raised inside, and the call to local errors; tell why the VM refused the file."""
         try:
             yield
         except ArkerError as error:
@@ -153,6 +154,10 @@ class Job:
                 self.progress.complete(error)
                 error.vm_id = self.place.redact(self.place.vm_id)
             self.name_file(error, path)
+            doing: Literal["read", "write"] = "write" if self.tracker.direction == "upload" else "read"
+            better = await explained(self.place, error, path, doing)
+            if better is not error:
+                raise better from None
             raise
 
     def name_file(self, error: ArkerError, path: str) -> None:

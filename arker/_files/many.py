@@ -15,6 +15,7 @@ from arker._files.checks import check_concurrency, check_part_size, check_path, 
 from arker._files.job import Job, make_job
 from arker._files.opening import open_file, open_source
 from arker._files.ranges import CONCURRENCY, MAX_CONTENT, MIB, batches
+from arker._files.refusals import typed
 from arker._files.sources import check_buffer, check_source, is_buffer, is_path
 from arker._files.strategies import Options
 from arker._files.uploads import move
@@ -90,6 +91,7 @@ class Entries:
             self._name(error)
             if not shared:
                 self._job.name_file(error, entry.path)
+                error = typed(error, self._job.place.redact(entry.path))
         seconds = clock.now() - entry.began if entry.began else 0.0
         entry.outcome = FileOutcome(path=entry.path, local=entry.local, size=entry.size, error=error, seconds=seconds)
         self._job.tracker.finish_file(entry.path, failed=error is not None)
@@ -293,6 +295,8 @@ class _Uploads:
                 pending.remove(current[number])
                 if error is None:
                     job.tracker.done += entry.size or 0
+                else:
+                    error = typed(error, job.place.redact(entry.path))
                 self._book.settle(entry, error)
                 if isinstance(error, ApiError) and not (certain and is_proof_of_refusal(error)):
                     error.outcome = "unknown"  # it may be written in part, or by an attempt that was lost

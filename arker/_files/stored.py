@@ -49,6 +49,7 @@ def store_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiErro
     if lacking is not None and max(map(len, lacking[1].split()), default=0) <= _LONGEST_WORD:
         code, message = "resource_pressure", lacking[1].decode("ascii")
     error = api_error(code, message, status=status)
+    error.from_store = True
     error.retry_after = parse_retry_after(headers.get("retry-after"), clock.wall(), headers.get("date"))
     return error
 

@@ -56,15 +56,16 @@ async def upload(
         place, "vm.upload", "upload",
         concurrency=check_concurrency(concurrency) or CONCURRENCY, callback=progress,
     )  # fmt: skip
-    with job.named(where), deadline_scope(deadline, job.progress):
-        opened = await open_source("source", source)
-        try:
-            job.tracker.total = opened.size
-            job.tracker.tell(where)
-            way, digest = await move(job, opened, where, options)
-        finally:
-            opened.close()
-        job.tracker.finish_file(where)
+    async with job.named(where):
+        with deadline_scope(deadline, job.progress):
+            opened = await open_source("source", source)
+            try:
+                job.tracker.total = opened.size
+                job.tracker.tell(where)
+                way, digest = await move(job, opened, where, options)
+            finally:
+                opened.close()
+            job.tracker.finish_file(where)
     return TransferResult(path=where, size=opened.size, strategy=way, seconds=job.tracker.seconds, sha256=digest)
 
 

@@ -21,17 +21,20 @@ if TYPE_CHECKING:
 _OPERATION = "vm.sync"
 
 
-async def read(place: Place, path: str, most: int | None, *, deadline: float | None) -> bytes:
+async def read(
+    place: Place, path: str, most: int | None, *, deadline: float | None, operation: str = _OPERATION
+) -> bytes:
     """Return the bytes of a file; raises `FileTooLargeError` when it has more than ``most``."""
-    job = make_job(place, _OPERATION, "download")
-    with job.named(path), deadline_scope(deadline, job.progress):
-        reply = await job.send(file_calls.read_file(place, path))
-        if isinstance(reply, SyncReadInlineResponse):
-            _check_size(job, len(reply.content), most)
-            return reply.content
-        _check_size(job, reply.size, most)
-        tell = place.context.observer.transfer(_OPERATION, place.vm_id, path, "download", reply.size)
-        return await _Fetching(job, path, reply, most, tell).result()
+    job = make_job(place, operation, "download")
+    async with job.named(path):
+        with deadline_scope(deadline, job.progress):
+            reply = await job.send(file_calls.read_file(place, path))
+            if isinstance(reply, SyncReadInlineResponse):
+                _check_size(job, len(reply.content), most)
+                return reply.content
+            _check_size(job, reply.size, most)
+            tell = place.context.observer.transfer(operation, place.vm_id, path, "download", reply.size)
+            return await _Fetching(job, path, reply, most, tell).result()
 
 
 def _check_size(job: Job, size: int, most: int | None) -> None:
@@ -91,11 +94,12 @@ async def write(place: Place, path: str, data: memoryview, *, deadline: float | 
     """Write a whole file."""
     job = make_job(place, _OPERATION, "upload")
     source = MemorySource(data)
-    with job.named(path), deadline_scope(deadline, job.progress):
-        if source.size <= CHUNK_SIZE:
-            await write_inline(job, source, path)
-        else:
-            await write_put(job, source, path)
+    async with job.named(path):
+        with deadline_scope(deadline, job.progress):
+            if source.size <= CHUNK_SIZE:
+                await write_inline(job, source, path)
+            else:
+                await write_put(job, source, path)
 
 
 __all__ = ["read", "write"]

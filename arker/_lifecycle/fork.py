@@ -14,11 +14,13 @@ import attrs
 from arker._basics import names
 from arker._lifecycle.undoing import undo
 from arker._protocol.calls import vms as vm_calls
+from arker._protocol.forms import SET_TO_1, unsupported
 from arker._protocol.request import Address
 from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, make_or_undo
 from arker._transport.attempts import Progress, deadline_scope
-from arker.errors import ArkerError, BadReplyError, ConfigurationError, InternalError
+from arker._transport.generations import may_be_of_the_form
+from arker.errors import ApiError, ArkerError, BadReplyError, ConfigurationError, InternalError
 from arker.errors.api import is_gone, is_surely_gone
 
 if TYPE_CHECKING:
@@ -77,7 +79,9 @@ class Forking:
         await blocks.refuse()
         blocks.forks.add(self)
         try:
-            vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+            vm = await self._post_in_form(ledger)
+            if vm.resources is not None:
+                self._context.generations.learn(self.base_url, "1")
             if not blocks.closing:
                 return vm
             # The caller could not use it any more.
@@ -89,6 +93,51 @@ class Forking:
         error = self._progress.complete(ConfigurationError("the client was closed while it forked"))
         raise error.with_context(vm_id=self._context.redact(vm.vm_id))
 
+    async def _post_in_form(self, ledger: Ledger | None) -> Vm:
+        """Post the fork in the form of its server's generation, and once in the other one if that is not known."""
+        generations = self._context.generations
+        self._call, other = await generations.forms(self._call)
+        try:
+            vm = await self._post_once(ledger)
+        except ApiError as error:
+            if other is None or not may_be_of_the_form(error):
+                raise
+            refusal = error
+        else:
+            if other is not None:
+                # Every VM of generation 1 has them: an older server may have ignored a part of the request.
+                generations.learn(self.base_url, "0.5" if vm.resources is None else "1")
+                if vm.resources is None:
+                    raise await self._undone(vm, unsupported(SET_TO_1, self._call.operation))
+            return vm
+        assert other is not None
+        self._call = other
+        try:
+            vm = await self._post_once(ledger)
+        except ApiError:
+            raise refusal from None  # it is not the form
+        generations.learn(self.base_url, "0.5")
+        return vm
+
+    async def _post_once(self, ledger: Ledger | None) -> Vm:
+        vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+        if vm.resources is None and self._call.lack is not None:
+            try:
+                await self._context.generations.confirm(self._call)
+            except ApiError as error:
+                raise await self._undone(vm, error) from None
+        return vm
+
+    async def _undone(self, vm: Vm, error: ApiError) -> ApiError:
+        """Delete a VM that lacks what was asked for, such as a blocked network, and return the error for it."""
+        self._progress.outcome = "applied"
+        if await self._give_back(vm.vm_id):
+            self._progress.outcome = "not_started"
+        return self._progress.complete(error).with_context(vm_id=self._context.redact(vm.vm_id))
+
+    def _send_call(self, progress: Progress) -> Coroutine[Any, Any, Vm]:
+        return self._context.generations.deliver(self._call, progress)
+
     def _found(self, vm_id: str) -> None:
         """Note the VM's id in the reply before the rest of it is read."""
         self._vm_id = vm_id
@@ -97,7 +146,7 @@ class Forking:
 
     async def _post(self) -> Vm:
         try:
-            return await self._context.send(self._call, progress=self._progress)
+            return await self._send_call(self._progress)
         except BadReplyError as error:
             if not 200 <= error.status < 300:
                 raise
@@ -108,7 +157,7 @@ class Forking:
             self._context.ledger.answered(self._call.request)
         again = clock.wall()
         try:
-            vm = await self._context.send(self._call, progress=self._progress)
+            vm = await self._send_call(self._progress)
         except BadReplyError:
             if self._vm_id is not None:
                 await self._give_back(self._vm_id)
@@ -187,7 +236,7 @@ class Forking:
         if not self._progress.may_have_begun:
             return None
         again = Progress(self._call.operation, outcome="unknown", makes=True)
-        return await self._context.send(self._call, progress=again)
+        return await self._send_call(again)
 
     async def _delete(self, vm_id: str) -> None:
         try:
@@ -241,6 +290,9 @@ async def delete_or_raise(place: Place, *, deadline: float | None) -> None:
 async def delete(context: Context, base_url: str, vm_id: str, *, deadline: float | None = None) -> DeleteVmResponse:
     """Delete a VM, and update the ledger."""
     ledger, call = context.ledger, vm_calls.delete_vm(Address(base_url, vm_id))
+    if context.overlaps is not None:
+        context.overlaps.forget(base_url, vm_id)
+    context.kept.pop((base_url, vm_id), None)  # it goes with the VM
     if ledger is None:
         return await context.send(call, deadline=deadline)
     try:

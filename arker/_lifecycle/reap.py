@@ -50,7 +50,8 @@ class _Reaping:
 
     async def reap(self, older_than: float | None, *, dry_run: bool) -> ReapReport:
         settings = self._context.settings
-        base_urls = {settings.base_url, settings.burst_base_url or settings.base_url}
+        urls = (settings.base_url, settings.burst_base_url)
+        base_urls = {url for url in urls if url is not None}
         try:
             found = await self._ledger.orphans(base_urls, older_than)
         except Exception as error:

@@ -20,7 +20,7 @@ from arker.errors.api import is_surely_gone
 from arker.models import CreateSessionRequest, RunRequest
 
 if TYPE_CHECKING:
-    from arker.models import CompletedRunResult
+    from arker.models import CompletedRunResult, Session
 
 logger = logging.getLogger("arker")
 
@@ -40,23 +40,28 @@ async def run_in_own_session(
         command: The command, as arguments; it starts in the home directory.
         deadline: Seconds for the command; None for no bound.
     """
-    session_id = await make_or_undo(_open(place), partial(_abandon, place))
+    session_id = (await open_own_session(place)).session_id
     try:
         return await commands.run(
             place, RunRequest(command=command, session_id=session_id), new_idempotency_key(), deadline=deadline
         )
     finally:
-        await clean_up(_close(place, session_id))
+        await clean_up(close_own_session(place, session_id))
 
 
-async def _open(place: Place) -> str:
+async def open_own_session(place: Place) -> Session:
+    """Open a session. If the caller is cancelled meanwhile, it is closed again."""
+    return await make_or_undo(_open(place), partial(_abandon, place))
+
+
+async def _open(place: Place) -> Session:
     mark = new_ulid()
     request = CreateSessionRequest(env={_MARK: mark})
     left = _OPENINGS
     while True:
         left -= 1
         try:
-            return (await place.send(session_calls.create_session(place, request))).session_id
+            return await place.send(session_calls.create_session(place, request))
         except (NetworkError, BadReplyError, UnavailableError) as error:
             # Without a reply the session may or may not exist, and it must not stay. If it exists, it is used.
             found = None if error.outcome == "not_started" else await _find(place, mark)
@@ -66,20 +71,21 @@ async def _open(place: Place) -> str:
                 raise
 
 
-async def _find(place: Place, mark: str) -> str | None:
+async def _find(place: Place, mark: str) -> Session | None:
     page = await place.send(session_calls.list_sessions(place, session_calls.SessionsQuery(limit=1000)))
-    marked = (each.session_id for each in page.sessions if (each.env or {}).get(_MARK) == mark)
-    return next((session_id for session_id in marked if session_id), None)
+    marked = (each for each in page.sessions if (each.env or {}).get(_MARK) == mark)
+    return next((session for session in marked if session.session_id), None)
 
 
-async def _abandon(place: Place, task: asyncio.Task[str]) -> None:
+async def _abandon(place: Place, task: asyncio.Task[Session]) -> None:
     await clock.wait({task}, CLEANUP_SECONDS)
     await end(task)
     if not task.cancelled() and task.exception() is None:
-        await _close(place, task.result())
+        await close_own_session(place, task.result().session_id)
 
 
-async def _close(place: Place, session_id: str) -> None:
+async def close_own_session(place: Place, session_id: str) -> None:
+    """Delete a session with what goes on in it. Log a warning if it may still exist."""
     try:
         answer = await place.send(session_calls.delete_session(place, session_id), deadline=CLEANUP_SECONDS)
         problem = None if answer.deleted else NOT_DELETED
@@ -89,4 +95,4 @@ async def _close(place: Place, session_id: str) -> None:
         logger.warning("session %s of VM %s could not be closed: %s", session_id, place.vm_id, problem)
 
 
-__all__ = ["run_in_own_session"]
+__all__ = ["close_own_session", "open_own_session", "run_in_own_session"]

@@ -10,9 +10,9 @@ from attrs import frozen
 
 from arker._protocol.codec.hooks import Misfit, is_array, is_object, outputs_of
 from arker._protocol.reader import NOTHING, Reader, id_in
-from arker._protocol.request import Call, Response
+from arker._protocol.request import Call, Generation, Response
 from arker._protocol.retryable import is_error_code
-from arker.errors import ApiError, BadReplyError
+from arker.errors import ApiError, BadReplyError, Recovery
 from arker.errors.api import api_error_class
 
 T = TypeVar("T")
@@ -30,6 +30,8 @@ def decipher(call: Call[T], response: Response, reader: Reader, redact: Callable
         reader: The reader of the reply.
         redact: Removes secrets from a text that the server may have echoed.
     """
+    if call.read_any is not None:
+        return call.read_any(response, reader)
     value = reader.value(response.body)
     try:
         return _result(call, response, value, reader, redact)
@@ -45,7 +47,7 @@ def _result(call: Call[T], response: Response, value: object, reader: Reader, re
     said = _error_in(value) if held is None or reader.strict else None
     remarks = call.acknowledged and 200 <= status < 300 and not reader.strict
     if said is not None and not (remarks and _is_a_remark(value, said)):
-        raise said.error(status)
+        raise said.error(status, redact)
     if status >= 400:
         raise _error_of_a_gateway(response, value, redact)
     if not 200 <= status < 300:
@@ -100,13 +102,57 @@ class _Said:
     message: str
     body: Mapping[str, Any]
 
-    def error(self, status: int) -> ApiError:
+    def error(self, status: int, redact: Callable[[str], str]) -> ApiError:
         error = api_error(self.code, self.message, status=status)
-        details = self.body.get("details")
-        error.details = dict(details) if is_object(details) else {}
-        recovery = self.body.get("recovery")
-        error.work = _text(recovery, "work") if is_object(recovery) else None
+        details, request = self.body.get("details"), self.body.get("request")
+        error.details = _redacted(details, redact) if is_object(details) else {}
+        error.recovery = _recovery(self.body.get("recovery"), redact)
+        stage = _text(self.body, "stage")
+        error.stage = None if stage is None else redact(stage)
+        kind = request.get("kind") if is_object(request) else None
+        error.matched = kind == "matched" if kind in ("matched", "unmatched") else None
         return error
+
+
+def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    """Return a JSON value whose texts contain no secret that the server may have echoed."""
+    if isinstance(value, str):
+        return redact(value)
+    if is_object(value):
+        return {redact(name): _redacted(member, redact) for name, member in value.items()}
+    return [_redacted(member, redact) for member in value] if is_array(value) else value
+
+
+def _recovery(value: object, redact: Callable[[str], str]) -> Recovery | None:
+    work = _text(value, "work") if is_object(value) else None
+    if not is_object(value) or work is None:
+        return None
+    context = value.get("context")
+    facts = context if is_object(context) else {}
+    known: dict[str, Any] = {name: facts[name] for name in _STEPS if facts.get(name).__class__ is int}
+    for name in ("vm_id", "run_id"):
+        text = _text(facts, name)
+        if text is not None:
+            known[name] = redact(text)
+    return Recovery(work=redact(work), **known)
+
+
+_STEPS: Final = ("step_index", "step_count", "completed_steps", "exit_code")
+
+
+def generation_of(response: Response, reader: Reader) -> Generation | None:
+    """Return the generation of the server that answered a request for its health; None if that is unknown."""
+    value = reader.value(response.body)
+    nested: object = value.get("error") if is_object(value) else None
+    if is_object(nested) and _error_of(nested) is not None and any(name in nested for name in _OF_TODAY):
+        return "1"
+    if is_object(value) and isinstance(value.get("status"), str) and response.status in (200, 503):
+        return "1"
+    return "0.5" if response.status in (404, 405) else None
+
+
+_OF_TODAY: Final = ("request", "request_id", "timestamp")
+"""Members of nested errors that only generation 1 has."""
 
 
 def _error_in(value: object) -> _Said | None:
@@ -225,4 +271,4 @@ def _describe(body: bytes, value: object) -> str:
     return "an array" if isinstance(value, list) else f"a bare {type(value).__name__}"
 
 
-__all__ = ["api_error", "concluded", "decipher", "hints"]
+__all__ = ["api_error", "concluded", "decipher", "generation_of", "hints"]

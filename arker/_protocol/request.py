@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Method: TypeAlias = Literal["GET", "POST", "DELETE"]
+Method: TypeAlias = Literal["GET", "POST", "PATCH", "DELETE"]
+Generation: TypeAlias = Literal["1", "0.5"]
+"""A generation of the API."""
 QueryValue: TypeAlias = str | int | float | bool | list[str] | tuple[str, ...] | None
 
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
@@ -61,6 +63,7 @@ class Request:
         idempotency_key: The key that it carries, if any.
         awaits_work: Whether the server answers only when work of unknown length is done, so that silence is no
             sign of a dead connection.
+        anonymous: Whether it is sent without the API key.
     """
 
     method: Method
@@ -70,6 +73,7 @@ class Request:
     body: bytes | None = field(default=None, repr=False)
     idempotency_key: str | None = None
     awaits_work: bool = False
+    anonymous: bool = False
 
 
 @define
@@ -83,6 +87,23 @@ class Response:
 
 Decode: TypeAlias = Callable[[dict[str, Any], "Reader"], T]
 """Makes a result of a reply's JSON object."""
+
+
+@frozen
+class Lack:
+    """What a generation of the API lacks of an operation.
+
+    Attributes:
+        generation: The generation.
+        what: The operation or its arguments, for the error.
+        instead: How the same is done in that generation.
+        members: The members of the request that the generation does not know; empty if it lacks the whole operation.
+    """
+
+    generation: Generation
+    what: str
+    instead: str
+    members: tuple[str, ...] = ()
 
 
 @define
@@ -105,6 +126,11 @@ class Call(Generic[T]):
         vm_id: The VM that it is about, for errors.
         run_id: The run that it is about, for errors.
         probe: Called now and then while a request that waits for work has no answer; its exception ends the wait.
+        earlier: The operation as generation 0.5 has it, if that differs; the call itself is then that of generation 1.
+        lack: What one of the generations lacks of it; the call is then in the form of the other one.
+        read_any: Makes the result of a response with any status.
+        patience: Seconds within which it is repeated any number of times while the server has no capacity.
+        remade: Makes the request for the seconds of `patience` that are left.
     """
 
     operation: str
@@ -121,6 +147,11 @@ class Call(Generic[T]):
     vm_id: str | None = field(default=None, kw_only=True)
     run_id: str | None = field(default=None, kw_only=True)
     probe: Callable[[], Awaitable[None]] | None = field(default=None, repr=False, kw_only=True)
+    earlier: Call[T] | None = field(default=None, repr=False, kw_only=True)
+    lack: Lack | None = field(default=None, repr=False, kw_only=True)
+    read_any: Callable[[Response, Reader], T] | None = field(default=None, repr=False, kw_only=True)
+    patience: float | None = field(default=None, kw_only=True)
+    remade: Callable[[int], Request] | None = field(default=None, repr=False, kw_only=True)
 
 
 @define(eq=False)

@@ -10,6 +10,9 @@ FORK: Final = "/v1/fork"
 VMS: Final = "/v1/vms"
 ORG_RUNS: Final = "/v1/runs"
 FILESYSTEMS: Final = "/v1/filesystems"
+HEALTH: Final = "/v1/health"
+REGIONS: Final = "/v1/regions"
+WHOAMI: Final = "/v1/whoami"
 
 
 def vm(vm_id: str) -> str:
@@ -48,8 +51,16 @@ def tunnel(vm_id: str, tunnel_key: str) -> str:
     return f"{tunnels(vm_id)}/{_whole(tunnel_key)}"
 
 
+def mounts(vm_id: str) -> str:
+    return f"{vm(vm_id)}/mounts"
+
+
+def mount(vm_id: str, mount_id: str) -> str:
+    return f"{mounts(vm_id)}/{_whole(mount_id)}"
+
+
 def bindings(vm_id: str) -> str:
-    """Return the path of the filesystems bound into a VM; the contract calls them syncs."""
+    """Return the path of the filesystems bound into a VM in generation 0.5, which calls them syncs."""
     return f"{vm(vm_id)}/syncs"
 
 

@@ -26,10 +26,11 @@ async def run(
 
 
 async def post(place: Place, request: RunRequest, key: str, deadline: float | None) -> RunResult:
-    """Post a run without waiting for its end."""
+    """Post a run without waiting for its end, or only for as long as the request says."""
+    probe = RunWatch(place, request).probe if request.time_to_background else None
 
     async def once(request: RunRequest, key: str) -> RunResult:
-        return await place.send(run_calls.run(place, request, key), progress=progress)
+        return await place.send(run_calls.run(place, request, key, probe), progress=progress)
 
     progress = Progress("vm.run")
     with deadline_scope(deadline, progress):
@@ -38,7 +39,11 @@ async def post(place: Place, request: RunRequest, key: str, deadline: float | No
 
 async def start(place: Place, request: RunRequest, key: str, deadline: float | None) -> RunFollower:
     """Start a run in the background; see `AsyncVM.start`."""
-    result = await post(place, request, key, deadline)
+    return following(place, await post(place, request, key, deadline))
+
+
+def following(place: Place, result: RunResult) -> RunFollower:
+    """Return the follower of a run that was posted."""
     run_id = result.run_id
     if run_id is None or not is_usable_id(run_id):
         raise BadReplyError("the reply names no run_id", path="$.run_id", outcome="applied", operation="vm.run")
@@ -46,4 +51,4 @@ async def start(place: Place, request: RunRequest, key: str, deadline: float | N
     return RunFollower(place, run_id, state=result.state, tunnels=tunnels)
 
 
-__all__ = ["post", "run", "start"]
+__all__ = ["following", "post", "run", "start"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 import attrs
 
@@ -23,6 +24,22 @@ _LONGEST_DOUBT: Final = 8.0
 """The most seconds between two readings while a server says that the run has ended and then that it goes on."""
 
 
+class Feed(Protocol):
+    """The input of a run that comes by calls."""
+
+    async def write(self, data: bytes) -> None:
+        """Have the command read some bytes."""
+        ...
+
+    async def close(self) -> None:
+        """End the input."""
+        ...
+
+    async def end(self, *, removed: bool) -> None:
+        """Remove what is left of it, after the run's end; ``removed`` if the run has done that."""
+        ...
+
+
 class RunFollower:
     """The known state of a run, and the requests that update it.
 
@@ -33,6 +50,9 @@ class RunFollower:
         data: The last reading of it, without its output.
         tunnels: The tunnels that it opened.
         first_of_session: The oldest run of its session that had not ended at the last request.
+        refuse: Raises the error for a result that says why the command was not run; None if no result does.
+        when_ended: Called when the run is first known to have ended.
+        stdin: Its input, if that comes later and this client started it.
     """
 
     def __init__(
@@ -49,6 +69,9 @@ class RunFollower:
         self.tunnels = tunnels
         self.data: RunSummary | None = None
         self.first_of_session = run_id
+        self.refuse: Callable[[CompletedRunResult], None] | None = None
+        self.when_ended: Callable[[], object] | None = None
+        self.stdin: Feed | None = None
         self._captured = (b"", b"")
 
     @property
@@ -141,6 +164,9 @@ class RunFollower:
     def _note(self, run: RunSummary) -> None:
         self.state = run.state
         self.data = _summary(run) if isinstance(run, Run) else run
+        if self.when_ended is not None and has_ended(run):
+            told, self.when_ended = self.when_ended, None
+            told()
 
     async def _explain(self, error: NotFoundError) -> ArkerError:
         """Return the error for a run that was not found: `VMGoneError` if its VM is gone."""
@@ -172,6 +198,8 @@ class RunFollower:
             fail_reason=run.fail_reason,
             misfits=run.misfits,
         )
+        if self.refuse is not None:
+            self.refuse(result)
         if check:
             raise_unless_succeeded(self.place, result, operation=operation)
         return result

@@ -86,13 +86,18 @@ class RunWatch:
         wanted = self._request.session_id
         return run.command in (None, self._request.command) and (wanted is None or run.session_id in (None, wanted))
 
-    async def send(self, key: str, deadline: float | None) -> CompletedRunResult:
+    async def send(self, key: str, deadline: float | None, progress: Progress | None = None) -> CompletedRunResult:
         """Run the command and wait for its result.
+
+        Args:
+            key: Its idempotency key.
+            deadline: Seconds for all of it.
+            progress: The state of the caller's operation, if the run is only a part of that.
 
         Raises:
             VMGoneError: The VM was deleted meanwhile.
         """
-        progress = Progress("vm.run")
+        progress = progress if progress is not None else Progress("vm.run")
         if not isinstance(self._request.timeout, float):
             if deadline is None:
                 return await self._send(self._request, key, progress)

@@ -103,6 +103,7 @@ class Attempt:
         ending: Whether to end it because the client is being closed.
         closed: Whether its task has been cancelled for that.
         flow: The bytes transferred, if that is watched.
+        until: The time up to which it is repeated any number of times.
     """
 
     method: str
@@ -119,6 +120,7 @@ class Attempt:
     ending: bool = False
     closed: bool = False
     flow: Flow | None = field(default=None, repr=False)
+    until: float | None = None
 
     @property
     def url(self) -> str:

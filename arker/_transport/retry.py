@@ -34,6 +34,7 @@ def next_delay(
     may_repeat_lost: bool,
     retry_after: float | None,
     random: float,
+    patience: float | None = None,
 ) -> float | None:
     """Return the seconds to wait before the next attempt, or None to give up.
 
@@ -44,14 +45,18 @@ def next_delay(
         may_repeat_lost: Whether the request may be sent again although it may have been processed.
         retry_after: The server's requested delay in seconds.
         random: A random number from 0 to 1.
+        patience: Seconds within which any number of attempts may be made; None for the policy's number.
     """
-    if failures >= policy.attempts or failure is Failure.REFUSED:
+    if failure is Failure.REFUSED or policy.attempts == 1:
         return None
     if failure in (Failure.LOST, Failure.UNCERTAIN) and not may_repeat_lost:
         return None
-    if retry_after is not None:
-        return retry_after if retry_after <= MAX_RETRY_AFTER else None
-    return policy.delay(failures, random)
+    delay = policy.delay(failures, random) if retry_after is None else retry_after
+    if patience is not None:
+        return delay if delay <= patience else None
+    if failures >= policy.attempts or (retry_after is not None and retry_after > MAX_RETRY_AFTER):
+        return None
+    return delay
 
 
 __all__ = ["MAX_RETRY_AFTER", "Failure", "next_delay"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import sys
 import threading
@@ -12,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from arker._protocol.reader import Reader
 from arker._protocol.reply import decipher, hints
@@ -226,6 +227,7 @@ class Transport:
                     policy,
                     failure,
                     failures=failures,
+                    patience=None if attempt.until is None else attempt.until - clock.now(),
                     may_repeat_lost=attempt.may_repeat_lost,
                     retry_after=error.retry_after,
                     random=random.random(),  # noqa: S311 - spreads attempts, decides no secret
@@ -292,6 +294,10 @@ class _Exchange(Attempt, Generic[T]):
 
     async def __call__(self) -> T:
         call, transport = self.call, self.transport
+        if call.remade is not None and self.until is not None and self.progress.attempts > 1:
+            # The server is to wait only for the seconds that are left.
+            self.request = call.remade(max(0, math.ceil(self.until - clock.now())))
+            self.call = call = evolve(call, request=self.request)
         silence = transport.settings.timeouts.silence
         if call.probe is not None and silence is not None:
             self.flow = flow = Flow()
@@ -316,12 +322,14 @@ class _Exchange(Attempt, Generic[T]):
 
 def _exchange(transport: Transport, http: Http, call: Call[T], progress: Progress) -> _Exchange[T]:
     request = call.request
+    until = None if call.patience is None else clock.now() + call.patience
     return _Exchange(
         request.method,
         call.changes_something and request.method != "GET",
         call.replay is Replay.SAFE,
         request,
         sent=0 if request.body is None else len(request.body),
+        until=until,
         transport=transport,
         http=http,
         call=call,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from arker import models
 from arker._context import Place
 
@@ -137,6 +140,66 @@ class VmBase:
     def tunnels(self) -> tuple[models.Tunnel, ...] | None:
         """The VM's tunnels at the last read."""
         return None if self._data is None else self._data.tunnels
+
+    @property
+    def description(self) -> str | None:
+        """The VM's description."""
+        return None if self._data is None else self._data.description
+
+    @property
+    def hostname(self) -> str | None:
+        """The name at which the VM's services are reached; see `Vm`."""
+        return None if self._data is None else self._data.hostname
+
+    @property
+    def immutable(self) -> bool | None:
+        """Whether the VM can no longer be changed, only forked."""
+        return None if self._data is None else self._data.immutable
+
+    @property
+    def resources(self) -> models.VmResources | None:
+        """The VM's resources as generation 1 of the API reports them."""
+        return None if self._data is None else self._data.resources
+
+    @property
+    def policies(self) -> Mapping[str, Any] | None:
+        """The VM's network policy as generation 1 of the API writes it, unchanged."""
+        return None if self._data is None else self._data.policies
+
+    @property
+    def ssh_public_keys(self) -> tuple[models.SshPublicKey, ...] | None:
+        """The keys with which the VM is reachable by SSH."""
+        return None if self._data is None else self._data.ssh_public_keys
+
+    @property
+    def min_vcpus(self) -> int | None:
+        """The minimum number of CPUs."""
+        return None if self._data is None else self._data.min_vcpus
+
+    @property
+    def min_disk_mib(self) -> int | None:
+        """The minimum disk size in MiB."""
+        return None if self._data is None else self._data.min_disk_mib
+
+    @property
+    def max_disk_mib(self) -> int | None:
+        """The maximum disk size in MiB."""
+        return None if self._data is None else self._data.max_disk_mib
+
+    @property
+    def platform(self) -> str | None:
+        """The platform that the VM runs on."""
+        return None if self._data is None else self._data.platform
+
+    @property
+    def compatible_platforms(self) -> tuple[models.CompatiblePlatform, ...] | None:
+        """The platforms that the VM can be forked on."""
+        return None if self._data is None else self._data.compatible_platforms
+
+    @property
+    def pool_id(self) -> str | None:
+        """The pool that the VM belongs to."""
+        return None if self._data is None else self._data.pool_id
 
 
 def place_of(vm: VmBase) -> Place:

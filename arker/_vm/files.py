@@ -28,8 +28,13 @@ MAX_SYNC_READ: Final = 256 * 1024 * 1024
 """Default size limit in bytes of a file that is read into memory."""
 
 
-class Files(VmBase):
-    """The file methods of `AsyncVM`."""
+class Transfers(VmBase):
+    """The methods of `AsyncVM` that move files."""
+
+    @property
+    def files(self) -> arker.AsyncFiles:
+        """The VM's files, in the terms of `os` and `pathlib`."""
+        return arker.AsyncFiles(self._place)
 
     @overload
     async def sync(
@@ -254,4 +259,4 @@ class Files(VmBase):
         )
 
 
-__all__ = ["Files"]
+__all__ = ["Transfers"]

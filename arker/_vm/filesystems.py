@@ -1,4 +1,4 @@
-"""Filesystems that are bound into a VM (syncs). A part of `AsyncVM`."""
+"""Filesystems that are bound into a VM: mounts, which generation 0.5 calls syncs. A part of `AsyncVM`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,95 @@ from arker.models import _checks as check
 
 
 class Filesystems(VmBase):
-    """The sync methods of `AsyncVM`."""
+    """The mount methods of `AsyncVM`."""
+
+    async def create_mount(
+        self, *, filesystem_id: str, path: str | None = None, deadline: float | None = None
+    ) -> models.Mount:
+        """Bind a filesystem into this VM. In state ``attaching``, the VM sees it from its next start on.
+
+        Args:
+            filesystem_id: The filesystem.
+            path: Path in the VM; by default the server chooses it.
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            ConflictError: Another filesystem is bound at this path.
+            NotFoundError: There is no such filesystem.
+        """
+        request = models.MountCreateRequest(filesystem_id=filesystem_id, path=path)
+        return await self._place.send(filesystem_calls.create_mount(self._place, request), deadline=deadline)
+
+    async def list_mounts(
+        self,
+        *,
+        cursor: str | None = None,
+        limit: int | None = None,
+        filesystem_id: str | None = None,
+        deadline: float | None = None,
+    ) -> models.ListMountsResponse:
+        """List one page of the filesystems that are bound into this VM, newest first.
+
+        Args:
+            cursor: Cursor of the page to fetch: ``next_cursor`` of the previous page.
+            limit: Maximum number of mounts on the page; the server's default is 50, its maximum 1,000.
+            filesystem_id: Only mounts of this filesystem.
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            BadRequestError: The cursor does not belong to this list.
+        """
+        query = filesystem_calls.MountsQuery(cursor=cursor, limit=limit, filesystem_id=filesystem_id)
+        return await self._place.send(filesystem_calls.list_mounts(self._place, query), deadline=deadline)
+
+    def iter_mounts(
+        self,
+        *,
+        cursor: str | None = None,
+        page_size: int | None = None,
+        filesystem_id: str | None = None,
+        deadline: float | None = None,
+    ) -> AsyncIterator[models.Mount]:
+        """Iterate over the filesystems that are bound into this VM, newest first. Pages are fetched on demand.
+
+        Args:
+            cursor: Cursor of the first page: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
+            page_size: Number of mounts per page; the server's default is 50, its maximum 1,000.
+            filesystem_id: Only mounts of this filesystem.
+            deadline: Seconds for each page; None for no limit.
+
+        Raises:
+            BadCursorError: The server rejected a cursor; the error says where to resume.
+        """
+        size = check.page_size(page_size)
+
+        async def page(cursor: str | None) -> tuple[tuple[models.Mount, ...], str | None]:
+            found = await self.list_mounts(cursor=cursor, limit=size, filesystem_id=filesystem_id, deadline=deadline)
+            return found.mounts, next_cursor(found)
+
+        return Pages(page, check.query_text("cursor", cursor))
+
+    async def delete_mount(self, mount_id: str, *, deadline: float | None = None) -> models.DeleteMountResponse:
+        """Unbind a filesystem from this VM. Its files stay in the filesystem.
+
+        Args:
+            mount_id: The mount's id.
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            NotFoundError: There is no such mount in this VM.
+        """
+        call = filesystem_calls.delete_mount(self._place, check.check_id("mount_id", mount_id))
+        return await self._place.send(call, deadline=deadline)
+
+    # --- the same by the names of generation 0.5 ---------------------------------------------------------------------
 
     async def create_sync(
         self, *, filesystem_id: str, path: str | None = None, deadline: float | None = None
     ) -> models.Sync:
-        """Bind a filesystem into this VM. If the reply's ``live`` is False, the VM sees it from its next start on.
+        """Bind a filesystem into this VM. The same as `create_mount`, by the names of generation 0.5.
+
+        If the reply's ``live`` is False, the VM sees it from its next start on.
 
         Args:
             filesystem_id: The filesystem.
@@ -39,7 +122,7 @@ class Filesystems(VmBase):
         filesystem_id: str | None = None,
         deadline: float | None = None,
     ) -> models.ListSyncsResponse:
-        """List one page of the filesystems that are bound into this VM, newest first.
+        """List one page of the filesystems that are bound into this VM, as `list_mounts` does.
 
         Args:
             cursor: Cursor of the page to fetch: ``next_cursor`` of the previous page.
@@ -50,7 +133,7 @@ class Filesystems(VmBase):
         Raises:
             BadRequestError: The cursor does not belong to this list.
         """
-        query = filesystem_calls.SyncsQuery(cursor=cursor, limit=limit, filesystem_id=filesystem_id)
+        query = filesystem_calls.MountsQuery(cursor=cursor, limit=limit, filesystem_id=filesystem_id)
         return await self._place.send(filesystem_calls.list_syncs(self._place, query), deadline=deadline)
 
     def iter_syncs(
@@ -61,7 +144,7 @@ class Filesystems(VmBase):
         filesystem_id: str | None = None,
         deadline: float | None = None,
     ) -> AsyncIterator[models.Sync]:
-        """Iterate over the filesystems that are bound into this VM, newest first. Pages are fetched on demand.
+        """Iterate over the filesystems that are bound into this VM, as `iter_mounts` does.
 
         Args:
             cursor: Cursor of the first page: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
@@ -81,7 +164,7 @@ class Filesystems(VmBase):
         return Pages(page, check.query_text("cursor", cursor))
 
     async def delete_sync(self, sync_id: str, *, deadline: float | None = None) -> models.DeleteSyncResponse:
-        """Unbind a filesystem from this VM. Its files stay in the filesystem.
+        """Unbind a filesystem from this VM, as `delete_mount` does.
 
         Args:
             sync_id: The sync's id.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Literal, overload
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import IO, Any, Literal, overload
 
 import arker
 from arker import models
+from arker._commands import running
+from arker._commands.options import make_options
 from arker._protocol.calls import runs as run_calls
+from arker._protocol.forms import lack_of_pending
 from arker._protocol.identifiers import idempotency_key_or_new
 from arker._protocol.pages import Pages, next_cursor
-from arker._runs import commands
 from arker._runs.follower import RunFollower
 from arker._tasks import clock
 from arker._vm.base import VmBase
@@ -26,6 +29,12 @@ class Runs(VmBase):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_cancel: Literal["leave", "kill"] = "leave",
         session_id: str | None = None,
         session_idx: int | None = None,
         background: Literal[False] = False,
@@ -38,6 +47,7 @@ class Runs(VmBase):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
@@ -48,6 +58,12 @@ class Runs(VmBase):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: None = None,
+        on_stderr: None = None,
+        on_cancel: Literal["leave"] = "leave",
         session_id: str | None = None,
         session_idx: int | None = None,
         background: Literal[True],
@@ -60,6 +76,7 @@ class Runs(VmBase):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: Literal[False] = False,
         deadline: float | None = None,
@@ -70,6 +87,12 @@ class Runs(VmBase):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: None = None,
+        on_stderr: None = None,
+        on_cancel: Literal["leave"] = "leave",
         session_id: str | None = None,
         session_idx: int | None = None,
         background: bool,
@@ -82,18 +105,27 @@ class Runs(VmBase):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: Literal[False] = False,
         deadline: float | None = None,
     ) -> models.RunResult: ...
 
+    @overload
     async def run(
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: None = None,
+        on_stderr: None = None,
+        on_cancel: Literal["leave"] = "leave",
         session_id: str | None = None,
         session_idx: int | None = None,
-        background: bool = False,
+        background: Literal[False] = False,
+        time_to_background: float,
         timeout: float | None = None,
         end_symbol: str | None = None,
         vcpu_count: int | None = None,
@@ -103,6 +135,36 @@ class Runs(VmBase):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
+        idempotency_key: str | None = None,
+        check: Literal[False] = False,
+        deadline: float | None = None,
+    ) -> models.RunResult: ...
+
+    async def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_cancel: Literal["leave", "kill"] = "leave",
+        session_id: str | None = None,
+        session_idx: int | None = None,
+        background: bool = False,
+        time_to_background: float | None = None,
+        timeout: float | None = None,
+        end_symbol: str | None = None,
+        vcpu_count: int | None = None,
+        memory_mib: int | None = None,
+        disk_mib: int | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
+        signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
@@ -110,13 +172,28 @@ class Runs(VmBase):
         """Run a command and wait for it, unless ``background`` is True (contract, section 5).
 
         There are three different limits. ``timeout`` limits the command and is enforced by the server. ``deadline``
-        limits the call over all attempts and leaves the command running. `HttpTimeouts` limit the connection.
+        limits the call over all attempts, and leaves the command running unless ``on_cancel`` is ``kill``.
+        `HttpTimeouts` limit the connection.
 
         Args:
             command: A line for the VM's shell, or a list of arguments, which is quoted for the shell.
-            session_id: The session to run in; by default the VM's default session.
+            env: Environment variables for this command, in addition to the session's; any text but NUL.
+            cwd: Directory for this command: absolute, relative to the session's directory, or below ``~/``.
+            input: Standard input: text, bytes, or the path of a local file (as a `pathlib.Path`), of any size. With
+                this, ``env`` or ``cwd``, the command runs in a subshell, which changes nothing of its session; its
+                input is empty by default.
+            on_stdout: Given the command's standard output as it comes: a function of the text, or a file that is open
+                for writing, such as `sys.stdout`. The result still has the whole.
+            on_stderr: The same for its standard error.
+            on_cancel: What becomes of the command if the call is cancelled or its ``deadline`` passes, or anything else
+                ends it early: ``leave`` lets it run, ``kill`` kills it with all that it has started, before the call
+                ends.
+            session_id: The session to run in; by default the VM's default session, or one of the client's own beside it
+                while this client has something going on there (see ``overlap_sessions`` of `AsyncArker`).
             session_idx: The session's number; ``session_id`` takes precedence.
             background: Return immediately with the run's id.
+            time_to_background: Seconds, 300 at most, after which the call returns with the run's id if the command has
+                not ended; it then goes on in the background. Only generation 1 of the API has it.
             timeout: Seconds after which the server kills the command and all its processes; None for no limit.
             end_symbol: Passed to the server unchanged.
             vcpu_count: Number of CPUs from this run on.
@@ -127,23 +204,35 @@ class Runs(VmBase):
             release: Resources to release after the run; releasing all three is closest to a suspend.
             signal: Name of a signal (``INT``, ``TERM``) to send to the session's current command instead of running
                 one.
+            queueing_timeout: Seconds for which server and client wait for capacity together; 0 to fail at once. Only
+                generation 1 of the API has it.
             idempotency_key: A repeated request with the same key returns the original run instead of running again; by
                 default generated for each call.
             check: Raise unless the command completes with exit code 0.
             deadline: Seconds for the whole call; None for no limit.
 
         Returns:
-            A `CompletedRunResult`; with ``background=True`` a `BackgroundRunResult`.
+            A `CompletedRunResult`; with ``background=True`` a `BackgroundRunResult`; with ``time_to_background``
+            either.
 
         Raises:
             RunFailedError: With ``check=True``: a non-zero exit code, or a state other than ``completed``.
+            WorkingDirectoryError: There is no such directory; the command was not run.
             ConflictError: The idempotency key belongs to a different request.
             NotFoundError: There is no such VM or session.
+            UnsupportedOperationError: The server's generation of the API lacks an argument: generation 1 has no sizes,
+                no ``network``, no ``acquire`` and no ``release`` here.
             VMGoneError: The VM disappeared while the command was running; the error carries the output read so far.
             DeadlineExceededError: The deadline passed; the command may be running.
         """
-        if background and check:
+        if check and (background or time_to_background is not None):
             raise InvalidArgumentError("check", check, "a run in the background has no result to check yet")
+        options = make_options(
+            env=env, cwd=cwd, input=input, on_stdout=on_stdout, on_stderr=on_stderr, on_cancel=on_cancel
+        )
+        if options is not None and options.follows and (background or time_to_background is not None):
+            argument, value = ("background", True) if background else ("time_to_background", time_to_background)
+            raise InvalidArgumentError(argument, value, "on_stdout, on_stderr and on_cancel need a call that waits")
         request = models.RunRequest(
             command=command,
             session_id=session_id,
@@ -158,16 +247,25 @@ class Runs(VmBase):
             acquire=acquire,
             release=release,
             signal=signal,
+            time_to_background=time_to_background,
+            queueing_timeout=queueing_timeout,
         )
         key = idempotency_key_or_new(idempotency_key)
-        if background:
-            return await commands.post(self._place, request, key, deadline)
-        return await commands.run(self._place, request, key, check=check, deadline=deadline)
+        given = idempotency_key is not None
+        if background or time_to_background is not None:
+            return await running.post(self._place, request, key, options=options, given=given, deadline=deadline)
+        return await running.run(
+            self._place, request, key, options=options, given=given, check=check, deadline=deadline
+        )
 
     async def start(
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        stdin: bool = False,
         session_id: str | None = None,
         session_idx: int | None = None,
         timeout: float | None = None,
@@ -178,6 +276,7 @@ class Runs(VmBase):
         network: models.NetworkRequest | Mapping[str, Any] | None = None,
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> arker.AsyncRun:
@@ -185,7 +284,14 @@ class Runs(VmBase):
 
         Args:
             command: A line for the VM's shell, or a list of arguments, which is quoted for the shell.
-            session_id: The session to run in; by default the VM's default session.
+            env: Environment variables for this command, in addition to the session's; any text but NUL.
+            cwd: Directory for this command: absolute, relative to the session's directory, or below ``~/``.
+            input: Standard input: text, bytes, or the path of a local file (as a `pathlib.Path`), of any size. With
+                this, ``env`` or ``cwd``, the command runs in a subshell, which changes nothing of its session; its
+                input is empty by default.
+            stdin: Whether the command's input comes later: see `AsyncRun.write` and `AsyncRun.close_stdin`.
+            session_id: The session to run in; by default the VM's default session, or one of the client's own beside it
+                while this client has something going on there (see ``overlap_sessions`` of `AsyncArker`).
             session_idx: The session's number; ``session_id`` takes precedence.
             timeout: Seconds after which the server kills the command and all its processes; None for no limit.
             end_symbol: Passed to the server unchanged.
@@ -195,6 +301,7 @@ class Runs(VmBase):
             network: Ports to open, such as ``{"inbound": {"ports": {"8080": {"visibility": "public"}}}}``.
             acquire: Resources to warm up before the run: ``cpu``, ``memory``, ``disk``, as a list or joined by commas.
             release: Resources to release after the run; releasing all three is closest to a suspend.
+            queueing_timeout: As for `run`.
             idempotency_key: A repeated request with the same key returns the original run instead of starting another;
                 by default generated for each call.
             deadline: Seconds until the run is started; None for no limit.
@@ -204,6 +311,7 @@ class Runs(VmBase):
             NotFoundError: There is no such VM or session.
             DeadlineExceededError: The deadline passed; the command may be running.
         """
+        options = make_options(env=env, cwd=cwd, input=input, stdin=stdin)
         request = models.RunRequest(
             command=command,
             session_id=session_id,
@@ -217,10 +325,13 @@ class Runs(VmBase):
             network=network,
             acquire=acquire,
             release=release,
+            queueing_timeout=queueing_timeout,
         )
         began = clock.now()
         key = idempotency_key_or_new(idempotency_key)
-        return arker.AsyncRun(await commands.start(self._place, request, key, deadline), began=began)
+        given = idempotency_key is not None
+        follower = await running.start(self._place, request, key, options=options, given=given, deadline=deadline)
+        return arker.AsyncRun(follower, began=began)
 
     def attach_run(self, run_id: str) -> arker.AsyncRun:
         """Return a run of this VM by its id without a request. Its fields are None until the first read.
@@ -276,7 +387,8 @@ class Runs(VmBase):
             started_before=started_before,
             completed_after=completed_after,
         )
-        return await self._place.send(run_calls.list_runs(self._place, query), deadline=deadline)
+        call = run_calls.list_runs(self._place, query, lack=lack_of_pending(query.state))
+        return await self._place.send(call, deadline=deadline)
 
     def iter_runs(
         self,

@@ -72,6 +72,15 @@ def _arguments() -> argparse.Namespace:
         metavar="PORT",
         help="port of 127.0.0.1 that VMs may reach, by the name host.arker.internal; may be given several times",
     )
+    parser.add_argument(
+        "--generation", default="both", help="generation of the API: 0.5, 1, or both at once (the default)"
+    )
+    parser.add_argument(
+        "--foreground-window",
+        type=float,
+        default=300.0,
+        help="seconds after which a run that goes on is answered as one in the background",
+    )
     # For `Emulator`: the settings are one JSON line on standard input. When that ends, the server ends.
     parser.add_argument("--managed", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -200,6 +209,8 @@ def _by_hand(log: LogFormatter) -> int:
             state_parent=arguments.state_parent,
             host_ports=arguments.host_port,
             late_output=arguments.late_output,
+            generation=arguments.generation,
+            foreground_window=arguments.foreground_window,
         )
         api_key = options.api_key or f"ark_local_{secrets.token_urlsafe(32)}"
         log.hide((api_key,))

@@ -14,17 +14,33 @@ from attrs import field, frozen
 from arker.errors import InvalidArgumentError
 
 Isolation: TypeAlias = Literal["auto", "bubblewrap", "none"]
+GenerationName: TypeAlias = Literal["both", "0.5", "1"]
 
 LOCAL_ORG_ID = "org_local"
 """The organisation that the backend's own API key belongs to."""
 
 _ISOLATIONS = ("auto", "bubblewrap", "none")
+_GENERATIONS = ("both", "0.5", "1")
+WINDOW_MAXIMUM = 300.0
+"""Seconds after which the service answers a run that goes on as one in the background."""
 _Attribute: TypeAlias = "attrs.Attribute[Any]"
 
 
 def _isolation(_: Any, attribute: _Attribute, value: object) -> None:
     if value not in _ISOLATIONS:
         raise InvalidArgumentError(attribute.name, value, f"expected one of {', '.join(_ISOLATIONS)}")
+
+
+def _generation(_: Any, attribute: _Attribute, value: object) -> None:
+    if value not in _GENERATIONS:
+        raise InvalidArgumentError(attribute.name, value, f"expected one of {', '.join(_GENERATIONS)}")
+
+
+def _window(_: Any, attribute: _Attribute, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= WINDOW_MAXIMUM:
+        raise InvalidArgumentError(
+            attribute.name, value, f"expected a number of seconds above zero, at most {WINDOW_MAXIMUM:g}"
+        )
 
 
 def _port(_: Any, attribute: _Attribute, value: object) -> None:
@@ -125,6 +141,9 @@ class EmulatorOptions:
         host_ports: Ports of 127.0.0.1 that VMs may reach, by the name ``host.arker.internal``.
         organisations: Further organisations, id to API key, to test access to another organisation's VMs.
         start_timeout: Seconds that `Emulator.wait_ready` waits for the server.
+        generation: The generation of the API that the server speaks: ``0.5``, ``1``, or ``both`` at once.
+        foreground_window: Seconds after which a run that goes on is answered as one in the background; not in
+            generation 0.5. Tests shorten it.
     """
 
     isolation: Isolation = field(default="auto", validator=_isolation)
@@ -142,6 +161,8 @@ class EmulatorOptions:
     host_ports: Sequence[int] = field(default=(), converter=_as_tuple, validator=_host_ports)
     organisations: Mapping[str, str] = field(factory=dict[str, str], validator=_organisations, repr=False)
     start_timeout: float = field(default=120.0, validator=_seconds)
+    generation: GenerationName = field(default="both", validator=_generation)
+    foreground_window: float = field(default=WINDOW_MAXIMUM, validator=_window)
 
 
-__all__ = ["LOCAL_ORG_ID", "EmulatorOptions", "Isolation"]
+__all__ = ["LOCAL_ORG_ID", "WINDOW_MAXIMUM", "EmulatorOptions", "GenerationName", "Isolation"]

@@ -7,6 +7,8 @@
     │   └── NetworkTimeoutError     ... within a connect or no-progress bound (also a TimeoutError)
     ├── DeadlineExceededError       the caller's ``deadline=`` passed (also a TimeoutError)
     ├── RunFailedError              ``check=True`` and the command did not succeed; carries its output
+    ├── CommandNotRunError          what a command needs could not be given to it
+    │   └── WorkingDirectoryError   its ``cwd`` is no directory that can be entered (also a FileNotFoundError)
     ├── RunNotFinishedError         the result of a run was requested before the run has ended
     ├── OutputChangedError          a run's output no longer begins with what was returned before
     ├── TunnelClosedError           a tunnel is closed, or was never opened
@@ -20,20 +22,42 @@
     │   └── LocalFileError          the local file could not be read or written (also an OSError)
     └── ApiError                    the server replied with an error; a subclass for each code
         ├── BadRequestError         ``bad_request``
-        │   └── BadCursorError      an iteration over a list cannot continue; carries where to resume
+        │   ├── BadCursorError      an iteration over a list cannot continue; carries where to resume
+        │   └── InsufficientResourcesError  ``insufficient_resources``
         ├── UnauthorizedError       ``unauthorized``
+        ├── PaymentRequiredError    ``payment_required``
         ├── ForbiddenError          ``forbidden``
+        │   └── ActionRequiredError  ``action_required``
         ├── NotFoundError           ``not_found``
+        │   ├── ExpiredError        ``expired``
         │   └── VMGoneError         the VM of a run in progress no longer exists; carries the output read so far
         ├── ConflictError           ``conflict``
+        │   ├── AlreadyExistsError  ``already_exists``
+        │   ├── ResourceBusyError   ``resource_busy``
+        │   ├── InvalidStateError   ``invalid_state``
+        │   └── IdempotencyConflictError  ``idempotency_conflict``
         ├── PayloadTooLargeError    ``payload_too_large``
         ├── UnsupportedOperationError  ``unsupported_operation``
+        ├── UnrecoverableError      ``unrecoverable``
+        ├── OperationFailedError    ``operation_failed``
         ├── RateLimitedError        HTTP 429 with any code
+        │   └── QuotaExceededError  ``quota_exceeded``
         ├── OperationNotImplementedError  ``not_implemented``
+        │   └── MethodNotAllowedError  ``method_not_allowed``
         ├── ResourcePressureError   ``resource_pressure``
         ├── UnavailableError        ``unavailable``
-        └── InternalError           ``internal``
-            └── BadReplyError       the reply violates the contract (names the place in the payload)
+        │   ├── CapacityUnavailableError  ``capacity_unavailable`` (also a ResourcePressureError)
+        │   └── GatewayTimeoutError  ``gateway_timeout``
+        ├── InternalError           ``internal``
+        │   └── BadReplyError       the reply violates the contract (names the place in the payload)
+        └── RemoteFileError         the VM's system refused an operation on a file (also an OSError, with its errno)
+            ├── RemoteFileNotFoundError   also a NotFoundError and a FileNotFoundError
+            ├── RemotePermissionError     also a BadRequestError and a PermissionError
+            ├── RemoteIsADirectoryError   also a BadRequestError and an IsADirectoryError
+            ├── RemoteNotADirectoryError  also a BadRequestError and a NotADirectoryError
+            ├── RemoteFileExistsError     also a ConflictError and a FileExistsError
+            ├── RemoteNoSpaceError        also a ResourcePressureError
+            └── RemotePathError           also a BadRequestError: any other reason
 
 No message, attribute or representation of an error contains the API key or the query of a presigned URL.
 """
@@ -41,20 +65,35 @@ No message, attribute or representation of an error contains the API key or the 
 from __future__ import annotations
 
 from arker.errors.api import (
+    ActionRequiredError,
+    AlreadyExistsError,
     ApiError,
     BadCursorError,
     BadReplyError,
     BadRequestError,
+    CapacityUnavailableError,
     ConflictError,
+    ExpiredError,
     ForbiddenError,
+    GatewayTimeoutError,
+    IdempotencyConflictError,
+    InsufficientResourcesError,
     InternalError,
+    InvalidStateError,
+    MethodNotAllowedError,
     NotFoundError,
+    OperationFailedError,
     OperationNotImplementedError,
     PayloadTooLargeError,
+    PaymentRequiredError,
+    QuotaExceededError,
     RateLimitedError,
+    Recovery,
+    ResourceBusyError,
     ResourcePressureError,
     UnauthorizedError,
     UnavailableError,
+    UnrecoverableError,
     UnsupportedOperationError,
     VMGoneError,
 )
@@ -77,36 +116,77 @@ from arker.errors.files import (
     LocalFileError,
     TransferError,
 )
-from arker.errors.runs import FleetError, OutputChangedError, RunFailedError, RunNotFinishedError, TunnelClosedError
+from arker.errors.remote import (
+    RemoteFileError,
+    RemoteFileExistsError,
+    RemoteFileNotFoundError,
+    RemoteIsADirectoryError,
+    RemoteNoSpaceError,
+    RemoteNotADirectoryError,
+    RemotePathError,
+    RemotePermissionError,
+)
+from arker.errors.runs import (
+    CommandNotRunError,
+    FleetError,
+    OutputChangedError,
+    RunFailedError,
+    RunNotFinishedError,
+    TunnelClosedError,
+    WorkingDirectoryError,
+)
 
 __all__ = [
+    "ActionRequiredError",
+    "AlreadyExistsError",
     "ApiError",
     "ArkerError",
     "BadCursorError",
     "BadReplyError",
     "BadRequestError",
+    "CommandNotRunError",
+    "CapacityUnavailableError",
     "ConfigurationError",
     "ConflictError",
     "DeadlineExceededError",
     "DirectoryConflictError",
     "EmulatorError",
     "ErrorCode",
+    "ExpiredError",
     "FileChangedError",
     "FileTooLargeError",
     "FleetError",
     "ForbiddenError",
+    "GatewayTimeoutError",
+    "IdempotencyConflictError",
+    "InsufficientResourcesError",
     "IntegrityError",
     "InternalError",
     "InvalidArgumentError",
+    "InvalidStateError",
     "LocalFileError",
+    "MethodNotAllowedError",
     "NetworkError",
     "NetworkTimeoutError",
     "NotFoundError",
+    "OperationFailedError",
     "OperationNotImplementedError",
     "Outcome",
     "OutputChangedError",
     "PayloadTooLargeError",
+    "PaymentRequiredError",
+    "QuotaExceededError",
     "RateLimitedError",
+    "RemoteFileError",
+    "RemoteFileExistsError",
+    "RemoteFileNotFoundError",
+    "RemoteIsADirectoryError",
+    "RemoteNoSpaceError",
+    "RemoteNotADirectoryError",
+    "RemotePathError",
+    "RemotePermissionError",
+    "Recovery",
+    "ResourceBusyError",
     "ResourcePressureError",
     "RunFailedError",
     "RunNotFinishedError",
@@ -114,8 +194,10 @@ __all__ = [
     "TunnelClosedError",
     "UnauthorizedError",
     "UnavailableError",
+    "UnrecoverableError",
     "UnsupportedOperationError",
     "VMGoneError",
+    "WorkingDirectoryError",
 ]
 
 

@@ -4,9 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import frozen
+
 from arker.errors.base import (
     ArkerError,
 )
+
+
+@frozen(kw_only=True)
+class Recovery:
+    """What has become of the work that a failed request asked for.
+
+    Attributes:
+        work: ``not_started`` (the same request may be sent again), ``stopped``, ``continuing`` or ``unknown``; an
+            unknown word is kept unchanged.
+        vm_id: The VM that exists although the request failed; None if none is named.
+        run_id: The run in it.
+        step_index: The step of an image or of its configuration that failed, from 0.
+        step_count: The number of those steps.
+        completed_steps: The number of steps that were completed.
+        exit_code: The exit code of the step's command.
+    """
+
+    work: str
+    vm_id: str | None = None
+    run_id: str | None = None
+    step_index: int | None = None
+    step_count: int | None = None
+    completed_steps: int | None = None
+    exit_code: int | None = None
 
 
 class ApiError(ArkerError):
@@ -15,13 +41,25 @@ class ApiError(ArkerError):
     Attributes:
         from_service: Whether the reply is from the service itself, in the contract's format; otherwise it may be from a
             proxy, which does not know whether the operation was executed.
-        details: Further details from the server, unchanged.
-        work: The state of the requested work according to the server (``not_started``, ``stopped``, ``continuing``,
-            ``unknown``), if it is given.
+        from_store: Whether the reply is from the object store behind a presigned URL.
+        details: Further details from the server, unchanged. Generation 1 of the API declares their members for each
+            code.
+        recovery: What has become of the requested work; None if the server does not say.
+        stage: The stage that failed: ``image_pull``, ``image_conversion``, ``image_configuration``, ``image_command``,
+            ``dockerfile_build`` or ``restore``; None if the server does not say.
+        matched: Whether the server knows the requested operation at all; None if it does not say.
     """
 
     from_service: bool = False
-    work: str | None = None
+    from_store: bool = False
+    recovery: Recovery | None = None
+    stage: str | None = None
+    matched: bool | None = None
+
+    @property
+    def work(self) -> str | None:
+        """The state of the requested work according to the server; see `Recovery.work`."""
+        return None if self.recovery is None else self.recovery.work
 
     def __init__(self, message: str, **context: Any) -> None:
         super().__init__(message, **context)
@@ -72,9 +110,19 @@ class BadCursorError(BadRequestError):
             items_given=items_given,
             items_of_page=items_of_page,
         )
+        raised.details = error.details
         for name in ("code", "status", "operation", "request_id", "attempts", "outcome", "vm_id", "run_id"):
             setattr(raised, name, getattr(error, name))
         return raised
+
+
+class InsufficientResourcesError(BadRequestError):
+    """The request asks for less CPU, memory, disk or GPU than is needed (``insufficient_resources``).
+
+    ``details`` has the ``resource``, and what was ``requested`` and the ``minimum`` if they are known.
+    """
+
+    default_code = "insufficient_resources"
 
 
 class UnauthorizedError(ApiError):
@@ -83,16 +131,37 @@ class UnauthorizedError(ApiError):
     default_code = "unauthorized"
 
 
+class PaymentRequiredError(ApiError):
+    """The organisation has to pay first (``payment_required``). It is never retried."""
+
+    default_code = "payment_required"
+
+
 class ForbiddenError(ApiError):
     """The API key does not allow this (``forbidden``)."""
 
     default_code = "forbidden"
 
 
+class ActionRequiredError(ForbiddenError):
+    """The organisation's account needs an action of its owner first (``action_required``). It is never retried.
+
+    ``details["action"]`` is ``accept_legal_terms``, ``convert_billing_plan`` or ``add_payment_method``.
+    """
+
+    default_code = "action_required"
+
+
 class NotFoundError(ApiError):
     """There is no such VM, run, file or other object (``not_found``)."""
 
     default_code = "not_found"
+
+
+class ExpiredError(NotFoundError):
+    """The object, such as an upload, no longer exists because its time is over (``expired``)."""
+
+    default_code = "expired"
 
 
 class VMGoneError(NotFoundError):
@@ -119,6 +188,34 @@ class ConflictError(ApiError):
     default_code = "conflict"
 
 
+class AlreadyExistsError(ConflictError):
+    """The name or object exists already (``already_exists``); ``details["resource"]`` says of which kind."""
+
+    default_code = "already_exists"
+
+
+class ResourceBusyError(ConflictError):
+    """Something else is using the VM, session or other object now (``resource_busy``)."""
+
+    default_code = "resource_busy"
+
+
+class InvalidStateError(ConflictError):
+    """The object is in a state that does not allow this (``invalid_state``).
+
+    ``details["requirement"]`` is the state that it would have to be in: ``running``, ``mutable``, ``unclaimed``,
+    ``uncommitted`` or ``not_deleting``.
+    """
+
+    default_code = "invalid_state"
+
+
+class IdempotencyConflictError(ConflictError):
+    """The idempotency key was used for a different request (``idempotency_conflict``)."""
+
+    default_code = "idempotency_conflict"
+
+
 class PayloadTooLargeError(ApiError):
     """The request is larger than the server accepts (``payload_too_large``)."""
 
@@ -126,9 +223,29 @@ class PayloadTooLargeError(ApiError):
 
 
 class UnsupportedOperationError(ApiError):
-    """This server, image or VM cannot do this (``unsupported_operation``)."""
+    """This server, image or VM cannot do this (``unsupported_operation``).
+
+    It is also raised for what the server's generation of the API does not have; the message then names the generation
+    and the way to do it instead, and ``status`` is 0 if nothing was sent.
+    """
 
     default_code = "unsupported_operation"
+
+
+class UnrecoverableError(ApiError):
+    """The state of the VM or other object is lost for good (``unrecoverable``)."""
+
+    default_code = "unrecoverable"
+
+
+class OperationFailedError(ApiError):
+    """The work was done, and failed (``operation_failed``).
+
+    ``details["reason"]`` is ``image_pull_failed``, ``image_conversion_failed``, ``command_failed``,
+    ``unexpected_interpreter`` or ``deadline_exceeded``; ``stage`` and ``recovery`` say more.
+    """
+
+    default_code = "operation_failed"
 
 
 class RateLimitedError(ApiError):
@@ -137,10 +254,25 @@ class RateLimitedError(ApiError):
     default_code = "rate_limited"
 
 
+class QuotaExceededError(RateLimitedError):
+    """A limit of the VM, the region or the organisation is reached (``quota_exceeded``). It is never retried.
+
+    ``details`` has the ``limit``, its ``scope``, and the ``measurements``.
+    """
+
+    default_code = "quota_exceeded"
+
+
 class OperationNotImplementedError(ApiError):
     """The server does not know this operation (``not_implemented``)."""
 
     default_code = "not_implemented"
+
+
+class MethodNotAllowedError(OperationNotImplementedError):
+    """The server has this path, but not this operation on it (``method_not_allowed``)."""
+
+    default_code = "method_not_allowed"
 
 
 class ResourcePressureError(ApiError):
@@ -153,6 +285,18 @@ class UnavailableError(ApiError):
     """The service is currently unavailable (``unavailable`` and similar codes)."""
 
     default_code = "unavailable"
+
+
+class CapacityUnavailableError(ResourcePressureError, UnavailableError):
+    """A worker, region or platform has no capacity left at the moment (``capacity_unavailable``)."""
+
+    default_code = "capacity_unavailable"
+
+
+class GatewayTimeoutError(UnavailableError):
+    """The service did not answer its own gateway in time (``gateway_timeout``); the work may have been done."""
+
+    default_code = "gateway_timeout"
 
 
 class InternalError(ApiError):
@@ -199,59 +343,96 @@ def is_surely_gone(error: BaseException) -> bool:
 
 
 _BY_CODE: dict[str, type[ApiError]] = {
-    "bad_request": BadRequestError,
-    "unauthorized": UnauthorizedError,
-    "forbidden": ForbiddenError,
-    "not_found": NotFoundError,
-    "conflict": ConflictError,
-    "payload_too_large": PayloadTooLargeError,
-    "unsupported_operation": UnsupportedOperationError,
-    "not_implemented": OperationNotImplementedError,
-    "resource_pressure": ResourcePressureError,
-    "unavailable": UnavailableError,
+    **{
+        cls.default_code: cls
+        for cls in (
+            BadRequestError,
+            InsufficientResourcesError,
+            UnauthorizedError,
+            PaymentRequiredError,
+            ForbiddenError,
+            ActionRequiredError,
+            NotFoundError,
+            ExpiredError,
+            ConflictError,
+            AlreadyExistsError,
+            ResourceBusyError,
+            InvalidStateError,
+            IdempotencyConflictError,
+            PayloadTooLargeError,
+            UnsupportedOperationError,
+            UnrecoverableError,
+            OperationFailedError,
+            RateLimitedError,
+            QuotaExceededError,
+            OperationNotImplementedError,
+            MethodNotAllowedError,
+            ResourcePressureError,
+            UnavailableError,
+            CapacityUnavailableError,
+            GatewayTimeoutError,
+            InternalError,
+        )
+    },
     "routing_unavailable": UnavailableError,
     "temporarily_unavailable": UnavailableError,
-    "internal": InternalError,
 }
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: BadRequestError,
     401: UnauthorizedError,
+    402: PaymentRequiredError,
     403: ForbiddenError,
     404: NotFoundError,
+    405: MethodNotAllowedError,
     409: ConflictError,
-    410: NotFoundError,
+    410: ExpiredError,
     413: PayloadTooLargeError,
     501: OperationNotImplementedError,
     502: UnavailableError,
     503: UnavailableError,
-    504: UnavailableError,
+    504: GatewayTimeoutError,
 }
 
 
 def api_error_class(code: str, status: int) -> type[ApiError]:
     """Return the error class for a reply: by its code, or by its HTTP status if the code is unknown."""
     if status == 429:
-        return RateLimitedError
+        return QuotaExceededError if code == "quota_exceeded" else RateLimitedError
     return _BY_CODE.get(code) or _BY_STATUS.get(status, ApiError)
 
 
 __all__ = [
+    "ActionRequiredError",
+    "AlreadyExistsError",
     "ApiError",
     "BadCursorError",
     "BadReplyError",
     "BadRequestError",
+    "CapacityUnavailableError",
     "ConflictError",
+    "ExpiredError",
     "ForbiddenError",
+    "GatewayTimeoutError",
+    "IdempotencyConflictError",
+    "InsufficientResourcesError",
     "InternalError",
+    "InvalidStateError",
+    "MethodNotAllowedError",
     "NotFoundError",
+    "OperationFailedError",
     "OperationNotImplementedError",
     "PayloadTooLargeError",
+    "PaymentRequiredError",
+    "QuotaExceededError",
     "RateLimitedError",
+    "Recovery",
+    "ResourceBusyError",
     "ResourcePressureError",
     "UnauthorizedError",
     "UnavailableError",
+    "UnrecoverableError",
     "UnsupportedOperationError",
     "VMGoneError",
     "api_error_class",

@@ -9,20 +9,35 @@ from arker._basics.shown import shown as _shown
 from arker._basics.typing import Self
 
 ErrorCode: TypeAlias = Literal[
-    "unsupported_operation",
     "bad_request",
+    "insufficient_resources",
     "unauthorized",
+    "payment_required",
     "forbidden",
+    "action_required",
     "not_found",
+    "expired",
     "conflict",
+    "already_exists",
+    "resource_busy",
+    "invalid_state",
+    "idempotency_conflict",
     "payload_too_large",
+    "method_not_allowed",
+    "unsupported_operation",
+    "unrecoverable",
+    "operation_failed",
+    "rate_limited",
+    "quota_exceeded",
     "not_implemented",
     "resource_pressure",
-    "internal",
+    "capacity_unavailable",
     "unavailable",
+    "gateway_timeout",
+    "internal",
     "network_error",
 ]
-"""The error codes of the contract (section 3). The set is open: an unknown code is kept unchanged."""
+"""The error codes of both generations of the API (section 3). The set is open: an unknown code is kept unchanged."""
 
 
 Outcome: TypeAlias = Literal["not_started", "unknown", "applied"]

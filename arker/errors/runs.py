@@ -41,6 +41,33 @@ class RunFailedError(ArkerError):
         self.exit_code = result.exit_code
 
 
+class CommandNotRunError(ArkerError):
+    """A command was not run, because what it needs could not be given to it in the VM."""
+
+    default_code = "command_not_run"
+
+
+class WorkingDirectoryError(CommandNotRunError, FileNotFoundError):
+    """A command was not run, because its ``cwd`` is no directory of the VM that its user may enter.
+
+    Attributes:
+        errno: `errno.ENOENT`, `errno.ENOTDIR` or `errno.EACCES`.
+        filename: The directory.
+    """
+
+    default_code = "working_directory"
+
+    def __init__(self, message: str, *, number: int = 0, filename: str | None = None, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.errno = number
+        self.strerror = message
+        self.filename = filename
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # OSError's own method would pass only its own arguments.
+        return type(self), self.args, self.__dict__
+
+
 class RunNotFinishedError(ArkerError):
     """The result of a run was requested before the run has ended."""
 
@@ -97,4 +124,12 @@ class FleetError(ArkerError):
         self.vm_ids = tuple(vm_ids)
 
 
-__all__ = ["FleetError", "OutputChangedError", "RunFailedError", "RunNotFinishedError", "TunnelClosedError"]
+__all__ = [
+    "CommandNotRunError",
+    "FleetError",
+    "OutputChangedError",
+    "RunFailedError",
+    "RunNotFinishedError",
+    "TunnelClosedError",
+    "WorkingDirectoryError",
+]

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
         CHUNK_SIZE,
         MAX_PUT_SIZE,
         ErrorResponse,
+        ManifestEntry,
         SyncByteRange,
         SyncChunkWrite,
         SyncChunkWriteResult,
         SyncCommitWriteResult,
+        SyncManifestRequest,
+        SyncManifestResponse,
         SyncPresignedWriteCommit,
         SyncPresignedWriteRequest,
         SyncPresignedWriteRequestResult,
@@ -33,11 +36,16 @@ if TYPE_CHECKING:
     )
     from arker.models.filesystem import (
         DeleteFilesystemResponse,
+        DeleteMountResponse,
         DeleteSyncResponse,
         Filesystem,
         FilesystemCreateRequest,
         ListFilesystemsResponse,
+        ListMountsResponse,
         ListSyncsResponse,
+        Mount,
+        MountCreateRequest,
+        MountState,
         Sync,
         SyncCreateRequest,
     )
@@ -73,6 +81,11 @@ if TYPE_CHECKING:
         RunState,
         RunSummary,
     )
+    from arker.models.service import (
+        ListRegionsResponse,
+        RegionPlacement,
+        WhoamiResponse,
+    )
     from arker.models.session import (
         CreateSessionRequest,
         DeleteSessionResponse,
@@ -89,13 +102,18 @@ if TYPE_CHECKING:
         TunnelState,
     )
     from arker.models.vm import (
+        CompatiblePlatform,
         DeleteVmResponse,
         ForkRequest,
+        Layer,
         ListVmsResponse,
+        PatchVmRequest,
         Provider,
         ResizeRequest,
         ResizeResponse,
+        SshPublicKey,
         Vm,
+        VmResources,
         VmState,
     )
 else:
@@ -104,14 +122,16 @@ else:
         __name__,
         {
             "arker.models.file": (
-                "CHUNK_SIZE MAX_PUT_SIZE ErrorResponse SyncByteRange SyncChunkWrite SyncChunkWriteResult "
-                "SyncCommitWriteResult SyncPresignedWriteCommit SyncPresignedWriteRequest "
-                "SyncPresignedWriteRequestResult SyncReadInlineResponse SyncReadPresignedResponse SyncReadRequest "
-                "SyncReadResponse SyncWriteEntry SyncWriteRequest SyncWriteResponse SyncWriteResult"
+                "CHUNK_SIZE MAX_PUT_SIZE ErrorResponse ManifestEntry SyncByteRange SyncChunkWrite "
+                "SyncChunkWriteResult SyncCommitWriteResult SyncManifestRequest SyncManifestResponse "
+                "SyncPresignedWriteCommit SyncPresignedWriteRequest SyncPresignedWriteRequestResult "
+                "SyncReadInlineResponse SyncReadPresignedResponse SyncReadRequest SyncReadResponse "
+                "SyncWriteEntry SyncWriteRequest SyncWriteResponse SyncWriteResult"
             ),
             "arker.models.filesystem": (
-                "DeleteFilesystemResponse DeleteSyncResponse Filesystem FilesystemCreateRequest "
-                "ListFilesystemsResponse ListSyncsResponse Sync SyncCreateRequest"
+                "DeleteFilesystemResponse DeleteMountResponse DeleteSyncResponse Filesystem "
+                "FilesystemCreateRequest ListFilesystemsResponse ListMountsResponse ListSyncsResponse Mount "
+                "MountCreateRequest MountState Sync SyncCreateRequest"
             ),
             "arker.models.network": (
                 "InboundPortRequest InboundPortStatus InboundRequest InboundStatus NetworkPolicy NetworkPolicyAllow "
@@ -123,12 +143,14 @@ else:
                 "BackgroundRunResult CancelRunResponse CompletedRunResult ListRunsResponse ResourceKind Run "
                 "RunRequest RunResult RunState RunSummary"
             ),
+            "arker.models.service": "ListRegionsResponse RegionPlacement WhoamiResponse",
             "arker.models.session": (
                 "CreateSessionRequest DeleteSessionResponse ListSessionsResponse Session SessionState"
             ),
             "arker.models.tunnel": "AuthMode DeleteTunnelResponse ListTunnelsResponse Tunnel TunnelRequest TunnelState",
             "arker.models.vm": (
-                "DeleteVmResponse ForkRequest ListVmsResponse Provider ResizeRequest ResizeResponse Vm VmState"
+                "CompatiblePlatform DeleteVmResponse ForkRequest Layer ListVmsResponse PatchVmRequest "
+                "Provider ResizeRequest ResizeResponse SshPublicKey Vm VmResources VmState"
             ),
         },
     )
@@ -139,9 +161,11 @@ __all__ = [
     "AuthMode",
     "BackgroundRunResult",
     "CancelRunResponse",
+    "CompatiblePlatform",
     "CompletedRunResult",
     "CreateSessionRequest",
     "DeleteFilesystemResponse",
+    "DeleteMountResponse",
     "DeleteSessionResponse",
     "DeleteSyncResponse",
     "DeleteTunnelResponse",
@@ -154,13 +178,20 @@ __all__ = [
     "InboundPortStatus",
     "InboundRequest",
     "InboundStatus",
+    "Layer",
     "ListFilesystemsResponse",
+    "ListMountsResponse",
     "ListOrgRunsResponse",
+    "ListRegionsResponse",
     "ListRunsResponse",
     "ListSessionsResponse",
     "ListSyncsResponse",
     "ListTunnelsResponse",
     "ListVmsResponse",
+    "ManifestEntry",
+    "Mount",
+    "MountCreateRequest",
+    "MountState",
     "NetworkPolicy",
     "NetworkPolicyAllow",
     "NetworkPolicyBlock",
@@ -171,7 +202,9 @@ __all__ = [
     "NetworkRequest",
     "NetworkStatus",
     "OrgRunListRow",
+    "PatchVmRequest",
     "Provider",
+    "RegionPlacement",
     "ResizeRequest",
     "ResizeResponse",
     "ResourceKind",
@@ -182,12 +215,15 @@ __all__ = [
     "RunSummary",
     "Session",
     "SessionState",
+    "SshPublicKey",
     "Sync",
     "SyncByteRange",
     "SyncChunkWrite",
     "SyncChunkWriteResult",
     "SyncCommitWriteResult",
     "SyncCreateRequest",
+    "SyncManifestRequest",
+    "SyncManifestResponse",
     "SyncPresignedWriteCommit",
     "SyncPresignedWriteRequest",
     "SyncPresignedWriteRequestResult",
@@ -204,5 +240,7 @@ __all__ = [
     "TunnelState",
     "Visibility",
     "Vm",
+    "VmResources",
     "VmState",
+    "WhoamiResponse",
 ]

@@ -21,6 +21,9 @@ Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 MAX_INTEGER: Final = 2**63 - 1
 """The largest integer that servers accept in JSON."""
 
+MAX_DESCRIPTION: Final = 1024
+"""Characters of a VM's description."""
+
 
 def is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
     return isinstance(value, Mapping)
@@ -104,6 +107,23 @@ def check_integer(argument: str, value: object, *, minimum: int, what: str = "an
     return value
 
 
+def check_whole_seconds(argument: str, value: object, *, most: int | None = None) -> int:
+    """Check a number of seconds of zero or more, and round a fraction up: the API takes whole ones."""
+    seconds = math.ceil(check_seconds(argument, value, allow_zero=True))
+    if most is not None and seconds > most:
+        raise InvalidArgumentError(argument, value, f"expected at most {most} seconds")
+    return seconds
+
+
+def check_description(argument: str, value: object) -> str:
+    """Check a description: up to 1,024 characters, or none to have no description."""
+    if not is_string(value):
+        raise InvalidArgumentError(argument, value, "expected a string, without NUL")
+    if len(value) > MAX_DESCRIPTION:
+        raise InvalidArgumentError(argument, value, f"expected at most {MAX_DESCRIPTION:,} characters")
+    return value
+
+
 def check_boolean(argument: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise InvalidArgumentError(argument, value, "expected True or False")
@@ -160,6 +180,7 @@ text: Validator = _validator(check_text)
 identifier: Validator = _validator(check_id)
 boolean: Validator = _validator(check_boolean)
 seconds: Validator = _validator(check_seconds)
+description: Validator = _validator(check_description)
 duration: Validator = _validator(lambda argument, value: check_seconds(argument, value, allow_zero=True))
 name: Validator = _validator(lambda argument, value: check_text(argument, value, what="a non-empty name"))
 
@@ -212,7 +233,7 @@ def check_function(argument: str, value: object) -> None:
     for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004 - its code, not whether it has any
         if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
             raise InvalidArgumentError(
-                argument, value, "expected an ordinary function: it is called, and what it returns is not awaited"
+                argument, value, "expected an ordinary function: it is called, and its result is ignored"
             )
 
 

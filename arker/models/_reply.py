@@ -47,9 +47,13 @@ class Reply:
     misfits: Mapping[str, object] = field(default=NO_MISFITS, repr=False, eq=False)
 
 
-def declared(default: Any = None, **options: Any) -> Any:
+NULLABLE: Final = "nullable"
+"""Key in a field's metadata: although the field is always present, its value may be null."""
+
+
+def declared(default: Any = None, *, nullable: bool = False, **options: Any) -> Any:
     """Declare a field that the contract says is always present, although the SDK does not depend on it."""
-    return field(default=default, metadata={DECLARED: True}, **options)
+    return field(default=default, metadata={DECLARED: True, NULLABLE: nullable}, **options)
 
 
-__all__ = ["DECLARED", "NO_MISFITS", "Reply", "declared"]
+__all__ = ["DECLARED", "NO_MISFITS", "NULLABLE", "Reply", "declared"]

@@ -39,6 +39,48 @@ class SyncReadRequest:
     op: Literal["read"] = field(default="read", init=False)
 
 
+@frozen
+class SyncManifestRequest:
+    """A request for the list of the files in a directory, with their digests."""
+
+    path: str
+    op: Literal["manifest"] = field(default="manifest", init=False)
+
+
+@frozen(kw_only=True)
+class ManifestEntry(Reply):
+    """A file in a directory.
+
+    Attributes:
+        path: Its path in the directory.
+        size: Its size in bytes.
+        mode: Its mode.
+        hash: The digest of its content, in lower-case hex.
+    """
+
+    path: str
+    size: int
+    mode: int | None = declared()
+    hash: str
+
+
+@frozen(kw_only=True)
+class SyncManifestResponse(Reply):
+    """The regular files in a directory, at any depth. A directory that does not exist has none.
+
+    Attributes:
+        root: The directory.
+        hash_algo: The algorithm of the digests: ``sha256``.
+        entries: The files.
+        truncated: Whether there are more files than the reply lists.
+    """
+
+    root: str | None = declared()
+    hash_algo: str
+    entries: tuple[ManifestEntry, ...]
+    truncated: bool = declared(False)
+
+
 @frozen(kw_only=True)
 class SyncReadInlineResponse(Reply):
     """The reply with a whole file.
@@ -184,10 +226,13 @@ __all__ = [
     "CHUNK_SIZE",
     "MAX_PUT_SIZE",
     "ErrorResponse",
+    "ManifestEntry",
     "SyncByteRange",
     "SyncChunkWrite",
     "SyncChunkWriteResult",
     "SyncCommitWriteResult",
+    "SyncManifestRequest",
+    "SyncManifestResponse",
     "SyncPresignedWriteCommit",
     "SyncPresignedWriteRequest",
     "SyncPresignedWriteRequestResult",

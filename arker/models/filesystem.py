@@ -1,6 +1,8 @@
-"""Filesystems, and syncs: filesystems bound into VMs (contract, section 4)."""
+"""Filesystems, and mounts: filesystems bound into VMs. Generation 0.5 calls mounts syncs."""
 
 from __future__ import annotations
+
+from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
@@ -62,16 +64,80 @@ class DeleteFilesystemResponse(Reply):
     deleted: bool = declared(True)
 
 
+MountState: TypeAlias = Literal["attaching", "mounted", "failed"]
+
+
 @frozen(kw_only=True)
-class Sync(Reply):
+class Mount(Reply):
     """A filesystem bound into a VM.
 
     Attributes:
-        sync_id: The filesystem's id.
+        mount_id: The mount's id.
         vm_id: The VM.
         filesystem_id: The filesystem.
         path: Path in the VM that it is bound at.
-        created_at: Time of the binding (RFC 3339, UTC).
+        state: ``attaching`` (the VM sees it from its next start on), ``mounted`` or ``failed``; None if the server does
+            not report it; an unknown state is kept unchanged.
+        state_detail: Why the VM does not see it.
+        region: Its region.
+        provider: Its provider; None in generation 1.
+        created_at: Time of the binding (RFC 3339, UTC); None in generation 1.
+        filesystem_name: The filesystem's name; None in generation 1.
+    """
+
+    mount_id: str
+    vm_id: str | None = declared()
+    filesystem_id: str | None = declared()
+    path: str | None = declared()
+    state: MountState | str | None = None
+    state_detail: str | None = None
+    region: str | None = None
+    provider: Provider | str | None = None
+    created_at: str | None = None
+    filesystem_name: str | None = None
+
+
+@frozen(kw_only=True)
+class ListMountsResponse(Page[Mount], Reply):
+    """A page of a VM's mounts, newest first. There are more pages while ``next_cursor`` is set."""
+
+    mounts: tuple[Mount, ...]
+    next_cursor: str | None = None
+
+    def _items(self) -> tuple[Mount, ...]:
+        return self.mounts
+
+
+@frozen(kw_only=True)
+class MountCreateRequest:
+    """The request of `POST /v1/vms/{id}/mounts`.
+
+    Attributes:
+        filesystem_id: The filesystem to bind.
+        path: Path in the VM; the server chooses it if absent.
+    """
+
+    filesystem_id: str = field(validator=check.identifier)
+    path: str | None = field(default=None, validator=check.optional(check.text))
+
+
+@frozen(kw_only=True)
+class DeleteMountResponse(Reply):
+    """The reply to unbinding a filesystem from a VM."""
+
+    deleted: bool = declared(True)
+
+
+@frozen(kw_only=True)
+class Sync(Reply):
+    """A filesystem bound into a VM, as generation 0.5 describes it; `Mount` is the description of today.
+
+    Attributes:
+        sync_id: The sync's id.
+        vm_id: The VM.
+        filesystem_id: The filesystem.
+        path: Path in the VM that it is bound at.
+        created_at: Time of the binding (RFC 3339, UTC); None in generation 1.
         vm_name: The VM's name.
         filesystem_name: The filesystem's name.
         live: Whether the VM sees it already; if False, the VM sees it from its next start on.
@@ -83,7 +149,7 @@ class Sync(Reply):
     vm_id: str | None = declared()
     filesystem_id: str | None = declared()
     path: str | None = declared()
-    created_at: str | None = declared()
+    created_at: str | None = None
     vm_name: str | None = None
     filesystem_name: str | None = None
     source_org_id: str | None = None
@@ -127,11 +193,16 @@ class DeleteSyncResponse(Reply):
 
 __all__ = [
     "DeleteFilesystemResponse",
+    "DeleteMountResponse",
     "DeleteSyncResponse",
     "Filesystem",
     "FilesystemCreateRequest",
     "ListFilesystemsResponse",
+    "ListMountsResponse",
     "ListSyncsResponse",
+    "Mount",
+    "MountCreateRequest",
+    "MountState",
     "Sync",
     "SyncCreateRequest",
 ]

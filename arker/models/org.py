@@ -20,6 +20,8 @@ class OrgRunListRow(Reply):
         vm_id: The VM that the request was for.
         session_id: The session.
         region: The region.
+        provider: The provider.
+        state: The run's state; None if the request started none, or the server does not report it.
         status: HTTP status of the reply.
         total_ms: Total duration in milliseconds; ``queue_ms`` is the time in a queue, and so on.
         vm_vcpus: CPUs of the VM.
@@ -43,6 +45,8 @@ class OrgRunListRow(Reply):
     vm_id: str | None = None
     session_id: str | None = None
     region: str | None = None
+    provider: str | None = None
+    state: str | None = None
     status: int | None = None
     total_ms: float | None = None
     queue_ms: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
@@ -98,6 +98,7 @@ class CompletedRunResult(Reply, _TextViews):
     Attributes:
         type: ``completed``, unlike that of `BackgroundRunResult`.
         run_id: The run's id; None if the reply acknowledges another operation, such as a signal.
+        session_id: The id of the run's session; None if the server does not report it.
         state: ``completed``, ``failed`` or ``cancelled``.
         stdout: Standard output as bytes; ``stdout_text`` is the decoded text.
         stderr: Standard error as bytes; ``stderr_text`` is the decoded text.
@@ -110,12 +111,13 @@ class CompletedRunResult(Reply, _TextViews):
 
     type: Literal["completed"] = field(default="completed", init=False)
     run_id: str | None = None
+    session_id: str | None = None
     state: RunState | str = "completed"
     stdout: bytes
     stdout_encoding: str = declared("utf-8")
     stderr: bytes
     stderr_encoding: str = declared("utf-8")
-    exit_code: int | None = declared()
+    exit_code: int | None = declared(nullable=True)
     fail_reason: str | None = None
     dispatch: object = None
 
@@ -127,12 +129,14 @@ class BackgroundRunResult(Reply):
     Attributes:
         type: ``background``, unlike that of `CompletedRunResult`.
         run_id: The run's id: read it with ``get_run``, cancel it with ``cancel_run``.
+        session_id: The id of the run's session; None if the server does not report it.
         state: ``running``, usually.
         tunnels: The tunnels that it opened.
     """
 
     type: Literal["background"] = field(default="background", init=False)
     run_id: str
+    session_id: str | None = None
     state: RunState | str = "running"
     tunnels: tuple[Tunnel, ...] = ()
 
@@ -158,7 +162,8 @@ class CancelRunResponse(Reply):
     cancelled: bool = declared(True)
 
 
-def _command(value: str | Sequence[str]) -> str:
+def command_line(value: str | Sequence[str]) -> str:
+    """Return a command as one line for the shell; a list of arguments is quoted for it."""
     if isinstance(value, str):
         return value
     if not isinstance(value, (list, tuple)) or not value:
@@ -190,6 +195,18 @@ def _timeout(value: float | None) -> float | None:
     # Converted to exact JSON types: numpy's floats are subclasses. Newer servers accept only whole seconds.
     seconds = check.check_seconds("timeout", value)
     return int(seconds) if seconds.is_integer() else seconds
+
+
+MOST_IN_FOREGROUND: Final = 300
+"""Seconds for which a server of generation 1 keeps a run in the foreground."""
+
+
+def _time_to_background(value: float | None) -> int | None:
+    return None if value is None else check.check_whole_seconds("time_to_background", value, most=MOST_IN_FOREGROUND)
+
+
+def _queueing_timeout(value: float | None) -> int | None:
+    return None if value is None else check.check_whole_seconds("queueing_timeout", value)
 
 
 def _signal(value: str | None) -> str | None:
@@ -234,9 +251,11 @@ class RunRequest:
         acquire: Resources to warm up before the run: ``cpu``, ``memory``, ``disk``, as a list or joined by commas.
         release: Resources to release after the run.
         signal: Signal (``SIGINT`` or ``INT``, ...) to send to the session's current command instead of running one.
+        time_to_background: Seconds, 300 at most, after which the reply comes although the command goes on.
+        queueing_timeout: Seconds for which the server may wait for capacity; 0 means not at all.
     """
 
-    command: str = field(converter=_command)
+    command: str = field(converter=command_line)
     session_id: str | None = field(default=None, validator=check.optional(check.identifier))
     session_idx: int | None = field(default=None, validator=check.optional(check.integer(0)))
     background: bool | None = field(default=None, converter=_background)
@@ -249,8 +268,14 @@ class RunRequest:
     acquire: str | None = field(default=None, converter=_acquire)
     release: str | None = field(default=None, converter=_release)
     signal: str | None = field(default=None, converter=_signal)
+    time_to_background: int | None = field(default=None, converter=_time_to_background)
+    queueing_timeout: int | None = field(default=None, converter=_queueing_timeout)
 
     def __attrs_post_init__(self) -> None:
+        if self.time_to_background is not None and (self.background or self.signal):
+            other = "background" if self.background else "signal"
+            expected = f"expected it without {other}="
+            raise InvalidArgumentError("time_to_background", self.time_to_background, expected)
         # A request with another action needs no command.
         instead = (self.signal, self.acquire, self.release, self.vcpu_count, self.memory_mib, self.disk_mib)
         if "\0" in self.command or (not self.command.strip() and instead == (None,) * len(instead)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
@@ -12,12 +12,79 @@ from arker.models import _checks as check
 from arker.models._page import Page
 from arker.models._reply import Reply, declared
 from arker.models.network import NetworkPolicy, NetworkPolicyInput, network_policy
+from arker.models.run import command_line
 from arker.models.session import Session
 from arker.models.tunnel import Tunnel, TunnelRequest, tunnel_request
 
 VmState: TypeAlias = Literal["idle", "running"]
 Provider: TypeAlias = Literal["aws", "aws-burst"]
 """Known providers; a provider may be any label of a host name."""
+
+
+@frozen(kw_only=True)
+class VmResources(Reply):
+    """A VM's resources. A server that does not report one of them leaves it out.
+
+    Attributes:
+        vcpu: Number of CPUs.
+        memory_mib: Memory, in MiB.
+        disk_mib: Disk, in MiB.
+        gpu_sms: Streaming multiprocessors of each GPU; 0 if the VM was made without.
+        gpu_vram_mib: Memory of each GPU, in MiB.
+        gpu_count: Number of GPUs.
+    """
+
+    vcpu: int | None = None
+    memory_mib: int | None = None
+    disk_mib: int | None = None
+    gpu_sms: int | None = None
+    gpu_vram_mib: int | None = None
+    gpu_count: int | None = None
+
+
+@frozen(kw_only=True)
+class SshPublicKey(Reply):
+    """A key with which the VM is reachable by SSH.
+
+    Attributes:
+        id: Its id in the VM.
+        public_key: The public key.
+        fingerprint: Its fingerprint.
+        name: Its name.
+        expires_at: Time from which it is no longer accepted (RFC 3339, UTC).
+    """
+
+    id: str
+    public_key: str | None = declared()
+    fingerprint: str | None = declared()
+    name: str | None = None
+    expires_at: str | None = None
+
+
+@frozen(kw_only=True)
+class CompatiblePlatform(Reply):
+    """A platform that a template can be forked on; see ``platforms=`` of `AsyncArker.fork`. Sizes are per VM.
+
+    Attributes:
+        id: The platform's id.
+        display_name: Its name for people.
+        architecture: Its architecture.
+        gpu: The limits of its GPUs, unchanged; None without GPUs.
+    """
+
+    id: str
+    display_name: str | None = declared()
+    architecture: str | None = declared()
+    min_vcpus: int | None = None
+    max_vcpus: int | None = None
+    default_vcpus: int | None = None
+    min_memory_mib: int | None = None
+    max_memory_mib: int | None = None
+    default_memory_mib: int | None = None
+    min_disk_mib: int | None = None
+    max_disk_mib: int | None = None
+    default_disk_mib: int | None = None
+    gpu: Mapping[str, Any] | None = None
 
 
 @frozen(kw_only=True)
@@ -42,6 +109,16 @@ class Vm(Reply):
         sessions: Its sessions.
         tunnels: Its tunnels.
         last_active_at: Time of the last use (RFC 3339, UTC).
+        description: Its description; None if it has none.
+        hostname: The name at which its services are reached: bare for port 8080, ``<vm>-<port>.…`` for other ports.
+        immutable: Whether it can no longer be changed, only forked.
+        resources: Its resources; ``vcpu_count``, ``memory_mib`` and ``disk_mib`` are the same values.
+        policies: Its network policy as generation 1 writes it, unchanged; ``network`` is what it means, if that is one
+            of the policies of `NetworkPolicy`.
+        ssh_public_keys: The keys with which it is reachable by SSH.
+        platform: The platform that it runs on.
+        compatible_platforms: The platforms that it can be forked on.
+        pool_id: The pool that it belongs to.
     """
 
     vm_id: str
@@ -66,6 +143,18 @@ class Vm(Reply):
     sessions: tuple[Session, ...] = ()
     tunnels: tuple[Tunnel, ...] = ()
     last_active_at: str | None = None
+    description: str | None = None
+    hostname: str | None = None
+    immutable: bool | None = None
+    resources: VmResources | None = None
+    policies: Mapping[str, Any] | None = field(default=None, repr=False)
+    ssh_public_keys: tuple[SshPublicKey, ...] = ()
+    min_vcpus: int | None = None
+    min_disk_mib: int | None = None
+    max_disk_mib: int | None = None
+    platform: str | None = None
+    compatible_platforms: tuple[CompatiblePlatform, ...] = ()
+    pool_id: str | None = None
 
 
 @frozen(kw_only=True)
@@ -94,9 +183,39 @@ def _tunnel(value: TunnelRequest | Mapping[str, Any] | None) -> TunnelRequest | 
     return None if value is None else tunnel_request("tunnel", value)
 
 
+Layer: TypeAlias = Literal["disk", "memory"]
+"""A layer of a VM that a fork copies: its files, or its processes as well."""
+
+
+def _layers(value: Sequence[Layer] | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    layers: tuple[object, ...] = tuple(value) if check.is_array(value) else ()
+    if "disk" not in layers or not set(layers) <= {"disk", "memory"}:
+        raise InvalidArgumentError("layers", value, "expected ['disk'] or ['disk', 'memory']")
+    # Always in the same order: a repeated request must be identical byte for byte.
+    return tuple(layer for layer in ("disk", "memory") if layer in layers)
+
+
+def _platforms(value: Sequence[str] | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not check.is_array(value):
+        raise InvalidArgumentError("platforms", value, "expected a list of platforms' ids")
+    return tuple(check.check_text(f"platforms[{index}]", each) for index, each in enumerate(value))
+
+
+def _command(value: str | Sequence[str] | None) -> str | None:
+    return None if value is None else command_line(value)
+
+
+def _queueing_timeout(value: float | None) -> int | None:
+    return None if value is None else check.check_whole_seconds("queueing_timeout", value)
+
+
 @frozen(kw_only=True)
 class ForkRequest:
-    """The request of `POST /v1/fork`. Exactly one of ``source_vm_id`` and ``source_vm_name`` is set.
+    """The request of `POST /v1/fork`. Exactly one of ``source_vm_id``, ``source_vm_name`` and ``image`` is set.
 
     Attributes:
         source_vm_id: The VM to fork, by id.
@@ -112,6 +231,12 @@ class ForkRequest:
         disk_mib: Disk, in MiB.
         durable: Whether runs are resumed after a host failure.
         tunnel: A tunnel to open for the VM.
+        image: A container image to make the VM of, such as ``python:3.12``.
+        description: The new VM's description.
+        queueing_timeout: Seconds for which the server may wait for capacity; 0 means not at all.
+        layers: What is copied: ``disk`` (the files), or ``disk`` and ``memory`` (processes go on in the new VM).
+        command: A command that is started in the background in the new VM's default session.
+        platforms: Ids of the platforms that the new VM may run on; empty for any.
     """
 
     source_vm_id: str | None = field(default=None, validator=check.optional(check.identifier))
@@ -127,6 +252,12 @@ class ForkRequest:
     disk_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
     durable: bool | None = field(default=None, validator=check.optional(check.boolean))
     tunnel: TunnelRequest | None = field(default=None, converter=_tunnel)
+    image: str | None = field(default=None, validator=check.optional(check.text))
+    description: str | None = field(default=None, validator=check.optional(check.description))
+    queueing_timeout: int | None = field(default=None, converter=_queueing_timeout)
+    layers: tuple[str, ...] | None = field(default=None, converter=_layers)
+    command: str | None = field(default=None, converter=_command, validator=check.optional(check.text))
+    platforms: tuple[str, ...] | None = field(default=None, converter=_platforms)
 
 
 @frozen(kw_only=True)
@@ -151,6 +282,35 @@ class ResizeRequest:
 
 
 @frozen(kw_only=True)
+class PatchVmRequest:
+    """The request of `PATCH /v1/vms/{id}`, with at least one field.
+
+    Attributes:
+        description: The VM's description; an empty one removes it.
+        vcpu_count: Number of CPUs.
+        memory_mib: Memory, in MiB.
+        disk_mib: Disk, in MiB.
+        network: Which hosts the VM may reach.
+        immutable: True to make the VM immutable, alone.
+    """
+
+    description: str | None = field(default=None, validator=check.optional(check.description))
+    vcpu_count: int | None = field(default=None, validator=check.optional(check.integer(1)))
+    memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
+    disk_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
+    network: NetworkPolicy | bool | str | None = field(default=None, converter=_network)
+    immutable: bool | None = field(default=None, validator=check.optional(check.boolean))
+
+    def __attrs_post_init__(self) -> None:
+        others = (self.description, self.vcpu_count, self.memory_mib, self.disk_mib, self.network)
+        changes = sum(value is not None for value in others)
+        if self.immutable is not None and (changes or not self.immutable):
+            raise InvalidArgumentError("immutable", self.immutable, "expected True, without any other change")
+        if not changes and self.immutable is None:
+            raise InvalidArgumentError("description", None, "expected at least one change")
+
+
+@frozen(kw_only=True)
 class ResizeResponse(Reply):
     """The reply to a resize of a VM."""
 
@@ -158,12 +318,17 @@ class ResizeResponse(Reply):
 
 
 __all__ = [
+    "CompatiblePlatform",
     "DeleteVmResponse",
     "ForkRequest",
+    "Layer",
     "ListVmsResponse",
+    "PatchVmRequest",
     "Provider",
     "ResizeRequest",
     "ResizeResponse",
+    "SshPublicKey",
     "Vm",
+    "VmResources",
     "VmState",
 ]

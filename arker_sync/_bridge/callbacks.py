@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from functools import partial
@@ -16,8 +17,10 @@ from typing import Any, Final, NoReturn, TypeGuard, TypeVar
 
 import attrs
 
+from arker._commands.sinks import Sink, sink_of
 from arker._tasks.process import hand_in
 from arker._transport.observer import Teller
+from arker.errors import InvalidArgumentError
 from arker.hooks import Hooks
 from arker_sync._bridge.call import Errand, current_call
 from arker_sync._bridge.outcomes import fail, same
@@ -90,6 +93,42 @@ def relay_hooks(given: Any) -> Any:
     return Hooks(**wrapped)
 
 
+def relay_output(argument: str, value: Any) -> Any:
+    """Return the async client's version of what takes a command's output: the pieces come in the caller's thread.
+
+    Args:
+        argument: The argument's name.
+        value: A function, a file that is open for writing, or None.
+    """
+    sink = sink_of(argument, value)
+    if sink is None:
+        return None
+    if inspect.iscoroutinefunction(value):
+        raise InvalidArgumentError(argument, value, "expected an ordinary function, or a file that is open for writing")
+    return Sink(partial(_hand_over, sink.put), text=sink.text)
+
+
+async def _hand_over(put: Callable[[Any], object], piece: Any) -> None:
+    """Have a piece taken in the caller's thread, and wait for that. What it raises is raised by the call."""
+    taken: asyncio.Future[Callable[[], Any]] = asyncio.get_running_loop().create_future()
+
+    def take() -> None:
+        try:
+            put(piece)
+        except Exception as error:
+            _tell(taken, partial(fail, error))
+        except BaseException:
+            _tell(taken, _refuse)
+            raise
+        else:
+            _tell(taken, partial(same, None))
+
+    call = current_call()
+    if call is None or not call.post(Errand(take, partial(_tell, taken, _refuse))):
+        _thread.put(Errand(take))
+    (await taken)()
+
+
 # --- what a call asks for ---------------------------------------------------------------------------------------------
 
 
@@ -155,4 +194,4 @@ def _refuse() -> NoReturn:
 
 hand_in("blocking callbacks", in_child=_thread.begin_anew)
 
-__all__ = ["feed", "relay", "relay_hooks"]
+__all__ = ["feed", "relay", "relay_hooks", "relay_output"]

@@ -125,14 +125,30 @@ class Lease:
             seat: Shared by the calls for the same work.
             raised: The kind of exception by which a block is left, if the call leaves one.
         """
-        if not _is_interrupted(raised):
-            return self._call(work, undo=undo, leave=leave, seat=seat)
-        with hurry.heeded(ending=raised is not None):
-            return self._call(work, undo=undo, leave=leave, seat=seat)
+        begun: list[Call[T]] = []
+        try:
+            if not _is_interrupted(raised):
+                return self._call(work, begun, undo=undo, leave=leave, seat=seat)
+            with hurry.heeded(ending=raised is not None):
+                return self._call(work, begun, undo=undo, leave=leave, seat=seat)
+        except BaseException as error:
+            if not begun:
+                work.close()  # otherwise Python warns of it
+                if leave is not None and not isinstance(error, Exception):
+                    self._leave(leave)
+            raise
+
+    def _leave(self, leave: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Leave a block for a caller that was interrupted before the work could begin."""
+        running = self._state.running
+        if running is not None and running.generation is loop.generation():  # otherwise nothing was entered
+            with hurry.heeded(ending=True):
+                _bounded(leave(), running)
 
     def _call(
         self,
         work: Coroutine[Any, Any, T],
+        begun: list[Call[T]],
         *,
         undo: Callable[[T], Coroutine[Any, Any, object]] | None,
         leave: Callable[[], Coroutine[Any, Any, object]] | None,
@@ -140,28 +156,22 @@ class Lease:
     ) -> T:
         if sys.is_finalizing():
             # The loop's thread has stopped, and no other can be started.
-            work.close()
             raise ConfigurationError("the interpreter is ending: no call can be made any more")
         state = self._state
         running = state.running
         if running is None or running.generation is not loop.generation():
             if state.released:
-                return _call_once(work)
-            try:
-                running = state.take()
-            except BaseException:
-                work.close()  # otherwise Python warns of it at exit
-                raise
+                return _call_once(work, begun)
+            running = state.take()
         if threading.get_ident() == running.thread.ident:
-            work.close()
             raise ConfigurationError(
                 "a blocking call was made in the thread that has to carry it out (by a logging handler, perhaps); "
                 "it would wait for itself"
             )
-        call: Call[T] | None = None
         worker: Worker | None = None
+        call = Call(work, running, seat)
         try:
-            call = Call(work, running, seat)
+            begun.append(call)
             worker = current_worker()
             if worker is not None:
                 worker.begin(call)
@@ -169,31 +179,54 @@ class Lease:
             call.start()
             call.wait()
             # In here, so that an interrupt that comes with the result does not lose it.
+            self._forget(call, worker)
             return call.result()
         except BaseException as error:
-            if call is None:
-                work.close()
-                if leave is not None:
-                    _bounded(leave(), running)
-            elif call.ended_with(error):
-                if hurry.asked() and isinstance(error, asyncio.CancelledError):
-                    raise KeyboardInterrupt from None  # a clean-up that was cut off
-                if isinstance(error, asyncio.CancelledError) and (worker is None or not worker.cancelled):
-                    # Only the end of the client cancels a call whose caller goes on.
-                    raise closed() from None
-            else:
-                with hurry.heeded(ending=True):
-                    done = call.abandon()
-                    if leave is not None:
-                        _bounded(leave(), running)
-                    elif done and undo is not None:
-                        _bounded(undo(call.result()), running)
+            try:
+                if call.ended_with(error):
+                    if hurry.asked() and isinstance(error, asyncio.CancelledError):
+                        raise KeyboardInterrupt from None  # a clean-up that was cut off
+                    if isinstance(error, asyncio.CancelledError) and (worker is None or not worker.cancelled):
+                        # Only the end of the client cancels a call whose caller goes on.
+                        raise closed() from None
+                else:
+                    with hurry.heeded(ending=True):
+                        done = call.abandon()
+                        if leave is not None:
+                            _bounded(leave(), running)
+                        elif done and undo is not None:
+                            _bounded(undo(call.result()), running)
+                raise
+            finally:
+                self._forget(call, worker)
+
+    def _forget(self, call: Call[Any], worker: Worker | None) -> None:
+        self._state.calls.discard(call)
+        if worker is not None:
+            worker.end(call)
+
+    def make(
+        self,
+        work: Coroutine[Any, Any, T],
+        handle: Callable[[T, Lease], R],
+        *,
+        undo: Callable[[T], Coroutine[Any, Any, object]],
+    ) -> R:
+        """Run a coroutine that makes something, and return a handle on it.
+
+        Args:
+            work: The coroutine.
+            handle: Makes the handle of what was made and this lease.
+            undo: Makes a coroutine that undoes the work if the caller is interrupted before it has the handle.
+        """
+        made: list[T] = []
+        try:
+            made.append(self.call(work, undo=undo))
+            return handle(made[0], self)
+        except BaseException:
+            if made:
+                self._leave(lambda: undo(made[0]))
             raise
-        finally:
-            if call is not None:
-                state.calls.discard(call)
-                if worker is not None:
-                    worker.end(call)
 
     def step(self, work: Coroutine[Any, Any, T]) -> T:
         """Call one step of an iterator."""
@@ -238,11 +271,12 @@ def _is_interrupted(raised: type[BaseException] | None) -> bool:
     return False
 
 
-def _call_once(work: Coroutine[Any, Any, T]) -> T:
+def _call_once(work: Coroutine[Any, Any, T], begun: list[Call[T]]) -> T:
     """Run a call of a closed client, which fails with the client's own error."""
     running = loop.enter()
     try:
         call = Call(work, running)
+        begun.append(call)
         call.start()
         call.wait()
         return call.result()

@@ -41,8 +41,10 @@ class Worker:
             call.cancel()
 
     def end(self, call: Call[Any]) -> None:
+        """Note that the call has ended, if that was not noted before."""
         with self._lock:
-            self._calls.remove(call)
+            if call in self._calls:
+                self._calls.remove(call)
 
     def do(self, function: Callable[[], Any]) -> Callable[[], Any]:
         """Run the function in this thread. Return a function that returns its result or raises its error.

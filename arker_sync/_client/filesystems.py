@@ -14,7 +14,7 @@ class OrgFilesystems(ClientBase):
     """The filesystem methods of `Arker`."""
 
     def create_filesystem(self, *, name: str, deadline: float | None = None) -> models.Filesystem:
-        """Create an empty filesystem. Bind it into VMs with `VM.create_sync`.
+        """Create an empty filesystem. Bind it into VMs with `VM.create_mount`.
 
         Args:
             name: The filesystem's name, unique in the organisation.

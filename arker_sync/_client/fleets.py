@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import arker
@@ -36,6 +36,11 @@ class Fleets(ClientBase):
         disk_mib: int | None = None,
         durable: bool | None = None,
         tunnel: models.TunnelRequest | Mapping[str, Any] | None = None,
+        description: str | None = None,
+        queueing_timeout: float | None = None,
+        layers: Sequence[models.Layer] | None = None,
+        command: str | Sequence[str] | None = None,
+        platforms: Sequence[str] | None = None,
         progress: Callable[[arker.FleetProgress], object] | None = None,
         deadline: float | None = None,
     ) -> arker_sync.Fleet:
@@ -67,6 +72,11 @@ class Fleets(ClientBase):
             disk_mib: Disk of each VM, in MiB.
             durable: Whether the VMs' runs are resumed after a host failure.
             tunnel: A tunnel to open for each VM: ``{"ports": [8080]}``.
+            description: The VMs' description.
+            queueing_timeout: Seconds to wait for capacity for each VM; see `fork`.
+            layers: What is copied: ``["disk"]`` or ``["disk", "memory"]``; see `fork`.
+            command: A command that is started in the background in each VM's default session.
+            platforms: Ids of the platforms that the VMs may run on.
             progress: Called with a `FleetProgress` as VMs are forked and deleted.
             deadline: Seconds for all forks; forks that take longer are abandoned and count as failed. None for no
                 limit.
@@ -91,6 +101,11 @@ class Fleets(ClientBase):
             disk_mib=disk_mib,
             durable=durable,
             tunnel=tunnel,
+            description=description,
+            queueing_timeout=queueing_timeout,
+            layers=layers,
+            command=command,
+            platforms=platforms,
             progress=_bridge.callbacks.relay("progress", progress),
             deadline=deadline,
         )

@@ -54,14 +54,23 @@ class Vms(ClientBase):
         disk_mib: int | None = None,
         durable: bool | None = None,
         tunnel: models.TunnelRequest | Mapping[str, Any] | None = None,
+        image: str | None = None,
+        description: str | None = None,
+        queueing_timeout: float | None = None,
+        layers: Sequence[models.Layer] | None = None,
+        command: str | Sequence[str] | None = None,
+        platforms: Sequence[str] | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> arker_sync.VM:
         """Fork a VM: create a VM from a public golden, or with a copy of another VM's files (contract, section 5).
 
+        The arguments from ``image`` on are those of generation 1 of the API. Of the others, generation 1 has neither
+        ``max_memory_mib`` nor ``tunnel``, and takes ``source_org_id`` only beside a name.
+
         Args:
             source: The name of a public golden or of the organisation's own VM, or a handle. Exactly one of ``source``,
-                ``source_vm_id`` and ``source_vm_name`` is required.
+                ``source_vm_id``, ``source_vm_name`` and ``image`` is required.
             source_vm_id: The VM to fork, by id.
             source_vm_name: The VM to fork, by name; the same as a string as ``source``.
             source_org_id: The organisation that owns the source; not needed for goldens and the organisation's own VMs.
@@ -75,6 +84,15 @@ class Vms(ClientBase):
             disk_mib: Disk, in MiB.
             durable: Whether the VM's runs are resumed after a host failure.
             tunnel: A tunnel to open for the VM: ``{"ports": [8080]}``.
+            image: A container image to make the VM of instead of forking one, such as ``python:3.12``: its environment,
+                user and working directory apply, its command is not started.
+            description: The new VM's description, up to 1,024 characters.
+            queueing_timeout: Seconds for which server and client wait for capacity together; 0 to fail at once. The
+                request is repeated within that time, however many attempts the retry policy allows.
+            layers: What is copied: ``["disk"]`` (the files), or ``["disk", "memory"]`` (processes go on in the copy).
+                By default the server decides: a server of generation 1 copies both if it can.
+            command: A command that is started in the background in the new VM's default session.
+            platforms: Ids of the platforms that the new VM may run on; empty for any.
             idempotency_key: A repeated request with the same key returns the original VM instead of forking again; by
                 default generated for each call.
             deadline: Seconds for the whole call; None for no limit.
@@ -83,7 +101,9 @@ class Vms(ClientBase):
             InvalidArgumentError: There is not exactly one source, or a value is invalid.
             NotFoundError: There is no such source (that this organisation may fork).
             ConflictError: The name is taken, or the idempotency key belongs to a different request.
-            UnsupportedOperationError: The server cannot fork this source with these arguments.
+            UnsupportedOperationError: The server cannot fork this source with these arguments, or its generation of the
+                API does not have one of them.
+            ResourcePressureError: There is no capacity for the VM.
         """
         work = self._async.fork(
             twin(source),
@@ -100,10 +120,16 @@ class Vms(ClientBase):
             disk_mib=disk_mib,
             durable=durable,
             tunnel=tunnel,
+            image=image,
+            description=description,
+            queueing_timeout=queueing_timeout,
+            layers=layers,
+            command=command,
+            platforms=platforms,
             idempotency_key=idempotency_key,
             deadline=deadline,
         )
-        return arker_sync.VM(self._lease.call(work, undo=lambda made: made.delete()), self._lease)
+        return self._lease.make(work, arker_sync.VM, undo=lambda made: made.delete())
 
     def list_vms(
         self,
@@ -116,6 +142,12 @@ class Vms(ClientBase):
         source_org_id: str | None = None,
         started_after: str | None = None,
         started_before: str | None = None,
+        org_id: str | None = None,
+        public: bool | None = None,
+        platform: str | None = None,
+        created_after: str | None = None,
+        created_before: str | None = None,
+        pool_id: str | None = None,
         deadline: float | None = None,
     ) -> models.ListVmsResponse:
         """List one page of the organisation's VMs, newest first.
@@ -129,10 +161,18 @@ class Vms(ClientBase):
             source_org_id: Only VMs whose source belongs to this organisation.
             started_after: Only VMs started after this time (RFC 3339).
             started_before: Only VMs started before this time (RFC 3339).
+            org_id: Only VMs of this organisation; ``ARKER_ORG_ID`` with ``public=True`` lists the public goldens.
+            public: Only VMs that are public, or only those that are not.
+            platform: Only VMs on this platform.
+            created_after: Only VMs created after this time (RFC 3339).
+            created_before: Only VMs created before this time (RFC 3339).
+            pool_id: Only VMs of this pool.
             deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             BadRequestError: The cursor does not belong to this list.
+            UnsupportedOperationError: The server's generation of the API lacks a filter: 0.5 has none from ``org_id``
+                on, and 1 has neither ``source_org_id`` nor ``started_after`` and ``started_before``.
         """
         work = self._async.list_vms(
             cursor=cursor,
@@ -143,6 +183,12 @@ class Vms(ClientBase):
             source_org_id=source_org_id,
             started_after=started_after,
             started_before=started_before,
+            org_id=org_id,
+            public=public,
+            platform=platform,
+            created_after=created_after,
+            created_before=created_before,
+            pool_id=pool_id,
             deadline=deadline,
         )
         return self._lease.call(work)
@@ -158,13 +204,19 @@ class Vms(ClientBase):
         source_org_id: str | None = None,
         started_after: str | None = None,
         started_before: str | None = None,
+        org_id: str | None = None,
+        public: bool | None = None,
+        platform: str | None = None,
+        created_after: str | None = None,
+        created_before: str | None = None,
+        pool_id: str | None = None,
         deadline: float | None = None,
     ) -> Iterator[arker_sync.VM]:
         """Iterate over handles on the organisation's VMs, newest first. Pages are fetched on demand.
 
-        Each handle has every field of the list's `Vm`, also as ``vm.data``. The list covers all regions, but a handle
-        uses this client's base URLs: if the organisation has VMs elsewhere, pass ``region=`` and ``provider=`` to get
-        only VMs that this client can use.
+        Each handle has every field of the list's `Vm`, also as ``vm.data``. The list covers all regions, and a handle
+        reaches its VM at the base URL of the VM's own provider and region. If the client was made with a base URL,
+        all handles use that: pass ``region=`` and ``provider=`` to get only VMs that are there.
 
         Args:
             cursor: Cursor of the first page: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
@@ -175,6 +227,12 @@ class Vms(ClientBase):
             source_org_id: Only VMs whose source belongs to this organisation.
             started_after: Only VMs started after this time (RFC 3339).
             started_before: Only VMs started before this time (RFC 3339).
+            org_id: Only VMs of this organisation; ``ARKER_ORG_ID`` with ``public=True`` lists the public goldens.
+            public: Only VMs that are public, or only those that are not.
+            platform: Only VMs on this platform.
+            created_after: Only VMs created after this time (RFC 3339).
+            created_before: Only VMs created before this time (RFC 3339).
+            pool_id: Only VMs of this pool.
             deadline: Seconds for each page; None for no limit.
 
         Raises:
@@ -189,6 +247,12 @@ class Vms(ClientBase):
             source_org_id=source_org_id,
             started_after=started_after,
             started_before=started_before,
+            org_id=org_id,
+            public=public,
+            platform=platform,
+            created_after=created_after,
+            created_before=created_before,
+            pool_id=pool_id,
             deadline=deadline,
         )
         return self._lease.iterate(iterator, lambda item: arker_sync.VM(item, self._lease))

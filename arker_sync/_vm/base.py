@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import arker
 from arker import models
 from arker_sync._bridge.facade import Facade
@@ -137,6 +140,66 @@ class VmBase(Facade):
     def tunnels(self) -> tuple[models.Tunnel, ...] | None:
         """The VM's tunnels at the last read."""
         return self._async.tunnels
+
+    @property
+    def description(self) -> str | None:
+        """The VM's description."""
+        return self._async.description
+
+    @property
+    def hostname(self) -> str | None:
+        """The name at which the VM's services are reached; see `Vm`."""
+        return self._async.hostname
+
+    @property
+    def immutable(self) -> bool | None:
+        """Whether the VM can no longer be changed, only forked."""
+        return self._async.immutable
+
+    @property
+    def resources(self) -> models.VmResources | None:
+        """The VM's resources as generation 1 of the API reports them."""
+        return self._async.resources
+
+    @property
+    def policies(self) -> Mapping[str, Any] | None:
+        """The VM's network policy as generation 1 of the API writes it, unchanged."""
+        return self._async.policies
+
+    @property
+    def ssh_public_keys(self) -> tuple[models.SshPublicKey, ...] | None:
+        """The keys with which the VM is reachable by SSH."""
+        return self._async.ssh_public_keys
+
+    @property
+    def min_vcpus(self) -> int | None:
+        """The minimum number of CPUs."""
+        return self._async.min_vcpus
+
+    @property
+    def min_disk_mib(self) -> int | None:
+        """The minimum disk size in MiB."""
+        return self._async.min_disk_mib
+
+    @property
+    def max_disk_mib(self) -> int | None:
+        """The maximum disk size in MiB."""
+        return self._async.max_disk_mib
+
+    @property
+    def platform(self) -> str | None:
+        """The platform that the VM runs on."""
+        return self._async.platform
+
+    @property
+    def compatible_platforms(self) -> tuple[models.CompatiblePlatform, ...] | None:
+        """The platforms that the VM can be forked on."""
+        return self._async.compatible_platforms
+
+    @property
+    def pool_id(self) -> str | None:
+        """The pool that the VM belongs to."""
+        return self._async.pool_id
 
 
 __all__ = ["VmBase"]

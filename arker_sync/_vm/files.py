@@ -14,8 +14,13 @@ from arker_sync import _bridge
 from arker_sync._vm.base import VmBase
 
 
-class Files(VmBase):
-    """The file methods of `VM`."""
+class Transfers(VmBase):
+    """The methods of `VM` that move files."""
+
+    @property
+    def files(self) -> arker_sync.Files:
+        """The VM's files, in the terms of `os` and `pathlib`."""
+        return arker_sync.Files(self._async.files, self._lease)
 
     @overload
     def sync(
@@ -237,4 +242,4 @@ class Files(VmBase):
         return self._lease.call(work)
 
 
-__all__ = ["Files"]
+__all__ = ["Transfers"]

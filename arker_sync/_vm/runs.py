@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, cast, overload
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO, Any, Literal, cast, overload
 
+import arker
 import arker_sync
 from arker import models
+from arker_sync import _bridge
 from arker_sync._bridge.outcomes import same
 from arker_sync._vm.base import VmBase
 
@@ -20,6 +23,12 @@ class Runs(VmBase):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_cancel: Literal["leave", "kill"] = "leave",
         session_id: str | None = None,
         session_idx: int | None = None,
         background: Literal[False] = False,
@@ -32,6 +41,7 @@ class Runs(VmBase):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
@@ -42,6 +52,12 @@ class Runs(VmBase):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: None = None,
+        on_stderr: None = None,
+        on_cancel: Literal["leave"] = "leave",
         session_id: str | None = None,
         session_idx: int | None = None,
         background: Literal[True],
@@ -54,6 +70,7 @@ class Runs(VmBase):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: Literal[False] = False,
         deadline: float | None = None,
@@ -64,6 +81,12 @@ class Runs(VmBase):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: None = None,
+        on_stderr: None = None,
+        on_cancel: Literal["leave"] = "leave",
         session_id: str | None = None,
         session_idx: int | None = None,
         background: bool,
@@ -76,18 +99,27 @@ class Runs(VmBase):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: Literal[False] = False,
         deadline: float | None = None,
     ) -> models.RunResult: ...
 
+    @overload
     def run(
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: None = None,
+        on_stderr: None = None,
+        on_cancel: Literal["leave"] = "leave",
         session_id: str | None = None,
         session_idx: int | None = None,
-        background: bool = False,
+        background: Literal[False] = False,
+        time_to_background: float,
         timeout: float | None = None,
         end_symbol: str | None = None,
         vcpu_count: int | None = None,
@@ -97,6 +129,36 @@ class Runs(VmBase):
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
         signal: str | None = None,
+        queueing_timeout: float | None = None,
+        idempotency_key: str | None = None,
+        check: Literal[False] = False,
+        deadline: float | None = None,
+    ) -> models.RunResult: ...
+
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_cancel: Literal["leave", "kill"] = "leave",
+        session_id: str | None = None,
+        session_idx: int | None = None,
+        background: bool = False,
+        time_to_background: float | None = None,
+        timeout: float | None = None,
+        end_symbol: str | None = None,
+        vcpu_count: int | None = None,
+        memory_mib: int | None = None,
+        disk_mib: int | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
+        signal: str | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
@@ -104,13 +166,28 @@ class Runs(VmBase):
         """Run a command and wait for it, unless ``background`` is True (contract, section 5).
 
         There are three different limits. ``timeout`` limits the command and is enforced by the server. ``deadline``
-        limits the call over all attempts and leaves the command running. `HttpTimeouts` limit the connection.
+        limits the call over all attempts, and leaves the command running unless ``on_cancel`` is ``kill``.
+        `HttpTimeouts` limit the connection.
 
         Args:
             command: A line for the VM's shell, or a list of arguments, which is quoted for the shell.
-            session_id: The session to run in; by default the VM's default session.
+            env: Environment variables for this command, in addition to the session's; any text but NUL.
+            cwd: Directory for this command: absolute, relative to the session's directory, or below ``~/``.
+            input: Standard input: text, bytes, or the path of a local file (as a `pathlib.Path`), of any size. With
+                this, ``env`` or ``cwd``, the command runs in a subshell, which changes nothing of its session; its
+                input is empty by default.
+            on_stdout: Given the command's standard output as it comes: a function of the text, or a file that is open
+                for writing, such as `sys.stdout`. The result still has the whole.
+            on_stderr: The same for its standard error.
+            on_cancel: What becomes of the command if the call is cancelled or its ``deadline`` passes, or anything else
+                ends it early: ``leave`` lets it run, ``kill`` kills it with all that it has started, before the call
+                ends.
+            session_id: The session to run in; by default the VM's default session, or one of the client's own beside it
+                while this client has something going on there (see ``overlap_sessions`` of `Arker`).
             session_idx: The session's number; ``session_id`` takes precedence.
             background: Return immediately with the run's id.
+            time_to_background: Seconds, 300 at most, after which the call returns with the run's id if the command has
+                not ended; it then goes on in the background. Only generation 1 of the API has it.
             timeout: Seconds after which the server kills the command and all its processes; None for no limit.
             end_symbol: Passed to the server unchanged.
             vcpu_count: Number of CPUs from this run on.
@@ -121,27 +198,40 @@ class Runs(VmBase):
             release: Resources to release after the run; releasing all three is closest to a suspend.
             signal: Name of a signal (``INT``, ``TERM``) to send to the session's current command instead of running
                 one.
+            queueing_timeout: Seconds for which server and client wait for capacity together; 0 to fail at once. Only
+                generation 1 of the API has it.
             idempotency_key: A repeated request with the same key returns the original run instead of running again; by
                 default generated for each call.
             check: Raise unless the command completes with exit code 0.
             deadline: Seconds for the whole call; None for no limit.
 
         Returns:
-            A `CompletedRunResult`; with ``background=True`` a `BackgroundRunResult`.
+            A `CompletedRunResult`; with ``background=True`` a `BackgroundRunResult`; with ``time_to_background``
+            either.
 
         Raises:
             RunFailedError: With ``check=True``: a non-zero exit code, or a state other than ``completed``.
+            WorkingDirectoryError: There is no such directory; the command was not run.
             ConflictError: The idempotency key belongs to a different request.
             NotFoundError: There is no such VM or session.
+            UnsupportedOperationError: The server's generation of the API lacks an argument: generation 1 has no sizes,
+                no ``network``, no ``acquire`` and no ``release`` here.
             VMGoneError: The VM disappeared while the command was running; the error carries the output read so far.
             DeadlineExceededError: The deadline passed; the command may be running.
         """
         asynchronous: Any = self._async
         work = asynchronous.run(
             command,
+            env=env,
+            cwd=cwd,
+            input=input,
+            on_stdout=_bridge.callbacks.relay_output("on_stdout", on_stdout),
+            on_stderr=_bridge.callbacks.relay_output("on_stderr", on_stderr),
+            on_cancel=on_cancel,
             session_id=session_id,
             session_idx=session_idx,
             background=background,
+            time_to_background=time_to_background,
             timeout=timeout,
             end_symbol=end_symbol,
             vcpu_count=vcpu_count,
@@ -151,6 +241,7 @@ class Runs(VmBase):
             acquire=acquire,
             release=release,
             signal=signal,
+            queueing_timeout=queueing_timeout,
             idempotency_key=idempotency_key,
             check=check,
             deadline=deadline,
@@ -161,6 +252,10 @@ class Runs(VmBase):
         self,
         command: str | Sequence[str],
         *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | os.PathLike[str] | None = None,
+        stdin: bool = False,
         session_id: str | None = None,
         session_idx: int | None = None,
         timeout: float | None = None,
@@ -171,6 +266,7 @@ class Runs(VmBase):
         network: models.NetworkRequest | Mapping[str, Any] | None = None,
         acquire: str | Sequence[models.ResourceKind] | None = None,
         release: str | Sequence[models.ResourceKind] | None = None,
+        queueing_timeout: float | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> arker_sync.RunHandle:
@@ -178,7 +274,14 @@ class Runs(VmBase):
 
         Args:
             command: A line for the VM's shell, or a list of arguments, which is quoted for the shell.
-            session_id: The session to run in; by default the VM's default session.
+            env: Environment variables for this command, in addition to the session's; any text but NUL.
+            cwd: Directory for this command: absolute, relative to the session's directory, or below ``~/``.
+            input: Standard input: text, bytes, or the path of a local file (as a `pathlib.Path`), of any size. With
+                this, ``env`` or ``cwd``, the command runs in a subshell, which changes nothing of its session; its
+                input is empty by default.
+            stdin: Whether the command's input comes later: see `RunHandle.write` and `RunHandle.close_stdin`.
+            session_id: The session to run in; by default the VM's default session, or one of the client's own beside it
+                while this client has something going on there (see ``overlap_sessions`` of `Arker`).
             session_idx: The session's number; ``session_id`` takes precedence.
             timeout: Seconds after which the server kills the command and all its processes; None for no limit.
             end_symbol: Passed to the server unchanged.
@@ -188,6 +291,7 @@ class Runs(VmBase):
             network: Ports to open, such as ``{"inbound": {"ports": {"8080": {"visibility": "public"}}}}``.
             acquire: Resources to warm up before the run: ``cpu``, ``memory``, ``disk``, as a list or joined by commas.
             release: Resources to release after the run; releasing all three is closest to a suspend.
+            queueing_timeout: As for `run`.
             idempotency_key: A repeated request with the same key returns the original run instead of starting another;
                 by default generated for each call.
             deadline: Seconds until the run is started; None for no limit.
@@ -199,6 +303,10 @@ class Runs(VmBase):
         """
         work = self._async.start(
             command,
+            env=env,
+            cwd=cwd,
+            input=input,
+            stdin=stdin,
             session_id=session_id,
             session_idx=session_idx,
             timeout=timeout,
@@ -209,6 +317,7 @@ class Runs(VmBase):
             network=network,
             acquire=acquire,
             release=release,
+            queueing_timeout=queueing_timeout,
             idempotency_key=idempotency_key,
             deadline=deadline,
         )

@@ -49,7 +49,7 @@ _FIELDS: Final[dict[str, list[Any]]] = {
         ("stdout stderr", _NOT_NULL),
         ("stdout_encoding stderr_encoding", [*_NO_TEXTS, "UTF-8", "utf8", "rot13"]),
         ("exit_code size port", _NO_NUMBERS),
-        ("vms runs sessions tunnels syncs filesystems rows", _NO_LISTS),
+        ("vms runs sessions tunnels syncs mounts filesystems rows regions", _NO_LISTS),
         ("complete written deleted cancelled resized method expires_in", _VALUES),
         ("created_at started_at state name network resources region", _VALUES),
         ("provider last_active_at public owner_org_id session_idx cwd", _VALUES),
@@ -75,6 +75,7 @@ _PRESIGNED: Final = ("presigned_url", "expires_in", "method")
 _SESSION: Final = ("session_id", "session_idx", "state", "cwd", "env")
 _TUNNEL: Final = ("tunnel_key", "url", "port", "state", "vm_id", "visibility", "protocol", "auth_mode")
 _SYNC: Final = ("sync_id", "vm_id", "filesystem_id", "path", "created_at", "live")
+_MOUNT: Final = ("mount_id", "vm_id", "filesystem_id", "path", "state")
 _FILESYSTEM: Final = ("filesystem_id", "name", "owner_org_id", "created_at")
 _FIELDS_OF: Final[dict[str, tuple[str, ...]]] = {
     "fork": _VM,
@@ -97,6 +98,13 @@ _FIELDS_OF: Final[dict[str, tuple[str, ...]]] = {
     "create_sync": _SYNC,
     "list_syncs": ("syncs", "next_cursor", *_SYNC),
     "delete_sync": ("deleted",),
+    "create_mount": _MOUNT,
+    "list_mounts": ("mounts", "next_cursor", *_MOUNT),
+    "delete_mount": ("deleted",),
+    "update": _VM,
+    "regions": ("regions", "provider", "region", "endpoint", "platforms"),
+    "whoami": ("org_id", "org_name"),
+    "manifest": ("root", "hash_algo", "entries", "truncated", "path", "size", "mode", "hash"),
     "create_filesystem": _FILESYSTEM,
     "get_filesystem": _FILESYSTEM,
     "list_filesystems": ("filesystems", "next_cursor", *_FILESYSTEM),

@@ -110,7 +110,7 @@ class Held:
         self.is_list(what, [getattr(item, name) async for item in iterator], wanted)
 
 
-_ONCE = ("fork", "run", "signal", "create_session", "create_tunnel", "create_sync", "create_filesystem")
+_ONCE = ("fork", "run", "signal", "create_session", "create_tunnel", "create_sync", "create_mount", "create_filesystem")
 
 Act: TypeAlias = Callable[[Held], Coroutine[Any, Any, None]]
 

@@ -47,6 +47,8 @@ class Machine:
     _sessions: dict[str, Json] = field(factory=dict[str, Json])
     _tunnels: dict[str, Json] = field(factory=dict[str, Json])
     _syncs: dict[str, Json] = field(factory=dict[str, Json])
+    _mounts: dict[str, Json] = field(factory=dict[str, Json])
+    _description: str | None = None
     _uploads: dict[str, bytes | None] = field(factory=dict[str, "bytes | None"])
     _left: Counter[str] = field(factory=Counter[str])
     _numbers: itertools.count[int] = field(factory=lambda: itertools.count(1))
@@ -56,6 +58,7 @@ class Machine:
         for number in range(3):
             self._make_session({})
             self._note_run(f"say {number}", "01S0", going=False)
+            self._make_mount({"filesystem_id": self.service.filesystems()[number], "path": f"/mnt/{number}"})
             if self.service.plan.older:
                 self._make_tunnel({"ports": [80 + number]})
                 self._make_sync({"filesystem_id": self.service.filesystems()[number], "path": f"/mnt/{number}"})
@@ -69,7 +72,7 @@ class Machine:
             "vm_id": self.vm_id,
             "owner_org_id": "acme",
             "created_at": self.created_at,
-            "description": None,
+            "description": self._description,
             "public": False,
             "state": "running" if any(run["state"] == "running" for run in self._runs.values()) else "idle",
             "network": {"ssh_public_keys": []},
@@ -90,7 +93,13 @@ class Machine:
         return name in self._kinds()[creation.removeprefix("create_") + "s"]
 
     def _kinds(self) -> dict[str, dict[str, Json]]:
-        return {"runs": self._runs, "sessions": self._sessions, "tunnels": self._tunnels, "syncs": self._syncs}
+        return {
+            "runs": self._runs,
+            "sessions": self._sessions,
+            "tunnels": self._tunnels,
+            "syncs": self._syncs,
+            "mounts": self._mounts,
+        }
 
     def _new_id(self, kind: str) -> str:
         return f"01{kind}{next(self._numbers):03d}X{self.vm_id[-4:]}"
@@ -109,6 +118,12 @@ class Machine:
                 return self._sync(request.json)
             case ("POST", ["resize"]):
                 return Answer({"resized": True}, effects=(self.service.note("resize", self.vm_id, ""),))
+            case ("PATCH", []):
+                closed(request.json, {"description", "resources", "ssh_public_keys", "policies", "immutable"})
+                self._description = request.json.get("description")
+                return Answer(self.described(), effects=(self.service.note("update", self.vm_id, ""),))
+            case ("POST", ["mounts"]):
+                return self._created("create_mount", self._make_mount(request.json), "mount_id")
             case ("POST", ["sessions"]):
                 return self._created("create_session", self._make_session(request.json), "session_id")
             case ("POST", ["tunnels"]):
@@ -117,7 +132,7 @@ class Machine:
                 return self._created("create_sync", self._make_sync(request.json), "sync_id")
             case ("GET", ["runs"]):
                 return Answer(page("runs", self._summaries(query), query))
-            case ("GET", [("sessions" | "tunnels" | "syncs") as kind]):
+            case ("GET", [("sessions" | "tunnels" | "syncs" | "mounts") as kind]):
                 return Answer(page(kind, list(self._kinds()[kind].values()), query))
             case ("GET", ["runs", name]):
                 return Answer(self._shown(self._asked(name)))
@@ -128,7 +143,7 @@ class Machine:
             case ("DELETE", ["runs", name]):
                 of(self._runs, name, "run").update(state="cancelled", completed_at=NOW)
                 return Answer({"cancelled": True}, effects=(self.service.note("cancel_run", self.vm_id, name),))
-            case ("DELETE", [("sessions" | "tunnels" | "syncs") as kind, name]):
+            case ("DELETE", [("sessions" | "tunnels" | "syncs" | "mounts") as kind, name]):
                 of(self._kinds()[kind], name, kind[:-1])
                 del self._kinds()[kind][name]
                 return Answer({"deleted": True}, effects=(self.service.note(f"delete_{kind[:-1]}", self.vm_id, name),))
@@ -164,6 +179,13 @@ class Machine:
     def through(self, key: str) -> bytes:
         """Return what answers behind a tunnel."""
         return f"port {of(self._tunnels, key, 'tunnel')['port']}".encode()
+
+    def _make_mount(self, body: Json) -> Json:
+        closed(body, {"filesystem_id", "path"})
+        name = self._new_id("MNT")
+        made = {"mount_id": name, "vm_id": self.vm_id, "state": "mounted", **body}
+        self._mounts[name] = made
+        return made
 
     def _make_sync(self, body: Json) -> Json:
         name = self._new_id("SYN")
@@ -265,14 +287,16 @@ class Machine:
     @staticmethod
     def name_of_sync(body: Any) -> str:
         """Return the name of the operation in a request to ``/sync``."""
-        if body["op"] == "read":
-            return "read"
+        if body["op"] in ("read", "manifest"):
+            return str(body["op"])
         entry = body["writes"][0]
         return "presign" if entry.get("presigned") else "write" if "content" in entry else "commit"
 
     def _sync(self, body: Json) -> Answer:
         if body["op"] == "read":
             return self._read(body["path"])
+        if body["op"] == "manifest":
+            return self._manifest(body["path"])
         results: list[Json] = []
         effects: list[Effect] = []
         for entry in body["writes"]:
@@ -309,6 +333,20 @@ class Machine:
             url = f"{self.service.url}/v1/store/{self.vm_id}/{name}"
             return Answer({**said, "presigned_url": url, "expires_in": 900, "method": "GET"})
         return Answer({**said, "content": base64.b64encode(data).decode(), "encoding": "base64"})
+
+    def _manifest(self, path: str) -> Answer:
+        root = self.place(path)
+        entries: list[Json] = [
+            {
+                "path": str(place.relative_to(root)),
+                "size": place.stat().st_size,
+                "mode": place.stat().st_mode,
+                "hash": hashlib.sha256(place.read_bytes()).hexdigest(),
+            }
+            for place in sorted(root.rglob("*"))
+            if place.is_file()
+        ]
+        return Answer({"root": path, "hash_algo": "sha256", "entries": entries, "truncated": False})
 
     def _presign(self, entry: Json) -> Json:
         said: Json = {"path": entry["path"], "size": entry["size"], "complete": False, "written": False}

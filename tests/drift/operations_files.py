@@ -162,8 +162,8 @@ OPERATIONS: Final = [
     Operation("download", ("AsyncVM.download",), ("read", "store_get"), _download),
     Operation("upload_many", ("AsyncVM.upload_many",), ("write",), _upload_many),
     Operation("download_many", ("AsyncVM.download_many",), ("read", "store_get"), _download_many),
-    Operation("upload_dir", ("AsyncVM.upload_dir",), (*_DIRECTORY, "write"), _upload_dir),
-    Operation("download_dir", ("AsyncVM.download_dir",), (*_DIRECTORY, "read"), _download_dir),
+    Operation("upload_dir", ("AsyncVM.upload_dir",), (*_DIRECTORY, "manifest", "write"), _upload_dir),
+    Operation("download_dir", ("AsyncVM.download_dir",), (*_DIRECTORY, "manifest", "read"), _download_dir),
 ]
 
 __all__ = ["OPERATIONS"]

@@ -75,8 +75,11 @@ class _Noise(logging.Handler):
                 logger.removeHandler(self)
 
 
-def client_of(server: ScriptedServer, ledger: Path) -> AsyncArker:
-    return make_client(server, ledger=ledger, retry=QUICK, timeout=HttpTimeouts(silence=0.1, idle=5.0))
+def client_of(server: ScriptedServer, ledger: Path, *, older: bool) -> AsyncArker:
+    """Return a client of the generation of an operation."""
+    generation = "0.5" if older else "1"
+    timeout = HttpTimeouts(silence=0.1, idle=5.0)
+    return make_client(server, ledger=ledger, retry=QUICK, timeout=timeout, generation=generation)
 
 
 def play(plan: Plan, thread: ServerThread, *, patience: float) -> tuple[list[str], BaseException | None, Service]:
@@ -134,7 +137,7 @@ class _Play:
     async def _carry_out(self) -> BaseException | None:
         """Let the program run, and give what it ended with."""
         held = self._held
-        async with client_of(self._server, held.ledger) as ar:
+        async with client_of(self._server, held.ledger, older=self._operation.older) as ar:
             held.begin(ar)
             task = asyncio.ensure_future(self._operation.act(held))
             closing = self._interrupt(task, ar)
@@ -189,7 +192,7 @@ class _Play:
             held.wrong.append(f"raised: {error!r}")
         self._find_lost("after it")
         if error is None and not self._noise.told:
-            kinds = ("create_session", "create_tunnel", "create_sync")
+            kinds = ("create_session", "create_tunnel", "create_sync", "create_mount")
             made = [each for each in self._service.effects if each.kind in kinds and each.truthful]
             left = [each.name for each in made if self._service.stands(each) and each.name not in held.given]
             if left:
@@ -222,7 +225,7 @@ class _Play:
         known = {effect.name for effect in service.effects if effect.kind == "fork"}
         for _ in range(2):
             orphan(held)
-            async with client_of(self._server, held.ledger) as ar:
+            async with client_of(self._server, held.ledger, older=self._operation.older) as ar:
                 await ar.reap()
         if service.plan.knows_keys and unanswered <= known and service.made != made:
             held.wrong.append(f"reap has made {service.made - made} VMs")

@@ -126,15 +126,19 @@ class Service:
                 return "list_org_runs"
             case (_, ["vms", _, "sync"]):
                 return Machine.name_of_sync(request.json)
+            case ("PATCH", ["vms", _]):
+                return "update"
+            case ("GET", [("regions" | "whoami" | "health") as kind]):
+                return kind
             case ("POST", ["vms", _, "resize"]):
                 return "resize"
             case ("POST", ["vms", _, "runs"]):
                 return "run"
             case ("DELETE", ["vms", _, "runs", _]):
                 return "cancel_run"
-            case (method, [*_, ("runs" | "sessions" | "tunnels" | "syncs" | "filesystems") as kind]):
+            case (method, [*_, ("runs" | "sessions" | "tunnels" | "syncs" | "mounts" | "filesystems") as kind]):
                 return f"create_{kind[:-1]}" if method == "POST" else f"list_{kind}"
-            case (method, [*_, ("runs" | "sessions" | "tunnels" | "syncs" | "filesystems") as kind, _]):
+            case (method, [*_, ("runs" | "sessions" | "tunnels" | "syncs" | "mounts" | "filesystems") as kind, _]):
                 return f"delete_{kind[:-1]}" if method == "DELETE" else f"get_{kind[:-1]}"
             case (method, ["through", *_]):
                 return "through"
@@ -156,6 +160,11 @@ class Service:
                 of(self.vms, vm, "vm")
                 del self.vms[vm]
                 return Answer({"deleted": True}, effects=(self.note("delete", vm, vm),))
+            case ("GET", ["regions"]):
+                region = {"provider": "aws", "region": "us-west-2", "endpoint": "https://h", "platforms": ["p"]}
+                return Answer({"regions": [region]})
+            case ("GET", ["whoami"]):
+                return Answer({"org_id": "acme", "org_name": "Acme"})
             case ("GET", ["filesystems"]):
                 return Answer(page("filesystems", list(self._filesystems.values()), query))
             case ("POST", ["filesystems"]):
@@ -203,7 +212,7 @@ class Service:
                 return effect.vm in self.vms
             case "create_filesystem":
                 return effect.name in self._filesystems
-            case "create_session" | "create_tunnel" | "create_sync":
+            case "create_session" | "create_tunnel" | "create_sync" | "create_mount":
                 return vm is not None and vm.has(effect.kind, effect.name)
             case _:
                 return True

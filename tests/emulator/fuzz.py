@@ -3,7 +3,7 @@
 schemathesis reads the OpenAPI document of the server, and sends what fits it and what does not. It runs twice: with ids
 of its own making, which seldom hit anything, and with those of a VM that is there. Every reply has to be documented, of
 the documented shape and below 500; afterwards the server has to serve as before. Commands are random too, so the VMs
-have to be isolated.
+have to be isolated. ``--generation`` chooses what the server speaks.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Server:
     def __init__(self, emulator: Emulator) -> None:
         self.url = emulator.url
         self.kept = ""
+        self._generation = emulator.options.generation
         self._headers = {"Authorization": f"Bearer {emulator.api_key}", "Content-Type": "application/json"}
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
@@ -69,17 +70,21 @@ class Server:
         path = f"/v1/vms/{self.kept}"
         session = self.call("POST", f"{path}/sessions", {})
         done = self.call("POST", f"{path}/runs", {"command": "echo; echo >&2"})
-        tunnel = self.call("POST", f"{path}/tunnels", {"ports": [8080]})
-        filesystem = self.call("POST", "/v1/filesystems", {"name": "fuzz"})
-        sync = self.call("POST", f"{path}/syncs", {"filesystem_id": filesystem["filesystem_id"]})
-        return {
+        filesystem = self.call("POST", "/v1/filesystems", {"name": "fuzz"})["filesystem_id"]
+        ids = {
             "vm_id": [self.kept, "fuzz"],
             "session_id": [vm["sessions"][0]["session_id"], session["session_id"], "nobody"],
             "run_id": [done["run_id"], "nobody"],
-            "tunnel_key": [tunnel["tunnel_key"], "nobody"],
-            "filesystem_id": [filesystem["filesystem_id"], "nobody"],
-            "sync_id": [sync["sync_id"], "nobody"],
+            "filesystem_id": [filesystem, "nobody"],
         }
+        if self._generation != "1":
+            tunnel = self.call("POST", f"{path}/tunnels", {"ports": [8080]})
+            sync = self.call("POST", f"{path}/syncs", {"filesystem_id": filesystem, "path": "/mnt/sync"})
+            ids |= {"tunnel_key": [tunnel["tunnel_key"], "nobody"], "sync_id": [sync["sync_id"], "nobody"]}
+        if self._generation != "0.5":
+            mount = self.call("POST", f"{path}/mounts", {"filesystem_id": filesystem, "path": "/mnt/mount"})
+            ids |= {"mount_id": [mount["mount_id"], "nobody"]}
+        return ids
 
     def examine(self) -> None:
         """Return whether the server works."""
@@ -124,9 +129,13 @@ def narrowed(document: Any, ids: dict[str, list[str]]) -> Any:
     shapes["ForkRequest"]["properties"]["source_vm_id"] = {"enum": ids["vm_id"]}
     shapes["RunRequest"]["properties"]["session_id"] = {"enum": ids["session_id"]}
     # Otherwise nearly every run is refused for the signal that it names.
-    shapes["RunRequest"]["properties"]["signal"] = {"enum": [None, "INT", "SIGTERM"]}
-    shapes["SyncReadRequest"]["properties"]["path"] = {"enum": ["file", "/etc/passwd", ".", "nowhere"]}
-    shapes["SyncCreateRequest"]["properties"]["filesystem_id"] = {"enum": ids["filesystem_id"]}
+    shapes["RunRequest"]["properties"]["signal"] = {"enum": [None, "SIGINT", "SIGTERM"]}
+    shapes["SyncReadOperationRequest"]["properties"]["path"] = {"enum": ["file", "/etc/passwd", ".", "nowhere"]}
+    if "image" in shapes["ForkRequest"]["properties"]:
+        shapes["ForkRequest"]["properties"]["image"] = {"enum": ["ubuntu", "debian:12", "nowhere.example/x"]}
+    for name in ("SyncCreateRequest", "MountCreateRequest"):
+        if name in shapes:
+            shapes[name]["properties"]["filesystem_id"] = {"enum": ids["filesystem_id"]}
     return document
 
 
@@ -153,9 +162,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--examples", type=int, default=150, help="cases of each operation and pass, at most")
     parser.add_argument("--seed", default="1")
+    parser.add_argument("--generation", choices=("both", "0.5", "1"), default="both", help="what the server speaks")
     arguments, rest = parser.parse_known_args()
     over = threading.Event()
-    with tempfile.TemporaryDirectory() as directory, Emulator(state_parent=open_to_all(directory)) as emulator:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        Emulator(state_parent=open_to_all(directory), generation=arguments.generation) as emulator,
+    ):
         server = Server(emulator)
         document = server.call("GET", "/openapi.json")
         tender = threading.Thread(target=server.tend, args=(over,))

@@ -65,7 +65,7 @@ async def test_a_vm_shows_its_sessions_and_what_runs(ar: AsyncArker, vm: AsyncVM
     assert env["WORD"] == "here"
     assert (await vm.delete_session(session.session_id)).deleted
     run = await vm.get_run(background.run_id)
-    assert (run.state, run.exit_code) == ("failed", None)
+    assert (run.state, run.exit_code) == ("cancelled", None)
     with pytest.raises(NotFoundError):
         await vm.get_session(session.session_id)
     with pytest.raises(NotFoundError):
@@ -114,7 +114,7 @@ async def test_the_organisations_run_list(ar: AsyncArker, vm: AsyncVM) -> None:
     first_run = await vm.run("echo needle")
     await second.run("exit 5")
     with pytest.raises(ArkerError):
-        await second.run("true", session_idx=99)
+        await second.run("true", session_id="none")
     listed = await ar.list_runs(vm_ids=[vm.id, second.id], since=begin, actions=["run"])
     assert [(row.vm_id, row.status, row.exit_code) for row in listed] == [
         (second.id, 404, None),
@@ -127,7 +127,7 @@ async def test_the_organisations_run_list(ar: AsyncArker, vm: AsyncVM) -> None:
     assert row.total_ms > 0
     assert (listed.since, listed.limit, listed.offset, listed.lite) == (begin, 50, 0, False)
     by_search = await ar.list_runs(vm=vm.id, search="NEEDLE", endpoint="run", lite=True)
-    assert [(row.run_id, row.body_in) for row in by_search] == [(first_run.run_id, None)]
+    assert [(row.run_id, row.body_in) for row in by_search] == [(first_run.run_id, "")]
     worst = await ar.list_runs(vm=second.id, sort="status", dir="desc", limit=1, status_min=400)
     assert [row.status for row in worst] == [404]
     assert [row.source_vm_id for row in await ar.list_runs(vm=second.id, endpoint="fork")] == [vm.id]

@@ -13,7 +13,7 @@ import anyio
 from attrs import define, field
 
 from arker import AsyncArker
-from arker.emulator import Emulator
+from arker.emulator import Emulator, EmulatorOptions
 from arker.emulator.control.fault import Fault
 from tests.reliability.books import Audit, Books, Warnings, audit
 from tests.reliability.programs import Program
@@ -143,10 +143,10 @@ def _tell(report: Report, rounds: int, books: Books, found: Audit, fired: dict[s
     report.add("looked at afterwards", found.findings)
 
 
-async def play(rounds: int, rng: random.Random) -> Report:
+async def play(rounds: int, rng: random.Random, options: EmulatorOptions | None = None) -> Report:
     """So many rounds."""
     report = Report()
-    async with Emulator() as emulator:
+    async with Emulator(options) as emulator:
         for first in range(0, rounds, BATCH):
             names = [f"t{number}" for number in range(first, min(first + BATCH, rounds))]
             await batch(emulator, names, rng, report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from arker.emulator import EmulatorOptions
 from tests.reliability.failures import FAILURES
 from tests.reliability.matrix import differences, find_out, some
 from tests.reliability.operations import OPERATIONS
@@ -33,8 +34,14 @@ def test_the_page_holds_every_cell() -> None:
     assert render(cells) == page
 
 
-async def test_programs_under_faults(soak: Soak) -> None:
-    report = await play(soak.times(ROUNDS), soak.rng)
+@pytest.mark.parametrize(
+    "options",
+    # In generation 1 a run is answered before its end where it takes longer than the window.
+    [EmulatorOptions(), EmulatorOptions(generation="1", foreground_window=0.05)],
+    ids=["both", "generation 1"],
+)
+async def test_programs_under_faults(soak: Soak, options: EmulatorOptions) -> None:
+    report = await play(soak.times(ROUNDS), soak.rng, options)
     print(report)
     assert report.faults == []
     # Otherwise all of the above would be of little worth.

@@ -53,6 +53,8 @@ class Store:
         if request.method == "GET":
             return self._get(request)
         body = request.json
+        if "op" not in body:
+            return error("forbidden", status=403)  # a session, to find out why a path was refused
         if body["op"] == "read":
             return self._read(body["path"])
         return ok({"results": [self._write(entry) for entry in body["writes"]]})

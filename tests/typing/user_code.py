@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
@@ -77,7 +78,7 @@ async def clients(session: aiohttp.ClientSession) -> None:
     )
     async with AsyncArker() as ar:
         assert_type(ar, AsyncArker)
-        assert_type(ar.base_url, str)
+        assert_type(ar.base_url, str | None)
         assert_type(ar.burst_base_url, str | None)
         assert_type(ar.control_base_url, str)
         assert_type(ar.region, str | None)
@@ -143,6 +144,15 @@ async def runs(vm: AsyncVM, wait: bool, words: Sequence[str]) -> None:
     assert_type(completed.state, RunState | str)
     assert_type(await vm.run(["echo", "hi"], background=False, check=True), CompletedRunResult)
     assert_type(await vm.run(words), CompletedRunResult)
+    heard: list[str] = []
+    given = await vm.run("cat", env={"A": "1"}, cwd="/usr", input=b"x", on_stdout=heard.append, on_stderr=sys.stderr)
+    assert_type(given, CompletedRunResult)
+    assert_type(await vm.run("cat", input=Path("file"), on_stdout=io.BytesIO(), on_cancel="kill"), CompletedRunResult)
+    assert_type(await vm.run("cat", cwd="/usr", background=True), BackgroundRunResult)
+    writable = await vm.start("cat", stdin=True)
+    await writable.write("x")
+    await writable.write(b"x")
+    await writable.close_stdin()
     background = await vm.run("sleep 9", background=True)
     assert_type(background, BackgroundRunResult)
     assert_type(background.tunnels, tuple[Tunnel, ...])

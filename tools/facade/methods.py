@@ -32,6 +32,7 @@ FED: Final = {"arker.transfer.UploadSource"}
 LATE: Final = {
     "relay": "_bridge.callbacks",
     "relay_hooks": "_bridge.callbacks",
+    "relay_output": "_bridge.callbacks",
     "feed": "_bridge.callbacks",
     "in_threads": "_bridge.workers",
 }
@@ -166,6 +167,8 @@ def _argument(parameter: Parameter, context: Context) -> str:
         if handle is None:
             raise SystemExit(f"{name}: {annotation}: a function of no handle")
         return f"{_late('in_threads')}({name}, {context.blocking(handle[1])}, self._lease)"
+    if re.search(r"Callable\[.*\bIO\[", annotation):
+        return f'{_late("relay_output")}("{name}", {name})'
     if "Callable[" in annotation:
         return f'{_late("relay")}("{name}", {name})'
     if re.search(r"\bHooks\b", annotation):
@@ -232,6 +235,8 @@ def _body(function: Function, context: Context, is_property: bool, overloaded: b
     if returns == "None":
         return [*lines, f"{space}{done}"]
     wrapped = _wrapped(done, returns, context)
+    if name in UNDONE:
+        wrapped = wrapped.replace(f"({done}, self._lease)", "").join(("self._lease.make(work, ", f"{undo})"))
     if overloaded:
         wrapped = f'cast("{context.turner.annotation(returns)}", {wrapped})'
     return [*lines, f"{space}return {wrapped}"]
@@ -281,6 +286,8 @@ def _wrapped_as(value: str, annotation: ast.expr, context: Context) -> str | Non
     if not isinstance(annotation, ast.Subscript):
         return None
     several, inner = _last(annotation.value), annotation.slice
+    if several in names:  # a class that is generic
+        return f"{context.blocking(several)}({value}, self._lease)"
     first = inner.elts[0] if isinstance(inner, ast.Tuple) else inner
     if several in HOLDERS and _last(first) in names:
         return f'held({value}, "{HOLDERS[several]}", {context.blocking(_last(first))}, self._lease)'

@@ -64,8 +64,8 @@ def _class(cls: ast.ClassDef, source: Source, surface: Surface, turner: Turner) 
     context = Context(surface, source, turner, cls)
     name = surface.names.get(cls.name, cls.name)
     # What else the async class stands on is the machinery of its own, which the facade does not need.
-    turned = {each.name for file in surface.sources for each in file.classes}
-    bases = [base for base in map(source.segment, cls.bases) if base in turned]
+    turned = {"Generic", *(each.name for file in surface.sources for each in file.classes)}
+    bases = [turner.annotation(base) for base in map(source.segment, cls.bases) if base.partition("[")[0] in turned]
     is_root = cls.name in surface.twins
     if is_root:
         bases = ["Life" if surface.twins[cls.name] == "AsyncArker" else "Facade", *bases]
@@ -74,7 +74,9 @@ def _class(cls: ast.ClassDef, source: Source, surface: Surface, turner: Turner) 
     if docstring is not None:
         lines += [f"    {turner.docstring(docstring)}"]
     if is_root:
-        lines += ["", f"    _async: arker.{surface.twins[cls.name]}"]
+        # A generic class is a twin of one with the same parameters.
+        of = next((base.removeprefix("Generic") for base in bases if base.startswith("Generic[")), "")
+        lines += ["", f"    _async: arker.{surface.twins[cls.name]}{of}"]
     functions: list[Function] = [each for each in cls.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
     overloaded = {each.name for each in functions if "overload" in [source.segment(d) for d in each.decorator_list]}
     for function in functions:

@@ -14,7 +14,7 @@ from attrs import field, frozen
 RENAMED: Final = {"AsyncRun": "RunHandle", "AsyncSession": "SessionHandle", "AsyncTunnel": "TunnelHandle"}
 """Blocking names that are not the async ones without ``Async``, because models have those names."""
 
-PARTS: Final = ("_client", "_vm")
+PARTS: Final = ("_client", "_vm", "_vmfiles")
 """Packages of parts of public classes."""
 
 

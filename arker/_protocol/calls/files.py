@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from arker import models
 from arker._protocol import routes
-from arker._protocol.calls.shared import T
+from arker._protocol.calls.shared import T, into
 from arker._protocol.codec import codec
 from arker._protocol.codec.hooks import Misfit, is_array, is_object
 from arker._protocol.reader import Reader
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SyncChunkWrite,
         SyncChunkWriteResult,
         SyncCommitWriteResult,
+        SyncManifestResponse,
         SyncPresignedWriteCommit,
         SyncPresignedWriteRequest,
         SyncPresignedWriteRequestResult,
@@ -58,6 +59,18 @@ def _read_result(payload: dict[str, Any], reader: Reader) -> SyncReadInlineRespo
             raise Misfit(f"says {result.size}, but $.content has {len(result.content)} bytes", "$.size")
         return result
     raise Misfit("has neither content nor a presigned_url", "$")
+
+
+def list_files(at: Address, path: str) -> Call[SyncManifestResponse]:
+    """List the files in a directory with their digests."""
+    return Call(
+        _SYNC,
+        Request("POST", at.base_url, routes.sync(at.vm_id), body=codec.dumps(models.SyncManifestRequest(path))),
+        into(models.SyncManifestResponse),
+        evidence=("entries",),
+        vm_id=at.vm_id,
+        changes_something=False,
+    )
 
 
 def write_whole(at: Address, entry: SyncChunkWrite) -> Call[SyncChunkWriteResult]:
@@ -117,7 +130,7 @@ def commit_put(at: Address, entry: SyncPresignedWriteCommit) -> Call[SyncCommitW
 
 def _write(at: Address, body: bytes, decode: Decode[T], *, changes_something: bool = True) -> Call[T]:
     request = Request("POST", at.base_url, routes.sync(at.vm_id), body=body)
-    return Call(_SYNC, request, decode, evidence=("results",), changes_something=changes_something)
+    return Call(_SYNC, request, decode, evidence=("results",), vm_id=at.vm_id, changes_something=changes_something)
 
 
 def _only(cls: type[T]) -> Decode[T]:
@@ -162,7 +175,10 @@ def _result_of(cls: type[T], number: int, result: object, reader: Reader) -> T:
     failure = result.get("error") if is_object(result) else None
     if failure is not None:
         error = _inside(f"$.results[{number}].error", failure, models.ErrorResponse, reader)
-        raise api_error(error.code, error.message, status=200)
+        refused = api_error(error.code, error.message, status=200)
+        details: object = failure.get("details") if is_object(failure) else None
+        refused.details = dict(details) if is_object(details) else {}
+        raise refused
     return _inside(f"$.results[{number}]", result, cls, reader)
 
 
@@ -173,4 +189,4 @@ def _inside(where: str, value: object, cls: type[T], reader: Reader) -> T:
         raise Misfit(misfit.problem, where + misfit.path.removeprefix("$")) from None
 
 
-__all__ = ["commit_put", "read_file", "request_puts", "write_chunk", "write_each", "write_whole"]
+__all__ = ["commit_put", "list_files", "read_file", "request_puts", "write_chunk", "write_each", "write_whole"]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from arker import models
 from arker._protocol import routes
 from arker._protocol.calls.shared import acknowledging, get, into
 from arker._protocol.codec import codec
 from arker._protocol.codec.hooks import Misfit
+from arker._protocol.forms import lack_of
 from arker._protocol.queries import PageQuery, Query, checked, choice, integer, limit, text
 from arker._protocol.reader import Reader, is_usable_id
-from arker._protocol.request import Address, Call, Request
+from arker._protocol.request import Address, Call, Lack, Request
 from arker.models import _checks as check
 
 if TYPE_CHECKING:
@@ -63,24 +65,61 @@ class OrgRunsQuery(Query):
     dir: str | None = checked(lambda name, value: check.check_one_of(name, value, ("asc", "desc")))
 
 
+_RESIZE: Final = "vm.resize() changes the VM's size"
+_WARM: Final = "the service starts and suspends VMs by itself"
+_EARLIER_OF_RUN: Final = {
+    "vcpu_count": _RESIZE,
+    "memory_mib": _RESIZE,
+    "disk_mib": _RESIZE,
+    "network": "a port is reached at the VM's hostname, see AsyncVM.hostname",
+    "acquire": _WARM,
+    "release": _WARM,
+}
+_TODAYS_OF_RUN: Final = {
+    "time_to_background": "start it with vm.start(), and wait as long as you like",
+    "queueing_timeout": "repeat the run after a ResourcePressureError or UnavailableError",
+}
+
+
 def run(
     at: Address, request: RunRequest, key: str, probe: Callable[[], Awaitable[None]] | None = None
 ) -> Call[RunResult]:
     """Run a command. A foreground run, too, may be answered by a `BackgroundRunResult`."""
-    return Call(
-        "vm.run",
-        Request(
+    lack = lack_of("vm.run", request, _EARLIER_OF_RUN, _TODAYS_OF_RUN)
+    waits = request.background is None and request.time_to_background != 0
+
+    def post(request: RunRequest) -> Request:
+        return Request(
             "POST",
             at.base_url,
             routes.runs(at.vm_id),
             body=codec.dumps(request),
             idempotency_key=key,
-            awaits_work=request.background is None,
-        ),
+            awaits_work=waits,
+        )
+
+    call = Call(
+        "vm.run",
+        post(request),
         _run_result,
         evidence=_RUN,
         probe=probe,
         vm_id=at.vm_id,
+        lack=lack,
+    )
+    has_fraction = isinstance(request.timeout, float)
+    if (lack is None and not has_fraction) or (lack is not None and lack.generation == "1"):
+        return call
+    if has_fraction:
+        # Generation 1 takes whole seconds.
+        request = evolve(request, timeout=float(math.ceil(request.timeout or 0.0)))
+    today = evolve(call, request=post(request), earlier=call if lack is None else None)
+    if request.queueing_timeout is None:
+        return today
+    return evolve(
+        today,
+        patience=float(request.queueing_timeout),
+        remade=lambda left: post(evolve(request, queueing_timeout=left)),
     )
 
 
@@ -109,13 +148,21 @@ def get_run(at: Address, run_id: str) -> Call[Run]:
     return Call("vm.get_run", request, decode, evidence=_RUN, vm_id=at.vm_id, run_id=run_id)
 
 
-def list_runs(at: Address, query: RunsQuery) -> Call[ListRunsResponse]:
+def list_runs(at: Address, query: RunsQuery, *, lack: Lack | None = None) -> Call[ListRunsResponse]:
+    """List a VM's runs.
+
+    Args:
+        at: The VM.
+        query: The query.
+        lack: What `lack_of_pending` says of the query, unless that does not matter.
+    """
     return Call(
         "vm.list_runs",
         Request("GET", at.base_url, routes.runs(at.vm_id), query.encoded()),
         into(models.ListRunsResponse),
         evidence=("runs",),
         vm_id=at.vm_id,
+        lack=lack,
     )
 
 
@@ -133,7 +180,13 @@ def cancel_run(at: Address, run_id: str) -> Call[CancelRunResponse]:
 
 
 def list_org_runs(control_base_url: str, query: OrgRunsQuery) -> Call[ListOrgRunsResponse]:
-    return get("list_runs", control_base_url, routes.ORG_RUNS, models.ListOrgRunsResponse, ("rows",), query)
+    call = get("list_runs", control_base_url, routes.ORG_RUNS, models.ListOrgRunsResponse, ("rows",), query)
+    lack = lack_of("list_runs", query, _EARLIER_FILTERS, {})
+    return call if lack is None else evolve(call, lack=lack)
+
+
+_BY_ROW: Final = "filter the rows that you get"
+_EARLIER_FILTERS: Final = {"region": _BY_ROW, "provider": _BY_ROW, "source": _BY_ROW}
 
 
 __all__ = ["OrgRunsQuery", "RunsQuery", "cancel_run", "get_run", "list_org_runs", "list_runs", "run"]

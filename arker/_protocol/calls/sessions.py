@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from arker import models
 from arker._protocol import routes
 from arker._protocol.calls.shared import create, delete, get
+from arker._protocol.forms import lack_of_pending
 from arker._protocol.queries import PageQuery, choice
 from arker._protocol.request import Address, Call
 
@@ -33,7 +34,7 @@ _SESSION: Final = ("session_id",)
 
 
 def list_sessions(at: Address, query: SessionsQuery) -> Call[ListSessionsResponse]:
-    return get(
+    call = get(
         "vm.list_sessions",
         at.base_url,
         routes.sessions(at.vm_id),
@@ -42,6 +43,8 @@ def list_sessions(at: Address, query: SessionsQuery) -> Call[ListSessionsRespons
         query,
         vm_id=at.vm_id,
     )
+    lack = lack_of_pending(query.state)
+    return call if lack is None else evolve(call, lack=lack)
 
 
 def create_session(at: Address, request: CreateSessionRequest) -> Call[Session]:

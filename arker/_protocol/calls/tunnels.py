@@ -13,7 +13,7 @@ from arker._protocol.calls.shared import create, delete, get
 from arker._protocol.codec.hooks import Misfit
 from arker._protocol.queries import PageQuery, choice
 from arker._protocol.reader import Reader
-from arker._protocol.request import Address, Call
+from arker._protocol.request import Address, Call, Lack
 
 if TYPE_CHECKING:
     from arker._protocol.reader import Reader
@@ -32,11 +32,12 @@ class TunnelsQuery(PageQuery):
     state: str | Sequence[str] | None = choice()
 
 
+_LACK: Final = Lack("1", "tunnels", "a port of a VM is reached at the VM's hostname, see AsyncVM.hostname")
 _TUNNEL: Final = ("tunnel_key", "url", "port")
 
 
 def list_tunnels(at: Address, query: TunnelsQuery) -> Call[ListTunnelsResponse]:
-    return get(
+    call = get(
         "vm.list_tunnels",
         at.base_url,
         routes.tunnels(at.vm_id),
@@ -45,20 +46,21 @@ def list_tunnels(at: Address, query: TunnelsQuery) -> Call[ListTunnelsResponse]:
         query,
         vm_id=at.vm_id,
     )
+    return evolve(call, lack=_LACK)
 
 
 def create_tunnel(at: Address, request: TunnelRequest) -> Call[Tunnel]:
     call = create(
         "vm.create_tunnel", at.base_url, routes.tunnels(at.vm_id), request, models.Tunnel, _TUNNEL, vm_id=at.vm_id
     )
-    return evolve(call, decode=_tunnel)
+    return evolve(call, decode=_tunnel, lack=_LACK)
 
 
 def get_tunnel(at: Address, tunnel_key: str) -> Call[Tunnel]:
     call = get(
         "vm.get_tunnel", at.base_url, routes.tunnel(at.vm_id, tunnel_key), models.Tunnel, _TUNNEL, vm_id=at.vm_id
     )
-    return evolve(call, decode=_tunnel)
+    return evolve(call, decode=_tunnel, lack=_LACK)
 
 
 def _tunnel(payload: dict[str, Any], reader: Reader) -> Tunnel:
@@ -70,7 +72,8 @@ def _tunnel(payload: dict[str, Any], reader: Reader) -> Tunnel:
 
 def delete_tunnel(at: Address, tunnel_key: str) -> Call[DeleteTunnelResponse]:
     gone = models.DeleteTunnelResponse(deleted=True)
-    return delete("vm.delete_tunnel", at.base_url, routes.tunnel(at.vm_id, tunnel_key), gone, vm_id=at.vm_id)
+    call = delete("vm.delete_tunnel", at.base_url, routes.tunnel(at.vm_id, tunnel_key), gone, vm_id=at.vm_id)
+    return evolve(call, lack=_LACK)
 
 
 __all__ = ["TunnelsQuery", "create_tunnel", "delete_tunnel", "get_tunnel", "list_tunnels"]

@@ -6,22 +6,27 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from arker import models
 from arker._protocol import routes
 from arker._protocol.calls.shared import acknowledging, into
 from arker._protocol.codec import codec
 from arker._protocol.codec.hooks import Misfit
-from arker._protocol.queries import PageQuery, choice, text
+from arker._protocol.forms import lack_of, unsupported, with_resources
+from arker._protocol.policies import policies_of
+from arker._protocol.queries import PageQuery, checked, choice, text
 from arker._protocol.reader import Reader, id_in, is_usable_id, salvaged_vm_id
-from arker._protocol.request import Address, Call, Request
+from arker._protocol.request import Address, Call, Lack, Request
+from arker.errors import InvalidArgumentError
+from arker.models import _checks as check
 
 if TYPE_CHECKING:
     from arker.models import (
         DeleteVmResponse,
         ForkRequest,
         ListVmsResponse,
+        PatchVmRequest,
         ResizeRequest,
         ResizeResponse,
         Vm,
@@ -38,6 +43,29 @@ class VmsQuery(PageQuery):
     source_org_id: str | None = text()
     started_after: str | None = text()
     started_before: str | None = text()
+    org_id: str | None = text()
+    public: bool | None = checked(check.check_boolean)
+    platform: str | None = text()
+    created_after: str | None = text()
+    created_before: str | None = text()
+    pool_id: str | None = text()
+
+
+_CREATED: Final = "filter by created_after= and created_before="
+_STARTED: Final = "filter by started_after= and started_before=, or the page that you get"
+_EARLIER_FILTERS: Final = {
+    "source_org_id": "filter the page that you get by root_source_vm_id",
+    "started_after": _CREATED,
+    "started_before": _CREATED,
+}
+_TODAYS_FILTERS: Final = {
+    "org_id": "only the VMs of the key's organisation are listed",
+    "public": "filter the page that you get by its public",
+    "platform": "its VMs have no platform",
+    "created_after": _STARTED,
+    "created_before": _STARTED,
+    "pool_id": "there are no pools",
+}
 
 
 @frozen
@@ -79,8 +107,74 @@ def fork(base_url: str, request: ForkRequest, key: str, found: Callable[[str], N
         found(vm_id)
         return models.Vm(vm_id=vm_id)
 
-    request_ = Request("POST", base_url, routes.FORK, body=codec.dumps(request), idempotency_key=key)
-    return Call("fork", request_, decode, evidence=VM_IDS, makes_vm=True, salvage=salvage)
+    def post(body: bytes) -> Request:
+        return Request("POST", base_url, routes.FORK, body=body, idempotency_key=key)
+
+    lack = _lack_of_fork(request)
+    call = Call(
+        "fork",
+        post(codec.dumps(request)),
+        decode,
+        evidence=VM_IDS,
+        makes_vm=True,
+        salvage=salvage,
+        lack=lack,
+    )
+    differing = tuple(name for name in _DIFFERING if getattr(request, name) is not None)
+    if lack is None and not differing:
+        return call
+    if lack is not None and lack.generation == "1":
+        return evolve(call, lack=evolve(lack, members=tuple({*lack.members, *differing})))
+    body = _fork_of_today(request)
+    today = evolve(call, request=post(codec.dumps_plain(body)), earlier=None if lack is not None else call)
+    if request.queueing_timeout is None:
+        return today
+    return evolve(
+        today,
+        patience=float(request.queueing_timeout),
+        remade=lambda left: post(codec.dumps_plain({**body, "queueing_timeout": left})),
+    )
+
+
+_DIFFERING: Final = ("vcpu_count", "memory_mib", "disk_mib", "network")
+_EARLIER_OF_FORK: Final = {
+    "max_memory_mib": "memory_mib= sets the memory, and resize() changes it",
+    "tunnel": "a port is reached at the VM's hostname, see AsyncVM.hostname",
+}
+_NO_IMAGES: Final = "fork one of the public goldens"
+_TODAYS_OF_FORK: Final = {
+    "image": _NO_IMAGES,
+    "description": "name= names the VM",
+    "queueing_timeout": "repeat the fork after a ResourcePressureError or UnavailableError",
+    "layers": "a fork always copies the files and no process",
+    "command": "start it with vm.start() after the fork",
+    "platforms": "the service chooses where the VM runs",
+}
+
+
+def _lack_of_fork(request: ForkRequest) -> Lack | None:
+    lack = lack_of("fork", request, _EARLIER_OF_FORK, _TODAYS_OF_FORK)
+    if lack is not None and lack.generation == "1":
+        return lack
+    problem = None
+    if request.network is not None and policies_of(request.network) is None:
+        problem = Lack("1", "such network=", "use True, False, or a list of host names and addresses without ports")
+    elif request.source_org_id is not None and request.source_vm_name is None:
+        problem = Lack("1", "source_org_id= beside an id", "leave it out, since the id alone names the VM")
+    if problem is None:
+        return lack
+    problem = evolve(problem, members=("network",) if request.network is not None else ("source_org_id",))
+    if lack is not None:
+        raise unsupported(problem, "fork")
+    return problem
+
+
+def _fork_of_today(request: ForkRequest) -> dict[str, Any]:
+    body = with_resources(codec.unstructure(request))
+    if request.network is not None:
+        del body["network"]
+        body["policies"] = policies_of(request.network)
+    return body
 
 
 def fork_again(base_url: str, body: bytes, key: str) -> Call[Forked]:
@@ -118,6 +212,7 @@ def list_vms(control_base_url: str, query: VmsQuery) -> Call[ListVmsResponse]:
         Request("GET", control_base_url, routes.VMS, query.encoded()),
         into(models.ListVmsResponse),
         evidence=("vms",),
+        lack=lack_of("list_vms", query, _EARLIER_FILTERS, _TODAYS_FILTERS),
     )
 
 
@@ -135,14 +230,62 @@ def delete_vm(at: Address) -> Call[DeleteVmResponse]:
 
 
 def resize(at: Address, request: ResizeRequest) -> Call[ResizeResponse]:
-    return Call(
+    body = codec.unstructure(request)
+    earlier = Call(
         "vm.resize",
-        Request("POST", at.base_url, routes.resize(at.vm_id), body=codec.dumps(request)),
+        Request("POST", at.base_url, routes.resize(at.vm_id), body=codec.dumps_plain(body)),
         acknowledging(models.ResizeResponse, "resized"),
         evidence=("resized", "vm_id"),
         acknowledged=True,
         vm_id=at.vm_id,
     )
+    return evolve(
+        earlier,
+        request=Request("PATCH", at.base_url, routes.vm(at.vm_id), body=codec.dumps_plain(with_resources(body))),
+        decode=_resized,
+        earlier=earlier,
+    )
 
 
-__all__ = ["Forked", "VM_IDS", "VmsQuery", "delete_vm", "fork", "fork_again", "get_vm", "list_vms", "resize"]
+def _resized(payload: dict[str, Any], reader: Reader) -> ResizeResponse:
+    # The reply is the whole VM.
+    return models.ResizeResponse()
+
+
+def update(at: Address, request: PatchVmRequest) -> Call[Vm]:
+    body = with_resources(codec.unstructure(request))
+    if request.description == "":
+        body["description"] = None  # clears it
+    if request.network is not None:
+        del body["network"]
+        body["policies"] = policies_of(request.network)
+        if body["policies"] is None:
+            expected = "expected True, False, or a policy of host names and addresses without ports"
+            raise InvalidArgumentError("network", request.network, expected)
+    return Call(
+        "vm.update",
+        Request("PATCH", at.base_url, routes.vm(at.vm_id), body=codec.dumps_plain(body)),
+        _vm_of,
+        evidence=VM_IDS,
+        vm_id=at.vm_id,
+        lack=Lack(
+            "0.5",
+            "updates of VMs",
+            "resize() changes a VM's size, and the rest is set when it is forked",
+            tuple(body),
+        ),
+    )
+
+
+__all__ = [
+    "Forked",
+    "VM_IDS",
+    "VmsQuery",
+    "delete_vm",
+    "fork",
+    "fork_again",
+    "get_vm",
+    "list_vms",
+    "resize",
+    "update",
+]

@@ -7,7 +7,6 @@ field is a `Misfit` with its place, and nothing is coerced (``"false"`` is no bo
 
 from __future__ import annotations
 
-import binascii
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -15,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
+import pybase64
 
 from arker import models
 from arker._protocol.codec.hooks import Hook, Misfit
@@ -121,6 +121,13 @@ def dumps(value: object) -> bytes:
         raise InvalidArgumentError(type(value).__name__, value, f"expected values that JSON has ({error})") from None
 
 
+def dumps_plain(value: object) -> bytes:
+    """Return the JSON text of a JSON value. Members that are None are written as null."""
+    import orjson  # see above
+
+    return orjson.dumps(value)
+
+
 def dumps_chunk(chunk: SyncChunkWrite) -> bytes:
     """Return the JSON text of a write of this chunk alone.
 
@@ -128,7 +135,7 @@ def dumps_chunk(chunk: SyncChunkWrite) -> bytes:
     """
     empty = b'"content":""'  # cannot occur within a string, where its quotes would be escaped
     before, after = dumps(models.SyncWriteRequest((attrs.evolve(chunk, content=b""),))).split(empty)
-    content = binascii.b2a_base64(chunk.content, newline=False)
+    content = pybase64.b64encode(chunk.content)
     return b"".join((before, empty[:-1], content, b'"', after))
 
 
@@ -146,7 +153,7 @@ def dumps_whole(path: str, upload_id: str, content: bytes | memoryview, sha256: 
         upload_id.encode(),
         size,
         sha256.encode(),
-        binascii.b2a_base64(content, newline=False),
+        pybase64.b64encode(content),
     )
 
 
@@ -160,6 +167,7 @@ __all__ = [
     "dumps",
     "dumps_chunk",
     "dumps_entries",
+    "dumps_plain",
     "dumps_whole",
     "loads",
     "structure",

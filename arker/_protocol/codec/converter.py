@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import UnionType
 from typing import Any, Final, Literal, TypeAlias, Union, cast, get_args, get_origin
 
 import attrs
+import pybase64
 from cattrs import BaseConverter, Converter
 from cattrs.errors import ClassValidationError, IterableValidationError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
@@ -27,17 +27,25 @@ from arker._protocol.codec.hooks import (
     step,
     string_map,
     with_content,
+    with_mount_fields,
+    with_mounts,
     with_outputs,
+    with_sync_fields,
+    with_syncs,
     with_vm_fields,
 )
 from arker.models import (
     CompletedRunResult,
+    ListMountsResponse,
+    ListSyncsResponse,
+    Mount,
     NetworkPolicyAllow,
     NetworkPolicyBlock,
     NetworkPolicyBlocked,
     NetworkPolicyOpen,
     NetworkPolicyUnknown,
     Run,
+    Sync,
     SyncChunkWrite,
     SyncChunkWriteResult,
     SyncCommitWriteResult,
@@ -45,7 +53,7 @@ from arker.models import (
     SyncReadInlineResponse,
     Vm,
 )
-from arker.models._reply import DECLARED, Reply
+from arker.models._reply import DECLARED, NULLABLE, Reply
 
 _POLICIES: Final[dict[str, type]] = {
     "open": NetworkPolicyOpen,
@@ -56,6 +64,10 @@ _POLICIES: Final[dict[str, type]] = {
 Prepare: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 _PREPARE: Final[dict[type, Prepare]] = {
     Vm: with_vm_fields,
+    Mount: with_mount_fields,
+    Sync: with_sync_fields,
+    ListMountsResponse: with_mounts,
+    ListSyncsResponse: with_syncs,
     Run: with_outputs,
     CompletedRunResult: with_outputs,
     SyncReadInlineResponse: with_content,
@@ -211,7 +223,7 @@ def _strict_class_hook(cls: type, converter: BaseConverter) -> Hook:
     declared = [field.name for field in fields if field.metadata.get(DECLARED)]
     hooks = {
         field.name: field_hook(converter, _never_none(field.type), REQUIRED)
-        if field.name in declared
+        if field.name in declared and not field.metadata.get(NULLABLE)
         else field_hook(converter, field.type, field.default)
         for field in fields
     }
@@ -256,7 +268,7 @@ def _chunk(write: SyncChunkWrite) -> dict[str, Any]:
         "path": write.path,
         "size": write.size,
         "upload_id": write.upload_id,
-        "content": binascii.b2a_base64(write.content, newline=False).decode(),
+        "content": pybase64.b64encode_as_string(write.content),
         "start": write.start,
         "end": write.end,
     }

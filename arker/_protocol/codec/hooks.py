@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import sys
 from collections.abc import Callable
 from typing import Any, Final, TypeGuard, cast
 
 import attrs
+import pybase64
+
+from arker._protocol.policies import network_of
 
 Hook = Callable[[Any, Any], Any]
 
@@ -188,9 +188,7 @@ def _any_base64(text: str) -> bytes:
 
 def _strict_base64(text: str) -> bytes:
     """Decode a base64 text without any other characters; lenient decoders skip those."""
-    if sys.version_info >= (3, 11):
-        return binascii.a2b_base64(text, strict_mode=True)
-    return base64.b64decode(text, validate=True)
+    return pybase64.b64decode(text, validate=True)
 
 
 def with_outputs(obj: dict[str, Any]) -> dict[str, Any]:
@@ -245,14 +243,52 @@ _RESOURCES: Final = (("vcpu_count", "vcpu"), ("memory_mib", "memory_mib"), ("dis
 
 
 def with_vm_fields(obj: dict[str, Any]) -> dict[str, Any]:
-    """Find a VM's id and sizes at the places that newer and older servers use."""
+    """Find a VM's id, sizes and network policy at the places that newer and older servers use."""
     resources: object = obj.get("resources")
     if obj.get("vm_id") is None and "id" in obj:
         obj = {**obj, "vm_id": obj["id"]}
+    network: object = obj.get("network")
+    if is_object(network) and ("ssh_public_keys" in network or (is_object(resources) and "type" not in network)):
+        # In generation 1, the network is another kind of object; a server of both fills in both.
+        keys = network.get("ssh_public_keys")
+        rest = {name: value for name, value in network.items() if name != "ssh_public_keys"}
+        obj = {
+            **obj,
+            "network": rest if "type" in network else network_of(obj.get("policies")),
+            "ssh_public_keys": keys,
+        }
     if is_object(resources):
         found = {name: resources[key] for name, key in _RESOURCES if key in resources and obj.get(name) is None}
         obj = {**obj, **found}
     return obj
+
+
+def with_mount_fields(obj: dict[str, Any]) -> dict[str, Any]:
+    """Find a mount's fields where generation 0.5, which calls it a sync, has them."""
+    if obj.get("mount_id") is None and "sync_id" in obj:
+        obj = {**obj, "mount_id": obj["sync_id"]}
+    live: object = obj.get("live")
+    if "state" not in obj and isinstance(live, bool):
+        obj = {**obj, "state": "mounted" if live else "attaching", "state_detail": obj.get("live_error")}
+    return obj
+
+
+def with_sync_fields(obj: dict[str, Any]) -> dict[str, Any]:
+    """Find a sync's fields where generation 1, which calls it a mount, has them."""
+    if obj.get("sync_id") is None and "mount_id" in obj:
+        obj = {**obj, "sync_id": obj["mount_id"]}
+    state: object = obj.get("state")
+    if "live" not in obj and isinstance(state, str):
+        obj = {**obj, "live": state == "mounted", "live_error": obj.get("state_detail")}
+    return obj
+
+
+def with_mounts(obj: dict[str, Any]) -> dict[str, Any]:
+    return obj if "mounts" in obj else {**obj, "mounts": obj.get("syncs")} if "syncs" in obj else obj
+
+
+def with_syncs(obj: dict[str, Any]) -> dict[str, Any]:
+    return obj if "syncs" in obj else {**obj, "syncs": obj.get("mounts")} if "mounts" in obj else obj
 
 
 def step(name: str) -> str:

@@ -18,15 +18,32 @@ from arker._protocol.codec.hooks import (
     mismatch,
     step,
     with_content_that_is_there,
+    with_mount_fields,
+    with_mounts,
     with_outputs_that_are_there,
+    with_sync_fields,
+    with_syncs,
     with_vm_fields,
 )
-from arker.models import CompletedRunResult, Run, SyncReadInlineResponse, Vm
+from arker.models import (
+    CompletedRunResult,
+    ListMountsResponse,
+    ListSyncsResponse,
+    Mount,
+    Run,
+    Sync,
+    SyncReadInlineResponse,
+    Vm,
+)
 from arker.models._page import Page
 from arker.models._reply import Reply
 
 _PREPARE: Final[dict[type, Prepare]] = {
     Vm: with_vm_fields,
+    Mount: with_mount_fields,
+    Sync: with_sync_fields,
+    ListMountsResponse: with_mounts,
+    ListSyncsResponse: with_syncs,
     Run: with_outputs_that_are_there,
     CompletedRunResult: with_outputs_that_are_there,
     SyncReadInlineResponse: with_content_that_is_there,

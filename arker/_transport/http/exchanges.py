@@ -99,6 +99,9 @@ class Http:
         """
         url = self._url(request)
         headers = self._headers if request.body is None else self._headers_with_body
+        if request.anonymous:
+            headers = CIMultiDict(headers)
+            del headers["Authorization"]
         if request.idempotency_key is not None:
             headers = CIMultiDict(headers)
             headers[IDEMPOTENCY_HEADER] = request.idempotency_key

@@ -56,7 +56,9 @@ class ControlChannel:
             raise EmulatorError(f"{self.url} is no embedded backend that can be controlled", status=status)
         reply = cast("dict[str, Any]", found)
         if status != 200:
-            raise EmulatorError(f"the embedded backend refuses: {reply.get('message')}", status=status)
+            error = reply.get("error", reply)
+            message = cast("dict[str, Any]", error).get("message") if isinstance(error, dict) else None
+            raise EmulatorError(f"the embedded backend refuses: {message}", status=status)
         return reply
 
     def _exchange(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:

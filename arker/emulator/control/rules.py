@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias, cast, get_args
 import attrs
 from attrs import field, frozen
 
-from arker.emulator.control import checks as check
+from arker.emulator.control import _checks as check
 from arker.errors import InvalidArgumentError
 
 OperationName: TypeAlias = Literal[
@@ -43,11 +43,40 @@ OperationName: TypeAlias = Literal[
     "get_filesystem",
     "delete_filesystem",
     "list_org_runs",
+    "health",
+    "list_regions",
+    "whoami",
+    "update_vm",
+    "get_policies",
+    "put_policies",
+    "update_session",
+    "create_pty_ticket",
+    "attach_pty",
+    "list_mounts",
+    "create_mount",
+    "delete_mount",
+    "list_pools",
+    "create_pool",
+    "get_pool",
+    "update_pool",
+    "delete_pool",
+    "list_pool_workers",
+    "list_api_keys",
+    "create_api_key",
+    "revoke_api_key",
     "openapi",
     "presigned_put",
     "presigned_get",
 ]
 """The operations of the OpenAPI document, the document itself, and the two of presigned URLs."""
+
+SAME_OPERATIONS: Final[Mapping[str, str]] = {
+    "update_vm": "resize",
+    "list_mounts": "list_syncs",
+    "create_mount": "create_sync",
+    "delete_mount": "delete_sync",
+}
+"""Operations of generation 1 that do what one of generation 0.5 does: a rule for either is one for both."""
 
 _Presigned: TypeAlias = Literal["presigned_put", "presigned_get"]
 Operations: TypeAlias = OperationName | Iterable[OperationName]
@@ -318,6 +347,7 @@ __all__ = [
     "OPERATION_NAMES",
     "PRESIGNED",
     "RULES",
+    "SAME_OPERATIONS",
     "CloseRule",
     "DelayRule",
     "ErrorRule",

@@ -24,11 +24,13 @@ class SandboxError(Exception):
     Attributes:
         code: The contract's error code that fits best: ``not_found``, ``bad_request``, ``unavailable``,
             ``unsupported_operation``, ``resource_pressure`` or ``internal``.
+        reason: The name of the system's error, such as ``EISDIR``, if it has one.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, reason: str | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.reason = reason
 
 
 class IsolationUnavailableError(Exception):
@@ -66,6 +68,8 @@ class RunSpec:
         spool: The directory for outputs that are too large for memory; None keeps them there.
         late_output: Seconds to wait after the command's end for what its output goes through, such as the filter of
             ``> >(filter)``.
+        whole: Whether the run ends only when everything that the command started has ended; its output goes on until
+            then.
     """
 
     command: str
@@ -74,6 +78,7 @@ class RunSpec:
     output_limit: int = 256 * 1024 * 1024
     spool: Path | None = None
     late_output: float = 2.0
+    whole: bool = False
 
 
 @frozen(kw_only=True)
@@ -230,6 +235,10 @@ class Sandbox(Protocol):
 
     def unbound(self, path: str) -> str | None:
         """Return why the VM does not see yet what `bind` has put at this path, for people; None when it does."""
+        ...
+
+    def obstacle(self, path: str) -> str | None:
+        """Return what stands in the way of the volume at this path, for people; None when nothing does."""
         ...
 
     def holds(self, volume: Volume) -> bool:

@@ -47,7 +47,7 @@ class PlainProvider(AgentProvider):
         """Open a provider that keeps the VMs' directories under ``state_dir``."""
         bash = shutil.which("bash")
         if bash is None:
-            raise IsolationUnavailableError("commands run in bash, and there is none on PATH: install it")
+            raise IsolationUnavailableError("commands run in bash, which is not on PATH: install it")
         warnings.warn(
             "isolation is off: commands run unprotected, as the current user, on this machine",
             UnprotectedWarning,

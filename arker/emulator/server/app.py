@@ -17,9 +17,10 @@ from arker.emulator.server.errors import ServiceError
 from arker.emulator.server.fault_actions import Misbehaviour
 from arker.emulator.server.fault_matching import Facts
 from arker.emulator.server.journal.trace import Trace, attach, trace_of
+from arker.emulator.server.operation import Operation, PublicOperation
 from arker.emulator.server.operations import transfers
 from arker.emulator.server.presign import PREFIX
-from arker.emulator.server.routes import OPERATIONS, Operation
+from arker.emulator.server.routes import served
 from arker.emulator.server.streams import gone
 
 API: Final = "/api"
@@ -34,8 +35,8 @@ class _Boundary:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._prefix, self._numbers = secrets.token_hex(6), itertools.count(1)
-        self.operations: dict[object, str] = {}
-        """The operations' names by their handlers in the router."""
+        self.operations: dict[object, tuple[str, str | None]] = {}
+        """The operations' names, and those in generation 1, by their handlers in the router."""
 
     def middleware(self) -> Middleware:
         @web.middleware
@@ -44,14 +45,14 @@ class _Boundary:
             trace = attach(request, Trace(request_id=f"req_{self._prefix}_{next(self._numbers)}", t_ms=t_ms))
             path = request.rel_url.raw_path
             if path.startswith(_CONTROL):
-                return await answer(request, handler)
+                return await answer(self._backend, request, handler)
             return await self._serve(request, trace, handler, path)
 
         return boundary
 
     async def _serve(self, request: web.Request, trace: Trace, handler: Handler, path: str) -> web.StreamResponse:
         backend, journal = self._backend, self._backend.journal
-        trace.operation = self.operations.get(request.match_info.handler, "")
+        trace.operation, trace.operation_id = self.operations.get(request.match_info.handler, ("", None))
         trace.method, trace.path = request.method, request.path
         facts = Facts(
             operation=trace.operation,
@@ -71,7 +72,7 @@ class _Boundary:
             journal.note_request(trace, facts, status=status, key=key, firing=firing)
 
         if firing is None:
-            response = await answer(request, handler)
+            response = await answer(backend, request, handler)
             trace.finish(response)
         else:
             response = await Misbehaviour(backend, request, trace, firing, handler, settle).respond()
@@ -87,6 +88,8 @@ def create_app(backend: Backend) -> web.Application:
     """Create the application of one server."""
 
     def authenticated(operation: Operation) -> Handler:
+        known = operation.queries(backend.generation)
+
         async def handle(request: web.Request) -> web.StreamResponse:
             trace = trace_of(request)
             trace.org = org = backend.authenticate(request.headers.get("Authorization"))
@@ -96,7 +99,16 @@ def create_app(backend: Backend) -> web.Application:
             if backend.closing:
                 raise ServiceError("unavailable", "the server is ending")
             trace.processed = True
+            if known:
+                backend.generation.check_query(request.query, known)
             return await operation.handler(backend, org, request)
+
+        return handle
+
+    def public(operation: PublicOperation) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            trace_of(request).processed = True
+            return await operation.handler(backend, request)
 
         return handle
 
@@ -116,18 +128,20 @@ def create_app(backend: Backend) -> web.Application:
         return handle
 
     async def describe(_: web.Request) -> web.StreamResponse:
-        return web.Response(body=openapi.encoded(backend.origin + API), content_type="application/json")
+        body = openapi.encoded(backend.origin + API, backend.options.generation)
+        return web.Response(body=body, content_type="application/json")
 
     boundary = _Boundary(backend)
     app = web.Application(middlewares=[boundary.middleware()], client_max_size=MAX_BODY)
     app.on_response_prepare.append(_add_request_id)
 
-    def add(name: str, method: str, path: str, handler: Handler) -> None:
+    def add(name: str, method: str, path: str, handler: Handler, operation_id: str | None = None) -> None:
         app.router.add_route(method, path, handler)
-        boundary.operations[handler] = name
+        boundary.operations[handler] = name, operation_id
 
-    for operation in OPERATIONS:
-        add(operation.name, operation.method, API + operation.pattern, authenticated(operation))
+    for operation in served(backend.generation):
+        handler = public(operation) if isinstance(operation, PublicOperation) else authenticated(operation)
+        add(operation.name, operation.method, API + operation.pattern, handler, operation.id)
     add("openapi", "GET", API + openapi.PATH, describe)
     add("presigned_put", "PUT", f"{PREFIX}/{{vm_id}}", presigned(transfers.put_file))
     add("presigned_get", "GET", f"{PREFIX}/{{vm_id}}", presigned(transfers.get_file))

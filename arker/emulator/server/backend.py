@@ -18,8 +18,9 @@ from arker.emulator.control.clock import Clock
 from arker.emulator.options import LOCAL_ORG_ID, EmulatorOptions
 from arker.emulator.sandbox.base import SandboxProvider
 from arker.emulator.server.cursors import Cursors
-from arker.emulator.server.errors import ServiceError
+from arker.emulator.server.errors import ServiceError, missing
 from arker.emulator.server.fault_matching import FaultSet
+from arker.emulator.server.generation import Generation
 from arker.emulator.server.goldens import find_golden, require_supported
 from arker.emulator.server.idempotency import Ledger
 from arker.emulator.server.journal.journal import Journal
@@ -45,6 +46,7 @@ class Backend:
         clock: Clock,
     ) -> None:
         self.options = options
+        self.generation = Generation(name=options.generation, window=options.foreground_window)
         self.provider = provider
         self.spool_dir = spool_dir
         self.origin = origin
@@ -164,7 +166,15 @@ class Backend:
             raise ServiceError("forbidden", f"{golden.name} is a public golden: fork it and use the fork")
         vm = org.find(reference)
         if vm is None:
-            raise ServiceError("not_found", f"there is no VM {reference!r}")
+            raise missing("vm", f"there is no VM {reference!r}")
+        return vm
+
+    def usable_vm(self, org: Organisation, reference: str) -> VmRecord:
+        """Return the caller's VM in which something is to be changed or run; 409 when it is immutable."""
+        vm = self.vm(org, reference)
+        if vm.immutable:
+            what: dict[str, Any] = {"resource": {"kind": "vm", "id": vm.vm_id}, "requirement": "mutable"}
+            raise ServiceError("invalid_state", f"VM {vm.vm_id} is immutable: fork it and use the fork", details=what)
         return vm
 
 

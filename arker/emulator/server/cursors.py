@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
+
+import pybase64
 
 from arker.emulator.server.errors import ServiceError
 
@@ -30,13 +31,13 @@ class Cursors:
 
     def encode(self, listing: str, position: int) -> str:
         text = str(position)
-        return base64.urlsafe_b64encode(self._sign(listing, text) + text.encode()).decode().rstrip("=")
+        return pybase64.urlsafe_b64encode(self._sign(listing, text) + text.encode()).decode().rstrip("=")
 
     def decode(self, listing: str, cursor: str | None) -> int | None:
         if cursor is None:
             return None
         try:
-            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+            raw = pybase64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
             position = raw[12:].decode("ascii")
             if hmac.compare_digest(raw[:12], self._sign(listing, position)):
                 return int(position)

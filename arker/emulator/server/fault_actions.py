@@ -22,9 +22,7 @@ _MESSAGE: Final = "a fault was set for this request"
 _LINGER: Final = 5.0  # seconds for a client to send what it has begun to send, after the connection's end
 _LOOK: Final = 0.05  # seconds between looks at whether a client has gone
 _CODES: Final = {status: code for code, status in reversed(list(STATUSES.items()))} | {
-    429: "rate_limited",
     502: "unavailable",
-    504: "unavailable",
 }
 
 
@@ -61,11 +59,11 @@ class Misbehaviour:
             try:
                 await self.request.read()
             except (web.HTTPException, web.RequestPayloadError, ConnectionError) as error:
-                return await answer(self.request, _raising(error))
+                return await answer(self.backend, self.request, _raising(error))
         await self._wait(self.firing.delay(processed=False))
         if self.backend.resets != resets:
             # After a delay the handler does not notice a reset, and would use the new records.
-            return await answer(self.request, _raising(was_reset()))
+            return await answer(self.backend, self.request, _raising(was_reset()))
         if self.firing.outcome is None:
             return await self._carry_out()
         rule = self.firing.outcome.rule
@@ -91,7 +89,7 @@ class Misbehaviour:
         """Carry out the request and return its reply. It is not sent yet, unless it is streamed."""
         shaping = Shaping(rate=self.firing.rate, fraction=fraction, discard=discard, hold=self._hold)
         self.trace.shaping = shaping
-        response = await answer(self.request, self.handler)
+        response = await answer(self.backend, self.request, self.handler)
         self.trace.finish(response)
         await shaping.held()
         if shaping.sent:
@@ -114,10 +112,21 @@ class Misbehaviour:
             await self._hold()
         code = default_code(rule.status) if rule.code is None else rule.code
         headers: dict[str, str] = {}
+        more: dict[str, Any] = {}
         if rule.retry_after is not None:
             after = rule.retry_after
+            if not isinstance(after, str) and after == int(after):
+                more["retry_after_seconds"] = int(after)
             headers["Retry-After"] = after if isinstance(after, str) else f"{after:.15g}"
-        return error_response(ServiceError(code, rule.message or _MESSAGE, status=rule.status, headers=headers))
+        error = ServiceError(
+            code,
+            rule.message or _MESSAGE,
+            status=rule.status,
+            headers=headers,
+            verbatim=rule.code is not None,
+            more=more,
+        )
+        return error_response(self.backend, self.request, error)
 
     async def garbage(self, rule: GarbageRule) -> web.StreamResponse:
         status = 200
@@ -185,7 +194,7 @@ class Misbehaviour:
 
     async def expire(self, _: ExpireRule) -> web.StreamResponse:
         await self._hold()
-        return error_response(expired())
+        return error_response(self.backend, self.request, expired())
 
 
 def _raising(error: Exception) -> Handler:

@@ -12,8 +12,8 @@ from typing import Final
 import attrs
 from attrs import define, field, frozen
 
-from arker.emulator.control.rules import PRESIGNED, DelayRule, Rule, ThrottleRule
-from arker.emulator.server.errors import ServiceError
+from arker.emulator.control.rules import PRESIGNED, SAME_OPERATIONS, DelayRule, Rule, ThrottleRule
+from arker.emulator.server.errors import ServiceError, missing
 
 FAULTS: Final = 1000
 """Faults that may be set at the same time."""
@@ -85,6 +85,10 @@ class Facts:
     path: str
 
 
+def _same(operation: str) -> str:
+    return SAME_OPERATIONS.get(operation, operation)
+
+
 @define(eq=False)
 class ActiveFault:
     """A rule that is in force, with its counts.
@@ -115,7 +119,7 @@ class ActiveFault:
     def matches(self, facts: Facts) -> bool:
         rule = self.rule
         return (
-            (not rule.operation or facts.operation in rule.operation)
+            (not rule.operation or _same(facts.operation) in map(_same, rule.operation))
             and (not rule.presigned_only or facts.operation in PRESIGNED)
             and (rule.method is None or rule.method == facts.method)
             and (rule.path is None or path_pattern(rule.path).matches(facts.path))
@@ -183,7 +187,7 @@ class FaultSet:
         """Find a fault; 404 when there is none."""
         fault = self._faults.get(fault_id)
         if fault is None:
-            raise ServiceError("not_found", f"there is no fault {fault_id!r}")
+            raise missing("resource", f"there is no fault {fault_id!r}")
         return fault
 
     def remove(self, fault_id: str) -> ActiveFault:

@@ -62,12 +62,13 @@ class Ledger:
         self._entries: dict[Scope, Entry] = {}
         self._expiries: deque[tuple[int, Scope, Entry]] = deque()
 
-    def find(self, scope: Scope, digest: bytes) -> Entry | None:
-        """Find the entry under this key; 409 when the key was used for another request."""
+    def find(self, scope: Scope, digest: bytes, code: str) -> Entry | None:
+        """Find the entry under this key; an error with this code when the key was used for another request."""
         self._purge()
         entry = self._entries.get(scope)
         if entry is not None and entry.digest != digest:
-            raise ServiceError("conflict", f"this Idempotency-Key was used for another request, {entry.subject}")
+            message = f"this Idempotency-Key was used for another request, {entry.subject}"
+            raise ServiceError(code, message, resource="vm" if code == "conflict" else None)
         return entry
 
     def open(self, scope: Scope, digest: bytes, subject: str) -> Entry:

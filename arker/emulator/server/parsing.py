@@ -10,12 +10,14 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, Final, Protocol
 
 import orjson
 from aiohttp import web
+from attrs import frozen
 
-from arker.emulator.server.errors import ServiceError, invalid
+from arker.emulator.server.errors import ServiceError, invalid, unsupported
+from arker.emulator.server.generation import Generation
 from arker.emulator.server.journal.trace import trace_of
 
 PAGE_DEFAULT = 50
@@ -24,13 +26,17 @@ SIZE_MAXIMUM = 2**31 - 1
 """The largest count of CPUs or MiB; more is a mistake."""
 LARGE = 128 * 1024  # bytes from which work on a body is moved off the event loop
 
+_VGPUS: Final = (0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1, 2, 4, 8)
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-async def read_object(request: web.Request) -> dict[str, Any]:
-    """Read the body as a JSON object. An empty body is an empty object."""
+async def read_object(request: web.Request, most: int | None = None) -> dict[str, Any]:
+    """Read the body, of so many bytes at most, as a JSON object. An empty body is an empty object."""
     raw = await request.read()
+    if most is not None and len(raw) > most:
+        details = {"maximum_bytes": most, "request_bytes": len(raw)}
+        raise ServiceError("payload_too_large", f"a body has at most {most} bytes here", details=details)
     trace_of(request).note_body(raw)
     if not raw:
         return {}
@@ -43,14 +49,42 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     return body  # pyright: ignore[reportUnknownVariableType]
 
 
+class Speaker(Protocol):
+    """What knows the server's generation."""
+
+    @property
+    def generation(self) -> Generation: ...
+
+
+@frozen
+class Sizes:
+    """What is asked for; None: as it was."""
+
+    vcpu_count: int | None
+    memory_mib: int | None
+    disk_mib: int | None
+
+    @property
+    def any(self) -> bool:
+        return (self.vcpu_count, self.memory_mib, self.disk_mib) != (None, None, None)
+
+
 class Fields:
-    """Typed access to the members of a JSON object. A null member counts as absent; an unknown one is ignored."""
+    """Typed access to the members of a JSON object. A null member counts as absent.
 
-    __slots__ = ("_members", "_where")
+    Args:
+        members: The object.
+        shape: What the object is, as generation 1 calls it. It has no other members than the server's generation says.
+        generation: What the server speaks.
+        where: What precedes the members' names in messages.
+    """
 
-    def __init__(self, members: Mapping[str, Any], where: str = "") -> None:
-        self._members = members
+    __slots__ = ("_members", "_where", "generation")
+
+    def __init__(self, members: Mapping[str, Any], shape: str, generation: Generation, where: str = "") -> None:
+        self._members = generation.take(shape, members, where)
         self._where = where
+        self.generation = generation
 
     def name(self, key: str) -> str:
         return f"{self._where}{key}"
@@ -102,35 +136,101 @@ class Fields:
             raise invalid(self.name(key), "a number of seconds above zero")
         return float(value)
 
-    def object(self, key: str) -> Fields | None:
+    def map(self, key: str) -> dict[str, Any] | None:
+        """Return an object whose members can have any names."""
+        value = self._members.get(key)
+        if value is not None and not isinstance(value, dict):
+            raise invalid(self.name(key), "an object")
+        return value  # pyright: ignore[reportUnknownVariableType]
+
+    def object(self, key: str, shape: str) -> Fields | None:
+        value = self.map(key)
+        return None if value is None else self.inside(value, shape, self.name(key))
+
+    def inside(self, members: dict[str, Any], shape: str, where: str) -> Fields:
+        """Return the fields of an object that is a part of this one."""
+        return Fields(members, shape, self.generation, f"{where}.")
+
+    def has(self, key: str) -> bool:
+        """Return whether a member is there, also as null."""
+        return key in self._members
+
+    def texts(self, key: str) -> list[str] | None:
+        """Return a list of strings."""
         value = self._members.get(key)
         if value is None:
             return None
-        if not isinstance(value, dict):
-            raise invalid(self.name(key), "an object")
-        return Fields(value, f"{self.name(key)}.")  # pyright: ignore[reportUnknownArgumentType]
+        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):  # pyright: ignore[reportUnknownVariableType]
+            raise invalid(self.name(key), "a list of non-empty strings")
+        return value  # pyright: ignore[reportUnknownVariableType]
 
     def items(self) -> list[tuple[str, Any]]:
         return list(self._members.items())
 
 
-def sizes(fields: Fields) -> tuple[int | None, int | None, int | None]:
-    """Return ``vcpu_count``, ``memory_mib`` and ``disk_mib``, as forks, runs and resizes take them."""
-    return (
-        fields.integer("vcpu_count", minimum=1, maximum=SIZE_MAXIMUM),
+def body_of(backend: Speaker, shape: str, members: dict[str, Any]) -> Fields:
+    """Return the fields of a request's body."""
+    return Fields(members, shape, backend.generation)
+
+
+async def read_fields(backend: Speaker, shape: str, request: web.Request) -> Fields:
+    """Read the body of a request."""
+    return body_of(backend, shape, await read_object(request))
+
+
+def sizes(fields: Fields) -> Sizes:
+    """Return the sizes in either form: ``vcpu_count`` and so on, or ``resources``."""
+    given = fields.object("resources", "ResourcesInput")
+    former = Sizes(
+        fields.integer("vcpu_count", minimum=1, maximum=fields.generation.most_vcpus),
         fields.integer("memory_mib", minimum=1, maximum=SIZE_MAXIMUM),
         fields.integer("disk_mib", minimum=1, maximum=SIZE_MAXIMUM),
     )
+    if given is None:
+        return former
+    if former.any:
+        raise invalid("resources", "either this or vcpu_count, memory_mib and disk_mib")
+    vgpu = given.raw("vgpu")
+    if vgpu is not None and (isinstance(vgpu, bool) or vgpu not in _VGPUS):
+        raise invalid("resources.vgpu", f"one of {', '.join(f'{part:g}' for part in _VGPUS)}")
+    if vgpu:
+        raise unsupported("resources.vgpu: the embedded backend has no GPU")
+    return Sizes(given.integer("vcpu", minimum=1, maximum=255), _mebibytes(given, "memory"), _mebibytes(given, "disk"))
 
 
-def query_limit(query: Mapping[str, str]) -> int:
+def _mebibytes(fields: Fields, resource: str) -> int | None:
+    size = fields.integer(f"{resource}_mib", minimum=0, maximum=SIZE_MAXIMUM)
+    if size == 0:
+        raise ServiceError(
+            "insufficient_resources",
+            f"{fields.name(resource)}_mib: expected at least 1",
+            details={
+                "resource": resource,
+                "requested": {"unit": "bytes", "value": 0},
+                "minimum": {"unit": "bytes", "value": 1024 * 1024},
+            },
+        )
+    return size
+
+
+def query_boolean(query: Mapping[str, str], name: str) -> bool | None:
+    """Return a filter that is true or false, in small letters or with a capital."""
+    text = query.get(name)
+    if text is None:
+        return None
+    if text.lower() not in {"true", "false"}:
+        raise invalid(name, "true or false")
+    return text.lower() == "true"
+
+
+def query_limit(query: Mapping[str, str], most: int = PAGE_MAXIMUM) -> int:
     """Return the page size: 50 unless given, at most 1,000."""
     text = query.get("limit")
     if text is None:
         return PAGE_DEFAULT
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) == 0:
         raise invalid("limit", "an integer of at least 1")
-    return min(int(text), PAGE_MAXIMUM)
+    return min(int(text), most)
 
 
 def query_choices(query: Mapping[str, str], name: str, allowed: Collection[str] | None = None) -> frozenset[str] | None:
@@ -161,22 +261,27 @@ def query_instant(query: Mapping[str, str], name: str) -> int | None:
     return (moment - _EPOCH) // timedelta(milliseconds=1) + (int(float(fraction) * 1000) if fraction else 0)
 
 
-def idempotency_key(request: web.Request) -> str | None:
-    """Return the header's value, after a check (contract, section 3)."""
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not re.fullmatch(r"[ -~]{1,255}", key):
-        raise invalid("Idempotency-Key", "1 to 255 printable ASCII characters")
+def idempotency_key(backend: Speaker, request: web.Request) -> str | None:
+    """Return the header's value, after a check."""
+    key, longest = request.headers.get("Idempotency-Key"), backend.generation.longest_key
+    if key is not None and not (re.fullmatch(r"[ -~]+", key) and len(key) <= longest):
+        raise invalid("Idempotency-Key", f"1 to {longest} printable ASCII characters")
     return key
 
 
 __all__ = [
     "LARGE",
+    "PAGE_MAXIMUM",
     "SIZE_MAXIMUM",
     "Fields",
+    "Sizes",
+    "body_of",
     "idempotency_key",
+    "query_boolean",
     "query_choices",
     "query_instant",
     "query_limit",
+    "read_fields",
     "read_object",
     "sizes",
 ]

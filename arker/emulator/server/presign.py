@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 from typing import Any, Final, Literal
 
 import orjson
+import pybase64
 from attrs import frozen
 
 from arker.emulator.control.clock import Clock
@@ -51,14 +51,14 @@ class Presigner:
     def url(self, origin: str, grant: Grant) -> str:
         expires = self._clock.now_ms() + round(self._ttl * 1000)
         payload = orjson.dumps([grant.method, grant.vm_id, grant.path, grant.size, grant.upload_id, expires])
-        token = base64.urlsafe_b64encode(payload).decode().rstrip("=")
+        token = pybase64.urlsafe_b64encode(payload).decode().rstrip("=")
         signature = self._sign(payload).hex()
         return f"{origin}{PREFIX}/{grant.vm_id}?grant={token}&signature={signature}"
 
     def check(self, method: str, vm_id: str, token: str, signature: str) -> Grant:
         """Check a URL and return its grant; 403 when it was tampered with, has expired, or is for something else."""
         try:
-            payload = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
+            payload = pybase64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
         except ValueError:
             payload = b""
         if not hmac.compare_digest(self._sign(payload).hex().encode(), signature.encode("utf-8", "replace")):

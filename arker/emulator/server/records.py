@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from weakref import WeakSet
 
 from attrs import define, field
 
-from arker.emulator.sandbox.base import HOME, RunHandle, Sandbox, Volume
+from arker.emulator.sandbox.base import HOME, Outlet, RunHandle, Sandbox, Volume
 from arker.emulator.server.goldens import NetworkJson
 from arker.emulator.server.outputs import Output
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 REQUESTS: Final = 5000
 """Requests of an organisation that are remembered."""
 
-State: TypeAlias = Literal["running", "completed", "failed", "cancelled"]
+State: TypeAlias = Literal["pending", "running", "completed", "failed", "cancelled"]
 StopReason: TypeAlias = Literal["cancelled", "timeout", "VM deleted", "session deleted", "reset"]
 
 
@@ -31,6 +31,8 @@ class SessionRecord:
     """A session of a VM. Its fair lock (first come, first served) is the queue of the session's runs."""
 
     session_id: str
+    seq: int
+    """By which lists are sorted: a session's number says nothing about its age."""
     index: int
     started_ms: int
     cwd: str = HOME
@@ -44,13 +46,10 @@ class SessionRecord:
     and the others have no holder."""
 
     @property
-    def seq(self) -> int:
-        """The session's number, by which lists are sorted."""
-        return self.index
-
-    @property
-    def state(self) -> Literal["running", "idle"]:
-        return "running" if self.pending else "idle"
+    def state(self) -> Literal["running", "pending", "idle"]:
+        if self.current is not None:
+            return "running"
+        return "pending" if self.pending else "idle"
 
 
 @define(eq=False, kw_only=True)
@@ -66,6 +65,9 @@ class RunRecord:
     started_ms: int
     completed_ms: int | None = None
     state: State = "running"
+    """``pending`` while it waits for earlier runs of its session."""
+    patience: float = 0.0
+    """Seconds that its start may wait for resources of the machine."""
     exit_code: int | None = None
     fail_reason: str | None = None
     retry_count: int = 0
@@ -202,12 +204,18 @@ class VmRecord:
     root_id: str | None
     root_name: str | None
     network: NetworkJson
+    rules: dict[str, dict[str, Any]] | None = field(repr=False)
+    """Its policy as rules by their ids; None where no rules mean exactly what ``network`` does."""
+    outlet: Outlet | None = field(repr=False)
     disk: bool
     vcpu_count: int
     memory_mib: int
     max_memory_mib: int | None
     disk_mib: int
     sandbox: Sandbox = field(repr=False)
+    description: str | None = None
+    immutable: bool = False
+    last_active_ms: int
     sessions: dict[str, SessionRecord] = field(repr=False)
     """By id, oldest first; the first is the default session."""
     next_index: int = 1
@@ -221,6 +229,12 @@ class VmRecord:
     receiving: set[asyncio.Transport] = field(factory=set[asyncio.Transport], repr=False)
     """Connections over which files are coming that are held beside the VM."""
     deleted: bool = False
+
+    def resize(self, vcpu_count: int | None, memory_mib: int | None, disk_mib: int | None) -> None:
+        """Record the sizes that are given."""
+        self.vcpu_count = vcpu_count or self.vcpu_count
+        self.memory_mib = memory_mib or self.memory_mib
+        self.disk_mib = disk_mib or self.disk_mib
 
     @property
     def session(self) -> SessionRecord:

@@ -11,7 +11,8 @@ from aiohttp import web
 
 from arker.emulator.control.clock import rfc3339
 from arker.emulator.server import outputs, streams
-from arker.emulator.server.goldens import GOLDEN_ORG_ID, Golden
+from arker.emulator.server.generation import Generation
+from arker.emulator.server.goldens import GOLDEN_ORG_ID, PLATFORMS, Golden
 from arker.emulator.server.records import FilesystemRecord, RunRecord, SessionRecord, SyncRecord, TunnelRecord, VmRecord
 
 _HEADERS = {"Content-Type": "application/json"}
@@ -33,11 +34,11 @@ def _context(vm: VmRecord) -> dict[str, Any]:
     return context
 
 
-def session_json(vm: VmRecord, session: SessionRecord) -> dict[str, Any]:
+def session_json(speaks: Generation, vm: VmRecord, session: SessionRecord) -> dict[str, Any]:
     body = _context(vm)
     body["session_id"] = session.session_id
     body["session_idx"] = session.index
-    body["state"] = session.state
+    body["state"] = speaks.working(session.state)
     body["cwd"] = _text(session.cwd)
     body["started_at"] = rfc3339(session.started_ms)
     body["env"] = {_text(name): _text(value) for name, value in (session.env or vm.sandbox.initial_env).items()}
@@ -51,8 +52,10 @@ def _text(value: str) -> str:
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def vm_json(vm: VmRecord, *, made: bool = False) -> dict[str, Any]:
-    """Return a VM. The reply to the fork that made it includes the token of the tunnel that the fork asked for."""
+def vm_json(speaks: Generation, vm: VmRecord, *, made: bool = False, listed: bool = False) -> dict[str, Any]:
+    """Return a VM. The reply to the fork that made it includes the token of the tunnel that the fork asked for. In a
+    list, VMs are without their policies.
+    """
     body: dict[str, Any] = {
         "vm_id": vm.vm_id,
         "owner_org_id": vm.org_id,
@@ -66,7 +69,13 @@ def vm_json(vm: VmRecord, *, made: bool = False) -> dict[str, Any]:
         "memory_mib": vm.memory_mib,
         "disk_mib": vm.disk_mib,
         "network": vm.network,
-        "sessions": [session_json(vm, session) for session in vm.sessions.values()],
+        "resources": _resources(vm.vcpu_count, vm.memory_mib, vm.disk_mib),
+        "description": vm.description,
+        "hostname": None,
+        "immutable": vm.immutable,
+        "platform": PLATFORMS[-1],
+        "last_active_at": rfc3339(vm.last_active_ms),
+        "sessions": [session_json(speaks, vm, session) for session in vm.sessions.values()],
         "tunnels": [
             tunnel_json(tunnel, token=made and tunnel.with_vm)
             for tunnel in vm.tunnels.values()
@@ -81,12 +90,24 @@ def vm_json(vm: VmRecord, *, made: bool = False) -> dict[str, Any]:
         body["root_source_vm_name"] = vm.root_name
     if vm.max_memory_mib is not None:
         body["max_memory_mib"] = vm.max_memory_mib
-    return body
+    if vm.rules is not None and not listed:
+        body["policies"] = {"rules": vm.rules, "secrets": {}}
+    return _shown_vm(speaks, body)
 
 
-def golden_json(golden: Golden, *, region: str, created_ms: int) -> dict[str, Any]:
+def _shown_vm(speaks: Generation, body: dict[str, Any]) -> dict[str, Any]:
+    if not speaks.old:
+        body["network"] = {}  # no key opens a way into a VM
+    return speaks.show("Vm", body)
+
+
+def _resources(vcpu: int, memory_mib: int, disk_mib: int) -> dict[str, int]:
+    return {"vcpu": vcpu, "memory_mib": memory_mib, "disk_mib": disk_mib}
+
+
+def golden_json(speaks: Generation, golden: Golden, *, region: str, created_ms: int) -> dict[str, Any]:
     """Return a golden as a public VM that is never running. Its name serves as its id."""
-    return {
+    body: dict[str, Any] = {
         "vm_id": golden.name,
         "owner_org_id": GOLDEN_ORG_ID,
         "created_at": rfc3339(created_ms),
@@ -99,17 +120,22 @@ def golden_json(golden: Golden, *, region: str, created_ms: int) -> dict[str, An
         "memory_mib": golden.memory_mib,
         "disk_mib": golden.disk_mib,
         "network": golden.network(),
+        "resources": _resources(golden.vcpu_count, golden.memory_mib, golden.disk_mib),
+        "description": None,
+        "immutable": True,
+        "platform": PLATFORMS[-1],
         "sessions": [],
         "tunnels": [],
     }
+    return _shown_vm(speaks, body)
 
 
-def run_summary_json(run: RunRecord) -> dict[str, Any]:
+def run_summary_json(speaks: Generation, run: RunRecord) -> dict[str, Any]:
     body = _context(run.vm)
     body["run_id"] = run.run_id
     body["session_id"] = run.session.session_id
     body["command"] = run.command
-    body["state"] = run.state
+    body["state"] = speaks.working(run.state)
     body["started_at"] = rfc3339(run.started_ms)
     body["exit_code"] = run.exit_code
     if run.completed_ms is not None:
@@ -119,25 +145,27 @@ def run_summary_json(run: RunRecord) -> dict[str, Any]:
     return body
 
 
-async def run_response(request: web.Request, run: RunRecord) -> web.StreamResponse:
+async def run_response(speaks: Generation, request: web.Request, run: RunRecord) -> web.StreamResponse:
     """Return a run with its output so far."""
     # State and output have to be consistent: read all of them before the first await.
-    body = run_summary_json(run)
+    body = run_summary_json(speaks, run)
     stdout, stderr = run.stdout(), run.stderr()
     body["tunnels"] = [tunnel_json(tunnel) for tunnel in run.tunnels]
     body["retry_count"] = run.retry_count
-    return await _with_outputs(request, body, stdout, stderr)
+    return await _with_outputs(request, speaks.show("Run", body), stdout, stderr)
 
 
-async def completed_response(request: web.Request, run: RunRecord) -> web.StreamResponse:
-    """Return the reply to a foreground run. ``exit_code`` is a number even if there is no status."""
+async def completed_response(speaks: Generation, request: web.Request, run: RunRecord) -> web.StreamResponse:
+    """Return the reply to a foreground run."""
     body: dict[str, Any] = {
         "run_id": run.run_id,
+        "session_id": run.session.session_id,
         "state": run.state,
-        "exit_code": -1 if run.exit_code is None else run.exit_code,
+        "exit_code": speaks.exit_code(run.exit_code, run.state),
     }
     if run.fail_reason is not None:
         body["fail_reason"] = run.fail_reason
+    body = speaks.show("CompletedRunResponse", body)
     return await _with_outputs(request, body, run.stdout(), run.stderr())
 
 
@@ -180,10 +208,16 @@ async def _each(parts: list[bytes | outputs.Pieces]) -> AsyncGenerator[bytes, No
                 yield piece
 
 
-def background_json(run: RunRecord) -> dict[str, Any]:
+def background_response(speaks: Generation, run: RunRecord) -> web.Response:
     # On a repeated request the run may have ended. The reply still describes a background run, without output.
-    tunnels = [tunnel_json(tunnel, token=True) for tunnel in run.tunnels]
-    return {"run_id": run.run_id, "state": run.state, "tunnels": tunnels}
+    body = {
+        "run_id": run.run_id,
+        "session_id": run.session.session_id,
+        "state": speaks.working(run.state),
+        "tunnels": [tunnel_json(tunnel, token=True) for tunnel in run.tunnels],
+    }
+    shown = orjson.dumps(speaks.show("BackgroundRunResponse", body))
+    return web.Response(body=shown, headers=_HEADERS, status=speaks.accepted)
 
 
 def tunnel_json(tunnel: TunnelRecord, *, token: bool = False) -> dict[str, Any]:
@@ -234,6 +268,24 @@ def sync_json(vm: VmRecord, sync: SyncRecord, *, idempotent: bool = False) -> di
     return body
 
 
+def mount_json(vm: VmRecord, sync: SyncRecord) -> dict[str, Any]:
+    """Return a sync as generation 1 describes it."""
+    body: dict[str, Any] = {
+        "mount_id": sync.sync_id,
+        "vm_id": vm.vm_id,
+        "filesystem_id": sync.filesystem.filesystem_id,
+        "path": sync.path,
+        "region": vm.region,
+        "state": "mounted",
+    }
+    obstacle = vm.sandbox.obstacle(sync.path)
+    if obstacle is not None:
+        body["state"], body["state_detail"] = "failed", obstacle
+    elif vm.sandbox.unbound(sync.path) is not None:
+        body["state"] = "attaching"
+    return body
+
+
 def acknowledgement_json() -> dict[str, Any]:
     """Return the reply to an operation that started no command."""
     return {
@@ -248,12 +300,13 @@ def acknowledgement_json() -> dict[str, Any]:
 
 __all__ = [
     "acknowledgement_json",
-    "background_json",
+    "background_response",
     "completed_response",
     "filesystem_json",
     "golden_json",
     "json_response",
     "large_response",
+    "mount_json",
     "run_response",
     "run_summary_json",
     "session_json",

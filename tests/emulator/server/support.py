@@ -15,7 +15,7 @@ import anyio
 from attrs import frozen
 from yarl import URL
 
-from arker.emulator.options import Isolation
+from arker.emulator.options import GenerationName, Isolation
 from tests.emulator.server.conformance import conform
 
 ISOLATION: Isolation = "auto"
@@ -38,11 +38,23 @@ class Reply:
 
     @property
     def code(self) -> str:
-        """The error code; an error body has exactly a code and a message."""
+        """The error code; an error body has one member, with a code and a message."""
         body = self.json
-        assert set(body) == {"code", "message"}, body
-        assert body["message"]
-        return str(body["code"])
+        if "code" in body:  # generation 0.5
+            assert set(body) == {"code", "message"}, body
+            return str(body["code"])
+        assert set(body) == {"error"}, body
+        assert body["error"]["request_id"] == self.headers["x-request-id"]
+        assert self.message
+        return str(body["error"]["code"])
+
+    @property
+    def message(self) -> str:
+        return str(self.json["error"]["message"])
+
+    @property
+    def details(self) -> Any:
+        return self.json["error"].get("details")
 
     @property
     def refusal(self) -> tuple[int, str]:
@@ -57,17 +69,18 @@ def output(body: Mapping[str, Any], name: str = "stdout") -> bytes:
     """Return the bytes of an output (or of a file's ``content``), decoded by its encoding."""
     encoding = body["encoding" if name == "content" else f"{name}_encoding"]
     text: str = body[name]
-    assert encoding in {"utf-8", "base64"}
+    assert encoding in {"utf-8", "utf8", "base64"}
     return base64.b64decode(text, validate=True) if encoding == "base64" else text.encode()
 
 
 class Api:
     """One organisation's view of the server."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, key: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, key: str, generation: GenerationName = "both") -> None:
         self.session = session
         self.url = url
         self.key = key
+        self.generation: GenerationName = generation
 
     async def raw(self, method: str, url: str, *, data: Any = None, headers: Mapping[str, str] | None = None) -> Reply:
         """Send a request to an absolute URL as it is, without a token."""
@@ -95,7 +108,7 @@ class Api:
             fields["Content-Type"] = "application/json"
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
         reply = await self.raw(method, self.url + path, data=data, headers=fields)
-        conform(method, path, reply.status, reply.content)
+        conform(method, path, reply.status, reply.content, self.generation)
         return reply
 
     async def get(self, path: str) -> Any:
@@ -114,7 +127,7 @@ class Api:
 
     async def run(self, vm_id: str, command: str, **fields: Any) -> dict[str, Any]:
         reply = await self.call("POST", f"/v1/vms/{vm_id}/runs", {"command": command, **fields})
-        assert reply.status == 200, reply
+        assert reply.status in {200, 202}, reply
         return dict(reply.json)
 
     async def background(self, vm_id: str, command: str, **fields: Any) -> str:
@@ -130,7 +143,7 @@ class Api:
         with anyio.fail_after(30):
             while True:
                 run = await self.get_run(vm_id, run_id)
-                if run["state"] != "running":
+                if run["state"] not in {"pending", "running"}:
                     return run
                 await anyio.sleep(0.01)
 

@@ -54,6 +54,18 @@ async def test_it_serves_until_a_signal_and_leaves_nothing(place: Path, number: 
     assert list(place.iterdir()) == []
 
 
+async def test_it_speaks_one_generation() -> None:
+    arguments = command("--isolation", ISOLATION, "--generation", "1", "--foreground-window", "0.001")
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
+        ready = json.loads(line_of(process.stdout))
+        async with aiohttp.ClientSession() as session:
+            api = Api(session, ready["url"], ready["api_key"], "1")
+            vm = (await api.fork())["vm_id"]
+            assert (await api.call("POST", f"/v1/vms/{vm}/runs", {"command": "sleep 9"})).status == 202
+            assert (await api.call("POST", f"/v1/vms/{vm}/resize", {"vcpu_count": 1})).status == 404
+        process.terminate()
+
+
 async def test_the_key_can_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("the-key-in-the-file\n")
     arguments = command("--isolation", ISOLATION, "--api-key-file", str(tmp_path / "key"), "--host-port", "8000")

@@ -16,15 +16,15 @@ pytestmark = pytest.mark.anyio
     [
         ("POST", "/v1/fork", {"source_vm_name": "nobody"}, 404, "source_vm_name:"),
         ("POST", "/v1/fork", {"source_vm_id": "nobody"}, 404, "source_vm_id:"),
-        ("POST", "/v1/fork", {}, 400, "source_vm_id, source_vm_name:"),
+        ("POST", "/v1/fork", {}, 400, "source_vm_id, source_vm_name, image:"),
         ("POST", "/v1/fork", {"source_vm_name": "ubuntu", "name": "taken"}, 409, "name:"),
         ("POST", "/v1/fork", {"source_vm_name": "x", "name": "ubuntu-docker"}, 404, "source_vm_name:"),
         ("POST", "/v1/fork", {"source_vm_name": "ubuntu", "name": "ubuntu-docker"}, 409, "name:"),
         ("POST", "/v1/fork", {"source_vm_name": "ubuntu", "durable": True}, 422, "durable:"),
         ("POST", "/v1/fork", {"source_vm_name": "ubuntu", "max_memory_mib": 0}, 400, "max_memory_mib:"),
         ("POST", "/v1/vms/{vm}/runs", {"command": "true", "session_id": "x"}, 404, "session_id:"),
-        ("POST", "/v1/vms/{vm}/runs", {"command": "true", "session_idx": 7}, 404, "session_idx:"),
-        ("POST", "/v1/vms/{vm}/runs", {"command": "", "signal": "INT"}, 409, "signal:"),
+        ("POST", "/v1/vms/{vm}/runs", {"command": "true", "session_idx": -7}, 400, "session_idx:"),
+        ("POST", "/v1/vms/{vm}/runs", {"command": "", "signal": "INT"}, 404, "signal:"),
         ("GET", "/v1/vms/{vm}/sessions/x", None, 404, "session_id:"),
         ("GET", "/v1/vms/{vm}/sessions?limit=none", None, 400, "limit:"),
         ("GET", "/v1/vms/{vm}/runs?cursor=none", None, 400, "cursor:"),
@@ -40,11 +40,11 @@ async def test_the_message_begins_with_what_is_wrong(
     vm = await api.fork(name="taken")
     reply = await api.call(method, path.format(vm=vm["vm_id"]), body)
     assert reply.status == status
-    assert reply.json["message"].startswith(named)
+    assert reply.message.startswith(named)
 
 
 async def test_a_bad_idempotency_key_is_named(api: Api, vm: str) -> None:
     for path, body in (("/v1/fork", {"source_vm_id": vm}), (f"/v1/vms/{vm}/runs", {"command": "true"})):
         reply = await api.call("POST", path, body, idempotency_key="x" * 256)
         assert reply.refusal == (400, "bad_request")
-        assert reply.json["message"].startswith("Idempotency-Key:")
+        assert reply.message.startswith("Idempotency-Key:")

@@ -11,7 +11,8 @@ from typing import Any
 import attrs
 import pytest
 
-from arker.emulator.control import checks, rules
+from arker.emulator.control import _checks as checks
+from arker.emulator.control import rules
 from arker.emulator.control.clock import Clock
 from arker.emulator.control.entries import Fork, RequestEntry
 from arker.emulator.control.rules import (
@@ -345,18 +346,20 @@ def test_codes_of_statuses() -> None:
     assert {status: default_code(status) for status in (*STATUSES.values(), 418, 429, 502, 504, 599)} == {
         400: "bad_request",
         401: "unauthorized",
+        402: "payment_required",
         403: "forbidden",
         404: "not_found",
+        405: "method_not_allowed",
+        410: "expired",
         409: "conflict",
         413: "payload_too_large",
         422: "unsupported_operation",
         500: "internal",
-        501: "not_implemented",
         503: "unavailable",
         418: "bad_request",
         429: "rate_limited",
         502: "unavailable",
-        504: "unavailable",
+        504: "gateway_timeout",
         599: "internal",
     }
 

@@ -88,7 +88,8 @@ async def test_an_error_instead_of_the_reply(emulator: Emulator, vm: str, log: L
             await send_run(wire, vm)
             reply = await wire.reply()
             assert reply.status == 503
-            assert reply.json == {"code": "unavailable", "message": "a fault was set for this request"}
+            error = reply.json["error"]
+            assert (error["code"], error["message"]) == ("unavailable", "a fault was set for this request")
             assert reply.headers["content-type"].startswith("application/json")
             assert "retry-after" not in reply.headers
             assert log.executions() == ()
@@ -102,14 +103,14 @@ async def test_an_error_instead_of_the_reply(emulator: Emulator, vm: str, log: L
 
 
 @pytest.mark.parametrize(
-    ("fields", "status", "body", "retry_after"),
+    ("fields", "status", "code", "retry_after"),
     [
-        ({"status": 429, "retry_after": 3}, 429, {"code": "rate_limited", "message": "slow"}, "3"),
-        ({"status": 503, "retry_after": 0.25}, 503, {"code": "unavailable", "message": "slow"}, "0.25"),
-        ({"status": 502, "retry_after": DATE}, 502, {"code": "unavailable", "message": "slow"}, DATE),
-        ({"status": 500, "code": "strange"}, 500, {"code": "strange", "message": "slow"}, None),
-        ({"status": 200, "code": "internal"}, 200, {"code": "internal", "message": "slow"}, None),
-        ({"status": 404}, 404, {"code": "not_found", "message": "slow"}, None),
+        ({"status": 429, "retry_after": 3}, 429, "rate_limited", "3"),
+        ({"status": 503, "retry_after": 0.25}, 503, "unavailable", "0.25"),
+        ({"status": 502, "retry_after": DATE}, 502, "unavailable", DATE),
+        ({"status": 500, "code": "strange"}, 500, "strange", None),
+        ({"status": 200, "code": "internal"}, 200, "internal", None),
+        ({"status": 404}, 404, "not_found", None),
     ],
 )
 async def test_what_an_error_says(
@@ -118,14 +119,16 @@ async def test_what_an_error_says(
     log: Log,
     fields: dict[str, Any],
     status: int,
-    body: dict[str, str],
+    code: str,
     retry_after: str | None,
 ) -> None:
     emulator.faults.error(operation="run", message="slow", **fields)
     async with connected(emulator) as wire:
         await send_run(wire, vm)
         reply = await wire.reply()
-        assert (reply.status, reply.json, reply.headers.get("retry-after")) == (status, body, retry_after)
+        error = reply.json["error"]
+        assert (reply.status, reply.headers.get("retry-after")) == (status, retry_after)
+        assert (error["code"], error["message"]) == (code, "slow")
         await works(wire, vm)
     assert log.requests()[0].status == status
 
@@ -207,7 +210,7 @@ async def test_what_is_delayed_is_not_carried_out_after_a_reset(emulator: Emulat
             await until(lambda: again.refresh().fired == 1)
         emulator.reset()
         reply = await stays.reply()
-        assert (reply.status, reply.json["code"]) == (503, "unavailable")
+        assert (reply.status, reply.json["error"]["code"]) == (503, "unavailable")
     async with connected(emulator) as wire:
         emulator.faults.delay(operation="list_vms", seconds=0.5)  # ends after that of the client that has gone
         await wire.send("GET", "/v1/vms")
@@ -424,10 +427,7 @@ async def test_expired_urls(emulator: Emulator, api: Api, vm: str, log: Log) -> 
     with emulator.faults.expire(times=None) as fault:
         for method in ("PUT", "GET"):
             reply = await api.raw(method, url, data=b"abc" if method == "PUT" else None)
-            assert (reply.status, reply.json) == (
-                403,
-                {"code": "forbidden", "message": "this presigned URL has expired"},
-            )
+            assert (reply.refusal, reply.message) == ((403, "forbidden"), "this presigned URL has expired")
         assert (await api.call("GET", "/v1/vms")).status == 200
     assert (fault.seen, fault.fired) == (2, 2)
     assert (await api.raw("PUT", url, data=b"abc")).status == 200
@@ -448,7 +448,10 @@ async def test_an_expired_url_is_answered_as_the_fault_does(emulator: Emulator, 
         emulator.clock.shift(901)
         await wire.send_raw("PUT", path, b"abc")
         real = await wire.reply()
-        assert (pretended.status, pretended.body) == (real.status, real.body) == (403, real.body)
+        said = [
+            (reply.status, reply.json["error"]["code"], reply.json["error"]["message"]) for reply in (pretended, real)
+        ]
+        assert said == [(403, "forbidden", "this presigned URL has expired")] * 2
 
 
 async def test_a_slow_download_never_runs_ahead(emulator: Emulator, api: Api, vm: str, log: Log) -> None:

@@ -22,6 +22,12 @@ def test_the_defaults() -> None:
     ("name", "value"),
     [
         ("isolation", "docker"),
+        ("generation", "2"),
+        ("generation", 1),
+        ("generation", None),
+        ("foreground_window", 0),
+        ("foreground_window", 301),
+        ("foreground_window", True),
         ("port", -1),
         ("port", 65536),
         ("port", True),

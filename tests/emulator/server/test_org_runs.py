@@ -49,7 +49,7 @@ async def test_a_run_in_the_background_has_its_exit_code_once_it_has_ended(api: 
     run_id = await api.background(vm, "exit 4")
     (row,) = await rows(api, "limit=1")
     assert row["run_id"] == run_id
-    assert "exit_code" not in row
+    assert row["exit_code"] is None
     await anyio.sleep(0.1)
     await api.call("DELETE", f"/v1/vms/{vm}/runs/{blocker}")
     await api.ended(vm, run_id)
@@ -66,7 +66,7 @@ async def test_every_request_of_the_organisation_is_a_row(api: Api, other: Api, 
     latest = await rows(api, "limit=3")
     assert [(row["endpoint"], row["status"], row.get("vm_id")) for row in latest] == [
         ("delete_vm", 200, child["vm_id"]),
-        ("get_vm", 404, None),
+        ("get_vm", 404, ""),
         ("fork", 200, child["vm_id"]),
     ]
     assert latest[2]["source_vm_id"] == vm
@@ -123,7 +123,7 @@ async def test_a_lite_list_has_no_bodies(api: Api, vm: str) -> None:
     assert reply["lite"] is True
     (row,) = reply["rows"]
     assert row["command"] == "true"
-    assert not {"body_in", "body_out"} & set(row)
+    assert (row["body_in"], row["body_out"]) == ("", "")
 
 
 async def test_no_more_than_the_beginning_of_a_body_or_a_key_is_kept(api: Api, other: Api, vm: str) -> None:
@@ -190,4 +190,4 @@ async def test_secrets_of_replies_are_not_in_the_list(api: Api, vm: str) -> None
 async def test_a_bad_filter_is_named(api: Api, query: str, named: str) -> None:
     reply = await api.call("GET", f"/v1/runs?{query}")
     assert reply.refusal == (400, "bad_request")
-    assert reply.json["message"].startswith(f"{named}:")
+    assert reply.message.startswith(f"{named}:")

@@ -30,7 +30,7 @@ from tests.emulator.server.support import ISOLATION, Api, chunk
 pytestmark = pytest.mark.anyio
 
 ROOT = str(Path(__file__).parents[3])
-PRESSURE = (503, "resource_pressure")
+PRESSURE = (503, "capacity_unavailable")
 DISK_FULL = "the server's disk is full: no space is left on it, or no inodes"
 
 # Namespaces of their own, so that an ordinary user may mount something, too.
@@ -83,10 +83,11 @@ async def test_a_full_disk(small: Api, fill: str) -> None:
         refused.append(await small.call("POST", "/v1/filesystems", {"name": "f"}))
     for reply in refused:
         assert reply.refusal == PRESSURE
-        assert reply.json["message"] == DISK_FULL
+        assert reply.message == DISK_FULL
     for size in (10, 1_000_000):
         (result,) = await small.write(other, chunk("kept", bytes(size)))
-        assert result["error"]["code"] == "resource_pressure"
+        error = result["error"]
+        assert (error["code"], error["message"].partition(":")[0]) == ("unavailable", "ENOSPC")
     assert (await small.read(other, "kept"))["content"] == "kept"
     await small.delete(full)
     (result,) = await small.write(other, chunk("kept", bytes(1_000_000)))
@@ -119,7 +120,7 @@ async def test_without_descriptors_vms_stay_alive_and_deletions_leave_nothing(pl
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit_with(pid, room), hard))
             reply = await api.call(method, path, body)
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
-            told = reply.json["results"][0]["error"] if reply.status == 200 and "results" in reply.json else reply.json
+            told = reply.json["results"][0]["error"] if "results" in reply.json else reply.json.get("error", reply.json)
             text = told["fail_reason"] if "fail_reason" in told else f"{told['code']}: {told['message']}"
             assert "the server has reached its limit of open files" in text
 
@@ -141,12 +142,36 @@ async def test_without_descriptors_vms_stay_alive_and_deletions_leave_nothing(pl
         await until(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= before)
 
 
+async def test_a_request_may_wait_for_resources(place: Path) -> None:
+    connector = aiohttp.TCPConnector(limit=1)
+    options = EmulatorOptions(isolation=ISOLATION, state_parent=place)
+    async with Emulator(options) as emulator, aiohttp.ClientSession(connector=connector) as session:
+        api, pid = Api(session, emulator.url, emulator.api_key), emulator.pid
+        assert pid is not None
+        vm = (await api.fork())["vm_id"]
+        await api.run(vm, "true")
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+
+        async def later() -> None:
+            await anyio.sleep(1)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+        for path, body in (("/v1/fork", {"source_vm_id": vm}), (f"/v1/vms/{vm}/runs", {"command": "echo hi"})):
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit_with(pid, 0), hard))
+            async with anyio.create_task_group() as group:
+                group.start_soon(later)
+                reply = await api.call("POST", path, {**body, "queueing_timeout": 60})
+            assert reply.status == 200, reply
+            assert reply.json.get("stdout", "hi\n") == "hi\n"
+        assert len(emulator.journal.executions()) == 2
+
+
 async def test_a_body_with_a_content_encoding_is_refused_before_it_is_read(api: Api, vm: str) -> None:
     bomb = gzip.compress(bytes(20_000_000))
     (granted,) = await api.write(vm, {"path": "f", "size": len(bomb), "presigned": True})
     reply = await api.raw("PUT", granted["presigned_url"], data=bomb, headers={"Content-Encoding": "gzip"})
     assert reply.refusal == (400, "bad_request")
-    assert "Content-Encoding" in reply.json["message"]
+    assert "Content-Encoding" in reply.message
     reply = await api.raw("PUT", granted["presigned_url"], data=bomb, headers={"Content-Encoding": "identity"})
     assert reply.status == 200
 
@@ -159,7 +184,7 @@ async def test_a_sparse_file_does_not_fill_the_server(place: Path) -> None:
         await api.run(vm, "truncate -s 1T sparse")
         reply = await api.sync(vm, {"op": "read", "path": "sparse"})
         assert reply.refusal == (413, "payload_too_large")
-        assert "1099511627776 bytes" in reply.json["message"]
+        assert "1099511627776 bytes" in reply.message
 
 
 # --- in detail ---
@@ -172,7 +197,7 @@ def test_what_is_lacking_has_a_name(number: int) -> None:
     assert reason is not None
     assert lack_in(f"cp: cannot create '/some/where': {os.strerror(number)}") == reason
     refusal = from_os(error, "it failed")
-    assert (refusal.code, refusal.message) == ("resource_pressure", reason)
+    assert (refusal.code, refusal.message) == ("capacity_unavailable", reason)
 
 
 def test_what_is_not_lacking() -> None:

@@ -171,7 +171,7 @@ async def test_what_is_under_way_ends_with_a_reason(server: Server) -> None:
     assert [run["stdout"] for run in ended] == ["begun\n", "", ""]
     refused = await asyncio.gather(*forks)
     assert [fork.refusal for fork in refused] == [(503, "unavailable")] * 3
-    assert "reset" in refused[0].json["message"]
+    assert "reset" in refused[0].message
     assert await upload is None
     assert time.monotonic() - begin < 30
 
@@ -188,7 +188,7 @@ async def test_resets_while_many_are_at_work(server: Server) -> None:
         api = apis[number % 2]
         while not over:
             reply = await api.call("POST", "/v1/fork", {"source_vm_name": "ubuntu", "disk": True})
-            assert reply.status == 200 or reply.refusal == (503, "unavailable"), reply
+            assert reply.status in {200, 202} or reply.refusal == (503, "unavailable"), reply
             if reply.status != 200:
                 continue
             vm = f"/v1/vms/{reply.json['vm_id']}"
@@ -206,7 +206,10 @@ async def test_resets_while_many_are_at_work(server: Server) -> None:
             ]
             for method, path, body in rng.sample(steps, 3):
                 reply = await api.call(method, path, body)
-                assert reply.status == 200 or reply.code in {"not_found", "unavailable"}, (path, reply)
+                assert reply.status == 200 or reply.status == 202 or reply.code in {"not_found", "unavailable"}, (
+                    path,
+                    reply,
+                )
                 worked += 1
                 if over:
                     return

@@ -168,7 +168,7 @@ async def test_the_list_is_newest_first_in_pages(api: Api, vm: str) -> None:
 async def test_a_bad_field_is_named(api: Api, vm: str, body: dict[str, Any], named: str) -> None:
     reply = await api.call("POST", f"/v1/vms/{vm}/tunnels", body)
     assert reply.refusal == (400, "bad_request")
-    assert reply.json["message"].startswith(f"{named}:")
+    assert reply.message.startswith(f"{named}:")
 
 
 async def test_a_golden_and_another_organisations_vm_get_no_tunnel(api: Api, other: Api, vm: str) -> None:

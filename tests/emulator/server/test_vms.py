@@ -112,8 +112,8 @@ async def test_network_policies_in_all_their_forms(api: Api, network: Any, polic
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({}, "source_vm_id, source_vm_name"),
-        ({"source_vm_name": "ubuntu", "source_vm_id": "ubuntu"}, "source_vm_id, source_vm_name"),
+        ({}, "source_vm_id, source_vm_name, image"),
+        ({"source_vm_name": "ubuntu", "source_vm_id": "ubuntu"}, "source_vm_id, source_vm_name, image"),
         ({"source_vm_name": 7}, "source_vm_name"),
         ({"source_vm_name": "ubuntu", "name": " "}, "name"),
         ({"source_vm_name": "ubuntu", "name": "a\nb"}, "name"),
@@ -133,18 +133,18 @@ async def test_network_policies_in_all_their_forms(api: Api, network: Any, polic
 async def test_a_bad_field_is_named(api: Api, fields: dict[str, Any], named: str) -> None:
     reply = await api.call("POST", "/v1/fork", fields)
     assert reply.refusal == (400, "bad_request")
-    assert reply.json["message"].startswith(f"{named}:")
+    assert reply.message.startswith(f"{named}:")
 
 
 async def test_a_name_is_taken_once_in_an_organisation(api: Api, other: Api) -> None:
     vm = await api.fork(name="mine")
     request = {"source_vm_name": "ubuntu", "name": "mine"}
-    assert (await api.call("POST", "/v1/fork", request)).refusal == (409, "conflict")
+    assert (await api.call("POST", "/v1/fork", request)).refusal == (409, "already_exists")
     await other.fork(name="mine")
     await api.delete(vm["vm_id"])
     await api.fork(name="mine")
     golden = {"source_vm_name": "ubuntu", "name": "ubuntu"}
-    assert (await api.call("POST", "/v1/fork", golden)).refusal == (409, "conflict")
+    assert (await api.call("POST", "/v1/fork", golden)).refusal == (409, "already_exists")
 
 
 async def test_one_of_two_forks_at_a_time_gets_the_name(api: Api) -> None:
@@ -166,7 +166,7 @@ async def test_another_organisations_vm_is_forked_only_when_it_is_public(api: Ap
     missing = await api.call("POST", "/v1/fork", {"source_vm_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV"})
     hidden = await api.call("POST", "/v1/fork", {"source_vm_id": private["vm_id"]})
     assert missing.refusal == hidden.refusal == (404, "not_found")
-    assert missing.json["message"].replace("01ARZ3NDEKTSV4RRFFQ69G5FAV", private["vm_id"]) == hidden.json["message"]
+    assert missing.message.replace("01ARZ3NDEKTSV4RRFFQ69G5FAV", private["vm_id"]) == hidden.message
     by_name = {"source_vm_name": "private", "source_org_id": OTHER_ORG}
     assert (await api.call("POST", "/v1/fork", by_name)).refusal == (404, "not_found")
     assert (await api.call("POST", "/v1/fork", {"source_vm_name": "public"})).refusal == (404, "not_found")
@@ -231,7 +231,7 @@ async def test_the_list_is_newest_first_and_goes_on_by_cursor(api: Api) -> None:
 async def test_a_bad_query_is_refused_by_name(api: Api, query: str, named: str) -> None:
     reply = await api.call("GET", f"/v1/vms?{query}")
     assert reply.refusal == (400, "bad_request")
-    assert reply.json["message"].startswith(f"{named}:")
+    assert reply.message.startswith(f"{named}:")
 
 
 async def test_a_cursor_belongs_to_its_list(api: Api, other: Api, vm: str) -> None:

@@ -13,9 +13,9 @@ from arker.emulator.sandbox.agent.system import make_directories, split
 
 def check_regular(status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
-        raise Refused("bad_request", "it is a directory")
+        raise Refused("bad_request", "it is a directory", errno.EISDIR)
     if not stat.S_ISREG(status.st_mode):
-        raise Refused("bad_request", "it is not a regular file")
+        raise Refused("bad_request", "it is not a regular file", errno.EINVAL)
 
 
 def open_regular(path: str, flags: int, dir_fd: int | None = None) -> int:
@@ -25,7 +25,7 @@ def open_regular(path: str, flags: int, dir_fd: int | None = None) -> int:
         status = os.fstat(fd)
         check_regular(status)
         if PROC is not None and status.st_dev == os.fstat(PROC).st_dev:
-            raise Refused("bad_request", "it belongs to /proc, not to the VM's files")
+            raise Refused("bad_request", "it belongs to /proc, not to the VM's files", errno.EINVAL)
     except BaseException:
         os.close(fd)
         raise
@@ -38,8 +38,11 @@ class PendingFile:
     def __init__(self, path: str) -> None:
         parent, self.name = split(path)
         if self.name in ("", ".", ".."):
-            raise Refused("bad_request", "it is a directory")
-        make_directories(parent)
+            raise Refused("bad_request", "it is a directory", errno.EISDIR)
+        try:
+            make_directories(parent)
+        except FileExistsError:  # a part of the path is no directory
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
         self.directory = os.open(parent, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
         self.temporary: str | None = None
         try:

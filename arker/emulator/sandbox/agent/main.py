@@ -184,7 +184,7 @@ class Agent:
             reply, passed = self.handlers[request["op"]](request, given)
         except Exception as error:
             refused = explain(error)
-            reply = {"error": [refused.code, refused.message]}
+            reply = {"error": refused.as_json()}
         finally:
             for fd in given:
                 os.close(fd)

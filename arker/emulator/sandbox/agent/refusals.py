@@ -19,10 +19,16 @@ CODES = {
 
 
 class Refused(Exception):
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, number: int = 0) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
+        self.number = number
+        """The system's error number, if it is about one."""
+
+    def as_json(self) -> list[str]:
+        reason = errno.errorcode.get(self.number)
+        return [self.code, self.message] if reason is None else [self.code, self.message, reason]
 
 
 def explain(error: Exception) -> Refused:
@@ -30,7 +36,8 @@ def explain(error: Exception) -> Refused:
         return error
     if isinstance(error, OSError) and error.errno == errno.EMFILE:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return Refused("resource_pressure", f"the VM's agent has reached the limit of {limit} open files")
+        return Refused("resource_pressure", f"the VM's agent has reached the limit of {limit} open files", errno.EMFILE)
     if isinstance(error, OSError):
-        return Refused(CODES.get(error.errno or 0, "bad_request"), error.strerror or str(error))
+        number = error.errno or 0
+        return Refused(CODES.get(number, "bad_request"), error.strerror or str(error), number)
     return Refused("bad_request", str(error) or type(error).__name__)

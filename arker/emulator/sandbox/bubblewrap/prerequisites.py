@@ -26,8 +26,8 @@ def find_bash(identity: Identity | None) -> str:
         if os.access(shell, os.X_OK) and (identity is None or identity.can_reach(Path(shell))):
             return shell
     raise IsolationUnavailableError(
-        f"commands run in bash, and VMs have the programs of this machine, where there is none: looked for "
-        f"{', '.join(_SHELLS)}. Install bash."
+        f"commands run in bash, and VMs have the programs of this machine, which has no bash: looked for "
+        f"{', '.join(_SHELLS)}. Install it."
     )
 
 

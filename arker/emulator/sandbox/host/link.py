@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import socket
 import struct
 from collections import deque
@@ -23,6 +24,7 @@ _SILENCE = 0.5
 """Seconds without an answer after which the agent is looked after, again and again."""
 _LONGEST_REPLY = 1024 * 1024
 _MOST_DESCRIPTORS = 64
+_REASON = re.compile("E[A-Z0-9]{1,20}")
 _CODES = frozenset({"not_found", "bad_request", "unavailable", "unsupported_operation", "resource_pressure"})
 
 
@@ -145,6 +147,8 @@ class AgentLink:
         match error:
             case [str(code), str(message)]:
                 raise SandboxError(code if code in _CODES else "internal", message)
+            case [str(code), str(message), str(reason)] if _REASON.fullmatch(reason):
+                raise SandboxError(code if code in _CODES else "internal", message, reason)
             case _:
                 raise SandboxError("internal", "the VM's agent gave an answer that makes no sense")
 

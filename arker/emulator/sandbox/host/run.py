@@ -144,6 +144,7 @@ class AgentRun:
         to_outside: Callable[[str], str],
         spool: Path | None = None,
         late_output: float = 0.0,
+        whole: bool = False,
     ) -> None:
         control.setblocking(False)
         self._loop = asyncio.get_running_loop()
@@ -154,6 +155,7 @@ class AgentRun:
         self._look_after = look_after
         self._looking = self._loop.call_later(LOOK, self._look)
         self._to_outside = to_outside
+        self._whole = whole
         self._dropped = 0
         self._killed = False
         self._processes_killed = 0
@@ -207,7 +209,7 @@ class AgentRun:
         await self._gone.wait()
 
     async def kill(self) -> None:
-        if self._status is None:
+        if self._status is None or (self._whole and not self._settled):
             self._killed = True
         self._tell("kill")
         try:
@@ -272,7 +274,7 @@ class AgentRun:
             self._processes_killed = int(rest)
         elif word == "exit" and rest.isdigit() and len(rest) < 4 and self._status is None:
             self._status = int(rest)
-            if not self._killed:
+            if not self._killed and not self._whole:
                 self._settling = self._loop.call_later(SETTLE, self._ask_for_filters)
                 self._settle_if_ended()
         elif word == "late" and self._late_end is not None and not self._settled:
@@ -295,6 +297,8 @@ class AgentRun:
         self._settle()
 
     def _settle_if_ended(self) -> None:
+        if self._whole:
+            return  # what is left of it may go on without an output
         if self._status is not None and not self._killed and self._out.ended and self._err.ended:
             self._settle()
 

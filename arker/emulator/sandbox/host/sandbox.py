@@ -200,6 +200,9 @@ class AgentSandbox:
             return "something is going on in the VM: it sees the filesystem from its next start on, once nothing is"
         return None
 
+    def obstacle(self, path: str) -> str | None:
+        return self._refused.get(path)
+
     def holds(self, volume: Volume) -> bool:
         return self._machine is not None and self._machine.alive and volume in self._bound.values()
 
@@ -373,6 +376,7 @@ class AgentSandbox:
             to_outside=self._inside.to_outside,
             spool=spec.spool,
             late_output=spec.late_output,
+            whole=spec.whole,
         )
         self._runs.add(run)
         try:

@@ -20,7 +20,19 @@ BODY_BOUND: Final = 2048
 SOURCE: Final = "emulator"
 
 # A value that was cut off has no closing quote.
-_SECRETS: Final = re.compile(rb'("(?:auth_token|presigned_url)"\s*:\s*")[^"]+')
+_SECRETS: Final = re.compile(rb'("(?:auth_token|presigned_url|password)"\s*:\s*")(?:[^"\\]|\\.)+')
+_SECRETS_OF_POLICIES: Final = re.compile(rb'("secrets"\s*:\s*\{)(?:"(?:[^"\\]|\\.)*"?|[^"}])*')
+
+
+_BLANK: Final[dict[str, Any]] = {
+    **dict.fromkeys(
+        ("run_id", "vm_id", "session_id", "region", "provider", "executor_kind", "command", "source_vm_id"), ""
+    ),
+    **dict.fromkeys(("body_in", "body_out"), ""),
+    **dict.fromkeys(("executor_duration_ms", "executor_cpu_ms", "executor_mem_mb", "vm_vcpus", "vm_memory_mib"), 0),
+    "exit_code": None,
+}
+"""What a row has instead of what is not known, where it has to have every member."""
 
 
 @define(eq=False, kw_only=True)
@@ -137,6 +149,8 @@ class Trace:
     begin: float = field(factory=time.perf_counter)
     org: Requester | None = field(default=None, repr=False)
     operation: str = ""
+    operation_id: str | None = None
+    """What generation 1 calls the operation."""
     method: str = ""
     path: str = ""
     status: int = 0
@@ -172,6 +186,10 @@ class Trace:
     def note_body(self, raw: bytes) -> None:
         self.bytes_in, self.body_in = len(raw), raw[:BODY_BOUND]
 
+    def forget_body(self) -> None:
+        """Keep nothing of the request's body, in which there is a secret."""
+        self.body_in = b""
+
     def note_run(self, run: NotedRun) -> None:
         """Note what is known of a run. It is called again once the run has ended."""
         self.run_id, self.session_id = run.run_id, run.session.session_id
@@ -195,8 +213,8 @@ class Trace:
             self.bytes_out = response.content_length or 0
         org.requests.append(self)
 
-    def row(self, *, key_prefix: str, runtime: str, lite: bool) -> dict[str, Any]:
-        """Return the row as JSON. Empty members are left out."""
+    def row(self, *, key_prefix: str, runtime: str, lite: bool, gaps: bool) -> dict[str, Any]:
+        """Return the row as JSON. Members without a value are left out, or blank where there are to be no gaps."""
         row: dict[str, Any] = {
             "source": SOURCE,
             "t_ms": self.t_ms,
@@ -227,6 +245,11 @@ class Trace:
         if not lite:
             row["body_in"] = _shown(self.body_in)
             row["body_out"] = _shown(self.body_out)
+        if not gaps:
+            if self.executor_duration_ms is not None:
+                row["executor_duration_ms"] = int(self.executor_duration_ms)
+            row["provider"] = self.provider
+            return {**_BLANK, **{name: value for name, value in row.items() if value is not None}}
         return {name: value for name, value in row.items() if value is not None}
 
     def holds(self, text: str) -> bool:
@@ -239,7 +262,8 @@ class Trace:
 
 def _shown(body: bytes) -> str:
     """Return a body without its secrets. Some of them are shown in one reply only."""
-    return _SECRETS.sub(rb"\1(not shown)", body).decode("utf-8", "replace")
+    shown = _SECRETS.sub(rb"\1(not shown)", body)
+    return _SECRETS_OF_POLICIES.sub(rb"\1(not shown)", shown).decode("utf-8", "replace")
 
 
 # Typed keys came with aiohttp 3.14, which warns of others.

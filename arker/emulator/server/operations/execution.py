@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Final
 
 from arker.emulator.options import EmulatorOptions
 from arker.emulator.sandbox.base import LargeOutput, RunExit, RunHandle, RunSpec, SandboxError
@@ -14,6 +15,9 @@ from arker.emulator.server.ids import new_ulid
 from arker.emulator.server.journal.journal import COMMAND_BOUND
 from arker.emulator.server.outputs import Output, StoredOutput, after_vm, store
 from arker.emulator.server.records import RunRecord, SessionRecord, StopReason, VmRecord
+
+PAUSE: Final = 0.2
+"""Seconds before something is tried again for which resources were lacking."""
 
 
 def accept(
@@ -26,6 +30,7 @@ def accept(
     key: str | None,
     acquire: str | None = None,
     release: str | None = None,
+    patience: float = 0.0,
 ) -> RunRecord:
     """Record a run and start it, or queue it behind the session's others. The run belongs to the server, not to the
     connection of the request.
@@ -39,9 +44,12 @@ def accept(
         command=command,
         timeout=timeout,
         started_ms=now,
+        state="pending" if session.pending else "running",
         acquire=acquire,
         release=release,
+        patience=patience,
     )
+    vm.last_active_ms = now
     vm.runs[run.run_id] = run
     session.pending += 1
     backend.spawn(_execute(backend, run, key))
@@ -84,6 +92,7 @@ async def _execute(backend: Backend, run: RunRecord, key: str | None) -> None:
             _finish(backend, run)
             return
         session.current = run
+        run.state = "running"
         try:
             exit_ = await _run_command(backend, run, key)
             _settle(run, exit_, backend.options)
@@ -109,12 +118,12 @@ async def _run_command(backend: Backend, run: RunRecord, key: str | None) -> Run
         output_limit=backend.options.output_limit,
         spool=backend.spool_dir,
         late_output=backend.options.late_output,
+        whole=backend.generation.whole_runs,
     )
-    async with backend.starts:
-        if run.stop_reason is not None or backend.closing:
-            return RunExit(exit_code=None, reason="the server has ended")
-        backend.journal.note_execution(run, key)
-        handle = await run.vm.sandbox.run(spec)
+    started = await _start(backend, run, spec, key)
+    if isinstance(started, RunExit):
+        return started
+    handle = started
     run.launched_at = time.perf_counter()
     run.handle = handle
     session.handles.add(handle)
@@ -129,6 +138,25 @@ async def _run_command(backend: Backend, run: RunRecord, key: str | None) -> Run
     finally:
         if timer is not None:
             timer.cancel()
+
+
+async def _start(backend: Backend, run: RunRecord, spec: RunSpec, key: str | None) -> RunHandle | RunExit:
+    """Start the command. If the machine lacks resources, it is tried again for as long as the run may wait."""
+    end = time.monotonic() + run.patience
+    noted = False
+    while True:
+        async with backend.starts:
+            if run.stop_reason is not None or backend.closing:
+                return RunExit(exit_code=None, reason="the server has ended")
+            if not noted:
+                backend.journal.note_execution(run, key)
+                noted = True
+            try:
+                return await run.vm.sandbox.run(spec)
+            except SandboxError as error:
+                if error.code != "resource_pressure" or time.monotonic() + PAUSE > end:
+                    raise
+        await asyncio.sleep(PAUSE)
 
 
 def _expire(backend: Backend, run: RunRecord, handle: RunHandle) -> None:
@@ -179,8 +207,10 @@ def _settle_stopped(run: RunRecord) -> None:
         _fail(run, f"timeout: the command was killed after {run.timeout:g} s")
     elif run.stop_reason == "reset":
         _fail(run, "the server was reset")
+    elif run.stop_reason == "session deleted":
+        run.state, run.fail_reason = "cancelled", "the session was deleted"
     else:
-        _fail(run, "the session was deleted" if run.stop_reason == "session deleted" else "the VM was deleted")
+        _fail(run, "the VM was deleted")
 
 
 def _fail(run: RunRecord, reason: str) -> None:
@@ -196,7 +226,7 @@ def _finish(backend: Backend, run: RunRecord) -> None:
         run.handle.release()
         run.handle = None
     run.ended_at = time.perf_counter()
-    run.completed_ms = max(backend.clock.now_ms(), run.started_ms)
+    run.completed_ms = run.vm.last_active_ms = max(backend.clock.now_ms(), run.started_ms)
     run.session.pending -= 1
     run.started.set()
     run.done.set()
@@ -245,4 +275,4 @@ def _let_go(run: RunRecord) -> None:
         run.command = run.command[:COMMAND_BOUND]
 
 
-__all__ = ["accept", "condemn", "discard_runs", "reading", "stop", "stop_session"]
+__all__ = ["PAUSE", "accept", "condemn", "discard_runs", "reading", "stop", "stop_session"]

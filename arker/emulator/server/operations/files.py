@@ -1,4 +1,4 @@
-"""`POST /v1/vms/{id}/sync`: reading a file, and the three kinds of write (contract, section 6)."""
+"""`POST /v1/vms/{id}/sync`: reading a file, the three kinds of write, and the list of a directory's files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from aiohttp import web
 from arker.emulator.sandbox.base import FileReader, SandboxError
 from arker.emulator.server import outputs, parsing, replies
 from arker.emulator.server.backend import Backend, logger
-from arker.emulator.server.errors import ServiceError, from_os, from_sandbox, invalid
+from arker.emulator.server.errors import ServiceError, from_file, from_os, invalid, missing, unsupported
 from arker.emulator.server.ids import is_ulid, new_ulid
-from arker.emulator.server.operations import uploads
+from arker.emulator.server.journal.trace import trace_of
+from arker.emulator.server.operations import manifests, uploads
 from arker.emulator.server.presign import Grant
 from arker.emulator.server.records import Organisation, Upload, VmRecord
 from arker.models import CHUNK_SIZE, MAX_PUT_SIZE
@@ -26,6 +27,7 @@ MAX_READ: Final = 192 * 1024 * 1024
 """Bytes of a file that is read without a presigned URL, and so held in memory; what its VM says may be anything."""
 MAX_ENTRIES: Final = 500
 
+_LONGEST_ID = 128
 _INLINE = 64 * 1024
 _AT_ONCE = 8  # files of one request that are written at the same time
 
@@ -37,41 +39,49 @@ async def sync(backend: Backend, org: Organisation, request: web.Request) -> web
     vm = backend.vm(org, request.match_info["vm_id"])
     operation = body.get("op")
     if operation == "read":
-        return await _read(request, backend, vm, parsing.Fields(body).required_text("path"))
+        fields = parsing.body_of(backend, "SyncReadOperationRequest", body)
+        return await _read(request, backend, vm, fields.required_text("path"))
     if operation == "write":
-        return await _write(backend, vm, body.get("writes"))
-    raise invalid("op", "read or write")
+        vm = backend.usable_vm(org, request.match_info["vm_id"])
+        return await _write(request, backend, vm, parsing.body_of(backend, "SyncWriteOperationRequest", body))
+    if operation == "manifest" and backend.generation.new:
+        fields = parsing.body_of(backend, "SyncManifestOperationRequest", body)
+        return replies.json_response(await manifests.manifest(backend, vm, fields.required_text("path")))
+    raise invalid("op", "read, write or manifest" if backend.generation.new else "read or write")
 
 
 async def _read(request: web.Request, backend: Backend, vm: VmRecord, path: str) -> web.StreamResponse:
     try:
         reader = await vm.sandbox.open_read(path)
     except SandboxError as error:
-        raise from_sandbox(error) from None
+        raise from_file(error) from None
     try:
         if reader.size > CHUNK_SIZE and backend.presigned:
             grant = Grant(method="GET", vm_id=vm.vm_id, path=path, size=reader.size)
-            return replies.json_response(
-                {
-                    "path": path,
-                    "size": reader.size,
-                    "presigned_url": backend.presigner.url(backend.origin, grant),
-                    "expires_in": backend.presigner.expires_in,
-                    "method": "GET",
-                }
-            )
+            reply = {
+                "ok": True,
+                "op": "read",
+                "path": path,
+                "size": reader.size,
+                "presigned_url": backend.presigner.url(backend.origin, grant),
+                "expires_in": backend.presigner.expires_in,
+                "method": "GET",
+            }
+            return replies.json_response(backend.generation.show("SyncReadPresignedResponse", reply))
         if reader.size > MAX_READ:
             message = f"the file has {reader.size} bytes, and {MAX_READ} at most go into a reply"
-            raise ServiceError("payload_too_large", message)
+            raise ServiceError("payload_too_large", message, details={"maximum_bytes": MAX_READ})
         # A small file is in the page cache nearly always, and reading it costs less than a thread.
         data = _contents(reader) if reader.size <= _INLINE else await asyncio.to_thread(_contents, reader)
     except OSError as error:
-        raise from_os(error, "the file could not be read") from None
+        raise from_os(error, "the file could not be read", named=True) from None
     finally:
         reader.close()
     content = await outputs.encode(data)
-    body = {"path": path, "size": len(data), "encoding": content.encoding}
-    return await replies.large_response(request, body, {"content": content})
+    encoding = backend.generation.encoding_of_files(content.encoding)
+    body = {"ok": True, "op": "read", "path": path, "size": len(data), "encoding": encoding}
+    shown = backend.generation.show("SyncReadInlineResponse", body)
+    return await replies.large_response(request, shown, {"content": content})
 
 
 def _contents(reader: FileReader) -> bytes:
@@ -83,15 +93,19 @@ def _contents(reader: FileReader) -> bytes:
     return b"".join(pieces)
 
 
-async def _write(backend: Backend, vm: VmRecord, writes: Any) -> web.Response:
-    if not isinstance(writes, list):
+async def _write(request: web.Request, backend: Backend, vm: VmRecord, fields: parsing.Fields) -> web.Response:
+    writes = fields.raw("writes")
+    if not isinstance(writes, list) or (not writes and not backend.generation.old):
         raise invalid("writes", "a list of entries")
     entries: list[Any] = writes  # pyright: ignore[reportUnknownVariableType]
     if len(entries) > MAX_ENTRIES:
         raise ServiceError("payload_too_large", f"writes: at most {MAX_ENTRIES} entries in one request")
     if sum(_content_size(entry) for entry in entries) > MAX_CONTENT:
         raise ServiceError("payload_too_large", f"writes: at most {MAX_CONTENT} bytes of content in one request")
+    if backend.generation.new and any(isinstance(entry, dict) and entry.get("is_secret") is True for entry in entries):  # pyright: ignore[reportUnknownMemberType]
+        trace_of(request).forget_body()
     uploads.forget_old(vm, backend.clock.now_ms())
+    vm.last_active_ms = backend.clock.now_ms()
     results: list[Result] = [{} for _ in entries]
     # Entries for one path are taken in their order; different paths do not wait for each other.
     by_path: dict[object, list[int]] = {}
@@ -110,7 +124,8 @@ async def _write(backend: Backend, vm: VmRecord, writes: Any) -> web.Response:
                     results[index] = await _entry(backend, vm, index, entries[index])
 
         await asyncio.gather(*[one_path(indexes) for indexes in by_path.values()])
-    return replies.json_response({"results": results})
+    body = {"ok": True, "op": "write", "results": results}
+    return replies.json_response(backend.generation.show("SyncWriteResponse", body))
 
 
 def _content_size(entry: Any) -> int:
@@ -122,36 +137,42 @@ def _content_size(entry: Any) -> int:
 
 async def _entry(backend: Backend, vm: VmRecord, index: int, entry: Any) -> Result:
     """Write one entry. An error is the entry's own result."""
+    where = f"writes[{index}]"
     known: Result = {}
     try:
         if not isinstance(entry, dict):
-            raise invalid(f"writes[{index}]", "an object")
-        fields = parsing.Fields(entry, f"writes[{index}].")  # pyright: ignore[reportUnknownArgumentType]
+            raise invalid(where, "an object")
+        members: dict[str, Any] = entry  # pyright: ignore[reportUnknownVariableType]
+        shape, write = _kind(members, where)
+        fields = parsing.Fields(members, shape, backend.generation, f"{where}.")
         path = fields.required_text("path")
         known["path"] = path
         size = fields.required_integer("size", minimum=0, maximum=MAX_PUT_SIZE)
         known["size"] = size
-        return known | await _kind(fields)(backend, vm, fields, path, size)
+        fields.boolean("is_secret")
+        return known | await write(backend, vm, fields, path, size)
     except ServiceError as error:
-        return known | {"error": error.body(), "complete": False, "written": False}
+        refusal = error
     except OSError as error:
-        return known | {
-            "error": from_os(error, "the server could not store the file").body(),
-            "complete": False,
-            "written": False,
-        }
+        refusal = from_os(error, "the server could not store the file", named=True)
     except Exception:
         logger.exception("an entry of a write to %s failed", vm.vm_id)
-        failed = ServiceError("internal", "the server failed while writing the file")
-        return known | {"error": failed.body(), "complete": False, "written": False}
+        refusal = ServiceError("internal", "the server failed while writing the file")
+    outcome = {"error": backend.generation.entry_error(refusal), "complete": False, "written": False}
+    return backend.generation.unknown_file | known | outcome
 
 
 def _kind(
-    fields: parsing.Fields,
-) -> Callable[[Backend, VmRecord, parsing.Fields, str, int], Awaitable[Result]]:
-    if fields.boolean("presigned"):
-        return _presign
-    return _commit if fields.raw("content") is None else _chunk
+    entry: dict[str, Any], where: str
+) -> tuple[str, Callable[[Backend, VmRecord, parsing.Fields, str, int], Awaitable[Result]]]:
+    presigned = entry.get("presigned")
+    if presigned is not None and not isinstance(presigned, bool):
+        raise invalid(f"{where}.presigned", "true or false")
+    if presigned:
+        return "SyncPresignedWriteRequest", _presign
+    if entry.get("content") is None:
+        return "SyncPresignedWriteCommit", _commit
+    return "SyncChunkWrite", _chunk
 
 
 def _digest_field(fields: parsing.Fields) -> str | None:
@@ -173,7 +194,7 @@ def _same_file(upload: Upload, kind: str, fields: parsing.Fields, path: str, siz
 
 async def _presign(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: str, size: int) -> Result:
     if not backend.presigned:
-        raise ServiceError("unsupported_operation", "this server has no presigned URLs: send the file in chunks")
+        raise unsupported("this server has no presigned URLs: send the file in chunks")
     now = backend.clock.now_ms()
     upload_id = new_ulid(now)
     vm.uploads[upload_id] = Upload(
@@ -195,7 +216,7 @@ async def _commit(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: 
     expected = _digest_field(fields)
     upload = vm.uploads.get(upload_id)
     if upload is None:
-        raise ServiceError("not_found", f"{fields.name('upload_id')}: there is no such upload")
+        raise missing("upload", f"{fields.name('upload_id')}: there is no such upload")
     _same_file(upload, "put", fields, path, size)
     async with upload.lock:
         if upload.received is None:
@@ -211,7 +232,7 @@ async def _commit(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: 
 
 async def _chunk(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: str, size: int) -> Result:
     upload_id = fields.required_text("upload_id")
-    if not is_ulid(upload_id):
+    if not is_ulid(upload_id) and not (backend.generation.new and len(upload_id) <= _LONGEST_ID):
         raise invalid(fields.name("upload_id"), "a ULID")
     start = fields.required_integer("start", minimum=0)
     end = fields.required_integer("end", minimum=0)
@@ -221,7 +242,7 @@ async def _chunk(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: s
     if not isinstance(content, str):
         raise invalid(fields.name("content"), "base64")
     expected = _digest_field(fields)
-    data = await outputs.decode_base64(fields.name("content"), content)
+    data = outputs.decode_base64(fields.name("content"), content)
     if len(data) != end - start:
         raise invalid(fields.name("content"), f"the {end - start} bytes from start to end, not {len(data)}")
     upload = vm.uploads.get(upload_id)
@@ -231,8 +252,8 @@ async def _chunk(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: s
             kind="chunks",
             path=path,
             size=size,
-            # Not the id alone: it is the client's, and another VM may use the same one.
-            spool=backend.spool_dir / f"{vm.vm_id}-{upload_id}",
+            # Not by its id, which is the client's.
+            spool=backend.spool_dir / f"{vm.vm_id}-{backend.next_number()}",
             created_ms=backend.clock.now_ms(),
         )
     _same_file(upload, "chunks", fields, path, size)
@@ -260,7 +281,7 @@ async def _chunk(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: s
 async def _take(vm: VmRecord, upload: Upload, data: bytes, start: int, end: int) -> None:
     """Take a chunk. The last one puts the file into place. A file of a single chunk needs no spool."""
     if vm.deleted:
-        raise ServiceError("not_found", "the VM has been deleted")
+        raise missing("resource", "the VM has been deleted")
     whole = end - start == upload.size
     if not whole:
         await asyncio.to_thread(uploads.write_range, upload.spool, data, start)

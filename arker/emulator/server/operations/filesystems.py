@@ -1,4 +1,4 @@
-"""The operations on filesystems, and on syncs: filesystems bound into VMs (contract, sections 4 and 5).
+"""The operations on filesystems, and on filesystems bound into VMs: syncs, which generation 1 calls mounts.
 
 A VM sees a filesystem at once when nothing is going on in it (it is restarted at its next use); otherwise from its
 next start on, which comes with its first use after it has become idle. Taking a filesystem out goes the same way. A
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from aiohttp import web
 from arker.emulator.sandbox.base import HOME, SandboxError
 from arker.emulator.server import parsing, replies
 from arker.emulator.server.backend import Backend, logger
-from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
+from arker.emulator.server.errors import ServiceError, from_sandbox, invalid, missing, taken
 from arker.emulator.server.ids import new_ulid
 from arker.emulator.server.records import FilesystemRecord, Organisation, SyncRecord, VmRecord
 
@@ -45,19 +46,19 @@ def _new_name(fields: parsing.Fields) -> str:
 def _find(org: Organisation, filesystem_id: str) -> FilesystemRecord:
     filesystem = org.filesystems.get(filesystem_id)
     if filesystem is None:
-        raise ServiceError("not_found", f"there is no filesystem {filesystem_id!r}")
+        raise missing("filesystem", f"there is no filesystem {filesystem_id!r}")
     return filesystem
 
 
 async def create_filesystem(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
-    name = _new_name(parsing.Fields(await parsing.read_object(request)))
+    name = _new_name(await parsing.read_fields(backend, "FilesystemCreateRequest", request))
     with backend.changing(org):
         return replies.json_response(replies.filesystem_json(await _create(backend, org, name), 0))
 
 
 async def _create(backend: Backend, org: Organisation, name: str) -> FilesystemRecord:
     if name in org.filesystem_names:
-        raise ServiceError("conflict", f"there is a filesystem {name!r} already")
+        raise taken("filesystem", f"there is a filesystem {name!r} already")
     now = backend.clock.now_ms()
     filesystem_id = new_ulid(now)
     org.filesystem_names.add(name)
@@ -127,10 +128,11 @@ async def delete_filesystem(backend: Backend, org: Organisation, request: web.Re
     _require_unbound(org, filesystem)
     for vm in org.vms.values():
         if vm.sandbox.holds(filesystem.volume):
-            raise ServiceError("conflict", f"what is going on in VM {vm.vm_id} has the filesystem still")
+            message = f"what is going on in VM {vm.vm_id} has the filesystem still"
+            raise ServiceError("conflict", message, resource="filesystem")
     backend.require_current(org)
     if filesystem.deleted:
-        raise ServiceError("not_found", f"there is no filesystem {filesystem.filesystem_id!r}")
+        raise missing("filesystem", f"there is no filesystem {filesystem.filesystem_id!r}")
     filesystem.deleted = True
     del org.filesystems[filesystem.filesystem_id]
     org.filesystem_names.discard(filesystem.name)
@@ -145,7 +147,8 @@ async def delete_filesystem(backend: Backend, org: Organisation, request: web.Re
 def _require_unbound(org: Organisation, filesystem: FilesystemRecord) -> None:
     for vm in org.vms.values():
         if any(sync.filesystem is filesystem for sync in vm.syncs.values()):
-            raise ServiceError("conflict", f"the filesystem is bound into VM {vm.vm_id}: delete that sync first")
+            message = f"the filesystem is bound into VM {vm.vm_id}: delete that sync or mount first"
+            raise ServiceError("conflict", message, resource="filesystem")
 
 
 # --- syncs ---
@@ -193,9 +196,12 @@ def _add(backend: Backend, vm: VmRecord, filesystem: FilesystemRecord, path: str
     return sync
 
 
-async def create_sync(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
-    fields = parsing.Fields(await parsing.read_object(request))
-    vm = backend.vm(org, request.match_info["vm_id"])
+async def _bind(
+    backend: Backend, org: Organisation, request: web.Request, shape: str
+) -> tuple[VmRecord, SyncRecord, bool]:
+    """Bind a filesystem into a VM. Returns whether it was bound there before."""
+    fields = await parsing.read_fields(backend, shape, request)
+    vm = backend.usable_vm(org, request.match_info["vm_id"])
     filesystem = _find(org, fields.required_text("filesystem_id"))
     path = _target(fields, filesystem)
     known: SyncRecord | None = None
@@ -203,7 +209,8 @@ async def create_sync(backend: Backend, org: Organisation, request: web.Request)
         if other.path == path and other.filesystem is filesystem:
             known = other
         elif _touch(other.path, path):
-            raise ServiceError("conflict", f"a filesystem is bound at {other.path} already")
+            message = f"a filesystem is bound at {other.path} already"
+            raise ServiceError("conflict", message, resource="mount")
     sync = known or _add(backend, vm, filesystem, path)
     try:
         await apply(vm)
@@ -213,10 +220,26 @@ async def create_sync(backend: Backend, org: Organisation, request: web.Request)
             with suppress(SandboxError):
                 await apply(vm)
         raise from_sandbox(error) from None
-    return replies.json_response(replies.sync_json(vm, sync, idempotent=known is not None))
+    return vm, sync, known is not None
 
 
-async def list_syncs(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+async def create_sync(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    vm, sync, known = await _bind(backend, org, request, "SyncCreateRequest")
+    return replies.json_response(replies.sync_json(vm, sync, idempotent=known))
+
+
+async def create_mount(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    vm, sync, _ = await _bind(backend, org, request, "MountCreateRequest")
+    return replies.json_response(replies.mount_json(vm, sync))
+
+
+def _page(
+    backend: Backend,
+    org: Organisation,
+    request: web.Request,
+    member: str,
+    shown: Callable[[VmRecord, SyncRecord], dict[str, Any]],
+) -> web.Response:
     vm = backend.vm(org, request.match_info["vm_id"])
     wanted = request.query.get("filesystem_id")
     syncs, cursor = backend.cursors.page(
@@ -226,17 +249,26 @@ async def list_syncs(backend: Backend, org: Organisation, request: web.Request) 
         limit=parsing.query_limit(request.query),
         wanted=lambda sync: wanted is None or sync.filesystem.filesystem_id == wanted,
     )
-    body: dict[str, Any] = {"syncs": [replies.sync_json(vm, sync) for sync in syncs]}
+    body: dict[str, Any] = {member: [shown(vm, sync) for sync in syncs]}
     if cursor is not None:
         body["next_cursor"] = cursor
     return replies.json_response(body)
 
 
-async def delete_sync(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
-    vm = backend.vm(org, request.match_info["vm_id"])
-    sync = vm.syncs.pop(request.match_info["sync_id"], None)
+async def list_syncs(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    return _page(backend, org, request, "syncs", replies.sync_json)
+
+
+async def list_mounts(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    return _page(backend, org, request, "mounts", replies.mount_json)
+
+
+async def _unbind(backend: Backend, org: Organisation, request: web.Request, noun: str) -> web.Response:
+    vm = backend.usable_vm(org, request.match_info["vm_id"])
+    sync_id = request.match_info[f"{noun}_id"]
+    sync = vm.syncs.pop(sync_id, None)
     if sync is None:
-        raise ServiceError("not_found", f"there is no sync {request.match_info['sync_id']!r}")
+        raise missing(noun, f"there is no {noun} {sync_id!r}")
     try:
         await apply(vm)
     except SandboxError as error:
@@ -244,14 +276,25 @@ async def delete_sync(backend: Backend, org: Organisation, request: web.Request)
     return replies.json_response({"deleted": True})
 
 
+async def delete_sync(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    return await _unbind(backend, org, request, "sync")
+
+
+async def delete_mount(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
+    return await _unbind(backend, org, request, "mount")
+
+
 __all__ = [
     "apply",
     "create_filesystem",
+    "create_mount",
     "create_sync",
     "delete_filesystem",
+    "delete_mount",
     "delete_sync",
     "get_filesystem",
     "inherit",
     "list_filesystems",
+    "list_mounts",
     "list_syncs",
 ]

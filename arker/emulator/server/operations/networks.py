@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from arker._basics.hosts import MalformedHostError
-from arker.emulator.sandbox.base import Outlet
 from arker.emulator.server import parsing
 from arker.emulator.server.backend import Backend
-from arker.emulator.server.errors import ServiceError, invalid, require_http
+from arker.emulator.server.errors import invalid, require_http, unsupported
 from arker.emulator.server.goldens import NetworkJson
 from arker.emulator.server.proxy.egress import Policy, Rule
 from arker.emulator.server.proxy.egress_dial import Dialer
 from arker.emulator.server.proxy.egress_proxy import EgressProxy
+from arker.emulator.server.records import VmRecord
 
 _MOST_HOSTS = 1000
 
@@ -28,7 +28,7 @@ def parse(fields: parsing.Fields) -> NetworkJson | None:
         if value not in {"open", "blocked"}:
             raise invalid("network", "open or blocked, true or false, or an object")
         return {"type": value}
-    policy = fields.object("network")
+    policy = fields.object("network", "NetworkPolicy")
     kind = None if policy is None else policy.text("type")
     if policy is None or kind not in {"open", "blocked", "allow", "block"}:
         raise invalid("network.type", "open, blocked, allow or block")
@@ -60,19 +60,30 @@ def require_enforceable(backend: Backend, network: NetworkJson, *, asked: bool) 
     if asked and network["type"] != "blocked" and backend.provider.confines_network:
         require_http("network")
     if not backend.provider.confines_network and network["type"] != "open":
-        raise ServiceError(
-            "unsupported_operation",
+        raise unsupported(
             "network: without isolation commands have this machine's network, so no policy but open is possible",
+            "network_policy",
         )
 
 
-def outlet(backend: Backend, network: NetworkJson) -> Outlet | None:
-    """Return the outlet that a network policy allows."""
+def outlet(backend: Backend, network: NetworkJson, *, changeable: bool) -> EgressProxy | None:
+    """Return the outlet that a network policy allows. One that may change needs an outlet in any case."""
     policy = Policy.of(network)
-    if policy.kind == "blocked":
+    if policy.kind == "blocked" and not changeable:
         return None
     dialer = Dialer(policy, host_ports=backend.options.host_ports, upstreams=backend.upstreams)
     return EgressProxy(dialer, backend.egress_room)
 
 
-__all__ = ["outlet", "parse", "require_enforceable"]
+def can_change(backend: Backend, vm: VmRecord, network: NetworkJson) -> bool:
+    """Return whether a VM can get this policy."""
+    return network == vm.network or isinstance(vm.outlet, EgressProxy) or not backend.provider.confines_network
+
+
+def change(vm: VmRecord, network: NetworkJson) -> None:
+    """Put another policy into force. Connections under the former one end."""
+    if isinstance(vm.outlet, EgressProxy):
+        vm.outlet.obey(Policy.of(network))
+
+
+__all__ = ["can_change", "change", "outlet", "parse", "require_enforceable"]

@@ -39,6 +39,18 @@ SORTABLE: Final[Mapping[str, str]] = {
 }
 """The sort keys of the list, and their attributes of a `Trace`."""
 
+SORTS: Final[Mapping[str, str]] = {
+    "when": "t_ms",
+    "status": "status",
+    "path": "path",
+    "total": "total_ms",
+    "queue": "queue_ms",
+    "your_code": "executor_duration_ms",
+    "runtime": "executor_duration_ms",
+}
+"""Those of generation 1. All rows have one runtime, so its order is that of what ran."""
+_LITE_MAXIMUM: Final = 20_000
+
 _Query = Mapping[str, str]
 _Test = Callable[[Trace], bool]
 
@@ -117,7 +129,7 @@ def _tests(org: Organisation, query: _Query, runtime: str) -> list[_Test]:
 
 def _sorted(rows: list[Trace], field: str, descending: bool) -> list[Trace]:
     """Sort the rows. Rows without the field come last, in either direction."""
-    value = attrgetter(SORTABLE[field])
+    value = attrgetter(field)
     have = [row for row in rows if value(row) is not None]
     have.sort(key=value, reverse=descending)
     return have + [row for row in rows if value(row) is None]
@@ -139,9 +151,11 @@ async def list_org_runs(backend: Backend, org: Organisation, request: web.Reques
     since, until = _number(query, "since") or 0, _number(query, "until")
     if until is None:
         until = backend.clock.now_ms() // 1000 + 1  # the current second is not over
-    limit, offset = parsing.query_limit(query), _number(query, "offset") or 0
-    lite = _choice(query, "lite", ("true", "false"), "false") == "true"
-    field = _choice(query, "sort", tuple(SORTABLE), "t_ms")
+    lite = parsing.query_boolean(query, "lite") or False
+    most = _LITE_MAXIMUM if lite and backend.generation.new else parsing.PAGE_MAXIMUM
+    limit, offset = parsing.query_limit(query, most), _number(query, "offset") or 0
+    fields = {**SORTABLE, **SORTS}
+    field = fields[_choice(query, "sort", tuple(fields), "t_ms")]
     descending = _choice(query, "dir", ("asc", "desc"), "desc") == "desc"
     begin, end = since * 1000, until * 1000
     # Newest first, in order of arrival, even for requests of the same millisecond.
@@ -159,7 +173,11 @@ async def list_org_runs(backend: Backend, org: Organisation, request: web.Reques
             "offset": offset,
             "lite": lite,
             "rows": [
-                row.row(key_prefix=org.key_prefix, runtime=runtime, lite=lite) for row in rows[offset : offset + limit]
+                backend.generation.show(
+                    "OrgRunListRow",
+                    row.row(key_prefix=org.key_prefix, runtime=runtime, lite=lite, gaps=not backend.generation.new),
+                )
+                for row in rows[offset : offset + limit]
             ],
         }
     )

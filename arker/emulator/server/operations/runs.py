@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from typing import Any
 
 from aiohttp import web
 from attrs import frozen
 
+from arker.emulator.options import WINDOW_MAXIMUM
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.server import parsing, replies
 from arker.emulator.server.backend import Backend
-from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
+from arker.emulator.server.errors import ServiceError, from_sandbox, invalid, missing
 from arker.emulator.server.idempotency import Entry, Scope, fingerprint
 from arker.emulator.server.journal.trace import trace_of
-from arker.emulator.server.operations import execution, tunnels
-from arker.emulator.server.operations.sessions import find_session
+from arker.emulator.server.operations import execution, policies, tunnels
+from arker.emulator.server.operations.sessions import add_session, find_session
 from arker.emulator.server.records import Organisation, RunRecord, SessionRecord, VmRecord
 
-_STATES = ("running", "completed", "failed", "cancelled")
 _RESOURCES = frozenset(("cpu", "memory", "disk"))
 _ACKNOWLEDGED = object()
 _MAX_PORTS = 64
@@ -30,10 +31,11 @@ class _Wish:
     session_id: str | None
     session_idx: int
     background: bool
+    window: float | None
+    """Seconds that the request waits for the run; None: until it is over."""
     timeout: float | None
-    vcpu_count: int | None
-    memory_mib: int | None
-    disk_mib: int | None
+    patience: int
+    sizes: parsing.Sizes
     acquire: str | None
     release: str | None
     signal: signal.Signals | None
@@ -51,7 +53,9 @@ def _signal(fields: parsing.Fields) -> signal.Signals | None:
     text = fields.text("signal")
     if text is None:
         return None
-    name = text.strip().upper()
+    name, allowed = text.strip().upper(), fields.generation.signals
+    if allowed is not None and text not in allowed:
+        raise invalid("signal", f"one of {', '.join(sorted(allowed))}")
     try:
         return signal.Signals[name if name.startswith("SIG") else f"SIG{name}"]
     except KeyError:
@@ -60,20 +64,21 @@ def _signal(fields: parsing.Fields) -> signal.Signals | None:
 
 def _inbound(fields: parsing.Fields) -> tuple[tunnels.Wish, ...]:
     """Parse the tunnels that a run asks for."""
-    network = fields.object("network")
-    inbound = None if network is None else network.object("inbound")
-    ports = None if inbound is None else inbound.object("ports")
+    network = fields.object("network", "NetworkRequest")
+    inbound = None if network is None else network.object("inbound", "InboundRequest")
+    ports = None if inbound is None else inbound.map("ports")
     wishes: list[tunnels.Wish] = []
-    if ports is None:
+    if inbound is None or ports is None:
         return ()
-    if len(ports.items()) > _MAX_PORTS:
-        raise invalid(ports.name("")[:-1], f"at most {_MAX_PORTS} ports")
+    where = inbound.name("ports")
+    if len(ports) > _MAX_PORTS:
+        raise invalid(where, f"at most {_MAX_PORTS} ports")
     for number, wanted in ports.items():
         if not number.isascii() or not number.isdigit() or not 1 <= int(number[:6]) <= 65535:
-            raise invalid(ports.name(number), "a port number from 1 to 65535 as the key")
+            raise invalid(f"{where}.{number}", "a port number from 1 to 65535 as the key")
         if not isinstance(wanted, dict):
-            raise invalid(ports.name(number), "an object")
-        port = parsing.Fields(wanted, f"{ports.name(number)}.")  # pyright: ignore[reportUnknownArgumentType]
+            raise invalid(f"{where}.{number}", "an object")
+        port = inbound.inside(wanted, "InboundPortRequest", f"{where}.{number}")  # pyright: ignore[reportUnknownArgumentType]
         visibility = port.text("visibility")
         if visibility not in {None, "private", "public"}:
             raise invalid(port.name("visibility"), "private or public")
@@ -83,26 +88,47 @@ def _inbound(fields: parsing.Fields) -> tuple[tunnels.Wish, ...]:
     return tuple(wishes)
 
 
-def _parse(body: dict[str, Any]) -> _Wish:
-    fields = parsing.Fields(body)
+def _command(fields: parsing.Fields, *, without: bool) -> str:
+    """Return the command. An action beside it, or nothing at all in generation 1, needs none."""
     command = fields.raw("command")
+    if command is None and fields.generation.new and not fields.has("command"):
+        return ""
     if not isinstance(command, str) or "\0" in command:
         raise invalid("command", "a string without NUL")
+    if not command.strip() and not without:
+        raise invalid("command", "a command that is not blank")
+    return command
+
+
+def _timeout(fields: parsing.Fields) -> float | None:
+    if fields.generation.whole_seconds:
+        return fields.integer("timeout", minimum=0) or None
+    if fields.generation.new and fields.raw("timeout") == 0 and fields.raw("timeout") is not False:
+        return None
+    return fields.seconds("timeout")
+
+
+def _parse(fields: parsing.Fields) -> _Wish:
     number = _signal(fields)
     acquire, release = _resources(fields, "acquire"), _resources(fields, "release")
-    if not command.strip() and number is None and acquire is None and release is None:
-        raise invalid("command", "a command that is not blank")
+    command = _command(fields, without=(number, acquire, release) != (None, None, None))
     fields.text("end_symbol")
-    vcpu_count, memory_mib, disk_mib = parsing.sizes(fields)
+    background = fields.boolean("background")
+    wait = fields.integer("time_to_background", minimum=0, maximum=int(WINDOW_MAXIMUM))
+    if wait is not None and background is not None:
+        raise invalid("time_to_background, background", "one of them")
+    if wait is not None and number is not None:
+        raise invalid("time_to_background", "no time with a signal")
+    policies.refuse_for_runs(fields)
     return _Wish(
         command=command,
         session_id=fields.text("session_id"),
-        session_idx=fields.integer("session_idx", minimum=0) or 0,
-        background=fields.boolean("background") or False,
-        timeout=fields.seconds("timeout"),
-        vcpu_count=vcpu_count,
-        memory_mib=memory_mib,
-        disk_mib=disk_mib,
+        session_idx=fields.integer("session_idx", minimum=0, maximum=2**32 - 1) or 0,
+        background=background or wait == 0,
+        window=fields.generation.foreground(wait),
+        timeout=_timeout(fields),
+        patience=fields.integer("queueing_timeout", minimum=0) or 0,
+        sizes=parsing.sizes(fields),
         acquire=acquire,
         release=release,
         signal=number,
@@ -110,46 +136,51 @@ def _parse(body: dict[str, Any]) -> _Wish:
     )
 
 
-def _session(vm: VmRecord, wish: _Wish) -> SessionRecord:
+def _session(backend: Backend, vm: VmRecord, wish: _Wish) -> SessionRecord:
     if wish.session_id is not None:
         return find_session(vm, wish.session_id)
     for session in vm.sessions.values():
         if session.index == wish.session_idx:
             return session
-    raise ServiceError("not_found", f"session_idx: there is no session with the number {wish.session_idx}")
+    if wish.signal is None and backend.generation.new:
+        return add_session(backend, vm, index=wish.session_idx)
+    raise missing("session", f"session_idx: there is no session with the number {wish.session_idx}")
 
 
-async def _send_signal(session: SessionRecord, number: signal.Signals) -> None:
+async def _send_signal(backend: Backend, session: SessionRecord, number: signal.Signals) -> None:
     run = session.current
     if run is not None:
         await run.started.wait()
     if run is None or run.handle is None:
-        raise ServiceError("conflict", "signal: the session is running nothing that a signal could be sent to")
+        message = "signal: the session is running nothing that a signal could be sent to"
+        raise backend.generation.nothing_to_signal(message)
     try:
         await run.handle.signal(number)
     except SandboxError as error:
         raise from_sandbox(error) from None
 
 
+def _fields(backend: Backend, body: dict[str, Any]) -> parsing.Fields:
+    return parsing.body_of(backend, "RunRequest", body)
+
+
 async def start_run(backend: Backend, org: Organisation, request: web.Request) -> web.StreamResponse:
-    key = parsing.idempotency_key(request)
-    body = await parsing.read_object(request)
+    key = parsing.idempotency_key(backend, request)
+    body = await parsing.read_object(request, backend.generation.longest_run)
     scope: Scope | None = None
     digest = b""
     if key is not None:
         scope = (org.org_id, "POST", request.rel_url.raw_path, key)
         digest = fingerprint(body)
-        known = backend.ledger.find(scope, digest)
+        known = backend.ledger.find(scope, digest, "idempotency_conflict")
         if known is not None:
-            return await _reply(request, await known.outcome(), background=body.get("background") is True)
-    wish = _parse(body)
-    vm = backend.vm(org, request.match_info["vm_id"])
-    session = _session(vm, wish)
+            return await _reply(backend, request, await known.outcome(), _parse(_fields(backend, body)))
+    wish = _parse(_fields(backend, body))
+    vm = backend.usable_vm(org, request.match_info["vm_id"])
+    session = _session(backend, vm, wish)
     if wish.signal is not None or not wish.command.strip():
         return await _acknowledge(backend, session, wish, scope, digest)
-    vm.vcpu_count = wish.vcpu_count or vm.vcpu_count
-    vm.memory_mib = wish.memory_mib or vm.memory_mib
-    vm.disk_mib = wish.disk_mib or vm.disk_mib
+    vm.resize(wish.sizes.vcpu_count, wish.sizes.memory_mib, wish.sizes.disk_mib)
     opened = tunnels.open_all(backend, vm, wish.inbound)
     run = execution.accept(
         backend,
@@ -160,13 +191,14 @@ async def start_run(backend: Backend, org: Organisation, request: web.Request) -
         key=key,
         acquire=wish.acquire,
         release=wish.release,
+        patience=wish.patience,
     )
     tunnels.tie(backend, run, opened)
     if scope is not None:
         entry = backend.ledger.open(scope, digest, f"run {run.run_id}")
         backend.ledger.settle(entry, run)
         backend.spawn(_complete(backend, scope, entry, run))
-    return await _reply(request, run, background=wish.background)
+    return await _reply(backend, request, run, wish)
 
 
 async def _complete(backend: Backend, scope: Scope, entry: Entry, run: RunRecord) -> None:
@@ -181,7 +213,7 @@ async def _acknowledge(
     entry = None if scope is None else backend.ledger.open(scope, digest, "an operation without a run")
     try:
         if wish.signal is not None:
-            await _send_signal(session, wish.signal)
+            await _send_signal(backend, session, wish.signal)
     except ServiceError as error:
         if scope is not None and entry is not None:
             backend.ledger.refuse(scope, entry, error)
@@ -192,23 +224,27 @@ async def _acknowledge(
     return replies.json_response(replies.acknowledgement_json())
 
 
-async def _reply(request: web.Request, outcome: Any, *, background: bool) -> web.StreamResponse:
+async def _reply(backend: Backend, request: web.Request, outcome: Any, wish: _Wish) -> web.StreamResponse:
     if not isinstance(outcome, RunRecord):
         return replies.json_response(replies.acknowledgement_json())
+    speaks = backend.generation
     trace_of(request).note_run(outcome)
-    if background:
-        return replies.json_response(replies.background_json(outcome))
+    if wish.background:
+        return replies.background_response(speaks, outcome)
     with execution.reading(outcome):
-        await outcome.done.wait()
+        try:
+            await asyncio.wait_for(outcome.done.wait(), wish.window)
+        except asyncio.TimeoutError:
+            return replies.background_response(speaks, outcome)
         trace_of(request).note_run(outcome)
-        return await replies.completed_response(request, outcome)
+        return await replies.completed_response(speaks, request, outcome)
 
 
 def _run(backend: Backend, org: Organisation, request: web.Request) -> RunRecord:
     vm = backend.vm(org, request.match_info["vm_id"])
     run = vm.runs.get(request.match_info["run_id"])
     if run is None:
-        raise ServiceError("not_found", f"there is no run {request.match_info['run_id']!r}")
+        raise missing("run", f"there is no run {request.match_info['run_id']!r}")
     trace_of(request).note_run(run)
     return run
 
@@ -216,7 +252,7 @@ def _run(backend: Backend, org: Organisation, request: web.Request) -> RunRecord
 async def get_run(backend: Backend, org: Organisation, request: web.Request) -> web.StreamResponse:
     run = _run(backend, org, request)
     with execution.reading(run):
-        return await replies.run_response(request, run)
+        return await replies.run_response(backend.generation, request, run)
 
 
 async def cancel_run(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
@@ -231,14 +267,14 @@ async def cancel_run(backend: Backend, org: Organisation, request: web.Request) 
 async def list_runs(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     vm = backend.vm(org, request.match_info["vm_id"])
     query = request.query
-    states = parsing.query_choices(query, "state", _STATES)
+    states = parsing.query_choices(query, "state", backend.generation.states_of_runs)
     started_after = parsing.query_instant(query, "started_after")
     started_before = parsing.query_instant(query, "started_before")
     completed_after = parsing.query_instant(query, "completed_after")
 
     def wanted(run: RunRecord) -> bool:
         return (
-            (states is None or run.state in states)
+            (states is None or backend.generation.working(run.state) in states)
             and (started_after is None or run.started_ms > started_after)
             and (started_before is None or run.started_ms < started_before)
             and (completed_after is None or (run.completed_ms is not None and run.completed_ms > completed_after))
@@ -251,7 +287,7 @@ async def list_runs(backend: Backend, org: Organisation, request: web.Request) -
         limit=parsing.query_limit(query),
         wanted=wanted,
     )
-    body: dict[str, Any] = {"runs": [replies.run_summary_json(run) for run in runs]}
+    body: dict[str, Any] = {"runs": [replies.run_summary_json(backend.generation, run) for run in runs]}
     if cursor is not None:
         body["next_cursor"] = cursor
     return replies.json_response(body)

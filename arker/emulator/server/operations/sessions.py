@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
 from arker.emulator.sandbox.base import HOME, RunSpec, SandboxError
 from arker.emulator.server import parsing, replies
 from arker.emulator.server.backend import Backend
-from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
+from arker.emulator.server.errors import ServiceError, from_sandbox, invalid, missing, unsupported
 from arker.emulator.server.ids import new_ulid
 from arker.emulator.server.operations import execution
 from arker.emulator.server.records import Organisation, SessionRecord, VmRecord
 
-_STATES = ("idle", "running")
+TERMINAL_MAXIMUM: Final = 1000
+"""The largest number of columns or rows of a terminal."""
 _ENV_BYTES = 512 * 1024  # a quarter of what Linux takes as arguments and environment together
 _VARIABLE_BYTES = 96 * 1024  # Linux takes 128 KiB for one
 
@@ -24,14 +25,15 @@ _VARIABLE_BYTES = 96 * 1024  # Linux takes 128 KiB for one
 def find_session(vm: VmRecord, session_id: str) -> SessionRecord:
     session = vm.sessions.get(session_id)
     if session is None:
-        raise ServiceError("not_found", f"session_id: there is no session {session_id!r}")
+        raise missing("session", f"session_id: there is no session {session_id!r}")
     return session
 
 
 def _env(fields: parsing.Fields) -> dict[str, str]:
-    given = fields.object("env")
+    given = fields.map("env")
     env: dict[str, str] = {}
-    for name, value in [] if given is None else given.items():
+    members: dict[str, Any] = given or {}
+    for name, value in members.items():
         if not name or "=" in name or "\0" in name:
             raise invalid("env", "names that are not empty, without '=' and NUL")
         if not isinstance(value, str) or "\0" in value:
@@ -77,38 +79,48 @@ async def _directory(backend: Backend, vm: VmRecord, path: str | None) -> str:
 
 
 async def create_session(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
-    fields = parsing.Fields(await parsing.read_object(request))
-    vm = backend.vm(org, request.match_info["vm_id"])
+    fields = await parsing.read_fields(backend, "CreateSessionRequest", request)
+    vm = backend.usable_vm(org, request.match_info["vm_id"])
+    for name in ("cols", "rows"):
+        fields.integer(name, minimum=1, maximum=TERMINAL_MAXIMUM)
+    if fields.boolean("pty") or any(fields.raw(name) is not None for name in ("cols", "rows", "command")):
+        raise unsupported("pty: sessions of the embedded backend have no terminals", "persistent_pty")
     env, path = _env(fields), fields.text("cwd")
     if path is not None and len(path) > 4096:
         raise invalid("cwd", "a path of at most 4096 characters")
     cwd = await _directory(backend, vm, path)
     if vm.deleted:
-        raise ServiceError("not_found", f"there is no VM {vm.vm_id!r}")
+        raise missing("vm", f"there is no VM {vm.vm_id!r}")
+    session = add_session(backend, vm, cwd=cwd, env={**vm.sandbox.initial_env, **env} if env else {})
+    return replies.json_response(replies.session_json(backend.generation, vm, session))
+
+
+def add_session(
+    backend: Backend, vm: VmRecord, *, index: int | None = None, cwd: str = HOME, env: dict[str, str] | None = None
+) -> SessionRecord:
+    """Add a session, with the VM's next number unless another one is given."""
     now = backend.clock.now_ms()
+    number = vm.next_index if index is None else index
     session = SessionRecord(
-        session_id=new_ulid(now),
-        index=vm.next_index,
-        started_ms=now,
-        cwd=cwd,
-        env={**vm.sandbox.initial_env, **env} if env else {},
+        session_id=new_ulid(now), seq=backend.next_number(), index=number, started_ms=now, cwd=cwd, env=env or {}
     )
-    vm.next_index += 1
+    vm.next_index = max(vm.next_index, number + 1)
     vm.sessions[session.session_id] = session
-    return replies.json_response(replies.session_json(vm, session))
+    vm.last_active_ms = now
+    return session
 
 
 async def list_sessions(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     vm = backend.vm(org, request.match_info["vm_id"])
-    states = parsing.query_choices(request.query, "state", _STATES)
+    states = parsing.query_choices(request.query, "state", backend.generation.states_of_sessions)
     sessions, cursor = backend.cursors.page(
         f"sessions {vm.vm_id}",
         reversed(vm.sessions.values()),
         cursor=request.query.get("cursor"),
         limit=parsing.query_limit(request.query),
-        wanted=lambda session: states is None or session.state in states,
+        wanted=lambda session: states is None or backend.generation.working(session.state) in states,
     )
-    body: dict[str, Any] = {"sessions": [replies.session_json(vm, session) for session in sessions]}
+    body: dict[str, Any] = {"sessions": [replies.session_json(backend.generation, vm, session) for session in sessions]}
     if cursor is not None:
         body["next_cursor"] = cursor
     return replies.json_response(body)
@@ -116,18 +128,29 @@ async def list_sessions(backend: Backend, org: Organisation, request: web.Reques
 
 async def get_session(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     vm = backend.vm(org, request.match_info["vm_id"])
-    return replies.json_response(replies.session_json(vm, find_session(vm, request.match_info["session_id"])))
+    session = find_session(vm, request.match_info["session_id"])
+    return replies.json_response(replies.session_json(backend.generation, vm, session))
 
 
 async def delete_session(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     """Delete a session and stop what runs in it, background children included. The default session stays."""
-    vm = backend.vm(org, request.match_info["vm_id"])
+    vm = backend.usable_vm(org, request.match_info["vm_id"])
     session = find_session(vm, request.match_info["session_id"])
     if session is vm.session:
-        raise ServiceError("conflict", "the default session (session_idx 0) cannot be deleted")
+        message = "the default session (session_idx 0) cannot be deleted"
+        raise ServiceError("conflict", message, resource="session")
     del vm.sessions[session.session_id]
     await execution.stop_session(backend, vm, session)
     return replies.json_response({"deleted": True})
 
 
-__all__ = ["carry_over", "create_session", "delete_session", "find_session", "get_session", "list_sessions"]
+__all__ = [
+    "TERMINAL_MAXIMUM",
+    "add_session",
+    "carry_over",
+    "create_session",
+    "delete_session",
+    "find_session",
+    "get_session",
+    "list_sessions",
+]

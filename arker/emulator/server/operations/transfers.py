@@ -13,7 +13,7 @@ from aiohttp import web
 from arker.emulator.sandbox.base import FileReader, SandboxError
 from arker.emulator.server import streams
 from arker.emulator.server.backend import Backend
-from arker.emulator.server.errors import ServiceError, from_os, from_sandbox
+from arker.emulator.server.errors import ServiceError, from_file, from_os, missing
 from arker.emulator.server.ids import new_ulid
 from arker.emulator.server.operations import uploads
 from arker.emulator.server.operations.uploads import PIECE
@@ -33,7 +33,7 @@ def _granted(backend: Backend, request: web.Request) -> tuple[Grant, VmRecord]:
     )
     vm = backend.find_anywhere(grant.vm_id)
     if vm is None:
-        raise ServiceError("not_found", "the VM of this presigned URL has been deleted")
+        raise missing("vm", "the VM of this presigned URL has been deleted")
     return grant, vm
 
 
@@ -56,7 +56,7 @@ async def _put(backend: Backend, request: web.Request, grant: Grant, vm: VmRecor
         raise ServiceError("bad_request", f"the URL is for {grant.size} bytes, not for {request.content_length}")
     upload = vm.uploads.get(grant.upload_id)
     if upload is None:
-        raise ServiceError("not_found", "there is no such upload")
+        raise missing("upload", "there is no such upload")
     part = backend.spool_dir / f"{grant.upload_id}.{new_ulid(backend.clock.now_ms())}"
     connection = request.transport
     if connection is None:
@@ -78,7 +78,7 @@ async def _put(backend: Backend, request: web.Request, grant: Grant, vm: VmRecor
 
 async def _keep(vm: VmRecord, upload: Upload, part: os.PathLike[str], received: str) -> None:
     if vm.deleted or vm.uploads.get(upload.upload_id) is not upload:
-        raise ServiceError("not_found", "the VM or the upload of this presigned URL has gone")
+        raise missing("upload", "the VM or the upload of this presigned URL has gone")
     if not upload.written:
         os.replace(part, upload.spool)
         upload.received = received
@@ -124,7 +124,7 @@ async def get_file(backend: Backend, request: web.Request) -> web.StreamResponse
     try:
         reader = await vm.sandbox.open_read(grant.path)
     except SandboxError as error:
-        raise from_sandbox(error) from None
+        raise from_file(error) from None
     try:
         return await _send(request, reader)
     finally:

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from arker.emulator.server import parsing, replies
 from arker.emulator.server.backend import Backend
-from arker.emulator.server.errors import ServiceError, invalid, require_http
+from arker.emulator.server.errors import ServiceError, invalid, lacking, missing, require_http
 from arker.emulator.server.proxy.tunnel_proxy import TunnelProxy
 from arker.emulator.server.records import Organisation, RunRecord, TunnelRecord, VmRecord
 
@@ -52,7 +52,7 @@ def open_tunnel(backend: Backend, vm: VmRecord, wish: Wish, *, with_vm: bool = F
     try:
         proxy = TunnelProxy(partial(vm.sandbox.connect, wish.port), token=token)
     except OSError as error:
-        raise ServiceError("resource_pressure", f"no port could be opened for the tunnel: {error.strerror}") from None
+        raise lacking(f"no port could be opened for the tunnel: {error.strerror}") from None
     tunnel = TunnelRecord(
         tunnel_key=secrets.token_hex(16),
         seq=backend.next_number(),
@@ -115,13 +115,13 @@ def _tunnel(backend: Backend, org: Organisation, request: web.Request) -> Tunnel
     vm = backend.vm(org, request.match_info["vm_id"])
     tunnel = vm.tunnels.get(request.match_info["tunnel_key"])
     if tunnel is None:
-        raise ServiceError("not_found", f"there is no tunnel {request.match_info['tunnel_key']!r}")
+        raise missing("resource", f"there is no tunnel {request.match_info['tunnel_key']!r}")
     return tunnel
 
 
 async def create_tunnel(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
-    fields = parsing.Fields(await parsing.read_object(request))
-    vm = backend.vm(org, request.match_info["vm_id"])
+    fields = await parsing.read_fields(backend, "TunnelRequest", request)
+    vm = backend.usable_vm(org, request.match_info["vm_id"])
     tunnel = open_tunnel(backend, vm, parse(fields))
     return replies.json_response(replies.tunnel_json(tunnel, token=True))
 

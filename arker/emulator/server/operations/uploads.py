@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from arker.emulator.sandbox.base import SandboxError
-from arker.emulator.server.errors import from_sandbox
+from arker.emulator.server.errors import from_file
 from arker.emulator.server.records import Upload
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ async def place(vm: VmRecord, path: str, size: int, content: bytes | Path) -> No
     try:
         writer = await vm.sandbox.open_write(path, size)
     except SandboxError as error:
-        raise from_sandbox(error) from None
+        raise from_file(error) from None
     try:
         if isinstance(content, Path):
             await asyncio.to_thread(_copy, content, writer.fd, size)
@@ -105,7 +105,7 @@ async def place(vm: VmRecord, path: str, size: int, content: bytes | Path) -> No
     try:
         await writer.commit()
     except SandboxError as error:
-        raise from_sandbox(error) from None
+        raise from_file(error) from None
 
 
 __all__ = [

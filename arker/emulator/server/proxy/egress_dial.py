@@ -96,7 +96,7 @@ class Dialer:
         upstreams: Upstreams,
         resolve: Callable[[str], Awaitable[Addresses]] | None = None,
     ) -> None:
-        self._policy = policy
+        self.policy = policy
         self._host_ports = frozenset(host_ports)
         self._upstreams = upstreams
         self._look_up = resolve or Resolver()
@@ -128,7 +128,7 @@ class Dialer:
 
     async def _check(self, target: Target, scheme: str) -> Upstream | None:
         """Check whether the VM may connect, as far as possible without resolving a name. Returns the proxy to use."""
-        if not self._policy.allows(target):
+        if not self.policy.allows(target):
             raise self._forbidden(target)
         if target.host == HOST_NAME:
             if target.port not in self._host_ports:
@@ -147,7 +147,7 @@ class Dialer:
 
     async def _check_blocked_names(self, target: Target, address: Address) -> None:
         """Refuse the address of a blocked name, or if a name cannot be resolved, since a VM can cause that."""
-        names = self._policy.blocked_names(target.port)
+        names = self.policy.blocked_names(target.port)
         lookups = [asyncio.ensure_future(self._look_up(name)) for name in names]
         try:
             for found, _ in await asyncio.wait_for(asyncio.gather(*lookups), CONNECT_TIMEOUT):
@@ -169,14 +169,14 @@ class Dialer:
             return await _connect_any(str(target), [target.host], target.port, deadline)
         found, canonical = await self._resolve(target.host, str(target), deadline)
         # A resolver may complete a name, and then it is another one that the policy has to let pass.
-        if canonical is not None and self._policy.kind == "block":
+        if canonical is not None and self.policy.kind == "block":
             with contextlib.suppress(ValueError):
-                if not self._policy.allows(Target.parse(canonical, default_port=target.port)):
+                if not self.policy.allows(Target.parse(canonical, default_port=target.port)):
                     raise self._forbidden(target)
         reachable = [address for address in found if not _is_here(address)]
         if not reachable:
             raise _unreachable(target)
-        allowed = [address for address in reachable if self._policy.allows_address(address, target.port)]
+        allowed = [address for address in reachable if self.policy.allows_address(address, target.port)]
         if not allowed:
             raise self._forbidden(target)
         return await _connect_any(str(target), allowed, target.port, deadline)
@@ -202,9 +202,7 @@ class Dialer:
         return found
 
     def _forbidden(self, target: Target) -> Refusal:
-        return Refusal(
-            403, "forbidden", f"the VM's network policy ({self._policy.kind}) does not let it reach {target}"
-        )
+        return Refusal(403, "forbidden", f"the VM's network policy ({self.policy.kind}) does not let it reach {target}")
 
 
 def _unreachable(target: Target) -> Refusal:

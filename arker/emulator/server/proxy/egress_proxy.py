@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from arker._basics.hosts import MalformedHostError
-from arker.emulator.server.proxy.egress import Target
+from arker.emulator.server.proxy.egress import Policy, Target
 from arker.emulator.server.proxy.egress_dial import Dialer, upstream_fields
 from arker.emulator.server.proxy.http_exchange import Client, ClientReader, Exchange, Refusal, serve, splice
 from arker.emulator.server.proxy.http_heads import RequestHead, check_proxy_request
@@ -109,6 +109,12 @@ class EgressProxy:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
+        for task in self._connections:
+            task.cancel()
+
+    def obey(self, policy: Policy) -> None:
+        """Follow another policy from now on. Connections that are open end."""
+        self._dialer.policy = policy
         for task in self._connections:
             task.cancel()
 

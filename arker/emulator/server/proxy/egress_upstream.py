@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment
 
+import pybase64
 from attrs import field, frozen
 
 from arker._basics.hosts import MalformedHostError
@@ -49,7 +49,7 @@ class Upstream:
         authorization = None
         if parts.username is not None:
             credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            authorization = "Basic " + base64.b64encode(credentials.encode()).decode()
+            authorization = "Basic " + pybase64.b64encode_as_string(credentials.encode())
         return cls(target, parts.scheme == "https", authorization)
 
 

@@ -1,0 +1,346 @@
+"""Commands at once in one VM: those that would queue in its default session run in sessions of the SDK's own.
+
+It is as with ``( … ) &`` in a shell: such a command begins with the directory and the environment of the default
+session, and changes nothing of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import TYPE_CHECKING, Final
+
+from arker._commands.turns import OwnSession, Turn, VmSessions, goes_on, origin_of
+from arker._lifecycle.sdk_session import close_own_session, open_own_session
+from arker._protocol.calls import sessions as session_calls
+from arker._tasks import clock, hurry
+from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
+from arker._tasks.running_loop import running_loop
+from arker.errors import ArkerError
+
+if TYPE_CHECKING:
+    from arker._context import Context, Place
+    from arker.models import RunRequest, Session
+
+_LOOK: Final = 0.5
+"""Seconds between two looks at sessions in which something may still go on, while a command waits for one."""
+
+_STEP: Final = 0.01
+_LAST_LOOK: Final = 2.0
+"""Seconds for the looks before the client is closed."""
+
+
+class Overlaps:
+    """What a client has going on in its VMs, in all threads."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._vms: dict[tuple[str, str], VmSessions] = {}
+        self._closed = False
+        self._deleting = 0
+        self.process = os.getpid()
+
+    # --- turns ----------------------------------------------------------------------------------------------------
+
+    def enter(self, place: Place, request: RunRequest, *, given: bool) -> Turn | bool:
+        """Return the turn of a command in the default session, at once.
+
+        Args:
+            place: The VM.
+            request: The run.
+            given: Whether the caller has given its key: the same request may come again, and so it names no session.
+
+        Returns:
+            The turn; True if the command has to ask for another session by `overlap`; False if it goes where it says.
+        """
+        index = request.session_idx
+        if not self._limit or request.session_id is not None or index or request.signal or not request.command.strip():
+            return False
+        key = (place.base_url, place.vm_id)
+        with self._lock:
+            vm = self._vms.get(key)
+            if vm is None:
+                vm = self._vms[key] = VmSessions(place)
+            elif (vm.calls or vm.left) and index is None and not given:
+                return True
+            vm.calls += 1
+            return Turn(self, vm)
+
+    def end(self, turn: Turn) -> None:
+        """End a turn."""
+        vm, session = turn.vm, turn.session
+        with self._lock:
+            if session is None:
+                if turn in vm.left:
+                    vm.left.discard(turn)
+                else:
+                    vm.calls -= 1
+                vm.ended += 1
+                self._drop_if_unused(vm)
+            elif vm.doubtful.get(session, turn) is turn:
+                vm.doubtful.pop(session, None)
+                self._offer(vm, session)
+
+    def _drop_if_unused(self, vm: VmSessions) -> None:
+        if not (vm.calls or vm.left or vm.total or vm.asking or vm.others):
+            self._vms.pop((vm.place.base_url, vm.place.vm_id), None)
+
+    def leave(self, turn: Turn) -> None:
+        """Note that what was run in a turn may go on."""
+        with self._lock:
+            if turn.session is not None:
+                turn.vm.doubtful[turn.session] = turn
+            else:
+                turn.vm.calls -= 1
+                turn.vm.left.add(turn)
+
+    def lose(self, turn: Turn) -> None:
+        """Forget the session of a turn."""
+        with self._lock:
+            turn.vm.total -= 1
+            self._wake(turn.vm)
+
+    async def overlap(self, place: Place) -> Turn:
+        """Return the turn of a command that may not queue in the default session, as soon as there is one."""
+        with self._lock:
+            vm = self._vms.setdefault((place.base_url, place.vm_id), VmSessions(place))
+            vm.asking += 1
+        try:
+            if not vm.calls or vm.known is None or vm.known[0] != vm.ended:
+                await self._look(place, vm)
+            turn = self._default(vm)
+            if turn is not None:
+                return turn
+            session = await self._own(place, vm)
+        except ArkerError:
+            session = None  # the command itself may have more success, or tells the reason
+        finally:
+            vm.asking -= 1
+        if session is None:
+            return self.queue(place)
+        return Turn(self, vm, session, origin_of(session, None if vm.known is None else vm.known[1]))
+
+    def queue(self, place: Place) -> Turn:
+        """Return the turn of a command that queues in the default session."""
+        with self._lock:
+            vm = self._vms.setdefault((place.base_url, place.vm_id), VmSessions(place))
+            vm.calls += 1
+            return Turn(self, vm)
+
+    def _default(self, vm: VmSessions) -> Turn | None:
+        """Return a turn in the default session if nothing goes on there."""
+        with self._lock:
+            if vm.calls or vm.left:
+                return None
+            vm.calls += 1
+            return Turn(self, vm)
+
+    async def _own(self, place: Place, vm: VmSessions) -> OwnSession | None:
+        """Return a free session of the SDK's own; None if there can be none."""
+        while True:
+            with self._lock:
+                if self._closed or vm.gone:
+                    return None
+                if vm.free:
+                    return vm.free.pop()
+                if vm.total < self._limit:
+                    vm.total += 1
+                    break
+                waiting: asyncio.Future[OwnSession | None] = running_loop().create_future()
+                vm.waiting.append(waiting)
+            given = await self._given(place, vm, waiting)
+            if given is not None:
+                return given
+        try:
+            made = await open_own_session(place)
+        except BaseException:
+            with self._lock:
+                vm.total -= 1
+                self._wake(vm)
+            raise
+        return OwnSession(made.session_id, made.cwd, made.env)
+
+    async def _given(
+        self, place: Place, vm: VmSessions, waiting: asyncio.Future[OwnSession | None]
+    ) -> OwnSession | None:
+        """Wait until a session is given to a command; None if it is to try again."""
+        try:
+            while not waiting.done():
+                await clock.wait({waiting}, _LOOK if vm.doubtful else None)
+                if not waiting.done() and vm.doubtful:
+                    await self._look(place, vm)
+        except BaseException:
+            with self._lock:
+                if waiting in vm.waiting:
+                    vm.waiting.remove(waiting)
+            if not waiting.cancel():  # it was given one, or was woken, at this moment
+                given = waiting.result()
+                with self._lock:
+                    if given is None:
+                        self._wake(vm)
+                    else:
+                        self._offer(vm, given)
+            raise
+        return waiting.result()
+
+    def _release(self, vm: VmSessions, session: OwnSession) -> None:
+        with self._lock:
+            self._offer(vm, session)
+
+    def _offer(self, vm: VmSessions, session: OwnSession) -> None:
+        """Hand a session to the command that has waited longest, or keep it. The lock is held."""
+        while vm.waiting:
+            waiting = vm.waiting.popleft()
+            try:
+                waiting.get_loop().call_soon_threadsafe(self._give, vm, waiting, session)
+            except RuntimeError:  # its loop has ended, and the command with it
+                continue
+            return
+        vm.free.append(session)
+
+    def _give(self, vm: VmSessions, waiting: asyncio.Future[OwnSession | None], session: OwnSession) -> None:
+        if waiting.done():
+            self._release(vm, session)
+        else:
+            waiting.set_result(session)
+
+    def _wake(self, vm: VmSessions) -> None:
+        """Have the command that has waited longest try again. The lock is held."""
+        while vm.waiting:
+            waiting = vm.waiting.popleft()
+            try:
+                waiting.get_loop().call_soon_threadsafe(_again, waiting)
+            except RuntimeError:  # its loop has ended, and the command with it
+                continue
+            return
+
+    # --- sessions for something else ------------------------------------------------------------------------------
+
+    async def open_another(self, place: Place) -> OwnSession:
+        """Open a session that no command gets by its turn. It is deleted with the client at the latest."""
+        made = await open_own_session(place)
+        session = OwnSession(made.session_id, made.cwd, made.env)
+        with self._lock:
+            vm = self._vms.setdefault((place.base_url, place.vm_id), VmSessions(place))
+            vm.others.add(session)
+        return session
+
+    async def close_another(self, place: Place, session: OwnSession) -> None:
+        """Delete such a session."""
+        with self._lock:
+            vm = self._vms.get((place.base_url, place.vm_id))
+            if vm is None or session not in vm.others:
+                return  # the VM has gone, or the client is closed
+            vm.others.discard(session)
+            self._drop_if_unused(vm)
+        await clean_up(close_own_session(place, session.session_id))
+
+    # --- looks ----------------------------------------------------------------------------------------------------
+
+    async def _look(self, place: Place, vm: VmSessions) -> None:
+        """Read the sessions of a VM, and note which ones nothing goes on in any more."""
+        left, doubtful, ended = set(vm.left), dict(vm.doubtful), vm.ended
+        known: dict[str, Session] = {}
+        default: Session | None = None
+        cursor: str | None = None
+        while default is None:
+            query = session_calls.SessionsQuery(cursor=cursor, limit=1000)
+            page = await place.send(session_calls.list_sessions(place, query))
+            known.update((session.session_id, session) for session in page.sessions)
+            default = next((session for session in page.sessions if session.session_idx == 0), None)
+            cursor = page.next_cursor
+            if not cursor:
+                break
+        with self._lock:
+            if default is not None:
+                vm.known = (ended, default)
+            if default is None or not goes_on(default):
+                vm.left -= left
+            for session, turn in doubtful.items():
+                if vm.doubtful.get(session) is not turn:
+                    continue
+                read = known.get(session.session_id)
+                if read is None and default is not None:
+                    del vm.doubtful[session]
+                    vm.total -= 1
+                    self._wake(vm)
+                elif read is not None and not goes_on(read):
+                    del vm.doubtful[session]
+                    self._offer(vm, session)
+
+    # --- ends -----------------------------------------------------------------------------------------------------
+
+    def forget(self, base_url: str, vm_id: str) -> None:
+        """Forget a VM that was deleted."""
+        if self.process != os.getpid():
+            return
+        with self._lock:
+            vm = self._vms.pop((base_url, vm_id), None)
+            if vm is not None:
+                vm.gone = True
+                while vm.waiting:
+                    self._wake(vm)
+
+    async def settle(self) -> None:
+        """Find out, before the client is closed, in which sessions nothing goes on; nothing may wait any more."""
+        if self.process != os.getpid():
+            return
+        with self._lock:
+            self._closed = True
+            vms = list(self._vms.values())
+            for vm in vms:
+                while vm.waiting:
+                    self._wake(vm)
+        with clock.move_on_after(hurry.bound(_LAST_LOOK)):
+            await asyncio.gather(*(self._settle(vm) for vm in vms if vm.doubtful))
+
+    async def _settle(self, vm: VmSessions) -> None:
+        try:
+            await self._look(vm.place, vm)
+        except ArkerError:
+            pass  # what may go on is left alone
+
+    async def close(self) -> None:
+        """Delete the sessions of the SDK's own, but those that something may go on in."""
+        if self.process != os.getpid():
+            return
+        with self._lock:
+            sessions = [(vm.place, session) for vm in self._vms.values() for session in (*vm.free, *vm.others)]
+            self._vms.clear()
+            self._deleting += 1
+        try:
+            if sessions:
+                await clean_up(self._delete(sessions))
+        except asyncio.CancelledError:
+            if not hurry.asked():
+                raise
+            hurry.left_behind(*(f"session {session.session_id} of VM {place.vm_id}" for place, session in sessions))
+        finally:
+            with self._lock:
+                self._deleting -= 1
+        # Another task may be deleting them: its connections must not end meanwhile.
+        end = clock.now() + CLEANUP_SECONDS
+        while self._deleting and clock.now() < end and not hurry.expired():
+            await clock.sleep(_STEP)
+
+    async def _delete(self, sessions: list[tuple[Place, OwnSession]]) -> None:
+        await asyncio.gather(*(close_own_session(place, session.session_id) for place, session in sessions))
+
+
+def _again(waiting: asyncio.Future[OwnSession | None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+def overlaps_of(context: Context) -> Overlaps:
+    """Return what a client has going on."""
+    found: Overlaps | None = context.overlaps
+    # What the parent of a forked process has going on is no matter of the child's.
+    if found is None or found.process != os.getpid():
+        found = context.overlaps = Overlaps(context.settings.overlap_sessions)
+    return found
+
+
+__all__ = ["Overlaps", "overlaps_of"]

@@ -1,0 +1,99 @@
+"""Commands in a VM with all that a caller may ask for beside them: see `AsyncVM.run` and `AsyncVM.start`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arker import _commands as parts
+from arker._commands.overlap import overlaps_of
+from arker._runs import commands
+from arker._runs.follower import raise_unless_succeeded
+from arker._transport.attempts import deadline_scope
+
+if TYPE_CHECKING:
+    from arker._commands.options import Options
+    from arker._context import Place
+    from arker._runs.follower import RunFollower
+    from arker.models import CompletedRunResult, RunRequest, RunResult
+
+_SHORT = 64 * 1024
+"""Characters of a command that every server takes in one line."""
+
+
+async def run(
+    place: Place,
+    request: RunRequest,
+    key: str,
+    *,
+    options: Options | None = None,
+    given: bool = False,
+    check: bool = False,
+    deadline: float | None = None,
+) -> CompletedRunResult:
+    """Run a command and wait for its result.
+
+    Args:
+        place: The VM.
+        request: The run, in the foreground.
+        key: Its idempotency key.
+        options: What it gets; None for nothing.
+        given: Whether the caller has given the key, so that the same request may come again.
+        check: Whether anything but success is an error.
+        deadline: Seconds for all of it.
+    """
+    turn = overlaps_of(place.context).enter(place, request, given=given)
+    if options is None and turn is not True and len(request.command) <= _SHORT:
+        if turn is False:
+            return await commands.run(place, request, key, check=check, deadline=deadline)
+        try:
+            result = await commands.run(place, request, key, check=check, deadline=deadline)
+        except BaseException as error:
+            turn.failed(error)
+            raise
+        turn.done()
+        return result
+    command = parts.command.Command(place, request, key, options, turn, given=given)
+    with deadline_scope(deadline, command.progress):
+        result = await command.result()
+    if result.state == "failed":
+        place.doubt.note()
+    if check:
+        raise_unless_succeeded(place, result, operation="vm.run")
+    return result
+
+
+async def start(
+    place: Place,
+    request: RunRequest,
+    key: str,
+    *,
+    options: Options | None = None,
+    given: bool = False,
+    deadline: float | None = None,
+) -> RunFollower:
+    """Start a command in the background; the arguments are those of `run`."""
+    turn = overlaps_of(place.context).enter(place, request, given=given)
+    command = parts.command.Command(place, request, key, options, turn, given=given)
+    with deadline_scope(deadline, command.progress):
+        follower = commands.following(place, await command.begun())
+    follower.refuse, follower.when_ended, follower.stdin = command.refuse, command.done, command.stdin
+    return follower
+
+
+async def post(
+    place: Place,
+    request: RunRequest,
+    key: str,
+    *,
+    options: Options | None = None,
+    given: bool = False,
+    deadline: float | None = None,
+) -> RunResult:
+    """Post a command without waiting for its end; the arguments are those of `run`."""
+    turn = overlaps_of(place.context).enter(place, request, given=given)
+    command = parts.command.Command(place, request, key, options, turn, given=given)
+    with deadline_scope(deadline, command.progress):
+        return await command.begun()
+
+
+__all__ = ["post", "run", "start"]

@@ -1,0 +1,100 @@
+"""What takes a command's output as it comes: a function of the caller's, or a file object."""
+
+from __future__ import annotations
+
+import inspect
+import io
+from codecs import getincrementaldecoder
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+from arker.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from codecs import IncrementalDecoder
+
+Watcher: TypeAlias = Callable[[str], object] | IO[str] | IO[bytes]
+"""A function (or coroutine function) that is given text, or a file object that is open for writing."""
+
+_EXPECTED: Final = "expected a function of one argument, or a text or binary file that is open for writing"
+
+
+class Sink:
+    """What takes one stream of a command's output, in pieces."""
+
+    def __init__(self, put: Callable[[Any], object], *, text: bool) -> None:
+        """Make a sink.
+
+        Args:
+            put: Takes a piece. What it returns is awaited if it can be.
+            text: Whether the pieces are text, else bytes.
+        """
+        self.put = put
+        self.text = text
+        self._decoder: IncrementalDecoder = getincrementaldecoder("utf-8")("replace")
+
+    async def take(self, data: bytes, *, final: bool = False) -> None:
+        """Hand on the next bytes; with ``final`` there are no more."""
+        piece: str | bytes = self._decoder.decode(data, final) if self.text else data
+        if piece:
+            done = self.put(piece)
+            if inspect.isawaitable(done):
+                await cast("Awaitable[object]", done)
+
+
+def sink_of(argument: str, value: Any) -> Sink | None:
+    """Return the sink for a caller's argument; None for None.
+
+    Raises:
+        InvalidArgumentError: It is neither a function nor a file that is open for writing.
+    """
+    if value is None:
+        return None
+    if isinstance(value, Sink):
+        return Sink(value.put, text=value.text)  # each run has a decoder of its own
+    write: object = None if isinstance(value, type) else getattr(value, "write", None)
+    if callable(write):
+        return Sink(partial(_write, value), text=_is_text(argument, value))
+    if not callable(value) or isinstance(value, type):
+        raise InvalidArgumentError(argument, value, _EXPECTED)
+    return Sink(value, text=True)
+
+
+def _is_text(argument: str, file: Any) -> bool:
+    """Return whether a file takes text."""
+    if getattr(file, "closed", False) is True:
+        raise InvalidArgumentError(argument, file, f"{_EXPECTED}; this one is closed")
+    if isinstance(file, io.TextIOBase):
+        return True
+    if isinstance(file, (io.RawIOBase, io.BufferedIOBase)):
+        if not file.writable():
+            raise InvalidArgumentError(argument, file, f"{_EXPECTED}; this one is open for reading")
+        return False
+    mode: object = getattr(file, "mode", None)
+    if isinstance(mode, str) and "b" in mode:
+        return False
+    if getattr(file, "encoding", None) is not None:
+        return True
+    try:
+        file.write("")
+    except TypeError:
+        return False
+    return True
+
+
+def _write(file: Any, piece: Any) -> None:
+    left = piece
+    while left:
+        written: object = file.write(left)
+        # A raw file may take a part only.
+        if isinstance(left, bytes) and isinstance(written, int) and 0 < written < len(left):
+            left = left[written:]
+            continue
+        break
+    flush: object = getattr(file, "flush", None)
+    if callable(flush):
+        flush()  # it is to be seen as it comes
+
+
+__all__ = ["Sink", "Watcher", "sink_of"]

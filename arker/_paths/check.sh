@@ -1,0 +1,20 @@
+# shellcheck shell=sh
+# Refuses a file ($1) that cannot be written, or is there if $2 is `new`.
+if [ "$2" = new ]; then
+    if [ -e "$1" ] || [ -h "$1" ]; then refuse EEXIST 1; fi
+fi
+if [ -d "$1" ]; then refuse EISDIR 1; fi
+if [ -e "$1" ]; then
+    [ -f "$1" ] || refuse EINVAL 1
+    writable "$1" 1
+elif [ -h "$1" ]; then
+    # What it leads to is made.
+    lead "$1" 1
+    # shellcheck disable=SC2154 # set by lead
+    set -- "$link" "$2"
+fi
+reach "$1" 1
+parent "$1"
+# shellcheck disable=SC2154 # set by parent
+[ -d "$parent" ] || refuse ENOENT 1
+if [ ! -e "$1" ]; then writable "$parent" 1; fi

@@ -1,0 +1,116 @@
+"""Prints the changes in a directory, as the kernel tells of them.
+
+The text of this file runs in a VM, by the VM's own Python, of whatever version: it uses nothing but old modules.
+Records are printed: the kind, whether it is a directory, and the path below the directory; each ended by NUL.
+"""
+
+import ctypes
+import os
+import struct
+import sys
+import time
+
+MODIFY, FROM, TO, CREATE, DELETE, GONE, MOVED = 0x2, 0x40, 0x80, 0x100, 0x200, 0x400, 0x800
+OVERFLOW, IGNORED, IS_DIR = 0x4000, 0x8000, 0x40000000
+WANTED = MODIFY | FROM | TO | CREATE | DELETE | GONE | MOVED | 0x01000000  # directories only
+HEAD = struct.Struct("iIII")
+KINDS = ((CREATE | TO, b"created"), (DELETE | FROM, b"deleted"), (MODIFY, b"modified"))
+
+
+def tell(records: "list[tuple[bytes, bytes, bytes]]") -> None:
+    """Print records, without what is the same as the one before."""
+    last = None
+    text = b""
+    for record in records:
+        if record != last:
+            text += b"".join(field + b"\0" for field in record)
+        last = record
+    while text:
+        text = text[os.write(1, text) :]
+
+
+class Watch:
+    """The watches of a directory, and of those below it."""
+
+    def __init__(self, root: bytes, deep: bool) -> None:
+        self.root, self.deep = root, deep
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.fd = self.libc.inotify_init()
+        if self.fd < 0:
+            raise OSError(ctypes.get_errno(), "inotify_init")
+        self.paths: dict[int, bytes] = {}
+        self.found: set[bytes] = set()
+        self.add(b"", [])
+
+    def add(self, path: bytes, records: "list[tuple[bytes, bytes, bytes]]") -> None:
+        """Watch a directory, and what is below it; note what is there already."""
+        where = os.path.join(self.root, path) if path else self.root
+        number = self.libc.inotify_add_watch(self.fd, where, WANTED)
+        if number < 0:
+            if not path:
+                raise OSError(ctypes.get_errno(), "inotify_add_watch")
+            return
+        self.paths[number] = path
+        if not self.deep and not path:
+            return
+        try:
+            names = os.listdir(where)
+        except OSError:
+            return
+        for name in names:
+            below = os.path.join(path, name)
+            inner = os.path.join(where, name)
+            is_dir = os.path.isdir(inner) and not os.path.islink(inner)
+            records.append((b"created", b"1" if is_dir else b"0", below))
+            self.found.add(below)
+            if is_dir and self.deep:
+                self.add(below, records)
+
+    def read(self) -> "tuple[list[tuple[bytes, bytes, bytes]], bool]":
+        """Return the next changes, and whether the directory is still there."""
+        data = os.read(self.fd, 1 << 16)
+        records: list[tuple[bytes, bytes, bytes]] = []
+        at = 0
+        while at < len(data):
+            number, mask, _, length = HEAD.unpack_from(data, at)
+            name = data[at + HEAD.size : at + HEAD.size + length].rstrip(b"\0")
+            at += HEAD.size + length
+            if mask & OVERFLOW:
+                records.append((b"overflow", b"1", b""))
+                continue
+            above = self.paths.get(number)
+            if above is None:
+                continue
+            if mask & IGNORED:
+                del self.paths[number]
+            if mask & (GONE | MOVED):
+                if not above:
+                    return [*records, (b"deleted", b"1", b"")], False
+                continue
+            path = os.path.join(above, name)
+            is_dir = bool(mask & IS_DIR)
+            for bits, kind in KINDS:
+                if mask & bits:
+                    if kind == b"created" and path in self.found:
+                        self.found.discard(path)  # it has been told already
+                    else:
+                        records.append((kind, b"1" if is_dir else b"0", path))
+                    if kind == b"created" and is_dir and self.deep:
+                        self.add(path, records)
+        return records, True
+
+
+def main() -> None:
+    """Print the changes in the directory that the arguments name."""
+    watch = Watch(os.fsencode(sys.argv[1]), sys.argv[2] == "1")
+    watch.found.clear()
+    tell([(b"ready", b"1", b"")])
+    there = True
+    while there:
+        records, there = watch.read()
+        tell(records)
+        time.sleep(0.05)  # what follows at once is told together
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The output of a program on paths, of any length: its beginning from the run, the rest from a file in the VM.
+
+That file is fetched to a local temporary file and removed before any of it is handed on, so that nothing stays in the
+VM when the caller goes no further. So memory is bounded as well.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import weakref
+from collections.abc import Sequence
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from arker._basics.programs import shell_program
+from arker._files.downloads import download
+from arker._lifecycle.kept_sessions import kept_sessions
+from arker._protocol.identifiers import new_ulid
+from arker._tasks.cleanup import clean_up
+from arker._tasks.threads import in_thread
+from arker.errors import ArkerError
+
+if TYPE_CHECKING:
+    from arker._paths.shell import PathShell
+
+_REMOVE: Final = shell_program(__package__, "discard.sh")
+_PIECE: Final = 256 * 1024
+_IN_MEMORY: Final = 4 * 1024 * 1024
+
+
+def temporary_path() -> str:
+    """Return a path in the VM for a file that the SDK removes again."""
+    return f"/tmp/.arker-{new_ulid()}"  # noqa: S108 - in the VM, and of a name that cannot be guessed
+
+
+class Spool:
+    """The pieces of an output, in order."""
+
+    def __init__(self, shell: PathShell, text: str, words: Sequence[str], paths: Sequence[str], file: str) -> None:
+        """Prepare the run of a program.
+
+        Args:
+            shell: The operation.
+            text: The program, which uses ``spool.sh``.
+            words: Its arguments.
+            paths: The caller's paths.
+            file: The file in the VM that it was told to use.
+        """
+        self._shell = shell
+        self._work = (text, words, paths)
+        self._file = file
+        self._rest: IO[Any] | None = None
+
+    async def begin(self) -> bytes:
+        """Run the program, and return the beginning of its output."""
+        try:
+            result = await self._shell.run(*self._work)
+            if result.stderr.endswith(b"more\n"):
+                await self._fetch()
+        except BaseException:
+            await clean_up(discard(self._shell, self._file))
+            raise
+        return result.stdout
+
+    async def _fetch(self) -> None:
+        rest = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - it is closed with its owner
+        weakref.finalize(self, rest.close)
+        try:
+            await download(
+                self._shell.place, self._file, rest, concurrency=None, part_size=None, progress=None, deadline=None
+            )
+        except ArkerError as error:
+            raise error.with_context(operation=self._shell.operation) from None
+        await discard(self._shell, self._file)
+        rest.seek(0)
+        self._rest = rest
+
+    async def next(self) -> bytes:
+        """Return the next piece; none at the end."""
+        if self._rest is None:
+            return b""
+        return await in_thread(self._rest.read, _PIECE)
+
+
+async def discard(shell: PathShell, path: str) -> None:
+    """Remove a temporary file in the VM."""
+    await kept_sessions(shell.place).run(["sh", "-c", _REMOVE, "sh", path])
+
+
+__all__ = ["Spool", "discard", "temporary_path"]

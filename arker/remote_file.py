@@ -1,0 +1,277 @@
+"""`AsyncRemoteFile`: an open file of a VM."""
+
+from __future__ import annotations
+
+import codecs
+import os
+from types import TracebackType
+from typing import Any, AnyStr, Generic, cast
+
+import arker
+from arker import _paths
+from arker._basics.pickling import refuse_to_be_pickled
+from arker._basics.shown import shown
+from arker._basics.typing import Self
+from arker._context import Place
+from arker._paths.opened import ReadFile, WrittenFile
+from arker.errors import ConfigurationError, InvalidArgumentError
+from arker.models import _checks as check
+
+_PIECE = 64 * 1024
+
+
+class AsyncRemoteFile(Generic[AnyStr]):
+    """An open file of a VM, of bytes or of text. `AsyncFiles.open` returns one; ``async with`` opens and closes it.
+
+        async with vm.files.open("/etc/passwd") as file:
+            async for line in file:
+                print(line.rstrip())
+
+    A file that is read is fetched piece by piece, from any position. A file that is written is kept on this machine and
+    sent at the end of the block; after an exception in the block nothing is written.
+
+    Only one task at a time may use it.
+    """
+
+    __reduce__ = refuse_to_be_pickled
+
+    def __init__(
+        self,
+        place: Place,
+        path: arker.transfer.RemotePath,
+        mode: str,
+        *,
+        encoding: str = "utf-8",
+        errors: str = "strict",
+        parents: bool = False,
+        permissions: int | None = None,
+        deadline: float | None = None,
+    ) -> None:
+        """Initialize the file. Use `AsyncFiles.open` to get one."""
+        self._path = path
+        _paths.checks.check_path(path)
+        _paths.checks.check_mode(permissions)
+        self._letter, self._binary = _paths.opened.check_open_mode(mode)
+        self._mode = mode
+        self._codec = _paths.contents.check_codec(encoding, errors)
+        self._parents = check.check_boolean("parents", parents)
+        self._permissions = permissions
+        self._deadline = deadline if deadline is None else check.check_seconds("deadline", deadline)
+        self._place = place
+        self._reading: ReadFile | None = None
+        self._writing: WrittenFile | None = None
+        self._entered = False
+        self._rest: bytes | str = b"" if self._binary else ""
+        self._at = 0
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._encoder: codecs.IncrementalEncoder | None = None
+
+    def __repr__(self) -> str:
+        return shown(self._place.redact(f"<AsyncRemoteFile {str(self._path)!r}, mode {self._mode!r}>"))
+
+    @property
+    def path(self) -> str:
+        """The file's path in the VM."""
+        return str(self._path)
+
+    @property
+    def mode(self) -> str:
+        """The mode that it was opened with."""
+        return self._mode
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file is not open, or not any more."""
+        return self._reading is None and self._writing is None
+
+    @property
+    def size(self) -> int:
+        """The size in bytes of a file that is read, or of what was written so far; known once it is open."""
+        if self._reading is not None:
+            return self._reading.size
+        return self._open_for("writing").size
+
+    def tell(self) -> int:
+        """Return the position in bytes of a binary file."""
+        if not self._binary:
+            raise self._problem("a text file does not tell its position: open it as binary")
+        if self._reading is None:
+            return self._open_for("writing").size
+        return self._reading.position - (len(self._rest) - self._at)
+
+    def _problem(self, problem: str) -> ConfigurationError:
+        return ConfigurationError(f"{self._place.redact(self.path)}: {problem}", operation="vm.files.open")
+
+    def _open_for(self, what: str) -> WrittenFile:
+        if self._writing is None:
+            problem = "the file is not open" if self._reading is None else f"the file was not opened for {what}"
+            raise self._problem(f"{problem}: use it as a context manager, once, with the mode that it is used in")
+        return self._writing
+
+    def _open_for_reading(self) -> ReadFile:
+        if self._reading is None:
+            problem = "the file is not open" if self._writing is None else "the file was not opened for reading"
+            raise self._problem(f"{problem}: use it as a context manager, once, with the mode that it is used in")
+        return self._reading
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._entered:
+            raise self._problem("it is used as a context manager once")
+        self._entered = True
+        if self._letter == "r":
+            self._reading = await _paths.opened.open_for_reading(self._place, self._path, self._deadline)
+            self._decoder = codecs.getincrementaldecoder(self._codec[0])(self._codec[1])
+        else:
+            self._writing = await _paths.opened.open_for_writing(
+                self._place,
+                self._path,
+                self._letter,
+                parents=self._parents,
+                mode=self._permissions,
+                deadline=self._deadline,
+            )
+            self._encoder = codecs.getincrementalencoder(self._codec[0])(self._codec[1])
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc_type is not None and self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.drop()
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the file; one that is written is sent."""
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            await reading.close()
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            try:
+                await writing.send(self._deadline)
+            finally:
+                writing.drop()
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AnyStr:
+        line = await self.readline()
+        if not line:
+            raise StopAsyncIteration
+        return line
+
+    async def read(self, size: int = -1) -> AnyStr:
+        """Read the next bytes or characters of the file.
+
+        Args:
+            size: How many; fewer are returned only at the end of the file. By default all that remain.
+        """
+        reading = self._open_for_reading()
+        if size != -1:
+            check.check_integer("size", size, minimum=0)
+        if self._binary and size != -1:
+            missing = size - (len(self._rest) - self._at)
+            taken = self._take(min(size, len(self._rest) - self._at))
+            return cast("AnyStr", taken + await reading.read(missing) if missing > 0 else taken)
+        pieces = [self._take(len(self._rest) - self._at if size == -1 else min(size, len(self._rest) - self._at))]
+        left = -1 if size == -1 else size - len(pieces[0])
+        while left and await self._fill(_PIECE if size != -1 else reading.size):
+            piece = self._take(len(self._rest) if left == -1 else min(left, len(self._rest)))
+            pieces.append(piece)
+            left -= len(piece) if left > 0 else 0
+        return self._joined(pieces)
+
+    async def readline(self) -> AnyStr:
+        r"""Read a line, with its ``\n``; nothing at the end of the file."""
+        self._open_for_reading()
+        end: Any = b"\n" if self._binary else "\n"
+        pieces: list[Any] = []
+        while True:
+            rest: Any = self._rest
+            found: int = rest.find(end, self._at)
+            if found >= 0:
+                pieces.append(self._take(found + 1 - self._at))
+                return self._joined(pieces)
+            pieces.append(self._take(len(rest) - self._at))
+            if not await self._fill(_PIECE):
+                return self._joined(pieces)
+
+    def _joined(self, pieces: list[Any]) -> AnyStr:
+        return cast("AnyStr", (b"" if self._binary else "").join(pieces))
+
+    def _take(self, count: int) -> Any:
+        piece: Any = self._rest[self._at : self._at + count]
+        self._at += count
+        return piece
+
+    async def _fill(self, size: int) -> bool:
+        """Fetch what comes next, all that was held having been taken. Return False at the end."""
+        reading = self._open_for_reading()
+        while True:
+            data = await reading.read(size)
+            if self._binary:
+                self._rest, self._at = data, 0
+                return bool(data)
+            assert self._decoder is not None
+            self._rest, self._at = self._decoder.decode(data, not data), 0
+            if self._rest or not data:
+                return bool(self._rest)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Set the position in a file that is read, and return it. A text file moves to its beginning only.
+
+        Args:
+            offset: The position in bytes.
+            whence: Where it counts from: `os.SEEK_SET`, `os.SEEK_CUR` or `os.SEEK_END`.
+        """
+        reading = self._open_for_reading()
+        if whence not in (os.SEEK_SET, os.SEEK_CUR, os.SEEK_END):
+            raise InvalidArgumentError("whence", whence, "expected os.SEEK_SET, os.SEEK_CUR or os.SEEK_END")
+        check.check_integer("offset", offset, minimum=0 if whence == os.SEEK_SET else -(2**62))
+        if not self._binary and (offset, whence) != (0, os.SEEK_SET):
+            raise InvalidArgumentError("offset", offset, "expected 0 for a text file: open it as binary")
+        before = 0 if whence == os.SEEK_SET else reading.size if whence == os.SEEK_END else self.tell()
+        if before + offset < 0:
+            raise InvalidArgumentError("offset", offset, "expected a position within the file, or after it")
+        reading.position = before + offset
+        self._rest, self._at = (b"" if self._binary else ""), 0
+        if self._decoder is not None:
+            self._decoder.reset()
+        return reading.position
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    async def write(self, data: AnyStr) -> int:
+        """Write bytes, or text to a text file. Return how many bytes or characters they are.
+
+        Args:
+            data: What to write.
+        """
+        writing = self._open_for("writing")
+        if self._binary:
+            if not isinstance(data, bytes | bytearray | memoryview):
+                raise InvalidArgumentError("data", data, "expected bytes, since the file was opened as binary")
+            content = bytes(data)
+            await writing.write(content)
+            return len(content)
+        if not isinstance(data, str):
+            raise InvalidArgumentError("data", data, "expected text, since the file was opened as text")
+        assert self._encoder is not None
+        try:
+            encoded = self._encoder.encode(data)
+        except UnicodeEncodeError as error:
+            raise InvalidArgumentError("data", data, f"expected text that {error.encoding} can encode") from None
+        await writing.write(encoded)
+        return len(data)
+
+
+__all__ = ["AsyncRemoteFile"]

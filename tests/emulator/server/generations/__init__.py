@@ -1,0 +1,1 @@
+"""What differs between the generations that the embedded backend speaks."""

@@ -1,0 +1,1 @@
+"""The files of a VM, in the terms of `os` and `pathlib`."""

@@ -1,0 +1,161 @@
+"""What files hold: whole, and opened."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from arker import (
+    CHUNK_SIZE,
+    ArkerError,
+    AsyncVM,
+    ConfigurationError,
+    FileTooLargeError,
+    InvalidArgumentError,
+)
+
+pytestmark = pytest.mark.anyio
+
+DATA = random.Random(1).randbytes(CHUNK_SIZE + 300_000)
+
+
+async def test_text_and_bytes(vm: AsyncVM) -> None:
+    files = vm.files
+    assert await files.write_text("/tmp/a/b/text", "é\r\nb\n", parents=True) == 5
+    assert await files.read_text("/tmp/a/b/text") == "é\r\nb\n"
+    assert await files.read_bytes("/tmp/a/b/text") == "é\r\nb\n".encode()
+    assert await files.write_text("/tmp/latin", "é", encoding="latin-1") == 1
+    assert await files.read_text("/tmp/latin", errors="replace") == "\ufffd"
+    with pytest.raises(UnicodeDecodeError):
+        await files.read_text("/tmp/latin")
+    with pytest.raises(FileTooLargeError):
+        await files.read_bytes("/tmp/a/b/text", max_bytes=3)
+
+
+@pytest.mark.parametrize("size", [0, 1, 8 * 1024 + 1, len(DATA)])
+async def test_appending(vm: AsyncVM, size: int) -> None:
+    assert await vm.files.write_bytes("/tmp/file", DATA[:size], append=True) == size
+    assert await vm.files.write_bytes("/tmp/file", b"\0\\n%s", append=True) == 5
+    assert await vm.files.read_bytes("/tmp/file") == DATA[:size] + b"\0\\n%s"
+    assert await vm.files.listdir("/tmp") == ["file"]
+
+
+async def test_permissions(vm: AsyncVM) -> None:
+    files = vm.files
+    await files.write_bytes("/tmp/file", b"1", mode=0o741)
+    await files.write_bytes("/tmp/file", b"2")
+    assert (await files.stat("/tmp/file")).mode == 0o741
+    await files.write_bytes("/tmp/file", b"3", append=True, mode=0o600)
+    assert (await files.stat("/tmp/file")).mode == 0o600
+    assert await files.read_bytes("/tmp/file") == b"23"
+
+
+async def test_names_that_are_not_utf8_have_contents_of_any_size(vm: AsyncVM) -> None:
+    path = "/tmp/\udcff"
+    await vm.files.write_bytes(path, DATA)
+    assert await vm.files.read_bytes(path) == DATA
+    await vm.files.write_bytes("/tmp/\udcfe/\udcfd", b"x", parents=True)
+    assert await vm.files.read_bytes("/tmp/\udcfe/\udcfd") == b"x"
+    assert sorted(await vm.files.listdir("/tmp")) == ["\udcfe", "\udcff"]
+
+
+async def test_an_open_file_is_read_from_any_position(vm: AsyncVM) -> None:
+    await vm.files.write_bytes("/tmp/file", DATA)
+    async with vm.files.open("/tmp/file", "rb") as file:
+        assert (file.size, file.tell(), file.mode, file.path) == (len(DATA), 0, "rb", "/tmp/file")
+        assert await file.read(10) == DATA[:10]
+        assert file.seek(CHUNK_SIZE - 5) == CHUNK_SIZE - 5
+        assert await file.read(100_000) == DATA[CHUNK_SIZE - 5 : CHUNK_SIZE - 5 + 100_000]
+        assert file.seek(-7, os.SEEK_END) == len(DATA) - 7
+        assert await file.read() == DATA[-7:]
+        assert await file.read() == b""
+        assert file.seek(-20, os.SEEK_CUR) == len(DATA) - 20
+        assert await file.readline() == DATA[-20:].split(b"\n")[0] + (b"\n" if b"\n" in DATA[-20:] else b"")
+        file.seek(0)
+        assert await file.read() == DATA
+        assert file.seek(len(DATA) + 5) == len(DATA) + 5
+        assert await file.read(1) == b""
+        for offset, whence in ((-1, os.SEEK_SET), (-1, os.SEEK_CUR), (0, 9)):
+            with pytest.raises(InvalidArgumentError):
+                file.seek(offset - len(DATA) * 2 if whence else offset, whence)
+    assert file.closed
+    with pytest.raises(ConfigurationError, match="not open"):
+        await file.read()
+
+
+async def test_lines_are_those_of_the_file(vm: AsyncVM) -> None:
+    data = b"".join(b"x" * (number % 300) + b"\n" for number in range(2000)) + b"end"
+    await vm.files.write_bytes("/tmp/file", data)
+    async with vm.files.open("/tmp/file", "rb") as file:
+        assert [line async for line in file] == data.splitlines(keepends=True)
+    async with vm.files.open("/tmp/file") as text:
+        assert [line async for line in text] == data.decode().splitlines(keepends=True)
+
+
+async def test_an_open_file_of_text(vm: AsyncVM) -> None:
+    text = "äöü\r\n" * 50_000 + "€"
+    async with vm.files.open("/tmp/text", "x", permissions=0o600) as file:
+        for start in range(0, len(text), 7777):
+            piece = text[start : start + 7777]
+            assert await file.write(piece) == len(piece)
+        assert file.size == len(text.encode())
+    assert (await vm.files.stat("/tmp/text")).mode == 0o600
+    async with vm.files.open("/tmp/text", "r") as read:
+        assert await read.readline() == "äöü\r\n"
+        assert await read.read(3) == "äöü"
+        assert await read.read() == text[8:]
+        read.seek(0)
+        assert await read.read() == text
+        with pytest.raises(InvalidArgumentError):
+            read.seek(3)
+        with pytest.raises(ConfigurationError):
+            read.tell()
+    async with vm.files.open("/tmp/text", "a") as more:
+        await more.write("more")
+    assert (await vm.files.read_text("/tmp/text")).endswith("€more")
+
+
+async def test_an_open_file_is_written_at_the_end_of_its_block_or_not_at_all(vm: AsyncVM) -> None:
+    async with vm.files.open("/tmp/file", "wb") as file:
+        for start in range(0, len(DATA), 100_000):
+            await file.write(DATA[start : start + 100_000])
+        assert (file.size, file.tell()) == (len(DATA), len(DATA))
+        assert not await vm.files.exists("/tmp/file")
+    assert await vm.files.read_bytes("/tmp/file") == DATA
+    with pytest.raises(KeyError):
+        await _failing(vm)
+    assert await vm.files.read_bytes("/tmp/file") == DATA
+    for mode, kind, path in (
+        ("x", FileExistsError, "/tmp/file"),
+        ("w", FileNotFoundError, "/tmp/none/file"),
+        ("a", IsADirectoryError, "/tmp"),
+        ("rb", FileNotFoundError, "/tmp/none"),
+    ):
+        with pytest.raises(kind) as caught:
+            async with vm.files.open(path, mode):
+                pass
+        assert isinstance(caught.value, ArkerError)
+        assert caught.value.operation == "vm.files.open"
+
+
+async def _failing(vm: AsyncVM) -> None:
+    async with vm.files.open("/tmp/file", "w") as file:
+        await file.write("x")
+        raise KeyError
+
+
+async def test_a_file_is_used_as_it_was_opened(vm: AsyncVM) -> None:
+    async with vm.files.open("/tmp/file", "wb") as file:
+        with pytest.raises(InvalidArgumentError):
+            await file.write("text")  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError):
+            await file.read()
+        await file.write(b"x")
+    async with vm.files.open("/tmp/file") as text:
+        with pytest.raises(ConfigurationError):
+            await text.write("x")
+    with pytest.raises(ConfigurationError, match="once"):
+        async with text:
+            pass

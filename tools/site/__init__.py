@@ -1,0 +1,1 @@
+"""The docs site: what Sphinx is told about the packages, and the checks of the pages that were built."""

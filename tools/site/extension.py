@@ -1,0 +1,89 @@
+"""A Sphinx extension: the directive ``public``, and docstrings as this project writes them.
+
+``public PACKAGE MODULE...`` documents the public names of a package that the modules define, in the order of the
+package's list.  A module that ends in ``.*`` stands for all below it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import nested_parse_with_titles
+from sphinx.util.typing import ExtensionMetadata
+
+from tools.site.docstrings import marked
+from tools.site.names import homes
+
+
+class Public(SphinxDirective):
+    """Document the public names of a package that some modules define."""
+
+    required_arguments = 1
+    optional_arguments = 1
+    final_argument_whitespace = True
+    has_content = False
+
+    def run(self) -> list[nodes.Node]:
+        package = self.arguments[0]
+        wanted = self.arguments[1].split() if len(self.arguments) > 1 else ["*"]
+        found = [
+            name
+            for pattern in wanted
+            for name, home in homes(package).items()
+            if home == pattern or fnmatchcase(home, pattern)
+        ]
+        if not found:
+            raise self.error(f"no public name of {package} comes from {' '.join(wanted)}")
+        lines = [line for name in dict.fromkeys(found) for line in directive(package, name)]
+        place = nodes.section()
+        place.document = self.state.document
+        nested_parse_with_titles(self.state, StringList(lines, source=package), place)
+        return list(place.children)
+
+
+def directive(package: str, name: str) -> Iterator[str]:
+    """Yield the lines that document a public name."""
+    value: object = getattr(importlib.import_module(package), name)
+    if inspect.isclass(value):
+        kind = "exception" if issubclass(value, BaseException) else "class"
+        yield f".. auto{kind}:: {package}.{name}"
+        yield "   :members:"
+        yield "   :inherited-members: BaseException, Reply, Page, tuple, object"
+        yield "   :show-inheritance:" if kind == "exception" else "   :exclude-members: __init__, __new__"
+    elif inspect.isfunction(value):
+        yield f".. autofunction:: {package}.{name}"
+    elif inspect.ismodule(value):
+        return
+    else:
+        yield f".. autodata:: {package}.{name}"
+    yield ""
+
+
+def process_docstring(_app: Sphinx, _what: str, _name: str, _value: Any, _options: Any, lines: list[str]) -> None:
+    lines[:] = marked(lines)
+
+
+def process_signature(
+    _app: Sphinx, what: str, _name: str, value: Any, _options: Any, _signature: str | None, result: str | None
+) -> tuple[str, str | None] | None:
+    """Leave out the signatures of classes that callers do not make: the docstring of ``__init__`` says what to use."""
+    if what == "class" and "Use `" in (getattr(getattr(value, "__init__", None), "__doc__", "") or ""):
+        return "", result
+    return None
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Register the directive and the treatment of docstrings."""
+    app.add_directive("public", Public)
+    # Before napoleon's, which takes what stands in sections.
+    app.connect("autodoc-process-docstring", process_docstring, priority=400)
+    app.connect("autodoc-process-signature", process_signature)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
