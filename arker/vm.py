@@ -25,6 +25,7 @@ from arker._vm.runs import Runs
 from arker._vm.sessions import Sessions
 from arker._vm.tunnels import Tunnels
 from arker.errors import ArkerError, NotFoundError
+from arker.models import _checks as check
 
 logger = logging.getLogger("arker")
 
@@ -170,6 +171,30 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
             platforms=platforms,
         )
         return await fork(self._place.context, request, idempotency_key=idempotency_key, deadline=deadline)
+
+    async def snapshot(
+        self, name: str, *, public: bool | None = None, description: str | None = None, deadline: float | None = None
+    ) -> AsyncVM:
+        """Fork this VM under a name, keep the fork, and return a handle on it.
+
+        A snapshot is a VM as any other: ``ar.fork(name)`` forks it, and it lives until it is deleted. It is kept from
+        the start, as if `keep` had been called: no block, no end of the client and no `AsyncArker.reap` deletes it. If
+        the call fails or is cancelled, no VM is left behind as far as the client can tell.
+
+        Args:
+            name: The snapshot's name, unique in the organisation.
+            public: Whether other organisations may fork it.
+            description: Its description, up to 1,024 characters; only generation 1 of the API has it.
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            ConflictError: The name is taken; a server of generation 1 says so by its subclass `AlreadyExistsError`.
+            NotFoundError: There is no such VM (any more).
+        """
+        check.check_text("name", name, what="a name for the snapshot")
+        made = await self.fork(name=name, public=public, description=description, deadline=deadline)
+        made.keep()
+        return made
 
     async def resize(
         self,

@@ -48,6 +48,11 @@ async def _keep(held: Held) -> None:
         await held.call(vm.refresh())
 
 
+async def _snapshot(held: Held) -> None:
+    made = await held.call(held.vm.snapshot("named", deadline=held.patience), "fork")
+    held.vms.append(made.id)
+
+
 async def _map(held: Held) -> None:
     async def work(vm: AsyncVM, word: str) -> CompletedRunResult:
         return await held.call(vm.run(f"say {word}", deadline=held.patience), "run", vm=vm.id)
@@ -156,6 +161,11 @@ async def _tunnel_block(held: Held) -> None:
         held.same("reply", (await held.call(tunnel.request("GET"))).body, b"port 8080")
 
 
+async def _serving(held: Held) -> None:
+    async with held.vm.tunnel(8080, deadline=held.patience) as tunnel:
+        await held.call(tunnel.wait_until_serving(deadline=held.patience))
+
+
 async def _tunnel(held: Held) -> None:
     tunnel = held.vm.tunnel(8080, wait=False)
     await held.call(tunnel.open(), "create_tunnel")
@@ -235,6 +245,7 @@ OPERATIONS: Final[list[Operation]] = [
     Operation("delete", ("AsyncVM.delete",), ("delete",), _delete),
     Operation("VM in a block", ("AsyncArker.fork",), _USED, _block),
     Operation("VM that is kept", ("AsyncVM.keep",), ("fork", "get_vm"), _keep),
+    Operation("snapshot", ("AsyncVM.snapshot",), ("fork",), _snapshot),
     Operation("fleet, map", ("AsyncArker.fork_many", "AsyncFleet.map"), _USED, _map),
     Operation("fleet", ("AsyncFleet.run", "AsyncFleet.upload"), (*_USED, "write"), _fleet),
     Operation("get a VM", ("AsyncArker.get_vm", "AsyncVM.refresh"), ("get_vm",), _get_vm),
@@ -259,6 +270,13 @@ OPERATIONS: Final[list[Operation]] = [
         ("AsyncVM.tunnel", "AsyncTunnel.request"),
         ("create_tunnel", "get_tunnel", "delete_tunnel", "through"),
         _tunnel_block,
+        older=True,
+    ),
+    Operation(
+        "wait for a server",
+        ("AsyncTunnel.wait_until_serving",),
+        ("create_tunnel", "get_tunnel", "delete_tunnel", "through"),
+        _serving,
         older=True,
     ),
     Operation(
