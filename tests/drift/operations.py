@@ -48,6 +48,12 @@ async def _keep(held: Held) -> None:
         await held.call(vm.refresh())
 
 
+async def _keep_alive(held: Held) -> None:
+    made = await held.call(held.vm.fork(ttl=600, deadline=held.patience), "fork")
+    held.vms.append(made.id)
+    await made.keep_alive(500)
+
+
 async def _snapshot(held: Held) -> None:
     made = await held.call(held.vm.snapshot("named", deadline=held.patience), "fork")
     held.vms.append(made.id)
@@ -245,6 +251,7 @@ OPERATIONS: Final[list[Operation]] = [
     Operation("delete", ("AsyncVM.delete",), ("delete",), _delete),
     Operation("VM in a block", ("AsyncArker.fork",), _USED, _block),
     Operation("VM that is kept", ("AsyncVM.keep",), ("fork", "get_vm"), _keep),
+    Operation("VM with an end", ("AsyncVM.keep_alive",), ("fork",), _keep_alive),
     Operation("snapshot", ("AsyncVM.snapshot",), ("fork",), _snapshot),
     Operation("fleet, map", ("AsyncArker.fork_many", "AsyncFleet.map"), _USED, _map),
     Operation("fleet", ("AsyncFleet.run", "AsyncFleet.upload"), (*_USED, "write"), _fleet),

@@ -144,6 +144,18 @@ async def test_a_ledger_goes_on_after_its_thread_has_ended(ledger: Ledger) -> No
     assert select(ledger.path) == []
 
 
+async def test_a_file_without_the_column_of_ends_gets_it(ledger: Ledger, path: Path) -> None:
+    (request,) = await write_down(ledger, "vm-1")
+    await ledger.aclose(release=False)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("ALTER TABLE forks DROP COLUMN ends_at")
+    ledger.set_end("vm-1", HOST, 7.0)
+    await ledger.flush()
+    assert select(path, "idempotency_key, vm_id, ends_at") == [(request.idempotency_key, "vm-1", 7.0)]
+    await ledger.aclose(release=True)
+    assert select(path) == ["vm-1"]
+
+
 async def test_only_its_user_can_read_it(ledger: Ledger) -> None:
     await write_down(ledger, "vm-1")
     place = ledger.path.parent
