@@ -91,5 +91,17 @@ def test_no_secret_is_in_reach_of_a_pull_request() -> None:
         assert "write" not in rights or "pull_request" not in triggers
 
 
+@pytest.mark.parametrize("folder", ["docs", "docs/api"])
+def test_each_page_has_one_place_in_the_order(folder: str) -> None:
+    index = (ROOT / folder / "index.md").read_text()
+    listed = [
+        line
+        for tree in re.findall(r"^```\{toctree\}\n(.*?)^```", index, re.MULTILINE | re.DOTALL)
+        for line in tree.splitlines()
+        if line and not line.startswith(":") and not line.startswith("api/")
+    ]
+    assert sorted(listed) == sorted(path.stem for path in (ROOT / folder).glob("*.md") if path.stem != "index")
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120

@@ -176,6 +176,7 @@ async def test_a_signal_reaches_what_the_session_is_running(vm: AsyncVM) -> None
     assert (run.stdout, run.exit_code) == (b"ready\ncaught\n", 5)
 
 
+@pytest.mark.generations("both", "0.5")  # in generation 1, such a run goes on
 async def test_a_server_started_by_one_run_lives_on(vm: AsyncVM) -> None:
     await vm.sync("index.html", b"served")
     started = await vm.run("nohup python3 -m http.server 8000 --bind 127.0.0.1 > log 2>&1 & echo started")

@@ -89,13 +89,16 @@ class Page:
         self.counts[kind] = self.counts.get(kind, 0) + 1
 
     def _blocks(self, document: Document) -> Iterable[Region]:
-        for region in FENCE(document):
+        fences = list(FENCE(document))
+        for region in fences:
             language = str(region.lexemes["language"]).strip()
             if not DIRECTIVE.match(language):
                 region.parsed = region.lexemes["source"]
                 region.evaluator = self._evaluator(language, document, region)
                 yield region
         for region in INVISIBLE(document):
+            if any(fence.start < region.start < fence.end for fence in fences):
+                continue  # a page that shows how it is written
             region.parsed = region.lexemes["source"]
             region.evaluator = self._evaluator(str(region.lexemes["arguments"]).strip(), document, region)
             yield region
