@@ -121,11 +121,12 @@ class Ledger:
     def give_up(self, vm_id: str, base_url: str) -> None:
         """Record that a VM could not be deleted, so that `release` does not apply to it."""
         if self._writer.may_have_rows():
-            self._writer.put(("give_up", (base_url, self.account, vm_id, vm_id)))
+            self._writer.put(("give_up", (clock.wall(), base_url, self.account, vm_id, vm_id)))
 
     def left(self, vm_id: str, base_url: str) -> None:
         """Record again a VM that was to be deleted at its client's close, after all rows had been released."""
         self._writer.used = True
+        self.give_up(vm_id, base_url)
         # No fork has such a key: the row has the id, which is all that is asked for.
         self._writer.put(("left", (f"vm {vm_id}", base_url, vm_id, clock.wall())), at_once=True)
 

@@ -78,8 +78,10 @@ STATEMENTS: Final = {
     "drop": "DELETE FROM forks WHERE idempotency_key = ? AND base_url = ? AND account = ? AND client = ?",
     # Where an id is expected, servers take a name.
     "let_go": "DELETE FROM forks WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)",
+    # A VM that was to be deleted now does not wait for its set time.
     "give_up": (
-        "UPDATE forks SET given_up = given_up | 1 WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)"
+        "UPDATE forks SET given_up = given_up | 1, ends_at = min(ends_at, ?)"
+        " WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)"
     ),
     # Other programs' rows of the VM as well: the last word counts.
     "ends": "UPDATE forks SET ends_at = ? WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from arker import AsyncArker, AsyncVM, InvalidArgumentError
 from arker.emulator import Emulator
+from arker_sync import Arker
 from tests.ledger.support import line, program, select, until
 from tests.support.clients import make_client
 from tests.support.server import ScriptedServer, error, ok
@@ -66,6 +68,14 @@ async def test_a_vm_ends_when_its_time_has_come(client: AsyncArker, ledger: Path
     await gone(client, second)
     await until(lambda: select(ledger) == [first.id])
     assert await ids(client) == {first.id}
+
+
+def test_the_blocking_client_deletes_it_as_well(emulator: Emulator) -> None:
+    with Arker(**emulator.client_options) as ar, ar.fork("ubuntu-nodisk") as vm:
+        other = vm.fork(ttl=0.2)
+        vm.keep_alive(600)
+        while other.id in [each.vm_id for each in ar.list_vms()]:
+            time.sleep(0.02)
 
 
 async def test_the_time_can_be_set_anew_and_taken_back(client: AsyncArker, ledger: Path) -> None:

@@ -8,6 +8,8 @@ import signal
 import sqlite3
 import stat
 import threading
+import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -154,6 +156,18 @@ async def test_a_file_without_the_column_of_ends_gets_it(ledger: Ledger, path: P
     assert select(path, "idempotency_key, vm_id, ends_at") == [(request.idempotency_key, "vm-1", 7.0)]
     await ledger.aclose(release=True)
     assert select(path) == ["vm-1"]
+
+
+@pytest.mark.parametrize("failed", [Ledger.give_up, Ledger.left])
+async def test_a_vm_that_could_not_be_deleted_does_not_wait_for_its_end(
+    ledger: Ledger, failed: Callable[[Ledger, str, str], None]
+) -> None:
+    await write_down(ledger, "vm-1")
+    ledger.set_end("vm-1", HOST, time.time() + 600)
+    assert (await ledger.orphans([HOST], None)).left == []
+    failed(ledger, "vm-1", HOST)
+    assert [row.vm_id for row in (await ledger.orphans([HOST], None)).left] == ["vm-1"]
+    await ledger.aclose(release=False)
 
 
 async def test_only_its_user_can_read_it(ledger: Ledger) -> None:
