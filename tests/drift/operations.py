@@ -134,11 +134,11 @@ async def _leave_behind(held: Held) -> None:
 
 
 def orphan(held: Held) -> None:
-    """Let the owners of all that is on record be dead."""
+    """Let the owners of all that is on record be dead, and the set times of VMs be over."""
     if held.ledger.is_file():
         with closing(sqlite3.connect(held.ledger, timeout=10, isolation_level=None)) as connection:
             if connection.execute("PRAGMA user_version").fetchone() != (0,):
-                connection.execute("UPDATE forks SET owner = 'dead'")
+                connection.execute("UPDATE forks SET owner = 'dead', ends_at = min(ends_at, 1)")
 
 
 async def _reap(held: Held) -> None:
