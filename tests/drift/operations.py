@@ -251,7 +251,7 @@ OPERATIONS: Final[list[Operation]] = [
     Operation("delete", ("AsyncVM.delete",), ("delete",), _delete),
     Operation("VM in a block", ("AsyncArker.fork",), _USED, _block),
     Operation("VM that is kept", ("AsyncVM.keep",), ("fork", "get_vm"), _keep),
-    Operation("VM with an end", ("AsyncVM.keep_alive",), ("fork",), _keep_alive),
+    Operation("VM with an end", ("AsyncVM.keep_alive",), ("fork", "delete"), _keep_alive),
     Operation("snapshot", ("AsyncVM.snapshot",), ("fork",), _snapshot),
     Operation("fleet, map", ("AsyncArker.fork_many", "AsyncFleet.map"), _USED, _map),
     Operation("fleet", ("AsyncFleet.run", "AsyncFleet.upload"), (*_USED, "write"), _fleet),
