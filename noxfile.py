@@ -125,3 +125,9 @@ def whole(session: nox.Session) -> None:
     """Run the test suite with every combination and example, not only the default's selection; takes minutes."""
     session.install("-e", ".[emulator,test]")
     session.run("python", "-m", "pytest", "--whole", *session.posargs)
+
+
+@nox.session(python=False)
+def conformance(session: nox.Session) -> None:
+    """Run the frameworks' suites against the adapters, each in an environment of its own; takes minutes."""
+    session.run("python", "-m", "tools.conformance", *session.posargs)
