@@ -25,7 +25,7 @@ _HEAD: Final = """\
 # Conformance
 
 What the frameworks' own suites say of the [integrations](integrations/index.md), on the embedded backend, each in an
-environment of its own. `nox -s conformance` runs them and prints this table; with `-- --write` it writes this page anew.
+environment of its own. `nox -s conformance` runs them and prints the table; with `-- --write` it writes this page anew.
 
 """
 
@@ -72,7 +72,7 @@ class Outcome:
         """The outcome's row of the table."""
         name = f"[{self.framework.name}](integrations/{self.framework.name}.md)"
         if not self.python:
-            return f"| {name} | – | – | {self.framework.suite} | not run: {self.problem} | | | |"
+            return f"| {name} | | | {self.framework.suite} | not run: {self.problem} | | | |"
         counts = f"{self.passed} | {self.failed} | {len(self.left_out)} | {self.seconds:.0f}"
         return f"| {name} | {self.version} | {self.python} | {self.framework.suite}, and ours | {counts} |"
 

@@ -1,8 +1,8 @@
-"""What several integrations need: a client when they are given none, and a command's end by its time limit."""
+"""What several integrations need: a client, the writing of files, and a command's end by its time limit."""
 
 from __future__ import annotations
 
-from arker import AsyncArker, models
+from arker import AsyncArker, AsyncVM, models
 from arker.config import has_api_key
 
 
@@ -18,4 +18,12 @@ def timed_out(result: models.CompletedRunResult, timeout: float | None, took: fl
     return "timeout" in result.fail_reason if result.fail_reason else took >= timeout
 
 
-__all__ = ["make_client", "timed_out"]
+async def write_file(vm: AsyncVM, path: str, data: bytes) -> None:
+    """Write a file, with missing directories above it; one that the VM's user may not write is an error."""
+    try:
+        await vm.files.write_bytes(path, data)
+    except FileNotFoundError:
+        await vm.files.write_bytes(path, data, parents=True)
+
+
+__all__ = ["make_client", "timed_out", "write_file"]

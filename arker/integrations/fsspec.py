@@ -1,4 +1,4 @@
-"""fsspec: the files of VMs under ``arker://VM/path``, for pandas, Dask, universal_pathlib and all others that use it."""
+"""fsspec: the files of VMs as ``arker://VM/path``, for pandas, Dask, universal_pathlib and all others that use it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import errno
 import tempfile
 import weakref
 from asyncio import AbstractEventLoop
-from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import IO, Any, ClassVar, cast
 
+import anyio
 from fsspec.asyn import AsyncFileSystem, sync
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.spec import AbstractBufferedFile
 
-from arker import AsyncArker, AsyncRemoteFile, AsyncVM, NotFoundError, RemoteFileError
+from arker import AsyncArker, AsyncRemoteFile, AsyncVM, NotFoundError
 from arker.entries import FileStat
 from arker.errors import InvalidArgumentError
-from arker.integrations._shared import make_client
+from arker.integrations._shared import make_client, write_file
 
 _SPOOL = 8 * 1024 * 1024
 _SECONDS_TO_CLOSE = 10.0
@@ -48,6 +50,12 @@ class ArkerFileSystem(AsyncFileSystem):
         self._vms: dict[str, AsyncVM] = {}
         if client is None and not self.asynchronous:
             weakref.finalize(self, _close, self.loop, self._client)
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(each) for each in path]
+        return super()._strip_protocol(path).lstrip("/")
 
     @classmethod
     def of(cls, client: AsyncArker, **options: Any) -> ArkerFileSystem:
@@ -82,13 +90,12 @@ class ArkerFileSystem(AsyncFileSystem):
         raise FileNotFoundError(errno.ENOENT, "there is no VM with this id or name", name)
 
     def _changed(self, *paths: str) -> None:
-        for path in paths:
-            path = self._strip_protocol(path)
-            while path:
-                self.dircache.pop(path, None)
-                path = self._parent(path)
+        changed = {self._strip_protocol(path) for path in paths}
+        above = {
+            "/".join(parts[:count]) for parts in (path.split("/") for path in changed) for count in range(len(parts))
+        }
         for known in list(self.dircache):
-            if any(str(known).startswith(f"{self._strip_protocol(path)}/") for path in paths):
+            if known in changed | above or known.startswith(tuple(f"{path}/" for path in changed)):
                 self.dircache.pop(known, None)
 
     def invalidate_cache(self, path: str | None = None) -> None:
@@ -171,7 +178,7 @@ class ArkerFileSystem(AsyncFileSystem):
     async def _pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
         vm, inner = await self._place(path)
         await self._check_new(vm, inner, mode)
-        await vm.files.write_bytes(inner, value, parents=True)
+        await write_file(vm, inner, value)
         self._changed(path)
 
     async def _check_new(self, vm: AsyncVM, inner: str, mode: str) -> None:
@@ -181,10 +188,8 @@ class ArkerFileSystem(AsyncFileSystem):
     async def _put_file(
         self, lpath: str, rpath: str, mode: str = "overwrite", callback: Callback = DEFAULT_CALLBACK, **kwargs: Any
     ) -> None:
-        from pathlib import Path  # reads better than os.path, and only uploads need it
-
         vm, inner = await self._place(rpath)
-        if Path(lpath).is_dir():
+        if await anyio.Path(lpath).is_dir():
             await self._makedirs(rpath, exist_ok=True)
             return
         await self._check_new(vm, inner, mode)
@@ -193,13 +198,11 @@ class ArkerFileSystem(AsyncFileSystem):
         self._changed(rpath)
 
     async def _get_file(self, rpath: str, lpath: str, callback: Callback = DEFAULT_CALLBACK, **kwargs: Any) -> None:
-        from pathlib import Path  # reads better than os.path, and only downloads need it
-
         vm, inner = await self._place(rpath)
         if await self._isdir(rpath):
-            Path(lpath).mkdir(parents=True, exist_ok=True)
+            await anyio.Path(lpath).mkdir(parents=True, exist_ok=True)
             return
-        Path(lpath).parent.mkdir(parents=True, exist_ok=True)
+        await anyio.Path(lpath).parent.mkdir(parents=True, exist_ok=True)
         await vm.download(inner, Path(lpath), progress=lambda state: callback.absolute_update(state.done))
 
     async def _cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
@@ -288,8 +291,6 @@ class ArkerFileSystem(AsyncFileSystem):
         return self._time(path, "mtime")
 
     def _time(self, path: str, which: str) -> Any:
-        from datetime import datetime, timezone  # the times alone need it
-
         return datetime.fromtimestamp(self.info(path)[which], tz=timezone.utc)
 
     def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **kwargs: Any) -> ArkerFile:
@@ -317,7 +318,7 @@ class ArkerFile(AbstractBufferedFile):
         return await self._read_from.read(end - start)
 
     def _initiate_upload(self) -> None:
-        self._spool = tempfile.SpooledTemporaryFile(_SPOOL)
+        self._spool = tempfile.SpooledTemporaryFile(_SPOOL)  # noqa: SIM115 - it is closed with the file
 
     def _upload_chunk(self, final: bool = False) -> bool:
         assert self._spool is not None

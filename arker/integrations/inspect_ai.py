@@ -22,7 +22,7 @@ from inspect_ai.util import (
 from pydantic import BaseModel, ConfigDict
 
 from arker import AsyncArker, AsyncVM, FileTooLargeError, NotFoundError, RemoteFileError
-from arker.integrations._shared import make_client, timed_out
+from arker.integrations._shared import make_client, timed_out, write_file
 
 _CANNOT_BE_EXECUTED = 126
 
@@ -56,7 +56,7 @@ class ArkerSandboxConfig(BaseModel, frozen=True):
 
 @define
 class _Task:
-    """A task's client, and the VM that its samples are forked from."""
+    """The client of the tasks with a configuration, and the VM that their samples are forked from."""
 
     config: ArkerSandboxConfig
     client: AsyncArker
@@ -64,8 +64,9 @@ class _Task:
     users: int = field(default=1)
 
 
-_tasks: dict[tuple[str, ArkerSandboxConfig], _Task] = {}
-"""The tasks that are going on; Inspect names task and configuration in each call, and nothing else."""
+_tasks: dict[ArkerSandboxConfig, _Task] = {}
+"""What is there for the tasks that are going on. Inspect names the configuration in each call, and nothing else: the
+name of the task is another one at the start and the end of a run."""
 
 
 @sandboxenv(name="arker")
@@ -90,12 +91,12 @@ class ArkerSandboxEnvironment(SandboxEnvironment):
 
     @classmethod
     async def task_init(cls, task_name: str, config: SandboxEnvironmentConfigType | None) -> None:
-        """Make the task's client, and prepare the VM that its samples are forked from."""
-        key = task_name, (chosen := _read_config(config))
-        if key in _tasks:
-            _tasks[key].users += 1
+        """Make a client, and prepare the VM that samples are forked from, unless a task with this configuration has."""
+        chosen = _read_config(config)
+        if chosen in _tasks:
+            _tasks[chosen].users += 1
             return
-        task = _tasks[key] = _Task(chosen, make_client())
+        task = _tasks[chosen] = _Task(chosen, make_client())
         try:
             if chosen.setup is not None:
                 task.prepared = await task.client.fork(chosen.source, **chosen._limits)
@@ -106,15 +107,15 @@ class ArkerSandboxEnvironment(SandboxEnvironment):
 
     @classmethod
     async def task_cleanup(cls, task_name: str, config: SandboxEnvironmentConfigType | None, cleanup: bool) -> None:
-        """Delete the prepared VM, and close the client."""
-        key = task_name, _read_config(config)
-        task = _tasks.get(key)
+        """Delete the prepared VM, and close the client, unless another task has the same configuration."""
+        chosen = _read_config(config)
+        task = _tasks.get(chosen)
         if task is None:
             return
         task.users -= 1
         if task.users:
             return
-        del _tasks[key]
+        del _tasks[chosen]
         with anyio.CancelScope(shield=True):
             try:
                 if task.prepared is not None:
@@ -127,7 +128,7 @@ class ArkerSandboxEnvironment(SandboxEnvironment):
         cls, task_name: str, config: SandboxEnvironmentConfigType | None, metadata: dict[str, str]
     ) -> dict[str, SandboxEnvironment]:
         """Fork a VM for a sample."""
-        task = _tasks[task_name, _read_config(config)]
+        task = _tasks[_read_config(config)]
         source = task.config.source if task.prepared is None else task.prepared
         return {"default": cls(await task.client.fork(source, **task.config._limits))}
 
@@ -208,7 +209,7 @@ class ArkerSandboxEnvironment(SandboxEnvironment):
     async def write_file(self, file: str, contents: str | bytes) -> None:
         """Write a file, with missing directories above it."""
         data = contents.encode() if isinstance(contents, str) else contents
-        await self.vm.files.write_bytes(file, data, parents=True)
+        await write_file(self.vm, file, data)
 
     @overload
     async def read_file(self, file: str, text: Literal[True] = True) -> str: ...

@@ -23,7 +23,7 @@ from pydantic_ai.workspaces import (
 from arker import AsyncArker, AsyncVM, NotFoundError, RemoteFileError
 from arker.entries import FileStat
 from arker.errors import InvalidArgumentError
-from arker.integrations._shared import timed_out
+from arker.integrations._shared import timed_out, write_file
 
 PROVIDER = "arker"
 
@@ -72,10 +72,11 @@ class ArkerWorkspace(WorkspaceBackend, SupportsCommands, SupportsFilesystem):
     async def vm(self) -> AsyncVM:
         """Return the VM, and fork it if there is none yet."""
         async with self._lock:
-            if self._vm is None:
-                with anyio.CancelScope(shield=self._ref is None):  # the ref of a VM that was forked must be known
-                    self._vm = await self._reach()
-            return self._vm
+            if self._vm is not None:
+                return self._vm
+            with anyio.CancelScope(shield=self._ref is None):  # the ref of a VM that was forked must be known
+                vm = self._vm = await self._reach()
+        return vm
 
     async def _reach(self) -> AsyncVM:
         if self._ref is None:
@@ -157,7 +158,7 @@ class ArkerWorkspace(WorkspaceBackend, SupportsCommands, SupportsFilesystem):
         """Write a file, with missing directories above it, through a symlink if there is one."""
         vm = await self.vm()
         async with self._available():
-            await vm.files.write_bytes(path, data, parents=True)
+            await write_file(vm, path, data)
 
     async def stat(self, path: str) -> FileEntry:
         """Return what is at a path, through symlinks."""

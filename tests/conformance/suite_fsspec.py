@@ -151,10 +151,15 @@ def test_files_are_moved_copied_and_appended_to(vm: VM) -> None:
 
 def test_a_transaction_that_fails_writes_nothing(vm: VM) -> None:
     fs, place = ArkerFileSystem(skip_instance_cache=True), f"{vm.id}/tmp/transaction"
-    with pytest.raises(RuntimeError), fs.transaction:
-        with fs.open(f"{place}/a", "wb") as file:
-            file.write(b"a")
-        raise RuntimeError
+
+    def fail() -> None:
+        with fs.transaction:
+            with fs.open(f"{place}/a", "wb") as file:
+                file.write(b"a")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert not fs.exists(f"{place}/a")
     with fs.transaction, fs.open(f"{place}/a", "wb") as file:
         file.write(b"a")

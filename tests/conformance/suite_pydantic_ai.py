@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
@@ -26,8 +26,8 @@ def anyio_backend() -> str:
 
 class TestSuite(WorkspaceBackendSuite):
     @pytest.fixture
-    async def backend(self, arker: AsyncArker) -> AsyncIterator[WorkspaceBackend]:
-        yield ArkerWorkspace(arker)
+    def backend(self, arker: AsyncArker) -> WorkspaceBackend:
+        return ArkerWorkspace(arker)
 
     @pytest.fixture
     def fresh_backend(self, arker: AsyncArker) -> Callable[[], WorkspaceBackend]:
