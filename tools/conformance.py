@@ -49,7 +49,7 @@ class Framework:
 FRAMEWORKS: Final = (
     Framework("fsspec", "fsspec", "`fsspec.tests.abstract`", needs=("pandas", "universal_pathlib")),
     Framework("pydantic-ai", "pydantic-ai-slim", "`pydantic_ai.workspaces.conformance`"),
-    Framework("inspect-ai", "inspect-ai", "`inspect_ai.util._sandbox.self_check`", needs=("pyyaml",)),
+    Framework("inspect-ai", "inspect-ai", "`inspect_ai.util._sandbox.self_check`", needs=("types-pyyaml",)),
 )
 
 

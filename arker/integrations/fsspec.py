@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import tempfile
 import weakref
-from asyncio import AbstractEventLoop
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any, ClassVar, cast
@@ -48,6 +48,7 @@ class ArkerFileSystem(AsyncFileSystem):
             raise InvalidArgumentError("client", client, "expected an AsyncArker; it works for blocking calls as well")
         self._client = client or make_client()
         self._vms: dict[str, AsyncVM] = {}
+        self._copying: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         if client is None and not self.asynchronous:
             weakref.finalize(self, _close, self.loop, self._client)
 
@@ -212,7 +213,9 @@ class ArkerFileSystem(AsyncFileSystem):
             await self._makedirs(path2, exist_ok=True)
         elif vm.id == other.id:
             await vm.files.mkdir(target.rpartition("/")[0] or "/", parents=True, exist_ok=True)
-            await vm.files.copy(source, target)
+            # With a pattern, several files may have the same target; two at once are an error of the VM's `cp`.
+            async with self._copying.setdefault(f"{vm.id}{target}", asyncio.Lock()):
+                await vm.files.copy(source, target)
         else:
             with tempfile.TemporaryFile() as spool:
                 await vm.download(source, spool)
@@ -382,7 +385,7 @@ def _position(place: int, size: int) -> int:
     return max(0, size + place) if place < 0 else min(place, size)
 
 
-def _close(loop: AbstractEventLoop, client: AsyncArker) -> None:
+def _close(loop: asyncio.AbstractEventLoop, client: AsyncArker) -> None:
     sync(loop, client.aclose, timeout=_SECONDS_TO_CLOSE)
 
 
