@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -92,4 +95,42 @@ def test_the_page_s_programs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with Emulator() as emulator:
         set_environment(monkeypatch, emulator, tmp_path)
         assert run_page("inspect-ai", tmp_path)
+        assert count_vms() == 0
+
+
+KILLED = """
+from inspect_ai import Task, eval
+from inspect_ai.dataset import Sample
+from inspect_ai.solver import solver
+from inspect_ai.util import sandbox
+
+@solver
+def waits():
+    async def solve(state, generate):
+        await sandbox().exec(["sleep", "600"])
+        return state
+    return solve
+
+eval(
+    Task(dataset=[Sample(input=str(number)) for number in range(20)], solver=waits(), sandbox="arker"),
+    model="mockllm/model", display="none", max_samples=20, max_sandboxes=20,
+)
+"""
+
+
+def test_the_vms_of_a_killed_evaluation_are_reaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Emulator() as emulator:
+        set_environment(monkeypatch, emulator, tmp_path)
+        process = subprocess.Popen([sys.executable, "-c", KILLED], cwd=tmp_path)
+        try:
+            deadline = time.monotonic() + 120
+            while count_vms() < 20:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        finally:
+            process.kill()
+            process.wait()
+        assert count_vms() == 20
+        subprocess.run([sys.executable, "-m", "arker", "reap"], check=True, timeout=120)
         assert count_vms() == 0
