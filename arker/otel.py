@@ -98,7 +98,11 @@ def hooks(
         span.end(_nanoseconds(event.started + event.seconds))
 
     def on_retry(event: RetryEvent) -> None:
-        attributes = {"arker.operation": event.operation, "arker.delay": event.delay, "error.type": event.error.code}
+        attributes: dict[str, str | float] = {
+            "arker.operation": event.operation,
+            "arker.delay": event.delay,
+            "error.type": event.error.code,
+        }
         trace.get_current_span().add_event("retry", attributes)
 
     def on_transfer(event: TransferEvent) -> None:

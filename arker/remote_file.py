@@ -100,7 +100,7 @@ class AsyncRemoteFile(Generic[AnyStr]):
         return self._reading.position - (len(self._rest) - self._at)
 
     def _problem(self, problem: str) -> ConfigurationError:
-        return ConfigurationError(f"{self.path}: {problem}", operation="vm.files.open")
+        return ConfigurationError(f"{self._place.redact(self.path)}: {problem}", operation="vm.files.open")
 
     def _open_for(self, what: str) -> WrittenFile:
         if self._writing is None:

@@ -53,7 +53,7 @@ class AsyncWatch:
 
     def _begun(self) -> Watcher:
         if self._watcher is None:
-            problem = f"the watch of {self.path} is not open: use it as a context manager, once"
+            problem = f"the watch of {self._place.redact(self.path)} is not open: use it as a context manager, once"
             raise ConfigurationError(problem, operation="vm.files.watch")
         return self._watcher
 

@@ -17,7 +17,7 @@ from benchmarks.measure import Row, interleave_async, run_bounded
 NAME: Final = "vmlarge"
 TARGET: Final = 0.03
 FILES: Final = 20_000
-_ROUNDS: Final = 5
+_ROUNDS: Final = 3
 _FILL: Final = """
 import os
 for number in range({files} // 100):

@@ -480,34 +480,34 @@ async def test_what_only_0_5_has_is_sent_as_it_is(server: ScriptedServer) -> Non
 # --- arguments -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("argument", "work"),
-    [
-        ("layers", lambda vm: vm.fork(layers=["memory"])),
-        ("layers", lambda vm: vm.fork(layers="disk")),
-        ("layers", lambda vm: vm.fork(layers=["disk", "gpu"])),
-        ("platforms", lambda vm: vm.fork(platforms="x")),
-        ("platforms[0]", lambda vm: vm.fork(platforms=[""])),
-        ("queueing_timeout", lambda vm: vm.fork(queueing_timeout=-1)),
-        ("queueing_timeout", lambda vm: vm.run("true", queueing_timeout="1")),
-        ("description", lambda vm: vm.fork(description="x" * 1025)),
-        ("description", lambda vm: vm.update(description=7)),
-        ("description", lambda vm: vm.update()),
-        ("immutable", lambda vm: vm.update(immutable=False)),
-        ("immutable", lambda vm: vm.update(immutable=True, description="d")),
-        ("network", lambda vm: vm.update(network="special")),
-        ("network", lambda vm: vm.update(network={"type": "allow", "allow": ["h:80"]})),
-        ("command", lambda vm: vm.fork(command="")),
-        ("command", lambda vm: vm.fork(command=[])),
-        ("time_to_background", lambda vm: vm.run("true", time_to_background=301)),
-        ("time_to_background", lambda vm: vm.run("true", time_to_background=-1)),
-        ("time_to_background", lambda vm: vm.run("true", time_to_background=1, background=True)),
-        ("time_to_background", lambda vm: vm.run("", time_to_background=1, signal="INT")),
-        ("check", lambda vm: vm.run("true", time_to_background=1, check=True)),
-        ("idempotency_key", lambda vm: vm.fork(idempotency_key="k" * 65)),
-        ("idempotency_key", lambda vm: vm.run("true", idempotency_key="k" * 65)),
-    ],
-)
+BAD_ARGUMENTS: list[tuple[str, Callable[[Any], Awaitable[object]]]] = [
+    ("layers", lambda vm: vm.fork(layers=["memory"])),
+    ("layers", lambda vm: vm.fork(layers="disk")),
+    ("layers", lambda vm: vm.fork(layers=["disk", "gpu"])),
+    ("platforms", lambda vm: vm.fork(platforms="x")),
+    ("platforms[0]", lambda vm: vm.fork(platforms=[""])),
+    ("queueing_timeout", lambda vm: vm.fork(queueing_timeout=-1)),
+    ("queueing_timeout", lambda vm: vm.run("true", queueing_timeout="1")),
+    ("description", lambda vm: vm.fork(description="x" * 1025)),
+    ("description", lambda vm: vm.update(description=7)),
+    ("description", lambda vm: vm.update()),
+    ("immutable", lambda vm: vm.update(immutable=False)),
+    ("immutable", lambda vm: vm.update(immutable=True, description="d")),
+    ("network", lambda vm: vm.update(network="special")),
+    ("network", lambda vm: vm.update(network={"type": "allow", "allow": ["h:80"]})),
+    ("command", lambda vm: vm.fork(command="")),
+    ("command", lambda vm: vm.fork(command=[])),
+    ("time_to_background", lambda vm: vm.run("true", time_to_background=301)),
+    ("time_to_background", lambda vm: vm.run("true", time_to_background=-1)),
+    ("time_to_background", lambda vm: vm.run("true", time_to_background=1, background=True)),
+    ("time_to_background", lambda vm: vm.run("", time_to_background=1, signal="INT")),
+    ("check", lambda vm: vm.run("true", time_to_background=1, check=True)),
+    ("idempotency_key", lambda vm: vm.fork(idempotency_key="k" * 65)),
+    ("idempotency_key", lambda vm: vm.run("true", idempotency_key="k" * 65)),
+]
+
+
+@pytest.mark.parametrize(("argument", "work"), BAD_ARGUMENTS)
 async def test_arguments_are_checked_first(
     server: ScriptedServer, argument: str, work: Callable[[AsyncVM], Awaitable[object]]
 ) -> None:

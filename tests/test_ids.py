@@ -14,8 +14,8 @@ import pytest
 from arker import (
     AsyncArker,
     AsyncVM,
+    ForbiddenError,
     InvalidArgumentError,
-    NotFoundError,
 )
 from tests.support.clients import make_client
 from tests.support.server import ScriptedServer, error
@@ -138,7 +138,7 @@ async def asked_for(
         if name.endswith("_many"):  # which tells what became of each file, and raises nothing
             raise result[0].error
 
-    with pytest.raises(NotFoundError) as caught:
+    with pytest.raises(ForbiddenError) as caught:
         await ask()
     assert str(caught.value).isprintable()
     assert len(server.requests) == 1
@@ -147,7 +147,7 @@ async def asked_for(
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way[0].__name__}.{way[1]}({way[2]})")
 async def test_no_id_leads_elsewhere(server: ScriptedServer, way: tuple[type[Any], str, str]) -> None:
-    server.answer(error("not_found", status=404))
+    server.answer(error("forbidden", status=403))
     async with make_client(server, generation="1" if {*way[1:]} & OF_TODAY else "0.5") as client:
         await follow(server, client, way)
 

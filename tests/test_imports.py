@@ -30,6 +30,7 @@ LATER = (
         "arker.models.vm",
     ),
     ("arker.run", "arker.session", "arker.tunnel", "arker.fleet", "arker._fleets.pool", "arker.reports"),
+    ("arker.files", "arker.remote_file", "arker.watch", "arker.entries", "arker._paths", "pybase64"),
     ("arker.transfer", "arker._files", "arker.read_stream", "arker.directories", "arker._directories.work"),
     ("arker._lifecycle.reap", "arker.reports", "arker._ledger.ledger", "arker.progress", "arker.emulator"),
     ("arker.otel", "opentelemetry"),

@@ -284,6 +284,8 @@ async def test_only_a_deletion_takes_not_found_for_success(server: ScriptedServe
         server.script(dropped(Drop.AFTER_PROCESSING), error("not_found", status=404))
         if name == "vm.run":  # it may be the VM that has gone since, which is asked for
             server.script(ok({"vm_id": "v"}))
+        if name == "vm.sync, writing":  # a command would say what is missing
+            server.script(error("forbidden", status=403))
         raised = await failing(OPERATIONS[name][0](client))
         assert type(raised) is NotFoundError
 

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
@@ -130,15 +130,22 @@ def _input(value: object) -> bytes | str | None:
             raise InvalidArgumentError("input", "(not shown)", "expected text without lone surrogates") from None
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
-    path: object = None
-    if isinstance(value, os.PathLike):
-        path = os.fspath(cast("os.PathLike[Any]", value))
-        if isinstance(path, str) and path and "\0" not in path:
-            return path
-    shown = (
-        path if path is not None else f"(of type {type(cast('object', value)).__name__})"
-    )  # what it may hold is not shown
+    is_path = isinstance(value, os.PathLike)
+    path = _path_of(value) if is_path else None
+    if isinstance(path, str) and path and "\0" not in path:
+        return path
+    shown = path if is_path else f"(of type {_type_of(value)})"  # what else it may hold is not shown
     raise InvalidArgumentError("input", shown, "expected text, bytes, or the path of a local file (a pathlib.Path)")
+
+
+def _path_of(value: Any) -> object:
+    convert: Any = os.fspath  # its overloads say nothing of a value of any type
+    path: object = convert(value)
+    return path
+
+
+def _type_of(value: object) -> str:
+    return type(value).__name__
 
 
 __all__ = ["OnCancel", "Options", "make_options"]

@@ -9,6 +9,6 @@ if [ "$1" = read ]; then
 else
     if [ -d "$2" ]; then refuse EISDIR 1; fi
     if [ -e "$2" ]; then [ -f "$2" ] || refuse EINVAL 1; writable "$2" 1; fi
-    if [ -h "$2" ] && [ ! -e "$2" ]; then follow "$2" 1; fi
+    if [ -h "$2" ] && [ ! -e "$2" ]; then lead "$2" 1; changeable "$link" 1; fi
     makeable "$2" 1
 fi

@@ -91,7 +91,7 @@ class Entries:
             self._name(error)
             if not shared:
                 self._job.name_file(error, entry.path)
-                error = typed(error, entry.path)
+                error = typed(error, self._job.place.redact(entry.path))
         seconds = clock.now() - entry.began if entry.began else 0.0
         entry.outcome = FileOutcome(path=entry.path, local=entry.local, size=entry.size, error=error, seconds=seconds)
         self._job.tracker.finish_file(entry.path, failed=error is not None)
@@ -296,7 +296,7 @@ class _Uploads:
                 if error is None:
                     job.tracker.done += entry.size or 0
                 else:
-                    error = typed(error, entry.path)
+                    error = typed(error, job.place.redact(entry.path))
                 self._book.settle(entry, error)
                 if isinstance(error, ApiError) and not (certain and is_proof_of_refusal(error)):
                     error.outcome = "unknown"  # it may be written in part, or by an attempt that was lost

@@ -22,8 +22,8 @@ reach() {
         way=$way/
     done
 }
-# Refuses a symlink that leads to nothing.
-follow() {
+# Sets where a symlink leads in the end ($link), whether or not there is anything.
+lead() {
     link=$1
     while [ -h "$link" ]; do
         hops=$((hops + 1))
@@ -32,6 +32,10 @@ follow() {
         to=${to%?x}
         case $to in /*) link=$to ;; *) link=${link%"${link##*/}"}$to ;; esac
     done
+}
+# Refuses a symlink that leads to nothing.
+follow() {
+    lead "$1" "$2"
     reach "$link" "$2"
     refuse ENOENT "$2"
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from arker._basics.programs import shell_program
@@ -79,16 +79,17 @@ def typed(error: ArkerError, path: str) -> ArkerError:
 
 async def explained(place: Place, error: ArkerError, path: str, doing: Literal["read", "write"]) -> ArkerError:
     """Return the error of a file's own class for the error of a server, which may not have told the reason."""
-    found = typed(error, path)
+    shown = place.redact(path)
+    found = typed(error, shown)
     if found is not error or not _may_be_explained(error):
         return found
     if _is_too_long(path):
-        return remote_file_error(path, number_of("ENAMETOOLONG"), said=error)
+        return remote_file_error(shown, number_of("ENAMETOOLONG"), said=error)
     try:
         with clock.move_on_after(_SECONDS):
             result = await run_in_own_session(place, path_command(_EXPLAIN, [doing, path]))
-            refusal = refusal_of(result, [path])
-            return error if refusal is None else remote_file_error(path, refusal.errno, said=error)
+            refusal = refusal_of(result, [shown], place.redact)
+            return error if refusal is None else remote_file_error(shown, refusal.errno, said=error)
     except ArkerError as problem:
         logger.debug("why %s was refused could not be found out: %s", path, problem)
     return error
@@ -132,23 +133,26 @@ def octal(data: bytes) -> str:
     return "".join(chr(byte) if byte in _PLAIN else f"\\0{byte:03o}" for byte in data)
 
 
-def refusal_of(result: CompletedRunResult, paths: Sequence[str]) -> RemoteFileError | None:
+def refusal_of(
+    result: CompletedRunResult, paths: Sequence[str], redact: Callable[[str], str]
+) -> RemoteFileError | None:
     """Return the error that a program on paths has reported; None if it has not reported any.
 
     Args:
         result: The result of the program's run.
         paths: The paths that its numbers stand for, from 1 on.
+        redact: Removes the API key from what a tool has said.
     """
     match = _REPORT.fullmatch(result.stderr) if result.exit_code == _REFUSED else None
     if match is None:
         return None
     number = int(match[3])
     path = paths[number - 1] if 0 < number <= len(paths) else paths[0]
-    said = (match[1] or b"").decode("utf-8", "replace").strip()[-300:]
+    said = (match[1] or b"").decode("utf-8", "replace").strip()
     name = match[2].decode()
     if name in ("ENOENT", "?") and _is_too_long(path):
         name = "ENAMETOOLONG"
-    return remote_file_error(path, number_of(name), said if name == "?" else None)
+    return remote_file_error(path, number_of(name), redact(said)[-300:] if name == "?" else None)
 
 
 def _is_too_long(path: str) -> bool:

@@ -7,7 +7,11 @@ if [ -d "$1" ]; then refuse EISDIR 1; fi
 if [ -e "$1" ]; then
     [ -f "$1" ] || refuse EINVAL 1
     writable "$1" 1
-elif [ -h "$1" ]; then follow "$1" 1
+elif [ -h "$1" ]; then
+    # What it leads to is made.
+    lead "$1" 1
+    # shellcheck disable=SC2154 # set by lead
+    set -- "$link" "$2"
 fi
 reach "$1" 1
 parent "$1"

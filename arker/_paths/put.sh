@@ -16,7 +16,8 @@ fi
 status=$?
 if [ -n "$3" ]; then rm -f "$3"; fi
 [ "$status" != 0 ] || exit 0
-if [ -h "$1" ] && [ ! -e "$1" ]; then follow "$1" 1; fi
+# shellcheck disable=SC2154 # set by lead
+if [ -h "$1" ] && [ ! -e "$1" ]; then lead "$1" 1; changeable "$link" 1; fi
 if [ -e "$1" ]; then writable "$1" 1; fi
 changeable "$1" 1
 give_up '' 1

@@ -60,12 +60,14 @@ class PathShell:
             result = await kept_sessions(self.place).run(path_command(text, words))
         except ArkerError as error:
             raise error.with_context(operation=self.operation, file=self._shown(paths[0])) from None
-        refusal = refusal_of(result, [self._shown(path) for path in paths])
+        refusal = refusal_of(result, [self._shown(path) for path in paths], self.place.redact)
         if refusal is not None:
             raise self._named(refusal)
         if result.exit_code != 0 or result.state != "completed":
             # No program on paths ends like this unless its VM or its shell ends it.
-            raise self._named(RunFailedError(result)).with_context(outcome="unknown", file=self._shown(paths[0]))
+            failed = self._named(RunFailedError(result))
+            failed.message = self.place.redact(failed.message)
+            raise failed.with_context(outcome="unknown", file=self._shown(paths[0]))
         return result
 
     async def change(self, text: str, words: Sequence[str], paths: Sequence[str]) -> CompletedRunResult:

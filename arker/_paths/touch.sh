@@ -7,7 +7,8 @@ if [ "$2" = new ]; then
 else
     said=$(touch "$1" 2>&1) && exit 0
 fi
-if [ -h "$1" ] && [ ! -e "$1" ]; then follow "$1" 1; fi
+# shellcheck disable=SC2154 # set by lead
+if [ -h "$1" ] && [ ! -e "$1" ]; then lead "$1" 1; changeable "$link" 1; fi
 if [ -e "$1" ]; then writable "$1" 1; fi
 changeable "$1" 1
 give_up "$said" 1

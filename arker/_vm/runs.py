@@ -188,7 +188,8 @@ class Runs(VmBase):
             on_cancel: What becomes of the command if the call is cancelled or its ``deadline`` passes, or anything else
                 ends it early: ``leave`` lets it run, ``kill`` kills it with all that it has started, before the call
                 ends.
-            session_id: The session to run in; by default the VM's default session.
+            session_id: The session to run in; by default the VM's default session, or one of the client's own beside it
+                while this client has something going on there (see ``overlap_sessions`` of `AsyncArker`).
             session_idx: The session's number; ``session_id`` takes precedence.
             background: Return immediately with the run's id.
             time_to_background: Seconds, 300 at most, after which the call returns with the run's id if the command has
@@ -289,7 +290,8 @@ class Runs(VmBase):
                 this, ``env`` or ``cwd``, the command runs in a subshell, which changes nothing of its session; its
                 input is empty by default.
             stdin: Whether the command's input comes later: see `AsyncRun.write` and `AsyncRun.close_stdin`.
-            session_id: The session to run in; by default the VM's default session.
+            session_id: The session to run in; by default the VM's default session, or one of the client's own beside it
+                while this client has something going on there (see ``overlap_sessions`` of `AsyncArker`).
             session_idx: The session's number; ``session_id`` takes precedence.
             timeout: Seconds after which the server kills the command and all its processes; None for no limit.
             end_symbol: Passed to the server unchanged.

@@ -88,7 +88,7 @@ _CONTEXT: Final = (
     *("operation", "request_id", "retry_after", "attempts", "outcome", "idempotency_key"),
     *("vm_id", "run_id", "session_id", "file"),
 )
-_OF_A_SERVER: Final = ("code", "status", "from_service", "details", "recovery", "stage", "matched")
+_OF_A_SERVER: Final = ("code", "status", "from_service", "from_store", "details", "recovery", "stage", "matched")
 
 
 def number_of(name: str) -> int | None:

@@ -10,7 +10,15 @@ from typing import Any
 import orjson
 import pytest
 
-from arker import AsyncArker, AsyncVM, BadRequestError, DeadlineExceededError, NetworkError, PayloadTooLargeError
+from arker import (
+    AsyncArker,
+    AsyncVM,
+    BadRequestError,
+    CompletedRunResult,
+    DeadlineExceededError,
+    NetworkError,
+    PayloadTooLargeError,
+)
 from arker._commands.shell import Origin, Subshell, mark_of
 from tests.support.clients import COMPUTE, make_client
 from tests.support.samples import completed
@@ -59,9 +67,13 @@ async def test_a_command_without_any_of_it_is_sent_byte_for_byte_as_ever(
 
 
 async def test_a_watched_or_killed_command_is_not_changed(server: ScriptedServer, vm: AsyncVM) -> None:
-    for options in ({"on_cancel": "kill"}, {"on_stdout": lambda _: None}):
+    heard: list[str] = []
+    every: tuple[dict[str, Any], ...] = ({"on_cancel": "kill"}, {"on_stdout": heard.append})
+    untyped: Any = vm
+    for options in every:
         server.script(ok({"run_id": "r"}), ok(ENDED))
-        assert (await vm.run("cd /", **options)).stdout == b"out"
+        result: CompletedRunResult = await untyped.run("cd /", **options)
+        assert result.stdout == b"out"
         assert server.requests[-2].json == {"command": "cd /", "background": True}
         assert server.requests[-1].target == f"{RUNS}/r"
 
@@ -168,12 +180,14 @@ def storing(server: ScriptedServer, run: Callable[[Recorded], Reply]) -> dict[st
     files: dict[str, bytes] = {}
 
     def answer(request: Recorded) -> Reply:
-        body = request.json if request.body else {}
+        body: dict[str, Any] = request.json if request.body else {}
         if request.path.endswith("/sync"):
-            [entry] = body["writes"]
+            entry: dict[str, Any] = body["writes"][0]
             files[entry["path"]] = request.body
-            done = {"path": entry["path"], "size": entry["size"], "complete": True, "written": True}
-            return ok({"results": [{**done, "received_bytes": entry["size"], "ranges": []}]})
+            size: int = entry["size"]
+            facts = {"path": entry["path"], "size": size, "complete": True, "written": True}
+            result: dict[str, Any] = {**facts, "received_bytes": size, "ranges": []}
+            return ok({"results": [result]})
         if request.path == SESSIONS:
             return ok({"session_id": "own", "state": "idle", "cwd": "/", "env": {}})
         if request.method == "DELETE":

@@ -201,8 +201,9 @@ async def test_files_are_written(vm: AsyncVM, tmp_path: Path, capsys: pytest.Cap
     assert (tmp_path / "raw").read_bytes() + (tmp_path / "text").read_bytes() == b"c\nd\n"
     await vm.run("echo shown; echo too >&2", on_stdout=sys.stdout, on_stderr=sys.stdout)
     assert sorted(capsys.readouterr().out.splitlines()) == ["shown", "too"]
+    untyped: Any = vm
     with (tmp_path / "text").open() as reading, pytest.raises(InvalidArgumentError):
-        await vm.run("true", on_stdout=reading.buffer)
+        await untyped.run("true", on_stdout=reading.buffer)
 
 
 async def test_a_session_keeps_what_a_watched_command_does(vm: AsyncVM) -> None:
@@ -384,3 +385,22 @@ async def test_fleets_take_the_same(ar: AsyncArker) -> None:
         assert sorted("".join(heard)) == sorted("in\nü\n/usr\n" * 2)
         with pytest.raises(InvalidArgumentError):
             await fleet.run("true", env={"a b": "x"})
+
+
+async def test_a_client_that_is_closed_kills_what_ends_with_its_call(ar: AsyncArker, emulator: Emulator) -> None:
+    vm = await ar.fork("ubuntu")
+    client = AsyncArker(**emulator.client_options)
+    calls = [
+        asyncio.create_task(
+            client.vm(vm.id).run("sleep 300", on_cancel="kill", input=LARGE[:40_000], env={"N": str(n)})
+        )
+        for n in range(3)
+    ]
+    while len((await vm.list_runs(state="running")).runs) < 3:
+        await asyncio.sleep(0.05)
+    await client.aclose()
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(each) for each in ended] == [ConfigurationError] * 3
+    assert not (await vm.list_runs(state="running")).runs
+    assert (await vm.run(LEFT)).stdout == NOTHING
+    assert len((await vm.list_sessions()).sessions) == 1

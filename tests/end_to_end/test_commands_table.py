@@ -44,12 +44,14 @@ class Local:
     """What stands for the module `subprocess` in cells: the outputs of their commands are captured."""
 
     def run(self, command: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
-        captured = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "capture_output": False}
+        captured: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "capture_output": False}
         if "input" not in options:
             options.setdefault("stdin", subprocess.DEVNULL)
+        run: Any = subprocess.run
         check = options.pop("check", False)
         try:
-            return subprocess.run(command, **{**options, **captured}, check=check)
+            done: subprocess.CompletedProcess[bytes] = run(command, **{**options, **captured}, check=check)
+            return done
         finally:
             if isinstance(options.get("stdin"), io.IOBase):
                 options["stdin"].close()

@@ -127,7 +127,7 @@ async def test_the_organisations_run_list(ar: AsyncArker, vm: AsyncVM) -> None:
     assert row.total_ms > 0
     assert (listed.since, listed.limit, listed.offset, listed.lite) == (begin, 50, 0, False)
     by_search = await ar.list_runs(vm=vm.id, search="NEEDLE", endpoint="run", lite=True)
-    assert [(row.run_id, row.body_in) for row in by_search] == [(first_run.run_id, "")]
+    assert [(row.run_id, row.body_in or "") for row in by_search] == [(first_run.run_id, "")]
     worst = await ar.list_runs(vm=second.id, sort="status", dir="desc", limit=1, status_min=400)
     assert [row.status for row in worst] == [404]
     assert [row.source_vm_id for row in await ar.list_runs(vm=second.id, endpoint="fork")] == [vm.id]

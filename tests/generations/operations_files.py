@@ -39,6 +39,25 @@ async def _open_read(scene: Scene) -> None:
         assert await stream.read() == b"abc"
 
 
+async def _files(scene: Scene) -> None:
+    files = scene.vm.files
+    await files.write_text("d/notes.txt", "first\n", parents=True)
+    await files.write_text("d/notes.txt", "second\n", append=True)
+    assert await files.read_text("d/notes.txt") == "first\nsecond\n"
+    assert await files.listdir("d") == ["notes.txt"]
+    async with files.open("d/notes.txt") as file:
+        assert await file.read(5) == "first"
+    await files.rename("d/notes.txt", "d/other")
+    assert (await files.stat("d/other")).size == 13
+    assert not await files.exists("d/notes.txt")
+    try:
+        await files.read_bytes("d/notes.txt")
+    except FileNotFoundError:
+        pass
+    else:
+        raise AssertionError("a file that is not there")
+
+
 async def _directories(scene: Scene) -> None:
     with _directory() as place:
         (place / "from" / "sub").mkdir(parents=True)
@@ -85,6 +104,7 @@ OPERATIONS: Final = (
     Operation("vm.sync()", _sync),
     Operation("vm.upload(), vm.download()", _upload),
     Operation("vm.open_read()", _open_read),
+    Operation("vm.files", _files),
     Operation("vm.upload_dir(), vm.download_dir()", _directories),
     Operation("ar.create_filesystem() and its kin", _filesystems),
     Operation("vm.create_mount() and its kin", _mounts),

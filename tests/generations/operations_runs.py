@@ -19,6 +19,29 @@ async def _run(scene: Scene) -> None:
     assert (await scene.vm.get_run(done.run_id)).stdout == b"out\n"
 
 
+async def _run_surroundings(scene: Scene) -> None:
+    done = await scene.vm.run("echo $A $PWD; cat", env={"A": "b"}, cwd="/tmp", input="given")
+    assert done.stdout == b"b /tmp\ngiven"
+
+
+async def _start_stdin(scene: Scene) -> None:
+    run = await scene.vm.start("cat", stdin=True)
+    await run.write("one ")
+    await run.write("two")
+    await run.close_stdin()
+    assert (await run.wait()).stdout == b"one two"
+
+
+async def _at_once(scene: Scene) -> None:
+    async with anyio.create_task_group() as group:
+        for number in range(3):
+            group.start_soon(_run_one, scene, number)
+
+
+async def _run_one(scene: Scene, number: int) -> None:
+    assert (await scene.vm.run(f"sleep 0.1; echo {number}")).stdout == f"{number}\n".encode()
+
+
 async def _run_timeout(scene: Scene) -> None:
     done = await scene.vm.run("echo a; sleep 60", timeout=0.5)
     assert (done.stdout, done.state) == (b"a\n", "failed")
@@ -108,8 +131,8 @@ async def _list_runs(scene: Scene) -> None:
 
 
 async def _list_pending(scene: Scene) -> None:
-    await scene.vm.start("sleep 60")
-    second = await scene.vm.start("true")
+    await scene.vm.start("sleep 60", session_idx=0)
+    second = await scene.vm.start("true", session_idx=0)
     assert second.run_id in [each.run_id for each in await scene.vm.list_runs(state="pending")]
 
 
@@ -162,6 +185,9 @@ async def _tunnel(scene: Scene) -> None:
 
 OPERATIONS: Final = (
     Operation("vm.run(), vm.get_run()", _run),
+    Operation("vm.run(env=, cwd=, input=)", _run_surroundings),
+    Operation("vm.start(stdin=True), run.write()", _start_stdin),
+    Operation("vm.run() at once", _at_once),
     Operation("vm.run(timeout=)", _run_timeout),
     Operation("vm.run(background=True), run.wait()", _run_background),
     Operation("vm.run(time_to_background=)", _run_time_to_background),

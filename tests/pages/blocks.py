@@ -53,7 +53,6 @@ class Page:
     def __init__(self, path: Path, directory: Path, names: dict[str, Any]) -> None:
         self.path = path
         self.directory = directory
-        self.loop = asyncio.new_event_loop()
         self.shell = Shell(directory)
         self.printed: str | None = None
         """What the block before has printed; None where it prints nothing that could be compared."""
@@ -61,6 +60,7 @@ class Page:
         self.skipped: list[str] = []
         self.document = Document.parse(str(path), self._blocks, SkipParser())
         self.document.namespace.update(names)
+        self.loop = asyncio.new_event_loop()
 
     def run(self) -> None:
         """Run the blocks in the order of the page."""
@@ -79,6 +79,8 @@ class Page:
 
     def close(self) -> None:
         """End the shell and the loop."""
+        if self.loop.is_closed():
+            return
         self.shell.close()
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
@@ -87,13 +89,16 @@ class Page:
         self.counts[kind] = self.counts.get(kind, 0) + 1
 
     def _blocks(self, document: Document) -> Iterable[Region]:
-        for region in FENCE(document):
+        fences = list(FENCE(document))
+        for region in fences:
             language = str(region.lexemes["language"]).strip()
             if not DIRECTIVE.match(language):
                 region.parsed = region.lexemes["source"]
                 region.evaluator = self._evaluator(language, document, region)
                 yield region
         for region in INVISIBLE(document):
+            if any(fence.start < region.start < fence.end for fence in fences):
+                continue  # a page that shows how it is written
             region.parsed = region.lexemes["source"]
             region.evaluator = self._evaluator(str(region.lexemes["arguments"]).strip(), document, region)
             yield region

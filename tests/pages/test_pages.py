@@ -15,7 +15,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "be
 
 @pytest.fixture
 def reader(arker_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Emulator:
-    """Set the environment of somebody who has a key; the service is the embedded backend."""
+    """Set the environment of a reader who has a key; the service is the embedded backend."""
     monkeypatch.setenv("ARKER_API_KEY", arker_emulator.api_key)
     for name in ("ARKER_BASE_URL", "ARKER_BURST_BASE_URL", "ARKER_CONTROL_BASE_URL"):
         monkeypatch.setenv(name, arker_emulator.url)

@@ -61,6 +61,22 @@ async def test_names_that_are_not_utf8_have_contents_of_any_size(vm: AsyncVM) ->
     assert sorted(await vm.files.listdir("/tmp")) == ["\udcfe", "\udcff"]
 
 
+async def test_a_symlink_that_leads_to_nothing_yet_is_written_through(vm: AsyncVM) -> None:
+    files = vm.files
+    await vm.run("cd /tmp; ln -s new link; ln -s none/new far")
+    await files.write_bytes("/tmp/link", b"1")
+    await files.remove("/tmp/new")
+    await files.write_bytes("/tmp/link", b"2", append=True)
+    assert await files.read_bytes("/tmp/new") == b"2"
+    await files.remove("/tmp/new")
+    await files.touch("/tmp/link")
+    assert await files.readlink("/tmp/link") == "new"
+    assert await files.is_file("/tmp/new")
+    for append in (False, True):
+        with pytest.raises(FileNotFoundError):
+            await files.write_bytes("/tmp/far", b"x", append=append)
+
+
 async def test_an_open_file_is_read_from_any_position(vm: AsyncVM) -> None:
     await vm.files.write_bytes("/tmp/file", DATA)
     async with vm.files.open("/tmp/file", "rb") as file:

@@ -23,6 +23,7 @@ from arker import (
     ResourcePressureError,
 )
 from tests.support.clients import make_client
+from tests.support.secrets import API_KEY
 from tests.support.server import Reply, ScriptedServer, error, ok
 
 pytestmark = pytest.mark.anyio
@@ -260,3 +261,15 @@ def test_bad_arguments_of_what_comes_later(server: ScriptedServer, made: Call, a
     with pytest.raises(InvalidArgumentError) as caught:
         made(make_client(server).vm("vm-1"))
     assert caught.value.argument == argument
+
+
+async def test_a_key_in_a_path_does_not_show(server: ScriptedServer) -> None:
+    """What is raised is looked through for it when the test has ended, too."""
+    vm = make_client(server).vm("vm-1")
+    told = {"code": "not_found", "message": "ENOENT: No such file or directory"}
+    server.script(Reply(status=404, body=orjson.dumps(told)))
+    with pytest.raises(FileNotFoundError) as caught:
+        await vm.sync(f"/tmp/{API_KEY}")
+    shown = f"{caught.value!r} {caught.value.filename} {vars(caught.value)}"
+    assert API_KEY not in shown
+    assert "/tmp/" in shown

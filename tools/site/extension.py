@@ -1,16 +1,19 @@
 """A Sphinx extension: the directive ``public``, and docstrings as this project writes them.
 
 ``public PACKAGE MODULE...`` documents the public names of a package that the modules define, in the order of the
-package's list.  A module that ends in ``.*`` stands for all below it.
+package's list. A module that ends in ``.*`` stands for all below it. ``public-others PACKAGE`` documents the names that
+no page of the reference has asked for, so that a new name is never left out.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -21,6 +24,8 @@ from sphinx.util.typing import ExtensionMetadata
 
 from tools.site.docstrings import marked
 from tools.site.names import homes
+
+ASKED: Final = re.compile(r"^\.\. public:: (\S+)(.*)$", re.MULTILINE)
 
 
 class Public(SphinxDirective):
@@ -34,19 +39,45 @@ class Public(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         package = self.arguments[0]
         wanted = self.arguments[1].split() if len(self.arguments) > 1 else ["*"]
-        found = [
-            name
-            for pattern in wanted
-            for name, home in homes(package).items()
-            if home == pattern or fnmatchcase(home, pattern)
-        ]
+        found = named(package, wanted)
         if not found:
             raise self.error(f"no public name of {package} comes from {' '.join(wanted)}")
-        lines = [line for name in dict.fromkeys(found) for line in directive(package, name)]
+        return self.describe(package, found)
+
+    def describe(self, package: str, names: list[str]) -> list[nodes.Node]:
+        """Return what documents names."""
+        lines = [line for name in names for line in directive(package, name)]
         place = nodes.section()
         place.document = self.state.document
         nested_parse_with_titles(self.state, StringList(lines, source=package), place)
-        return place.children
+        return list(place.children)
+
+
+class PublicOthers(Public):
+    """Document the public names of a package that no page of the reference has asked for."""
+
+    optional_arguments = 0
+
+    def run(self) -> list[nodes.Node]:
+        package = self.arguments[0]
+        known: set[str] = set()
+        for page in sorted(Path(self.env.srcdir, "api").glob("*.md")):
+            self.env.note_dependency(str(page))
+            for asked in ASKED.finditer(page.read_text(encoding="utf-8")):
+                if asked[1] == package:
+                    known.update(named(package, asked[2].split() or ["*"]))
+        return self.describe(package, [name for name in homes(package) if name not in known])
+
+
+def named(package: str, patterns: list[str]) -> list[str]:
+    """Return the public names whose modules match patterns, in the order of the patterns and of the package's list."""
+    found = [
+        name
+        for pattern in patterns
+        for name, home in homes(package).items()
+        if home == pattern or fnmatchcase(home, pattern)
+    ]
+    return list(dict.fromkeys(found))
 
 
 def directive(package: str, name: str) -> Iterator[str]:
@@ -83,6 +114,7 @@ def process_signature(
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Register the directive and the treatment of docstrings."""
     app.add_directive("public", Public)
+    app.add_directive("public-others", PublicOthers)
     # Before napoleon's, which takes what stands in sections.
     app.connect("autodoc-process-docstring", process_docstring, priority=400)
     app.connect("autodoc-process-signature", process_signature)

@@ -116,11 +116,12 @@ def run(
     today = evolve(call, request=post(request), earlier=call if lack is None else None)
     if request.queueing_timeout is None:
         return today
-    return evolve(
-        today,
-        patience=float(request.queueing_timeout),
-        remade=lambda left: post(evolve(request, queueing_timeout=left)),
-    )
+    rest = request
+
+    def remade(left: int) -> Request:
+        return post(evolve(rest, queueing_timeout=left))
+
+    return evolve(today, patience=float(request.queueing_timeout), remade=remade)
 
 
 _RUN: Final = ("stdout", "stderr", "state")

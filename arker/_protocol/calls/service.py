@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
@@ -13,6 +13,7 @@ from arker._protocol.reply import generation_of
 from arker._protocol.request import Call, Generation, Lack, Request
 
 if TYPE_CHECKING:
+    from arker._protocol.reader import Reader
     from arker.models import ListRegionsResponse, WhoamiResponse
 
 
@@ -21,9 +22,13 @@ def generation(base_url: str) -> Call[Generation | None]:
     return Call(
         "health",
         Request("GET", base_url, routes.HEALTH, anonymous=True),
-        lambda *_: None,
+        _unused,
         read_any=generation_of,
     )
+
+
+def _unused(payload: dict[str, Any], reader: Reader) -> None:
+    """Stand for the decoder of a call that reads any response."""
 
 
 _NO_REGIONS: Final = Lack("0.5", "lists of regions", "set the region that the account was told of")

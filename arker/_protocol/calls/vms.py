@@ -129,11 +129,11 @@ def fork(base_url: str, request: ForkRequest, key: str, found: Callable[[str], N
     today = evolve(call, request=post(codec.dumps_plain(body)), earlier=None if lack is not None else call)
     if request.queueing_timeout is None:
         return today
-    return evolve(
-        today,
-        patience=float(request.queueing_timeout),
-        remade=lambda left: post(codec.dumps_plain({**body, "queueing_timeout": left})),
-    )
+
+    def remade(left: int) -> Request:
+        return post(codec.dumps_plain({**body, "queueing_timeout": left}))
+
+    return evolve(today, patience=float(request.queueing_timeout), remade=remade)
 
 
 _DIFFERING: Final = ("vcpu_count", "memory_mib", "disk_mib", "network")

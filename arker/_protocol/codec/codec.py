@@ -14,7 +14,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
-import pybase64
 
 from arker import models
 from arker._protocol.codec.hooks import Hook, Misfit
@@ -33,6 +32,7 @@ _hooks: dict[Any, Hook] = {}
 _unhooks: dict[type, Callable[[Any], Any]] = {}
 
 # orjson brings json, datetime and uuid along, so it is imported by the functions that need it: with the first request.
+# So is pybase64, which few programs need at all.
 
 
 @cache
@@ -133,6 +133,8 @@ def dumps_chunk(chunk: SyncChunkWrite) -> bytes:
 
     Its content is most of the text, so it is inserted last: copying 4 MiB takes as long as sending them.
     """
+    import pybase64  # see above
+
     empty = b'"content":""'  # cannot occur within a string, where its quotes would be escaped
     before, after = dumps(models.SyncWriteRequest((attrs.evolve(chunk, content=b""),))).split(empty)
     content = pybase64.b64encode(chunk.content)
@@ -145,6 +147,7 @@ def dumps_whole(path: str, upload_id: str, content: bytes | memoryview, sha256: 
     It is built by hand, since there may be many small files.
     """
     import orjson  # see above
+    import pybase64  # see above
 
     size = len(content)
     return b'{"path":%b,"size":%d,"upload_id":"%b","start":0,"end":%d,"sha256":"%b","content":"%b"}' % (

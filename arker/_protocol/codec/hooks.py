@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Final, TypeGuard, cast
 
 import attrs
-import pybase64
 
 from arker._protocol.policies import network_of
 
@@ -188,6 +187,8 @@ def _any_base64(text: str) -> bytes:
 
 def _strict_base64(text: str) -> bytes:
     """Decode a base64 text without any other characters; lenient decoders skip those."""
+    import pybase64  # loaded when something is decoded
+
     return pybase64.b64decode(text, validate=True)
 
 

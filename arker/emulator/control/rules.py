@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias, cast, get_args
 import attrs
 from attrs import field, frozen
 
-from arker.emulator.control import checks as check
+from arker.emulator.control import _checks as check
 from arker.errors import InvalidArgumentError
 
 OperationName: TypeAlias = Literal[

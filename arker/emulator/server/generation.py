@@ -166,9 +166,9 @@ class Generation:
         """
         known = self._known.get(shape)
         if known is None:
-            known = self._known[shape] = (former(shape) if self.old else frozenset()) | (
-                declared(shape) if self.new else frozenset()
-            )
+            nothing: frozenset[str] = frozenset()
+            known = (former(shape) if self.old else nothing) | (declared(shape) if self.new else nothing)
+            self._known[shape] = known
         if members.keys() <= known:
             return members
         if not self.new:

@@ -170,7 +170,7 @@ def test_the_agent_survives_garbage(request_: bytes) -> None:
         ours.sendall(struct.pack("!I", len(request_)) + request_)
         assert "error" in answer()
         ours.sendall(frame({"op": "read", "id": 9, "fds": 0, "path": "/no/such/file"}))
-        assert answer() == {"id": 9, "fds": 0, "error": ["not_found", "No such file or directory"]}
+        assert answer() == {"id": 9, "fds": 0, "error": ["not_found", "No such file or directory", "ENOENT"]}
     finally:
         answers.close()
         ours.close()

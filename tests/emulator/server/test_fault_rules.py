@@ -11,7 +11,8 @@ from typing import Any
 import attrs
 import pytest
 
-from arker.emulator.control import checks, rules
+from arker.emulator.control import _checks as checks
+from arker.emulator.control import rules
 from arker.emulator.control.clock import Clock
 from arker.emulator.control.entries import Fork, RequestEntry
 from arker.emulator.control.rules import (

@@ -32,7 +32,8 @@ def find_session(vm: VmRecord, session_id: str) -> SessionRecord:
 def _env(fields: parsing.Fields) -> dict[str, str]:
     given = fields.map("env")
     env: dict[str, str] = {}
-    for name, value in [] if given is None else given.items():
+    members: dict[str, Any] = given or {}
+    for name, value in members.items():
         if not name or "=" in name or "\0" in name:
             raise invalid("env", "names that are not empty, without '=' and NUL")
         if not isinstance(value, str) or "\0" in value:

@@ -86,7 +86,7 @@ async def test_what_cannot_be_enforced_is_refused(today: Api) -> None:
         if code == "unsupported_operation":
             assert reply.details == {"reason": "feature_not_supported", "feature": "network_policy"}
     assert await today.get(f"/v1/vms/{vm}") == before
-    run = {"command": "true", "policies": {"rules": {}}}
+    run: dict[str, Any] = {"command": "true", "policies": {"rules": {}}}
     assert (await today.call("POST", f"/v1/vms/{vm}/runs", run)).code == "unsupported_operation"
 
 
