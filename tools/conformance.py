@@ -93,8 +93,8 @@ def run(framework: Framework) -> Outcome:
         return Outcome(framework=framework, problem=f"none of Python {', '.join(framework.pythons)} is here")
     version, program = found
     place = PLACE / f"{framework.name}-{version}"
-    python = place / "bin" / "python"
-    if not python.exists():
+    python = str(place / "bin" / "python")
+    if not Path(python).exists():
         subprocess.run([program, "-m", "venv", place], check=True)
     packages = ["-e", f"{ROOT}[emulator,{framework.name}]", "pytest>=8.3", "mypy>=1.14", *framework.needs]
     subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)

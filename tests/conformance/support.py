@@ -50,7 +50,7 @@ def run_page(name: str, directory: Path) -> int:
         done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
         assert "arker" not in done.stderr, done.stderr
-        if number + 1 < len(blocks) and not blocks[number + 1][0]:
+        if number + 1 < len(blocks) and blocks[number + 1][0] == "text":
             assert done.stdout == blocks[number + 1][1]
         programs += 1
     return programs
