@@ -77,9 +77,10 @@ class ArkerFileSystem(AsyncFileSystem):
         name, _, inner = self._strip_protocol(path).partition("/")
         if not name:
             raise ValueError(f"{path!r} names no VM: expected arker://VM/path")
-        if name not in self._vms:
-            self._vms[name] = await self._find_vm(name)
-        return self._vms[name], f"/{inner}"
+        vm = self._vms.get(name)
+        if vm is None or (vm.id != name and not await _is_still(vm, name)):
+            vm = self._vms[name] = await self._find_vm(name)
+        return vm, f"/{inner}"
 
     async def _find_vm(self, name: str) -> AsyncVM:
         try:
@@ -379,6 +380,14 @@ def _described(name: str, stat: FileStat) -> dict[str, Any]:
         },
     }
     return {**described, "destination": stat.target} if stat.is_symlink else described
+
+
+async def _is_still(vm: AsyncVM, name: str) -> bool:
+    """Tell whether a VM still has its name; another one may have got it since."""
+    try:
+        return (await vm.refresh()).name == name
+    except NotFoundError:
+        return False
 
 
 def _position(place: int, size: int) -> int:

@@ -162,6 +162,16 @@ def test_files_are_copied_to_one_target_at_once(vm: VM) -> None:
         assert fs.cat_file(f"{place}/copy{turn}") == b"data"
 
 
+def test_a_name_is_that_of_the_vm_that_has_it_now(vm: VM) -> None:
+    fs = fsspec.filesystem("arker")
+    with Arker(ledger=False) as client:
+        for turn in range(2):
+            with client.fork("ubuntu", name="again") as named:
+                named.files.write_text("/tmp/turn", str(turn))
+                assert fs.cat_file("again/tmp/turn") == str(turn).encode()
+        assert not fs.exists("again/tmp/turn")
+
+
 def test_a_transaction_that_fails_writes_nothing(vm: VM) -> None:
     fs, place = ArkerFileSystem(skip_instance_cache=True), f"{vm.id}/tmp/transaction"
 
