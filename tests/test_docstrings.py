@@ -59,7 +59,7 @@ def documented() -> Iterator[tuple[str, str]]:
                 yield f"{package.__name__}.{name}", inspect.getdoc(value) or ""
             elif inspect.isclass(value) and value.__module__.partition(".")[0] in {"arker", "arker_sync"}:
                 for member, function in inspect.getmembers(value):
-                    if isinstance(function, FunctionType | classmethod) and not member.startswith("_"):
+                    if type(function) in {FunctionType, classmethod} and not member.startswith("_"):
                         yield f"{package.__name__}.{name}.{member}", inspect.getdoc(function) or ""
 
 

@@ -74,8 +74,9 @@ def steps(blocking: Arker, act: Callable[[int], Interrupting]) -> None:
 def test_a_fork_that_is_interrupted_leaves_no_vm(blocking: Arker) -> None:
     def act(step: int) -> Interrupting:
         vm = None
+        interrupting = Interrupting(step)
         try:
-            with Interrupting(step) as interrupting:
+            with interrupting:
                 vm = blocking.fork("ubuntu")
         except Stop:
             assert vm is None
@@ -91,8 +92,9 @@ def test_a_block_that_is_left_leaves_no_vm(blocking: Arker, raising: bool) -> No
     def act(step: int) -> Interrupting:
         vm = blocking.fork("ubuntu").__enter__()
         kind, error = (Stop, Stop("in the block")) if raising else (None, None)
+        interrupting = Interrupting(step)
         try:
-            with Interrupting(step) as interrupting:
+            with interrupting:
                 vm.__exit__(kind, error, None)
         except Stop:
             pass
@@ -104,8 +106,9 @@ def test_a_block_that_is_left_leaves_no_vm(blocking: Arker, raising: bool) -> No
 def test_a_block_that_is_entered_leaves_no_vm(blocking: Arker) -> None:
     def act(step: int) -> Interrupting:
         vm = blocking.fork("ubuntu")
+        interrupting = Interrupting(step)
         try:
-            with Interrupting(step) as interrupting:
+            with interrupting:
                 vm.__enter__()
         except Stop:
             pass

@@ -161,8 +161,8 @@ async def test_a_request_may_wait_for_resources(place: Path) -> None:
             async with anyio.create_task_group() as group:
                 group.start_soon(later)
                 reply = await api.call("POST", path, {**body, "queueing_timeout": 60})
-            assert reply.status == 200, reply
-            assert reply.json.get("stdout", "hi\n") == "hi\n"
+                assert reply.status == 200, reply
+                assert reply.json.get("stdout", "hi\n") == "hi\n"
         assert len(emulator.journal.executions()) == 2
 
 

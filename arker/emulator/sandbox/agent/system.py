@@ -73,14 +73,18 @@ def parse_json(data: bytes) -> Any:
     return value
 
 
+def _is_a(value: object, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kind)  # not in place: type checkers would narrow to members of an unknown type
+
+
 def to_json(value: Any) -> str:
     if isinstance(value, str):
         return _json.encode_basestring_ascii(value)
-    if isinstance(value, dict):
+    if _is_a(value, dict):
         return "{" + ",".join(f"{to_json(name)}:{to_json(entry)}" for name, entry in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
+    if _is_a(value, (list, tuple)):
         return "[" + ",".join(map(to_json, value)) + "]"
-    if isinstance(value, int):
+    if _is_a(value, int):
         return int.__repr__(value)
     raise TypeError(f"there is no JSON for a {type(value).__name__}")
 
