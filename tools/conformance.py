@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 
 ROOT: Final = Path(__file__).parent.parent
 PAGE: Final = ROOT / "docs" / "conformance.md"
-PLACE: Final = ROOT / ".nox" / "conformance"
+PLACE: Final = ROOT / ".nox" / "frameworks"
 _HEAD: Final = """\
 # Conformance
 
