@@ -60,7 +60,11 @@ def create_session(at: Address, request: CreateSessionRequest) -> Call[Session]:
 def get_session(at: Address, session_id: str) -> Call[Session]:
     def decode(payload: dict[str, Any], reader: Reader) -> Session:
         # The session's id is known, even if the reply does not contain it.
-        named = payload if reader.strict or is_usable_id(payload.get("session_id")) else {**payload, "session_id": session_id}
+        named = (
+            payload
+            if reader.strict or is_usable_id(payload.get("session_id"))
+            else {**payload, "session_id": session_id}
+        )
         return reader.structure(named, models.Session)
 
     request = Request("GET", at.base_url, routes.session(at.vm_id, session_id))
