@@ -12,6 +12,7 @@ from attrs import field, frozen
 from arker._protocol.request import Address
 from arker._tasks.running_loop import running_loop
 from arker._transport.generations import Generations
+from arker._transport.open_blocks import CLEANING
 
 if TYPE_CHECKING:
     from arker._ledger.ledger import Ledger
@@ -100,9 +101,11 @@ class Context:
         """Let closing the client wait for the work inside, which must have its own bound."""
         over: asyncio.Future[None] = running_loop().create_future()
         self._cleanups.add(over)
+        cleaning = CLEANING.set(True)
         try:
             yield
         finally:
+            CLEANING.reset(cleaning)
             self._cleanups.discard(over)
             over.set_result(None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,7 @@ from arker._protocol.codec import codec
 from arker._protocol.identifiers import new_ulid
 from arker._runs.watch import RunWatch
 from arker._tasks.cleanup import clean_up
+from arker._tasks.running_loop import running_loop
 from arker._tasks.threads import in_thread
 from arker._transport.attempts import Progress
 from arker.errors import (
@@ -89,12 +91,25 @@ class Command:
         self._files: list[StagedFile] = []
         self._subshell = Subshell(mark_of(key), self._options.env, self._options.cwd)
         self._ended = False
+        self._held: HeldRun | None = None
+        self._over: asyncio.Future[None] | None = None
         self.stdin = StandardInput(place, self._token) if self._options.stdin else None
 
     # --- to its result --------------------------------------------------------------------------------------------
 
     async def result(self) -> CompletedRunResult:
         """Run it, and return its result."""
+        try:
+            return await self._result()
+        finally:
+            if self._over is not None:
+                self._place.context.blocks.left(self)
+                self._over.set_result(None)
+
+    def _name(self) -> str:
+        return f"a run (key {self._key}) in VM {self._place.redact(self._place.vm_id)}"
+
+    async def _result(self) -> CompletedRunResult:
         result = await self._in_turn(self._finish)
         self.done()
         if result.state == "completed" and not self._given:
@@ -161,7 +176,17 @@ class Command:
     async def _finish(self, request: RunRequest, key: str) -> CompletedRunResult:
         if not self._options.follows and not self._files:
             return await RunWatch(self._place, request).send(key, None, self.progress)
-        held = HeldRun(self._place, attrs.evolve(request, background=True), key, self.progress)
+        self._held = held = HeldRun(self._place, attrs.evolve(request, background=True), key, self.progress)
+        if self._options.kill and self._over is None:
+            # Closing the client kills it, also while the caller only waits until it asks again.
+            self._over = over = running_loop().create_future()
+
+            async def leave() -> None:
+                if self._held is not None:
+                    self._held.close()
+                await asyncio.wait({over})
+
+            self._place.context.blocks.enter(self, self._name, leave)
         try:
             return await held.result(self._options)
         except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.reader import is_usable_id
@@ -15,7 +15,7 @@ from arker._runs.posting import posting
 from arker._tasks import clock, hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up, end
 from arker._tasks.running_loop import running_loop
-from arker.errors import ArkerError, NotFoundError
+from arker.errors import ArkerError, ConfigurationError, NotFoundError
 from arker.models import CompletedRunResult
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class HeldRun:
         self._request = request
         self._key = key
         self._progress = progress
+        self._closing: asyncio.Future[None] = running_loop().create_future()
         self._posting: asyncio.Task[RunResult] | None = None
         self._last: Run | None = None
         self.ended = False
@@ -68,14 +69,27 @@ class HeldRun:
 
         When the caller is cancelled, or anything else fails, the run is killed before that goes on, if it is to be.
         """
-        # Only the reply has the id: a client that is being closed waits for it.
-        self._progress.makes = options.kill
-        try:
+        if not options.kill:
             return await self._result(options)
+        # Only the reply has the id: a client that is being closed waits for it.
+        self._progress.makes = True
+        waiting = running_loop().create_task(self._result(options))
+        try:
+            ends: set[asyncio.Future[Any]] = {waiting, self._closing}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                return waiting.result()
+            raise self._progress.complete(ConfigurationError("the client is closed"))
         except BaseException:
-            if options.kill and not self.ended:
+            await end(waiting)
+            if not self.ended:
                 await clean_up(self._kill())
             raise
+
+    def close(self) -> None:
+        """End the wait of `result`, since the client is being closed."""
+        if not self._closing.done():
+            self._closing.set_result(None)
 
     async def _result(self, options: Options) -> CompletedRunResult:
         began = clock.now()

@@ -102,6 +102,7 @@ class Attempt:
         asked_to_end: How often that task had been cancelled before.
         ending: Whether to end it because the client is being closed.
         closed: Whether its task has been cancelled for that.
+        removes: Whether it is a part of removing something, besides being a deletion itself.
         flow: The bytes transferred, if that is watched.
         until: The time up to which it is repeated any number of times.
     """
@@ -119,6 +120,7 @@ class Attempt:
     asked_to_end: int = 0
     ending: bool = False
     closed: bool = False
+    removes: bool = False
     flow: Flow | None = field(default=None, repr=False)
     until: float | None = None
 

@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, Final
 
 from attrs import frozen
@@ -22,6 +23,8 @@ logger = logging.getLogger("arker")
 _STEP: Final = 0.01
 _LOOKS: Final = 6
 """Checks, `_STEP` apart, within which a caller whose call has ended, maybe in another thread, begins to delete."""
+CLEANING: Final[ContextVar[bool]] = ContextVar("arker_cleaning", default=False)
+"""Whether a task is removing something, so that its calls may begin and go on while the client is being closed."""
 _TURNS: Final = 8
 """Turns of the loop within which a task that has just got a VM, perhaps through `asyncio.wait_for`, opens its block."""
 
@@ -88,7 +91,7 @@ class Blocks:
 
     async def refuse_call(self, call: Attempt, progress: Progress) -> None:
         """Raise if a call may not begin any more."""
-        if not _is_essential(call, progress):
+        if not (CLEANING.get() or _is_essential(call, progress)):
             try:
                 await self.refuse()
             except ConfigurationError as error:
@@ -97,6 +100,7 @@ class Blocks:
     def begin(self, call: Attempt, progress: Progress) -> None:
         """Note that a call is in progress, until it is removed from `calls`."""
         call.task = task = asyncio.current_task()
+        call.removes = CLEANING.get()
         if task is not None and sys.version_info >= (3, 11):
             call.asked_to_end = task.cancelling()
         self.calls[call] = progress
@@ -239,7 +243,7 @@ def _is_essential(call: Attempt, progress: Progress) -> bool:
 
     It does if it removes something, or if its reply names a new resource.
     """
-    if progress.makes and progress.may_have_begun:
+    if call.removes or (progress.makes and progress.may_have_begun):
         return True
     return call.method == "DELETE" and call.request is not None  # a request through a tunnel is the caller's own
 
