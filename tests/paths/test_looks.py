@@ -192,5 +192,5 @@ async def test_files_without_a_name_are_no_changes(vm: AsyncVM) -> None:
             paths.append(event.path)
             if event.path == "/tmp/w/last":
                 break
-    assert set(paths) <= {"/tmp/w/#1", "/tmp/w/last"}
-    assert paths.count("/tmp/w/#1") >= 1
+    # The server may write to a file of another name first.
+    assert {path for path in paths if "#" in path} == {"/tmp/w/#1"}
