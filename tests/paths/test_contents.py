@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Awaitable
 
 import pytest
 
@@ -44,7 +45,7 @@ async def test_text_and_bytes(vm: AsyncVM) -> None:
 
 async def test_errors_name_a_relative_path_as_the_caller_gave_it(vm: AsyncVM) -> None:
     files, long = vm.files, "x" * 300
-    calls = {
+    calls: dict[str, list[Awaitable[object]]] = {
         "none": [
             files.read_bytes("none"),
             files.read_text("none"),
