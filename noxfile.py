@@ -125,3 +125,10 @@ def whole(session: nox.Session) -> None:
     """Run the test suite with every combination and example, not only the default's selection; takes minutes."""
     session.install("-e", ".[emulator,test]")
     session.run("python", "-m", "pytest", "--whole", *session.posargs)
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Run the frameworks' suites against the adapters, each in an environment of its own; takes minutes."""
+    session.install("attrs>=24.2")  # all else goes into the environments of the frameworks
+    session.run("python", "-m", "tools.conformance", *session.posargs)

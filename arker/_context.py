@@ -16,6 +16,7 @@ from arker._transport.generations import Generations
 if TYPE_CHECKING:
     from arker._ledger.ledger import Ledger
     from arker._protocol.request import Call
+    from arker._tasks.clock import Timer
     from arker._transport.attempts import Progress
     from arker._transport.observer import Observer
     from arker._transport.open_blocks import Blocks
@@ -44,10 +45,21 @@ class Context:
         lacking: The features that servers, by their base URLs, are known to lack.
         generations: The generations of the API that servers speak.
         kept: What is kept open in VMs, by their base URLs and ids.
+        lifetimes: The timers of VMs that are to be deleted at a set time, by their base URLs and ids.
         overlaps: What the client has going on in its VMs, once it has something: see `_commands.overlap`.
     """
 
-    __slots__ = ("_cleanups", "generations", "kept", "lacking", "ledger", "overlaps", "settings", "transport")
+    __slots__ = (
+        "_cleanups",
+        "generations",
+        "kept",
+        "lacking",
+        "ledger",
+        "lifetimes",
+        "overlaps",
+        "settings",
+        "transport",
+    )
 
     def __init__(self, transport: Transport, ledger: Ledger | None) -> None:
         self.settings: Settings = transport.settings
@@ -56,6 +68,7 @@ class Context:
         self.lacking: set[tuple[str, str]] = set()
         self.overlaps: Any = None
         self.kept: dict[tuple[str, str], Kept] = {}
+        self.lifetimes: dict[tuple[str, str], Timer] = {}
         self.generations = Generations(transport)
         self._cleanups: set[asyncio.Future[None]] = set()
 
@@ -92,6 +105,11 @@ class Context:
         finally:
             self._cleanups.discard(over)
             over.set_result(None)
+
+    def stop_timers(self) -> None:
+        """Delete no VM at its set time any more: that is left to `AsyncArker.reap`."""
+        while self.lifetimes:
+            self.lifetimes.popitem()[1].cancel()
 
     async def close_kept(self) -> None:
         """Close what is kept open in VMs."""

@@ -291,8 +291,8 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
         out. VMs that cannot be deleted in time are logged and stay in the ledger for `reap`, and so do VMs that are
         deleted after the client has been closed. Deletions that take longer are cancelled.
 
-        Other VMs in the cloud keep running, and `reap` does not delete them. (If an exception leaves the client's
-        ``async with`` block, `reap` can delete them once this process has ended.)
+        Other VMs in the cloud keep running, and `reap` does not delete them, except at the end of their ``ttl``. (If an
+        exception leaves the client's ``async with`` block, `reap` can delete them once this process has ended.)
         """
         await _tasks.cleanup.clean_up(self._close(in_order=True), cut=False)
 
@@ -311,6 +311,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
 
     async def _close(self, *, in_order: bool) -> None:
         overlaps = self._context.overlaps
+        self._context.stop_timers()
         try:
             if overlaps is not None:
                 await overlaps.settle()

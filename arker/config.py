@@ -175,6 +175,14 @@ _NO_REGION: Final = (
 )
 
 
+_KEYS: Final = ("ARKER_API_KEY", "AUTH_KEY")
+
+
+def has_api_key() -> bool:
+    """Return whether the environment has an API key."""
+    return Environment(os.environ).get(*_KEYS) is not None
+
+
 def load_settings(
     api_key: str | None = None,
     *,
@@ -196,7 +204,7 @@ def load_settings(
     """Combine arguments and environment to settings. Raises `ConfigurationError` or `InvalidArgumentError`."""
     env = Environment(os.environ if environ is None else environ)
 
-    key = api_key if api_key is not None else env.get("ARKER_API_KEY", "AUTH_KEY")
+    key = api_key if api_key is not None else env.get(*_KEYS)
     if key is None:
         raise ConfigurationError("an API key is required: pass api_key=, or set ARKER_API_KEY")
 

@@ -114,7 +114,7 @@ class ReapReport:
         gone: VMs that no longer existed.
         failed: Forks that could not be cleaned up, each with its error; they stay in the ledger. (Exception: a fork
             without a reply is removed from the ledger if the server rejects it now and may have forgotten its key.)
-        living: Number of forks left alone because their program is still running.
+        living: Number of forks left alone because their program is still running, or because their ``ttl`` is not over.
         elsewhere: Number of forks left alone because they belong to another machine (or to this one before its last
             boot), where their program may still be running.
         dry_run: Whether nothing was done.

@@ -21,7 +21,7 @@ from arker._runs.poll import pause
 from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._transport.attempts import Attempt, Progress, deadline_scope
-from arker.errors import BadReplyError, ConfigurationError, InvalidArgumentError, TunnelClosedError
+from arker.errors import BadReplyError, ConfigurationError, InvalidArgumentError, NetworkError, TunnelClosedError
 from arker.models import Tunnel, TunnelRequest
 from arker.models import _checks as check
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSENDABLE = re.compile(r"[^!-~]")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_NOT_SERVING = (502, 503, 504)
 
 
 @frozen
@@ -224,6 +225,38 @@ class AsyncTunnel(Held[Tunnel]):
                 )
             await clock.sleep(pause(clock.now() - began))
             await self.refresh()
+
+    async def wait_until_serving(self, path: str = "/", *, deadline: float | None = None) -> Self:
+        """Wait until a server in the VM answers through the tunnel. Returns this tunnel.
+
+        GET requests are sent, ever less often. Any reply ends the wait, also a 404 or a 500, except the statuses 502,
+        503 and 504: the tunnel replies with them while no program listens on the port, and a server that is starting
+        often does.
+
+        Args:
+            path: Path and optional query to request.
+            deadline: Seconds for the whole call; None for no limit, even if the server never starts.
+
+        Raises:
+            TunnelClosedError: The tunnel was closed or could not be opened.
+            NotFoundError: There is no such tunnel (any more).
+            DeadlineExceededError: No server has answered by then.
+        """
+        with deadline_scope(deadline, self._progress("tunnel.wait_until_serving")):
+            await self._wait_open()
+            began = clock.now()
+            while not await self._serves(path):
+                await clock.sleep(pause(clock.now() - began))
+                await self.refresh()  # the tunnel itself may be gone
+                await self._wait_open()
+        return self
+
+    async def _serves(self, path: str) -> bool:
+        try:
+            reply = await self.request("GET", path)
+        except NetworkError:
+            return False
+        return reply.status not in _NOT_SERVING
 
     def _is_open(self) -> bool:
         """Return whether the tunnel is usable. In a state unknown to this version, it is if it has a URL."""

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from arker import models
+from arker import _lifecycle, models
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
 from arker._context import Context, Place
-from arker._lifecycle.fork import Forking, delete, delete_or_raise
+from arker._lifecycle.fork import Forking, delete, delete_or_raise, forget_end
 from arker._protocol.calls import vms as vm_calls
 from arker._protocol.identifiers import idempotency_key_or_new
 from arker._tasks import hurry
@@ -25,6 +25,7 @@ from arker._vm.runs import Runs
 from arker._vm.sessions import Sessions
 from arker._vm.tunnels import Tunnels
 from arker.errors import ArkerError, NotFoundError
+from arker.models import _checks as check
 
 logger = logging.getLogger("arker")
 
@@ -104,10 +105,30 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
         return self._kept
 
     def keep(self) -> None:
-        """Keep the VM: its ``async with`` block, its fleet and `AsyncArker.reap` do not delete it."""
+        """Keep the VM: its ``async with`` block, its fleet and `AsyncArker.reap` do not delete it.
+
+        A time at which it was to be deleted (``ttl``, `keep_alive`) no longer counts.
+        """
         self._kept = True
+        forget_end(self._place.context, self.base_url, self.id)
         if self._place.context.ledger is not None:
             self._place.context.ledger.let_go(self.id, self.base_url, at_once=True)
+
+    async def keep_alive(self, seconds: float) -> None:
+        """Set the VM's end to some seconds from now, in place of the time that was set before.
+
+        The client deletes it then, if it still exists and the client is open; otherwise `AsyncArker.reap` does, which
+        leaves the VM alone until then, also if this program is killed. Without a ledger only the open client does. An
+        ``async with`` block deletes its VM at its end in any case, and `keep` takes the time back. The server does not
+        know of it, and no request is sent. Returns when it is on record.
+
+        Args:
+            seconds: Seconds from now.
+        """
+        check.check_seconds("seconds", seconds)
+        _lifecycle.lifetimes.set_end(self._place, seconds)
+        if self._place.context.ledger is not None:
+            await self._place.context.ledger.flush()
 
     async def refresh(self, *, deadline: float | None = None) -> Self:
         """Read the VM's fields again. Returns this handle.
@@ -142,6 +163,7 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
         layers: Sequence[models.Layer] | None = None,
         command: str | Sequence[str] | None = None,
         platforms: Sequence[str] | None = None,
+        ttl: float | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> AsyncVM:
@@ -169,7 +191,32 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
             command=command,
             platforms=platforms,
         )
-        return await fork(self._place.context, request, idempotency_key=idempotency_key, deadline=deadline)
+        context = self._place.context
+        return await fork(context, request, ttl=ttl, idempotency_key=idempotency_key, deadline=deadline)
+
+    async def snapshot(
+        self, name: str, *, public: bool | None = None, description: str | None = None, deadline: float | None = None
+    ) -> AsyncVM:
+        """Fork this VM under a name, keep the fork, and return a handle on it.
+
+        A snapshot is a VM as any other: ``ar.fork(name)`` forks it, and it lives until it is deleted. It is kept from
+        the start, as if `keep` had been called: no block, no end of the client and no `AsyncArker.reap` deletes it. If
+        the call fails or is cancelled, no VM is left behind as far as the client can tell.
+
+        Args:
+            name: The snapshot's name, unique in the organisation.
+            public: Whether other organisations may fork it.
+            description: Its description, up to 1,024 characters; only generation 1 of the API has it.
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            ConflictError: The name is taken; a server of generation 1 says so by its subclass `AlreadyExistsError`.
+            NotFoundError: There is no such VM (any more).
+        """
+        check.check_text("name", name, what="a name for the snapshot")
+        made = await self.fork(name=name, public=public, description=description, deadline=deadline)
+        made.keep()
+        return made
 
     async def resize(
         self,
@@ -260,6 +307,7 @@ async def fork(
     *,
     idempotency_key: str | None,
     deadline: float | None,
+    ttl: float | None = None,
     doubted: Callable[[ArkerError], None] | None = None,
 ) -> AsyncVM:
     """Fork a VM. The new handle keeps the base URL that the fork was sent to (contract, section 2).
@@ -269,8 +317,11 @@ async def fork(
         request: The fork request.
         idempotency_key: The idempotency key; generated by default.
         deadline: Seconds for the whole call.
+        ttl: Seconds after which the VM is deleted.
         doubted: Called with the reason when a VM may exist although the caller was cancelled.
     """
+    if ttl is not None:
+        check.check_seconds("ttl", ttl)
     forking = Forking(context, request, idempotency_key_or_new(idempotency_key))
     del request  # frees memory early: hundreds of forks may run at once
     try:
@@ -279,7 +330,10 @@ async def fork(
         if doubted is not None and forking.doubt is not None:
             doubted(forking.doubt)
         raise
-    return AsyncVM(Place(forking.base_url, data.vm_id, context), data)
+    place = Place(forking.base_url, data.vm_id, context)
+    if ttl is not None:
+        _lifecycle.lifetimes.set_end(place, ttl)
+    return AsyncVM(place, data)
 
 
 __all__ = ["AsyncVM"]

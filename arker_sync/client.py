@@ -210,8 +210,8 @@ class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
         out. VMs that cannot be deleted in time are logged and stay in the ledger for `reap`, and so do VMs that are
         deleted after the client has been closed. Deletions that take longer are cancelled.
 
-        Other VMs in the cloud keep running, and `reap` does not delete them. (If an exception leaves the client's
-        ``with`` block, `reap` can delete them once this process has ended.)
+        Other VMs in the cloud keep running, and `reap` does not delete them, except at the end of their ``ttl``. (If an
+        exception leaves the client's ``with`` block, `reap` can delete them once this process has ended.)
         """
         self._close()
 

@@ -110,6 +110,26 @@ class TunnelHandle(Facade):
         self._lease.call(work)
         return self
 
+    def wait_until_serving(self, path: str = "/", *, deadline: float | None = None) -> Self:
+        """Wait until a server in the VM answers through the tunnel. Returns this tunnel.
+
+        GET requests are sent, ever less often. Any reply ends the wait, also a 404 or a 500, except the statuses 502,
+        503 and 504: the tunnel replies with them while no program listens on the port, and a server that is starting
+        often does.
+
+        Args:
+            path: Path and optional query to request.
+            deadline: Seconds for the whole call; None for no limit, even if the server never starts.
+
+        Raises:
+            TunnelClosedError: The tunnel was closed or could not be opened.
+            NotFoundError: There is no such tunnel (any more).
+            DeadlineExceededError: No server has answered by then.
+        """
+        work = self._async.wait_until_serving(path, deadline=deadline)
+        self._lease.call(work)
+        return self
+
     def refresh(self, *, deadline: float | None = None) -> Self:
         """Read the tunnel's fields again. Returns this tunnel, which keeps its token.
 

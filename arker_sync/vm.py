@@ -50,8 +50,25 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
         return self._async.kept
 
     def keep(self) -> None:
-        """Keep the VM: its ``with`` block, its fleet and `Arker.reap` do not delete it."""
+        """Keep the VM: its ``with`` block, its fleet and `Arker.reap` do not delete it.
+
+        A time at which it was to be deleted (``ttl``, `keep_alive`) no longer counts.
+        """
         self._async.keep()
+
+    def keep_alive(self, seconds: float) -> None:
+        """Set the VM's end to some seconds from now, in place of the time that was set before.
+
+        The client deletes it then, if it still exists and the client is open; otherwise `Arker.reap` does, which
+        leaves the VM alone until then, also if this program is killed. Without a ledger only the open client does. An
+        ``with`` block deletes its VM at its end in any case, and `keep` takes the time back. The server does not
+        know of it, and no request is sent. Returns when it is on record.
+
+        Args:
+            seconds: Seconds from now.
+        """
+        work = self._async.keep_alive(seconds)
+        self._lease.call(work)
 
     def refresh(self, *, deadline: float | None = None) -> Self:
         """Read the VM's fields again. Returns this handle.
@@ -85,6 +102,7 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
         layers: Sequence[models.Layer] | None = None,
         command: str | Sequence[str] | None = None,
         platforms: Sequence[str] | None = None,
+        ttl: float | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> VM:
@@ -110,10 +128,33 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
             layers=layers,
             command=command,
             platforms=platforms,
+            ttl=ttl,
             idempotency_key=idempotency_key,
             deadline=deadline,
         )
         return self._lease.make(work, VM, undo=lambda made: made.delete())
+
+    def snapshot(
+        self, name: str, *, public: bool | None = None, description: str | None = None, deadline: float | None = None
+    ) -> VM:
+        """Fork this VM under a name, keep the fork, and return a handle on it.
+
+        A snapshot is a VM as any other: ``ar.fork(name)`` forks it, and it lives until it is deleted. It is kept from
+        the start, as if `keep` had been called: no block, no end of the client and no `Arker.reap` deletes it. If
+        the call fails or is cancelled, no VM is left behind as far as the client can tell.
+
+        Args:
+            name: The snapshot's name, unique in the organisation.
+            public: Whether other organisations may fork it.
+            description: Its description, up to 1,024 characters; only generation 1 of the API has it.
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            ConflictError: The name is taken; a server of generation 1 says so by its subclass `AlreadyExistsError`.
+            NotFoundError: There is no such VM (any more).
+        """
+        work = self._async.snapshot(name, public=public, description=description, deadline=deadline)
+        return VM(self._lease.call(work), self._lease)
 
     def resize(
         self,

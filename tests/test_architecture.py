@@ -191,6 +191,8 @@ def test_a_lazy_package_names_its_modules_for_type_checkers_too(name: str) -> No
 
 def test_classes_are_not_towers() -> None:
     for path in client_files():
+        if path.parent.name == "integrations":
+            continue  # their frameworks are not installed here
         module = importlib.import_module(module_of(path))
         for _, cls in inspect.getmembers(module, inspect.isclass):
             assert depth(cls) <= 4, f"{cls.__module__}.{cls.__name__} stands on {depth(cls) - 1} classes of ours"
@@ -252,6 +254,17 @@ def test_the_backend_knows_nothing_of_the_client_s_behaviour() -> None:
                 shared = shared or (path.parent.name == "emulator" and name in PROCESSES)
                 assert shared, f"{module_of(path)} imports {name}"
     assert not (allowed | PROCESSES) - used
+
+
+def test_integrations_are_imported_by_nothing_but_their_frameworks() -> None:
+    """Their frameworks are not installed here, so that they are compiled only."""
+    files = sorted((PACKAGE / "integrations").glob("[!_]*.py"))
+    assert files
+    for path in files:
+        compile(path.read_text(), str(path), "exec")
+    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "arker_sync").rglob("*.py"), *(ROOT / "arker_pytest").rglob("*.py")]:
+        if path.parent.name != "integrations":
+            assert not [name for name in all_imports(path) if name.startswith("arker.integrations")], path.name
 
 
 def test_only_the_settings_read_the_environment() -> None:

@@ -169,6 +169,71 @@ async def opened(server: ScriptedServer, vm: AsyncVM, **more: Any) -> AsyncTunne
     return held
 
 
+async def test_waiting_until_a_server_answers(server: ScriptedServer, vm: AsyncVM) -> None:
+    held = await opened(server, vm)
+    refused = [error("unavailable", status=status) for status in (502, 503, 504)]
+    asked: list[str] = []
+
+    def answer(request: Recorded) -> Reply:
+        if request.path.startswith(TUNNELS):
+            return ok(tunnel(url=server.url))
+        asked.append(request.target)
+        return refused.pop() if refused else error("not_found", status=404)
+
+    server.answer(answer)
+    assert await held.wait_until_serving("/ready?now", deadline=30) is held
+    assert asked == ["/ready?now"] * 4
+
+
+async def test_waiting_until_a_server_answers_opens_the_tunnel_first(server: ScriptedServer, vm: AsyncVM) -> None:
+    server.script(ok(tunnel("starting")), ok(tunnel("starting")), ok(tunnel(url=server.url)), ok({}))
+    held = await vm.tunnel(8080, wait=False).open()
+    await held.wait_until_serving(deadline=30)
+    assert [request.target for request in server.requests[1:]] == [f"{TUNNELS}/tk-1"] * 2 + ["/"]
+
+
+async def test_a_server_that_never_answers(server: ScriptedServer, vm: AsyncVM) -> None:
+    held = await opened(server, vm)
+
+    def answer(request: Recorded) -> Reply:
+        return ok(tunnel(url=server.url)) if request.path.startswith(TUNNELS) else dropped(Drop.RESET)
+
+    server.answer(answer)
+    with pytest.raises(DeadlineExceededError) as caught:
+        await held.wait_until_serving(deadline=0.3)
+    assert caught.value.operation == "tunnel.wait_until_serving"
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (error("not_found", status=404), NotFoundError),
+        (ok(tunnel("closed", message="the VM is gone")), TunnelClosedError),
+    ],
+)
+async def test_a_tunnel_that_ends_while_its_server_is_waited_for(
+    server: ScriptedServer, vm: AsyncVM, reply: Reply, expected: type[Exception]
+) -> None:
+    held = await opened(server, vm)
+
+    def answer(request: Recorded) -> Reply:
+        return reply if request.path.startswith(TUNNELS) else error("unavailable", status=502)
+
+    server.answer(answer)
+    with pytest.raises(expected):
+        await held.wait_until_serving(deadline=30)
+
+
+@pytest.mark.parametrize(("arguments", "name"), [({"path": "x"}, "path"), ({"deadline": 0}, "deadline")])
+async def test_arguments_of_waiting_until_a_server_answers(
+    server: ScriptedServer, vm: AsyncVM, arguments: Any, name: str
+) -> None:
+    held = await opened(server, vm)
+    with pytest.raises(InvalidArgumentError, match=name):
+        await held.wait_until_serving(**arguments)
+    assert server.requests == []
+
+
 async def test_a_request(server: ScriptedServer, vm: AsyncVM) -> None:
     held = await opened(server, vm)
     server.script(ok({"a": [1]}, status=418, X_Kind="teapot"))

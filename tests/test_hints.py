@@ -22,7 +22,8 @@ import arker_pytest
 import arker_sync
 
 OURS = ("arker", "arker_pytest", "arker_sync")
-INSIDES = ("arker.emulator.server", "arker.emulator.sandbox")
+INSIDES = ("arker.emulator.server", "arker.emulator.sandbox", "arker.integrations.")
+"""What is no public surface, and what needs frameworks that are not installed here."""
 
 
 def is_ours(thing: Any) -> bool:

@@ -71,13 +71,14 @@ class Vms(ClientBase):
         layers: Sequence[models.Layer] | None = None,
         command: str | Sequence[str] | None = None,
         platforms: Sequence[str] | None = None,
+        ttl: float | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> arker.AsyncVM:
         """Fork a VM: create a VM from a public golden, or with a copy of another VM's files (contract, section 5).
 
-        The arguments from ``image`` on are those of generation 1 of the API. Of the others, generation 1 has neither
-        ``max_memory_mib`` nor ``tunnel``, and takes ``source_org_id`` only beside a name.
+        The arguments from ``image`` to ``platforms`` are those of generation 1 of the API. Of the others, generation 1
+        has neither ``max_memory_mib`` nor ``tunnel``, and takes ``source_org_id`` only beside a name.
 
         Args:
             source: The name of a public golden or of the organisation's own VM, or a handle. Exactly one of ``source``,
@@ -104,6 +105,9 @@ class Vms(ClientBase):
                 By default the server decides: a server of generation 1 copies both if it can.
             command: A command that is started in the background in the new VM's default session.
             platforms: Ids of the platforms that the new VM may run on; empty for any.
+            ttl: Seconds after which the new VM is deleted, if it still exists: by this client while it is open, and
+                otherwise by `AsyncArker.reap`, which leaves it alone until then. `AsyncVM.keep_alive` sets another
+                time. The server does not know of it.
             idempotency_key: A repeated request with the same key returns the original VM instead of forking again; by
                 default generated for each call.
             deadline: Seconds for the whole call; None for no limit.
@@ -149,7 +153,7 @@ class Vms(ClientBase):
             command=command,
             platforms=platforms,
         )
-        return await fork(self._context, request, idempotency_key=idempotency_key, deadline=deadline)
+        return await fork(self._context, request, ttl=ttl, idempotency_key=idempotency_key, deadline=deadline)
 
     async def list_vms(
         self,

@@ -30,9 +30,9 @@ class Orphans:
     """The forks of one account, by the state of their owners.
 
     Attributes:
-        left: Forks whose owner is dead.
+        left: Forks whose owner is dead, and those whose VM should have been deleted by now.
         covered: Those of them whose VM a live program holds as well.
-        living: The number of forks with a live owner.
+        living: The number of forks with a live owner, or with a VM whose set time has not come.
         elsewhere: The number of forks with an owner on another machine, whose state is unknown.
     """
 
@@ -111,14 +111,22 @@ class Ledger:
         if self._writer.may_have_rows():
             self._writer.put(("let_go", (base_url, self.account, vm_id, vm_id)), at_once=at_once)
 
+    def set_end(self, vm_id: str, base_url: str, ends_at: float) -> None:
+        """Record when a VM is to be deleted, whichever program made it."""
+        self._writer.used = True
+        self._writer.put(("ends", (ends_at, base_url, self.account, vm_id, vm_id)), soon=True)
+        # No fork has such a key: see `left`.
+        self._writer.put(("lives", (f"vm {vm_id}", base_url, vm_id, clock.wall(), ends_at)), soon=True)
+
     def give_up(self, vm_id: str, base_url: str) -> None:
         """Record that a VM could not be deleted, so that `release` does not apply to it."""
         if self._writer.may_have_rows():
-            self._writer.put(("give_up", (base_url, self.account, vm_id, vm_id)))
+            self._writer.put(("give_up", (clock.wall(), base_url, self.account, vm_id, vm_id)))
 
     def left(self, vm_id: str, base_url: str) -> None:
         """Record again a VM that was to be deleted at its client's close, after all rows had been released."""
         self._writer.used = True
+        self.give_up(vm_id, base_url)
         # No fork has such a key: the row has the id, which is all that is asked for.
         self._writer.put(("left", (f"vm {vm_id}", base_url, vm_id, clock.wall())), at_once=True)
 
@@ -177,8 +185,12 @@ class Ledger:
         living: list[Row] = []
         elsewhere: list[Row] = []
         left: list[Row] = []
+        over: list[Row] = []
+        now = clock.wall()
         for row in rows:
-            if row.host == here:
+            if row.ends_at is not None:
+                (over if row.ends_at <= now else living).append(row)
+            elif row.host == here:
                 (living if is_alive.get(row.owner, True) else left).append(row)
             else:
                 (left if older_than is not None and row.created_at < before else elsewhere).append(row)
@@ -189,7 +201,7 @@ class Ledger:
             return (row.base_url, row.idempotency_key) in keys or (row.base_url, row.vm_id) in ids
 
         covered = [row for row in left if is_held(row)]
-        return Orphans([row for row in left if not is_held(row)], covered, len(living), len(elsewhere))
+        return Orphans([*over, *[row for row in left if not is_held(row)]], covered, len(living), len(elsewhere))
 
     async def sweep(self) -> None:
         """Remove the lock files of dead owners that have no rows in the ledger."""

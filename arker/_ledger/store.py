@@ -46,6 +46,7 @@ CREATE TABLE forks (
     created_at REAL NOT NULL,
     owner TEXT NOT NULL,
     host TEXT NOT NULL,
+    ends_at REAL,
     PRIMARY KEY (idempotency_key, base_url, account, client)
 ) WITHOUT ROWID;
 CREATE INDEX forks_by_vm_id ON forks (vm_id) WHERE vm_id IS NOT NULL;
@@ -77,8 +78,18 @@ STATEMENTS: Final = {
     "drop": "DELETE FROM forks WHERE idempotency_key = ? AND base_url = ? AND account = ? AND client = ?",
     # Where an id is expected, servers take a name.
     "let_go": "DELETE FROM forks WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)",
+    # A VM that was to be deleted now does not wait for its set time.
     "give_up": (
-        "UPDATE forks SET given_up = given_up | 1 WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)"
+        "UPDATE forks SET given_up = given_up | 1, ends_at = min(ends_at, ?)"
+        " WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)"
+    ),
+    # Other programs' rows of the VM as well: the last word counts.
+    "ends": "UPDATE forks SET ends_at = ? WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)",
+    # A VM that has no row, since it was forked without this ledger or is kept.
+    "lives": (
+        "INSERT INTO forks (idempotency_key, base_url, body, vm_id, created_at, ends_at, account, client, owner, host)"
+        " SELECT ?1, ?2, '', ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE NOT EXISTS"
+        " (SELECT 1 FROM forks WHERE base_url = ?2 AND account = ?6 AND (vm_id = ?3 OR name = ?3))"
     ),
     # A VM whose row was released.
     "left": (
@@ -90,12 +101,13 @@ STATEMENTS: Final = {
         "DELETE FROM forks WHERE (idempotency_key, base_url, account) IN"
         " (SELECT idempotency_key, base_url, account FROM forks"
         " WHERE client = ? AND vm_id IS NOT NULL AND NOT given_up & 1)"
+        " AND ends_at IS NULL"
     ),
 }
 """The statements on the rows, by name."""
 
 _SELECT: Final = (
-    "SELECT idempotency_key, base_url, client, body, vm_id, created_at, owner, host, given_up FROM forks"
+    "SELECT idempotency_key, base_url, client, body, vm_id, created_at, owner, host, given_up, ends_at FROM forks"
     " WHERE account = ? ORDER BY created_at"
 )
 
@@ -114,6 +126,7 @@ class Row:
         owner: The process that posted it.
         host: The scope of that process's file locks.
         given_up: Bits: 1 for a VM whose deletion failed, `ANSWERED`.
+        ends_at: The time at which its VM is to be deleted, in seconds since the epoch; None for no set time.
     """
 
     idempotency_key: str
@@ -125,6 +138,7 @@ class Row:
     owner: str
     host: str
     given_up: int
+    ends_at: float | None
 
     @property
     def was_answered(self) -> bool:
@@ -219,12 +233,21 @@ def _connect(path: Path) -> sqlite3.Connection:
                     with _transaction(connection):
                         for statement in _SCHEMA.split(";"):
                             connection.execute(statement)
+        if not _has_ends(connection):  # an earlier version has made it
+            with _transaction(connection):
+                if not _has_ends(connection):
+                    connection.execute("ALTER TABLE forks ADD COLUMN ends_at REAL")
         # Enough for what is committed to outlive the process, and commits need not wait for the disk.
         connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _has_ends(connection: sqlite3.Connection) -> bool:
+    """Return whether the table has its newest column."""
+    return any(name == "ends_at" for _, name, *_ in connection.execute("PRAGMA table_info(forks)"))
 
 
 def _is_ready(connection: sqlite3.Connection) -> bool:

@@ -277,7 +277,7 @@ class Writer:
 
     def _complete(self, operation: Operation) -> Operation:
         name, parameters = operation
-        if name not in ("intend", "left"):
+        if name not in ("intend", "left", "lives"):
             return operation
         if self._owner is None:
             self._owner = process_locks.enter(self.path.parent)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from arker._basics.lazy import lazy_modules
 
 if TYPE_CHECKING:
+    from arker._lifecycle import lifetimes as lifetimes
     from arker._lifecycle import reap as reap
 
-__getattr__, __dir__ = lazy_modules(__name__, "reap")
+__getattr__, __dir__ = lazy_modules(__name__, "lifetimes", "reap")

@@ -293,11 +293,13 @@ async def delete(context: Context, base_url: str, vm_id: str, *, deadline: float
     if context.overlaps is not None:
         context.overlaps.forget(base_url, vm_id)
     context.kept.pop((base_url, vm_id), None)  # it goes with the VM
-    if ledger is None:
-        return await context.send(call, deadline=deadline)
     try:
         result = await context.send(call, deadline=deadline)
     except BaseException as error:
+        if is_surely_gone(error):
+            forget_end(context, base_url, vm_id)
+        if ledger is None:
+            raise
         # A proxy's page that says "not found" does not prove that the VM is gone.
         if is_surely_gone(error):
             ledger.let_go(vm_id, base_url)
@@ -307,10 +309,17 @@ async def delete(context: Context, base_url: str, vm_id: str, *, deadline: float
             ledger.give_up(vm_id, base_url)
         raise
     if result.deleted:
-        ledger.let_go(vm_id, base_url)
-    else:
-        ledger.give_up(vm_id, base_url)
+        forget_end(context, base_url, vm_id)
+    if ledger is not None:
+        (ledger.let_go if result.deleted else ledger.give_up)(vm_id, base_url)
     return result
 
 
-__all__ = ["Forking", "delete", "delete_or_raise", "was_made_since"]
+def forget_end(context: Context, base_url: str, vm_id: str) -> None:
+    """Forget the time at which a VM was to be deleted."""
+    timer = context.lifetimes.pop((base_url, vm_id), None)
+    if timer is not None:
+        timer.cancel()
+
+
+__all__ = ["Forking", "delete", "delete_or_raise", "forget_end", "was_made_since"]

@@ -67,7 +67,7 @@ def test_variables_have_any_value(shell: list[str]) -> None:
 
 def test_a_session_stays_as_it_is(shell: list[str], tmp_path: Path) -> None:
     line = attrs.evolve(PLAIN, env={"A": "1"}, cwd="/", data=b"x").line("cd /usr; B=2; trap 'echo t' TERM; exit 5")
-    after = "echo $? ${A-unset} ${B-unset} ${__arker_status-unset}; pwd; trap; cat"
+    after = "echo $? ${A-unset} ${B-unset} ${__arker_status-unset}; pwd; trap - INT QUIT; trap; cat"
     done = run(shell, f"{line}\n{after}", cwd=tmp_path)
     expected = f"5 unset unset unset\n{tmp_path}\n".encode()
     assert done.stdout == expected + b"of the session"

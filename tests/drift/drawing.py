@@ -43,7 +43,7 @@ _NOT_NULL: Final = [value for value in _NO_TEXTS if value is not None]
 _FIELDS: Final[dict[str, list[Any]]] = {
     name: values
     for names, values in (
-        ("vm_id run_id session_id tunnel_key sync_id filesystem_id upload_id", _NO_IDS),
+        ("vm_id run_id session_id tunnel_key sync_id mount_id filesystem_id upload_id", _NO_IDS),
         ("content presigned_url url command completed_at", _NO_TEXTS),
         # Null says that there is none.
         ("stdout stderr", _NOT_NULL),
@@ -55,6 +55,7 @@ _FIELDS: Final[dict[str, list[Any]]] = {
         ("provider last_active_at public owner_org_id session_idx cwd", _VALUES),
         ("fail_reason results ranges received_bytes path retry_count", _VALUES),
         ("visibility protocol auth_mode live t_ms status", _VALUES),
+        ("endpoint platforms org_id org_name root hash_algo entries hash mode truncated", _VALUES),
         ("request_id", [*_NO_TEXTS, ""]),
         ("encoding", _NO_TEXTS),
         ("env", [value for value in _VALUES if value.__class__ is not dict]),

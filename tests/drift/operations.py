@@ -48,6 +48,17 @@ async def _keep(held: Held) -> None:
         await held.call(vm.refresh())
 
 
+async def _keep_alive(held: Held) -> None:
+    made = await held.call(held.vm.fork(ttl=600, deadline=held.patience), "fork")
+    held.vms.append(made.id)
+    await made.keep_alive(500)
+
+
+async def _snapshot(held: Held) -> None:
+    made = await held.call(held.vm.snapshot("named", deadline=held.patience), "fork")
+    held.vms.append(made.id)
+
+
 async def _map(held: Held) -> None:
     async def work(vm: AsyncVM, word: str) -> CompletedRunResult:
         return await held.call(vm.run(f"say {word}", deadline=held.patience), "run", vm=vm.id)
@@ -123,11 +134,11 @@ async def _leave_behind(held: Held) -> None:
 
 
 def orphan(held: Held) -> None:
-    """Let the owners of all that is on record be dead."""
+    """Let the owners of all that is on record be dead, and the set times of VMs be over."""
     if held.ledger.is_file():
         with closing(sqlite3.connect(held.ledger, timeout=10, isolation_level=None)) as connection:
             if connection.execute("PRAGMA user_version").fetchone() != (0,):
-                connection.execute("UPDATE forks SET owner = 'dead'")
+                connection.execute("UPDATE forks SET owner = 'dead', ends_at = min(ends_at, 1)")
 
 
 async def _reap(held: Held) -> None:
@@ -154,6 +165,11 @@ async def _list_filesystems(held: Held) -> None:
 async def _tunnel_block(held: Held) -> None:
     async with held.vm.tunnel(8080, deadline=held.patience) as tunnel:
         held.same("reply", (await held.call(tunnel.request("GET"))).body, b"port 8080")
+
+
+async def _serving(held: Held) -> None:
+    async with held.vm.tunnel(8080, deadline=held.patience) as tunnel:
+        await held.call(tunnel.wait_until_serving(deadline=held.patience))
 
 
 async def _tunnel(held: Held) -> None:
@@ -235,6 +251,8 @@ OPERATIONS: Final[list[Operation]] = [
     Operation("delete", ("AsyncVM.delete",), ("delete",), _delete),
     Operation("VM in a block", ("AsyncArker.fork",), _USED, _block),
     Operation("VM that is kept", ("AsyncVM.keep",), ("fork", "get_vm"), _keep),
+    Operation("VM with an end", ("AsyncVM.keep_alive",), ("fork", "delete"), _keep_alive),
+    Operation("snapshot", ("AsyncVM.snapshot",), ("fork",), _snapshot),
     Operation("fleet, map", ("AsyncArker.fork_many", "AsyncFleet.map"), _USED, _map),
     Operation("fleet", ("AsyncFleet.run", "AsyncFleet.upload"), (*_USED, "write"), _fleet),
     Operation("get a VM", ("AsyncArker.get_vm", "AsyncVM.refresh"), ("get_vm",), _get_vm),
@@ -259,6 +277,13 @@ OPERATIONS: Final[list[Operation]] = [
         ("AsyncVM.tunnel", "AsyncTunnel.request"),
         ("create_tunnel", "get_tunnel", "delete_tunnel", "through"),
         _tunnel_block,
+        older=True,
+    ),
+    Operation(
+        "wait for a server",
+        ("AsyncTunnel.wait_until_serving",),
+        ("create_tunnel", "get_tunnel", "delete_tunnel", "through"),
+        _serving,
         older=True,
     ),
     Operation(

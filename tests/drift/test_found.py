@@ -29,6 +29,15 @@ FOUND = [
     Plan("open_read", (Bent("read", (Moved("content", "data.content"),)),)),
     # The id of a run was taken for that of the VM.
     Plan("fork", (Bent("fork", (Without("vm_id"), _OTHER), times=2),)),
+    # The id of another session was taken for that of the one that was asked for.
+    Plan(
+        "create a session",
+        (
+            Bent("create_session", (Lost("AFTER_PROCESSING"),), skip=1),
+            Bent("create_session", (Lost("AFTER_PROCESSING"),), skip=1),
+            Bent("get_session", (Without("session_id"), Beside({"session": {"session_id": "01S", "id": "01S"}}))),
+        ),
+    ),
     # A run that was started was called undone, since a question about it had failed.
     Plan("run", (Bent("get_run", (Instead(425, b"<html>"),)),), slow=True),
     Plan("run", _unreached("list_runs", Lost("RESET"), Lost("RESET"), Lost("RESET")), slow=True),

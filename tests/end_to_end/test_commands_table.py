@@ -1,4 +1,4 @@
-"""The table of the page on runs that says what users of `subprocess` write: each of its cells is run."""
+"""The tables that say what users of other libraries write, and the same here: each of our cells is run."""
 
 from __future__ import annotations
 
@@ -16,15 +16,23 @@ from typing import Any, Final, cast
 
 import pytest
 
-from arker import AsyncVM, CompletedRunResult
+from arker import AsyncArker, AsyncVM, CompletedRunResult
 
 pytestmark = pytest.mark.anyio
 
-PAGE: Final = Path(__file__).parent.parent.parent / "docs/runs.md"
+PAGE: Final = Path(__file__).parent.parent.parent / "docs/coming-from.md"
 
 
-def rows() -> list[tuple[str, str]]:
-    return re.findall(r"^\| `(.*(?:subprocess|process)\..*)` \| `(.*)` \|$", PAGE.read_text(), re.MULTILINE)
+LIBRARIES: Final = {"E2B": 20, "Modal": 15, "Daytona": 18, "Vercel": 14}
+"""The sections of libraries for sandboxes, with the least number of their rows."""
+
+
+def rows(section: str) -> list[tuple[str, str]]:
+    (text,) = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    lines = [line for line in text.splitlines() if line.startswith("|")][2:]
+    found = re.findall(r"^\| `(.*)` \| `(.*)` \|$", "\n".join(lines), re.MULTILINE)
+    assert len(found) == len(lines), "a row of another form"
+    return found
 
 
 async def carried_out(cell: str, names: dict[str, Any]) -> Any:
@@ -62,7 +70,7 @@ async def test_each_cell_runs_and_does_the_same(
 ) -> None:
     (tmp_path / "file").write_text("of the file")
     monkeypatch.chdir(tmp_path)
-    found = rows()
+    found = rows("subprocess")
     assert len(found) >= 15
     script = 'cat; echo "$A"; pwd'
     here: dict[str, Any] = {"subprocess": Local(), "os": os, "sys": sys, "command": ["bash", "-c", script]}
@@ -80,3 +88,19 @@ async def test_each_cell_runs_and_does_the_same(
         if "ls" not in ours:
             assert value.stdout.replace(b"/home/user", os.fsencode(tmp_path)) == done.stdout, ours
         assert ("on_stdout" in theirs) == bool(shown)
+
+
+@pytest.mark.generations("both", "0.5")
+@pytest.mark.parametrize("library", LIBRARIES)
+async def test_each_cell_beside_a_library_for_sandboxes_runs(ar: AsyncArker, library: str) -> None:
+    found = rows(library)
+    assert len(found) >= LIBRARIES[library]
+    names: dict[str, Any] = {"ar": ar, "sys": sys}
+    for theirs, ours in found:
+        if library != "Vercel":
+            compile(theirs, "cell", "exec")
+        value = await carried_out(ours, names)
+        expected = None if "run.cancel" in ours else 0
+        assert not isinstance(value, CompletedRunResult) or value.exit_code == expected, ours
+    assert {vm.name async for vm in ar.iter_vms()} <= {"checkpoint", None}
+    assert names["vm"].id not in [vm.id async for vm in ar.iter_vms()]

@@ -140,7 +140,7 @@ async def test_urls_that_go_on_expiring(emulator: Emulator, vm: AsyncVM) -> None
     assert fault.fired == 3
 
 
-def test_the_faults_that_the_page_sets_over_http_are_rules() -> None:
+async def test_the_faults_that_the_page_sets_over_http_are_rules() -> None:
     text = PAGE.read_text()
     rules = [rule_from_json(json.loads(body)) for body in re.findall(r"emulator/faults\" -d '(.*?)'", text)]
     assert [rule.action for rule in rules] == ["error", "close"]

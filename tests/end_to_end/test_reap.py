@@ -165,6 +165,31 @@ async def test_a_program_that_lives_keeps_what_it_has(
     assert left.error is None
 
 
+SNAPSHOT = (
+    PREPARE
+    + """
+async def main():
+    async with AsyncArker() as ar:
+        vm = await ar.fork("ubuntu-nodisk")
+        print((await vm.snapshot("checkpoint")).id, flush=True)
+        await hold()
+
+asyncio.run(main())
+"""
+)
+
+
+async def test_the_snapshot_of_a_killed_program_stays(
+    client: AsyncArker, settings: dict[str, str], ledger: Path
+) -> None:
+    with program(SNAPSHOT, **settings) as killed:
+        snapshot = line(killed)
+        await until(lambda: len(select(ledger)) == 1 and snapshot not in select(ledger))
+        kill(killed)
+    assert len((await client.reap()).deleted) == 1
+    assert await ids(client) == {snapshot}
+
+
 async def test_what_a_dry_run_finds_stays(client: AsyncArker, settings: dict[str, str], ledger: Path) -> None:
     with program(FORK_ONE, **settings) as killed:
         held = await forked(killed, ledger)

@@ -98,6 +98,15 @@ async def test_http_and_websocket(vm: AsyncVM, http: aiohttp.ClientSession) -> N
     assert socket.close_code == 1000
 
 
+async def test_waiting_for_a_server_that_starts_late(vm: AsyncVM) -> None:
+    async with vm.tunnel(8080, auth_mode="authenticated") as tunnel:
+        assert (await tunnel.request("GET")).status == 502
+        await vm.sync("serve.py", SERVER)
+        await vm.run("sleep 0.3; exec python3 serve.py", background=True)
+        await tunnel.wait_until_serving(deadline=60)
+        assert (await tunnel.request("GET", "/x")).text == "GET /x HTTP/1.1\n"
+
+
 async def test_a_token_is_needed(vm: AsyncVM, http: aiohttp.ClientSession) -> None:
     await serve(vm)
     tunnel = await vm.create_tunnel(ports=[8080], auth_mode="authenticated")

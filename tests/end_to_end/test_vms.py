@@ -13,6 +13,7 @@ from arker import (
     BadRequestError,
     ConflictError,
     ForbiddenError,
+    InvalidArgumentError,
     NetworkPolicyBlocked,
     NotFoundError,
     UnauthorizedError,
@@ -139,6 +140,25 @@ async def test_a_cancelled_block_deletes_its_vm(ar: AsyncArker) -> None:
         await task
     with pytest.raises(NotFoundError):
         await forked[0].refresh()
+
+
+async def test_a_snapshot_is_a_fork_with_a_name_that_stays(emulator: Emulator, ar: AsyncArker, vm: AsyncVM) -> None:
+    await vm.sync("f", b"before")
+    made = await vm.snapshot("checkpoint", public=True)
+    assert (made.name, made.kept, made.public) == ("checkpoint", True, True)
+    await vm.sync("f", b"after")
+    with pytest.raises(ConflictError, match="checkpoint"):
+        await vm.snapshot("checkpoint")
+    with pytest.raises(InvalidArgumentError, match="name"):
+        await vm.snapshot("")
+    async with made:
+        pass
+    async with await ar.fork("checkpoint") as child:
+        assert (await child.run("cat f")).stdout == b"before"
+    assert len(await ar.list_vms()) == 2
+    assert (await made.delete()).deleted
+    with pytest.raises(NotFoundError):
+        await ar.fork("checkpoint")
 
 
 async def test_list_pages_newest_first(ar: AsyncArker) -> None:

@@ -206,7 +206,8 @@ async def test_a_vm_that_seemed_to_have_gone_is_deleted(
     client: AsyncArker, cloud: Cloud, server: ScriptedServer
 ) -> None:
     async def read(vm: AsyncVM, item: int) -> bytes:
-        server.script(error("not_found", "x", status=404), error("not_found", "y", status=404))
+        # For the file, for a session in which a command would look at it, and for the VM itself.
+        server.script(*(error("not_found", name, status=404) for name in "xyz"))
         return await vm.sync("file")
 
     async with client.fork_many("ubuntu", 1) as fleet:

@@ -48,6 +48,12 @@ async def _vm_fork(scene: Scene) -> None:
         assert vm.id != scene.vm.id
 
 
+async def _snapshot(scene: Scene) -> None:
+    made = await scene.vm.snapshot(scene.name())
+    assert made.kept
+    await made.delete()
+
+
 async def _fork_sizes(scene: Scene) -> None:
     async with _forked(scene, vcpu_count=2, memory_mib=1024, disk_mib=2048) as vm:
         assert (vm.vcpu_count, vm.memory_mib, vm.disk_mib) == (2, 1024, 2048)
@@ -183,6 +189,7 @@ OPERATIONS: Final = (
     Operation("ar.fork(source_vm_id=, idempotency_key=)", _fork_by_id),
     Operation("ar.fork(source_vm_name=, source_org_id=)", _fork_org),
     Operation("vm.fork()", _vm_fork),
+    Operation("vm.snapshot()", _snapshot),
     Operation("ar.fork(vcpu_count=, memory_mib=, disk_mib=)", _fork_sizes),
     Operation("ar.fork(network=)", _fork_network),
     Operation("ar.fork(disk=, durable=)", _fork_disk),

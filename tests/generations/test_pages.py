@@ -80,5 +80,5 @@ def test_the_names_of_the_client_are_there() -> None:
         assert hasattr(_CLASSES[owner], name), f"{owner}.{name}"
     public = {name for name in dir(AsyncVM) + dir(AsyncArker) if not name.startswith(("_", "iter_"))}
     missing = {name for name in public if callable(getattr(arker.AsyncVM, name, getattr(AsyncArker, name, None)))}
-    local = {"aclose", "attach_run", "keep", "local", "reap", "vm"}
+    local = {"aclose", "attach_run", "keep", "keep_alive", "local", "reap", "vm"}
     assert missing - {name for _, name in calls} - local == set()

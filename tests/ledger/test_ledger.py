@@ -8,6 +8,8 @@ import signal
 import sqlite3
 import stat
 import threading
+import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -142,6 +144,30 @@ async def test_a_ledger_goes_on_after_its_thread_has_ended(ledger: Ledger) -> No
     assert select(ledger.path) == ["vm-1", "vm-2"]
     await ledger.aclose(release=True)
     assert select(ledger.path) == []
+
+
+async def test_a_file_without_the_column_of_ends_gets_it(ledger: Ledger, path: Path) -> None:
+    (request,) = await write_down(ledger, "vm-1")
+    await ledger.aclose(release=False)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("ALTER TABLE forks DROP COLUMN ends_at")
+    ledger.set_end("vm-1", HOST, 7.0)
+    await ledger.flush()
+    assert select(path, "idempotency_key, vm_id, ends_at") == [(request.idempotency_key, "vm-1", 7.0)]
+    await ledger.aclose(release=True)
+    assert select(path) == ["vm-1"]
+
+
+@pytest.mark.parametrize("failed", [Ledger.give_up, Ledger.left])
+async def test_a_vm_that_could_not_be_deleted_does_not_wait_for_its_end(
+    ledger: Ledger, failed: Callable[[Ledger, str, str], None]
+) -> None:
+    await write_down(ledger, "vm-1")
+    ledger.set_end("vm-1", HOST, time.time() + 600)
+    assert (await ledger.orphans([HOST], None)).left == []
+    failed(ledger, "vm-1", HOST)
+    assert [row.vm_id for row in (await ledger.orphans([HOST], None)).left] == ["vm-1"]
+    await ledger.aclose(release=False)
 
 
 async def test_only_its_user_can_read_it(ledger: Ledger) -> None:

@@ -160,7 +160,7 @@ async def test_one_failure_does_not_stop_the_others(
         connection.execute(
             "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 40)"
             " INSERT INTO forks SELECT idempotency_key || n, base_url, account, client, body, name, 'vm-' || n, 0,"
-            " created_at + n, owner, host FROM forks, numbers"
+            " created_at + n, owner, host, ends_at FROM forks, numbers"
         )
 
     async def answer(request: Recorded) -> Reply:

@@ -125,7 +125,8 @@ class Session:
 
 @pytest.fixture
 async def emulator(place: Path) -> AsyncIterator[Emulator]:
-    async with Emulator(EmulatorOptions(isolation=ISOLATION, state_parent=place)) as emulator:
+    # Without spare sandboxes, which come and go by themselves: each process is a VM's.
+    async with Emulator(EmulatorOptions(isolation=ISOLATION, state_parent=place, spares=0)) as emulator:
         yield emulator
 
 

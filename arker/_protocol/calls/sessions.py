@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
 
@@ -12,9 +12,11 @@ from arker._protocol import routes
 from arker._protocol.calls.shared import create, delete, get
 from arker._protocol.forms import lack_of_pending
 from arker._protocol.queries import PageQuery, choice
-from arker._protocol.request import Address, Call
+from arker._protocol.reader import is_usable_id
+from arker._protocol.request import Address, Call, Request
 
 if TYPE_CHECKING:
+    from arker._protocol.reader import Reader
     from arker.models import (
         CreateSessionRequest,
         DeleteSessionResponse,
@@ -31,6 +33,8 @@ class SessionsQuery(PageQuery):
 
 
 _SESSION: Final = ("session_id",)
+_KNOWN_SESSION: Final = ("session_id", "state", "cwd", "started_at")
+"""Without its id, too: another session in the reply must not be taken for the one that was asked for."""
 
 
 def list_sessions(at: Address, query: SessionsQuery) -> Call[ListSessionsResponse]:
@@ -54,9 +58,17 @@ def create_session(at: Address, request: CreateSessionRequest) -> Call[Session]:
 
 
 def get_session(at: Address, session_id: str) -> Call[Session]:
-    return get(
-        "vm.get_session", at.base_url, routes.session(at.vm_id, session_id), models.Session, _SESSION, vm_id=at.vm_id
-    )
+    def decode(payload: dict[str, Any], reader: Reader) -> Session:
+        # The session's id is known, even if the reply does not contain it.
+        named = (
+            payload
+            if reader.strict or is_usable_id(payload.get("session_id"))
+            else {**payload, "session_id": session_id}
+        )
+        return reader.structure(named, models.Session)
+
+    request = Request("GET", at.base_url, routes.session(at.vm_id, session_id))
+    return Call("vm.get_session", request, decode, evidence=_KNOWN_SESSION, vm_id=at.vm_id)
 
 
 def delete_session(at: Address, session_id: str) -> Call[DeleteSessionResponse]:

@@ -228,7 +228,7 @@ def test_the_links_of_an_interpreter_that_is_brought_along(private: Path) -> Non
 def test_a_machine_without_bash_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_bash(None).endswith("/bash")
     monkeypatch.setattr("arker.emulator.sandbox.bubblewrap.prerequisites._SHELLS", ("/nowhere/bash",))
-    with pytest.raises(IsolationUnavailableError, match=r"looked for /nowhere/bash\. Install bash"):
+    with pytest.raises(IsolationUnavailableError, match=r"no bash: looked for /nowhere/bash\. Install it"):
         find_bash(None)
 
 

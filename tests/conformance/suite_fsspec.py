@@ -1,0 +1,211 @@
+"""fsspec's abstract tests, and what pandas and universal_pathlib do through it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pandas
+import pytest
+from fsspec.tests import abstract
+from upath import UPath
+
+from arker import AsyncVM
+from arker.emulator import Emulator
+from arker.integrations.fsspec import ArkerFileSystem
+from arker_sync import VM, Arker
+from tests.conformance.support import count_vms, run_page, set_environment
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def settings(backend: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Put the backend into the environment, from which filesystems take their client."""
+    with pytest.MonkeyPatch.context() as patch:
+        set_environment(patch, backend, tmp_path_factory.mktemp("settings"))
+        yield
+        # Filesystems close their clients when they end, which the backend has to see.
+        ArkerFileSystem.clear_instance_cache()
+        gc.collect()
+
+
+@pytest.fixture(scope="module")
+def vm(settings: None) -> Iterator[VM]:
+    with Arker(ledger=False) as client, client.fork("ubuntu", name="conformance") as vm:
+        yield vm
+
+
+class Fixtures(abstract.AbstractFixtures):
+    @pytest.fixture(scope="module")
+    def fs(self, vm: VM) -> ArkerFileSystem:
+        return ArkerFileSystem()
+
+    @pytest.fixture
+    def fs_path(self, vm: VM) -> str:
+        return f"{vm.id}/tmp/{uuid.uuid4().hex}"
+
+
+class TestCopy(abstract.AbstractCopyTests, Fixtures):
+    pass
+
+
+class TestGet(abstract.AbstractGetTests, Fixtures):
+    pass
+
+
+class TestPut(abstract.AbstractPutTests, Fixtures):
+    pass
+
+
+class TestOpen(abstract.AbstractOpenTests, Fixtures):
+    pass
+
+
+class TestPipe(abstract.AbstractPipeTests, Fixtures):
+    pass
+
+
+def test_pandas_writes_and_reads_a_table(vm: VM) -> None:
+    table = pandas.DataFrame({"number": range(1000), "text": [f"row {number}" for number in range(1000)]})
+    table.to_csv(f"arker://{vm.id}/tmp/tables/table.csv", index=False)
+    assert vm.run("wc -l < /tmp/tables/table.csv").stdout_text.strip() == "1001"
+    assert pandas.read_csv(f"arker://{vm.name}/tmp/tables/table.csv").equals(table)
+
+
+def test_universal_pathlib_lists_and_reads(vm: VM) -> None:
+    vm.files.write_text("/tmp/paths/a.txt", "a", parents=True)
+    vm.files.mkdir("/tmp/paths/b")
+    path = UPath(f"arker://{vm.id}/tmp/paths")
+    assert sorted(each.name for each in path.iterdir()) == ["a.txt", "b"]
+    assert (path / "a.txt").read_text() == "a"
+    assert (path / "b").is_dir()
+
+
+def test_ranges_are_read_and_not_the_whole_file(backend: Emulator, vm: VM) -> None:
+    vm.files.write_bytes("/tmp/large", bytes(range(256)) * 65536)
+    fs = fsspec.filesystem("arker")
+    with fs.open(f"{vm.id}/tmp/large", block_size=4096) as file:
+        file.seek(256 * 4000)
+        assert file.read(10) == bytes(range(10))
+    assert fs.cat_file(f"{vm.id}/tmp/large", start=-3) == bytes([253, 254, 255])
+    assert fs.cat_file(f"{vm.id}/tmp/large", start=250, end=260) == bytes([*range(250, 256), *range(4)])
+
+
+def test_errors_are_those_of_python(vm: VM) -> None:
+    fs = fsspec.filesystem("arker")
+    for missing in (f"{vm.id}/tmp/missing", "no-such-vm/tmp"):
+        with pytest.raises(FileNotFoundError):
+            fs.info(missing)
+        with pytest.raises(FileNotFoundError):
+            fs.cat_file(missing)
+        assert not fs.exists(missing)
+    with pytest.raises(IsADirectoryError):
+        fs.cat_file(f"{vm.id}/tmp")
+    with pytest.raises(FileExistsError):
+        fs.mkdir(f"{vm.id}/tmp")
+
+
+def test_listings_are_kept_if_asked_for(vm: VM) -> None:
+    vm.files.write_text("/tmp/listed/a", "a", parents=True)
+    fresh, kept = ArkerFileSystem(), ArkerFileSystem(use_listings_cache=True)
+    place = f"{vm.id}/tmp/listed"
+    assert kept.ls(place, detail=False) == fresh.ls(place, detail=False) == [f"{place}/a"]
+    vm.files.write_text("/tmp/listed/b", "b")
+    assert fresh.ls(place, detail=False) == [f"{place}/a", f"{place}/b"]
+    assert kept.ls(place, detail=False) == [f"{place}/a"]
+    kept.pipe_file(f"{place}/c", b"c")
+    assert kept.ls(place, detail=False) == [f"{place}/{name}" for name in "abc"]
+
+
+def test_symlinks_have_the_size_of_their_file_and_are_not_walked_into(vm: VM) -> None:
+    vm.run("mkdir -p /tmp/links; cd /tmp/links; echo hello > file; ln -s file link; ln -s . loop; ln -s none broken")
+    fs, place = fsspec.filesystem("arker"), f"{vm.id}/tmp/links"
+    found = fs.find(place, detail=True)
+    assert {name.rpartition("/")[2]: (entry["type"], entry["size"]) for name, entry in found.items()} == {
+        "file": ("file", 6),
+        "link": ("file", 6),
+        "loop": ("link", 1),
+        "broken": ("link", 4),
+    }
+    assert fs.cat_file(f"{place}/link") == b"hello\n"
+    assert fs.isdir(f"{place}/loop")
+
+
+def test_files_are_moved_copied_and_appended_to(vm: VM) -> None:
+    fs, place = fsspec.filesystem("arker"), f"{vm.id}/tmp/moved"
+    fs.pipe_file(f"{place}/a", b"a")
+    fs.mv(f"{place}/a", f"{place}/b")
+    with fs.open(f"{place}/b", "ab") as file:
+        file.write(b"b")
+    assert fs.cat_file(f"{place}/b") == b"ab"
+    assert fs.find(place) == [f"{place}/b"]
+    with Arker(ledger=False) as client, client.fork("ubuntu") as other:
+        fs.cp_file(f"{place}/b", f"{other.id}/tmp/copied")
+        assert other.files.read_text("/tmp/copied") == "ab"
+
+
+def test_files_are_copied_to_one_target_at_once(vm: VM) -> None:
+    fs, place = fsspec.filesystem("arker"), f"{vm.id}/tmp/same"
+    for number in range(8):
+        fs.pipe_file(f"{place}/{number}/file", b"data")
+    for turn in range(3):
+        fs.cp([f"{place}/{number}/file" for number in range(8)], [f"{place}/copy{turn}"] * 8)
+        assert fs.cat_file(f"{place}/copy{turn}") == b"data"
+
+
+def test_a_name_is_that_of_the_vm_that_has_it_now(vm: VM) -> None:
+    fs = fsspec.filesystem("arker")
+    with Arker(ledger=False) as client:
+        for turn in range(2):
+            with client.fork("ubuntu", name="again") as named:
+                named.files.write_text("/tmp/turn", str(turn))
+                assert fs.cat_file("again/tmp/turn") == str(turn).encode()
+        assert not fs.exists("again/tmp/turn")
+
+
+def test_a_transaction_that_fails_writes_nothing(vm: VM) -> None:
+    fs, place = ArkerFileSystem(skip_instance_cache=True), f"{vm.id}/tmp/transaction"
+
+    def fail() -> None:
+        with fs.transaction:
+            with fs.open(f"{place}/a", "wb") as file:
+                file.write(b"a")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert not fs.exists(f"{place}/a")
+    with fs.transaction, fs.open(f"{place}/a", "wb") as file:
+        file.write(b"a")
+    assert fs.cat_file(f"{place}/a") == b"a"
+
+
+def test_coroutines_use_the_caller_s_client(vm: VM) -> None:
+    async def main() -> None:
+        from arker import AsyncArker
+
+        async with AsyncArker(ledger=False) as client:
+            fs = ArkerFileSystem.of(client, asynchronous=True)
+            files: AsyncVM = await client.get_vm(vm.id)
+            await files.files.write_text("/tmp/async", "hello")
+            assert await fs._cat_file(f"{vm.id}/tmp/async", 1, 3) == b"el"
+            names = {f"{vm.id}/tmp/many/{number}": b"%d" % number for number in range(20)}
+            await fs._pipe(names)
+            assert await fs._cat(f"{vm.id}/tmp/many/*") == names
+
+    asyncio.run(main())
+
+
+def test_the_page_s_programs_run(vm: VM, tmp_path: Path) -> None:
+    before = count_vms()
+    assert run_page("fsspec", tmp_path)
+    assert count_vms() == before

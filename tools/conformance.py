@@ -1,0 +1,177 @@
+"""The frameworks' suites against the adapters, each in an environment of its own, and the table of what they found.
+
+``python -m tools.conformance`` prints the table and fails if a suite does; with ``--write`` it becomes a page of the
+docs. Names of frameworks after it choose some of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree
+
+from attrs import evolve, frozen
+
+ROOT: Final = Path(__file__).parent.parent
+PAGE: Final = ROOT / "docs" / "conformance.md"
+PLACE: Final = ROOT / ".nox" / "frameworks"
+_HEAD: Final = """\
+# Conformance
+
+What the frameworks' own suites say of the [integrations](integrations/index.md), on the embedded backend, each in an
+environment of its own. `nox -s conformance` runs them and prints the table; with `-- --write` it writes this page anew.
+
+"""
+
+
+@frozen
+class Framework:
+    """A framework, by the name of its extra, its adapter and its suite."""
+
+    name: str
+    distribution: str
+    suite: str
+    pythons: Sequence[str] = ("3.11", "3.12", "3.13")
+    needs: Sequence[str] = ()
+
+    @property
+    def module(self) -> str:
+        """The name of the adapter's file and of the suite's."""
+        return self.name.replace("-", "_")
+
+
+FRAMEWORKS: Final = (
+    Framework("fsspec", "fsspec", "`fsspec.tests.abstract`", needs=("pandas", "universal_pathlib")),
+    Framework("pydantic-ai", "pydantic-ai-slim", "`pydantic_ai.workspaces.conformance`"),
+    Framework("inspect-ai", "inspect-ai", "`inspect_ai.util._sandbox.self_check`", needs=("types-pyyaml",)),
+)
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What a suite has come to."""
+
+    framework: Framework
+    version: str = ""
+    python: str = ""
+    passed: int = 0
+    failed: int = 0
+    left_out: Sequence[tuple[str, str]] = ()
+    seconds: float = 0
+    problem: str = ""
+    failures: Sequence[str] = ()
+
+    @property
+    def row(self) -> str:
+        """The outcome's row of the table."""
+        name = f"[{self.framework.name}](integrations/{self.framework.name}.md)"
+        if not self.python:
+            return f"| {name} | | | {self.framework.suite} | not run: {self.problem} | | | |"
+        counts = f"{self.passed} | {self.failed} | {len(self.left_out)} | {self.seconds:.0f}"
+        return f"| {name} | {self.version} | {self.python} | {self.framework.suite}, and ours | {counts} |"
+
+
+def find_python(versions: Sequence[str]) -> tuple[str, str] | None:
+    """Return the first of the versions that is there and works, and its program."""
+    for version in versions:
+        program = shutil.which(f"python{version}")
+        if program and not subprocess.run([program, "-c", ""], capture_output=True, check=False).returncode:
+            return version, program
+    return None
+
+
+def run(framework: Framework) -> Outcome:
+    """Make the framework's environment, check the adapter's types, and run the suite."""
+    found = find_python(framework.pythons)
+    if found is None:
+        return Outcome(framework=framework, problem=f"none of Python {', '.join(framework.pythons)} is here")
+    version, program = found
+    place = PLACE / f"{framework.name}-{version}"
+    python = str(place / "bin" / "python")
+    if not Path(python).exists():
+        subprocess.run([program, "-m", "venv", place], check=True)
+    packages = ["-e", f"{ROOT}[emulator,{framework.name}]", "pytest>=8.3", "mypy>=1.14", *framework.needs]
+    subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
+    ask = f"import importlib.metadata as m; print(m.version({framework.distribution!r}))"
+    release = subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
+    types = [python, "-m", "mypy", "--python-version", version, f"arker/integrations/{framework.module}.py"]
+    typed = subprocess.run(types, cwd=ROOT, check=False)
+    report = PLACE / f"{framework.name}.xml"
+    report.unlink(missing_ok=True)
+    suite = f"tests/conformance/suite_{framework.module}.py"
+    # The project's own settings and fixtures are for its own suite: warnings of frameworks are theirs.
+    options = ["-q", "-o", "addopts=", "-o", "filterwarnings=default", "--import-mode=importlib", "--strict-markers"]
+    began = time.monotonic()
+    command = [python, "-m", "pytest", *options, "--confcutdir=tests/conformance", f"--junitxml={report}", suite]
+    code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    outcome = read(framework, report, version=release, python=version, seconds=time.monotonic() - began)
+    problems = [*(["mypy finds mistakes"] if typed.returncode else []), *([f"pytest ends with {code}"] if code else [])]
+    return evolve(outcome, problem=", ".join(problems))
+
+
+def read(framework: Framework, report: Path, *, version: str, python: str, seconds: float) -> Outcome:
+    """Read pytest's report."""
+    passed = 0
+    failures: list[str] = []
+    left_out: list[tuple[str, str]] = []
+    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 - written by pytest just before
+        name = str(case.get("name"))
+        if case.find("failure") is not None or case.find("error") is not None:
+            failures.append(name)
+        elif (skipped := case.find("skipped")) is not None:
+            left_out.append((name, str(skipped.get("message"))))
+        else:
+            passed += 1
+    return Outcome(
+        framework=framework,
+        version=version,
+        python=python,
+        passed=passed,
+        failed=len(failures),
+        failures=failures,
+        left_out=left_out,
+        seconds=seconds,
+    )
+
+
+def page(outcomes: Sequence[Outcome]) -> str:
+    """Return the page of the docs."""
+    lines = ["| framework | version | Python | suite | passed | failed | left out | seconds |", "| --- " * 8 + "|"]
+    lines += [outcome.row for outcome in outcomes]
+    out = [(outcome.framework.name, *each) for outcome in outcomes for each in outcome.left_out]
+    if out:
+        lines += ["", "## Left out", "", "| framework | test | reason |", "| --- | --- | --- |"]
+        lines += [f"| {name} | `{test}` | {reason} |" for name, test, reason in out]
+    return _HEAD + "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Run the suites."""
+    parser = argparse.ArgumentParser(prog="python -m tools.conformance", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write the page of the docs anew")
+    names = [framework.name for framework in FRAMEWORKS]
+    parser.add_argument("frameworks", nargs="*", choices=[*names, []], help="only these")
+    arguments = parser.parse_args()
+    PLACE.mkdir(parents=True, exist_ok=True)
+    chosen = [each for each in FRAMEWORKS if not arguments.frameworks or each.name in arguments.frameworks]
+    outcomes = [run(framework) for framework in chosen]
+    text = page(outcomes)
+    print(text)
+    for outcome in outcomes:
+        for failure in outcome.failures:
+            print(f"failed: {outcome.framework.name}: {failure}")
+        if outcome.python and outcome.problem:
+            print(f"{outcome.framework.name}: {outcome.problem}")
+    if arguments.write:
+        PAGE.write_text(text, encoding="utf-8")
+    return int(any(outcome.problem and outcome.python for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
