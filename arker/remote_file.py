@@ -237,7 +237,9 @@ class AsyncRemoteFile(Generic[AnyStr]):
         if whence not in (os.SEEK_SET, os.SEEK_CUR, os.SEEK_END):
             raise InvalidArgumentError("whence", whence, "expected os.SEEK_SET, os.SEEK_CUR or os.SEEK_END")
         check.check_integer("offset", offset, minimum=0 if whence == os.SEEK_SET else -(2**62))
-        if not self._binary and (offset, whence) != (0, os.SEEK_SET):
+        if not self._binary and whence != os.SEEK_SET:
+            raise InvalidArgumentError("whence", whence, "expected os.SEEK_SET for a text file: open it as binary")
+        if not self._binary and offset != 0:
             raise InvalidArgumentError("offset", offset, "expected 0 for a text file: open it as binary")
         before = 0 if whence == os.SEEK_SET else reading.size if whence == os.SEEK_END else self.tell()
         if before + offset < 0:

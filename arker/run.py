@@ -256,6 +256,8 @@ class AsyncRun:
     async def close_stdin(self, *, deadline: float | None = None) -> None:
         """Close the command's input: the command reads its end after all that was sent. A closed one stays closed.
 
+        Nothing is left to close once the run has ended.
+
         Args:
             deadline: Seconds for the whole call; None for no limit.
 
@@ -263,7 +265,8 @@ class AsyncRun:
             ConfigurationError: The run was not started with ``stdin=True``, or not by this handle.
         """
         with deadline_scope(deadline, self._follower.progress("run.close_stdin")):
-            await self._input().close()
+            if self._follower.stdin is not None or not self._has_input:
+                await self._input().close()
 
     def _input(self) -> followers.Feed:
         stdin = self._follower.stdin

@@ -206,6 +206,8 @@ class RunHandle(Facade):
     def close_stdin(self, *, deadline: float | None = None) -> None:
         """Close the command's input: the command reads its end after all that was sent. A closed one stays closed.
 
+        Nothing is left to close once the run has ended.
+
         Args:
             deadline: Seconds for the whole call; None for no limit.
 

@@ -55,6 +55,8 @@ def sink_of(argument: str, value: Any) -> Sink | None:
         return Sink(value.put, text=value.text)  # each run has a decoder of its own
     write: object = None if isinstance(value, type) else getattr(value, "write", None)
     if callable(write):
+        if inspect.iscoroutinefunction(write):
+            raise InvalidArgumentError(argument, value, f"{_EXPECTED}; this one's write is a coroutine function")
         return Sink(partial(_write, value), text=_is_text(argument, value))
     if not callable(value) or isinstance(value, type):
         raise InvalidArgumentError(argument, value, _EXPECTED)
@@ -66,6 +68,9 @@ def _is_text(argument: str, file: Any) -> bool:
     if getattr(file, "closed", False) is True:
         raise InvalidArgumentError(argument, file, f"{_EXPECTED}; this one is closed")
     if isinstance(file, io.TextIOBase):
+        # Classes of callers often have a write method alone, and do not say that they are writable.
+        if isinstance(file, io.TextIOWrapper) and not file.writable():
+            raise InvalidArgumentError(argument, file, f"{_EXPECTED}; this one is open for reading")
         return True
     if isinstance(file, (io.RawIOBase, io.BufferedIOBase)):
         if not file.writable():

@@ -39,10 +39,8 @@ async def read(
 
 def _check_size(job: Job, size: int, most: int | None) -> None:
     if most is not None and size > most:
-        problem = (
-            f"the file has {size} bytes, and sync() reads at most {most} of them into memory: "
-            "use download(), or pass a larger max_bytes"
-        )
+        problem = f"the file has {size} bytes, and at most {most} may be read into memory"
+        problem += ": use download(), or pass a larger max_bytes"
         raise job.progress.complete(FileTooLargeError(problem, size=size, max_bytes=most))
 
 

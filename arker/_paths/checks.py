@@ -24,6 +24,12 @@ def check_path(path: object, argument: str = "path") -> str:
     return text if text.startswith(("/", "./", "../")) or text in (".", "..") else f"./{text}"
 
 
+def named(path: str) -> str:
+    """Return a checked path as errors name it: without a ``./`` that it does not need."""
+    rest = path.removeprefix("./")
+    return rest if rest and not rest.startswith(("/", "~", "-")) else path
+
+
 def check_bytes(argument: str, text: str, what: str) -> None:
     """Check that a text stands for bytes."""
     try:
@@ -65,4 +71,4 @@ def check_owner(argument: str, value: object) -> str:
     return name
 
 
-__all__ = ["check_bytes", "check_mode", "check_owner", "check_path", "check_target"]
+__all__ = ["check_bytes", "check_mode", "check_owner", "check_path", "check_target", "named"]

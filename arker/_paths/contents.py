@@ -13,7 +13,7 @@ from arker._files.refusals import is_utf8, octal
 from arker._files.sources import MemorySource
 from arker._files.strategies import Options
 from arker._files.uploads import move
-from arker._paths.checks import check_mode, check_path
+from arker._paths.checks import check_mode, check_path, named
 from arker._paths.shell import PathShell
 from arker._paths.spool import discard, temporary_path
 from arker._tasks.cleanup import clean_up
@@ -39,7 +39,7 @@ async def read(place: Place, path: object, operation: str, *, most: int | None, 
     shell = PathShell(place, operation)
     with shell.within(deadline):
         if is_utf8(where):
-            return await _files.whole.read(place, where, limit, deadline=None, operation=shell.operation)
+            return await _files.whole.read(place, named(where), limit, deadline=None, operation=shell.operation)
         alias = await alias_of(shell, where)
         try:
             return await _files.whole.read(place, alias, limit, deadline=None, operation=shell.operation)
@@ -76,6 +76,7 @@ def check_codec(encoding: object, errors: object) -> tuple[str, str]:
 
     try:
         codecs.lookup(encoding)  # type: ignore[arg-type]
+        "".encode(str(encoding))  # refuses a codec that is none of text, such as hex
     except (LookupError, TypeError, ValueError):
         raise InvalidArgumentError("encoding", encoding, "expected the name of an encoding, such as utf-8") from None
     try:
@@ -150,7 +151,7 @@ async def check_writable(shell: PathShell, path: str, *, new: bool) -> None:
 
 async def _send(shell: PathShell, source: Source, path: str, mode: int | None = None) -> None:
     job = make_job(shell.place, shell.operation, "upload", concurrency=CONCURRENCY)
-    async with job.named(path):
+    async with job.named(named(path)):
         await move(job, source, path, Options(mode=mode))
 
 

@@ -88,6 +88,8 @@ class Watch:
                     return [*records, (b"deleted", b"1", b"")], False
                 continue
             path = os.path.join(above, name)
+            if mask & MODIFY and name[:1] == b"#" and not os.path.lexists(os.path.join(self.root, path)):
+                continue  # a file that has no name yet: the kernel makes one up
             is_dir = bool(mask & IS_DIR)
             for bits, kind in KINDS:
                 if mask & bits:

@@ -16,7 +16,7 @@ from arker._files.refusals import is_utf8
 from arker._files.remote import RemoteFile
 from arker._files.sources import MemorySource
 from arker._files.targets import ObjectTarget
-from arker._paths.checks import check_path
+from arker._paths.checks import check_path, named
 from arker._paths.contents import alias_of, check_writable, write_source
 from arker._paths.shell import PathShell
 from arker._paths.spool import discard
@@ -72,7 +72,7 @@ class ReadFile:
         end = min(self.position + size, self.size)
         if end <= self.position:
             return b""
-        async with self._job.named(self._path):
+        async with self._job.named(named(self._path)):
             data = await self._between(self.position, end)
         self.position = end
         return data
@@ -145,7 +145,7 @@ async def open_for_reading(place: Place, path: object, deadline: float | None) -
         alias = None if is_utf8(where) else await alias_of(shell, where)
         remote = RemoteFile(job, alias or where)
         try:
-            async with job.named(where):
+            async with job.named(named(where)):
                 await remote.open()
         except BaseException:
             if alias is not None:

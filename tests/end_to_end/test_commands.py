@@ -6,12 +6,14 @@ import asyncio
 import errno
 import hashlib
 import io
+import os
 import random
 import sys
 import time
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import anyio
 import pytest
 
 from arker import (
@@ -204,6 +206,11 @@ async def test_files_are_written(vm: AsyncVM, tmp_path: Path, capsys: pytest.Cap
     untyped: Any = vm
     with (tmp_path / "text").open() as reading, pytest.raises(InvalidArgumentError):
         await untyped.run("true", on_stdout=reading.buffer)
+    with (tmp_path / "text").open() as reading, pytest.raises(InvalidArgumentError, match="open for reading"):
+        await untyped.run("true", on_stdout=reading)
+    async with await anyio.open_file(os.devnull, "wb") as device:
+        with pytest.raises(InvalidArgumentError, match="coroutine function"):
+            await untyped.run("true", on_stdout=device)
 
 
 async def test_a_session_keeps_what_a_watched_command_does(vm: AsyncVM) -> None:
@@ -296,6 +303,7 @@ async def test_input_that_comes_later(vm: AsyncVM) -> None:
     assert (result.exit_code, result.stderr) == (3, b"")
     with pytest.raises(ConflictError, match="has ended"):
         await run.write("more")
+    await run.close_stdin()
     assert (await vm.run(LEFT)).stdout == NOTHING
     assert len((await vm.list_sessions()).sessions) == 1
 
@@ -313,6 +321,7 @@ async def test_a_command_that_reads_no_more(vm: AsyncVM) -> None:
     run = await vm.start("head -c 3", stdin=True)
     await run.write("abcdef")
     assert (await run.wait()).stdout == b"abc"
+    await run.close_stdin()
     run = await vm.start("true", stdin=True)
     while (await run.refresh()).state == "running":
         await asyncio.sleep(0.02)

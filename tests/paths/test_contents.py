@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Awaitable
 
 import pytest
 
@@ -14,6 +15,7 @@ from arker import (
     ConfigurationError,
     FileTooLargeError,
     InvalidArgumentError,
+    RemoteFileError,
 )
 
 pytestmark = pytest.mark.anyio
@@ -30,8 +32,35 @@ async def test_text_and_bytes(vm: AsyncVM) -> None:
     assert await files.read_text("/tmp/latin", errors="replace") == "\ufffd"
     with pytest.raises(UnicodeDecodeError):
         await files.read_text("/tmp/latin")
-    with pytest.raises(FileTooLargeError):
+    with pytest.raises(FileTooLargeError, match="at most 3 may be read into memory"):
         await files.read_bytes("/tmp/a/b/text", max_bytes=3)
+    for codec in ("hex", "rot13", "nothing"):  # the first two are codecs, but none of text
+        with pytest.raises(InvalidArgumentError, match="encoding"):
+            await files.read_text("/tmp/a/b/text", encoding=codec)
+        with pytest.raises(InvalidArgumentError, match="encoding"):
+            await files.write_text("/tmp/a/b/text", "x", encoding=codec)
+        with pytest.raises(InvalidArgumentError, match="encoding"):
+            files.open("/tmp/a/b/text", encoding=codec)
+
+
+async def test_errors_name_a_relative_path_as_the_caller_gave_it(vm: AsyncVM) -> None:
+    files, long = vm.files, "x" * 300
+    calls: dict[str, list[Awaitable[object]]] = {
+        "none": [
+            files.read_bytes("none"),
+            files.read_text("none"),
+            files.open("none").__aenter__(),
+            files.stat("none"),
+        ],
+        "./~none": [files.read_bytes("./~none")],
+        "./-none": [files.read_bytes("./-none")],
+        long: [files.write_bytes(long, b"x"), files.write_bytes(long, b"x", parents=True), files.touch(long)],
+    }
+    for path, tried in calls.items():
+        for call in tried:
+            with pytest.raises(RemoteFileError) as caught:
+                await call
+            assert (caught.value.filename, caught.value.file) == (path, path), caught.value
 
 
 @pytest.mark.parametrize("size", [0, 1, 8 * 1024 + 1, len(DATA)])
@@ -126,6 +155,8 @@ async def test_an_open_file_of_text(vm: AsyncVM) -> None:
         assert await read.read() == text
         with pytest.raises(InvalidArgumentError):
             read.seek(3)
+        with pytest.raises(InvalidArgumentError, match="whence"):
+            read.seek(0, os.SEEK_END)
         with pytest.raises(ConfigurationError):
             read.tell()
     async with vm.files.open("/tmp/text", "a") as more:
