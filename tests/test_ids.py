@@ -79,7 +79,7 @@ def required(function: Any) -> dict[str, Any]:
 
 def operations(cls: type[Any]) -> Iterator[tuple[str, Any]]:
     for name, function in inspect.getmembers(cls, inspect.iscoroutinefunction):
-        if not name.startswith("_") and name != "aclose":
+        if not name.startswith("_") and name not in {"aclose", "keep_alive"}:  # which send nothing
             yield name, function
 
 

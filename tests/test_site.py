@@ -100,7 +100,8 @@ def test_each_page_has_one_place_in_the_order(folder: str) -> None:
         for line in tree.splitlines()
         if line and not line.startswith(":") and not line.startswith("api/")
     ]
-    assert sorted(listed) == sorted(path.stem for path in (ROOT / folder).glob("*.md") if path.stem != "index")
+    pages = (path.relative_to(ROOT / folder).with_suffix("").as_posix() for path in (ROOT / folder).rglob("*.md"))
+    assert sorted(listed) == sorted(page for page in pages if page != "index" and not page.startswith("api/"))
 
 
 def test_the_readme_is_short() -> None:
