@@ -56,7 +56,7 @@ def sink_of(argument: str, value: Any) -> Sink | None:
     write: object = None if isinstance(value, type) else getattr(value, "write", None)
     if callable(write):
         if inspect.iscoroutinefunction(write):
-            raise InvalidArgumentError(argument, value, f"{_EXPECTED}; this one's write is a coroutine function")
+            raise InvalidArgumentError(argument, value, f"{_EXPECTED}; this one's write returns before it has written")
         return Sink(partial(_write, value), text=_is_text(argument, value))
     if not callable(value) or isinstance(value, type):
         raise InvalidArgumentError(argument, value, _EXPECTED)
