@@ -209,7 +209,7 @@ async def test_files_are_written(vm: AsyncVM, tmp_path: Path, capsys: pytest.Cap
     with (tmp_path / "text").open() as reading, pytest.raises(InvalidArgumentError, match="open for reading"):
         await untyped.run("true", on_stdout=reading)
     async with await anyio.open_file(os.devnull, "wb") as device:
-        with pytest.raises(InvalidArgumentError, match="coroutine function"):
+        with pytest.raises(InvalidArgumentError, match="before it has written"):
             await untyped.run("true", on_stdout=device)
 
 
