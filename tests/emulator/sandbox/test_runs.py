@@ -211,6 +211,12 @@ async def test_a_vm_that_kills_all_its_processes_stays(vm: AgentSandbox) -> None
     assert (await sh(vm, "cat /dev/shm/file")).text == "kept"
 
 
+async def test_python_is_python3(vm: AgentSandbox) -> None:
+    ended = await sh(vm, "for each in python python3; do $each -c 'import sys; print(sys.version, sys.prefix)'; done")
+    one, other = ended.text.splitlines()
+    assert one == other
+
+
 async def test_killing_every_python_does_not_end_the_vm(vm: AgentSandbox) -> None:
     await sh(vm, "pkill -f python; pkill python3")
     assert (await sh(vm, "echo alive")).text == "alive"

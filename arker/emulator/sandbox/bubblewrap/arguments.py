@@ -14,7 +14,7 @@ from attrs import frozen
 from arker.emulator.sandbox.agent.walls import CAPABILITIES, SHARED_MEMORY
 from arker.emulator.sandbox.base import HOME
 from arker.emulator.sandbox.bubblewrap.identity import Identity
-from arker.emulator.sandbox.bubblewrap.interpreter import Interpreter
+from arker.emulator.sandbox.bubblewrap.interpreter import SYSTEM_PATH, Interpreter
 from arker.emulator.sandbox.bubblewrap.mount_points import ensure_directory, ensure_file, ensure_link
 from arker.emulator.sandbox.layers import Stack
 
@@ -27,7 +27,7 @@ _HIDDEN = ("/proc/cmdline", "/proc/key-users", "/proc/keys", "/proc/swaps")
 """Files of /proc that reveal the host and its user, and that no program in a VM needs. They read as empty."""
 _NOTHING = "/dev/null"
 _PYTHON_LINKS = "/opt/python/bin"
-PATH = f"{HOME}/.local/bin:{_PYTHON_LINKS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = f"{HOME}/.local/bin:{_PYTHON_LINKS}:{SYSTEM_PATH}"
 
 
 def candidates(state_dir: Path, identity: Identity | None) -> Iterator[Path]:
@@ -108,7 +108,7 @@ class Host:
         mounts += [(str(place), str(place)) for place in etc if readable(place)]
         if interpreter.prefix is not None and interpreter.source is not None:
             mounts.append((str(interpreter.source), interpreter.prefix))
-            links += [(f"{_PYTHON_LINKS}/{name}", content) for name, content in interpreter.links().items()]
+        links += [(f"{_PYTHON_LINKS}/{name}", content) for name, content in interpreter.links().items()]
         # They decide which code is loaded into a program as it starts, the agent's too: a VM must not write them. What
         # the host loads into every program is left out: it may be anywhere on the host.
         files = [(_NOTHING, "/etc/ld.so.preload")]

@@ -15,6 +15,7 @@ from arker.emulator.sandbox.bubblewrap.identity import Identity
 from arker.emulator.sandbox.host.source import agent_program, compile_agent
 
 SYSTEM = "/usr/bin/python3"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OF_THE_LOADER = ("LD_", "DYLD_")
 _NOT_COPIED = ("__pycache__", "test", "tests", "idlelib", "site-packages", "config-*", "*.a")
 
@@ -43,7 +44,8 @@ class Interpreter:
     def links(self) -> dict[str, str]:
         """Return the commands to offer in the VM's PATH, and their targets."""
         if self.prefix is None or self.source is None:
-            return {}
+            python3 = shutil.which("python3", path=SYSTEM_PATH)
+            return {} if python3 is None or shutil.which("python", path=SYSTEM_PATH) else {"python": python3}
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         names = ("python", "python3", f"python{version}", "pip", "pip3", f"pip{version}")
         return {name: f"{self.prefix}/bin/{name}" for name in names if os.path.lexists(self.source / "bin" / name)}
