@@ -75,7 +75,7 @@ async def test_a_tree_that_cannot_be_moved_is_started_on(own: BubblewrapProvider
 
 
 async def test_they_are_let_go_and_come_back(own: BubblewrapProvider, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spares, "IDLE", 0.2)
+    monkeypatch.setattr(spares, "IDLE", 1.5)
     vm = await own.create("one")
     await sh(vm, "true")
     await until(lambda: len(children("bwrap")) == 1)  # the VM itself
