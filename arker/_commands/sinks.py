@@ -69,7 +69,8 @@ def _is_text(argument: str, file: Any) -> bool:
         raise InvalidArgumentError(argument, file, f"{_EXPECTED}; this one is closed")
     if isinstance(file, io.TextIOBase):
         # Classes of callers often have a write method alone, and do not say that they are writable.
-        if isinstance(file, io.TextIOWrapper) and not file.writable():
+        writable: bool = not isinstance(file, io.TextIOWrapper) or file.writable()
+        if not writable:
             raise InvalidArgumentError(argument, file, f"{_EXPECTED}; this one is open for reading")
         return True
     if isinstance(file, (io.RawIOBase, io.BufferedIOBase)):
