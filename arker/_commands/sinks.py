@@ -69,9 +69,9 @@ def _is_text(argument: str, file: Any) -> bool:
         raise InvalidArgumentError(argument, file, f"{_EXPECTED}; this one is closed")
     if isinstance(file, io.TextIOBase):
         # Classes of callers often have a write method alone, and do not say that they are writable.
-        writable: bool = not isinstance(file, io.TextIOWrapper) or file.writable()
-        if not writable:
-            raise InvalidArgumentError(argument, file, f"{_EXPECTED}; this one is open for reading")
+        given: Any = file
+        if issubclass(type(given), io.TextIOWrapper) and not given.writable():
+            raise InvalidArgumentError(argument, given, f"{_EXPECTED}; this one is open for reading")
         return True
     if isinstance(file, (io.RawIOBase, io.BufferedIOBase)):
         if not file.writable():
