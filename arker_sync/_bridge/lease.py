@@ -10,7 +10,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from arker._tasks import hurry
+from arker._tasks import clock, hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS
 from arker._tasks.process import hand_in, keep_in_child
 from arker.errors import ConfigurationError
@@ -355,10 +355,17 @@ async def _next(items: AsyncIterator[T]) -> tuple[T] | tuple[()]:
 _states: weakref.WeakSet[_State] = weakref.WeakSet()
 _open: set[_State] = set()
 """The leases with a share in the loop."""
+_dropping: set[threading.Thread] = set()
+"""The threads in which clients of garbage leases are being closed."""
+_LAST_WAIT: Final = 2.0
+"""Seconds that these have left at the interpreter's exit."""
 
 
 def _close_all() -> None:
     """Close the open clients at the interpreter's exit, in this thread, since no other can be started."""
+    until = clock.now() + _LAST_WAIT
+    for thread in tuple(_dropping):
+        thread.join(max(0.0, until - clock.now()))
     # An uncaught exception leaves a trace there; the VMs of such a program may be reaped.
     in_order = getattr(sys, "last_value", None) is None
     for state in tuple(_open):
@@ -390,16 +397,20 @@ def _drop(state: _State) -> None:
         except Exception:
             logger.debug("an unreferenced client could not be closed", exc_info=True)
         state.release()
+        _dropping.discard(thread)
 
     # The garbage collector may be at work in any thread, the loop's own included.
+    thread = threading.Thread(target=end, name="arker-close", daemon=True)
+    _dropping.add(thread)
     try:
-        threading.Thread(target=end, name="arker-close", daemon=True).start()
+        thread.start()
     except RuntimeError:  # the interpreter is about to end
-        pass
+        _dropping.discard(thread)
 
 
 def _after_fork_in_child() -> None:
     _open.clear()
+    _dropping.clear()
     for state in list(_states):
         state.lock = threading.Lock()
         state.calls = set()
