@@ -32,9 +32,14 @@ async def large(provider: BubblewrapProvider) -> AsyncIterator[AgentSandbox]:
 
 
 async def forked(provider: BubblewrapProvider, vm: AgentSandbox, name: str) -> AgentSandbox:
-    fork = await provider.create(name, source=vm)
-    assert fork.tree.stack is not None, "files can be shared wherever the suite runs"
-    return fork
+    for attempt in range(20):
+        fork = await provider.create(f"{name}-{attempt}", source=vm)
+        if fork.tree.stack is not None:
+            return fork
+        # What the last command has started is still ending, and the files were copied.
+        await fork.delete()
+        await asyncio.sleep(0.1)
+    raise AssertionError("files can be shared wherever the suite runs")
 
 
 async def test_each_goes_its_own_way(provider: BubblewrapProvider, large: AgentSandbox) -> None:
