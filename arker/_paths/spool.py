@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from arker._basics.programs import shell_program
 from arker._files.downloads import download
-from arker._lifecycle.kept_sessions import kept_sessions
+from arker._lifecycle.own_sessions import own_sessions
 from arker._protocol.identifiers import new_ulid
 from arker._tasks.cleanup import clean_up
 from arker._tasks.threads import in_thread
@@ -83,7 +83,7 @@ class Spool:
 
 async def discard(shell: PathShell, path: str) -> None:
     """Remove a temporary file in the VM."""
-    await kept_sessions(shell.place).run(["sh", "-c", _REMOVE, "sh", path])
+    await own_sessions(shell.place).run(["sh", "-c", _REMOVE, "sh", path])
 
 
 __all__ = ["Spool", "discard", "temporary_path"]
