@@ -21,6 +21,7 @@ from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._vm.directories import Directories
 from arker._vm.files import Transfers
 from arker._vm.filesystems import Filesystems
+from arker._vm.run_records import RunRecords
 from arker._vm.runs import Runs
 from arker._vm.sessions import Sessions
 from arker._vm.tunnels import Tunnels
@@ -30,7 +31,7 @@ from arker.models import _checks as check
 logger = logging.getLogger("arker")
 
 
-class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
+class AsyncVM(Runs, RunRecords, Sessions, Tunnels, Filesystems, Transfers, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     The handle has no connection of its own and is usable as long as its client. Its attributes are the fields of `Vm`
