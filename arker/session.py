@@ -18,7 +18,6 @@ from arker._context import Place
 from arker._lifecycle.creation import Creation, Deleted
 from arker._lifecycle.held import Held
 from arker._protocol.calls import sessions as session_calls
-from arker._protocol.identifiers import idempotency_key_or_new
 from arker._tasks.cleanup import CLEANUP_SECONDS
 from arker._transport.attempts import deadline_scope
 from arker.errors import ConfigurationError
@@ -209,11 +208,7 @@ class AsyncSession(Held[models.Session]):
             signal=signal,
             queueing_timeout=queueing_timeout,
         )
-        key = idempotency_key_or_new(idempotency_key)
-        given = idempotency_key is not None
-        return await running.run(
-            self._place, request, key, options=options, given=given, check=check, deadline=deadline
-        )
+        return await running.run(self._place, request, idempotency_key, options=options, check=check, deadline=deadline)
 
     async def start(
         self,
@@ -251,9 +246,7 @@ class AsyncSession(Held[models.Session]):
             release=release,
             queueing_timeout=queueing_timeout,
         )
-        key = idempotency_key_or_new(idempotency_key)
-        given = idempotency_key is not None
-        follower = await running.start(self._place, request, key, options=options, given=given, deadline=deadline)
+        follower = await running.start(self._place, request, idempotency_key, options=options, deadline=deadline)
         return arker.AsyncRun(follower)
 
 

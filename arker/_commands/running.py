@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from arker import _commands as parts
 from arker._commands.overlap import overlaps_of
+from arker._protocol.identifiers import idempotency_key_or_new
 from arker._runs import commands
 from arker._runs.follower import raise_unless_succeeded
 from arker._transport.attempts import deadline_scope
@@ -23,10 +24,9 @@ _SHORT = 64 * 1024
 async def run(
     place: Place,
     request: RunRequest,
-    key: str,
+    idempotency_key: str | None,
     *,
     options: Options | None = None,
-    given: bool = False,
     check: bool = False,
     deadline: float | None = None,
 ) -> CompletedRunResult:
@@ -35,12 +35,12 @@ async def run(
     Args:
         place: The VM.
         request: The run, in the foreground.
-        key: Its idempotency key.
+        idempotency_key: The caller's key, with which the same request may come again.
         options: What it gets; None for nothing.
-        given: Whether the caller has given the key, so that the same request may come again.
         check: Whether anything but success is an error.
         deadline: Seconds for all of it.
     """
+    key, given = idempotency_key_or_new(idempotency_key), idempotency_key is not None
     turn = overlaps_of(place.context).enter(place, request, given=given)
     if options is None and turn is not True and len(request.command) <= _SHORT:
         if turn is False:
@@ -65,13 +65,13 @@ async def run(
 async def start(
     place: Place,
     request: RunRequest,
-    key: str,
+    idempotency_key: str | None,
     *,
     options: Options | None = None,
-    given: bool = False,
     deadline: float | None = None,
 ) -> RunFollower:
     """Start a command in the background; the arguments are those of `run`."""
+    key, given = idempotency_key_or_new(idempotency_key), idempotency_key is not None
     turn = overlaps_of(place.context).enter(place, request, given=given)
     command = parts.command.Command(place, request, key, options, turn, given=given)
     with deadline_scope(deadline, command.progress):
@@ -83,13 +83,13 @@ async def start(
 async def post(
     place: Place,
     request: RunRequest,
-    key: str,
+    idempotency_key: str | None,
     *,
     options: Options | None = None,
-    given: bool = False,
     deadline: float | None = None,
 ) -> RunResult:
     """Post a command without waiting for its end; the arguments are those of `run`."""
+    key, given = idempotency_key_or_new(idempotency_key), idempotency_key is not None
     turn = overlaps_of(place.context).enter(place, request, given=given)
     command = parts.command.Command(place, request, key, options, turn, given=given)
     with deadline_scope(deadline, command.progress):

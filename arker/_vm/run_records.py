@@ -8,7 +8,7 @@ import arker
 from arker import models
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.forms import lack_of_pending
-from arker._protocol.pages import Pages, next_cursor
+from arker._protocol.pages import pages_of
 from arker._runs.follower import RunFollower
 from arker._vm.base import VmBase
 from arker.models import _checks as check
@@ -99,21 +99,20 @@ class RunRecords(VmBase):
         Raises:
             BadCursorError: The server rejected a cursor; the error says where to resume.
         """
-        size = check.page_size(page_size)
-
-        async def page(cursor: str | None) -> tuple[tuple[models.RunSummary, ...], str | None]:
-            found = await self.list_runs(
-                cursor=cursor,
+        return pages_of(
+            lambda at, size: self.list_runs(
+                cursor=at,
                 limit=size,
                 state=state,
                 started_after=started_after,
                 started_before=started_before,
                 completed_after=completed_after,
                 deadline=deadline,
-            )
-            return found.runs, next_cursor(found)
-
-        return Pages(page, check.query_text("cursor", cursor))
+            ),
+            lambda page: page.runs,
+            cursor,
+            page_size,
+        )
 
     async def cancel_run(self, run_id: str, *, deadline: float | None = None) -> models.CancelRunResponse:
         """Cancel a run: kill its command and all its processes.

@@ -10,7 +10,6 @@ import arker
 from arker import models
 from arker._commands import running
 from arker._commands.options import make_options
-from arker._protocol.identifiers import idempotency_key_or_new
 from arker._tasks import clock
 from arker._vm.base import VmBase
 from arker.errors import InvalidArgumentError
@@ -245,13 +244,9 @@ class Runs(VmBase):
             time_to_background=time_to_background,
             queueing_timeout=queueing_timeout,
         )
-        key = idempotency_key_or_new(idempotency_key)
-        given = idempotency_key is not None
         if background or time_to_background is not None:
-            return await running.post(self._place, request, key, options=options, given=given, deadline=deadline)
-        return await running.run(
-            self._place, request, key, options=options, given=given, check=check, deadline=deadline
-        )
+            return await running.post(self._place, request, idempotency_key, options=options, deadline=deadline)
+        return await running.run(self._place, request, idempotency_key, options=options, check=check, deadline=deadline)
 
     async def start(
         self,
@@ -323,9 +318,7 @@ class Runs(VmBase):
             queueing_timeout=queueing_timeout,
         )
         began = clock.now()
-        key = idempotency_key_or_new(idempotency_key)
-        given = idempotency_key is not None
-        follower = await running.start(self._place, request, key, options=options, given=given, deadline=deadline)
+        follower = await running.start(self._place, request, idempotency_key, options=options, deadline=deadline)
         return arker.AsyncRun(follower, began=began)
 
 
