@@ -215,7 +215,10 @@ class AsyncVM(Runs, RunRecords, Sessions, Tunnels, Filesystems, Transfers, Direc
             NotFoundError: There is no such VM (any more).
         """
         check.check_text("name", name, what="a name for the snapshot")
-        made = await self.fork(name=name, public=public, description=description, deadline=deadline)
+        try:
+            made = await self.fork(name=name, public=public, description=description, deadline=deadline)
+        except ArkerError as error:
+            raise error.with_context(operation=error.operation and "vm.snapshot") from None
         made.keep()
         return made
 

@@ -10,6 +10,7 @@ from arker._protocol.identifiers import idempotency_key_or_new
 from arker._runs import commands
 from arker._runs.follower import raise_unless_succeeded
 from arker._transport.attempts import deadline_scope
+from arker.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from arker._commands.options import Options
@@ -80,6 +81,30 @@ async def start(
     return follower
 
 
+async def run_or_post(
+    place: Place,
+    request: RunRequest,
+    idempotency_key: str | None,
+    *,
+    options: Options | None,
+    check: bool,
+    deadline: float | None,
+) -> RunResult:
+    """Run a command and wait for its result, unless the request is for one in the background.
+
+    The arguments are those of `run`. What only a call that waits can do is refused for the others.
+    """
+    if not request.background and request.time_to_background is None:
+        return await run(place, request, idempotency_key, options=options, check=check, deadline=deadline)
+    if check:
+        raise InvalidArgumentError("check", check, "a run in the background has no result to check yet")
+    if options is not None and options.follows:
+        argument = "background" if request.background else "time_to_background"
+        expected = "on_stdout, on_stderr and on_cancel need a call that waits"
+        raise InvalidArgumentError(argument, getattr(request, argument), expected)
+    return await post(place, request, idempotency_key, options=options, deadline=deadline)
+
+
 async def post(
     place: Place,
     request: RunRequest,
@@ -96,4 +121,4 @@ async def post(
         return await command.begun()
 
 
-__all__ = ["post", "run", "start"]
+__all__ = ["run", "run_or_post", "start"]

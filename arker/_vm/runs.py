@@ -12,7 +12,6 @@ from arker._commands import running
 from arker._commands.options import make_options
 from arker._tasks import clock
 from arker._vm.base import VmBase
-from arker.errors import InvalidArgumentError
 
 
 class Runs(VmBase):
@@ -25,7 +24,7 @@ class Runs(VmBase):
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",
@@ -54,7 +53,7 @@ class Runs(VmBase):
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         on_stdout: None = None,
         on_stderr: None = None,
         on_cancel: Literal["leave"] = "leave",
@@ -83,7 +82,7 @@ class Runs(VmBase):
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         on_stdout: None = None,
         on_stderr: None = None,
         on_cancel: Literal["leave"] = "leave",
@@ -112,7 +111,7 @@ class Runs(VmBase):
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         on_stdout: None = None,
         on_stderr: None = None,
         on_cancel: Literal["leave"] = "leave",
@@ -141,7 +140,7 @@ class Runs(VmBase):
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",
@@ -219,14 +218,9 @@ class Runs(VmBase):
             VMGoneError: The VM disappeared while the command was running; the error carries the output read so far.
             DeadlineExceededError: The deadline passed; the command may be running.
         """
-        if check and (background or time_to_background is not None):
-            raise InvalidArgumentError("check", check, "a run in the background has no result to check yet")
         options = make_options(
             env=env, cwd=cwd, input=input, on_stdout=on_stdout, on_stderr=on_stderr, on_cancel=on_cancel
         )
-        if options is not None and options.follows and (background or time_to_background is not None):
-            argument, value = ("background", True) if background else ("time_to_background", time_to_background)
-            raise InvalidArgumentError(argument, value, "on_stdout, on_stderr and on_cancel need a call that waits")
         request = models.RunRequest(
             command=command,
             session_id=session_id,
@@ -244,9 +238,9 @@ class Runs(VmBase):
             time_to_background=time_to_background,
             queueing_timeout=queueing_timeout,
         )
-        if background or time_to_background is not None:
-            return await running.post(self._place, request, idempotency_key, options=options, deadline=deadline)
-        return await running.run(self._place, request, idempotency_key, options=options, check=check, deadline=deadline)
+        return await running.run_or_post(
+            self._place, request, idempotency_key, options=options, check=check, deadline=deadline
+        )
 
     async def start(
         self,
@@ -254,7 +248,7 @@ class Runs(VmBase):
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         stdin: bool = False,
         session_id: str | None = None,
         session_idx: int | None = None,
