@@ -140,7 +140,8 @@ async def test_the_organisations_run_list(ar: AsyncArker, vm: AsyncVM) -> None:
 async def test_a_run_of_a_session_goes_on_in_the_background(vm: AsyncVM) -> None:
     async with vm.open_session(cwd="/usr") as session:
         result = await session.run("pwd", time_to_background=60)
-        assert (result.type, result.stdout) == ("completed", b"/usr\n")
+        assert result.type == "completed"
+        assert result.stdout == b"/usr\n"
         result = await session.run("sleep 0.5; pwd", time_to_background=0)
         assert result.type == "background"
         assert (await vm.attach_run(result.run_id).wait()).stdout == b"/usr\n"

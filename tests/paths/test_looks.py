@@ -104,8 +104,8 @@ async def test_found_lines(vm: AsyncVM) -> None:
     own_sessions(vm._place).tools = None  # pyright: ignore[reportPrivateUsage]
     await files.write_text("/tmp/g/letters", "É日本\n")
     for pattern, ignore_case in (("^é..$", True), ("^É..$", False), ("[ÈÉ]日", False)):
-        found = [match.path async for match in files.grep(pattern, "/tmp/g", ignore_case=ignore_case)]
-        assert found == ["/tmp/g/letters"]
+        matches = [match async for match in files.grep(pattern, "/tmp/g", ignore_case=ignore_case)]
+        assert [match.path for match in matches] == ["/tmp/g/letters"]
     assert [match async for match in files.grep("nothing like that", "/tmp/g/binary")] == []
     with pytest.raises(InvalidArgumentError, match="grep accepts"):
         await files.grep("(", "/tmp/g").__anext__()
