@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -136,6 +137,7 @@ async def _serve(
             await asyncio.wait((start,))
         if not start.cancelled():
             start.result()
+            gc.freeze()  # what has been loaded stays, and need not be looked through again and again
             if not over.is_set():
                 ready(base_url(service.origin))
             await end

@@ -55,7 +55,7 @@ class PlainProvider(AgentProvider):
         )
         base = await asyncio.to_thread(state_dir.resolve)
         storage = DirectoryStorage(base / "vms", identity=None, tool_prefix=(), furnish=_furnish)
-        volumes = DirectoryStorage(base / "volumes", identity=None, tool_prefix=(), furnish=lambda _: None)
+        volumes = DirectoryStorage(base / "volumes", identity=None, tool_prefix=(), furnish=None)
         return cls(storage, volumes, bash, limits or Limits())
 
     async def create(self, vm_id: str, *, source: Sandbox | None = None, outlet: Outlet | None = None) -> AgentSandbox:
@@ -75,6 +75,7 @@ class PlainProvider(AgentProvider):
         )
 
     async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
+        tree.furnish()
         links = self._links.setdefault(tree.path, {})
         for path in [path for path in links if path not in volumes or links[path] != volumes[path].path]:
             _unlink(tree.path, path, links.pop(path))

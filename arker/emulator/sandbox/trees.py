@@ -42,6 +42,12 @@ class Tree(Protocol):
     """Its root, on the host. With a stack it holds what differs from the layers below."""
     stack: Stack | None
     """The layers below; None when all of its files are its own."""
+    fresh: bool
+    """Whether it is an empty directory still: it has the files of a new VM once something needs them."""
+
+    def furnish(self) -> None:
+        """Put the files of a new VM into a fresh tree."""
+        ...
 
     async def size(self) -> int:
         """Return the total bytes of its files."""
@@ -54,7 +60,7 @@ class Storage(Protocol):
     """A store of trees."""
 
     async def create(self, vm_id: str) -> Tree:
-        """Create a tree that contains only what `furnish` puts there."""
+        """Create a fresh tree."""
         ...
 
     async def copy(self, vm_id: str, source: Tree, *, at_rest: bool = False) -> Tree:
@@ -73,10 +79,18 @@ class Storage(Protocol):
 
 
 class DirectoryTree:
-    def __init__(self, path: Path, storage: DirectoryStorage, stack: Stack | None = None) -> None:
+    def __init__(
+        self, path: Path, storage: DirectoryStorage, stack: Stack | None = None, *, fresh: bool = False
+    ) -> None:
         self.path = path
         self.stack = stack
+        self.fresh = fresh
         self._storage = storage
+
+    def furnish(self) -> None:
+        if self.fresh:
+            self._storage.fill(self.path)
+            self.fresh = False
 
     async def size(self) -> int:
         return await self._storage.measure(self)
@@ -111,7 +125,7 @@ class DirectoryStorage:
         *,
         identity: Identity | None,
         tool_prefix: Sequence[str],
-        furnish: Callable[[Path], None],
+        furnish: Callable[[Path], None] | None,
         python: str = sys.executable,
     ) -> None:
         """Open the directory for use.
@@ -120,7 +134,7 @@ class DirectoryStorage:
             base: The directory of the trees. Only the VMs' user can enter it.
             identity: Who owns the trees; None for the server's own user.
             tool_prefix: What ``cp`` and ``rm`` are started through, to be able to handle directories of mode 000.
-            furnish: Fills a new tree.
+            furnish: Fills a new tree; None if new ones stay empty.
             python: The interpreter that copies trees with very long paths, as the trees' owner can run it.
         """
         self._base = base
@@ -138,19 +152,31 @@ class DirectoryStorage:
             os.chown(base, identity.uid, identity.gid)
 
     async def create(self, vm_id: str) -> Tree:
-        path = self._free_place(vm_id)
-        with telling(), self._removed_on_error(path):
-            path.mkdir(mode=0o755)
-            self._furnish(path)
-        return DirectoryTree(path, self)
+        return self._create(self._free_place(vm_id), fresh=self._furnish is not None)
 
     def create_bare(self) -> DirectoryTree:
         """Create an empty tree for no VM in particular."""
-        path = self._base / f".spare-{os.urandom(8).hex()}"
-        with telling():
+        return self._create(self._base / f".spare-{os.urandom(8).hex()}", fresh=False)
+
+    def _create(self, path: Path, *, fresh: bool) -> DirectoryTree:
+        with telling(), self._removed_on_error(path):
             path.mkdir(mode=0o755)
             self._give(path)
-        return DirectoryTree(path, self)
+        return DirectoryTree(path, self, fresh=fresh)
+
+    def fill(self, path: Path) -> None:
+        """Put the files of a new VM into a directory where no VM's command has run. All of them or none."""
+        assert self._furnish is not None
+        before = set(os.listdir(path))
+        with telling():
+            try:
+                self._furnish(path)
+            except BaseException:
+                self._reserve.close()
+                for name in set(os.listdir(path)) - before:
+                    shutil.rmtree(path / name, ignore_errors=True)
+                self._reserve.refill()
+                raise
 
     def put_in_place(self, tree: Tree, other: Tree) -> Tree:
         """Put a tree into the place of another one. Returns the other one, at a place of its own."""
@@ -161,10 +187,13 @@ class DirectoryStorage:
         except OSError:
             os.rename(place, other.path)
             raise
+        other.fresh = False
         return DirectoryTree(place, self)
 
     async def copy(self, vm_id: str, source: Tree, *, at_rest: bool = False) -> Tree:
         path = self._free_place(vm_id)
+        if source.fresh:
+            return self._create(path, fresh=True)
         copied = DirectoryTree(path, self)
         try:
             if at_rest and await self.gains_by_sharing(source):
@@ -316,7 +345,8 @@ class DirectoryStorage:
         path = self._place(vm_id)
         if not path.is_dir():
             raise SandboxError("not_found", f"there are no files of a VM {vm_id}")
-        return DirectoryTree(path, self, self._adopt_stack(vm_id))
+        stack = self._adopt_stack(vm_id)
+        return DirectoryTree(path, self, stack, fresh=self._furnish is not None and not (stack or os.listdir(path)))
 
     def _adopt_stack(self, vm_id: str) -> Stack | None:
         try:

@@ -14,7 +14,7 @@ from arker.emulator.sandbox.bubblewrap.arguments import PATH, Host, candidates, 
 from arker.emulator.sandbox.bubblewrap.diagnosis import Facts, explain, gather_facts
 from arker.emulator.sandbox.bubblewrap.graft import graft
 from arker.emulator.sandbox.bubblewrap.identity import Identity, spare_identity
-from arker.emulator.sandbox.bubblewrap.image import furnish, give
+from arker.emulator.sandbox.bubblewrap.image import furnish
 from arker.emulator.sandbox.bubblewrap.interpreter import Interpreter, choose_interpreter
 from arker.emulator.sandbox.bubblewrap.mount_points import find_obstacle
 from arker.emulator.sandbox.bubblewrap.prerequisites import check_rights, find_bash
@@ -73,7 +73,7 @@ class BubblewrapProvider(AgentProvider):
                 state_dir / "volumes",
                 identity=identity,
                 tool_prefix=tool_prefix(bwrap),
-                furnish=lambda root: give(root, identity),
+                furnish=None,
             ),
         )
         self.spares = Spares(self._make_spare, limits.spares)
@@ -164,20 +164,37 @@ class BubblewrapProvider(AgentProvider):
         spare = await self.spares.take()
         if spare is None:
             return None
-        # Not in a thread: some renames take less time than going there, and nothing can be cancelled halfway.
-        ways = (HOME, *(place for place, _ in self._host.links))
-        if not graft(tree.path, spare.tree.path, self._host.covered, *ways):
-            self.spares.leave(spare)
-            return None
+        # Not in a thread: it takes less time than going there, and nothing can be cancelled halfway.
+        machine = None
         try:
-            left = self._storage.put_in_place(spare.tree, tree)
+            if self._hand_over(spare.tree, tree):
+                machine = spare.machine
+        finally:
+            if machine is None:
+                self.spares.leave(spare)
+        return machine
+
+    def _hand_over(self, spare: Tree, tree: Tree) -> bool:
+        """Put a spare sandbox's tree, with the files of a VM's tree in it, into the place of that one."""
+        fresh = tree.fresh
+        if fresh:
+            self._storage.fill(spare.path)
+        else:
+            self._host.prepare(tree.path, self._identity)
+            if not self._graft(tree, spare):
+                return False
+        try:
+            left = self._storage.put_in_place(spare, tree)
         except OSError:
-            if not graft(spare.tree.path, tree.path, self._host.covered, *ways):
+            if not fresh and not self._graft(spare, tree):
                 raise
-            self.spares.leave(spare)
-            return None
+            return False
         self.spares.leave(left)
-        return spare.machine
+        return True
+
+    def _graft(self, source: Tree, target: Tree) -> bool:
+        ways = (HOME, *(place for place, _ in self._host.links))
+        return graft(source.path, target.path, self._host.covered, *ways)
 
     def _inside(self, tree: Tree) -> Inside:
         return Inside(
@@ -185,6 +202,7 @@ class BubblewrapProvider(AgentProvider):
         )
 
     async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
+        tree.furnish()
         self._host.prepare(tree.path, self._identity, tree.stack)
         layers = () if tree.stack is None else tree.stack.below
         obstacles = {path: find_obstacle(tree.path, path, self._identity, layers) for path in volumes}
