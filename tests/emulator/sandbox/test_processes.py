@@ -7,13 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 
-from arker.emulator.sandbox.bubblewrap import identity
-from arker.emulator.sandbox.bubblewrap.identity import spare_identity, ways_to_start
+from arker.emulator.sandbox.bubblewrap.identity import UserOptions, becoming, spare_identity, ways_to_start
 from arker.emulator.sandbox.host.process_tree import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -62,7 +60,7 @@ async def test_a_process_that_another_one_collects_is_waited_for() -> None:
         assert await wait_until(ended, process.pid, 20)
 
 
-def _said(starter: Sequence[str], options: Mapping[str, Any]) -> str:
+def _said(starter: Sequence[str], options: UserOptions) -> str:
     command = [*starter, "/bin/sh", "-c", "id -u; id -g; id -G; exec grep CapEff /proc/self/status"]
     return str(subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout)
 
@@ -75,11 +73,16 @@ def test_a_program_is_started_as_the_identity(monkeypatch: pytest.MonkeyPatch) -
     assert bool(starter) is not bool(options)
     expected = f"{found.uid}\n{found.gid}\n{found.gid}\nCapEff:\t{0:016x}\n"
     assert _said(starter, options) == expected
+
+    def other(name: str, path: str) -> str:
+        assert (name, path) == ("setpriv", "/usr/bin:/bin")
+        return "/bin/false"
+
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "which", lambda name, path: "/bin/false")
-        identity._command.cache_clear()
+        patch.setattr(shutil, "which", other)
+        becoming.cache_clear()
         starter, options = ways_to_start(found)
-    identity._command.cache_clear()
+    becoming.cache_clear()
     assert starter == ()
     assert _said(starter, options) == expected
 

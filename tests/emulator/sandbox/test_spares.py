@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from arker.emulator.sandbox.base import HOME, SandboxError
+from arker.emulator.sandbox.bubblewrap import provider as module
 from arker.emulator.sandbox.bubblewrap.graft import graft
+from arker.emulator.sandbox.bubblewrap.identity import Identity
+from arker.emulator.sandbox.bubblewrap.image import furnish
 from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.host import spares
 from arker.emulator.sandbox.host.machine import Limits
@@ -145,25 +148,24 @@ async def test_a_vm_has_no_files_before_it_needs_them(own: BubblewrapProvider) -
 
 
 @pytest.mark.parametrize("spares", [0, 1])
-async def test_files_that_cannot_be_made_are_made_by_the_next_start(place: Path, spares: int) -> None:
+async def test_files_that_cannot_be_made_are_made_by_the_next_start(
+    place: Path, spares: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     provider = await BubblewrapProvider.open(place, Limits(spares=spares))
     try:
         vm = await provider.create("one")
-        furnish, failing = provider._storage._furnish, True
+        with monkeypatch.context() as patch:
 
-        def fail(root: Path) -> None:
-            assert furnish is not None
-            furnish(root)
-            if failing:
+            def fail(root: Path, owner: Identity | None) -> None:
+                furnish(root, owner)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        provider._storage._furnish = fail
-        with pytest.raises(SandboxError, match="disk is full") as caught:
-            await sh(vm, "true")
+            patch.setattr(module, "furnish", fail)
+            with pytest.raises(SandboxError, match="disk is full") as caught:
+                await sh(vm, "true")
         assert caught.value.code == "resource_pressure"
         assert vm.tree.fresh
         assert os.listdir(vm.tree.path) == []
-        failing = False
         assert (await sh(vm, "cat /etc/hostname")).text == "vm"
     finally:
         await provider.close()

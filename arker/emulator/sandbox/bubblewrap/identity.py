@@ -12,9 +12,9 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from attrs import frozen
 
@@ -44,7 +44,15 @@ class Identity:
         return bool(status.st_mode >> shift & 1)
 
 
-def ways_to_start(identity: Identity | None) -> tuple[Sequence[str], Mapping[str, Any]]:
+class UserOptions(TypedDict, total=False):
+    """Options of Popen: none, or those that change the user."""
+
+    user: int
+    group: int
+    extra_groups: list[str | int]
+
+
+def ways_to_start(identity: Identity | None) -> tuple[Sequence[str], UserOptions]:
     """Return how a program is started as an identity: the command to start it through, and options of Popen.
 
     With options that change the user, Python cannot use vfork: it copies the page tables of the whole server, which
@@ -52,14 +60,14 @@ def ways_to_start(identity: Identity | None) -> tuple[Sequence[str], Mapping[str
     """
     if identity is None:
         return (), {}
-    command = _command(identity)
+    command = becoming(identity)
     if command is None:
         return (), {"user": identity.uid, "group": identity.gid, "extra_groups": []}
     return command, {}
 
 
 @functools.cache
-def _command(identity: Identity) -> Sequence[str] | None:
+def becoming(identity: Identity) -> Sequence[str] | None:
     """Return the command that becomes an identity; None where there is none, such as with busybox's setpriv."""
     program = shutil.which("setpriv", path="/usr/bin:/bin")
     if program is None:
@@ -87,4 +95,4 @@ def spare_identity() -> Identity | None:
     return Identity(number, number)
 
 
-__all__ = ["Identity", "spare_identity", "ways_to_start"]
+__all__ = ["Identity", "UserOptions", "becoming", "spare_identity", "ways_to_start"]
