@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import define, field, frozen
 
 from arker._commands.shell import READ_ONLY, Origin
+from arker._lifecycle.own_sessions import OwnSession
 from arker.errors import ArkerError, RunFailedError
 
 if TYPE_CHECKING:
@@ -39,21 +39,6 @@ class Keeper(Protocol):
 
 
 @define(eq=False)
-class OwnSession:
-    """A session of the SDK's own.
-
-    Attributes:
-        session_id: Its id.
-        cwd: Its directory, which stays as it is: commands run in subshells.
-        env: Its environment, likewise; None if the server does not report it.
-    """
-
-    session_id: str
-    cwd: str | None
-    env: Mapping[str, str] | None = field(repr=False)
-
-
-@define(eq=False)
 class VmSessions:
     """What this client has going on in one VM.
 
@@ -61,14 +46,12 @@ class VmSessions:
         place: The VM, as the last command named it.
         calls: Calls that wait for a run in the default session.
         left: Runs there that this client started and that may still go on.
-        total: How many sessions of its own it has, or is about to have.
-        free: Those that nothing goes on in.
+        total: How many sessions of the SDK's own its commands are in, or are about to be in.
         doubtful: Those that something may go on in, with the run that was left there.
         waiting: Commands that wait for one.
         asking: Commands that are about to get a turn.
         ended: How many runs in the default session have ended.
         known: The default session at the last look, with the number of runs that had ended before.
-        others: Sessions of its own that are not for commands that overlap.
         gone: Whether the VM was deleted.
     """
 
@@ -76,13 +59,11 @@ class VmSessions:
     calls: int = 0
     left: set[Turn] = field(factory=set["Turn"])
     total: int = 0
-    free: list[OwnSession] = field(factory=list["OwnSession"])
-    doubtful: dict[OwnSession, Turn] = field(factory=dict["OwnSession", "Turn"])
+    doubtful: dict[OwnSession, Turn] = field(factory=dict[OwnSession, "Turn"])
     waiting: deque[asyncio.Future[OwnSession | None]] = field(factory=deque["asyncio.Future[OwnSession | None]"])
     asking: int = 0
     ended: int = 0
     known: tuple[int, Session] | None = None
-    others: set[OwnSession] = field(factory=set["OwnSession"])
     gone: bool = False
 
 
@@ -138,4 +119,4 @@ def goes_on(session: Session) -> bool:
     return session.state not in ("idle", None)
 
 
-__all__ = ["Keeper", "OwnSession", "Turn", "VmSessions", "goes_on", "origin_of"]
+__all__ = ["Keeper", "Turn", "VmSessions", "goes_on", "origin_of"]

@@ -24,6 +24,7 @@ from arker.emulator.sandbox.measure import Measure, walk
 from arker.emulator.sandbox.pressure import Reserve, telling
 from arker.emulator.sandbox.small_trees import copy_small, is_small, remove_small
 from arker.emulator.sandbox.tools import ToolError, Tools
+from arker.emulator.sandbox.trial import AGAIN, Trial
 
 logger = logging.getLogger("arker.emulator")
 
@@ -143,7 +144,8 @@ class DirectoryStorage:
         self._furnish = furnish
         self._python = python
         self._reserve = Reserve(_FOR_A_TOOL)
-        self._layers: asyncio.Future[bool] | None = None
+        self._sharing = Trial(self._try_layers)
+        self._told = False
         self._numbers = itertools.count(1)
         self._known: dict[str, Layer] = {}
         """Layers that an earlier process made, by name."""
@@ -210,14 +212,12 @@ class DirectoryStorage:
         return copied
 
     async def gains_by_sharing(self, tree: Tree) -> bool:
-        """Return whether a copy of a tree would better share its files. Whether that is possible here is tried once."""
+        """Return whether a copy of a tree would better share its files. Whether that is possible here is tried out."""
         if not self._tools.prefix or not takes_another(self._base, None):
             return False
         if await in_thread(is_small, tree.path, to_copy=True):
             return False
-        if self._layers is None:
-            self._layers = asyncio.ensure_future(self._try_layers())
-        return await asyncio.shield(self._layers)
+        return await self._sharing.works()
 
     async def _try_layers(self) -> bool:
         """Try whether the kernel, bubblewrap and the file system have all that layers take."""
@@ -232,11 +232,17 @@ class DirectoryStorage:
             script = 'cd "$1" && rm -r d && mkdir d && test ! -e d/f && echo > e && mv e d'
             mounts = [*stack.options(place / "own")[:-1], str(place / "seen")]
             await self._tools.run("/bin/sh", "-c", script, "sh", str(place / "seen"), mounts=mounts)
-        except ToolError as error:
-            logger.warning("forks copy files instead of sharing them: %s", error)
+        except (ToolError, SandboxError, OSError) as error:
+            logger.log(
+                logging.DEBUG if self._told else logging.WARNING,
+                "forks copy files instead of sharing them, for %g s at least: %s",
+                *(AGAIN, error),
+            )
+            self._told = True
             return False
         finally:
-            await self.discard(place)
+            with contextlib.suppress(SandboxError, OSError):
+                await self.discard(place)
         return True
 
     def _share(self, source: Tree, path: Path) -> Stack | None:
