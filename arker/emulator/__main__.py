@@ -28,7 +28,7 @@ from arker.emulator._start import begin, listening_socket
 from arker.emulator._state import StateDir, remove_state_dir, sweep
 from arker.emulator.options import EmulatorOptions
 from arker.emulator.sandbox.base import IsolationUnavailableError, SandboxError
-from arker.errors import ArkerError
+from arker.errors import ArkerError, StateDirectoryError
 
 _END_PATIENCE = 25.0  # more than all that the server waits for at its end
 
@@ -65,6 +65,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--open-files-limit", type=int, default=16384, help="files that a process may have open")
     parser.add_argument("--spares", type=int, default=3, help="sandboxes that may be kept ready for new VMs")
     parser.add_argument("--state-parent", type=Path, help="where the temporary state directory is made")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="directory in which VMs, filesystems and finished runs are kept for the next backend; made if need be",
+    )
     parser.add_argument(
         "--host-port",
         type=int,
@@ -184,6 +190,9 @@ def _managed(log: LogFormatter) -> int:
                 lifeline=0,
             )
         )
+    except StateDirectoryError as error:
+        answer({"error": error.message, "state": {"path": error.path, "reason": error.reason}})
+        status = 1
     except (IsolationUnavailableError, SandboxError, ArkerError, OSError) as error:
         answer({"error": str(error)})
         status = 1
@@ -209,6 +218,7 @@ def _by_hand(log: LogFormatter) -> int:
             open_files_limit=arguments.open_files_limit,
             spares=arguments.spares,
             state_parent=arguments.state_parent,
+            state=arguments.state,
             host_ports=arguments.host_port,
             late_output=arguments.late_output,
             generation=arguments.generation,
@@ -226,7 +236,8 @@ def _by_hand(log: LogFormatter) -> int:
             print(f"    export ARKER_API_KEY={api_key}")
             for name in ("ARKER_BASE_URL", "ARKER_BURST_BASE_URL", "ARKER_CONTROL_BASE_URL"):
                 print(f"    export {name}={url}")
-            print("\nCtrl-C ends it, with all of its VMs.", flush=True)
+            kept = "with all of its VMs" if options.state is None else f"and leaves its VMs in {options.state}"
+            print(f"\nCtrl-C ends it, {kept}.", flush=True)
 
         state = StateDir(options.state_parent)
         asyncio.run(_serve(options, api_key=api_key, state_dir=state.path, sock=sock, ready=ready, lifeline=None))

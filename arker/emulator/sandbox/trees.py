@@ -13,15 +13,17 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.bubblewrap.identity import Identity
-from arker.emulator.sandbox.layers import PREFIX, Layer, Stack, takes_another
+from arker.emulator.sandbox.layers import PREFIX, SHARE, STACK, WORK, Layer, Stack, takes_another
 from arker.emulator.sandbox.measure import Measure, walk
+from arker.emulator.sandbox.notes import Notes
 from arker.emulator.sandbox.pressure import Reserve, telling
+from arker.emulator.sandbox.recovery import Complete, complete_steps, exchange, leftovers, read_stack, write_stack
 from arker.emulator.sandbox.small_trees import copy_small, is_small, remove_small
 from arker.emulator.sandbox.tools import ToolError, Tools
 from arker.emulator.sandbox.trial import AGAIN, Trial
@@ -90,8 +92,7 @@ class DirectoryTree:
 
     def furnish(self) -> None:
         if self.fresh:
-            self._storage.fill(self.path)
-            self.fresh = False
+            self._storage.furnish(self)
 
     async def size(self) -> int:
         return await self._storage.measure(self)
@@ -128,6 +129,7 @@ class DirectoryStorage:
         tool_prefix: Sequence[str],
         furnish: Callable[[Path], None] | None,
         python: str = sys.executable,
+        lasting: bool = False,
     ) -> None:
         """Open the directory for use.
 
@@ -137,6 +139,7 @@ class DirectoryStorage:
             tool_prefix: What ``cp`` and ``rm`` are started through, to be able to handle directories of mode 000.
             furnish: Fills a new tree; None if new ones stay empty.
             python: The interpreter that copies trees with very long paths, as the trees' owner can run it.
+            lasting: Whether trees outlive this process, however it ends.
         """
         self._base = base
         self._identity = identity
@@ -149,7 +152,10 @@ class DirectoryStorage:
         self._numbers = itertools.count(1)
         self._known: dict[str, Layer] = {}
         """Layers that an earlier process made, by name."""
+        self.notes = Notes(base if lasting else None)
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._former = frozenset(base.iterdir()) if lasting else frozenset[Path]()
+        """What an earlier process made, for VMs or for none."""
         if identity is not None:
             os.chown(base, identity.uid, identity.gid)
 
@@ -166,31 +172,26 @@ class DirectoryStorage:
             self._give(path)
         return DirectoryTree(path, self, fresh=fresh)
 
-    def fill(self, path: Path) -> None:
-        """Put the files of a new VM into a directory where no VM's command has run. All of them or none."""
+    def fill(self, tree: Tree) -> None:
+        """Put the files of a new VM into a tree in which no VM's command has run. What fails leaves some of them."""
         assert self._furnish is not None
-        before = set(os.listdir(path))
-        with telling():
-            try:
-                self._furnish(path)
-            except BaseException:
-                self._reserve.close()
-                for name in set(os.listdir(path)) - before:
-                    shutil.rmtree(path / name, ignore_errors=True)
-                self._reserve.refill()
-                raise
+        self._furnish(tree.path)
+
+    def furnish(self, tree: Tree) -> None:
+        """Put the files of a new VM into a fresh tree: all of them or none, even if this process is killed."""
+        whole = self.create_bare()
+        with telling(), self._removed_on_error(whole.path):
+            self.fill(whole)
+            self.replace_fresh(tree, whole)
+
+    def replace_fresh(self, fresh: Tree, other: Tree) -> None:
+        """Put a tree into the place of a fresh one, in one step."""
+        os.rename(other.path, fresh.path)  # a directory may take the place of an empty one
+        fresh.fresh = False
 
     def put_in_place(self, tree: Tree, other: Tree) -> Tree:
         """Put a tree into the place of another one. Returns the other one, at a place of its own."""
-        place = self._base / f".left-{os.urandom(8).hex()}"
-        os.rename(other.path, place)
-        try:
-            os.rename(tree.path, other.path)
-        except OSError:
-            os.rename(place, other.path)
-            raise
-        other.fresh = False
-        return DirectoryTree(place, self)
+        return DirectoryTree(exchange(self._base, tree.path, other.path), self)
 
     async def copy(self, vm_id: str, source: Tree, *, at_rest: bool = False) -> Tree:
         path = self._free_place(vm_id)
@@ -250,8 +251,15 @@ class DirectoryStorage:
         while (place := self._base / f"{PREFIX}{next(self._numbers)}").exists():  # an earlier process made it
             pass
         layer = Layer(place)
-        layers = (*(() if source.stack is None else source.stack.layers), layer)
-        os.rename(source.path, layer.path)
+        below = () if source.stack is None else source.stack.layers
+        layers = (*below, layer)
+        names = [each.path.name for each in below]
+        note = self.notes.begin(SHARE, vm=source.path.name, layer=place.name, below=names)
+        try:
+            os.rename(source.path, layer.path)
+        except BaseException:
+            note.end()
+            raise
         try:
             self._make_like(path, layer.path)
             stack = self._stack(path.name, layers)
@@ -260,7 +268,10 @@ class DirectoryStorage:
         except BaseException:
             shutil.rmtree(source.path, ignore_errors=True)
             os.rename(layer.path, source.path)
+            write_stack(self._base, source.path.name, names)
+            note.end()
             raise
+        note.end()
         self._leave(old)
         return stack
 
@@ -268,11 +279,11 @@ class DirectoryStorage:
         """Make the stack of a VM, with a note of it for a later server."""
         if not layers:
             return None
-        work = self._base / f".work-{vm_id}"
+        work = self._base / f"{WORK}{vm_id}"
         if not work.exists():
             work.mkdir(mode=0o755)
             self._give(work)
-        (self._base / f".stack-{vm_id}").write_text("\n".join(layer.path.name for layer in layers))
+        write_stack(self._base, vm_id, [layer.path.name for layer in layers])
         for layer in layers:
             layer.users += 1
         return Stack(layers, work)
@@ -347,6 +358,15 @@ class DirectoryStorage:
         for path in await asyncio.to_thread(lambda: list(self._base.iterdir())):
             await self.discard(path)
 
+    async def recover(self, ids: Collection[str], further: Mapping[str, Complete]) -> list[Path]:
+        """Recover the trees that an earlier process left. Returns what belongs to none of them, to be discarded.
+
+        Raises:
+            SandboxError: One of them is missing or damaged (``damaged``).
+        """
+        await in_thread(complete_steps, self._base, further)
+        return [path for path in await in_thread(leftovers, self._base, ids) if path in self._former]
+
     def adopt(self, vm_id: str) -> Tree:
         path = self._place(vm_id)
         if not path.is_dir():
@@ -355,10 +375,7 @@ class DirectoryStorage:
         return DirectoryTree(path, self, stack, fresh=self._furnish is not None and not (stack or os.listdir(path)))
 
     def _adopt_stack(self, vm_id: str) -> Stack | None:
-        try:
-            names = (self._base / f".stack-{vm_id}").read_text().split("\n")
-        except FileNotFoundError:
-            return None
+        names = read_stack(self._base, vm_id)
         return self._stack(vm_id, [self._known.setdefault(name, Layer(self._base / name)) for name in names])
 
     async def remove(self, tree: Tree) -> None:
@@ -366,7 +383,7 @@ class DirectoryStorage:
         await self.discard(tree.path)
         stack, tree.stack = tree.stack, None
         if stack is not None:
-            (self._base / f".stack-{tree.path.name}").unlink(missing_ok=True)
+            (self._base / f"{STACK}{tree.path.name}").unlink(missing_ok=True)
             await self.discard(stack.work)
             for layer in self._leave(stack):
                 self._known.pop(layer.path.name, None)

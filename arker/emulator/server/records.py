@@ -89,6 +89,8 @@ class RunRecord:
     """The task that puts a large output into a file once the run has ended."""
     readers: int = 0
     """Replies that its output is needed for."""
+    put_away: bool = False
+    """Whether the outputs below are complete already, although there still is a handle."""
     kept_stdout: Output = field(default=b"", repr=False)
     kept_stderr: Output = field(default=b"", repr=False)
 
@@ -215,6 +217,8 @@ class VmRecord:
     sandbox: Sandbox = field(repr=False)
     description: str | None = None
     immutable: bool = False
+    durable: bool = False
+    """Whether runs that the server's end interrupts are run again."""
     last_active_ms: int
     sessions: dict[str, SessionRecord] = field(repr=False)
     """By id, oldest first; the first is the default session."""

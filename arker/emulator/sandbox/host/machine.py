@@ -9,7 +9,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 from attrs import field, frozen
@@ -27,6 +27,7 @@ from arker.emulator.sandbox.host.process_tree import (
     kill_launched,
     kill_tree,
     launched_by,
+    started,
     wait_until,
     wake,
 )
@@ -75,6 +76,7 @@ class Launch:
         max_open_files: How many each process may have.
         env: The agent's environment; of a VM, bwrap's too.
         refused: Volumes that cannot be where they were wanted: path, and why.
+        at_start: Called with the processes that a later server has to wait for.
     """
 
     bwrap: str | None = None
@@ -87,6 +89,7 @@ class Launch:
     max_open_files: int = Limits().open_files
     env: Mapping[str, str] = field(factory=dict[str, str])
     refused: Mapping[str, str] = field(factory=dict[str, str])
+    at_start: Callable[[Iterable[Started]], None] | None = None
 
 
 class Machine:
@@ -141,6 +144,12 @@ class Machine:
             machine.missing = [str(each) for each in cast("list[object]", missing)]
         if machine._group:
             machine._launched.update(launched_by(process.pid))
+        if launch.at_start is not None:
+            try:
+                launch.at_start(machine._launched or (started(process.pid),))
+            except BaseException:
+                await machine.close()
+                raise
         return machine
 
     @property

@@ -129,6 +129,12 @@ def started(pid: int) -> Started:
     return Started(pid, _fields(pid)[19])
 
 
+def has_ended(process: Started) -> bool:
+    """Return whether a process has ended, with all of its namespace if it was the first one of that."""
+    fields = _fields(process.pid)
+    return fields[19] != process.time or fields[0] in (b"Z", b"X")
+
+
 def launched_by(launcher: int) -> list[Started]:
     """Return the processes that a bwrap has started."""
     return [started(pid) for pid in _children(launcher)]
@@ -231,6 +237,7 @@ __all__ = [
     "collect",
     "collect_all",
     "find_below",
+    "has_ended",
     "is_stopped",
     "kill_group",
     "kill_launched",

@@ -104,6 +104,7 @@ def add_session(
     session = SessionRecord(
         session_id=new_ulid(now), seq=backend.next_number(), index=number, started_ms=now, cwd=cwd, env=env or {}
     )
+    backend.keeper.save_session(vm, session)
     vm.next_index = max(vm.next_index, number + 1)
     vm.sessions[session.session_id] = session
     vm.last_active_ms = now
@@ -139,6 +140,7 @@ async def delete_session(backend: Backend, org: Organisation, request: web.Reque
     if session is vm.session:
         message = "the default session (session_idx 0) cannot be deleted"
         raise ServiceError("conflict", message, resource="session")
+    backend.keeper.forget_session(session)
     del vm.sessions[session.session_id]
     await execution.stop_session(backend, vm, session)
     return replies.json_response({"deleted": True})
