@@ -74,6 +74,7 @@ from arker.errors import (
     ResourcePressureError,
     RunFailedError,
     RunNotFinishedError,
+    TerminalClosedError,
     TransferError,
     TunnelClosedError,
     UnauthorizedError,
@@ -143,6 +144,7 @@ if TYPE_CHECKING:
         OrgRunListRow,
         PatchVmRequest,
         Provider,
+        PtyTicketResponse,
         RegionPlacement,
         ResizeRequest,
         ResizeResponse,
@@ -185,9 +187,10 @@ if TYPE_CHECKING:
     )
     from arker.read_stream import AsyncReadStream
     from arker.remote_file import AsyncRemoteFile
-    from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport
+    from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport, Replayed
     from arker.run import AsyncRun, OutputChunk, OutputLine
     from arker.session import AsyncSession
+    from arker.terminal import AsyncTerminal
     from arker.transfer import FileOutcome, TransferProgress, TransferResult
     from arker.tunnel import AsyncTunnel, TunnelResponse
     from arker.vm import AsyncVM
@@ -209,6 +212,7 @@ __all__ = [
     "AsyncReadStream",
     "AsyncRun",
     "AsyncSession",
+    "AsyncTerminal",
     "AsyncTunnel",
     "AsyncFiles",
     "AsyncRemoteFile",
@@ -326,6 +330,7 @@ __all__ = [
     "RemotePermissionError",
     "Recovery",
     "RegionPlacement",
+    "Replayed",
     "RequestEvent",
     "ResizeRequest",
     "ResizeResponse",
@@ -363,6 +368,7 @@ __all__ = [
     "SyncWriteRequest",
     "SyncWriteResponse",
     "SyncWriteResult",
+    "TerminalClosedError",
     "TransferError",
     "TransferEvent",
     "TransferProgress",
@@ -390,7 +396,7 @@ __all__ = [
 _get, __dir__ = lazily(
     __name__,
     {
-        "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport",
+        "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport Replayed",
         "arker._basics.names": "ARKER_ORG_ID GOLDEN_NAMES",
         "arker.client": "AsyncArker",
         "arker.config": "GenerationSetting HttpTimeouts RetryPolicy",
@@ -404,6 +410,7 @@ _get, __dir__ = lazily(
         "arker.remote_file": "AsyncRemoteFile",
         "arker.run": "AsyncRun OutputChunk OutputLine",
         "arker.session": "AsyncSession",
+        "arker.terminal": "AsyncTerminal",
         "arker.transfer": "FileOutcome TransferProgress TransferResult",
         "arker.tunnel": "AsyncTunnel TunnelResponse",
         "arker.vm": "AsyncVM",

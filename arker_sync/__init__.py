@@ -75,6 +75,7 @@ from arker.errors import (
     ResourcePressureError,
     RunFailedError,
     RunNotFinishedError,
+    TerminalClosedError,
     TransferError,
     TunnelClosedError,
     UnauthorizedError,
@@ -140,6 +141,7 @@ if TYPE_CHECKING:
         OrgRunListRow,
         PatchVmRequest,
         Provider,
+        PtyTicketResponse,
         RegionPlacement,
         ResizeRequest,
         ResizeResponse,
@@ -180,7 +182,7 @@ if TYPE_CHECKING:
         VmState,
         WhoamiResponse,
     )
-    from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport
+    from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport, Replayed
     from arker.run import OutputChunk, OutputLine
     from arker.transfer import FileOutcome, TransferProgress, TransferResult
     from arker.tunnel import TunnelResponse
@@ -191,6 +193,7 @@ if TYPE_CHECKING:
     from arker_sync.remote_file import RemoteFile
     from arker_sync.run import RunHandle
     from arker_sync.session import SessionHandle
+    from arker_sync.terminal import Terminal
     from arker_sync.tunnel import TunnelHandle
     from arker_sync.vm import VM
     from arker_sync.watch import Watch
@@ -324,6 +327,7 @@ __all__ = [
     "RemoteNotADirectoryError",
     "RemotePathError",
     "RemotePermissionError",
+    "Replayed",
     "RequestEvent",
     "ResizeRequest",
     "ResizeResponse",
@@ -363,6 +367,8 @@ __all__ = [
     "SyncWriteRequest",
     "SyncWriteResponse",
     "SyncWriteResult",
+    "Terminal",
+    "TerminalClosedError",
     "TransferError",
     "TransferEvent",
     "TransferProgress",
@@ -398,7 +404,7 @@ _get, __dir__ = lazily(
         "arker.entries": "FileEntry FileEvent FileEventKind FileKind FileMatch FileStat WatchMethod",
         "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
         "arker.models": " ".join(models.__all__),
-        "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport",
+        "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport Replayed",
         "arker.run": "OutputChunk OutputLine",
         "arker.transfer": "FileOutcome TransferProgress TransferResult",
         "arker.tunnel": "TunnelResponse",
@@ -409,6 +415,7 @@ _get, __dir__ = lazily(
         "arker_sync.remote_file": "RemoteFile",
         "arker_sync.run": "RunHandle",
         "arker_sync.session": "SessionHandle",
+        "arker_sync.terminal": "Terminal",
         "arker_sync.tunnel": "TunnelHandle",
         "arker_sync.vm": "VM",
         "arker_sync.watch": "Watch",
