@@ -317,6 +317,7 @@ __all__ = [
     "PayloadTooLargeError",
     "PaymentRequiredError",
     "Provider",
+    "PtyTicketResponse",
     "QuotaExceededError",
     "RateLimitedError",
     "ReapReport",

@@ -248,14 +248,7 @@ class AsyncTerminal(Held[str]):
             TerminalClosedError: The terminal has ended.
             NetworkError: The connection was lost while this was sent, and may have arrived in part.
         """
-        given: object = data
-        if not isinstance(given, (bytes, bytearray, memoryview, str)):
-            raise InvalidArgumentError("data", data, "expected bytes or a string")
-        try:
-            content = data.encode() if isinstance(data, str) else bytes(data)
-        except UnicodeEncodeError:
-            raise InvalidArgumentError("data", data, "expected text that UTF-8 can encode") from None
-        await self._connected().write(content)
+        await self._connected().write(_content(data))
 
     async def resize(self, cols: int, rows: int) -> None:
         """Resize the terminal. Its program is told by the signal SIGWINCH.
@@ -295,6 +288,17 @@ class AsyncTerminal(Held[str]):
         connection = self._connected()
         with deadline_scope(deadline, connection.progress()):
             return await connection.wait()
+
+
+def _content(data: object) -> bytes:
+    if isinstance(data, (bytes, bytearray)):
+        return bytes(data)
+    if isinstance(data, str):
+        try:
+            return data.encode()
+        except UnicodeEncodeError:
+            raise InvalidArgumentError("data", data, "expected text that UTF-8 can encode") from None
+    raise InvalidArgumentError("data", data, "expected bytes or a string")
 
 
 class _Stream(ByteStream):

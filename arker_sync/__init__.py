@@ -312,6 +312,7 @@ __all__ = [
     "PayloadTooLargeError",
     "PaymentRequiredError",
     "Provider",
+    "PtyTicketResponse",
     "QuotaExceededError",
     "RateLimitedError",
     "ReadStream",

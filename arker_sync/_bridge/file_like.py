@@ -17,7 +17,7 @@ class FileLike(Facade):
     def file(self) -> io.RawIOBase:
         """Return it as a file that is not buffered, for reading and writing bytes; closing the file closes it.
 
-        A read waits for some output and returns what there is. ``io.BufferedReader`` and ``io.TextIOWrapper`` go on top.
+        A read waits for some output, and returns what there is. Put ``io.BufferedReader`` on top for lines.
         """
         return _File(self)
 

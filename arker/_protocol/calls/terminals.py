@@ -14,6 +14,7 @@ from arker._protocol.codec import codec
 from arker._protocol.codec.hooks import Misfit
 from arker._protocol.queries import Query, checked
 from arker._protocol.request import Address, Call, Lack, Request
+from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def check_size(name: str, value: int) -> int:
     """Check a number of columns or rows."""
     number = check.check_integer(name, value, minimum=1, what="an integer from 1 to 1000")
     if number > MOST:
-        raise check.InvalidArgumentError(name, value, f"expected an integer from 1 to {MOST}")
+        raise InvalidArgumentError(name, value, f"expected an integer from 1 to {MOST}")
     return number
 
 

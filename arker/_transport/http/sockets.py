@@ -61,9 +61,7 @@ async def refuse_other_replies(
 class Socket:
     """An open WebSocket. One task at a time may receive from it, and one may send."""
 
-    def __init__(
-        self, socket: aiohttp.ClientWebSocketResponse, url: URL, session: aiohttp.ClientSession
-    ) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse[bool], url: URL, session: aiohttp.ClientSession) -> None:
         """Wrap an open connection, which came from this URL and belongs to this session."""
         self._socket = socket
         self._url = url
@@ -128,7 +126,7 @@ async def open_socket(
             autoping=True,
             compress=0,
             max_msg_size=_LARGEST_FRAME,
-            timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
+            timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),  # pyright: ignore[reportCallIssue]
         )
     except aiohttp.WSServerHandshakeError as error:
         # Of a session of the caller's, or of a server that does not speak the protocol.

@@ -77,8 +77,8 @@ class _Boundary:
             trace.finish(response)
         else:
             response = await Misbehaviour(backend, request, trace, firing, handler, settle).respond()
-        settled = gone(request) and not isinstance(response, web.WebSocketResponse)
-        settle(0 if settled else response.status)
+        # A WebSocket was answered when it began; it is over now.
+        settle(0 if gone(request) and response.status != 101 else response.status)
         return response
 
 

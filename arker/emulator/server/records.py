@@ -44,8 +44,8 @@ class SessionRecord:
     """Runs that were accepted and have not ended."""
     current: RunRecord | None = None
     handles: WeakSet[Killable] = field(factory=WeakSet[Killable], repr=False)
-    """Commands and terminals of the session that are running or left something in the background. The sandbox holds those,
-    and the others have no holder."""
+    """Commands and terminals of the session that are running or left something in the background. The sandbox holds
+    those, and the others have no holder."""
     terminal: Terminal | None = field(default=None, repr=False)
     """Its terminal, from its start until its end has been told."""
     opening: bool = False
@@ -254,7 +254,9 @@ class VmRecord:
 
     @property
     def state(self) -> Literal["running", "idle"]:
-        return "running" if any(session.pending or session.in_terminal for session in self.sessions.values()) else "idle"
+        return (
+            "running" if any(session.pending or session.in_terminal for session in self.sessions.values()) else "idle"
+        )
 
 
 @define(eq=False, kw_only=True)

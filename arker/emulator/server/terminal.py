@@ -1,24 +1,27 @@
-"""A session's terminal: its latest output, who is attached to it, and what becomes of it when nobody is.
+"""A session's terminal: its latest output, the connection that is attached to it, and what becomes of it without one.
 
-One task reads the program's output into a bounded buffer. Who is attached is sent what is in the buffer from where it
-stands; while it is too far behind, nothing more is read, so that the program waits as at any slow terminal. While
-nobody is attached the buffer keeps the latest output, which is replayed to the next one.
+One task reads the program's output into a bounded buffer. The connection is sent what is in the buffer from where it
+stands; while it is too far behind, nothing more is read, so that the program waits as at any slow terminal. Without a
+connection the buffer keeps the latest output, which is replayed to the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeAlias
 
 from aiohttp import WSCloseCode, web
 
 from arker.emulator.sandbox.base import RunExit, SandboxError, TerminalHandle
-from arker.emulator.server.backend import Backend
+
+Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], object]
+"""Starts work in the background, to its end."""
 
 REPLAY: Final = 256 * 1024
 """Bytes of the latest output that are kept for a replay."""
 _AHEAD: Final = 128 * 1024
-"""Bytes that the program may be ahead of whoever is attached."""
+"""Bytes that the program may be ahead of the connection."""
 _FRAME: Final = 64 * 1024
 _LONGEST_LINE: Final = 4096
 """Bytes within which the end of a line is looked for, so that a replay does not begin inside an escape sequence."""
@@ -68,8 +71,8 @@ class Attachment:
 class Terminal:
     """The terminal of a session."""
 
-    def __init__(self, backend: Backend, handle: TerminalHandle, cols: int, rows: int) -> None:
-        self._backend = backend
+    def __init__(self, spawn: Spawn, handle: TerminalHandle, cols: int, rows: int) -> None:
+        self._spawn = spawn
         self._handle = handle
         self._cols, self._rows = cols, rows
         self._recent = Recent()
@@ -82,8 +85,8 @@ class Terminal:
         self._idle_seconds: float | None = None
         self._idle_end: asyncio.TimerHandle | None = None
         self.over = False
-        """Whether its end has been told to whoever was attached, or it was removed."""
-        backend.spawn(self._pump())
+        """Whether its end has been told to a connection, or it was removed."""
+        spawn(self._pump())
 
     @property
     def attached(self) -> bool:
@@ -95,7 +98,7 @@ class Terminal:
         return self._exit is None and not self.over
 
     def settle(self, *, persist: bool, idle_seconds: float | None) -> None:
-        """Set what becomes of it when nobody is attached any more."""
+        """Set what becomes of it without a connection."""
         self._persist, self._idle_seconds = persist, idle_seconds
         self._rearm()
 
@@ -108,7 +111,7 @@ class Terminal:
             self._idle_end = None
         if self._idle_seconds is not None and not self.attached and not self.over:
             loop = asyncio.get_running_loop()
-            self._idle_end = loop.call_later(self._idle_seconds, self.discard, "nobody was attached to it for too long")
+            self._idle_end = loop.call_later(self._idle_seconds, self.discard, "it had no connection for too long")
 
     def resize(self, cols: int | None, rows: int | None) -> None:
         """Change its size; None: as it was."""
@@ -119,21 +122,21 @@ class Terminal:
         await self._handle.write(data)
 
     async def kill(self) -> None:
-        """Kill its program, and all that was started in it. Then who is attached is told the end."""
+        """Kill its program, and all that was started in it. Then the connection is told the end."""
         try:
             await self._handle.kill()
         except SandboxError:  # the VM has died, and the program with it
             pass
 
     async def remove(self, reason: str) -> None:
-        """Kill its program, and end the connection of who is attached to it for this reason."""
+        """Kill its program, and end the connection for this reason."""
         self._removed = self._removed or reason
         self._end()
         await self.kill()
 
     def discard(self, reason: str) -> None:
         """Remove it in the background."""
-        self._backend.spawn(self.remove(reason))
+        self._spawn(self.remove(reason))
 
     async def _pump(self) -> None:
         while data := await self._handle.read():
@@ -163,7 +166,7 @@ class Terminal:
         self._notify()
 
     def attach(self) -> Attachment:
-        """Attach a connection. Nobody else is attached."""
+        """Attach a connection. No other one is attached."""
         self._attached = attachment = Attachment(self._recent.replay_from())
         self._rearm()
         return attachment

@@ -18,9 +18,7 @@ LOOK = 1.0
 class Supervised:
     """Processes of a VM that an agent's supervisor looks after."""
 
-    def __init__(
-        self, *, control: socket.socket, at_stuck: Callable[[], None], look_after: Callable[[], None]
-    ) -> None:
+    def __init__(self, *, control: socket.socket, at_stuck: Callable[[], None], look_after: Callable[[], None]) -> None:
         """Take the server's end of the supervisor's socket.
 
         Args:

@@ -203,9 +203,7 @@ async def start_terminal(machine: Machine, inside: Inside, spec: TerminalSpec) -
             raise SandboxError("internal", "the VM's agent gave an answer that makes no sense") from None
         ours, theirs = socket.socketpair()
         made.pop_all()
-    terminal = AgentTerminal(
-        terminal=outer, control=ours, at_stuck=machine.kill, look_after=machine.look_after
-    )
+    terminal = AgentTerminal(terminal=outer, control=ours, at_stuck=machine.kill, look_after=machine.look_after)
     try:
         await machine.link.request(
             "start_in_terminal",

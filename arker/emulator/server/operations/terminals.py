@@ -27,7 +27,7 @@ from arker.emulator.server.tickets import LIFETIME, Ticket
 _MOST: Final = 1000
 """The largest number of columns or rows of a terminal."""
 _LONGEST: Final = 30 * 24 * 3600
-"""The most seconds for which a terminal may be kept while nobody is attached."""
+"""The most seconds for which a terminal may be kept without a connection."""
 SIZE: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": _MOST}
 IDLE_SECONDS: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": _LONGEST}
 
@@ -116,7 +116,9 @@ def _require_room(org: Organisation, vm: VmRecord) -> None:
                     "cap": most,
                 },
             }
-            raise ServiceError("quota_exceeded", f"{where} {most} terminals already, and may have no more", details=details)
+            raise ServiceError(
+                "quota_exceeded", f"{where} {most} terminals already, and may have no more", details=details
+            )
 
 
 async def start(
@@ -145,7 +147,7 @@ async def start(
     finally:
         session.opening = False
     session.handles.add(handle)
-    session.terminal = terminal = Terminal(backend, handle, spec.cols, spec.rows)
+    session.terminal = terminal = Terminal(backend.spawn, handle, spec.cols, spec.rows)
     vm.last_active_ms = backend.clock.now_ms()
     if vm.deleted or session.session_id not in vm.sessions:
         await terminal.remove("the session was deleted")
@@ -154,9 +156,7 @@ async def start(
 
 
 async def create_ticket(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
-    members = await parsing.read_object(request)
-    if members:
-        raise invalid(next(iter(members)), "no members")
+    await parsing.read_fields(backend, "PtyTicketRequest", request)
     vm = backend.usable_vm(org, request.match_info["vm_id"])
     session = backend.session(vm, request.match_info["session_id"])
     text = backend.tickets.issue(Ticket(org_id=org.org_id, vm_id=vm.vm_id, session_id=session.session_id))
