@@ -76,6 +76,7 @@ from arker.errors import (
     RunNotFinishedError,
     StateDirectoryError,
     StateDirectoryReason,
+    TerminalClosedError,
     TransferError,
     TunnelClosedError,
     UnauthorizedError,
@@ -145,6 +146,7 @@ if TYPE_CHECKING:
         OrgRunListRow,
         PatchVmRequest,
         Provider,
+        PtyTicketResponse,
         RegionPlacement,
         ResizeRequest,
         ResizeResponse,
@@ -187,9 +189,10 @@ if TYPE_CHECKING:
     )
     from arker.read_stream import AsyncReadStream
     from arker.remote_file import AsyncRemoteFile
-    from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport
+    from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport, Replayed
     from arker.run import AsyncRun, OutputChunk, OutputLine
     from arker.session import AsyncSession
+    from arker.terminal import AsyncTerminal
     from arker.transfer import FileOutcome, TransferProgress, TransferResult
     from arker.tunnel import AsyncTunnel, TunnelResponse
     from arker.vm import AsyncVM
@@ -211,6 +214,7 @@ __all__ = [
     "AsyncReadStream",
     "AsyncRun",
     "AsyncSession",
+    "AsyncTerminal",
     "AsyncTunnel",
     "AsyncFiles",
     "AsyncRemoteFile",
@@ -315,6 +319,7 @@ __all__ = [
     "PayloadTooLargeError",
     "PaymentRequiredError",
     "Provider",
+    "PtyTicketResponse",
     "QuotaExceededError",
     "RateLimitedError",
     "ReapReport",
@@ -328,6 +333,7 @@ __all__ = [
     "RemotePermissionError",
     "Recovery",
     "RegionPlacement",
+    "Replayed",
     "RequestEvent",
     "ResizeRequest",
     "ResizeResponse",
@@ -367,6 +373,7 @@ __all__ = [
     "SyncWriteRequest",
     "SyncWriteResponse",
     "SyncWriteResult",
+    "TerminalClosedError",
     "TransferError",
     "TransferEvent",
     "TransferProgress",
@@ -394,7 +401,7 @@ __all__ = [
 _get, __dir__ = lazily(
     __name__,
     {
-        "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport",
+        "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport Replayed",
         "arker._basics.names": "ARKER_ORG_ID GOLDEN_NAMES",
         "arker.client": "AsyncArker",
         "arker.config": "GenerationSetting HttpTimeouts RetryPolicy",
@@ -408,6 +415,7 @@ _get, __dir__ = lazily(
         "arker.remote_file": "AsyncRemoteFile",
         "arker.run": "AsyncRun OutputChunk OutputLine",
         "arker.session": "AsyncSession",
+        "arker.terminal": "AsyncTerminal",
         "arker.transfer": "FileOutcome TransferProgress TransferResult",
         "arker.tunnel": "AsyncTunnel TunnelResponse",
         "arker.vm": "AsyncVM",

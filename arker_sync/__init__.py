@@ -77,6 +77,7 @@ from arker.errors import (
     RunNotFinishedError,
     StateDirectoryError,
     StateDirectoryReason,
+    TerminalClosedError,
     TransferError,
     TunnelClosedError,
     UnauthorizedError,
@@ -142,6 +143,7 @@ if TYPE_CHECKING:
         OrgRunListRow,
         PatchVmRequest,
         Provider,
+        PtyTicketResponse,
         RegionPlacement,
         ResizeRequest,
         ResizeResponse,
@@ -182,7 +184,7 @@ if TYPE_CHECKING:
         VmState,
         WhoamiResponse,
     )
-    from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport
+    from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport, Replayed
     from arker.run import OutputChunk, OutputLine
     from arker.transfer import FileOutcome, TransferProgress, TransferResult
     from arker.tunnel import TunnelResponse
@@ -193,6 +195,7 @@ if TYPE_CHECKING:
     from arker_sync.remote_file import RemoteFile
     from arker_sync.run import RunHandle
     from arker_sync.session import SessionHandle
+    from arker_sync.terminal import Terminal
     from arker_sync.tunnel import TunnelHandle
     from arker_sync.vm import VM
     from arker_sync.watch import Watch
@@ -311,6 +314,7 @@ __all__ = [
     "PayloadTooLargeError",
     "PaymentRequiredError",
     "Provider",
+    "PtyTicketResponse",
     "QuotaExceededError",
     "RateLimitedError",
     "ReadStream",
@@ -326,6 +330,7 @@ __all__ = [
     "RemoteNotADirectoryError",
     "RemotePathError",
     "RemotePermissionError",
+    "Replayed",
     "RequestEvent",
     "ResizeRequest",
     "ResizeResponse",
@@ -367,6 +372,8 @@ __all__ = [
     "SyncWriteRequest",
     "SyncWriteResponse",
     "SyncWriteResult",
+    "Terminal",
+    "TerminalClosedError",
     "TransferError",
     "TransferEvent",
     "TransferProgress",
@@ -402,7 +409,7 @@ _get, __dir__ = lazily(
         "arker.entries": "FileEntry FileEvent FileEventKind FileKind FileMatch FileStat WatchMethod",
         "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
         "arker.models": " ".join(models.__all__),
-        "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport",
+        "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport Replayed",
         "arker.run": "OutputChunk OutputLine",
         "arker.transfer": "FileOutcome TransferProgress TransferResult",
         "arker.tunnel": "TunnelResponse",
@@ -413,6 +420,7 @@ _get, __dir__ = lazily(
         "arker_sync.remote_file": "RemoteFile",
         "arker_sync.run": "RunHandle",
         "arker_sync.session": "SessionHandle",
+        "arker_sync.terminal": "Terminal",
         "arker_sync.tunnel": "TunnelHandle",
         "arker_sync.vm": "VM",
         "arker_sync.watch": "Watch",

@@ -21,6 +21,7 @@ from arker._protocol.calls import filesystems as filesystem_calls
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.calls import service as service_calls
 from arker._protocol.calls import sessions as session_calls
+from arker._protocol.calls import terminals as terminal_calls
 from arker._protocol.calls import tunnels as tunnel_calls
 from arker._protocol.calls import vms as vm_calls
 from arker._protocol.codec.codec import Misfit, structure
@@ -47,6 +48,7 @@ from arker.models import (
     Mount,
     MountCreateRequest,
     PatchVmRequest,
+    PtyTicketResponse,
     ResizeRequest,
     ResizeResponse,
     Run,
@@ -116,6 +118,7 @@ for _make, _result in (
     (partial(vm_calls.update, AT, PatchVmRequest(immutable=True)), Vm),
     (partial(service_calls.list_regions, BASE), ListRegionsResponse),
     (partial(service_calls.whoami, BASE), WhoamiResponse),
+    (partial(terminal_calls.create_ticket, AT, "s"), PtyTicketResponse),
     (partial(vm_calls.resize, AT, ResizeRequest(disk_mib=1)), ResizeResponse),
     (partial(filesystem_calls.list_filesystems, BASE, filesystem_calls.FilesystemsQuery()), ListFilesystemsResponse),
     (partial(filesystem_calls.get_filesystem, BASE, "f"), Filesystem),

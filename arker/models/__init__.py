@@ -93,6 +93,7 @@ if TYPE_CHECKING:
         Session,
         SessionState,
     )
+    from arker.models.terminal import PtyTicketResponse
     from arker.models.tunnel import (
         AuthMode,
         DeleteTunnelResponse,
@@ -147,6 +148,7 @@ else:
             "arker.models.session": (
                 "CreateSessionRequest DeleteSessionResponse ListSessionsResponse Session SessionState"
             ),
+            "arker.models.terminal": "PtyTicketResponse",
             "arker.models.tunnel": "AuthMode DeleteTunnelResponse ListTunnelsResponse Tunnel TunnelRequest TunnelState",
             "arker.models.vm": (
                 "CompatiblePlatform DeleteVmResponse ForkRequest Layer ListVmsResponse PatchVmRequest "
@@ -204,6 +206,7 @@ __all__ = [
     "OrgRunListRow",
     "PatchVmRequest",
     "Provider",
+    "PtyTicketResponse",
     "RegionPlacement",
     "ResizeRequest",
     "ResizeResponse",

@@ -136,6 +136,8 @@ class Service:
                 return "run"
             case ("DELETE", ["vms", _, "runs", _]):
                 return "cancel_run"
+            case ("POST", [*_, "pty-ticket"]):
+                return "create_ticket"
             case (method, [*_, ("runs" | "sessions" | "tunnels" | "syncs" | "mounts" | "filesystems") as kind]):
                 return f"create_{kind[:-1]}" if method == "POST" else f"list_{kind}"
             case (method, [*_, ("runs" | "sessions" | "tunnels" | "syncs" | "mounts" | "filesystems") as kind, _]):
