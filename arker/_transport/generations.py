@@ -150,7 +150,7 @@ class Generations:
     async def send(self, call: Call[T], *, deadline: float | None, progress: Progress | None) -> T:
         """Send a call in the form of its server's generation; see `Transport.send`."""
         progress = progress if progress is not None else Progress(call.operation)
-        progress.vm_id, progress.run_id, progress.redact = call.vm_id, call.run_id, self._transport.redact
+        progress.vm_id, progress.run_id, progress.redact = call.vm_id, call.run_id, self._transport.redactor(call)
         with deadline_scope(deadline, progress):
             form, other = await self.forms(call)
             if other is None:
