@@ -134,7 +134,8 @@ class Generations:
             if lack.generation == "1":
                 is_refusal = refuses(error, lack)
             else:
-                is_refusal = await self._find(call.request.base_url) == "0.5"
+                # An error that says what became of the request's route is one of generation 1.
+                is_refusal = error.matched is None and await self._find(call.request.base_url) == "0.5"
             if not is_refusal:
                 raise
             raise self._explained(call, error, progress) from None

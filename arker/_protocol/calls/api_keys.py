@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
 from arker import models
 from arker._protocol import routes
-from arker._protocol.calls.shared import acknowledging, create, get
+from arker._protocol.calls.shared import create, get
 from arker._protocol.request import Call, Lack, Request
 
 if TYPE_CHECKING:
+    from arker._protocol.reader import Reader
     from arker.models import CreateApiKeyRequest, CreatedApiKey, ListApiKeysResponse, RevokeApiKeyResponse
 
 _LACK: Final = Lack("0.5", "operations on API keys", "manage the keys on the service's own pages")
@@ -30,16 +31,20 @@ def create_api_key(control_base_url: str, request: CreateApiKeyRequest) -> Call[
 
 
 def revoke_api_key(control_base_url: str, api_key_id: str) -> Call[RevokeApiKeyResponse]:
-    # The reply has no body.
     return Call(
         "revoke_api_key",
         Request("DELETE", control_base_url, routes.api_key(api_key_id)),
-        acknowledging(models.RevokeApiKeyResponse, "revoked"),
+        _revoked,
         gone=models.RevokeApiKeyResponse(),
         evidence=("revoked",),
         acknowledged=True,
         lack=_LACK,
     )
+
+
+def _revoked(payload: dict[str, Any], reader: Reader) -> RevokeApiKeyResponse:
+    # The reply has no body.
+    return models.RevokeApiKeyResponse()
 
 
 __all__ = ["create_api_key", "list_api_keys", "revoke_api_key"]
