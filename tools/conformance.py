@@ -60,6 +60,7 @@ FRAMEWORKS: Final = (
         )
         for release in ("0.6.12", "")
     ),
+    Framework("harbor", "harbor", "`harbor run -a oracle`", pythons=("3.12", "3.13")),
 )
 
 
