@@ -74,27 +74,27 @@ class Overlaps:
         with self._lock:
             if session is None:
                 if turn in vm.left:
-                    vm.left.discard(turn)
+                    vm.left -= {turn}
                 else:
                     vm.calls -= 1
                 vm.ended += 1
                 self._drop_if_unused(vm)
             elif vm.doubtful.get(session, turn) is turn:
-                vm.doubtful.pop(session, None)
+                vm.trust(session)
                 self._offer(vm, session)
 
     def _drop_if_unused(self, vm: VmSessions) -> None:
-        if not (vm.calls or vm.left or vm.total or vm.asking or vm.others):
+        if vm.is_unused():
             self._vms.pop((vm.place.base_url, vm.place.vm_id), None)
 
     def leave(self, turn: Turn) -> None:
         """Note that what was run in a turn may go on."""
         with self._lock:
             if turn.session is not None:
-                turn.vm.doubtful[turn.session] = turn
+                turn.vm.doubt(turn.session, turn)
             else:
                 turn.vm.calls -= 1
-                turn.vm.left.add(turn)
+                turn.vm.left |= {turn}
 
     def lose(self, turn: Turn) -> None:
         """Forget the session of a turn."""
@@ -144,12 +144,12 @@ class Overlaps:
                 if self._closed or vm.gone:
                     return None
                 if vm.free:
-                    return vm.free.pop()
+                    return vm.take_free()
                 if vm.total < self._limit:
                     vm.total += 1
                     break
                 waiting: asyncio.Future[OwnSession | None] = running_loop().create_future()
-                vm.waiting.append(waiting)
+                vm.waiting += (waiting,)
             given = await self._given(place, vm, waiting)
             if given is not None:
                 return given
@@ -173,8 +173,7 @@ class Overlaps:
                     await self._look(place, vm)
         except BaseException:
             with self._lock:
-                if waiting in vm.waiting:
-                    vm.waiting.remove(waiting)
+                vm.stop_waiting(waiting)
             if not waiting.cancel():  # it was given one, or was woken, at this moment
                 given = waiting.result()
                 with self._lock:
@@ -192,13 +191,13 @@ class Overlaps:
     def _offer(self, vm: VmSessions, session: OwnSession) -> None:
         """Hand a session to the command that has waited longest, or keep it. The lock is held."""
         while vm.waiting:
-            waiting = vm.waiting.popleft()
+            waiting = vm.next_waiting()
             try:
                 waiting.get_loop().call_soon_threadsafe(self._give, vm, waiting, session)
             except RuntimeError:  # its loop has ended, and the command with it
                 continue
             return
-        vm.free.append(session)
+        vm.free += (session,)
 
     def _give(self, vm: VmSessions, waiting: asyncio.Future[OwnSession | None], session: OwnSession) -> None:
         if waiting.done():
@@ -209,7 +208,7 @@ class Overlaps:
     def _wake(self, vm: VmSessions) -> None:
         """Have the command that has waited longest try again. The lock is held."""
         while vm.waiting:
-            waiting = vm.waiting.popleft()
+            waiting = vm.next_waiting()
             try:
                 waiting.get_loop().call_soon_threadsafe(_again, waiting)
             except RuntimeError:  # its loop has ended, and the command with it
@@ -224,7 +223,7 @@ class Overlaps:
         session = OwnSession(made.session_id, made.cwd, made.env)
         with self._lock:
             vm = self._vms.setdefault((place.base_url, place.vm_id), VmSessions(place))
-            vm.others.add(session)
+            vm.others |= {session}
         return session
 
     async def close_another(self, place: Place, session: OwnSession) -> None:
@@ -233,7 +232,7 @@ class Overlaps:
             vm = self._vms.get((place.base_url, place.vm_id))
             if vm is None or session not in vm.others:
                 return  # the VM has gone, or the client is closed
-            vm.others.discard(session)
+            vm.others -= {session}
             self._drop_if_unused(vm)
         await clean_up(close_own_session(place, session.session_id))
 
@@ -263,11 +262,11 @@ class Overlaps:
                     continue
                 read = known.get(session.session_id)
                 if read is None and default is not None:
-                    del vm.doubtful[session]
+                    vm.trust(session)
                     vm.total -= 1
                     self._wake(vm)
                 elif read is not None and not goes_on(read):
-                    del vm.doubtful[session]
+                    vm.trust(session)
                     self._offer(vm, session)
 
     # --- ends -----------------------------------------------------------------------------------------------------
