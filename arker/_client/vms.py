@@ -10,7 +10,7 @@ import arker
 from arker import models
 from arker._basics import names
 from arker._client.base import ClientBase
-from arker._protocol.calls import vms as vm_calls
+from arker._protocol import calls
 from arker._protocol.pages import Pages, next_cursor
 from arker._protocol.request import Address
 from arker.errors import InvalidArgumentError
@@ -43,7 +43,7 @@ class Vms(ClientBase):
         """
         name = check.check_id("vm_id", vm_id)
         base_url = self._context.settings.vm_base_url(name)
-        data = await self._context.send(vm_calls.get_vm(Address(base_url, name)), deadline=deadline)
+        data = await self._context.send(calls.vms.get_vm(Address(base_url, name)), deadline=deadline)
         if data.resources is not None:
             self._context.generations.learn(base_url, "1")
         return arker.AsyncVM(self._place(base_url, data.vm_id), data)
@@ -224,7 +224,7 @@ class Vms(ClientBase):
             UnsupportedOperationError: The server's generation of the API lacks a filter: 0.5 has none from ``org_id``
                 on, and 1 has neither ``source_org_id`` nor ``started_after`` and ``started_before``.
         """
-        query = vm_calls.VmsQuery(
+        query = calls.vms.VmsQuery(
             cursor=cursor,
             limit=limit,
             region=region,
@@ -240,7 +240,7 @@ class Vms(ClientBase):
             created_before=created_before,
             pool_id=pool_id,
         )
-        call = vm_calls.list_vms(self._context.settings.control_base_url, query)
+        call = calls.vms.list_vms(self._context.settings.control_base_url, query)
         found = await self._context.send(call, deadline=deadline)
         if call.lack is not None and found and all(vm.resources is None for vm in found):
             await self._context.generations.confirm(call)  # such a server ignores filters that it does not know
