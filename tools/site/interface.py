@@ -60,7 +60,6 @@ class Interface:
             loader.load(package)
         loader.resolve_aliases(implicit=True, external=False)
         self._collection = loader.modules_collection
-        self._promised = promised
         self.public: set[str] = set()
         """The paths of the definitions that have a public name."""
         self.modules = {path: module for path in promised if (module := self._module(path)) is not None}
