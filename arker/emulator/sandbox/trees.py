@@ -187,11 +187,17 @@ class DirectoryStorage:
         if await in_thread(is_small, tree.path, to_copy=True):
             return False
         if self._layers is None:
-            self._layers = asyncio.ensure_future(self._try_layers())
+            self._layers = asyncio.ensure_future(self._has_layers())
         return await asyncio.shield(self._layers)
 
-    async def _try_layers(self) -> bool:
-        """Try whether the kernel, bubblewrap and the file system have all that layers take."""
+    async def _has_layers(self) -> bool:
+        reason = await self.try_layers()
+        if reason is not None:
+            logger.warning("forks copy files instead of sharing them: %s", reason)
+        return reason is None
+
+    async def try_layers(self) -> str | None:
+        """Try whether the kernel, bubblewrap and the file system have all that layers take. Returns why not."""
         place = self._base / f".trial-{os.urandom(8).hex()}"
         stack = Stack([Layer(place / "below")], place / "work")
         try:
@@ -204,11 +210,10 @@ class DirectoryStorage:
             mounts = [*stack.options(place / "own")[:-1], str(place / "seen")]
             await self._tools.run("/bin/sh", "-c", script, "sh", str(place / "seen"), mounts=mounts)
         except ToolError as error:
-            logger.warning("forks copy files instead of sharing them: %s", error)
-            return False
+            return str(error)
         finally:
             await self.discard(place)
-        return True
+        return None
 
     def _share(self, source: Tree, path: Path) -> Stack | None:
         """Make a tree's files a layer below itself and below a new tree at ``path``. Returns the new one's stack."""
