@@ -147,7 +147,7 @@ class DirectoryStorage:
         self._furnish = furnish
         self._python = python
         self._reserve = Reserve(_FOR_A_TOOL)
-        self._sharing = Trial(self._try_layers)
+        self._sharing = Trial(self._has_layers)
         self._told = False
         self._numbers = itertools.count(1)
         self._known: dict[str, Layer] = {}
@@ -220,8 +220,20 @@ class DirectoryStorage:
             return False
         return await self._sharing.works()
 
-    async def _try_layers(self) -> bool:
-        """Try whether the kernel, bubblewrap and the file system have all that layers take."""
+    async def _has_layers(self) -> bool:
+        reason = await self.try_layers()
+        if reason is None:
+            return True
+        logger.log(
+            logging.DEBUG if self._told else logging.WARNING,
+            "forks copy files instead of sharing them, for %g s at least: %s",
+            *(AGAIN, reason),
+        )
+        self._told = True
+        return False
+
+    async def try_layers(self) -> str | None:
+        """Try whether the kernel, bubblewrap and the file system have all that layers take. Returns why not."""
         place = self._base / f".trial-{os.urandom(8).hex()}"
         stack = Stack([Layer(place / "below")], place / "work")
         try:
@@ -234,17 +246,11 @@ class DirectoryStorage:
             mounts = [*stack.options(place / "own")[:-1], str(place / "seen")]
             await self._tools.run("/bin/sh", "-c", script, "sh", str(place / "seen"), mounts=mounts)
         except (ToolError, SandboxError, OSError) as error:
-            logger.log(
-                logging.DEBUG if self._told else logging.WARNING,
-                "forks copy files instead of sharing them, for %g s at least: %s",
-                *(AGAIN, error),
-            )
-            self._told = True
-            return False
+            return str(error)
         finally:
             with contextlib.suppress(SandboxError, OSError):
                 await self.discard(place)
-        return True
+        return None
 
     def _share(self, source: Tree, path: Path) -> Stack | None:
         """Make a tree's files a layer below itself and below a new tree at ``path``. Returns the new one's stack."""

@@ -148,6 +148,10 @@ class BubblewrapProvider(AgentProvider):
         facts = await asyncio.to_thread(gather_facts, attempts, interpreter.on_host, identity)
         raise IsolationUnavailableError(explain(facts))
 
+    async def why_no_layers(self) -> str | None:
+        """Return why VMs cannot share files here; None if they can."""
+        return await self._storage.try_layers()
+
     def discard(self) -> None:
         """Discard a provider that does not work."""
         self._storage.close()
