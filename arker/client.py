@@ -13,8 +13,10 @@ from arker import _tasks, models
 from arker._basics.lazy import later
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
+from arker._client.api_keys import ApiKeys
 from arker._client.filesystems import OrgFilesystems
 from arker._client.fleets import Fleets
+from arker._client.pools import Pools
 from arker._client.reap import Reaping
 from arker._client.runs import OrgRuns
 from arker._client.service import Service
@@ -33,7 +35,7 @@ else:
     aiohttp = later("aiohttp")
 
 
-class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
+class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Pools, ApiKeys, Service, Reaping):
     """A client of Arker VMs for asyncio programs.
 
         async with AsyncArker(region="us-west-2") as ar:

@@ -69,27 +69,27 @@ class Overlaps(Kept):
         with self._lock:
             if session is None:
                 if turn in vm.left:
-                    vm.left.discard(turn)
+                    vm.left -= {turn}
                 else:
                     vm.calls -= 1
                 vm.ended += 1
                 self._drop_if_unused(vm)
             elif vm.doubtful.get(session, turn) is turn:
-                vm.doubtful.pop(session, None)
+                vm.trust(session)
                 self._offer(vm, session)
 
     def _drop_if_unused(self, vm: VmSessions) -> None:
-        if not (vm.calls or vm.left or vm.total or vm.asking):
+        if vm.is_unused():
             self._vms.pop((vm.place.base_url, vm.place.vm_id), None)
 
     def leave(self, turn: Turn) -> None:
         """Note that what was run in a turn may go on."""
         with self._lock:
             if turn.session is not None:
-                turn.vm.doubtful[turn.session] = turn
+                turn.vm.doubt(turn.session, turn)
             else:
                 turn.vm.calls -= 1
-                turn.vm.left.add(turn)
+                turn.vm.left |= {turn}
 
     def lose(self, turn: Turn) -> None:
         """Forget the session of a turn."""
@@ -142,7 +142,7 @@ class Overlaps(Kept):
                     vm.total += 1
                     break
                 waiting: asyncio.Future[OwnSession | None] = running_loop().create_future()
-                vm.waiting.append(waiting)
+                vm.waiting += (waiting,)
             given = await self._given(place, vm, waiting)
             if given is not None:
                 return given
@@ -166,8 +166,7 @@ class Overlaps(Kept):
                     await self._look(place, vm)
         except BaseException:
             with self._lock:
-                if waiting in vm.waiting:
-                    vm.waiting.remove(waiting)
+                vm.stop_waiting(waiting)
             if not waiting.cancel():  # it was given one, or was woken, at this moment
                 given = waiting.result()
                 with self._lock:
@@ -185,7 +184,7 @@ class Overlaps(Kept):
     def _offer(self, vm: VmSessions, session: OwnSession) -> None:
         """Hand a session to the command that has waited longest, or leave it to others. The lock is held."""
         while vm.waiting:
-            waiting = vm.waiting.popleft()
+            waiting = vm.next_waiting()
             try:
                 waiting.get_loop().call_soon_threadsafe(self._give, vm, waiting, session)
             except RuntimeError:  # its loop has ended, and the command with it
@@ -205,7 +204,7 @@ class Overlaps(Kept):
     def _wake(self, vm: VmSessions) -> None:
         """Have the command that has waited longest try again. The lock is held."""
         while vm.waiting:
-            waiting = vm.waiting.popleft()
+            waiting = vm.next_waiting()
             try:
                 waiting.get_loop().call_soon_threadsafe(_again, waiting)
             except RuntimeError:  # its loop has ended, and the command with it
@@ -238,11 +237,11 @@ class Overlaps(Kept):
                     continue
                 read = known.get(session.session_id)
                 if read is None and default is not None:
-                    del vm.doubtful[session]
+                    vm.trust(session)
                     vm.total -= 1
                     self._wake(vm)
                 elif read is not None and not goes_on(read):
-                    del vm.doubtful[session]
+                    vm.trust(session)
                     self._offer(vm, session)
 
     # --- ends -----------------------------------------------------------------------------------------------------

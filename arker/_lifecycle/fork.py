@@ -49,7 +49,8 @@ class Forking:
         return f"a fork (key {self._call.request.idempotency_key})"
 
     def __init__(self, context: Context, request: ForkRequest, key: str) -> None:
-        if request.source_vm_name in names.GOLDEN_NAMES and request.source_org_id is None:
+        unowned = request.source_org_id is None and request.source_org_name is None
+        if request.source_vm_name in names.GOLDEN_NAMES and unowned:
             request = attrs.evolve(request, source_org_id=names.ARKER_ORG_ID)
         self._context = context
         self._call = vm_calls.fork(context.settings.fork_base_url(request), request, key, self._found)

@@ -269,7 +269,7 @@ async def test_a_killed_supervisor_takes_its_run_along_and_no_other(vm: AgentSan
 
 
 async def test_a_stopped_vm_can_still_be_killed(vm: AgentSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arker.emulator.sandbox.host.run.STUCK", 0.3)
+    monkeypatch.setattr("arker.emulator.sandbox.host.supervised.STUCK", 0.3)
     run = await vm.run(RunSpec(command="echo now; kill -STOP -1; sleep 600"))
     await until(lambda: run.stdout() == b"now\n")
     await asyncio.sleep(0.05)
