@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
-LONGEST = 1.0
+LONGEST = 3.0
 """Seconds after the shell's start that a signal is held back for at most: what a command does may need no program."""
+BUSY_TICKS = 10
+"""Hundredths of a second of a processor after which a shell is past its start, however slow the machine is."""
 STEP_MS = 5
 AT_ONCE = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT)
 """Signals that a shell cannot lose."""
@@ -29,6 +31,15 @@ def program_of(pid: int) -> bytes:
         return read_proc(f"{pid}/cmdline")
     except OSError:
         return b""
+
+
+def ticks_of(pid: int) -> int:
+    """Return the time that a process has had of a processor, in hundredths of a second."""
+    try:
+        fields = read_proc(f"{pid}/stat").rpartition(b")")[2].split()
+        return int(fields[11]) + int(fields[12])
+    except (OSError, IndexError):
+        return 0
 
 
 class Signals:
@@ -62,7 +73,7 @@ class Signals:
 
     def started(self) -> bool:
         """Return whether the shell has started a program, or has had the time to."""
-        if not self.program or time.monotonic() >= self.end:
+        if not self.program or time.monotonic() >= self.end or ticks_of(self.shell) >= BUSY_TICKS:
             return True
         group = [pid for pid, (_, group, state) in processes().items() if group == self.shell and state not in "ZX"]
         return not group or any(program_of(pid) not in (self.program, b"") for pid in group)
