@@ -28,6 +28,8 @@ from tests.support.typist import ENV, PATIENCE, PROMPT, Local, Remote, Typist, a
 pytestmark = pytest.mark.anyio
 
 SHELL = ("/bin/bash", "--noprofile", "--norc")
+FOREGROUND = """sh -c 'trap "echo contin""ued" CONT; echo be""gun; while :; do read line; done'"""
+"""Says when it is in the foreground: before that, a key would be the shell's."""
 
 
 @asynccontextmanager
@@ -69,22 +71,15 @@ async def session(typist: Typist) -> None:
     # Erasing takes away a whole character.
     await typist.enter("cat", b"\n")
     await typist.enter("aé€\x7f\x7fb", b"ab\r\n")
-    await typist.type(b"\x04")
-    await typist.until(PROMPT, len(typist.seen) - 4)
-    await typist.enter("sleep 1000", b"\n")
-    await typist.type(b"\x03")
-    await typist.until(b"^C")
-    await typist.until(PROMPT, typist.seen.index(b"^C"))
+    await typist.press(b"\x04", PROMPT)
+    await typist.enter(FOREGROUND, b"begun\r\n")
+    await typist.press(b"\x03", b"^C", PROMPT)
     await typist.enter("echo $?")
-    await typist.enter("sleep 1001", b"\n")
-    await asyncio.sleep(0)
-    await typist.type(b"\x1a")
-    await typist.until(b"Stopped")
-    await typist.until(PROMPT, typist.seen.index(b"Stopped"))
+    await typist.enter(FOREGROUND, b"begun\r\n")
+    await typist.press(b"\x1a", b"Stopped", PROMPT)
     await typist.enter("jobs")
-    await typist.enter("fg", b"sleep 1001\r\n")
-    await typist.type(b"\x03")
-    await typist.until(PROMPT, typist.seen.rindex(b"sleep 1001"))
+    await typist.enter("fg", b"continued\r\n")
+    await typist.press(b"\x03", b"^C", PROMPT)
     await typist.enter("tty | sed 's/[0-9]//g'; ps -o tty= -p $$ | sed 's/[0-9]//g'; echo ${-//[^im]/}")
     await typist.enter("exit 7", b"exit")
     await typist.until_over()
@@ -114,16 +109,19 @@ async def edit(typist: Typist, network: Relay | None = None) -> None:
     await typist.until_on_screen("file")
     await typist.type(b"iThe first line\rThe second line \xe2\x82\xac\rThe third\x1b")
     await typist.until_on_screen("The third")
-    await typist.type(b"ggdd")
+    await typist.type(b"ggdd:echo 'line' line('$')\r")
+    await typist.until_on_screen("line 2")  # what is lost on the way to a terminal is lost
     if network is not None:
         assert network.cut() > 0
         await typist.until_replayed()
     await typist.type(b"yy20p")
+    await typist.until_on_screen("20 more lines")
     await typist.resize(60, 20)
     await typist.type(b":set number\r")
     await typist.until_on_screen(" 19 ")
     await typist.type(b"17Gccchanged\x1b:w\r")
     await typist.until_on_screen("written")
+    await typist.until_cursor(14, 16)
 
 
 async def test_an_editor_looks_the_same_although_the_connection_is_lost(

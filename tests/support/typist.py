@@ -93,6 +93,10 @@ class Typist(ABC):
         """Wait until a text is on the screen."""
         await self._wait(lambda: any(text in line for line in self.screen[0]), text)
 
+    async def until_cursor(self, x: int, y: int) -> None:
+        """Wait until the cursor is at this column and line, from 0."""
+        await self._wait(lambda: self.screen[1] == (x, y), f"the cursor at {x}, {y}")
+
     async def until_replayed(self) -> None:
         """Wait until a connection was made again."""
         await self._wait(lambda: self.replays > 0, "a replay")
@@ -109,6 +113,14 @@ class Typist(ABC):
                     await self._come.wait()
         except TimeoutError:
             raise AssertionError(f"{what!r} did not come: {bytes(self.seen[-2000:])!r} {self.screen}") from None
+
+    async def press(self, key: bytes, *answers: bytes) -> None:
+        """Type a key, and wait for answers, one after the other."""
+        place = len(self.seen)
+        await self.type(key)
+        for answer in answers:
+            await self.until(answer, place)
+            place = self.seen.index(answer, place) + len(answer)
 
     async def enter(self, line: str | bytes, answer: bytes = PROMPT) -> None:
         """Type a line and Return, and wait for an answer, by default the next prompt."""
