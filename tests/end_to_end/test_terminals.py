@@ -132,7 +132,7 @@ async def test_an_editor_looks_the_same_although_the_connection_is_lost(
         assert there.screen == here.screen
         assert there.replays == 1
         for typist in (there, here):
-            await typist.type(b":q\r")
+            await typist.press(b":q\r", PROMPT)
             await typist.enter("cat file", b"changed")
             await typist.until(PROMPT, typist.seen.rindex(b"changed"))
         assert there.screen == here.screen

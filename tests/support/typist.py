@@ -161,9 +161,11 @@ class Remote(Typist):
 class Local(Typist):
     """Types into a terminal of this machine."""
 
-    def __init__(self, fd: int, cols: int, rows: int) -> None:
+    def __init__(self, fd: int, inner: int, cols: int, rows: int) -> None:
         super().__init__(cols, rows)
         self._fd = fd
+        self._inner: int | None = inner
+        """The other end, held open until the program has it open: a terminal that nothing has open is over."""
 
     async def type(self, data: bytes) -> None:
         view = memoryview(data)
@@ -177,6 +179,12 @@ class Local(Typist):
         await super().resize(cols, rows)
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
 
+    def let_go(self) -> None:
+        """Close the program's end here."""
+        inner, self._inner = self._inner, None
+        if inner is not None:
+            os.close(inner)
+
     def look(self) -> None:
         try:
             data = os.read(self._fd, 65536)
@@ -184,6 +192,7 @@ class Local(Typist):
             return
         except OSError:
             data = b""
+        self.let_go()
         if not data:
             asyncio.get_running_loop().remove_reader(self._fd)
         self.take(data)
@@ -213,7 +222,7 @@ async def at_local(
     modes[0] |= _IUTF8
     termios.tcsetattr(outer, termios.TCSANOW, modes)
     os.set_blocking(outer, False)
-    typist = Local(outer, cols, rows)
+    typist = Local(outer, inner, cols, rows)
     await typist.resize(cols, rows)
     name = os.ttyname(inner)
     # The first process of a session gets the terminal that it opens as its controlling one.
@@ -224,13 +233,13 @@ async def at_local(
         env={"PATH": os.environ["PATH"], **env},
         start_new_session=True,
     )
-    os.close(inner)
     loop = asyncio.get_running_loop()
     loop.add_reader(outer, typist.look)
     try:
         yield typist
     finally:
         loop.remove_reader(outer)
+        typist.let_go()
         os.close(outer)
         process.kill()
         process.wait()
