@@ -15,6 +15,7 @@
     ├── TunnelClosedError           a tunnel is closed, or was never opened
     ├── FleetError                  too few VMs could be forked, or some could not be deleted; carries each failure
     ├── EmulatorError               the embedded backend could not start or has died
+    │   └── StateDirectoryError     ... since its state directory is in use, damaged or not its own
     ├── TransferError               a file could not be transferred, for a reason other than a server's error reply
     │   ├── DirectoryConflictError  a directory cannot be copied without removing something; carries the plan
     │   ├── FileChangedError        the file changed while it was read, here or in the VM
@@ -108,6 +109,8 @@ from arker.errors.base import (
     NetworkError,
     NetworkTimeoutError,
     Outcome,
+    StateDirectoryError,
+    StateDirectoryReason,
 )
 from arker.errors.files import (
     DirectoryConflictError,
@@ -192,6 +195,8 @@ __all__ = [
     "ResourcePressureError",
     "RunFailedError",
     "RunNotFinishedError",
+    "StateDirectoryError",
+    "StateDirectoryReason",
     "TerminalClosedError",
     "TransferError",
     "TunnelClosedError",

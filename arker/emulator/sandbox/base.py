@@ -8,7 +8,7 @@ server's event loop and never block it.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -322,6 +322,22 @@ class SandboxProvider(Protocol):
 
     async def adopt(self, vm_id: str, *, outlet: Outlet | None = None) -> Sandbox:
         """Adopt the VM whose files an earlier process left in the same state directory. Raises `SandboxError`."""
+        ...
+
+    async def recover(self, vms: Collection[str], volumes: Collection[str]) -> None:
+        """Bring the files that an earlier process left into order, before any of them is adopted.
+
+        Raises:
+            SandboxError: Those of one of these VMs and volumes are missing or damaged (``damaged``).
+        """
+        ...
+
+    async def sweep(self) -> None:
+        """Remove what `recover` has found to belong to nothing."""
+        ...
+
+    async def adopt_volume(self, volume_id: str) -> Volume:
+        """Adopt the volume whose files an earlier process left."""
         ...
 
     async def create_volume(self, volume_id: str) -> Volume:

@@ -24,6 +24,7 @@ from arker.emulator.server.generation import Generation
 from arker.emulator.server.goldens import find_golden, require_supported
 from arker.emulator.server.idempotency import Ledger
 from arker.emulator.server.journal.journal import Journal
+from arker.emulator.server.keeper import Keeper
 from arker.emulator.server.presign import Presigner
 from arker.emulator.server.proxy.egress_proxy import Room
 from arker.emulator.server.proxy.egress_upstream import Upstreams
@@ -45,8 +46,11 @@ class Backend:
         spool_dir: Path,
         origin: str,
         clock: Clock,
+        keeper: Keeper | None = None,
+        secret: bytes | None = None,
     ) -> None:
         self.options = options
+        self.keeper = keeper or Keeper()
         self.generation = Generation(name=options.generation, window=options.foreground_window)
         self.provider = provider
         self.spool_dir = spool_dir
@@ -68,7 +72,7 @@ class Backend:
         """Set when the server ends: what only waits for time to pass must not hold it up."""
         self.upstreams = Upstreams.from_environment()
         self.egress_room = Room.of_this_process()
-        secret = secrets.token_bytes(32)  # not derived from the API key: URLs are passed on
+        secret = secret or secrets.token_bytes(32)  # not derived from the API key: URLs are passed on
         self.cursors = Cursors(secret)
         self.presigned = options.presigned
         self.presigner = Presigner(secret, clock, options.presigned_ttl)
@@ -96,7 +100,7 @@ class Backend:
         }
         self.journal = self.journal.successor()
         self.faults.clear()
-        self.ledger = Ledger(self.clock)
+        self.ledger = Ledger(self.clock, self.keeper.forget_key)
         self.clock.reset()
         return ended
 
@@ -126,6 +130,10 @@ class Backend:
     def next_number(self) -> int:
         """Return the next number. Records are numbered in the order of their creation; lists are sorted by number."""
         return next(self._numbers)
+
+    def count_from(self, number: int) -> None:
+        """Go on counting where an earlier server has stopped."""
+        self._numbers = itertools.count(number)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start work that outlives the request. The reference kept here prevents its garbage collection."""

@@ -100,6 +100,8 @@ class RunRecord:
     """The task that puts a large output into a file once the run has ended."""
     readers: int = 0
     """Replies that its output is needed for."""
+    put_away: bool = False
+    """Whether the outputs below are complete already, although there still is a handle."""
     kept_stdout: Output = field(default=b"", repr=False)
     kept_stderr: Output = field(default=b"", repr=False)
 
@@ -226,9 +228,11 @@ class VmRecord:
     sandbox: Sandbox = field(repr=False)
     description: str | None = None
     immutable: bool = False
+    durable: bool = False
+    """Whether runs that the server's end interrupts are run again."""
     last_active_ms: int
     sessions: dict[str, SessionRecord] = field(repr=False)
-    """By id, oldest first; the first is the default session."""
+    """By id, oldest first; one of them is the default session."""
     next_index: int = 1
     """The number of the next session; numbers are not used again."""
     runs: dict[str, RunRecord] = field(factory=dict[str, "RunRecord"], repr=False)
@@ -249,8 +253,8 @@ class VmRecord:
 
     @property
     def session(self) -> SessionRecord:
-        """The default session, which is never deleted."""
-        return next(iter(self.sessions.values()))
+        """The default session. Another one takes its place when it is deleted."""
+        return next(session for session in self.sessions.values() if session.index == 0)
 
     @property
     def state(self) -> Literal["running", "idle"]:

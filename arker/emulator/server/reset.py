@@ -33,8 +33,11 @@ async def reset(backend: Backend) -> Removed:
         ServiceError: ``internal``: something could not be removed.
     """
     async with backend.resetting:
+        backend.keeper.forget_all()
         ended = backend.begin_anew()
         vms = [vm for org in ended for vm in org.vms.values()]
+        for vm in vms:
+            vm.deleted = True  # nothing of it is recorded any more
         filesystems = [filesystem for org in ended for filesystem in org.filesystems.values()]
         for org in ended:
             org.vms.clear()

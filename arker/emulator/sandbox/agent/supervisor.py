@@ -8,8 +8,9 @@ import resource
 import select
 
 from arker.emulator.sandbox.agent.filters import filters_below
-from arker.emulator.sandbox.agent.processes import PR_SET_CHILD_SUBREAPER, kill_below, prctl, reap, send_signal, wake_up
+from arker.emulator.sandbox.agent.processes import PR_SET_CHILD_SUBREAPER, kill_below, prctl, reap, wake_up
 from arker.emulator.sandbox.agent.refusals import Refused, explain
+from arker.emulator.sandbox.agent.signals import Signals
 from arker.emulator.sandbox.agent.system import fsencode
 
 TYPE_CHECKING = False  # typing is not imported in the VM: see the package
@@ -131,6 +132,7 @@ def look_after(
     except Exception as error:
         tell(control, f"failed {explain(error).message}")
         return
+    signals = Signals(shell)
     if announced:
         tell(control, "started")
     for fd in given:
@@ -153,7 +155,7 @@ def look_after(
         account(ended)
         if ended:
             continue  # they may have been the last
-        ready = [fd for fd, _ in poll.poll()]
+        ready = [fd for fd, _ in poll.poll(signals.proceed())]
         if wake_read in ready:
             os.read(wake_read, 4096)
         if control_fd not in ready:
@@ -174,4 +176,4 @@ def look_after(
             elif line == b"late":
                 tell(control, f"late {int(filters_below(os.getpid(), outputs))}")
             elif line.startswith(b"signal "):
-                send_signal(int(line[7:]), -shell)
+                signals.send(int(line[7:]))

@@ -315,10 +315,13 @@ class AgentSandbox:
             if not self._inside.restarts or wanted == self._bound or not await self._is_idle(aftermath=0):
                 return machine
         await self._stop()
-        launch = await self._launch(self._tree, self._volumes)
-        self._take(launch)
-        machine = None if self._bound or self._warm is None else await self._warm(self._tree)
+        machine = None
+        if not self._volumes and self._warm is not None:
+            self._refused, self._bound = {}, {}
+            machine = await self._warm(self._tree)
         if machine is None:
+            launch = await self._launch(self._tree, self._volumes)
+            self._take(launch)
             machine = await Machine.start(launch)
         if self._outlet is not None:
             try:

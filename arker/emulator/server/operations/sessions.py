@@ -99,6 +99,7 @@ def add_session(
     session = SessionRecord(
         session_id=new_ulid(now), seq=backend.next_number(), index=number, started_ms=now, cwd=cwd, env=env or {}
     )
+    backend.keeper.save_session(vm, session)
     vm.next_index = max(vm.next_index, number + 1)
     vm.sessions[session.session_id] = session
     vm.last_active_ms = now
@@ -128,13 +129,20 @@ async def get_session(backend: Backend, org: Organisation, request: web.Request)
 
 
 async def delete_session(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
-    """Delete a session and stop what runs in it, background children included. The default session stays."""
+    """Delete a session and stop what runs in it, background children included.
+
+    In generation 0.5 the default session stays. Generation 1 has no such exception: an empty one takes its place.
+    """
     vm = backend.usable_vm(org, request.match_info["vm_id"])
     session = backend.session(vm, request.match_info["session_id"])
-    if session is vm.session:
+    is_default = session is vm.session
+    if is_default and not backend.generation.new:
         message = "the default session (session_idx 0) cannot be deleted"
         raise ServiceError("conflict", message, resource="session")
+    backend.keeper.forget_session(session)
     del vm.sessions[session.session_id]
+    if is_default:
+        add_session(backend, vm, index=0)
     await asyncio.gather(
         terminals.remove(session, "the session was deleted"), execution.stop_session(backend, vm, session)
     )
