@@ -196,7 +196,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         summary="Open a session of a VM",
         takes=(models.CreateSessionRequest,),
         gives=(models.Session,),
-        errors=(*OF_VM, 413),
+        errors=(*OF_VM, 413, 429),
     ),
     Operation(
         name="get_session",
