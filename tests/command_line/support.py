@@ -109,8 +109,8 @@ class Program:
 
     @contextmanager
     def started(self, *words: str, **options: Any) -> Generator[subprocess.Popen[bytes], None, None]:
-        """Start a command in a new interpreter, with pipes. It is killed at the end of the block if it still goes on."""
-        settings: dict[str, Any] = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+        """Start a command in a new interpreter, with pipes. One that goes on is killed at the end of the block."""
+        settings: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         env = {**self.env, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
         with subprocess.Popen([*MODULE, *words], cwd=self.cwd, env=env, **{**settings, **options}) as process:
             try:
