@@ -110,7 +110,7 @@ def record(session: Sequence[str] = SESSION) -> str:
             env["PYTHONPATH"] = str(Path(__file__).parents[1])
             for command in session:
                 console.print(Text.assemble(("$ ", "green"), (command, "bold")))
-                console.print(Text.from_ansi(shown(command, env, directory)), soft_wrap=True)
+                console.print(Text.from_ansi(shown(command, env, directory).rstrip("\n")), soft_wrap=True)
         picture = console.export_svg(title=TITLE, theme=THEME, code_format=SVG, unique_id="cli")
     return re.sub(r"[ \t]+$", "", picture.replace("TITLE", TITLE), flags=re.MULTILINE)
 

@@ -194,7 +194,7 @@ def _status(run: AsyncRun) -> int:
         return run.exit_code
     reason = run.fail_reason or ""
     if run.state == "failed" and "timeout" in reason:
-        raise FailedError(f"the command was killed: {reason}", statuses.TIMED_OUT)
+        raise FailedError(reason, statuses.TIMED_OUT)
     raise FailedError(f"the command has no exit status, its run is {run.state}{f': {reason}' if reason else ''}")
 
 
