@@ -234,7 +234,7 @@ def test_libraries_stay_behind_their_doors() -> None:
     typed = {"arker.client", "arker._transport.transport", "arker._protocol.request"}
     typed.add("arker._cli.proxy")  # which is a server
     assert importers_of("aiohttp") == typed | {
-        f"{http}.{name}" for name in ("exchanges", "failures", "opened", "replies", "sessions")
+        f"{http}.{name}" for name in ("exchanges", "failures", "opened", "replies", "sessions", "sockets")
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -27,7 +28,7 @@ from arker.emulator._start import begin, listening_socket
 from arker.emulator._state import StateDir, remove_state_dir, sweep
 from arker.emulator.options import EmulatorOptions
 from arker.emulator.sandbox.base import IsolationUnavailableError, SandboxError
-from arker.errors import ArkerError
+from arker.errors import ArkerError, StateDirectoryError
 
 _END_PATIENCE = 25.0  # more than all that the server waits for at its end
 
@@ -64,6 +65,12 @@ def _arguments(given: Sequence[str], prog: str) -> argparse.Namespace:
     parser.add_argument("--open-files-limit", type=int, default=16384, help="files that a process may have open")
     parser.add_argument("--spares", type=int, default=3, help="sandboxes that may be kept ready for new VMs")
     parser.add_argument("--state-parent", type=Path, help="where the temporary state directory is made")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="directory in which VMs, filesystems and finished runs are kept for the next backend; made if need be",
+    )
     parser.add_argument(
         "--host-port",
         type=int,
@@ -136,6 +143,7 @@ async def _serve(
             await asyncio.wait((start,))
         if not start.cancelled():
             start.result()
+            gc.freeze()  # what has been loaded stays, and need not be looked through again and again
             if not over.is_set():
                 ready(base_url(service.origin))
             await end
@@ -182,6 +190,9 @@ def _managed(log: LogFormatter) -> int:
                 lifeline=0,
             )
         )
+    except StateDirectoryError as error:
+        answer({"error": error.message, "state": {"path": error.path, "reason": error.reason}})
+        status = 1
     except (IsolationUnavailableError, SandboxError, ArkerError, OSError) as error:
         answer({"error": str(error)})
         status = 1
@@ -207,6 +218,7 @@ def _by_hand(log: LogFormatter, given: Sequence[str], prog: str, announce: Calla
             open_files_limit=arguments.open_files_limit,
             spares=arguments.spares,
             state_parent=arguments.state_parent,
+            state=arguments.state,
             host_ports=arguments.host_port,
             late_output=arguments.late_output,
             generation=arguments.generation,
@@ -226,7 +238,8 @@ def _by_hand(log: LogFormatter, given: Sequence[str], prog: str, announce: Calla
                 print(f"    export {name}={url}")
             if announce is not None:
                 print(announce(url, api_key))
-            print("\nCtrl-C ends it, with all of its VMs.", flush=True)
+            kept = "with all of its VMs" if options.state is None else f"and leaves its VMs in {options.state}"
+            print(f"\nCtrl-C ends it, {kept}.", flush=True)
 
         state = StateDir(options.state_parent)
         asyncio.run(_serve(options, api_key=api_key, state_dir=state.path, sock=sock, ready=ready, lifeline=None))
