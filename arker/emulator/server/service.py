@@ -139,6 +139,7 @@ class Service:
 
         assert self._options.state is not None
         self._lasting = directory = await asyncio.to_thread(StateDirectory, self._options.state)
+        directory.require_isolation("none" if self._options.isolation == "none" else "bubblewrap")
         try:
             provider = await open_provider(self._options, self._state_dir, lasting=directory.path)
         except SandboxError as error:

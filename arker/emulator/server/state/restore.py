@@ -96,7 +96,7 @@ class Restoration:
             StateDirectoryError: Something is damaged or missing. Then nothing has been changed.
         """
         provider = self._backend.provider
-        self._directory.require_isolation(provider.name)
+        self._directory.require_isolation(provider.name, note=True)
         left = self._read()
         vms = [doc.vm_id for doc in left.vms if not doc.deleted]
         try:
