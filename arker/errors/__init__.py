@@ -11,6 +11,7 @@
     │   └── WorkingDirectoryError   its ``cwd`` is no directory that can be entered (also a FileNotFoundError)
     ├── RunNotFinishedError         the result of a run was requested before the run has ended
     ├── OutputChangedError          a run's output no longer begins with what was returned before
+    ├── TerminalClosedError         a terminal has ended or was closed
     ├── TunnelClosedError           a tunnel is closed, or was never opened
     ├── FleetError                  too few VMs could be forked, or some could not be deleted; carries each failure
     ├── EmulatorError               the embedded backend could not start or has died
@@ -135,6 +136,7 @@ from arker.errors.runs import (
     OutputChangedError,
     RunFailedError,
     RunNotFinishedError,
+    TerminalClosedError,
     TunnelClosedError,
     WorkingDirectoryError,
 )
@@ -195,6 +197,7 @@ __all__ = [
     "RunNotFinishedError",
     "StateDirectoryError",
     "StateDirectoryReason",
+    "TerminalClosedError",
     "TransferError",
     "TunnelClosedError",
     "UnauthorizedError",

@@ -66,7 +66,7 @@ class PlainProvider(AgentProvider):
             base / "vms", identity=None, tool_prefix=(), furnish=_furnish, lasting=lasting is not None
         )
         volumes = DirectoryStorage(
-            base / "volumes", identity=None, tool_prefix=(), furnish=lambda _: None, lasting=lasting is not None
+            base / "volumes", identity=None, tool_prefix=(), furnish=None, lasting=lasting is not None
         )
         return cls(storage, volumes, bash, limits or Limits(), lasting)
 
@@ -87,6 +87,7 @@ class PlainProvider(AgentProvider):
         )
 
     async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
+        tree.furnish()
         links = self._links.setdefault(tree.path, {})
         for path in [path for path in links if path not in volumes or links[path] != volumes[path].path]:
             _unlink(tree.path, path, links.pop(path))

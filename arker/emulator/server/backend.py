@@ -28,7 +28,8 @@ from arker.emulator.server.keeper import Keeper
 from arker.emulator.server.presign import Presigner
 from arker.emulator.server.proxy.egress_proxy import Room
 from arker.emulator.server.proxy.egress_upstream import Upstreams
-from arker.emulator.server.records import Organisation, VmRecord
+from arker.emulator.server.records import Organisation, SessionRecord, VmRecord
+from arker.emulator.server.tickets import Tickets
 
 logger = logging.getLogger("arker.emulator")
 
@@ -75,6 +76,7 @@ class Backend:
         self.cursors = Cursors(secret)
         self.presigned = options.presigned
         self.presigner = Presigner(secret, clock, options.presigned_ttl)
+        self.tickets = Tickets(secret, clock)
         keys = {LOCAL_ORG_ID: api_key, **options.organisations}
         self._keys = [(_digest(key), name) for name, key in keys.items()]
         # Long enough to distinguish keys, and never a large part of a short one.
@@ -184,6 +186,14 @@ class Backend:
             what: dict[str, Any] = {"resource": {"kind": "vm", "id": vm.vm_id}, "requirement": "mutable"}
             raise ServiceError("invalid_state", f"VM {vm.vm_id} is immutable: fork it and use the fork", details=what)
         return vm
+
+    @staticmethod
+    def session(vm: VmRecord, session_id: str) -> SessionRecord:
+        """Return a session of a VM; 404 when there is none."""
+        session = vm.sessions.get(session_id)
+        if session is None:
+            raise missing("session", f"session_id: there is no session {session_id!r}")
+        return session
 
 
 def was_reset() -> ServiceError:

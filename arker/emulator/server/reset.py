@@ -14,7 +14,7 @@ from attrs import frozen
 
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.errors import ServiceError
-from arker.emulator.server.operations import execution, tunnels, uploads
+from arker.emulator.server.operations import execution, terminals, tunnels, uploads
 from arker.emulator.server.records import FilesystemRecord, Organisation, VmRecord
 
 
@@ -68,6 +68,7 @@ async def _settled(org: Organisation) -> None:
 async def _remove_vm(backend: Backend, vm: VmRecord) -> None:
     vm.deleted = True
     tunnels.close_all(vm)
+    terminals.discard_all(vm, "the VM was deleted")
     going = [run for run in vm.runs.values() if not run.done.is_set()]
     for run in reversed(going):  # those in the queue first, or one of them would start
         execution.condemn(backend, run, "reset")

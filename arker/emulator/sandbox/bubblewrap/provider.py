@@ -16,7 +16,7 @@ from arker.emulator.sandbox.bubblewrap.arguments import PATH, Host, candidates, 
 from arker.emulator.sandbox.bubblewrap.diagnosis import Facts, explain, gather_facts
 from arker.emulator.sandbox.bubblewrap.graft import STEP, complete, graft
 from arker.emulator.sandbox.bubblewrap.identity import Identity, spare_identity
-from arker.emulator.sandbox.bubblewrap.image import furnish, give
+from arker.emulator.sandbox.bubblewrap.image import furnish
 from arker.emulator.sandbox.bubblewrap.interpreter import Interpreter, choose_interpreter
 from arker.emulator.sandbox.bubblewrap.mount_points import find_obstacle
 from arker.emulator.sandbox.bubblewrap.prerequisites import check_rights, find_bash
@@ -78,7 +78,7 @@ class BubblewrapProvider(AgentProvider):
                 files / "volumes",
                 identity=identity,
                 tool_prefix=tool_prefix(bwrap),
-                furnish=lambda root: give(root, identity),
+                furnish=None,
                 lasting=lasting is not None,
             ),
             lasting=lasting,
@@ -148,6 +148,10 @@ class BubblewrapProvider(AgentProvider):
         facts = await asyncio.to_thread(gather_facts, attempts, interpreter.on_host, identity)
         raise IsolationUnavailableError(explain(facts))
 
+    async def why_no_layers(self) -> str | None:
+        """Return why VMs cannot share files here; None if they can."""
+        return await self._storage.try_layers()
+
     def discard(self) -> None:
         """Discard a provider that does not work."""
         self._storage.close()
@@ -183,30 +187,41 @@ class BubblewrapProvider(AgentProvider):
         spare = await self.spares.take()
         if spare is None:
             return None
-        ways = (HOME, *(place for place, _ in self._host.links))
+        # Not in a thread: it takes less time than going there, and nothing can be cancelled halfway.
+        machine = None
         try:
-            note = self._storage.notes.begin(
-                STEP, vm=tree.path.name, spare=spare.tree.path.name, mounts=self._host.covered, ways=ways
-            )
+            if self._hand_over(spare.tree, tree):
+                machine = spare.machine
+        finally:
+            if machine is None:
+                self.spares.leave(spare)
+        return machine
+
+    def _hand_over(self, spare: Tree, tree: Tree) -> bool:
+        """Put a spare sandbox's tree, with the files of a VM's tree in it, into the place of that one."""
+        if tree.fresh:
+            self._storage.fill(spare)
+            self._storage.replace_fresh(tree, spare)
+            return True
+        self._host.prepare(tree.path, self._identity)
+        mounts, ways = self._host.covered, (HOME, *(place for place, _ in self._host.links))
+        try:
+            note = self._storage.notes.begin(STEP, vm=tree.path.name, spare=spare.path.name, mounts=mounts, ways=ways)
         except OSError:
-            self.spares.leave(spare)
-            return None
-        # Not in a thread: some renames take less time than going there, and nothing can be cancelled halfway.
-        if not graft(tree.path, spare.tree.path, self._host.covered, *ways):
+            return False
+        if not graft(tree.path, spare.path, mounts, *ways):
             note.end()
-            self.spares.leave(spare)
-            return None
+            return False
         try:
-            left = self._storage.put_in_place(spare.tree, tree)
+            left = self._storage.put_in_place(spare, tree)
         except OSError:
-            if not graft(spare.tree.path, tree.path, self._host.covered, *ways):
+            if not graft(spare.path, tree.path, mounts, *ways):
                 raise
             note.end()
-            self.spares.leave(spare)
-            return None
+            return False
         note.end()
         self.spares.leave(left)
-        return spare.machine
+        return True
 
     def _inside(self, tree: Tree) -> Inside:
         return Inside(
@@ -214,6 +229,7 @@ class BubblewrapProvider(AgentProvider):
         )
 
     async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
+        tree.furnish()
         self._host.prepare(tree.path, self._identity, tree.stack)
         layers = () if tree.stack is None else tree.stack.below
         obstacles = {path: find_obstacle(tree.path, path, self._identity, layers) for path in volumes}

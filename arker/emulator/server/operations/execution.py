@@ -16,7 +16,7 @@ from arker.emulator.server.ids import new_ulid
 from arker.emulator.server.journal.journal import COMMAND_BOUND
 from arker.emulator.server.keeper import Key
 from arker.emulator.server.outputs import Output, StoredOutput, after_vm, store
-from arker.emulator.server.records import RunRecord, SessionRecord, StopReason, VmRecord
+from arker.emulator.server.records import Killable, RunRecord, SessionRecord, StopReason, VmRecord
 
 PAUSE: Final = 0.2
 """Seconds before something is tried again for which resources were lacking."""
@@ -184,7 +184,7 @@ def _expire(backend: Backend, run: RunRecord, handle: RunHandle) -> None:
     backend.spawn(_kill(handle))
 
 
-async def _kill(handle: RunHandle) -> None:
+async def _kill(handle: Killable) -> None:
     try:
         await handle.kill()
     except SandboxError as error:

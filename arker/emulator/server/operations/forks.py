@@ -77,7 +77,10 @@ def _refuse_what_is_not_here(fields: parsing.Fields, *, durable: bool) -> None:
         message = f"platforms: the embedded backend runs on {' and '.join(PLATFORMS)} only"
         details = {"reason": "platform_mismatch", "feature": "platform"}
         raise ServiceError("unsupported_operation", message, details=details)
-    if fields.map("registry_auth"):
+    credentials = fields.object("registry_auth", "RegistryAuth")
+    if credentials is not None:
+        credentials.required_text("username")
+        credentials.required_text("password")
         raise unsupported("registry_auth: the embedded backend asks no registry")
     changes.refuse_keys_and_pools(fields)
 

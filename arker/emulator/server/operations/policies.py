@@ -40,6 +40,18 @@ def _refused(where: str, what: str) -> ServiceError:
     )
 
 
+def _refuse_secrets(fields: parsing.Fields) -> None:
+    """Refuse secrets, which are for requests that are rewritten. There is none that could be removed."""
+    secrets = fields.map("secrets")
+    members: dict[str, Any] = secrets or {}
+    for name, value in members.items():
+        where = f"{fields.name('secrets')}.{name[:100]}"
+        if value is not None and (not isinstance(value, str) or value in {"", "***"}):
+            raise invalid(where, "a string that is not empty, and not the *** that is shown instead of it; or null")
+    if any(value is not None for value in members.values()):
+        raise _refused(fields.name("secrets"), "no request is rewritten, so no secret would have an effect")
+
+
 def parse(fields: parsing.Fields, before: Rules | None) -> Rules | None:
     """Return the rules that a fork or a change asks for; None when it asks for none.
 
@@ -50,8 +62,7 @@ def parse(fields: parsing.Fields, before: Rules | None) -> Rules | None:
     update = fields.object("policies", "PolicyUpdate")
     if update is None:
         return None
-    if update.map("secrets"):
-        raise _refused(update.name("secrets"), "no request is rewritten, so no secret would have an effect")
+    _refuse_secrets(update)
     changes, entries = update.map("rules"), update.raw("policies")
     if changes is not None and entries is not None:
         raise invalid("policies.rules, policies.policies", "one of them")
@@ -244,8 +255,7 @@ async def get_policies(backend: Backend, org: Organisation, request: web.Request
 async def put_policies(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     fields = await parsing.read_fields(backend, "PolicyWriteRequest", request)
     vm = backend.usable_vm(org, request.match_info["vm_id"])
-    if fields.map("secrets"):
-        raise _refused("secrets", "no request is rewritten, so no secret would have an effect")
+    _refuse_secrets(fields)
     entries = fields.raw("policies")
     rules = entries_as_rules(fields, [] if entries is None else entries, "policies")
     network = check(backend, vm, rules)

@@ -17,8 +17,8 @@ from arker.emulator.server.errors import ServiceError, from_sandbox, invalid, mi
 from arker.emulator.server.idempotency import NOTHING, Entry, Scope, fingerprint
 from arker.emulator.server.journal.trace import trace_of
 from arker.emulator.server.keeper import Key
-from arker.emulator.server.operations import execution, policies, tunnels
-from arker.emulator.server.operations.sessions import add_session, find_session
+from arker.emulator.server.operations import execution, policies, terminals, tunnels
+from arker.emulator.server.operations.sessions import add_session
 from arker.emulator.server.records import Organisation, RunRecord, SessionRecord, VmRecord
 
 _RESOURCES = frozenset(("cpu", "memory", "disk"))
@@ -138,7 +138,7 @@ def _parse(fields: parsing.Fields) -> _Wish:
 
 def _session(backend: Backend, vm: VmRecord, wish: _Wish) -> SessionRecord:
     if wish.session_id is not None:
-        return find_session(vm, wish.session_id)
+        return backend.session(vm, wish.session_id)
     for session in vm.sessions.values():
         if session.index == wish.session_idx:
             return session
@@ -180,6 +180,7 @@ async def start_run(backend: Backend, org: Organisation, request: web.Request) -
     session = _session(backend, vm, wish)
     if wish.signal is not None or not wish.command.strip():
         return await _acknowledge(backend, session, wish, scope, digest)
+    terminals.require_none(session)
     vm.resize(wish.sizes.vcpu_count, wish.sizes.memory_mib, wish.sizes.disk_mib)
     opened = tunnels.open_all(backend, vm, wish.inbound)
     entry = None if scope is None else Entry(digest=digest, subject="")

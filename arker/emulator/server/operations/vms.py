@@ -16,7 +16,7 @@ from arker.emulator.server import parsing, replies
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
 from arker.emulator.server.goldens import CATALOGUE, GOLDEN_ORG_ID, PLATFORMS, Golden, find_golden, require_supported
-from arker.emulator.server.operations import changes, execution, networks, policies, tunnels, uploads
+from arker.emulator.server.operations import changes, execution, networks, policies, terminals, tunnels, uploads
 from arker.emulator.server.records import Organisation, VmRecord
 
 _PAUSE = 5.0  # seconds, before what could not be removed is tried again
@@ -80,6 +80,7 @@ async def delete_vm(backend: Backend, org: Organisation, request: web.Request) -
     if vm.name is not None:
         del org.names[vm.name]
     tunnels.close_all(vm)
+    terminals.discard_all(vm, "the VM was deleted")
     going = [run for run in vm.runs.values() if not run.done.is_set()]
     with backend.changing(org):
         await asyncio.gather(*[execution.stop(backend, run, "VM deleted") for run in reversed(going)])
