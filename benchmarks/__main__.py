@@ -48,6 +48,7 @@ ROWS: Final = {
     "vmcrowd": "vmcrowd",
     "vmidle": "vmidle",
     "vmwalls": "vmwalls",
+    "vmstate": "vmstate",
 }
 """Names of the rows, and the module of each, in the table's order; with a function's name, unless that is `measure`."""
 
