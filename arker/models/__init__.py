@@ -157,6 +157,8 @@ if TYPE_CHECKING:
         CompatiblePlatform,
         DeleteVmResponse,
         ForkRequest,
+        GpuPlatformLimits,
+        GpuResourceBand,
         Layer,
         ListVmsResponse,
         PatchVmRequest,
@@ -218,8 +220,9 @@ else:
                 "AuthMode DeleteTunnelResponse ListTunnelsResponse Tunnel TunnelRequest TunnelState"
             ),
             "arker.models.vm": (
-                "CompatiblePlatform DeleteVmResponse ForkRequest Layer ListVmsResponse PatchVmRequest Provider "
-                "ResizeRequest ResizeResponse SshPublicKey Vm VmResources VmState"
+                "CompatiblePlatform DeleteVmResponse ForkRequest GpuPlatformLimits GpuResourceBand Layer "
+                "ListVmsResponse PatchVmRequest Provider ResizeRequest ResizeResponse SshPublicKey Vm VmResources "
+                "VmState"
             ),
         },
     )
@@ -251,6 +254,8 @@ __all__ = [
     "Filesystem",
     "FilesystemCreateRequest",
     "ForkRequest",
+    "GpuPlatformLimits",
+    "GpuResourceBand",
     "Gate",
     "InboundPortRequest",
     "InboundPortStatus",

@@ -117,7 +117,7 @@ async def list_sessions(backend: Backend, org: Organisation, request: web.Reques
         f"sessions {vm.vm_id}",
         reversed(vm.sessions.values()),
         cursor=request.query.get("cursor"),
-        limit=parsing.query_limit(request.query),
+        limit=parsing.query_limit(backend, request.query),
         wanted=lambda session: states is None or backend.generation.working(session.state) in states,
     )
     body: dict[str, Any] = {"sessions": [replies.session_json(backend.generation, vm, session) for session in sessions]}
