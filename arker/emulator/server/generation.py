@@ -335,7 +335,8 @@ class Generation:
         if not self.new:
             return {"code": self._former_code(error), "message": error.message}
         code, details = error.code, error.details
-        if code == "capacity_unavailable" and operation_id not in _MAY_LACK_CAPACITY and not error.verbatim:
+        undeclared = code == "capacity_unavailable" and operation_id not in _MAY_LACK_CAPACITY
+        if undeclared and not self.old and not error.verbatim:
             code, details = "unavailable", {}
         matched = {"kind": "matched", "operation_id": operation_id}
         body: Json = {
