@@ -74,6 +74,9 @@ from arker.errors import (
     ResourcePressureError,
     RunFailedError,
     RunNotFinishedError,
+    StateDirectoryError,
+    StateDirectoryReason,
+    TerminalClosedError,
     TransferError,
     TunnelClosedError,
     UnauthorizedError,
@@ -176,6 +179,7 @@ if TYPE_CHECKING:
         PoolType,
         PortRange,
         Provider,
+        PtyTicketResponse,
         RegionPlacement,
         RegistryAuth,
         RequestAction,
@@ -229,9 +233,10 @@ if TYPE_CHECKING:
     )
     from arker.read_stream import AsyncReadStream
     from arker.remote_file import AsyncRemoteFile
-    from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport
+    from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport, Replayed
     from arker.run import AsyncRun, OutputChunk, OutputLine
     from arker.session import AsyncSession
+    from arker.terminal import AsyncTerminal
     from arker.transfer import FileOutcome, TransferProgress, TransferResult
     from arker.tunnel import AsyncTunnel, TunnelResponse
     from arker.vm import AsyncVM
@@ -259,6 +264,7 @@ __all__ = [
     "AsyncRemoteFile",
     "AsyncRun",
     "AsyncSession",
+    "AsyncTerminal",
     "AsyncTunnel",
     "AsyncVM",
     "AsyncWatch",
@@ -390,6 +396,7 @@ __all__ = [
     "PoolType",
     "PortRange",
     "Provider",
+    "PtyTicketResponse",
     "QuotaExceededError",
     "RateLimitedError",
     "ReapReport",
@@ -404,6 +411,7 @@ __all__ = [
     "RemoteNotADirectoryError",
     "RemotePathError",
     "RemotePermissionError",
+    "Replayed",
     "RequestAction",
     "RequestEvent",
     "ResizeRequest",
@@ -434,6 +442,8 @@ __all__ = [
     "SyncChunkWrite",
     "SyncChunkWriteResult",
     "SyncCommitWriteResult",
+    "StateDirectoryError",
+    "StateDirectoryReason",
     "SyncCreateRequest",
     "SyncManifestRequest",
     "SyncManifestResponse",
@@ -448,6 +458,7 @@ __all__ = [
     "SyncWriteRequest",
     "SyncWriteResponse",
     "SyncWriteResult",
+    "TerminalClosedError",
     "TransferError",
     "TransferEvent",
     "TransferProgress",
@@ -478,7 +489,7 @@ __all__ = [
 _get, __dir__ = lazily(
     __name__,
     {
-        "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport",
+        "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport Replayed",
         "arker._basics.names": "ARKER_ORG_ID GOLDEN_NAMES",
         "arker.client": "AsyncArker",
         "arker.config": "GenerationSetting HttpTimeouts RetryPolicy",
@@ -492,6 +503,7 @@ _get, __dir__ = lazily(
         "arker.remote_file": "AsyncRemoteFile",
         "arker.run": "AsyncRun OutputChunk OutputLine",
         "arker.session": "AsyncSession",
+        "arker.terminal": "AsyncTerminal",
         "arker.transfer": "FileOutcome TransferProgress TransferResult",
         "arker.tunnel": "AsyncTunnel TunnelResponse",
         "arker.vm": "AsyncVM",

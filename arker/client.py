@@ -312,15 +312,11 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Pools, ApiKeys, Service, 
                     self._emulator.close()
 
     async def _close(self, *, in_order: bool) -> None:
-        overlaps = self._context.overlaps
         self._context.stop_timers()
         try:
-            if overlaps is not None:
-                await overlaps.settle()
+            await self._context.settle_kept()
             await self._transport.blocks.close()
             await self._context.settled()
-            if overlaps is not None:
-                await overlaps.close()
             if self._emulator is None:  # else the VMs end with it
                 await self._context.close_kept()
             await self._transport.aclose()

@@ -23,6 +23,7 @@ from arker._vm.files import Transfers
 from arker._vm.filesystems import Filesystems
 from arker._vm.runs import Runs
 from arker._vm.sessions import Sessions
+from arker._vm.terminals import Terminals
 from arker._vm.tunnels import Tunnels
 from arker.errors import ArkerError, NotFoundError
 from arker.models import _checks as check
@@ -30,7 +31,7 @@ from arker.models import _checks as check
 logger = logging.getLogger("arker")
 
 
-class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
+class AsyncVM(Runs, Sessions, Terminals, Tunnels, Filesystems, Transfers, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     The handle has no connection of its own and is usable as long as its client. Its attributes are the fields of `Vm`

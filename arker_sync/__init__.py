@@ -75,6 +75,9 @@ from arker.errors import (
     ResourcePressureError,
     RunFailedError,
     RunNotFinishedError,
+    StateDirectoryError,
+    StateDirectoryReason,
+    TerminalClosedError,
     TransferError,
     TunnelClosedError,
     UnauthorizedError,
@@ -173,6 +176,7 @@ if TYPE_CHECKING:
         PoolType,
         PortRange,
         Provider,
+        PtyTicketResponse,
         RegionPlacement,
         RegistryAuth,
         RequestAction,
@@ -224,7 +228,7 @@ if TYPE_CHECKING:
         Worker,
         WorkerState,
     )
-    from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport
+    from arker.reports import FleetOutcome, FleetProgress, Leftover, ReapReport, Replayed
     from arker.run import OutputChunk, OutputLine
     from arker.transfer import FileOutcome, TransferProgress, TransferResult
     from arker.tunnel import TunnelResponse
@@ -235,6 +239,7 @@ if TYPE_CHECKING:
     from arker_sync.remote_file import RemoteFile
     from arker_sync.run import RunHandle
     from arker_sync.session import SessionHandle
+    from arker_sync.terminal import Terminal
     from arker_sync.tunnel import TunnelHandle
     from arker_sync.vm import VM
     from arker_sync.watch import Watch
@@ -386,6 +391,7 @@ __all__ = [
     "PoolType",
     "PortRange",
     "Provider",
+    "PtyTicketResponse",
     "QuotaExceededError",
     "RateLimitedError",
     "ReadStream",
@@ -402,6 +408,7 @@ __all__ = [
     "RemoteNotADirectoryError",
     "RemotePathError",
     "RemotePermissionError",
+    "Replayed",
     "RequestAction",
     "RequestEvent",
     "ResizeRequest",
@@ -429,6 +436,8 @@ __all__ = [
     "SshKeyInput",
     "SshKeys",
     "SshPublicKey",
+    "StateDirectoryError",
+    "StateDirectoryReason",
     "Sync",
     "SyncByteRange",
     "SyncChunkWrite",
@@ -448,6 +457,8 @@ __all__ = [
     "SyncWriteRequest",
     "SyncWriteResponse",
     "SyncWriteResult",
+    "Terminal",
+    "TerminalClosedError",
     "TransferError",
     "TransferEvent",
     "TransferProgress",
@@ -486,7 +497,7 @@ _get, __dir__ = lazily(
         "arker.entries": "FileEntry FileEvent FileEventKind FileKind FileMatch FileStat WatchMethod",
         "arker.hooks": "Hooks RequestEvent RetryEvent TransferEvent",
         "arker.models": " ".join(models.__all__),
-        "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport",
+        "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport Replayed",
         "arker.run": "OutputChunk OutputLine",
         "arker.transfer": "FileOutcome TransferProgress TransferResult",
         "arker.tunnel": "TunnelResponse",
@@ -497,6 +508,7 @@ _get, __dir__ = lazily(
         "arker_sync.remote_file": "RemoteFile",
         "arker_sync.run": "RunHandle",
         "arker_sync.session": "SessionHandle",
+        "arker_sync.terminal": "Terminal",
         "arker_sync.tunnel": "TunnelHandle",
         "arker_sync.vm": "VM",
         "arker_sync.watch": "Watch",

@@ -98,7 +98,10 @@ def ways_with_ids() -> Iterator[tuple[type[Any], str, str]]:
 WAYS: Final = list(ways_with_ids())
 
 
-OF_TODAY: Final = {"update", "create_mount", "list_mounts", "delete_mount", "org_id", "pool_id", "api_key_id"}
+OF_TODAY: Final = {
+    *("update", "create_pty_ticket", "create_mount", "list_mounts", "delete_mount"),
+    *("org_id", "pool_id", "api_key_id"),
+}
 """Methods and arguments of generation 1."""
 
 

@@ -23,6 +23,7 @@ from arker._protocol.calls import pools as pool_calls
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.calls import service as service_calls
 from arker._protocol.calls import sessions as session_calls
+from arker._protocol.calls import terminals as terminal_calls
 from arker._protocol.calls import tunnels as tunnel_calls
 from arker._protocol.calls import vms as vm_calls
 from arker._protocol.codec.codec import Misfit, structure
@@ -56,6 +57,7 @@ from arker.models import (
     MountCreateRequest,
     PatchVmRequest,
     Pool,
+    PtyTicketResponse,
     ResizeRequest,
     ResizeResponse,
     RevokeApiKeyResponse,
@@ -127,6 +129,7 @@ for _make, _result in (
     (partial(vm_calls.update, AT, PatchVmRequest(immutable=True)), Vm),
     (partial(service_calls.list_regions, BASE), ListRegionsResponse),
     (partial(service_calls.whoami, BASE), WhoamiResponse),
+    (partial(terminal_calls.create_ticket, AT, "s"), PtyTicketResponse),
     (partial(pool_calls.list_pools, BASE, pool_calls.PoolsQuery()), ListPoolsResponse),
     (partial(pool_calls.create_pool, BASE, CreatePoolRequest(type="self_hosted")), Pool),
     (partial(pool_calls.get_pool, BASE, "p"), Pool),

@@ -10,10 +10,10 @@ import arker
 from arker import models
 from arker._basics import names
 from arker._client.base import ClientBase
-from arker._protocol.calls import vms as vm_calls
+from arker._protocol import calls
 from arker._protocol.pages import Pages, next_cursor
 from arker._protocol.request import Address
-from arker.errors import InvalidArgumentError
+from arker.errors import InvalidArgumentError, NotFoundError
 from arker.models import _checks as check
 
 logger = logging.getLogger("arker")
@@ -32,10 +32,12 @@ class Vms(ClientBase):
         return arker.AsyncVM(self._place(self._context.settings.vm_base_url(name), name))
 
     async def get_vm(self, vm_id: str, *, deadline: float | None = None) -> arker.AsyncVM:
-        """Read a VM by its id and return a handle on it.
+        """Read a VM by its id or name and return a handle on it.
+
+        Only the client's own region is asked; `find_vm` finds VMs of all regions.
 
         Args:
-            vm_id: The VM's id.
+            vm_id: The VM's id, or the name of a public golden or of the organisation's own VM.
             deadline: Seconds for the whole call; None for no limit.
 
         Raises:
@@ -43,10 +45,41 @@ class Vms(ClientBase):
         """
         name = check.check_id("vm_id", vm_id)
         base_url = self._context.settings.vm_base_url(name)
-        data = await self._context.send(vm_calls.get_vm(Address(base_url, name)), deadline=deadline)
+        data = await self._context.send(calls.vms.get_vm(Address(base_url, name)), deadline=deadline)
         if data.resources is not None:
             self._context.generations.learn(base_url, "1")
         return arker.AsyncVM(self._place(base_url, data.vm_id), data)
+
+    async def find_vm(self, name: str, *, deadline: float | None = None) -> arker.AsyncVM:
+        """Return a handle on a VM by its name or id, in whatever region it is.
+
+        The client's own region is asked first. If there is no such VM, or no region is set, the organisation's list is
+        looked through, whose handles reach VMs in their own regions. A client with a base URL asks only there.
+
+        Args:
+            name: The name or the id of a VM of the organisation, or the name of a public golden.
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            NotFoundError: There is no such VM in any region.
+        """
+        from arker._transport.attempts import Progress, deadline_scope  # only calls need it
+
+        wanted = check.check_id("name", name)
+        settings = self._context.settings
+        missing = NotFoundError(f"there is no VM {wanted!r} in any region", operation="find_vm")
+        with deadline_scope(deadline, Progress("find_vm")):
+            if settings.base_url is not None:
+                try:
+                    return await self.get_vm(wanted)
+                except NotFoundError as error:
+                    if not settings.is_placed:
+                        raise
+                    missing = error
+            async for vm in self.iter_vms(page_size=1000):
+                if wanted in (vm.id, vm.name):
+                    return vm
+        raise missing
 
     async def fork(
         self,
@@ -224,7 +257,7 @@ class Vms(ClientBase):
             UnsupportedOperationError: The server's generation of the API lacks a filter: 0.5 has none from ``org_id``
                 on, and 1 has neither ``source_org_id`` nor ``started_after`` and ``started_before``.
         """
-        query = vm_calls.VmsQuery(
+        query = calls.vms.VmsQuery(
             cursor=cursor,
             limit=limit,
             region=region,
@@ -240,7 +273,7 @@ class Vms(ClientBase):
             created_before=created_before,
             pool_id=pool_id,
         )
-        call = vm_calls.list_vms(self._context.settings.control_base_url, query)
+        call = calls.vms.list_vms(self._context.settings.control_base_url, query)
         found = await self._context.send(call, deadline=deadline)
         if call.lack is not None and found and all(vm.resources is None for vm in found):
             await self._context.generations.confirm(call)  # such a server ignores filters that it does not know

@@ -291,9 +291,7 @@ async def delete_or_raise(place: Place, *, deadline: float | None) -> None:
 async def delete(context: Context, base_url: str, vm_id: str, *, deadline: float | None = None) -> DeleteVmResponse:
     """Delete a VM, and update the ledger."""
     ledger, call = context.ledger, vm_calls.delete_vm(Address(base_url, vm_id))
-    if context.overlaps is not None:
-        context.overlaps.forget(base_url, vm_id)
-    context.kept.pop((base_url, vm_id), None)  # it goes with the VM
+    context.forget_kept(base_url, vm_id)
     try:
         result = await context.send(call, deadline=deadline)
     except BaseException as error:

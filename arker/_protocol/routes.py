@@ -45,6 +45,14 @@ def session(vm_id: str, session_id: str) -> str:
     return f"{sessions(vm_id)}/{_whole(session_id)}"
 
 
+def pty(vm_id: str, session_id: str) -> str:
+    return f"{session(vm_id, session_id)}/pty"
+
+
+def pty_ticket(vm_id: str, session_id: str) -> str:
+    return f"{session(vm_id, session_id)}/pty-ticket"
+
+
 def tunnels(vm_id: str) -> str:
     return f"{vm(vm_id)}/tunnels"
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from arker._transport.http.exchanges import Http
+    from arker._transport.http.sockets import Socket
     from arker.config import Settings
     from arker.hooks import Hooks
 
@@ -172,6 +173,36 @@ class Transport:
             return await exchange()
 
         return await self.attempts(once, exchange, progress)
+
+    async def open_socket(self, call: Call[Any], ticket: str, progress: Progress) -> Socket:
+        """Open a WebSocket, and return it.
+
+        Args:
+            call: The call of its handshake.
+            ticket: What stands for the API key; a secret.
+            progress: The state of the operation that it is a part of.
+        """
+        http = await self.ready()
+        attempt = Attempt(call.request.method, changes_something=False, may_repeat_lost=True, request=call.request)
+
+        async def once() -> Socket:
+            from arker._transport.http.sockets import HandshakeRefusedError  # it was loaded with the HTTP side
+
+            try:
+                socket = await http.open_socket(call.request, ticket)
+            except HandshakeRefusedError as refused:
+                # The server may have repeated the ticket.
+                body = refused.response.body.replace(ticket.encode(), b"[redacted]")
+                attempt.response = response = evolve(refused.response, body=body)
+                try:
+                    decipher(call, response, self.reader, self.redact)
+                except ArkerError as error:
+                    raise self.annotate(error, response) from None
+                raise AssertionError from None  # no reply of that kind is a result of such a call
+            attempt.response = Response(101, {}, b"")
+            return socket
+
+        return await self.attempts(once, attempt, progress)
 
     async def attempts(self, once: Callable[[], Awaitable[T]], attempt: Attempt, progress: Progress) -> T:
         """Retry something until it succeeds or the policy gives up; raises an `ArkerError` with the known state."""

@@ -145,6 +145,7 @@ if TYPE_CHECKING:
         SshKeyInput,
         SshKeys,
     )
+    from arker.models.terminal import PtyTicketResponse
     from arker.models.tunnel import (
         AuthMode,
         DeleteTunnelResponse,
@@ -215,6 +216,7 @@ else:
             "arker.models.session": (
                 "CreateSessionRequest DeleteSessionResponse ListSessionsResponse Session SessionState"
             ),
+            "arker.models.terminal": "PtyTicketResponse",
             "arker.models.ssh": ("SshKeyInput SshKeys"),
             "arker.models.tunnel": (
                 "AuthMode DeleteTunnelResponse ListTunnelsResponse Tunnel TunnelRequest TunnelState"
@@ -309,6 +311,7 @@ __all__ = [
     "PoolType",
     "PortRange",
     "Provider",
+    "PtyTicketResponse",
     "RegionPlacement",
     "RegistryAuth",
     "RequestAction",

@@ -25,16 +25,34 @@ class Vms(ClientBase):
         return arker_sync.VM(value, self._lease)
 
     def get_vm(self, vm_id: str, *, deadline: float | None = None) -> arker_sync.VM:
-        """Read a VM by its id and return a handle on it.
+        """Read a VM by its id or name and return a handle on it.
+
+        Only the client's own region is asked; `find_vm` finds VMs of all regions.
 
         Args:
-            vm_id: The VM's id.
+            vm_id: The VM's id, or the name of a public golden or of the organisation's own VM.
             deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such VM.
         """
         work = self._async.get_vm(vm_id, deadline=deadline)
+        return arker_sync.VM(self._lease.call(work), self._lease)
+
+    def find_vm(self, name: str, *, deadline: float | None = None) -> arker_sync.VM:
+        """Return a handle on a VM by its name or id, in whatever region it is.
+
+        The client's own region is asked first. If there is no such VM, or no region is set, the organisation's list is
+        looked through, whose handles reach VMs in their own regions. A client with a base URL asks only there.
+
+        Args:
+            name: The name or the id of a VM of the organisation, or the name of a public golden.
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            NotFoundError: There is no such VM in any region.
+        """
+        work = self._async.find_vm(name, deadline=deadline)
         return arker_sync.VM(self._lease.call(work), self._lease)
 
     def fork(

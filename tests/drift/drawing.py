@@ -97,6 +97,7 @@ _FIELDS_OF: Final[dict[str, tuple[str, ...]]] = {
     "get_session": _SESSION,
     "list_sessions": ("sessions", "next_cursor", *_SESSION),
     "delete_session": ("deleted",),
+    "create_ticket": ("ticket", "expires_in"),
     "create_tunnel": _TUNNEL,
     "get_tunnel": _TUNNEL,
     "list_tunnels": ("tunnels", "next_cursor", *_TUNNEL),

@@ -377,6 +377,7 @@ EXEMPT: Final[dict[str, str]] = {
     "AsyncArker.local": "starts a backend of its own, whose replies do not pass through here",
     "AsyncRun.write": "a run of a program for a real shell, in a session of the SDK's own; both are here without it",
     "AsyncRun.close_stdin": "the same",
+    "AsyncVM.terminal": "sends nothing; the terminal's WebSocket is no reply",
 }
 """Public methods that are in no operation, and why."""
 

@@ -138,6 +138,8 @@ class Service:
                 return "run"
             case ("DELETE", ["vms", _, "runs", _]):
                 return "cancel_run"
+            case ("POST", [*_, "pty-ticket"]):
+                return "create_ticket"
             case ("PATCH", ["pools", _]):
                 return "update_pool"
             case (method, [*_, ("pools" | "workers" | "api-keys") as kind]):

@@ -7,7 +7,7 @@ without a condition), only some hosts (rules that allow them), or all but some h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any, Final
 
@@ -232,18 +232,13 @@ def refuse_for_runs(fields: parsing.Fields) -> None:
         raise _refused("policies", "they belong to a fork, or to a change of the VM")
 
 
-def apply(backend: Backend, vm: VmRecord, rules: Rules) -> Callable[[], None]:
-    """Check that rules can be enforced in a VM, and return what puts them into force."""
+def check(backend: Backend, vm: VmRecord, rules: Rules) -> NetworkJson:
+    """Check that rules can be enforced in a VM, and return the network policy that they mean."""
     network = network_of(backend, rules)
     networks.require_enforceable(backend, network, asked=True)
     if not networks.can_change(backend, vm, network):
         raise _refused("policies", "the VM was forked without a network, and cannot get one: fork it with policies")
-
-    def put_into_force() -> None:
-        vm.network, vm.rules = network, rules
-        networks.change(vm, network)
-
-    return put_into_force
+    return network
 
 
 def _document(vm: VmRecord) -> dict[str, Any]:
@@ -262,8 +257,12 @@ async def put_policies(backend: Backend, org: Organisation, request: web.Request
     vm = backend.usable_vm(org, request.match_info["vm_id"])
     _refuse_secrets(fields)
     entries = fields.raw("policies")
-    apply(backend, vm, entries_as_rules(fields, [] if entries is None else entries, "policies"))()
+    rules = entries_as_rules(fields, [] if entries is None else entries, "policies")
+    network = check(backend, vm, rules)
+    with backend.keeper.changing(vm):
+        vm.network, vm.rules = network, rules
+    networks.change(vm, network)
     return json_response(_document(vm))
 
 
-__all__ = ["Rules", "apply", "get_policies", "network_of", "parse", "put_policies", "refuse_for_runs", "rules_of"]
+__all__ = ["Rules", "check", "get_policies", "network_of", "parse", "put_policies", "refuse_for_runs", "rules_of"]
