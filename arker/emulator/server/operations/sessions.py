@@ -139,10 +139,10 @@ async def delete_session(backend: Backend, org: Organisation, request: web.Reque
     if is_default and not backend.generation.new:
         message = "the default session (session_idx 0) cannot be deleted"
         raise ServiceError("conflict", message, resource="session")
+    if is_default:
+        add_session(backend, vm, index=0)  # before the other is forgotten: a kept VM is never without one
     backend.keeper.forget_session(session)
     del vm.sessions[session.session_id]
-    if is_default:
-        add_session(backend, vm, index=0)
     await asyncio.gather(
         terminals.remove(session, "the session was deleted"), execution.stop_session(backend, vm, session)
     )
