@@ -187,6 +187,11 @@ class VmBase:
         return None if self._data is None else self._data.max_disk_mib
 
     @property
+    def gpu_platforms(self) -> tuple[models.GpuPlatformLimits, ...] | None:
+        """What the VM can have of the GPUs of its platforms."""
+        return None if self._data is None else self._data.gpu_platforms
+
+    @property
     def platform(self) -> str | None:
         """The platform that the VM runs on."""
         return None if self._data is None else self._data.platform
