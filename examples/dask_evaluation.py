@@ -21,7 +21,7 @@ import logging
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -115,7 +115,7 @@ def collect(cluster: LocalCluster, futures: list[Future[Any]], *, kill: bool) ->
 
 
 @contextmanager
-def backend() -> Iterator[None]:
+def backend() -> Generator[None, None, None]:
     """Let the environment lead all processes to one backend: the cloud's, or else an embedded one."""
     if os.environ.get("ARKER_API_KEY"):
         yield
