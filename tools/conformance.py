@@ -51,16 +51,21 @@ class Framework:
 _LANGCHAIN: Final = "langchain_tests.integration_tests.SandboxIntegrationTests"
 
 FRAMEWORKS: Final = (
-    Framework("fsspec", "fsspec", "`fsspec.tests.abstract`", needs=("pandas", "universal_pathlib")),
-    Framework("pydantic-ai", "pydantic-ai-slim", "`pydantic_ai.workspaces.conformance`"),
-    Framework("inspect-ai", "inspect-ai", "`inspect_ai.util._sandbox.self_check`", needs=("types-pyyaml",)),
+    Framework("fsspec", "fsspec", "`fsspec.tests.abstract`, and ours", needs=("pandas", "universal_pathlib")),
+    Framework("pydantic-ai", "pydantic-ai-slim", "`pydantic_ai.workspaces.conformance`, and ours"),
+    Framework("inspect-ai", "inspect-ai", "`inspect_ai.util._sandbox.self_check`, and ours", needs=("types-pyyaml",)),
     *(
         Framework(
-            "deepagents", "deepagents", f"`{_LANGCHAIN}`", needs=("langchain-tests>=1.1.9,<1.2",), release=release
+            "deepagents",
+            "deepagents",
+            f"`{_LANGCHAIN}`, and ours",
+            needs=("langchain-tests>=1.1.9,<1.2",),
+            release=release,
         )
         for release in ("0.6.12", "")
     ),
-    Framework("harbor", "harbor", "`harbor run -a oracle`", pythons=("3.12", "3.13")),
+    Framework("harbor", "harbor", "ours, by `harbor run -a oracle`", pythons=("3.12", "3.13")),
+    Framework("openai-agents", "openai-agents", "ours, by its documentation"),
 )
 
 
@@ -85,7 +90,7 @@ class Outcome:
         if not self.python:
             return f"| {name} | | | {self.framework.suite} | not run: {self.problem} | | | |"
         counts = f"{self.passed} | {self.failed} | {len(self.left_out)} | {self.seconds:.0f}"
-        return f"| {name} | {self.version} | {self.python} | {self.framework.suite}, and ours | {counts} |"
+        return f"| {name} | {self.version} | {self.python} | {self.framework.suite} | {counts} |"
 
 
 def find_python(versions: Sequence[str]) -> tuple[str, str] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 from arker.emulator.sandbox.agent.processes import PROC, processes, read_proc, send_signal
+from arker.emulator.sandbox.agent.system import fsencode
 
 TYPE_CHECKING = False  # typing is not imported in the VM: see the package
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ def ticks_of(pid: int) -> int:
 class Signals:
     """The signals for the process group of one shell, which was started just now."""
 
-    def __init__(self, shell: int) -> None:
+    def __init__(self, shell: int, argv: list[str]) -> None:
         self.shell = shell
-        self.program = b"" if PROC is None else program_of(shell)
+        self.program = b"" if PROC is None else b"".join(fsencode(argument) + b"\0" for argument in argv)
         self.end = time.monotonic() + LONGEST
         self.held: list[int] = []
 
