@@ -1,9 +1,11 @@
-"""Functions that make an instance of a model from an object's members, written for each class. Loaded at the first request.
+"""Functions that make an instance of a model from an object's members, written for each class.
 
 A page of 5,000 VMs has 300,000 fields. The functions that cattrs writes call a hook for each of them, and the methods
-that attrs writes for frozen classes call ``object.__setattr__``; both calls take longer than all the rest. So a value of
-the right JSON type is kept without a call, and the fields are set on a twin: a class with the same slots that is not
+that attrs writes for frozen classes call ``object.__setattr__``; both calls take longer than all the rest. So a value
+of the right JSON type is kept without a call, and the fields are set on a twin: a class with the same slots that is not
 frozen. Its instance then becomes one of the model, as ``__class__`` may be set where the layout is the same.
+
+Loaded at the first request.
 """
 
 from __future__ import annotations
