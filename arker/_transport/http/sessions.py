@@ -88,16 +88,9 @@ def round_trip(connection: socket.socket) -> float | None:
 class _Connector(aiohttp.TCPConnector):
     """A connector that reports a lack of descriptors as a lack of places, not as a failed request."""
 
-    def __init__(self, tell: Callable[[float], None], **options: Any) -> None:
-        """Make a connector.
-
-        Args:
-            tell: Called with the round trip to each host, in seconds, when it is first connected to.
-            options: Those of aiohttp's.
-        """
-        super().__init__(**options)
-        self._tell = tell
-        self._told: set[str | None] = set()
+    tell_round_trip: Callable[[float], None] | None = None
+    """Called with the round trip to each host, in seconds, when it is first connected to."""
+    _told: frozenset[str | None] = frozenset()
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -107,7 +100,7 @@ class _Connector(aiohttp.TCPConnector):
             try:
                 connection = await super().connect(req, traces, timeout)
                 if req.url.raw_host not in self._told:
-                    self._tell_round_trip(req, connection)
+                    self._learn_round_trip(req, connection)
                 return connection
             except aiohttp.ClientConnectorError as error:
                 # The names of hosts cannot be looked up without descriptors either, and that has a number of its own.
@@ -116,14 +109,14 @@ class _Connector(aiohttp.TCPConnector):
                     raise
             await clock.sleep(_NO_PLACE_PAUSE)
 
-    def _tell_round_trip(self, req: aiohttp.ClientRequest, connection: Connection) -> None:
-        self._told.add(req.url.raw_host)
+    def _learn_round_trip(self, req: aiohttp.ClientRequest, connection: Connection) -> None:
+        self._told |= {req.url.raw_host}
         transport = connection.transport
         # A proxy may be near where the server is far away.
         used = None if transport is None or req.proxy is not None else transport.get_extra_info("socket")
         seconds = None if used is None else round_trip(used)
-        if seconds is not None:
-            self._tell(seconds)
+        if seconds is not None and self.tell_round_trip is not None:
+            self.tell_round_trip(seconds)
 
 
 @define(eq=False)
@@ -178,14 +171,15 @@ class LoopSessions:
             raise ConfigurationError("the client is closed")
         for ended in [other for other in list(self._entries) if other.is_closed()]:
             self._entries.pop(ended, None)
+        connector = _Connector(
+            limit=max(2, self._max_connections),  # with one place, the limiter lets in one more beside a run
+            limit_per_host=0,
+            ttl_dns_cache=300,
+            socket_factory=_keepalive_socket,
+        )
+        connector.tell_round_trip = self._tell
         session = aiohttp.ClientSession(
-            connector=_Connector(
-                self._tell,
-                limit=max(2, self._max_connections),  # with one place, the limiter lets in one more beside a run
-                limit_per_host=0,
-                ttl_dns_cache=300,
-                socket_factory=_keepalive_socket,
-            ),
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=_SKIPPED_AUTO_HEADERS,
             timeout=self._timeout,
