@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from attrs import define, field
 
 from arker._commands.shell import READ_ONLY, Origin
+from arker._lifecycle.own_sessions import OwnSession
 from arker.errors import ArkerError, RunFailedError
 
 if TYPE_CHECKING:
@@ -40,21 +41,6 @@ class Keeper(Protocol):
 
 
 @define(eq=False)
-class OwnSession:
-    """A session of the SDK's own.
-
-    Attributes:
-        session_id: Its id.
-        cwd: Its directory, which stays as it is: commands run in subshells.
-        env: Its environment, likewise; None if the server does not report it.
-    """
-
-    session_id: str
-    cwd: str | None
-    env: Mapping[str, str] | None = field(repr=False)
-
-
-@define(eq=False)
 class VmSessions:
     """What this client has going on in one VM.
 
@@ -65,14 +51,12 @@ class VmSessions:
         place: The VM, as the last command named it.
         calls: Calls that wait for a run in the default session.
         left: Runs there that this client started and that may still go on.
-        total: How many sessions of its own it has, or is about to have.
-        free: Those that nothing goes on in.
+        total: How many sessions of the SDK's own its commands are in, or are about to be in.
         doubtful: Those that something may go on in, with the run that was left there.
         waiting: Commands that wait for one.
         asking: Commands that are about to get a turn.
         ended: How many runs in the default session have ended.
         known: The default session at the last look, with the number of runs that had ended before.
-        others: Sessions of its own that are not for commands that overlap.
         gone: Whether the VM was deleted.
     """
 
@@ -80,24 +64,16 @@ class VmSessions:
     calls: int = 0
     left: frozenset[Turn] = frozenset()
     total: int = 0
-    free: tuple[OwnSession, ...] = ()
     doubtful: Mapping[OwnSession, Turn] = _NONE
     waiting: tuple[asyncio.Future[OwnSession | None], ...] = ()
     asking: int = 0
     ended: int = 0
     known: tuple[int, Session] | None = None
-    others: frozenset[OwnSession] = frozenset()
     gone: bool = False
 
     def is_unused(self) -> bool:
-        """Return whether nothing goes on in the VM, and none of the SDK's own sessions are there."""
-        return not (self.calls or self.left or self.total or self.asking or self.others)
-
-    def take_free(self) -> OwnSession:
-        """Take the session that was freed last."""
-        *rest, last = self.free
-        self.free = tuple(rest)
-        return last
+        """Return whether nothing goes on in the VM, and no command has one of the SDK's own sessions."""
+        return not (self.calls or self.left or self.total or self.asking)
 
     def doubt(self, session: OwnSession, turn: Turn) -> None:
         """Note that what was run in a turn may go on in a session."""
@@ -170,4 +146,4 @@ def goes_on(session: Session) -> bool:
     return session.state not in ("idle", None)
 
 
-__all__ = ["Keeper", "OwnSession", "Turn", "VmSessions", "goes_on", "origin_of"]
+__all__ = ["Keeper", "Turn", "VmSessions", "goes_on", "origin_of"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -22,19 +21,10 @@ from typing import Any, Final, cast
 from sphinx.util.inventory import InventoryFile
 
 from tools.site.links import broken, broken_in_markdown
+from tools.site.names import PACKAGES
+from tools.site.releases import ROOT, tags
 
-ROOT: Final = Path(__file__).parents[2]
 OUT: Final = ROOT / "build" / "site"
-PACKAGES: Final = (
-    "arker",
-    "arker_sync",
-    "arker.emulator",
-    "arker.otel",
-    "arker.progress",
-    "arker.transfer",
-    "arker_pytest",
-)
-TAG: Final = re.compile(r"v\d+\.\d+\.\d+")
 
 
 def build(source: Path, out: Path, name: str, versions: list[str]) -> bool:
@@ -61,12 +51,6 @@ def missing_names(site: Path) -> Iterator[str]:
             known = f"{package}.{name}" in described or (same and f"arker.{name}" in described)
             if not known and f"arker.{name}" not in described:
                 yield f"{package}.{name} is not described"
-
-
-def tags() -> list[str]:
-    """List the tags of releases, the newest first."""
-    listed = subprocess.run(["git", "tag", "--sort=-v:refname"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return [tag for tag in listed.stdout.split() if TAG.fullmatch(tag)]
 
 
 def build_tag(tag: str, versions: list[str]) -> bool:

@@ -6,6 +6,27 @@ import ast
 import importlib
 from functools import cache
 from pathlib import Path
+from typing import Final
+
+PACKAGES: Final = (
+    "arker",
+    "arker_sync",
+    "arker.emulator",
+    "arker.otel",
+    "arker.progress",
+    "arker.transfer",
+    "arker_pytest",
+)
+"""What the reference describes."""
+PROMISED: Final = (
+    *PACKAGES,
+    "arker.errors",
+    "arker.models",
+    "arker.integrations.fsspec",
+    "arker.integrations.inspect_ai",
+    "arker.integrations.pydantic_ai",
+)
+"""Whose names stay: what the reference describes, by other paths too, and what the pages on frameworks do."""
 
 
 @cache

@@ -133,18 +133,24 @@ class LoopSessions:
     """
 
     def __init__(
-        self, max_connections: int, timeout: aiohttp.ClientTimeout, tell: Callable[[float], None] = lambda _: None
+        self,
+        max_connections: int | None,
+        timeout: aiohttp.ClientTimeout,
+        middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (),
+        tell_round_trip: Callable[[float], None] | None = None,
     ) -> None:
-        """Make no session yet.
+        """Make none yet.
 
         Args:
-            max_connections: The most connections of each session.
-            timeout: The timeout of its requests.
-            tell: Called with the round trip to each host, in seconds, when it is first connected to.
+            max_connections: The number of connections at once; None for no limit.
+            timeout: The bounds of requests.
+            middlewares: What goes around each request, from the outside in.
+            tell_round_trip: Called with the round trip to each host, in seconds, when it is first connected to.
         """
         self._max_connections = max_connections
-        self._tell = tell
+        self._tell_round_trip = tell_round_trip
         self._timeout = timeout
+        self._middlewares = (*middlewares, no_hidden_retry)
         self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
         self._closed = False
         self._reading: set[tuple[asyncio.AbstractEventLoop, aiohttp.StreamReader]] = set()
@@ -172,18 +178,19 @@ class LoopSessions:
         for ended in [other for other in list(self._entries) if other.is_closed()]:
             self._entries.pop(ended, None)
         connector = _Connector(
-            limit=max(2, self._max_connections),  # with one place, the limiter lets in one more beside a run
+            # With one place, the limiter lets in one more beside a run.
+            limit=0 if self._max_connections is None else max(2, self._max_connections),
             limit_per_host=0,
             ttl_dns_cache=300,
             socket_factory=_keepalive_socket,
         )
-        connector.tell_round_trip = self._tell
+        connector.tell_round_trip = self._tell_round_trip
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=_SKIPPED_AUTO_HEADERS,
             timeout=self._timeout,
-            middlewares=(no_hidden_retry,),
+            middlewares=self._middlewares,
         )
         guard = self._guard(loop, session)
         # An async generator that has been started is closed by the loop's shutdown_asyncgens(), and the session with
