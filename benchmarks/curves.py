@@ -185,7 +185,7 @@ def main() -> None:
         arguments.target.write_text(drawn(_simulated_panels()))
         return
     chosen = cores()
-    with server.running() as base_url, tempfile.TemporaryDirectory() as state:
+    with server.running() as (base_url, _), tempfile.TemporaryDirectory() as state:
         os.environ["ARKER_LEDGER"] = os.path.join(state, "ledger.sqlite3")
         if chosen is not None:
             pin(chosen[1])
