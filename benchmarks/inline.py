@@ -1,4 +1,4 @@
-"""Rows ``inline…`` and ``inlineread``: the wall time of writing and of reading 4 MiB, in base64 within one JSON body."""
+"""Rows ``inline…`` and ``inlineread``: the wall time of writing and of reading 4 MiB, in base64 within a JSON body."""
 
 from __future__ import annotations
 
