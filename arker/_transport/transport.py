@@ -114,8 +114,11 @@ class Transport:
             if self._closed:
                 raise ConfigurationError("the client is closed")
             if self._http is None:
-                self._http = Http(self.settings, self._session)
+                self._http = Http(self.settings, self._session, self._learn_round_trip)
             return self._http
+
+    def _learn_round_trip(self, seconds: float) -> None:
+        self.limiter.learn_round_trip(seconds)  # it is another one after a fork
 
     async def aclose(self) -> None:
         with self._lock:
