@@ -1,57 +1,10 @@
-"""``python -m arker reap``: delete the VMs of killed programs. It reads a client's settings from the environment."""
+"""``python -m arker``: the command line, the same as the program ``arker``."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import sys
-from collections.abc import Sequence
 
-from arker._basics.shown import shown
-from arker.client import AsyncArker
-from arker.errors import ArkerError
-from arker.reports import ReapReport
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command. Returns exit status 1 if some VM could not be cleaned up, 2 if nothing could be tried."""
-    parser = argparse.ArgumentParser(prog="python -m arker", description=__doc__)
-    reap = parser.add_subparsers(dest="command", required=True).add_parser(
-        "reap", help="delete the VMs that killed programs left"
-    )
-    reap.add_argument("--dry-run", action="store_true", help="only say what there is")
-    reap.add_argument("--older-than", type=float, metavar="SECONDS", help="also of other machines, when older")
-    options = parser.parse_args(arguments)
-    try:
-        report = asyncio.run(_reap(older_than=options.older_than, dry_run=options.dry_run))
-    except ArkerError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    if report is None:
-        sys.stderr.write("the ledger of forks is off (ARKER_LEDGER)\n")
-        return 2
-    sys.stdout.write("".join(f"{shown(line)}\n" for line in _lines(report)))
-    return 1 if report.failed else 0
-
-
-async def _reap(*, older_than: float | None, dry_run: bool) -> ReapReport | None:
-    async with AsyncArker() as client:
-        if client.ledger is None:
-            return None
-        return await client.reap(older_than=older_than, dry_run=dry_run)
-
-
-def _lines(report: ReapReport) -> list[str]:
-    done = "would delete" if report.dry_run else "deleted"
-    lines = [f"{done} {left.vm_id or f'the VM of key {left.idempotency_key}'}" for left in report.deleted]
-    lines += [f"gone {left.vm_id}" for left in report.gone]
-    lines += [f"failed {left.vm_id or f'key {left.idempotency_key}'}: {left.error}" for left in report.failed]
-    lines.append(
-        f"{len(report.deleted)} {done}, {len(report.gone)} gone, {len(report.failed)} failed; "
-        f"left alone: {report.living} of living programs, {report.elsewhere} of other machines"
-    )
-    return lines
-
+from arker._cli.program import main
 
 if __name__ == "__main__":
     sys.exit(main())

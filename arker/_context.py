@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import field, frozen
 
@@ -26,14 +27,23 @@ if TYPE_CHECKING:
     from arker.config import Settings
 
 T = TypeVar("T")
+K = TypeVar("K", bound="Kept")
 
 
-class Kept(Protocol):
-    """What is kept open in a VM until the client is closed."""
+class Kept:
+    """What a client keeps in its VMs until it is closed, of one kind; made by `Context.kept`."""
+
+    def __init__(self, context: Context) -> None:
+        """Begin with nothing."""
+
+    def forget(self, base_url: str, vm_id: str) -> None:
+        """Forget what was kept in a VM that was deleted."""
+
+    async def settle(self) -> None:
+        """Prepare for the end, while calls can still be sent: nothing may wait any more."""
 
     async def close(self) -> None:
-        """Close it, within a bound."""
-        ...
+        """Remove what is kept from the VMs, within a bound."""
 
 
 class Context:
@@ -45,19 +55,17 @@ class Context:
         ledger: The ledger of its forks, if there is one.
         lacking: The features that servers, by their base URLs, are known to lack.
         generations: The generations of the API that servers speak.
-        kept: What is kept open in VMs, by their base URLs and ids.
         lifetimes: The timers of VMs that are to be deleted at a set time, by their base URLs and ids.
-        overlaps: What the client has going on in its VMs, once it has something: see `_commands.overlap`.
     """
 
     __slots__ = (
         "_cleanups",
+        "_kept",
+        "_process",
         "generations",
-        "kept",
         "lacking",
         "ledger",
         "lifetimes",
-        "overlaps",
         "settings",
         "transport",
     )
@@ -67,8 +75,8 @@ class Context:
         self.transport = transport
         self.ledger = ledger
         self.lacking: set[tuple[str, str]] = set()
-        self.overlaps: Any = None
-        self.kept: dict[tuple[str, str], Kept] = {}
+        self._kept: dict[type[Kept], Kept] = {}
+        self._process = os.getpid()
         self.lifetimes: dict[tuple[str, str], Timer] = {}
         self.generations = Generations(transport)
         self._cleanups: set[asyncio.Future[None]] = set()
@@ -114,10 +122,35 @@ class Context:
         while self.lifetimes:
             self.lifetimes.popitem()[1].cancel()
 
+    def kept(self, kind: type[K]) -> K:
+        """Return what is kept in the client's VMs, of one kind."""
+        self._leave_to_parent()
+        found = self._kept.get(kind)
+        if found is None:
+            found = self._kept.setdefault(kind, kind(self))
+        assert isinstance(found, kind)
+        return found
+
+    def _leave_to_parent(self) -> None:
+        """Forget, in a forked process, what its parent keeps: the parent goes on using it, and removes it."""
+        if self._process != os.getpid():
+            self._kept, self._process = {}, os.getpid()
+
+    def forget_kept(self, base_url: str, vm_id: str) -> None:
+        """Forget what is kept in a VM, which is about to be deleted."""
+        self._leave_to_parent()
+        for each in tuple(self._kept.values()):
+            each.forget(base_url, vm_id)
+
+    async def settle_kept(self) -> None:
+        """Prepare all that is kept in VMs for the client's end."""
+        self._leave_to_parent()
+        await asyncio.gather(*(each.settle() for each in tuple(self._kept.values())))
+
     async def close_kept(self) -> None:
-        """Close what is kept open in VMs."""
-        every = [self.kept.popitem()[1] for _ in range(len(self.kept))]
-        await asyncio.gather(*(each.close() for each in every))
+        """Remove from the VMs all that is kept there."""
+        self._leave_to_parent()
+        await asyncio.gather(*(each.close() for each in tuple(self._kept.values())))
 
     async def settled(self) -> None:
         """Wait until all clean-ups of this loop have finished."""

@@ -14,8 +14,10 @@ from arker._basics.guidance import whole
 from arker._basics.lazy import later
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
+from arker._client.api_keys import ApiKeys
 from arker._client.filesystems import OrgFilesystems
 from arker._client.fleets import Fleets
+from arker._client.pools import Pools
 from arker._client.reap import Reaping
 from arker._client.runs import OrgRuns
 from arker._client.service import Service
@@ -35,7 +37,7 @@ else:
 
 
 @whole
-class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
+class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Pools, ApiKeys, Service, Reaping):
     """A client of Arker VMs for asyncio programs.
 
         async with AsyncArker(region="us-west-2") as ar:
@@ -312,15 +314,11 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
                     self._emulator.close()
 
     async def _close(self, *, in_order: bool) -> None:
-        overlaps = self._context.overlaps
         self._context.stop_timers()
         try:
-            if overlaps is not None:
-                await overlaps.settle()
+            await self._context.settle_kept()
             await self._transport.blocks.close()
             await self._context.settled()
-            if overlaps is not None:
-                await overlaps.close()
             if self._emulator is None:  # else the VMs end with it
                 await self._context.close_kept()
             await self._transport.aclose()

@@ -13,8 +13,8 @@ from attrs import field, fields, frozen
 from arker import models
 from arker._basics import names
 from arker._basics.descriptors import most_connections
+from arker._config import ledger as ledgers
 from arker._config.environment import Environment
-from arker._config.ledger import ledger_of
 from arker._config.urls import base_url_of, check_secure, insecure_hosts_of, is_authority, is_loopback
 from arker.errors import ConfigurationError, InvalidArgumentError
 from arker.models import _checks as check
@@ -183,6 +183,16 @@ def has_api_key() -> bool:
     return Environment(os.environ).get(*_KEYS) is not None
 
 
+def state_directory() -> Path | None:
+    """Return the directory where programs of this user keep their state; None if the user has none."""
+    return ledgers.state_directory(Environment(os.environ))
+
+
+def insecure_hosts() -> frozenset[str]:
+    """Return the hosts that may receive secrets over plain HTTP, from the environment."""
+    return insecure_hosts_of(None, Environment(os.environ))
+
+
 def load_settings(
     api_key: str | None = None,
     *,
@@ -260,12 +270,59 @@ def load_settings(
         timeouts=timeout or HttpTimeouts(),
         max_connections=most_connections(check.check_integer("max_connections", max_connections, minimum=1)),
         insecure_hosts=insecure,
-        ledger=ledger_of(ledger, env, base or control),
+        ledger=ledgers.ledger_of(ledger, env, base or control),
         strict_replies=check.check_boolean("strict_replies", strict_replies),
         overlap_sessions=check.check_integer("overlap_sessions", overlap_sessions, minimum=0),
         generation=spoken,
         is_placed=is_placed,
     )
+
+
+@frozen
+class Explanation:
+    """Where the settings of a client come from that is made without arguments.
+
+    Attributes:
+        rows: Name, value and origin of each setting; the key's value is never there.
+        words: What such a client cannot do, or why none can be made; None if nothing is missing.
+        is_valid: Whether all values that are set are valid.
+    """
+
+    rows: tuple[tuple[str, str, str], ...]
+    words: str | None
+    is_valid: bool = True
+
+
+def explain_settings(environ: Mapping[str, str] | None = None) -> Explanation:
+    """Explain the settings of a client that is made without arguments."""
+    found = os.environ if environ is None else environ
+    env = Environment(found)
+    given = next((name for name in _KEYS if env.get(name)), None)
+    key = ("API key", "(not set)", f"set {_KEYS[0]}") if given is None else ("API key", "(set, not shown)", given)
+    try:
+        settings = load_settings("none" if given is None else None, environ=found)
+    except (ConfigurationError, InvalidArgumentError) as error:
+        return Explanation((key,), error.message, is_valid=False)
+    base, burst, control = settings.base_url, settings.burst_base_url, settings.control_base_url
+    hosts = ", ".join(sorted(settings.insecure_hosts))
+    values = (
+        ("base URL", base, "ARKER_BASE_URL", "of provider and region"),
+        ("burst base URL", burst, "ARKER_BURST_BASE_URL", "of the region"),
+        ("control base URL", control, "ARKER_CONTROL_BASE_URL", "default"),
+        ("region", settings.region, "ARKER_REGION", "default"),
+        ("provider", settings.provider, "ARKER_PROVIDER", "default"),
+        ("generation", settings.generation, "ARKER_GENERATION", "default"),
+        ("insecure hosts", hosts, "ARKER_INSECURE_HOSTS", "default"),
+        ("ledger", str(settings.ledger or "off"), "ARKER_LEDGER", "default"),
+    )
+    rows = [
+        (name, value or "(none)", variable if env.get(variable) else origin if value else "not set")
+        for name, value, variable, origin in values
+    ]
+    words = None if base is not None else f"only calls for the whole organisation work: {_NO_REGION}"
+    if given is None:
+        words = f"without an API key only embedded backends can be used: set {_KEYS[0]}"
+    return Explanation((key, *rows), words)
 
 
 def _generation(given: object, env: Environment) -> GenerationSetting:

@@ -67,6 +67,20 @@ def _unpickled(cls: type[FleetOutcome[Any, Any, Any]], fields: dict[str, Any]) -
 
 
 @frozen(kw_only=True)
+class Replayed:
+    """A marker in a terminal's output: the connection was lost, and the server now replays its recent output.
+
+    What follows repeats some of what came before, and goes on with what was missed: clear the screen at the marker. The
+    server keeps a bounded amount, so that the beginning may be missing.
+
+    Attributes:
+        connections: The number of connections so far; 2 after the first loss.
+    """
+
+    connections: int
+
+
+@frozen(kw_only=True)
 class FleetProgress:
     """The progress of an operation on a fleet: reported at the start and after each item or VM.
 
@@ -128,4 +142,4 @@ class ReapReport:
     dry_run: bool = False
 
 
-__all__ = ["FleetOperation", "FleetOutcome", "FleetProgress", "Leftover", "ReapReport"]
+__all__ = ["FleetOperation", "FleetOutcome", "FleetProgress", "Leftover", "ReapReport", "Replayed"]

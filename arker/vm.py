@@ -24,6 +24,7 @@ from arker._vm.files import Transfers
 from arker._vm.filesystems import Filesystems
 from arker._vm.runs import Runs
 from arker._vm.sessions import Sessions
+from arker._vm.terminals import Terminals
 from arker._vm.tunnels import Tunnels
 from arker.errors import ArkerError, NotFoundError
 from arker.models import _checks as check
@@ -32,7 +33,7 @@ logger = logging.getLogger("arker")
 
 
 @whole
-class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
+class AsyncVM(Runs, Sessions, Terminals, Tunnels, Filesystems, Transfers, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     The handle has no connection of its own and is usable as long as its client. Its attributes are the fields of `Vm`
@@ -167,6 +168,11 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
         layers: Sequence[models.Layer] | None = None,
         command: str | Sequence[str] | None = None,
         platforms: Sequence[str] | None = None,
+        policies: models.PolicyInput | None = None,
+        ssh_public_keys: models.SshKeys | None = None,
+        vgpu: float | None = None,
+        pool_id: str | None = None,
+        pool_name: str | None = None,
         ttl: float | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
@@ -194,6 +200,11 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
             layers=layers,
             command=command,
             platforms=platforms,
+            policies=policies,
+            ssh_public_keys=ssh_public_keys,
+            vgpu=vgpu,
+            pool_id=pool_id,
+            pool_name=pool_name,
         )
         context = self._place.context
         return await fork(context, request, ttl=ttl, idempotency_key=idempotency_key, deadline=deadline)
@@ -254,6 +265,11 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
         disk_mib: int | None = None,
         network: models.NetworkPolicyInput | None = None,
         immutable: bool | None = None,
+        policies: models.PolicyInput | None = None,
+        ssh_public_keys: models.SshKeys | None = None,
+        vgpu: float | None = None,
+        pool_id: str | None = None,
+        pool_name: str | None = None,
         deadline: float | None = None,
     ) -> Self:
         """Change the VM and read its fields again. What is not given stays as it is. Returns this handle.
@@ -267,6 +283,13 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
             disk_mib: Disk, in MiB.
             network: True (open), False (blocked), a policy, or a policy as a mapping.
             immutable: True to make the VM immutable permanently, without any other change: it can then only be forked.
+            policies: Changes of the VM's policy, by rules: a `PolicyUpdate`, or a mapping with its fields. They say
+                more than ``network`` does, and cannot be given together with it.
+            ssh_public_keys: Keys with which the VM is reachable by SSH, by ids of the caller's choice; None for a key
+                removes it.
+            vgpu: GPUs: 0 to 1 in eighths, or 2, 4 or 8.
+            pool_id: The pool to move the VM to, by id.
+            pool_name: The pool to move the VM to, by name.
             deadline: Seconds for the whole call; None for no limit.
 
         Raises:
@@ -281,6 +304,11 @@ class AsyncVM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
             disk_mib=disk_mib,
             network=network,
             immutable=immutable,
+            policies=policies,
+            ssh_public_keys=ssh_public_keys,
+            vgpu=vgpu,
+            pool_id=pool_id,
+            pool_name=pool_name,
         )
         self._data = await self._place.send(vm_calls.update(self._place, request), deadline=deadline)
         return self

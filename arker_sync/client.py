@@ -15,15 +15,17 @@ from arker._basics.typing import Self
 from arker.config import DEFAULT_MAX_CONNECTIONS, DEFAULT_OVERLAP_SESSIONS, HttpTimeouts
 from arker_sync import _bridge
 from arker_sync._bridge.life import Life
+from arker_sync._client.api_keys import ApiKeys
 from arker_sync._client.filesystems import OrgFilesystems
 from arker_sync._client.fleets import Fleets
+from arker_sync._client.pools import Pools
 from arker_sync._client.reap import Reaping
 from arker_sync._client.runs import OrgRuns
 from arker_sync._client.service import Service
 from arker_sync._client.vms import Vms
 
 
-class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Service, Reaping):
+class Arker(Vms, OrgRuns, OrgFilesystems, Fleets, Pools, ApiKeys, Service, Reaping):
     """A client of Arker VMs for blocking programs: scripts, notebooks, threads.
 
         with Arker(region="us-west-2") as ar:

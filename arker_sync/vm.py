@@ -14,10 +14,11 @@ from arker_sync._vm.files import Transfers
 from arker_sync._vm.filesystems import Filesystems
 from arker_sync._vm.runs import Runs
 from arker_sync._vm.sessions import Sessions
+from arker_sync._vm.terminals import Terminals
 from arker_sync._vm.tunnels import Tunnels
 
 
-class VM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
+class VM(Runs, Sessions, Terminals, Tunnels, Filesystems, Transfers, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     The handle has no connection of its own and is usable as long as its client. Its attributes are the fields of `Vm`
@@ -102,6 +103,11 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
         layers: Sequence[models.Layer] | None = None,
         command: str | Sequence[str] | None = None,
         platforms: Sequence[str] | None = None,
+        policies: models.PolicyInput | None = None,
+        ssh_public_keys: models.SshKeys | None = None,
+        vgpu: float | None = None,
+        pool_id: str | None = None,
+        pool_name: str | None = None,
         ttl: float | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
@@ -128,6 +134,11 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
             layers=layers,
             command=command,
             platforms=platforms,
+            policies=policies,
+            ssh_public_keys=ssh_public_keys,
+            vgpu=vgpu,
+            pool_id=pool_id,
+            pool_name=pool_name,
             ttl=ttl,
             idempotency_key=idempotency_key,
             deadline=deadline,
@@ -188,6 +199,11 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
         disk_mib: int | None = None,
         network: models.NetworkPolicyInput | None = None,
         immutable: bool | None = None,
+        policies: models.PolicyInput | None = None,
+        ssh_public_keys: models.SshKeys | None = None,
+        vgpu: float | None = None,
+        pool_id: str | None = None,
+        pool_name: str | None = None,
         deadline: float | None = None,
     ) -> Self:
         """Change the VM and read its fields again. What is not given stays as it is. Returns this handle.
@@ -201,6 +217,13 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
             disk_mib: Disk, in MiB.
             network: True (open), False (blocked), a policy, or a policy as a mapping.
             immutable: True to make the VM immutable permanently, without any other change: it can then only be forked.
+            policies: Changes of the VM's policy, by rules: a `PolicyUpdate`, or a mapping with its fields. They say
+                more than ``network`` does, and cannot be given together with it.
+            ssh_public_keys: Keys with which the VM is reachable by SSH, by ids of the caller's choice; None for a key
+                removes it.
+            vgpu: GPUs: 0 to 1 in eighths, or 2, 4 or 8.
+            pool_id: The pool to move the VM to, by id.
+            pool_name: The pool to move the VM to, by name.
             deadline: Seconds for the whole call; None for no limit.
 
         Raises:
@@ -215,6 +238,11 @@ class VM(Runs, Sessions, Tunnels, Filesystems, Transfers, Directories):
             disk_mib=disk_mib,
             network=network,
             immutable=immutable,
+            policies=policies,
+            ssh_public_keys=ssh_public_keys,
+            vgpu=vgpu,
+            pool_id=pool_id,
+            pool_name=pool_name,
             deadline=deadline,
         )
         self._lease.call(work)

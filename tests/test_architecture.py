@@ -225,7 +225,7 @@ def test_libraries_stay_behind_their_doors() -> None:
     # The others name its types only.
     typed = {"arker.client", "arker._transport.transport", "arker._protocol.request"}
     assert importers_of("aiohttp") == typed | {
-        f"{http}.{name}" for name in ("exchanges", "failures", "opened", "replies", "sessions")
+        f"{http}.{name}" for name in ("exchanges", "failures", "opened", "replies", "sessions", "sockets")
     }
 
 

@@ -63,6 +63,7 @@ OTHER_ARGUMENTS: Final[dict[str, Any]] = {
     "remote": "f",
     "filesystem_id": "fs",
     "vcpu_count": 1,
+    "type": "self_hosted",
 }
 
 
@@ -97,7 +98,10 @@ def ways_with_ids() -> Iterator[tuple[type[Any], str, str]]:
 WAYS: Final = list(ways_with_ids())
 
 
-OF_TODAY: Final = {"update", "create_mount", "list_mounts", "delete_mount", "org_id", "pool_id"}
+OF_TODAY: Final = {
+    *("update", "create_pty_ticket", "create_mount", "list_mounts", "delete_mount"),
+    *("org_id", "pool_id", "api_key_id"),
+}
 """Methods and arguments of generation 1."""
 
 
@@ -130,6 +134,8 @@ async def asked_for(
         arguments["source"] = "ubuntu"
     if name in ("resize", "update"):
         arguments["vcpu_count"] = 1
+    if name == "update_pool":
+        arguments["name"] = "n"
     if name == "upload_many":
         arguments["files"] = [(b"x", "f")]
 

@@ -16,11 +16,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from arker import ApiError, ArkerError, AsyncArker, ForkRequest, HttpTimeouts, RunRequest
+from arker._protocol.calls import api_keys as api_key_calls
 from arker._protocol.calls import files as file_calls
 from arker._protocol.calls import filesystems as filesystem_calls
+from arker._protocol.calls import pools as pool_calls
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.calls import service as service_calls
 from arker._protocol.calls import sessions as session_calls
+from arker._protocol.calls import terminals as terminal_calls
 from arker._protocol.calls import tunnels as tunnel_calls
 from arker._protocol.calls import vms as vm_calls
 from arker._protocol.codec.codec import Misfit, structure
@@ -31,13 +34,19 @@ from arker.models import (
     BackgroundRunResult,
     CancelRunResponse,
     CompletedRunResult,
+    CreateApiKeyRequest,
+    CreatedApiKey,
+    CreatePoolRequest,
     DeleteMountResponse,
     DeleteSyncResponse,
     DeleteVmResponse,
     Filesystem,
+    ListApiKeysResponse,
     ListFilesystemsResponse,
     ListMountsResponse,
     ListOrgRunsResponse,
+    ListPoolsResponse,
+    ListPoolWorkersResponse,
     ListRegionsResponse,
     ListRunsResponse,
     ListSessionsResponse,
@@ -47,8 +56,11 @@ from arker.models import (
     Mount,
     MountCreateRequest,
     PatchVmRequest,
+    Pool,
+    PtyTicketResponse,
     ResizeRequest,
     ResizeResponse,
+    RevokeApiKeyResponse,
     Run,
     Session,
     Sync,
@@ -61,6 +73,7 @@ from arker.models import (
     SyncReadInlineResponse,
     SyncReadPresignedResponse,
     Tunnel,
+    UpdatePoolRequest,
     Vm,
     WhoamiResponse,
 )
@@ -116,6 +129,16 @@ for _make, _result in (
     (partial(vm_calls.update, AT, PatchVmRequest(immutable=True)), Vm),
     (partial(service_calls.list_regions, BASE), ListRegionsResponse),
     (partial(service_calls.whoami, BASE), WhoamiResponse),
+    (partial(terminal_calls.create_ticket, AT, "s"), PtyTicketResponse),
+    (partial(pool_calls.list_pools, BASE, pool_calls.PoolsQuery()), ListPoolsResponse),
+    (partial(pool_calls.create_pool, BASE, CreatePoolRequest(type="self_hosted")), Pool),
+    (partial(pool_calls.get_pool, BASE, "p"), Pool),
+    (partial(pool_calls.update_pool, BASE, "p", UpdatePoolRequest(name="n")), Pool),
+    (partial(pool_calls.delete_pool, BASE, "p"), Pool),
+    (partial(pool_calls.list_pool_workers, BASE, "p"), ListPoolWorkersResponse),
+    (partial(api_key_calls.list_api_keys, BASE), ListApiKeysResponse),
+    (partial(api_key_calls.create_api_key, BASE, CreateApiKeyRequest()), CreatedApiKey),
+    (partial(api_key_calls.revoke_api_key, BASE, "k"), RevokeApiKeyResponse),
     (partial(vm_calls.resize, AT, ResizeRequest(disk_mib=1)), ResizeResponse),
     (partial(filesystem_calls.list_filesystems, BASE, filesystem_calls.FilesystemsQuery()), ListFilesystemsResponse),
     (partial(filesystem_calls.get_filesystem, BASE, "f"), Filesystem),

@@ -67,6 +67,7 @@ REPORTS: list[Any] = [
     arker.RetryPolicy(),
     arker.OutputChunk("stdout", b"a"),
     arker.OutputLine("stdout", "a"),
+    arker.Replayed(connections=2),
     TunnelResponse(200, CIMultiDictProxy(CIMultiDict([("A", "1"), ("a", "2")])), b"body"),
     arker.ForkRequest(source_vm_name="ubuntu", network=False),
     arker.RunRequest(command="true"),
@@ -143,6 +144,7 @@ def test_what_holds_connections_says_so(server: ScriptedServer, tmp_path: Path) 
         vm.attach_run("r"),
         vm.open_session(),
         vm.tunnel(80),
+        vm.terminal(),
         vm.open_read("/a"),
         client.fork_many("ubuntu", 1),
         Emulator(),
@@ -152,6 +154,7 @@ def test_what_holds_connections_says_so(server: ScriptedServer, tmp_path: Path) 
         blocking.vm("vm-1").attach_run("r"),
         blocking.vm("vm-1").open_session(),
         blocking.vm("vm-1").tunnel(80),
+        blocking.vm("vm-1").terminal(),
         blocking.vm("vm-1").open_read("/a"),
         blocking.fork_many("ubuntu", 1),
     ]

@@ -220,3 +220,56 @@ loop.close()
 def test_a_child_keeps_the_program_s_own_handler_of_its_loop(arker_emulator: Emulator) -> None:
     done = run(OWN_LOOP, arker_emulator.url, arker_emulator.api_key)
     assert (done.stdout, done.stderr, done.returncode) == ('["the program\'s own"]\n', "", 0)
+
+
+KEPT_SESSIONS = """
+import asyncio, os, sys
+from arker import AsyncArker
+
+url, key = sys.argv[1:]
+ar = AsyncArker(key, base_url=url, burst_base_url=url, control_base_url=url, ledger=False)
+loop = asyncio.new_event_loop()
+
+async def sessions(vm):
+    return {each.session_id for each in (await vm.list_sessions()).sessions if each.session_idx != 0}
+
+async def begin():
+    # Sessions for paths and for a run beside another, and one for an input that is still open.
+    vm, other = await ar.fork("ubuntu"), await ar.fork("ubuntu")
+    await vm.files.mkdir("/tmp/a")
+    await asyncio.gather(vm.run("sleep 0.3"), vm.run("sleep 0.3"))
+    run = await other.start("cat", stdin=True)
+    await run.write("from the parent")
+    return vm, other, run, await sessions(vm), await sessions(other)
+
+async def in_child():
+    earlier = {each.run_id for each in (await vm.list_runs()).runs}
+    await vm.files.stat("/tmp/a")
+    await asyncio.gather(vm.run("sleep 0.3"), vm.run("sleep 0.3"))
+    used = {each.session_id for each in (await vm.list_runs()).runs if each.run_id not in earlier}
+    assert len(used) > 1 and not used & before, (used, before)
+    await ar.aclose()
+
+async def check():
+    assert (await sessions(vm), await sessions(other)) == (before, before_other)
+    await vm.files.stat("/tmp/a")
+    await run.close_stdin()
+    assert (await run.wait()).stdout == b"from the parent"
+    await asyncio.gather(vm.delete(), other.delete())
+    await ar.aclose()
+    await loop.shutdown_asyncgens()
+
+vm, other, run, before, before_other = loop.run_until_complete(begin())
+child = os.fork()
+if child == 0:
+    asyncio.run(in_child())
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+loop.run_until_complete(check())
+loop.close()
+"""
+
+
+def test_a_child_leaves_the_sessions_of_its_parent_s_client_alone(arker_emulator: Emulator) -> None:
+    done = run(KEPT_SESSIONS, arker_emulator.url, arker_emulator.api_key)
+    assert (done.stderr, done.returncode) == ("", 0)

@@ -1,18 +1,22 @@
 """The frameworks' suites against the adapters, each in an environment of its own, and the table of what they found.
 
 ``python -m tools.conformance`` prints the table and fails if a suite does; with ``--write`` it becomes a page of the
-docs. Names of frameworks after it choose some of them.
+docs. Names of frameworks after it choose some of them; the page keeps its rows of the others.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 from xml.etree import ElementTree
 
@@ -39,6 +43,8 @@ class Framework:
     suite: str
     pythons: Sequence[str] = ("3.11", "3.12", "3.13")
     needs: Sequence[str] = ()
+    release: str = ""
+    """A release to try instead of the newest that the extra allows."""
 
     @property
     def module(self) -> str:
@@ -46,10 +52,19 @@ class Framework:
         return self.name.replace("-", "_")
 
 
+_LANGCHAIN: Final = "langchain_tests.integration_tests.SandboxIntegrationTests"
+
 FRAMEWORKS: Final = (
     Framework("fsspec", "fsspec", "`fsspec.tests.abstract`", needs=("pandas", "universal_pathlib")),
     Framework("pydantic-ai", "pydantic-ai-slim", "`pydantic_ai.workspaces.conformance`"),
     Framework("inspect-ai", "inspect-ai", "`inspect_ai.util._sandbox.self_check`", needs=("types-pyyaml",)),
+    *(
+        Framework(
+            "deepagents", "deepagents", f"`{_LANGCHAIN}`", needs=("langchain-tests>=1.1.9,<1.2",), release=release
+        )
+        for release in ("0.6.12", "")
+    ),
+    Framework("harbor", "harbor", "`harbor run -a oracle`", pythons=("3.12", "3.13")),
 )
 
 
@@ -92,17 +107,19 @@ def run(framework: Framework) -> Outcome:
     if found is None:
         return Outcome(framework=framework, problem=f"none of Python {', '.join(framework.pythons)} is here")
     version, program = found
-    place = PLACE / f"{framework.name}-{version}"
+    place = PLACE / "-".join(part for part in (framework.name, framework.release, version) if part)
     python = str(place / "bin" / "python")
     if not Path(python).exists():
         subprocess.run([program, "-m", "venv", place], check=True)
     packages = ["-e", f"{ROOT}[emulator,{framework.name}]", "pytest>=8.3", "mypy>=1.14", *framework.needs]
+    if framework.release:
+        packages.append(f"{framework.distribution}=={framework.release}")
     subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
     ask = f"import importlib.metadata as m; print(m.version({framework.distribution!r}))"
     release = subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
     types = [python, "-m", "mypy", "--python-version", version, f"arker/integrations/{framework.module}.py"]
     typed = subprocess.run(types, cwd=ROOT, check=False)
-    report = PLACE / f"{framework.name}.xml"
+    report = place / "report.xml"
     report.unlink(missing_ok=True)
     suite = f"tests/conformance/suite_{framework.module}.py"
     # The project's own settings and fixtures are for its own suite: warnings of frameworks are theirs.
@@ -113,6 +130,36 @@ def run(framework: Framework) -> Outcome:
     outcome = read(framework, report, version=release, python=version, seconds=time.monotonic() - began)
     problems = [*(["mypy finds mistakes"] if typed.returncode else []), *([f"pytest ends with {code}"] if code else [])]
     return evolve(outcome, problem=", ".join(problems))
+
+
+def run_all(frameworks: Sequence[Framework]) -> list[Outcome]:
+    """Run two at a time, each in a process of its own: one may install while the other one's tests wait."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        pending = [pool.submit(run_aside, framework) for framework in frameworks]
+        for done in as_completed(pending):
+            print(done.result()[1], flush=True)
+    return [each.result()[0] for each in pending]
+
+
+def run_aside(framework: Framework) -> tuple[Outcome, str]:
+    """Run one. Return also what was printed meanwhile, which would be mixed with what the other one prints."""
+    os.environ["PIP_NO_COMPILE"] = "1"  # most of what a framework brings is never imported
+    began = time.monotonic()
+    with TemporaryFile() as output:
+        streams = [os.dup(1), os.dup(2)]
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+        try:
+            outcome = run(framework)
+        except subprocess.CalledProcessError as error:
+            outcome = Outcome(framework=framework, python="?", problem=f"{error.cmd} ends with {error.returncode}")
+        finally:
+            for number, stream in enumerate(streams, 1):
+                os.dup2(stream, number)
+                os.close(stream)
+        output.seek(0)
+        text = output.read().decode("utf-8", "replace")
+    return outcome, f"--- {framework.name}, {time.monotonic() - began:.0f} s with its installation\n{text}"
 
 
 def read(framework: Framework, report: Path, *, version: str, python: str, seconds: float) -> Outcome:
@@ -140,14 +187,21 @@ def read(framework: Framework, report: Path, *, version: str, python: str, secon
     )
 
 
-def page(outcomes: Sequence[Outcome]) -> str:
-    """Return the page of the docs."""
+def page(outcomes: Sequence[Outcome], before: str = "") -> str:
+    """Return the page of the docs. What a page from before says of frameworks that are not among these stays."""
+    results: list[str] = []
+    left_out: list[str] = []
+    for name in dict.fromkeys(framework.name for framework in FRAMEWORKS):
+        chosen = [outcome for outcome in outcomes if outcome.framework.name == name]
+        results += [outcome.row for outcome in chosen]
+        left_out += [f"| {name} | `{test}` | {reason} |" for outcome in chosen for test, reason in outcome.left_out]
+        if not chosen:
+            results += [line for line in before.splitlines() if line.startswith(f"| [{name}]")]
+            left_out += [line for line in before.splitlines() if line.startswith(f"| {name} |")]
     lines = ["| framework | version | Python | suite | passed | failed | left out | seconds |", "| --- " * 8 + "|"]
-    lines += [outcome.row for outcome in outcomes]
-    out = [(outcome.framework.name, *each) for outcome in outcomes for each in outcome.left_out]
-    if out:
-        lines += ["", "## Left out", "", "| framework | test | reason |", "| --- | --- | --- |"]
-        lines += [f"| {name} | `{test}` | {reason} |" for name, test, reason in out]
+    lines += results
+    if left_out:
+        lines += ["", "## Left out", "", "| framework | test | reason |", "| --- | --- | --- |", *left_out]
     return _HEAD + "\n".join(lines) + "\n"
 
 
@@ -160,16 +214,15 @@ def main() -> int:
     arguments = parser.parse_args()
     PLACE.mkdir(parents=True, exist_ok=True)
     chosen = [each for each in FRAMEWORKS if not arguments.frameworks or each.name in arguments.frameworks]
-    outcomes = [run(framework) for framework in chosen]
-    text = page(outcomes)
-    print(text)
+    outcomes = run_all(chosen)
+    print(page(outcomes))
     for outcome in outcomes:
         for failure in outcome.failures:
             print(f"failed: {outcome.framework.name}: {failure}")
         if outcome.python and outcome.problem:
             print(f"{outcome.framework.name}: {outcome.problem}")
     if arguments.write:
-        PAGE.write_text(text, encoding="utf-8")
+        PAGE.write_text(page(outcomes, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     return int(any(outcome.problem and outcome.python for outcome in outcomes))
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from arker import models
 from arker._client.base import ClientBase
-from arker._protocol.calls import filesystems as filesystem_calls
+from arker._protocol import calls
 from arker._protocol.pages import Pages, next_cursor
 from arker.models import _checks as check
 
@@ -26,7 +26,7 @@ class OrgFilesystems(ClientBase):
             NetworkError: With ``outcome="unknown"`` the filesystem may exist; the request is not repeated.
         """
         request = models.FilesystemCreateRequest(name=name)
-        call = filesystem_calls.create_filesystem(self._context.settings.compute_base_url(), request)
+        call = calls.filesystems.create_filesystem(self._context.settings.compute_base_url(), request)
         return await self._context.send(call, deadline=deadline)
 
     async def get_filesystem(self, filesystem_id: str, *, deadline: float | None = None) -> models.Filesystem:
@@ -40,7 +40,7 @@ class OrgFilesystems(ClientBase):
             NotFoundError: There is no such filesystem.
         """
         identifier = check.check_id("filesystem_id", filesystem_id)
-        call = filesystem_calls.get_filesystem(self._context.settings.compute_base_url(), identifier)
+        call = calls.filesystems.get_filesystem(self._context.settings.compute_base_url(), identifier)
         return await self._context.send(call, deadline=deadline)
 
     async def list_filesystems(
@@ -62,8 +62,8 @@ class OrgFilesystems(ClientBase):
         Raises:
             BadRequestError: The cursor does not belong to this list.
         """
-        query = filesystem_calls.FilesystemsQuery(cursor=cursor, limit=limit, name_prefix=name_prefix)
-        call = filesystem_calls.list_filesystems(self._context.settings.compute_base_url(), query)
+        query = calls.filesystems.FilesystemsQuery(cursor=cursor, limit=limit, name_prefix=name_prefix)
+        call = calls.filesystems.list_filesystems(self._context.settings.compute_base_url(), query)
         return await self._context.send(call, deadline=deadline)
 
     def iter_filesystems(
@@ -107,7 +107,7 @@ class OrgFilesystems(ClientBase):
             ConflictError: The filesystem is bound into a VM.
         """
         identifier = check.check_id("filesystem_id", filesystem_id)
-        call = filesystem_calls.delete_filesystem(self._context.settings.compute_base_url(), identifier)
+        call = calls.filesystems.delete_filesystem(self._context.settings.compute_base_url(), identifier)
         return await self._context.send(call, deadline=deadline)
 
 

@@ -39,6 +39,11 @@ class Fleets(ClientBase):
         layers: Sequence[models.Layer] | None = None,
         command: str | Sequence[str] | None = None,
         platforms: Sequence[str] | None = None,
+        policies: models.PolicyInput | None = None,
+        ssh_public_keys: models.SshKeys | None = None,
+        vgpu: float | None = None,
+        pool_id: str | None = None,
+        pool_name: str | None = None,
         progress: Callable[[arker.FleetProgress], object] | None = None,
         deadline: float | None = None,
     ) -> arker.AsyncFleet:
@@ -75,6 +80,12 @@ class Fleets(ClientBase):
             layers: What is copied: ``["disk"]`` or ``["disk", "memory"]``; see `fork`.
             command: A command that is started in the background in each VM's default session.
             platforms: Ids of the platforms that the VMs may run on.
+            policies: Changes of the source's policy, by rules: a `PolicyUpdate`, or a mapping with its fields. They say
+                more than ``network`` does, and cannot be given together with it.
+            ssh_public_keys: The keys with which the VMs are reachable by SSH, by ids of the caller's choice.
+            vgpu: GPUs of each VM: 0 to 1 in eighths, or 2, 4 or 8.
+            pool_id: The pool to fork into, by id.
+            pool_name: The pool to fork into, by name.
             progress: Called with a `FleetProgress` as VMs are forked and deleted.
             deadline: Seconds for all forks; forks that take longer are abandoned and count as failed. None for no
                 limit.
@@ -118,6 +129,11 @@ class Fleets(ClientBase):
                 layers=layers,
                 command=command,
                 platforms=platforms,
+                policies=policies,
+                ssh_public_keys=ssh_public_keys,
+                vgpu=vgpu,
+                pool_id=pool_id,
+                pool_name=pool_name,
             ),
             count=count,
             at_least=at_least,

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from arker import models
 from arker._client.base import ClientBase
-from arker._protocol.calls import runs as run_calls
+from arker._protocol import calls
 from arker._protocol.pages import Pages
 from arker.errors import BadReplyError
 from arker.models import _checks as check
@@ -78,7 +78,7 @@ class OrgRuns(ClientBase):
         Raises:
             BadRequestError: The server rejects a filter.
         """
-        query = run_calls.OrgRunsQuery(
+        query = calls.runs.OrgRunsQuery(
             since=since,
             until=until,
             vm=vm,
@@ -99,7 +99,7 @@ class OrgRuns(ClientBase):
             sort=sort,
             dir=dir,
         )
-        call = run_calls.list_org_runs(self._context.settings.control_base_url, query)
+        call = calls.runs.list_org_runs(self._context.settings.control_base_url, query)
         return await self._context.send(call, deadline=deadline)
 
     def iter_runs(

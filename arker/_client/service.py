@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from arker import models
 from arker._client.base import ClientBase
-from arker._protocol.calls import service as service_calls
+from arker._protocol import calls
 
 
 class Service(ClientBase):
@@ -22,7 +22,7 @@ class Service(ClientBase):
         Raises:
             UnsupportedOperationError: The server speaks generation 0.5 of the API.
         """
-        call = service_calls.list_regions(self._context.settings.control_base_url)
+        call = calls.service.list_regions(self._context.settings.control_base_url)
         return await self._context.send(call, deadline=deadline)
 
     async def whoami(self, *, deadline: float | None = None) -> models.WhoamiResponse:
@@ -35,7 +35,7 @@ class Service(ClientBase):
             UnauthorizedError: The key is not valid.
             UnsupportedOperationError: The server speaks generation 0.5 of the API.
         """
-        call = service_calls.whoami(self._context.settings.control_base_url)
+        call = calls.service.whoami(self._context.settings.control_base_url)
         return await self._context.send(call, deadline=deadline)
 
 

@@ -10,10 +10,10 @@ import arker
 from arker import models
 from arker._basics import names
 from arker._client.base import ClientBase
-from arker._protocol.calls import vms as vm_calls
+from arker._protocol import calls
 from arker._protocol.pages import Pages, next_cursor
 from arker._protocol.request import Address
-from arker.errors import InvalidArgumentError
+from arker.errors import InvalidArgumentError, NotFoundError
 from arker.models import _checks as check
 
 logger = logging.getLogger("arker")
@@ -32,10 +32,12 @@ class Vms(ClientBase):
         return arker.AsyncVM(self._place(self._context.settings.vm_base_url(name), name))
 
     async def get_vm(self, vm_id: str, *, deadline: float | None = None) -> arker.AsyncVM:
-        """Read a VM by its id and return a handle on it.
+        """Read a VM by its id or name and return a handle on it.
+
+        Only the client's own region is asked; `find_vm` finds VMs of all regions.
 
         Args:
-            vm_id: The VM's id.
+            vm_id: The VM's id, or the name of a public golden or of the organisation's own VM.
             deadline: Seconds for the whole call; None for no limit.
 
         Raises:
@@ -43,10 +45,41 @@ class Vms(ClientBase):
         """
         name = check.check_id("vm_id", vm_id)
         base_url = self._context.settings.vm_base_url(name)
-        data = await self._context.send(vm_calls.get_vm(Address(base_url, name)), deadline=deadline)
+        data = await self._context.send(calls.vms.get_vm(Address(base_url, name)), deadline=deadline)
         if data.resources is not None:
             self._context.generations.learn(base_url, "1")
         return arker.AsyncVM(self._place(base_url, data.vm_id), data)
+
+    async def find_vm(self, name: str, *, deadline: float | None = None) -> arker.AsyncVM:
+        """Return a handle on a VM by its name or id, in whatever region it is.
+
+        The client's own region is asked first. If there is no such VM, or no region is set, the organisation's list is
+        looked through, whose handles reach VMs in their own regions. A client with a base URL asks only there.
+
+        Args:
+            name: The name or the id of a VM of the organisation, or the name of a public golden.
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            NotFoundError: There is no such VM in any region.
+        """
+        from arker._transport.attempts import Progress, deadline_scope  # only calls need it
+
+        wanted = check.check_id("name", name)
+        settings = self._context.settings
+        missing = NotFoundError(f"there is no VM {wanted!r} in any region", operation="find_vm")
+        with deadline_scope(deadline, Progress("find_vm")):
+            if settings.base_url is not None:
+                try:
+                    return await self.get_vm(wanted)
+                except NotFoundError as error:
+                    if not settings.is_placed:
+                        raise
+                    missing = error
+            async for vm in self.iter_vms(page_size=1000):
+                if wanted in (vm.id, vm.name):
+                    return vm
+        raise missing
 
     async def fork(
         self,
@@ -71,13 +104,21 @@ class Vms(ClientBase):
         layers: Sequence[models.Layer] | None = None,
         command: str | Sequence[str] | None = None,
         platforms: Sequence[str] | None = None,
+        source_org_name: str | None = None,
+        registry_auth: models.RegistryAuth | Mapping[str, str] | None = None,
+        nestedvirt: bool | None = None,
+        policies: models.PolicyInput | None = None,
+        ssh_public_keys: models.SshKeys | None = None,
+        vgpu: float | None = None,
+        pool_id: str | None = None,
+        pool_name: str | None = None,
         ttl: float | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> arker.AsyncVM:
         """Fork a VM: create a VM from a public golden, or with a copy of another VM's files (contract, section 5).
 
-        The arguments from ``image`` to ``platforms`` are those of generation 1 of the API. Of the others, generation 1
+        The arguments from ``image`` to ``pool_name`` are those of generation 1 of the API. Of the others, generation 1
         has neither ``max_memory_mib`` nor ``tunnel``, and takes ``source_org_id`` only beside a name.
 
         Args:
@@ -105,6 +146,16 @@ class Vms(ClientBase):
                 By default the server decides: a server of generation 1 copies both if it can.
             command: A command that is started in the background in the new VM's default session.
             platforms: Ids of the platforms that the new VM may run on; empty for any.
+            source_org_name: The name of the organisation that owns the source, instead of ``source_org_id``.
+            registry_auth: The credentials for the registry of ``image``, ``{"username": …, "password": …}``. They are
+                never written down, so a fork with them that had no answer cannot be repeated by `AsyncArker.reap`.
+            nestedvirt: Whether the VM of ``image`` can run VMs itself.
+            policies: Changes of the source's policy, by rules: a `PolicyUpdate`, or a mapping with its fields. They say
+                more than ``network`` does, and cannot be given together with it.
+            ssh_public_keys: The keys with which the new VM is reachable by SSH, by ids of the caller's choice.
+            vgpu: GPUs of the new VM: 0 to 1 in eighths, or 2, 4 or 8.
+            pool_id: The pool to fork into, by id.
+            pool_name: The pool to fork into, by name.
             ttl: Seconds after which the new VM is deleted, if it still exists: by this client while it is open, and
                 otherwise by `AsyncArker.reap`, which leaves it alone until then. `AsyncVM.keep_alive` sets another
                 time. The server does not know of it.
@@ -130,7 +181,7 @@ class Vms(ClientBase):
             source_vm_id = source.id
         elif source is not None:
             source_vm_name = check.check_text("source", source, what="a VM's name or a handle on a VM")
-        if source_org_id is None and source_vm_name in names.GOLDEN_NAMES:
+        if source_org_id is None and source_org_name is None and source_vm_name in names.GOLDEN_NAMES:
             source_org_id = names.ARKER_ORG_ID  # set here, because changing a request takes as long as creating it
         request = models.ForkRequest(
             source_vm_id=source_vm_id,
@@ -152,6 +203,14 @@ class Vms(ClientBase):
             layers=layers,
             command=command,
             platforms=platforms,
+            source_org_name=source_org_name,
+            registry_auth=registry_auth,
+            nestedvirt=nestedvirt,
+            policies=policies,
+            ssh_public_keys=ssh_public_keys,
+            vgpu=vgpu,
+            pool_id=pool_id,
+            pool_name=pool_name,
         )
         return await fork(self._context, request, ttl=ttl, idempotency_key=idempotency_key, deadline=deadline)
 
@@ -198,7 +257,7 @@ class Vms(ClientBase):
             UnsupportedOperationError: The server's generation of the API lacks a filter: 0.5 has none from ``org_id``
                 on, and 1 has neither ``source_org_id`` nor ``started_after`` and ``started_before``.
         """
-        query = vm_calls.VmsQuery(
+        query = calls.vms.VmsQuery(
             cursor=cursor,
             limit=limit,
             region=region,
@@ -214,7 +273,7 @@ class Vms(ClientBase):
             created_before=created_before,
             pool_id=pool_id,
         )
-        call = vm_calls.list_vms(self._context.settings.control_base_url, query)
+        call = calls.vms.list_vms(self._context.settings.control_base_url, query)
         found = await self._context.send(call, deadline=deadline)
         if call.lack is not None and found and all(vm.resources is None for vm in found):
             await self._context.generations.confirm(call)  # such a server ignores filters that it does not know

@@ -7,40 +7,35 @@ session, and changes nothing of it.
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from typing import TYPE_CHECKING, Final
 
-from arker._commands.turns import OwnSession, Turn, VmSessions, goes_on, origin_of
-from arker._lifecycle.sdk_session import close_own_session, open_own_session
+from arker._commands.turns import Turn, VmSessions, goes_on, origin_of
+from arker._context import Context, Kept, Place
+from arker._lifecycle.own_sessions import OwnSession, own_sessions
 from arker._protocol.calls import sessions as session_calls
 from arker._tasks import clock, hurry
-from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._tasks.running_loop import running_loop
 from arker.errors import ArkerError
 
 if TYPE_CHECKING:
-    from arker._context import Context, Place
     from arker.models import RunRequest, Session
 
 _LOOK: Final = 0.5
 """Seconds between two looks at sessions in which something may still go on, while a command waits for one."""
 
-_STEP: Final = 0.01
 _LAST_LOOK: Final = 2.0
 """Seconds for the looks before the client is closed."""
 
 
-class Overlaps:
+class Overlaps(Kept):
     """What a client has going on in its VMs, in all threads."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, context: Context) -> None:
+        self._limit = context.settings.overlap_sessions
         self._lock = threading.Lock()
         self._vms: dict[tuple[str, str], VmSessions] = {}
         self._closed = False
-        self._deleting = 0
-        self.process = os.getpid()
 
     # --- turns ----------------------------------------------------------------------------------------------------
 
@@ -74,27 +69,27 @@ class Overlaps:
         with self._lock:
             if session is None:
                 if turn in vm.left:
-                    vm.left.discard(turn)
+                    vm.left -= {turn}
                 else:
                     vm.calls -= 1
                 vm.ended += 1
                 self._drop_if_unused(vm)
             elif vm.doubtful.get(session, turn) is turn:
-                vm.doubtful.pop(session, None)
+                vm.trust(session)
                 self._offer(vm, session)
 
     def _drop_if_unused(self, vm: VmSessions) -> None:
-        if not (vm.calls or vm.left or vm.total or vm.asking or vm.others):
+        if vm.is_unused():
             self._vms.pop((vm.place.base_url, vm.place.vm_id), None)
 
     def leave(self, turn: Turn) -> None:
         """Note that what was run in a turn may go on."""
         with self._lock:
             if turn.session is not None:
-                turn.vm.doubtful[turn.session] = turn
+                turn.vm.doubt(turn.session, turn)
             else:
                 turn.vm.calls -= 1
-                turn.vm.left.add(turn)
+                turn.vm.left |= {turn}
 
     def lose(self, turn: Turn) -> None:
         """Forget the session of a turn."""
@@ -143,24 +138,22 @@ class Overlaps:
             with self._lock:
                 if self._closed or vm.gone:
                     return None
-                if vm.free:
-                    return vm.free.pop()
                 if vm.total < self._limit:
                     vm.total += 1
                     break
                 waiting: asyncio.Future[OwnSession | None] = running_loop().create_future()
-                vm.waiting.append(waiting)
+                vm.waiting += (waiting,)
             given = await self._given(place, vm, waiting)
             if given is not None:
                 return given
+        own = own_sessions(place)
         try:
-            made = await open_own_session(place)
+            return own.take() or await own.open()
         except BaseException:
             with self._lock:
                 vm.total -= 1
                 self._wake(vm)
             raise
-        return OwnSession(made.session_id, made.cwd, made.env)
 
     async def _given(
         self, place: Place, vm: VmSessions, waiting: asyncio.Future[OwnSession | None]
@@ -173,8 +166,7 @@ class Overlaps:
                     await self._look(place, vm)
         except BaseException:
             with self._lock:
-                if waiting in vm.waiting:
-                    vm.waiting.remove(waiting)
+                vm.stop_waiting(waiting)
             if not waiting.cancel():  # it was given one, or was woken, at this moment
                 given = waiting.result()
                 with self._lock:
@@ -190,15 +182,18 @@ class Overlaps:
             self._offer(vm, session)
 
     def _offer(self, vm: VmSessions, session: OwnSession) -> None:
-        """Hand a session to the command that has waited longest, or keep it. The lock is held."""
+        """Hand a session to the command that has waited longest, or leave it to others. The lock is held."""
         while vm.waiting:
-            waiting = vm.waiting.popleft()
+            waiting = vm.next_waiting()
             try:
                 waiting.get_loop().call_soon_threadsafe(self._give, vm, waiting, session)
             except RuntimeError:  # its loop has ended, and the command with it
                 continue
             return
-        vm.free.append(session)
+        vm.total -= 1
+        if not vm.gone:
+            own_sessions(vm.place).give_back(session)
+        self._drop_if_unused(vm)
 
     def _give(self, vm: VmSessions, waiting: asyncio.Future[OwnSession | None], session: OwnSession) -> None:
         if waiting.done():
@@ -209,33 +204,12 @@ class Overlaps:
     def _wake(self, vm: VmSessions) -> None:
         """Have the command that has waited longest try again. The lock is held."""
         while vm.waiting:
-            waiting = vm.waiting.popleft()
+            waiting = vm.next_waiting()
             try:
                 waiting.get_loop().call_soon_threadsafe(_again, waiting)
             except RuntimeError:  # its loop has ended, and the command with it
                 continue
             return
-
-    # --- sessions for something else ------------------------------------------------------------------------------
-
-    async def open_another(self, place: Place) -> OwnSession:
-        """Open a session that no command gets by its turn. It is deleted with the client at the latest."""
-        made = await open_own_session(place)
-        session = OwnSession(made.session_id, made.cwd, made.env)
-        with self._lock:
-            vm = self._vms.setdefault((place.base_url, place.vm_id), VmSessions(place))
-            vm.others.add(session)
-        return session
-
-    async def close_another(self, place: Place, session: OwnSession) -> None:
-        """Delete such a session."""
-        with self._lock:
-            vm = self._vms.get((place.base_url, place.vm_id))
-            if vm is None or session not in vm.others:
-                return  # the VM has gone, or the client is closed
-            vm.others.discard(session)
-            self._drop_if_unused(vm)
-        await clean_up(close_own_session(place, session.session_id))
 
     # --- looks ----------------------------------------------------------------------------------------------------
 
@@ -263,19 +237,17 @@ class Overlaps:
                     continue
                 read = known.get(session.session_id)
                 if read is None and default is not None:
-                    del vm.doubtful[session]
+                    vm.trust(session)
                     vm.total -= 1
                     self._wake(vm)
                 elif read is not None and not goes_on(read):
-                    del vm.doubtful[session]
+                    vm.trust(session)
                     self._offer(vm, session)
 
     # --- ends -----------------------------------------------------------------------------------------------------
 
     def forget(self, base_url: str, vm_id: str) -> None:
         """Forget a VM that was deleted."""
-        if self.process != os.getpid():
-            return
         with self._lock:
             vm = self._vms.pop((base_url, vm_id), None)
             if vm is not None:
@@ -284,9 +256,7 @@ class Overlaps:
                     self._wake(vm)
 
     async def settle(self) -> None:
-        """Find out, before the client is closed, in which sessions nothing goes on; nothing may wait any more."""
-        if self.process != os.getpid():
-            return
+        """Find out in which sessions nothing goes on, before the client is closed. Nothing may wait any more."""
         with self._lock:
             self._closed = True
             vms = list(self._vms.values())
@@ -302,32 +272,6 @@ class Overlaps:
         except ArkerError:
             pass  # what may go on is left alone
 
-    async def close(self) -> None:
-        """Delete the sessions of the SDK's own, but those that something may go on in."""
-        if self.process != os.getpid():
-            return
-        with self._lock:
-            sessions = [(vm.place, session) for vm in self._vms.values() for session in (*vm.free, *vm.others)]
-            self._vms.clear()
-            self._deleting += 1
-        try:
-            if sessions:
-                await clean_up(self._delete(sessions))
-        except asyncio.CancelledError:
-            if not hurry.asked():
-                raise
-            hurry.left_behind(*(f"session {session.session_id} of VM {place.vm_id}" for place, session in sessions))
-        finally:
-            with self._lock:
-                self._deleting -= 1
-        # Another task may be deleting them: its connections must not end meanwhile.
-        end = clock.now() + CLEANUP_SECONDS
-        while self._deleting and clock.now() < end and not hurry.expired():
-            await clock.sleep(_STEP)
-
-    async def _delete(self, sessions: list[tuple[Place, OwnSession]]) -> None:
-        await asyncio.gather(*(close_own_session(place, session.session_id) for place, session in sessions))
-
 
 def _again(waiting: asyncio.Future[OwnSession | None]) -> None:
     if not waiting.done():
@@ -336,11 +280,7 @@ def _again(waiting: asyncio.Future[OwnSession | None]) -> None:
 
 def overlaps_of(context: Context) -> Overlaps:
     """Return what a client has going on."""
-    found: Overlaps | None = context.overlaps
-    # What the parent of a forked process has going on is no matter of the child's.
-    if found is None or found.process != os.getpid():
-        found = context.overlaps = Overlaps(context.settings.overlap_sessions)
-    return found
+    return context.kept(Overlaps)
 
 
 __all__ = ["Overlaps", "overlaps_of"]

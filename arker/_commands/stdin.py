@@ -11,17 +11,17 @@ from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from arker._basics.programs import shell_program
-from arker._commands.overlap import overlaps_of
 from arker._commands.shell import printf_format
 from arker._commands.staging import StagedFile
+from arker._lifecycle.own_sessions import own_sessions
 from arker._protocol.identifiers import new_idempotency_key
 from arker._runs import commands
 from arker.errors import CommandNotRunError, ConflictError
 from arker.models import RunRequest
 
 if TYPE_CHECKING:
-    from arker._commands.turns import OwnSession
     from arker._context import Place
+    from arker._lifecycle.own_sessions import OwnSession
     from arker.models import CompletedRunResult
 
 _FEED: Final = shell_program(__package__, "feed.sh")
@@ -109,14 +109,14 @@ class StandardInput:
 
     async def _run(self, program: str, arguments: Sequence[str]) -> CompletedRunResult:
         if self._session is None:
-            self._session = await overlaps_of(self._place.context).open_another(self._place)
+            self._session = await own_sessions(self._place).hold()
         request = RunRequest(command=["sh", "-c", program, "sh", *arguments], session_id=self._session.session_id)
         return await commands.run(self._place, request, new_idempotency_key())
 
     async def _leave(self) -> None:
         session, self._session = self._session, None
         if session is not None:
-            await overlaps_of(self._place.context).close_another(self._place, session)
+            await own_sessions(self._place).release(session)
 
     async def end(self, *, removed: bool) -> None:
         """Remove what is left of it. The command has ended, and has removed the directory if it ended by itself."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from arker._commands.shell import READ_ONLY, Origin
+from arker._lifecycle.own_sessions import OwnSession
 from arker.errors import ArkerError, RunFailedError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OF_ONE_SHELL: Final = frozenset({"_", "PWD", "SHLVL", *READ_ONLY})
 """Variables that each shell sets for itself."""
+_NONE: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 
 class Keeper(Protocol):
@@ -39,54 +41,60 @@ class Keeper(Protocol):
 
 
 @define(eq=False)
-class OwnSession:
-    """A session of the SDK's own.
-
-    Attributes:
-        session_id: Its id.
-        cwd: Its directory, which stays as it is: commands run in subshells.
-        env: Its environment, likewise; None if the server does not report it.
-    """
-
-    session_id: str
-    cwd: str | None
-    env: Mapping[str, str] | None = field(repr=False)
-
-
-@define(eq=False)
 class VmSessions:
     """What this client has going on in one VM.
+
+    One is made for each command, and most VMs never have anything in the collections: so they are immutable, and are
+    replaced when something changes. Empty ones of their own would take five times as long to make.
 
     Attributes:
         place: The VM, as the last command named it.
         calls: Calls that wait for a run in the default session.
         left: Runs there that this client started and that may still go on.
-        total: How many sessions of its own it has, or is about to have.
-        free: Those that nothing goes on in.
+        total: How many sessions of the SDK's own its commands are in, or are about to be in.
         doubtful: Those that something may go on in, with the run that was left there.
         waiting: Commands that wait for one.
         asking: Commands that are about to get a turn.
         ended: How many runs in the default session have ended.
         known: The default session at the last look, with the number of runs that had ended before.
-        others: Sessions of its own that are not for commands that overlap.
         gone: Whether the VM was deleted.
     """
 
     place: Place
     calls: int = 0
-    left: set[Turn] = field(factory=set["Turn"])
+    left: frozenset[Turn] = frozenset()
     total: int = 0
-    free: list[OwnSession] = field(factory=list["OwnSession"])
-    doubtful: dict[OwnSession, Turn] = field(factory=dict["OwnSession", "Turn"])
-    waiting: deque[asyncio.Future[OwnSession | None]] = field(factory=deque["asyncio.Future[OwnSession | None]"])
+    doubtful: Mapping[OwnSession, Turn] = _NONE
+    waiting: tuple[asyncio.Future[OwnSession | None], ...] = ()
     asking: int = 0
     ended: int = 0
     known: tuple[int, Session] | None = None
-    others: set[OwnSession] = field(factory=set["OwnSession"])
     gone: bool = False
 
+    def is_unused(self) -> bool:
+        """Return whether nothing goes on in the VM, and no command has one of the SDK's own sessions."""
+        return not (self.calls or self.left or self.total or self.asking)
 
-@frozen(eq=False)
+    def doubt(self, session: OwnSession, turn: Turn) -> None:
+        """Note that what was run in a turn may go on in a session."""
+        self.doubtful = {**self.doubtful, session: turn}
+
+    def trust(self, session: OwnSession) -> None:
+        """Note that nothing of a turn goes on in a session, or that the session has gone."""
+        self.doubtful = {other: turn for other, turn in self.doubtful.items() if other is not session}
+
+    def next_waiting(self) -> asyncio.Future[OwnSession | None]:
+        """Take the command that has waited longest."""
+        first, *rest = self.waiting
+        self.waiting = tuple(rest)
+        return first
+
+    def stop_waiting(self, waiting: asyncio.Future[OwnSession | None]) -> None:
+        """Let a command wait no more."""
+        self.waiting = tuple(each for each in self.waiting if each is not waiting)
+
+
+@define(eq=False)
 class Turn:
     """A command's turn in a session. It ends by `done`, maybe after `leave`.
 
@@ -138,4 +146,4 @@ def goes_on(session: Session) -> bool:
     return session.state not in ("idle", None)
 
 
-__all__ = ["Keeper", "OwnSession", "Turn", "VmSessions", "goes_on", "origin_of"]
+__all__ = ["Keeper", "Turn", "VmSessions", "goes_on", "origin_of"]

@@ -32,10 +32,11 @@ def ledger_of(value: object, env: Environment, base_url: str) -> Path | None:
         place = not (base_url.startswith("http://") and is_loopback(urlsplit(base_url).hostname or ""))
     if not place and not set_place:
         return None
-    found = _default(env)
-    if found is None:
+    state = state_directory(env)
+    if state is None:
         _warn_of_no_ledger()
-    return found
+        return None
+    return state / "arker" / "ledger.sqlite3"
 
 
 _warned_of_no_ledger = False
@@ -69,8 +70,8 @@ def _place(argument: str, value: object) -> Path | bool | None:
     return Path(os.path.abspath(place))
 
 
-def _default(env: Environment) -> Path | None:
-    """Return the ledger's path in the user's state directory; None if the user has none."""
+def state_directory(env: Environment) -> Path | None:
+    """Return the directory where programs of this user keep their state; None if the user has none."""
     home = os.path.expanduser("~")
     if sys.platform == "win32":
         state = env.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
@@ -80,7 +81,7 @@ def _default(env: Environment) -> Path | None:
         state = env.get("XDG_STATE_HOME") or ""
         if not os.path.isabs(state):  # its specification says to ignore relative paths
             state = os.path.join(home, ".local", "state")
-    return Path(state, "arker", "ledger.sqlite3") if os.path.isabs(state) else None
+    return Path(state) if os.path.isabs(state) else None
 
 
-__all__ = ["ledger_of"]
+__all__ = ["ledger_of", "state_directory"]

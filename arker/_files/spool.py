@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from typing import IO
 
 from arker._files.ranges import MIB
 from arker._files.sources import FileSource, MemorySource, Source, is_buffer, name_of
+from arker._files.temporary import TemporaryFile
 from arker._tasks.threads import finished_in_thread, in_thread
 from arker.errors import InvalidArgumentError, LocalFileError
 from arker.models import CHUNK_SIZE
@@ -21,7 +20,7 @@ class _Spool:
         self._argument = argument
         self._value = value
         self._start = bytearray()
-        self._file: IO[bytes] | None = None
+        self._file: TemporaryFile | None = None
 
     async def add(self, piece: object) -> None:
         if not is_buffer(piece):
@@ -34,12 +33,8 @@ class _Spool:
     def _write(self) -> None:
         try:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - `close` does it
-            view = memoryview(self._start)
-            while view:
-                view = view[self._file.write(view) :]
-        except OSError as error:
-            raise LocalFileError(error, tempfile.gettempdir()) from error
+                self._file = TemporaryFile()
+            self._file.write(self._start)
         finally:
             self._start = bytearray()
 
@@ -48,7 +43,7 @@ class _Spool:
             return MemorySource(memoryview(self._start))
         if self._start:
             await finished_in_thread(self._write)
-        return FileSource(os.dup(self._file.fileno()), "the temporary file")
+        return self._file.source()
 
     def close(self) -> None:
         if self._file is not None:

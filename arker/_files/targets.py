@@ -8,11 +8,11 @@ import os
 import stat
 from collections.abc import Sequence
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from arker._files.descriptor import Descriptor
 from arker._files.ranges import MIB
-from arker._files.sources import is_path
+from arker._files.sources import is_path, name_of
 from arker._tasks.threads import begin_in_thread, in_thread
 from arker.errors import InvalidArgumentError, LocalFileError
 
@@ -144,10 +144,18 @@ def _retrieve(future: asyncio.Future[Any]) -> None:
         future.exception()
 
 
+class Writable(Protocol):
+    """What bytes can be written to."""
+
+    def write(self, data: memoryview, /) -> object:
+        """Write some bytes; return how many of them, or None for all."""
+        ...
+
+
 class ObjectTarget:
     """A file object of the caller's."""
 
-    def __init__(self, file: IO[bytes], tell: Tell) -> None:
+    def __init__(self, file: Writable, tell: Tell) -> None:
         self._file = file
         self._tell = tell
         self._pieces: list[bytes] = []
@@ -178,10 +186,12 @@ class ObjectTarget:
                         raise BlockingIOError(errno.EAGAIN, "the file object is one that does not wait")
                     # Raw files say how many bytes they took; some objects say nothing.
                     view = view[count:] if isinstance(count, int) else view[len(view) :]
+        except LocalFileError:
+            raise  # it names its file
         except OSError as error:
-            raise LocalFileError(error) from error
+            raise LocalFileError(error, name_of(self._file)) from error
         except ValueError as error:  # it was closed
-            raise LocalFileError(OSError(errno.EBADF, str(error))) from error
+            raise LocalFileError(OSError(errno.EBADF, str(error)), name_of(self._file)) from error
 
 
 def check_target(argument: str, value: object) -> None:

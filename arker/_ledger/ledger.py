@@ -65,12 +65,12 @@ class Ledger:
         """Record a fork before it is posted. Returns when it is on disk (or cannot be).
 
         Args:
-            request: The request, with its key and body.
+            request: The request, with its key and body. A body that holds a secret is not written down.
             name: The name of the new VM.
         """
         loop = running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        body = request.body.decode() if request.body is not None else ""
+        body = request.body.decode() if request.body is not None and not request.private else ""
         # The rest of the row's values are added by the thread.
         operation = ("intend", (request.idempotency_key, request.base_url, body, name, clock.wall()))
         self._writer.used = True

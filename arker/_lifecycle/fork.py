@@ -49,7 +49,8 @@ class Forking:
         return f"a fork (key {self._call.request.idempotency_key})"
 
     def __init__(self, context: Context, request: ForkRequest, key: str) -> None:
-        if request.source_vm_name in names.GOLDEN_NAMES and request.source_org_id is None:
+        unowned = request.source_org_id is None and request.source_org_name is None
+        if request.source_vm_name in names.GOLDEN_NAMES and unowned:
             request = attrs.evolve(request, source_org_id=names.ARKER_ORG_ID)
         self._context = context
         self._call = vm_calls.fork(context.settings.fork_base_url(request), request, key, self._found)
@@ -290,9 +291,7 @@ async def delete_or_raise(place: Place, *, deadline: float | None) -> None:
 async def delete(context: Context, base_url: str, vm_id: str, *, deadline: float | None = None) -> DeleteVmResponse:
     """Delete a VM, and update the ledger."""
     ledger, call = context.ledger, vm_calls.delete_vm(Address(base_url, vm_id))
-    if context.overlaps is not None:
-        context.overlaps.forget(base_url, vm_id)
-    context.kept.pop((base_url, vm_id), None)  # it goes with the VM
+    context.forget_kept(base_url, vm_id)
     try:
         result = await context.send(call, deadline=deadline)
     except BaseException as error:

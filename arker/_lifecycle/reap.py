@@ -111,6 +111,8 @@ class _Reaping:
         """
         if row.was_answered:
             raise _doubt(row, "its reply named no VM")
+        if not row.body:
+            raise _doubt(row, "its request held a secret, so it is not on record and cannot be repeated")
         call = vm_calls.fork_again(row.base_url, row.body.encode(), row.idempotency_key)
         posted_at = clock.wall()
         try:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import weakref
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from arker import _files
 from arker._context import Place
-from arker._files.job import Job, make_job
+from arker._files.job import Job, make_job, opened_in_thread
 from arker._files.ranges import MIB
 from arker._files.refusals import is_utf8
 from arker._files.remote import RemoteFile
 from arker._files.sources import MemorySource
 from arker._files.targets import ObjectTarget
+from arker._files.temporary import TemporaryFile
 from arker._paths.checks import check_path, named
 from arker._paths.contents import alias_of, check_writable, write_source
 from arker._paths.shell import PathShell
 from arker._paths.spool import discard
 from arker._tasks.cleanup import clean_up
-from arker._tasks.threads import in_thread
+from arker._tasks.threads import finished_in_thread, in_thread
 from arker._transport.attempts import deadline_scope
-from arker.errors import InvalidArgumentError
+from arker.errors import InvalidArgumentError, LocalFileError
 from arker.models import CHUNK_SIZE
 
 if TYPE_CHECKING:
@@ -65,7 +63,7 @@ class ReadFile:
         self._held = remote.content if remote.content is not None else b""
         self._held_at = 0
         self._window = MIB
-        self._local: IO[bytes] | None = None
+        self._local: TemporaryFile | None = None
 
     async def read(self, size: int) -> bytes:
         """Return the next bytes; fewer than ``size`` only at the end."""
@@ -109,7 +107,7 @@ class ReadFile:
         return b"".join(pieces)
 
     async def _download(self) -> None:
-        local = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with its owner
+        local = await opened_in_thread(TemporaryFile, TemporaryFile.close)
         weakref.finalize(self, local.close)
         writer = ObjectTarget(local, lambda done: None)
         await self._remote.fetch(0, self.size, writer.take)
@@ -177,7 +175,8 @@ class WrittenFile:
         self._append, self._new, self._parents, self._mode = append, new, parents, mode
         self._pieces: list[bytes] = []
         self._waiting = 0
-        self._local: IO[bytes] | None = None
+        self._local: TemporaryFile | None = None
+        self._failure: LocalFileError | None = None
         self.size = 0
 
     async def write(self, data: bytes) -> None:
@@ -189,22 +188,27 @@ class WrittenFile:
             await self._flush()
 
     async def _flush(self) -> None:
-        local = self._local
-        if local is None:
-            local = self._local = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with its owner
-            weakref.finalize(self, local.close)
         data, self._pieces, self._waiting = b"".join(self._pieces), [], 0
-        await in_thread(local.write, data)
+        try:
+            local = self._local
+            if local is None:
+                local = self._local = await opened_in_thread(TemporaryFile, TemporaryFile.close)
+                weakref.finalize(self, local.close)
+            await finished_in_thread(local.write, data)
+        except LocalFileError as error:
+            self._failure = error
+            raise
 
     async def send(self, deadline: float | None) -> None:
         """Send the file."""
         source: Source
+        if self._failure is not None:
+            raise self._failure  # a part of it is missing
         if self._local is None:
             source = MemorySource(memoryview(b"".join(self._pieces)))
         else:
             await self._flush()
-            await in_thread(self._local.seek, 0, os.SEEK_SET)
-            source = await _files.opening.open_source("data", self._local)
+            source = self._local.source()
         try:
             await write_source(
                 self._place,

@@ -1,4 +1,4 @@
-"""Programs on paths: run in a kept session of the VM, with its tools, and their reports as errors."""
+"""Programs on paths: run in a session of the SDK's own, with its tools, and their reports as errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from arker._basics.programs import shell_program
 from arker._context import Place
 from arker._files.refusals import path_command, refusal_of
-from arker._lifecycle.kept_sessions import kept_sessions
+from arker._lifecycle.own_sessions import own_sessions
 from arker._transport.attempts import DeadlineScope, Progress, deadline_scope
 from arker.errors import ArkerError, BadReplyError, RunFailedError
 
@@ -57,7 +57,7 @@ class PathShell:
             RemoteFileError: The program reports why a path cannot be used.
         """
         try:
-            result = await kept_sessions(self.place).run(path_command(text, words))
+            result = await own_sessions(self.place).run(path_command(text, words))
         except ArkerError as error:
             raise error.with_context(operation=self.operation, file=self._shown(paths[0])) from None
         refusal = refusal_of(result, [self._shown(path) for path in paths], self.place.redact)
@@ -81,14 +81,14 @@ class PathShell:
 
     async def tools(self) -> frozenset[str]:
         """Return which tools the VM has; they are looked for once."""
-        kept = kept_sessions(self.place)
-        if kept.tools is None:
+        own = own_sessions(self.place)
+        if own.tools is None:
             try:
-                result = await kept.run(["sh", "-c", _TOOLS, "sh"])
+                result = await own.run(["sh", "-c", _TOOLS, "sh"])
             except ArkerError as error:
                 raise error.with_context(operation=self.operation) from None
-            kept.tools = frozenset(result.stdout_text.split())
-        return kept.tools
+            own.tools = frozenset(result.stdout_text.split())
+        return own.tools
 
     async def lister(self) -> str:
         """Return the tool that tells of paths: ``find`` of GNU, ``stat`` of coreutils or busybox, or POSIX's ``ls``."""

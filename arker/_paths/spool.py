@@ -6,14 +6,14 @@ VM when the caller goes no further. So memory is bounded as well.
 
 from __future__ import annotations
 
-import tempfile
 import weakref
 from collections.abc import Sequence
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from arker._basics.programs import shell_program
 from arker._files.downloads import download
-from arker._lifecycle.kept_sessions import kept_sessions
+from arker._files.temporary import TemporaryFile
+from arker._lifecycle.own_sessions import own_sessions
 from arker._protocol.identifiers import new_ulid
 from arker._tasks.cleanup import clean_up
 from arker._tasks.threads import in_thread
@@ -48,7 +48,7 @@ class Spool:
         self._shell = shell
         self._work = (text, words, paths)
         self._file = file
-        self._rest: IO[Any] | None = None
+        self._rest: TemporaryFile | None = None
 
     async def begin(self) -> bytes:
         """Run the program, and return the beginning of its output."""
@@ -62,7 +62,7 @@ class Spool:
         return result.stdout
 
     async def _fetch(self) -> None:
-        rest = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - it is closed with its owner
+        rest = TemporaryFile(in_memory=_IN_MEMORY)
         weakref.finalize(self, rest.close)
         try:
             await download(
@@ -83,7 +83,7 @@ class Spool:
 
 async def discard(shell: PathShell, path: str) -> None:
     """Remove a temporary file in the VM."""
-    await kept_sessions(shell.place).run(["sh", "-c", _REMOVE, "sh", path])
+    await own_sessions(shell.place).run(["sh", "-c", _REMOVE, "sh", path])
 
 
 __all__ = ["Spool", "discard", "temporary_path"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
@@ -62,9 +63,9 @@ class Steps(AsyncIterator[T], Generic[T]):
             error = DeadlineExceededError(f"the deadline of {self._deadline:g} s has passed")
             raise self._shell.progress.complete(error)
 
+    @abstractmethod
     async def _step(self) -> None:
         """Fetch some items, or note that there are no more."""
-        raise NotImplementedError
 
 
 __all__ = ["Steps"]

@@ -98,7 +98,7 @@ _PENDING: Final = Lack("0.5", "state='pending'", "what waits is 'running'", ("st
 
 # --- resources -------------------------------------------------------------------------------------------------------
 
-_RESOURCES: Final = {"vcpu_count": "vcpu", "memory_mib": "memory_mib", "disk_mib": "disk_mib"}
+_RESOURCES: Final = {"vcpu_count": "vcpu", "memory_mib": "memory_mib", "disk_mib": "disk_mib", "vgpu": "vgpu"}
 
 
 def with_resources(body: dict[str, Any]) -> dict[str, Any]:

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeGuard, cast
 
-from arker.models.network import (
-    NetworkPolicyAllow,
-    NetworkPolicyBlock,
-    NetworkPolicyBlocked,
-    NetworkPolicyOpen,
-)
+from arker import models
 
 _HOSTS, _IPS, _REST = "network.hosts", "network.ips", "network.rest"
 _PRIORITIES: Final = {_HOSTS: 1_000_000, _IPS: 999_999, _REST: 999_998}
@@ -23,13 +18,13 @@ def policies_of(policy: object) -> dict[str, Any] | None:
     Three rules are always named, those that are not needed as null: the policy of the source has them, too, if it was
     written by this function.
     """
-    if policy is True or isinstance(policy, NetworkPolicyOpen):
+    if policy is True or isinstance(policy, models.NetworkPolicyOpen):
         return _rules((), "allow", "allow")
-    if policy is False or isinstance(policy, NetworkPolicyBlocked):
+    if policy is False or isinstance(policy, models.NetworkPolicyBlocked):
         return _rules((), "deny", "deny")
-    if isinstance(policy, NetworkPolicyAllow):
+    if isinstance(policy, models.NetworkPolicyAllow):
         return _rules(policy.allow, "allow", "deny")
-    if isinstance(policy, NetworkPolicyBlock):
+    if isinstance(policy, models.NetworkPolicyBlock):
         return _rules(policy.block, "deny", "allow")
     return None
 

@@ -64,6 +64,7 @@ class Request:
         awaits_work: Whether the server answers only when work of unknown length is done, so that silence is no
             sign of a dead connection.
         anonymous: Whether it is sent without the API key.
+        private: Whether its body holds a secret, so that it is never written down.
     """
 
     method: Method
@@ -74,6 +75,7 @@ class Request:
     idempotency_key: str | None = None
     awaits_work: bool = False
     anonymous: bool = False
+    private: bool = False
 
 
 @define
@@ -131,6 +133,7 @@ class Call(Generic[T]):
         read_any: Makes the result of a response with any status.
         patience: Seconds within which it is repeated any number of times while the server has no capacity.
         remade: Makes the request for the seconds of `patience` that are left.
+        secrets: Secrets of the caller's in its request, which are removed from whatever the server says.
     """
 
     operation: str
@@ -152,6 +155,7 @@ class Call(Generic[T]):
     read_any: Callable[[Response, Reader], T] | None = field(default=None, repr=False, kw_only=True)
     patience: float | None = field(default=None, kw_only=True)
     remade: Callable[[int], Request] | None = field(default=None, repr=False, kw_only=True)
+    secrets: tuple[str, ...] = field(default=(), repr=False, kw_only=True)
 
 
 @define(eq=False)

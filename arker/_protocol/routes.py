@@ -13,6 +13,8 @@ FILESYSTEMS: Final = "/v1/filesystems"
 HEALTH: Final = "/v1/health"
 REGIONS: Final = "/v1/regions"
 WHOAMI: Final = "/v1/whoami"
+POOLS: Final = "/v1/pools"
+API_KEYS: Final = "/v1/api-keys"
 
 
 def vm(vm_id: str) -> str:
@@ -43,6 +45,14 @@ def session(vm_id: str, session_id: str) -> str:
     return f"{sessions(vm_id)}/{_whole(session_id)}"
 
 
+def pty(vm_id: str, session_id: str) -> str:
+    return f"{session(vm_id, session_id)}/pty"
+
+
+def pty_ticket(vm_id: str, session_id: str) -> str:
+    return f"{session(vm_id, session_id)}/pty-ticket"
+
+
 def tunnels(vm_id: str) -> str:
     return f"{vm(vm_id)}/tunnels"
 
@@ -70,6 +80,18 @@ def binding(vm_id: str, sync_id: str) -> str:
 
 def filesystem(filesystem_id: str) -> str:
     return f"{FILESYSTEMS}/{_whole(filesystem_id)}"
+
+
+def pool(pool_id: str) -> str:
+    return f"{POOLS}/{_whole(pool_id)}"
+
+
+def workers(pool_id: str) -> str:
+    return f"{pool(pool_id)}/workers"
+
+
+def api_key(api_key_id: str) -> str:
+    return f"{API_KEYS}/{_whole(api_key_id)}"
 
 
 # A VM is asked for again and again.

@@ -6,8 +6,9 @@ been lost, or the command may still be running. Only requests can distinguish th
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.calls import vms as vm_calls
@@ -86,7 +87,9 @@ class RunWatch:
         wanted = self._request.session_id
         return run.command in (None, self._request.command) and (wanted is None or run.session_id in (None, wanted))
 
-    async def send(self, key: str, deadline: float | None, progress: Progress | None = None) -> CompletedRunResult:
+    def send(
+        self, key: str, deadline: float | None, progress: Progress | None = None
+    ) -> Coroutine[Any, Any, CompletedRunResult]:
         """Run the command and wait for its result.
 
         Args:
@@ -98,12 +101,14 @@ class RunWatch:
             VMGoneError: The VM was deleted meanwhile.
         """
         progress = progress if progress is not None else Progress("vm.run")
-        if not isinstance(self._request.timeout, float):
-            if deadline is None:
-                return await self._send(self._request, key, progress)
-            with deadline_scope(deadline, progress):
-                return await self._send(self._request, key, progress)
+        if deadline is None and not isinstance(self._request.timeout, float):
+            return self._send(self._request, key, progress)  # as nearly always: no coroutine around the coroutine
+        return self._send_within(deadline, key, progress)
+
+    async def _send_within(self, deadline: float | None, key: str, progress: Progress) -> CompletedRunResult:
         with deadline_scope(deadline, progress):
+            if not isinstance(self._request.timeout, float):
+                return await self._send(self._request, key, progress)
             return await posting(self._request, key, partial(self._send, progress=progress))
 
     async def _send(self, request: RunRequest, key: str, progress: Progress) -> CompletedRunResult:

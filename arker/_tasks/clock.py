@@ -76,14 +76,14 @@ class _Alarm:
         self._thread.cancel()
 
 
-def _goes(loop: asyncio.AbstractEventLoop) -> bool:
+def goes(loop: asyncio.AbstractEventLoop) -> bool:
     """Return whether a loop's clock is the machine's."""
     return abs(loop.time() - now()) < _TOLERANCE
 
 
 def call_later(loop: asyncio.AbstractEventLoop, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
     """Schedule a call in the running loop after some seconds."""
-    if _goes(loop):
+    if goes(loop):
         return loop.call_later(seconds, callback, *args)
     return _Alarm(loop, seconds, partial(callback, *args))
 
@@ -91,7 +91,7 @@ def call_later(loop: asyncio.AbstractEventLoop, seconds: float, callback: Callab
 async def sleep(seconds: float) -> None:
     """Wait for some seconds."""
     loop = running_loop()
-    if seconds <= 0 or _goes(loop):
+    if seconds <= 0 or goes(loop):
         await asyncio.sleep(seconds)
         return
     over: asyncio.Future[None] = loop.create_future()
@@ -110,7 +110,7 @@ def _finish(over: asyncio.Future[None]) -> None:
 def move_on_after(seconds: float | None) -> AbstractContextManager[anyio.CancelScope]:
     """Return a scope that is cancelled after some seconds; None for never."""
     loop = running_loop()
-    return anyio.move_on_after(seconds) if seconds is None or _goes(loop) else _alarmed(loop, seconds)
+    return anyio.move_on_after(seconds) if seconds is None or goes(loop) else _alarmed(loop, seconds)
 
 
 @contextmanager
@@ -129,7 +129,7 @@ async def wait(
     """Wait as `asyncio.wait` does: return the tasks that ended within some seconds (None: no limit), and the others."""
     loop = running_loop()
     awaited = set(futures)
-    if seconds is None or _goes(loop):
+    if seconds is None or goes(loop):
         ended: tuple[set[F], set[F]] = await asyncio.wait(awaited, timeout=seconds, return_when=return_when)
         return ended
     over: asyncio.Future[None] = loop.create_future()
@@ -144,4 +144,4 @@ async def wait(
     return done, awaited - done
 
 
-__all__ = ["Timer", "call_later", "move_on_after", "now", "pause", "sleep", "wait", "wall"]
+__all__ = ["Timer", "call_later", "goes", "move_on_after", "now", "pause", "sleep", "wait", "wall"]

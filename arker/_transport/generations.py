@@ -134,7 +134,8 @@ class Generations:
             if lack.generation == "1":
                 is_refusal = refuses(error, lack)
             else:
-                is_refusal = await self._find(call.request.base_url) == "0.5"
+                # An error that says what became of the request's route is one of generation 1.
+                is_refusal = error.matched is None and await self._find(call.request.base_url) == "0.5"
             if not is_refusal:
                 raise
             raise self._explained(call, error, progress) from None
@@ -150,7 +151,7 @@ class Generations:
     async def send(self, call: Call[T], *, deadline: float | None, progress: Progress | None) -> T:
         """Send a call in the form of its server's generation; see `Transport.send`."""
         progress = progress if progress is not None else Progress(call.operation)
-        progress.vm_id, progress.run_id, progress.redact = call.vm_id, call.run_id, self._transport.redact
+        progress.vm_id, progress.run_id, progress.redact = call.vm_id, call.run_id, self._transport.redactor(call)
         with deadline_scope(deadline, progress):
             form, other = await self.forms(call)
             if other is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -20,10 +21,61 @@ Probe: TypeAlias = Callable[[], Awaitable[None]]
 _ENDED: Final = "there is no use in waiting on"
 
 
+class _Round:
+    """The waits of one loop with the same interval, with one timer for all: most replies come before it rings.
+
+    With a timer for each wait, setting and cancelling it would take longer than all else that is done here.
+    """
+
+    __slots__ = ("_due", "_interval", "_is_armed", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, interval: float) -> None:
+        # As all wait equally long, the first ones are due first.
+        self._due: dict[_Questions, float] = {}
+        self._interval = interval
+        self._is_armed = False
+        self._loop = loop
+
+    def add(self, questions: _Questions) -> None:
+        self._due[questions] = clock.now() + self._interval
+        if not self._is_armed:
+            self._arm(self._interval)
+
+    def remove(self, questions: _Questions) -> None:
+        self._due.pop(questions, None)
+
+    def _arm(self, seconds: float) -> None:
+        self._is_armed = True
+        self._loop.call_later(seconds, self._ring)
+
+    def _ring(self) -> None:
+        self._is_armed = False
+        for questions, due in list(self._due.items()):
+            left = due - clock.now()
+            if left > 0:
+                self._arm(left)
+                return
+            del self._due[questions]
+            questions.begin()
+
+
+_rounds: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, _Round]] = weakref.WeakKeyDictionary()
+
+
+def _round_of(loop: asyncio.AbstractEventLoop, interval: float) -> _Round:
+    rounds = _rounds.get(loop)
+    if rounds is None:
+        rounds = _rounds[loop] = {}
+    found = rounds.get(interval)
+    if found is None:
+        found = rounds[interval] = _Round(loop, interval)
+    return found
+
+
 class _Questions:
     """A timer that becomes a task only after some silence, since most replies come sooner."""
 
-    __slots__ = ("_flow", "_interval", "_loop", "_probe", "_task", "_tell", "_timer")
+    __slots__ = ("_flow", "_interval", "_loop", "_probe", "_round", "_task", "_tell", "_timer")
 
     def __init__(self, probe: Probe, interval: float, flow: Flow, tell: Callable[[Exception], None]) -> None:
         """Start the timer.
@@ -40,9 +92,16 @@ class _Questions:
         self._flow = flow
         self._tell = tell
         self._task: asyncio.Task[None] | None = None
-        self._timer = clock.call_later(self._loop, interval, self._begin)
+        self._timer: clock.Timer | None = None
+        self._round: _Round | None = None
+        if clock.goes(self._loop):
+            self._round = _round_of(self._loop, interval)
+            self._round.add(self)
+        else:
+            self._timer = clock.call_later(self._loop, interval, self.begin)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Begin to ask."""
         self._task = self._loop.create_task(self._ask())
 
     async def _ask(self) -> None:
@@ -60,7 +119,10 @@ class _Questions:
 
     def stop(self) -> asyncio.Task[None] | None:
         """Stop asking. Returns the task that still has to end, if any."""
-        self._timer.cancel()
+        if self._round is not None:
+            self._round.remove(self)
+        if self._timer is not None:
+            self._timer.cancel()
         return self._task
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from arker._transport.http.exchanges import Http
+    from arker._transport.http.sockets import Socket
     from arker.config import Settings
     from arker.hooks import Hooks
 
@@ -143,7 +144,7 @@ class Transport:
         # No coroutine around the coroutine: of hundreds at once, each object is one more for the garbage collector.
         progress = progress if progress is not None else Progress(call.operation)
         progress.idempotency_key = call.request.idempotency_key
-        progress.vm_id, progress.run_id, progress.redact = call.vm_id, call.run_id, self.redact
+        progress.vm_id, progress.run_id, progress.redact = call.vm_id, call.run_id, self.redactor(call)
         if deadline is not None:
             return self._send_within(deadline, call, progress)
         if self._http is None or self._closed:
@@ -163,7 +164,7 @@ class Transport:
         """Send a call that is built anew for each attempt, since less work is left each time. Return its result."""
         call = make()
         upcoming: Call[T] | None = call
-        progress.vm_id, progress.run_id, progress.redact = call.vm_id, call.run_id, self.redact
+        progress.vm_id, progress.run_id, progress.redact = call.vm_id, call.run_id, self.redactor(call)
         exchange = _exchange(self, await self.ready(), call, progress)
 
         async def once() -> T:
@@ -173,6 +174,36 @@ class Transport:
             return await exchange()
 
         return await self.attempts(once, exchange, progress)
+
+    async def open_socket(self, call: Call[Any], ticket: str, progress: Progress) -> Socket:
+        """Open a WebSocket, and return it.
+
+        Args:
+            call: The call of its handshake.
+            ticket: What stands for the API key; a secret.
+            progress: The state of the operation that it is a part of.
+        """
+        http = await self.ready()
+        attempt = Attempt(call.request.method, changes_something=False, may_repeat_lost=True, request=call.request)
+
+        async def once() -> Socket:
+            from arker._transport.http.sockets import HandshakeRefusedError  # it was loaded with the HTTP side
+
+            try:
+                socket = await http.open_socket(call.request, ticket)
+            except HandshakeRefusedError as refused:
+                # The server may have repeated the ticket.
+                body = refused.response.body.replace(ticket.encode(), b"[redacted]")
+                attempt.response = response = evolve(refused.response, body=body)
+                try:
+                    decipher(call, response, self.reader, self.redact)
+                except ArkerError as error:
+                    raise self.annotate(error, response) from None
+                raise AssertionError from None  # no reply of that kind is a result of such a call
+            attempt.response = Response(101, {}, b"")
+            return socket
+
+        return await self.attempts(once, attempt, progress)
 
     async def attempts(self, once: Callable[[], Awaitable[T]], attempt: Attempt, progress: Progress) -> T:
         """Retry something until it succeeds or the policy gives up; raises an `ArkerError` with the known state."""
@@ -249,8 +280,13 @@ class Transport:
             blocks.calls.pop(attempt, None)
             was_closed(attempt)  # should it have ended otherwise, its task is not being cancelled any more
 
-    def annotate(self, error: ArkerError, response: Response) -> ArkerError:
-        """Add what the response's headers say to an error, and remove the key from the server's words."""
+    def redactor(self, call: Call[Any]) -> Callable[[str], str]:
+        """Return what removes the secrets of a call from a text."""
+        return Redactor(self.settings.api_key, *call.secrets) if call.secrets else self.redact
+
+    def annotate(self, error: ArkerError, response: Response, redact: Callable[[str], str] | None = None) -> ArkerError:
+        """Add what the response's headers say to an error, and remove secrets from the server's words."""
+        redact = redact or self.redact
         wait, request_id = hints(response.body, self.reader)
         error.request_id = response.headers.get("x-request-id") or request_id
         asked = parse_retry_after(response.headers.get("retry-after"), clock.wall(), response.headers.get("date"))
@@ -258,8 +294,8 @@ class Transport:
         for name in ("message", "code", "request_id", "path", "vm_id", "run_id", "session_id"):
             value = getattr(error, name, None)
             if isinstance(value, str):
-                setattr(error, name, self.redact(value))
-        error.args = tuple(self.redact(arg) if isinstance(arg, str) else arg for arg in error.args)
+                setattr(error, name, redact(value))
+        error.args = tuple(redact(arg) if isinstance(arg, str) else arg for arg in error.args)
         return error
 
 
@@ -306,8 +342,9 @@ class _Exchange(Attempt, Generic[T]):
         else:
             exchange = self.http.exchange(call.request)
         self.response = response = await exchange
+        redact = self.progress.redact
         try:
-            return decipher(call, response, transport.reader, transport.redact)
+            return decipher(call, response, transport.reader, redact)
         except ArkerError as error:
             # A DELETE that was repeated finds nothing because an earlier attempt had succeeded.
             if call.gone is not None and is_gone(error) and self.progress.attempts > 1:
@@ -318,7 +355,7 @@ class _Exchange(Attempt, Generic[T]):
                     where = transport.redact(call.request.path)
                     logger.warning("%s may still exist, since only a proxy says that it does not", where)
                     return call.gone
-            raise transport.annotate(error, response) from None
+            raise transport.annotate(error, response, redact) from None
 
 
 def _exchange(transport: Transport, http: Http, call: Call[T], progress: Progress) -> _Exchange[T]:

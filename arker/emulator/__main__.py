@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,14 @@ from arker.emulator._start import begin, listening_socket
 from arker.emulator._state import StateDir, remove_state_dir, sweep
 from arker.emulator.options import EmulatorOptions
 from arker.emulator.sandbox.base import IsolationUnavailableError, SandboxError
-from arker.errors import ArkerError
+from arker.errors import ArkerError, StateDirectoryError
 
 _END_PATIENCE = 25.0  # more than all that the server waits for at its end
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(given: Sequence[str], prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m arker.emulator",
+        prog=prog,
         description="Serve the VM API on this machine (127.0.0.1 only), for development and tests.",
     )
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0, the default, takes a free one")
@@ -65,6 +66,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--spares", type=int, default=3, help="sandboxes that may be kept ready for new VMs")
     parser.add_argument("--state-parent", type=Path, help="where the temporary state directory is made")
     parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="directory in which VMs, filesystems and finished runs are kept for the next backend; made if need be",
+    )
+    parser.add_argument(
         "--host-port",
         type=int,
         action="append",
@@ -83,7 +90,7 @@ def _arguments() -> argparse.Namespace:
     )
     # For `Emulator`: the settings are one JSON line on standard input. When that ends, the server ends.
     parser.add_argument("--managed", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 def _end_within(seconds: float) -> None:
@@ -136,6 +143,7 @@ async def _serve(
             await asyncio.wait((start,))
         if not start.cancelled():
             start.result()
+            gc.freeze()  # what has been loaded stays, and need not be looked through again and again
             if not over.is_set():
                 ready(base_url(service.origin))
             await end
@@ -182,6 +190,9 @@ def _managed(log: LogFormatter) -> int:
                 lifeline=0,
             )
         )
+    except StateDirectoryError as error:
+        answer({"error": error.message, "state": {"path": error.path, "reason": error.reason}})
+        status = 1
     except (IsolationUnavailableError, SandboxError, ArkerError, OSError) as error:
         answer({"error": str(error)})
         status = 1
@@ -190,9 +201,9 @@ def _managed(log: LogFormatter) -> int:
     return status
 
 
-def _by_hand(log: LogFormatter) -> int:
+def _by_hand(log: LogFormatter, given: Sequence[str], prog: str, announce: Callable[[str, str], str] | None) -> int:
     """Run the server from the command line."""
-    arguments = _arguments()
+    arguments = _arguments(given, prog)
     state: StateDir | None = None
     try:
         options = EmulatorOptions(
@@ -207,6 +218,7 @@ def _by_hand(log: LogFormatter) -> int:
             open_files_limit=arguments.open_files_limit,
             spares=arguments.spares,
             state_parent=arguments.state_parent,
+            state=arguments.state,
             host_ports=arguments.host_port,
             late_output=arguments.late_output,
             generation=arguments.generation,
@@ -224,7 +236,10 @@ def _by_hand(log: LogFormatter) -> int:
             print(f"    export ARKER_API_KEY={api_key}")
             for name in ("ARKER_BASE_URL", "ARKER_BURST_BASE_URL", "ARKER_CONTROL_BASE_URL"):
                 print(f"    export {name}={url}")
-            print("\nCtrl-C ends it, with all of its VMs.", flush=True)
+            if announce is not None:
+                print(announce(url, api_key))
+            kept = "with all of its VMs" if options.state is None else f"and leaves its VMs in {options.state}"
+            print(f"\nCtrl-C ends it, {kept}.", flush=True)
 
         state = StateDir(options.state_parent)
         asyncio.run(_serve(options, api_key=api_key, state_dir=state.path, sock=sock, ready=ready, lifeline=None))
@@ -237,11 +252,23 @@ def _by_hand(log: LogFormatter) -> int:
     return 0
 
 
-def main() -> int:
-    """Run the server. Returns the process's exit status."""
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    prog: str = "python -m arker.emulator",
+    announce: Callable[[str, str], str] | None = None,
+) -> int:
+    """Run the server. Returns the process's exit status.
+
+    Args:
+        arguments: The command line; by default the program's own.
+        prog: The program's name in its help.
+        announce: Called with the URL and the API key when the server is ready; returns what to print about that.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
     begin()
     log = set_up_log()
-    return _managed(log) if sys.argv[1:] == ["--managed"] else _by_hand(log)
+    return _managed(log) if list(given) == ["--managed"] else _by_hand(log, given, prog, announce)
 
 
 if __name__ == "__main__":

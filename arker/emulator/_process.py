@@ -33,7 +33,7 @@ from arker.emulator._start import for_the_owner, in_utf8, listening_socket, pipe
 from arker.emulator._state import StateDir
 from arker.emulator.control.channel import ControlChannel, Controlled
 from arker.emulator.options import EmulatorOptions
-from arker.errors import EmulatorError, InvalidArgumentError
+from arker.errors import EmulatorError, InvalidArgumentError, StateDirectoryError
 
 logger = logging.getLogger("arker.emulator")
 
@@ -55,9 +55,9 @@ class Emulator(Controlled):
     """The embedded backend, in a process of its own.
 
     As a context manager (``with`` and ``async with``) it starts the server, waits until it answers, and at the end
-    stops it and deletes every VM. Without ``with``, call `launch`, then `wait_ready`, and finally `close`. If the
-    caller's process dies, for any reason, the server stops by itself. In a process made by ``os.fork()`` the object
-    does nothing, since the server belongs to the parent.
+    stops it and deletes every VM; with ``state`` it keeps them for the next one. Without ``with``, call `launch`, then
+    `wait_ready`, and finally `close`. If the caller's process dies, for any reason, the server stops by itself. In a
+    process made by ``os.fork()`` the object does nothing, since the server belongs to the parent.
 
     Args:
         options: Settings; all have defaults.
@@ -196,6 +196,7 @@ class Emulator(Controlled):
 
     def _send_settings(self, descriptor: int, state: StateDir) -> None:
         options = attrs.asdict(self._options) | {"api_key": None, "state_parent": None}
+        options["state"] = None if self._options.state is None else in_utf8(self._options.state)
         settings = {
             "api_key": self._api_key,
             "socket": descriptor,
@@ -214,6 +215,7 @@ class Emulator(Controlled):
 
         Raises:
             EmulatorError: The server was not launched, or did not start in time, or failed; the message has its reason.
+            StateDirectoryError: It cannot use its state directory.
         """
         self._check_answer(self._launched().wait(self._options.start_timeout))
 
@@ -237,6 +239,8 @@ class Emulator(Controlled):
             )
         if answer.get("ready"):
             return
+        if answer.get("state") is not None:
+            raise StateDirectoryError(f"the embedded backend could not start: {answer['error']}", **answer["state"])
         reason = answer.get("error") or words or f"its process ended without a word{self._ending()}"
         raise EmulatorError(f"the embedded backend could not start: {reason}")
 
@@ -286,7 +290,8 @@ class Emulator(Controlled):
             return ""
 
     def close(self) -> None:
-        """Stop the server, delete every VM and remove all their files. A second call does nothing.
+        """Stop the server, delete every VM and remove all their files, except those in a directory given as ``state``.
+        A second call does nothing.
 
         It asks the process to end and waits 10 s at most before killing it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -99,6 +100,20 @@ def _directory(_: Any, attribute: _Attribute, value: Path | None) -> None:
         raise InvalidArgumentError(attribute.name, str(value), "expected an existing directory")
 
 
+def _state(_: Any, attribute: _Attribute, value: Path | None) -> None:
+    if value is not None and not value.is_dir() and (value.exists() or not value.absolute().parent.is_dir()):
+        raise InvalidArgumentError(
+            attribute.name, str(value), "expected a directory, or the name of one to be made in an existing directory"
+        )
+
+
+def _as_path(value: Any) -> Any:
+    """Return a path in full: the server has another working directory. What is none is left for the check."""
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise InvalidArgumentError("state", value, "expected the path of a directory")
+    return Path(os.path.abspath(os.fsdecode(value)))
+
+
 def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, Iterable) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
@@ -138,6 +153,9 @@ class EmulatorOptions:
         spares: How many sandboxes may be kept started for VMs that are used for the first time, with ``bubblewrap``.
             They are let go when no VM has needed one for half a minute.
         state_parent: The directory in which the state directory is made; None is the system's temporary directory.
+        state: The directory in which the backend keeps VMs, filesystems and finished runs beyond its own end, whatever
+            ends it; the next backend with the same directory goes on with them. It is made if it does not exist. None:
+            everything ends with the backend.
         host_ports: Ports of 127.0.0.1 that VMs may reach, by the name ``host.arker.internal``.
         organisations: Further organisations, id to API key, to test access to another organisation's VMs.
         start_timeout: Seconds that `Emulator.wait_ready` waits for the server.
@@ -158,6 +176,7 @@ class EmulatorOptions:
     open_files_limit: int = field(default=16384, validator=_limit(256, "files"))
     spares: int = field(default=3, validator=_limit(0, "sandboxes", 100))
     state_parent: Path | None = field(default=None, converter=attrs.converters.optional(Path), validator=_directory)
+    state: Path | None = field(default=None, converter=attrs.converters.optional(_as_path), validator=_state)
     host_ports: Sequence[int] = field(default=(), converter=_as_tuple, validator=_host_ports)
     organisations: Mapping[str, str] = field(factory=dict[str, str], validator=_organisations, repr=False)
     start_timeout: float = field(default=120.0, validator=_seconds)

@@ -11,9 +11,11 @@
     │   └── WorkingDirectoryError   its ``cwd`` is no directory that can be entered (also a FileNotFoundError)
     ├── RunNotFinishedError         the result of a run was requested before the run has ended
     ├── OutputChangedError          a run's output no longer begins with what was returned before
+    ├── TerminalClosedError         a terminal has ended or was closed
     ├── TunnelClosedError           a tunnel is closed, or was never opened
     ├── FleetError                  too few VMs could be forked, or some could not be deleted; carries each failure
     ├── EmulatorError               the embedded backend could not start or has died
+    │   └── StateDirectoryError     ... since its state directory is in use, damaged or not its own
     ├── TransferError               a file could not be transferred, for a reason other than a server's error reply
     │   ├── DirectoryConflictError  a directory cannot be copied without removing something; carries the plan
     │   ├── FileChangedError        the file changed while it was read, here or in the VM
@@ -107,6 +109,8 @@ from arker.errors.base import (
     NetworkError,
     NetworkTimeoutError,
     Outcome,
+    StateDirectoryError,
+    StateDirectoryReason,
 )
 from arker.errors.files import (
     DirectoryConflictError,
@@ -132,6 +136,7 @@ from arker.errors.runs import (
     OutputChangedError,
     RunFailedError,
     RunNotFinishedError,
+    TerminalClosedError,
     TunnelClosedError,
     WorkingDirectoryError,
 )
@@ -190,6 +195,9 @@ __all__ = [
     "ResourcePressureError",
     "RunFailedError",
     "RunNotFinishedError",
+    "StateDirectoryError",
+    "StateDirectoryReason",
+    "TerminalClosedError",
     "TransferError",
     "TunnelClosedError",
     "UnauthorizedError",

@@ -43,6 +43,9 @@ ErrorCode: TypeAlias = Literal[
 Outcome: TypeAlias = Literal["not_started", "unknown", "applied"]
 """The known effect of an operation on the server when an error is raised."""
 
+StateDirectoryReason: TypeAlias = Literal["in_use", "damaged", "newer", "foreign", "mismatched", "unusable"]
+"""Why a state directory cannot be used."""
+
 
 class ArkerError(Exception):
     """The base of every error that this package raises.
@@ -194,6 +197,26 @@ class EmulatorError(ArkerError):
     _has_lines = True  # the end of its log
 
 
+class StateDirectoryError(EmulatorError):
+    """The state directory of the embedded backend cannot be used. Nothing in it was changed.
+
+    Attributes:
+        path: The directory.
+        reason: ``in_use`` (another backend has it), ``damaged``, ``newer`` (a newer version of this package has written
+            it), ``foreign`` (it holds something else), ``mismatched`` (it was made under another isolation or by
+            another user) or ``unusable`` (the system refuses it).
+    """
+
+    default_code = "state_directory"
+
+    def __init__(
+        self, message: str, *, path: str = "", reason: StateDirectoryReason = "unusable", **context: Any
+    ) -> None:
+        super().__init__(message, **context)
+        self.path = path
+        self.reason: StateDirectoryReason = reason
+
+
 __all__ = [
     "ArkerError",
     "ConfigurationError",
@@ -204,4 +227,6 @@ __all__ = [
     "NetworkError",
     "NetworkTimeoutError",
     "Outcome",
+    "StateDirectoryError",
+    "StateDirectoryReason",
 ]

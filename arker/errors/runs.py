@@ -106,6 +106,20 @@ class TunnelClosedError(ArkerError):
         self.port = port
 
 
+class TerminalClosedError(ArkerError):
+    """A terminal has ended or was closed, or the server ended the connection to it.
+
+    Attributes:
+        close_code: The code with which the server closed the connection; None if it did not.
+    """
+
+    default_code = "terminal_closed"
+
+    def __init__(self, message: str, *, close_code: int | None = None, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.close_code = close_code
+
+
 class FleetError(ArkerError):
     """Too few VMs of a fleet could be forked, none is left, or some could not be deleted.
 
@@ -130,6 +144,7 @@ __all__ = [
     "OutputChangedError",
     "RunFailedError",
     "RunNotFinishedError",
+    "TerminalClosedError",
     "TunnelClosedError",
     "WorkingDirectoryError",
 ]

@@ -11,6 +11,16 @@ from typing import TYPE_CHECKING
 from arker._basics.lazy import lazily
 
 if TYPE_CHECKING:
+    from arker.models.api_key import (
+        ApiKey,
+        ApiKeyRole,
+        ApiKeyScope,
+        ApiKeyScopes,
+        CreateApiKeyRequest,
+        CreatedApiKey,
+        ListApiKeysResponse,
+        RevokeApiKeyResponse,
+    )
     from arker.models.file import (
         CHUNK_SIZE,
         MAX_PUT_SIZE,
@@ -49,6 +59,9 @@ if TYPE_CHECKING:
         Sync,
         SyncCreateRequest,
     )
+    from arker.models.image import (
+        RegistryAuth,
+    )
     from arker.models.network import (
         InboundPortRequest,
         InboundPortStatus,
@@ -68,6 +81,41 @@ if TYPE_CHECKING:
     from arker.models.org import (
         ListOrgRunsResponse,
         OrgRunListRow,
+    )
+    from arker.models.policy import (
+        Gate,
+        PolicyAction,
+        PolicyAuth,
+        PolicyConnection,
+        PolicyDirection,
+        PolicyInput,
+        PolicyMatch,
+        PolicyRule,
+        PolicyToken,
+        PolicyUpdate,
+        PolicyVia,
+        PortRange,
+        RequestAction,
+        Rewrite,
+        ScaleAction,
+        ScheduleRule,
+    )
+    from arker.models.pool import (
+        CreatePoolByoc,
+        CreatePoolRequest,
+        ListPoolsResponse,
+        ListPoolWorkersResponse,
+        Pool,
+        PoolByoc,
+        PoolCommitment,
+        PoolCommitments,
+        PoolResources,
+        PoolSize,
+        PoolState,
+        PoolType,
+        UpdatePoolRequest,
+        Worker,
+        WorkerState,
     )
     from arker.models.run import (
         BackgroundRunResult,
@@ -93,6 +141,11 @@ if TYPE_CHECKING:
         Session,
         SessionState,
     )
+    from arker.models.ssh import (
+        SshKeyInput,
+        SshKeys,
+    )
+    from arker.models.terminal import PtyTicketResponse
     from arker.models.tunnel import (
         AuthMode,
         DeleteTunnelResponse,
@@ -121,36 +174,54 @@ else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
+            "arker.models.api_key": (
+                "ApiKey ApiKeyRole ApiKeyScope ApiKeyScopes CreateApiKeyRequest CreatedApiKey ListApiKeysResponse "
+                "RevokeApiKeyResponse"
+            ),
             "arker.models.file": (
                 "CHUNK_SIZE MAX_PUT_SIZE ErrorResponse ManifestEntry SyncByteRange SyncChunkWrite "
                 "SyncChunkWriteResult SyncCommitWriteResult SyncManifestRequest SyncManifestResponse "
                 "SyncPresignedWriteCommit SyncPresignedWriteRequest SyncPresignedWriteRequestResult "
-                "SyncReadInlineResponse SyncReadPresignedResponse SyncReadRequest SyncReadResponse "
-                "SyncWriteEntry SyncWriteRequest SyncWriteResponse SyncWriteResult"
+                "SyncReadInlineResponse SyncReadPresignedResponse SyncReadRequest SyncReadResponse SyncWriteEntry "
+                "SyncWriteRequest SyncWriteResponse SyncWriteResult"
             ),
             "arker.models.filesystem": (
-                "DeleteFilesystemResponse DeleteMountResponse DeleteSyncResponse Filesystem "
-                "FilesystemCreateRequest ListFilesystemsResponse ListMountsResponse ListSyncsResponse Mount "
-                "MountCreateRequest MountState Sync SyncCreateRequest"
+                "DeleteFilesystemResponse DeleteMountResponse DeleteSyncResponse Filesystem FilesystemCreateRequest "
+                "ListFilesystemsResponse ListMountsResponse ListSyncsResponse Mount MountCreateRequest MountState "
+                "Sync SyncCreateRequest"
             ),
+            "arker.models.image": ("RegistryAuth"),
             "arker.models.network": (
                 "InboundPortRequest InboundPortStatus InboundRequest InboundStatus NetworkPolicy NetworkPolicyAllow "
                 "NetworkPolicyBlock NetworkPolicyBlocked NetworkPolicyInput NetworkPolicyOpen NetworkPolicyUnknown "
                 "NetworkRequest NetworkStatus Visibility"
             ),
-            "arker.models.org": "ListOrgRunsResponse OrgRunListRow",
+            "arker.models.org": ("ListOrgRunsResponse OrgRunListRow"),
+            "arker.models.policy": (
+                "Gate PolicyAction PolicyAuth PolicyConnection PolicyDirection PolicyInput PolicyMatch PolicyRule "
+                "PolicyToken PolicyUpdate PolicyVia PortRange RequestAction Rewrite ScaleAction ScheduleRule"
+            ),
+            "arker.models.pool": (
+                "CreatePoolByoc CreatePoolRequest ListPoolWorkersResponse ListPoolsResponse Pool PoolByoc "
+                "PoolCommitment PoolCommitments PoolResources PoolSize PoolState PoolType UpdatePoolRequest Worker "
+                "WorkerState"
+            ),
             "arker.models.run": (
                 "BackgroundRunResult CancelRunResponse CompletedRunResult ListRunsResponse ResourceKind Run "
                 "RunRequest RunResult RunState RunSummary"
             ),
-            "arker.models.service": "ListRegionsResponse RegionPlacement WhoamiResponse",
+            "arker.models.service": ("ListRegionsResponse RegionPlacement WhoamiResponse"),
             "arker.models.session": (
                 "CreateSessionRequest DeleteSessionResponse ListSessionsResponse Session SessionState"
             ),
-            "arker.models.tunnel": "AuthMode DeleteTunnelResponse ListTunnelsResponse Tunnel TunnelRequest TunnelState",
+            "arker.models.terminal": "PtyTicketResponse",
+            "arker.models.ssh": ("SshKeyInput SshKeys"),
+            "arker.models.tunnel": (
+                "AuthMode DeleteTunnelResponse ListTunnelsResponse Tunnel TunnelRequest TunnelState"
+            ),
             "arker.models.vm": (
-                "CompatiblePlatform DeleteVmResponse ForkRequest Layer ListVmsResponse PatchVmRequest "
-                "Provider ResizeRequest ResizeResponse SshPublicKey Vm VmResources VmState"
+                "CompatiblePlatform DeleteVmResponse ForkRequest Layer ListVmsResponse PatchVmRequest Provider "
+                "ResizeRequest ResizeResponse SshPublicKey Vm VmResources VmState"
             ),
         },
     )
@@ -158,12 +229,20 @@ else:
 __all__ = [
     "CHUNK_SIZE",
     "MAX_PUT_SIZE",
+    "ApiKey",
+    "ApiKeyRole",
+    "ApiKeyScope",
+    "ApiKeyScopes",
     "AuthMode",
     "BackgroundRunResult",
     "CancelRunResponse",
     "CompatiblePlatform",
     "CompletedRunResult",
+    "CreateApiKeyRequest",
+    "CreatePoolByoc",
+    "CreatePoolRequest",
     "CreateSessionRequest",
+    "CreatedApiKey",
     "DeleteFilesystemResponse",
     "DeleteMountResponse",
     "DeleteSessionResponse",
@@ -174,14 +253,18 @@ __all__ = [
     "Filesystem",
     "FilesystemCreateRequest",
     "ForkRequest",
+    "Gate",
     "InboundPortRequest",
     "InboundPortStatus",
     "InboundRequest",
     "InboundStatus",
     "Layer",
+    "ListApiKeysResponse",
     "ListFilesystemsResponse",
     "ListMountsResponse",
     "ListOrgRunsResponse",
+    "ListPoolWorkersResponse",
+    "ListPoolsResponse",
     "ListRegionsResponse",
     "ListRunsResponse",
     "ListSessionsResponse",
@@ -203,18 +286,46 @@ __all__ = [
     "NetworkStatus",
     "OrgRunListRow",
     "PatchVmRequest",
+    "PolicyAction",
+    "PolicyAuth",
+    "PolicyConnection",
+    "PolicyDirection",
+    "PolicyInput",
+    "PolicyMatch",
+    "PolicyRule",
+    "PolicyToken",
+    "PolicyUpdate",
+    "PolicyVia",
+    "Pool",
+    "PoolByoc",
+    "PoolCommitment",
+    "PoolCommitments",
+    "PoolResources",
+    "PoolSize",
+    "PoolState",
+    "PoolType",
+    "PortRange",
     "Provider",
+    "PtyTicketResponse",
     "RegionPlacement",
+    "RegistryAuth",
+    "RequestAction",
     "ResizeRequest",
     "ResizeResponse",
     "ResourceKind",
+    "RevokeApiKeyResponse",
+    "Rewrite",
     "Run",
     "RunRequest",
     "RunResult",
     "RunState",
     "RunSummary",
+    "ScaleAction",
+    "ScheduleRule",
     "Session",
     "SessionState",
+    "SshKeyInput",
+    "SshKeys",
     "SshPublicKey",
     "Sync",
     "SyncByteRange",
@@ -238,9 +349,12 @@ __all__ = [
     "Tunnel",
     "TunnelRequest",
     "TunnelState",
+    "UpdatePoolRequest",
     "Visibility",
     "Vm",
     "VmResources",
     "VmState",
     "WhoamiResponse",
+    "Worker",
+    "WorkerState",
 ]

@@ -280,14 +280,17 @@ class RunRequest:
             other = "background" if self.background else "signal"
             expected = f"expected it without {other}="
             raise InvalidArgumentError("time_to_background", self.time_to_background, expected)
-        # A request with another action needs no command.
-        instead = (self.signal, self.acquire, self.release, self.vcpu_count, self.memory_mib, self.disk_mib)
-        if "\0" in self.command or (not self.command.strip() and instead == (None,) * len(instead)):
+        if "\0" in self.command or (not self.command.strip() and not self._has_another_action()):
             raise InvalidArgumentError("command", self.command, "expected a command that is not blank, without NUL")
         try:
             self.command.encode()
         except UnicodeEncodeError:
             raise InvalidArgumentError("command", self.command, "expected text without lone surrogates") from None
+
+    def _has_another_action(self) -> bool:
+        """Return whether the request needs no command."""
+        instead = (self.signal, self.acquire, self.release, self.vcpu_count, self.memory_mib, self.disk_mib)
+        return any(each is not None for each in instead)
 
 
 __all__ = [

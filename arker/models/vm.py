@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
+from arker.models._fields import HIDDEN, converted
 from arker.models._page import Page
 from arker.models._reply import Reply, declared
+from arker.models.image import RegistryAuth, registry_auth
 from arker.models.network import NetworkPolicy, NetworkPolicyInput, network_policy
+from arker.models.policy import PolicyInput, PolicyUpdate, policy_update
 from arker.models.run import command_line
 from arker.models.session import Session
+from arker.models.ssh import SshKeyInput, SshKeys, ssh_keys
 from arker.models.tunnel import Tunnel, TunnelRequest, tunnel_request
 
 VmState: TypeAlias = Literal["idle", "running"]
@@ -213,6 +217,35 @@ def _queueing_timeout(value: float | None) -> int | None:
     return None if value is None else check.check_whole_seconds("queueing_timeout", value)
 
 
+def _registry_auth(value: RegistryAuth | Mapping[str, str] | None) -> RegistryAuth | None:
+    return None if value is None else registry_auth("registry_auth", value)
+
+
+def _policies(value: PolicyInput | None) -> PolicyUpdate | None:
+    return None if value is None else policy_update("policies", value)
+
+
+def _ssh_keys(value: SshKeys | None) -> dict[str, SshKeyInput | None] | None:
+    return None if value is None else ssh_keys("ssh_public_keys", value)
+
+
+_VGPUS: Final = (0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1, 2, 4, 8)
+
+
+def _vgpu(argument: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value not in _VGPUS:
+        raise InvalidArgumentError(argument, value, f"expected one of {', '.join(map(str, _VGPUS))}")
+    return value
+
+
+def _check_exclusive(request: ForkRequest | PatchVmRequest) -> None:
+    """Refuse two arguments that say the same in two ways."""
+    for first, second in (("network", "policies"), ("pool_id", "pool_name")):
+        if getattr(request, first) is not None and getattr(request, second) is not None:
+            shown = HIDDEN if second == "policies" else getattr(request, second)
+            raise InvalidArgumentError(second, shown, f"expected either {first} or {second}")
+
+
 @frozen(kw_only=True)
 class ForkRequest:
     """The request of `POST /v1/fork`. Exactly one of ``source_vm_id``, ``source_vm_name`` and ``image`` is set.
@@ -237,6 +270,14 @@ class ForkRequest:
         layers: What is copied: ``disk`` (the files), or ``disk`` and ``memory`` (processes go on in the new VM).
         command: A command that is started in the background in the new VM's default session.
         platforms: Ids of the platforms that the new VM may run on; empty for any.
+        source_org_name: The name of the organisation in which the name is looked up, instead of ``source_org_id``.
+        registry_auth: The credentials for the registry of ``image``.
+        nestedvirt: Whether the VM of ``image`` can run VMs itself.
+        policies: Changes of the source's policy, in force before the first run; not together with ``network``.
+        ssh_public_keys: The keys with which the new VM is reachable by SSH, by their ids.
+        vgpu: GPUs, in eighths up to 1, or 2, 4 or 8.
+        pool_id: The pool to make it in, by id.
+        pool_name: The pool to make it in, by name.
     """
 
     source_vm_id: str | None = field(default=None, validator=check.optional(check.identifier))
@@ -258,6 +299,23 @@ class ForkRequest:
     layers: tuple[str, ...] | None = field(default=None, converter=_layers)
     command: str | None = field(default=None, converter=_command, validator=check.optional(check.text))
     platforms: tuple[str, ...] | None = field(default=None, converter=_platforms)
+    source_org_name: str | None = field(default=None, validator=check.optional(check.name))
+    registry_auth: RegistryAuth | None = field(default=None, converter=_registry_auth)
+    nestedvirt: bool | None = field(default=None, validator=check.optional(check.boolean))
+    policies: PolicyUpdate | None = field(default=None, converter=_policies)
+    ssh_public_keys: Mapping[str, SshKeyInput | None] | None = field(default=None, converter=_ssh_keys)
+    vgpu: float | None = converted(_vgpu)
+    pool_id: str | None = field(default=None, validator=check.optional(check.identifier))
+    pool_name: str | None = field(default=None, validator=check.optional(check.name))
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("registry_auth", "nestedvirt"):
+            if getattr(self, name) is not None and self.image is None:
+                raise InvalidArgumentError(name, HIDDEN, "expected it only together with image")
+        if self.source_org_name is not None and (self.source_vm_name is None or self.source_org_id is not None):
+            expected = "expected it only with a source's name, and without source_org_id"
+            raise InvalidArgumentError("source_org_name", self.source_org_name, expected)
+        _check_exclusive(self)
 
 
 @frozen(kw_only=True)
@@ -292,6 +350,11 @@ class PatchVmRequest:
         disk_mib: Disk, in MiB.
         network: Which hosts the VM may reach.
         immutable: True to make the VM immutable, alone.
+        policies: Changes of its policy; not together with ``network``.
+        ssh_public_keys: The keys with which it is reachable by SSH, by their ids; None removes one.
+        vgpu: GPUs, in eighths up to 1, or 2, 4 or 8.
+        pool_id: The pool to move it to, by id.
+        pool_name: The pool to move it to, by name.
     """
 
     description: str | None = field(default=None, validator=check.optional(check.description))
@@ -300,10 +363,16 @@ class PatchVmRequest:
     disk_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
     network: NetworkPolicy | bool | str | None = field(default=None, converter=_network)
     immutable: bool | None = field(default=None, validator=check.optional(check.boolean))
+    policies: PolicyUpdate | None = field(default=None, converter=_policies)
+    ssh_public_keys: Mapping[str, SshKeyInput | None] | None = field(default=None, converter=_ssh_keys)
+    vgpu: float | None = converted(_vgpu)
+    pool_id: str | None = field(default=None, validator=check.optional(check.identifier))
+    pool_name: str | None = field(default=None, validator=check.optional(check.name))
 
     def __attrs_post_init__(self) -> None:
-        others = (self.description, self.vcpu_count, self.memory_mib, self.disk_mib, self.network)
-        changes = sum(value is not None for value in others)
+        _check_exclusive(self)
+        names = [each.name for each in fields(PatchVmRequest) if each.name != "immutable"]
+        changes = sum(getattr(self, name) is not None for name in names)
         if self.immutable is not None and (changes or not self.immutable):
             raise InvalidArgumentError("immutable", self.immutable, "expected True, without any other change")
         if not changes and self.immutable is None:

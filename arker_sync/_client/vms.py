@@ -25,16 +25,34 @@ class Vms(ClientBase):
         return arker_sync.VM(value, self._lease)
 
     def get_vm(self, vm_id: str, *, deadline: float | None = None) -> arker_sync.VM:
-        """Read a VM by its id and return a handle on it.
+        """Read a VM by its id or name and return a handle on it.
+
+        Only the client's own region is asked; `find_vm` finds VMs of all regions.
 
         Args:
-            vm_id: The VM's id.
+            vm_id: The VM's id, or the name of a public golden or of the organisation's own VM.
             deadline: Seconds for the whole call; None for no limit.
 
         Raises:
             NotFoundError: There is no such VM.
         """
         work = self._async.get_vm(vm_id, deadline=deadline)
+        return arker_sync.VM(self._lease.call(work), self._lease)
+
+    def find_vm(self, name: str, *, deadline: float | None = None) -> arker_sync.VM:
+        """Return a handle on a VM by its name or id, in whatever region it is.
+
+        The client's own region is asked first. If there is no such VM, or no region is set, the organisation's list is
+        looked through, whose handles reach VMs in their own regions. A client with a base URL asks only there.
+
+        Args:
+            name: The name or the id of a VM of the organisation, or the name of a public golden.
+            deadline: Seconds for the whole call; None for no limit.
+
+        Raises:
+            NotFoundError: There is no such VM in any region.
+        """
+        work = self._async.find_vm(name, deadline=deadline)
         return arker_sync.VM(self._lease.call(work), self._lease)
 
     def fork(
@@ -60,13 +78,21 @@ class Vms(ClientBase):
         layers: Sequence[models.Layer] | None = None,
         command: str | Sequence[str] | None = None,
         platforms: Sequence[str] | None = None,
+        source_org_name: str | None = None,
+        registry_auth: models.RegistryAuth | Mapping[str, str] | None = None,
+        nestedvirt: bool | None = None,
+        policies: models.PolicyInput | None = None,
+        ssh_public_keys: models.SshKeys | None = None,
+        vgpu: float | None = None,
+        pool_id: str | None = None,
+        pool_name: str | None = None,
         ttl: float | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> arker_sync.VM:
         """Fork a VM: create a VM from a public golden, or with a copy of another VM's files (contract, section 5).
 
-        The arguments from ``image`` to ``platforms`` are those of generation 1 of the API. Of the others, generation 1
+        The arguments from ``image`` to ``pool_name`` are those of generation 1 of the API. Of the others, generation 1
         has neither ``max_memory_mib`` nor ``tunnel``, and takes ``source_org_id`` only beside a name.
 
         Args:
@@ -94,6 +120,16 @@ class Vms(ClientBase):
                 By default the server decides: a server of generation 1 copies both if it can.
             command: A command that is started in the background in the new VM's default session.
             platforms: Ids of the platforms that the new VM may run on; empty for any.
+            source_org_name: The name of the organisation that owns the source, instead of ``source_org_id``.
+            registry_auth: The credentials for the registry of ``image``, ``{"username": …, "password": …}``. They are
+                never written down, so a fork with them that had no answer cannot be repeated by `Arker.reap`.
+            nestedvirt: Whether the VM of ``image`` can run VMs itself.
+            policies: Changes of the source's policy, by rules: a `PolicyUpdate`, or a mapping with its fields. They say
+                more than ``network`` does, and cannot be given together with it.
+            ssh_public_keys: The keys with which the new VM is reachable by SSH, by ids of the caller's choice.
+            vgpu: GPUs of the new VM: 0 to 1 in eighths, or 2, 4 or 8.
+            pool_id: The pool to fork into, by id.
+            pool_name: The pool to fork into, by name.
             ttl: Seconds after which the new VM is deleted, if it still exists: by this client while it is open, and
                 otherwise by `Arker.reap`, which leaves it alone until then. `VM.keep_alive` sets another
                 time. The server does not know of it.
@@ -130,6 +166,14 @@ class Vms(ClientBase):
             layers=layers,
             command=command,
             platforms=platforms,
+            source_org_name=source_org_name,
+            registry_auth=registry_auth,
+            nestedvirt=nestedvirt,
+            policies=policies,
+            ssh_public_keys=ssh_public_keys,
+            vgpu=vgpu,
+            pool_id=pool_id,
+            pool_name=pool_name,
             ttl=ttl,
             idempotency_key=idempotency_key,
             deadline=deadline,

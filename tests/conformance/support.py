@@ -19,7 +19,7 @@ BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def set_environment(patch: pytest.MonkeyPatch, emulator: Emulator, directory: Path) -> None:
-    """Set the environment of somebody who has a key; the service is the embedded backend."""
+    """Set the environment of a user who has a key; the service is the embedded backend."""
     patch.setenv("ARKER_API_KEY", emulator.api_key)
     for name in ("ARKER_BASE_URL", "ARKER_BURST_BASE_URL", "ARKER_CONTROL_BASE_URL"):
         patch.setenv(name, emulator.url)

@@ -50,6 +50,9 @@ _FIELDS: Final[dict[str, list[Any]]] = {
         ("stdout_encoding stderr_encoding", [*_NO_TEXTS, "UTF-8", "utf8", "rot13"]),
         ("exit_code size port", _NO_NUMBERS),
         ("vms runs sessions tunnels syncs mounts filesystems rows regions", _NO_LISTS),
+        ("pools workers api_keys", _NO_LISTS),
+        ("pool_id worker_id api_key_id key", _NO_TEXTS),
+        ("type commitments scopes role last_seen_at", _VALUES),
         ("complete written deleted cancelled resized method expires_in", _VALUES),
         ("created_at started_at state name network resources region", _VALUES),
         ("provider last_active_at public owner_org_id session_idx cwd", _VALUES),
@@ -78,6 +81,8 @@ _TUNNEL: Final = ("tunnel_key", "url", "port", "state", "vm_id", "visibility", "
 _SYNC: Final = ("sync_id", "vm_id", "filesystem_id", "path", "created_at", "live")
 _MOUNT: Final = ("mount_id", "vm_id", "filesystem_id", "path", "state")
 _FILESYSTEM: Final = ("filesystem_id", "name", "owner_org_id", "created_at")
+_POOL: Final = ("pool_id", "type", "name", "region", "state", "created_at", "resources", "commitments")
+_API_KEY: Final = ("api_key_id", "scopes", "role", "created_at")
 _FIELDS_OF: Final[dict[str, tuple[str, ...]]] = {
     "fork": _VM,
     "get_vm": _VM,
@@ -92,6 +97,7 @@ _FIELDS_OF: Final[dict[str, tuple[str, ...]]] = {
     "get_session": _SESSION,
     "list_sessions": ("sessions", "next_cursor", *_SESSION),
     "delete_session": ("deleted",),
+    "create_ticket": ("ticket", "expires_in"),
     "create_tunnel": _TUNNEL,
     "get_tunnel": _TUNNEL,
     "list_tunnels": ("tunnels", "next_cursor", *_TUNNEL),
@@ -105,6 +111,14 @@ _FIELDS_OF: Final[dict[str, tuple[str, ...]]] = {
     "update": _VM,
     "regions": ("regions", "provider", "region", "endpoint", "platforms"),
     "whoami": ("org_id", "org_name"),
+    "list_pools": ("pools", "next_cursor", *_POOL),
+    "create_pool": _POOL,
+    "get_pool": _POOL,
+    "update_pool": _POOL,
+    "delete_pool": _POOL,
+    "list_workers": ("workers", "worker_id", "state", "last_seen_at"),
+    "list_api-keys": ("api_keys", *_API_KEY),
+    "create_api-key": ("key", *_API_KEY),
     "manifest": ("root", "hash_algo", "entries", "truncated", "path", "size", "mode", "hash"),
     "create_filesystem": _FILESYSTEM,
     "get_filesystem": _FILESYSTEM,

@@ -126,6 +126,10 @@ class Machine:
                 return self._created("create_mount", self._make_mount(request.json), "mount_id")
             case ("POST", ["sessions"]):
                 return self._created("create_session", self._make_session(request.json), "session_id")
+            case ("POST", ["sessions", name, "pty-ticket"]):
+                of(self._sessions, name, "session")
+                closed(request.json, set())
+                return Answer({"ticket": "a-ticket", "expires_in": 60})
             case ("POST", ["tunnels"]):
                 return self._created("create_tunnel", self._make_tunnel(request.json), "tunnel_key")
             case ("POST", ["syncs"]):

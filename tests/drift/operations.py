@@ -239,6 +239,30 @@ async def _service(held: Held) -> None:
     held.same("organisation", (await held.call(held.ar.whoami())).org_id, "acme")
 
 
+async def _pools(held: Held) -> None:
+    page = await held.call(held.ar.list_pools())
+    there = ["01PO0", "01PO1", "01PO2"]
+    held.is_list("pools", [each.pool_id for each in page], there[:2])
+    await held.is_iterated("pools", held.ar.iter_pools(), "pool_id", there)
+
+
+async def _change_pools(held: Held) -> None:
+    made = await held.call(held.ar.create_pool("self_hosted", name="mine"))
+    held.same("name", made.name, "mine")
+    held.same("pool", (await held.call(held.ar.get_pool("01PO0"))).pool_id, "01PO0")
+    held.same("pool", (await held.call(held.ar.update_pool("01PO0", name="new"))).pool_id, "01PO0")
+    held.same("number of workers", len(await held.call(held.ar.list_pool_workers("01PO0"))), 1)
+    held.same("pool", (await held.call(held.ar.delete_pool("01PO0"))).pool_id, "01PO0")
+
+
+async def _api_keys(held: Held) -> None:
+    held.is_list(
+        "api_keys", [each.api_key_id for each in await held.call(held.ar.list_api_keys())], ["key-0", "key-1", "key-2"]
+    )
+    held.same("key", (await held.call(held.ar.create_api_key(name="ci"))).key, "new")
+    await held.call(held.ar.revoke_api_key("key-1"))
+
+
 async def _close(held: Held) -> None:
     """Close the client while blocks of it are open."""
     async with held.vm.open_session(), await held.call(held.ar.fork("ubuntu"), "fork"):
@@ -320,6 +344,25 @@ OPERATIONS: Final[list[Operation]] = [
     Operation("list mounts", ("AsyncVM.list_mounts", "AsyncVM.iter_mounts"), ("list_mounts",), _list_mounts),
     Operation("update", ("AsyncVM.update",), ("update",), _update),
     Operation("regions and name", ("AsyncArker.list_regions", "AsyncArker.whoami"), ("regions", "whoami"), _service),
+    Operation("pools", ("AsyncArker.list_pools", "AsyncArker.iter_pools"), ("list_pools",), _pools),
+    Operation(
+        "changes of pools",
+        (
+            "AsyncArker.create_pool",
+            "AsyncArker.get_pool",
+            "AsyncArker.update_pool",
+            "AsyncArker.delete_pool",
+            "AsyncArker.list_pool_workers",
+        ),
+        ("create_pool", "get_pool", "update_pool", "list_workers", "delete_pool"),
+        _change_pools,
+    ),
+    Operation(
+        "API keys",
+        ("AsyncArker.list_api_keys", "AsyncArker.create_api_key", "AsyncArker.revoke_api_key"),
+        ("list_api-keys", "create_api-key", "delete_api-key"),
+        _api_keys,
+    ),
     Operation(
         "close around blocks",
         ("AsyncArker.aclose",),
@@ -334,6 +377,7 @@ EXEMPT: Final[dict[str, str]] = {
     "AsyncArker.local": "starts a backend of its own, whose replies do not pass through here",
     "AsyncRun.write": "a run of a program for a real shell, in a session of the SDK's own; both are here without it",
     "AsyncRun.close_stdin": "the same",
+    "AsyncVM.terminal": "sends nothing; the terminal's WebSocket is no reply",
 }
 """Public methods that are in no operation, and why."""
 

@@ -122,6 +122,13 @@ async def _create_session(held: Held) -> None:
     await held.call(held.vm.delete_session(session.session_id), "delete_session")
 
 
+async def _ticket(held: Held) -> None:
+    session = await held.call(held.vm.create_session(), "create_session")
+    held.given.append(session.session_id)
+    ticket = await held.call(held.vm.create_pty_ticket(session.session_id))
+    held.same("ticket", ticket.ticket, "a-ticket")
+
+
 async def _list_sessions(held: Held) -> None:
     there = held.service.vms[BASE].ids("sessions")
     page = await held.call(held.vm.list_sessions())
@@ -163,6 +170,7 @@ OPERATIONS: Final = [
         ("create_session", "get_session", "delete_session"),
         _create_session,
     ),
+    Operation("ticket", ("AsyncVM.create_pty_ticket",), ("create_session", "create_ticket"), _ticket),
     Operation("list sessions", ("AsyncVM.list_sessions", "AsyncVM.iter_sessions"), ("list_sessions",), _list_sessions),
 ]
 

@@ -18,6 +18,7 @@ from attrs import define, field
 
 from tests.drift.changes import NOW, Json, error_body
 from tests.drift.machine import Machine
+from tests.drift.owned import Owned
 from tests.drift.plans import Plan
 from tests.drift.wire import Answer, Effect, Refusal, closed, of, page
 from tests.support.server import Recorded, Reply
@@ -60,6 +61,7 @@ class Service:
     on_request: Callable[[int], Awaitable[None]] | None = None
     _keys: dict[tuple[str, str], tuple[Json, Effect]] = field(factory=dict[tuple[str, str], "tuple[Json, Effect]"])
     _filesystems: dict[str, Json] = field(factory=dict[str, Json])
+    _owned: Owned = field(factory=Owned)
     _numbers: itertools.count[int] = field(factory=lambda: itertools.count(1))
     _seen: Counter[int] = field(factory=Counter[int])
 
@@ -136,6 +138,14 @@ class Service:
                 return "run"
             case ("DELETE", ["vms", _, "runs", _]):
                 return "cancel_run"
+            case ("POST", [*_, "pty-ticket"]):
+                return "create_ticket"
+            case ("PATCH", ["pools", _]):
+                return "update_pool"
+            case (method, [*_, ("pools" | "workers" | "api-keys") as kind]):
+                return f"create_{kind[:-1]}" if method == "POST" else f"list_{kind}"
+            case (method, [("pools" | "api-keys") as kind, _]):
+                return f"delete_{kind[:-1]}" if method == "DELETE" else f"get_{kind[:-1]}"
             case (method, [*_, ("runs" | "sessions" | "tunnels" | "syncs" | "mounts" | "filesystems") as kind]):
                 return f"create_{kind[:-1]}" if method == "POST" else f"list_{kind}"
             case (method, [*_, ("runs" | "sessions" | "tunnels" | "syncs" | "mounts" | "filesystems") as kind, _]):
@@ -165,6 +175,8 @@ class Service:
                 return Answer({"regions": [region]})
             case ("GET", ["whoami"]):
                 return Answer({"org_id": "acme", "org_name": "Acme"})
+            case (method, [("pools" | "api-keys"), *_]):
+                return self._owned.answer(method, _parts(request), request, query)
             case ("GET", ["filesystems"]):
                 return Answer(page("filesystems", list(self._filesystems.values()), query))
             case ("POST", ["filesystems"]):

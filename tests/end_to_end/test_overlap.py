@@ -135,7 +135,8 @@ async def test_the_end_of_a_run_that_is_not_followed_is_found_out(vm: AsyncVM) -
 
 
 async def test_background_runs_beside_others(vm: AsyncVM) -> None:
-    runs = [await vm.start(f"sleep 0.1; pwd; echo {n}") for n in range(4)]
+    runs = [await vm.start(f"until [ -e go ]; do sleep 0.02; done; pwd; echo {n}") for n in range(4)]
+    await vm.sync("go", b"")
     results = [await run.wait() for run in runs]
     assert [result.stdout for result in results] == [b"/home/user\n%d\n" % n for n in range(4)]
     assert await sessions(vm) == [0, 1, 2, 3]

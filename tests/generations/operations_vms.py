@@ -6,9 +6,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from arker import AsyncVM
+from arker import AsyncVM, PolicyMatch, PolicyRule, PolicyUpdate, RegistryAuth, ScheduleRule
 from tests.generations.scenes import Operation, Scene
+from tests.support.secrets import PASSWORD
 
+_UUID: Final = "8a0c8b52-6d93-4f8e-8d43-0123456789ab"
 _LONG_AGO: Final = "2020-01-01T00:00:00Z"
 
 
@@ -118,6 +120,43 @@ async def _fork_platforms(scene: Scene) -> None:
         assert vm.id
 
 
+async def _fork_policies(scene: Scene) -> None:
+    rules = {
+        "some": PolicyRule(type="outbound", priority=2, action="allow", match=PolicyMatch(hosts=["x.example"])),
+        "rest": {"type": "outbound", "priority": 1, "action": "deny"},
+    }
+    async with _forked(scene, policies={"rules": rules}) as vm:
+        assert vm.policies is not None
+        assert set(vm.policies["rules"]) == {"some", "rest"}
+
+
+async def _fork_policies_unenforced(scene: Scene) -> None:
+    rule = {"type": "schedule", "action": "delete", "after_created": 60}
+    async with _forked(scene, policies=PolicyUpdate(rules={"later": ScheduleRule(**rule)})):
+        raise AssertionError("a rule that is not enforced")
+
+
+async def _fork_registry(scene: Scene) -> None:
+    auth = RegistryAuth(username="me", password=PASSWORD)
+    async with _forked(scene, None, image="ubuntu", registry_auth=auth):
+        raise AssertionError("an image of a registry")
+
+
+async def _fork_ssh(scene: Scene) -> None:
+    async with _forked(scene, ssh_public_keys={"mine": {"public_key": "ssh-ed25519 AAAA"}}):
+        raise AssertionError("a way in by SSH")
+
+
+async def _fork_gpu(scene: Scene) -> None:
+    async with _forked(scene, vgpu=0.5):
+        raise AssertionError("a GPU")
+
+
+async def _fork_pool(scene: Scene) -> None:
+    async with _forked(scene, pool_name="batch"):
+        raise AssertionError("a pool")
+
+
 async def _fork_many(scene: Scene) -> None:
     async with scene.ar.fork_many("ubuntu", 2) as fleet:
         assert [each.value.stdout for each in await fleet.run("echo hi") if each.value] == [b"hi\n"] * 2
@@ -173,6 +212,51 @@ async def _update_network(scene: Scene) -> None:
     assert vm.network.type == "blocked"
 
 
+async def _update_policies(scene: Scene) -> None:
+    rule = {"type": "outbound", "priority": 5, "action": "deny"}
+    vm = await scene.vm.update(policies={"rules": {"none": rule}})
+    assert vm.policies == {"rules": {"none": rule}, "secrets": {}}
+    vm = await vm.update(policies={"rules": {"none": None}})
+    assert vm.policies == {"rules": {}, "secrets": {}}
+
+
+async def _pools(scene: Scene) -> None:
+    await scene.ar.list_pools()
+
+
+async def _pool_changes(scene: Scene) -> None:
+    size = {"vcpu": 1, "memory_mib": 1024, "disk_mib": 1024}
+    await scene.ar.create_pool("managed", name="batch", platform="linux", resources=size)
+
+
+async def _pool(scene: Scene) -> None:
+    await scene.ar.get_pool(_UUID)
+
+
+async def _pool_update(scene: Scene) -> None:
+    await scene.ar.update_pool(_UUID, name="")
+
+
+async def _pool_deletion(scene: Scene) -> None:
+    await scene.ar.delete_pool(_UUID)
+
+
+async def _pool_workers(scene: Scene) -> None:
+    await scene.ar.list_pool_workers(_UUID)
+
+
+async def _api_keys(scene: Scene) -> None:
+    await scene.ar.list_api_keys()
+
+
+async def _api_key(scene: Scene) -> None:
+    await scene.ar.create_api_key(name="ci", scopes=[{"vm_id": scene.vm.id}])
+
+
+async def _api_key_end(scene: Scene) -> None:
+    await scene.ar.revoke_api_key("ci-1")
+
+
 async def _update_immutable(scene: Scene) -> None:
     assert (await scene.vm.update(immutable=True)).immutable is True
 
@@ -202,6 +286,12 @@ OPERATIONS: Final = (
     Operation('ar.fork(layers=["disk", "memory"])', _fork_all_layers),
     Operation("ar.fork(command=)", _fork_command),
     Operation("ar.fork(platforms=)", _fork_platforms),
+    Operation("ar.fork(policies=)", _fork_policies),
+    Operation("ar.fork(policies=) of a schedule", _fork_policies_unenforced),
+    Operation("ar.fork(image=, registry_auth=)", _fork_registry),
+    Operation("ar.fork(ssh_public_keys=)", _fork_ssh),
+    Operation("ar.fork(vgpu=)", _fork_gpu),
+    Operation("ar.fork(pool_name=)", _fork_pool),
     Operation("ar.fork_many(), fleet.run()", _fork_many),
     Operation("ar.get_vm(), vm.refresh()", _get_vm),
     Operation("ar.list_vms(), ar.iter_vms()", _list_vms),
@@ -213,6 +303,16 @@ OPERATIONS: Final = (
     Operation("vm.update(description=)", _update_description),
     Operation("vm.update(vcpu_count=)", _update_sizes),
     Operation("vm.update(network=)", _update_network),
+    Operation("vm.update(policies=)", _update_policies),
     Operation("vm.update(immutable=)", _update_immutable),
     Operation("vm.delete()", _delete),
+    Operation("ar.list_pools()", _pools),
+    Operation("ar.create_pool()", _pool_changes),
+    Operation("ar.get_pool()", _pool),
+    Operation("ar.update_pool()", _pool_update),
+    Operation("ar.delete_pool()", _pool_deletion),
+    Operation("ar.list_pool_workers()", _pool_workers),
+    Operation("ar.list_api_keys()", _api_keys),
+    Operation("ar.create_api_key()", _api_key),
+    Operation("ar.revoke_api_key()", _api_key_end),
 )

@@ -68,8 +68,18 @@ def wrong(place: Place, text: str) -> str | None:
     return None
 
 
-_NEVER: Final = {'ar.fork(layers=["disk", "memory"])', "vm.run(signal=) of nothing"}
-"""What fails in each generation."""
+_NEVER: Final = {
+    'ar.fork(layers=["disk", "memory"])',
+    "ar.fork(policies=) of a schedule",
+    "ar.fork(image=, registry_auth=)",
+    "ar.fork(ssh_public_keys=)",
+    "ar.fork(vgpu=)",
+    "ar.fork(pool_name=)",
+    "vm.run(signal=) of nothing",
+    *(f"ar.{name}()" for name in ("list_pools", "create_pool", "get_pool", "update_pool", "delete_pool")),
+    *(f"ar.{name}()" for name in ("list_pool_workers", "list_api_keys", "create_api_key", "revoke_api_key")),
+}
+"""What the embedded backend refuses in each generation."""
 
 
 async def outcome(operation: Operation, emulator: Emulator, ar: AsyncArker) -> str:

@@ -8,7 +8,7 @@ import errno
 import pytest
 
 from arker import AsyncVM, FileEvent, InvalidArgumentError, RemotePathError
-from arker._lifecycle.kept_sessions import kept_sessions
+from arker._lifecycle.own_sessions import own_sessions
 from arker_sync import Arker
 from tests.support.length import times
 
@@ -92,7 +92,7 @@ async def test_found_lines(vm: AsyncVM) -> None:
     await files.write_bytes("/tmp/g/new\nline:3:x", b"TODO \xff\n")
     await files.write_bytes("/tmp/g/binary", b"TODO\0\n")
     for tools in (await _tools(vm), frozenset[str]()):
-        kept_sessions(vm._place).tools = tools  # pyright: ignore[reportPrivateUsage]
+        own_sessions(vm._place).tools = tools  # pyright: ignore[reportPrivateUsage]
         found = [(match.path, match.line_number, match.line) async for match in files.grep("TODO|FIXME", "/tmp/g")]
         text = [each for each in found if each[0] != "/tmp/g/binary"]
         assert sorted(text) == [("/tmp/g/new\nline:3:x", 1, "TODO \ufffd"), ("/tmp/g/one", 1, "TODO: a")]
@@ -110,7 +110,7 @@ async def test_found_lines(vm: AsyncVM) -> None:
 
 async def _tools(vm: AsyncVM) -> frozenset[str]:
     await vm.files.stat("/tmp")
-    tools = kept_sessions(vm._place).tools  # pyright: ignore[reportPrivateUsage]
+    tools = own_sessions(vm._place).tools  # pyright: ignore[reportPrivateUsage]
     assert tools is not None
     return tools
 
@@ -121,7 +121,7 @@ async def test_changes_as_they_happen(vm: AsyncVM, method: str) -> None:
     tools = await _tools(vm)
     assert "python3" in tools
     if method == "polling":
-        kept_sessions(vm._place).tools = tools - {"python3"}  # pyright: ignore[reportPrivateUsage]
+        own_sessions(vm._place).tools = tools - {"python3"}  # pyright: ignore[reportPrivateUsage]
     async with vm.files.watch("/tmp/w", recursive=True, interval=0.2) as changes:
         assert (changes.method, changes.path) == (method, "/tmp/w")
         found: list[tuple[str, str, bool]] = []

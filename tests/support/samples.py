@@ -6,10 +6,13 @@ import copy
 from typing import Any, Final, TypeAlias
 
 from arker.models import (
+    ApiKey,
+    ApiKeyScope,
     BackgroundRunResult,
     CancelRunResponse,
     CompatiblePlatform,
     CompletedRunResult,
+    CreatedApiKey,
     DeleteFilesystemResponse,
     DeleteMountResponse,
     DeleteSessionResponse,
@@ -20,9 +23,12 @@ from arker.models import (
     Filesystem,
     InboundPortStatus,
     InboundStatus,
+    ListApiKeysResponse,
     ListFilesystemsResponse,
     ListMountsResponse,
     ListOrgRunsResponse,
+    ListPoolsResponse,
+    ListPoolWorkersResponse,
     ListRegionsResponse,
     ListRunsResponse,
     ListSessionsResponse,
@@ -33,8 +39,14 @@ from arker.models import (
     Mount,
     NetworkStatus,
     OrgRunListRow,
+    Pool,
+    PoolByoc,
+    PoolCommitment,
+    PoolResources,
+    PtyTicketResponse,
     RegionPlacement,
     ResizeResponse,
+    RevokeApiKeyResponse,
     Run,
     RunSummary,
     Session,
@@ -51,8 +63,9 @@ from arker.models import (
     Vm,
     VmResources,
     WhoamiResponse,
+    Worker,
 )
-from tests.support.secrets import SIGNATURE, TUNNEL_TOKEN
+from tests.support.secrets import CREATED_KEY, SIGNATURE, TUNNEL_TOKEN
 
 Json: TypeAlias = dict[str, Any]
 
@@ -113,6 +126,55 @@ _PLATFORM: Final[Json] = {
     "max_disk_mib": 8192,
     "default_disk_mib": 4096,
     "gpu": {"name": "G", "vram_mib": {"min": 1, "max": 2, "default": 1}, "sms": {"min": 1, "max": 2, "default": 1}},
+}
+
+_POOL_SIZE: Final[Json] = {"vcpu": 64, "memory_mib": 262144, "disk_mib": 1048576}
+_COMMITMENT: Final[Json] = {"starts_at": "2026-01-02T00:00:00Z", "ends_at": "2026-02-02T00:00:00Z"}
+_BYOC: Final[Json] = {
+    "account_id": "123456789012",
+    "subnet_ids": ["subnet-1"],
+    "security_group_ids": ["sg-1"],
+    "instance_types": ["c7.metal"],
+    "role_name": "r",
+    "external_id": "e",
+    "setup_url": "https://h/setup",
+}
+_POOL: Final[Json] = {
+    "pool_id": "8a0c8b52-6d93-4f8e-8d43-0123456789ab",
+    "type": "byoc",
+    "name": "batch",
+    "region": "us-west-2",
+    "platform": "linux",
+    "state": "running",
+    "reason": "all machines are there",
+    "created_at": "2026-01-02T03:04:05Z",
+    "resources": _POOL_SIZE,
+    "resources_reserved": _POOL_SIZE,
+    "resources_provisioned": _POOL_SIZE,
+    "provider": "aws",
+    "commitments": [_COMMITMENT],
+    "isolation": ["vms"],
+    "byoc": _BYOC,
+}
+_BARE_POOL: Final[Json] = {
+    name: value
+    for name, value in _POOL.items()
+    if name not in {"resources", "provider", "commitments", "isolation", "byoc"}
+}
+_WORKER: Final[Json] = {
+    "worker_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    "state": "running",
+    "resources_provisioned": _POOL_SIZE,
+    "resources_reserved": _POOL_SIZE,
+    "last_seen_at": "2026-01-02T03:04:05Z",
+}
+_API_KEY: Final[Json] = {
+    "api_key_id": "ci-1",
+    "scopes": [{"vm_id": "vm-1"}],
+    "created_at": "2026-01-02T03:04:05Z",
+    "role": "developer",
+    "vm_id": "vm-1",
+    "pool_id": "8a0c8b52-6d93-4f8e-8d43-0123456789ab",
 }
 
 _VM: Final[Json] = {
@@ -313,6 +375,7 @@ FULL: Final[dict[type[Any], Json]] = {
     DeleteSessionResponse: {"deleted": True},
     ListTunnelsResponse: {"tunnels": [_TUNNEL], "next_cursor": "c2"},
     DeleteTunnelResponse: {"deleted": True},
+    PtyTicketResponse: {"ticket": "a-ticket", "expires_in": 60},
     Filesystem: _FILESYSTEM,
     ListFilesystemsResponse: {"filesystems": [_FILESYSTEM], "next_cursor": "c2"},
     DeleteFilesystemResponse: {"deleted": True},
@@ -325,6 +388,18 @@ FULL: Final[dict[type[Any], Json]] = {
     RegionPlacement: _REGION,
     ListRegionsResponse: {"regions": [_REGION]},
     WhoamiResponse: {"org_id": "acme", "org_name": "Acme"},
+    PoolResources: _POOL_SIZE,
+    PoolCommitment: _COMMITMENT,
+    PoolByoc: _BYOC,
+    Pool: _POOL,
+    ListPoolsResponse: {"pools": [_POOL], "next_cursor": "c2"},
+    Worker: _WORKER,
+    ListPoolWorkersResponse: {"workers": [_WORKER]},
+    ApiKeyScope: {"vm_id": "vm-1", "pool_id": "p-1"},
+    ApiKey: _API_KEY,
+    CreatedApiKey: {**_API_KEY, "key": CREATED_KEY},
+    ListApiKeysResponse: {"api_keys": [_API_KEY]},
+    RevokeApiKeyResponse: {"revoked": True},
     ManifestEntry: _FILE,
     SyncManifestResponse: {"root": "/d", "hash_algo": "sha256", "entries": [_FILE], "truncated": True},
     VmResources: _VM["resources"],
@@ -366,6 +441,7 @@ MINIMAL: Final[dict[type[Any], Json]] = {
     DeleteSessionResponse: {"deleted": False},
     ListTunnelsResponse: {"tunnels": []},
     DeleteTunnelResponse: {"deleted": False},
+    PtyTicketResponse: {"ticket": "a-ticket"},
     Filesystem: {"filesystem_id": "fs-1", "name": "data", "owner_org_id": "acme", "created_at": "t"},
     ListFilesystemsResponse: {"filesystems": []},
     DeleteFilesystemResponse: {"deleted": False},
@@ -378,6 +454,18 @@ MINIMAL: Final[dict[type[Any], Json]] = {
     RegionPlacement: {"provider": "aws", "region": "us-west-2", "endpoint": "https://h", "platforms": []},
     ListRegionsResponse: {"regions": []},
     WhoamiResponse: {"org_id": "acme", "org_name": "Acme"},
+    PoolResources: _POOL_SIZE,
+    PoolCommitment: _COMMITMENT,
+    PoolByoc: _BYOC,
+    Pool: _BARE_POOL,
+    ListPoolsResponse: {"pools": [], "next_cursor": None},
+    Worker: _WORKER,
+    ListPoolWorkersResponse: {"workers": []},
+    ApiKeyScope: {},
+    ApiKey: _API_KEY,
+    CreatedApiKey: {**_API_KEY, "key": CREATED_KEY},
+    ListApiKeysResponse: {"api_keys": []},
+    RevokeApiKeyResponse: {"revoked": False},
     ManifestEntry: _FILE,
     SyncManifestResponse: {"root": "/d", "hash_algo": "sha256", "entries": [], "truncated": False},
     VmResources: {},

@@ -36,6 +36,8 @@ API_KEY: Final = f"ark-{MARK}-key"
 OTHER_KEY: Final = f"ark-{MARK}-other-key"
 SIGNATURE: Final = f"{MARK}-signature"
 TUNNEL_TOKEN: Final = f"{MARK}-tunnel-token"
+CREATED_KEY: Final = f"ark-{MARK}-created-key"
+PASSWORD: Final = f"{MARK}-password"
 
 
 class Detector(logging.Handler):

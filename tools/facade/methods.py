@@ -25,6 +25,8 @@ KEPT: Final = {"__init__", "__len__", "__getitem__", "__contains__", "__iter__",
 """Methods with underscores that are generated nevertheless."""
 LEFT_OUT: Final = {("AsyncArker", "__init__"): {"session"}, ("AsyncArker", "local"): {"session"}}
 """Arguments that a blocking caller has no use for: a session is bound to the event loop that it was made in."""
+ASYNC_ONLY: Final = {("AsyncTerminal", "stream")}
+"""Methods that a blocking caller has no use for, or has something else for: see ``BASES``."""
 UNDONE: Final = {"fork": "delete"}
 """Methods whose result must not be lost: the call that undoes it if the caller is interrupted just then."""
 FED: Final = {"arker.transfer.UploadSource"}
@@ -66,8 +68,10 @@ def _late(name: str) -> str:
     return f"{LATE[name]}.{name}"
 
 
-def is_wanted(function: Function) -> bool:
-    """Return whether a method is part of the surface."""
+def is_wanted(function: Function, owner: ast.ClassDef) -> bool:
+    """Return whether a method of a class is part of the surface."""
+    if (owner.name, function.name) in ASYNC_ONLY:
+        return False
     return not function.name.startswith("_") or function.name in KEPT
 
 

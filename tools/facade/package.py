@@ -23,11 +23,15 @@ RUNTIME: Final = {
     "_bridge": "arker_sync",
     "Facade": "arker_sync._bridge.facade",
     "Life": "arker_sync._bridge.life",
+    "FileLike": "arker_sync._bridge.file_like",
     "twin": "arker_sync._bridge.facade",
     "held": "arker_sync._bridge.facade",
     "same": "arker_sync._bridge.outcomes",
 }
 """The imports of generated code, whatever its source imports."""
+
+BASES: Final = {"AsyncArker": "Life", "AsyncTerminal": "FileLike"}
+"""What twins of these classes stand on, which is written by hand; others stand on ``Facade``."""
 
 
 def generate(root: Path) -> dict[str, str]:
@@ -68,7 +72,7 @@ def _class(cls: ast.ClassDef, source: Source, surface: Surface, turner: Turner) 
     bases = [turner.annotation(base) for base in map(source.segment, cls.bases) if base.partition("[")[0] in turned]
     is_root = cls.name in surface.twins
     if is_root:
-        bases = ["Life" if surface.twins[cls.name] == "AsyncArker" else "Facade", *bases]
+        bases = [BASES.get(surface.twins[cls.name], "Facade"), *bases]
     lines = [f"class {name}({', '.join(bases)}):"]
     docstring = ast.get_docstring(cls, clean=False)
     if docstring is not None:
@@ -81,7 +85,7 @@ def _class(cls: ast.ClassDef, source: Source, surface: Surface, turner: Turner) 
     overloaded = {each.name for each in functions if "overload" in [source.segment(d) for d in each.decorator_list]}
     for function in functions:
         by_hand = function.name == "__init__" and cls.name != "AsyncArker"
-        if not is_wanted(function) or by_hand:
+        if not is_wanted(function, cls) or by_hand:
             continue
         lines += ["", *_heading(function, cls, source)]
         lines += render(function, context, function.name in overloaded)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
@@ -80,12 +81,16 @@ _TODAYS_OF_RUN: Final = {
     "queueing_timeout": "repeat the run after a ResourcePressureError or UnavailableError",
 }
 
+_differing: Final = attrgetter(*_EARLIER_OF_RUN, *_TODAYS_OF_RUN)
+"""Returns what one of the generations lacks of a request; nearly all requests have nothing of it."""
+_NONE_GIVEN: Final = (None,) * (len(_EARLIER_OF_RUN) + len(_TODAYS_OF_RUN))
+
 
 def run(
     at: Address, request: RunRequest, key: str, probe: Callable[[], Awaitable[None]] | None = None
 ) -> Call[RunResult]:
     """Run a command. A foreground run, too, may be answered by a `BackgroundRunResult`."""
-    lack = lack_of("vm.run", request, _EARLIER_OF_RUN, _TODAYS_OF_RUN)
+    lack = None if _differing(request) == _NONE_GIVEN else lack_of("vm.run", request, _EARLIER_OF_RUN, _TODAYS_OF_RUN)
     waits = request.background is None and request.time_to_background != 0
 
     def post(request: RunRequest) -> Request:

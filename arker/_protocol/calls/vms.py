@@ -107,8 +107,10 @@ def fork(base_url: str, request: ForkRequest, key: str, found: Callable[[str], N
         found(vm_id)
         return models.Vm(vm_id=vm_id)
 
+    secrets = _secrets_of(request)
+
     def post(body: bytes) -> Request:
-        return Request("POST", base_url, routes.FORK, body=body, idempotency_key=key)
+        return Request("POST", base_url, routes.FORK, body=body, idempotency_key=key, private=bool(secrets))
 
     lack = _lack_of_fork(request)
     call = Call(
@@ -119,6 +121,7 @@ def fork(base_url: str, request: ForkRequest, key: str, found: Callable[[str], N
         makes_vm=True,
         salvage=salvage,
         lack=lack,
+        secrets=secrets,
     )
     differing = tuple(name for name in _DIFFERING if getattr(request, name) is not None)
     if lack is None and not differing:
@@ -149,6 +152,14 @@ _TODAYS_OF_FORK: Final = {
     "layers": "a fork always copies the files and no process",
     "command": "start it with vm.start() after the fork",
     "platforms": "the service chooses where the VM runs",
+    "source_org_name": "source_org_id= names the organisation",
+    "registry_auth": _NO_IMAGES,
+    "nestedvirt": _NO_IMAGES,
+    "policies": "network= says which hosts the VM may reach",
+    "ssh_public_keys": "a tunnel leads to a port of the VM",
+    "vgpu": "its VMs have no GPUs",
+    "pool_id": "there are no pools",
+    "pool_name": "there are no pools",
 }
 
 
@@ -175,6 +186,13 @@ def _fork_of_today(request: ForkRequest) -> dict[str, Any]:
         del body["network"]
         body["policies"] = policies_of(request.network)
     return body
+
+
+def _secrets_of(request: ForkRequest | PatchVmRequest) -> tuple[str, ...]:
+    """Return what a request holds that no log and no error may show."""
+    hidden = () if request.policies is None else request.policies.hidden()
+    auth = getattr(request, "registry_auth", None)
+    return hidden if auth is None else (*hidden, auth.password)
 
 
 def fork_again(base_url: str, body: bytes, key: str) -> Call[Forked]:
@@ -274,6 +292,7 @@ def update(at: Address, request: PatchVmRequest) -> Call[Vm]:
             "resize() changes a VM's size, and the rest is set when it is forked",
             tuple(body),
         ),
+        secrets=_secrets_of(request),
     )
 
 

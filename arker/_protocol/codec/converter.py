@@ -13,6 +13,7 @@ from cattrs import BaseConverter, Converter
 from cattrs.errors import ClassValidationError, IterableValidationError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
+from arker._protocol.codec.filling import can_fill, written
 from arker._protocol.codec.hooks import (
     REQUIRED,
     Hook,
@@ -211,6 +212,10 @@ MISFITS: Final = "misfits"
 
 def filler(cls: type, converter: Converter, hooks: Mapping[str, Hook]) -> Hook:
     """Return a function that makes an instance from an object's members, each by its hook."""
+    fields = {field.name: (field, hooks[field.name]) for field in fields_of(cls) if field.name in hooks}
+    # Only cattrs' own functions note where an error is.
+    if not converter.detailed_validation and can_fill(cls, fields):
+        return written(cls, fields)
     overrides: dict[str, Any] = {name: override(struct_hook=hook) for name, hook in hooks.items()}
     if Reply in cls.__mro__:
         overrides[MISFITS] = override(omit=True)

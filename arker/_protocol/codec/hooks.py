@@ -62,8 +62,35 @@ def mismatch(expected: str, value: object) -> Misfit:
 # --- hooks for the values of fields ----------------------------------------------------------------------------------
 
 
+@attrs.frozen
+class Plain:
+    """What a hook of `exactly` accepts: a JSON type, and null for a default unless that is `REQUIRED`."""
+
+    wanted: type[Any]
+    default: object
+
+    @property
+    def keeps_default(self) -> bool:
+        """Whether the hook would return its default for that default as well."""
+        return self.default is None or self.default.__class__ is self.wanted
+
+
+_plain: Final[dict[Hook, Plain]] = {}
+
+
+def plain_of(hook: Hook) -> Plain | None:
+    """Return what a hook accepts if `exactly` has made it."""
+    return _plain.get(hook)
+
+
 def exactly(wanted: type[Any], default: object) -> Hook:
     """Return a hook for exactly one JSON type. Null stands for the default where there is one."""
+    hook = _exactly(wanted, default)
+    _plain[hook] = Plain(wanted, default)
+    return hook
+
+
+def _exactly(wanted: type[Any], default: object) -> Hook:
     expected = _JSON_NAMES[wanted]
     if default is REQUIRED:
 
@@ -154,6 +181,8 @@ def _decode_any(obj: dict[str, Any], field: str, encoding_field: str) -> bytes |
         return None
     if not isinstance(text, str):
         raise Misfit(f"expected a string, got {json_type(text)}", f".{field}")
+    if encoding == "utf-8":  # as nearly always
+        return _encoded(text)
     spelling = encoding.strip().lower().replace("_", "-") if isinstance(encoding, str) else "utf-8"
     if spelling in ("utf-8", "utf8", ""):
         return _encoded(text)
@@ -202,7 +231,8 @@ def with_outputs(obj: dict[str, Any]) -> dict[str, Any]:
 
 def with_outputs_that_are_there(obj: dict[str, Any]) -> dict[str, Any]:
     """Decode a run's outputs. They may be absent only while the run goes on; one of them may be null: it is empty."""
-    stdout, stderr = (_decode_any(obj, name, f"{name}_encoding") for name in ("stdout", "stderr"))
+    stdout = _decode_any(obj, "stdout", "stdout_encoding")
+    stderr = _decode_any(obj, "stderr", "stderr_encoding")
     if obj.get("state") not in _GOING_ON:
         for name in ("stdout", "stderr"):
             if name not in obj:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mappi
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from urllib.parse import quote
 
 import aiohttp
 import anyio
@@ -19,6 +20,7 @@ from arker._transport.http.failures import explain
 from arker._transport.http.opened import EXCHANGE_ERRORS, READ_BUFFER, Opened
 from arker._transport.http.replies import read_excerpt, read_reply
 from arker._transport.http.sessions import CallersSession, LoopSessions
+from arker._transport.http.sockets import Socket, open_socket, refuse_other_replies
 from arker._transport.http.urls import MAX_REDIRECTS, REDIRECTS, presigned, redirected, tunnelled
 from arker._transport.redaction import Redactor
 from arker.config import Settings, proxy_for
@@ -68,6 +70,10 @@ class Http:
             self._sessions = CallersSession(session)
             common |= {"raise_for_status": False, "timeout": self._timeout}
             self._options = self._repeatable = common
+        # A WebSocket keeps its connection for as long as it is open, so it takes no place from requests.
+        self._socket_sessions = (
+            LoopSessions(None, self._timeout, (refuse_other_replies,)) if session is None else self._sessions
+        )
         self._patient_options: _Options = {**self._options, "timeout": self._patient}
         self._bases: dict[str, URL] = {}
         self._insecure_hosts = settings.insecure_hosts
@@ -76,10 +82,12 @@ class Http:
 
     async def aclose(self) -> None:
         """Close the sessions that this object has made."""
+        await self._socket_sessions.aclose()
         await self._sessions.aclose()
 
     def close_outside(self) -> None:
         """Close the sessions where no event loop runs, including those of loops that are not running."""
+        self._socket_sessions.close_outside()
         self._sessions.close_outside()
 
     def _proxy(self, url: URL) -> str | None:
@@ -266,6 +274,16 @@ class Http:
                 return Response(response.status, response.headers, await read_reply(response, self._redact))
         except EXCHANGE_ERRORS as error:
             raise explain(error, url, session) from None
+
+    async def open_socket(self, request: Request, ticket: str) -> Socket:
+        """Open a WebSocket to the API with a ticket, a secret, in place of the API key.
+
+        Raises `ExchangeFailedError`, or `HandshakeRefusedError` with the server's reply.
+        """
+        query = "&".join(part for part in (request.query, f"ticket={quote(ticket, safe='')}") if part)
+        url = URL(f"{request.base_url}{request.path}?{query}", encoded=True)
+        session = self._socket_sessions.get()
+        return await open_socket(session, url, self._presigned_headers, proxy=self._proxy(url))
 
 
 @contextmanager

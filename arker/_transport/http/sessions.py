@@ -99,9 +99,22 @@ class LoopSessions:
     loops in two threads, needs one for each.
     """
 
-    def __init__(self, max_connections: int, timeout: aiohttp.ClientTimeout) -> None:
+    def __init__(
+        self,
+        max_connections: int | None,
+        timeout: aiohttp.ClientTimeout,
+        middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (),
+    ) -> None:
+        """Make none yet.
+
+        Args:
+            max_connections: The number of connections at once; None for no limit.
+            timeout: The bounds of requests.
+            middlewares: What goes around each request, from the outside in.
+        """
         self._max_connections = max_connections
         self._timeout = timeout
+        self._middlewares = (*middlewares, no_hidden_retry)
         self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
         self._closed = False
         self._reading: set[tuple[asyncio.AbstractEventLoop, aiohttp.StreamReader]] = set()
@@ -130,7 +143,8 @@ class LoopSessions:
             self._entries.pop(ended, None)
         session = aiohttp.ClientSession(
             connector=_Connector(
-                limit=max(2, self._max_connections),  # with one place, the limiter lets in one more beside a run
+                # With one place, the limiter lets in one more beside a run.
+                limit=0 if self._max_connections is None else max(2, self._max_connections),
                 limit_per_host=0,
                 ttl_dns_cache=300,
                 socket_factory=_keepalive_socket,
@@ -138,7 +152,7 @@ class LoopSessions:
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=_SKIPPED_AUTO_HEADERS,
             timeout=self._timeout,
-            middlewares=(no_hidden_retry,),
+            middlewares=self._middlewares,
         )
         guard = self._guard(loop, session)
         # An async generator that has been started is closed by the loop's shutdown_asyncgens(), and the session with

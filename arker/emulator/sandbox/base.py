@@ -8,7 +8,7 @@ server's event loop and never block it.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -101,6 +101,56 @@ class RunExit:
     cwd: str | None = None
     env: Mapping[str, str] | None = field(default=None, repr=False)
     cut: bool = False
+
+
+@frozen(kw_only=True)
+class TerminalSpec:
+    """A program to start in a terminal.
+
+    Attributes:
+        command: The path of the program, which gets no arguments; None for the login shell.
+        cwd: Working directory inside the VM. If it no longer exists, `HOME` is used.
+        env: The whole environment; empty for `Sandbox.initial_env`.
+        cols: The terminal's width in characters.
+        rows: Its height in lines.
+    """
+
+    command: str | None = None
+    cwd: str = HOME
+    env: Mapping[str, str] = field(factory=dict[str, str], repr=False)
+    cols: int = 80
+    rows: int = 24
+
+
+class TerminalHandle(Protocol):
+    """A terminal with a program in it."""
+
+    async def read(self) -> bytes:
+        """Return what was written to the terminal, as it comes; none once the program has ended. One caller at a time.
+
+        What is not read stays in the terminal, whose writers wait.
+        """
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Type into the terminal. Waits while it takes no more; what comes after the end is dropped."""
+        ...
+
+    def resize(self, cols: int, rows: int) -> None:
+        """Change the terminal's size, of which its program is told by SIGWINCH."""
+        ...
+
+    async def wait(self) -> RunExit:
+        """Wait until the program has ended. Its background children continue. Any number of callers may wait."""
+        ...
+
+    async def kill(self) -> None:
+        """Kill everything that was started in the terminal. Then `wait` returns."""
+        ...
+
+    def close(self) -> None:
+        """Close the terminal. Its program has ended, and what it wrote was read."""
+        ...
 
 
 class RunHandle(Protocol):
@@ -209,6 +259,10 @@ class Sandbox(Protocol):
         """Start a command. Raises `SandboxError`."""
         ...
 
+    async def open_terminal(self, spec: TerminalSpec) -> TerminalHandle:
+        """Start a program in a new terminal. Raises `SandboxError`, ``bad_request`` when it cannot be started."""
+        ...
+
     async def open_read(self, path: str) -> FileReader:
         """Open a file for reading. Relative paths are relative to `HOME`. Only regular files; others raise
         `SandboxError`.
@@ -268,6 +322,22 @@ class SandboxProvider(Protocol):
 
     async def adopt(self, vm_id: str, *, outlet: Outlet | None = None) -> Sandbox:
         """Adopt the VM whose files an earlier process left in the same state directory. Raises `SandboxError`."""
+        ...
+
+    async def recover(self, vms: Collection[str], volumes: Collection[str]) -> None:
+        """Bring the files that an earlier process left into order, before any of them is adopted.
+
+        Raises:
+            SandboxError: Those of one of these VMs and volumes are missing or damaged (``damaged``).
+        """
+        ...
+
+    async def sweep(self) -> None:
+        """Remove what `recover` has found to belong to nothing."""
+        ...
+
+    async def adopt_volume(self, volume_id: str) -> Volume:
+        """Adopt the volume whose files an earlier process left."""
         ...
 
     async def create_volume(self, volume_id: str) -> Volume:

@@ -19,6 +19,12 @@ _SPECIAL: Final = frozenset(':,\\"')
 """Characters with a meaning among these options."""
 
 PREFIX: Final = ".layer-"
+STACK: Final = ".stack-"
+"""Before a VM's id: the file that names its layers."""
+WORK: Final = ".work-"
+"""Before a VM's id: the directory for the kernel's use."""
+SHARE: Final = "share"
+"""The step in which a VM's files become a layer, as it is noted."""
 _LONGEST_LAYER: Final = len(PREFIX) + 6
 
 
@@ -72,4 +78,4 @@ def takes_another(base: Path, stack: Stack | None) -> bool:
     return count <= _MOST and count * (length + _LONGEST_LAYER) <= room and not _SPECIAL & set(str(base))
 
 
-__all__ = ["PREFIX", "Layer", "Stack", "takes_another"]
+__all__ = ["PREFIX", "SHARE", "STACK", "WORK", "Layer", "Stack", "takes_another"]

@@ -19,7 +19,7 @@ from attrs import frozen
 from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, Outlet, Sandbox
 from arker.emulator.sandbox.host.inside import Inside
 from arker.emulator.sandbox.host.machine import Launch, Limits
-from arker.emulator.sandbox.host.provider import AgentProvider
+from arker.emulator.sandbox.host.provider import AgentProvider, require_owner
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
@@ -35,16 +35,23 @@ class PlainProvider(AgentProvider):
     name = "none"
     confines_network = False
 
-    def __init__(self, storage: DirectoryStorage, volumes: DirectoryStorage, bash: str, limits: Limits) -> None:
-        super().__init__(storage, volumes)
+    def __init__(
+        self,
+        storage: DirectoryStorage,
+        volumes: DirectoryStorage,
+        bash: str,
+        limits: Limits,
+        lasting: Path | None = None,
+    ) -> None:
+        super().__init__(storage, volumes, lasting=lasting)
         self._limits = limits
         self._bash = bash
         self._links: dict[Path, dict[str, Path]] = {}
         """Of each tree, the links to volumes in it."""
 
     @classmethod
-    async def open(cls, state_dir: Path, limits: Limits | None = None) -> PlainProvider:
-        """Open a provider that keeps the VMs' directories under ``state_dir``."""
+    async def open(cls, state_dir: Path, limits: Limits | None = None, *, lasting: Path | None = None) -> PlainProvider:
+        """Open a provider that keeps the VMs' directories under ``lasting``, or else under ``state_dir``."""
         bash = shutil.which("bash")
         if bash is None:
             raise IsolationUnavailableError("commands run in bash, which is not on PATH: install it")
@@ -53,10 +60,15 @@ class PlainProvider(AgentProvider):
             UnprotectedWarning,
             stacklevel=2,
         )
-        base = await asyncio.to_thread(state_dir.resolve)
-        storage = DirectoryStorage(base / "vms", identity=None, tool_prefix=(), furnish=_furnish)
-        volumes = DirectoryStorage(base / "volumes", identity=None, tool_prefix=(), furnish=lambda _: None)
-        return cls(storage, volumes, bash, limits or Limits())
+        base = await asyncio.to_thread((lasting or state_dir).resolve)
+        await asyncio.to_thread(require_owner, base, os.geteuid())
+        storage = DirectoryStorage(
+            base / "vms", identity=None, tool_prefix=(), furnish=_furnish, lasting=lasting is not None
+        )
+        volumes = DirectoryStorage(
+            base / "volumes", identity=None, tool_prefix=(), furnish=None, lasting=lasting is not None
+        )
+        return cls(storage, volumes, bash, limits or Limits(), lasting)
 
     async def create(self, vm_id: str, *, source: Sandbox | None = None, outlet: Outlet | None = None) -> AgentSandbox:
         sandbox = await super().create(vm_id, source=source, outlet=outlet)
@@ -75,6 +87,7 @@ class PlainProvider(AgentProvider):
         )
 
     async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
+        tree.furnish()
         links = self._links.setdefault(tree.path, {})
         for path in [path for path in links if path not in volumes or links[path] != volumes[path].path]:
             _unlink(tree.path, path, links.pop(path))
@@ -91,13 +104,16 @@ class PlainProvider(AgentProvider):
             # The agent's own interpreter may need them to start; commands do not get them.
             env={name: value for name, value in os.environ.items() if name.startswith(("LD_", "DYLD_"))},
             refused=refused,
+            at_start=self._at_start,
         )
 
 
 def _link(root: Path, path: str, volume: Path) -> None:
     place = Path(root, path.lstrip("/"))
-    if place.is_symlink() and place.readlink() == volume:
-        return
+    if place.is_symlink() and place.readlink().name == volume.name:
+        if place.readlink() == volume:
+            return
+        place.unlink()  # the server's directory has been moved
     place.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
         place.rmdir()  # an empty directory is no obstacle, everything else is

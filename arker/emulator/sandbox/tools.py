@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from arker.emulator.sandbox.base import SandboxError
-from arker.emulator.sandbox.bubblewrap.identity import Identity
+from arker.emulator.sandbox.bubblewrap.identity import Identity, ways_to_start
 from arker.emulator.sandbox.host.process_tree import kill_group, kill_launched
 from arker.emulator.sandbox.pressure import Reserve, lack, lack_in, telling
 
@@ -66,11 +66,12 @@ class Tools:
             ToolError: It failed.
             SandboxError: For lack of a resource (``resource_pressure``).
         """
-        identity = self._identity
+        starter, options = ways_to_start(self._identity)
         prefix = [*self.prefix[:-1], *mounts, "--"] if mounts else self.prefix
 
         def start() -> Coroutine[Any, Any, asyncio.subprocess.Process]:
             return asyncio.create_subprocess_exec(
+                *starter,
                 *prefix,
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -79,9 +80,7 @@ class Tools:
                 env={"PATH": "/usr/bin:/bin"},
                 cwd="/",
                 start_new_session=True,
-                user=None if identity is None else identity.uid,
-                group=None if identity is None else identity.gid,
-                extra_groups=None if identity is None else [],
+                **options,
             )
 
         with telling():

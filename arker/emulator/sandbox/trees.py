@@ -13,17 +13,20 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.bubblewrap.identity import Identity
-from arker.emulator.sandbox.layers import PREFIX, Layer, Stack, takes_another
+from arker.emulator.sandbox.layers import PREFIX, SHARE, STACK, WORK, Layer, Stack, takes_another
 from arker.emulator.sandbox.measure import Measure, walk
+from arker.emulator.sandbox.notes import Notes
 from arker.emulator.sandbox.pressure import Reserve, telling
+from arker.emulator.sandbox.recovery import Complete, complete_steps, exchange, leftovers, read_stack, write_stack
 from arker.emulator.sandbox.small_trees import copy_small, is_small, remove_small
 from arker.emulator.sandbox.tools import ToolError, Tools
+from arker.emulator.sandbox.trial import AGAIN, Trial
 
 logger = logging.getLogger("arker.emulator")
 
@@ -42,6 +45,12 @@ class Tree(Protocol):
     """Its root, on the host. With a stack it holds what differs from the layers below."""
     stack: Stack | None
     """The layers below; None when all of its files are its own."""
+    fresh: bool
+    """Whether it is an empty directory still: it has the files of a new VM once something needs them."""
+
+    def furnish(self) -> None:
+        """Put the files of a new VM into a fresh tree."""
+        ...
 
     async def size(self) -> int:
         """Return the total bytes of its files."""
@@ -54,7 +63,7 @@ class Storage(Protocol):
     """A store of trees."""
 
     async def create(self, vm_id: str) -> Tree:
-        """Create a tree that contains only what `furnish` puts there."""
+        """Create a fresh tree."""
         ...
 
     async def copy(self, vm_id: str, source: Tree, *, at_rest: bool = False) -> Tree:
@@ -73,10 +82,17 @@ class Storage(Protocol):
 
 
 class DirectoryTree:
-    def __init__(self, path: Path, storage: DirectoryStorage, stack: Stack | None = None) -> None:
+    def __init__(
+        self, path: Path, storage: DirectoryStorage, stack: Stack | None = None, *, fresh: bool = False
+    ) -> None:
         self.path = path
         self.stack = stack
+        self.fresh = fresh
         self._storage = storage
+
+    def furnish(self) -> None:
+        if self.fresh:
+            self._storage.furnish(self)
 
     async def size(self) -> int:
         return await self._storage.measure(self)
@@ -111,8 +127,9 @@ class DirectoryStorage:
         *,
         identity: Identity | None,
         tool_prefix: Sequence[str],
-        furnish: Callable[[Path], None],
+        furnish: Callable[[Path], None] | None,
         python: str = sys.executable,
+        lasting: bool = False,
     ) -> None:
         """Open the directory for use.
 
@@ -120,8 +137,9 @@ class DirectoryStorage:
             base: The directory of the trees. Only the VMs' user can enter it.
             identity: Who owns the trees; None for the server's own user.
             tool_prefix: What ``cp`` and ``rm`` are started through, to be able to handle directories of mode 000.
-            furnish: Fills a new tree.
+            furnish: Fills a new tree; None if new ones stay empty.
             python: The interpreter that copies trees with very long paths, as the trees' owner can run it.
+            lasting: Whether trees outlive this process, however it ends.
         """
         self._base = base
         self._identity = identity
@@ -129,42 +147,56 @@ class DirectoryStorage:
         self._furnish = furnish
         self._python = python
         self._reserve = Reserve(_FOR_A_TOOL)
-        self._layers: asyncio.Future[bool] | None = None
+        self._sharing = Trial(self._has_layers)
+        self._told = False
         self._numbers = itertools.count(1)
         self._known: dict[str, Layer] = {}
         """Layers that an earlier process made, by name."""
+        self.notes = Notes(base if lasting else None)
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._former = frozenset(base.iterdir()) if lasting else frozenset[Path]()
+        """What an earlier process made, for VMs or for none."""
         if identity is not None:
             os.chown(base, identity.uid, identity.gid)
 
     async def create(self, vm_id: str) -> Tree:
-        path = self._free_place(vm_id)
-        with telling(), self._removed_on_error(path):
-            path.mkdir(mode=0o755)
-            self._furnish(path)
-        return DirectoryTree(path, self)
+        return self._create(self._free_place(vm_id), fresh=self._furnish is not None)
 
     def create_bare(self) -> DirectoryTree:
         """Create an empty tree for no VM in particular."""
-        path = self._base / f".spare-{os.urandom(8).hex()}"
-        with telling():
+        return self._create(self._base / f".spare-{os.urandom(8).hex()}", fresh=False)
+
+    def _create(self, path: Path, *, fresh: bool) -> DirectoryTree:
+        with telling(), self._removed_on_error(path):
             path.mkdir(mode=0o755)
             self._give(path)
-        return DirectoryTree(path, self)
+        return DirectoryTree(path, self, fresh=fresh)
+
+    def fill(self, tree: Tree) -> None:
+        """Put the files of a new VM into a tree in which no VM's command has run. What fails leaves some of them."""
+        assert self._furnish is not None
+        self._furnish(tree.path)
+
+    def furnish(self, tree: Tree) -> None:
+        """Put the files of a new VM into a fresh tree: all of them or none, even if this process is killed."""
+        whole = self.create_bare()
+        with telling(), self._removed_on_error(whole.path):
+            self.fill(whole)
+            self.replace_fresh(tree, whole)
+
+    def replace_fresh(self, fresh: Tree, other: Tree) -> None:
+        """Put a tree into the place of a fresh one, in one step."""
+        os.rename(other.path, fresh.path)  # a directory may take the place of an empty one
+        fresh.fresh = False
 
     def put_in_place(self, tree: Tree, other: Tree) -> Tree:
         """Put a tree into the place of another one. Returns the other one, at a place of its own."""
-        place = self._base / f".left-{os.urandom(8).hex()}"
-        os.rename(other.path, place)
-        try:
-            os.rename(tree.path, other.path)
-        except OSError:
-            os.rename(place, other.path)
-            raise
-        return DirectoryTree(place, self)
+        return DirectoryTree(exchange(self._base, tree.path, other.path), self)
 
     async def copy(self, vm_id: str, source: Tree, *, at_rest: bool = False) -> Tree:
         path = self._free_place(vm_id)
+        if source.fresh:
+            return self._create(path, fresh=True)
         copied = DirectoryTree(path, self)
         try:
             if at_rest and await self.gains_by_sharing(source):
@@ -181,17 +213,27 @@ class DirectoryStorage:
         return copied
 
     async def gains_by_sharing(self, tree: Tree) -> bool:
-        """Return whether a copy of a tree would better share its files. Whether that is possible here is tried once."""
+        """Return whether a copy of a tree would better share its files. Whether that is possible here is tried out."""
         if not self._tools.prefix or not takes_another(self._base, None):
             return False
         if await in_thread(is_small, tree.path, to_copy=True):
             return False
-        if self._layers is None:
-            self._layers = asyncio.ensure_future(self._try_layers())
-        return await asyncio.shield(self._layers)
+        return await self._sharing.works()
 
-    async def _try_layers(self) -> bool:
-        """Try whether the kernel, bubblewrap and the file system have all that layers take."""
+    async def _has_layers(self) -> bool:
+        reason = await self.try_layers()
+        if reason is None:
+            return True
+        logger.log(
+            logging.DEBUG if self._told else logging.WARNING,
+            "forks copy files instead of sharing them, for %g s at least: %s",
+            *(AGAIN, reason),
+        )
+        self._told = True
+        return False
+
+    async def try_layers(self) -> str | None:
+        """Try whether the kernel, bubblewrap and the file system have all that layers take. Returns why not."""
         place = self._base / f".trial-{os.urandom(8).hex()}"
         stack = Stack([Layer(place / "below")], place / "work")
         try:
@@ -203,20 +245,27 @@ class DirectoryStorage:
             script = 'cd "$1" && rm -r d && mkdir d && test ! -e d/f && echo > e && mv e d'
             mounts = [*stack.options(place / "own")[:-1], str(place / "seen")]
             await self._tools.run("/bin/sh", "-c", script, "sh", str(place / "seen"), mounts=mounts)
-        except ToolError as error:
-            logger.warning("forks copy files instead of sharing them: %s", error)
-            return False
+        except (ToolError, SandboxError, OSError) as error:
+            return str(error)
         finally:
-            await self.discard(place)
-        return True
+            with contextlib.suppress(SandboxError, OSError):
+                await self.discard(place)
+        return None
 
     def _share(self, source: Tree, path: Path) -> Stack | None:
         """Make a tree's files a layer below itself and below a new tree at ``path``. Returns the new one's stack."""
         while (place := self._base / f"{PREFIX}{next(self._numbers)}").exists():  # an earlier process made it
             pass
         layer = Layer(place)
-        layers = (*(() if source.stack is None else source.stack.layers), layer)
-        os.rename(source.path, layer.path)
+        below = () if source.stack is None else source.stack.layers
+        layers = (*below, layer)
+        names = [each.path.name for each in below]
+        note = self.notes.begin(SHARE, vm=source.path.name, layer=place.name, below=names)
+        try:
+            os.rename(source.path, layer.path)
+        except BaseException:
+            note.end()
+            raise
         try:
             self._make_like(path, layer.path)
             stack = self._stack(path.name, layers)
@@ -225,7 +274,10 @@ class DirectoryStorage:
         except BaseException:
             shutil.rmtree(source.path, ignore_errors=True)
             os.rename(layer.path, source.path)
+            write_stack(self._base, source.path.name, names)
+            note.end()
             raise
+        note.end()
         self._leave(old)
         return stack
 
@@ -233,11 +285,11 @@ class DirectoryStorage:
         """Make the stack of a VM, with a note of it for a later server."""
         if not layers:
             return None
-        work = self._base / f".work-{vm_id}"
+        work = self._base / f"{WORK}{vm_id}"
         if not work.exists():
             work.mkdir(mode=0o755)
             self._give(work)
-        (self._base / f".stack-{vm_id}").write_text("\n".join(layer.path.name for layer in layers))
+        write_stack(self._base, vm_id, [layer.path.name for layer in layers])
         for layer in layers:
             layer.users += 1
         return Stack(layers, work)
@@ -312,17 +364,24 @@ class DirectoryStorage:
         for path in await asyncio.to_thread(lambda: list(self._base.iterdir())):
             await self.discard(path)
 
+    async def recover(self, ids: Collection[str], further: Mapping[str, Complete]) -> list[Path]:
+        """Recover the trees that an earlier process left. Returns what belongs to none of them, to be discarded.
+
+        Raises:
+            SandboxError: One of them is missing or damaged (``damaged``).
+        """
+        await in_thread(complete_steps, self._base, further)
+        return [path for path in await in_thread(leftovers, self._base, ids) if path in self._former]
+
     def adopt(self, vm_id: str) -> Tree:
         path = self._place(vm_id)
         if not path.is_dir():
             raise SandboxError("not_found", f"there are no files of a VM {vm_id}")
-        return DirectoryTree(path, self, self._adopt_stack(vm_id))
+        stack = self._adopt_stack(vm_id)
+        return DirectoryTree(path, self, stack, fresh=self._furnish is not None and not (stack or os.listdir(path)))
 
     def _adopt_stack(self, vm_id: str) -> Stack | None:
-        try:
-            names = (self._base / f".stack-{vm_id}").read_text().split("\n")
-        except FileNotFoundError:
-            return None
+        names = read_stack(self._base, vm_id)
         return self._stack(vm_id, [self._known.setdefault(name, Layer(self._base / name)) for name in names])
 
     async def remove(self, tree: Tree) -> None:
@@ -330,7 +389,7 @@ class DirectoryStorage:
         await self.discard(tree.path)
         stack, tree.stack = tree.stack, None
         if stack is not None:
-            (self._base / f".stack-{tree.path.name}").unlink(missing_ok=True)
+            (self._base / f"{STACK}{tree.path.name}").unlink(missing_ok=True)
             await self.discard(stack.work)
             for layer in self._leave(stack):
                 self._known.pop(layer.path.name, None)

@@ -20,6 +20,7 @@ from arker.emulator.server.journal.trace import Trace, attach, trace_of
 from arker.emulator.server.operation import Operation, PublicOperation
 from arker.emulator.server.operations import transfers
 from arker.emulator.server.presign import PREFIX
+from arker.emulator.server.records import Organisation
 from arker.emulator.server.routes import served
 from arker.emulator.server.streams import gone
 
@@ -76,8 +77,21 @@ class _Boundary:
             trace.finish(response)
         else:
             response = await Misbehaviour(backend, request, trace, firing, handler, settle).respond()
-        settle(0 if gone(request) else response.status)
+        # A WebSocket was answered when it began; it is over now.
+        settle(0 if gone(request) and response.status != 101 else response.status)
         return response
+
+
+def _organisation(backend: Backend, request: web.Request, ticket: str | None) -> Organisation:
+    """Return the organisation that a request is of, by its API key or by its ticket."""
+    if ticket is None:
+        return backend.authenticate(request.headers.get("Authorization"))
+    granted = backend.tickets.check(ticket)
+    org = backend.organisations[granted.org_id]
+    vm = org.find(request.match_info["vm_id"])
+    if vm is not None and (granted.vm_id, granted.session_id) != (vm.vm_id, request.match_info["session_id"]):
+        raise ServiceError("forbidden", "ticket: it is for another session")
+    return org
 
 
 async def _add_request_id(request: web.Request, response: web.StreamResponse) -> None:
@@ -92,7 +106,8 @@ def create_app(backend: Backend) -> web.Application:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             trace = trace_of(request)
-            trace.org = org = backend.authenticate(request.headers.get("Authorization"))
+            ticket = request.query.get("ticket") if operation.socket else None
+            trace.org = org = _organisation(backend, request, ticket)
             vm = org.find(request.match_info.get("vm_id", ""))
             if vm is not None:
                 trace.note_vm(vm)

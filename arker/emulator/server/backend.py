@@ -24,10 +24,12 @@ from arker.emulator.server.generation import Generation
 from arker.emulator.server.goldens import find_golden, require_supported
 from arker.emulator.server.idempotency import Ledger
 from arker.emulator.server.journal.journal import Journal
+from arker.emulator.server.keeper import Keeper
 from arker.emulator.server.presign import Presigner
 from arker.emulator.server.proxy.egress_proxy import Room
 from arker.emulator.server.proxy.egress_upstream import Upstreams
-from arker.emulator.server.records import Organisation, VmRecord
+from arker.emulator.server.records import Organisation, SessionRecord, VmRecord
+from arker.emulator.server.tickets import Tickets
 
 logger = logging.getLogger("arker.emulator")
 
@@ -44,8 +46,11 @@ class Backend:
         spool_dir: Path,
         origin: str,
         clock: Clock,
+        keeper: Keeper | None = None,
+        secret: bytes | None = None,
     ) -> None:
         self.options = options
+        self.keeper = keeper or Keeper()
         self.generation = Generation(name=options.generation, window=options.foreground_window)
         self.provider = provider
         self.spool_dir = spool_dir
@@ -67,10 +72,11 @@ class Backend:
         """Set when the server ends: what only waits for time to pass must not hold it up."""
         self.upstreams = Upstreams.from_environment()
         self.egress_room = Room.of_this_process()
-        secret = secrets.token_bytes(32)  # not derived from the API key: URLs are passed on
+        secret = secret or secrets.token_bytes(32)  # not derived from the API key: URLs are passed on
         self.cursors = Cursors(secret)
         self.presigned = options.presigned
         self.presigner = Presigner(secret, clock, options.presigned_ttl)
+        self.tickets = Tickets(secret, clock)
         keys = {LOCAL_ORG_ID: api_key, **options.organisations}
         self._keys = [(_digest(key), name) for name, key in keys.items()]
         # Long enough to distinguish keys, and never a large part of a short one.
@@ -94,7 +100,7 @@ class Backend:
         }
         self.journal = self.journal.successor()
         self.faults.clear()
-        self.ledger = Ledger(self.clock)
+        self.ledger = Ledger(self.clock, self.keeper.forget_key)
         self.clock.reset()
         return ended
 
@@ -124,6 +130,10 @@ class Backend:
     def next_number(self) -> int:
         """Return the next number. Records are numbered in the order of their creation; lists are sorted by number."""
         return next(self._numbers)
+
+    def count_from(self, number: int) -> None:
+        """Go on counting where an earlier server has stopped."""
+        self._numbers = itertools.count(number)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start work that outlives the request. The reference kept here prevents its garbage collection."""
@@ -176,6 +186,14 @@ class Backend:
             what: dict[str, Any] = {"resource": {"kind": "vm", "id": vm.vm_id}, "requirement": "mutable"}
             raise ServiceError("invalid_state", f"VM {vm.vm_id} is immutable: fork it and use the fork", details=what)
         return vm
+
+    @staticmethod
+    def session(vm: VmRecord, session_id: str) -> SessionRecord:
+        """Return a session of a VM; 404 when there is none."""
+        session = vm.sessions.get(session_id)
+        if session is None:
+            raise missing("session", f"session_id: there is no session {session_id!r}")
+        return session
 
 
 def was_reset() -> ServiceError:

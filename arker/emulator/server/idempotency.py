@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -22,6 +23,8 @@ LIFETIME_MS: Final = 24 * 3600 * 1000
 """The lifetime of a key after its operation is complete."""
 
 Scope: TypeAlias = tuple[str, str, str, str]
+NOTHING: Final = object()
+"""The value of a key under which nothing was made: the operation was only acknowledged."""
 
 
 def fingerprint(body: dict[str, Any]) -> bytes:
@@ -39,6 +42,7 @@ class Entry:
         value: The record that came of it, once it is known.
         error: Why nothing came of it (the entry is then out of the ledger already, but others may be waiting).
         settled: Set when either is known.
+        completed_ms: When its operation was complete; None until then.
     """
 
     digest: bytes
@@ -46,6 +50,7 @@ class Entry:
     value: Any = None
     error: ServiceError | None = None
     settled: asyncio.Event = field(factory=asyncio.Event)
+    completed_ms: int | None = None
 
     async def outcome(self) -> Any:
         await self.settled.wait()
@@ -57,8 +62,9 @@ class Entry:
 class Ledger:
     """Entries by scope."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, at_expiry: Callable[[Scope, Entry], None] | None = None) -> None:
         self._clock = clock
+        self._at_expiry = at_expiry
         self._entries: dict[Scope, Entry] = {}
         self._expiries: deque[tuple[int, Scope, Entry]] = deque()
 
@@ -72,7 +78,11 @@ class Ledger:
         return entry
 
     def open(self, scope: Scope, digest: bytes, subject: str) -> Entry:
-        entry = self._entries[scope] = Entry(digest=digest, subject=subject)
+        return self.enter(scope, Entry(digest=digest, subject=subject))
+
+    def enter(self, scope: Scope, entry: Entry) -> Entry:
+        """Enter what is known of a key."""
+        self._entries[scope] = entry
         return entry
 
     def settle(self, entry: Entry, value: Any) -> None:
@@ -89,7 +99,14 @@ class Ledger:
 
     def complete(self, scope: Scope, entry: Entry) -> None:
         """Mark the entry as complete. Its lifetime starts now."""
-        self._expiries.append((self._clock.now_ms() + LIFETIME_MS, scope, entry))
+        if entry.completed_ms is None:  # else an earlier server has noted it
+            entry.completed_ms = self._clock.now_ms()
+        self._expiries.append((entry.completed_ms + LIFETIME_MS, scope, entry))
+
+    async def complete_after(self, scope: Scope, entry: Entry, done: asyncio.Event) -> None:
+        """Wait for the end of an operation, and mark its entry as complete."""
+        await done.wait()
+        self.complete(scope, entry)
 
     def _purge(self) -> None:
         now = self._clock.now_ms()
@@ -97,6 +114,8 @@ class Ledger:
             _, scope, entry = self._expiries.popleft()
             if self._entries.get(scope) is entry:
                 del self._entries[scope]
+                if self._at_expiry is not None:
+                    self._at_expiry(scope, entry)
 
 
-__all__ = ["Entry", "Ledger", "Scope", "fingerprint"]
+__all__ = ["NOTHING", "Entry", "Ledger", "Scope", "fingerprint"]

@@ -18,7 +18,7 @@ from arker import models
 from arker.emulator.options import WINDOW_MAXIMUM, GenerationName
 from arker.emulator.server.generation import FORMER, FORMER_NAMES, SCHEMAS, Generation, Json
 from arker.emulator.server.openapi_former import Schemas
-from arker.emulator.server.operation import Described, PublicOperation, Shape
+from arker.emulator.server.operation import Described, Operation, PublicOperation, Shape
 from arker.emulator.server.routes import served
 
 PATH: Final = "/openapi.json"
@@ -162,6 +162,8 @@ def _operation(operation: Described, shapes: _Shapes, speaks: Generation) -> Jso
             **{str(status): {"$ref": f"#/components/responses/{status}"} for status in statuses},
         },
     }
+    if isinstance(operation, Operation) and operation.socket:
+        body["responses"] = {"101": {"description": "A WebSocket"}, **body["responses"]}
     if isinstance(operation, PublicOperation):
         body["security"] = []
     requests = shapes.every(operation.takes, reply=False)

@@ -70,9 +70,15 @@ class Described:
 
 @frozen(kw_only=True)
 class Operation(Described):
-    """An operation for those who have an API key."""
+    """An operation for those who have an API key.
+
+    Attributes:
+        handler: What it does.
+        socket: Whether it opens a WebSocket, for which a ticket does instead of the API key.
+    """
 
     handler: Handler
+    socket: bool = False
 
 
 @frozen(kw_only=True)

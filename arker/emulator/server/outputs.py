@@ -32,23 +32,26 @@ KEPT_SMALL: Final = 16 * 1024
 class StoredOutput:
     """The output of a run that has ended, in a file: runs are remembered for long, and would take too much memory.
 
-    The file goes when nothing refers to it any more.
+    The file goes when nothing refers to it any more, unless it is lasting: then it outlives this process.
     """
 
-    def __init__(self, content: LargeOutput) -> None:
+    def __init__(self, content: LargeOutput, *, lasting: bool = False) -> None:
         self.content = content
-        self._remove = weakref.finalize(self, content.path.unlink, missing_ok=True)
+        self._finalize = None if lasting else weakref.finalize(self, content.path.unlink, missing_ok=True)
 
     def discard(self) -> None:
         """Discard the file now."""
-        self._remove()
+        if self._finalize is None:
+            self.content.path.unlink(missing_ok=True)
+        else:
+            self._finalize()
 
 
 Output: TypeAlias = bytes | LargeOutput | StoredOutput | None
 """That of a run; None when it has gone with its VM."""
 
 
-async def store(data: Output, directory: Path) -> Output:
+async def store(data: Output, directory: Path, *, lasting: bool = False) -> Output:
     """Store an output for long: a small one as it is, a large one in a file below the directory. Raises `OSError`."""
     if isinstance(data, StoredOutput):
         content = data.content
@@ -59,7 +62,7 @@ async def store(data: Output, directory: Path) -> Output:
     if not isinstance(data, bytes) or len(data) <= KEPT_SMALL:
         return data
     path = directory / f"output-{secrets.token_hex(12)}"
-    stored = StoredOutput(LargeOutput(path, len(data), b""))
+    stored = StoredOutput(LargeOutput(path, len(data), b""), lasting=lasting)
     await asyncio.to_thread(_write, path, data, 0)
     return stored
 

@@ -233,6 +233,16 @@ def query_limit(query: Mapping[str, str], most: int = PAGE_MAXIMUM) -> int:
     return min(int(text), most)
 
 
+def query_integer(query: Mapping[str, str], name: str, *, minimum: int, maximum: int) -> int | None:
+    """Return a number of the query; None when it is absent."""
+    text = query.get(name)
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not minimum <= int(text) <= maximum:
+        raise invalid(name, f"an integer from {minimum} to {maximum}")
+    return int(text)
+
+
 def query_choices(query: Mapping[str, str], name: str, allowed: Collection[str] | None = None) -> frozenset[str] | None:
     """Return the values of a filter: one or more, joined by commas; None when it is absent."""
     text = query.get(name)
@@ -280,6 +290,7 @@ __all__ = [
     "query_boolean",
     "query_choices",
     "query_instant",
+    "query_integer",
     "query_limit",
     "read_fields",
     "read_object",

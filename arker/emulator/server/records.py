@@ -11,17 +11,19 @@ from weakref import WeakSet
 
 from attrs import define, field
 
-from arker.emulator.sandbox.base import HOME, Outlet, RunHandle, Sandbox, Volume
+from arker.emulator.sandbox.base import HOME, Outlet, RunHandle, Sandbox, TerminalHandle, Volume
 from arker.emulator.server.goldens import NetworkJson
 from arker.emulator.server.outputs import Output
 
 if TYPE_CHECKING:
     from arker.emulator.server.journal.trace import Trace
     from arker.emulator.server.proxy.tunnel_proxy import TunnelProxy
+    from arker.emulator.server.terminal import Terminal
 
 REQUESTS: Final = 5000
 """Requests of an organisation that are remembered."""
 
+Killable: TypeAlias = RunHandle | TerminalHandle
 State: TypeAlias = Literal["pending", "running", "completed", "failed", "cancelled"]
 StopReason: TypeAlias = Literal["cancelled", "timeout", "VM deleted", "session deleted", "reset"]
 
@@ -41,13 +43,22 @@ class SessionRecord:
     pending: int = 0
     """Runs that were accepted and have not ended."""
     current: RunRecord | None = None
-    handles: WeakSet[RunHandle] = field(factory=WeakSet[RunHandle], repr=False)
-    """Commands of the session that are running or left something in the background. The sandbox holds those,
-    and the others have no holder."""
+    handles: WeakSet[Killable] = field(factory=WeakSet[Killable], repr=False)
+    """Commands and terminals of the session that are running or left something in the background. The sandbox holds
+    those, and the others have no holder."""
+    terminal: Terminal | None = field(default=None, repr=False)
+    """Its terminal, from its start until its end has been told."""
+    opening: bool = False
+    """Whether its terminal is being started."""
+
+    @property
+    def in_terminal(self) -> bool:
+        """Whether a program runs in its terminal, or is about to."""
+        return self.opening or (self.terminal is not None and self.terminal.running)
 
     @property
     def state(self) -> Literal["running", "pending", "idle"]:
-        if self.current is not None:
+        if self.current is not None or self.in_terminal:
             return "running"
         return "pending" if self.pending else "idle"
 
@@ -89,6 +100,8 @@ class RunRecord:
     """The task that puts a large output into a file once the run has ended."""
     readers: int = 0
     """Replies that its output is needed for."""
+    put_away: bool = False
+    """Whether the outputs below are complete already, although there still is a handle."""
     kept_stdout: Output = field(default=b"", repr=False)
     kept_stderr: Output = field(default=b"", repr=False)
 
@@ -215,9 +228,11 @@ class VmRecord:
     sandbox: Sandbox = field(repr=False)
     description: str | None = None
     immutable: bool = False
+    durable: bool = False
+    """Whether runs that the server's end interrupts are run again."""
     last_active_ms: int
     sessions: dict[str, SessionRecord] = field(repr=False)
-    """By id, oldest first; the first is the default session."""
+    """By id, oldest first; one of them is the default session."""
     next_index: int = 1
     """The number of the next session; numbers are not used again."""
     runs: dict[str, RunRecord] = field(factory=dict[str, "RunRecord"], repr=False)
@@ -238,12 +253,14 @@ class VmRecord:
 
     @property
     def session(self) -> SessionRecord:
-        """The default session, which is never deleted."""
-        return next(iter(self.sessions.values()))
+        """The default session. Another one takes its place when it is deleted."""
+        return next(session for session in self.sessions.values() if session.index == 0)
 
     @property
     def state(self) -> Literal["running", "idle"]:
-        return "running" if any(session.pending for session in self.sessions.values()) else "idle"
+        return (
+            "running" if any(session.pending or session.in_terminal for session in self.sessions.values()) else "idle"
+        )
 
 
 @define(eq=False, kw_only=True)

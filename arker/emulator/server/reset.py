@@ -14,7 +14,7 @@ from attrs import frozen
 
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.errors import ServiceError
-from arker.emulator.server.operations import execution, tunnels, uploads
+from arker.emulator.server.operations import execution, terminals, tunnels, uploads
 from arker.emulator.server.records import FilesystemRecord, Organisation, VmRecord
 
 
@@ -33,8 +33,11 @@ async def reset(backend: Backend) -> Removed:
         ServiceError: ``internal``: something could not be removed.
     """
     async with backend.resetting:
+        backend.keeper.forget_all()
         ended = backend.begin_anew()
         vms = [vm for org in ended for vm in org.vms.values()]
+        for vm in vms:
+            vm.deleted = True  # nothing of it is recorded any more
         filesystems = [filesystem for org in ended for filesystem in org.filesystems.values()]
         for org in ended:
             org.vms.clear()
@@ -65,6 +68,7 @@ async def _settled(org: Organisation) -> None:
 async def _remove_vm(backend: Backend, vm: VmRecord) -> None:
     vm.deleted = True
     tunnels.close_all(vm)
+    terminals.discard_all(vm, "the VM was deleted")
     going = [run for run in vm.runs.values() if not run.done.is_set()]
     for run in reversed(going):  # those in the queue first, or one of them would start
         execution.condemn(backend, run, "reset")

@@ -214,7 +214,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         method="DELETE",
         path=f"{VM}/sessions/{{session_id}}",
         handler=sessions.delete_session,
-        summary="Close a session and stop what runs in it; the default one cannot be closed",
+        summary="Close a session and stop what runs in it",
         gives=(models.DeleteSessionResponse,),
         errors=OF_VM,
     ),

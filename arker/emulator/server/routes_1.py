@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from arker.emulator.server.operation import OF_VM, PAGE, TEXT, VM, Operation, PublicOperation
-from arker.emulator.server.operations import absent, filesystems, policies, service, vms
+from arker.emulator.server.operation import BOOLEAN, OF_VM, PAGE, TEXT, VM, Operation, PublicOperation
+from arker.emulator.server.operations import absent, filesystems, policies, service, terminals, vms
 
 ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
     PublicOperation(
@@ -78,8 +78,8 @@ ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
         id="patchSession",
         method="PATCH",
         path=f"{VM}/sessions/{{session_id}}",
-        handler=absent.update_session,
-        summary="Change the size of a session's terminal, which the embedded backend does not have",
+        handler=terminals.update_session,
+        summary="Change the size of a session's terminal, or when it ends without a connection",
         takes=("PatchSessionRequest",),
         gives=("PatchSessionResponse",),
         errors=(*OF_VM, 413),
@@ -90,8 +90,9 @@ ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
         id="mintSessionPtyTicket",
         method="POST",
         path=f"{VM}/sessions/{{session_id}}/pty-ticket",
-        handler=absent.no_terminal,
-        summary="Get a ticket for a session's terminal, which the embedded backend does not have",
+        handler=terminals.create_ticket,
+        summary="Get a ticket for a session's terminal",
+        takes=("PtyTicketRequest",),
         gives=("PtyTicketResponse",),
         errors=(*OF_VM, 413),
         old=False,
@@ -101,11 +102,19 @@ ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
         id="attachSessionPty",
         method="GET",
         path=f"{VM}/sessions/{{session_id}}/pty",
-        handler=absent.no_terminal,
-        summary="Attach to a session's terminal, which the embedded backend does not have",
-        gives=("PtyTicketResponse",),
-        errors=OF_VM,
+        handler=terminals.attach,
+        summary="Attach to a session's terminal by a WebSocket, and start it if need be",
+        query={
+            "cols": terminals.SIZE,
+            "rows": terminals.SIZE,
+            "command": TEXT,
+            "persist": BOOLEAN,
+            "cancel_ttl_secs": terminals.IDLE_SECONDS,
+            "ticket": TEXT,
+        },
+        errors=(*OF_VM, 429),
         old=False,
+        socket=True,
     ),
     Operation(
         name="list_mounts",

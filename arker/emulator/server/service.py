@@ -6,15 +6,21 @@ import asyncio
 import logging
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from arker.emulator._log import NoRequests
 from arker.emulator.control.clock import Clock
 from arker.emulator.options import EmulatorOptions
-from arker.emulator.sandbox.base import SandboxProvider
+from arker.emulator.sandbox.base import SandboxError, SandboxProvider
 from arker.emulator.server.app import API, create_app
 from arker.emulator.server.backend import Backend, logger
+from arker.emulator.server.keeper import Keeper
+
+if TYPE_CHECKING:
+    from arker.emulator.server.state.directory import StateDirectory
+    from arker.emulator.server.state.restore import Restoration
 
 _requests = logging.getLogger("arker.emulator.requests")
 _requests.addFilter(NoRequests())
@@ -22,8 +28,13 @@ _requests.addFilter(NoRequests())
 _CLOSE_PATIENCE = 8.0  # seconds for the VMs to end; the parent process allows ten
 
 
-async def open_provider(options: EmulatorOptions, state_dir: Path) -> SandboxProvider:
+async def open_provider(options: EmulatorOptions, state_dir: Path, *, lasting: Path | None = None) -> SandboxProvider:
     """Open the provider that the options ask for. ``auto`` never falls back to running commands unprotected.
+
+    Args:
+        options: Settings.
+        state_dir: A directory that ends with the server.
+        lasting: The directory for files that do not.
 
     Raises:
         IsolationUnavailableError: VMs cannot be isolated here.
@@ -34,10 +45,10 @@ async def open_provider(options: EmulatorOptions, state_dir: Path) -> SandboxPro
     if options.isolation == "none":
         from arker.emulator.sandbox.plain import PlainProvider
 
-        return await PlainProvider.open(state_dir, limits)
+        return await PlainProvider.open(state_dir, limits, lasting=lasting)
     from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 
-    return await BubblewrapProvider.open(state_dir, limits)
+    return await BubblewrapProvider.open(state_dir, limits, lasting=lasting)
 
 
 class Service:
@@ -66,6 +77,7 @@ class Service:
         self._sock = sock
         self._runner: web.AppRunner | None = None
         self._backend: Backend | None = None
+        self._lasting: StateDirectory | None = None
         self.clock = clock or Clock()
         self.origin = origin_of(sock)
 
@@ -77,18 +89,17 @@ class Service:
         return self._backend
 
     async def start(self) -> None:
-        """Open the provider and answer requests."""
-        spool_dir = self._state_dir / "spool"
-        spool_dir.mkdir(mode=0o700)
-        provider = await open_provider(self._options, self._state_dir)
-        self._backend = Backend(
-            self._options,
-            api_key=self._api_key,
-            provider=provider,
-            spool_dir=spool_dir,
-            origin=self.origin,
-            clock=self.clock,
-        )
+        """Open the provider and answer requests.
+
+        Raises:
+            IsolationUnavailableError: VMs cannot be isolated here.
+            StateDirectoryError: The state directory in the options cannot be used.
+        """
+        restoration = await self._take_up() if self._options.state is not None else None
+        if restoration is None:
+            spool_dir = self._state_dir / "spool"
+            spool_dir.mkdir(mode=0o700)
+            self._backend = self._new_backend(await open_provider(self._options, self._state_dir), spool_dir)
         self._runner = web.AppRunner(
             create_app(self._backend),
             handle_signals=False,
@@ -102,6 +113,43 @@ class Service:
         )
         await self._runner.setup()
         await web.SockSite(self._runner, self._sock).start()
+        if restoration is not None:
+            restoration.go_on()
+
+    def _new_backend(
+        self, provider: SandboxProvider, spool_dir: Path, keeper: Keeper | None = None, secret: bytes | None = None
+    ) -> Backend:
+        return Backend(
+            self._options,
+            api_key=self._api_key,
+            provider=provider,
+            spool_dir=spool_dir,
+            origin=self.origin,
+            clock=self.clock,
+            keeper=keeper,
+            secret=secret,
+        )
+
+    async def _take_up(self) -> Restoration:
+        """Open the state directory, and fill a new backend with what is in it."""
+        # Imported late: a server without a state directory needs no database.
+        from arker.emulator.server.state.directory import StateDirectory
+        from arker.emulator.server.state.keeper import StateKeeper
+        from arker.emulator.server.state.restore import Restoration
+
+        assert self._options.state is not None
+        self._lasting = directory = await asyncio.to_thread(StateDirectory, self._options.state)
+        try:
+            provider = await open_provider(self._options, self._state_dir, lasting=directory.path)
+        except SandboxError as error:
+            if error.code != "mismatched":
+                raise
+            raise directory.refusal("mismatched", str(error)) from error
+        keeper = StateKeeper(directory.database)
+        self._backend = self._new_backend(provider, directory.spool, keeper, directory.secret)
+        restoration = Restoration(self._backend, directory, keeper)
+        await restoration.restore()
+        return restoration
 
     async def close(self) -> None:
         """Kill every VM, so that open requests are answered, then stop listening. A closed service cannot be started
@@ -112,11 +160,16 @@ class Service:
             self._backend.over.set()
             self._backend.close_tunnels()
             try:
-                await asyncio.wait_for(self._backend.provider.close(), _CLOSE_PATIENCE)
+                keep_files = self._lasting is not None
+                await asyncio.wait_for(self._backend.provider.close(keep_files=keep_files), _CLOSE_PATIENCE)
             except Exception:
                 logger.exception("the VMs could not be ended cleanly")
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._lasting is not None:
+            if self._backend is not None:
+                self._backend.keeper.close()
+            await self._lasting.close()
         self._sock.close()
 
 

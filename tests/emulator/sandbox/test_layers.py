@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path, PurePath
 
 import pytest
@@ -14,6 +15,7 @@ from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from arker.emulator.sandbox.layers import Stack, takes_another
 from arker.emulator.sandbox.small_trees import MOST
+from arker.emulator.sandbox.trial import Trial
 from tests.emulator.sandbox.support import read, sh, write
 
 pytestmark = pytest.mark.anyio
@@ -176,6 +178,42 @@ async def test_where_nothing_can_be_shared_files_are_copied(
         assert (await sh(fork, "cat many/200")).text == "200"
     assert caplog.text.count("forks copy files instead of sharing them") == 1
     await provider.close()
+
+
+async def test_files_are_shared_again_once_that_works(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arker.emulator.sandbox.trees.Trial", partial(Trial, again=0.0))
+    provider = await BubblewrapProvider.open(place)
+    vm = await provider.create("one")
+    await sh(vm, FILL)
+    with monkeypatch.context() as broken:
+        broken.setattr("arker.emulator.sandbox.layers.Stack.options", _of_another_bwrap)
+        assert (await provider.create("two", source=vm)).tree.stack is None
+    await forked(provider, vm, "three")
+    await provider.close()
+
+
+@pytest.mark.parametrize("failure", [False, OSError("full")])
+async def test_a_success_is_remembered_and_a_failure_for_a_while(failure: bool | OSError) -> None:
+    results: list[bool | OSError] = [failure, True, False]
+
+    async def attempt() -> bool:
+        result = results.pop(0)
+        if isinstance(result, OSError):
+            raise result
+        return result
+
+    trial = Trial(attempt, again=0.0)
+    if failure is False:
+        assert not await trial.works()
+    else:
+        with pytest.raises(OSError, match="full"):
+            await trial.works()
+    assert await trial.works()
+    assert await trial.works()
+    assert results == [False]
+    remembers = Trial(attempt, again=60.0)
+    assert not await remembers.works()
+    assert not await remembers.works()  # a second attempt would find no result
 
 
 def test_the_number_of_layers_is_bounded() -> None:

@@ -179,6 +179,43 @@ async def test_signal_reaches_the_foreground(vm: AgentSandbox) -> None:
         await run.signal(99)
 
 
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        ("sleep 60", signal.SIGINT),
+        ("sleep 60; true", signal.SIGTERM),
+        ("cat /dev/zero >/dev/null", signal.SIGINT),
+        ("( sleep 60 )", signal.SIGINT),
+        ("while :; do :; done", signal.SIGINT),
+        ("exec sleep 60", signal.SIGTERM),
+    ],
+)
+async def test_a_signal_right_after_the_start_is_not_lost(
+    vm: AgentSandbox, command: str, number: signal.Signals
+) -> None:
+    for _ in range(5):
+        run = await vm.run(RunSpec(command=command))
+        await run.signal(number)
+        assert (await asyncio.wait_for(run.wait(), 20)).exit_code == 128 + number
+
+
+async def test_a_signal_right_after_the_start_finds_the_traps_of_the_command(vm: AgentSandbox) -> None:
+    run = await vm.run(
+        RunSpec(command="trap 'echo one' USR1; trap 'echo two; exit 5' USR2; while :; do sleep 0.02; done")
+    )
+    await run.signal(signal.SIGUSR1)
+    await run.signal(signal.SIGUSR2)
+    assert (await asyncio.wait_for(run.wait(), 20)).exit_code == 5
+    assert run.stdout() == b"one\ntwo\n"
+
+
+async def test_a_kill_does_not_wait_behind_a_signal(vm: AgentSandbox) -> None:
+    run = await vm.run(RunSpec(command="trap '' INT; while :; do :; done"))
+    await run.signal(signal.SIGINT)
+    await run.signal(signal.SIGKILL)
+    assert (await asyncio.wait_for(run.wait(), 20)).exit_code == 128 + signal.SIGKILL
+
+
 async def test_kill_and_wait_may_be_called_by_many(vm: AgentSandbox) -> None:
     run = await vm.run(RunSpec(command="sleep 60"))
     waits = [asyncio.create_task(run.wait()) for _ in range(3)]
@@ -232,7 +269,7 @@ async def test_a_killed_supervisor_takes_its_run_along_and_no_other(vm: AgentSan
 
 
 async def test_a_stopped_vm_can_still_be_killed(vm: AgentSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arker.emulator.sandbox.host.run.STUCK", 0.3)
+    monkeypatch.setattr("arker.emulator.sandbox.host.supervised.STUCK", 0.3)
     run = await vm.run(RunSpec(command="echo now; kill -STOP -1; sleep 600"))
     await until(lambda: run.stdout() == b"now\n")
     await asyncio.sleep(0.05)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from arker.emulator.sandbox.base import HOME
+from arker.emulator.sandbox.base import HOME, SandboxError
+from arker.emulator.sandbox.bubblewrap import provider as module
 from arker.emulator.sandbox.bubblewrap.graft import graft
+from arker.emulator.sandbox.bubblewrap.identity import Identity
+from arker.emulator.sandbox.bubblewrap.image import furnish
 from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.host import spares
 from arker.emulator.sandbox.host.machine import Limits
@@ -127,3 +131,52 @@ async def test_moving_is_undone_where_it_fails(tmp_path: Path) -> None:
     assert sorted(os.listdir(source)) == ["etc", "later"]
     assert (source / "etc/file").read_text() == "content"
     assert not graft(tmp_path / "missing", target, ["/etc/ssl"])
+
+
+async def test_a_vm_has_no_files_before_it_needs_them(own: BubblewrapProvider) -> None:
+    vm = await own.create("one")
+    copy = await own.create("copy", source=vm)
+    for each in (vm, copy):
+        assert each.tree.fresh
+        assert os.listdir(each.tree.path) == []
+    assert (await sh(vm, "cat /etc/hostname; id -un; stat -c '%a %U' /tmp /root /")).text == (
+        "vm\nuser\n1777 user\n700 user\n755 user"
+    )
+    assert not vm.tree.fresh
+    assert copy.tree.fresh
+    assert (await sh(copy, "cat /etc/hostname")).text == "vm"
+
+
+@pytest.mark.parametrize("spares", [0, 1])
+async def test_files_that_cannot_be_made_are_made_by_the_next_start(
+    place: Path, spares: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = await BubblewrapProvider.open(place, Limits(spares=spares))
+    try:
+        vm = await provider.create("one")
+        with monkeypatch.context() as patch:
+
+            def fail(root: Path, owner: Identity | None) -> None:
+                furnish(root, owner)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+            patch.setattr(module, "furnish", fail)
+            with pytest.raises(SandboxError, match="disk is full") as caught:
+                await sh(vm, "true")
+        assert caught.value.code == "resource_pressure"
+        assert vm.tree.fresh
+        assert os.listdir(vm.tree.path) == []
+        assert (await sh(vm, "cat /etc/hostname")).text == "vm"
+    finally:
+        await provider.close()
+    assert children("bwrap") == []
+
+
+async def test_a_vm_that_never_started_is_adopted_as_such(place: Path) -> None:
+    provider = await BubblewrapProvider.open(place)
+    await provider.create("one")
+    await provider.close(keep_files=True)
+    provider = await BubblewrapProvider.open(place)
+    vm = await provider.adopt("one")
+    assert (await sh(vm, "cat /etc/hostname")).text == "vm"
+    await provider.close()

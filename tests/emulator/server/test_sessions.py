@@ -141,11 +141,20 @@ async def test_deleting_a_session_stops_what_runs_in_it(api: Api, vm: str) -> No
     assert (await api.call("POST", f"/v1/vms/{vm}/runs", run)).json["session_id"] != session
 
 
-async def test_the_default_session_cannot_be_deleted(api: Api, vm: str) -> None:
-    (session,) = (await api.get(f"/v1/vms/{vm}"))["sessions"]
-    reply = await api.call("DELETE", f"/v1/vms/{vm}/sessions/{session['session_id']}")
-    assert reply.refusal == (409, "conflict")
-    assert output(await api.run(vm, "echo still")) == b"still\n"
+async def test_an_empty_default_session_takes_the_place_of_a_deleted_one(api: Api, vm: str) -> None:
+    other = await create(api, vm)
+    await api.run(vm, "mkdir here; cd here; export WORD=gone; sleep 60 & echo $! >pid")
+    (session, _) = (await api.get(f"/v1/vms/{vm}"))["sessions"]
+    begun = await api.background(vm, "sleep 60")
+    assert (await api.call("DELETE", f"/v1/vms/{vm}/sessions/{session['session_id']}")).json == {"deleted": True}
+    assert (await api.ended(vm, begun))["state"] == "cancelled"
+    kept, default = (await api.get(f"/v1/vms/{vm}"))["sessions"]
+    assert (kept["session_id"], default["session_idx"]) == (other["session_id"], 0)
+    assert default["session_id"] != session["session_id"]
+    assert output(await api.run(vm, "echo $PWD-$WORD; kill -0 $(cat here/pid) || echo dead")) == b"/home/user-\ndead\n"
+    newest, oldest = await api.list_all(f"/v1/vms/{vm}/sessions", "sessions")
+    assert [newest["session_id"], oldest["session_id"]] == [default["session_id"], other["session_id"]]
+    assert (await create(api, vm))["session_idx"] == 2
 
 
 async def test_numbers_are_not_used_again(api: Api, vm: str) -> None:

@@ -50,6 +50,12 @@ async def delete_session(wire: Wire, vm: str) -> None:
     assert await wire.get("DELETE", f"{vm}/sessions/{made['session_id']}") == {"deleted": True}
     assert (await wire.ended(vm, begun["run_id"]))["state"] == "cancelled"
     assert await wire.refused("not_found", "DELETE", f"{vm}/sessions/{made['session_id']}") == {"resource": "session"}
+    # The default session is one like any other; an index that has no session makes one.
+    (default,) = (await wire.get("GET", f"{vm}/sessions"))["sessions"]
+    assert await wire.get("DELETE", f"{vm}/sessions/{default['session_id']}") == {"deleted": True}
+    after = await wire.get("POST", f"{vm}/runs", {"command": "true"})
+    assert after["session_id"] != default["session_id"]
+    assert (await wire.get("GET", f"{vm}/sessions/{after['session_id']}"))["session_idx"] == 0
 
 
 @walk

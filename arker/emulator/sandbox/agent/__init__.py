@@ -10,6 +10,6 @@ Each run gets a supervisor, forked from the agent, that is a child subreaper: wh
 not, stays its descendant. A supervisor has its own socket to the server, and ends when that is closed.
 """
 
-MODULES = ("refusals", "system", "processes", "filters", "walls", "supervisor", "files", "main")
+MODULES = ("refusals", "system", "processes", "filters", "walls", "signals", "supervisor", "files", "main")
 
 __all__ = ["MODULES"]

@@ -27,7 +27,12 @@ from arker.emulator.sandbox.agent.processes import (
     wake_up,
 )
 from arker.emulator.sandbox.agent.refusals import Refused, explain
-from arker.emulator.sandbox.agent.supervisor import RESERVED_PROCESSES, at_process_limit, supervise
+from arker.emulator.sandbox.agent.supervisor import (
+    RESERVED_PROCESSES,
+    at_process_limit,
+    supervise,
+    supervise_terminal,
+)
 from arker.emulator.sandbox.agent.system import give_back_memory, parse_json, to_json
 from arker.emulator.sandbox.agent.walls import SCORE_OF_AGENTS, SCORE_OF_COMMANDS, Score, lower_limit, raise_walls
 
@@ -60,6 +65,8 @@ class Agent:
         self.halted: list[int] = []
         self.handlers: dict[str, Callable[[dict[str, Any], list[int]], tuple[dict[str, Any], list[int]]]] = {
             "run": self.run,
+            "open_terminal": self.open_terminal,
+            "start_in_terminal": self.start_in_terminal,
             "read": self.read,
             "write": self.write,
             "commit": self.commit,
@@ -72,6 +79,17 @@ class Agent:
         }
 
     def run(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        return self.start(supervise, request, fds)
+
+    def open_terminal(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        return {}, list(os.openpty())
+
+    def start_in_terminal(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        return self.start(supervise_terminal, request, fds)
+
+    def start(
+        self, supervise: Callable[[dict[str, Any], list[int], bool], None], request: dict[str, Any], fds: list[int]
+    ) -> tuple[dict[str, Any], list[int]]:
         self.score.set(SCORE_OF_COMMANDS)  # which the child keeps, and all that it starts
         try:
             pid = os.fork()

@@ -11,10 +11,16 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, Final
 
 from attrs import field, frozen
+
+from arker.emulator.sandbox.recovery import damaged, exchange
+
+STEP: Final = "graft"
+"""The step in which a VM's files go into a spare sandbox's tree, as it is noted."""
 
 _MOST = 300
 """Entries to be moved; with more of them a new start is as quick."""
@@ -64,6 +70,21 @@ def graft(source: Path, target: Path, mounts: Iterable[str], *ways: str) -> bool
     return True
 
 
+def complete(base: Path, facts: Mapping[str, Any]) -> None:
+    """Complete the way of a VM's files into a spare sandbox's tree, wherever it was interrupted: what has been moved
+    already is no longer in the VM's own tree.
+    """
+    spare, place = base / facts["spare"], base / facts["vm"]
+    if not spare.exists():
+        return
+    if place.exists():
+        if not graft(place, spare, facts["mounts"], *facts["ways"]):
+            raise damaged(f"the files of {facts['vm']} are in {place} and in {spare}, and cannot be put together")
+        exchange(base, spare, place)
+    else:
+        os.rename(spare, place)
+
+
 def _plan(
     source: Path, target: Path, points: frozenset[str], inner: frozenset[str], opened: contextlib.ExitStack
 ) -> Iterator[_Step]:
@@ -101,4 +122,4 @@ def _keep_attributes(step: _Step, status: os.stat_result) -> None:
     os.utime(step.target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-__all__ = ["graft"]
+__all__ = ["STEP", "complete", "graft"]

@@ -6,10 +6,15 @@ on the host, with its rights over /proc/sys, /etc/ssl/private and limits. So it 
 
 from __future__ import annotations
 
+import functools
 import grp
 import os
 import pwd
+import shutil
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict
 
 from attrs import frozen
 
@@ -39,6 +44,47 @@ class Identity:
         return bool(status.st_mode >> shift & 1)
 
 
+class UserOptions(TypedDict, total=False):
+    """Options of Popen: none, or those that change the user."""
+
+    user: int
+    group: int
+    extra_groups: list[str | int]
+
+
+def ways_to_start(identity: Identity | None) -> tuple[Sequence[str], UserOptions]:
+    """Return how a program is started as an identity: the command to start it through, and options of Popen.
+
+    With options that change the user, Python cannot use vfork: it copies the page tables of the whole server, which
+    stops the server for milliseconds. A command that changes the user takes one more exec instead.
+    """
+    if identity is None:
+        return (), {}
+    command = becoming(identity)
+    if command is None:
+        return (), {"user": identity.uid, "group": identity.gid, "extra_groups": []}
+    return command, {}
+
+
+@functools.cache
+def becoming(identity: Identity) -> Sequence[str] | None:
+    """Return the command that becomes an identity; None where there is none, such as with busybox's setpriv."""
+    program = shutil.which("setpriv", path="/usr/bin:/bin")
+    if program is None:
+        return None
+    command = (program, "--reuid", str(identity.uid), "--regid", str(identity.gid), "--clear-groups", "--")
+    tried = subprocess.run(
+        [*command, "/bin/sh", "-c", 'test "$(id -u) $(id -G)" = "$0"', f"{identity.uid} {identity.gid}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={"PATH": "/usr/bin:/bin"},
+        cwd="/",
+        check=False,
+    )
+    return command if tried.returncode == 0 else None
+
+
 def spare_identity() -> Identity | None:
     """Return the identity for VMs of this process; None when it is not root, since VMs then run as its own user."""
     if os.geteuid() != 0:
@@ -49,4 +95,4 @@ def spare_identity() -> Identity | None:
     return Identity(number, number)
 
 
-__all__ = ["Identity", "spare_identity"]
+__all__ = ["Identity", "UserOptions", "becoming", "spare_identity", "ways_to_start"]

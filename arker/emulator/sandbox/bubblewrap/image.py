@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from arker.emulator.sandbox.base import HOME
@@ -41,19 +41,13 @@ _FILES = {
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
 }
 _COPIES = (
-    *("ld.so.cache", "localtime", "resolv.conf", "mime.types", "services", "protocols", "os-release"),
+    *("localtime", "resolv.conf", "mime.types", "services", "protocols", "os-release"),
     "ssl/openssl.cnf",  # of /etc/ssl only this and certs: the host's private keys are in there too
 )
 
 
-def give(root: Path, owner: Identity | None) -> None:
-    """Make a new, empty directory the owner's."""
-    if owner is not None:
-        os.chown(root, owner.uid, owner.gid)
-
-
 def furnish(root: Path, owner: Identity | None) -> None:
-    """Fill a new, empty tree. Do not use it for a tree that a VM has used."""
+    """Fill a new tree, which may have mount points already. Do not use it for a tree that a VM has used."""
     with ExitStack() as opened:
 
         def enter(path: str | Path, above: int | None) -> int:
@@ -66,7 +60,8 @@ def furnish(root: Path, owner: Identity | None) -> None:
         directories = {"": enter(root, None)}
         for name, mode in _DIRECTORIES.items():
             above, _, own = name.rpartition("/")
-            os.mkdir(own, dir_fd=directories[above])
+            with suppress(FileExistsError):
+                os.mkdir(own, dir_fd=directories[above])
             directories[name] = enter(own, directories[above])
             os.fchmod(directories[name], mode)
         for name, content in _files():
@@ -96,4 +91,4 @@ def _files() -> Iterator[tuple[str, bytes]]:
             yield name, content
 
 
-__all__ = ["furnish", "give"]
+__all__ = ["furnish"]

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import platform
 import shutil
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, SandboxError
 from arker.emulator.sandbox.bubblewrap.arguments import PATH, Host, candidates, tool_prefix
 from arker.emulator.sandbox.bubblewrap.diagnosis import Facts, explain, gather_facts
-from arker.emulator.sandbox.bubblewrap.graft import graft
+from arker.emulator.sandbox.bubblewrap.graft import STEP, complete, graft
 from arker.emulator.sandbox.bubblewrap.identity import Identity, spare_identity
-from arker.emulator.sandbox.bubblewrap.image import furnish, give
+from arker.emulator.sandbox.bubblewrap.image import furnish
 from arker.emulator.sandbox.bubblewrap.interpreter import Interpreter, choose_interpreter
 from arker.emulator.sandbox.bubblewrap.mount_points import find_obstacle
 from arker.emulator.sandbox.bubblewrap.prerequisites import check_rights, find_bash
 from arker.emulator.sandbox.bubblewrap.seccomp import choose_filter
 from arker.emulator.sandbox.host.inside import Inside
 from arker.emulator.sandbox.host.machine import Launch, Limits, Machine
-from arker.emulator.sandbox.host.provider import AgentProvider
+from arker.emulator.sandbox.host.provider import AgentProvider, require_owner
 from arker.emulator.sandbox.host.spares import Spare, Spares
 from arker.emulator.sandbox.pressure import lack, telling
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
@@ -55,26 +57,31 @@ class BubblewrapProvider(AgentProvider):
         limits: Limits,
         bash: str,
         filter: bytes = b"",
+        lasting: Path | None = None,
     ) -> None:
         self._state_dir = state_dir
+        files = lasting or state_dir
         self._bwrap = bwrap
         self._host = host
         self._interpreter = interpreter
         self._identity = identity
         super().__init__(
             DirectoryStorage(
-                state_dir / "vms",
+                files / "vms",
                 identity=identity,
                 tool_prefix=tool_prefix(bwrap),
                 furnish=lambda root: furnish(root, identity),
                 python=interpreter.on_host,
+                lasting=lasting is not None,
             ),
             DirectoryStorage(
-                state_dir / "volumes",
+                files / "volumes",
                 identity=identity,
                 tool_prefix=tool_prefix(bwrap),
-                furnish=lambda root: give(root, identity),
+                furnish=None,
+                lasting=lasting is not None,
             ),
+            lasting=lasting,
         )
         self.spares = Spares(self._make_spare, limits.spares)
         self._limits = limits
@@ -88,9 +95,16 @@ class BubblewrapProvider(AgentProvider):
         return self._bwrap
 
     @classmethod
-    async def open(cls, state_dir: Path, limits: Limits | None = None) -> BubblewrapProvider:
+    async def open(
+        cls, state_dir: Path, limits: Limits | None = None, *, lasting: Path | None = None
+    ) -> BubblewrapProvider:
         """Open a provider that keeps the VMs' trees under ``state_dir``. A throw-away VM first shows that isolation
         works here.
+
+        Args:
+            state_dir: A directory that ends with the server.
+            limits: Those of VMs.
+            lasting: The directory for the trees, if they are to outlive the server.
 
         Raises:
             IsolationUnavailableError: it does not; the message says why and what to do.
@@ -99,12 +113,15 @@ class BubblewrapProvider(AgentProvider):
         if sys.platform != "linux":
             raise IsolationUnavailableError(explain(Facts(platform=sys.platform)))
         with telling():
-            return await cls._open(state_dir, limits or Limits())
+            return await cls._open(state_dir, limits or Limits(), lasting)
 
     @classmethod
-    async def _open(cls, state_dir: Path, limits: Limits) -> BubblewrapProvider:
+    async def _open(cls, state_dir: Path, limits: Limits, lasting: Path | None) -> BubblewrapProvider:
         identity = spare_identity()
         check_rights(identity)
+        if lasting is not None:
+            lasting = await asyncio.to_thread(_prepare, lasting, identity)
+            await asyncio.to_thread(require_owner, lasting, os.geteuid() if identity is None else identity.uid)
         bash = find_bash(identity)
         state_dir = await asyncio.to_thread(_prepare, state_dir, identity)
         interpreter = await choose_interpreter(state_dir, identity)
@@ -115,7 +132,7 @@ class BubblewrapProvider(AgentProvider):
             chosen = b""
         attempts: list[tuple[str, str]] = []
         for bwrap in candidates(state_dir, identity):
-            provider = cls(state_dir, bwrap, host, interpreter, identity, limits, bash, chosen)
+            provider = cls(state_dir, bwrap, host, interpreter, identity, limits, bash, chosen, lasting)
             try:
                 with telling():
                     await provider.try_out()
@@ -131,6 +148,10 @@ class BubblewrapProvider(AgentProvider):
         facts = await asyncio.to_thread(gather_facts, attempts, interpreter.on_host, identity)
         raise IsolationUnavailableError(explain(facts))
 
+    async def why_no_layers(self) -> str | None:
+        """Return why VMs cannot share files here; None if they can."""
+        return await self._storage.try_layers()
+
     def discard(self) -> None:
         """Discard a provider that does not work."""
         self._storage.close()
@@ -143,11 +164,13 @@ class BubblewrapProvider(AgentProvider):
             logger.warning("VMs go without %s", "; ".join(spare.machine.missing))
         self.spares.add(spare)
 
+    async def recover(self, vms: Collection[str], volumes: Collection[str]) -> None:
+        await self._recover(vms, volumes, {STEP: complete})
+
     async def close(self, *, keep_files: bool = False) -> None:
         await self.spares.close()
         await super().close(keep_files=keep_files)
-        if not keep_files:
-            await asyncio.to_thread(_clear, self._state_dir)
+        await asyncio.to_thread(_clear, self._state_dir)
 
     async def _make_spare(self) -> Spare:
         tree = self._storage.create_bare()
@@ -164,20 +187,41 @@ class BubblewrapProvider(AgentProvider):
         spare = await self.spares.take()
         if spare is None:
             return None
-        # Not in a thread: some renames take less time than going there, and nothing can be cancelled halfway.
-        ways = (HOME, *(place for place, _ in self._host.links))
-        if not graft(tree.path, spare.tree.path, self._host.covered, *ways):
-            self.spares.leave(spare)
-            return None
+        # Not in a thread: it takes less time than going there, and nothing can be cancelled halfway.
+        machine = None
         try:
-            left = self._storage.put_in_place(spare.tree, tree)
+            if self._hand_over(spare.tree, tree):
+                machine = spare.machine
+        finally:
+            if machine is None:
+                self.spares.leave(spare)
+        return machine
+
+    def _hand_over(self, spare: Tree, tree: Tree) -> bool:
+        """Put a spare sandbox's tree, with the files of a VM's tree in it, into the place of that one."""
+        if tree.fresh:
+            self._storage.fill(spare)
+            self._storage.replace_fresh(tree, spare)
+            return True
+        self._host.prepare(tree.path, self._identity)
+        mounts, ways = self._host.covered, (HOME, *(place for place, _ in self._host.links))
+        try:
+            note = self._storage.notes.begin(STEP, vm=tree.path.name, spare=spare.path.name, mounts=mounts, ways=ways)
         except OSError:
-            if not graft(spare.tree.path, tree.path, self._host.covered, *ways):
+            return False
+        if not graft(tree.path, spare.path, mounts, *ways):
+            note.end()
+            return False
+        try:
+            left = self._storage.put_in_place(spare, tree)
+        except OSError:
+            if not graft(spare.path, tree.path, mounts, *ways):
                 raise
-            self.spares.leave(spare)
-            return None
+            note.end()
+            return False
+        note.end()
         self.spares.leave(left)
-        return spare.machine
+        return True
 
     def _inside(self, tree: Tree) -> Inside:
         return Inside(
@@ -185,6 +229,7 @@ class BubblewrapProvider(AgentProvider):
         )
 
     async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
+        tree.furnish()
         self._host.prepare(tree.path, self._identity, tree.stack)
         layers = () if tree.stack is None else tree.stack.below
         obstacles = {path: find_obstacle(tree.path, path, self._identity, layers) for path in volumes}
@@ -199,6 +244,7 @@ class BubblewrapProvider(AgentProvider):
             max_processes=self._max_processes,
             max_open_files=_fewer_than_here(self._limits.open_files),
             refused={path: reason for path, reason in obstacles.items() if reason is not None},
+            at_start=self._at_start,
         )
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 from attrs import field, frozen
 
 from arker.emulator.sandbox.base import SandboxError
-from arker.emulator.sandbox.bubblewrap.identity import Identity
+from arker.emulator.sandbox.bubblewrap.identity import Identity, ways_to_start
 from arker.emulator.sandbox.bubblewrap.keyring import Keyrings
 from arker.emulator.sandbox.host.link import AgentLink, LinkClosedError, anonymous_files
 from arker.emulator.sandbox.host.process_tree import (
@@ -26,6 +27,8 @@ from arker.emulator.sandbox.host.process_tree import (
     kill_launched,
     kill_tree,
     launched_by,
+    started,
+    wait_until,
     wake,
 )
 from arker.emulator.sandbox.host.source import LOADER, agent_program
@@ -73,6 +76,7 @@ class Launch:
         max_open_files: How many each process may have.
         env: The agent's environment; of a VM, bwrap's too.
         refused: Volumes that cannot be where they were wanted: path, and why.
+        at_start: Called with the processes that a later server has to wait for.
     """
 
     bwrap: str | None = None
@@ -85,6 +89,7 @@ class Launch:
     max_open_files: int = Limits().open_files
     env: Mapping[str, str] = field(factory=dict[str, str])
     refused: Mapping[str, str] = field(factory=dict[str, str])
+    at_start: Callable[[Iterable[Started]], None] | None = None
 
 
 class Machine:
@@ -139,6 +144,12 @@ class Machine:
             machine.missing = [str(each) for each in cast("list[object]", missing)]
         if machine._group:
             machine._launched.update(launched_by(process.pid))
+        if launch.at_start is not None:
+            try:
+                launch.at_start(machine._launched or (started(process.pid),))
+            except BaseException:
+                await machine.close()
+                raise
         return machine
 
     @property
@@ -171,26 +182,23 @@ class Machine:
         await self.link.wait_closed()
         # A bwrap whose agent has died ends by itself, but an agent may also have closed its socket and stayed.
         self._kill_launched()
-        await asyncio.get_running_loop().run_in_executor(None, self._see_off)
+        await self._see_off()
 
-    def _see_off(self) -> None:
-        """Wait, in a thread, until the process and what it has left have ended."""
-        self._see_process_off()
-        left, give_up = self._launched, time.monotonic() + _LAST_STEPS
-        while (left := {process for process in left if not collect(process)}) and time.monotonic() < give_up:
-            time.sleep(0.001)
-
-    def _see_process_off(self) -> None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            # An agent without namespaces around it must not be killed in the middle of its clean-up: it has stopped
-            # processes, which would stay.
-            self._process.wait(_LAST_STEPS if self._group else _CLEAN_UP)
-            return
-        if self._group:
-            kill_group(self._process.pid)
-        else:
-            kill_tree(self._process.pid)
-        self._process.wait()
+    async def _see_off(self) -> None:
+        """Wait until the process and what it has left have ended."""
+        process = self._process
+        # An agent without namespaces around it must not be killed in the middle of its clean-up: it has stopped
+        # processes, which would stay.
+        patience = _LAST_STEPS if self._group else _CLEAN_UP
+        if not await wait_until(lambda: process.poll() is not None, process.pid, patience):
+            if self._group:
+                kill_group(process.pid)
+            else:
+                await asyncio.to_thread(kill_tree, process.pid)
+            await wait_until(lambda: process.poll() is not None, process.pid, None)
+        give_up = time.monotonic() + _LAST_STEPS
+        for left in self._launched:
+            await wait_until(functools.partial(collect, left), left.pid, give_up - time.monotonic())
 
     def _kill_launched(self) -> None:
         if self._group and self._process.poll() is None:
@@ -215,7 +223,7 @@ def _spare_descriptors(limit: int) -> tuple[int, int]:
 
 def _spawn(launch: Launch, link: int, errors: int) -> subprocess.Popen[bytes]:
     """Start an agent with these descriptors as its socket and its errors. Returns after exec, within a millisecond."""
-    identity = launch.identity
+    starter, ways = ways_to_start(launch.identity)
     with contextlib.ExitStack() as made:
         # Pass them by descriptor: the options contain host paths, and the VM can read the command line.
         arguments = b"".join(os.fsencode(option) + b"\0" for option in launch.options)
@@ -233,6 +241,7 @@ def _spawn(launch: Launch, link: int, errors: int) -> subprocess.Popen[bytes]:
             # Start it in the loop's own thread: --die-with-parent acts when the starting thread ends.
             return subprocess.Popen(
                 [
+                    *starter,
                     *outside,
                     *(launch.python, "-I", "-S", "-B", "-X", "utf8", "-c", LOADER),
                     *(str(link), str(source)),
@@ -246,9 +255,7 @@ def _spawn(launch: Launch, link: int, errors: int) -> subprocess.Popen[bytes]:
                 start_new_session=True,
                 env=launch.env,  # empty for isolated ones: /proc/1/environ of a VM shows what bwrap was started with
                 cwd="/",
-                user=None if identity is None else identity.uid,
-                group=None if identity is None else identity.gid,
-                extra_groups=None if identity is None else [],
+                **ways,
             )
         except OSError as error:
             reason = lack(error)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from attrs import frozen
 
 _PATIENCE = 5.0
+_LONGEST_PAUSE = 0.05
+"""Seconds between two looks at a process that is ending."""
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -63,6 +66,55 @@ def collect(orphan: Started) -> bool:
         return True
 
 
+async def wait_until(ended: Callable[[], bool], pid: int, seconds: float | None) -> bool:
+    """Wait until a process has ended.
+
+    Args:
+        ended: Tells whether it has, and collects it. It is asked again when the process may have ended.
+        pid: Its id.
+        seconds: How long to wait at most; None for no bound.
+
+    Returns:
+        Whether it has ended.
+    """
+    loop = asyncio.get_running_loop()
+    give_up = None if seconds is None else loop.time() + seconds
+    pause = 0.001
+    with contextlib.ExitStack() as made:
+        over = None if ended() else _watch(pid, made)
+        while not ended():
+            left = None if give_up is None else give_up - loop.time()
+            if left is not None and left <= 0:
+                return False
+            if over is not None and not over.done():
+                await asyncio.wait([over], timeout=left)
+            else:  # the system does not tell, or the process that has to collect it has not done so yet
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+    return True
+
+
+def _watch(pid: int, made: contextlib.ExitStack) -> asyncio.Future[None] | None:
+    """Return a future that is done when a process ends; None where the system does not tell that."""
+    if sys.platform != "linux":
+        return None
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:  # no descriptor is left, an old kernel, or it has ended and is collected
+        return None
+    made.callback(os.close, descriptor)
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(descriptor, _notice, over)
+    made.callback(loop.remove_reader, descriptor)
+    return over
+
+
+def _notice(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
+
+
 def collect_all() -> None:
     """Collect every child that has ended. Use it at the end of this process, when no thread waits for children any
     more.
@@ -75,6 +127,12 @@ def collect_all() -> None:
 def started(pid: int) -> Started:
     """Return a process in a form that distinguishes it from later ones with the same id."""
     return Started(pid, _fields(pid)[19])
+
+
+def has_ended(process: Started) -> bool:
+    """Return whether a process has ended, with all of its namespace if it was the first one of that."""
+    fields = _fields(process.pid)
+    return fields[19] != process.time or fields[0] in (b"Z", b"X")
 
 
 def launched_by(launcher: int) -> list[Started]:
@@ -179,11 +237,13 @@ __all__ = [
     "collect",
     "collect_all",
     "find_below",
+    "has_ended",
     "is_stopped",
     "kill_group",
     "kill_launched",
     "kill_tree",
     "launched_by",
     "started",
+    "wait_until",
     "wake",
 ]

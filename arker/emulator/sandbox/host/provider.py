@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
-from arker.emulator.sandbox.base import Outlet, Sandbox, Volume
+from arker.emulator.sandbox.base import Outlet, Sandbox, SandboxError, Volume
+from arker.emulator.sandbox.former import Processes
 from arker.emulator.sandbox.host.inside import Inside
 from arker.emulator.sandbox.host.machine import Launch, Machine
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
+from arker.emulator.sandbox.recovery import Complete
 from arker.emulator.sandbox.trees import DirectoryStorage, Tree
 from arker.emulator.sandbox.volumes import Volumes
+
+logger = logging.getLogger("arker.emulator")
 
 
 class AgentProvider(ABC):
@@ -18,10 +25,12 @@ class AgentProvider(ABC):
 
     confines_network = True
 
-    def __init__(self, storage: DirectoryStorage, volumes: DirectoryStorage) -> None:
+    def __init__(self, storage: DirectoryStorage, volumes: DirectoryStorage, *, lasting: Path | None = None) -> None:
         self._storage = storage
         self._volume_storage = volumes
         self._sandboxes: dict[str, AgentSandbox] = {}
+        self._leftovers: list[tuple[DirectoryStorage, Path]] = []
+        self._at_start = None if lasting is None else Processes(lasting).note
 
     async def create(self, vm_id: str, *, source: Sandbox | None = None, outlet: Outlet | None = None) -> AgentSandbox:
         if source is None:
@@ -38,6 +47,24 @@ class AgentProvider(ABC):
 
     async def create_volume(self, volume_id: str) -> Volume:
         return await self._volume_storage.create(volume_id)
+
+    async def adopt_volume(self, volume_id: str) -> Volume:
+        return self._volume_storage.adopt(volume_id)
+
+    async def recover(self, vms: Collection[str], volumes: Collection[str]) -> None:
+        await self._recover(vms, volumes, {})
+
+    async def _recover(self, vms: Collection[str], volumes: Collection[str], further: Mapping[str, Complete]) -> None:
+        for storage, ids in ((self._storage, vms), (self._volume_storage, volumes)):
+            self._leftovers += [(storage, path) for path in await storage.recover(ids, further)]
+
+    async def sweep(self) -> None:
+        while self._leftovers:
+            storage, path = self._leftovers.pop()
+            try:
+                await storage.discard(path)
+            except SandboxError as error:
+                logger.warning("what an earlier server has left in %s could not be removed: %s", path, error)
 
     async def close(self, *, keep_files: bool = False) -> None:
         sandboxes = tuple(self._sandboxes.values())
@@ -73,4 +100,13 @@ class AgentProvider(ABC):
         return sandbox
 
 
-__all__ = ["AgentProvider"]
+def require_owner(directory: Path, uid: int) -> None:
+    """Check that VMs whose trees an earlier server has left there were this user's. Raises `SandboxError`."""
+    trees = directory / "vms"
+    if trees.exists() and trees.stat().st_uid != uid:
+        raise SandboxError(
+            "mismatched", f"its VMs' files belong to the user {trees.stat().st_uid}, and VMs of this server to {uid}"
+        )
+
+
+__all__ = ["AgentProvider", "require_owner"]

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from arker.emulator.sandbox.base import LargeOutput, RunExit, SandboxError
+from arker.emulator.sandbox.base import LargeOutput, RunExit
 from arker.emulator.sandbox.capture import Capture
 from arker.emulator.sandbox.host.shell import LARGEST_STATE, parse_state
+from arker.emulator.sandbox.host.supervised import Supervised, exit_status
 
 SETTLE = 0.05
 """How long a run may wait, after its command has ended, for output that is still in its pipes."""
-STUCK = 3.0
-"""How long a supervisor may take to kill its run, before the whole VM is killed from outside."""
-LOOK = 1.0
-"""How often to check whether something in the VM has stopped the process that reports the end of a run."""
 _PIECE = 256 * 1024
 
 
@@ -128,7 +124,7 @@ class StateReader:
         return bool(data)
 
 
-class AgentRun:
+class AgentRun(Supervised):
     """The `RunHandle` of a command that an agent's supervisor looks after."""
 
     def __init__(
@@ -146,35 +142,23 @@ class AgentRun:
         late_output: float = 0.0,
         whole: bool = False,
     ) -> None:
-        control.setblocking(False)
-        self._loop = asyncio.get_running_loop()
-        self._control = control
+        super().__init__(control=control, at_stuck=at_stuck, look_after=look_after)
         self._state = StateReader(state)
         self._limit = output_limit
-        self._at_stuck = at_stuck
-        self._look_after = look_after
-        self._looking = self._loop.call_later(LOOK, self._look)
         self._to_outside = to_outside
         self._whole = whole
         self._dropped = 0
         self._killed = False
         self._processes_killed = 0
         self._settled = False
-        self._ended_at: float | None = None
         self._status: int | None = None
-        self._failure: str | None = None
-        self._lines = b""
         self._settling: asyncio.TimerHandle | None = None
         self._late_output = late_output
         self._late_end: asyncio.TimerHandle | None = None
         self._filtering = self._cut = False
-        self.starting: asyncio.Future[bool] = self._loop.create_future()
-        """True once the command may have begun; False when it surely never will."""
         self._exit: asyncio.Future[RunExit] = self._loop.create_future()
-        self._gone = asyncio.Event()
         self._out = Output(stdout, self._keeper(), self._settle_if_ended, spool=spool, drop=self._drop)
         self._err = Output(stderr, self._keeper(), self._settle_if_ended, spool=spool, drop=self._drop)
-        self._loop.add_reader(control, self._hear)
 
     def stdout(self) -> bytes | LargeOutput:
         return self._out.capture.content()
@@ -192,44 +176,13 @@ class AgentRun:
     def spool_failure(self) -> str | None:
         return self._out.capture.failure or self._err.capture.failure
 
-    @property
-    def going(self) -> bool:
-        """Whether the command or something that it started in the background is still running."""
-        return not self._gone.is_set()
-
-    @property
-    def ended_at(self) -> float | None:
-        """The time at which the command itself ended, by the loop's clock."""
-        return self._ended_at
-
     async def wait(self) -> RunExit:
         return await asyncio.shield(self._exit)
-
-    async def wait_gone(self) -> None:
-        await self._gone.wait()
 
     async def kill(self) -> None:
         if self._status is None or (self._whole and not self._settled):
             self._killed = True
-        self._tell("kill")
-        try:
-            await asyncio.wait_for(self._gone.wait(), STUCK)
-        except asyncio.TimeoutError:  # something in the VM has stopped or outrun the supervisor
-            self._at_stuck()
-            self.abandon()
-
-    def _look(self) -> None:
-        self._look_after()
-        self._looking = self._loop.call_later(LOOK, self._look)
-
-    async def signal(self, number: int) -> None:
-        if not 0 < number < 65:
-            raise SandboxError("bad_request", f"there is no signal {number}")
-        self._tell(f"signal {number}")
-
-    def abandon(self) -> None:
-        """Abandon the run: the VM has ended, and nothing more will arrive."""
-        self._end()
+        await super().kill()
 
     def _keeper(self) -> Callable[[int], int]:
         kept = 0
@@ -246,34 +199,12 @@ class AgentRun:
     def _drop(self, size: int) -> None:
         self._dropped += size
 
-    def _tell(self, line: str) -> None:
-        if self.going:
-            with contextlib.suppress(OSError):  # the supervisor has ended: the end of its socket is about to be read
-                self._control.send(line.encode() + b"\n")
-
-    def _hear(self) -> None:
-        try:
-            data = self._control.recv(4096)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        *lines, self._lines = (self._lines + data).split(b"\n")
-        for line in lines:
-            self._take(line.decode("utf-8", "replace"))
-        if not data or len(self._lines) > 65536:
-            self._end()
-
-    def _take(self, line: str) -> None:
-        word, _, rest = line.partition(" ")
-        if word == "starting" and not self.starting.done():
-            self.starting.set_result(True)
-        elif word == "failed" and self._failure is None:
-            self._failure = f"the command could not be started: {rest[:500]}"
-        elif word == "killed" and rest.isdigit() and len(rest) < 8:
+    def _take(self, word: str, rest: str) -> None:
+        status = exit_status(word, rest)
+        if word == "killed" and rest.isdigit() and len(rest) < 8:
             self._processes_killed = int(rest)
-        elif word == "exit" and rest.isdigit() and len(rest) < 4 and self._status is None:
-            self._status = int(rest)
+        elif status is not None and self._status is None:
+            self._status = status
             if not self._killed and not self._whole:
                 self._settling = self._loop.call_later(SETTLE, self._ask_for_filters)
                 self._settle_if_ended()
@@ -326,18 +257,10 @@ class AgentRun:
         state = parse_state(self._state.take())
         return (None, None) if state is None else (self._to_outside(state[0]), state[1])
 
-    def _end(self) -> None:
-        if self._gone.is_set():
-            return
-        if not self.starting.done():
-            self.starting.set_result(False)
-        self._settle()
-        self._loop.remove_reader(self._control)
-        self._control.close()
+    def _close(self) -> None:
         self._out.close()
         self._err.close()
         self._state.close()
-        self._gone.set()
 
 
 __all__ = ["AgentRun", "Output"]

@@ -11,12 +11,27 @@ from contextlib import asynccontextmanager
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from arker.emulator.sandbox.base import HOME, FileReader, FileWriter, Outlet, RunHandle, RunSpec, SandboxError, Volume
+from attrs import evolve
+
+from arker.emulator.sandbox.base import (
+    HOME,
+    FileReader,
+    FileWriter,
+    Outlet,
+    RunHandle,
+    RunSpec,
+    SandboxError,
+    TerminalHandle,
+    TerminalSpec,
+    Volume,
+)
 from arker.emulator.sandbox.host.inside import Inside
 from arker.emulator.sandbox.host.link import LinkClosedError, Reply, anonymous_files
 from arker.emulator.sandbox.host.machine import Launch, Machine
 from arker.emulator.sandbox.host.run import AgentRun
 from arker.emulator.sandbox.host.shell import shell_command
+from arker.emulator.sandbox.host.supervised import Supervised
+from arker.emulator.sandbox.host.terminal import AgentTerminal, start_terminal
 from arker.emulator.sandbox.outlet import HOST, PORT, open_outlet
 from arker.emulator.sandbox.pressure import telling
 from arker.emulator.sandbox.trees import Tree
@@ -89,7 +104,8 @@ class AgentSandbox:
         self._outlet = outlet
         self._env = inside.env if outlet is None else {**inside.env, **outlet.variables(HOST, PORT)}
         self._machine: Machine | None = None
-        self._runs: set[AgentRun] = set()
+        self._runs: set[Supervised] = set()
+        """What goes on in the VM: commands and terminals."""
         self._deleted = False
         self._last_file = 0
         self._open_files: set[int] = set()
@@ -119,19 +135,31 @@ class AgentSandbox:
 
         async def attempt(machine: Machine) -> AgentRun:
             run = await self._start_run(machine, spec, script)
-            try:
-                begun = await asyncio.wait_for(asyncio.shield(run.starting), _START_TIMEOUT)
-            except BaseException as error:
-                run.abandon()  # the supervisor notices the closed socket, and kills what it has started
-                if isinstance(error, asyncio.TimeoutError):
-                    machine.kill()
-                    raise SandboxError("unavailable", "the VM did not start the command") from None
-                raise
-            if not begun:
-                raise LinkClosedError
+            await _begun(machine, run)
             return run
 
         return await self._with_machine(attempt)
+
+    async def open_terminal(self, spec: TerminalSpec) -> TerminalHandle:
+        spec = evolve(spec, env=spec.env or self._env)
+
+        async def attempt(machine: Machine) -> AgentTerminal:
+            self._runs = {run for run in self._runs if run.going}
+            terminal = await start_terminal(machine, self._inside, spec)
+            self._runs.add(terminal)
+            try:
+                await _begun(machine, terminal)
+            except BaseException:
+                terminal.close()
+                raise
+            return terminal
+
+        terminal = await self._with_machine(attempt)
+        reason = await terminal.refusal()
+        if reason is not None:
+            terminal.close()
+            raise SandboxError("bad_request", reason)
+        return terminal
 
     async def open_read(self, path: str) -> FileReader:
         reply = await self._ask("read", path=self._path(path))
@@ -287,10 +315,13 @@ class AgentSandbox:
             if not self._inside.restarts or wanted == self._bound or not await self._is_idle(aftermath=0):
                 return machine
         await self._stop()
-        launch = await self._launch(self._tree, self._volumes)
-        self._take(launch)
-        machine = None if self._bound or self._warm is None else await self._warm(self._tree)
+        machine = None
+        if not self._volumes and self._warm is not None:
+            self._refused, self._bound = {}, {}
+            machine = await self._warm(self._tree)
         if machine is None:
+            launch = await self._launch(self._tree, self._volumes)
+            self._take(launch)
             machine = await Machine.start(launch)
         if self._outlet is not None:
             try:
@@ -405,6 +436,20 @@ class AgentSandbox:
             raise SandboxError("bad_request", "a path cannot be empty or contain a NUL character")
         inside = self._inside.to_inside(str(PurePosixPath(HOME, path)))
         return inside + "/" if path.endswith(("/", "/.")) and inside != "/" else inside
+
+
+async def _begun(machine: Machine, run: Supervised) -> None:
+    """Wait until a command may have begun."""
+    try:
+        begun = await asyncio.wait_for(asyncio.shield(run.starting), _START_TIMEOUT)
+    except BaseException as error:
+        run.abandon()  # the supervisor notices the closed socket, and kills what it has started
+        if isinstance(error, asyncio.TimeoutError):
+            machine.kill()
+            raise SandboxError("unavailable", "the VM did not start the command") from None
+        raise
+    if not begun:
+        raise LinkClosedError
 
 
 async def _connected(connection: socket.socket, timeout: float = 5.0) -> bool:

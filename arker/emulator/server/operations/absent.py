@@ -8,26 +8,9 @@ from typing import Final
 from aiohttp import web
 
 from arker.emulator.server.backend import Backend
-from arker.emulator.server.errors import missing, unsupported
+from arker.emulator.server.errors import missing
 from arker.emulator.server.operation import Handler, Operation
-from arker.emulator.server.operations.sessions import TERMINAL_MAXIMUM, find_session
-from arker.emulator.server.parsing import read_fields
 from arker.emulator.server.records import Organisation
-
-
-async def update_session(backend: Backend, org: Organisation, request: web.Request) -> web.StreamResponse:
-    """Refuse to change a terminal."""
-    fields = await read_fields(backend, "PatchSessionRequest", request)
-    for name in ("cols", "rows"):
-        fields.integer(name, minimum=1, maximum=TERMINAL_MAXIMUM)
-    fields.integer("timeout_secs", minimum=0)
-    return await no_terminal(backend, org, request)
-
-
-async def no_terminal(backend: Backend, org: Organisation, request: web.Request) -> web.StreamResponse:
-    """Refuse what needs a terminal."""
-    find_session(backend.vm(org, request.match_info["vm_id"]), request.match_info["session_id"])
-    raise unsupported("sessions of the embedded backend have no terminals", "persistent_pty")
 
 
 def _none_of(resource: str, what: str) -> Handler:
@@ -67,4 +50,4 @@ def _operations() -> Iterator[Operation]:
 
 OPERATIONS: Final = tuple(_operations())
 
-__all__ = ["OPERATIONS", "no_terminal", "update_session"]
+__all__ = ["OPERATIONS"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,11 +14,13 @@ from arker.emulator.sandbox.base import LargeOutput, RunExit, RunHandle, RunSpec
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.ids import new_ulid
 from arker.emulator.server.journal.journal import COMMAND_BOUND
+from arker.emulator.server.keeper import Key
 from arker.emulator.server.outputs import Output, StoredOutput, after_vm, store
-from arker.emulator.server.records import RunRecord, SessionRecord, StopReason, VmRecord
+from arker.emulator.server.records import Killable, RunRecord, SessionRecord, StopReason, VmRecord
 
 PAUSE: Final = 0.2
 """Seconds before something is tried again for which resources were lacking."""
+_KILLED: Final = 128 + signal.SIGKILL
 
 
 def accept(
@@ -31,9 +34,13 @@ def accept(
     acquire: str | None = None,
     release: str | None = None,
     patience: float = 0.0,
+    entry: Key | None = None,
 ) -> RunRecord:
     """Record a run and start it, or queue it behind the session's others. The run belongs to the server, not to the
     connection of the request.
+
+    Raises:
+        ServiceError: There is no room to record it.
     """
     now = backend.clock.now_ms()
     run = RunRecord(
@@ -50,10 +57,18 @@ def accept(
         patience=patience,
     )
     vm.last_active_ms = now
+    if entry is not None:
+        entry.entry.subject = f"run {run.run_id}"
+    backend.keeper.add_run(run, entry)
     vm.runs[run.run_id] = run
     session.pending += 1
-    backend.spawn(_execute(backend, run, key))
+    enqueue(backend, run, key)
     return run
+
+
+def enqueue(backend: Backend, run: RunRecord, key: str | None) -> None:
+    """Start a run that its session counts already, or queue it behind the session's others."""
+    backend.spawn(_execute(backend, run, key))
 
 
 async def stop(backend: Backend, run: RunRecord, reason: StopReason) -> None:
@@ -92,9 +107,14 @@ async def _execute(backend: Backend, run: RunRecord, key: str | None) -> None:
             _finish(backend, run)
             return
         session.current = run
-        run.state = "running"
+        if run.state == "pending":
+            run.state = "running"
+            backend.keeper.start_run(run)
         try:
-            exit_ = await _run_command(backend, run, key)
+            try:
+                exit_ = await _run_command(backend, run, key)
+            finally:
+                await _put_away(backend, run)
             _settle(run, exit_, backend.options)
         except SandboxError as error:
             if run.stop_reason is None:
@@ -164,7 +184,7 @@ def _expire(backend: Backend, run: RunRecord, handle: RunHandle) -> None:
     backend.spawn(_kill(handle))
 
 
-async def _kill(handle: RunHandle) -> None:
+async def _kill(handle: Killable) -> None:
     try:
         await handle.kill()
     except SandboxError as error:
@@ -222,24 +242,42 @@ def _finish(backend: Backend, run: RunRecord) -> None:
     if run.done.is_set():
         return
     if run.handle is not None:
-        run.kept_stdout, run.kept_stderr = _taken(run.handle.stdout()), _taken(run.handle.stderr())
+        if not run.put_away:
+            run.kept_stdout, run.kept_stderr = _taken(run.handle.stdout()), _taken(run.handle.stderr())
         run.handle.release()
         run.handle = None
     run.ended_at = time.perf_counter()
     run.completed_ms = run.vm.last_active_ms = max(backend.clock.now_ms(), run.started_ms)
     run.session.pending -= 1
+    if not (backend.closing and run.exit_code in {None, _KILLED}):  # it is the server's end that has ended it
+        backend.keeper.end_run(run)
     run.started.set()
     run.done.set()
     run.storing = backend.spawn(_store_output(backend, run))
 
 
-def _taken(output: Output) -> Output:
-    return StoredOutput(output) if isinstance(output, LargeOutput) else output
+async def _put_away(backend: Backend, run: RunRecord) -> None:
+    """Put the outputs of a run that has ended where they outlive the server, before its end is recorded."""
+    if not backend.keeper.lasting or run.handle is None:
+        return
+    outputs: list[Output] = []
+    for output in (_taken(run.handle.stdout(), lasting=True), _taken(run.handle.stderr(), lasting=True)):
+        try:
+            outputs.append(await store(output, backend.spool_dir, lasting=True))
+        except OSError as error:
+            logger.warning("some output of run %s is in memory only: %s", run.run_id, error)
+            outputs.append(output)
+    run.kept_stdout, run.kept_stderr = outputs
+    run.put_away = True
+
+
+def _taken(output: Output, *, lasting: bool = False) -> Output:
+    return StoredOutput(output, lasting=lasting) if isinstance(output, LargeOutput) else output
 
 
 async def _store_output(backend: Backend, run: RunRecord) -> None:
-    if run.vm.deleted:
-        return  # at most a reply or two, never requested again
+    if run.vm.deleted or run.put_away:  # at most a reply or two, never requested again
+        return
     try:
         run.kept_stdout = await store(run.kept_stdout, backend.spool_dir)
         run.kept_stderr = await store(run.kept_stderr, backend.spool_dir)
@@ -275,4 +313,4 @@ def _let_go(run: RunRecord) -> None:
         run.command = run.command[:COMMAND_BOUND]
 
 
-__all__ = ["PAUSE", "accept", "condemn", "discard_runs", "reading", "stop", "stop_session"]
+__all__ = ["PAUSE", "accept", "condemn", "discard_runs", "enqueue", "reading", "stop", "stop_session"]

@@ -104,7 +104,7 @@ async def _write(request: web.Request, backend: Backend, vm: VmRecord, fields: p
         raise ServiceError("payload_too_large", f"writes: at most {MAX_CONTENT} bytes of content in one request")
     if backend.generation.new and any(isinstance(entry, dict) and entry.get("is_secret") is True for entry in entries):  # pyright: ignore[reportUnknownMemberType]
         trace_of(request).forget_body()
-    uploads.forget_old(vm, backend.clock.now_ms())
+    uploads.forget_old(backend, vm)
     vm.last_active_ms = backend.clock.now_ms()
     results: list[Result] = [{} for _ in entries]
     # Entries for one path are taken in their order; different paths do not wait for each other.
@@ -124,6 +124,7 @@ async def _write(request: web.Request, backend: Backend, vm: VmRecord, fields: p
                     results[index] = await _entry(backend, vm, index, entries[index])
 
         await asyncio.gather(*[one_path(indexes) for indexes in by_path.values()])
+    backend.keeper.flush()
     body = {"ok": True, "op": "write", "results": results}
     return replies.json_response(backend.generation.show("SyncWriteResponse", body))
 
@@ -200,6 +201,7 @@ async def _presign(backend: Backend, vm: VmRecord, fields: parsing.Fields, path:
     vm.uploads[upload_id] = Upload(
         upload_id=upload_id, kind="put", path=path, size=size, spool=backend.spool_dir / upload_id, created_ms=now
     )
+    backend.keeper.save_upload(vm, vm.uploads[upload_id])
     grant = Grant(method="PUT", vm_id=vm.vm_id, path=path, size=size, upload_id=upload_id)
     return {
         "presigned_url": backend.presigner.url(backend.origin, grant),
@@ -224,10 +226,18 @@ async def _commit(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: 
         if expected is not None and expected != upload.received:
             raise _mismatch(expected, upload.received)
         if not upload.written:
-            await uploads.place(vm, path, size, upload.spool)
-            upload.written = True
-            upload.discard()
+            await uploads.place(backend, vm, path, size, upload.spool)
+            _finish(backend, vm, upload)
     return {"complete": True, "written": True}
+
+
+def _finish(backend: Backend, vm: VmRecord, upload: Upload) -> None:
+    """Record that a file is in place before its spool file goes."""
+    upload.written = True
+    backend.keeper.save_upload(vm, upload)
+    if upload.spool.exists():
+        backend.keeper.flush()
+        upload.discard()
 
 
 async def _chunk(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: str, size: int) -> Result:
@@ -261,13 +271,14 @@ async def _chunk(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: s
         if not upload.written:
             upload.expected = expected or upload.expected
             try:
-                await _take(vm, upload, data, start, end)
+                await _take(backend, vm, upload, data, start, end)
             except BaseException as error:
                 # A later attempt at the same chunk can succeed only if the others are still held; otherwise the client
                 # starts again.
                 passing = isinstance(error, ServiceError) and error.status >= 500
                 if not passing or not upload.spool.exists():
                     vm.uploads.pop(upload_id, None)
+                    backend.keeper.forget_upload(vm, upload)
                     upload.discard()
                 raise
     return {
@@ -278,7 +289,7 @@ async def _chunk(backend: Backend, vm: VmRecord, fields: parsing.Fields, path: s
     }
 
 
-async def _take(vm: VmRecord, upload: Upload, data: bytes, start: int, end: int) -> None:
+async def _take(backend: Backend, vm: VmRecord, upload: Upload, data: bytes, start: int, end: int) -> None:
     """Take a chunk. The last one puts the file into place. A file of a single chunk needs no spool."""
     if vm.deleted:
         raise missing("resource", "the VM has been deleted")
@@ -287,6 +298,7 @@ async def _take(vm: VmRecord, upload: Upload, data: bytes, start: int, end: int)
         await asyncio.to_thread(uploads.write_range, upload.spool, data, start)
     upload.add(start, end)
     if not upload.complete:
+        backend.keeper.save_upload(vm, upload)
         return
     if upload.expected is not None:
         if not whole:
@@ -297,9 +309,8 @@ async def _take(vm: VmRecord, upload: Upload, data: bytes, start: int, end: int)
             actual = (await asyncio.to_thread(hashlib.sha256, data)).hexdigest()
         if actual != upload.expected:
             raise _mismatch(upload.expected, actual)
-    await uploads.place(vm, upload.path, upload.size, data if whole else upload.spool)
-    upload.written = True
-    upload.discard()
+    await uploads.place(backend, vm, upload.path, upload.size, data if whole else upload.spool)
+    _finish(backend, vm, upload)
 
 
 __all__ = ["MAX_CONTENT", "MAX_ENTRIES", "sync"]

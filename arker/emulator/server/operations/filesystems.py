@@ -81,6 +81,12 @@ async def _create(backend: Backend, org: Organisation, name: str) -> FilesystemR
         region=backend.options.region,
         volume=volume,
     )
+    try:
+        backend.keeper.add_filesystem(filesystem)
+    except ServiceError:
+        org.filesystem_names.discard(name)
+        await volume.remove()
+        raise
     org.filesystems[filesystem_id] = filesystem
     return filesystem
 
@@ -133,6 +139,7 @@ async def delete_filesystem(backend: Backend, org: Organisation, request: web.Re
     backend.require_current(org)
     if filesystem.deleted:
         raise missing("filesystem", f"there is no filesystem {filesystem.filesystem_id!r}")
+    backend.keeper.forget_filesystem(filesystem)
     filesystem.deleted = True
     del org.filesystems[filesystem.filesystem_id]
     org.filesystem_names.discard(filesystem.name)
@@ -214,12 +221,14 @@ async def _bind(
     sync = known or _add(backend, vm, filesystem, path)
     try:
         await apply(vm)
-    except SandboxError as error:
+        if known is None:
+            backend.keeper.save_vm(vm)
+    except (SandboxError, ServiceError) as error:
         if known is None:
             vm.syncs.pop(sync.sync_id, None)
             with suppress(SandboxError):
                 await apply(vm)
-        raise from_sandbox(error) from None
+        raise (from_sandbox(error) if isinstance(error, SandboxError) else error) from None
     return vm, sync, known is not None
 
 
@@ -269,6 +278,11 @@ async def _unbind(backend: Backend, org: Organisation, request: web.Request, nou
     sync = vm.syncs.pop(sync_id, None)
     if sync is None:
         raise missing(noun, f"there is no {noun} {sync_id!r}")
+    try:
+        backend.keeper.save_vm(vm)
+    except ServiceError:
+        vm.syncs[sync_id] = sync
+        raise
     try:
         await apply(vm)
     except SandboxError as error:

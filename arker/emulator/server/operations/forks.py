@@ -17,6 +17,7 @@ from arker.emulator.server.goldens import PLATFORMS, Golden, NetworkJson, find_g
 from arker.emulator.server.idempotency import Entry, Scope, fingerprint
 from arker.emulator.server.ids import is_burst_reference, looks_like_id, new_burst_id, new_ulid
 from arker.emulator.server.journal.trace import trace_of
+from arker.emulator.server.keeper import Key
 from arker.emulator.server.operations import changes, execution, filesystems, networks, policies, sources, tunnels
 from arker.emulator.server.operations.sessions import carry_over
 from arker.emulator.server.operations.sources import Source
@@ -35,6 +36,7 @@ class _Wish:
     fields: parsing.Fields
     """Those of the request: what its policies mean depends on the source."""
     disk: bool | None
+    durable: bool
     sizes: parsing.Sizes
     max_memory_mib: int | None
     tunnel: tunnels.Wish | None
@@ -53,11 +55,13 @@ def _new_name(fields: parsing.Fields) -> str | None:
     return name
 
 
-def _refuse_what_is_not_here(fields: parsing.Fields) -> None:
+def _refuse_what_is_not_here(fields: parsing.Fields, *, durable: bool) -> None:
     """Refuse what would have no effect."""
-    if fields.boolean("durable"):
-        # Nothing here survives a failure of the host, which is this machine.
-        raise unsupported("durable: VMs of the embedded backend are not durable", "durability")
+    if durable:
+        # Nothing of this server survives its end.
+        raise unsupported(
+            "durable: VMs are durable only where the embedded backend has a state directory (state)", "durability"
+        )
     if fields.boolean("nestedvirt"):
         raise unsupported("nestedvirt: VMs of the embedded backend run no VMs", "nested_virtualization")
     layers = fields.raw("layers")
@@ -73,15 +77,19 @@ def _refuse_what_is_not_here(fields: parsing.Fields) -> None:
         message = f"platforms: the embedded backend runs on {' and '.join(PLATFORMS)} only"
         details = {"reason": "platform_mismatch", "feature": "platform"}
         raise ServiceError("unsupported_operation", message, details=details)
-    if fields.map("registry_auth"):
+    credentials = fields.object("registry_auth", "RegistryAuth")
+    if credentials is not None:
+        credentials.required_text("username")
+        credentials.required_text("password")
         raise unsupported("registry_auth: the embedded backend asks no registry")
     changes.refuse_keys_and_pools(fields)
 
 
-def _parse(fields: parsing.Fields) -> _Wish:
+def _parse(backend: Backend, fields: parsing.Fields) -> _Wish:
     source = sources.parse(fields)
     tunnel = fields.object("tunnel", "TunnelRequest")
-    _refuse_what_is_not_here(fields)
+    durable = fields.boolean("durable") or False
+    _refuse_what_is_not_here(fields, durable=durable and not backend.keeper.lasting)
     network = networks.parse(fields)
     if network is not None and fields.raw("policies") is not None:
         raise invalid("network, policies", "one of them")
@@ -93,6 +101,7 @@ def _parse(fields: parsing.Fields) -> _Wish:
         network=network,
         fields=fields,
         disk=fields.boolean("disk"),
+        durable=durable,
         sizes=parsing.sizes(fields),
         max_memory_mib=fields.integer("max_memory_mib", minimum=1, maximum=parsing.SIZE_MAXIMUM),
         tunnel=None if tunnel is None else tunnels.parse(tunnel),
@@ -127,7 +136,7 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
         known = backend.ledger.find(scope, digest, "conflict")
         if known is not None:
             return _forked(backend, request, await _earlier(backend, known))
-    wish = _parse(parsing.body_of(backend, "ForkRequest", body))
+    wish = _parse(backend, parsing.body_of(backend, "ForkRequest", body))
     source = sources.find(backend, org, wish.source)
     trace_of(request).source_vm_id = source.name if isinstance(source, Golden) else source.vm_id
     if wish.disk and not source.disk and not backend.generation.flat_disk:
@@ -143,7 +152,7 @@ async def fork(backend: Backend, org: Organisation, request: web.Request) -> web
         org.names[wish.name] = None  # the name is taken from now on
     try:
         with backend.changing(org):
-            vm = await _create_patiently(backend, org, wish, source, vm_id, network, rules)
+            vm = await _create_patiently(backend, org, wish, source, vm_id, network, rules, Key.of(scope, entry))
     except Exception as error:
         if wish.name is not None:
             org.names.pop(wish.name, None)
@@ -194,12 +203,13 @@ async def _create_patiently(
     vm_id: str,
     network: NetworkJson,
     rules: policies.Rules | None,
+    key: Key | None,
 ) -> VmRecord:
     """Make the VM. While the machine lacks resources, it is tried again for as long as the request may wait."""
     end = time.monotonic() + wish.patience
     while True:
         try:
-            return await _create(backend, org, wish, source, vm_id, network, rules)
+            return await _create(backend, org, wish, source, vm_id, network, rules, key)
         except (SandboxError, OSError, MemoryError) as error:
             lacking = error.code == "resource_pressure" if isinstance(error, SandboxError) else from_lack(error)
             if not lacking or time.monotonic() + execution.PAUSE > end:
@@ -215,6 +225,7 @@ async def _create(
     vm_id: str,
     network: NetworkJson,
     rules: policies.Rules | None,
+    key: Key | None,
 ) -> VmRecord:
     parent = source if isinstance(source, VmRecord) else None
     # A fork starts in its parent's current state, including the state of the default session.
@@ -251,6 +262,7 @@ async def _create(
         max_memory_mib=wish.max_memory_mib,
         disk_mib=source.disk_mib,
         description=wish.description,
+        durable=wish.durable,
         last_active_ms=now,
         sandbox=sandbox,
         sessions={session.session_id: session},
@@ -263,7 +275,9 @@ async def _create(
         backend.require_current(org)
         if wish.tunnel is not None:
             tunnels.open_tunnel(backend, vm, wish.tunnel, with_vm=True)
+        backend.keeper.add_vm(vm, key)
     except BaseException:
+        tunnels.close_all(vm)
         await asyncio.shield(sandbox.delete())
         raise
     org.vms[vm_id] = vm

@@ -7,7 +7,7 @@ without a condition), only some hosts (rules that allow them), or all but some h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any, Final
 
@@ -40,6 +40,18 @@ def _refused(where: str, what: str) -> ServiceError:
     )
 
 
+def _refuse_secrets(fields: parsing.Fields) -> None:
+    """Refuse secrets, which are for requests that are rewritten. There is none that could be removed."""
+    secrets = fields.map("secrets")
+    members: dict[str, Any] = secrets or {}
+    for name, value in members.items():
+        where = f"{fields.name('secrets')}.{name[:100]}"
+        if value is not None and (not isinstance(value, str) or value in {"", "***"}):
+            raise invalid(where, "a string that is not empty, and not the *** that is shown instead of it; or null")
+    if any(value is not None for value in members.values()):
+        raise _refused(fields.name("secrets"), "no request is rewritten, so no secret would have an effect")
+
+
 def parse(fields: parsing.Fields, before: Rules | None) -> Rules | None:
     """Return the rules that a fork or a change asks for; None when it asks for none.
 
@@ -50,8 +62,7 @@ def parse(fields: parsing.Fields, before: Rules | None) -> Rules | None:
     update = fields.object("policies", "PolicyUpdate")
     if update is None:
         return None
-    if update.map("secrets"):
-        raise _refused(update.name("secrets"), "no request is rewritten, so no secret would have an effect")
+    _refuse_secrets(update)
     changes, entries = update.map("rules"), update.raw("policies")
     if changes is not None and entries is not None:
         raise invalid("policies.rules, policies.policies", "one of them")
@@ -221,18 +232,13 @@ def refuse_for_runs(fields: parsing.Fields) -> None:
         raise _refused("policies", "they belong to a fork, or to a change of the VM")
 
 
-def apply(backend: Backend, vm: VmRecord, rules: Rules) -> Callable[[], None]:
-    """Check that rules can be enforced in a VM, and return what puts them into force."""
+def check(backend: Backend, vm: VmRecord, rules: Rules) -> NetworkJson:
+    """Check that rules can be enforced in a VM, and return the network policy that they mean."""
     network = network_of(backend, rules)
     networks.require_enforceable(backend, network, asked=True)
     if not networks.can_change(backend, vm, network):
         raise _refused("policies", "the VM was forked without a network, and cannot get one: fork it with policies")
-
-    def put_into_force() -> None:
-        vm.network, vm.rules = network, rules
-        networks.change(vm, network)
-
-    return put_into_force
+    return network
 
 
 def _document(vm: VmRecord) -> dict[str, Any]:
@@ -249,11 +255,14 @@ async def get_policies(backend: Backend, org: Organisation, request: web.Request
 async def put_policies(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     fields = await parsing.read_fields(backend, "PolicyWriteRequest", request)
     vm = backend.usable_vm(org, request.match_info["vm_id"])
-    if fields.map("secrets"):
-        raise _refused("secrets", "no request is rewritten, so no secret would have an effect")
+    _refuse_secrets(fields)
     entries = fields.raw("policies")
-    apply(backend, vm, entries_as_rules(fields, [] if entries is None else entries, "policies"))()
+    rules = entries_as_rules(fields, [] if entries is None else entries, "policies")
+    network = check(backend, vm, rules)
+    with backend.keeper.changing(vm):
+        vm.network, vm.rules = network, rules
+    networks.change(vm, network)
     return json_response(_document(vm))
 
 
-__all__ = ["Rules", "apply", "get_policies", "network_of", "parse", "put_policies", "refuse_for_runs", "rules_of"]
+__all__ = ["Rules", "check", "get_policies", "network_of", "parse", "put_policies", "refuse_for_runs", "rules_of"]

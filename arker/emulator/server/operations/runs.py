@@ -14,14 +14,14 @@ from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.server import parsing, replies
 from arker.emulator.server.backend import Backend
 from arker.emulator.server.errors import ServiceError, from_sandbox, invalid, missing
-from arker.emulator.server.idempotency import Entry, Scope, fingerprint
+from arker.emulator.server.idempotency import NOTHING, Entry, Scope, fingerprint
 from arker.emulator.server.journal.trace import trace_of
-from arker.emulator.server.operations import execution, policies, tunnels
-from arker.emulator.server.operations.sessions import add_session, find_session
+from arker.emulator.server.keeper import Key
+from arker.emulator.server.operations import execution, policies, terminals, tunnels
+from arker.emulator.server.operations.sessions import add_session
 from arker.emulator.server.records import Organisation, RunRecord, SessionRecord, VmRecord
 
 _RESOURCES = frozenset(("cpu", "memory", "disk"))
-_ACKNOWLEDGED = object()
 _MAX_PORTS = 64
 
 
@@ -138,7 +138,7 @@ def _parse(fields: parsing.Fields) -> _Wish:
 
 def _session(backend: Backend, vm: VmRecord, wish: _Wish) -> SessionRecord:
     if wish.session_id is not None:
-        return find_session(vm, wish.session_id)
+        return backend.session(vm, wish.session_id)
     for session in vm.sessions.values():
         if session.index == wish.session_idx:
             return session
@@ -180,30 +180,32 @@ async def start_run(backend: Backend, org: Organisation, request: web.Request) -
     session = _session(backend, vm, wish)
     if wish.signal is not None or not wish.command.strip():
         return await _acknowledge(backend, session, wish, scope, digest)
+    terminals.require_none(session)
     vm.resize(wish.sizes.vcpu_count, wish.sizes.memory_mib, wish.sizes.disk_mib)
     opened = tunnels.open_all(backend, vm, wish.inbound)
-    run = execution.accept(
-        backend,
-        vm,
-        session,
-        command=wish.command,
-        timeout=wish.timeout,
-        key=key,
-        acquire=wish.acquire,
-        release=wish.release,
-        patience=wish.patience,
-    )
+    entry = None if scope is None else Entry(digest=digest, subject="")
+    try:
+        run = execution.accept(
+            backend,
+            vm,
+            session,
+            command=wish.command,
+            timeout=wish.timeout,
+            key=key,
+            acquire=wish.acquire,
+            release=wish.release,
+            patience=wish.patience,
+            entry=Key.of(scope, entry),
+        )
+    except ServiceError:
+        tunnels.forget_all(opened)
+        raise
     tunnels.tie(backend, run, opened)
-    if scope is not None:
-        entry = backend.ledger.open(scope, digest, f"run {run.run_id}")
+    if scope is not None and entry is not None:
+        backend.ledger.enter(scope, entry)
         backend.ledger.settle(entry, run)
-        backend.spawn(_complete(backend, scope, entry, run))
+        backend.spawn(backend.ledger.complete_after(scope, entry, run.done))
     return await _reply(backend, request, run, wish)
-
-
-async def _complete(backend: Backend, scope: Scope, entry: Entry, run: RunRecord) -> None:
-    await run.done.wait()
-    backend.ledger.complete(scope, entry)
 
 
 async def _acknowledge(
@@ -219,8 +221,9 @@ async def _acknowledge(
             backend.ledger.refuse(scope, entry, error)
         raise
     if scope is not None and entry is not None:
-        backend.ledger.settle(entry, _ACKNOWLEDGED)
+        backend.ledger.settle(entry, NOTHING)
         backend.ledger.complete(scope, entry)
+        backend.keeper.acknowledge(Key(scope, entry))
     return replies.json_response(replies.acknowledgement_json())
 
 

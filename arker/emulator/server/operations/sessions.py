@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
 from arker.emulator.sandbox.base import HOME, RunSpec, SandboxError
 from arker.emulator.server import parsing, replies
 from arker.emulator.server.backend import Backend
-from arker.emulator.server.errors import ServiceError, from_sandbox, invalid, missing, unsupported
+from arker.emulator.server.errors import ServiceError, from_sandbox, invalid, missing
 from arker.emulator.server.ids import new_ulid
-from arker.emulator.server.operations import execution
+from arker.emulator.server.operations import execution, terminals
 from arker.emulator.server.records import Organisation, SessionRecord, VmRecord
 
-TERMINAL_MAXIMUM: Final = 1000
-"""The largest number of columns or rows of a terminal."""
 _ENV_BYTES = 512 * 1024  # a quarter of what Linux takes as arguments and environment together
 _VARIABLE_BYTES = 96 * 1024  # Linux takes 128 KiB for one
-
-
-def find_session(vm: VmRecord, session_id: str) -> SessionRecord:
-    session = vm.sessions.get(session_id)
-    if session is None:
-        raise missing("session", f"session_id: there is no session {session_id!r}")
-    return session
 
 
 def _env(fields: parsing.Fields) -> dict[str, str]:
@@ -81,10 +73,7 @@ async def _directory(backend: Backend, vm: VmRecord, path: str | None) -> str:
 async def create_session(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     fields = await parsing.read_fields(backend, "CreateSessionRequest", request)
     vm = backend.usable_vm(org, request.match_info["vm_id"])
-    for name in ("cols", "rows"):
-        fields.integer(name, minimum=1, maximum=TERMINAL_MAXIMUM)
-    if fields.boolean("pty") or any(fields.raw(name) is not None for name in ("cols", "rows", "command")):
-        raise unsupported("pty: sessions of the embedded backend have no terminals", "persistent_pty")
+    opening = terminals.parse(fields)
     env, path = _env(fields), fields.text("cwd")
     if path is not None and len(path) > 4096:
         raise invalid("cwd", "a path of at most 4096 characters")
@@ -92,6 +81,12 @@ async def create_session(backend: Backend, org: Organisation, request: web.Reque
     if vm.deleted:
         raise missing("vm", f"there is no VM {vm.vm_id!r}")
     session = add_session(backend, vm, cwd=cwd, env={**vm.sandbox.initial_env, **env} if env else {})
+    if opening is not None:
+        try:
+            await terminals.start(backend, org, vm, session, opening)
+        except ServiceError:
+            vm.sessions.pop(session.session_id, None)
+            raise
     return replies.json_response(replies.session_json(backend.generation, vm, session))
 
 
@@ -104,6 +99,7 @@ def add_session(
     session = SessionRecord(
         session_id=new_ulid(now), seq=backend.next_number(), index=number, started_ms=now, cwd=cwd, env=env or {}
     )
+    backend.keeper.save_session(vm, session)
     vm.next_index = max(vm.next_index, number + 1)
     vm.sessions[session.session_id] = session
     vm.last_active_ms = now
@@ -128,29 +124,36 @@ async def list_sessions(backend: Backend, org: Organisation, request: web.Reques
 
 async def get_session(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     vm = backend.vm(org, request.match_info["vm_id"])
-    session = find_session(vm, request.match_info["session_id"])
+    session = backend.session(vm, request.match_info["session_id"])
     return replies.json_response(replies.session_json(backend.generation, vm, session))
 
 
 async def delete_session(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
-    """Delete a session and stop what runs in it, background children included. The default session stays."""
+    """Delete a session and stop what runs in it, background children included.
+
+    In generation 0.5 the default session stays. Generation 1 has no such exception: an empty one takes its place.
+    """
     vm = backend.usable_vm(org, request.match_info["vm_id"])
-    session = find_session(vm, request.match_info["session_id"])
-    if session is vm.session:
+    session = backend.session(vm, request.match_info["session_id"])
+    is_default = session is vm.session
+    if is_default and not backend.generation.new:
         message = "the default session (session_idx 0) cannot be deleted"
         raise ServiceError("conflict", message, resource="session")
+    backend.keeper.forget_session(session)
     del vm.sessions[session.session_id]
-    await execution.stop_session(backend, vm, session)
+    if is_default:
+        add_session(backend, vm, index=0)
+    await asyncio.gather(
+        terminals.remove(session, "the session was deleted"), execution.stop_session(backend, vm, session)
+    )
     return replies.json_response({"deleted": True})
 
 
 __all__ = [
-    "TERMINAL_MAXIMUM",
     "add_session",
     "carry_over",
     "create_session",
     "delete_session",
-    "find_session",
     "get_session",
     "list_sessions",
 ]

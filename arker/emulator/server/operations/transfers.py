@@ -67,7 +67,7 @@ async def _put(backend: Backend, request: web.Request, grant: Grant, vm: VmRecor
         if size != grant.size:
             raise ServiceError("bad_request", f"the URL is for {grant.size} bytes, and {size} came")
         async with upload.lock:
-            await _keep(vm, upload, part, received)
+            await _keep(backend, vm, upload, part, received)
     except OSError as error:
         raise from_os(error, "the server could not store the file") from None
     finally:
@@ -76,12 +76,14 @@ async def _put(backend: Backend, request: web.Request, grant: Grant, vm: VmRecor
     return web.Response(headers={"ETag": f'"{received}"'})
 
 
-async def _keep(vm: VmRecord, upload: Upload, part: os.PathLike[str], received: str) -> None:
+async def _keep(backend: Backend, vm: VmRecord, upload: Upload, part: os.PathLike[str], received: str) -> None:
     if vm.deleted or vm.uploads.get(upload.upload_id) is not upload:
         raise missing("upload", "the VM or the upload of this presigned URL has gone")
     if not upload.written:
         os.replace(part, upload.spool)
         upload.received = received
+        backend.keeper.save_upload(vm, upload)
+        backend.keeper.flush()
 
 
 async def _spool(request: web.Request, part: os.PathLike[str], most: int) -> tuple[str, int]:

@@ -75,10 +75,15 @@ def open_all(backend: Backend, vm: VmRecord, wishes: Iterable[Wish]) -> list[Tun
         for wish in wishes:
             opened.append(open_tunnel(backend, vm, wish))
     except ServiceError:
-        for tunnel in opened:
-            _forget(tunnel)
+        forget_all(opened)
         raise
     return opened
+
+
+def forget_all(opened: Iterable[TunnelRecord]) -> None:
+    """Close tunnels as if they had never been opened."""
+    for tunnel in opened:
+        _forget(tunnel)
 
 
 def tie(backend: Backend, run: RunRecord, tunnels: list[TunnelRecord]) -> None:
@@ -156,6 +161,7 @@ __all__ = [
     "close_all",
     "create_tunnel",
     "delete_tunnel",
+    "forget_all",
     "get_tunnel",
     "list_tunnels",
     "open_all",

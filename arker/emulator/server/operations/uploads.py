@@ -14,6 +14,7 @@ from arker.emulator.server.errors import from_file
 from arker.emulator.server.records import Upload
 
 if TYPE_CHECKING:
+    from arker.emulator.server.backend import Backend
     from arker.emulator.server.records import VmRecord
 
 PIECE: Final = 1024 * 1024
@@ -23,13 +24,15 @@ LIFETIME_MS: Final = 24 * 3600 * 1000
 _INLINE = 64 * 1024  # a write of this size into the page cache costs less than handing it to a thread
 
 
-def forget_old(vm: VmRecord, now_ms: int) -> None:
+def forget_old(backend: Backend, vm: VmRecord) -> None:
     """Drop the uploads that were begun a day ago. Entries are in the order in which they were begun."""
+    now_ms = backend.clock.now_ms()
     while vm.uploads:
         upload_id, upload = next(iter(vm.uploads.items()))
         if upload.created_ms + LIFETIME_MS > now_ms or upload.lock.locked():
             return
         del vm.uploads[upload_id]
+        backend.keeper.forget_upload(vm, upload)
         upload.discard()
 
 
@@ -86,8 +89,13 @@ def _copy(source: Path, fd: int, size: int) -> None:
             done += count
 
 
-async def place(vm: VmRecord, path: str, size: int, content: bytes | Path) -> None:
+async def place(backend: Backend, vm: VmRecord, path: str, size: int, content: bytes | Path) -> None:
     """Put a whole file into the VM, atomically. ``content`` is its bytes or a spool file."""
+    with backend.keeper.writing(vm, path):
+        await _place(vm, path, size, content)
+
+
+async def _place(vm: VmRecord, path: str, size: int, content: bytes | Path) -> None:
     try:
         writer = await vm.sandbox.open_write(path, size)
     except SandboxError as error:

@@ -16,7 +16,7 @@ from arker.emulator.server import parsing, replies
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
 from arker.emulator.server.goldens import CATALOGUE, GOLDEN_ORG_ID, PLATFORMS, Golden, find_golden, require_supported
-from arker.emulator.server.operations import changes, execution, policies, tunnels, uploads
+from arker.emulator.server.operations import changes, execution, networks, policies, terminals, tunnels, uploads
 from arker.emulator.server.records import Organisation, VmRecord
 
 _PAUSE = 5.0  # seconds, before what could not be removed is tried again
@@ -41,7 +41,8 @@ async def resize(backend: Backend, org: Organisation, request: web.Request) -> w
     wanted = parsing.sizes(fields)
     if not wanted.any:
         raise invalid("vcpu_count, memory_mib, disk_mib", "at least one of them")
-    vm.resize(wanted.vcpu_count, wanted.memory_mib, wanted.disk_mib)
+    with backend.keeper.changing(vm):
+        vm.resize(wanted.vcpu_count, wanted.memory_mib, wanted.disk_mib)
     return replies.json_response({"resized": True})
 
 
@@ -57,23 +58,29 @@ async def update_vm(backend: Backend, org: Organisation, request: web.Request) -
     if immutable and vm.state == "running":
         raise ServiceError("resource_busy", "immutable: something is running in the VM", resource="vm")
     rules = policies.parse(fields, vm.rules)
+    network = vm.network if rules is None else policies.check(backend, vm, rules)
+    with backend.keeper.changing(vm):
+        if rules is not None:
+            vm.network, vm.rules = network, rules
+        if fields.has("description"):
+            vm.description = description
+        vm.resize(wanted.vcpu_count, wanted.memory_mib, wanted.disk_mib)
+        vm.immutable = vm.immutable or bool(immutable)
     if rules is not None:
-        policies.apply(backend, vm, rules)()
-    if fields.has("description"):
-        vm.description = description
-    vm.resize(wanted.vcpu_count, wanted.memory_mib, wanted.disk_mib)
-    vm.immutable = vm.immutable or bool(immutable)
+        networks.change(vm, network)
     return replies.json_response(replies.vm_json(backend.generation, vm))
 
 
 async def delete_vm(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     vm = backend.vm(org, request.match_info["vm_id"])
     # Remove it from the records first: from now on no request finds it.
+    backend.keeper.forget_vm(vm)
     vm.deleted = True
     del org.vms[vm.vm_id]
     if vm.name is not None:
         del org.names[vm.name]
     tunnels.close_all(vm)
+    terminals.discard_all(vm, "the VM was deleted")
     going = [run for run in vm.runs.values() if not run.done.is_set()]
     with backend.changing(org):
         await asyncio.gather(*[execution.stop(backend, run, "VM deleted") for run in reversed(going)])

@@ -31,6 +31,14 @@ async def test_a_foreground_run_beyond_the_window_goes_on_in_the_background(hast
     assert [each["command"] for each in listed] == ["echo begun; sleep 1; echo done", "true"]
 
 
+async def test_generation_05_keeps_the_default_session(old: Api) -> None:
+    vm = await vm_of(old)
+    (session,) = (await old.get(f"/v1/vms/{vm}"))["sessions"]
+    reply = await old.call("DELETE", f"/v1/vms/{vm}/sessions/{session['session_id']}")
+    assert reply.refusal == (409, "conflict")
+    assert (await old.run(vm, "echo still"))["stdout"] == "still\n"
+
+
 async def test_generation_05_answers_runs_in_the_background_with_200(old: Api) -> None:
     vm = await vm_of(old)
     reply = await old.call("POST", f"/v1/vms/{vm}/runs", {"command": "sleep 9", "background": True})

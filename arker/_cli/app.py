@@ -1,0 +1,86 @@
+"""The commands that need the extra ``cli``: their command line, read by cyclopts from the functions' signatures."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from arker import _cli
+from arker._basics.version import version
+from arker._cli import output, running, statuses
+from arker._cli.names import PLAIN
+
+
+async def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
+    """Print the completions for a shell, such as: source <(arker completion bash).
+
+    Args:
+        shell: The shell.
+    """
+    output.write(make_app(COMMANDS).generate_completion(prog_name="arker", shell=shell) + "\n", foreign=False)
+    return statuses.DONE
+
+
+COMMANDS: Final[Mapping[str, Callable[[], Callable[..., Any]]]] = {
+    "fork": lambda: _cli.machines.fork,
+    "ls": lambda: _cli.machines.ls,
+    "rm": lambda: _cli.machines.rm,
+    "snapshot": lambda: _cli.machines.snapshot,
+    "run": lambda: _cli.commands.run,
+    "shell": lambda: _cli.shell.shell,
+    "cp": lambda: _cli.copying.cp,
+    "logs": lambda: _cli.inspecting.logs,
+    "runs": lambda: _cli.inspecting.runs,
+    "tunnel": lambda: _cli.tunnels.tunnel,
+    "watch": lambda: _cli.watching.watch,
+    "whoami": lambda: _cli.service.whoami,
+    "regions": lambda: _cli.service.regions,
+    "completion": lambda: completion,
+}
+"""The commands. Each loads its own module, since all together take time."""
+
+
+def make_app(names: Sequence[str] | Mapping[str, object]) -> App:
+    """Make the command line of some commands."""
+    app = App(
+        name="arker",
+        help="Fork VMs, run commands in them, copy files, delete them.",
+        version=version,
+        help_format="markdown",
+        # A flag is given or not, and no default is worth a word.
+        default_parameter=Parameter(negative=(), show_default=False),
+    )
+    for name in names:
+        app.command(COMMANDS[name](), name=name)
+    for name, text in PLAIN.items():
+        app.command(_plain, name=name, help=text)
+    return app
+
+
+def _plain() -> None:
+    """Stand in the list of commands for one that `program` runs itself."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Run a command. Returns the exit status."""
+    name = words[0] if words else ""
+    app = make_app([name] if name in COMMANDS else COMMANDS)
+    usage = statuses.OF_COMMAND_LINE.get(name, statuses.USAGE)
+    try:
+        command, bound, _ = app.parse_args(list(words), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        help_of = f"{name} --help" if name in COMMANDS else "--help"
+        running.complain(f"{' '.join(str(error).split())} (arker {help_of} says more)")
+        return usage
+    work = command(*bound.args, **bound.kwargs)
+    if not inspect.iscoroutine(work):  # help has been printed
+        sys.stdout.flush()
+        return statuses.DONE if words else statuses.USAGE
+    return running.run(work, failed=statuses.OF_COMMAND_LINE.get(name, statuses.FAILED), usage=usage)
+
+
+__all__ = ["COMMANDS", "make_app", "run"]

@@ -1,0 +1,147 @@
+"""``arker run``: a command in a VM, with its input, its output and its exit status."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from arker._cli import output, quantities, standard_input, statuses
+from arker._cli.connection import Where, chosen_vm, connected
+from arker._cli.inspecting import write
+from arker._cli.running import FailedError, UsageError, complain
+from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up, end
+from arker._tasks.threads import in_thread
+from arker.errors import ArkerError, ConflictError
+from arker.run import AsyncRun
+from arker.vm import AsyncVM
+
+
+async def run(
+    vm: str,
+    /,
+    *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    timeout: str | None = None,
+    cwd: str | None = None,
+    env: Annotated[tuple[str, ...], Parameter(name=("--env", "-e"))] = (),
+    session: str | None = None,
+    stdin: Annotated[bool, Parameter(negative="--no-stdin")] = True,
+    fork: bool = False,
+    detach: Annotated[bool, Parameter(name=("--detach", "-d"))] = False,
+    where: Where = None,
+) -> int:
+    """Run a command in a VM: arker run VM -- COMMAND. Its input, output and exit status are those of this program.
+
+    Several words are a program and its arguments; a single one is a line for the VM's shell, such as
+    'make 2>&1 | tail'. Ctrl-C kills the command with all that it has started. Exit status 124: the timeout has passed;
+    125: there is no status of the command, and a line on standard error says why.
+
+    Args:
+        vm: Id or name of the VM.
+        command: The command. Write -- before it, so that its options are not taken for those of this program.
+        timeout: Time, such as 90s, after which the command is killed.
+        cwd: Directory in the VM to run in.
+        env: Environment variable as NAME=VALUE; may be given several times.
+        session: Id of the session to run in.
+        stdin: Pass standard input on.
+        fork: VM is a source, such as ubuntu: fork it for this command, and delete the fork at its end.
+        detach: Leave the command in the background, and print its run's id.
+        where: Where VMs are.
+    """
+    if not command or not any(command):
+        raise UsageError("run: expected a command, as in: arker run VM -- COMMAND")
+    if fork and detach:
+        raise UsageError("run: --fork deletes the VM at once, so it does not go with --detach")
+    line = command[0] if len(command) == 1 else list(command)
+    options = {
+        "timeout": quantities.seconds("--timeout", timeout),
+        "cwd": cwd,
+        "env": quantities.variables("--env", env),
+        "session_id": session,
+    }
+    async with connected(where) as client, chosen_vm(client, vm, fork=fork) as machine:
+        if detach:
+            started = await machine.start(line, **options)  # type: ignore[arg-type]
+            output.write(f"{started.run_id}\n")
+            return statuses.DONE
+        feeds = stdin and standard_input.is_there()
+        started = await _started(machine, line, {**options, "stdin": feeds})
+        try:
+            return await _followed(started, feeds=feeds)
+        except BaseException:
+            await clean_up(_kill(started))
+            raise
+
+
+async def _started(vm: AsyncVM, line: str | list[str], options: dict[str, object]) -> AsyncRun:
+    """Start the command. One that Ctrl-C interrupts at its start does not go on either."""
+    starting = asyncio.ensure_future(vm.start(line, **options))  # type: ignore[arg-type]
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await clean_up(_kill_when_started(starting))
+        raise
+
+
+async def _kill_when_started(starting: asyncio.Task[AsyncRun]) -> None:
+    await asyncio.wait({starting}, timeout=CLEANUP_SECONDS)
+    if not starting.done():
+        await end(starting)
+        complain("the command may have been started, and may go on")
+    elif not starting.cancelled() and starting.exception() is None:
+        await _kill(starting.result())
+
+
+async def _kill(run: AsyncRun) -> None:
+    if run.ended:
+        return
+    try:
+        await run.cancel(deadline=CLEANUP_SECONDS)
+    except ArkerError as error:
+        complain(f"the command may go on as run {run.run_id}: {error}")
+
+
+async def _followed(run: AsyncRun, *, feeds: bool) -> int:
+    """Pass on what the command writes and what it is to read, until it has ended. Returns its exit status."""
+    failures: list[BaseException] = []
+
+    async def feed() -> None:
+        try:
+            await _feed(run)
+        except ConflictError:
+            pass  # it has ended without reading all of its input
+        except (ArkerError, OSError) as error:
+            failures.append(error)
+            await run.cancel(deadline=CLEANUP_SECONDS)
+
+    feeding = asyncio.ensure_future(feed()) if feeds else None
+    try:
+        async for chunk in run.output():
+            await in_thread(write, chunk)
+    finally:
+        if feeding is not None:
+            await end(feeding)
+    if failures:
+        raise failures[0]
+    return _status(run)
+
+
+async def _feed(run: AsyncRun) -> None:
+    async with aclosing(standard_input.pieces()) as pieces:
+        async for piece in pieces:
+            await run.write(piece)
+    await run.close_stdin()
+
+
+def _status(run: AsyncRun) -> int:
+    if run.state == "completed" and run.exit_code is not None and run.exit_code >= 0:
+        return run.exit_code
+    reason = run.fail_reason or ""
+    if run.state == "failed" and "timeout" in reason:
+        raise FailedError(f"the command was killed: {reason}", statuses.TIMED_OUT)
+    raise FailedError(f"the command has no exit status, its run is {run.state}{f': {reason}' if reason else ''}")
+
+
+__all__ = ["run"]

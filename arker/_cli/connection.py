@@ -1,0 +1,84 @@
+"""The client that a command uses: in the cloud, or on the embedded backend of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+from attrs import frozen
+from cyclopts import Parameter
+
+from arker._cli import local
+from arker._cli.running import FailedError, complain
+from arker.client import AsyncArker
+from arker.vm import AsyncVM
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class Connection:
+    """Where VMs are.
+
+    Attributes:
+        local: On this machine, without an account: on the backend that `arker emulator` runs, else on one for this
+            command only.
+        region: Region, such as us-west-2; else ARKER_REGION.
+        provider: Provider, such as aws; else ARKER_PROVIDER.
+    """
+
+    local: bool = False
+    region: str | None = None
+    provider: str | None = None
+
+
+Where: TypeAlias = Connection | None
+"""Annotation of the argument of each command that talks to a server."""
+
+
+def make_client(where: Where) -> tuple[AsyncArker, bool]:
+    """Make a client, and say whether its backend ends with it."""
+    where = where or Connection()
+    if not where.local:
+        return AsyncArker(region=where.region, provider=where.provider), False
+    running = local.find()
+    if running is None:
+        return AsyncArker.local(), True
+    urls = dict.fromkeys(("base_url", "burst_base_url", "control_base_url"), running.url)
+    return AsyncArker(running.api_key, **urls), False
+
+
+@asynccontextmanager
+async def connected(where: Where, *, lasting: bool = False) -> AsyncGenerator[AsyncArker, None]:
+    """Open a client for one command.
+
+    Args:
+        where: What the command line says.
+        lasting: Whether the command makes something that is to outlast it, so that the person should know where not.
+    """
+    client, ends = make_client(where)
+    if ends and lasting:
+        complain("the backend was started for this command only and ends with it; `arker emulator` keeps one running")
+    async with client:
+        yield client
+
+
+@asynccontextmanager
+async def chosen_vm(client: AsyncArker, name: str, *, fork: bool) -> AsyncGenerator[AsyncVM, None]:
+    """Find a VM by its id or name; with ``fork``, fork it for the length of the block."""
+    if fork:
+        async with await fork_of(client, name) as made:
+            yield made
+    else:
+        yield await client.find_vm(name)
+
+
+async def fork_of(client: AsyncArker, source: str, **options: object) -> AsyncVM:
+    """Fork a VM or a public golden by its id or name."""
+    from arker._basics.names import GOLDEN_NAMES  # a part of the contract that only forks need
+
+    named = {"source_vm_name" if source in GOLDEN_NAMES else "source_vm_id": source}
+    return await client.fork(**named, **options)  # type: ignore[arg-type]
+
+
+__all__ = ["Connection", "FailedError", "Where", "chosen_vm", "connected", "fork_of", "make_client"]

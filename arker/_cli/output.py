@@ -1,0 +1,112 @@
+"""What commands print: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, Final
+
+import attrs
+
+from arker._basics.shown import shown
+from arker._tasks import clock
+
+_SECRET: Final = frozenset({"auth_token", "misfits"})
+"""Fields that are never printed: a tunnel's token, and what does not fit a model, which may be anything."""
+_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+def as_json(value: Any) -> Any:
+    """Return a model as values of JSON, without fields that are None."""
+    if attrs.has(type(value)):
+        fields = [attribute.name for attribute in attrs.fields(type(value)) if attribute.name not in _SECRET]
+        found = {name: getattr(value, name) for name in fields}
+        return {name: as_json(each) for name, each in found.items() if each is not None}
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, Mapping):
+        return {str(name): as_json(each) for name, each in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(value, (list, tuple)):
+        return [as_json(each) for each in value]  # pyright: ignore[reportUnknownVariableType]
+    return value
+
+
+def print_json(value: Any, *, line: bool = False) -> None:
+    """Print a value as JSON, in ASCII; ``line`` on one line."""
+    write(json.dumps(as_json(value), indent=None if line else 2) + "\n", foreign=False)
+
+
+def write(text: str, *, foreign: bool = True) -> None:
+    """Print a line or more; characters that could move a terminal's cursor are escaped.
+
+    Args:
+        text: The text, with its ends of lines.
+        foreign: Whether there may be such characters.
+    """
+    lines = text.split("\n")
+    safe = "\n".join(shown(line) for line in lines) if foreign else text
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(safe.encode(encoding, "replace").decode(encoding))
+    sys.stdout.flush()
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: on a terminal in its width and with bold heads, elsewhere each value whole."""
+    if sys.stdout.isatty():
+        console().print(table(heads, rows))
+        return
+    cells = [list(heads), *([shown(cell) or "-" for cell in row] for row in rows)]
+    widths = [max(len(row[index]) for row in cells) for index in range(len(heads))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    write("\n".join([*lines, ""]), foreign=False)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
+    """Return a table for a terminal."""
+    from rich import box, table, text  # an extra, and what goes into a pipe does not need it
+
+    made = table.Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for index, head in enumerate(heads):
+        made.add_column(head, no_wrap=True, overflow="ellipsis" if index else "fold")
+    for row in rows:
+        # Not strings, in which rich would look for its markup.
+        made.add_row(*(text.Text(shown(cell) or "-", style=_STYLES.get(cell, "")) for cell in row))
+    return made
+
+
+_STYLES: Final = {"running": "green", "failed": "red", "cancelled": "yellow", "pending": "cyan"}
+
+
+def console() -> Any:
+    """Return what draws on standard output; without colours if ``NO_COLOR`` is set."""
+    from rich import console  # an extra, and what goes into a pipe does not need it
+
+    return console.Console(width=None if sys.stdout.isatty() else shutil.get_terminal_size((120, 24)).columns)
+
+
+def age(text: str | None) -> str:
+    """Return how long ago a time (RFC 3339) was, such as ``5m``; the text itself if it is no time."""
+    if not text:
+        return ""
+    try:
+        then = datetime.fromisoformat(re.sub(r"\.[0-9]+", "", text).replace("Z", "+00:00"))
+    except ValueError:
+        return text
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=timezone.utc)
+    passed = max(0.0, clock.wall() - then.timestamp())
+    return next((f"{int(passed // unit)}{name}" for unit, name in _UNITS if passed >= unit), "0s")
+
+
+def size(mebibytes: int | None) -> str:
+    """Return a size for people."""
+    if mebibytes is None:
+        return ""
+    return f"{mebibytes // 1024} GiB" if mebibytes % 1024 == 0 and mebibytes else f"{mebibytes} MiB"
+
+
+__all__ = ["age", "as_json", "console", "print_json", "print_table", "size", "table", "write"]

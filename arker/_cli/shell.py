@@ -1,0 +1,179 @@
+"""``arker shell``: a terminal in a VM, at this terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Generator
+from contextlib import aclosing, contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from arker._cli import standard_input, statuses
+from arker._cli.connection import Where, chosen_vm, connected
+from arker._cli.running import FailedError, complain
+from arker._tasks.cleanup import end
+from arker._tasks.threads import in_thread
+
+if TYPE_CHECKING:
+    import arker
+
+_ESCAPE: Final = b"~"
+_LINE_ENDS: Final = b"\r\n"
+_END_OF_INPUT: Final = b"\x04"
+
+
+async def shell(
+    vm: str,
+    command: str | None = None,
+    /,
+    *,
+    session: str | None = None,
+    fork: bool = False,
+    where: Where = None,
+) -> int:
+    """Open a terminal in a VM. ~. at the start of a line leaves it, and its shell goes on; ~~ is a single ~.
+
+    Everything else goes to the VM as it is typed, Ctrl-C, Ctrl-Z and Ctrl-D too. The exit status is the shell's, or 125
+    if there is none. The session's id, which is printed on leaving, takes the terminal up again with --session.
+
+    Args:
+        vm: Id or name of the VM.
+        command: Path of a program to run instead of the login shell.
+        session: Id of a session, whose terminal is taken up again.
+        fork: VM is a source, such as ubuntu: fork it for this shell, and delete the fork at its end.
+        where: Where VMs are.
+    """
+    columns, lines = _size()
+    async with (
+        connected(where) as client,
+        chosen_vm(client, vm, fork=fork) as machine,
+        machine.terminal(command, cols=columns, rows=lines, session_id=session, persist=not fork) as terminal,
+    ):
+        left = await _attached(terminal)
+        if left:
+            if not fork:
+                complain(f"left; --session {terminal.session_id} takes it up again")
+            return statuses.DONE
+        code = await terminal.wait()
+    if code is None or code < 0:
+        raise FailedError("the terminal has ended without an exit status", statuses.NOT_RUN)
+    return code
+
+
+async def _attached(terminal: arker.AsyncTerminal) -> bool:
+    """Connect this terminal with one in a VM. Returns whether the person has left it before its end."""
+    loop = asyncio.get_running_loop()
+    resized = asyncio.Event()
+    with contextlib.suppress(NotImplementedError, AttributeError):
+        loop.add_signal_handler(signal.SIGWINCH, resized.set)
+    with _raw():
+        showing = asyncio.ensure_future(_show(terminal))
+        typing = asyncio.ensure_future(_type(terminal))
+        resizing = asyncio.ensure_future(_resize(terminal, resized))
+        try:
+            await asyncio.wait({showing, typing}, return_when=asyncio.FIRST_COMPLETED)
+            if typing.done() and not showing.done() and not typing.result():
+                await asyncio.wait({showing})  # the input has ended, and the shell goes on to its own end
+            if showing.done():
+                showing.result()
+                return False
+            return True
+        finally:
+            for task in (showing, typing, resizing):
+                await end(task)
+            with contextlib.suppress(NotImplementedError, AttributeError):
+                loop.remove_signal_handler(signal.SIGWINCH)
+
+
+async def _show(terminal: arker.AsyncTerminal) -> None:
+    async for piece in terminal:
+        if isinstance(piece, bytes):
+            await in_thread(_write, piece)
+
+
+def _write(piece: bytes) -> None:
+    sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+
+
+async def _type(terminal: arker.AsyncTerminal) -> bool:
+    """Send what is typed. Returns whether the person wants to leave."""
+    keys = Keys()
+    leaves = sys.stdin.isatty()
+    async with aclosing(standard_input.pieces()) as pieces:
+        async for piece in pieces:
+            sent, left = keys.take(piece) if leaves else (piece, False)
+            if sent:
+                await terminal.write(sent)
+            if left:
+                return True
+    await terminal.write(_END_OF_INPUT)
+    return False
+
+
+class Keys:
+    """What is typed, and the sequence that leaves: ``~.`` at the start of a line."""
+
+    def __init__(self) -> None:
+        self._at_start = True
+        self._held = False
+
+    def take(self, piece: bytes) -> tuple[bytes, bool]:
+        """Return what to send, and whether to leave."""
+        sent = bytearray()
+        for number in piece:
+            key = bytes([number])
+            if self._held:
+                self._held = False
+                if key == b".":
+                    return bytes(sent), True
+                if key != _ESCAPE:
+                    sent += _ESCAPE
+            elif self._at_start and key == _ESCAPE:
+                self._held = True
+                self._at_start = False
+                continue
+            sent += key
+            self._at_start = key in _LINE_ENDS
+        return bytes(sent), False
+
+
+async def _resize(terminal: arker.AsyncTerminal, resized: asyncio.Event) -> None:
+    while True:
+        await resized.wait()
+        resized.clear()
+        columns, lines = _size()
+        await terminal.resize(columns, lines)
+
+
+def _size() -> tuple[int, int]:
+    """Return the columns and lines of this terminal."""
+    try:
+        columns, lines = os.get_terminal_size(sys.stdout.fileno())
+    except (OSError, ValueError):
+        columns, lines = shutil.get_terminal_size()
+    return min(max(columns, 1), 1000), min(max(lines, 1), 1000)
+
+
+@contextmanager
+def _raw() -> Generator[None, None, None]:
+    """Let this terminal pass on every key as it is, for the length of the block."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    import termios  # which not every system has, and without a terminal it is not needed
+    import tty
+
+    before: list[Any] = termios.tcgetattr(0)
+    try:
+        tty.setraw(0)
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+__all__ = ["Keys", "shell"]

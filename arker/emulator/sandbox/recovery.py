@@ -1,0 +1,104 @@
+"""What a server does first with the trees that an earlier one has left: half-done steps are completed or undone, what
+belongs to no VM any more is found, and what is missing is told.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from arker.emulator.sandbox.base import SandboxError
+from arker.emulator.sandbox.layers import PREFIX, SHARE, STACK, WORK
+from arker.emulator.sandbox.notes import Notes, write_whole
+
+Complete = Callable[[Path, Mapping[str, Any]], None]
+"""Completes or undoes a step in this directory, as its note says."""
+
+
+def complete_steps(base: Path, further: Mapping[str, Complete]) -> None:
+    """Complete or undo every noted step. Nothing may run on the trees.
+
+    Args:
+        base: The directory of the trees.
+        further: What to do for the steps that are not the storage's own, by their names.
+
+    Raises:
+        SandboxError: A step can be neither completed nor undone (``damaged``).
+        OSError: For another reason.
+    """
+    known: Mapping[str, Complete] = {SHARE: undo_share, **further}
+    try:
+        for note in Notes(base).left():
+            known[note.facts["step"]](base, note.facts)
+            note.end()
+    except (KeyError, ValueError, TypeError) as error:
+        raise damaged(f"a note of a step in {base} says nothing that makes sense: {error!r}") from error
+
+
+def undo_share(base: Path, facts: Mapping[str, Any]) -> None:
+    """Undo that a VM's files become a layer: no VM has used what was made of it."""
+    vm, layer, below = str(facts["vm"]), base / facts["layer"], [str(name) for name in facts["below"]]
+    if not layer.exists():
+        return
+    place = base / vm
+    if place.exists():
+        place.rmdir()
+    os.rename(layer, place)
+    write_stack(base, vm, below)
+
+
+def write_stack(base: Path, vm_id: str, names: Collection[str]) -> None:
+    """Write down which layers a VM has. The file exists as a whole, or not at all."""
+    place = base / f"{STACK}{vm_id}"
+    if names:
+        write_whole(place, "\n".join(names))
+    else:
+        place.unlink(missing_ok=True)
+
+
+def read_stack(base: Path, vm_id: str) -> list[str]:
+    """Return the names of a VM's layers; none where all of its files are its own."""
+    try:
+        return (base / f"{STACK}{vm_id}").read_text().split("\n")
+    except FileNotFoundError:
+        return []
+
+
+def leftovers(base: Path, ids: Collection[str]) -> list[Path]:
+    """Return what is in the directory and belongs to none of these trees.
+
+    Raises:
+        SandboxError: A tree is missing, or a layer of it (``damaged``).
+    """
+    wanted: set[str] = set()
+    for tree in ids:
+        layers = read_stack(base, tree)
+        parts = {tree, *layers}
+        wanted |= parts | ({f"{STACK}{tree}", f"{WORK}{tree}"} if layers else set())
+        for name in sorted(parts):
+            if not (base / name).is_dir():
+                what = "a layer of the files" if name.startswith(PREFIX) else "the files"
+                raise damaged(f"{what} of {tree} should be in {base / name}, and are not there")
+    return sorted(path for path in base.iterdir() if path.name not in wanted)
+
+
+def exchange(base: Path, tree: Path, place: Path) -> Path:
+    """Put a tree into the place of another one, which gets a place of its own. Returns that. Raises `OSError`."""
+    aside = base / f".left-{os.urandom(8).hex()}"
+    os.rename(place, aside)
+    try:
+        os.rename(tree, place)
+    except OSError:
+        os.rename(aside, place)
+        raise
+    return aside
+
+
+def damaged(message: str) -> SandboxError:
+    """Return the error for files that are not as the earlier server left them."""
+    return SandboxError("damaged", message)
+
+
+__all__ = ["Complete", "complete_steps", "damaged", "exchange", "leftovers", "read_stack", "undo_share", "write_stack"]

@@ -1,0 +1,1 @@
+"""The state directory: what outlives a server, however it ends, and how the next one takes it up."""

@@ -1,0 +1,92 @@
+"""What a Dockerfile makes of its base image, made in a VM: harbor's tasks are defined by one."""
+
+from __future__ import annotations
+
+import posixpath
+from pathlib import Path
+
+from harbor.environments.base import SandboxBuildFailedError
+from harbor.environments.snowflake.dockerfile_replay import (
+    CopyStep,
+    ReplayPlan,
+    RunStep,
+    UnsupportedDockerfileError,
+    plan_from_dockerfile,
+)
+
+from arker import AsyncVM, DirectoryReport
+
+_ROOT = {None, "root", "0"}
+
+
+def read_dockerfile(path: Path) -> ReplayPlan:
+    """Read a Dockerfile, and refuse one that asks for what a VM cannot be given.
+
+    Raises:
+        SandboxBuildFailedError: It has several stages, other users, or an instruction that is not known.
+    """
+    try:
+        plan = plan_from_dockerfile(path)
+    except UnsupportedDockerfileError as error:
+        raise SandboxBuildFailedError(f"{path}: {error}") from error
+    if (path.parent / ".dockerignore").exists() and any(isinstance(step, CopyStep) for step in plan.steps):
+        raise SandboxBuildFailedError(f"{path.parent / '.dockerignore'}: what COPY leaves out cannot be followed")
+    for step in plan.steps:
+        if isinstance(step, RunStep) and step.user not in _ROOT:
+            raise SandboxBuildFailedError(f"{path}: USER {step.user}: commands in a VM run as its own user")
+        if isinstance(step, CopyStep) and (step.chown or step.chmod):
+            raise SandboxBuildFailedError(f"{path}: COPY to {step.dest}: --chown and --chmod cannot be followed")
+    if plan.user not in _ROOT:
+        raise SandboxBuildFailedError(f"{path}: USER {plan.user}: commands in a VM run as its own user")
+    return plan
+
+
+async def build(vm: AsyncVM, plan: ReplayPlan, context: Path) -> None:
+    """Do in a VM, which was made of the base image, what the Dockerfile says.
+
+    Args:
+        vm: The VM.
+        plan: The Dockerfile.
+        context: The directory that it copies from.
+
+    Raises:
+        SandboxBuildFailedError: A command failed, or there is nothing to copy.
+    """
+    for step in plan.steps:
+        if isinstance(step, CopyStep):
+            await _copy(vm, step, context)
+            continue
+        result = await vm.run(["sh", "-c", step.command], cwd=step.workdir, env=step.env, on_cancel="kill")
+        if result.exit_code != 0:
+            end = (result.stdout + result.stderr)[-2000:].decode(errors="replace")
+            raise SandboxBuildFailedError(f"RUN {step.command}: exit code {result.exit_code}: {end}")
+
+
+async def _copy(vm: AsyncVM, step: CopyStep, context: Path) -> None:
+    found = [path for source in step.sources for path in _find(source, context)]
+    into = step.dest_is_dir or len(found) > 1 or await vm.files.is_dir(step.dest)
+    for path in found:
+        if path.is_dir():
+            require_all(await vm.upload_dir(path, step.dest))
+        else:
+            await vm.upload(path, posixpath.join(step.dest, path.name) if into else step.dest)
+
+
+def _find(source: str, context: Path) -> list[Path]:
+    pattern = source.strip("/").removeprefix("./") or "."
+    found = sorted(context.glob(pattern)) if pattern != "." else [context]
+    if not found:
+        raise SandboxBuildFailedError(f"COPY {source}: {context} has no such file")
+    if not all(path.resolve().is_relative_to(context.resolve()) for path in found):
+        raise SandboxBuildFailedError(f"COPY {source}: it leads out of {context}")
+    return found
+
+
+def require_all(report: DirectoryReport) -> None:
+    """Raise the first error of a directory that was not copied completely."""
+    for failure in report.failures:
+        if failure.error is not None:
+            raise failure.error
+
+
+__all__ = ["build", "read_dockerfile", "require_all"]

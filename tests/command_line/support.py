@@ -1,0 +1,120 @@
+"""The command line, run in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import field, frozen
+
+ROOT: Final = Path(__file__).parents[2]
+MODULE: Final = (sys.executable, "-W", "error", "-m", "arker")
+
+
+@frozen
+class Done:
+    """What became of a command.
+
+    Attributes:
+        status: Its exit status.
+        out: What it wrote to standard output.
+        err: What it wrote to standard error.
+    """
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Prefork:
+    """The process that forks itself for each command."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "tests.command_line.prefork"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+    def run(self, words: tuple[str, ...], env: Mapping[str, str], cwd: Path, data: bytes) -> Done:
+        names = [self._directory / name for name in ("in", "out", "err")]
+        names[0].write_bytes(data)
+        streams = [str(name) for name in names]
+        if not data:
+            streams[0] = os.devnull
+        order = {"words": words, "env": dict(env), "cwd": str(cwd), "streams": streams}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        status = self._process.stdout.readline()
+        assert status, "the process has died"
+        return Done(int(status), names[1].read_text(), names[2].read_text())
+
+    def close(self) -> None:
+        with self._process as process:
+            assert process.stdin is not None
+            process.stdin.close()
+            assert process.wait(20) == 0
+
+
+@frozen
+class Program:
+    """The program ``arker`` with its settings.
+
+    Attributes:
+        prefork: What commands are forked from.
+        env: The environment.
+        cwd: The directory.
+    """
+
+    prefork: Prefork
+    env: Mapping[str, str] = field(repr=False)
+    cwd: Path
+
+    def __call__(self, *words: str, data: bytes = b"", **env: str) -> Done:
+        """Run a command, and check that there is no traceback."""
+        done = self.prefork.run(words, {**self.env, **env}, self.cwd, data)
+        assert "Traceback" not in done.err, done.err
+        assert "Warning" not in done.err, done.err
+        return done
+
+    def good(self, *words: str, data: bytes = b"", **env: str) -> str:
+        """Run a command that has to succeed silently. Returns what it prints."""
+        done = self(*words, data=data, **env)
+        assert (done.status, done.err) == (0, ""), done
+        return done.out
+
+    def bad(self, status: int, *words: str, data: bytes = b"", **env: str) -> str:
+        """Run a command that has to fail, with one line. Returns the line."""
+        done = self(*words, data=data, **env)
+        assert done.status == status, done
+        assert done.err.startswith("arker: "), done
+        assert done.err.count("\n") == 1, done
+        return done.err.strip()
+
+    @contextmanager
+    def started(self, *words: str, **options: Any) -> Generator[subprocess.Popen[bytes], None, None]:
+        """Start a command in a new interpreter, with pipes. It is killed at the end of the block if it still goes on."""
+        settings: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        env = {**self.env, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
+        with subprocess.Popen([*MODULE, *words], cwd=self.cwd, env=env, **{**settings, **options}) as process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()

@@ -1,0 +1,120 @@
+"""``arker run``, ``logs`` and ``runs``."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from tests.command_line.support import Program
+
+
+def states(program: Program, vm: str = "web") -> list[str]:
+    """Return the states of a VM's runs, newest first."""
+    return [run["state"] for run in program("runs", vm, "--json").json]
+
+
+def test_run_passes_on_output_input_and_exit_status(arker_program: Program, web: str) -> None:
+    done = arker_program("run", "web", "--", "echo out; echo err >&2; exit 7")
+    assert (done.status, done.out, done.err) == (7, "out\n", "err\n")
+    assert arker_program.good("run", web, "--", "tr", "a-z", "A-Z", data=b"words in\n" * 3) == "WORDS IN\n" * 3
+    assert arker_program.good("run", "web", "--", "cat") == ""
+    assert arker_program.good("run", "web", "--no-stdin", "--", "cat", data=b"unread") == ""
+
+
+def test_run_takes_one_word_for_a_line_and_several_for_arguments(arker_program: Program, web: str) -> None:
+    assert arker_program.good("run", "web", "--", "echo $((1 + 2))") == "3\n"
+    assert arker_program.good("run", "web", "--", "echo", "$((1 + 2))", "--json", "-v") == "$((1 + 2)) --json -v\n"
+
+
+def test_run_in_a_directory_with_variables_in_a_session(arker_program: Program, web: str) -> None:
+    said = arker_program.good("run", "web", "--cwd", "/tmp", "-e", "A=1", "--env", "B=x=y", "--", "pwd; echo $A $B")
+    assert said == "/tmp\n1 x=y\n"
+    session = arker_program("ls", "--json").json[0]["sessions"][0]["session_id"]
+    arker_program.good("run", "web", "--session", session, "--", "cd /usr")
+    assert arker_program.good("run", "web", "--session", session, "--", "pwd") == "/usr\n"
+
+
+def test_what_is_not_the_command_s_own_status(arker_program: Program, web: str) -> None:
+    assert "killed" in arker_program.bad(124, "run", "web", "--timeout", "0.2s", "--", "sleep 60")
+    assert "not_found" in arker_program.bad(125, "run", "nothing", "--", "true")
+    assert "/no/where" in arker_program.bad(125, "run", "web", "--cwd", "/no/where", "--", "true")
+    assert "expected a command" in arker_program.bad(125, "run", "web")
+    assert "NAME=VALUE" in arker_program.bad(125, "run", "web", "-e", "A", "--", "true")
+    assert "--bad" in arker_program.bad(125, "run", "web", "--bad")
+    assert "--detach" in arker_program.bad(125, "run", "--fork", "-d", "ubuntu", "--", "true")
+    assert arker_program("run", "web", "--", "no-such-program").status == 127
+
+
+def test_a_fork_for_one_command_is_deleted(arker_program: Program) -> None:
+    done = arker_program("run", "--fork", "ubuntu", "--", "hostname; exit 3")
+    assert (done.status, done.out) == (3, "vm\n")
+    assert arker_program("ls", "--json").json == []
+
+
+def test_output_comes_while_the_command_goes_on_and_input_too(arker_program: Program, web: str) -> None:
+    with arker_program.started("run", "web", "--", "echo ready; read x; echo got $x; cat") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.stdin.write(b"this\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"got this\n"
+        process.stdin.write(b"rest")
+        process.stdin.close()
+        assert process.stdout.read() == b"rest"
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_kills_the_command(arker_program: Program, web: str, number: signal.Signals) -> None:
+    with arker_program.started("run", "web", "--", "echo ready; sleep 600") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(number)
+        _, complaints = process.communicate(timeout=30)
+        assert process.returncode == 128 + number
+        assert complaints == b""
+    assert states(arker_program)[0] == "cancelled"
+
+
+def test_a_reader_that_ends_ends_the_command(arker_program: Program, web: str) -> None:
+    with arker_program.started("run", "web", "--", "yes") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"y\n"
+        process.stdout.close()
+        assert process.wait(30) == 141
+        assert process.stderr.read() == b""
+    assert states(arker_program)[0] == "cancelled"
+
+
+def test_logs_and_runs_of_a_run_in_the_background(arker_program: Program, web: str) -> None:
+    line = "echo out; echo err >&2; while ! test -e go; do sleep 0.02; done; echo end"
+    run = arker_program.good("run", "web", "--detach", "--", line).strip()
+    until = time.monotonic() + 20
+    while (done := arker_program("logs", run)).out != "out\n" or done.err != "err\n":
+        assert time.monotonic() < until, done
+    assert states(arker_program)[0] == "running"
+    with arker_program.started("logs", run, "--follow") as follower:
+        assert follower.stdout is not None
+        assert follower.stdout.readline() == b"out\n"
+        arker_program.good("run", "web", "--", "touch go")
+        assert follower.communicate(timeout=30) == (b"end\n", b"err\n")
+        assert follower.returncode == 0
+    found = arker_program("logs", run, "--vm", "web", "--json").json
+    assert (found["state"], found["exit_code"], found["stdout"]) == ("completed", 0, "out\nend\n")
+    assert found["command"] == line
+    rows = arker_program.good("runs", "web", "--state", "completed").splitlines()
+    assert rows[0].split() == ["RUN", "STATE", "EXIT", "AGE", "COMMAND"]
+    assert [row for row in rows if row.startswith(run)][0].endswith(line)
+    assert len(arker_program.good("runs", "web", "--limit", "1").splitlines()) == 2
+
+
+def test_runs_that_do_not_exist(arker_program: Program, web: str) -> None:
+    assert "--vm" in arker_program.bad(1, "logs", "nothing")
+    assert "not_found" in arker_program.bad(1, "logs", "nothing", "--vm", "web")
+    assert "--follow" in arker_program.bad(2, "logs", "nothing", "--follow", "--json")
+    assert "not_found" in arker_program.bad(1, "runs", "nothing")
+    assert "--limit" in arker_program.bad(2, "runs", "web", "--limit", "0")
