@@ -7,12 +7,16 @@ docs. Names of frameworks after it choose some of them; the page keeps its rows 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 from xml.etree import ElementTree
 
@@ -133,6 +137,36 @@ def run(framework: Framework) -> Outcome:
     return evolve(outcome, problem=", ".join(problems))
 
 
+def run_all(frameworks: Sequence[Framework]) -> list[Outcome]:
+    """Run two at a time, each in a process of its own: one may install while the other one's tests wait."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        pending = [pool.submit(run_aside, framework) for framework in frameworks]
+        for done in as_completed(pending):
+            print(done.result()[1], flush=True)
+    return [each.result()[0] for each in pending]
+
+
+def run_aside(framework: Framework) -> tuple[Outcome, str]:
+    """Run one. Return also what was printed meanwhile, which would be mixed with what the other one prints."""
+    os.environ["PIP_COMPILE"] = "0"  # most of what a framework brings is never imported
+    began = time.monotonic()
+    with TemporaryFile() as output:
+        streams = [os.dup(1), os.dup(2)]
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+        try:
+            outcome = run(framework)
+        except subprocess.CalledProcessError as error:
+            outcome = Outcome(framework=framework, python="?", problem=f"{error.cmd} ends with {error.returncode}")
+        finally:
+            for number, stream in enumerate(streams, 1):
+                os.dup2(stream, number)
+                os.close(stream)
+        output.seek(0)
+        text = output.read().decode("utf-8", "replace")
+    return outcome, f"--- {framework.name}, {time.monotonic() - began:.0f} s with its installation\n{text}"
+
+
 def read(framework: Framework, report: Path, *, version: str, python: str, seconds: float) -> Outcome:
     """Read pytest's report."""
     passed = 0
@@ -185,7 +219,7 @@ def main() -> int:
     arguments = parser.parse_args()
     PLACE.mkdir(parents=True, exist_ok=True)
     chosen = [each for each in FRAMEWORKS if not arguments.frameworks or each.name in arguments.frameworks]
-    outcomes = [run(framework) for framework in chosen]
+    outcomes = run_all(chosen)
     print(page(outcomes))
     for outcome in outcomes:
         for failure in outcome.failures:
