@@ -40,6 +40,8 @@ ROWS: Final = {
     "runenv": "vmruns:measure_env",
     "runkill": "vmruns:measure_kill",
     "runsatonce": "vmruns:measure_at_once",
+    "ptyecho": "terminals:measure_echo",
+    "ptyflow": "terminals:measure_flow",
     "vmstat": "vmfiles:measure_stat",
     "vmlistdir": "vmfiles:measure_listdir",
     "vmwarm": "vmwarm",
