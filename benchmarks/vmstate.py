@@ -1,4 +1,4 @@
-"""Row ``vmstate``: the wall time of a fork with its first run on a backend that keeps its VMs, and on one that does not."""
+"""Row ``vmstate``: the wall time of a fork with its first run where VMs are kept, and where they are not."""
 
 from __future__ import annotations
 
