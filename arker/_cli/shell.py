@@ -165,7 +165,8 @@ def _raw() -> Generator[None, None, None]:
     if not sys.stdin.isatty():
         yield
         return
-    import termios  # which not every system has, and without a terminal it is not needed
+    # Not every system has them, and without a terminal they are not needed.
+    import termios
     import tty
 
     before: list[Any] = termios.tcgetattr(0)

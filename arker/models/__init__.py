@@ -158,6 +158,8 @@ if TYPE_CHECKING:
         CompatiblePlatform,
         DeleteVmResponse,
         ForkRequest,
+        GpuPlatformLimits,
+        GpuResourceBand,
         Layer,
         ListVmsResponse,
         PatchVmRequest,
@@ -220,8 +222,9 @@ else:
                 "AuthMode DeleteTunnelResponse ListTunnelsResponse Tunnel TunnelRequest TunnelState"
             ),
             "arker.models.vm": (
-                "CompatiblePlatform DeleteVmResponse ForkRequest Layer ListVmsResponse PatchVmRequest Provider "
-                "ResizeRequest ResizeResponse SshPublicKey Vm VmResources VmState"
+                "CompatiblePlatform DeleteVmResponse ForkRequest GpuPlatformLimits GpuResourceBand Layer "
+                "ListVmsResponse PatchVmRequest Provider ResizeRequest ResizeResponse SshPublicKey Vm VmResources "
+                "VmState"
             ),
         },
     )
@@ -253,6 +256,8 @@ __all__ = [
     "Filesystem",
     "FilesystemCreateRequest",
     "ForkRequest",
+    "GpuPlatformLimits",
+    "GpuResourceBand",
     "Gate",
     "InboundPortRequest",
     "InboundPortStatus",

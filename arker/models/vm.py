@@ -92,6 +92,32 @@ class CompatiblePlatform(Reply):
 
 
 @frozen(kw_only=True)
+class GpuResourceBand(Reply):
+    """How much of something of a GPU a VM can have."""
+
+    min: int
+    max: int
+    default: int
+
+
+@frozen(kw_only=True)
+class GpuPlatformLimits(Reply):
+    """What VMs can have of the GPUs of a platform.
+
+    Attributes:
+        platform: The platform's id.
+        gpu: The GPU's name.
+        vram_mib: Its memory, in MiB.
+        sms: Its streaming multiprocessors.
+    """
+
+    platform: str
+    gpu: str | None = None
+    vram_mib: GpuResourceBand | None = declared()
+    sms: GpuResourceBand | None = declared()
+
+
+@frozen(kw_only=True)
 class Vm(Reply):
     """A VM's fields from the server. Only the id is always present: old servers reply to a fork with the id alone.
 
@@ -120,6 +146,7 @@ class Vm(Reply):
         policies: Its network policy as generation 1 writes it, unchanged; ``network`` is what it means, if that is one
             of the policies of `NetworkPolicy`.
         ssh_public_keys: The keys with which it is reachable by SSH.
+        gpu_platforms: What it can have of the GPUs of its platforms.
         platform: The platform that it runs on.
         compatible_platforms: The platforms that it can be forked on.
         pool_id: The pool that it belongs to.
@@ -156,6 +183,7 @@ class Vm(Reply):
     min_vcpus: int | None = None
     min_disk_mib: int | None = None
     max_disk_mib: int | None = None
+    gpu_platforms: tuple[GpuPlatformLimits, ...] = ()
     platform: str | None = None
     compatible_platforms: tuple[CompatiblePlatform, ...] = ()
     pool_id: str | None = None
@@ -390,6 +418,8 @@ __all__ = [
     "CompatiblePlatform",
     "DeleteVmResponse",
     "ForkRequest",
+    "GpuPlatformLimits",
+    "GpuResourceBand",
     "Layer",
     "ListVmsResponse",
     "PatchVmRequest",

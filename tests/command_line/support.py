@@ -109,7 +109,7 @@ class Program:
 
     @contextmanager
     def started(self, *words: str, **options: Any) -> Generator[subprocess.Popen[bytes], None, None]:
-        """Start a command in a new interpreter, with pipes. It is killed at the end of the block if it still goes on."""
+        """Start a command in a new interpreter, with pipes. One that goes on is killed at the end of the block."""
         settings: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         env = {**self.env, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
         with subprocess.Popen([*MODULE, *words], cwd=self.cwd, env=env, **{**settings, **options}) as process:

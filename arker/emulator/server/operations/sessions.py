@@ -114,7 +114,7 @@ async def list_sessions(backend: Backend, org: Organisation, request: web.Reques
         f"sessions {vm.vm_id}",
         reversed(vm.sessions.values()),
         cursor=request.query.get("cursor"),
-        limit=parsing.query_limit(request.query),
+        limit=parsing.query_limit(backend, request.query),
         wanted=lambda session: states is None or backend.generation.working(session.state) in states,
     )
     body: dict[str, Any] = {"sessions": [replies.session_json(backend.generation, vm, session) for session in sessions]}
@@ -140,10 +140,10 @@ async def delete_session(backend: Backend, org: Organisation, request: web.Reque
     if is_default and not backend.generation.new:
         message = "the default session (session_idx 0) cannot be deleted"
         raise ServiceError("conflict", message, resource="session")
+    if is_default:
+        add_session(backend, vm, index=0)  # before the other is forgotten: a kept VM is never without one
     backend.keeper.forget_session(session)
     del vm.sessions[session.session_id]
-    if is_default:
-        add_session(backend, vm, index=0)
     await asyncio.gather(
         terminals.remove(session, "the session was deleted"), execution.stop_session(backend, vm, session)
     )
