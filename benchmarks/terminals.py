@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from arker import AsyncArker, AsyncTerminal, Replayed
-from benchmarks import vms
 from benchmarks.measure import Row, all_cores, interleave_async, run_bounded
 
 _ROUNDS: Final = 15
@@ -122,7 +121,7 @@ async def _measure_echo() -> Row:
                 return here.echo()
 
             rounds = await interleave_async(by_hand, there.echo, rounds=_ROUNDS)
-    return rounds.row("ptyecho", "a key through cat in a terminal; limit: a local one", rounds)
+    return rounds.row("ptyecho", "a key through cat in a terminal; limit: a local one")
 
 
 async def _measure_flow() -> Row:
