@@ -304,6 +304,7 @@ class AsyncFleet:
         concurrency: int | None = None,
         part_size: int | None = None,
         verify: arker.transfer.Verify = "size",
+        checksum: bool = True,
         mode: int | None = None,
         deadline: float | None = None,
         retries: int = RETRIES,
@@ -320,6 +321,7 @@ class AsyncFleet:
             concurrency: As for `AsyncVM.upload`, in each VM.
             part_size: As for `AsyncVM.upload`.
             verify: As for `AsyncVM.upload`.
+            checksum: As for `AsyncVM.upload`.
             mode: As for `AsyncVM.upload`.
             deadline: Seconds for the file in each VM; None for no limit.
             retries: Maximum number of retries of the upload after a VM has died.
@@ -340,6 +342,7 @@ class AsyncFleet:
                 concurrency=concurrency,
                 part_size=part_size,
                 verify=verify,
+                checksum=checksum,
                 mode=mode,
                 deadline=deadline,
             )

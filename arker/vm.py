@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from arker import _lifecycle, models
+from arker._basics.guidance import not_by_hand, whole
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
@@ -32,6 +33,7 @@ from arker.models import _checks as check
 logger = logging.getLogger("arker")
 
 
+@whole
 class AsyncVM(Runs, RunRecords, Sessions, Terminals, Tunnels, Filesystems, Transfers, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
@@ -47,6 +49,8 @@ class AsyncVM(Runs, RunRecords, Sessions, Terminals, Tunnels, Filesystems, Trans
 
     def __init__(self, place: Place, data: models.Vm | None = None) -> None:
         """Initialize the handle. Use `AsyncArker.fork`, `AsyncArker.vm` or `AsyncArker.get_vm` to get one."""
+        if not isinstance(place, Place):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise not_by_hand(type(self))
         super().__init__(place, data)
         self._kept = False
 
@@ -120,8 +124,8 @@ class AsyncVM(Runs, RunRecords, Sessions, Terminals, Tunnels, Filesystems, Trans
         """Set the VM's end to some seconds from now, in place of the time that was set before.
 
         The client deletes it then, if it still exists and the client is open; otherwise `AsyncArker.reap` does, which
-        leaves the VM alone until then, also if this program is killed. Without a ledger only the open client does. An
-        ``async with`` block deletes its VM at its end in any case, and `keep` takes the time back. The server does not
+        leaves the VM alone until then, also if this program is killed. Without a ledger only the open client does. The
+        VM's ``async with`` block deletes it at its end in any case, and `keep` takes the time back. The server does not
         know of it, and no request is sent. Returns when it is on record.
 
         Args:

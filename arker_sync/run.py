@@ -176,7 +176,8 @@ class RunHandle(Facade):
     def cancel(self, *, deadline: float | None = None) -> models.CancelRunResponse:
         """Cancel the run: kill its command and all its processes.
 
-        A run that has already ended does not become cancelled.
+        A run that has already ended does not become cancelled. A server that does not know a run yet, right after it
+        has accepted it, is asked again for two seconds.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.

@@ -62,8 +62,8 @@ class VM(Runs, RunRecords, Sessions, Terminals, Tunnels, Filesystems, Transfers,
         """Set the VM's end to some seconds from now, in place of the time that was set before.
 
         The client deletes it then, if it still exists and the client is open; otherwise `Arker.reap` does, which
-        leaves the VM alone until then, also if this program is killed. Without a ledger only the open client does. An
-        ``with`` block deletes its VM at its end in any case, and `keep` takes the time back. The server does not
+        leaves the VM alone until then, also if this program is killed. Without a ledger only the open client does. The
+        VM's ``with`` block deletes it at its end in any case, and `keep` takes the time back. The server does not
         know of it, and no request is sent. Returns when it is on record.
 
         Args:

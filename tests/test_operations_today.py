@@ -140,6 +140,16 @@ async def test_update_of_the_network(server: ScriptedServer, client: AsyncArker)
     assert server.last.json["policies"]["rules"]["network.rest"]["action"] == "allow"
 
 
+@pytest.mark.parametrize(("said", "state"), [("completed", "failed"), ("cancelled", "cancelled")])
+async def test_a_negative_exit_code_says_that_a_run_failed(
+    server: ScriptedServer, client: AsyncArker, said: str, state: str
+) -> None:
+    server.script(ok(completed("", state=said, exit_code=-1, session_id="s")))
+    result = await client.vm("v").run("true")
+    assert isinstance(result, CompletedRunResult)
+    assert (result.state, result.exit_code) == (state, -1)
+
+
 POLICIES: dict[str, tuple[object, dict[str, Any], dict[str, Any]]] = {
     "open": (NetworkPolicyOpen(), {"rest": "allow"}, {"type": "open"}),
     "True": (True, {"rest": "allow"}, {"type": "open"}),

@@ -103,7 +103,7 @@ class OrgFilesystems(ClientBase):
 
         Raises:
             NotFoundError: There is no such filesystem.
-            ConflictError: The filesystem is bound into a VM.
+            ConflictError: The filesystem is bound into a VM; a server of generation 1 may say so otherwise.
         """
         identifier = check.check_id("filesystem_id", filesystem_id)
         call = calls.filesystems.delete_filesystem(self._context.settings.compute_base_url(), identifier)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, TypeVar
 
 from arker.errors import BadCursorError, BadReplyError, BadRequestError
 from arker.models import _checks as check
@@ -41,6 +41,11 @@ class Pages(AsyncIterator[T], Generic[T]):
 
     def __aiter__(self) -> Pages[T]:
         return self
+
+    if not TYPE_CHECKING:
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError("the list is read from the server as it goes on: use `async for`, in a coroutine")
 
     async def __anext__(self) -> T:
         if self._busy:

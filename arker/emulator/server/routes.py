@@ -215,7 +215,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         summary="Open a session of a VM",
         takes=(models.CreateSessionRequest,),
         gives=(models.Session,),
-        errors=(*OF_VM, 413),
+        errors=(*OF_VM, 413, 429),
     ),
     Operation(
         name="get_session",
@@ -350,7 +350,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         handler=filesystems.delete_filesystem,
         summary="Delete a filesystem and its files",
         gives=(models.DeleteFilesystemResponse,),
-        errors=(404, 409),
+        errors=(404, 409, 422),
     ),
     Operation(
         name="list_org_runs",
