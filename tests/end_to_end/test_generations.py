@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,12 +89,13 @@ async def test_directories(vm: AsyncVM, spoken: Emulator, tmp_path: Path) -> Non
 
 
 async def test_a_command_that_has_run_into_its_time(vm: AsyncVM) -> None:
-    for options in ({}, {"env": {"A": "1"}}, {"on_cancel": "kill"}):
-        result = await vm.run("sleep 60", timeout=1, **options)  # type: ignore[call-overload]
+    given: tuple[dict[str, Any], ...] = ({}, {"env": {"A": "1"}}, {"on_cancel": "kill"})
+    for options in given:
+        result = await vm.run("sleep 60", timeout=1, **options)
         assert (result.state, result.timed_out) == ("failed", True)
-        assert "timeout" in result.fail_reason
+        assert "timeout" in str(result.fail_reason)
         with pytest.raises(RunFailedError, match="timeout"):
-            await vm.run("sleep 60", timeout=1, check=True, **options)  # type: ignore[call-overload]
+            await vm.run("sleep 60", timeout=1, check=True, **options)
     result = await vm.run("exit 3", timeout=60)
     assert (result.timed_out, result.fail_reason) == (False, None)
 
