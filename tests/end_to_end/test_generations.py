@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -89,13 +88,16 @@ async def test_directories(vm: AsyncVM, spoken: Emulator, tmp_path: Path) -> Non
 
 
 async def test_a_command_that_has_run_into_its_time(vm: AsyncVM) -> None:
-    given: tuple[dict[str, Any], ...] = ({}, {"env": {"A": "1"}}, {"on_cancel": "kill"})
-    for options in given:
-        result = await vm.run("sleep 60", timeout=1, **options)
+    for call in (
+        vm.run("sleep 60", timeout=1),
+        vm.run("sleep 60", timeout=1, env={"A": "1"}),
+        vm.run("sleep 60", timeout=1, on_cancel="kill"),
+    ):
+        result = await call
         assert (result.state, result.timed_out) == ("failed", True)
         assert "timeout" in str(result.fail_reason)
-        with pytest.raises(RunFailedError, match="timeout"):
-            await vm.run("sleep 60", timeout=1, check=True, **options)
+    with pytest.raises(RunFailedError, match="timeout"):
+        await vm.run("sleep 60", timeout=1, check=True)
     result = await vm.run("exit 3", timeout=60)
     assert (result.timed_out, result.fail_reason) == (False, None)
 
