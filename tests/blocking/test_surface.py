@@ -102,6 +102,9 @@ def test_members_agree(name: str) -> None:
         # Made by the client, of private parts.
         theirs.pop("__init__", None)
         ours.pop("__init__", None)
+    if name == "AsyncTerminal":  # each has what its kind of program takes
+        theirs.pop("stream")
+        ours.pop("file")
     assert {METHODS.get(each, each) for each in theirs} == set(ours)
     for each, value in theirs.items():
         check_member(name, each, value, ours[METHODS.get(each, each)])
