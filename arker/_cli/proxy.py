@@ -166,8 +166,13 @@ async def _pass_on(source: Any, target: Any) -> None:
             await target.ping(message.data)
         elif message.type is aiohttp.WSMsgType.PONG:
             await target.pong(message.data)
-    code = source.close_code
-    await target.close(code=code if code is not None and code not in {1005, 1006} else 1000)
+    await target.close(code=_sendable(source.close_code))
+    await source.close(code=_sendable(target.close_code or source.close_code))
+
+
+def _sendable(code: int | None) -> int:
+    """Return a code that may be sent: those that only say how a connection was lost may not (RFC 6455, section 7.4)."""
+    return 1000 if code is None or code in {1005, 1006} else code
 
 
 __all__ = ["Target", "serving"]

@@ -39,7 +39,7 @@ class Typist:
 
     def until(self, pattern: str) -> str:
         """Wait until something is shown. Returns what was shown up to there."""
-        wanted = re.compile(pattern.encode())
+        wanted = re.compile(pattern.encode(), re.DOTALL)
         until = time.monotonic() + 60
         while (found := wanted.search(self._seen)) is None:
             assert select.select([self._screen], [], [], max(0.0, until - time.monotonic()))[0], self._seen
