@@ -151,7 +151,7 @@ class _Relay:
                     await end(way)
             source, target = ways[over.pop()]
             await target.close(code=_sendable(source.close_code))
-            await source.close(code=_sendable(target.close_code or source.close_code))
+            await source.close(code=_sendable(source.close_code))
         return here
 
 
