@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 
 from arker.emulator import Emulator, EmulatorOptions
+from arker.emulator._state import remove_state_dir
 from arker.emulator.options import Isolation
 from arker.emulator.server.state.directory import StateDirectory
 from arker.errors import EmulatorError, InvalidArgumentError, StateDirectoryError
@@ -38,7 +39,7 @@ def state() -> Iterator[Path]:
         try:
             yield place / "state"
         finally:
-            shutil.rmtree(place / "state", ignore_errors=True)
+            remove_state_dir(place / "state")
 
 
 def options(state: Path, isolation: Isolation = ISOLATION, **more: Any) -> EmulatorOptions:
