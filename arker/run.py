@@ -8,8 +8,10 @@ from arker import models
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
+from arker._files.sources import check_buffer, is_buffer
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.identifiers import new_idempotency_key
+from arker._runs import cancelling
 from arker._runs import follower as followers
 from arker._runs.output import OutputChunk, OutputLine, RunLines, RunOutput
 from arker._runs.poll import Planner, has_ended
@@ -214,7 +216,8 @@ class AsyncRun:
     async def cancel(self, *, deadline: float | None = None) -> models.CancelRunResponse:
         """Cancel the run: kill its command and all its processes.
 
-        A run that has already ended does not become cancelled.
+        A run that has already ended does not become cancelled. A server that does not know a run yet, right after it
+        has accepted it, is asked again for two seconds.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.
@@ -222,8 +225,7 @@ class AsyncRun:
         Raises:
             NotFoundError: There is no such run in this VM.
         """
-        call = run_calls.cancel_run(self._follower.place, self.run_id)
-        answer = await self._follower.place.send(call, deadline=deadline)
+        answer = await cancelling.cancel(self._follower.place, self.run_id, deadline=deadline)
         if answer.cancelled:
             self._follower.state = "cancelled"
             await self._end_input()
@@ -236,7 +238,7 @@ class AsyncRun:
             self._follower.stdin = None
             await stdin.end(removed=state == "completed")
 
-    async def write(self, data: str | bytes, *, deadline: float | None = None) -> None:
+    async def write(self, data: str | bytes | bytearray | memoryview, *, deadline: float | None = None) -> None:
         """Send input to the command, which was started with ``stdin=True``. It may have any size.
 
         When this returns, the command is certain to get it, after what was sent before, once it reads.
@@ -307,8 +309,8 @@ class AsyncRun:
 
 
 def _content(data: object) -> bytes:
-    if isinstance(data, (bytes, bytearray)):
-        return bytes(data)
+    if is_buffer(data):
+        return bytes(check_buffer("data", data))
     if isinstance(data, str):
         try:
             return data.encode()

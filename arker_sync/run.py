@@ -176,7 +176,8 @@ class RunHandle(Facade):
     def cancel(self, *, deadline: float | None = None) -> models.CancelRunResponse:
         """Cancel the run: kill its command and all its processes.
 
-        A run that has already ended does not become cancelled.
+        A run that has already ended does not become cancelled. A server that does not know a run yet, right after it
+        has accepted it, is asked again for two seconds.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.
@@ -187,7 +188,7 @@ class RunHandle(Facade):
         work = self._async.cancel(deadline=deadline)
         return self._lease.call(work)
 
-    def write(self, data: str | bytes, *, deadline: float | None = None) -> None:
+    def write(self, data: str | bytes | bytearray | memoryview, *, deadline: float | None = None) -> None:
         """Send input to the command, which was started with ``stdin=True``. It may have any size.
 
         When this returns, the command is certain to get it, after what was sent before, once it reads.

@@ -96,16 +96,21 @@ class Bench:
 
     async def forked(self, source: str | AsyncVM, *, run: bool) -> float:
         """Return the seconds of a fork, with its first run if wanted. Its deletion is not counted."""
-        started = time.perf_counter()
-        vm = await self.client.fork(source)
-        if run:
-            assert (await vm.run("true")).exit_code == 0
-        taken = time.perf_counter() - started
-        await vm.delete()
-        return taken
+        return await forked(self.client, source, run=run)
 
     def sources(self) -> str:
         return f"golden {median_ms(self.golden)}, live VM {median_ms(self.live)}"
+
+
+async def forked(client: AsyncArker, source: Source, *, run: bool) -> float:
+    """Return the seconds of a fork, with its first run if wanted. Its deletion is not counted."""
+    started = time.perf_counter()
+    vm = await client.fork(source)
+    if run:
+        assert (await vm.run("true")).exit_code == 0
+    taken = time.perf_counter() - started
+    await vm.delete()
+    return taken
 
 
 @contextmanager

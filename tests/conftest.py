@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from arker import AsyncArker, AsyncVM
 from tests.support.clients import make_client
+from tests.support.generations import GENERATIONS, lack
 from tests.support.length import set_whole
 from tests.support.secrets import DETECTOR, Detector, finish, install
 from tests.support.server import ScriptedServer, ServerThread
@@ -23,8 +25,6 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # No test trusts the system's certificates, and reading them all is a tenth of the start of each of these programs.
 os.environ.update(SSL_CERT_FILE=os.devnull, SSL_CERT_DIR=os.devnull)
-
-GENERATIONS = ("both", "0.5", "1")
 
 _SETTINGS = (
     "ARKER_LEDGER",
@@ -61,17 +61,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     set_whole(bool(config.option.whole))
     config.addinivalue_line(
-        "markers", "generations(*names): the backend has to speak one of these; otherwise the test is deselected"
+        "markers", "needs(what): deselected where the backend lacks it; tests.support.generations has the reasons"
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests of what the session's backend does not have."""
+    """Deselect the tests of what the session's backend does not have, and say why."""
     spoken = config.option.generation
-    apart = [item for item in items for mark in item.iter_markers("generations") if spoken not in mark.args]
+    apart: dict[pytest.Item, str] = {}
+    for item in items:
+        for mark in item.iter_markers("needs"):
+            reason = lack(spoken, mark.args[0])
+            if reason is not None:
+                apart[item] = f"{mark.args[0]}: {reason}"
     if apart:
-        config.hook.pytest_deselected(items=apart)
-        items[:] = [item for item in items if item not in set(apart)]
+        config.hook.pytest_deselected(items=[*apart])
+        items[:] = [item for item in items if item not in apart]
+        config.stash[_APART] = Counter(apart.values())
+
+
+_APART = pytest.StashKey[Counter[str]]()
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """List the reasons for which tests were deselected."""
+    return [f"deselected: {count} ({reason})" for reason, count in config.stash.get(_APART, Counter()).items()]
 
 
 @pytest.fixture(scope="session")

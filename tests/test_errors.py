@@ -69,6 +69,7 @@ from arker.errors import (
     ResourcePressureError,
     RunFailedError,
     RunNotFinishedError,
+    StateDirectoryError,
     TerminalClosedError,
     TransferError,
     TunnelClosedError,
@@ -79,7 +80,8 @@ from arker.errors import (
     VMGoneError,
     WorkingDirectoryError,
 )
-from arker.errors.api import Recovery, api_error_class
+from arker.errors.api import Recovery
+from arker.errors.choice import api_error_class
 from arker.errors.remote import remote_file_error
 from arker.models import CompletedRunResult
 from tests.support.samples import completed
@@ -103,6 +105,7 @@ PARENTS: dict[type, tuple[type, ...]] = {
     TerminalClosedError: (ArkerError,),
     TunnelClosedError: (ArkerError,),
     EmulatorError: (ArkerError,),
+    StateDirectoryError: (EmulatorError,),
     FleetError: (ArkerError,),
     DirectoryConflictError: (TransferError,),
     TransferError: (ArkerError,),

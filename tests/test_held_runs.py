@@ -33,6 +33,7 @@ from tests.support.clients import COMPUTE, make_client
 from tests.support.growing import RUN, RUNS, GrowingRun, listed, run_json
 from tests.support.samples import completed, full
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, ok
+from tests.test_generations import nested
 
 pytestmark = pytest.mark.anyio
 
@@ -384,6 +385,30 @@ async def test_cancel(server: ScriptedServer, run: AsyncRun) -> None:
     assert (await run.cancel()).cancelled is True
     assert (str(run.state), run.ended) == ("cancelled", True)
     assert (server.last.method, server.last.target) == ("DELETE", RUN)
+
+
+NO_SUCH_RUN = nested("not_found", "no such run", status=404, details={"resource": "run"})
+
+
+async def test_cancelling_waits_for_a_run_to_be_known(server: ScriptedServer, run: AsyncRun) -> None:
+    """A server of generation 1 may not know a run that it has just accepted (contract-1, section 6)."""
+    server.script(NO_SUCH_RUN, NO_SUCH_RUN, ok({"cancelled": True}))
+    assert (await run.cancel()).cancelled is True
+    assert len(server.requests) == 3
+
+
+async def test_cancelling_does_not_wait_for_what_is_gone(server: ScriptedServer, run: AsyncRun) -> None:
+    for gone in (nested("not_found", status=404, details={"resource": "vm"}), error("not_found", status=404)):
+        server.script(gone)
+        with pytest.raises(NotFoundError):
+            await run.cancel()
+    assert len(server.requests) == 2
+
+
+async def test_cancelling_waits_no_longer_than_it_may(server: ScriptedServer, run: AsyncRun) -> None:
+    server.answer(NO_SUCH_RUN)
+    with pytest.raises(DeadlineExceededError):
+        await run.cancel(deadline=0.3)
 
 
 async def test_a_signal_goes_to_its_session(server: ScriptedServer, run: AsyncRun) -> None:

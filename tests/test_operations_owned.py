@@ -71,7 +71,7 @@ CREATED: list[tuple[dict[str, Any], dict[str, Any]]] = [
             "type": "managed",
             "platform": "linux",
             "resources": PoolResources(vcpu=8, memory_mib=1024, disk_mib=2048),
-            "commitments": (PoolCommitment(**DAY),),
+            "commitments": (PoolCommitment(starts_at=DAY["starts_at"], ends_at=DAY["ends_at"]),),
         },
         {"type": "managed", "platform": "linux", "resources": SIZE, "commitments": [DAY]},
     ),
@@ -91,7 +91,7 @@ CREATED: list[tuple[dict[str, Any], dict[str, Any]]] = [
             "type": "byoc",
             "platform": "linux",
             "resources": SIZE,
-            "byoc": CreatePoolByoc(account_id="123456789012", subnet_ids=["subnet-1"], instance_types={"c7.metal"}),
+            "byoc": CreatePoolByoc(account_id="123456789012", subnet_ids=["subnet-1"], instance_types=["c7.metal"]),
         },
         {
             "type": "byoc",
@@ -245,20 +245,20 @@ async def test_a_repeated_revocation_has_succeeded_before(server: ScriptedServer
         await client.revoke_api_key("ci-1")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "argument"),
-    [
-        ({"name": ""}, "name"),
-        ({"name": "n" * 256}, "name"),
-        ({"scopes": {"vm_id": "v"}}, "scopes"),
-        ({"scopes": [{}]}, "scopes[0]"),
-        ({"scopes": [{"vm": "v"}]}, "scopes[0]"),
-        ({"scopes": [{"vm_id": "v", "pool_id": "p"}]}, "scopes[0]"),
-        ({"scopes": [{"vm_id": ""}]}, "scopes[0]['vm_id']"),
-        ({"scopes": [{"vm_id": "v"}, {"pool_id": "p"}]}, "scopes"),
-        ({"scopes": [{"vm_id": f"v{number}"} for number in range(17)]}, "scopes"),
-    ],
-)
+BAD_KEYS: list[tuple[dict[str, Any], str]] = [
+    ({"name": ""}, "name"),
+    ({"name": "n" * 256}, "name"),
+    ({"scopes": {"vm_id": "v"}}, "scopes"),
+    ({"scopes": [{}]}, "scopes[0]"),
+    ({"scopes": [{"vm": "v"}]}, "scopes[0]"),
+    ({"scopes": [{"vm_id": "v", "pool_id": "p"}]}, "scopes[0]"),
+    ({"scopes": [{"vm_id": ""}]}, "scopes[0]['vm_id']"),
+    ({"scopes": [{"vm_id": "v"}, {"pool_id": "p"}]}, "scopes"),
+    ({"scopes": [{"vm_id": f"v{number}"} for number in range(17)]}, "scopes"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "argument"), BAD_KEYS)
 async def test_api_keys_that_are_refused(
     server: ScriptedServer, client: AsyncArker, arguments: dict[str, Any], argument: str
 ) -> None:

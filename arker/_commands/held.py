@@ -6,8 +6,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from arker._basics.guidance import CLOSED
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.reader import is_usable_id
+from arker._runs import cancelling
 from arker._runs.follower import RunFollower
 from arker._runs.output import RunOutput
 from arker._runs.poll import SHARE, Planner, has_ended
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("arker")
 
-_APPEARS: Final = 2.0
-"""Seconds within which a run that was just started may be unknown to the server that is asked to cancel it."""
-_STEP: Final = 0.1
 _EAGER: Final = 0.3
 """Seconds in which the end of a short run is looked for with next to no pause, by reading it whole."""
 _SHORTEST: Final = 0.002
@@ -79,7 +78,7 @@ class HeldRun:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if waiting.done():
                 return waiting.result()
-            raise self._progress.complete(ConfigurationError("the client is closed"))
+            raise self._progress.complete(ConfigurationError(CLOSED))
         except BaseException:
             await end(waiting)
             if not self.ended:
@@ -210,20 +209,9 @@ class HeldRun:
         return run_id if run_id is not None and is_usable_id(run_id) else None
 
     async def _cancel(self, run_id: str) -> None:
-        call = run_calls.cancel_run(self._place, run_id)
-        began = clock.now()
-        while True:
-            try:
-                answer = await self._place.send(call)
-            except NotFoundError:
-                # The server may come to know it a moment later.
-                if clock.now() - began >= _APPEARS:
-                    raise
-                await clock.sleep(_STEP)
-                continue
-            if not answer.cancelled:
-                logger.debug("the run %s had ended before it was cancelled", self._place.redact(run_id))
-            return
+        answer = await cancelling.cancel(self._place, run_id, of_any_server=True)
+        if not answer.cancelled:
+            logger.debug("the run %s had ended before it was cancelled", self._place.redact(run_id))
 
 
 async def _take(sink: Sink | None, data: bytes, *, final: bool = True) -> None:

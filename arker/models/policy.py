@@ -5,7 +5,7 @@ They say more than `NetworkPolicy` does, which is the same in both generations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
@@ -59,20 +59,20 @@ class PolicyMatch:
         connection_state: ``new`` connections, or those that are ``open`` already.
     """
 
-    ports: tuple[int | PortRange, ...] | None = converted(ports)
-    ips: tuple[str, ...] | None = converted(texts)
-    hosts: tuple[str, ...] | None = converted(texts)
-    methods: tuple[str, ...] | None = converted(texts)
-    paths: tuple[str, ...] | None = converted(texts)
-    headers: Mapping[str, tuple[str, ...]] | None = converted(lists)
-    query_params: Mapping[str, tuple[str, ...]] | None = converted(lists)
-    body_contains: tuple[str, ...] | None = converted(texts)
+    ports: Sequence[int | PortRange] | None = converted(ports)
+    ips: Sequence[str] | None = converted(texts)
+    hosts: Sequence[str] | None = converted(texts)
+    methods: Sequence[str] | None = converted(texts)
+    paths: Sequence[str] | None = converted(texts)
+    headers: Mapping[str, Sequence[str]] | None = converted(lists)
+    query_params: Mapping[str, Sequence[str]] | None = converted(lists)
+    body_contains: Sequence[str] | None = converted(texts)
     vm_state: Literal["idle", "running"] | None = field(
         default=None, validator=check.optional(check.one_of(("idle", "running")))
     )
-    via: tuple[PolicyVia, ...] | None = converted(choices("port", "ssh", "pty"))
-    ssh_keys: tuple[str, ...] | None = converted(texts)
-    connection_state: tuple[PolicyConnection, ...] | None = converted(choices("new", "open"))
+    via: Sequence[PolicyVia] | None = converted(choices("port", "ssh", "pty"))
+    ssh_keys: Sequence[str] | None = converted(texts)
+    connection_state: Sequence[PolicyConnection] | None = converted(choices("new", "open"))
 
     def __attrs_post_init__(self) -> None:
         if self.ips is not None and self.hosts is not None:
@@ -96,8 +96,8 @@ class Rewrite:
     host: str | None = field(default=None, validator=check.optional(check.text))
     path: str | None = field(default=None, validator=check.optional(check.text))
     headers: Mapping[str, str] | None = converted(strings, repr=False)
-    remove_headers: tuple[str, ...] | None = converted(texts)
-    remove_query_params: tuple[str, ...] | None = converted(texts)
+    remove_headers: Sequence[str] | None = converted(texts)
+    remove_query_params: Sequence[str] | None = converted(texts)
     body: str | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -121,7 +121,7 @@ class Gate:
     """
 
     host: str = field(validator=check.text)
-    allow_on_status: tuple[int, ...] = converted(statuses, attrs.NOTHING)
+    allow_on_status: Sequence[int] = converted(statuses, attrs.NOTHING)
     path: str | None = field(default=None, validator=check.optional(check.text))
     method: str | None = field(default=None, validator=check.optional(check.text))
     headers: Mapping[str, str] | None = converted(strings, repr=False)

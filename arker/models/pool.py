@@ -181,9 +181,9 @@ class CreatePoolByoc:
     """
 
     account_id: str = converted(_account, NOTHING)
-    subnet_ids: tuple[str, ...] = converted(texts, NOTHING)
-    security_group_ids: tuple[str, ...] | None = converted(texts)
-    instance_types: tuple[str, ...] | None = converted(texts)
+    subnet_ids: Sequence[str] = converted(texts, NOTHING)
+    security_group_ids: Sequence[str] | None = converted(texts)
+    instance_types: Sequence[str] | None = converted(texts)
 
 
 def _platform(argument: str, value: object) -> str:

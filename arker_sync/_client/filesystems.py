@@ -97,7 +97,7 @@ class OrgFilesystems(ClientBase):
 
         Raises:
             NotFoundError: There is no such filesystem.
-            ConflictError: The filesystem is bound into a VM.
+            ConflictError: The filesystem is bound into a VM; a server of generation 1 may say so otherwise.
         """
         work = self._async.delete_filesystem(filesystem_id, deadline=deadline)
         return self._lease.call(work)

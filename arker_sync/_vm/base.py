@@ -187,6 +187,11 @@ class VmBase(Facade):
         return self._async.max_disk_mib
 
     @property
+    def gpu_platforms(self) -> tuple[models.GpuPlatformLimits, ...] | None:
+        """What the VM can have of the GPUs of its platforms."""
+        return self._async.gpu_platforms
+
+    @property
     def platform(self) -> str | None:
         """The platform that the VM runs on."""
         return self._async.platform

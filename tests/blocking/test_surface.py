@@ -90,7 +90,8 @@ def members(cls: type[Any]) -> dict[str, Any]:
     for base in reversed(cls.__mro__):
         if base.__module__.partition(".")[0] in {"arker", "arker_sync"}:
             for name, value in vars(base).items():
-                if (not name.startswith("_") or name in special) and not isinstance(value, type):
+                refusal = getattr(value, "__module__", "") == "arker._basics.guidance"
+                if (not name.startswith("_") or name in special) and not isinstance(value, type) and not refusal:
                     found[name] = value
     return found
 

@@ -90,7 +90,7 @@ async def test_each_cell_runs_and_does_the_same(
         assert ("on_stdout" in theirs) == bool(shown)
 
 
-@pytest.mark.generations("both", "0.5")
+@pytest.mark.needs("tunnels")
 @pytest.mark.parametrize("library", LIBRARIES)
 async def test_each_cell_beside_a_library_for_sandboxes_runs(ar: AsyncArker, library: str) -> None:
     found = rows(library)

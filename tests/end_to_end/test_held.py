@@ -142,7 +142,7 @@ async def test_a_session(vm: AsyncVM) -> None:
     assert (await left.wait()).state == "cancelled"
 
 
-@pytest.mark.generations("both", "0.5")
+@pytest.mark.needs("tunnels")
 async def test_a_tunnel(vm: AsyncVM) -> None:
     await vm.sync("serve.py", SERVER)
     server = await vm.start("exec python3 serve.py")

@@ -159,7 +159,7 @@ async def test_the_same_key_runs_once(vm: AsyncVM) -> None:
     assert str(results[0].run_id) in caught.value.message
 
 
-@pytest.mark.generations("both", "0.5")
+@pytest.mark.needs("arguments of 0.5")
 async def test_the_rest_of_the_arguments_are_accepted(vm: AsyncVM) -> None:
     kinds = list(get_args(ResourceKind))
     result = await vm.run("echo hi", session_idx=0, acquire=kinds, release="cpu,memory", end_symbol="auto")
@@ -176,7 +176,7 @@ async def test_a_signal_reaches_what_the_session_is_running(vm: AsyncVM) -> None
     assert (run.stdout, run.exit_code) == (b"ready\ncaught\n", 5)
 
 
-@pytest.mark.generations("both", "0.5")  # in generation 1, such a run goes on
+@pytest.mark.needs("runs that leave something")
 async def test_a_server_started_by_one_run_lives_on(vm: AsyncVM) -> None:
     await vm.sync("index.html", b"served")
     started = await vm.run("nohup python3 -m http.server 8000 --bind 127.0.0.1 > log 2>&1 & echo started")

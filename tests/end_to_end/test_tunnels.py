@@ -10,7 +10,7 @@ import pytest
 
 from arker import AsyncArker, AsyncVM, NotFoundError, Tunnel
 
-pytestmark = [pytest.mark.anyio, pytest.mark.generations("both", "0.5")]
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("tunnels")]
 
 # An HTTP server with a WebSocket at /ws that answers each message with itself; only what Python has.
 SERVER = rb"""

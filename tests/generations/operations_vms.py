@@ -131,8 +131,8 @@ async def _fork_policies(scene: Scene) -> None:
 
 
 async def _fork_policies_unenforced(scene: Scene) -> None:
-    rule = {"type": "schedule", "action": "delete", "after_created": 60}
-    async with _forked(scene, policies=PolicyUpdate(rules={"later": ScheduleRule(**rule)})):
+    rules = {"later": ScheduleRule(action="delete", after_created=60)}
+    async with _forked(scene, policies=PolicyUpdate(rules=rules)):
         raise AssertionError("a rule that is not enforced")
 
 

@@ -21,6 +21,8 @@ from arker.models import (
     DeleteVmResponse,
     ErrorResponse,
     Filesystem,
+    GpuPlatformLimits,
+    GpuResourceBand,
     InboundPortStatus,
     InboundStatus,
     ListApiKeysResponse,
@@ -177,6 +179,9 @@ _API_KEY: Final[Json] = {
     "pool_id": "8a0c8b52-6d93-4f8e-8d43-0123456789ab",
 }
 
+_BAND: Final[Json] = {"min": 1, "max": 8, "default": 2}
+_GPU: Final[Json] = {"platform": "linux", "gpu": "G", "vram_mib": _BAND, "sms": _BAND}
+
 _VM: Final[Json] = {
     "vm_id": "vm-1",
     "owner_org_id": "acme",
@@ -216,6 +221,7 @@ _VM: Final[Json] = {
     "min_vcpus": 1,
     "min_disk_mib": 1024,
     "max_disk_mib": 8192,
+    "gpu_platforms": [_GPU],
     "platform": "p-1",
     "compatible_platforms": [_PLATFORM],
     "pool_id": "00000000-0000-0000-0000-000000000001",
@@ -403,6 +409,8 @@ FULL: Final[dict[type[Any], Json]] = {
     ManifestEntry: _FILE,
     SyncManifestResponse: {"root": "/d", "hash_algo": "sha256", "entries": [_FILE], "truncated": True},
     VmResources: _VM["resources"],
+    GpuResourceBand: _BAND,
+    GpuPlatformLimits: _GPU,
     SshPublicKey: _SSH_KEY,
     CompatiblePlatform: _PLATFORM,
     ResizeResponse: {"resized": True},
@@ -469,6 +477,8 @@ MINIMAL: Final[dict[type[Any], Json]] = {
     ManifestEntry: _FILE,
     SyncManifestResponse: {"root": "/d", "hash_algo": "sha256", "entries": [], "truncated": False},
     VmResources: {},
+    GpuResourceBand: _BAND,
+    GpuPlatformLimits: {"platform": "linux", "vram_mib": _BAND, "sms": _BAND},
     SshPublicKey: {"id": "mine", "public_key": "ssh-ed25519 AAAA", "fingerprint": "SHA256:x"},
     CompatiblePlatform: {"id": "p-1", "display_name": "Platform 1", "architecture": "x86_64"},
     ResizeResponse: {"resized": False},

@@ -18,6 +18,7 @@ import aiohttp
 from attrs import define
 
 from arker._basics.descriptors import NONE_LEFT, is_spared, none_left
+from arker._basics.guidance import CLOSED
 from arker._tasks import clock
 from arker._tasks.process import hand_in, keep_in_child
 from arker._tasks.running_loop import running_loop
@@ -174,7 +175,7 @@ class LoopSessions:
     def _open(self, loop: asyncio.AbstractEventLoop) -> _Entry:
         if self._closed:
             # The client was closed while a call waited for its next attempt; a new session would never be closed.
-            raise ConfigurationError("the client is closed")
+            raise ConfigurationError(CLOSED)
         for ended in [other for other in list(self._entries) if other.is_closed()]:
             self._entries.pop(ended, None)
         connector = _Connector(

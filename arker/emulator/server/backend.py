@@ -21,7 +21,7 @@ from arker.emulator.server.cursors import Cursors
 from arker.emulator.server.errors import ServiceError, missing
 from arker.emulator.server.fault_matching import FaultSet
 from arker.emulator.server.generation import Generation
-from arker.emulator.server.goldens import find_golden, require_supported
+from arker.emulator.server.goldens import Golden, find_golden, require_supported
 from arker.emulator.server.idempotency import Ledger
 from arker.emulator.server.journal.journal import Journal
 from arker.emulator.server.keeper import Keeper
@@ -168,11 +168,17 @@ class Backend:
                 for tunnel in vm.tunnels.values():
                     tunnel.proxy.close()
 
+    def golden(self, reference: str) -> Golden | None:
+        """Return the golden of that name. One that is not here is answered by 422, and in generation 1 by 404."""
+        golden = find_golden(reference)
+        if golden is not None and not golden.supported and self.generation.new:
+            raise missing("vm", f"the embedded backend has no image {golden.name}; fork ubuntu instead")
+        return None if golden is None else require_supported(golden)
+
     def vm(self, org: Organisation, reference: str) -> VmRecord:
         """Return the caller's VM of that id or name; 404 when there is none, 403 for a golden."""
-        golden = find_golden(reference)
+        golden = self.golden(reference)
         if golden is not None:
-            require_supported(golden)
             raise ServiceError("forbidden", f"{golden.name} is a public golden: fork it and use the fork")
         vm = org.find(reference)
         if vm is None:

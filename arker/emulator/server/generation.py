@@ -113,6 +113,10 @@ _RESOURCES_OF_FILES: Final = ("file", "upload", "resource")
 _STATES_OF_RUNS: Final = ("running", "completed", "failed", "cancelled")
 _SIGNALS: Final = frozenset(("SIGINT", "SIGTERM", "SIGKILL", "SIGHUP"))
 _RUN_BYTES: Final = 4 * 1024 * 1024
+_FORK_BYTES: Final = 1024 * 1024
+_ROWS: Final = 200
+_MAY_LACK_CAPACITY: Final = frozenset(("fork", "patchVm", "createRun", "sync"))
+"""The operations of generation 1 that fail for a lack of capacity; the others are just unavailable then."""
 _OLD_SIZE: Final = 2**31 - 1
 
 
@@ -211,6 +215,21 @@ class Generation:
         return None if self.old else _RUN_BYTES
 
     @property
+    def longest_fork(self) -> int | None:
+        """Bytes that the body of a fork may have; None: as many as that of any other request."""
+        return None if self.old else _FORK_BYTES
+
+    @property
+    def most_rows(self) -> int | None:
+        """How many requests a full list of the organisation's has at most; None: as many as any other list."""
+        return None if self.old else _ROWS
+
+    @property
+    def caps_limits(self) -> bool:
+        """Whether a list takes a limit beyond its maximum for the maximum, rather than refusing it."""
+        return self.old
+
+    @property
     def whole_seconds(self) -> bool:
         """Whether the timeout of a run is an integer."""
         return not self.old
@@ -259,6 +278,10 @@ class Generation:
     def exit_code(self, code: int | None, state: str) -> int | None:
         """Return the status in a reply to a run in the foreground: -1, or null for a cancelled run in generation 1."""
         return -1 if code is None and not (self.new and state == "cancelled") else code
+
+    def ended(self, state: str) -> str:
+        """Return the state in a reply to a run in the foreground: in generation 1 the status tells that it failed."""
+        return state if self.old or state == "cancelled" else "completed"
 
     @property
     def states_of_runs(self) -> tuple[str, ...]:
@@ -311,16 +334,20 @@ class Generation:
         """Return the body of an error."""
         if not self.new:
             return {"code": self._former_code(error), "message": error.message}
+        code, details = error.code, error.details
+        undeclared = code == "capacity_unavailable" and operation_id not in _MAY_LACK_CAPACITY
+        if undeclared and not self.old and not error.verbatim:
+            code, details = "unavailable", {}
         matched = {"kind": "matched", "operation_id": operation_id}
         body: Json = {
-            "code": error.code,
+            "code": code,
             "message": error.message,
             "timestamp": rfc3339(now_ms),
             "request_id": request_id,
             "request": matched if operation_id else {"kind": "unmatched", "method": method},
         }
-        if error.details:
-            body["details"] = error.details
+        if details:
+            body["details"] = details
         if error.retry_after is not None:
             body["retry_after_seconds"] = error.retry_after
         return {"error": body | error.more}

@@ -61,7 +61,10 @@ class Described:
     def queries(self, generation: Generation) -> Mapping[str, Schema]:
         """Return the schemas of its query parameters in this generation."""
         newer = self.query if self.query_1 is None else self.query_1
-        return {**(self.query if generation.old else {}), **(newer if generation.new else {})}
+        known = {**(self.query if generation.old else {}), **(newer if generation.new else {})}
+        if known.get("limit") is LIMIT and not generation.caps_limits:
+            known["limit"] = {**LIMIT, "maximum": 20_000 if "lite" in known else 1000}
+        return known
 
     def served_in(self, generation: Generation) -> bool:
         """Return whether this generation has it."""

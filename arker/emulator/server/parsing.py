@@ -223,13 +223,15 @@ def query_boolean(query: Mapping[str, str], name: str) -> bool | None:
     return text.lower() == "true"
 
 
-def query_limit(query: Mapping[str, str], most: int = PAGE_MAXIMUM) -> int:
-    """Return the page size: 50 unless given, at most 1,000."""
+def query_limit(backend: Speaker, query: Mapping[str, str], most: int = PAGE_MAXIMUM) -> int:
+    """Return the page size: 50 unless given, at most 1,000. Generation 1 refuses a larger one."""
     text = query.get("limit")
     if text is None:
         return PAGE_DEFAULT
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) == 0:
         raise invalid("limit", "an integer of at least 1")
+    if int(text) > most and not backend.generation.caps_limits:
+        raise invalid("limit", f"an integer of at most {most}")
     return min(int(text), most)
 
 

@@ -160,7 +160,7 @@ async def completed_response(speaks: Generation, request: web.Request, run: RunR
     body: dict[str, Any] = {
         "run_id": run.run_id,
         "session_id": run.session.session_id,
-        "state": run.state,
+        "state": speaks.ended(run.state),
         "exit_code": speaks.exit_code(run.exit_code, run.state),
     }
     if run.fail_reason is not None:

@@ -23,7 +23,8 @@ from arker.emulator import Emulator, EmulatorOptions
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.pressure import lack, lack_in
-from arker.emulator.server.errors import from_os
+from arker.emulator.server.errors import from_os, lacking
+from arker.emulator.server.generation import Generation
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.support import ISOLATION, Api, chunk
 
@@ -198,6 +199,16 @@ def test_what_is_lacking_has_a_name(number: int) -> None:
     assert lack_in(f"cp: cannot create '/some/where': {os.strerror(number)}") == reason
     refusal = from_os(error, "it failed")
     assert (refusal.code, refusal.message) == ("capacity_unavailable", reason)
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"), [("fork", "capacity_unavailable"), ("createSession", "unavailable"), (None, "unavailable")]
+)
+def test_what_generation_1_says_of_it_depends_on_the_operation(operation: str | None, code: str) -> None:
+    said = Generation(name="1", window=1.0).error_body(
+        lacking("no disk is left"), operation_id=operation, method="POST", request_id="r", now_ms=0
+    )["error"]
+    assert (said["code"], "details" in said) == (code, code == "capacity_unavailable")
 
 
 def test_what_is_not_lacking() -> None:

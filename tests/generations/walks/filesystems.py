@@ -58,6 +58,8 @@ async def list_filesystems(wire: Wire, vm: str) -> None:
     found = await wire.get("GET", "/v1/filesystems?name_prefix=a")
     assert {each["name"] for each in found["filesystems"]} == {"a1", "a2"}
     await wire.refused("bad_request", "GET", "/v1/filesystems?limit=-1")
+    if wire.closed:
+        await wire.refused("bad_request", "GET", "/v1/filesystems?limit=1001")
 
 
 @walk
@@ -79,6 +81,11 @@ async def get_filesystem(wire: Wire, vm: str) -> None:
 
 @walk
 async def delete_filesystem(wire: Wire, vm: str) -> None:
+    if wire.closed:
+        mounted = await _filesystem(wire, "mounted")
+        await wire.get("POST", f"{vm}/mounts", {"filesystem_id": mounted})
+        details = await wire.refused("unsupported_operation", "DELETE", f"/v1/filesystems/{mounted}")
+        assert details["feature"] == "shared_filesystem"
     filesystem = await _filesystem(wire, "gone")
     assert await wire.get("DELETE", f"/v1/filesystems/{filesystem}") == {"deleted": True}
     assert await wire.refused("not_found", "DELETE", f"/v1/filesystems/{filesystem}") == {"resource": "filesystem"}

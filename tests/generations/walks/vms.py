@@ -68,6 +68,8 @@ async def fork(wire: Wire, vm: str) -> None:
     for wrong in refused:
         await wire.refused("bad_request", "POST", "/v1/fork", wrong)
     if wire.closed:
+        large = {"source_vm_id": own, "command": "x" * 2**20}
+        assert (await wire.refused("payload_too_large", "POST", "/v1/fork", large))["maximum_bytes"] == 2**20
         await wire.refused("bad_request", "POST", "/v1/fork", {"source_vm_id": own}, key="k" * 65)
     await wire.refused("not_found", "POST", "/v1/fork", {"source_vm_id": "vm_that_is_not_there"})
     await wire.refused("not_found", "POST", "/v1/fork", {"source_vm_name": "none", "source_org_name": "ArkerHQ"})
@@ -120,6 +122,10 @@ async def list_org_runs(wire: Wire, vm: str) -> None:
     await wire.get("GET", "/v1/runs?search=echo&status_min=200&status_max=299&offset=1&since=0&until=99999999999")
     for query in ("sort=smell", "dir=up", "limit=0", "since=x"):
         await wire.refused("bad_request", "GET", f"/v1/runs?{query}")
+    if wire.closed:
+        await wire.get("GET", "/v1/runs?limit=200")
+        await wire.refused("bad_request", "GET", "/v1/runs?limit=201")
+        await wire.refused("bad_request", "GET", "/v1/runs?lite=true&limit=20001")
 
 
 @walk
@@ -129,7 +135,8 @@ async def get_vm(wire: Wire, vm: str) -> None:
     assert body["sessions"][0]["session_idx"] == 0
     golden = await wire.get("GET", "/v1/vms/ubuntu")
     assert (golden["name"], golden["public"], golden["immutable"]) == ("ubuntu", True, True)
-    assert (await wire.refused("not_found", "GET", NOWHERE)) == {"resource": "vm"}
+    for nowhere in (NOWHERE, "/v1/vms/macos-full", "/v1/vms/macos-full/runs"):
+        assert (await wire.refused("not_found", "GET", nowhere)) == {"resource": "vm"}
 
 
 @walk

@@ -18,7 +18,7 @@ from aiohttp import web
 from arker.emulator.sandbox.base import HOME, SandboxError
 from arker.emulator.server import parsing, replies
 from arker.emulator.server.backend import Backend, logger
-from arker.emulator.server.errors import ServiceError, from_sandbox, invalid, missing, taken
+from arker.emulator.server.errors import ServiceError, from_sandbox, invalid, missing, taken, unsupported
 from arker.emulator.server.ids import new_ulid
 from arker.emulator.server.records import FilesystemRecord, Organisation, SyncRecord, VmRecord
 
@@ -112,7 +112,7 @@ async def list_filesystems(backend: Backend, org: Organisation, request: web.Req
         f"filesystems {org.org_id}",
         reversed(org.filesystems.values()),
         cursor=request.query.get("cursor"),
-        limit=parsing.query_limit(request.query),
+        limit=parsing.query_limit(backend, request.query),
         wanted=lambda filesystem: filesystem.name.startswith(prefix),
     )
     described = await asyncio.gather(*[_described(backend, filesystem) for filesystem in found])
@@ -124,18 +124,17 @@ async def list_filesystems(backend: Backend, org: Organisation, request: web.Req
 
 async def delete_filesystem(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     filesystem = _find(org, request.match_info["filesystem_id"])
-    _require_unbound(org, filesystem)
+    _require_unbound(backend, org, filesystem)
     try:
         # It may have been removed from a VM that was busy then and is idle now.
         for vm in [vm for vm in org.vms.values() if vm.sandbox.holds(filesystem.volume)]:
             await apply(vm)
     except SandboxError as error:
         logger.debug("a VM could not let go of filesystem %s: %s", filesystem.filesystem_id, error)
-    _require_unbound(org, filesystem)
+    _require_unbound(backend, org, filesystem)
     for vm in org.vms.values():
         if vm.sandbox.holds(filesystem.volume):
-            message = f"what is going on in VM {vm.vm_id} has the filesystem still"
-            raise ServiceError("conflict", message, resource="filesystem")
+            raise _in_use(backend, f"what is going on in VM {vm.vm_id} has the filesystem still")
     backend.require_current(org)
     if filesystem.deleted:
         raise missing("filesystem", f"there is no filesystem {filesystem.filesystem_id!r}")
@@ -151,11 +150,17 @@ async def delete_filesystem(backend: Backend, org: Organisation, request: web.Re
     return replies.json_response({"deleted": True})
 
 
-def _require_unbound(org: Organisation, filesystem: FilesystemRecord) -> None:
+def _in_use(backend: Backend, message: str) -> ServiceError:
+    """Return the error for a filesystem that cannot be deleted; generation 1 declares no conflict there."""
+    if backend.generation.old:
+        return ServiceError("conflict", message, resource="filesystem")
+    return unsupported(message, "shared_filesystem")
+
+
+def _require_unbound(backend: Backend, org: Organisation, filesystem: FilesystemRecord) -> None:
     for vm in org.vms.values():
         if any(sync.filesystem is filesystem for sync in vm.syncs.values()):
-            message = f"the filesystem is bound into VM {vm.vm_id}: delete that sync or mount first"
-            raise ServiceError("conflict", message, resource="filesystem")
+            raise _in_use(backend, f"the filesystem is bound into VM {vm.vm_id}: delete that sync or mount first")
 
 
 # --- syncs ---
@@ -255,7 +260,7 @@ def _page(
         f"syncs {vm.vm_id}",
         reversed(vm.syncs.values()),
         cursor=request.query.get("cursor"),
-        limit=parsing.query_limit(request.query),
+        limit=parsing.query_limit(backend, request.query),
         wanted=lambda sync: wanted is None or sync.filesystem.filesystem_id == wanted,
     )
     body: dict[str, Any] = {member: [shown(vm, sync) for sync in syncs]}

@@ -127,7 +127,7 @@ def _policy(backend: Backend, wish: _Wish, source: Golden | VmRecord) -> tuple[N
 
 async def fork(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     key = parsing.idempotency_key(backend, request)
-    body = await parsing.read_object(request)
+    body = await parsing.read_object(request, backend.generation.longest_fork)
     scope: Scope | None = None
     digest = b""
     if key is not None:

@@ -152,8 +152,10 @@ async def list_org_runs(backend: Backend, org: Organisation, request: web.Reques
     if until is None:
         until = backend.clock.now_ms() // 1000 + 1  # the current second is not over
     lite = parsing.query_boolean(query, "lite") or False
-    most = _LITE_MAXIMUM if lite and backend.generation.new else parsing.PAGE_MAXIMUM
-    limit, offset = parsing.query_limit(query, most), _number(query, "offset") or 0
+    most = backend.generation.most_rows or parsing.PAGE_MAXIMUM
+    if lite and backend.generation.new:
+        most = _LITE_MAXIMUM
+    limit, offset = parsing.query_limit(backend, query, most), _number(query, "offset") or 0
     fields = {**SORTABLE, **SORTS}
     field = fields[_choice(query, "sort", tuple(fields), "t_ms")]
     descending = _choice(query, "dir", ("asc", "desc"), "desc") == "desc"

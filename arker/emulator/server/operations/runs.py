@@ -287,7 +287,7 @@ async def list_runs(backend: Backend, org: Organisation, request: web.Request) -
         f"runs {vm.vm_id}",
         reversed(vm.runs.values()),
         cursor=query.get("cursor"),
-        limit=parsing.query_limit(query),
+        limit=parsing.query_limit(backend, query),
         wanted=wanted,
     )
     body: dict[str, Any] = {"runs": [replies.run_summary_json(backend.generation, run) for run in runs]}

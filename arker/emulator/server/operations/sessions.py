@@ -86,6 +86,7 @@ async def create_session(backend: Backend, org: Organisation, request: web.Reque
             await terminals.start(backend, org, vm, session, opening)
         except ServiceError:
             vm.sessions.pop(session.session_id, None)
+            backend.keeper.forget_session(session)
             raise
     return replies.json_response(replies.session_json(backend.generation, vm, session))
 
@@ -99,8 +100,8 @@ def add_session(
     session = SessionRecord(
         session_id=new_ulid(now), seq=backend.next_number(), index=number, started_ms=now, cwd=cwd, env=env or {}
     )
-    backend.keeper.save_session(vm, session)
     vm.next_index = max(vm.next_index, number + 1)
+    backend.keeper.add_session(vm, session)
     vm.sessions[session.session_id] = session
     vm.last_active_ms = now
     return session
@@ -113,7 +114,7 @@ async def list_sessions(backend: Backend, org: Organisation, request: web.Reques
         f"sessions {vm.vm_id}",
         reversed(vm.sessions.values()),
         cursor=request.query.get("cursor"),
-        limit=parsing.query_limit(request.query),
+        limit=parsing.query_limit(backend, request.query),
         wanted=lambda session: states is None or backend.generation.working(session.state) in states,
     )
     body: dict[str, Any] = {"sessions": [replies.session_json(backend.generation, vm, session) for session in sessions]}
@@ -139,10 +140,10 @@ async def delete_session(backend: Backend, org: Organisation, request: web.Reque
     if is_default and not backend.generation.new:
         message = "the default session (session_idx 0) cannot be deleted"
         raise ServiceError("conflict", message, resource="session")
+    if is_default:
+        add_session(backend, vm, index=0)  # before the other is forgotten: a kept VM is never without one
     backend.keeper.forget_session(session)
     del vm.sessions[session.session_id]
-    if is_default:
-        add_session(backend, vm, index=0)
     await asyncio.gather(
         terminals.remove(session, "the session was deleted"), execution.stop_session(backend, vm, session)
     )

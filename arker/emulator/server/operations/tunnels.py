@@ -147,7 +147,7 @@ async def list_tunnels(backend: Backend, org: Organisation, request: web.Request
         f"tunnels {vm.vm_id}",
         reversed(vm.tunnels.values()),
         cursor=request.query.get("cursor"),
-        limit=parsing.query_limit(request.query),
+        limit=parsing.query_limit(backend, request.query),
         wanted=lambda tunnel: states is None or tunnel.state in states,
     )
     body: dict[str, Any] = {"tunnels": [replies.tunnel_json(tunnel) for tunnel in tunnels]}

@@ -15,7 +15,7 @@ from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.server import parsing, replies
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
-from arker.emulator.server.goldens import CATALOGUE, GOLDEN_ORG_ID, PLATFORMS, Golden, find_golden, require_supported
+from arker.emulator.server.goldens import CATALOGUE, GOLDEN_ORG_ID, PLATFORMS, Golden
 from arker.emulator.server.operations import changes, execution, networks, policies, terminals, tunnels, uploads
 from arker.emulator.server.records import Organisation, VmRecord
 
@@ -24,9 +24,9 @@ _PAUSE = 5.0  # seconds, before what could not be removed is tried again
 
 async def get_vm(backend: Backend, org: Organisation, request: web.Request) -> web.Response:
     reference = request.match_info["vm_id"]
-    golden = find_golden(reference)
+    golden = backend.golden(reference)
     if golden is not None:
-        return replies.json_response(_described(backend, require_supported(golden)))
+        return replies.json_response(_described(backend, golden))
     return replies.json_response(replies.vm_json(backend.generation, backend.vm(org, reference)))
 
 
@@ -171,7 +171,7 @@ async def list_vms(backend: Backend, org: Organisation, request: web.Request) ->
         f"vms {org.org_id}",
         _visible(backend, org, owners),
         cursor=query.get("cursor"),
-        limit=parsing.query_limit(query),
+        limit=parsing.query_limit(backend, query),
         wanted=_wanted(backend, query),
     )
     listed = [

@@ -32,7 +32,9 @@ async def test_a_mount_is_made_listed_used_and_deleted(today: Api) -> None:
     assert (await today.get(f"{path}?filesystem_id=x"))["mounts"] == []
     taken = await today.call("POST", path, {"filesystem_id": filesystem, "path": "/mnt/data/below"})
     assert (taken.refusal, taken.details) == ((409, "conflict"), {"resource": "mount"})
-    assert (await today.call("DELETE", f"/v1/filesystems/{filesystem}")).refusal == (409, "conflict")
+    # Generation 1 declares no conflict there.
+    mounted = (422, "unsupported_operation") if today.generation == "1" else (409, "conflict")
+    assert (await today.call("DELETE", f"/v1/filesystems/{filesystem}")).refusal == mounted
     assert (await today.call("DELETE", f"{path}/{made['mount_id']}")).json == {"deleted": True}
     again = await today.call("DELETE", f"{path}/{made['mount_id']}")
     assert (again.refusal, again.details) == ((404, "not_found"), {"resource": "mount"})
