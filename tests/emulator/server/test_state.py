@@ -203,6 +203,23 @@ def used(directory: Path) -> int:
     return sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
 
 
+async def test_what_an_interrupted_write_has_left_in_a_vm_is_removed(state: Path) -> None:
+    """Where a file system has no files without a name, a file that is being written has a temporary one."""
+    left, own = f".upload-{'0a' * 12}", ".upload-of-mine"
+    async with running(state, kill=True) as api:
+        vm = (await api.fork())["vm_id"]
+        await api.run(vm, f"mkdir d; echo part > d/{left}; echo part > d/{own}; echo part > {left}")
+    with closing(sqlite3.connect(state / DATABASE, isolation_level=None)) as connection:
+        for number, path in enumerate(("d/file", "/nowhere/file")):
+            doc = json.dumps({"vm_id": vm, "path": path})
+            connection.execute("INSERT INTO records VALUES ('write', ?, ?, ?)", (f"{vm} x{number}", vm, doc))
+    async with running(state) as api:
+        found = output(await api.run(vm, "ls -A d; ls -A | grep upload")).decode().split()
+        assert found == [own, left], "only where a file was being written"
+    with closing(sqlite3.connect(state / DATABASE)) as connection:
+        assert connection.execute("SELECT count(*) FROM records WHERE kind = 'write'").fetchone() == (0,)
+
+
 async def test_a_reset_leaves_nothing_for_the_next_one(state: Path) -> None:
     async with Emulator(options(state)) as emulator, aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
