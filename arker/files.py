@@ -119,7 +119,8 @@ class AsyncFiles(Contents, Looks, Changes):
                     print(event.kind, event.path)
 
         The VM's kernel tells of them (inotify) where the VM has Python; otherwise lists are compared. The events and
-        `AsyncWatch.method` say which it is.
+        `AsyncWatch.method` say which it is. There is no event for the temporary name (``.upload-…``, ``.arker-…``)
+        under which a file is written before it gets its own.
 
         Args:
             path: The directory in the VM; the home directory by default.

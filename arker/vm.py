@@ -22,6 +22,7 @@ from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._vm.directories import Directories
 from arker._vm.files import Transfers
 from arker._vm.filesystems import Filesystems
+from arker._vm.run_records import RunRecords
 from arker._vm.runs import Runs
 from arker._vm.sessions import Sessions
 from arker._vm.terminals import Terminals
@@ -33,7 +34,7 @@ logger = logging.getLogger("arker")
 
 
 @whole
-class AsyncVM(Runs, Sessions, Terminals, Tunnels, Filesystems, Transfers, Directories):
+class AsyncVM(Runs, RunRecords, Sessions, Terminals, Tunnels, Filesystems, Transfers, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     The handle has no connection of its own and is usable as long as its client. Its attributes are the fields of `Vm`
@@ -229,7 +230,10 @@ class AsyncVM(Runs, Sessions, Terminals, Tunnels, Filesystems, Transfers, Direct
             NotFoundError: There is no such VM (any more).
         """
         check.check_text("name", name, what="a name for the snapshot")
-        made = await self.fork(name=name, public=public, description=description, deadline=deadline)
+        try:
+            made = await self.fork(name=name, public=public, description=description, deadline=deadline)
+        except ArkerError as error:
+            raise error.with_context(operation=error.operation and "vm.snapshot") from None
         made.keep()
         return made
 

@@ -131,7 +131,7 @@ class Fleet(Facade):
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",

@@ -12,13 +12,14 @@ from arker._basics.typing import Self
 from arker_sync._vm.directories import Directories
 from arker_sync._vm.files import Transfers
 from arker_sync._vm.filesystems import Filesystems
+from arker_sync._vm.run_records import RunRecords
 from arker_sync._vm.runs import Runs
 from arker_sync._vm.sessions import Sessions
 from arker_sync._vm.terminals import Terminals
 from arker_sync._vm.tunnels import Tunnels
 
 
-class VM(Runs, Sessions, Terminals, Tunnels, Filesystems, Transfers, Directories):
+class VM(Runs, RunRecords, Sessions, Terminals, Tunnels, Filesystems, Transfers, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     The handle has no connection of its own and is usable as long as its client. Its attributes are the fields of `Vm`

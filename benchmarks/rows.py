@@ -87,6 +87,8 @@ ROWS: Final[dict[str, Spec]] = {
     **_one("runsatonce", 1.2, "vmruns:measure_at_once"),
     **_one("vmstat", 2.0, "vmfiles:measure_stat"),
     **_one("vmlistdir", 2.0, "vmfiles:measure_listdir"),
+    **_vms("ptyecho", 0.005, "terminals:measure_echo"),
+    **_one("ptyflow", 3.0, "terminals:measure_flow"),
     **_vms("vmwarm", 0.015, "vmwarm"),
     **_vms("vmstart", None, "vmstart"),
     **_vms("vmlarge", 0.03, "vmlarge"),

@@ -80,7 +80,8 @@ from arker.errors import (
     VMGoneError,
     WorkingDirectoryError,
 )
-from arker.errors.api import Recovery, api_error_class
+from arker.errors.api import Recovery
+from arker.errors.choice import api_error_class
 from arker.errors.remote import remote_file_error
 from arker.models import CompletedRunResult
 from tests.support.samples import completed

@@ -42,11 +42,11 @@ async def pieces() -> AsyncGenerator[bytes, None]:
         try:
             piece = os.read(0, _PIECE)
         except BlockingIOError:  # another process has read it
-            piece = None
-        if piece == b"":
+            await _readable(0)
+            continue
+        if not piece:
             return
-        if piece is not None:
-            yield piece
+        yield piece
         await _readable(0)
 
 

@@ -82,6 +82,12 @@ if TYPE_CHECKING:
         ListOrgRunsResponse,
         OrgRunListRow,
     )
+    from arker.models.platform import (
+        CompatiblePlatform,
+        GpuPlatformLimits,
+        GpuResourceBand,
+        VmResources,
+    )
     from arker.models.policy import (
         Gate,
         PolicyAction,
@@ -144,8 +150,11 @@ if TYPE_CHECKING:
     from arker.models.ssh import (
         SshKeyInput,
         SshKeys,
+        SshPublicKey,
     )
-    from arker.models.terminal import PtyTicketResponse
+    from arker.models.terminal import (
+        PtyTicketResponse,
+    )
     from arker.models.tunnel import (
         AuthMode,
         DeleteTunnelResponse,
@@ -155,20 +164,15 @@ if TYPE_CHECKING:
         TunnelState,
     )
     from arker.models.vm import (
-        CompatiblePlatform,
         DeleteVmResponse,
         ForkRequest,
-        GpuPlatformLimits,
-        GpuResourceBand,
         Layer,
         ListVmsResponse,
         PatchVmRequest,
         Provider,
         ResizeRequest,
         ResizeResponse,
-        SshPublicKey,
         Vm,
-        VmResources,
         VmState,
     )
 else:
@@ -199,12 +203,13 @@ else:
                 "NetworkRequest NetworkStatus Visibility"
             ),
             "arker.models.org": ("ListOrgRunsResponse OrgRunListRow"),
+            "arker.models.platform": ("CompatiblePlatform GpuPlatformLimits GpuResourceBand VmResources"),
             "arker.models.policy": (
                 "Gate PolicyAction PolicyAuth PolicyConnection PolicyDirection PolicyInput PolicyMatch PolicyRule "
                 "PolicyToken PolicyUpdate PolicyVia PortRange RequestAction Rewrite ScaleAction ScheduleRule"
             ),
             "arker.models.pool": (
-                "CreatePoolByoc CreatePoolRequest ListPoolWorkersResponse ListPoolsResponse Pool PoolByoc "
+                "CreatePoolByoc CreatePoolRequest ListPoolsResponse ListPoolWorkersResponse Pool PoolByoc "
                 "PoolCommitment PoolCommitments PoolResources PoolSize PoolState PoolType UpdatePoolRequest Worker "
                 "WorkerState"
             ),
@@ -216,15 +221,14 @@ else:
             "arker.models.session": (
                 "CreateSessionRequest DeleteSessionResponse ListSessionsResponse Session SessionState"
             ),
-            "arker.models.terminal": "PtyTicketResponse",
-            "arker.models.ssh": ("SshKeyInput SshKeys"),
+            "arker.models.ssh": ("SshKeyInput SshKeys SshPublicKey"),
+            "arker.models.terminal": ("PtyTicketResponse"),
             "arker.models.tunnel": (
                 "AuthMode DeleteTunnelResponse ListTunnelsResponse Tunnel TunnelRequest TunnelState"
             ),
             "arker.models.vm": (
-                "CompatiblePlatform DeleteVmResponse ForkRequest GpuPlatformLimits GpuResourceBand Layer "
-                "ListVmsResponse PatchVmRequest Provider ResizeRequest ResizeResponse SshPublicKey Vm VmResources "
-                "VmState"
+                "DeleteVmResponse ForkRequest Layer ListVmsResponse PatchVmRequest Provider ResizeRequest "
+                "ResizeResponse Vm VmState"
             ),
         },
     )

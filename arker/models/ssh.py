@@ -1,4 +1,4 @@
-"""The keys with which a VM is reachable by SSH, as requests set them (contract-1, section 11)."""
+"""The keys with which a VM is reachable by SSH (contract-1, section 11)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,28 @@ from attrs import field, frozen
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
 from arker.models._fields import check_key, made
+from arker.models._reply import Reply, declared
 
 _LONGEST_NAME: Final = 255
+
+
+@frozen(kw_only=True)
+class SshPublicKey(Reply):
+    """A key with which the VM is reachable by SSH.
+
+    Attributes:
+        id: Its id in the VM.
+        public_key: The public key.
+        fingerprint: Its fingerprint.
+        name: Its name.
+        expires_at: Time from which it is no longer accepted (RFC 3339, UTC).
+    """
+
+    id: str
+    public_key: str | None = declared()
+    fingerprint: str | None = declared()
+    name: str | None = None
+    expires_at: str | None = None
 
 
 @frozen(kw_only=True)
@@ -49,4 +69,4 @@ def ssh_keys(argument: str, value: object) -> dict[str, SshKeyInput | None]:
     return keys
 
 
-__all__ = ["SshKeyInput", "SshKeys", "ssh_keys"]
+__all__ = ["SshKeyInput", "SshKeys", "SshPublicKey", "ssh_keys"]

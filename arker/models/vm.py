@@ -14,107 +14,16 @@ from arker.models._page import Page
 from arker.models._reply import Reply, declared
 from arker.models.image import RegistryAuth, registry_auth
 from arker.models.network import NetworkPolicy, NetworkPolicyInput, network_policy
+from arker.models.platform import CompatiblePlatform, GpuPlatformLimits, VmResources
 from arker.models.policy import PolicyInput, PolicyUpdate, policy_update
 from arker.models.run import command_line
 from arker.models.session import Session
-from arker.models.ssh import SshKeyInput, SshKeys, ssh_keys
+from arker.models.ssh import SshKeyInput, SshKeys, SshPublicKey, ssh_keys
 from arker.models.tunnel import Tunnel, TunnelRequest, tunnel_request
 
 VmState: TypeAlias = Literal["idle", "running"]
 Provider: TypeAlias = Literal["aws", "aws-burst"]
 """Known providers; a provider may be any label of a host name."""
-
-
-@frozen(kw_only=True)
-class VmResources(Reply):
-    """A VM's resources. A server that does not report one of them leaves it out.
-
-    Attributes:
-        vcpu: Number of CPUs.
-        memory_mib: Memory, in MiB.
-        disk_mib: Disk, in MiB.
-        gpu_sms: Streaming multiprocessors of each GPU; 0 if the VM was made without.
-        gpu_vram_mib: Memory of each GPU, in MiB.
-        gpu_count: Number of GPUs.
-    """
-
-    vcpu: int | None = None
-    memory_mib: int | None = None
-    disk_mib: int | None = None
-    gpu_sms: int | None = None
-    gpu_vram_mib: int | None = None
-    gpu_count: int | None = None
-
-
-@frozen(kw_only=True)
-class SshPublicKey(Reply):
-    """A key with which the VM is reachable by SSH.
-
-    Attributes:
-        id: Its id in the VM.
-        public_key: The public key.
-        fingerprint: Its fingerprint.
-        name: Its name.
-        expires_at: Time from which it is no longer accepted (RFC 3339, UTC).
-    """
-
-    id: str
-    public_key: str | None = declared()
-    fingerprint: str | None = declared()
-    name: str | None = None
-    expires_at: str | None = None
-
-
-@frozen(kw_only=True)
-class CompatiblePlatform(Reply):
-    """A platform that a template can be forked on; see ``platforms=`` of `AsyncArker.fork`. Sizes are per VM.
-
-    Attributes:
-        id: The platform's id.
-        display_name: Its name for people.
-        architecture: Its architecture.
-        gpu: The limits of its GPUs, unchanged; None without GPUs.
-    """
-
-    id: str
-    display_name: str | None = declared()
-    architecture: str | None = declared()
-    min_vcpus: int | None = None
-    max_vcpus: int | None = None
-    default_vcpus: int | None = None
-    min_memory_mib: int | None = None
-    max_memory_mib: int | None = None
-    default_memory_mib: int | None = None
-    min_disk_mib: int | None = None
-    max_disk_mib: int | None = None
-    default_disk_mib: int | None = None
-    gpu: Mapping[str, Any] | None = None
-
-
-@frozen(kw_only=True)
-class GpuResourceBand(Reply):
-    """How much of something of a GPU a VM can have."""
-
-    min: int
-    max: int
-    default: int
-
-
-@frozen(kw_only=True)
-class GpuPlatformLimits(Reply):
-    """What VMs can have of the GPUs of a platform.
-
-    Attributes:
-        platform: The platform's id.
-        gpu: The GPU's name.
-        vram_mib: Its memory, in MiB.
-        sms: Its streaming multiprocessors.
-    """
-
-    platform: str
-    gpu: str | None = None
-    vram_mib: GpuResourceBand | None = declared()
-    sms: GpuResourceBand | None = declared()
 
 
 @frozen(kw_only=True)
@@ -415,19 +324,14 @@ class ResizeResponse(Reply):
 
 
 __all__ = [
-    "CompatiblePlatform",
     "DeleteVmResponse",
     "ForkRequest",
-    "GpuPlatformLimits",
-    "GpuResourceBand",
     "Layer",
     "ListVmsResponse",
     "PatchVmRequest",
     "Provider",
     "ResizeRequest",
     "ResizeResponse",
-    "SshPublicKey",
     "Vm",
-    "VmResources",
     "VmState",
 ]

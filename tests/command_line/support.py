@@ -110,9 +110,12 @@ class Program:
     @contextmanager
     def started(self, *words: str, **options: Any) -> Generator[subprocess.Popen[bytes], None, None]:
         """Start a command in a new interpreter, with pipes. One that goes on is killed at the end of the block."""
-        settings: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         env = {**self.env, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
-        with subprocess.Popen([*MODULE, *words], cwd=self.cwd, env=env, **{**settings, **options}) as process:
+        command = [*MODULE, *words]
+        started: Any = subprocess.Popen(command, cwd=self.cwd, env=env, **{**streams, **options})
+        process: subprocess.Popen[bytes] = started
+        with process:
             try:
                 yield process
             finally:

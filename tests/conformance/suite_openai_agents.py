@@ -23,6 +23,7 @@ from agents.sandbox.errors import (
     ExecTransportError,
     ExposedPortUnavailableError,
     InvalidManifestPathError,
+    PtySessionNotFoundError,
     WorkspaceArchiveReadError,
     WorkspaceArchiveWriteError,
     WorkspaceReadNotFoundError,
@@ -30,6 +31,7 @@ from agents.sandbox.errors import (
 )
 from agents.sandbox.manifest import Environment, Manifest
 from agents.sandbox.session import SandboxSession
+from agents.sandbox.session.pty_types import PtyExecUpdate
 from agents.sandbox.snapshot import LocalSnapshotSpec
 from agents.tracing import set_tracing_disabled
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
@@ -111,6 +113,68 @@ async def test_commands_run_at_once(session: SandboxSession) -> None:
     await session.exec("mkfifo pipe")
     read, _ = await asyncio.gather(session.exec("cat pipe"), session.exec("echo through > pipe"))
     assert read.stdout == b"through\n"
+
+
+async def test_a_command_goes_on_between_calls(session: SandboxSession) -> None:
+    update = await session.pty_exec_start(
+        "echo one; until [ -e go ]; do sleep 0.1; done; echo two >&2; exit 3", yield_time_s=1
+    )
+    while update.output != b"one\n":
+        assert update.process_id is not None
+        more = await session.pty_write_stdin(session_id=update.process_id, chars="", yield_time_s=1)
+        update = evolved(update, more)
+    number = update.process_id
+    assert number is not None
+    with pytest.raises(InvalidArgumentError, match="chars"):
+        await session.pty_write_stdin(session_id=number, chars="x")
+    await session.exec("touch go")
+    update = await until_the_end(session, update)
+    assert (update.output, update.exit_code, update.process_id) == (b"one\ntwo\n", 3, None)
+    with pytest.raises(PtySessionNotFoundError):
+        await session.pty_write_stdin(session_id=number, chars="")
+    quick = await session.pty_exec_start("yes | head -c 100000", max_output_tokens=100)
+    assert (quick.exit_code, quick.process_id) == (0, None)
+    assert len(quick.output) < 2000
+    assert quick.original_token_count is not None
+    assert quick.original_token_count > 1000
+
+
+def evolved(first: PtyExecUpdate, then: PtyExecUpdate) -> PtyExecUpdate:
+    return PtyExecUpdate(then.process_id, first.output + then.output, then.exit_code, None)
+
+
+async def until_the_end(session: SandboxSession, update: PtyExecUpdate) -> PtyExecUpdate:
+    while update.process_id is not None:
+        update = evolved(update, await session.pty_write_stdin(session_id=update.process_id, chars="", yield_time_s=1))
+    return update
+
+
+async def test_a_terminal_is_written_to(session: SandboxSession) -> None:
+    program = "import os\nprint(os.ttyname(0)[:8], os.getcwd(), input('name? '), os.environ['GREETING'])"
+    update = await session.pty_exec_start("python3", "-c", program, shell=False, tty=True, yield_time_s=1)
+    while b"name? " not in update.output:
+        assert update.process_id is not None
+        more = await session.pty_write_stdin(session_id=update.process_id, chars="", yield_time_s=1)
+        update = evolved(update, more)
+    assert update.process_id is not None
+    update = evolved(update, await session.pty_write_stdin(session_id=update.process_id, chars="Ada\n"))
+    update = await until_the_end(session, update)
+    assert update.output == b"name? Ada\r\n/dev/pts /workspace Ada hello, it's\r\n"
+    assert update.exit_code == 0
+    assert (await session.exec("ls /tmp/arker-command* 2>/dev/null")).stdout == b""
+
+
+@pytest.mark.parametrize("tty", [True, False])
+async def test_commands_that_go_on_have_an_end(session: SandboxSession, tty: bool) -> None:
+    update = await session.pty_exec_start("exec sleep 63", tty=tty, timeout=0.5)
+    update = await until_the_end(session, update)
+    assert update.exit_code == 137
+    for _ in range(2):
+        assert (await session.pty_exec_start("exec sleep 64", tty=tty, yield_time_s=0)).process_id is not None
+    await session.pty_terminate_all()
+    left = "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -o '[s]leep 6[34]'"
+    while (await session.exec(left)).stdout:
+        await asyncio.sleep(0.1)
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ ENV = {"PATH": "/usr/bin:/bin", "TERM": "dumb", "PS1": "$ "}
 
 
 @asynccontextmanager
-async def opened(vm: AgentSandbox, command: str | None = "/bin/sh", **options: int) -> AsyncIterator[TerminalHandle]:
+async def opened(vm: AgentSandbox, command: str | None = "/bin/sh", **options: Any) -> AsyncIterator[TerminalHandle]:
     """Open a terminal, which is over at the end."""
     terminal = await vm.open_terminal(TerminalSpec(command=command, env=ENV, **options))
     try:
