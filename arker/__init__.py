@@ -16,10 +16,10 @@ before it starts pytest.)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from arker import models
-from arker._basics.lazy import lazily
+from arker._basics.root import lazy_root
 from arker.errors import (
     ActionRequiredError,
     AlreadyExistsError,
@@ -486,7 +486,7 @@ __all__ = [
 ]
 
 # Loading everything is slow, and most programs need only a part.
-_get, __dir__ = lazily(
+__getattr__, __dir__ = lazy_root(
     __name__,
     {
         "arker.reports": "FleetOutcome FleetProgress Leftover ReapReport Replayed",
@@ -510,27 +510,3 @@ _get, __dir__ = lazily(
         "arker.watch": "AsyncWatch",
     },
 )
-
-_DEPRECATED: Final = {
-    "SessionInfo": "Session",
-    "RunStatusResponse": "Run",
-    "RunNetworkRequest": "NetworkRequest",
-    "RunNetworkStatus": "NetworkStatus",
-    "RunInboundPortRequest": "InboundPortRequest",
-    "RunTunnelStatus": "Tunnel",
-}
-"""Older names of the models (contract, section 9)."""
-
-
-def __getattr__(name: str) -> object:
-    if name in _DEPRECATED:
-        import warnings  # few programs use older names
-
-        message = f"arker.{name} is an older name of arker.{_DEPRECATED[name]}"
-        warnings.warn(message, DeprecationWarning, stacklevel=2)
-        return getattr(models, _DEPRECATED[name])
-    if name == "__version__":
-        from arker._basics.version import version  # few programs ask for it
-
-        return version()
-    return _get(name)

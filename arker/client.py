@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import arker
 from arker import _tasks, models
+from arker._basics.guidance import whole
 from arker._basics.lazy import later
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
@@ -35,6 +36,7 @@ else:
     aiohttp = later("aiohttp")
 
 
+@whole
 class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Pools, ApiKeys, Service, Reaping):
     """A client of Arker VMs for asyncio programs.
 

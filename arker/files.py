@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, overload
 
 import arker
+from arker._basics.guidance import whole
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._vmfiles.changes import Changes
@@ -12,6 +13,7 @@ from arker._vmfiles.contents import Contents
 from arker._vmfiles.looks import Looks
 
 
+@whole
 class AsyncFiles(Contents, Looks, Changes):
     """The files of a VM: read, written, listed and changed. `AsyncVM.files` is one, and needs no request.
 
@@ -117,7 +119,8 @@ class AsyncFiles(Contents, Looks, Changes):
                     print(event.kind, event.path)
 
         The VM's kernel tells of them (inotify) where the VM has Python; otherwise lists are compared. The events and
-        `AsyncWatch.method` say which it is.
+        `AsyncWatch.method` say which it is. There is no event for the temporary name (``.upload-…``, ``.arker-…``)
+        under which a file is written before it gets its own.
 
         Args:
             path: The directory in the VM; the home directory by default.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -15,8 +14,9 @@ from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
 from arker._commands.options import make_options
 from arker._context import Context
+from arker._fleets.left import tell_of_left
 from arker._fleets.plan import Plan
-from arker._fleets.pool import Pool, named
+from arker._fleets.pool import Pool
 from arker._fleets.work import ItemMap, Outcomes, Work, everywhere
 from arker._tasks import hurry
 from arker._tasks.cleanup import clean_up
@@ -28,13 +28,10 @@ from arker.vm import AsyncVM
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-logger = logging.getLogger("arker")
-
 RETRIES = 2
 """Default number of retries of an item after its VM has died."""
 _UPLOADS_AT_ONCE = 16
 """Maximum number of VMs in parallel: each may hold a file open and have several requests in flight."""
-"""Maximum number of ids in a message."""
 
 
 class AsyncFleet:
@@ -113,35 +110,10 @@ class AsyncFleet:
     async def _leave_after_closing(self, error: BaseException | None) -> None:
         await self._pool.context.blocks.until_left(self)
         await self._pool.end_tasks()
-        self._tell(self._pool.left, error)
+        tell_of_left(self._pool.left, error)
 
     async def _leave(self, error: BaseException | None) -> None:
-        self._tell(await self._pool.close(), error)
-
-    def _tell(self, left: dict[AsyncVM, ArkerError | None], error: BaseException | None) -> None:
-        """Log the VMs that could not be deleted. Add them to a `FleetError`, or raise one if there is no error."""
-        if not left:
-            return
-        ids = [vm.id for vm in left]
-        if hurry.asked():
-            if isinstance(error, FleetError):
-                error.vm_ids, error.outcome = tuple(ids), "unknown"
-            return
-        reasons = [reason for reason in left.values() if reason is not None]
-        why = f"; the first: {reasons[0]}" if reasons else ""
-        # Logged even if it is also raised: a caller that was cancelled gets only the cancellation.
-        logger.warning("%d VMs of a fleet could not be deleted and may still exist: %s%s", len(left), named(left), why)
-        ids = [vm.id for vm in left]
-        if isinstance(error, FleetError):
-            error.vm_ids, error.outcome = tuple(ids), "unknown"
-        elif error is None:
-            raise FleetError(
-                f"{len(ids)} VMs could not be deleted and may still exist: {named(left)}{why}",
-                errors=reasons,
-                vm_ids=ids,
-                operation="fleet.delete",
-                outcome="unknown",
-            )
+        tell_of_left(await self._pool.close(), error)
 
     # --- the VMs ------------------------------------------------------------------------------------------------
 
@@ -226,7 +198,7 @@ class AsyncFleet:
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",
@@ -332,6 +304,7 @@ class AsyncFleet:
         concurrency: int | None = None,
         part_size: int | None = None,
         verify: arker.transfer.Verify = "size",
+        checksum: bool = True,
         mode: int | None = None,
         deadline: float | None = None,
         retries: int = RETRIES,
@@ -348,6 +321,7 @@ class AsyncFleet:
             concurrency: As for `AsyncVM.upload`, in each VM.
             part_size: As for `AsyncVM.upload`.
             verify: As for `AsyncVM.upload`.
+            checksum: As for `AsyncVM.upload`.
             mode: As for `AsyncVM.upload`.
             deadline: Seconds for the file in each VM; None for no limit.
             retries: Maximum number of retries of the upload after a VM has died.
@@ -368,6 +342,7 @@ class AsyncFleet:
                 concurrency=concurrency,
                 part_size=part_size,
                 verify=verify,
+                checksum=checksum,
                 mode=mode,
                 deadline=deadline,
             )

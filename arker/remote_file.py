@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, AnyStr, Generic, cast
 
@@ -13,6 +14,7 @@ from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
 from arker._context import Place
+from arker._files.sources import check_buffer, is_buffer
 from arker._paths.opened import ReadFile, WrittenFile
 from arker.errors import ConfigurationError, InvalidArgumentError
 from arker.models import _checks as check
@@ -28,7 +30,7 @@ class AsyncRemoteFile(Generic[AnyStr]):
                 print(line.rstrip())
 
     A file that is read is fetched piece by piece, from any position. A file that is written is kept on this machine and
-    sent at the end of the block; after an exception in the block nothing is written.
+    sent at the end of the block, or by `flush`; after an exception in the block nothing more is written.
 
     Only one task at a time may use it.
     """
@@ -73,6 +75,11 @@ class AsyncRemoteFile(Generic[AnyStr]):
     def path(self) -> str:
         """The file's path in the VM."""
         return str(self._path)
+
+    @property
+    def name(self) -> str:
+        """The same as ``path``, as files of this machine call it."""
+        return self.path
 
     @property
     def mode(self) -> str:
@@ -169,14 +176,16 @@ class AsyncRemoteFile(Generic[AnyStr]):
             raise StopAsyncIteration
         return line
 
-    async def read(self, size: int = -1) -> AnyStr:
+    async def read(self, size: int | None = -1) -> AnyStr:
         """Read the next bytes or characters of the file.
 
         Args:
-            size: How many; fewer are returned only at the end of the file. By default all that remain.
+            size: How many; fewer are returned only at the end of the file. By default (-1 or None) all that remain.
         """
         reading = self._open_for_reading()
-        if size != -1:
+        if size is None:
+            size = -1
+        elif size != -1:
             check.check_integer("size", size, minimum=0)
         if self._binary and size != -1:
             missing = size - (len(self._rest) - self._at)
@@ -204,6 +213,24 @@ class AsyncRemoteFile(Generic[AnyStr]):
             pieces.append(self._take(len(rest) - self._at))
             if not await self._fill(_PIECE):
                 return self._joined(pieces)
+
+    async def readlines(self, hint: int | None = -1) -> list[AnyStr]:
+        r"""Read the lines that remain, each with its ``\n``.
+
+        Args:
+            hint: The number of bytes or characters after which no further line is read; by default (-1 or None), or if
+                it is 0, all lines are.
+        """
+        self._open_for_reading()
+        if hint is not None and hint != -1:
+            check.check_integer("hint", hint, minimum=0)
+        most = hint if hint is not None and hint > 0 else None
+        lines: list[AnyStr] = []
+        count = 0
+        while (most is None or count < most) and (line := await self.readline()):
+            lines.append(line)
+            count += len(line)
+        return lines
 
     def _joined(self, pieces: list[Any]) -> AnyStr:
         return cast("AnyStr", (b"" if self._binary else "").join(pieces))
@@ -260,9 +287,9 @@ class AsyncRemoteFile(Generic[AnyStr]):
         """
         writing = self._open_for("writing")
         if self._binary:
-            if not isinstance(data, bytes | bytearray | memoryview):
+            if not is_buffer(data):
                 raise InvalidArgumentError("data", data, "expected bytes, since the file was opened as binary")
-            content = bytes(data)
+            content = bytes(check_buffer("data", data))
             await writing.write(content)
             return len(content)
         if not isinstance(data, str):
@@ -274,6 +301,27 @@ class AsyncRemoteFile(Generic[AnyStr]):
             raise InvalidArgumentError("data", data, f"expected text that {error.encoding} can encode") from None
         await writing.write(encoded)
         return len(data)
+
+    async def writelines(self, lines: Iterable[AnyStr]) -> None:
+        r"""Write several pieces, one after the other. No ``\n`` is added.
+
+        Args:
+            lines: Bytes, or texts for a text file.
+        """
+        self._open_for("writing")
+        if isinstance(lines, str) or is_buffer(lines) or not isinstance(lines, Iterable):
+            raise InvalidArgumentError("lines", lines, "expected a list, or another iterable, of what write takes")
+        for line in lines:
+            await self.write(line)
+
+    async def flush(self) -> None:
+        """Send what was written so far, so that the file in the VM has it. What is written later is appended to it.
+
+        Without this, nothing is sent before the file is closed, and then all of it at once: the file is the former one
+        or the whole new one. A file that is read is left as it is.
+        """
+        if self._reading is None:
+            await self._open_for("writing").send(self._deadline)
 
 
 __all__ = ["AsyncRemoteFile"]

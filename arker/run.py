@@ -8,6 +8,7 @@ from arker import models
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
+from arker._files.sources import check_buffer, is_buffer
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.identifiers import new_idempotency_key
 from arker._runs import cancelling
@@ -237,7 +238,7 @@ class AsyncRun:
             self._follower.stdin = None
             await stdin.end(removed=state == "completed")
 
-    async def write(self, data: str | bytes, *, deadline: float | None = None) -> None:
+    async def write(self, data: str | bytes | bytearray | memoryview, *, deadline: float | None = None) -> None:
         """Send input to the command, which was started with ``stdin=True``. It may have any size.
 
         When this returns, the command is certain to get it, after what was sent before, once it reads.
@@ -308,8 +309,8 @@ class AsyncRun:
 
 
 def _content(data: object) -> bytes:
-    if isinstance(data, (bytes, bytearray)):
-        return bytes(data)
+    if is_buffer(data):
+        return bytes(check_buffer("data", data))
     if isinstance(data, str):
         try:
             return data.encode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, overload
 
 import arker
 from arker import models
@@ -18,7 +18,6 @@ from arker._context import Place
 from arker._lifecycle.creation import Creation, Deleted
 from arker._lifecycle.held import Held
 from arker._protocol.calls import sessions as session_calls
-from arker._protocol.identifiers import idempotency_key_or_new
 from arker._tasks.cleanup import CLEANUP_SECONDS
 from arker._transport.attempts import deadline_scope
 from arker.errors import ConfigurationError
@@ -167,13 +166,14 @@ class AsyncSession(Held[models.Session]):
 
     # --- commands -------------------------------------------------------------------------------------------------
 
+    @overload
     async def run(
         self,
         command: str | Sequence[str],
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",
@@ -190,8 +190,65 @@ class AsyncSession(Held[models.Session]):
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
-    ) -> models.CompletedRunResult:
-        """Run a command in this session and wait for it. See `AsyncVM.run` for the arguments and errors."""
+    ) -> models.CompletedRunResult: ...
+
+    @overload
+    async def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
+        on_stdout: None = None,
+        on_stderr: None = None,
+        on_cancel: Literal["leave"] = "leave",
+        time_to_background: float,
+        timeout: float | None = None,
+        end_symbol: str | None = None,
+        vcpu_count: int | None = None,
+        memory_mib: int | None = None,
+        disk_mib: int | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
+        signal: str | None = None,
+        queueing_timeout: float | None = None,
+        idempotency_key: str | None = None,
+        check: Literal[False] = False,
+        deadline: float | None = None,
+    ) -> models.RunResult: ...
+
+    async def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
+        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_cancel: Literal["leave", "kill"] = "leave",
+        time_to_background: float | None = None,
+        timeout: float | None = None,
+        end_symbol: str | None = None,
+        vcpu_count: int | None = None,
+        memory_mib: int | None = None,
+        disk_mib: int | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
+        signal: str | None = None,
+        queueing_timeout: float | None = None,
+        idempotency_key: str | None = None,
+        check: bool = False,
+        deadline: float | None = None,
+    ) -> models.RunResult:
+        """Run a command in this session and wait for it. See `AsyncVM.run` for the arguments and errors.
+
+        Returns:
+            A `CompletedRunResult`; with ``time_to_background`` a `BackgroundRunResult` if the command then goes on.
+        """
         options = make_options(
             env=env, cwd=cwd, input=input, on_stdout=on_stdout, on_stderr=on_stderr, on_cancel=on_cancel
         )
@@ -207,12 +264,11 @@ class AsyncSession(Held[models.Session]):
             acquire=acquire,
             release=release,
             signal=signal,
+            time_to_background=time_to_background,
             queueing_timeout=queueing_timeout,
         )
-        key = idempotency_key_or_new(idempotency_key)
-        given = idempotency_key is not None
-        return await running.run(
-            self._place, request, key, options=options, given=given, check=check, deadline=deadline
+        return await running.run_or_post(
+            self._place, request, idempotency_key, options=options, check=check, deadline=deadline
         )
 
     async def start(
@@ -221,7 +277,7 @@ class AsyncSession(Held[models.Session]):
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         stdin: bool = False,
         timeout: float | None = None,
         end_symbol: str | None = None,
@@ -251,9 +307,7 @@ class AsyncSession(Held[models.Session]):
             release=release,
             queueing_timeout=queueing_timeout,
         )
-        key = idempotency_key_or_new(idempotency_key)
-        given = idempotency_key is not None
-        follower = await running.start(self._place, request, key, options=options, given=given, deadline=deadline)
+        follower = await running.start(self._place, request, idempotency_key, options=options, deadline=deadline)
         return arker.AsyncRun(follower)
 
 

@@ -14,6 +14,7 @@ from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
 from arker._context import Place
+from arker._files.sources import check_buffer
 from arker._lifecycle.creation import Creation, Deleted
 from arker._lifecycle.held import Held
 from arker._protocol.calls import tunnels as tunnel_calls
@@ -298,7 +299,7 @@ class AsyncTunnel(Held[Tunnel]):
         path: str = "/",
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: bytes | bytearray | memoryview | None = None,
         deadline: float | None = None,
     ) -> TunnelResponse:
         """Send a request to the server in the VM, with the tunnel's authorization if it needs one.
@@ -389,9 +390,7 @@ def _checked_headers(headers: Mapping[str, str] | None, *, authorized: bool) -> 
 
 
 def _checked_body(body: object) -> bytes:
-    if not isinstance(body, bytes):
-        raise InvalidArgumentError("body", body, "expected bytes")
-    return body
+    return body if isinstance(body, bytes) else bytes(check_buffer("body", body))
 
 
 __all__ = ["AsyncTunnel", "TunnelResponse"]

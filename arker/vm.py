@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from arker import _lifecycle, models
+from arker._basics.guidance import not_by_hand, whole
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
@@ -21,6 +22,7 @@ from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._vm.directories import Directories
 from arker._vm.files import Transfers
 from arker._vm.filesystems import Filesystems
+from arker._vm.run_records import RunRecords
 from arker._vm.runs import Runs
 from arker._vm.sessions import Sessions
 from arker._vm.terminals import Terminals
@@ -31,7 +33,8 @@ from arker.models import _checks as check
 logger = logging.getLogger("arker")
 
 
-class AsyncVM(Runs, Sessions, Terminals, Tunnels, Filesystems, Transfers, Directories):
+@whole
+class AsyncVM(Runs, RunRecords, Sessions, Terminals, Tunnels, Filesystems, Transfers, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     The handle has no connection of its own and is usable as long as its client. Its attributes are the fields of `Vm`
@@ -46,6 +49,8 @@ class AsyncVM(Runs, Sessions, Terminals, Tunnels, Filesystems, Transfers, Direct
 
     def __init__(self, place: Place, data: models.Vm | None = None) -> None:
         """Initialize the handle. Use `AsyncArker.fork`, `AsyncArker.vm` or `AsyncArker.get_vm` to get one."""
+        if not isinstance(place, Place):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise not_by_hand(type(self))
         super().__init__(place, data)
         self._kept = False
 
@@ -119,8 +124,8 @@ class AsyncVM(Runs, Sessions, Terminals, Tunnels, Filesystems, Transfers, Direct
         """Set the VM's end to some seconds from now, in place of the time that was set before.
 
         The client deletes it then, if it still exists and the client is open; otherwise `AsyncArker.reap` does, which
-        leaves the VM alone until then, also if this program is killed. Without a ledger only the open client does. An
-        ``async with`` block deletes its VM at its end in any case, and `keep` takes the time back. The server does not
+        leaves the VM alone until then, also if this program is killed. Without a ledger only the open client does. The
+        VM's ``async with`` block deletes it at its end in any case, and `keep` takes the time back. The server does not
         know of it, and no request is sent. Returns when it is on record.
 
         Args:
@@ -225,7 +230,10 @@ class AsyncVM(Runs, Sessions, Terminals, Tunnels, Filesystems, Transfers, Direct
             NotFoundError: There is no such VM (any more).
         """
         check.check_text("name", name, what="a name for the snapshot")
-        made = await self.fork(name=name, public=public, description=description, deadline=deadline)
+        try:
+            made = await self.fork(name=name, public=public, description=description, deadline=deadline)
+        except ArkerError as error:
+            raise error.with_context(operation=error.operation and "vm.snapshot") from None
         made.keep()
         return made
 

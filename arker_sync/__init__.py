@@ -17,10 +17,10 @@ before it starts pytest.)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from arker import models
-from arker._basics.lazy import lazily
+from arker._basics.root import lazy_root
 from arker.errors import (
     ActionRequiredError,
     AlreadyExistsError,
@@ -488,7 +488,7 @@ __all__ = [
 ]
 
 # Loading everything is slow, and most programs need only a part.
-_get, __dir__ = lazily(
+__getattr__, __dir__ = lazy_root(
     __name__,
     {
         "arker._basics.names": "ARKER_ORG_ID GOLDEN_NAMES",
@@ -514,27 +514,3 @@ _get, __dir__ = lazily(
         "arker_sync.watch": "Watch",
     },
 )
-
-_DEPRECATED: Final = {
-    "SessionInfo": "Session",
-    "RunStatusResponse": "Run",
-    "RunNetworkRequest": "NetworkRequest",
-    "RunNetworkStatus": "NetworkStatus",
-    "RunInboundPortRequest": "InboundPortRequest",
-    "RunTunnelStatus": "Tunnel",
-}
-"""Older names of the models (contract, section 9)."""
-
-
-def __getattr__(name: str) -> object:
-    if name in _DEPRECATED:
-        import warnings  # few programs use older names
-
-        message = f"arker_sync.{name} is an older name of arker_sync.{_DEPRECATED[name]}"
-        warnings.warn(message, DeprecationWarning, stacklevel=2)
-        return getattr(models, _DEPRECATED[name])
-    if name == "__version__":
-        from arker._basics.version import version  # few programs ask for it
-
-        return version()
-    return _get(name)

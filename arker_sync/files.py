@@ -110,7 +110,8 @@ class Files(Contents, Looks, Changes):
                     print(event.kind, event.path)
 
         The VM's kernel tells of them (inotify) where the VM has Python; otherwise lists are compared. The events and
-        `Watch.method` say which it is.
+        `Watch.method` say which it is. There is no event for the temporary name (``.upload-…``, ``.arker-…``)
+        under which a file is written before it gets its own.
 
         Args:
             path: The directory in the VM; the home directory by default.

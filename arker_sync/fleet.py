@@ -131,7 +131,7 @@ class Fleet(Facade):
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",
@@ -218,6 +218,7 @@ class Fleet(Facade):
         concurrency: int | None = None,
         part_size: int | None = None,
         verify: arker.transfer.Verify = "size",
+        checksum: bool = True,
         mode: int | None = None,
         deadline: float | None = None,
         retries: int = RETRIES,
@@ -234,6 +235,7 @@ class Fleet(Facade):
             concurrency: As for `VM.upload`, in each VM.
             part_size: As for `VM.upload`.
             verify: As for `VM.upload`.
+            checksum: As for `VM.upload`.
             mode: As for `VM.upload`.
             deadline: Seconds for the file in each VM; None for no limit.
             retries: Maximum number of retries of the upload after a VM has died.
@@ -250,6 +252,7 @@ class Fleet(Facade):
             concurrency=concurrency,
             part_size=part_size,
             verify=verify,
+            checksum=checksum,
             mode=mode,
             deadline=deadline,
             retries=retries,

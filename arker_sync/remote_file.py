@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from types import TracebackType
 from typing import AnyStr, Generic
 
@@ -20,7 +21,7 @@ class RemoteFile(Facade, Generic[AnyStr]):
                 print(line.rstrip())
 
     A file that is read is fetched piece by piece, from any position. A file that is written is kept on this machine and
-    sent at the end of the block; after an exception in the block nothing is written.
+    sent at the end of the block, or by `flush`; after an exception in the block nothing more is written.
 
     Only one thread at a time may use it.
     """
@@ -31,6 +32,11 @@ class RemoteFile(Facade, Generic[AnyStr]):
     def path(self) -> str:
         """The file's path in the VM."""
         return self._async.path
+
+    @property
+    def name(self) -> str:
+        """The same as ``path``, as files of this machine call it."""
+        return self._async.name
 
     @property
     def mode(self) -> str:
@@ -81,11 +87,11 @@ class RemoteFile(Facade, Generic[AnyStr]):
         work = self._async.__anext__()
         return self._lease.step(work)
 
-    def read(self, size: int = -1) -> AnyStr:
+    def read(self, size: int | None = -1) -> AnyStr:
         """Read the next bytes or characters of the file.
 
         Args:
-            size: How many; fewer are returned only at the end of the file. By default all that remain.
+            size: How many; fewer are returned only at the end of the file. By default (-1 or None) all that remain.
         """
         work = self._async.read(size)
         return self._lease.call(work)
@@ -93,6 +99,16 @@ class RemoteFile(Facade, Generic[AnyStr]):
     def readline(self) -> AnyStr:
         r"""Read a line, with its ``\n``; nothing at the end of the file."""
         work = self._async.readline()
+        return self._lease.call(work)
+
+    def readlines(self, hint: int | None = -1) -> list[AnyStr]:
+        r"""Read the lines that remain, each with its ``\n``.
+
+        Args:
+            hint: The number of bytes or characters after which no further line is read; by default (-1 or None), or if
+                it is 0, all lines are.
+        """
+        work = self._async.readlines(hint)
         return self._lease.call(work)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -114,6 +130,24 @@ class RemoteFile(Facade, Generic[AnyStr]):
         """
         work = self._async.write(data)
         return self._lease.call(work)
+
+    def writelines(self, lines: Iterable[AnyStr]) -> None:
+        r"""Write several pieces, one after the other. No ``\n`` is added.
+
+        Args:
+            lines: Bytes, or texts for a text file.
+        """
+        work = self._async.writelines(lines)
+        self._lease.call(work)
+
+    def flush(self) -> None:
+        """Send what was written so far, so that the file in the VM has it. What is written later is appended to it.
+
+        Without this, nothing is sent before the file is closed, and then all of it at once: the file is the former one
+        or the whole new one. A file that is read is left as it is.
+        """
+        work = self._async.flush()
+        self._lease.call(work)
 
 
 __all__ = ["RemoteFile"]

@@ -188,7 +188,7 @@ class RunHandle(Facade):
         work = self._async.cancel(deadline=deadline)
         return self._lease.call(work)
 
-    def write(self, data: str | bytes, *, deadline: float | None = None) -> None:
+    def write(self, data: str | bytes | bytearray | memoryview, *, deadline: float | None = None) -> None:
         """Send input to the command, which was started with ``stdin=True``. It may have any size.
 
         When this returns, the command is certain to get it, after what was sent before, once it reads.

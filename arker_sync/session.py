@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, cast, overload
 
 import arker
 import arker_sync
@@ -125,13 +125,14 @@ class SessionHandle(Facade):
 
     # --- commands -------------------------------------------------------------------------------------------------
 
+    @overload
     def run(
         self,
         command: str | Sequence[str],
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",
@@ -148,9 +149,67 @@ class SessionHandle(Facade):
         idempotency_key: str | None = None,
         check: bool = False,
         deadline: float | None = None,
-    ) -> models.CompletedRunResult:
-        """Run a command in this session and wait for it. See `VM.run` for the arguments and errors."""
-        work = self._async.run(
+    ) -> models.CompletedRunResult: ...
+
+    @overload
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
+        on_stdout: None = None,
+        on_stderr: None = None,
+        on_cancel: Literal["leave"] = "leave",
+        time_to_background: float,
+        timeout: float | None = None,
+        end_symbol: str | None = None,
+        vcpu_count: int | None = None,
+        memory_mib: int | None = None,
+        disk_mib: int | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
+        signal: str | None = None,
+        queueing_timeout: float | None = None,
+        idempotency_key: str | None = None,
+        check: Literal[False] = False,
+        deadline: float | None = None,
+    ) -> models.RunResult: ...
+
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: arker.transfer.RemotePath | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
+        on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
+        on_cancel: Literal["leave", "kill"] = "leave",
+        time_to_background: float | None = None,
+        timeout: float | None = None,
+        end_symbol: str | None = None,
+        vcpu_count: int | None = None,
+        memory_mib: int | None = None,
+        disk_mib: int | None = None,
+        network: models.NetworkRequest | Mapping[str, Any] | None = None,
+        acquire: str | Sequence[models.ResourceKind] | None = None,
+        release: str | Sequence[models.ResourceKind] | None = None,
+        signal: str | None = None,
+        queueing_timeout: float | None = None,
+        idempotency_key: str | None = None,
+        check: bool = False,
+        deadline: float | None = None,
+    ) -> models.RunResult:
+        """Run a command in this session and wait for it. See `VM.run` for the arguments and errors.
+
+        Returns:
+            A `CompletedRunResult`; with ``time_to_background`` a `BackgroundRunResult` if the command then goes on.
+        """
+        asynchronous: Any = self._async
+        work = asynchronous.run(
             command,
             env=env,
             cwd=cwd,
@@ -158,6 +217,7 @@ class SessionHandle(Facade):
             on_stdout=_bridge.callbacks.relay_output("on_stdout", on_stdout),
             on_stderr=_bridge.callbacks.relay_output("on_stderr", on_stderr),
             on_cancel=on_cancel,
+            time_to_background=time_to_background,
             timeout=timeout,
             end_symbol=end_symbol,
             vcpu_count=vcpu_count,
@@ -172,7 +232,7 @@ class SessionHandle(Facade):
             check=check,
             deadline=deadline,
         )
-        return self._lease.call(work)
+        return cast("models.RunResult", self._lease.call(work))
 
     def start(
         self,
@@ -180,7 +240,7 @@ class SessionHandle(Facade):
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         stdin: bool = False,
         timeout: float | None = None,
         end_symbol: str | None = None,

@@ -163,7 +163,7 @@ class TunnelHandle(Facade):
         path: str = "/",
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: bytes | bytearray | memoryview | None = None,
         deadline: float | None = None,
     ) -> TunnelResponse:
         """Send a request to the server in the VM, with the tunnel's authorization if it needs one.

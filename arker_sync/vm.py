@@ -12,13 +12,14 @@ from arker._basics.typing import Self
 from arker_sync._vm.directories import Directories
 from arker_sync._vm.files import Transfers
 from arker_sync._vm.filesystems import Filesystems
+from arker_sync._vm.run_records import RunRecords
 from arker_sync._vm.runs import Runs
 from arker_sync._vm.sessions import Sessions
 from arker_sync._vm.terminals import Terminals
 from arker_sync._vm.tunnels import Tunnels
 
 
-class VM(Runs, Sessions, Terminals, Tunnels, Filesystems, Transfers, Directories):
+class VM(Runs, RunRecords, Sessions, Terminals, Tunnels, Filesystems, Transfers, Directories):
     """A handle on a VM: run commands in it, move files, fork it, delete it.
 
     The handle has no connection of its own and is usable as long as its client. Its attributes are the fields of `Vm`
@@ -61,8 +62,8 @@ class VM(Runs, Sessions, Terminals, Tunnels, Filesystems, Transfers, Directories
         """Set the VM's end to some seconds from now, in place of the time that was set before.
 
         The client deletes it then, if it still exists and the client is open; otherwise `Arker.reap` does, which
-        leaves the VM alone until then, also if this program is killed. Without a ledger only the open client does. An
-        ``with`` block deletes its VM at its end in any case, and `keep` takes the time back. The server does not
+        leaves the VM alone until then, also if this program is killed. Without a ledger only the open client does. The
+        VM's ``with`` block deletes it at its end in any case, and `keep` takes the time back. The server does not
         know of it, and no request is sent. Returns when it is on record.
 
         Args:

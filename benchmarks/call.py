@@ -1,4 +1,4 @@
-"""Row ``call``: the CPU time of one small call, a command in the foreground."""
+"""Rows ``call`` and ``calltls``: the CPU time of one small call, a command in the foreground."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from benchmarks.limit import Limit
 from benchmarks.measure import Row, interleave_async, run_bounded
 from benchmarks.server import API_KEY, VM_ID
 
-NAME: Final = "call"
-TARGET: Final = 1.25
 CALLS: Final = 400
 ROUNDS: Final = 15
 
 
-def measure(base_url: str) -> Row:
-    return run_bounded(_measure(base_url))
+def measure(base_url: str, name: str) -> Row:
+    return run_bounded(_measure(base_url, name))
 
 
-async def _measure(base_url: str) -> Row:
+async def _measure(base_url: str, name: str) -> Row:
     async with Limit(base_url) as limit, AsyncArker(API_KEY, base_url=base_url) as client:
         vm = client.vm(VM_ID)
         url = limit.vm_url(VM_ID, "/runs")
@@ -40,4 +38,4 @@ async def _measure(base_url: str) -> Row:
             return (time.process_time() - started) / CALLS
 
         rounds = await interleave_async(by_hand, ours, rounds=ROUNDS)
-    return rounds.row(NAME, "one small call, CPU", at_most=TARGET)
+    return rounds.row(name, "one small call, CPU")

@@ -32,7 +32,7 @@ async def _once(
     """Run one round, which is enough because the server sets the pace."""
     theirs, own = Peak(), Peak()
     pairs = Rounds([await theirs.of(by_hand())], [await own.of(ours())])
-    return with_memory(pairs, name, title, theirs, own, at_most=0.2)
+    return with_memory(pairs, name, title, theirs, own)
 
 
 async def _up(base_url: str) -> Row:

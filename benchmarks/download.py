@@ -35,7 +35,7 @@ async def _memory(base_url: str) -> Row:
         async def ours() -> None:
             assert len(await vm.sync(f"/f/{SIZE}")) == SIZE
 
-        return await compare("download", "256 MiB into memory", by_hand, ours, rounds=7, at_most=1.2)
+        return await compare("download", "256 MiB into memory", by_hand, ours, rounds=7)
 
 
 async def _file(base_url: str) -> Row:
@@ -50,4 +50,4 @@ async def _file(base_url: str) -> Row:
             async def ours() -> None:
                 await vm.download(f"/f/{SIZE}", os.path.join(directory, "ours"))
 
-            return await compare("downloadfile", "256 MiB to a file", by_hand, ours, rounds=7, at_most=1.3)
+            return await compare("downloadfile", "256 MiB to a file", by_hand, ours, rounds=7)

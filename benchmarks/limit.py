@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import platform
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import aiohttp
 import orjson
@@ -18,6 +18,7 @@ import pybase64
 from multidict import CIMultiDict
 from yarl import URL
 
+from benchmarks.measure import Row, Spending, interleave_async
 from benchmarks.server import API_KEY
 
 if TYPE_CHECKING:
@@ -107,3 +108,23 @@ async def _slices(body: bytes) -> AsyncIterator[memoryview]:
 async def settle() -> None:
     """Wait until the sockets of a closed session are gone, before the next sample begins."""
     await asyncio.sleep(0.01)
+
+
+async def spending(
+    name: str,
+    title: str,
+    by_hand: Callable[[], Awaitable[object]],
+    ours: Callable[[], Awaitable[object]],
+    *,
+    rounds: int,
+) -> list[Row]:
+    """Return the rows for the wall and the CPU time of two ways to do the same work, each with sessions of its own."""
+    spent = Spending()
+
+    async def settled(which: Literal["limit", "ours"], work: Awaitable[object]) -> float:
+        taken = await spent.of(which, work)
+        await settle()
+        return taken
+
+    await interleave_async(lambda: settled("limit", by_hand()), lambda: settled("ours", ours()), rounds=rounds)
+    return spent.rows(name, title)

@@ -11,6 +11,7 @@ import gc
 import os
 import statistics
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -27,6 +28,19 @@ _USABLE = os.sched_getaffinity(0) if sys.platform == "linux" else set[int]()
 """The cores that this process may use, as of its start."""
 
 
+@attrs.frozen
+class Bound:
+    """The bound of a row.
+
+    Attributes:
+        at_most: The largest value within it.
+        of: What is bounded: the ratio, or what is ours, in seconds or bytes.
+    """
+
+    at_most: float
+    of: Literal["ratio", "ours"] = "ratio"
+
+
 @attrs.frozen(kw_only=True)
 class Row:
     """A row of the table. Times are medians in seconds, amounts of memory in bytes.
@@ -37,9 +51,9 @@ class Row:
         limit: The least cost of the work.
         ours: The cost through the client.
         ratio: Ours over the limit: the median over the rounds.
-        target: The target, in words.
-        met: Whether it was reached.
         unit: What limit and ours are in: seconds or bytes.
+        target: The bound, in words; see `bounded`.
+        met: Whether it is within the bound.
     """
 
     name: str
@@ -47,9 +61,17 @@ class Row:
     limit: float
     ours: float
     ratio: float
-    target: str
-    met: bool
     unit: Unit = "s"
+    target: str = "none"
+    met: bool = True
+
+    def bounded(self, bound: Bound | None) -> Row:
+        """Return the row with a bound; None for a row without one."""
+        if bound is None:
+            return self
+        if bound.of == "ratio":
+            return attrs.evolve(self, target=f"<= {bound.at_most:g}x", met=self.ratio <= bound.at_most)
+        return attrs.evolve(self, target=f"<= {amount(bound.at_most, self.unit)}", met=self.ours <= bound.at_most)
 
 
 @attrs.frozen
@@ -64,18 +86,10 @@ class Rounds:
         """The median of the ratios of neighbouring rounds, which run under the same load of the machine."""
         return statistics.median(ours / limit for ours, limit in zip(self.ours, self.limit, strict=True))
 
-    def row(self, name: str, title: str, *, at_most: float) -> Row:
-        """Return the row of the table, with a target for the ratio."""
-        ratio = self.ratio
-        return Row(
-            name=name,
-            title=title,
-            limit=statistics.median(self.limit),
-            ours=statistics.median(self.ours),
-            ratio=ratio,
-            target=f"<= {at_most:g}x",
-            met=ratio <= at_most,
-        )
+    def row(self, name: str, title: str, *, unit: Unit = "s") -> Row:
+        """Return the row of the table, without a bound."""
+        limit, ours = statistics.median(self.limit), statistics.median(self.ours)
+        return Row(name=name, title=title, limit=limit, ours=ours, ratio=self.ratio, unit=unit)
 
 
 def interleave(limit: Callable[[], float], ours: Callable[[], float], *, rounds: int) -> Rounds:
@@ -108,6 +122,41 @@ async def interleave_async(
             pairs.limit.append(taken[limit])
             pairs.ours.append(taken[ours])
     return pairs
+
+
+@attrs.frozen
+class Spent:
+    """What some work took.
+
+    Attributes:
+        wall: Seconds that passed.
+        cpu: Seconds of the processor's time of this process.
+    """
+
+    wall: float
+    cpu: float
+
+
+class Spending:
+    """The wall and CPU times of two ways to do the same work, in the same rounds."""
+
+    def __init__(self) -> None:
+        self._spent: dict[str, list[Spent]] = {"limit": [], "ours": []}
+
+    async def of(self, which: Literal["limit", "ours"], work: Awaitable[object]) -> float:
+        """Do some work, and return the seconds that passed."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        await work
+        spent = Spent(time.perf_counter() - wall, time.process_time() - cpu)
+        self._spent[which].append(spent)
+        return spent.wall
+
+    def rows(self, name: str, title: str) -> list[Row]:
+        """Return a row for the wall time and one for the CPU time. The first round is not counted."""
+        limit, ours = (self._spent[which][1:] for which in ("limit", "ours"))
+        wall = Rounds([each.wall for each in limit], [each.wall for each in ours])
+        cpu = Rounds([each.cpu for each in limit], [each.cpu for each in ours])
+        return [wall.row(name, title), cpu.row(f"{name}cpu", f"{title}, CPU")]
 
 
 def run_bounded(work: Coroutine[Any, Any, T]) -> T:

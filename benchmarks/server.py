@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import random
 import re
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Generator
@@ -203,20 +204,28 @@ def _answer_to(head: bytes) -> tuple[bytes, float]:
     )
 
 
+CERTIFICATE: Final = Path(__file__).parent / "loopback.pem"
+"""A certificate of 127.0.0.1 that signs itself, with its key. It protects nothing."""
+
+
 async def _serve() -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(_Connection, "127.0.0.1", 0, backlog=1024)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    secure = await loop.create_server(_Connection, "127.0.0.1", 0, backlog=1024, ssl=context)
     ended = asyncio.Event()
     loop.add_reader(sys.stdin.fileno(), ended.set)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    print(server.sockets[0].getsockname()[1], secure.sockets[0].getsockname()[1], flush=True)
     await ended.wait()
     loop.remove_reader(sys.stdin.fileno())
     server.close()
+    secure.close()
 
 
 @contextmanager
-def running() -> Generator[str, None, None]:
-    """Start the server, yield its base URL, and stop it."""
+def running() -> Generator[tuple[str, str], None, None]:
+    """Start the server, yield its base URLs in plain HTTP and over TLS, and stop it."""
     chosen = cores()
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.server", *([str(chosen[0])] if chosen is not None else [])],
@@ -228,10 +237,10 @@ def running() -> Generator[str, None, None]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        port = process.stdout.readline().strip()
-        if not port:
+        ports = process.stdout.readline().split()
+        if len(ports) != 2:
             raise RuntimeError("the benchmarks' server did not start")
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{ports[0]}", f"https://127.0.0.1:{ports[1]}"
     finally:
         process.stdin.close()
         try:

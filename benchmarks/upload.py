@@ -8,7 +8,7 @@ import tempfile
 
 from arker import AsyncArker
 from benchmarks import store
-from benchmarks.files import SIZE, Hand, compare, of_file, of_memory
+from benchmarks.files import SIZE, Hand, compare, of_file, of_memory, plain
 from benchmarks.measure import Row, run_bounded
 from benchmarks.server import API_KEY, VM_ID
 
@@ -16,6 +16,11 @@ from benchmarks.server import API_KEY, VM_ID
 def measure_memory(_: str) -> Row:
     with store.running() as base_url:
         return run_bounded(_memory(base_url))
+
+
+def measure_beside_none(_: str, name: str, checksum: bool) -> Row:
+    with store.running() as base_url:
+        return run_bounded(_beside_none(base_url, name, checksum=checksum))
 
 
 def measure_file(_: str) -> Row:
@@ -33,7 +38,19 @@ async def _memory(base_url: str) -> Row:
             lambda: hand.upload(lambda digest: of_memory(data, digest), SIZE),
             lambda: vm.upload(data, "/f", strategy="put"),
             rounds=7,
-            at_most=1.2,
+        )
+
+
+async def _beside_none(base_url: str, name: str, *, checksum: bool) -> Row:
+    data = secrets.token_bytes(SIZE)
+    async with Hand(base_url) as hand, AsyncArker(API_KEY, base_url=base_url) as client:
+        vm = client.vm(VM_ID)
+        return await compare(
+            name,
+            f"256 MiB from memory by a PUT, {'with' if checksum else 'without'} its digest; by hand without",
+            lambda: hand.upload(lambda _: plain(data), SIZE),
+            lambda: vm.upload(data, "/f", strategy="put", checksum=checksum),
+            rounds=7,
         )
 
 
@@ -50,7 +67,6 @@ async def _file(base_url: str) -> Row:
                 lambda: hand.upload(lambda digest: of_file(path, digest), SIZE),
                 lambda: vm.upload(path, "/f", strategy="put"),
                 rounds=7,
-                at_most=1.3,
             )
     finally:
         os.unlink(path)

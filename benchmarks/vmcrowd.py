@@ -12,7 +12,6 @@ from benchmarks import vms
 from benchmarks.measure import Row, interleave_async, run_bounded
 
 NAME: Final = "vmcrowd"
-TARGET: Final = 1.5
 VMS: Final = 100
 _ROUNDS: Final = 3
 
@@ -48,4 +47,4 @@ async def _measure() -> Row:
             return await asyncio.to_thread(by_hand)
 
         rounds = await interleave_async(limit, ours, rounds=_ROUNDS)
-    return vms.row(NAME, f"{VMS} VMs forked and run at once; limit: bwrap {VMS} times", rounds, at_most=TARGET)
+    return rounds.row(NAME, f"{VMS} VMs forked and run at once; limit: bwrap {VMS} times")

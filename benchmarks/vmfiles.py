@@ -15,7 +15,6 @@ from typing import Any, Final
 from arker import AsyncArker, AsyncVM
 from benchmarks.measure import Row, all_cores, interleave_async, run_bounded
 
-TARGET: Final = 2.0
 ROUNDS: Final = 25
 ENTRIES: Final = 100
 _PREPARE: Final = f"""
@@ -41,7 +40,7 @@ async def _measure(name: str, title: str, work: Callable[[AsyncVM], Awaitable[ob
         async with AsyncArker.local() as client, await client.fork("ubuntu") as vm:
             await vm.run(_PREPARE, check=True)
             rounds = await interleave_async(partial(_timed_run, vm), partial(_timed_work, work, vm), rounds=ROUNDS)
-    return rounds.row(name, f"{title}; limit: vm.run", at_most=TARGET)
+    return rounds.row(name, f"{title}; limit: vm.run")
 
 
 async def _timed(work: Awaitable[object]) -> float:

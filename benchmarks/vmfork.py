@@ -11,7 +11,6 @@ from benchmarks import vms
 from benchmarks.measure import Row, run_bounded
 
 NAME: Final = "vmfork"
-TARGET: Final = 0.04
 
 
 def measure(base_url: str) -> Row:
@@ -26,4 +25,4 @@ async def _measure() -> Row:
             return await bench.both(lambda source: bench.forked(source, run=False))
 
         rounds = await vms.rounds_of(bench.bare.isolated, ours)
-    return vms.row(NAME, f"fork ({bench.sources()}); limit: bwrap", rounds, at_most=TARGET)
+    return rounds.row(NAME, f"fork ({bench.sources()}); limit: bwrap")

@@ -17,7 +17,6 @@ from benchmarks import vms
 from benchmarks.measure import Rounds, Row, all_cores, run_bounded
 
 NAME: Final = "vmidle"
-TARGET: Final = 3 * 1024 * 1024
 VMS: Final = 50
 
 
@@ -45,7 +44,7 @@ async def _measure() -> Row:
             await provider.close()
     rounds = Rounds([statistics.median(limit)], [statistics.median(ours)])
     title = f"memory of an idle VM, of {VMS}; limit: a Python"
-    return vms.row(NAME, title, rounds, at_most=TARGET, unit="B")
+    return rounds.row(NAME, title, unit="B")
 
 
 def _children() -> list[int]:

@@ -23,7 +23,7 @@ from arker.emulator.sandbox.bubblewrap.identity import Identity, spare_identity
 from arker.emulator.sandbox.bubblewrap.image import furnish
 from arker.emulator.sandbox.bubblewrap.interpreter import choose_interpreter
 from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
-from benchmarks.measure import Rounds, Row, Unit, all_cores, amount, interleave_async
+from benchmarks.measure import Rounds, all_cores, interleave_async
 
 Source: TypeAlias = str | AsyncVM
 """What can be forked."""
@@ -96,16 +96,21 @@ class Bench:
 
     async def forked(self, source: str | AsyncVM, *, run: bool) -> float:
         """Return the seconds of a fork, with its first run if wanted. Its deletion is not counted."""
-        started = time.perf_counter()
-        vm = await self.client.fork(source)
-        if run:
-            assert (await vm.run("true")).exit_code == 0
-        taken = time.perf_counter() - started
-        await vm.delete()
-        return taken
+        return await forked(self.client, source, run=run)
 
     def sources(self) -> str:
         return f"golden {median_ms(self.golden)}, live VM {median_ms(self.live)}"
+
+
+async def forked(client: AsyncArker, source: Source, *, run: bool) -> float:
+    """Return the seconds of a fork, with its first run if wanted. Its deletion is not counted."""
+    started = time.perf_counter()
+    vm = await client.fork(source)
+    if run:
+        assert (await vm.run("true")).exit_code == 0
+    taken = time.perf_counter() - started
+    await vm.delete()
+    return taken
 
 
 @contextmanager
@@ -153,21 +158,6 @@ async def rounds_of(
         return limit()
 
     return await interleave_async(by_hand, ours, rounds=rounds)
-
-
-def row(name: str, title: str, rounds: Rounds, *, at_most: float | None, unit: Unit = "s") -> Row:
-    """Return the row of the table, with a target for the amount itself, in seconds or bytes, or without one."""
-    ours = statistics.median(rounds.ours)
-    return Row(
-        name=name,
-        title=title,
-        limit=statistics.median(rounds.limit),
-        ours=ours,
-        ratio=rounds.ratio,
-        target="none" if at_most is None else f"<= {amount(at_most, unit)}",
-        met=at_most is None or ours <= at_most,
-        unit=unit,
-    )
 
 
 def median_ms(values: Sequence[float]) -> str:

@@ -30,11 +30,12 @@ from arker import (
     RetryPolicy,
     Sync,
     UnavailableError,
+    UnrecoverableError,
     Vm,
 )
 from arker._protocol.policies import network_of, policies_of
 from arker._protocol.retryable import is_error_code
-from arker.errors import api as api_errors
+from arker.errors.choice import api_error_class
 from tests.support.clients import COMPUTE, CONTROL, make_client
 from tests.support.samples import completed, full
 from tests.support.secrets import API_KEY
@@ -407,10 +408,10 @@ def test_every_code_has_its_class() -> None:
     assert len(CODES) == 24
     for code in CODES:
         assert is_error_code(code)
-        cls = api_errors.api_error_class(code, 418)
+        cls = api_error_class(code, 418)
         assert cls.default_code == code
-    assert api_errors.api_error_class("quota_exceeded", 429) is QuotaExceededError
-    assert api_errors.api_error_class("x", 429) is RateLimitedError
+    assert api_error_class("quota_exceeded", 429) is QuotaExceededError
+    assert api_error_class("x", 429) is RateLimitedError
 
 
 async def test_what_an_error_says(server: ScriptedServer, client: AsyncArker) -> None:
@@ -451,7 +452,7 @@ async def test_an_error_shows_no_key(server: ScriptedServer, client: AsyncArker)
 @pytest.mark.parametrize("recovery", [7, {}, {"work": 1}, {"work": "stopped", "context": 7}])
 async def test_a_recovery_that_makes_no_sense(server: ScriptedServer, client: AsyncArker, recovery: Any) -> None:
     server.script(nested("unrecoverable", status=422, recovery=recovery, stage=7, details=7))
-    with pytest.raises(api_errors.UnrecoverableError) as caught:
+    with pytest.raises(UnrecoverableError) as caught:
         await client.get_vm("v")
     assert (caught.value.details, caught.value.stage) == ({}, None)
 

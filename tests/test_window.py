@@ -18,12 +18,15 @@ from arker._transport.window import (
     PATIENCE,
     PUNCTUAL,
     RECOVERY,
+    REFUSING,
     RELUCTANCE,
+    ROUND_TRIPS,
     SLOWEST,
     SPARE,
     UNANSWERED,
     Window,
 )
+from benchmarks.simulated import simulated
 
 
 def test_it_begins_small_and_never_beyond_its_ceiling() -> None:
@@ -270,3 +273,69 @@ def test_a_server_without_limits_is_given_all_at_once() -> None:
     assert simulation.peak == 512
     assert simulation.now < 5.0 + 10 * UNANSWERED
     assert not math.isinf(simulation.now)
+
+
+@pytest.mark.parametrize("round_trip", [0.0001, 0.01, 0.03])
+def test_a_known_round_trip_tells_how_soon_silence_means_that_nothing_is_refused(round_trip: float) -> None:
+    window, enough = Window(512), ROUND_TRIPS * round_trip + REFUSING
+    window.learn_round_trip(round_trip)
+    window.sent(1.0)
+    spare_time(window, 1.0 + enough / 2)
+    window.waited(1.0 + enough / 2)
+    assert window.places == INITIAL
+    window.waited(1.0 + enough)
+    assert window.places == 2 * INITIAL
+    # Each further opening needs new requests, and as much time to spare.
+    window.sent(1.0 + enough)
+    window.waited(1.0 + 3 * enough)
+    assert window.places == 2 * INITIAL
+    spare_time(window, 1.0 + 3 * enough)
+    window.waited(1.0 + 3 * enough)
+    assert window.places == 4 * INITIAL
+
+
+def test_a_busy_loop_may_have_refusals_to_read_however_near_the_server_is() -> None:
+    window, now = Window(512), 1.0
+    window.learn_round_trip(0.0001)
+    for _ in range(20):
+        window.sent(now)
+        window.looked(now, late=2 * PUNCTUAL)
+        window.waited(now + 2 * REFUSING)
+        now += RELUCTANCE / 4
+    assert window.places == INITIAL
+
+
+def test_a_server_far_away_gets_as_much_time_as_an_unknown_one_and_the_farthest_counts() -> None:
+    window = Window(512)
+    window.learn_round_trip(2.0)
+    window.learn_round_trip(0.0001)
+    window.sent(1.0)
+    spare_time(window, 1.0 + UNANSWERED / 2)
+    window.waited(1.0 + UNANSWERED * 0.99)
+    assert window.places == INITIAL
+    window.waited(1.0 + UNANSWERED)
+    assert window.places == 2 * INITIAL
+
+
+def test_a_refusal_ends_the_opening_by_silence() -> None:
+    window = Window(512)
+    window.learn_round_trip(0.0001)
+    window.sent(1.0)
+    window.refused(1.001, in_flight=50, retry_after=None)
+    spare_time(window, 1.1)
+    window.waited(1.1)
+    assert window.places == 50
+
+
+@pytest.mark.parametrize("late", [0.1, 0.3])
+def test_a_late_server_nearby_is_kept_as_busy_as_by_hand(late: float) -> None:
+    by_hand = simulated(late, size=512.0).now
+    assert simulated(late, round_trip=0.0001).now < 1.05 * by_hand
+    assert simulated(late).now > 1.2 * by_hand  # so the knowledge makes the difference
+
+
+@pytest.mark.parametrize("late", [0.02, 0.1, 0.3])
+def test_a_late_server_nearby_that_takes_fifty_refuses_few(late: float) -> None:
+    simulation = simulated(late, round_trip=0.0001, takes=50)
+    assert simulation.refused / (simulation.refused + 1500) < 0.05
+    assert simulation.now < 1.1 * 1500 * late / 50

@@ -7,12 +7,16 @@ docs. Names of frameworks after it choose some of them; the page keeps its rows 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 from xml.etree import ElementTree
 
@@ -51,16 +55,21 @@ class Framework:
 _LANGCHAIN: Final = "langchain_tests.integration_tests.SandboxIntegrationTests"
 
 FRAMEWORKS: Final = (
-    Framework("fsspec", "fsspec", "`fsspec.tests.abstract`", needs=("pandas", "universal_pathlib")),
-    Framework("pydantic-ai", "pydantic-ai-slim", "`pydantic_ai.workspaces.conformance`"),
-    Framework("inspect-ai", "inspect-ai", "`inspect_ai.util._sandbox.self_check`", needs=("types-pyyaml",)),
+    Framework("fsspec", "fsspec", "`fsspec.tests.abstract`, and ours", needs=("pandas", "universal_pathlib")),
+    Framework("pydantic-ai", "pydantic-ai-slim", "`pydantic_ai.workspaces.conformance`, and ours"),
+    Framework("inspect-ai", "inspect-ai", "`inspect_ai.util._sandbox.self_check`, and ours", needs=("types-pyyaml",)),
     *(
         Framework(
-            "deepagents", "deepagents", f"`{_LANGCHAIN}`", needs=("langchain-tests>=1.1.9,<1.2",), release=release
+            "deepagents",
+            "deepagents",
+            f"`{_LANGCHAIN}`, and ours",
+            needs=("langchain-tests>=1.1.9,<1.2",),
+            release=release,
         )
         for release in ("0.6.12", "")
     ),
-    Framework("harbor", "harbor", "`harbor run -a oracle`", pythons=("3.12", "3.13")),
+    Framework("harbor", "harbor", "ours, by `harbor run -a oracle`", pythons=("3.12", "3.13")),
+    Framework("openai-agents", "openai-agents", "ours, by its documentation"),
 )
 
 
@@ -85,7 +94,7 @@ class Outcome:
         if not self.python:
             return f"| {name} | | | {self.framework.suite} | not run: {self.problem} | | | |"
         counts = f"{self.passed} | {self.failed} | {len(self.left_out)} | {self.seconds:.0f}"
-        return f"| {name} | {self.version} | {self.python} | {self.framework.suite}, and ours | {counts} |"
+        return f"| {name} | {self.version} | {self.python} | {self.framework.suite} | {counts} |"
 
 
 def find_python(versions: Sequence[str]) -> tuple[str, str] | None:
@@ -126,6 +135,36 @@ def run(framework: Framework) -> Outcome:
     outcome = read(framework, report, version=release, python=version, seconds=time.monotonic() - began)
     problems = [*(["mypy finds mistakes"] if typed.returncode else []), *([f"pytest ends with {code}"] if code else [])]
     return evolve(outcome, problem=", ".join(problems))
+
+
+def run_all(frameworks: Sequence[Framework]) -> list[Outcome]:
+    """Run two at a time, each in a process of its own: one may install while the other one's tests wait."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        pending = [pool.submit(run_aside, framework) for framework in frameworks]
+        for done in as_completed(pending):
+            print(done.result()[1], flush=True)
+    return [each.result()[0] for each in pending]
+
+
+def run_aside(framework: Framework) -> tuple[Outcome, str]:
+    """Run one. Return also what was printed meanwhile, which would be mixed with what the other one prints."""
+    os.environ["PIP_COMPILE"] = "0"  # most of what a framework brings is never imported
+    began = time.monotonic()
+    with TemporaryFile() as output:
+        streams = [os.dup(1), os.dup(2)]
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+        try:
+            outcome = run(framework)
+        except subprocess.CalledProcessError as error:
+            outcome = Outcome(framework=framework, python="?", problem=f"{error.cmd} ends with {error.returncode}")
+        finally:
+            for number, stream in enumerate(streams, 1):
+                os.dup2(stream, number)
+                os.close(stream)
+        output.seek(0)
+        text = output.read().decode("utf-8", "replace")
+    return outcome, f"--- {framework.name}, {time.monotonic() - began:.0f} s with its installation\n{text}"
 
 
 def read(framework: Framework, report: Path, *, version: str, python: str, seconds: float) -> Outcome:
@@ -180,7 +219,7 @@ def main() -> int:
     arguments = parser.parse_args()
     PLACE.mkdir(parents=True, exist_ok=True)
     chosen = [each for each in FRAMEWORKS if not arguments.frameworks or each.name in arguments.frameworks]
-    outcomes = [run(framework) for framework in chosen]
+    outcomes = run_all(chosen)
     print(page(outcomes))
     for outcome in outcomes:
         for failure in outcome.failures:

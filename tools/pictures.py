@@ -1,7 +1,7 @@
 """Make the docs' pictures: ``python -m tools.pictures``, what ``nox -s pictures`` runs.
 
 The drawings are made from ``docs/diagrams/*.d2`` by d2; the moving picture of the quickstart from what it prints,
-with the times at which it printed it.
+with the times at which it printed it; that of the command line from what a session of it shows.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Final
+
+from tools import recording
 
 ROOT: Final = Path(__file__).parents[1]
 DIAGRAMS: Final = ROOT / "docs" / "diagrams"
@@ -92,6 +94,7 @@ def main() -> None:
     """Make all pictures."""
     draw()
     (DIAGRAMS / "quickstart.svg").write_text(moving(record()), encoding="utf-8")
+    (DIAGRAMS / "cli.svg").write_text(recording.record(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
-from typing import Annotated
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 
+from arker import models
 from arker._cli import output, quantities, standard_input, statuses
 from arker._cli.connection import Where, chosen_vm, connected
 from arker._cli.inspecting import write
@@ -15,14 +18,14 @@ from arker._cli.running import FailedError, UsageError, complain
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up, end
 from arker._tasks.threads import in_thread
 from arker.errors import ArkerError, ConflictError
-from arker.run import AsyncRun
+from arker.run import AsyncRun, OutputChunk
 from arker.vm import AsyncVM
 
 
 async def run(
     vm: str,
     /,
-    *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    *command: str,
     timeout: str | None = None,
     cwd: str | None = None,
     env: Annotated[tuple[str, ...], Parameter(name=("--env", "-e"))] = (),
@@ -34,9 +37,10 @@ async def run(
 ) -> int:
     """Run a command in a VM: arker run VM -- COMMAND. Its input, output and exit status are those of this program.
 
-    Several words are a program and its arguments; a single one is a line for the VM's shell, such as
-    'make 2>&1 | tail'. Ctrl-C kills the command with all that it has started. Exit status 124: the timeout has passed;
-    125: there is no status of the command, and a line on standard error says why.
+    It runs in the VM's default session, which keeps its directory and variables; or in a session of its own while
+    something goes on there, and with --detach. Several words are a program and its arguments; a single one is a line
+    for the VM's shell, such as 'make 2>&1 | tail'. Ctrl-C kills the command with all that it has started. Exit status
+    124: the timeout has passed; 125: there is no status of the command, and a line on standard error says why.
 
     Args:
         vm: Id or name of the VM.
@@ -59,20 +63,43 @@ async def run(
         "timeout": quantities.seconds("--timeout", timeout),
         "cwd": cwd,
         "env": quantities.variables("--env", env),
-        "session_id": session,
     }
     async with connected(where) as client, chosen_vm(client, vm, fork=fork) as machine:
         if detach:
-            started = await machine.start(line, **options)  # type: ignore[arg-type]
-            output.write(f"{started.run_id}\n")
+            if session is None:
+                session = (await machine.create_session(cwd=_directory(machine))).session_id
+            run = await machine.start(line, session_id=session, **options)  # type: ignore[arg-type]
+            output.write(f"{run.run_id}\n")
             return statuses.DONE
         feeds = stdin and standard_input.is_there()
-        started = await _started(machine, line, {**options, "stdin": feeds})
-        try:
-            return await _followed(started, feeds=feeds)
-        except BaseException:
-            await clean_up(_kill(started))
-            raise
+        async with _free_session(machine, session) as free:
+            run = await _started(machine, line, {**options, "session_id": free, "stdin": feeds})
+            try:
+                return await _followed(run, feeds=feeds)
+            except BaseException:
+                await clean_up(_kill(run))
+                raise
+
+
+def _default_session(vm: AsyncVM) -> models.Session | None:
+    return next((session for session in vm.sessions or () if session.session_idx == 0), None)
+
+
+def _directory(vm: AsyncVM) -> str | None:
+    """Return the directory of the default session, so that commands beside it begin there, too."""
+    session = _default_session(vm)
+    return None if session is None else session.cwd or None
+
+
+@asynccontextmanager
+async def _free_session(vm: AsyncVM, session_id: str | None) -> AsyncGenerator[str | None, None]:
+    """Choose the session: the given one, else the default one, or one beside it while something goes on there."""
+    default = _default_session(vm)
+    if session_id is not None or default is None or default.state == "idle":
+        yield session_id
+        return
+    async with vm.open_session(cwd=_directory(vm)) as session:
+        yield session.session_id
 
 
 async def _started(vm: AsyncVM, line: str | list[str], options: dict[str, object]) -> AsyncRun:
@@ -117,15 +144,42 @@ async def _followed(run: AsyncRun, *, feeds: bool) -> int:
             await run.cancel(deadline=CLEANUP_SECONDS)
 
     feeding = asyncio.ensure_future(feed()) if feeds else None
+    errors = _Errors()
     try:
         async for chunk in run.output():
-            await in_thread(write, chunk)
+            for each in errors.take(chunk):
+                await in_thread(write, each)
     finally:
         if feeding is not None:
             await end(feeding)
     if failures:
         raise failures[0]
+    if errors.held:
+        await run.result()  # which raises if the command was not run
+        await in_thread(write, OutputChunk("stderr", errors.held))
     return _status(run)
+
+
+class _Errors:
+    """What comes on standard error, of which a beginning that may say why the command was not run is held back."""
+
+    _MARK: Final = re.compile(rb"arker-[0-9a-f]* ?[a-z]*\n?")
+
+    def __init__(self) -> None:
+        self.held = b""
+        self._begun = False
+
+    def take(self, chunk: OutputChunk) -> list[OutputChunk]:
+        """Return what to pass on."""
+        if chunk.stream != "stderr" or self._begun:
+            return [chunk]
+        data = self.held + chunk.data
+        start = b"arker-"
+        if self._MARK.fullmatch(data) or start.startswith(data):
+            self.held = data
+            return []
+        self._begun, self.held = True, b""
+        return [OutputChunk("stderr", data)]
 
 
 async def _feed(run: AsyncRun) -> None:
@@ -140,7 +194,7 @@ def _status(run: AsyncRun) -> int:
         return run.exit_code
     reason = run.fail_reason or ""
     if run.state == "failed" and "timeout" in reason:
-        raise FailedError(f"the command was killed: {reason}", statuses.TIMED_OUT)
+        raise FailedError(reason, statuses.TIMED_OUT)
     raise FailedError(f"the command has no exit status, its run is {run.state}{f': {reason}' if reason else ''}")
 
 

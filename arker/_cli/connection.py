@@ -44,8 +44,8 @@ def make_client(where: Where) -> tuple[AsyncArker, bool]:
     running = local.find()
     if running is None:
         return AsyncArker.local(), True
-    urls = dict.fromkeys(("base_url", "burst_base_url", "control_base_url"), running.url)
-    return AsyncArker(running.api_key, **urls), False
+    url = running.url
+    return AsyncArker(running.api_key, base_url=url, burst_base_url=url, control_base_url=url), False
 
 
 @asynccontextmanager

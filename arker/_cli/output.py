@@ -22,8 +22,9 @@ _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 def as_json(value: Any) -> Any:
     """Return a model as values of JSON, without fields that are None."""
-    if attrs.has(type(value)):
-        fields = [attribute.name for attribute in attrs.fields(type(value)) if attribute.name not in _SECRET]
+    kind: Any = value.__class__
+    if attrs.has(kind):
+        fields = [attribute.name for attribute in attrs.fields(kind) if attribute.name not in _SECRET]
         found = {name: getattr(value, name) for name in fields}
         return {name: as_json(each) for name, each in found.items() if each is not None}
     if isinstance(value, bytes):

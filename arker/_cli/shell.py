@@ -10,20 +10,25 @@ import signal
 import sys
 from collections.abc import Generator
 from contextlib import aclosing, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from arker._cli import standard_input, statuses
 from arker._cli.connection import Where, chosen_vm, connected
-from arker._cli.running import FailedError, complain
-from arker._tasks.cleanup import end
+from arker._cli.running import complain
+from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up, end
 from arker._tasks.threads import in_thread
-
-if TYPE_CHECKING:
-    import arker
+from arker.errors import ArkerError, TerminalClosedError
+from arker.terminal import AsyncTerminal
+from arker.vm import AsyncVM
 
 _ESCAPE: Final = b"~"
 _LINE_ENDS: Final = b"\r\n"
 _END_OF_INPUT: Final = b"\x04"
+_CLEARED: Final = b"\x1bc"
+"""Resets a terminal, before what a server replays is drawn on it again."""
+_TERM: Final = "xterm-256color"
+_LEFT: Final = -1
+"""The person has left, and the terminal goes on."""
 
 
 async def shell(
@@ -38,7 +43,8 @@ async def shell(
     """Open a terminal in a VM. ~. at the start of a line leaves it, and its shell goes on; ~~ is a single ~.
 
     Everything else goes to the VM as it is typed, Ctrl-C, Ctrl-Z and Ctrl-D too. The exit status is the shell's, or 125
-    if there is none. The session's id, which is printed on leaving, takes the terminal up again with --session.
+    if the terminal could not be opened. The session's id, which is printed on leaving, takes the terminal up again with
+    --session.
 
     Args:
         vm: Id or name of the VM.
@@ -47,24 +53,40 @@ async def shell(
         fork: VM is a source, such as ubuntu: fork it for this shell, and delete the fork at its end.
         where: Where VMs are.
     """
+    async with connected(where) as client, chosen_vm(client, vm, fork=fork) as machine:
+        if session is not None or fork:
+            return max(await _opened(machine, command, session, keeps=not fork), statuses.DONE)
+        # Not the terminal's own, which would end with the terminal.
+        made = (await machine.create_session(env={"TERM": _TERM})).session_id
+        status = statuses.FAILED
+        try:
+            status = await _opened(machine, command, made, keeps=True)
+        finally:
+            if status != _LEFT:
+                await clean_up(_remove(machine, made))
+    return max(status, statuses.DONE)
+
+
+async def _opened(vm: AsyncVM, command: str | None, session: str | None, *, keeps: bool) -> int:
+    """Open the terminal until its end, or until the person leaves it. Returns its exit status, or `_LEFT`."""
     columns, lines = _size()
-    async with (
-        connected(where) as client,
-        chosen_vm(client, vm, fork=fork) as machine,
-        machine.terminal(command, cols=columns, rows=lines, session_id=session, persist=not fork) as terminal,
-    ):
-        left = await _attached(terminal)
-        if left:
-            if not fork:
-                complain(f"left; --session {terminal.session_id} takes it up again")
-            return statuses.DONE
-        code = await terminal.wait()
-    if code is None or code < 0:
-        raise FailedError("the terminal has ended without an exit status", statuses.NOT_RUN)
-    return code
+    async with vm.terminal(command, cols=columns, rows=lines, session_id=session) as terminal:
+        if not await _attached(terminal):
+            # Servers that do not tell the exit code end the terminal in order all the same.
+            return await terminal.wait() or statuses.DONE
+        if keeps:
+            complain(f"left; --session {terminal.session_id} takes it up again")
+        return _LEFT
 
 
-async def _attached(terminal: arker.AsyncTerminal) -> bool:
+async def _remove(vm: AsyncVM, session: str) -> None:
+    try:
+        await vm.delete_session(session, deadline=CLEANUP_SECONDS)
+    except ArkerError as error:
+        complain(f"the session {session} may still be there: {error}")
+
+
+async def _attached(terminal: AsyncTerminal) -> bool:
     """Connect this terminal with one in a VM. Returns whether the person has left it before its end."""
     loop = asyncio.get_running_loop()
     resized = asyncio.Event()
@@ -89,10 +111,9 @@ async def _attached(terminal: arker.AsyncTerminal) -> bool:
                 loop.remove_signal_handler(signal.SIGWINCH)
 
 
-async def _show(terminal: arker.AsyncTerminal) -> None:
+async def _show(terminal: AsyncTerminal) -> None:
     async for piece in terminal:
-        if isinstance(piece, bytes):
-            await in_thread(_write, piece)
+        await in_thread(_write, piece if isinstance(piece, bytes) else _CLEARED)
 
 
 def _write(piece: bytes) -> None:
@@ -100,18 +121,22 @@ def _write(piece: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-async def _type(terminal: arker.AsyncTerminal) -> bool:
+async def _type(terminal: AsyncTerminal) -> bool:
     """Send what is typed. Returns whether the person wants to leave."""
     keys = Keys()
     leaves = sys.stdin.isatty()
     async with aclosing(standard_input.pieces()) as pieces:
         async for piece in pieces:
             sent, left = keys.take(piece) if leaves else (piece, False)
-            if sent:
-                await terminal.write(sent)
+            try:
+                if sent:
+                    await terminal.write(sent)
+            except TerminalClosedError:  # its end comes by the output
+                return False
             if left:
                 return True
-    await terminal.write(_END_OF_INPUT)
+    with contextlib.suppress(TerminalClosedError):
+        await terminal.write(_END_OF_INPUT)
     return False
 
 
@@ -142,12 +167,15 @@ class Keys:
         return bytes(sent), False
 
 
-async def _resize(terminal: arker.AsyncTerminal, resized: asyncio.Event) -> None:
+async def _resize(terminal: AsyncTerminal, resized: asyncio.Event) -> None:
     while True:
         await resized.wait()
         resized.clear()
         columns, lines = _size()
-        await terminal.resize(columns, lines)
+        try:
+            await terminal.resize(columns, lines)
+        except TerminalClosedError:
+            return
 
 
 def _size() -> tuple[int, int]:
@@ -165,12 +193,13 @@ def _raw() -> Generator[None, None, None]:
     if not sys.stdin.isatty():
         yield
         return
-    import termios  # which not every system has, and without a terminal it is not needed
+    # Not every system has them, and without a terminal they are not needed.
+    import termios
     import tty
 
     before: list[Any] = termios.tcgetattr(0)
     try:
-        tty.setraw(0)
+        tty.setraw(0, termios.TCSADRAIN)  # what is typed ahead is kept
         yield
     finally:
         termios.tcsetattr(0, termios.TCSADRAIN, before)

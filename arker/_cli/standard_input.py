@@ -32,27 +32,39 @@ def is_there() -> bool:
 
 async def pieces() -> AsyncGenerator[bytes, None]:
     """Return the bytes of standard input, each piece as soon as it is there."""
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
     try:
-        loop.add_reader(0, readable.set)
+        await _readable(0)
     except (OSError, NotImplementedError):  # a file, which is always readable
         while piece := await in_thread(os.read, 0, _PIECE):
             yield piece
         return
+    while True:
+        try:
+            piece = os.read(0, _PIECE)
+        except BlockingIOError:  # another process has read it
+            await _readable(0)
+            continue
+        if not piece:
+            return
+        yield piece
+        await _readable(0)
+
+
+async def _readable(descriptor: int) -> None:
+    """Wait until a descriptor can be read from without waiting."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+
+    def finish() -> None:
+        if not over.done():
+            over.set_result(None)
+
+    loop.add_reader(descriptor, finish)
     try:
-        while True:
-            await readable.wait()
-            readable.clear()
-            try:
-                piece = os.read(0, _PIECE)
-            except BlockingIOError:  # another process has read it
-                continue
-            if not piece:
-                return
-            yield piece
+        await over
     finally:
-        loop.remove_reader(0)
+        # The loop would go on to say so until it is read, and then wake a reader once more for nothing.
+        loop.remove_reader(descriptor)
 
 
 __all__ = ["is_there", "pieces"]

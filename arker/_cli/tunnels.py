@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from arker import models
 from arker._cli import output, proxy, statuses
 from arker._cli.connection import Where, connected
 from arker._cli.running import UsageError
@@ -36,7 +37,7 @@ async def tunnel(
             raise UsageError(f"{name} {value}: expected a port from {lowest} to 65535")
     async with connected(where) as client:
         machine = await client.find_vm(vm)
-        mode = "public" if public else "authenticated"
+        mode: models.AuthMode = "public" if public else "authenticated"
         async with machine.tunnel(port, auth_mode=mode) as opened:
             target = proxy.Target(opened.url, dict(opened.headers), machine.base_url, insecure_hosts())
             async with proxy.serving(target, local_port) as url:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from arker import models
 from arker._cli import inspecting, machines, output, quantities, statuses
@@ -34,7 +34,7 @@ class _Look:
     """
 
     vms: Sequence[models.Vm]
-    runs: Sequence[tuple[models.Vm, models.RunSummary]] = field(factory=list)
+    runs: Sequence[tuple[models.Vm, models.RunSummary]] = ()
 
     @property
     def busy(self) -> set[str]:

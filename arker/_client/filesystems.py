@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from arker import models
 from arker._client.base import ClientBase
 from arker._protocol import calls
-from arker._protocol.pages import Pages, next_cursor
+from arker._protocol.pages import pages_of
 from arker.models import _checks as check
 
 
@@ -85,13 +85,12 @@ class OrgFilesystems(ClientBase):
         Raises:
             BadCursorError: The server rejected a cursor; the error says where to resume.
         """
-        size = check.page_size(page_size)
-
-        async def page(cursor: str | None) -> tuple[tuple[models.Filesystem, ...], str | None]:
-            found = await self.list_filesystems(cursor=cursor, limit=size, name_prefix=name_prefix, deadline=deadline)
-            return found.filesystems, next_cursor(found)
-
-        return Pages(page, check.query_text("cursor", cursor))
+        return pages_of(
+            lambda at, size: self.list_filesystems(cursor=at, limit=size, name_prefix=name_prefix, deadline=deadline),
+            lambda page: page.filesystems,
+            cursor,
+            page_size,
+        )
 
     async def delete_filesystem(
         self, filesystem_id: str, *, deadline: float | None = None

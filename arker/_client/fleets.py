@@ -17,7 +17,7 @@ class Fleets(ClientBase):
 
     def fork_many(
         self,
-        source: str | arker.AsyncVM,
+        source: str | arker.AsyncVM | None,
         count: int,
         *,
         max_concurrency: int | None = None,
@@ -34,6 +34,7 @@ class Fleets(ClientBase):
         disk_mib: int | None = None,
         durable: bool | None = None,
         tunnel: models.TunnelRequest | Mapping[str, Any] | None = None,
+        image: str | None = None,
         description: str | None = None,
         queueing_timeout: float | None = None,
         layers: Sequence[models.Layer] | None = None,
@@ -44,6 +45,7 @@ class Fleets(ClientBase):
         vgpu: float | None = None,
         pool_id: str | None = None,
         pool_name: str | None = None,
+        ttl: float | None = None,
         progress: Callable[[arker.FleetProgress], object] | None = None,
         deadline: float | None = None,
     ) -> arker.AsyncFleet:
@@ -57,7 +59,8 @@ class Fleets(ClientBase):
         `FleetError`, which carries the error of each fork, or `DeadlineExceededError`.
 
         Args:
-            source: The name of a public golden or of the organisation's own VM, or a handle on the VM to fork.
+            source: The name of a public golden or of the organisation's own VM, or a handle on the VM to fork; None
+                with ``image``.
             count: Number of VMs.
             max_concurrency: Maximum number of VMs to fork or delete at once; by default the client's number of
                 connections.
@@ -75,6 +78,7 @@ class Fleets(ClientBase):
             disk_mib: Disk of each VM, in MiB.
             durable: Whether the VMs' runs are resumed after a host failure.
             tunnel: A tunnel to open for each VM: ``{"ports": [8080]}``.
+            image: A container image to make each VM of instead of forking one; see `fork`.
             description: The VMs' description.
             queueing_timeout: Seconds to wait for capacity for each VM; see `fork`.
             layers: What is copied: ``["disk"]`` or ``["disk", "memory"]``; see `fork`.
@@ -86,6 +90,8 @@ class Fleets(ClientBase):
             vgpu: GPUs of each VM: 0 to 1 in eighths, or 2, 4 or 8.
             pool_id: The pool to fork into, by id.
             pool_name: The pool to fork into, by name.
+            ttl: Seconds after which each VM is deleted, if it still exists, counted from its fork; see `fork`. In a
+                fleet it then counts as a VM that has died.
             progress: Called with a `FleetProgress` as VMs are forked and deleted.
             deadline: Seconds for all forks; forks that take longer are abandoned and count as failed. None for no
                 limit.
@@ -94,9 +100,11 @@ class Fleets(ClientBase):
             InvalidArgumentError: A value is invalid.
         """
         source_vm_id = source_vm_name = None
+        if (source is None) == (image is None):
+            raise InvalidArgumentError("source", source, "expected exactly one of source and image")
         if isinstance(source, arker.AsyncVM):
             source_vm_id = source.id
-        else:
+        elif source is not None:
             source_vm_name = check.check_text("source", source, what="a VM's name or a handle on a VM")
         check.check_integer("count", count, minimum=1)
         if max_concurrency is None:
@@ -124,6 +132,7 @@ class Fleets(ClientBase):
                 disk_mib=disk_mib,
                 durable=durable,
                 tunnel=tunnel,
+                image=image,
                 description=description,
                 queueing_timeout=queueing_timeout,
                 layers=layers,
@@ -140,6 +149,7 @@ class Fleets(ClientBase):
             max_concurrency=check.check_integer("max_concurrency", max_concurrency, minimum=1),
             name_prefix=name_prefix,
             replace=check.check_boolean("replace", replace),
+            ttl=None if ttl is None else check.check_seconds("ttl", ttl),
             deadline=deadline,
             progress=progress,
         )

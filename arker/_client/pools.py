@@ -8,7 +8,7 @@ from typing import Any
 from arker import models
 from arker._client.base import ClientBase
 from arker._protocol.calls import pools as pool_calls
-from arker._protocol.pages import Pages, next_cursor
+from arker._protocol.pages import pages_of
 from arker.models import _checks as check
 
 
@@ -50,13 +50,12 @@ class Pools(ClientBase):
             BadCursorError: The server rejected a cursor; the error says where to resume.
             NotFoundError: The organisation has no pools.
         """
-        size = check.page_size(page_size)
-
-        async def page(cursor: str | None) -> tuple[tuple[models.Pool, ...], str | None]:
-            found = await self.list_pools(cursor=cursor, limit=size, deadline=deadline)
-            return found.pools, next_cursor(found)
-
-        return Pages(page, check.query_text("cursor", cursor))
+        return pages_of(
+            lambda at, size: self.list_pools(cursor=at, limit=size, deadline=deadline),
+            lambda page: page.pools,
+            cursor,
+            page_size,
+        )
 
     async def create_pool(
         self,

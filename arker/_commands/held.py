@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from arker._basics.guidance import CLOSED
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.reader import is_usable_id
 from arker._runs import cancelling
@@ -77,7 +78,7 @@ class HeldRun:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if waiting.done():
                 return waiting.result()
-            raise self._progress.complete(ConfigurationError("the client is closed"))
+            raise self._progress.complete(ConfigurationError(CLOSED))
         except BaseException:
             await end(waiting)
             if not self.ended:

@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from arker._commands.shell import READ_ONLY
 from arker._commands.sinks import Sink, sink_of
+from arker._files.sources import check_buffer, is_buffer
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
 
@@ -61,7 +62,7 @@ def make_options(
     *,
     env: Mapping[str, str] | None = None,
     cwd: RemotePath | None = None,
-    input: str | bytes | os.PathLike[str] | None = None,
+    input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
     stdin: bool = False,
     on_cancel: str = "leave",
     on_stdout: Any = None,
@@ -128,8 +129,8 @@ def _input(value: object) -> bytes | str | None:
             return value.encode()
         except UnicodeEncodeError:
             raise InvalidArgumentError("input", "(not shown)", "expected text without lone surrogates") from None
-    if isinstance(value, (bytes, bytearray)):
-        return bytes(value)
+    if is_buffer(value):
+        return bytes(check_buffer("input", value))
     is_path = isinstance(value, os.PathLike)
     path = _path_of(value) if is_path else None
     if isinstance(path, str) and path and "\0" not in path:

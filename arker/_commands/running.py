@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from arker import _commands as parts
 from arker._commands.overlap import overlaps_of
+from arker._protocol.identifiers import idempotency_key_or_new
 from arker._runs import commands
 from arker._runs.follower import raise_unless_succeeded
+from arker._tasks import clock
 from arker._transport.attempts import deadline_scope
+from arker.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from arker._commands.options import Options
@@ -23,10 +26,9 @@ _SHORT = 64 * 1024
 async def run(
     place: Place,
     request: RunRequest,
-    key: str,
+    idempotency_key: str | None,
     *,
     options: Options | None = None,
-    given: bool = False,
     check: bool = False,
     deadline: float | None = None,
 ) -> CompletedRunResult:
@@ -35,12 +37,12 @@ async def run(
     Args:
         place: The VM.
         request: The run, in the foreground.
-        key: Its idempotency key.
+        idempotency_key: The caller's key, with which the same request may come again.
         options: What it gets; None for nothing.
-        given: Whether the caller has given the key, so that the same request may come again.
         check: Whether anything but success is an error.
         deadline: Seconds for all of it.
     """
+    key, given = idempotency_key_or_new(idempotency_key), idempotency_key is not None
     turn = overlaps_of(place.context).enter(place, request, given=given)
     if options is None and turn is not True and len(request.command) <= _SHORT:
         if turn is False:
@@ -53,8 +55,9 @@ async def run(
         turn.done()
         return result
     command = parts.command.Command(place, request, key, options, turn, given=given)
+    began = clock.now()
     with deadline_scope(deadline, command.progress):
-        result = await command.result()
+        result = commands.with_reason(await command.result(), request, began)
     if result.state == "failed":
         place.doubt.note()
     if check:
@@ -65,13 +68,13 @@ async def run(
 async def start(
     place: Place,
     request: RunRequest,
-    key: str,
+    idempotency_key: str | None,
     *,
     options: Options | None = None,
-    given: bool = False,
     deadline: float | None = None,
 ) -> RunFollower:
     """Start a command in the background; the arguments are those of `run`."""
+    key, given = idempotency_key_or_new(idempotency_key), idempotency_key is not None
     turn = overlaps_of(place.context).enter(place, request, given=given)
     command = parts.command.Command(place, request, key, options, turn, given=given)
     with deadline_scope(deadline, command.progress):
@@ -80,20 +83,44 @@ async def start(
     return follower
 
 
+async def run_or_post(
+    place: Place,
+    request: RunRequest,
+    idempotency_key: str | None,
+    *,
+    options: Options | None,
+    check: bool,
+    deadline: float | None,
+) -> RunResult:
+    """Run a command and wait for its result, unless the request is for one in the background.
+
+    The arguments are those of `run`. What only a call that waits can do is refused for the others.
+    """
+    if not request.background and request.time_to_background is None:
+        return await run(place, request, idempotency_key, options=options, check=check, deadline=deadline)
+    if check:
+        raise InvalidArgumentError("check", check, "a run in the background has no result to check yet")
+    if options is not None and options.follows:
+        argument = "background" if request.background else "time_to_background"
+        expected = "on_stdout, on_stderr and on_cancel need a call that waits"
+        raise InvalidArgumentError(argument, getattr(request, argument), expected)
+    return await post(place, request, idempotency_key, options=options, deadline=deadline)
+
+
 async def post(
     place: Place,
     request: RunRequest,
-    key: str,
+    idempotency_key: str | None,
     *,
     options: Options | None = None,
-    given: bool = False,
     deadline: float | None = None,
 ) -> RunResult:
     """Post a command without waiting for its end; the arguments are those of `run`."""
+    key, given = idempotency_key_or_new(idempotency_key), idempotency_key is not None
     turn = overlaps_of(place.context).enter(place, request, given=given)
     command = parts.command.Command(place, request, key, options, turn, given=given)
     with deadline_scope(deadline, command.progress):
         return await command.begun()
 
 
-__all__ = ["post", "run", "start"]
+__all__ = ["run", "run_or_post", "start"]

@@ -59,6 +59,7 @@ class StagedFile:
                 concurrency=None,
                 part_size=None,
                 verify="size",
+                checksum=True,
                 mode=None,
                 progress=None,
                 deadline=None,

@@ -73,6 +73,7 @@ async def _upload(work: DirectoryWork, steps: list[Step], where: str) -> dict[st
         [(local_path(work.options.local, step.path), f"{where}/{places[step.path]}") for step in files],
         concurrency=work.options.concurrency,
         progress=work.progress(),
+        checksum=work.options.checksum,
     )
     return {
         step.path: places[step.path] for step, outcome in zip(files, outcomes, strict=True) if work.take(step, outcome)

@@ -17,7 +17,7 @@ from arker._directories.entries import Tree, size_ranges
 from arker._directories.ignore import check_patterns, hidden_names
 from arker._directories.local import digests, local_path, scan
 from arker._directories.manifest import Places, manifest_command, operand, parse_manifest, places_of
-from arker._files.checks import check_concurrency, check_path, check_progress
+from arker._files.checks import check_checksum, check_concurrency, check_path, check_progress
 from arker._lifecycle.sdk_session import run_in_own_session
 from arker._protocol.reply import concluded
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
@@ -54,6 +54,7 @@ class Options:
     dry_run: bool
     concurrency: int | None
     progress: Callable[[TransferProgress], object] | None
+    checksum: bool = True
 
 
 def _path_text(argument: str, value: object, what: str) -> str:
@@ -72,6 +73,7 @@ def check_options(
     dry_run: bool,
     concurrency: int | None,
     progress: Callable[[TransferProgress], object] | None,
+    checksum: bool = True,
 ) -> Options:
     """Check the arguments before anything is done."""
     here = _path_text("local", local, "the path of a directory")
@@ -90,6 +92,7 @@ def check_options(
         dry_run=check.check_boolean("dry_run", dry_run),
         concurrency=check_concurrency(concurrency),
         progress=progress,
+        checksum=check_checksum(checksum),
     )
 
 

@@ -31,15 +31,17 @@ class Body:
         failure: Why it could not be read, if so: the connection that asks for pieces would not pass it on.
     """
 
-    def __init__(self, source: Source, span: Span, tell: Tell) -> None:
+    def __init__(self, source: Source, span: Span, tell: Tell, *, checksum: bool = True) -> None:
         """Make a body.
 
         Args:
             source: The source of the bytes.
             span: The range to send.
             tell: Called with the number of bytes that the connection has taken.
+            checksum: Whether to compute its digest.
         """
         self._source = source
+        self._checksum = checksum
         self._start, self._end = span
         self._tell = tell
         self.size = self._end - self._start
@@ -50,16 +52,18 @@ class Body:
     def __call__(self) -> _Pieces:
         """Return the pieces, from the first. Called once for each attempt."""
         self.failure = None
-        if self._source.in_memory and self._of_memory is None:
+        if self._checksum and self._source.in_memory and self._of_memory is None:
             # All of it at once, in a thread, while the bytes are being sent.
             view = self._source.read(self._start, self._end)
             self._of_memory = asyncio.ensure_future(in_thread(digest_of, view))
             self._of_memory.add_done_callback(_retrieve)
-        self._pieces = _Pieces(self, self._source, self._start, self._end, self._tell)
+        self._pieces = _Pieces(self, self._source, self._start, self._end, self._tell, checksum=self._checksum)
         return self._pieces
 
-    async def digest(self) -> str:
-        """Return the SHA-256 of the bytes sent, in lower-case hex."""
+    async def digest(self) -> str | None:
+        """Return the SHA-256 of the bytes sent, in lower-case hex; None if it is not computed."""
+        if not self._checksum:
+            return None
         if self._of_memory is not None:
             return await self._of_memory
         return self._pieces.digest() if self._pieces is not None else digest_of(b"")
@@ -82,13 +86,14 @@ class Body:
 class _Pieces:
     """An iterator over the pieces. It is not a generator, because an abandoned generator would have to be closed."""
 
-    def __init__(self, body: Body, source: Source, start: int, end: int, tell: Tell) -> None:
+    def __init__(self, body: Body, source: Source, start: int, end: int, tell: Tell, *, checksum: bool) -> None:
         self._body = body
         self._source = source
         self._start = self._at = start
         self._end = end
         self._tell = tell
         self._hash: Digest | None = None
+        self._checksum = checksum
         self._ahead: asyncio.Future[Buffer] | None = None
 
     @property
@@ -124,9 +129,10 @@ class _Pieces:
 
     def _read_and_hash(self, start: int, end: int) -> Buffer:
         piece = self._source.read(start, end)
-        if self._hash is None:
-            self._hash = hashlib.sha256()
-        self._hash.update(piece)
+        if self._checksum:
+            if self._hash is None:
+                self._hash = hashlib.sha256()
+            self._hash.update(piece)
         return piece
 
     def digest(self) -> str:

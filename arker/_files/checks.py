@@ -49,6 +49,14 @@ def check_verify(value: object) -> None:
     check.check_one_of("verify", value, get_args(Verify))
 
 
+def check_checksum(value: object, verify: object = "size") -> bool:
+    """Check whether the digest of a file is to be sent with it."""
+    checksum = check.check_boolean("checksum", value)
+    if not checksum and verify == "full":
+        raise InvalidArgumentError("checksum", value, "expected True with verify='full', which compares digests")
+    return checksum
+
+
 def check_mode(value: object) -> None:
     """Check permission bits, or None."""
     if value is not None and check.check_integer("mode", value, minimum=0, what="permission bits") > _MODES:
@@ -69,6 +77,7 @@ def encoded(argument: str, text: str) -> bytes:
 
 
 __all__ = [
+    "check_checksum",
     "check_concurrency",
     "check_mode",
     "check_part_size",

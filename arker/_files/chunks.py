@@ -25,9 +25,17 @@ _SMALLEST: Final = 16 * 1024
 """Bytes of a chunk; a server that accepts less is not asked again."""
 
 
-async def write(job: Job, source: Source, path: str, size_of_chunk: int | None, settle: Settle | None = None) -> str:
-    """Write a file in chunks, and return its digest."""
-    digest = await in_thread(digest_of_source, source)
+async def write(
+    job: Job,
+    source: Source,
+    path: str,
+    size_of_chunk: int | None,
+    settle: Settle | None = None,
+    *,
+    checksum: bool = True,
+) -> str | None:
+    """Write a file in chunks, and return its digest if it was computed."""
+    digest = await in_thread(digest_of_source, source) if checksum else None
     upload = _Upload(job, source, path, digest, min(size_of_chunk or INLINE_CHUNK, MAX_CONTENT), settle)
     await upload.run()
     return digest
@@ -36,7 +44,9 @@ async def write(job: Job, source: Source, path: str, size_of_chunk: int | None, 
 class _Upload:
     """A chunked upload, as the server tracks it."""
 
-    def __init__(self, job: Job, source: Source, path: str, digest: str, size: int, settle: Settle | None) -> None:
+    def __init__(
+        self, job: Job, source: Source, path: str, digest: str | None, size: int, settle: Settle | None
+    ) -> None:
         self._job = job
         self._source = source
         self._path = path

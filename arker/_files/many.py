@@ -6,12 +6,20 @@ import asyncio
 import os
 import stat
 from collections.abc import Callable, Iterable
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from attrs import define
 
-from arker._files.checks import check_concurrency, check_part_size, check_path, check_progress, check_verify
+from arker._files.checks import (
+    check_checksum,
+    check_concurrency,
+    check_part_size,
+    check_path,
+    check_progress,
+    check_verify,
+)
 from arker._files.job import Job, make_job
 from arker._files.opening import open_file, open_source
 from arker._files.ranges import CONCURRENCY, MAX_CONTENT, MIB, batches
@@ -174,6 +182,7 @@ async def upload_many(
     concurrency: int | None = None,
     part_size: int | None = None,
     verify: Verify = "size",
+    checksum: bool = True,
     progress: Callable[[TransferProgress], object] | None = None,
     deadline: float | None = None,
 ) -> list[FileOutcome]:
@@ -188,7 +197,9 @@ async def upload_many(
     refuse_twice("[1]", [entry.path for entry in entries])
     check_verify(verify)
     check_progress(progress)
-    options = Options(part_size=check_part_size(part_size), full=verify == "full")
+    options = Options(
+        part_size=check_part_size(part_size), full=verify == "full", checksum=check_checksum(checksum, verify)
+    )
     job, book = begin(place, "vm.upload_many", "upload", entries, check_concurrency(concurrency), progress)
     await within(deadline, _Uploads(job, book, options).run)
     return book.outcomes(deadline)
@@ -258,7 +269,9 @@ class _Uploads:
         for entry in entries:
             entry.began = began
         pending: list[tuple[Entry, bytes]] = []
-        for entry, loaded in zip(entries, await _looked_at(_load, entries), strict=True):
+        for entry, loaded in zip(
+            entries, await _looked_at(partial(_load, checksum=self._options.checksum), entries), strict=True
+        ):
             if isinstance(loaded, ArkerError):
                 self._book.settle(entry, loaded)
             else:
@@ -351,7 +364,7 @@ def _caused(error: OSError, name: str) -> LocalFileError:
     return failure
 
 
-def _load(entries: list[Entry]) -> list[bytes | ArkerError]:
+def _load(entries: list[Entry], *, checksum: bool) -> list[bytes | ArkerError]:
     """Load small files in their wire format, and note their sizes; blocks."""
     loaded: list[bytes | ArkerError] = []
     for entry, upload_id in zip(entries, new_ulids(len(entries)), strict=True):
@@ -361,7 +374,8 @@ def _load(entries: list[Entry]) -> list[bytes | ArkerError]:
             loaded.append(error)
         else:
             entry.size = len(data)
-            loaded.append(codec.dumps_whole(entry.path, upload_id, data, sha256(data).hexdigest()))
+            digest = sha256(data).hexdigest() if checksum else None
+            loaded.append(codec.dumps_whole(entry.path, upload_id, data, digest))
     return loaded
 
 

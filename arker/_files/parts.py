@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 
 async def write(
-    job: Job, source: Source, path: str, *, size_of_part: int | None, full: bool, mode: int | None
+    job: Job,
+    source: Source,
+    path: str,
+    *,
+    size_of_part: int | None,
+    full: bool,
+    mode: int | None,
+    checksum: bool = True,
 ) -> str | None:
     """Write a file in parts, and return its digest if that was requested.
 
@@ -30,6 +37,7 @@ async def write(
         size_of_part: Bytes of a part; None to choose it by the file's size.
         full: Whether to check the digest of the whole file.
         mode: Permission bits; None for the server's choice.
+        checksum: Whether to send the digest of each part.
     """
     wanted = size_of_part if size_of_part is not None else part_size(source.size, job.concurrency)
     spans = split(0, source.size, wanted) or [(0, 0)]
@@ -47,7 +55,7 @@ async def write(
             number, span = item
             async with job.slots:
                 where = staging.part(number)
-                commit = await put(job, where, Body(source, span, file.piece()), grants[number])
+                commit = await put(job, where, Body(source, span, file.piece(), checksum=checksum), grants[number])
                 await staging.settle(job.send(file_calls.commit_put(job.place, commit)))
 
         async def whole() -> None:

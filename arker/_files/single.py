@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from arker._files.bodies import Body, digest_of
 from arker._files.job import Settle
@@ -16,11 +16,18 @@ if TYPE_CHECKING:
     from arker._files.job import Job
     from arker._files.sources import Source
 
+_QUICKLY_HASHED: Final = 256 * 1024
+"""Bytes whose digest takes the loop less time than handing them to a thread does."""
 
-async def write_inline(job: Job, source: Source, path: str, settle: Settle | None = None) -> str:
-    """Write a file in its only chunk, and return its digest."""
+
+async def write_inline(
+    job: Job, source: Source, path: str, settle: Settle | None = None, *, checksum: bool = True
+) -> str | None:
+    """Write a file in its only chunk, and return its digest if it was computed."""
     data = source.read(0, source.size) if source.in_memory else await in_thread(source.read, 0, source.size)
-    digest = digest_of(data)
+    digest: str | None = None
+    if checksum:
+        digest = digest_of(data) if len(data) <= _QUICKLY_HASHED else await in_thread(digest_of, data)
     if not source.in_memory:
         await in_thread(source.check)
     entry = SyncChunkWrite(
@@ -34,16 +41,17 @@ async def write_inline(job: Job, source: Source, path: str, settle: Settle | Non
     return digest
 
 
-async def write_put(job: Job, source: Source, path: str, settle: Settle | None = None) -> str:
-    """Write a file by one presigned PUT, and return its digest."""
+async def write_put(
+    job: Job, source: Source, path: str, settle: Settle | None = None, *, checksum: bool = True
+) -> str | None:
+    """Write a file by one presigned PUT, and return its digest if it was computed."""
     async with job.slots:
         file = job.file(path, source.size)
-        commit = await put(job, path, Body(source, (0, source.size), file.piece()))
+        commit = await put(job, path, Body(source, (0, source.size), file.piece(), checksum=checksum))
         if not source.in_memory:
             await in_thread(source.check)
         request = job.send(file_calls.commit_put(job.place, commit), decisive=True)
         await (request if settle is None else settle(request))
-    assert commit.sha256 is not None
     return commit.sha256
 
 

@@ -221,10 +221,11 @@ def check_local(argument: str, value: object) -> str:
     return text
 
 
-def check_buffer(argument: str, data: object) -> memoryview:
+def check_buffer(
+    argument: str, data: object, *, expected: str = "expected bytes, a bytearray or a memoryview"
+) -> memoryview:
     """Return a bytes-like object as a flat view."""
     if not is_buffer(data):
-        expected = "expected bytes, a bytearray or a memoryview (encode text first: text.encode())"
         raise InvalidArgumentError(argument, data, expected)
     try:
         view = memoryview(data)
@@ -239,7 +240,7 @@ def check_buffer(argument: str, data: object) -> memoryview:
 
 def check_data(data: object) -> memoryview:
     """Check what `AsyncVM.sync` is to write."""
-    view = check_buffer("data", data)
+    view = check_buffer("data", data, expected="expected text, bytes, a bytearray or a memoryview")
     if len(view) > MAX_PUT_SIZE:
         raise InvalidArgumentError("data", data, f"expected at most {MAX_PUT_SIZE} bytes (5 GiB), got {len(view)}")
     return view

@@ -30,12 +30,14 @@ class Options:
         part_size: Bytes of a part or chunk, if the caller says so.
         full: Whether to check the digest of the whole file in the VM.
         mode: Permission bits, if the caller sets them.
+        checksum: Whether to send the digest of what is written, so that the server checks it.
     """
 
     strategy: Strategy = "auto"
     part_size: int | None = None
     full: bool = False
     mode: int | None = None
+    checksum: bool = True
 
 
 Write: TypeAlias = "Callable[[Job, Source, str, Options, Settle | None], Awaitable[str | None]]"
@@ -58,19 +60,27 @@ class Way:
 
 
 async def _inline(job: Job, source: Source, path: str, options: Options, settle: Settle | None) -> str | None:
-    return await single.write_inline(job, source, path, settle)
+    return await single.write_inline(job, source, path, settle, checksum=options.checksum)
 
 
 async def _put(job: Job, source: Source, path: str, options: Options, settle: Settle | None) -> str | None:
-    return await single.write_put(job, source, path, settle)
+    return await single.write_put(job, source, path, settle, checksum=options.checksum)
 
 
 async def _parts(job: Job, source: Source, path: str, options: Options, settle: Settle | None) -> str | None:
-    return await parts.write(job, source, path, size_of_part=options.part_size, full=options.full, mode=options.mode)
+    return await parts.write(
+        job,
+        source,
+        path,
+        size_of_part=options.part_size,
+        full=options.full,
+        mode=options.mode,
+        checksum=options.checksum,
+    )
 
 
 async def _chunks(job: Job, source: Source, path: str, options: Options, settle: Settle | None) -> str | None:
-    return await chunks.write(job, source, path, options.part_size, settle)
+    return await chunks.write(job, source, path, options.part_size, settle, checksum=options.checksum)
 
 
 WAYS: Final[dict[UploadWay, Way]] = {

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from arker._files.checks import (
+    check_checksum,
     check_concurrency,
     check_mode,
     check_part_size,
@@ -40,6 +41,7 @@ async def upload(
     concurrency: int | None,
     part_size: int | None,
     verify: Verify,
+    checksum: bool,
     mode: int | None,
     progress: Callable[[TransferProgress], object] | None,
     deadline: float | None,
@@ -51,7 +53,13 @@ async def upload(
     check_verify(verify)
     check_mode(mode)
     check_progress(progress)
-    options = Options(strategy=strategy, part_size=check_part_size(part_size), full=verify == "full", mode=mode)
+    options = Options(
+        strategy=strategy,
+        part_size=check_part_size(part_size),
+        full=verify == "full",
+        mode=mode,
+        checksum=check_checksum(checksum, verify),
+    )
     job = make_job(
         place, "vm.upload", "upload",
         concurrency=check_concurrency(concurrency) or CONCURRENCY, callback=progress,

@@ -88,16 +88,18 @@ class _Fetching:
         return await self._job.attempts(once, attempt)
 
 
-async def write(place: Place, path: str, data: memoryview, *, deadline: float | None = None) -> None:
+async def write(
+    place: Place, path: str, data: memoryview, *, checksum: bool = True, deadline: float | None = None
+) -> None:
     """Write a whole file."""
     job = make_job(place, _OPERATION, "upload")
     source = MemorySource(data)
     async with job.named(path):
         with deadline_scope(deadline, job.progress):
             if source.size <= CHUNK_SIZE:
-                await write_inline(job, source, path)
+                await write_inline(job, source, path, checksum=checksum)
             else:
-                await write_put(job, source, path)
+                await write_put(job, source, path, checksum=checksum)
 
 
 __all__ = ["read", "write"]

@@ -24,6 +24,7 @@ class Plan:
         max_concurrency: The most concurrent forks or deletions.
         name_prefix: The prefix of the VMs' names.
         replace: Whether to fork a new VM for each one that died.
+        ttl: Seconds after which each VM is deleted.
         deadline: Seconds for forking them all.
         progress: Called for each VM that was forked or deleted.
     """
@@ -34,6 +35,7 @@ class Plan:
     max_concurrency: int
     name_prefix: str | None
     replace: bool
+    ttl: float | None
     deadline: float | None
     progress: Callable[[FleetProgress], object] | None
 

@@ -148,7 +148,7 @@ class Pool:
             self._last_number += 1
             request = attrs.evolve(request, name=f"{self.plan.name_prefix}-{self._last_number}")
         doubted = self.doubts.append
-        vm = await fork(self.context, request, idempotency_key=None, deadline=None, doubted=doubted)
+        vm = await fork(self.context, request, idempotency_key=None, deadline=None, ttl=self.plan.ttl, doubted=doubted)
         self.members[vm] = None
         return vm
 

@@ -92,8 +92,13 @@ class _Reaping:
                 raise InternalError("the server says that the VM was not deleted", vm_id=leftover.vm_id)
         except ArkerError as error:
             # A proxy's page that says "not found" is no proof, but it is accepted for a VM that is long gone.
-            surely = isinstance(error, NotFoundError) and (error.from_service or _has_no_key_any_more(row))
-            if leftover.vm_id is not None and surely:
+            # Where the repeated fork is answered so, its VM has been deleted, such as by another reap (contract-1,
+            # section 4). A missing source says nothing of that VM.
+            if (
+                isinstance(error, NotFoundError)
+                and (error.from_service or _has_no_key_any_more(row))
+                and (leftover.vm_id is not None or error.details.get("resource") == "vm")
+            ):
                 self._gone.append(leftover)
             else:
                 self._failed.append(evolve(leftover, vm_id=leftover.vm_id or error.vm_id, error=error))

@@ -21,7 +21,7 @@ from arker._paths.spool import discard
 from arker._tasks.cleanup import clean_up
 from arker._tasks.threads import finished_in_thread, in_thread
 from arker._transport.attempts import deadline_scope
-from arker.errors import InvalidArgumentError, LocalFileError
+from arker.errors import ArkerError, InvalidArgumentError, LocalFileError
 from arker.models import CHUNK_SIZE
 
 if TYPE_CHECKING:
@@ -176,7 +176,8 @@ class WrittenFile:
         self._pieces: list[bytes] = []
         self._waiting = 0
         self._local: TemporaryFile | None = None
-        self._failure: LocalFileError | None = None
+        self._failure: ArkerError | None = None
+        self._sent = False
         self.size = 0
 
     async def write(self, data: bytes) -> None:
@@ -200,10 +201,12 @@ class WrittenFile:
             raise
 
     async def send(self, deadline: float | None) -> None:
-        """Send the file."""
+        """Send what was written since the last call, which is appended to what was sent before."""
         source: Source
         if self._failure is not None:
-            raise self._failure  # a part of it is missing
+            raise self._failure  # a part of it is missing, or may be there already
+        if self._sent and not self._waiting and self._local is None:
+            return
         if self._local is None:
             source = MemorySource(memoryview(b"".join(self._pieces)))
         else:
@@ -221,14 +224,22 @@ class WrittenFile:
                 new=self._new,
                 deadline=deadline,
             )
+        except ArkerError as error:
+            if self._append and error.outcome != "not_started":
+                self._failure = error  # sent again, it might be there twice
+            raise
         finally:
             source.close()
+        self.drop()
+        self._append, self._new, self._parents, self._mode = True, False, False, None
+        self._sent = True
 
     def drop(self) -> None:
         """Forget what was written."""
-        self._pieces.clear()
-        if self._local is not None:
-            self._local.close()
+        self._pieces, self._waiting = [], 0
+        local, self._local = self._local, None
+        if local is not None:
+            local.close()
 
 
 async def open_for_writing(
@@ -237,9 +248,8 @@ async def open_for_writing(
     """Open a file for writing. Raises at once if it cannot be written."""
     where = check_path(path)
     shell = PathShell(place, _OPERATION)
-    if letter == "x" or not parents:
-        with shell.within(deadline):
-            await check_writable(shell, where, new=letter == "x")
+    with shell.within(deadline):
+        await check_writable(shell, where, new=letter == "x", parents=parents)
     return WrittenFile(place, where, append=letter == "a", new=letter == "x", parents=parents, mode=mode)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -34,6 +35,13 @@ _KINDS: Final[dict[bytes, FileEventKind]] = {
     b"overflow": "overflow",
 }
 _BEGIN_SECONDS: Final = 20.0
+_TEMPORARY: Final = re.compile(rb"(?:.*/)?\.(?:arker-[0-9A-HJKMNP-TV-Z]{26}|upload-[0-9a-f]{24}\Z).*", re.DOTALL)
+"""Names under which files are written before they get their own: by the SDK, and by the embedded backend."""
+
+
+def is_temporary(path: str) -> bool:
+    """Return whether a path is that of a file, or below a directory, that has a name for the time of its making."""
+    return _TEMPORARY.fullmatch(path.encode("utf-8", "surrogateescape")) is not None
 
 
 class Watcher(Protocol):
@@ -125,10 +133,10 @@ class _Kernel:
         whole = len(fields) // 3 * 3
         for at in range(0, whole, 3):
             kind, is_dir, path = fields[at : at + 3]
+            named = path.decode("utf-8", "surrogateescape")
             if kind == b"ready":
                 self._ready = True
-            elif kind in _KINDS:
-                named = path.decode("utf-8", "surrogateescape")
+            elif kind in _KINDS and not is_temporary(named):
                 event = FileEvent(
                     kind=_KINDS[kind],
                     path=posixpath.join(self._root, named) if named else self._root,
@@ -170,7 +178,7 @@ class _Polling:
 
     async def _listed(self) -> dict[str, FileStat]:
         listing = Listing(self._place, self._where, "watch", depth=None if self._recursive else 1)
-        return {path: stat async for path, stat in listing}
+        return {path: stat async for path, stat in listing if not is_temporary(path)}
 
     async def next(self) -> FileEvent | None:
         while not self._found:

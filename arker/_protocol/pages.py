@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, TypeVar
 
 from arker.errors import BadCursorError, BadReplyError, BadRequestError
 from arker.models import _checks as check
 
 T = TypeVar("T")
+P = TypeVar("P", bound="Cursored")
 
 
 class Pages(AsyncIterator[T], Generic[T]):
@@ -40,6 +41,11 @@ class Pages(AsyncIterator[T], Generic[T]):
 
     def __aiter__(self) -> Pages[T]:
         return self
+
+    if not TYPE_CHECKING:
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError("the list is read from the server as it goes on: use `async for`, in a coroutine")
 
     async def __anext__(self) -> T:
         if self._busy:
@@ -88,6 +94,29 @@ class Pages(AsyncIterator[T], Generic[T]):
             self._mark = following
 
 
+def pages_of(
+    fetch: Callable[[str | None, int | None], Awaitable[P]],
+    items: Callable[[P], tuple[T, ...]],
+    cursor: str | None,
+    page_size: int | None,
+) -> Pages[T]:
+    """Return an iterator over a list of the API.
+
+    Args:
+        fetch: Returns the page of a cursor, with so many items at the most.
+        items: Returns the items of a page.
+        cursor: The caller's cursor to begin at.
+        page_size: The caller's number of items per page.
+    """
+    size = check.page_size(page_size)
+
+    async def page(cursor: str | None) -> tuple[tuple[T, ...], str | None]:
+        found = await fetch(cursor, size)
+        return items(found), next_cursor(found)
+
+    return Pages(page, check.query_text("cursor", cursor))
+
+
 def next_cursor(page: Cursored) -> str | None:
     """Return the cursor of the next page. A malformed one must not look like the end of the list.
 
@@ -113,4 +142,4 @@ class Cursored(Protocol):
         ...
 
 
-__all__ = ["Pages", "next_cursor"]
+__all__ = ["Pages", "next_cursor", "pages_of"]

@@ -13,7 +13,7 @@ from arker._protocol.reader import NOTHING, Reader, id_in
 from arker._protocol.request import Call, Generation, Response
 from arker._protocol.retryable import is_error_code
 from arker.errors import ApiError, BadReplyError, Recovery
-from arker.errors.api import api_error_class
+from arker.errors.choice import api_error_class
 
 T = TypeVar("T")
 

@@ -58,6 +58,11 @@ class Limiter:
         """The number of requests that wait for a place."""
         return len(self._queues[False]) + len(self._queues[True])
 
+    def learn_round_trip(self, seconds: float) -> None:
+        """Note how long the network takes to the server and back."""
+        with self._lock:
+            self.window.learn_round_trip(seconds)
+
     def number(self) -> int:
         """Return a number in the queue. Call it once for each operation."""
         self._last_number += 1

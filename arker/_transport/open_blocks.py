@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from arker._basics.guidance import CLOSED
 from arker._tasks import clock, hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
 from arker._tasks.running_loop import running_loop
@@ -87,7 +88,7 @@ class Blocks:
         """Raise if nothing may begin any more."""
         if self.closing:
             await asyncio.sleep(0)  # a caller who tries again and again must not keep the loop from closing the client
-            raise ConfigurationError("the client is closed")
+            raise ConfigurationError(CLOSED)
 
     async def refuse_call(self, call: Attempt, progress: Progress) -> None:
         """Raise if a call may not begin any more."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from attrs import define, evolve, field
 
+from arker._basics.guidance import CLOSED
 from arker._protocol.reader import Reader
 from arker._protocol.reply import decipher, hints
 from arker._protocol.request import Call, Flow, Replay, Response
@@ -97,7 +98,7 @@ class Transport:
         running_loop()  # what other libraries run fails in strange ways, and late
         if self._closed:
             await asyncio.sleep(0)  # a caller who tries again and again must not stop the loop
-            raise ConfigurationError("the client is closed")
+            raise ConfigurationError(CLOSED)
         if self._prepare is not None:
             await self._prepare()
             self._prepare = None
@@ -112,10 +113,13 @@ class Transport:
         # Another task, or a loop in another thread, may have been quicker; or the client was closed meanwhile.
         with self._lock:
             if self._closed:
-                raise ConfigurationError("the client is closed")
+                raise ConfigurationError(CLOSED)
             if self._http is None:
-                self._http = Http(self.settings, self._session)
+                self._http = Http(self.settings, self._session, self._learn_round_trip)
             return self._http
+
+    def _learn_round_trip(self, seconds: float) -> None:
+        self.limiter.learn_round_trip(seconds)  # it is another one after a fork
 
     async def aclose(self) -> None:
         with self._lock:

@@ -5,6 +5,9 @@ The window begins small and opens quickly while all goes well, or slowly where t
 in flight would only cost connections. Refusals come at once, so the requests still in flight then are what the server
 accepts: their number becomes the window. From then on it opens by one only after a while without refusals, and after
 twice as long if that was refused again. Times are in seconds, from any monotonic clock.
+
+How soon "at once" is depends on the way to the server. The network's round trip, once known, tells how long a refusal
+may take: where answers are late, and a client with time to spare has waited for so long, the window doubles.
 """
 
 from __future__ import annotations
@@ -16,7 +19,11 @@ INITIAL: Final = 112
 """The initial size: with answers after 20 ms it keeps a processor busy for most of the time."""
 UNANSWERED: Final = 0.2
 """Seconds since the last request after which the first opening goes on by itself: an overloaded server says so at
-once, while a good answer may take as long as a command."""
+once, while a good answer may take as long as a command. It is less once the round trip is known."""
+ROUND_TRIPS: Final = 4
+"""Round trips in which a refusal arrives: a server may have others to ask, and packets may be lost."""
+REFUSING: Final = 0.005
+"""Seconds that a server needs to refuse, beside the round trips."""
 LOOK: Final = 0.005
 """Seconds between two checks of whether the client has time to spare, during the first opening."""
 PUNCTUAL: Final = 0.005
@@ -62,6 +69,8 @@ class Window:
         self._patience = PATIENCE
         self._quiet_since = self._grown_at = self._sent_at = -math.inf
         self._earned = 0.0  # how much the answers so far allow it to grow
+        self._unanswered = UNANSWERED
+        self._knows_way = False
         self._punctual = 0
 
     def _resize(self, size: float) -> None:
@@ -69,6 +78,12 @@ class Window:
         # Both are asked for with each request, and change far more rarely.
         self.places = places = int(size)
         self.places_to_wait = max(1, places - min(8, max(1, places // 8)))
+
+    def learn_round_trip(self, seconds: float) -> None:
+        """Note how long the network takes to one of the servers and back."""
+        enough = min(UNANSWERED, ROUND_TRIPS * seconds + REFUSING)
+        self._unanswered = max(self._unanswered, enough) if self._knows_way else enough
+        self._knows_way = True
 
     def sent(self, now: float) -> None:
         """Note that a request is sent."""
@@ -85,7 +100,7 @@ class Window:
         """
         if late > LATE:
             # The loop was not reading meanwhile: that time is no silence, and arrived answers are still unread.
-            self._sent_at = min(now, max(self._sent_at + late, now - UNANSWERED + LOOK))
+            self._sent_at = min(now, max(self._sent_at + late, now - self._unanswered + LOOK))
         self._punctual = self._punctual + 1 if late <= PUNCTUAL else 0
         if not self._earned or self._limit < math.inf:
             return
@@ -148,8 +163,14 @@ class Window:
         if now < self.opens_at:
             return
         if self._limit == math.inf:
-            if now >= self._sent_at + UNANSWERED:
+            if now < self._sent_at + self._unanswered:
+                return
+            if not self._knows_way:
                 self._grow(self.size / 2)
+            elif self._punctual >= SPARE:
+                # A loop that was busy in so short a time may have a refusal to read.
+                self._punctual = 0
+                self._grow(self.size)
         elif now >= max(self._grown_at + RECOVERY, self._quiet_since + self._patience):
             self._grown_at = now
             self._grow(1.0)

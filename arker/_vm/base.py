@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arker import models
+from arker._basics.guidance import instead, no_end, no_plain_block
 from arker._context import Place
 
 
 class VmBase:
     """A VM's fields at the last read, an attribute for each field of `Vm`; None before the first read."""
+
+    if not TYPE_CHECKING:
+        __getattr__ = instead
+        __enter__ = no_plain_block
+        __exit__ = no_end
 
     def __init__(self, place: Place, data: models.Vm | None = None) -> None:
         self._place = place

@@ -26,6 +26,7 @@ class Directories(VmBase):
         delete: bool = False,
         dry_run: bool = False,
         concurrency: int | None = None,
+        checksum: bool = True,
         progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
     ) -> arker.DirectoryReport:
@@ -46,6 +47,8 @@ class Directories(VmBase):
             delete: Whether to delete paths in the VM that the local directory does not have.
             dry_run: Change nothing and return the plan.
             concurrency: Maximum number of requests in flight; 8 by default.
+            checksum: False to send no digests (SHA-256) with the files: see `AsyncVM.upload`. Those by which files of
+                the same size are compared are computed nevertheless.
             progress: Called from time to time with a `TransferProgress` for all files together.
             deadline: Seconds for the whole call; None for no limit.
 
@@ -63,6 +66,7 @@ class Directories(VmBase):
             dry_run=dry_run,
             concurrency=concurrency,
             progress=progress,
+            checksum=checksum,
         )
         state = Progress("vm.upload_dir")
         with deadline_scope(deadline, state):

@@ -43,7 +43,12 @@ class Transfers(VmBase):
 
     @overload
     async def sync(
-        self, path: str | PurePosixPath, data: bytes | bytearray | memoryview | str, *, deadline: float | None = None
+        self,
+        path: str | PurePosixPath,
+        data: bytes | bytearray | memoryview | str,
+        *,
+        checksum: bool = True,
+        deadline: float | None = None,
     ) -> None: ...
 
     async def sync(
@@ -52,6 +57,7 @@ class Transfers(VmBase):
         data: bytes | bytearray | memoryview | str | Unset = UNSET,
         *,
         max_bytes: int | None = MAX_SYNC_READ,
+        checksum: bool = True,
         deadline: float | None = None,
     ) -> bytes | None:
         """Read or write a whole file in the VM (contract, section 6).
@@ -65,6 +71,7 @@ class Transfers(VmBase):
             data: Content to write, at most 5 GiB: bytes, or a string, which is written as UTF-8.
             max_bytes: Maximum number of bytes to read into memory; None for no limit. Set a limit for untrusted VMs: a
                 sparse file of terabytes takes no disk space there.
+            checksum: For a write, False to send no digest (SHA-256) with the content: see `upload`.
             deadline: Seconds for the whole call; None for no limit.
 
         Raises:
@@ -75,10 +82,11 @@ class Transfers(VmBase):
         """
         where = _files.checks.check_path(path)
         most = None if max_bytes is None else check.check_integer("max_bytes", max_bytes, minimum=0)
+        hashed = _files.checks.check_checksum(checksum)
         if isinstance(data, Unset):
             return await _files.whole.read(self._place, where, most, deadline=deadline)
         view = _files.sources.check_data(_files.checks.encoded("data", data) if isinstance(data, str) else data)
-        await _files.whole.write(self._place, where, view, deadline=deadline)
+        await _files.whole.write(self._place, where, view, checksum=hashed, deadline=deadline)
         return None
 
     async def upload(
@@ -90,6 +98,7 @@ class Transfers(VmBase):
         concurrency: int | None = None,
         part_size: int | None = None,
         verify: arker.transfer.Verify = "size",
+        checksum: bool = True,
         mode: int | None = None,
         progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
@@ -107,6 +116,8 @@ class Transfers(VmBase):
             concurrency: Maximum number of requests in flight for this file; 8 by default.
             part_size: Size of a part or chunk in bytes; by default chosen from the file's size.
             verify: ``"full"`` to check the digest of the whole file in the VM after it was joined from parts.
+            checksum: False to send no digest (SHA-256) with the file. The server then checks its size only; where the
+                network is fast, computing the digest takes longer than sending.
             mode: Permission bits of the file from the moment it appears; by default the server chooses them.
             progress: Function called from time to time with a `TransferProgress`. An exception in it is logged and does
                 not stop the transfer.
@@ -126,6 +137,7 @@ class Transfers(VmBase):
             concurrency=concurrency,
             part_size=part_size,
             verify=verify,
+            checksum=checksum,
             mode=mode,
             progress=progress,
             deadline=deadline,
@@ -196,6 +208,7 @@ class Transfers(VmBase):
         concurrency: int | None = None,
         part_size: int | None = None,
         verify: arker.transfer.Verify = "size",
+        checksum: bool = True,
         progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
     ) -> list[arker.FileOutcome]:
@@ -209,6 +222,7 @@ class Transfers(VmBase):
             concurrency: Maximum number of requests in flight for all files together; 8 by default.
             part_size: As for `upload`.
             verify: As for `upload`.
+            checksum: As for `upload`.
             progress: Called from time to time with a `TransferProgress` for all files together.
             deadline: Seconds for the whole call; files that are not finished by then fail with `DeadlineExceededError`.
 
@@ -221,6 +235,7 @@ class Transfers(VmBase):
             concurrency=concurrency,
             part_size=part_size,
             verify=verify,
+            checksum=checksum,
             progress=progress,
             deadline=deadline,
         )

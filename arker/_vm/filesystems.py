@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from arker import models
 from arker._protocol.calls import filesystems as filesystem_calls
-from arker._protocol.pages import Pages, next_cursor
+from arker._protocol.pages import pages_of
 from arker._vm.base import VmBase
 from arker.models import _checks as check
 
@@ -72,13 +72,12 @@ class Filesystems(VmBase):
         Raises:
             BadCursorError: The server rejected a cursor; the error says where to resume.
         """
-        size = check.page_size(page_size)
-
-        async def page(cursor: str | None) -> tuple[tuple[models.Mount, ...], str | None]:
-            found = await self.list_mounts(cursor=cursor, limit=size, filesystem_id=filesystem_id, deadline=deadline)
-            return found.mounts, next_cursor(found)
-
-        return Pages(page, check.query_text("cursor", cursor))
+        return pages_of(
+            lambda at, size: self.list_mounts(cursor=at, limit=size, filesystem_id=filesystem_id, deadline=deadline),
+            lambda page: page.mounts,
+            cursor,
+            page_size,
+        )
 
     async def delete_mount(self, mount_id: str, *, deadline: float | None = None) -> models.DeleteMountResponse:
         """Unbind a filesystem from this VM. Its files stay in the filesystem.
@@ -155,13 +154,12 @@ class Filesystems(VmBase):
         Raises:
             BadCursorError: The server rejected a cursor; the error says where to resume.
         """
-        size = check.page_size(page_size)
-
-        async def page(cursor: str | None) -> tuple[tuple[models.Sync, ...], str | None]:
-            found = await self.list_syncs(cursor=cursor, limit=size, filesystem_id=filesystem_id, deadline=deadline)
-            return found.syncs, next_cursor(found)
-
-        return Pages(page, check.query_text("cursor", cursor))
+        return pages_of(
+            lambda at, size: self.list_syncs(cursor=at, limit=size, filesystem_id=filesystem_id, deadline=deadline),
+            lambda page: page.syncs,
+            cursor,
+            page_size,
+        )
 
     async def delete_sync(self, sync_id: str, *, deadline: float | None = None) -> models.DeleteSyncResponse:
         """Unbind a filesystem from this VM, as `delete_mount` does.

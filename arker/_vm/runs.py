@@ -1,24 +1,17 @@
-"""Commands in a VM: run, start, read, list and cancel them. A part of `AsyncVM`."""
+"""Commands in a VM: run and start them. A part of `AsyncVM`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, Literal, overload
 
 import arker
 from arker import models
 from arker._commands import running
 from arker._commands.options import make_options
-from arker._protocol.calls import runs as run_calls
-from arker._protocol.forms import lack_of_pending
-from arker._protocol.identifiers import idempotency_key_or_new
-from arker._protocol.pages import Pages, next_cursor
-from arker._runs.follower import RunFollower
 from arker._tasks import clock
 from arker._vm.base import VmBase
-from arker.errors import InvalidArgumentError
-from arker.models import _checks as check
 
 
 class Runs(VmBase):
@@ -31,7 +24,7 @@ class Runs(VmBase):
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",
@@ -60,7 +53,7 @@ class Runs(VmBase):
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         on_stdout: None = None,
         on_stderr: None = None,
         on_cancel: Literal["leave"] = "leave",
@@ -89,7 +82,7 @@ class Runs(VmBase):
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         on_stdout: None = None,
         on_stderr: None = None,
         on_cancel: Literal["leave"] = "leave",
@@ -118,7 +111,7 @@ class Runs(VmBase):
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         on_stdout: None = None,
         on_stderr: None = None,
         on_cancel: Literal["leave"] = "leave",
@@ -147,7 +140,7 @@ class Runs(VmBase):
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         on_stdout: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_stderr: Callable[[str], object] | IO[str] | IO[bytes] | None = None,
         on_cancel: Literal["leave", "kill"] = "leave",
@@ -225,14 +218,9 @@ class Runs(VmBase):
             VMGoneError: The VM disappeared while the command was running; the error carries the output read so far.
             DeadlineExceededError: The deadline passed; the command may be running.
         """
-        if check and (background or time_to_background is not None):
-            raise InvalidArgumentError("check", check, "a run in the background has no result to check yet")
         options = make_options(
             env=env, cwd=cwd, input=input, on_stdout=on_stdout, on_stderr=on_stderr, on_cancel=on_cancel
         )
-        if options is not None and options.follows and (background or time_to_background is not None):
-            argument, value = ("background", True) if background else ("time_to_background", time_to_background)
-            raise InvalidArgumentError(argument, value, "on_stdout, on_stderr and on_cancel need a call that waits")
         request = models.RunRequest(
             command=command,
             session_id=session_id,
@@ -250,12 +238,8 @@ class Runs(VmBase):
             time_to_background=time_to_background,
             queueing_timeout=queueing_timeout,
         )
-        key = idempotency_key_or_new(idempotency_key)
-        given = idempotency_key is not None
-        if background or time_to_background is not None:
-            return await running.post(self._place, request, key, options=options, given=given, deadline=deadline)
-        return await running.run(
-            self._place, request, key, options=options, given=given, check=check, deadline=deadline
+        return await running.run_or_post(
+            self._place, request, idempotency_key, options=options, check=check, deadline=deadline
         )
 
     async def start(
@@ -264,7 +248,7 @@ class Runs(VmBase):
         *,
         env: Mapping[str, str] | None = None,
         cwd: arker.transfer.RemotePath | None = None,
-        input: str | bytes | os.PathLike[str] | None = None,
+        input: str | bytes | bytearray | memoryview | os.PathLike[str] | None = None,
         stdin: bool = False,
         session_id: str | None = None,
         session_idx: int | None = None,
@@ -328,121 +312,8 @@ class Runs(VmBase):
             queueing_timeout=queueing_timeout,
         )
         began = clock.now()
-        key = idempotency_key_or_new(idempotency_key)
-        given = idempotency_key is not None
-        follower = await running.start(self._place, request, key, options=options, given=given, deadline=deadline)
+        follower = await running.start(self._place, request, idempotency_key, options=options, deadline=deadline)
         return arker.AsyncRun(follower, began=began)
-
-    def attach_run(self, run_id: str) -> arker.AsyncRun:
-        """Return a run of this VM by its id without a request. Its fields are None until the first read.
-
-        Args:
-            run_id: The run's id.
-        """
-        return arker.AsyncRun(RunFollower(self._place, check.check_id("run_id", run_id)))
-
-    async def get_run(self, run_id: str, *, deadline: float | None = None) -> models.Run:
-        """Read a run with its output so far.
-
-        Args:
-            run_id: The run's id.
-            deadline: Seconds for the whole call; None for no limit.
-
-        Raises:
-            NotFoundError: There is no such run in this VM.
-        """
-        call = run_calls.get_run(self._place, check.check_id("run_id", run_id))
-        return await self._place.send(call, deadline=deadline)
-
-    async def list_runs(
-        self,
-        *,
-        cursor: str | None = None,
-        limit: int | None = None,
-        state: models.RunState | str | Sequence[models.RunState | str] | None = None,
-        started_after: str | None = None,
-        started_before: str | None = None,
-        completed_after: str | None = None,
-        deadline: float | None = None,
-    ) -> models.ListRunsResponse:
-        """List one page of this VM's runs, newest first, without their output.
-
-        Args:
-            cursor: Cursor of the page to fetch: ``next_cursor`` of the previous page.
-            limit: Maximum number of runs on the page; the server's default is 50, its maximum 1,000.
-            state: Only runs in this state or in one of these states.
-            started_after: Only runs started after this time (RFC 3339).
-            started_before: Only runs started before this time (RFC 3339).
-            completed_after: Only runs completed after this time (RFC 3339).
-            deadline: Seconds for the whole call; None for no limit.
-
-        Raises:
-            BadRequestError: The cursor does not belong to this list.
-        """
-        query = run_calls.RunsQuery(
-            cursor=cursor,
-            limit=limit,
-            state=state,
-            started_after=started_after,
-            started_before=started_before,
-            completed_after=completed_after,
-        )
-        call = run_calls.list_runs(self._place, query, lack=lack_of_pending(query.state))
-        return await self._place.send(call, deadline=deadline)
-
-    def iter_runs(
-        self,
-        *,
-        cursor: str | None = None,
-        page_size: int | None = None,
-        state: models.RunState | str | Sequence[models.RunState | str] | None = None,
-        started_after: str | None = None,
-        started_before: str | None = None,
-        completed_after: str | None = None,
-        deadline: float | None = None,
-    ) -> AsyncIterator[models.RunSummary]:
-        """Iterate over this VM's runs, newest first, without their output. Pages are fetched on demand.
-
-        Args:
-            cursor: Cursor of the first page: a ``next_cursor`` of this list, or `BadCursorError.resume_cursor`.
-            page_size: Number of runs per page; the server's default is 50, its maximum 1,000.
-            state: Only runs in this state or in one of these states.
-            started_after: Only runs started after this time (RFC 3339).
-            started_before: Only runs started before this time (RFC 3339).
-            completed_after: Only runs completed after this time (RFC 3339).
-            deadline: Seconds for each page; None for no limit.
-
-        Raises:
-            BadCursorError: The server rejected a cursor; the error says where to resume.
-        """
-        size = check.page_size(page_size)
-
-        async def page(cursor: str | None) -> tuple[tuple[models.RunSummary, ...], str | None]:
-            found = await self.list_runs(
-                cursor=cursor,
-                limit=size,
-                state=state,
-                started_after=started_after,
-                started_before=started_before,
-                completed_after=completed_after,
-                deadline=deadline,
-            )
-            return found.runs, next_cursor(found)
-
-        return Pages(page, check.query_text("cursor", cursor))
-
-    async def cancel_run(self, run_id: str, *, deadline: float | None = None) -> models.CancelRunResponse:
-        """Cancel a run: kill its command and all its processes.
-
-        Args:
-            run_id: The run's id.
-            deadline: Seconds for the whole call; None for no limit.
-
-        Raises:
-            NotFoundError: There is no such run in this VM.
-        """
-        call = run_calls.cancel_run(self._place, check.check_id("run_id", run_id))
-        return await self._place.send(call, deadline=deadline)
 
 
 __all__ = ["Runs"]

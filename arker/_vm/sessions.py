@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import arker
 from arker import models
 from arker._protocol.calls import sessions as session_calls
-from arker._protocol.pages import Pages, next_cursor
+from arker._protocol.pages import pages_of
 from arker._vm.base import VmBase
 from arker.models import _checks as check
 
@@ -100,13 +100,12 @@ class Sessions(VmBase):
         Raises:
             BadCursorError: The server rejected a cursor; the error says where to resume.
         """
-        size = check.page_size(page_size)
-
-        async def page(cursor: str | None) -> tuple[tuple[models.Session, ...], str | None]:
-            found = await self.list_sessions(cursor=cursor, limit=size, state=state, deadline=deadline)
-            return found.sessions, next_cursor(found)
-
-        return Pages(page, check.query_text("cursor", cursor))
+        return pages_of(
+            lambda at, size: self.list_sessions(cursor=at, limit=size, state=state, deadline=deadline),
+            lambda page: page.sessions,
+            cursor,
+            page_size,
+        )
 
     async def delete_session(self, session_id: str, *, deadline: float | None = None) -> models.DeleteSessionResponse:
         """Delete a session and stop its commands.

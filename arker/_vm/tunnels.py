@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import arker
 from arker import models
 from arker._protocol.calls import tunnels as tunnel_calls
-from arker._protocol.pages import Pages, next_cursor
+from arker._protocol.pages import pages_of
 from arker._vm.base import VmBase
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
@@ -111,13 +111,12 @@ class Tunnels(VmBase):
         Raises:
             BadCursorError: The server rejected a cursor; the error says where to resume.
         """
-        size = check.page_size(page_size)
-
-        async def page(cursor: str | None) -> tuple[tuple[models.Tunnel, ...], str | None]:
-            found = await self.list_tunnels(cursor=cursor, limit=size, state=state, deadline=deadline)
-            return found.tunnels, next_cursor(found)
-
-        return Pages(page, check.query_text("cursor", cursor))
+        return pages_of(
+            lambda at, size: self.list_tunnels(cursor=at, limit=size, state=state, deadline=deadline),
+            lambda page: page.tunnels,
+            cursor,
+            page_size,
+        )
 
     async def delete_tunnel(self, tunnel_key: str, *, deadline: float | None = None) -> models.DeleteTunnelResponse:
         """Delete a tunnel.

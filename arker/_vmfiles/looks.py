@@ -152,12 +152,13 @@ class Looks(FilesBase):
             async for match in vm.files.grep("TODO|FIXME", "/srv/project"):
                 print(match.path, match.line_number, match.line)
 
-        Binary files, and files that cannot be read, are left out.
+        Files are UTF-8, or whatever else the pattern matches in parts; lines are decoded as UTF-8, with replacement
+        characters. Binary files, which hold NUL, and files that cannot be read, are left out.
 
         Args:
             pattern: An extended regular expression, as ``grep -E`` takes it.
             path: The file or directory in the VM; the home directory by default.
-            ignore_case: Whether the case of ASCII letters does not matter.
+            ignore_case: Whether the case of letters does not matter.
             fixed: Whether the pattern is a plain text.
             deadline: Seconds for all of it; None for no limit.
 

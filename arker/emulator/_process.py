@@ -17,10 +17,11 @@ import subprocess
 import threading
 import weakref
 from types import TracebackType
-from typing import IO, Any, TypedDict
+from typing import IO, TYPE_CHECKING, Any, TypedDict
 
 import attrs
 
+from arker._basics.guidance import instead
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
 from arker._tasks import clock
@@ -72,6 +73,8 @@ class Emulator(Controlled):
     """
 
     __reduce__ = refuse_to_be_pickled
+    if not TYPE_CHECKING:
+        __getattr__ = instead
 
     def __init__(self, options: EmulatorOptions | None = None, **keywords: Any) -> None:
         known = [setting.name for setting in attrs.fields(EmulatorOptions)]

@@ -107,11 +107,11 @@ def _state(_: Any, attribute: _Attribute, value: Path | None) -> None:
         )
 
 
-def _as_path(value: Any) -> Any:
+def _as_path(value: object) -> Path:
     """Return a path in full: the server has another working directory. What is none is left for the check."""
-    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+    if not isinstance(value, (str, Path)) or not str(value):
         raise InvalidArgumentError("state", value, "expected the path of a directory")
-    return Path(os.path.abspath(os.fsdecode(value)))
+    return Path(os.path.abspath(value))
 
 
 def _as_tuple(value: Any) -> Any:

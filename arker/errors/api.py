@@ -1,4 +1,4 @@
-"""Errors for a server's replies, and the choice of the class for a reply."""
+"""Errors for a server's replies."""
 
 from __future__ import annotations
 
@@ -342,67 +342,6 @@ def is_surely_gone(error: BaseException) -> bool:
     return isinstance(error, NotFoundError) and error.from_service
 
 
-_BY_CODE: dict[str, type[ApiError]] = {
-    **{
-        cls.default_code: cls
-        for cls in (
-            BadRequestError,
-            InsufficientResourcesError,
-            UnauthorizedError,
-            PaymentRequiredError,
-            ForbiddenError,
-            ActionRequiredError,
-            NotFoundError,
-            ExpiredError,
-            ConflictError,
-            AlreadyExistsError,
-            ResourceBusyError,
-            InvalidStateError,
-            IdempotencyConflictError,
-            PayloadTooLargeError,
-            UnsupportedOperationError,
-            UnrecoverableError,
-            OperationFailedError,
-            RateLimitedError,
-            QuotaExceededError,
-            OperationNotImplementedError,
-            MethodNotAllowedError,
-            ResourcePressureError,
-            UnavailableError,
-            CapacityUnavailableError,
-            GatewayTimeoutError,
-            InternalError,
-        )
-    },
-    "routing_unavailable": UnavailableError,
-    "temporarily_unavailable": UnavailableError,
-}
-
-
-_BY_STATUS: dict[int, type[ApiError]] = {
-    400: BadRequestError,
-    401: UnauthorizedError,
-    402: PaymentRequiredError,
-    403: ForbiddenError,
-    404: NotFoundError,
-    405: MethodNotAllowedError,
-    409: ConflictError,
-    410: ExpiredError,
-    413: PayloadTooLargeError,
-    501: OperationNotImplementedError,
-    502: UnavailableError,
-    503: UnavailableError,
-    504: GatewayTimeoutError,
-}
-
-
-def api_error_class(code: str, status: int) -> type[ApiError]:
-    """Return the error class for a reply: by its code, or by its HTTP status if the code is unknown."""
-    if status == 429:
-        return QuotaExceededError if code == "quota_exceeded" else RateLimitedError
-    return _BY_CODE.get(code) or _BY_STATUS.get(status, ApiError)
-
-
 __all__ = [
     "ActionRequiredError",
     "AlreadyExistsError",
@@ -435,7 +374,6 @@ __all__ = [
     "UnrecoverableError",
     "UnsupportedOperationError",
     "VMGoneError",
-    "api_error_class",
     "is_gone",
     "is_surely_gone",
 ]

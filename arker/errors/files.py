@@ -78,7 +78,8 @@ class LocalFileError(TransferError, OSError):
     def __init__(self, error: OSError, filename: str | None = None) -> None:
         name = filename if filename is not None else error.filename
         reason = error.strerror or str(error)
-        super().__init__(f"{name}: {reason}" if name is not None else reason)
+        text = f"{reason} (on this machine)"
+        super().__init__(f"{name}: {text}" if name is not None else text)
         self.args = (error.errno, error.strerror, name)
         self.errno = error.errno
         self.strerror = error.strerror

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
+from arker._basics.guidance import CLOSED
 from arker._tasks import clock, hurry
 from arker._tasks.cleanup import CLEANUP_SECONDS
 from arker.errors import ConfigurationError
@@ -209,7 +210,7 @@ class Call(Generic[T]):
 
 def closed() -> ConfigurationError:
     """Return the error of a call that begins or ends after its client was closed."""
-    return ConfigurationError("the client is closed")
+    return ConfigurationError(CLOSED)
 
 
 __all__ = ["Call", "Errand", "Seat", "closed", "current_call"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from arker._basics.guidance import instead, no_async_block, no_end, not_by_hand, whole
 from arker._basics.lazy import later
 from arker._basics.pickling import refuse_to_be_pickled
 
@@ -21,13 +22,28 @@ class Facade:
     _async: Any
     _lease: leases.Lease
 
-    def __init__(self, asynchronous: Any, lease: leases.Lease) -> None:
+    if not TYPE_CHECKING:
+        __getattr__ = instead
+        __aenter__ = no_async_block
+        __aexit__ = no_end
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not any(part.startswith("_") for part in cls.__module__.split(".")):
+            whole(cls)
+
+    def __init__(self, asynchronous: Any, lease: leases.Lease | None = None) -> None:
         """Wrap an async object. Only the client and its handles do so.
 
         Args:
             asynchronous: The async twin.
             lease: The client's share in the loop.
+
+        Raises:
+            TypeError: A caller tries to make a handle; the client and its handles return them.
         """
+        if lease is None:
+            raise not_by_hand(type(self))
         self._async = asynchronous
         self._lease = lease
 

@@ -19,7 +19,7 @@ class Fleets(ClientBase):
 
     def fork_many(
         self,
-        source: str | arker_sync.VM,
+        source: str | arker_sync.VM | None,
         count: int,
         *,
         max_concurrency: int | None = None,
@@ -36,6 +36,7 @@ class Fleets(ClientBase):
         disk_mib: int | None = None,
         durable: bool | None = None,
         tunnel: models.TunnelRequest | Mapping[str, Any] | None = None,
+        image: str | None = None,
         description: str | None = None,
         queueing_timeout: float | None = None,
         layers: Sequence[models.Layer] | None = None,
@@ -46,6 +47,7 @@ class Fleets(ClientBase):
         vgpu: float | None = None,
         pool_id: str | None = None,
         pool_name: str | None = None,
+        ttl: float | None = None,
         progress: Callable[[arker.FleetProgress], object] | None = None,
         deadline: float | None = None,
     ) -> arker_sync.Fleet:
@@ -59,7 +61,8 @@ class Fleets(ClientBase):
         `FleetError`, which carries the error of each fork, or `DeadlineExceededError`.
 
         Args:
-            source: The name of a public golden or of the organisation's own VM, or a handle on the VM to fork.
+            source: The name of a public golden or of the organisation's own VM, or a handle on the VM to fork; None
+                with ``image``.
             count: Number of VMs.
             max_concurrency: Maximum number of VMs to fork or delete at once; by default the client's number of
                 connections.
@@ -77,6 +80,7 @@ class Fleets(ClientBase):
             disk_mib: Disk of each VM, in MiB.
             durable: Whether the VMs' runs are resumed after a host failure.
             tunnel: A tunnel to open for each VM: ``{"ports": [8080]}``.
+            image: A container image to make each VM of instead of forking one; see `fork`.
             description: The VMs' description.
             queueing_timeout: Seconds to wait for capacity for each VM; see `fork`.
             layers: What is copied: ``["disk"]`` or ``["disk", "memory"]``; see `fork`.
@@ -88,6 +92,8 @@ class Fleets(ClientBase):
             vgpu: GPUs of each VM: 0 to 1 in eighths, or 2, 4 or 8.
             pool_id: The pool to fork into, by id.
             pool_name: The pool to fork into, by name.
+            ttl: Seconds after which each VM is deleted, if it still exists, counted from its fork; see `fork`. In a
+                fleet it then counts as a VM that has died.
             progress: Called with a `FleetProgress` as VMs are forked and deleted.
             deadline: Seconds for all forks; forks that take longer are abandoned and count as failed. None for no
                 limit.
@@ -112,6 +118,7 @@ class Fleets(ClientBase):
             disk_mib=disk_mib,
             durable=durable,
             tunnel=tunnel,
+            image=image,
             description=description,
             queueing_timeout=queueing_timeout,
             layers=layers,
@@ -122,6 +129,7 @@ class Fleets(ClientBase):
             vgpu=vgpu,
             pool_id=pool_id,
             pool_name=pool_name,
+            ttl=ttl,
             progress=_bridge.callbacks.relay("progress", progress),
             deadline=deadline,
         )

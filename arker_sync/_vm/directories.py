@@ -25,6 +25,7 @@ class Directories(VmBase):
         delete: bool = False,
         dry_run: bool = False,
         concurrency: int | None = None,
+        checksum: bool = True,
         progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
     ) -> arker.DirectoryReport:
@@ -45,6 +46,8 @@ class Directories(VmBase):
             delete: Whether to delete paths in the VM that the local directory does not have.
             dry_run: Change nothing and return the plan.
             concurrency: Maximum number of requests in flight; 8 by default.
+            checksum: False to send no digests (SHA-256) with the files: see `VM.upload`. Those by which files of
+                the same size are compared are computed nevertheless.
             progress: Called from time to time with a `TransferProgress` for all files together.
             deadline: Seconds for the whole call; None for no limit.
 
@@ -62,6 +65,7 @@ class Directories(VmBase):
             delete=delete,
             dry_run=dry_run,
             concurrency=concurrency,
+            checksum=checksum,
             progress=_bridge.callbacks.relay("progress", progress),
             deadline=deadline,
         )

@@ -29,7 +29,12 @@ class Transfers(VmBase):
 
     @overload
     def sync(
-        self, path: str | PurePosixPath, data: bytes | bytearray | memoryview | str, *, deadline: float | None = None
+        self,
+        path: str | PurePosixPath,
+        data: bytes | bytearray | memoryview | str,
+        *,
+        checksum: bool = True,
+        deadline: float | None = None,
     ) -> None: ...
 
     def sync(
@@ -38,6 +43,7 @@ class Transfers(VmBase):
         data: bytes | bytearray | memoryview | str | Unset = UNSET,
         *,
         max_bytes: int | None = MAX_SYNC_READ,
+        checksum: bool = True,
         deadline: float | None = None,
     ) -> bytes | None:
         """Read or write a whole file in the VM (contract, section 6).
@@ -51,6 +57,7 @@ class Transfers(VmBase):
             data: Content to write, at most 5 GiB: bytes, or a string, which is written as UTF-8.
             max_bytes: Maximum number of bytes to read into memory; None for no limit. Set a limit for untrusted VMs: a
                 sparse file of terabytes takes no disk space there.
+            checksum: For a write, False to send no digest (SHA-256) with the content: see `upload`.
             deadline: Seconds for the whole call; None for no limit.
 
         Raises:
@@ -60,7 +67,7 @@ class Transfers(VmBase):
                 size.
         """
         asynchronous: Any = self._async
-        work = asynchronous.sync(path, data, max_bytes=max_bytes, deadline=deadline)
+        work = asynchronous.sync(path, data, max_bytes=max_bytes, checksum=checksum, deadline=deadline)
         return cast("bytes | None", self._lease.call(work))
 
     def upload(
@@ -72,6 +79,7 @@ class Transfers(VmBase):
         concurrency: int | None = None,
         part_size: int | None = None,
         verify: arker.transfer.Verify = "size",
+        checksum: bool = True,
         mode: int | None = None,
         progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
@@ -89,6 +97,8 @@ class Transfers(VmBase):
             concurrency: Maximum number of requests in flight for this file; 8 by default.
             part_size: Size of a part or chunk in bytes; by default chosen from the file's size.
             verify: ``"full"`` to check the digest of the whole file in the VM after it was joined from parts.
+            checksum: False to send no digest (SHA-256) with the file. The server then checks its size only; where the
+                network is fast, computing the digest takes longer than sending.
             mode: Permission bits of the file from the moment it appears; by default the server chooses them.
             progress: Function called from time to time with a `TransferProgress`. An exception in it is logged and does
                 not stop the transfer.
@@ -107,6 +117,7 @@ class Transfers(VmBase):
             concurrency=concurrency,
             part_size=part_size,
             verify=verify,
+            checksum=checksum,
             mode=mode,
             progress=_bridge.callbacks.relay("progress", progress),
             deadline=deadline,
@@ -179,6 +190,7 @@ class Transfers(VmBase):
         concurrency: int | None = None,
         part_size: int | None = None,
         verify: arker.transfer.Verify = "size",
+        checksum: bool = True,
         progress: Callable[[arker.TransferProgress], object] | None = None,
         deadline: float | None = None,
     ) -> list[arker.FileOutcome]:
@@ -192,6 +204,7 @@ class Transfers(VmBase):
             concurrency: Maximum number of requests in flight for all files together; 8 by default.
             part_size: As for `upload`.
             verify: As for `upload`.
+            checksum: As for `upload`.
             progress: Called from time to time with a `TransferProgress` for all files together.
             deadline: Seconds for the whole call; files that are not finished by then fail with `DeadlineExceededError`.
 
@@ -203,6 +216,7 @@ class Transfers(VmBase):
             concurrency=concurrency,
             part_size=part_size,
             verify=verify,
+            checksum=checksum,
             progress=_bridge.callbacks.relay("progress", progress),
             deadline=deadline,
         )

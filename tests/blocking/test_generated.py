@@ -33,9 +33,9 @@ def copy(tmp_path: Path) -> Path:
 
 def test_a_change_of_the_async_surface_is_found_and_written(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check"], copy) == 0
-    runs = copy / "arker/_vm/runs.py"
-    runs.write_text(
-        runs.read_text().replace(
+    records = copy / "arker/_vm/run_records.py"
+    records.write_text(
+        records.read_text().replace(
             "    async def get_run(",
             "    async def halves(\n"
             "        self, number: int, *, other: AsyncVM | None = None, deadline: float | None = None\n"
@@ -51,8 +51,8 @@ def test_a_change_of_the_async_surface_is_found_and_written(copy: Path, capsys: 
     assert "+    def halves(" in checked
     assert "_stale.py: nothing gives this file any more" in checked
     assert main([], copy) == 0
-    assert capsys.readouterr().out == "written: arker_sync/_vm/runs.py\nremoved: arker_sync/_stale.py\n"
-    text = (copy / "arker_sync/_vm/runs.py").read_text()
+    assert capsys.readouterr().out == "written: arker_sync/_vm/run_records.py\nremoved: arker_sync/_stale.py\n"
+    text = (copy / "arker_sync/_vm/run_records.py").read_text()
     signature = "self, number: int, *, other: VM | None = None, deadline: float | None = None"
     assert f'    def halves({signature}) -> tuple[int, int]:\n        """Two halves: ``vm.halves(4)``."""\n' in text
     assert "work = self._async.halves(number, other=twin(other), deadline=deadline)" in text
@@ -60,9 +60,9 @@ def test_a_change_of_the_async_surface_is_found_and_written(copy: Path, capsys: 
 
 
 def test_what_cannot_be_turned_is_refused(copy: Path) -> None:
-    runs = copy / "arker/_vm/runs.py"
-    before = runs.read_text()
-    runs.write_text(
+    records = copy / "arker/_vm/run_records.py"
+    before = records.read_text()
+    records.write_text(
         before.replace(
             "    async def get_run(",
             "    async def all_of(self) -> dict[str, AsyncVM]:\n        return {}\n\n    async def get_run(",

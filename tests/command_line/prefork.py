@@ -46,8 +46,8 @@ def main() -> None:
                 status = child(order["words"], order["env"], order["cwd"], order["streams"])
             except SystemExit as end:
                 status = end.code if isinstance(end.code, int) else 70
-            except BaseException:
-                sys.excepthook(*sys.exc_info())
+            except BaseException as error:
+                sys.excepthook(type(error), error, error.__traceback__)
             finally:
                 os._exit(status)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n")

@@ -109,10 +109,13 @@ class Program:
 
     @contextmanager
     def started(self, *words: str, **options: Any) -> Generator[subprocess.Popen[bytes], None, None]:
-        """Start a command in a new interpreter, with pipes. It is killed at the end of the block if it still goes on."""
-        settings: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        """Start a command in a new interpreter, with pipes. One that goes on is killed at the end of the block."""
+        streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         env = {**self.env, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
-        with subprocess.Popen([*MODULE, *words], cwd=self.cwd, env=env, **{**settings, **options}) as process:
+        command = [*MODULE, *words]
+        started: Any = subprocess.Popen(command, cwd=self.cwd, env=env, **{**streams, **options})
+        process: subprocess.Popen[bytes] = started
+        with process:
             try:
                 yield process
             finally:

@@ -10,9 +10,9 @@ import pytest
 from tests.command_line.support import Program
 
 
-def states(program: Program, vm: str = "web") -> list[str]:
-    """Return the states of a VM's runs, newest first."""
-    return [run["state"] for run in program("runs", vm, "--json").json]
+def states(program: Program, command: str) -> list[str]:
+    """Return the states of the runs of a command, newest first; the client's own commands have its text in theirs."""
+    return [run["state"] for run in program("runs", "web", "--json").json if command in run["command"]]
 
 
 def test_run_passes_on_output_input_and_exit_status(arker_program: Program, web: str) -> None:
@@ -47,6 +47,25 @@ def test_what_is_not_the_command_s_own_status(arker_program: Program, web: str) 
     assert arker_program("run", "web", "--", "no-such-program").status == 127
 
 
+def test_a_command_beside_one_that_goes_on(arker_program: Program, web: str) -> None:
+    arker_program.good("run", "web", "--", "cd /tmp")
+    with arker_program.started("run", "web", "--no-stdin", "--", "echo ready; sleep 600") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        assert arker_program.good("run", "web", "--", "pwd") == "/tmp\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    (vm,) = arker_program("ls", "--json").json
+    assert len(vm["sessions"]) == 1
+
+
+def test_errors_that_look_like_the_client_s_own_are_the_command_s(arker_program: Program, web: str) -> None:
+    done = arker_program("run", "web", "--cwd", "/tmp", "--", "printf 'arker-12ab missing\\n' >&2")
+    assert (done.status, done.err) == (0, "arker-12ab missing\n")
+    assert arker_program("run", "web", "--", "printf ar >&2").err == "ar"
+    assert arker_program("run", "web", "--", "printf 'arker-x y z' >&2").err == "arker-x y z"
+
+
 def test_a_fork_for_one_command_is_deleted(arker_program: Program) -> None:
     done = arker_program("run", "--fork", "ubuntu", "--", "hostname; exit 3")
     assert (done.status, done.out) == (3, "vm\n")
@@ -76,7 +95,7 @@ def test_a_signal_kills_the_command(arker_program: Program, web: str, number: si
         _, complaints = process.communicate(timeout=30)
         assert process.returncode == 128 + number
         assert complaints == b""
-    assert states(arker_program)[0] == "cancelled"
+    assert states(arker_program, "sleep 600") == ["cancelled"]
 
 
 def test_a_reader_that_ends_ends_the_command(arker_program: Program, web: str) -> None:
@@ -87,7 +106,7 @@ def test_a_reader_that_ends_ends_the_command(arker_program: Program, web: str) -
         process.stdout.close()
         assert process.wait(30) == 141
         assert process.stderr.read() == b""
-    assert states(arker_program)[0] == "cancelled"
+    assert states(arker_program, "yes") == ["cancelled"]
 
 
 def test_logs_and_runs_of_a_run_in_the_background(arker_program: Program, web: str) -> None:
@@ -96,7 +115,7 @@ def test_logs_and_runs_of_a_run_in_the_background(arker_program: Program, web: s
     until = time.monotonic() + 20
     while (done := arker_program("logs", run)).out != "out\n" or done.err != "err\n":
         assert time.monotonic() < until, done
-    assert states(arker_program)[0] == "running"
+    assert states(arker_program, "echo end") == ["running"]
     with arker_program.started("logs", run, "--follow") as follower:
         assert follower.stdout is not None
         assert follower.stdout.readline() == b"out\n"
@@ -108,7 +127,7 @@ def test_logs_and_runs_of_a_run_in_the_background(arker_program: Program, web: s
     assert found["command"] == line
     rows = arker_program.good("runs", "web", "--state", "completed").splitlines()
     assert rows[0].split() == ["RUN", "STATE", "EXIT", "AGE", "COMMAND"]
-    assert [row for row in rows if row.startswith(run)][0].endswith(line)
+    assert next(row for row in rows if row.startswith(run)).endswith(line)
     assert len(arker_program.good("runs", "web", "--limit", "1").splitlines()) == 2
 
 

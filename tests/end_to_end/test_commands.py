@@ -90,7 +90,7 @@ async def test_inputs_of_every_size(vm: AsyncVM, tmp_path: Path, size: int) -> N
     digest = hashlib.sha256(data).hexdigest().encode()
     file = tmp_path / "input"
     file.write_bytes(data)
-    given: tuple[Any, ...] = (data, file)
+    given: tuple[Any, ...] = (data, file, memoryview(data), bytearray(data))
     for each in given:
         assert (await vm.run("sha256sum | cut -c 1-64", input=each)).stdout.strip() == digest
         run = await vm.start("sha256sum | cut -c 1-64", input=each)
@@ -376,7 +376,7 @@ async def test_sessions_take_the_same(vm: AsyncVM) -> None:
         )
         assert result.stdout_text == "".join(heard) == "in\nsession 1\n/usr/bin\n"
         run = await session.start("cat; pwd", stdin=True)
-        await run.write("later\n")
+        await run.write(memoryview(b"later\n"))
         await run.close_stdin()
         assert (await run.wait()).stdout == b"later\n/usr\n"
         with pytest.raises(DeadlineExceededError):

@@ -70,6 +70,18 @@ async def test_a_vm_ends_when_its_time_has_come(client: AsyncArker, ledger: Path
     assert await ids(client) == {first.id}
 
 
+async def test_the_vms_of_a_fleet_end_and_are_replaced(client: AsyncArker) -> None:
+    async with client.fork_many("ubuntu-nodisk", 2, ttl=600) as fleet:
+        first = set(fleet)
+        for vm in first:
+            await vm.keep_alive(0.05)
+            await gone(client, vm)
+        outcomes = await fleet.run("true")
+        assert [outcome.ok for outcome in outcomes] == [True, True]
+        assert not first & set(fleet)
+    assert await ids(client) == set()
+
+
 def test_the_blocking_client_deletes_it_as_well(emulator: Emulator) -> None:
     with Arker(**emulator.client_options) as ar, ar.fork("ubuntu-nodisk") as vm:
         other = vm.fork(ttl=0.2)

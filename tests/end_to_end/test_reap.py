@@ -70,7 +70,7 @@ from arker import AsyncArker
 async def main():
     async with AsyncArker() as ar:
         report = await ar.reap()
-    assert not report.failed, report
+    assert {left.error.code for left in report.failed} <= {"unknown_vm"}, report
     for left in (*report.deleted, *report.gone):
         print(left.vm_id)
 
@@ -211,7 +211,7 @@ async def test_two_reap_at_once(client: AsyncArker, settings: dict[str, str], le
         reaped = [set(output(one).split()), set(output(two).split())]
     assert left <= reaped[0] | reaped[1]
     assert await ids(client) == set()
-    assert select(ledger) == []
+    assert not any(select(ledger))  # only what had not been sent when the program was killed may be left in doubt
 
 
 async def test_a_vm_that_somebody_has_deleted_meanwhile(

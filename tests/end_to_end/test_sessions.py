@@ -13,6 +13,7 @@ from arker import (
     AsyncVM,
     BadRequestError,
     ConflictError,
+    InvalidArgumentError,
     NotFoundError,
     UnsupportedOperationError,
 )
@@ -144,3 +145,17 @@ async def test_the_organisations_run_list(ar: AsyncArker, vm: AsyncVM) -> None:
     assert len(await ar.list_runs(until=begin - 3600)) == 0
     with pytest.raises(BadRequestError, match="sort"):
         await ar.list_runs(sort="colour")
+
+
+async def test_a_run_of_a_session_goes_on_in_the_background(vm: AsyncVM) -> None:
+    async with vm.open_session(cwd="/usr") as session:
+        result = await session.run("pwd", time_to_background=60)
+        assert result.type == "completed"
+        assert result.stdout == b"/usr\n"
+        result = await session.run("sleep 0.5; pwd", time_to_background=0)
+        assert result.type == "background"
+        assert (await vm.attach_run(result.run_id).wait()).stdout == b"/usr\n"
+        with pytest.raises(InvalidArgumentError, match="check"):
+            await session.run("true", time_to_background=1, check=True)  # type: ignore[call-overload]
+        with pytest.raises(InvalidArgumentError, match="time_to_background=1"):
+            await session.run("true", time_to_background=1, on_cancel="kill")  # type: ignore[call-overload]

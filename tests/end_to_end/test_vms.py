@@ -147,8 +147,9 @@ async def test_a_snapshot_is_a_fork_with_a_name_that_stays(emulator: Emulator, a
     made = await vm.snapshot("checkpoint", public=True)
     assert (made.name, made.kept, made.public) == ("checkpoint", True, True)
     await vm.sync("f", b"after")
-    with pytest.raises(ConflictError, match="checkpoint"):
+    with pytest.raises(ConflictError, match=r"^vm\.snapshot: .*checkpoint") as caught:
         await vm.snapshot("checkpoint")
+    assert caught.value.operation == "vm.snapshot"
     with pytest.raises(InvalidArgumentError, match="name"):
         await vm.snapshot("")
     async with made:

@@ -21,6 +21,7 @@ from arker import (
     InvalidArgumentError,
 )
 from arker._fleets import pool
+from tests.support.clients import make_client
 from tests.support.cloud import Cloud, when
 from tests.support.server import Reply, ScriptedServer, error, ok
 
@@ -68,6 +69,16 @@ async def test_what_goes_over_the_wire(client: AsyncArker, cloud: Cloud, server:
         }
 
 
+async def test_from_an_image(server: ScriptedServer, cloud: Cloud) -> None:
+    async with (
+        make_client(server, generation="1") as client,
+        client.fork_many(None, 2, image="python:3.12", command=["true"]),
+    ):
+        pass
+    assert [request.json["image"] for request in cloud.forks()] == ["python:3.12"] * 2
+    assert all("source" not in request.json for request in cloud.forks())
+
+
 async def test_from_a_vm_with_names(client: AsyncArker, cloud: Cloud) -> None:
     source = await client.fork("ubuntu")
     async with client.fork_many(source, 3, name_prefix="worker", source_org_id="org"):
@@ -84,6 +95,9 @@ async def test_from_a_vm_with_names(client: AsyncArker, cloud: Cloud) -> None:
     [
         ({"source": ""}, "source"),
         ({"source": 3}, "source"),
+        ({"source": None}, "source"),
+        ({"image": "python:3.12"}, "source"),
+        ({"ttl": 0}, "ttl"),
         ({"count": 0}, "count"),
         ({"count": True}, "count"),
         ({"count": 2.0}, "count"),

@@ -162,6 +162,17 @@ async def _open_session(scene: Scene) -> None:
         assert (await session.run("pwd")).stdout == b"/tmp\n"
 
 
+async def _terminal(scene: Scene) -> None:
+    async with scene.vm.terminal(deadline=20) as terminal:
+        await terminal.write("exit 3\n")
+        assert await terminal.wait(deadline=20) == 3
+
+
+async def _ticket(scene: Scene) -> None:
+    made = await scene.vm.create_session()
+    assert (await scene.vm.create_pty_ticket(made.session_id)).ticket
+
+
 async def _create_tunnel(scene: Scene) -> None:
     made = await scene.vm.create_tunnel(ports=[8080])
     assert made.tunnel_key is not None
@@ -209,6 +220,8 @@ OPERATIONS: Final = (
     Operation("ar.list_runs(region=)", _list_org_runs_region),
     Operation("vm.create_session() and its kin", _sessions),
     Operation("vm.open_session()", _open_session),
+    Operation("vm.terminal()", _terminal),
+    Operation("vm.create_pty_ticket()", _ticket),
     Operation("vm.create_tunnel() and its kin", _create_tunnel),
     Operation("vm.list_tunnels(), vm.iter_tunnels()", _list_tunnels),
     Operation("vm.tunnel()", _tunnel),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -75,6 +76,27 @@ def _plain(headers: Any) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in _HOP}
 
 
+async def _pass_socket(request: web.Request, session: aiohttp.ClientSession, url: URL) -> web.StreamResponse:
+    """Pass on what goes over a WebSocket, in both directions."""
+
+    async def pass_on(source: Any, sink: Any) -> None:
+        async for message in source:
+            if message.type is aiohttp.WSMsgType.BINARY:
+                await sink.send_bytes(message.data)
+            else:
+                await sink.send_str(message.data)
+
+    async with session.ws_connect(url) as onward:
+        inward = web.WebSocketResponse()
+        await inward.prepare(request)
+        back = asyncio.ensure_future(pass_on(inward, onward))
+        while (message := await onward.receive()).type is aiohttp.WSMsgType.BINARY:
+            await inward.send_bytes(message.data)
+        await inward.close(code=onward.close_code or 1000, message=str(message.extra or "").encode())
+        await back
+    return inward
+
+
 @asynccontextmanager
 async def witness(emulator: Emulator) -> AsyncGenerator[Witness, None]:
     """Open a proxy before an embedded backend."""
@@ -91,6 +113,8 @@ async def witness(emulator: Emulator) -> AsyncGenerator[Witness, None]:
             except (Wrong, ValueError) as error:
                 seen.wrong.append(str(error))
             url = URL(root + request.raw_path, encoded=True)
+            if request.headers.get("Upgrade", "").lower() == "websocket":
+                return await _pass_socket(request, session, url)
             async with session.request(
                 request.method, url, data=content, headers=_plain(request.headers), allow_redirects=False
             ) as response:

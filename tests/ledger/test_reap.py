@@ -15,7 +15,7 @@ from arker import AsyncArker, BadReplyError, DeadlineExceededError
 from tests.ledger.support import line, program, select, until
 from tests.support.clients import BURST, COMPUTE, make_client
 from tests.support.secrets import API_KEY
-from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, ok
+from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, error_1, ok
 
 pytestmark = pytest.mark.anyio
 
@@ -117,7 +117,13 @@ async def test_what_was_found_out_is_on_record_when_its_deletion_fails(
 
 
 @pytest.mark.parametrize(
-    "refusal", [error("not_found", status=404), error("unauthorized", status=401), dropped(Drop.AFTER_PROCESSING)]
+    "refusal",
+    [
+        error("not_found", status=404),
+        error_1("not_found", status=404, resource="source"),
+        error("unauthorized", status=401),
+        dropped(Drop.AFTER_PROCESSING),
+    ],
 )
 async def test_a_fork_that_cannot_be_sent_again_stays_as_long_as_that_may_change(
     server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path, refusal: Reply
@@ -133,6 +139,17 @@ async def test_a_fork_that_cannot_be_sent_again_stays_as_long_as_that_may_change
     await client.aclose()
     final = failed.error is not None and failed.error.status == 404
     assert select(ledger) == ([] if final else [None])
+
+
+async def test_a_fork_whose_vm_another_reap_has_deleted_is_gone(
+    server: ScriptedServer, client: AsyncArker, settings: dict[str, str], ledger: Path
+) -> None:
+    sent = await left_without_answer(server, settings, ledger)
+    server.answer(error_1("not_found", status=404, resource="vm"))
+    report = await client.reap()
+    assert ([left.idempotency_key for left in report.gone], report.failed) == ([sent.key], ())
+    assert select(ledger) == []
+    await client.aclose()
 
 
 async def test_a_key_that_may_be_forgotten_is_warned_of(

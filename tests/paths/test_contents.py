@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from collections.abc import Awaitable
@@ -15,8 +16,10 @@ from arker import (
     ConfigurationError,
     FileTooLargeError,
     InvalidArgumentError,
+    NetworkError,
     RemoteFileError,
 )
+from arker.emulator import Emulator
 
 pytestmark = pytest.mark.anyio
 
@@ -69,6 +72,36 @@ async def test_appending(vm: AsyncVM, size: int) -> None:
     assert await vm.files.write_bytes("/tmp/file", b"\0\\n%s", append=True) == 5
     assert await vm.files.read_bytes("/tmp/file") == DATA[:size] + b"\0\\n%s"
     assert await vm.files.listdir("/tmp") == ["file"]
+
+
+async def test_what_may_not_be_written_is_not_replaced(vm: AsyncVM) -> None:
+    await vm.files.write_text("/tmp/d/file", "kept", mode=0o444, parents=True)
+    if (await vm.run("id -u")).stdout_text == "0\n":
+        return  # to root everything is writable
+    for parents in (False, True):
+        with pytest.raises(PermissionError):
+            await vm.files.write_text("/tmp/d/file", "new", parents=parents)
+        with pytest.raises(PermissionError):
+            async with vm.files.open("/tmp/d/file", "w", parents=parents):
+                pass
+        with pytest.raises(IsADirectoryError):
+            await vm.files.write_text("/tmp/d", "new", parents=parents)
+    with pytest.raises(NotADirectoryError):
+        await vm.files.write_text("/tmp/d/file/below", "new", parents=True)
+    await vm.files.chmod("/tmp/d", 0o555)
+    with pytest.raises(PermissionError):
+        await vm.files.write_text("/tmp/d/a/b", "new", parents=True)
+    assert await vm.files.read_text("/tmp/d/file") == "kept"
+
+
+async def test_two_copies_at_once_to_one_new_file(vm: AsyncVM) -> None:
+    contents = [bytes([number]) * 2_000_000 for number in range(4)]
+    for number, content in enumerate(contents):
+        await vm.files.write_bytes(f"/tmp/{number}", content)
+    for turn in range(5):
+        await asyncio.gather(*(vm.files.copy(f"/tmp/{number}", f"/tmp/made-{turn}") for number in range(4)))
+        assert await vm.files.read_bytes(f"/tmp/made-{turn}") in contents
+    assert len(await vm.files.listdir("/tmp")) == 9
 
 
 async def test_permissions(vm: AsyncVM) -> None:
@@ -139,6 +172,32 @@ async def test_lines_are_those_of_the_file(vm: AsyncVM) -> None:
         assert [line async for line in text] == data.decode().splitlines(keepends=True)
 
 
+async def test_lines_of_a_file_as_a_list(vm: AsyncVM) -> None:
+    await vm.files.write_text("/tmp/lines", "one\ntwo\n\nthree")
+    for hint, lines in ((-1, ["one\n", "two\n", "\n", "three"]), (4, ["one\n"]), (5, ["one\n", "two\n"])):
+        async with vm.files.open("/tmp/lines") as text, vm.files.open("/tmp/lines", "rb") as file:
+            assert text.name == "/tmp/lines"
+            assert await text.readlines(hint) == lines
+            assert [line.decode() for line in await file.readlines(hint)] == lines
+            rest = "one\ntwo\n\nthree".removeprefix("".join(lines))
+            assert (await text.read(None), await file.read(None)) == (rest, rest.encode())
+            assert await text.readlines(None) == []
+            await text.flush()
+            with pytest.raises(InvalidArgumentError):
+                await text.readlines(-2)
+            with pytest.raises(ConfigurationError):
+                await text.writelines(["x"])
+    async with vm.files.open("/tmp/lines", "w") as text:
+        for wrong in ("text", b"bytes", 5):
+            with pytest.raises(InvalidArgumentError) as caught:
+                await text.writelines(wrong)  # type: ignore[arg-type]
+            assert caught.value.argument == "lines"
+        await text.writelines(["ü", "ß\n"])
+    assert await vm.files.read_text("/tmp/lines") == "üß\n"
+    with pytest.raises(ConfigurationError):
+        await text.flush()
+
+
 async def test_an_open_file_of_text(vm: AsyncVM) -> None:
     text = "äöü\r\n" * 50_000 + "€"
     async with vm.files.open("/tmp/text", "x", permissions=0o600) as file:
@@ -185,6 +244,40 @@ async def test_an_open_file_is_written_at_the_end_of_its_block_or_not_at_all(vm:
                 pass
         assert isinstance(caught.value, ArkerError)
         assert caught.value.operation == "vm.files.open"
+
+
+async def test_what_is_flushed_is_there_and_what_follows_is_appended(vm: AsyncVM) -> None:
+    for mode, before in (("xb", b""), ("wb", b""), ("ab", DATA[:100_010])):
+        async with vm.files.open("/tmp/file", mode, permissions=0o640) as file:
+            await file.write(DATA[:100_000])
+            await file.flush()
+            assert await vm.files.read_bytes("/tmp/file") == before + DATA[:100_000]
+            await file.flush()
+            await file.writelines([b"a", bytearray(b"bc"), memoryview(b"de")])
+            assert (file.tell(), file.size) == (100_005, 100_005)
+            await file.flush()
+            assert await vm.files.read_bytes("/tmp/file") == before + DATA[:100_000] + b"abcde"
+            await file.writelines(iter([b"fg", b"hij"]))
+        assert await vm.files.read_bytes("/tmp/file") == before + DATA[:100_000] + b"abcdefghij"
+        assert (await vm.files.stat("/tmp/file")).mode == 0o640
+        if mode == "ab":
+            break
+        await vm.files.write_bytes("/tmp/file", DATA[:100_010])
+        if mode == "xb":
+            await vm.files.remove("/tmp/file")
+
+
+async def test_a_flush_of_unknown_outcome_is_not_repeated(emulator: Emulator, vm: AsyncVM) -> None:
+    file = vm.files.open("/tmp/file", "ab")
+    await file.__aenter__()
+    await file.write(b"once")
+    emulator.faults.close(operation="run", times=20)
+    with pytest.raises(NetworkError) as caught:
+        await file.flush()
+    assert caught.value.outcome == "unknown"
+    emulator.faults.clear()
+    with pytest.raises(NetworkError):
+        await file.aclose()
 
 
 async def _failing(vm: AsyncVM) -> None:

@@ -101,6 +101,12 @@ async def test_found_lines(vm: AsyncVM) -> None:
             async for match in files.grep("fixME:", "/tmp/g/one", ignore_case=True, fixed=True)
         ]
         assert found == [("/tmp/g/one", 3, "  fixme: b")]
+    own_sessions(vm._place).tools = None  # pyright: ignore[reportPrivateUsage]
+    await files.write_text("/tmp/g/letters", "É日本\n")
+    for pattern, ignore_case in (("^é..$", True), ("^É..$", False), ("[ÈÉ]日", False)):
+        matches = [match async for match in files.grep(pattern, "/tmp/g", ignore_case=ignore_case)]
+        assert [match.path for match in matches] == ["/tmp/g/letters"]
+    assert [match async for match in files.grep("nothing like that", "/tmp/g/binary")] == []
     with pytest.raises(InvalidArgumentError, match="grep accepts"):
         await files.grep("(", "/tmp/g").__anext__()
     with pytest.raises(FileNotFoundError):
@@ -134,6 +140,9 @@ async def test_changes_as_they_happen(vm: AsyncVM, method: str) -> None:
                 if (event.kind, event.path) == (kind, path):
                     return
 
+        # Files that are written under another name first.
+        await vm.files.write_bytes("/tmp/w/old/large", bytes(1_000_000), parents=True)
+        await vm.upload(bytes(3_000_000), "/tmp/w/parts", strategy="parts", part_size=1_000_000)
         await vm.run("cd /tmp/w; mkdir new; echo 1 > new/in; echo 2 > old/in")
         await asyncio.wait_for(until("created", "/tmp/w/old/in"), 60)
         await vm.run("sleep 0.1; echo 3 >> /tmp/w/old/in")
@@ -141,6 +150,10 @@ async def test_changes_as_they_happen(vm: AsyncVM, method: str) -> None:
         await vm.run("rm /tmp/w/old/in")
         await asyncio.wait_for(until("deleted", "/tmp/w/old/in"), 60)
         assert ("created", "/tmp/w/new", True) in found
+        assert {path for _, path, _ in found if "large" in path or "parts" in path or "/." in path} == {
+            "/tmp/w/old/large",
+            "/tmp/w/parts",
+        }
         assert ("created", "/tmp/w/new/in", False) in found
         await vm.run("rm -r /tmp/w")
         await asyncio.wait_for(_end(changes), 60)

@@ -47,6 +47,8 @@ class Cloud:
         path = request.path.removeprefix(f"{COMPUTE}/v1/")
         if path == "fork":
             return self._fork()
+        if path == "health":
+            return ok({"status": "ok"})
         _, vm_id, *rest = path.split("/")
         if request.method == "DELETE":
             reply = self.on_delete(vm_id)

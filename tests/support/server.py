@@ -100,6 +100,19 @@ def error(code: str, message: str = "no", *, status: int, **headers: str) -> Rep
     return Reply(status=status, body=body, headers=_headers(headers))
 
 
+def error_1(code: str, message: str = "no", *, status: int, **details: object) -> Reply:
+    """Return an error reply in the shape of generation 1."""
+    told = {
+        "code": code,
+        "message": message,
+        "timestamp": "2026-11-01T00:00:00Z",
+        "request_id": "req_1",
+        "request": {"kind": "unmatched", "method": "POST"},
+        "details": details,
+    }
+    return Reply(status=status, body=orjson.dumps({"error": told}))
+
+
 def dropped(drop: Drop) -> Reply:
     return Reply(drop=drop, body=b'{"never": "whole"}')
 

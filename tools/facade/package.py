@@ -199,7 +199,7 @@ def _root(text: str, surface: Surface, turner: Turner) -> str:
     head = [turner.docstring(docstring), "", "from __future__ import annotations", ""]
     head += [*layout.imports(_imported(tree.body, surface)), "", "if TYPE_CHECKING:", *layout.imports(late, indent=4)]
     head += ["", *(line for node in others for line in lines[node.lineno - 1 : node.end_lineno])]
-    lazy = next(node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "lazily")
+    lazy = next(node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "lazy_root")
     table = lazy.args[1]
     assert isinstance(table, ast.Dict)
     assert checked.end_lineno is not None

@@ -141,7 +141,7 @@ def dumps_chunk(chunk: SyncChunkWrite) -> bytes:
     return b"".join((before, empty[:-1], content, b'"', after))
 
 
-def dumps_whole(path: str, upload_id: str, content: bytes | memoryview, sha256: str) -> bytes:
+def dumps_whole(path: str, upload_id: str, content: bytes | memoryview, sha256: str | None) -> bytes:
     """Return the JSON text of an entry that writes a file in its only chunk.
 
     It is built by hand, since there may be many small files.
@@ -150,12 +150,12 @@ def dumps_whole(path: str, upload_id: str, content: bytes | memoryview, sha256: 
     import pybase64  # see above
 
     size = len(content)
-    return b'{"path":%b,"size":%d,"upload_id":"%b","start":0,"end":%d,"sha256":"%b","content":"%b"}' % (
+    return b'{"path":%b,"size":%d,"upload_id":"%b","start":0,"end":%d,%b"content":"%b"}' % (
         orjson.dumps(path),
         size,
         upload_id.encode(),
         size,
-        sha256.encode(),
+        b"" if sha256 is None else b'"sha256":"%b",' % sha256.encode(),
         pybase64.b64encode(content),
     )
 

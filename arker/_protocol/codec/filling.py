@@ -1,9 +1,11 @@
-"""Functions that make an instance of a model from an object's members, written for each class. Loaded at the first request.
+"""Functions that make an instance of a model from an object's members, written for each class.
 
 A page of 5,000 VMs has 300,000 fields. The functions that cattrs writes call a hook for each of them, and the methods
-that attrs writes for frozen classes call ``object.__setattr__``; both calls take longer than all the rest. So a value of
-the right JSON type is kept without a call, and the fields are set on a twin: a class with the same slots that is not
+that attrs writes for frozen classes call ``object.__setattr__``; both calls take longer than all the rest. So a value
+of the right JSON type is kept without a call, and the fields are set on a twin: a class with the same slots that is not
 frozen. Its instance then becomes one of the model, as ``__class__`` may be set where the layout is the same.
+
+Loaded at the first request.
 """
 
 from __future__ import annotations
@@ -24,15 +26,17 @@ def can_fill(cls: type, fields: Fields) -> bool:
     """Return whether a class only keeps values: whether it computes no defaults, and does not change or check any."""
     return not hasattr(cls, "__attrs_post_init__") and not any(
         each.validator is not None or each.converter is not None or isinstance(each.default, _FACTORY)
-        for each in (*_attributes(cls), *(field for field, _ in fields.values()))
+        for each in (*_attributes(cls), *(cast("Any", field) for field, _ in fields.values()))
     )
 
 
 _FACTORY: Final = cast("type", attrs.Factory)  # in the stubs it is a function
 
 
-def _attributes(cls: type) -> tuple[attrs.Attribute[Any], ...]:
-    return attrs.fields(cast("type[attrs.AttrsInstance]", cls))
+def _attributes(cls: type) -> tuple[Any, ...]:
+    # attrs' stubs leave the types of converters open.
+    found: tuple[Any, ...] = attrs.fields(cast("type[attrs.AttrsInstance]", cls))
+    return found
 
 
 def written(cls: type, fields: Fields) -> Hook:
@@ -68,11 +72,10 @@ def written(cls: type, fields: Fields) -> Hook:
         names["_twin"] = twin
         lines.append(" _made = _twin()")
         for attribute in _attributes(cls):
-            value = values.get(attribute.name)
-            if value is None:
-                value = f"_c_{attribute.name}"
-                names[value] = attribute.default
-            lines.append(f" _made.{attribute.name} = {value}")
+            constant = f"_c_{attribute.name}"
+            if attribute.name not in values:
+                names[constant] = attribute.default
+            lines.append(f" _made.{attribute.name} = {values.get(attribute.name, constant)}")
         lines += [" _made.__class__ = _class", " return _made"]
     exec(compile("\n".join(lines), f"<filling of {cls.__qualname__}>", "exec"), names)  # noqa: S102 - of names of fields
     return cast("Callable[[Any, Any], Any]", names["fill"])

@@ -46,7 +46,19 @@ def user_agent() -> str:
 class Http:
     """Single exchanges with the API and with presigned URLs."""
 
-    def __init__(self, settings: Settings, session: aiohttp.ClientSession | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        session: aiohttp.ClientSession | None = None,
+        tell_round_trip: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """Make the HTTP side of a client.
+
+        Args:
+            settings: The client's settings.
+            session: The caller's session, if given.
+            tell_round_trip: Called with the round trip to each host, in seconds, when it is first connected to.
+        """
         self._own = session is None
         self._idle = settings.timeouts.idle
         agent = user_agent()
@@ -63,7 +75,7 @@ class Http:
         self._sessions: LoopSessions | CallersSession
         common: _Options = {"allow_redirects": False}
         if session is None:
-            self._sessions = LoopSessions(settings.max_connections, self._timeout)
+            self._sessions = LoopSessions(settings.max_connections, self._timeout, tell_round_trip=tell_round_trip)
             # aiohttp never repeats a POST, so the most frequent calls need not go through the middleware.
             self._options, self._repeatable = {**common, "middlewares": ()}, common
         else:

@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import socket
+import sys
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
@@ -17,6 +18,7 @@ import aiohttp
 from attrs import define
 
 from arker._basics.descriptors import NONE_LEFT, is_spared, none_left
+from arker._basics.guidance import CLOSED
 from arker._tasks import clock
 from arker._tasks.process import hand_in, keep_in_child
 from arker._tasks.running_loop import running_loop
@@ -67,8 +69,29 @@ def _keepalive_socket(address: tuple[Any, ...]) -> socket.socket:
     return connection
 
 
+_TCP_INFO: Final = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
+_ROUND_TRIP_AT: Final = 68
+"""Offset of the round trip in Linux's ``struct tcp_info``: microseconds, in four bytes."""
+
+
+def round_trip(connection: socket.socket) -> float | None:
+    """Return the seconds that packets take there and back, as the kernel measures them; None if that is unknown."""
+    if _TCP_INFO is None:
+        return None
+    try:
+        told = connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _ROUND_TRIP_AT + 4)
+    except OSError:
+        return None  # it has just been lost, or is no TCP connection
+    found = int.from_bytes(told[_ROUND_TRIP_AT:], sys.byteorder) if len(told) == _ROUND_TRIP_AT + 4 else 0
+    return found / 1e6 if found else None
+
+
 class _Connector(aiohttp.TCPConnector):
     """A connector that reports a lack of descriptors as a lack of places, not as a failed request."""
+
+    tell_round_trip: Callable[[float], None] | None = None
+    """Called with the round trip to each host, in seconds, when it is first connected to."""
+    _told: frozenset[str | None] = frozenset()
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -76,13 +99,25 @@ class _Connector(aiohttp.TCPConnector):
         give_up = clock.now() + _NO_PLACE_SECONDS
         while True:
             try:
-                return await super().connect(req, traces, timeout)
+                connection = await super().connect(req, traces, timeout)
+                if req.url.raw_host not in self._told:
+                    self._learn_round_trip(req, connection)
+                return connection
             except aiohttp.ClientConnectorError as error:
                 # The names of hosts cannot be looked up without descriptors either, and that has a number of its own.
                 lacking = error.os_error.errno in NONE_LEFT or none_left()
                 if not lacking or clock.now() > give_up:
                     raise
             await clock.sleep(_NO_PLACE_PAUSE)
+
+    def _learn_round_trip(self, req: aiohttp.ClientRequest, connection: Connection) -> None:
+        self._told |= {req.url.raw_host}
+        transport = connection.transport
+        # A proxy may be near where the server is far away.
+        used = None if transport is None or req.proxy is not None else transport.get_extra_info("socket")
+        seconds = None if used is None else round_trip(used)
+        if seconds is not None and self.tell_round_trip is not None:
+            self.tell_round_trip(seconds)
 
 
 @define(eq=False)
@@ -103,6 +138,7 @@ class LoopSessions:
         max_connections: int | None,
         timeout: aiohttp.ClientTimeout,
         middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (),
+        tell_round_trip: Callable[[float], None] | None = None,
     ) -> None:
         """Make none yet.
 
@@ -110,8 +146,10 @@ class LoopSessions:
             max_connections: The number of connections at once; None for no limit.
             timeout: The bounds of requests.
             middlewares: What goes around each request, from the outside in.
+            tell_round_trip: Called with the round trip to each host, in seconds, when it is first connected to.
         """
         self._max_connections = max_connections
+        self._tell_round_trip = tell_round_trip
         self._timeout = timeout
         self._middlewares = (*middlewares, no_hidden_retry)
         self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
@@ -137,17 +175,19 @@ class LoopSessions:
     def _open(self, loop: asyncio.AbstractEventLoop) -> _Entry:
         if self._closed:
             # The client was closed while a call waited for its next attempt; a new session would never be closed.
-            raise ConfigurationError("the client is closed")
+            raise ConfigurationError(CLOSED)
         for ended in [other for other in list(self._entries) if other.is_closed()]:
             self._entries.pop(ended, None)
+        connector = _Connector(
+            # With one place, the limiter lets in one more beside a run.
+            limit=0 if self._max_connections is None else max(2, self._max_connections),
+            limit_per_host=0,
+            ttl_dns_cache=300,
+            socket_factory=_keepalive_socket,
+        )
+        connector.tell_round_trip = self._tell_round_trip
         session = aiohttp.ClientSession(
-            connector=_Connector(
-                # With one place, the limiter lets in one more beside a run.
-                limit=0 if self._max_connections is None else max(2, self._max_connections),
-                limit_per_host=0,
-                ttl_dns_cache=300,
-                socket_factory=_keepalive_socket,
-            ),
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=_SKIPPED_AUTO_HEADERS,
             timeout=self._timeout,
@@ -301,4 +341,4 @@ def _nothing() -> None:
     pass
 
 
-__all__ = ["CallersSession", "LoopSessions", "LostError", "check_session", "no_hidden_retry"]
+__all__ = ["CallersSession", "LoopSessions", "LostError", "check_session", "no_hidden_retry", "round_trip"]

@@ -52,8 +52,8 @@ class Keeper:
     def forget_vm(self, vm: VmRecord) -> None:
         """Record that a VM is deleted, before its files are."""
 
-    def save_session(self, vm: VmRecord, session: SessionRecord) -> None:
-        """Record a session."""
+    def add_session(self, vm: VmRecord, session: SessionRecord) -> None:
+        """Record a new session, and that its number is taken."""
 
     def forget_session(self, session: SessionRecord) -> None:
         """Record that a session is deleted."""

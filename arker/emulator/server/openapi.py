@@ -148,7 +148,8 @@ def _operation(operation: Described, shapes: _Shapes, speaks: Generation) -> Jso
     done, going = shapes.every(operation.gives, reply=True), shapes.every(operation.accepted, reply=True)
     accepted = speaks.accepted
     replies = {"200": done + going} if accepted == 200 else {"200": done, str(accepted): going}
-    statuses = sorted({400, 500, 503, *([] if isinstance(operation, PublicOperation) else [401]), *operation.errors})
+    possible = {400, 500, 503, *([] if isinstance(operation, PublicOperation) else [401]), *operation.errors}
+    statuses = sorted(possible & set(speaks.statuses()))
     body: Json = {
         "operationId": operation.name,
         "summary": operation.summary,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from attrs import evolve
+
 from arker.emulator.server.operation import BOOLEAN, OF_VM, PAGE, TEXT, VM, Operation, PublicOperation
 from arker.emulator.server.operations import absent, filesystems, policies, service, terminals, vms
 
-ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
+_ROWS: Final[tuple[Operation | PublicOperation, ...]] = (
     PublicOperation(
         name="health",
         id="health",
@@ -16,7 +18,6 @@ ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
         handler=service.health,
         summary="Say whether the server is ready",
         gives=("HealthResponse",),
-        old=False,
     ),
     PublicOperation(
         name="list_regions",
@@ -26,7 +27,6 @@ ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
         handler=service.list_regions,
         summary="List the regions and their base URLs",
         gives=("ListRegionsResponse",),
-        old=False,
     ),
     Operation(
         name="whoami",
@@ -36,7 +36,6 @@ ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
         handler=service.whoami,
         summary="Get the organisation that the API key belongs to",
         gives=("WhoamiResponse",),
-        old=False,
     ),
     Operation(
         name="update_vm",
@@ -48,7 +47,6 @@ ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
         takes=("PatchVmRequest",),
         gives=("Vm",),
         errors=(*OF_VM, 413),
-        old=False,
     ),
     Operation(
         name="get_policies",
@@ -59,7 +57,6 @@ ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
         summary="Get the policies of a VM in their former form",
         gives=("PolicyDoc",),
         errors=OF_VM,
-        old=False,
     ),
     Operation(
         name="put_policies",
@@ -71,7 +68,6 @@ ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
         takes=("PolicyWriteRequest",),
         gives=("PolicyDoc",),
         errors=(*OF_VM, 413),
-        old=False,
     ),
     Operation(
         name="update_session",
@@ -83,7 +79,6 @@ ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
         takes=("PatchSessionRequest",),
         gives=("PatchSessionResponse",),
         errors=(*OF_VM, 413),
-        old=False,
     ),
     Operation(
         name="create_pty_ticket",
@@ -95,7 +90,6 @@ ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
         takes=("PtyTicketRequest",),
         gives=("PtyTicketResponse",),
         errors=(*OF_VM, 413),
-        old=False,
     ),
     Operation(
         name="attach_pty",
@@ -113,7 +107,6 @@ ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
             "ticket": TEXT,
         },
         errors=(*OF_VM, 429),
-        old=False,
         socket=True,
     ),
     Operation(
@@ -126,7 +119,6 @@ ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
         gives=("ListMountsResponse",),
         query={**PAGE, "filesystem_id": TEXT},
         errors=OF_VM,
-        old=False,
     ),
     Operation(
         name="create_mount",
@@ -138,7 +130,6 @@ ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
         takes=("MountCreateRequest",),
         gives=("Mount",),
         errors=(*OF_VM, 413),
-        old=False,
     ),
     Operation(
         name="delete_mount",
@@ -149,9 +140,10 @@ ADDED: Final[tuple[Operation | PublicOperation, ...]] = (
         summary="Take a filesystem out of a VM",
         gives=("DeleteMountResponse",),
         errors=OF_VM,
-        old=False,
     ),
     *absent.OPERATIONS,
 )
+
+ADDED: Final[tuple[Operation | PublicOperation, ...]] = tuple([evolve(row, old=False) for row in _ROWS])
 
 __all__ = ["ADDED"]

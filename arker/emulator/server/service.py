@@ -101,7 +101,7 @@ class Service:
             spool_dir.mkdir(mode=0o700)
             self._backend = self._new_backend(await open_provider(self._options, self._state_dir), spool_dir)
         self._runner = web.AppRunner(
-            create_app(self._backend),
+            create_app(self.backend),
             handle_signals=False,
             access_log=None,
             logger=_requests,
@@ -139,6 +139,7 @@ class Service:
 
         assert self._options.state is not None
         self._lasting = directory = await asyncio.to_thread(StateDirectory, self._options.state)
+        directory.require_isolation("none" if self._options.isolation == "none" else "bubblewrap")
         try:
             provider = await open_provider(self._options, self._state_dir, lasting=directory.path)
         except SandboxError as error:

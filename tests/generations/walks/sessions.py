@@ -40,6 +40,9 @@ async def patch_session(wire: Wire, vm: str) -> None:
     (session,) = (await wire.get("GET", f"{vm}/sessions"))["sessions"]
     await wire.refused("bad_request", "PATCH", f"{vm}/sessions/{session['session_id']}", {"cwd": "/tmp"})
     await wire.refused("not_found", "PATCH", f"{vm}/sessions/none", {"timeout_secs": 5})
+    made = await wire.get("POST", f"{vm}/sessions", {"pty": True, "cols": 80, "rows": 24, "command": "/bin/cat"})
+    place = f"{vm}/sessions/{made['session_id']}"
+    assert (await wire.get("PATCH", place, {"cols": 90, "timeout_secs": 60}))["session_id"] == made["session_id"]
 
 
 @walk
@@ -60,9 +63,16 @@ async def delete_session(wire: Wire, vm: str) -> None:
 
 @walk
 async def attach_session_pty(wire: Wire, vm: str) -> None:
+    (session,) = (await wire.get("GET", f"{vm}/sessions"))["sessions"]
+    await wire.refused("bad_request", "GET", f"{vm}/sessions/{session['session_id']}/pty?cols=80&rows=24&persist=True")
+    await wire.refused("bad_request", "GET", f"{vm}/sessions/{session['session_id']}/pty?cols=1001")
     await wire.refused("not_found", "GET", f"{NOWHERE}/sessions/none/pty")
 
 
 @walk
 async def mint_session_pty_ticket(wire: Wire, vm: str) -> None:
+    (session,) = (await wire.get("GET", f"{vm}/sessions"))["sessions"]
+    made = await wire.get("POST", f"{vm}/sessions/{session['session_id']}/pty-ticket", {})
+    assert made["expires_in"] > 0
+    await wire.refused("bad_request", "POST", f"{vm}/sessions/{session['session_id']}/pty-ticket", {"cols": 5})
     await wire.refused("not_found", "POST", f"{NOWHERE}/sessions/none/pty-ticket", {})

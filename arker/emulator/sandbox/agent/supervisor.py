@@ -132,7 +132,7 @@ def look_after(
     except Exception as error:
         tell(control, f"failed {explain(error).message}")
         return
-    signals = Signals(shell)
+    signals = Signals(shell, request["argv"])
     if announced:
         tell(control, "started")
     for fd in given:

@@ -28,6 +28,7 @@ from arker.emulator.sandbox.base import (
 from arker.emulator.sandbox.host.inside import Inside
 from arker.emulator.sandbox.host.link import LinkClosedError, Reply, anonymous_files
 from arker.emulator.sandbox.host.machine import Launch, Machine
+from arker.emulator.sandbox.host.open_files import AgentFileReader, AgentFileWriter
 from arker.emulator.sandbox.host.run import AgentRun
 from arker.emulator.sandbox.host.shell import shell_command
 from arker.emulator.sandbox.host.supervised import Supervised
@@ -44,42 +45,6 @@ _GOING = 0.05
 _AFTERMATH = 1.0
 _LAST_STEPS = 0.3
 """Seconds that a fork may wait for what looks after a command that has ended: copying many files takes longer."""
-
-
-class AgentFileReader:
-    def __init__(self, fd: int, size: int) -> None:
-        self.fd = fd
-        self.size = size
-        self._open = True
-
-    def close(self) -> None:
-        if self._open:
-            self._open = False
-            os.close(self.fd)
-
-
-class AgentFileWriter:
-    def __init__(self, sandbox: AgentSandbox, machine: Machine, number: int, fd: int) -> None:
-        self.fd = fd
-        self._sandbox = sandbox
-        self._machine = machine
-        self._number = number
-        self._open = True
-
-    async def commit(self) -> None:
-        self._close()
-        await self._sandbox.finish_write(self._machine, "commit", self._number)
-
-    async def abort(self) -> None:
-        if self._open:
-            self._close()
-            await self._sandbox.finish_write(self._machine, "abort", self._number)
-
-    def _close(self) -> None:
-        if not self._open:
-            raise SandboxError("bad_request", "the file has been committed or aborted already")
-        self._open = False
-        os.close(self.fd)
 
 
 class AgentSandbox:
@@ -184,7 +149,7 @@ class AgentSandbox:
             if len(reply.fds) != 1:
                 raise await self._distrust(reply)
             self._open_files.add(number)
-            return AgentFileWriter(self, machine, number, reply.fds[0])
+            return AgentFileWriter(reply.fds[0], lambda op: self._finish_write(machine, op, number))
 
         return await self._with_machine(attempt)
 
@@ -273,7 +238,7 @@ class AgentSandbox:
                 with contextlib.suppress(LinkClosedError, SandboxError):
                     await asyncio.shield(asyncio.ensure_future(machine.link.request("continue")))
 
-    async def finish_write(self, machine: Machine, op: str, number: int) -> None:
+    async def _finish_write(self, machine: Machine, op: str, number: int) -> None:
         """Commit or abort a pending file of a machine that may have ended."""
         self._open_files.discard(number)
         async with self._lock:

@@ -44,7 +44,6 @@ def _operations() -> Iterator[Operation]:
             handler=_none_of(resource, what),
             summary=f"Answer that the organisation has no {what}",
             errors=(404,),
-            old=False,
         )
 
 

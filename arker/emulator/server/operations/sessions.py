@@ -86,6 +86,7 @@ async def create_session(backend: Backend, org: Organisation, request: web.Reque
             await terminals.start(backend, org, vm, session, opening)
         except ServiceError:
             vm.sessions.pop(session.session_id, None)
+            backend.keeper.forget_session(session)
             raise
     return replies.json_response(replies.session_json(backend.generation, vm, session))
 
@@ -99,8 +100,8 @@ def add_session(
     session = SessionRecord(
         session_id=new_ulid(now), seq=backend.next_number(), index=number, started_ms=now, cwd=cwd, env=env or {}
     )
-    backend.keeper.save_session(vm, session)
     vm.next_index = max(vm.next_index, number + 1)
+    backend.keeper.add_session(vm, session)
     vm.sessions[session.session_id] = session
     vm.last_active_ms = now
     return session

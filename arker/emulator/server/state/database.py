@@ -28,8 +28,10 @@ _APPLICATION_ID: Final = 0x61726B65  # "arke"
 _CHECKPOINT_AT: Final = 4 * 1024 * 1024
 """Bytes of the write-ahead log from which on it is put into the database."""
 _RESERVE: Final = "reserve"
-_RESERVED: Final = 256 * 1024
-"""Bytes of a file that is removed when the disk is full, so that deletions and ends of runs can still be recorded."""
+_RESERVED: Final = 1024 * 1024
+"""Bytes of a file that gives way when the disk is full, so that deletions and ends of runs can still be recorded."""
+_STEP: Final = 64 * 1024
+"""Bytes that it gives at a time: what is left over others may take."""
 
 Kind: TypeAlias = Literal["vm", "session", "run", "upload", "filesystem", "key", "write"]
 Operation: TypeAlias = tuple[str, tuple[Any, ...]]
@@ -97,9 +99,10 @@ class Database:
         try:
             if not self.path.exists():
                 _make(directory)
-            self._connection = _connect(self.path)
+            self._connection = _connection(self.path)
             try:
                 self._check()
+                _set_up(self._connection)
             except BaseException:
                 self._connection.close()
                 raise
@@ -107,6 +110,7 @@ class Database:
             raise OSError(0, f"{self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
             raise self.damaged(str(error)) from error
+        self._reserved = _size(self._reserve)
         self._fill_reserve()
 
     def damaged(self, what: str) -> StateDirectoryError:
@@ -128,16 +132,18 @@ class Database:
         Raises:
             NoRoomError: There is no room for them on the disk.
         """
-        try:
+        if not urgent and self._reserved < _RESERVED and not self._fill_reserve():
+            raise NoRoomError(f"the state directory takes no more: {DISK_FULL}")
+        while True:
             try:
                 self._apply(operations)
-            except sqlite3.OperationalError:
-                if not urgent or not self._reserve.exists():
-                    raise
-                self._reserve.unlink()
-                self._apply(operations)
-        except sqlite3.OperationalError as error:
-            raise NoRoomError(f"the state directory takes no more: {_reason(error)}") from error
+            except sqlite3.OperationalError as error:
+                if not urgent or not self._reserved:
+                    raise NoRoomError(f"the state directory takes no more: {_reason(error)}") from error
+                self._reserved = max(0, self._reserved - _STEP)
+                os.truncate(self._reserve, self._reserved)
+            else:
+                return
 
     def records(self, kind: Kind) -> Iterator[tuple[str, str]]:
         """Return the id and the text of every record of a kind, in the order of ids, which is that of time."""
@@ -175,7 +181,6 @@ class Database:
     async def _in_thread(self) -> None:
         try:
             await asyncio.to_thread(_checkpoint, self.path)
-            self._fill_reserve()
         except sqlite3.Error as error:
             logger.warning("the records of the state directory could not be tidied up: %s", error)
         finally:
@@ -209,10 +214,16 @@ class Database:
             if finding != "ok":
                 raise self.damaged(str(finding))
 
-    def _fill_reserve(self) -> None:
+    def _fill_reserve(self) -> bool:
+        """Fill the reserve of disk space. Returns whether there is enough for that."""
         with contextlib.suppress(OSError):
-            if _size(self._reserve) < _RESERVED:
-                self._reserve.write_bytes(os.urandom(_RESERVED))  # not zeros, which some file systems do not store
+            if self._reserved < _RESERVED:
+                with self._reserve.open("ab") as file:
+                    file.truncate(self._reserved)
+                    # Not zeros, which some file systems do not store.
+                    file.write(os.urandom(_RESERVED - self._reserved))
+            self._reserved = _RESERVED
+        return self._reserved == _RESERVED
 
 
 def _make(directory: Path) -> None:
@@ -226,20 +237,19 @@ def _make(directory: Path) -> None:
     os.rename(unfinished, directory / NAME)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def _connection(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False)
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
 
 
 def _checkpoint(path: Path) -> None:
-    with contextlib.closing(_connect(path)) as connection:
+    with contextlib.closing(_connection(path)) as connection:
+        _set_up(connection)
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 

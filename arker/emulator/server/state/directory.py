@@ -59,14 +59,20 @@ class StateDirectory:
             self.secret = bytes.fromhex(self.database.meta("secret") or self._noted("secret", secrets.token_hex(32)))
             opened.pop_all()
 
-    def require_isolation(self, isolation: str) -> None:
+    def require_isolation(self, isolation: str, *, note: bool = False) -> None:
         """Check that VMs were isolated in the same way. Without isolation their files are in other places.
+
+        Args:
+            isolation: How they are isolated now.
+            note: Whether that is noted if nothing was before.
 
         Raises:
             StateDirectoryError: They were not (``mismatched``).
         """
-        made = self.database.meta("isolation") or self._noted("isolation", isolation)
-        if made != isolation:
+        made = self.database.meta("isolation")
+        if made is None and note:
+            self._noted("isolation", isolation)
+        if made not in {None, isolation}:
             raise _refusal(self.path, "mismatched", f"it was made with isolation={made!r}, and this is {isolation!r}")
 
     def refusal(self, reason: StateDirectoryReason, why: str) -> StateDirectoryError:

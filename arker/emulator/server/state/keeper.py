@@ -88,9 +88,9 @@ class StateKeeper(Keeper):
             kept = [put("vm", vm.vm_id, encode(VmDoc.of(vm, deleted=True)))]
         self._apply([*remove_vm(vm.vm_id), *kept], urgent=True)
 
-    def save_session(self, vm: VmRecord, session: SessionRecord) -> None:
+    def add_session(self, vm: VmRecord, session: SessionRecord) -> None:
         if not vm.deleted:
-            self._apply([_put_session(vm, session)])
+            self._apply([_put_vm(vm), _put_session(vm, session)])
 
     def forget_session(self, session: SessionRecord) -> None:
         self._apply([remove("session", session.session_id)], urgent=True)

@@ -96,7 +96,7 @@ class Restoration:
             StateDirectoryError: Something is damaged or missing. Then nothing has been changed.
         """
         provider = self._backend.provider
-        self._directory.require_isolation(provider.name)
+        self._directory.require_isolation(provider.name, note=True)
         left = self._read()
         vms = [doc.vm_id for doc in left.vms if not doc.deleted]
         try:
@@ -162,8 +162,8 @@ class Restoration:
         numbers += [sync.seq for vm in left.vms for sync in vm.syncs]
         backend.count_from(max(numbers, default=0) + 1)
         known: dict[str, FilesystemRecord] = {}
-        for doc in left.filesystems:
-            known[doc.filesystem_id] = await self._filesystem(doc)
+        for filesystem in left.filesystems:
+            known[filesystem.filesystem_id] = await self._filesystem(filesystem)
         vms = {doc.vm_id: await self._vm(doc, known) for doc in left.vms}
         for session in left.sessions:
             self._session(vms[session.vm_id], session)

@@ -54,22 +54,6 @@ async def test_the_organisation_has_no_pools_and_keys(today: Api, method: str, p
     assert reply.json["error"]["request"]["kind"] == "matched"
 
 
-async def test_sessions_have_no_terminals(today: Api) -> None:
-    vm = await today.fork()
-    path = f"/v1/vms/{vm['vm_id']}/sessions"
-    session = f"{path}/{vm['sessions'][0]['session_id']}"
-    for method, at, body in (
-        ("POST", path, {"pty": True}),
-        ("POST", path, {"cols": 80, "rows": 24}),
-        ("PATCH", session, {"cols": 80}),
-        ("POST", f"{session}/pty-ticket", {}),
-        ("GET", f"{session}/pty", None),
-    ):
-        reply = await today.call(method, at, body)
-        assert (reply.refusal, reply.details["feature"]) == ((422, "unsupported_operation"), "persistent_pty")
-    assert (await today.call("POST", path, {"pty": False})).status == 200
-
-
 async def test_an_error_says_what_it_is_about(today: Api) -> None:
     reply = await today.call("GET", "/v1/vms/nothing")
     error = reply.json["error"]

@@ -1,0 +1,127 @@
+"""What is told to those who use a name, or a kind of block, that they know from elsewhere.
+
+The names are of the libraries on the page "Coming from other libraries", and of Python's own. Type checkers see nothing
+of this, so that they reject the same mistakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import FunctionType
+from typing import Final, NoReturn, TypeVar
+
+T = TypeVar("T")
+
+CLOSED: Final = (
+    "the client is closed: use it, its VMs and what it has opened before its block ends, or make a new client"
+)
+INSTEAD: Final[Mapping[str, dict[str, str]]] = {
+    "AsyncArker": {"close": "aclose"},
+    "Arker": {
+        **dict.fromkeys(["create", "create_sandbox", "create_vm", "sandbox", "spawn"], "fork"),
+        **dict.fromkeys(["connect", "get", "from_id"], "get_vm, or vm(id) without a request"),
+        **dict.fromkeys(["list", "vms", "list_sandboxes"], "list_vms or iter_vms"),
+        **dict.fromkeys(["run", "exec", "start"], "fork, and that method of the VM"),
+        **dict.fromkeys(["delete", "kill"], "get_vm or vm(id), and delete of the VM"),
+    },
+    "VM": {
+        **dict.fromkeys(
+            ["exec", "execute", "run_command", "commands", "process", "run_code", "code_run"], "run or start"
+        ),
+        **dict.fromkeys(["spawn", "popen", "Popen"], "start"),
+        **dict.fromkeys(["kill", "stop", "terminate", "destroy", "close", "aclose", "shutdown", "remove"], "delete"),
+        **dict.fromkeys(
+            ["write", "write_file", "write_files", "put"], "sync(path, data), upload, or files.write_bytes"
+        ),
+        **dict.fromkeys(["read", "read_file", "get"], "sync(path), download, or files.read_bytes"),
+        **dict.fromkeys(["fs", "filesystem", "list_files", "ls", "mkdir", "rm"], "files"),
+        **dict.fromkeys(["upload_file"], "upload"),
+        **dict.fromkeys(["download_file"], "download"),
+        **dict.fromkeys(["clone", "copy", "branch"], "fork"),
+        **dict.fromkeys(["get_host", "expose", "expose_port", "domain", "get_preview_link"], "tunnel"),
+        **dict.fromkeys(["set_timeout", "extend_timeout"], "keep_alive"),
+    },
+    "Emulator": {
+        "base_url": "url",
+        **dict.fromkeys(["start", "run"], "launch, or a block"),
+        **dict.fromkeys(["stop", "kill", "terminate"], "close, or a block"),
+    },
+    "CompletedRunResult": {
+        **dict.fromkeys(["returncode", "return_code", "exitcode", "code", "exitCode"], "exit_code"),
+        **dict.fromkeys(["output", "out", "text", "result"], "stdout_text, or stdout for bytes"),
+        **dict.fromkeys(["err", "error"], "stderr_text, or stderr for bytes"),
+    },
+}
+"""For each class, or a class and its blocking twin: names from elsewhere, and what there is in place of them."""
+_PARTS: Final = frozenset(["_client", "_vm", "_vmfiles"])
+"""The packages with the parts of public classes."""
+
+
+def instead(self: object, name: str) -> object:
+    """Look up a name that a value does not have, as its class's ``__getattr__``.
+
+    Raises:
+        AttributeError: It says what to use, if the name is one from elsewhere.
+    """
+    for cls in type(self).__mro__:
+        told = INSTEAD.get(cls.__name__.removeprefix("Async"), {}) | INSTEAD.get(cls.__name__, {})
+        if name in told:
+            text = f"{type(self).__name__!r} object has no attribute {name!r}; use {told[name]}"
+            raise AttributeError(text, name=name, obj=self)
+    # Python's own error, or that of a property.
+    return object.__getattribute__(self, name)
+
+
+def no_plain_block(self: object) -> NoReturn:
+    """Refuse a ``with`` block, as ``__enter__`` of what takes an ``async with`` block.
+
+    Raises:
+        TypeError: Always; it says what to use.
+    """
+    name = type(self).__name__
+    twin = f"; `with` is for {name.removeprefix('Async')} of arker_sync" if name.startswith("Async") else ""
+    raise TypeError(f"{name} takes `async with`, in a coroutine{twin}")
+
+
+async def no_async_block(self: object) -> NoReturn:
+    """Refuse an ``async with`` block, as ``__aenter__`` of what takes a ``with`` block.
+
+    Raises:
+        TypeError: Always; it says what to use.
+    """
+    raise TypeError(
+        f"{type(self).__name__} takes `with`; `async with` is for the asyncio client, AsyncArker, and its VMs"
+    )
+
+
+def no_end(self: object, *_: object) -> None:
+    """Do nothing, as ``__exit__`` or ``__aexit__`` of a block that never begins."""
+
+
+def whole(cls: type[T]) -> type[T]:
+    """Give the methods that come from a class's parts its name, which messages and tracebacks show.
+
+    Their modules stay: libraries such as pydantic look up there what annotations name.
+    """
+    for part in cls.__mro__[1:]:
+        if _PARTS.isdisjoint(part.__module__.split(".")):
+            continue
+        for name, value in vars(part).items():
+            found = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+            if isinstance(found, FunctionType) and found.__qualname__ == f"{part.__qualname__}.{name}":
+                found.__qualname__ = f"{cls.__qualname__}.{name}"
+    return cls
+
+
+def not_by_hand(cls: type) -> TypeError:
+    """Return the error for a caller who makes an object that only the client makes."""
+    client = "Async" * cls.__name__.startswith("Async") + "Arker"
+    source = (
+        f"{client}.fork, vm(id) and get_vm(id) return"
+        if cls.__name__.endswith("VM")
+        else f"{client} and its VMs return"
+    )
+    return TypeError(f"{cls.__name__} objects are not made by hand: {source} them")
+
+
+__all__ = ["CLOSED", "INSTEAD", "instead", "no_async_block", "no_end", "no_plain_block", "not_by_hand", "whole"]

@@ -1,0 +1,42 @@
+"""The package that users import: its names, looked up when they are first asked for, and the older ones."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from arker._basics.lazy import lazily
+
+OLDER_NAMES: Final = {
+    "SessionInfo": "Session",
+    "RunStatusResponse": "Run",
+    "RunNetworkRequest": "NetworkRequest",
+    "RunNetworkStatus": "NetworkStatus",
+    "RunInboundPortRequest": "InboundPortRequest",
+    "RunTunnelStatus": "Tunnel",
+}
+"""Older names of the models (contract, section 9)."""
+
+
+def lazy_root(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """Return what `lazily` does, which knows the models' older names and ``__version__`` as well."""
+    look_up, names = lazily(package, homes)
+
+    def get(name: str) -> object:
+        if name in OLDER_NAMES:
+            import warnings  # few programs use older names
+
+            message = f"{package}.{name} is an older name of {package}.{OLDER_NAMES[name]}"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            return getattr(sys.modules[package], OLDER_NAMES[name])
+        if name == "__version__":
+            from arker._basics.version import version  # few programs ask for it
+
+            return version()
+        return look_up(name)
+
+    return get, names
+
+
+__all__ = ["OLDER_NAMES", "lazy_root"]

@@ -1,0 +1,46 @@
+"""What a caller is told of a fleet's VMs that could not be deleted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from arker._fleets.pool import named
+from arker._tasks import hurry
+from arker.errors import ArkerError, FleetError
+
+if TYPE_CHECKING:
+    from arker.vm import AsyncVM
+
+logger = logging.getLogger("arker")
+
+
+def tell_of_left(left: Mapping[AsyncVM, ArkerError | None], error: BaseException | None) -> None:
+    """Log the VMs that could not be deleted. Add them to a `FleetError`, or raise one if there is no error.
+
+    Args:
+        left: The VMs, with the errors of their deletions.
+        error: The error with which the fleet's block is left.
+    """
+    if not left:
+        return
+    ids = [vm.id for vm in left]
+    if not hurry.asked():  # else each is named already
+        reasons = [reason for reason in left.values() if reason is not None]
+        why = f"; the first: {reasons[0]}" if reasons else ""
+        # Logged even if it is also raised: a caller that was cancelled gets only the cancellation.
+        logger.warning("%d VMs of a fleet could not be deleted and may still exist: %s%s", len(left), named(left), why)
+        if error is None:
+            raise FleetError(
+                f"{len(ids)} VMs could not be deleted and may still exist: {named(left)}{why}",
+                errors=reasons,
+                vm_ids=ids,
+                operation="fleet.delete",
+                outcome="unknown",
+            )
+    if isinstance(error, FleetError):
+        error.vm_ids, error.outcome = tuple(ids), "unknown"
+
+
+__all__ = ["tell_of_left"]

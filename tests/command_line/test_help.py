@@ -1,0 +1,61 @@
+"""Help, and what shells complete."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from arker._cli.app import COMMANDS
+from arker._cli.names import PLAIN, WITH_EXTRA
+from tests.command_line.support import Program
+
+
+def test_every_command_is_in_the_list() -> None:
+    assert sorted(COMMANDS) == sorted(WITH_EXTRA)
+
+
+@pytest.mark.parametrize("name", [*PLAIN, *WITH_EXTRA])
+def test_every_command_has_help(bare: Program, name: str) -> None:
+    text = bare.good(name, "--help")
+    assert f"Usage: arker {name}" in text or f"usage: arker {name}" in text
+    assert "\x1b" not in text
+    assert "--help" in text or "Usage" in text
+    assert bare.good(name, "-h") == text
+
+
+def test_the_list_of_commands(bare: Program) -> None:
+    text = bare.good("--help")
+    assert all(f" {name} " in text for name in (*PLAIN, *WITH_EXTRA))
+    done = bare()
+    assert (done.status, done.out) == (2, text)
+    assert '"nothing"' in bare.bad(2, "nothing")
+    assert bare.good("--version").startswith("arker-async ")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completions(bare: Program, shell: str) -> None:
+    script = bare.good("completion", shell)
+    assert all(word in script for word in ("snapshot", "--timeout", "doctor"))
+    if shutil.which(shell) is not None:
+        subprocess.run([shell, "-n"], input=script, text=True, check=True, timeout=30)
+    assert "tcsh" in bare.bad(2, "completion", "tcsh")
+
+
+def test_bash_completes(bare: Program) -> None:
+    bash = shutil.which("bash")
+    assert bash is not None
+    script = bare.good("completion", "bash")
+    asked = """
+words=("$@")
+COMP_WORDS=("${words[@]}") COMP_CWORD=$((${#words[@]} - 1)) COMP_LINE="${words[*]}" COMP_POINT=${#COMP_LINE}
+eval "$(complete -p arker | sed 's/.*-F \\([^ ]*\\).*/\\1/')" arker "${words[-1]}" "${words[-2]}"
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+    for words, wanted in ((("arker", "sn"), "snapshot"), (("arker", "run", "--ti"), "--timeout")):
+        done = subprocess.run(
+            [bash, "-c", script + asked, "bash", *words], capture_output=True, text=True, check=True, timeout=30
+        )
+        assert wanted in done.stdout.split(), (sys.version, done)

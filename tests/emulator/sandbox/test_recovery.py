@@ -1,0 +1,84 @@
+"""What a server makes of the trees that a killed one has left."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from arker.emulator.sandbox.base import SandboxError
+from arker.emulator.sandbox.former import Processes
+from arker.emulator.sandbox.host.process_tree import Started, started
+from arker.emulator.sandbox.notes import Notes
+from arker.emulator.sandbox.recovery import complete_steps, leftovers, write_stack
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_steps_that_are_killed_at_any_call_leave_every_file_to_its_vm() -> None:
+    command = [sys.executable, "-m", "tests.emulator.sandbox.interrupted"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    counts = dict(line.split() for line in done.stdout.splitlines())
+    assert counts.keys() == {"into_spare", "share"}
+    assert all(int(count) >= 10 for count in counts.values()), counts
+
+
+def test_what_belongs_to_no_vm_is_found(tmp_path: Path) -> None:
+    for name in ("vm", ".work-vm", ".layer-1", ".layer-2", "old", ".work-old", ".spare-x"):
+        (tmp_path / name).mkdir()
+    write_stack(tmp_path, "vm", [".layer-1"])
+    write_stack(tmp_path, "old", [".layer-1", ".layer-2"])
+    names = [path.name for path in leftovers(tmp_path, ["vm"])]
+    assert names == [".layer-2", ".spare-x", ".stack-old", ".work-old", "old"]
+
+
+@pytest.mark.parametrize("name", ["vm", ".layer-1"])
+def test_a_tree_that_is_missing_is_told(tmp_path: Path, name: str) -> None:
+    for each in {"vm", ".layer-1"} - {name}:
+        (tmp_path / each).mkdir()
+    write_stack(tmp_path, "vm", [".layer-1"])
+    with pytest.raises(SandboxError, match=f"of the files of vm|the files of vm.*{name}") as caught:
+        leftovers(tmp_path, ["vm"])
+    assert caught.value.code == "damaged"
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"step": "unheard"}', '{"step": "share"}', "[]"])
+def test_notes_that_make_no_sense_are_damage(tmp_path: Path, text: str) -> None:
+    note = Notes(tmp_path).begin("share", vm="vm", layer=".layer-1", below=[])
+    assert note.place is not None
+    note.place.write_text(text)
+    with pytest.raises(SandboxError, match="makes sense") as caught:
+        complete_steps(tmp_path, {})
+    assert caught.value.code == "damaged"
+
+
+def test_without_lasting_trees_nothing_is_noted(tmp_path: Path) -> None:
+    note = Notes(None).begin("share", vm="vm")
+    note.end()
+    assert list(tmp_path.iterdir()) == []
+    assert Notes(None).left() == []
+
+
+def test_notes_are_written_whole(tmp_path: Path) -> None:
+    note = Notes(tmp_path).begin("share", vm="vm")
+    assert [json.loads(path.read_text()) for path in tmp_path.iterdir()] == [{"step": "share", "vm": "vm"}]
+    note.end()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_of_a_former_server_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arker.emulator.sandbox.former.PATIENCE", 0.05)
+    processes = Processes(tmp_path)
+    assert processes.wait_for_former()
+    with subprocess.Popen(["sleep", "600"]) as process:
+        processes.note([started(process.pid), Started(process.pid, b"1")])
+        assert not processes.wait_for_former()
+        process.kill()
+        process.poll()  # a process that has not been waited for has ended as well
+        monkeypatch.setattr("arker.emulator.sandbox.former.PATIENCE", 30.0)
+        assert processes.wait_for_former()
+    assert list(tmp_path.iterdir()) == []

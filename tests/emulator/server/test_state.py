@@ -1,0 +1,464 @@
+"""A backend that keeps its VMs: what the next one on the same directory has, and which directories are refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from arker.emulator import Emulator, EmulatorOptions
+from arker.emulator._state import remove_state_dir
+from arker.emulator.options import Isolation
+from arker.emulator.server.state.directory import StateDirectory
+from arker.errors import EmulatorError, InvalidArgumentError, StateDirectoryError
+from tests.emulator.sandbox.support import until
+from tests.emulator.server.conftest import new_place
+from tests.emulator.server.support import ISOLATION, OTHER_KEY, OTHER_ORG, Api, chunk, output
+
+pytestmark = pytest.mark.anyio
+
+ROOT = str(Path(__file__).parents[3])
+DATABASE = "records.sqlite3"
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """Return where a state directory may be made. It goes afterwards, and nothing is left beside it."""
+    with new_place() as place:
+        try:
+            yield place / "state"
+        finally:
+            remove_state_dir(place / "state")
+
+
+def options(state: Path, isolation: Isolation = ISOLATION, **more: Any) -> EmulatorOptions:
+    return EmulatorOptions(isolation=isolation, state_parent=state.parent, state=state, **more)
+
+
+@asynccontextmanager
+async def running(state: Path, *, kill: bool = False, **more: Any) -> AsyncGenerator[Api]:
+    """Run a backend on the directory, and end it; or kill it, as a machine does that has no memory left."""
+    async with Emulator(options(state, **more)) as emulator, aiohttp.ClientSession() as session:
+        yield Api(session, emulator.url, emulator.api_key)
+        if kill:
+            assert emulator.pid is not None
+            os.kill(emulator.pid, signal.SIGKILL)
+
+
+async def post(api: Api, path: str, body: Any, key: str | None = None) -> Any:
+    reply = await api.call("POST", path, body, idempotency_key=key)
+    assert reply.status in {200, 202}, reply
+    return reply.json
+
+
+@pytest.mark.parametrize("isolation", [ISOLATION, "none"])
+async def test_everything_is_there_for_the_next_one(state: Path, isolation: Isolation) -> None:
+    organisations = {OTHER_ORG: OTHER_KEY}
+    async with running(state, kill=True, isolation=isolation, organisations=organisations) as api:
+        made = await api.fork(name="alpha", description="the first", resources={"vcpu": 3, "memory_mib": 512})
+        vm = made["vm_id"]
+        filesystem = await post(api, "/v1/filesystems", {"name": "shared"})
+        await post(api, f"/v1/vms/{vm}/mounts", {"filesystem_id": filesystem["filesystem_id"], "path": "/mnt/f"})
+        await api.write(vm, chunk("bytes", bytes(range(256))))
+        first = await api.run(vm, "mkdir -p d && cd d && export CHANGED=$'a\\xffb' && echo out && echo err >&2; exit 3")
+        large = await api.run(vm, "seq 300000")
+        session = await post(api, f"/v1/vms/{vm}/sessions", {"cwd": "d", "env": {"OWN": "value"}})
+        # Enough files that forks share them.
+        await api.run(vm, "cd; mkdir many; for i in $(seq 300); do echo $i > many/$i; done; cd d")
+        child = (await api.fork(source_vm_id=vm, name="beta"))["vm_id"]
+        grandchild = (await api.fork(source_vm_id=child))["vm_id"]
+        await api.run(child, "echo changed > ~/many/7")
+        await api.delete(child)
+        partial = chunk("pieces", b"a" * 70_000, size=140_000)
+        assert not (await api.write(vm, partial))[0]["complete"]
+        going = await api.background(vm, "echo begun; sleep 600", session_id=session["session_id"])
+        await api.printed(vm, going, "begun")
+        queued = await api.background(vm, "true", session_id=session["session_id"])
+        other = Api(api.session, api.url, OTHER_KEY)
+        theirs = (await other.fork(name="alpha"))["vm_id"]
+        before = await api.get(f"/v1/vms/{vm}")
+        cursor = (await api.get("/v1/vms?limit=1&source_org_id=org_local"))["next_cursor"]
+
+    async with running(state, isolation=isolation, organisations=organisations) as api:
+        after = await api.get("/v1/vms/alpha")
+        assert after.pop("last_active_at") >= before.pop("last_active_at")
+        assert (before.pop("state"), after.pop("state")) == ("running", "idle")
+        for each in (before, after):
+            facts = ("session_id", "session_idx", "cwd")
+            each["sessions"] = [tuple(session[fact] for fact in facts) for session in each["sessions"]]
+        assert after == before
+        assert (await api.get(f"/v1/vms?limit=1&source_org_id=org_local&cursor={cursor}"))["vms"][0]["vm_id"] == vm
+
+        run = await api.get_run(vm, first["run_id"])
+        assert (run["state"], run["exit_code"]) == ("completed", 3)
+        assert (output(run), output(run, "stderr")) == (b"out\n", b"err\n")
+        numbers = "".join(f"{number}\n" for number in range(1, 300_001)).encode()
+        assert output(await api.get_run(vm, large["run_id"])) == numbers
+        assert output(await api.run(vm, 'printf %s "$CHANGED"; basename "$PWD"')) == b"a\xffbd\n"
+        assert output(await api.run(vm, "echo $OWN", session_id=session["session_id"])) == b"value\n"
+        assert output(await api.read(vm, "bytes"), "content") == bytes(range(256))
+        for run_id, begun in ((going, "while the command was running"), (queued, "before the command was started")):
+            run = await api.get_run(vm, run_id)
+            assert (run["state"], run["exit_code"], run["retry_count"]) == ("failed", None, 0)
+            assert run["fail_reason"] == f"the embedded backend ended {begun}"
+            assert run["completed_at"] >= run["started_at"]
+
+        rest = {**partial, "start": 70_000, "end": 140_000}
+        assert (await api.write(vm, rest))[0]["written"]
+        assert output(await api.read(vm, "pieces"), "content") == b"a" * 140_000
+        mounts = (await api.get(f"/v1/vms/{vm}/mounts"))["mounts"]
+        assert [(each["path"], each["filesystem_id"]) for each in mounts] == [("/mnt/f", filesystem["filesystem_id"])]
+
+        missing = await api.call("GET", f"/v1/vms/{child}")
+        assert missing.refusal == (404, "not_found")
+        assert output(await api.run(grandchild, "cat ~/many/7; ls ~/many | wc -l")) == b"7\n300\n"
+        assert (await api.call("POST", "/v1/fork", {"source_vm_name": "ubuntu", "name": "alpha"})).status == 409
+        other = Api(api.session, api.url, OTHER_KEY)
+        assert (await other.get("/v1/vms/alpha"))["vm_id"] == theirs
+        again = await api.fork(name="beta")
+        assert again["sessions"][0]["session_id"] != after["sessions"][0][0]
+
+
+async def test_what_is_repeated_under_its_key_is_answered_as_before(state: Path) -> None:
+    fork, run, other = {"source_vm_name": "ubuntu", "name": "once"}, {"command": "echo $RANDOM"}, "signal"
+    async with running(state, isolation="none", kill=True) as api:
+        vm = (await post(api, "/v1/fork", fork, "key-of-fork"))["vm_id"]
+        printed = await post(api, f"/v1/vms/{vm}/runs", run, "key-of-run")
+        gone = (await post(api, "/v1/fork", {"source_vm_name": "ubuntu"}, "key-of-gone"))["vm_id"]
+        await api.delete(gone)
+        await post(api, f"/v1/vms/{vm}/runs", {"release": "memory"}, other)
+    for _ in range(2):
+        async with running(state, isolation="none") as api:
+            assert (await post(api, "/v1/fork", fork, "key-of-fork"))["vm_id"] == vm
+            assert await post(api, f"/v1/vms/{vm}/runs", run, "key-of-run") == printed
+            assert len(await api.list_all(f"/v1/vms/{vm}/runs", "runs")) == 1
+            reply = await api.call("POST", "/v1/fork", {"source_vm_name": "ubuntu"}, idempotency_key="key-of-gone")
+            assert reply.refusal == (404, "not_found")
+            reply = await api.call("POST", "/v1/fork", {"source_vm_name": "debian"}, idempotency_key="key-of-fork")
+            assert reply.refusal == (409, "conflict")
+            assert "release" not in await post(api, f"/v1/vms/{vm}/runs", {"release": "memory"}, other)
+
+
+async def test_a_durable_vm_runs_again_what_was_running(state: Path) -> None:
+    async with running(state, kill=True) as api:
+        vm = (await api.fork(durable=True))["vm_id"]
+        command = "echo $((1 + $(cat n || echo 0))) > .n && mv .n n; cat n; [ $(cat n) -ge 3 ] || sleep 600"
+        going = await api.background(vm, command)
+        await api.printed(vm, going, "1\n")
+        queued = await api.background(vm, "echo queued; cat n")
+        child = (await api.fork(source_vm_id=vm))["vm_id"]
+        theirs = await api.background(child, "sleep 600")
+    async with running(state) as api:
+        run = await api.printed(vm, going, "2\n")
+        assert (run["state"], run["retry_count"]) == ("running", 1)
+        assert (await api.get_run(vm, queued))["state"] == "pending"
+        assert (await api.get_run(child, theirs))["state"] == "failed", "a fork is not durable unless asked"
+    async with running(state) as api:
+        run = await api.ended(vm, going)
+        assert (run["state"], run["exit_code"], run["retry_count"], output(run)) == ("completed", 0, 2, b"3\n")
+        run = await api.ended(vm, queued)
+        assert (run["state"], run["retry_count"], output(run)) == ("completed", 0, b"queued\n3\n")
+
+
+async def test_without_a_state_directory_nothing_is_durable(api: Api) -> None:
+    reply = await api.call("POST", "/v1/fork", {"source_vm_name": "ubuntu", "durable": True})
+    assert reply.refusal == (422, "unsupported_operation")
+    assert "state" in reply.message
+
+
+async def test_what_is_deleted_stays_deleted_and_its_space_is_free(state: Path) -> None:
+    async with running(state) as api:
+        vm = (await api.fork(name="large"))["vm_id"]
+        await api.run(vm, "head -c 20000000 /dev/urandom > large; for i in $(seq 300); do echo > $i; done")
+        await api.run(vm, "seq 100000")
+        child = (await api.fork(source_vm_id=vm))["vm_id"]
+        kept = (await api.fork(name="kept"))["vm_id"]
+        await api.delete(vm)
+        assert used(state) > 20_000_000, "the child has it still"
+        await api.delete(child)
+        assert used(state) < 5_000_000
+        filesystem = (await post(api, "/v1/filesystems", {"name": "f"}))["filesystem_id"]
+        assert (await api.call("DELETE", f"/v1/filesystems/{filesystem}")).json == {"deleted": True}
+        session = (await post(api, f"/v1/vms/{kept}/sessions", {}))["session_id"]
+        assert (await api.call("DELETE", f"/v1/vms/{kept}/sessions/{session}")).json == {"deleted": True}
+    assert list((state / "spool").iterdir()) == []
+    async with running(state) as api:
+        (only,) = await api.list_all("/v1/vms", "vms", source_org_id="org_local")
+        assert only["vm_id"] == kept
+        assert len(only["sessions"]) == 1
+        assert (await api.get("/v1/filesystems"))["filesystems"] == []
+
+
+def used(directory: Path) -> int:
+    """Return the bytes of all files in a directory."""
+    return sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+async def test_what_an_interrupted_write_has_left_in_a_vm_is_removed(state: Path) -> None:
+    """Where a file system has no files without a name, a file that is being written has a temporary one."""
+    left, own = f".upload-{'0a' * 12}", ".upload-of-mine"
+    async with running(state, kill=True) as api:
+        vm = (await api.fork())["vm_id"]
+        await api.run(vm, f"mkdir d; echo part > d/{left}; echo part > d/{own}; echo part > {left}")
+    with closing(sqlite3.connect(state / DATABASE, isolation_level=None)) as connection:
+        for number, path in enumerate(("d/file", "/nowhere/file")):
+            doc = json.dumps({"vm_id": vm, "path": path})
+            connection.execute("INSERT INTO records VALUES ('write', ?, ?, ?)", (f"{vm} x{number}", vm, doc))
+    async with running(state) as api:
+        found = output(await api.run(vm, "ls -A d; ls -A | grep upload")).decode().split()
+        assert found == [own, left], "only where a file was being written"
+    with closing(sqlite3.connect(state / DATABASE)) as connection:
+        assert connection.execute("SELECT count(*) FROM records WHERE kind = 'write'").fetchone() == (0,)
+
+
+async def test_a_reset_leaves_nothing_for_the_next_one(state: Path) -> None:
+    async with Emulator(options(state, "none")) as emulator, aiohttp.ClientSession() as session:
+        api = Api(session, emulator.url, emulator.api_key)
+        vm = (await post(api, "/v1/fork", {"source_vm_name": "ubuntu"}, "key"))["vm_id"]
+        await api.background(vm, "sleep 600")
+        await post(api, "/v1/filesystems", {"name": "f"})
+        await emulator.areset()
+    async with running(state, isolation="none") as api:
+        assert await api.list_all("/v1/vms", "vms", source_org_id="org_local") == []
+        assert (await api.get("/v1/filesystems"))["filesystems"] == []
+        assert (await post(api, "/v1/fork", {"source_vm_name": "ubuntu"}, "key"))["vm_id"] != vm
+
+
+async def test_presigned_urls_are_good_beyond_the_end(state: Path) -> None:
+    async with running(state, isolation="none", kill=True) as api:
+        vm = (await api.fork())["vm_id"]
+        entry = {"path": "put", "size": 5, "presigned": True}
+        (upload,) = await api.write(vm, entry)
+        where = upload["presigned_url"].removeprefix(api.url.removesuffix("/api"))
+        assert (await api.raw("PUT", upload["presigned_url"], data=b"hello")).status == 200
+    async with running(state, isolation="none") as api:
+        assert (await api.raw("PUT", api.url.removesuffix("/api") + where, data=b"later")).status == 200
+        commit = {"path": "put", "size": 5, "upload_id": upload["upload_id"]}
+        assert (await api.write(vm, commit))[0]["written"]
+        assert output(await api.read(vm, "put"), "content") == b"later"
+        assert (await api.write(vm, commit))[0]["written"]
+
+
+# --- directories that are refused ---
+
+
+async def refused(state: Path, reason: str, words: str, **more: Any) -> None:
+    with pytest.raises(StateDirectoryError, match=words) as caught:
+        async with Emulator(options(state, **more)):
+            pass
+    assert isinstance(caught.value, EmulatorError)
+    assert (caught.value.reason, caught.value.path) == (reason, str(state))
+
+
+async def test_two_backends_on_one_directory(state: Path) -> None:
+    async with running(state, isolation="none") as api:
+        vm = (await api.fork())["vm_id"]
+        await refused(state, "in_use", "another backend is running on it", isolation="none")
+        assert output(await api.run(vm, "echo here")) == b"here\n"
+
+
+def spoil_header(state: Path) -> None:
+    (state / DATABASE).write_bytes(b"no database at all" * 1000)
+
+
+def spoil_middle(state: Path) -> None:
+    content = bytearray((state / DATABASE).read_bytes())
+    content[4096:] = os.urandom(len(content) - 4096)
+    (state / DATABASE).write_bytes(content)
+
+
+def empty(state: Path) -> None:
+    (state / DATABASE).write_bytes(b"")
+
+
+def remove_records(state: Path) -> None:
+    (state / DATABASE).unlink()
+
+
+def remove_files(state: Path) -> None:
+    for path in (state / "vms").iterdir():
+        shutil.rmtree(path)
+
+
+def other_shape(state: Path) -> None:
+    with closing(sqlite3.connect(state / DATABASE, isolation_level=None)) as connection:
+        connection.execute("UPDATE records SET doc = '{\"vm_id\": \"x\"}' WHERE kind = 'vm'")
+
+
+def orphan(state: Path) -> None:
+    with closing(sqlite3.connect(state / DATABASE, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM records WHERE kind = 'session'")
+
+
+def newer(state: Path) -> None:
+    with closing(sqlite3.connect(state / DATABASE, isolation_level=None)) as connection:
+        connection.execute("PRAGMA user_version = 2")
+
+
+async def test_damage_and_newer_formats_are_refused_and_nothing_is_changed(state: Path) -> None:
+    async with running(state, isolation="none") as api:
+        vm = (await api.fork(name="here"))["vm_id"]
+        await api.run(vm, "echo content > file")
+    sound = state.with_name("sound")
+    copy(state, sound)
+    of_database: list[tuple[Callable[[Path], None], str, str]] = [
+        (spoil_header, "damaged", "is damaged: records.sqlite3"),
+        (spoil_middle, "damaged", "is damaged: records.sqlite3"),
+        (empty, "damaged", "no database of this program"),
+        (remove_records, "damaged", "its records .* are not there"),
+        (newer, "newer", "of a newer version of arker-async"),
+    ]
+    of_content: list[tuple[Callable[[Path], None], str, str]] = [
+        (remove_files, "damaged", f"the files of {vm} should be in"),
+        (other_shape, "damaged", f"the record of the vm {vm}: no VmDoc"),
+        (orphan, "damaged", f"VM {vm} has no session"),
+    ]
+    try:
+        for spoil, reason, words in (*of_database, *of_content):
+            spoil(state)
+            before = content(state)
+            if (spoil, reason, words) in of_database:
+                with pytest.raises(StateDirectoryError, match=words) as caught:
+                    StateDirectory(state)
+                assert caught.value.reason == reason
+            else:
+                await refused(state, reason, words, isolation="none")
+            assert content(state) == before, spoil
+            shutil.rmtree(state)
+            copy(sound, state)
+        async with running(state, isolation="none") as api:
+            assert output(await api.read("here", "file"), "content") == b"content\n"
+    finally:
+        shutil.rmtree(sound)
+
+
+def content(state: Path) -> dict[str, bytes]:
+    """Return the database and VMs' files."""
+    found = [path for path in state.rglob("*") if path.name in {"file", DATABASE}]
+    return {str(path): path.read_bytes() for path in found}
+
+
+def copy(directory: Path, target: Path) -> None:
+    """Copy a directory with the owners of all files."""
+    subprocess.run(["cp", "-a", directory, target], check=True)
+
+
+async def test_directories_of_others_are_left_alone(state: Path) -> None:
+    state.mkdir()
+    (state / "thesis.txt").write_text("three years of work")
+    await refused(state, "foreign", "there is thesis.txt in it")
+    assert [path.name for path in state.iterdir()] == ["thesis.txt"]
+
+
+async def test_another_isolation_is_refused(state: Path) -> None:
+    async with running(state) as api:
+        await api.fork()
+    await refused(state, "mismatched", "isolation", isolation="none")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may make files of another user")
+async def test_another_user_s_files_are_refused(state: Path) -> None:
+    async with running(state) as api:
+        await api.fork()
+    os.chown(state / "vms", 12345, 12345)
+    await refused(state, "mismatched", "12345")
+
+
+@pytest.mark.parametrize("value", ["", 7, "/nowhere/at/all", "/dev/null", b"bytes"])
+def test_what_is_no_directory_is_refused_before_anything_is_started(value: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="state="):
+        EmulatorOptions(state=value)
+
+
+def test_a_relative_directory_is_meant_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert EmulatorOptions(state=Path("here")).state == tmp_path / "here"
+
+
+# --- the command line, full disks, other users ---
+
+
+@contextmanager
+def started(command: list[str]) -> Generator[tuple[subprocess.Popen[bytes], Any]]:
+    """Start a backend by hand. Returns its process, and the first line that it prints."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            line = process.stdout.readline()
+            assert line, process.stderr.read().decode()
+            yield process, json.loads(line)
+        finally:
+            process.terminate()
+
+
+SMALL_DISK = """\
+mount -t tmpfs -o size=12m,mode=711 none "$1" || exit 9
+exec "$0" -m arker.emulator --isolation none --state-parent "$2" --state "$1"
+"""
+
+
+async def test_a_full_disk_refuses_changes_and_loses_none(state: Path) -> None:
+    """The directory is on a file system of its own as well, with the sandboxes' on another."""
+    state.mkdir()
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", SMALL_DISK, sys.executable]
+    with started([*command, str(state), str(state.parent)]) as (_, said):
+        async with aiohttp.ClientSession() as session:
+            api = Api(session, said["url"], said["api_key"])
+            vm = (await api.fork(description="before"))["vm_id"]
+            spare = (await api.fork())["vm_id"]
+            await api.run(spare, "head -c 1000000 /dev/urandom > large")
+            await api.run(vm, "cat /dev/zero > full 2>&-; true")
+            last, refused = "before", False
+            for number in range(300):
+                reply = await api.call("PATCH", f"/v1/vms/{vm}", {"description": f"{number}" + "x" * 1000})
+                if reply.status != 200:
+                    assert reply.refusal == (503, "capacity_unavailable"), reply
+                    refused = True
+                    break
+                last = f"{number}" + "x" * 1000
+            assert refused
+            assert (await api.get(f"/v1/vms/{vm}"))["description"] == last
+            await api.delete(spare)
+            run = await api.run(vm, "rm full; echo again")
+            assert output(run) == b"again\n"
+            reply = await api.call("PATCH", f"/v1/vms/{vm}", {"description": "after"})
+            assert reply.status == 200
+
+
+async def test_the_command_line_says_where_vms_are_and_goes_on_with_them(state: Path) -> None:
+    arguments = ["-m", "arker.emulator", "--isolation", ISOLATION, "--state", str(state)]
+    for number, end in enumerate((signal.SIGKILL, signal.SIGTERM)):
+        with started([sys.executable, *arguments, "--state-parent", str(state.parent)]) as (process, said):
+            async with aiohttp.ClientSession() as session:
+                api = Api(session, said["url"], said["api_key"])
+                if number == 0:
+                    await api.run((await api.fork(name="kept"))["vm_id"], "echo content > file")
+                else:
+                    assert output(await api.read("kept", "file"), "content") == b"content\n"
+            process.send_signal(end)
+            assert process.stdout is not None
+            assert f"leaves its VMs in {state}" in process.stdout.read().decode()
+    await until(lambda: list(state.parent.iterdir()) == [state], 20)
+
+
+def test_the_command_line_refuses_a_directory_by_one_line(state: Path) -> None:
+    state.mkdir()
+    (state / "other").touch()
+    command = [sys.executable, "-m", "arker.emulator", "--state", str(state), "--state-parent", str(state.parent)]
+    done = subprocess.run(command, capture_output=True, cwd=ROOT, check=False)
+    assert done.returncode == 1
+    assert done.stdout == b""
+    assert done.stderr.decode().startswith(f"error: the state directory {state} cannot be used: it is no state")
+    assert done.stderr.count(b"\n") == 1

@@ -1,0 +1,290 @@
+"""Terminals of VMs, beside terminals of this machine: the same is typed into both, and the same has to appear."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from arker import (
+    AsyncArker,
+    AsyncTerminal,
+    AsyncVM,
+    ConfigurationError,
+    NetworkError,
+    NotFoundError,
+    Replayed,
+    ResourceBusyError,
+    TerminalClosedError,
+)
+from arker.emulator import Emulator
+from tests.support.relay import Relay, relay
+from tests.support.typist import ENV, PATIENCE, PROMPT, Local, Remote, Typist, at_local, at_remote
+
+pytestmark = pytest.mark.anyio
+
+SHELL = ("/bin/bash", "--noprofile", "--norc")
+FOREGROUND = """sh -c 'trap "echo contin""ued" CONT; echo be""gun; while :; do read line; done'"""
+"""Says when it is in the foreground: before that, a key would be the shell's."""
+
+
+@asynccontextmanager
+async def both(
+    vm: AsyncVM, place: Path, *, cols: int = 80, rows: int = 24
+) -> AsyncGenerator[tuple[Remote, Local], None]:
+    """Sit down at two shells: one in the VM, one here."""
+    terminal = vm.terminal(cols=cols, rows=rows, env=ENV, deadline=PATIENCE)
+    local = at_local(SHELL, str(place), ENV, cols=cols, rows=rows)
+    async with terminal, at_remote(terminal) as there, local as here:
+        for typist in (there, here):
+            await typist.until(PROMPT)
+            # Both begin as the same shell, whatever the login files are.
+            await typist.enter(f"exec {' '.join(SHELL)}")
+            await typist.enter("cd $(mktemp -d)")
+            typist.seen.clear()
+        yield there, here
+
+
+@asynccontextmanager
+async def through_relay(emulator: Emulator, vm: AsyncVM) -> AsyncGenerator[tuple[Relay, AsyncVM], None]:
+    """Reach a VM through a network that can fail."""
+    async with (
+        relay(emulator.url) as network,
+        AsyncArker(emulator.api_key, base_url=network.url, control_base_url=network.url) as ar,
+    ):
+        yield network, ar.vm(vm.id)
+
+
+async def session(typist: Typist) -> None:
+    """Do what people do at a shell."""
+    await typist.enter(r"printf 'one\ttwo\n\033[31mred\033[0m\n'")
+    await typist.enter("stty size; stty -a")
+    await typist.resize(100, 30)
+    await typist.enter("stty size")
+    await typist.enter("trap 'echo resized' WINCH; echo set")
+    await typist.enter("printf 'äöü € 😀 \\377\\n'")
+    # Erasing takes away a whole character.
+    await typist.enter("cat", b"\n")
+    await typist.enter("aé€\x7f\x7fb", b"ab\r\n")
+    await typist.press(b"\x04", PROMPT)
+    await typist.enter(FOREGROUND, b"begun\r\n")
+    await typist.press(b"\x03", b"^C", PROMPT)
+    await typist.enter("echo $?")
+    await typist.enter(FOREGROUND, b"begun\r\n")
+    await typist.press(b"\x1a", b"Stopped", PROMPT)
+    await typist.enter("jobs")
+    await typist.enter("fg", b"continued\r\n")
+    await typist.press(b"\x03", b"^C", PROMPT)
+    await typist.enter("tty | sed 's/[0-9]//g'; ps -o tty= -p $$ | sed 's/[0-9]//g'; echo ${-//[^im]/}")
+    await typist.enter("exit 7", b"exit")
+    await typist.until_over()
+
+
+async def test_the_same_appears_as_at_a_terminal_of_this_machine(vm: AsyncVM, tmp_path: Path) -> None:
+    async with both(vm, tmp_path) as (there, here):
+        await asyncio.gather(session(there), session(here))
+        assert there.seen.decode("utf-8", "backslashreplace") == here.seen.decode("utf-8", "backslashreplace")
+        assert there.screen == here.screen
+        assert await there.terminal.wait(deadline=PATIENCE) == 7
+        assert (there.replays, there.terminal.exit_code, there.terminal.ended) == (0, 7, True)
+
+
+async def test_a_megabyte_arrives_whole(vm: AsyncVM, tmp_path: Path) -> None:
+    async with both(vm, tmp_path) as (there, here):
+        for typist in (there, here):
+            await typist.enter("seq 1 160000 | head -c 1000000; exit", b"exit")
+            await typist.until_over()
+        assert there.seen == here.seen
+        assert len(there.seen) > 1_000_000
+
+
+async def edit(typist: Typist, network: Relay | None = None) -> None:
+    """Write a file with vi, and look at it; the network may fail in the middle."""
+    await typist.enter("vi -u NONE -i NONE file", b"file")
+    await typist.until_on_screen("file")
+    await typist.type(b"iThe first line\rThe second line \xe2\x82\xac\rThe third\x1b")
+    await typist.until_on_screen("The third")
+    await typist.type(b"ggdd:echo 'line' line('$')\r")
+    await typist.until_on_screen("line 2")  # what is lost on the way to a terminal is lost
+    if network is not None:
+        assert network.cut() > 0
+        await typist.until_replayed()
+    await typist.type(b"yy20p")
+    await typist.until_on_screen("20 more lines")
+    await typist.resize(60, 20)
+    await typist.type(b":set number\r")
+    await typist.until_on_screen(" 19 ")
+    await typist.type(b"17Gccchanged\x1b:w\r")
+    await typist.until_on_screen("written")
+    await typist.until_cursor(14, 16)
+
+
+async def test_an_editor_looks_the_same_although_the_connection_is_lost(
+    emulator: Emulator, vm: AsyncVM, tmp_path: Path
+) -> None:
+    async with through_relay(emulator, vm) as (network, reached), both(reached, tmp_path) as (there, here):
+        await asyncio.gather(edit(there, network), edit(here))
+        assert there.screen == here.screen
+        assert there.replays == 1
+        for typist in (there, here):
+            await typist.press(b":q\r", PROMPT)
+            await typist.enter("cat file", b"changed")
+            await typist.until(PROMPT, typist.seen.rindex(b"changed"))
+        assert there.screen == here.screen
+
+
+async def test_top_follows_the_size(vm: AsyncVM, tmp_path: Path) -> None:
+    async with vm.terminal("/usr/bin/top", env=ENV) as terminal, at_remote(terminal) as there:
+        await there.until_on_screen("PID")
+        await there.resize(120, 40)
+        before = len(there.seen)
+        await there.until(b"PID", before)
+        await there.type(b"q")
+        await there.until_over()
+        assert terminal.exit_code == 0
+
+
+# --- sessions and connections -----------------------------------------------------------------------------------------
+
+
+async def until(terminal: AsyncTerminal, text: bytes) -> list[bytes | Replayed]:
+    """Read until a text has come."""
+    pieces: list[bytes | Replayed] = []
+    with anyio.fail_after(PATIENCE):
+        async for piece in terminal:
+            pieces.append(piece)
+            if text in b"".join(each for each in pieces if isinstance(each, bytes)):
+                return pieces
+    raise AssertionError(pieces)
+
+
+async def test_a_program_goes_on_in_a_session_of_the_callers(vm: AsyncVM) -> None:
+    session = await vm.create_session(cwd="/tmp", env={"A": "b"})
+    held = vm.terminal(session_id=session.session_id)
+    async with held as terminal:
+        await terminal.write("echo $A-$PWD; value=kept\n")
+        await until(terminal, b"b-/tmp")
+        with pytest.raises(ResourceBusyError, match="attached"):
+            await vm.terminal(session_id=session.session_id).open()
+        with pytest.raises(ResourceBusyError, match="terminal"):
+            await vm.run("true", session_id=session.session_id)
+        assert (await vm.get_session(session.session_id)).state == "running"
+        assert (terminal.session_id, terminal.vm_id) == (session.session_id, vm.id)
+    with pytest.raises(ConfigurationError, match="closed"):
+        await held.read()
+    async with vm.terminal(session_id=session.session_id) as terminal:
+        await until(terminal, b"b-/tmp")
+        await terminal.write("echo $value; exit\n")
+        await until(terminal, b"kept\r\n")
+        assert await terminal.wait(deadline=PATIENCE) == 0
+        with pytest.raises(TerminalClosedError, match="has ended"):
+            await terminal.write("x")
+    assert (await vm.run("echo free", session_id=session.session_id)).stdout_text == "free\n"
+
+
+async def test_one_that_does_not_persist_ends_with_its_connection(vm: AsyncVM) -> None:
+    session = await vm.create_session()
+    async with vm.terminal(session_id=session.session_id, persist=False) as terminal:
+        await terminal.write("(sleep 1234 &) ; exec sleep 1235\n")
+        await until(terminal, b"1235\r\n")
+    while (await vm.get_session(session.session_id)).state != "idle":
+        await asyncio.sleep(0.01)
+    found = await vm.run("ps -eo args | grep -c '[s]leep 123'")
+    assert found.stdout_text == "0\n"
+
+
+async def test_a_session_of_its_own_is_deleted(vm: AsyncVM) -> None:
+    async with vm.terminal() as terminal:
+        await terminal.write("exec sleep 1236\n")
+        await until(terminal, b"1236\r\n")
+        assert len((await vm.list_sessions()).sessions) == 2
+    assert len((await vm.list_sessions()).sessions) == 1
+    assert (await vm.run("ps -eo args | grep -c '[s]leep 1236'")).stdout_text == "0\n"
+
+
+async def test_it_is_killed(vm: AsyncVM) -> None:
+    async with vm.terminal() as terminal:
+        await terminal.write("trap '' HUP INT TERM; sleep 1237; sleep 1238\n")
+        await until(terminal, b"1238\r\n")
+        await terminal.kill()
+        assert await terminal.wait(deadline=PATIENCE) is None
+        assert [piece async for piece in terminal] == []
+        assert await terminal.read() == b""
+
+
+async def test_the_end_of_its_session_and_its_vm_are_told(ar: AsyncArker, vm: AsyncVM) -> None:
+    async with vm.terminal() as terminal:
+        await vm.delete_session(terminal.session_id)
+        with pytest.raises(NotFoundError) as caught:
+            await terminal.wait(deadline=PATIENCE)
+        assert (caught.value.vm_id, caught.value.operation) == (vm.id, "vm.terminal")
+    held = await vm.terminal().open()
+    await vm.delete()
+    with pytest.raises(NotFoundError):
+        async for _ in held:
+            pass
+    with pytest.raises(NotFoundError):
+        await vm.terminal().open()
+
+
+async def test_a_lost_connection_is_made_again_for_some_time(emulator: Emulator, vm: AsyncVM) -> None:
+    async with through_relay(emulator, vm) as (network, reached), reached.terminal(reconnect=0.2) as terminal:
+        await terminal.write("echo be''fore\n")
+        await until(terminal, b"before")
+        network.cut()
+        assert await anext(terminal) == Replayed(connections=2)
+        await terminal.write("echo af''ter\n")
+        assert b"before" in b"".join(piece for piece in await until(terminal, b"after") if isinstance(piece, bytes))
+        network.refusing = True
+        network.cut()
+        with pytest.raises(NetworkError) as caught:
+            await terminal.wait(deadline=PATIENCE)
+        assert caught.value.vm_id == vm.id
+        with pytest.raises(NetworkError):
+            await terminal.write("x")
+        network.refusing = False
+
+
+async def test_a_stream_of_anyio(vm: AsyncVM) -> None:
+    async with vm.terminal("/bin/cat", env=ENV) as terminal:
+        stream = terminal.stream
+        await stream.send(b"line\n")
+        received = b""
+        while received.count(b"line") < 2:
+            received += await stream.receive(3)
+        await stream.send_eof()
+        while not terminal.ended:
+            await anyio.sleep(0.005)
+        with pytest.raises(anyio.EndOfStream):
+            await stream.receive()
+
+
+async def test_a_cancelled_read_loses_nothing(vm: AsyncVM) -> None:
+    async with vm.terminal("/bin/cat", env=ENV) as terminal:
+        await terminal.write("a\n")
+        seen = b""
+        for number in range(200):
+            reading = asyncio.ensure_future(terminal.read(4))
+            await asyncio.sleep(0 if number % 2 else 0.0005)
+            if number % 10 == 0:
+                await terminal.write(b"%d\n" % number)
+            reading.cancel()
+            try:
+                seen += await reading
+            except asyncio.CancelledError:
+                pass
+        await terminal.write(b"\x04")
+        while data := await terminal.read():
+            seen += data
+        assert sorted(seen.split()) == sorted(
+            [
+                b"a",
+                b"a",
+                *(b"%d" % number for number in range(0, 200, 10)),
+                *(b"%d" % number for number in range(0, 200, 10)),
+            ]
+        )

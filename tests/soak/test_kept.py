@@ -1,0 +1,65 @@
+"""A backend with a state directory that is killed at any moment, under load: nothing that was answered is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from arker.emulator import Emulator, EmulatorOptions
+from arker.emulator._state import remove_state_dir
+from arker.emulator.options import Isolation
+from tests.emulator.server.conftest import place as place  # the fixture
+from tests.emulator.server.support import ISOLATION, Api
+from tests.soak.conftest import Soak
+from tests.soak.kept import Worker
+
+pytestmark = pytest.mark.anyio
+
+WORKERS = 3
+
+
+async def round_of(options: EmulatorOptions, workers: list[Worker], rng: random.Random) -> None:
+    """Check what is there, work for a moment, and kill the server."""
+    async with Emulator(options) as emulator, aiohttp.ClientSession() as session:
+        api = Api(session, emulator.url, emulator.api_key)
+        expected = set[str]().union(*[await worker.check(api) for worker in workers])
+        assert {vm["vm_id"] for vm in await api.list_all("/v1/vms", "vms", limit="1000")} == expected
+        going = [asyncio.ensure_future(worker.work(api)) for worker in workers]
+        await asyncio.sleep(rng.uniform(0.02, 1.5))
+        pid = emulator.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.gather(*going)
+
+
+async def rounds(place: Path, isolation: Isolation, count: int, rng: random.Random) -> None:
+    options = EmulatorOptions(isolation=isolation, state_parent=place, state=place / "state")
+    workers = [Worker(random.Random(rng.random())) for _ in range(WORKERS)]
+    try:
+        for _ in range(count):
+            await round_of(options, workers, rng)
+        async with Emulator(options) as emulator, aiohttp.ClientSession() as session:
+            api = Api(session, emulator.url, emulator.api_key)
+            for worker in workers:
+                await worker.check(api)
+                for vm in worker.vms:
+                    await api.delete(vm.vm_id)
+        left = [path.name for path in (place / "state" / "vms").glob("*")]
+        assert left == [], "deletion has left files"
+        assert list((place / "state" / "spool").iterdir()) == []
+    finally:
+        remove_state_dir(place / "state")
+
+
+async def test_kills_at_any_moment_lose_nothing_that_was_answered(place: Path, soak: Soak) -> None:
+    await rounds(place, ISOLATION, soak.times(50, at_least=3), soak.rng)
+
+
+async def test_nor_without_isolation(place: Path, soak: Soak) -> None:
+    await rounds(place, "none", soak.times(10), soak.rng)

@@ -1,0 +1,142 @@
+"""What is told to those who use names, and kinds of blocks, that they know from elsewhere."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+import arker
+import arker_sync
+from arker._basics.guidance import INSTEAD
+from arker.emulator import Emulator
+
+pytestmark = pytest.mark.anyio
+
+CLASSES: dict[str, list[type]] = {
+    "AsyncArker": [arker.AsyncArker],
+    "Arker": [arker.AsyncArker, arker_sync.Arker],
+    "VM": [arker.AsyncVM, arker_sync.VM],
+    "Emulator": [Emulator],
+    "CompletedRunResult": [arker.models.CompletedRunResult],
+}
+
+
+def clients() -> list[Any]:
+    return [arker.AsyncArker("key", region="us-west-2"), arker_sync.Arker("key", region="us-west-2")]
+
+
+@pytest.mark.parametrize(("name", "given", "use"), [(n, g, u) for n, told in INSTEAD.items() for g, u in told.items()])
+def test_what_is_named_is_there_and_what_is_misremembered_is_not(name: str, given: str, use: str) -> None:
+    first = re.match(r"\w+", use)
+    assert first is not None
+    for cls in CLASSES[name]:
+        assert hasattr(cls, first[0]), (cls, use)
+        assert not hasattr(cls, given), (cls, given)
+
+
+def test_names_from_elsewhere() -> None:
+    asyncio_client, blocking_client = clients()
+    result = arker.models.CompletedRunResult(run_id="r", stdout=b"", stderr=b"", exit_code=0)
+    with Emulator() as emulator:
+        for value, name, told in [
+            (asyncio_client, "create", "'AsyncArker' object has no attribute 'create'; use fork"),
+            (asyncio_client, "close", "'AsyncArker' object has no attribute 'close'; use aclose"),
+            (asyncio_client.vm("a"), "exec", "'AsyncVM' object has no attribute 'exec'; use run or start"),
+            (blocking_client, "create", "'Arker' object has no attribute 'create'; use fork"),
+            (blocking_client.vm("a"), "kill", "'VM' object has no attribute 'kill'; use delete"),
+            (result, "returncode", "'CompletedRunResult' object has no attribute 'returncode'; use exit_code"),
+            (emulator, "base_url", "'Emulator' object has no attribute 'base_url'; use url"),
+            (asyncio_client, "unheard_of", "'AsyncArker' object has no attribute 'unheard_of'"),
+            (result, "unheard_of", "'CompletedRunResult' object has no attribute 'unheard_of'"),
+        ]:
+            assert not hasattr(value, name)
+            with pytest.raises(AttributeError) as caught:
+                getattr(value, name)
+            assert str(caught.value) == told
+            assert (caught.value.name, caught.value.obj) == (name, value)
+    blocking_client.close()
+
+
+def test_a_property_that_fails_tells_its_own_error() -> None:
+    class Mine(arker.AsyncArker):
+        @property
+        def broken(self) -> object:
+            return object().inner  # type: ignore[attr-defined]  # pyright: ignore
+
+    with pytest.raises(AttributeError, match="'object' object has no attribute 'inner'"):
+        _ = Mine("key", region="us-west-2").broken
+
+
+async def test_blocks_of_the_other_kind() -> None:
+    asyncio_client, blocking_client = clients()
+    vms = [asyncio_client.vm("a"), blocking_client.vm("a")]
+    for value, told in [
+        (asyncio_client, "AsyncArker takes `async with`, in a coroutine; `with` is for Arker of arker_sync"),
+        (vms[0], "AsyncVM takes `async with`, in a coroutine; `with` is for VM of arker_sync"),
+    ]:
+        with pytest.raises(TypeError) as caught, value:
+            pass
+        assert str(caught.value) == told
+    for value, name in [(blocking_client, "Arker"), (vms[1], "VM")]:
+        with pytest.raises(TypeError) as caught:
+            async with value:
+                pass
+        assert str(caught.value).startswith(f"{name} takes `with`; `async with` is for the asyncio client")
+    blocking_client.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: arker.AsyncVM("vm-1"), "AsyncVM objects are not made by hand: AsyncArker.fork, vm(id)"),  # type: ignore[arg-type]  # pyright: ignore
+        (
+            lambda: arker_sync.VM("vm-1"),
+            "VM objects are not made by hand: Arker.fork, vm(id) and get_vm(id) return them",
+        ),
+        (
+            lambda: arker_sync.SessionHandle("s-1"),
+            "SessionHandle objects are not made by hand: Arker and its VMs return them",
+        ),
+    ],
+)
+def test_handles_made_by_hand(make: Callable[[], object], told: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        make()
+    assert str(caught.value).startswith(told)
+
+
+def test_methods_bear_the_name_of_the_class_that_callers_know() -> None:
+    for function, name in [
+        (arker.AsyncArker.fork, "AsyncArker.fork"),
+        (arker.AsyncVM.run, "AsyncVM.run"),
+        (arker.AsyncFiles.read_text, "AsyncFiles.read_text"),
+        (arker_sync.Arker.fork, "Arker.fork"),
+        (arker_sync.VM.run, "VM.run"),
+        (arker_sync.Files.read_text, "Files.read_text"),
+    ]:
+        assert function.__qualname__ == name
+
+    class Mine(arker.AsyncVM):
+        pass
+
+    assert Mine.run.__qualname__ == "AsyncVM.run"
+    with pytest.raises(TypeError, match=r"AsyncVM\.run\(\) got an unexpected keyword argument 'timeuot'"):
+        clients()[0].vm("a").run("true", timeuot=3)
+
+
+async def test_a_forgotten_await_names_the_method_that_was_called() -> None:
+    asyncio_client, blocking_client = clients()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with suppress(AttributeError):
+            asyncio_client.fork("ubuntu").run("true")
+    assert "coroutine 'AsyncArker.fork' was never awaited" in [str(each.message) for each in caught]
+    with pytest.raises(TypeError) as pages:
+        list(asyncio_client.iter_vms())
+    assert "`async for`" in str(pages.value)
+    blocking_client.close()
