@@ -219,6 +219,9 @@ def importers_of(library: str) -> set[str]:
 
 def test_libraries_stay_behind_their_doors() -> None:
     assert importers_of("sqlite3") == {"arker._ledger.store"}
+    database = "arker.emulator.server.state.database"
+    emulator = (PACKAGE / "emulator").rglob("*.py")
+    assert {module_of(path) for path in emulator if "sqlite3" in all_imports(path)} == {database}
     assert importers_of("rich") == {"arker.progress", "arker._cli.output", "arker._cli.watching"}
     commands = {"commands", "copying", "inspecting", "machines", "service", "shell", "tunnels", "watching"}
     cyclopts = importers_of("cyclopts")

@@ -56,7 +56,9 @@ class _Later:
         self._name = name
 
     def __getattr__(self, name: str) -> object:
-        return getattr(import_module(self._name), name)
+        value: object = getattr(import_module(self._name), name)
+        self.__dict__[name] = value  # the next look-up does not come here
+        return value
 
 
 def later(module: str) -> Any:

@@ -140,12 +140,18 @@ class _Relay:
                 protocols=chosen, autoping=False, autoclose=False, max_msg_size=0, compress=False
             )
             await here.prepare(request)
-            ways = [asyncio.ensure_future(_pass_on(one, other)) for one, other in ((here, there), (there, here))]
+            ways = {
+                asyncio.ensure_future(_pass_on(here, there)): (here, there),
+                asyncio.ensure_future(_pass_on(there, here)): (there, here),
+            }
             try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                over, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for way in ways:
+                for way in ways:  # a socket that is closed must not be read by another task
                     await end(way)
+            source, target = ways[over.pop()]
+            await target.close(code=_sendable(source.close_code))
+            await source.close(code=_sendable(source.close_code))
         return here
 
 
@@ -156,7 +162,7 @@ def _passed_on(headers: Mapping[str, str]) -> CIMultiDict[str]:
 
 
 async def _pass_on(source: Any, target: Any) -> None:
-    """Pass the messages of a WebSocket on, and its end."""
+    """Pass the messages of a WebSocket on, until its end."""
     async for message in source:
         if message.type is aiohttp.WSMsgType.TEXT:
             await target.send_str(message.data)
@@ -166,8 +172,11 @@ async def _pass_on(source: Any, target: Any) -> None:
             await target.ping(message.data)
         elif message.type is aiohttp.WSMsgType.PONG:
             await target.pong(message.data)
-    code = source.close_code
-    await target.close(code=code if code is not None and code not in {1005, 1006} else 1000)
+
+
+def _sendable(code: int | None) -> int:
+    """Return a code that may be sent: those that only say how a connection was lost may not (RFC 6455, section 7.4)."""
+    return 1000 if code is None or code in {1005, 1006} else code
 
 
 __all__ = ["Target", "serving"]

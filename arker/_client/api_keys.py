@@ -38,7 +38,7 @@ class ApiKeys(ClientBase):
         Args:
             name: What the key's id begins with, up to 255 characters, of which the server takes 13.
             scopes: What the key is limited to: up to 16 VMs (``{"vm_id": …}``), or one pool (``{"pool_id": …}``); None
-                for all that the role may do.
+                for all that the role allows.
             deadline: Seconds for the whole call; None for no limit.
 
         Raises:

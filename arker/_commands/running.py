@@ -9,6 +9,7 @@ from arker._commands.overlap import overlaps_of
 from arker._protocol.identifiers import idempotency_key_or_new
 from arker._runs import commands
 from arker._runs.follower import raise_unless_succeeded
+from arker._tasks import clock
 from arker._transport.attempts import deadline_scope
 from arker.errors import InvalidArgumentError
 
@@ -54,8 +55,9 @@ async def run(
         turn.done()
         return result
     command = parts.command.Command(place, request, key, options, turn, given=given)
+    began = clock.now()
     with deadline_scope(deadline, command.progress):
-        result = await command.result()
+        result = commands.with_reason(await command.result(), request, began)
     if result.state == "failed":
         place.doubt.note()
     if check:

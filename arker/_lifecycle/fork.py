@@ -65,10 +65,12 @@ class Forking:
         """The base URL that the fork is posted to and its VM is at (contract, section 2)."""
         return self._call.request.base_url
 
-    async def send(self, deadline: float | None) -> Vm:
+    def send(self, deadline: float | None) -> Coroutine[Any, Any, Vm]:
         """Post the fork, and return the new VM."""
-        if deadline is None:
-            return await self._send()
+        # No coroutine around the coroutine: hundreds of forks may run at once.
+        return self._send() if deadline is None else self._send_within(deadline)
+
+    async def _send_within(self, deadline: float) -> Vm:
         with deadline_scope(deadline, self._progress):
             return await self._send()
 
@@ -96,6 +98,8 @@ class Forking:
 
     async def _post_in_form(self, ledger: Ledger | None) -> Vm:
         """Post the fork in the form of its server's generation, and once in the other one if that is not known."""
+        if self._call.lack is None and self._call.earlier is None:
+            return await (self._post() if ledger is None else self._post_on_record(ledger))  # both take this form
         generations = self._context.generations
         self._call, other = await generations.forms(self._call)
         try:
@@ -137,6 +141,8 @@ class Forking:
         return self._progress.complete(error).with_context(vm_id=self._context.redact(vm.vm_id))
 
     def _send_call(self, progress: Progress) -> Coroutine[Any, Any, Vm]:
+        if self._call.lack is None:
+            return self._context.transport.send(self._call, progress=progress)
         return self._context.generations.deliver(self._call, progress)
 
     def _found(self, vm_id: str) -> None:

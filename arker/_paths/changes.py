@@ -8,6 +8,7 @@ from arker._basics.programs import shell_program
 from arker._context import Place
 from arker._paths.checks import check_mode, check_owner, check_path, check_target
 from arker._paths.shell import PathShell
+from arker._protocol.identifiers import new_ulid
 from arker.errors import InvalidArgumentError, RemoteFileNotFoundError
 from arker.models import _checks as check
 
@@ -64,7 +65,7 @@ async def copy(place: Place, path: object, target: object, *, recursive: bool, d
     whole = check.check_boolean("recursive", recursive)
     shell = PathShell(place, "copy")
     with shell.within(deadline):
-        await shell.change(_COPY, [source, goal, "1" if whole else ""], [source, goal])
+        await shell.change(_COPY, [source, goal, "1" if whole else "", f".arker-{new_ulid()}"], [source, goal])
 
 
 async def chmod(place: Place, path: object, mode: int, *, deadline: float | None) -> None:

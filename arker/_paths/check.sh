@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Refuses a file ($1) that cannot be written, or is there if $2 is `new`.
+# Refuses a file ($1) that cannot be written, or is there if $2 is `new`. $3: whether missing directories are no obstacle.
 if [ "$2" = new ]; then
     if [ -e "$1" ] || [ -h "$1" ]; then refuse EEXIST 1; fi
 fi
@@ -11,7 +11,12 @@ elif [ -h "$1" ]; then
     # What it leads to is made.
     lead "$1" 1
     # shellcheck disable=SC2154 # set by lead
-    set -- "$link" "$2"
+    set -- "$link" "$2" "$3"
+fi
+if [ -n "$3" ]; then
+    parent "$1"
+    # shellcheck disable=SC2154 # set by parent
+    if [ ! -e "$parent" ] && [ ! -h "$parent" ]; then makeable "$1" 1; exit 0; fi
 fi
 reach "$1" 1
 parent "$1"

@@ -139,14 +139,20 @@ async def write_source(
             if bits:
                 await shell.change(_CHMOD, [where, bits], [where])
             return
-        if new or not above:
-            await check_writable(shell, where, new=new)
+        await check_writable(shell, where, new=new, parents=above)
         await _send(shell, source, where, mode)
 
 
-async def check_writable(shell: PathShell, path: str, *, new: bool) -> None:
-    """Refuse a file that cannot be written."""
-    await shell.run(_CHECK, [path, "new" if new else ""], [path])
+async def check_writable(shell: PathShell, path: str, *, new: bool, parents: bool) -> None:
+    """Refuse a file that cannot be written.
+
+    Args:
+        shell: The operation.
+        path: The file.
+        new: Whether a file that is there is refused.
+        parents: Whether missing directories are made.
+    """
+    await shell.run(_CHECK, [path, "new" if new else "", "1" if parents else ""], [path])
 
 
 async def _send(shell: PathShell, source: Source, path: str, mode: int | None = None) -> None:

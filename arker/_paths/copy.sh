@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# Copies a file ($1), or a directory if $3 is not empty, to another path ($2), with permissions and times.
+# Copies a file ($1), or a directory if $3 is not empty, to another path ($2), with permissions and times. $4: a name that no
+# other copy has.
 there "$1" 1
 # shellcheck disable=SC3013 # the shells have it, and of those that lack it the test fails
 if [ -e "$2" ] && [ "$1" -ef "$2" ] 2>/dev/null; then refuse EINVAL 2; fi
@@ -10,7 +11,16 @@ if [ -d "$1" ]; then
     said=$(cp -R -H -p "$1" "$2" 2>&1) && exit 0
 else
     if [ -d "$2" ]; then refuse EISDIR 2; fi
-    said=$(cp -p "$1" "$2" 2>&1) && exit 0
+    if [ ! -e "$2" ] && [ ! -h "$2" ]; then
+        # A new file gets its name when it is whole, so that two copies at once to one target are no obstacle to each other.
+        parent "$2"
+        # shellcheck disable=SC2154 # set by parent
+        made=$parent/$4
+        said=$(cp -p "$1" "$made" 2>&1) && said=$(mv -f "$made" "$2" 2>&1) && exit 0
+        rm -f "$made"
+    else
+        said=$(cp -p "$1" "$2" 2>&1) && exit 0
+    fi
 fi
 [ -r "$1" ] || refuse EACCES 1
 if [ -e "$2" ] && [ ! -d "$2" ]; then writable "$2" 2; fi

@@ -248,9 +248,8 @@ async def open_for_writing(
     """Open a file for writing. Raises at once if it cannot be written."""
     where = check_path(path)
     shell = PathShell(place, _OPERATION)
-    if letter == "x" or not parents:
-        with shell.within(deadline):
-            await check_writable(shell, where, new=letter == "x")
+    with shell.within(deadline):
+        await check_writable(shell, where, new=letter == "x", parents=parents)
     return WrittenFile(place, where, append=letter == "a", new=letter == "x", parents=parents, mode=mode)
 
 

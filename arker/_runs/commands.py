@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import attrs
+
 from arker._context import Place
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.reader import is_usable_id
 from arker._runs.follower import RunFollower, raise_unless_succeeded
 from arker._runs.posting import posting
 from arker._runs.watch import RunWatch
+from arker._tasks import clock
 from arker._transport.attempts import Progress, deadline_scope
 from arker.errors import BadReplyError
 from arker.models import BackgroundRunResult, CompletedRunResult, RunRequest, RunResult
@@ -17,12 +20,27 @@ async def run(
     place: Place, request: RunRequest, key: str, *, check: bool = False, deadline: float | None = None
 ) -> CompletedRunResult:
     """Run a command and wait for its result; see `AsyncVM.run`."""
-    result = await RunWatch(place, request).send(key, deadline)
+    began = clock.now()
+    result = with_reason(await RunWatch(place, request).send(key, deadline), request, began)
     if result.state == "failed":
         place.doubt.note()
     if check:
         raise_unless_succeeded(place, result, operation="vm.run")
     return result
+
+
+def with_reason(result: CompletedRunResult, request: RunRequest, began: float) -> CompletedRunResult:
+    """Return a result that says so if the run's ``timeout`` has killed it. Generation 1 of the API gives no reason.
+
+    Args:
+        result: The result.
+        request: The run.
+        began: When it was sent.
+    """
+    timeout = request.timeout
+    if timeout is None or result.state != "failed" or result.fail_reason or clock.now() - began < timeout:
+        return result
+    return attrs.evolve(result, fail_reason=f"timeout: the command did not end within {timeout:g} s")
 
 
 async def post(place: Place, request: RunRequest, key: str, deadline: float | None) -> RunResult:
@@ -51,4 +69,4 @@ def following(place: Place, result: RunResult) -> RunFollower:
     return RunFollower(place, run_id, state=result.state, tunnels=tunnels)
 
 
-__all__ = ["following", "post", "run", "start"]
+__all__ = ["following", "post", "run", "start", "with_reason"]

@@ -9,9 +9,7 @@ from deepagents.backends.sandbox import BaseSandbox
 
 import arker_sync
 from arker import ArkerError, AsyncVM, FileTooLargeError, models
-from arker._tasks import clock
 from arker.errors import InvalidArgumentError
-from arker.integrations._shared import timed_out, write_file
 from arker.models import _checks as check
 
 AnyVM = TypeVar("AnyVM", arker_sync.VM, AsyncVM)
@@ -71,21 +69,17 @@ class ArkerSandbox(_Sandbox[arker_sync.VM]):
             command: The line for the shell.
             timeout: Seconds after which it is killed with all that it has started; 0 for no limit.
         """
-        seconds, began = self._seconds(timeout), clock.now()
+        seconds = self._seconds(timeout)
         result = self._vm.run(_merged(command), cwd="~/", timeout=seconds, on_cancel="kill")
-        return _response(result, seconds, clock.now() - began)
+        return _response(result, seconds)
 
     def upload_files(self, files: list[tuple[str, bytes]]) -> list[FileUploadResponse]:
         """Write files, with missing directories above them."""
         return [FileUploadResponse(path, self._upload(path, content)) for path, content in files]
 
     def _upload(self, path: str, content: bytes) -> str | None:
-        files = self._vm.files
         try:
-            try:
-                files.write_bytes(_absolute(path), content)
-            except FileNotFoundError:
-                files.write_bytes(path, content, parents=True)
+            self._vm.files.write_bytes(_absolute(path), content, parents=True)
         except ArkerError as error:
             return _code(error)
         return None
@@ -128,9 +122,9 @@ class AsyncArkerSandbox(_Sandbox[AsyncVM]):
             command: The line for the shell.
             timeout: Seconds after which it is killed with all that it has started; 0 for no limit.
         """
-        seconds, began = self._seconds(timeout), clock.now()
+        seconds = self._seconds(timeout)
         result = await self._vm.run(_merged(command), cwd="~/", timeout=seconds, on_cancel="kill")
-        return _response(result, seconds, clock.now() - began)
+        return _response(result, seconds)
 
     async def aupload_files(self, files: list[tuple[str, bytes]]) -> list[FileUploadResponse]:
         """Write files, with missing directories above them."""
@@ -138,7 +132,7 @@ class AsyncArkerSandbox(_Sandbox[AsyncVM]):
 
     async def _upload(self, path: str, content: bytes) -> str | None:
         try:
-            await write_file(self._vm, _absolute(path), content)
+            await self._vm.files.write_bytes(_absolute(path), content, parents=True)
         except ArkerError as error:
             return _code(error)
         return None
@@ -174,9 +168,9 @@ def _merged(command: object) -> str:
     return f"exec 2>&1\n{command}"
 
 
-def _response(result: models.CompletedRunResult, timeout: float | None, took: float) -> ExecuteResponse:
+def _response(result: models.CompletedRunResult, timeout: float | None) -> ExecuteResponse:
     output = (result.stdout + result.stderr).decode(errors="replace")
-    if timed_out(result, timeout, took):
+    if result.timed_out:
         note = f"Error: the command was killed after {timeout:g} s. A command that takes longer needs a larger timeout."
         return ExecuteResponse(f"{output}\n{note}" if output else note, _EXIT_CODE_OF_TIMEOUT)
     return ExecuteResponse(output, result.exit_code)

@@ -18,7 +18,7 @@ from fsspec.spec import AbstractBufferedFile
 from arker import AsyncArker, AsyncRemoteFile, AsyncVM, NotFoundError
 from arker.entries import FileStat
 from arker.errors import InvalidArgumentError
-from arker.integrations._shared import make_client, write_file
+from arker.integrations._shared import make_client
 
 _SPOOL = 8 * 1024 * 1024
 _SECONDS_TO_CLOSE = 10.0
@@ -48,7 +48,6 @@ class ArkerFileSystem(AsyncFileSystem):
             raise InvalidArgumentError("client", client, "expected an AsyncArker; it works for blocking calls as well")
         self._client = client or make_client()
         self._vms: dict[str, AsyncVM] = {}
-        self._copying: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         if client is None and not self.asynchronous:
             weakref.finalize(self, _close, self.loop, self._client)
 
@@ -180,7 +179,7 @@ class ArkerFileSystem(AsyncFileSystem):
     async def _pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
         vm, inner = await self._place(path)
         await self._check_new(vm, inner, mode)
-        await write_file(vm, inner, value)
+        await vm.files.write_bytes(inner, value, parents=True)
         self._changed(path)
 
     async def _check_new(self, vm: AsyncVM, inner: str, mode: str) -> None:
@@ -214,9 +213,7 @@ class ArkerFileSystem(AsyncFileSystem):
             await self._makedirs(path2, exist_ok=True)
         elif vm.id == other.id:
             await vm.files.mkdir(target.rpartition("/")[0] or "/", parents=True, exist_ok=True)
-            # With a pattern, several files may have the same target; two at once are an error of the VM's `cp`.
-            async with self._copying.setdefault(f"{vm.id}{target}", asyncio.Lock()):
-                await vm.files.copy(source, target)
+            await vm.files.copy(source, target)
         else:
             with tempfile.TemporaryFile() as spool:
                 await vm.download(source, spool)

@@ -28,10 +28,8 @@ from harbor.models.task.config import (
 from pydantic import Field
 
 from arker import AsyncVM, models
-from arker._tasks import clock
 from arker.integrations._images import build, read_dockerfile, require_all
 from arker.integrations._loops import LoopClient, loop_client
-from arker.integrations._shared import timed_out
 
 _ROOT: Final = {"root", "0", 0}
 
@@ -179,7 +177,7 @@ class ArkerEnvironment(BaseEnvironment):
         name = self._resolve_user(user)
         if name is not None and name not in _ROOT and str(name) not in self._users:
             raise RuntimeError(f"user {name!r}: commands in a VM run as its own user, {' or '.join(self._users)}")
-        emit, began = self._output_callback(), clock.now()
+        emit = self._output_callback()
         variables = {**(self._plan.env if self._plan is not None else {}), **(self._merge_env(env) or {})}
         result = await self.vm.run(
             ["bash", "-c", command],
@@ -190,7 +188,7 @@ class ArkerEnvironment(BaseEnvironment):
             on_stderr=None if emit is None else lambda text: emit(text, "stderr"),
             on_cancel="kill",
         )
-        if timed_out(result, timeout_sec or None, clock.now() - began):
+        if result.timed_out:
             raise RuntimeError(f"Command timed out after {timeout_sec} seconds")
         if result.exit_code is None:
             raise RuntimeError(f"the command has no exit code: {result.fail_reason}")

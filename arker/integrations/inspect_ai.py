@@ -22,7 +22,7 @@ from inspect_ai.util import (
 from pydantic import BaseModel, ConfigDict
 
 from arker import AsyncArker, AsyncVM, FileTooLargeError, NotFoundError, RemoteFileError
-from arker.integrations._shared import make_client, timed_out, write_file
+from arker.integrations._shared import make_client
 
 _CANNOT_BE_EXECUTED = 126
 
@@ -182,7 +182,6 @@ class ArkerSandboxEnvironment(SandboxEnvironment):
         """
         if user is not None and user not in await self._own_users():
             raise SandboxUserUnsupportedError(f"user {user!r}: commands run as the VM's own user")
-        began = anyio.current_time()
         try:
             result = await self.vm.run(
                 cmd, input=input, cwd=cwd or "~/", env=env, timeout=timeout or None, on_cancel="kill"
@@ -191,7 +190,7 @@ class ArkerSandboxEnvironment(SandboxEnvironment):
             if isinstance(error, RemoteFileError):
                 raise
             raise SandboxUnavailableError(f"the VM is gone: {error}") from error
-        if timed_out(result, timeout, anyio.current_time() - began):
+        if result.timed_out:
             raise TimeoutError(f"the command took longer than {timeout} s")
         if result.exit_code is None:
             raise SandboxUnavailableError(f"the command has no exit code: {result.fail_reason}")
@@ -209,7 +208,7 @@ class ArkerSandboxEnvironment(SandboxEnvironment):
     async def write_file(self, file: str, contents: str | bytes) -> None:
         """Write a file, with missing directories above it."""
         data = contents.encode() if isinstance(contents, str) else contents
-        await write_file(self.vm, file, data)
+        await self.vm.files.write_bytes(file, data, parents=True)
 
     @overload
     async def read_file(self, file: str, text: Literal[True] = True) -> str: ...

@@ -23,7 +23,6 @@ from pydantic_ai.workspaces import (
 from arker import AsyncArker, AsyncVM, NotFoundError, RemoteFileError
 from arker.entries import FileStat
 from arker.errors import InvalidArgumentError
-from arker.integrations._shared import timed_out, write_file
 
 PROVIDER = "arker"
 
@@ -138,11 +137,10 @@ class ArkerWorkspace(WorkspaceBackend, SupportsCommands, SupportsFilesystem):
         vm = await self.vm()
         arguments = ["sh", "-c", command] if isinstance(command, str) else list(command)
         seconds = self._timeout if timeout is None else _checked(timeout)
-        began = anyio.current_time()
         async with self._available():
             result = await vm.run(arguments, cwd=directory, env=env, timeout=seconds, on_cancel="kill")
         stdout, stderr = (data.decode(errors="replace") for data in (result.stdout, result.stderr))
-        if timed_out(result, seconds, anyio.current_time() - began):
+        if result.timed_out:
             raise WorkspaceTimeoutError(f"the command took longer than {seconds} s", stdout=stdout, stderr=stderr)
         if result.exit_code is None:
             raise WorkspaceUnavailableError(f"the command has no exit code: {result.fail_reason}")
@@ -158,7 +156,7 @@ class ArkerWorkspace(WorkspaceBackend, SupportsCommands, SupportsFilesystem):
         """Write a file, with missing directories above it, through a symlink if there is one."""
         vm = await self.vm()
         async with self._available():
-            await write_file(vm, path, data)
+            await vm.files.write_bytes(path, data, parents=True)
 
     async def stat(self, path: str) -> FileEntry:
         """Return what is at a path, through symlinks."""

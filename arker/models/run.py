@@ -109,7 +109,8 @@ class CompletedRunResult(Reply, _TextViews):
         stdout_encoding: Encoding of standard output in the reply.
         stderr_encoding: Encoding of standard error in the reply.
         exit_code: The command's exit code (128 + n for death by signal n); None or -1 if there is none.
-        fail_reason: Why the run failed; None if it did not.
+        fail_reason: Why the run failed; None if it did not. If the server gives no reason, as in generation 1 of the
+            API, and the ``timeout`` of the call has passed, the client says so here.
         dispatch: Data that the SDK does not interpret.
     """
 
@@ -124,6 +125,11 @@ class CompletedRunResult(Reply, _TextViews):
     exit_code: int | None = declared(nullable=True)
     fail_reason: str | None = None
     dispatch: object = None
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the command was killed because its ``timeout`` had passed, as far as its ``fail_reason`` says."""
+        return self.state != "completed" and self.fail_reason is not None and "timeout" in self.fail_reason
 
 
 @frozen(kw_only=True)

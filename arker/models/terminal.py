@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from arker.models._reply import Reply, declared
+from arker.models._reply import Reply
 
 
 @frozen(kw_only=True)
@@ -17,7 +17,7 @@ class PtyTicketResponse(Reply):
     """
 
     ticket: str = field(repr=False)
-    expires_in: int | None = declared()
+    expires_in: int
 
 
 __all__ = ["PtyTicketResponse"]

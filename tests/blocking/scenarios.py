@@ -53,6 +53,7 @@ async def the_main_job(ar: AsyncArker) -> object:
     await child.sync("dir/in.txt", b"changed")
     seen += [await each.sync("dir/in.txt") for each in (vm, child, other)]
     again = await ar.get_vm(vm.id)
+    seen += [(await ar.find_vm("main")).id == vm.id, (await ar.get_vm("main")).id == vm.id]
     seen += [again.name, (await ar.vm(vm.id).refresh()).name, [each.name for each in await ar.list_vms()]]
     seen += [await each.delete() for each in (other, child, vm)]
     seen += [list(await ar.list_vms())]

@@ -39,7 +39,7 @@ class Typist:
 
     def until(self, pattern: str) -> str:
         """Wait until something is shown. Returns what was shown up to there."""
-        wanted = re.compile(pattern.encode())
+        wanted = re.compile(pattern.encode(), re.DOTALL)
         until = time.monotonic() + 60
         while (found := wanted.search(self._seen)) is None:
             assert select.select([self._screen], [], [], max(0.0, until - time.monotonic()))[0], self._seen
@@ -86,7 +86,7 @@ def sessions(program: Program) -> int:
     return len(program("ls", "--json").json[0]["sessions"])
 
 
-@pytest.mark.generations("both", "1")
+@pytest.mark.needs("terminals")
 def test_a_shell_at_a_terminal(arker_program: Program, web: str) -> None:
     with typist(arker_program, "shell", "web") as person:
         person.prompt()
@@ -111,7 +111,7 @@ def test_a_shell_at_a_terminal(arker_program: Program, web: str) -> None:
     assert sessions(arker_program) == 1
 
 
-@pytest.mark.generations("both", "1")
+@pytest.mark.needs("terminals")
 def test_leaving_a_shell_and_coming_back(arker_program: Program, web: str) -> None:
     with typist(arker_program, "shell", "web") as person:
         person.prompt()
@@ -129,7 +129,7 @@ def test_leaving_a_shell_and_coming_back(arker_program: Program, web: str) -> No
         assert person.process.wait(60) == 0
 
 
-@pytest.mark.generations("both", "1")
+@pytest.mark.needs("terminals")
 def test_a_shell_without_a_terminal(arker_program: Program, web: str) -> None:
     with arker_program.started("shell", "web") as process:
         out, complaints = process.communicate(b"echo $((6 * 7)); exit 5\n", timeout=60)
@@ -143,7 +143,7 @@ def test_a_shell_without_a_terminal(arker_program: Program, web: str) -> None:
     assert len(arker_program("ls", "--json").json) == 1
 
 
-@pytest.mark.generations("both", "1")
+@pytest.mark.needs("terminals")
 def test_a_terminated_shell_leaves_nothing(arker_program: Program, web: str) -> None:
     with typist(arker_program, "shell", "web") as person:
         person.prompt()

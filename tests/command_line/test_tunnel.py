@@ -14,7 +14,7 @@ import pytest
 
 from tests.command_line.support import Program
 
-pytestmark = pytest.mark.generations("both", "0.5")
+pytestmark = pytest.mark.needs("tunnels")
 
 SERVER = r"""
 import asyncio, base64, hashlib, struct

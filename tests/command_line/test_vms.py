@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.command_line.support import Program
 
 VM_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 
 
+@pytest.mark.needs("words of 1")
 def test_fork_prints_the_id_of_a_vm_with_what_was_asked_for(arker_program: Program) -> None:
-    made = arker_program.good(
+    made = arker_program(
         *("fork", "ubuntu", "--name", "big", "--cpu", "3", "--memory", "2G", "--disk", "20480"),
-        *("--network", "blocked", "--description", "for a test"),
-    )
-    assert VM_ID.fullmatch(made.strip())
+        *("--network", "blocked", "--description", "for a test", "--json"),
+    ).json
+    assert made["network"] == {"type": "blocked"}
     (vm,) = arker_program("ls", "--json").json
-    assert (vm["vm_id"], vm["name"], vm["vcpu_count"]) == (made.strip(), "big", 3)
+    assert (vm["vm_id"], vm["name"], vm["vcpu_count"]) == (made["vm_id"], "big", 3)
+    assert VM_ID.fullmatch(arker_program.good("fork", "ubuntu").strip())
     assert (vm["memory_mib"], vm["disk_mib"], vm["description"]) == (2048, 20480, "for a test")
-    assert vm["network"] == {"type": "blocked"}
 
 
 def test_fork_of_a_vm_by_its_name_and_as_json(arker_program: Program, web: str) -> None:
@@ -29,7 +32,7 @@ def test_fork_of_a_vm_by_its_name_and_as_json(arker_program: Program, web: str) 
 
 
 def test_fork_is_refused_in_one_line(arker_program: Program, web: str) -> None:
-    assert "already_exists" in arker_program.bad(1, "fork", "ubuntu", "--name", "web")
+    assert "is taken" in arker_program.bad(1, "fork", "ubuntu", "--name", "web")
     assert "not_found" in arker_program.bad(1, "fork", "nothing")
     assert "either SOURCE or --image" in arker_program.bad(2, "fork")
     assert "--memory '2X': expected" in arker_program.bad(2, "fork", "ubuntu", "--memory", "2X")
@@ -48,6 +51,7 @@ def test_a_ttl_is_on_record_for_reap(arker_program: Program) -> None:
     assert [vm["vm_id"] for vm in arker_program("ls", "--json").json] == [kept]
 
 
+@pytest.mark.needs("words of 1")
 def test_ls_is_a_table_whose_columns_are_whole_in_a_pipe(arker_program: Program, web: str) -> None:
     description = "x" * 300
     arker_program.good("fork", "ubuntu", "--description", description)
@@ -59,6 +63,7 @@ def test_ls_is_a_table_whose_columns_are_whole_in_a_pipe(arker_program: Program,
     assert arker_program("ls", "--state", "running", "--json").json == []
 
 
+@pytest.mark.needs("words of 1")
 def test_ls_lists_the_goldens(arker_program: Program) -> None:
     assert "ubuntu" in {vm["name"] for vm in arker_program("ls", "--goldens", "--json").json}
 
@@ -69,6 +74,7 @@ def test_ls_refuses_what_it_does_not_know(arker_program: Program) -> None:
     assert "--limit 0" in arker_program.bad(2, "ls", "--limit", "0")
 
 
+@pytest.mark.needs("words of 1")
 def test_names_cannot_move_the_cursor(arker_program: Program) -> None:
     arker_program.good("fork", "ubuntu", "--description", "\x1b[2Jgone\u202e")
     assert "\\x1b[2Jgone\\u202e" in arker_program.good("ls")
@@ -90,10 +96,11 @@ def test_snapshot_is_forked_by_its_name(arker_program: Program, web: str) -> Non
     made = arker_program.good("snapshot", "web", "checkpoint").strip()
     assert made not in {"", web}
     assert arker_program.good("run", "--fork", "checkpoint", "--", "cat mark") == "kept\n"
-    assert "already_exists" in arker_program.bad(1, "snapshot", "web", "checkpoint")
+    assert "is taken" in arker_program.bad(1, "snapshot", "web", "checkpoint")
     assert "not_found" in arker_program.bad(1, "snapshot", "nothing", "other")
 
 
+@pytest.mark.needs("words of 1")
 def test_whoami_and_regions(arker_program: Program) -> None:
     assert arker_program.good("whoami").split()[0] == "org_local"
     assert arker_program("whoami", "--json").json["org_id"] == "org_local"

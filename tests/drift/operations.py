@@ -91,6 +91,7 @@ async def _get_vm(held: Held) -> None:
     held.same("VM", vm.id, BASE)
     await held.call(vm.refresh())
     held.same("VM", vm.id, BASE)
+    held.same("VM", (await held.call(held.ar.find_vm(BASE))).id, BASE)
 
 
 async def _list_vms(held: Held) -> None:
@@ -279,7 +280,7 @@ OPERATIONS: Final[list[Operation]] = [
     Operation("snapshot", ("AsyncVM.snapshot",), ("fork",), _snapshot),
     Operation("fleet, map", ("AsyncArker.fork_many", "AsyncFleet.map"), _USED, _map),
     Operation("fleet", ("AsyncFleet.run", "AsyncFleet.upload"), (*_USED, "write"), _fleet),
-    Operation("get a VM", ("AsyncArker.get_vm", "AsyncVM.refresh"), ("get_vm",), _get_vm),
+    Operation("get a VM", ("AsyncArker.get_vm", "AsyncArker.find_vm", "AsyncVM.refresh"), ("get_vm",), _get_vm),
     Operation("list VMs", ("AsyncArker.list_vms", "AsyncArker.iter_vms"), ("list_vms",), _list_vms),
     Operation("list runs of all", ("AsyncArker.list_runs", "AsyncArker.iter_runs"), ("list_org_runs",), _list_org_runs),
     Operation("resize", ("AsyncVM.resize",), ("resize",), _resize, older=True),

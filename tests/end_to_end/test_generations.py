@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from arker import AsyncArker, AsyncVM, NetworkPolicyAllow, NetworkPolicyBlocked, UnsupportedOperationError
+from arker import (
+    AsyncArker,
+    AsyncVM,
+    NetworkPolicyAllow,
+    NetworkPolicyBlocked,
+    RunFailedError,
+    UnsupportedOperationError,
+)
 from arker.emulator import Emulator
 
 pytestmark = pytest.mark.anyio
@@ -78,6 +85,21 @@ async def test_directories(vm: AsyncVM, spoken: Emulator, tmp_path: Path) -> Non
     assert (back / "b").read_text() == "c"
     again = await vm.download_dir("there", back)
     assert {entry.action for entry in again.entries} == {"unchanged"}
+
+
+async def test_a_command_that_has_run_into_its_time(vm: AsyncVM) -> None:
+    for call in (
+        vm.run("sleep 60", timeout=1),
+        vm.run("sleep 60", timeout=1, env={"A": "1"}),
+        vm.run("sleep 60", timeout=1, on_cancel="kill"),
+    ):
+        result = await call
+        assert (result.state, result.timed_out) == ("failed", True)
+        assert "timeout" in str(result.fail_reason)
+    with pytest.raises(RunFailedError, match="timeout"):
+        await vm.run("sleep 60", timeout=1, check=True)
+    result = await vm.run("exit 3", timeout=60)
+    assert (result.timed_out, result.fail_reason) == (False, None)
 
 
 async def test_what_only_one_generation_has(ar: AsyncArker, vm: AsyncVM, spoken: Emulator) -> None:

@@ -17,6 +17,7 @@ from arker import (
     NotFoundError,
     UnsupportedOperationError,
 )
+from arker.emulator import Emulator
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +54,7 @@ async def test_two_sessions_at_once_and_two_runs_in_one(vm: AsyncVM) -> None:
     assert spans[0][1] <= spans[1][0]  # it waited its turn
 
 
-async def test_a_vm_shows_its_sessions_and_what_runs(ar: AsyncArker, vm: AsyncVM) -> None:
+async def test_a_vm_shows_its_sessions_and_what_runs(ar: AsyncArker, vm: AsyncVM, arker_emulator: Emulator) -> None:
     session = await vm.create_session(env={"WORD": "here"})
     background = await vm.run("sleep 60", background=True, session_id=session.session_id)
     assert (await vm.get_session(session.session_id)).state == "running"
@@ -72,8 +73,17 @@ async def test_a_vm_shows_its_sessions_and_what_runs(ar: AsyncArker, vm: AsyncVM
     with pytest.raises(NotFoundError):
         await vm.run("true", session_id=session.session_id)
     (default,) = await vm.list_sessions()
-    with pytest.raises(ConflictError):
-        await vm.delete_session(default.session_id)
+    assert default.session_idx == 0
+    await vm.run("cd /tmp")
+    if arker_emulator.options.generation == "0.5":
+        with pytest.raises(ConflictError):
+            await vm.delete_session(default.session_id)
+        return
+    assert (await vm.delete_session(default.session_id)).deleted
+    # An empty one is there instead.
+    assert (await vm.run("pwd")).stdout == b"/home/user\n"
+    (other,) = await vm.list_sessions()
+    assert (other.session_idx, other.session_id == default.session_id) == (0, False)
 
 
 async def test_pages_of_sessions(vm: AsyncVM) -> None:

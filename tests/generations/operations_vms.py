@@ -165,6 +165,7 @@ async def _fork_many(scene: Scene) -> None:
 async def _get_vm(scene: Scene) -> None:
     vm = await scene.ar.get_vm(scene.vm.id)
     assert (vm.id, vm.state) == (scene.vm.id, "idle")
+    assert (await scene.ar.find_vm(scene.vm.id)).id == vm.id
     assert (await scene.vm.refresh()).vcpu_count is not None
 
 
@@ -293,7 +294,7 @@ OPERATIONS: Final = (
     Operation("ar.fork(vgpu=)", _fork_gpu),
     Operation("ar.fork(pool_name=)", _fork_pool),
     Operation("ar.fork_many(), fleet.run()", _fork_many),
-    Operation("ar.get_vm(), vm.refresh()", _get_vm),
+    Operation("ar.get_vm(), ar.find_vm(), vm.refresh()", _get_vm),
     Operation("ar.list_vms(), ar.iter_vms()", _list_vms),
     Operation("ar.list_vms(created_after=, created_before=)", _list_vms_created),
     Operation("ar.list_vms(org_id=, public=)", _list_public),

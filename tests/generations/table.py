@@ -38,7 +38,7 @@ _PAGE: Final = """\
 # Operations by generation
 
 What becomes of each operation of the client, by what the server speaks and what `generation` of the client says
-([generations.md](generations.md) explains both): observed, with the real client on the embedded backend, whose option
+([Generations of the API](generations.md) explains both): observed, with the real client on the embedded backend, whose option
 `generation` is `both`, `0.5` or `1`.
 
 `✓` is a result that was looked at. Otherwise it is the class of the error; `✗` is `UnsupportedOperationError` after the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from collections.abc import Awaitable
@@ -71,6 +72,36 @@ async def test_appending(vm: AsyncVM, size: int) -> None:
     assert await vm.files.write_bytes("/tmp/file", b"\0\\n%s", append=True) == 5
     assert await vm.files.read_bytes("/tmp/file") == DATA[:size] + b"\0\\n%s"
     assert await vm.files.listdir("/tmp") == ["file"]
+
+
+async def test_what_may_not_be_written_is_not_replaced(vm: AsyncVM) -> None:
+    await vm.files.write_text("/tmp/d/file", "kept", mode=0o444, parents=True)
+    if (await vm.run("id -u")).stdout_text == "0\n":
+        return  # to root everything is writable
+    for parents in (False, True):
+        with pytest.raises(PermissionError):
+            await vm.files.write_text("/tmp/d/file", "new", parents=parents)
+        with pytest.raises(PermissionError):
+            async with vm.files.open("/tmp/d/file", "w", parents=parents):
+                pass
+        with pytest.raises(IsADirectoryError):
+            await vm.files.write_text("/tmp/d", "new", parents=parents)
+    with pytest.raises(NotADirectoryError):
+        await vm.files.write_text("/tmp/d/file/below", "new", parents=True)
+    await vm.files.chmod("/tmp/d", 0o555)
+    with pytest.raises(PermissionError):
+        await vm.files.write_text("/tmp/d/a/b", "new", parents=True)
+    assert await vm.files.read_text("/tmp/d/file") == "kept"
+
+
+async def test_two_copies_at_once_to_one_new_file(vm: AsyncVM) -> None:
+    contents = [bytes([number]) * 2_000_000 for number in range(4)]
+    for number, content in enumerate(contents):
+        await vm.files.write_bytes(f"/tmp/{number}", content)
+    for turn in range(5):
+        await asyncio.gather(*(vm.files.copy(f"/tmp/{number}", f"/tmp/made-{turn}") for number in range(4)))
+        assert await vm.files.read_bytes(f"/tmp/made-{turn}") in contents
+    assert len(await vm.files.listdir("/tmp")) == 9
 
 
 async def test_permissions(vm: AsyncVM) -> None:

@@ -37,7 +37,7 @@ _PAGE: Final = """\
 # Operations and faults
 
 What becomes of each operation of the client when something goes wrong on the way: observed, with the real client on a
-real embedded backend that was told to misbehave ([emulator.md](emulator.md)). Each cell tells what the server did and
+real [embedded backend](emulator.md) that was told to misbehave. Each cell tells what the server did and
 what the client said:
 
 - The number is how often the operation's effect was there afterwards: commands that were started, VMs that were made,

@@ -11,7 +11,7 @@ from attrs import define, field
 
 from tests.emulator.server.support import Api, chunk, new_ulid, output
 
-MOST_VMS = 4
+MOST_VMS = 3
 """VMs of one worker."""
 _LARGE = 300_000
 _CHUNK = 128 * 1024

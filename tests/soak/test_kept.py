@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import shutil
 import signal
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import aiohttp
 import pytest
 
 from arker.emulator import Emulator, EmulatorOptions
+from arker.emulator._state import remove_state_dir
 from arker.emulator.options import Isolation
 from tests.emulator.server.conftest import place as place  # the fixture
 from tests.emulator.server.support import ISOLATION, Api
@@ -54,7 +54,7 @@ async def rounds(place: Path, isolation: Isolation, count: int, rng: random.Rand
         assert left == [], "deletion has left files"
         assert list((place / "state" / "spool").iterdir()) == []
     finally:
-        shutil.rmtree(place / "state")
+        remove_state_dir(place / "state")
 
 
 async def test_kills_at_any_moment_lose_nothing_that_was_answered(place: Path, soak: Soak) -> None:

@@ -9,7 +9,10 @@ GENERATIONS: Final = ("both", "0.5", "1")
 
 LACKS: Final[Mapping[str, Mapping[str, str]]] = {
     "both": {},
-    "0.5": {},
+    "0.5": {
+        "terminals": "generation 0.5 has none",
+        "words of 1": "generation 0.5 has no descriptions, no list of goldens, no regions and no organisation's name",
+    },
     "1": {
         "tunnels": "generation 1 has none: a port is reached at the VM's hostname, which the embedded backend has not",
         "arguments of 0.5": "generation 1 has neither sizes nor a network of single runs, nor acquire and release",

@@ -449,7 +449,7 @@ MINIMAL: Final[dict[type[Any], Json]] = {
     DeleteSessionResponse: {"deleted": False},
     ListTunnelsResponse: {"tunnels": []},
     DeleteTunnelResponse: {"deleted": False},
-    PtyTicketResponse: {"ticket": "a-ticket"},
+    PtyTicketResponse: {"ticket": "a-ticket", "expires_in": 0},
     Filesystem: {"filesystem_id": "fs-1", "name": "data", "owner_org_id": "acme", "created_at": "t"},
     ListFilesystemsResponse: {"filesystems": []},
     DeleteFilesystemResponse: {"deleted": False},

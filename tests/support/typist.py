@@ -87,7 +87,15 @@ class Typist(ABC):
 
     async def until(self, text: bytes, after: int = 0) -> None:
         """Wait until a text has appeared after so many bytes."""
-        await self._wait(lambda: text in self.seen[after:], text)
+        looked_at = after
+
+        def is_there() -> bool:
+            nonlocal looked_at
+            found = self.seen.find(text, looked_at) >= 0
+            looked_at = max(looked_at, len(self.seen) - len(text))
+            return found
+
+        await self._wait(is_there, text)
 
     async def until_on_screen(self, text: str) -> None:
         """Wait until a text is on the screen."""

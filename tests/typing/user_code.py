@@ -89,6 +89,7 @@ async def clients(session: aiohttp.ClientSession) -> None:
 async def vms(ar: AsyncArker) -> None:
     assert_type(ar.vm("id"), AsyncVM)
     assert_type(await ar.get_vm("id", deadline=5), AsyncVM)
+    assert_type(await ar.find_vm("name", deadline=5), AsyncVM)
     vm = await ar.fork("ubuntu")
     assert_type(vm, AsyncVM)
     assert_type(await ar.fork(vm), AsyncVM)

@@ -57,7 +57,7 @@ def build_tag(tag: str, versions: list[str]) -> bool:
     """Build the site of a release, from its tag."""
     with tempfile.TemporaryDirectory() as scratch:
         checkout = Path(scratch, tag)
-        subprocess.run(["git", "worktree", "add", "--detach", str(checkout), tag], cwd=ROOT, check=True)
+        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(checkout), tag], cwd=ROOT, check=True)
         try:
             return build(checkout, OUT / tag, tag, versions)
         finally:

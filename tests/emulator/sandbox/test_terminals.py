@@ -6,9 +6,8 @@ import asyncio
 import hashlib
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
@@ -23,9 +22,11 @@ ENV = {"PATH": "/usr/bin:/bin", "TERM": "dumb", "PS1": "$ "}
 
 
 @asynccontextmanager
-async def opened(vm: AgentSandbox, command: str | None = "/bin/sh", **options: Any) -> AsyncIterator[TerminalHandle]:
+async def opened(
+    vm: AgentSandbox, command: str | None = "/bin/sh", *, cols: int = 80, rows: int = 24
+) -> AsyncGenerator[TerminalHandle, None]:
     """Open a terminal, which is over at the end."""
-    terminal = await vm.open_terminal(TerminalSpec(command=command, env=ENV, **options))
+    terminal = await vm.open_terminal(TerminalSpec(command=command, env=ENV, cols=cols, rows=rows))
     try:
         yield terminal
     finally:

@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ import aiohttp
 import pytest
 
 from arker.emulator import Emulator, EmulatorOptions
+from arker.emulator._state import remove_state_dir
 from arker.emulator.options import Isolation
+from arker.emulator.server.state.directory import StateDirectory
 from arker.errors import EmulatorError, InvalidArgumentError, StateDirectoryError
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.conftest import new_place
@@ -37,7 +39,7 @@ def state() -> Iterator[Path]:
         try:
             yield place / "state"
         finally:
-            shutil.rmtree(place / "state", ignore_errors=True)
+            remove_state_dir(place / "state")
 
 
 def options(state: Path, isolation: Isolation = ISOLATION, **more: Any) -> EmulatorOptions:
@@ -60,10 +62,10 @@ async def post(api: Api, path: str, body: Any, key: str | None = None) -> Any:
     return reply.json
 
 
-@pytest.mark.parametrize(("isolation", "kill"), [(ISOLATION, True), (ISOLATION, False), ("none", True)])
-async def test_everything_is_there_for_the_next_one(state: Path, isolation: Isolation, kill: bool) -> None:
+@pytest.mark.parametrize("isolation", [ISOLATION, "none"])
+async def test_everything_is_there_for_the_next_one(state: Path, isolation: Isolation) -> None:
     organisations = {OTHER_ORG: OTHER_KEY}
-    async with running(state, kill=kill, isolation=isolation, organisations=organisations) as api:
+    async with running(state, kill=True, isolation=isolation, organisations=organisations) as api:
         made = await api.fork(name="alpha", description="the first", resources={"vcpu": 3, "memory_mib": 512})
         vm = made["vm_id"]
         filesystem = await post(api, "/v1/filesystems", {"name": "shared"})
@@ -130,14 +132,14 @@ async def test_everything_is_there_for_the_next_one(state: Path, isolation: Isol
 
 async def test_what_is_repeated_under_its_key_is_answered_as_before(state: Path) -> None:
     fork, run, other = {"source_vm_name": "ubuntu", "name": "once"}, {"command": "echo $RANDOM"}, "signal"
-    async with running(state, kill=True) as api:
+    async with running(state, isolation="none", kill=True) as api:
         vm = (await post(api, "/v1/fork", fork, "key-of-fork"))["vm_id"]
         printed = await post(api, f"/v1/vms/{vm}/runs", run, "key-of-run")
         gone = (await post(api, "/v1/fork", {"source_vm_name": "ubuntu"}, "key-of-gone"))["vm_id"]
         await api.delete(gone)
         await post(api, f"/v1/vms/{vm}/runs", {"release": "memory"}, other)
     for _ in range(2):
-        async with running(state) as api:
+        async with running(state, isolation="none") as api:
             assert (await post(api, "/v1/fork", fork, "key-of-fork"))["vm_id"] == vm
             assert await post(api, f"/v1/vms/{vm}/runs", run, "key-of-run") == printed
             assert len(await api.list_all(f"/v1/vms/{vm}/runs", "runs")) == 1
@@ -221,26 +223,26 @@ async def test_what_an_interrupted_write_has_left_in_a_vm_is_removed(state: Path
 
 
 async def test_a_reset_leaves_nothing_for_the_next_one(state: Path) -> None:
-    async with Emulator(options(state)) as emulator, aiohttp.ClientSession() as session:
+    async with Emulator(options(state, "none")) as emulator, aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
         vm = (await post(api, "/v1/fork", {"source_vm_name": "ubuntu"}, "key"))["vm_id"]
         await api.background(vm, "sleep 600")
         await post(api, "/v1/filesystems", {"name": "f"})
         await emulator.areset()
-    async with running(state) as api:
+    async with running(state, isolation="none") as api:
         assert await api.list_all("/v1/vms", "vms", source_org_id="org_local") == []
         assert (await api.get("/v1/filesystems"))["filesystems"] == []
         assert (await post(api, "/v1/fork", {"source_vm_name": "ubuntu"}, "key"))["vm_id"] != vm
 
 
 async def test_presigned_urls_are_good_beyond_the_end(state: Path) -> None:
-    async with running(state, kill=True) as api:
+    async with running(state, isolation="none", kill=True) as api:
         vm = (await api.fork())["vm_id"]
         entry = {"path": "put", "size": 5, "presigned": True}
         (upload,) = await api.write(vm, entry)
         where = upload["presigned_url"].removeprefix(api.url.removesuffix("/api"))
         assert (await api.raw("PUT", upload["presigned_url"], data=b"hello")).status == 200
-    async with running(state) as api:
+    async with running(state, isolation="none") as api:
         assert (await api.raw("PUT", api.url.removesuffix("/api") + where, data=b"later")).status == 200
         commit = {"path": "put", "size": 5, "upload_id": upload["upload_id"]}
         assert (await api.write(vm, commit))[0]["written"]
@@ -260,9 +262,9 @@ async def refused(state: Path, reason: str, words: str, **more: Any) -> None:
 
 
 async def test_two_backends_on_one_directory(state: Path) -> None:
-    async with running(state) as api:
+    async with running(state, isolation="none") as api:
         vm = (await api.fork())["vm_id"]
-        await refused(state, "in_use", "another backend is running on it")
+        await refused(state, "in_use", "another backend is running on it", isolation="none")
         assert output(await api.run(vm, "echo here")) == b"here\n"
 
 
@@ -305,35 +307,46 @@ def newer(state: Path) -> None:
 
 
 async def test_damage_and_newer_formats_are_refused_and_nothing_is_changed(state: Path) -> None:
-    async with running(state) as api:
+    async with running(state, isolation="none") as api:
         vm = (await api.fork(name="here"))["vm_id"]
         await api.run(vm, "echo content > file")
     sound = state.with_name("sound")
     copy(state, sound)
-    spoilings: list[tuple[Callable[[Path], None], str, str]] = [
+    of_database: list[tuple[Callable[[Path], None], str, str]] = [
         (spoil_header, "damaged", "is damaged: records.sqlite3"),
         (spoil_middle, "damaged", "is damaged: records.sqlite3"),
         (empty, "damaged", "no database of this program"),
         (remove_records, "damaged", "its records .* are not there"),
+        (newer, "newer", "of a newer version of arker-async"),
+    ]
+    of_content: list[tuple[Callable[[Path], None], str, str]] = [
         (remove_files, "damaged", f"the files of {vm} should be in"),
         (other_shape, "damaged", f"the record of the vm {vm}: no VmDoc"),
         (orphan, "damaged", f"VM {vm} has no session"),
-        (newer, "newer", "of a newer version of arker-async"),
     ]
     try:
-        for spoil, reason, words in spoilings:
+        for spoil, reason, words in (*of_database, *of_content):
             spoil(state)
-            before = {path: path.read_bytes() for path in state.rglob("*") if path.is_file()}
-            await refused(state, reason, words)
-            for path in before:
-                if path.name in {"file", DATABASE}:
-                    assert path.read_bytes() == before[path], spoil
+            before = content(state)
+            if (spoil, reason, words) in of_database:
+                with pytest.raises(StateDirectoryError, match=words) as caught:
+                    StateDirectory(state)
+                assert caught.value.reason == reason
+            else:
+                await refused(state, reason, words, isolation="none")
+            assert content(state) == before, spoil
             shutil.rmtree(state)
             copy(sound, state)
-        async with running(state) as api:
+        async with running(state, isolation="none") as api:
             assert output(await api.read("here", "file"), "content") == b"content\n"
     finally:
         shutil.rmtree(sound)
+
+
+def content(state: Path) -> dict[str, bytes]:
+    """Return the database and VMs' files."""
+    found = [path for path in state.rglob("*") if path.name in {"file", DATABASE}]
+    return {str(path): path.read_bytes() for path in found}
 
 
 def copy(directory: Path, target: Path) -> None:
@@ -377,7 +390,7 @@ def test_a_relative_directory_is_meant_from_here(tmp_path: Path, monkeypatch: py
 
 
 @contextmanager
-def started(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], Any]]:
+def started(command: list[str]) -> Generator[tuple[subprocess.Popen[bytes], Any]]:
     """Start a backend by hand. Returns its process, and the first line that it prints."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
         try:
