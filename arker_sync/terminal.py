@@ -102,7 +102,7 @@ class Terminal(FileLike):
         """Close the terminal.
 
         A session that was made for it is deleted, and its program is killed. In a session of the caller's the program
-        goes on, unless the terminal was opened with ``persist=False``.
+        goes on, unless the terminal was opened with ``persist=False``. A terminal that is closed already stays so.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.

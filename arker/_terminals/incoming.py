@@ -27,6 +27,8 @@ class Incoming:
 
     async def put(self, piece: bytes | Replayed) -> None:
         """Add a piece, and wait until there is room for another one."""
+        if isinstance(piece, Replayed) and self._pieces and isinstance(self._pieces[-1], Replayed):
+            self._pieces.pop()  # nothing came in between; markers take no room, so they must not become many
         self._pieces.append(piece)
         self._size += len(piece) if isinstance(piece, bytes) else 0
         self.notify()
@@ -58,7 +60,7 @@ class Incoming:
         """Return the next piece, of so many bytes at most; None at the end. Raises the error of an early end."""
         while not self._pieces:
             if self.error is not None:
-                raise self.error
+                raise self.error.with_traceback(None)  # else it would grow with each call
             if self.over:
                 return None
             await self.change()
