@@ -212,7 +212,8 @@ async def test_it_is_killed(vm: AsyncVM) -> None:
         await until(terminal, b"1238\r\n")
         await terminal.kill()
         assert await terminal.wait(deadline=PATIENCE) is None
-        assert [piece async for piece in terminal] == []
+        async for _ in terminal:  # it may have written more before its end
+            pass
         assert await terminal.read() == b""
 
 
