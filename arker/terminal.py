@@ -297,7 +297,7 @@ class AsyncTerminal(Held[str]):
     async def wait(self, *, deadline: float | None = None) -> int | None:
         """Wait until the program has ended, and return its exit code, or None: see `exit_code`.
 
-        Output has to be read meanwhile, by another task, if there can be more than 1 MiB of it.
+        Output has to be read meanwhile, by another task, if there can be more than 1 MiB of it, except after `kill`.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.

@@ -216,6 +216,7 @@ class Connection:
     async def kill(self) -> None:
         """Have the program killed. It does not wait for input that the program does not take."""
         await self._send(lambda socket: socket.send_text(calls.KILL))
+        self.incoming.expect_end()
 
     async def _send(self, send: Callable[[Socket], Awaitable[None]]) -> None:
         """Send something as soon as there is a connection."""

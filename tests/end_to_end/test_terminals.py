@@ -307,3 +307,12 @@ async def test_closing_one_whose_session_or_vm_is_gone_is_no_error(ar: AsyncArke
     await vm.delete()
     await other.close(deadline=PATIENCE)
     assert repr(other).endswith("closed>")
+
+
+async def test_the_end_after_a_kill_is_told_though_the_output_is_not_read(vm: AsyncVM) -> None:
+    async with vm.terminal("/usr/bin/yes") as terminal:
+        await terminal.read(1)
+        await asyncio.sleep(0.5)  # the buffers on the way fill
+        await terminal.kill()
+        assert await terminal.wait(deadline=PATIENCE) is None
+        assert set(await terminal.read()) <= set(b"y\r\n")
