@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable
 
 import anyio
@@ -60,3 +62,27 @@ async def test_a_deadline_that_is_kept(server: ScriptedServer, vm: AsyncVM) -> N
     assert (await vm.run("true", deadline=30)).exit_code == 0
     assert server.last.target == f"{COMPUTE}/v1/vms/vm-1/runs"
     assert "deadline" not in server.last.json
+
+
+async def test_a_run_that_was_accepted_is_not_denied_by_the_deadline(server: ScriptedServer, vm: AsyncVM) -> None:
+    """Wherever the deadline falls: between the reply and the caller's turn to get it, too."""
+    server.answer(ok({"run_id": "run-1", "state": "running"}))
+    over = False
+
+    async def fill_the_loop() -> None:
+        while not over:
+            time.sleep(0.001)  # noqa: ASYNC251 - the loop is to be busy
+            await asyncio.sleep(0)
+
+    filling = asyncio.create_task(fill_the_loop())
+    denied: set[str | None] = set()
+    try:
+        for number in range(60):
+            try:
+                await vm.run("true", background=True, deadline=0.01 + 0.0005 * number, idempotency_key=f"key-{number}")
+            except DeadlineExceededError as raised:
+                denied |= {raised.idempotency_key} if raised.outcome == "not_started" else set()
+    finally:
+        over = True
+        await filling
+    assert denied.isdisjoint(request.key for request in server.requests)

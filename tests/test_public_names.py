@@ -53,7 +53,7 @@ def named_by(public: dict[str, Any]) -> dict[type[Any], str]:
     """Return the classes of ours that the signatures of public names have, each with a place that names it."""
     found: dict[type[Any], str] = {}
     for name, thing in public.items():
-        if isinstance(thing, type):
+        if isinstance(thing, type) and not get_args(thing):  # to Python 3.10 list[str] is a type, too
             signatures = list(signatures_of(thing))
         elif inspect.isfunction(thing):
             signatures = [(name, get_type_hints(thing))]

@@ -140,7 +140,7 @@ class _Relay:
                 protocols=chosen, autoping=False, autoclose=False, max_msg_size=0, compress=False
             )
             await here.prepare(request)
-            ways = {
+            ways: dict[asyncio.Task[None], tuple[Any, Any]] = {
                 asyncio.ensure_future(_pass_on(here, there)): (here, there),
                 asyncio.ensure_future(_pass_on(there, here)): (there, here),
             }

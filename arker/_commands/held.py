@@ -98,7 +98,6 @@ class HeldRun:
             await _take(options.stdout, posted.stdout)
             await _take(options.stderr, posted.stderr)
             return posted
-        self._progress.outcome, self._progress.run_id = "applied", posted.run_id
         follower = RunFollower(self._place, posted.run_id, state=posted.state, tunnels=posted.tunnels)
         try:
             if options.stdout is None and options.stderr is None:
@@ -114,7 +113,11 @@ class HeldRun:
         """Post the run, in a task of its own."""
 
         async def once(request: RunRequest, key: str) -> RunResult:
-            return await self._place.send(run_calls.run(self._place, request, key), progress=self._progress)
+            progress = self._progress
+            posted = await self._place.send(run_calls.run(self._place, request, key), progress=progress)
+            # Noted at once: the deadline may end the caller's wait before it has the reply.
+            progress.outcome, progress.run_id = "applied", posted.run_id
+            return posted
 
         self._posting = running_loop().create_task(posting(self._request, self._key, once))
         # A request that was sent is not taken back by the end of its connection.

@@ -45,10 +45,8 @@ from arker import (
     RemoteFileError,
     UnavailableError,
 )
-from arker._tasks import clock
 from arker.errors import InvalidArgumentError
 from arker.integrations._agents_processes import Processes
-from arker.integrations._shared import timed_out, write_file
 
 _IN_MEMORY: Final = 16 * 1024 * 1024
 _YIELD: Final = 10.0
@@ -118,11 +116,10 @@ class ArkerSandboxSession(BaseSandboxSession):
     async def _exec_internal(self, *command: str | Path, timeout: float | None = None) -> ExecResult:
         arguments = self._arguments(command)
         seconds = None if timeout is None else max(timeout, 0.001)
-        began = clock.now()
         with _running(command):
             environment = await self.state.manifest.environment.resolve()
             result = await self.vm.run(arguments, cwd=self._root, env=environment, timeout=seconds, on_cancel="kill")
-        if timed_out(result, seconds, clock.now() - began):
+        if result.timed_out:
             raise ExecTimeoutError(command=command, timeout_s=timeout)
         if result.exit_code is None:
             raise ExecTransportError(command=command, message=f"the command has no exit code: {result.fail_reason}")
@@ -205,7 +202,7 @@ class ArkerSandboxSession(BaseSandboxSession):
             raise WorkspaceWriteTypeError(path=path, actual_type=type(content).__name__)
         target = await self._validate_path_access(path, for_write=True)
         try:
-            await write_file(self.vm, sandbox_path_str(target), bytes(content))
+            await self.vm.files.write_bytes(sandbox_path_str(target), content, parents=True)
         except ArkerError as error:
             raise WorkspaceArchiveWriteError(path=path, cause=error, retryable=_retryable(error)) from error
 

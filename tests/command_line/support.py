@@ -86,6 +86,10 @@ class Program:
     env: Mapping[str, str] = field(repr=False)
     cwd: Path
 
+    def with_env(self, env: Mapping[str, str]) -> Program:
+        """Return the program with further settings."""
+        return Program(self.prefork, {**self.env, **env}, self.cwd)
+
     def __call__(self, *words: str, data: bytes = b"", **env: str) -> Done:
         """Run a command, and check that there is no traceback."""
         done = self.prefork.run(words, {**self.env, **env}, self.cwd, data)

@@ -11,12 +11,13 @@ import pytest
 from arker import AsyncArker, NotFoundError
 from arker._cli.names import PLAIN, WITH_EXTRA
 from tests.command_line.support import Done, Program
+from tests.command_line.test_shell import typist
 from tests.support.clients import COMPUTE, CONTROL, make_client
 from tests.support.secrets import API_KEY
 from tests.support.server import Recorded, Reply, ScriptedServer, error, ok
 
 VM: Final = "01HZX3K5M7N9P1Q3R5S7T9V1W3"
-ENDED: Final = {
+ENDED: Final[dict[str, Any]] = {
     "run_id": "run-1",
     "session_id": "ses-0",
     "command": "make",
@@ -31,7 +32,9 @@ ENDED: Final = {
     "tunnels": [],
     "retry_count": 0,
 }
-SUMMARY: Final = {name: ENDED[name] for name in ("run_id", "session_id", "command", "state", "started_at", "exit_code")}
+SUMMARY: Final[dict[str, Any]] = {
+    name: ENDED[name] for name in ("run_id", "session_id", "command", "state", "started_at", "exit_code")
+}
 
 
 def machine(**fields: Any) -> dict[str, Any]:
@@ -180,17 +183,14 @@ def test_without_a_key_or_a_server_it_is_one_line(bare: Program, name: str) -> N
         "ARKER_BASE_URL": "http://127.0.0.1:9/api",
         "ARKER_CONTROL_BASE_URL": "http://127.0.0.1:9/api",
     }
-    done = bare(name, *words, **env)
+    done = bare.with_env(env)(name, *words)
     assert (done.status, done.out, done.err.count("\n")) == (125 if usage == 125 else 1, "", 1)
     assert "127.0.0.1" in done.err or "network_error" in done.err
 
 
 def test_colours_come_on_a_terminal_only_and_not_with_no_color(cloud: Program, tmp_path: Path) -> None:
     def shown(**env: str) -> str:
-        # What `script` of a system would do: the program at a terminal, whose screen is read.
-        from tests.command_line.test_shell import typist
-
-        with typist(Program(cloud.prefork, {**cloud.env, **env}, cloud.cwd), "ls") as person:
+        with typist(cloud.with_env(env), "ls") as person:
             return person.until(r"web.*\n")
 
     assert "\x1b[1m" in shown()

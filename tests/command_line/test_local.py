@@ -97,12 +97,12 @@ def test_a_file_that_others_can_read_is_no_backend(monkeypatch: pytest.MonkeyPat
 
 def test_doctor_says_what_works_and_never_the_key(bare: Program) -> None:
     env = {"ARKER_API_KEY": API_KEY, "ARKER_REGION": "us-west-2", "ARKER_LEDGER": "off"}
-    done = bare("doctor", **env)
+    done = bare.with_env(env)("doctor")
     assert done.status == 0, done
     assert API_KEY not in done.out + done.err
     for words in ("(set, not shown)  (ARKER_API_KEY)", "https://aws-us-west-2.arker.ai/api", "off  (ARKER_LEDGER)"):
         assert words in done.out
-    found = bare("doctor", "--json", **env).json
+    found = bare.with_env(env)("doctor", "--json").json
     assert found["problem"] is None
     assert {"name": "region", "value": "us-west-2", "origin": "ARKER_REGION"} in found["configuration"]
     verdicts = {each["part"]: each["verdict"] for each in found["findings"]}

@@ -113,7 +113,8 @@ def test_tunnels_that_cannot_be_opened(arker_program: Program, web: str) -> None
 def test_a_port_on_which_nothing_listens(arker_program: Program, web: str) -> None:
     with arker_program.started("tunnel", "web", "9") as process:
         assert process.stdout is not None
-        connection = http.client.HTTPConnection(urlsplit(process.stdout.readline().decode().strip()).netloc, timeout=60)
+        url: str = process.stdout.readline().decode().strip()
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
         connection.request("GET", "/")
         assert connection.getresponse().status == 502
         connection.close()

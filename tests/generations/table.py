@@ -38,8 +38,8 @@ _PAGE: Final = """\
 # Operations by generation
 
 What becomes of each operation of the client, by what the server speaks and what `generation` of the client says
-([Generations of the API](generations.md) explains both): observed, with the real client on the embedded backend, whose option
-`generation` is `both`, `0.5` or `1`.
+([Generations of the API](generations.md) explains both): observed, with the real client on the embedded backend,
+whose option `generation` is `both`, `0.5` or `1`.
 
 `✓` is a result that was looked at. Otherwise it is the class of the error; `✗` is `UnsupportedOperationError` after the
 server's refusal, and `✗ 0` the same from the client alone: before anything was sent, or, where the setting does not fit

@@ -21,7 +21,8 @@ from arker.emulator.sandbox.host.inside import Inside
 from arker.emulator.sandbox.host.machine import Launch, Limits
 from arker.emulator.sandbox.host.provider import AgentProvider, require_owner
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
-from arker.emulator.sandbox.trees import DirectoryStorage, Tree
+from arker.emulator.sandbox.tree import Tree
+from arker.emulator.sandbox.trees import DirectoryStorage
 from arker.emulator.sandbox.volumes import Volumes
 
 

@@ -1,4 +1,4 @@
-"""Storage of VMs' files: made, copied and removed behind one interface, so that layers can take the place of copies."""
+"""Storage of VMs' files: trees in a directory of the host, made, copied, shared and removed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import shutil
 import sys
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.bubblewrap.identity import Identity
@@ -26,6 +26,7 @@ from arker.emulator.sandbox.pressure import Reserve, telling
 from arker.emulator.sandbox.recovery import Complete, complete_steps, exchange, leftovers, read_stack, write_stack
 from arker.emulator.sandbox.small_trees import copy_small, is_small, remove_small
 from arker.emulator.sandbox.tools import ToolError, Tools
+from arker.emulator.sandbox.tree import Tree
 from arker.emulator.sandbox.trial import AGAIN, Trial
 
 logger = logging.getLogger("arker.emulator")
@@ -36,49 +37,6 @@ _T = TypeVar("_T")
 _FOR_A_TOOL = 8
 """Descriptors that starting a program takes, and some more."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-
-
-class Tree(Protocol):
-    """The files of one VM."""
-
-    path: Path
-    """Its root, on the host. With a stack it holds what differs from the layers below."""
-    stack: Stack | None
-    """The layers below; None when all of its files are its own."""
-    fresh: bool
-    """Whether it is an empty directory still: it has the files of a new VM once something needs them."""
-
-    def furnish(self) -> None:
-        """Put the files of a new VM into a fresh tree."""
-        ...
-
-    async def size(self) -> int:
-        """Return the total bytes of its files."""
-        ...
-
-    async def remove(self) -> None: ...
-
-
-class Storage(Protocol):
-    """A store of trees."""
-
-    async def create(self, vm_id: str) -> Tree:
-        """Create a fresh tree."""
-        ...
-
-    async def copy(self, vm_id: str, source: Tree, *, at_rest: bool = False) -> Tree:
-        """Copy another tree. Nothing may change in it meanwhile.
-
-        Args:
-            vm_id: The new tree's VM.
-            source: The tree to copy.
-            at_rest: Whether no VM is running on it. Then its files can become a layer below both.
-        """
-        ...
-
-    def adopt(self, vm_id: str) -> Tree:
-        """Adopt the tree that an earlier process left. Raises `SandboxError`."""
-        ...
 
 
 class DirectoryTree:
@@ -441,4 +399,4 @@ class DirectoryStorage:
             raise
 
 
-__all__ = ["DirectoryStorage", "DirectoryTree", "Storage", "Tree"]
+__all__ = ["DirectoryStorage", "DirectoryTree"]

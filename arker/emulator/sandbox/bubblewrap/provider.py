@@ -26,7 +26,8 @@ from arker.emulator.sandbox.host.machine import Launch, Limits, Machine
 from arker.emulator.sandbox.host.provider import AgentProvider, require_owner
 from arker.emulator.sandbox.host.spares import Spare, Spares
 from arker.emulator.sandbox.pressure import lack, telling
-from arker.emulator.sandbox.trees import DirectoryStorage, Tree
+from arker.emulator.sandbox.tree import Tree
+from arker.emulator.sandbox.trees import DirectoryStorage
 from arker.emulator.sandbox.volumes import Volumes
 
 logger = logging.getLogger("arker.emulator")

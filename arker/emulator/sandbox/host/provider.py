@@ -14,7 +14,8 @@ from arker.emulator.sandbox.host.inside import Inside
 from arker.emulator.sandbox.host.machine import Launch, Machine
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from arker.emulator.sandbox.recovery import Complete
-from arker.emulator.sandbox.trees import DirectoryStorage, Tree
+from arker.emulator.sandbox.tree import Tree
+from arker.emulator.sandbox.trees import DirectoryStorage
 from arker.emulator.sandbox.volumes import Volumes
 
 logger = logging.getLogger("arker.emulator")

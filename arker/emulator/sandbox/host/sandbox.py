@@ -35,7 +35,7 @@ from arker.emulator.sandbox.host.supervised import Supervised
 from arker.emulator.sandbox.host.terminal import AgentTerminal, start_terminal
 from arker.emulator.sandbox.outlet import HOST, PORT, open_outlet
 from arker.emulator.sandbox.pressure import telling
-from arker.emulator.sandbox.trees import Tree
+from arker.emulator.sandbox.tree import Tree
 from arker.emulator.sandbox.volumes import Volumes, check_volumes
 
 _T = TypeVar("_T")

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.host.machine import Machine
-from arker.emulator.sandbox.trees import Tree
+from arker.emulator.sandbox.tree import Tree
 
 IDLE: Final = 30.0
 """Seconds without a use after which all of them are let go."""
