@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import ByteStream
 
 from arker import models
+from arker._basics.guidance import instead, no_end, no_plain_block
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
@@ -51,6 +52,10 @@ class AsyncTerminal(Held[str]):
     """
 
     __reduce__ = refuse_to_be_pickled
+    if not TYPE_CHECKING:
+        __getattr__ = instead
+        __enter__ = no_plain_block
+        __exit__ = no_end
 
     _noun, _maker = "terminal", "terminal"
 
@@ -193,6 +198,9 @@ class AsyncTerminal(Held[str]):
         assert self._connection is not None
         progress = self._connection.progress()
         answer = models.DeleteSessionResponse(deleted=True)
+        if self._connection.inherited:  # the other process goes on with it, and its tasks do not run in this one
+            self._closed = True
+            return answer
         with deadline_scope(deadline, progress):
             async with self._ending:
                 await self._connection.close()
@@ -214,6 +222,9 @@ class AsyncTerminal(Held[str]):
             raise ConfigurationError("the terminal is closed; terminal() gives a new one")
         self._opened()
         assert self._connection is not None
+        if self._connection.inherited:
+            message = "the terminal belongs to the process that this one was forked from; terminal() gives a new one"
+            raise ConfigurationError(message)
         return self._connection
 
     # --- output ---------------------------------------------------------------------------------------------------
@@ -286,7 +297,7 @@ class AsyncTerminal(Held[str]):
     async def wait(self, *, deadline: float | None = None) -> int | None:
         """Wait until the program has ended, and return its exit code, or None: see `exit_code`.
 
-        Output has to be read meanwhile, by another task, if there can be more than 1 MiB of it.
+        Output has to be read meanwhile, by another task, if there can be more than 1 MiB of it, except after `kill`.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
@@ -80,6 +81,7 @@ class Connection:
         self._settings = settings
         self._size = size
         self._socket: Socket | None = None
+        self._process = os.getpid()
         self._connections = 0
         self._ticket = ""
         self._lost_at: float | None = None
@@ -89,6 +91,11 @@ class Connection:
         self._tasks: list[asyncio.Task[None]] = []
         self.incoming = Incoming()
         self.exit_code: int | None = None
+
+    @property
+    def inherited(self) -> bool:
+        """Whether it was made by the process that this one was forked from."""
+        return self._process != os.getpid()
 
     async def open(self, progress: Progress) -> None:
         """Connect for the first time."""
@@ -209,6 +216,7 @@ class Connection:
     async def kill(self) -> None:
         """Have the program killed. It does not wait for input that the program does not take."""
         await self._send(lambda socket: socket.send_text(calls.KILL))
+        self.incoming.expect_end()
 
     async def _send(self, send: Callable[[Socket], Awaitable[None]]) -> None:
         """Send something as soon as there is a connection."""
