@@ -76,7 +76,10 @@ def run(words: Sequence[str]) -> int:
         help_of = f"{name} --help" if name in COMMANDS else "--help"
         running.complain(f"{' '.join(str(error).split())} (arker {help_of} says more)")
         return usage
-    work = command(*bound.args, **bound.kwargs)
+    try:
+        work = command(*bound.args, **bound.kwargs)
+    except SystemExit:  # by rich, when what reads the help has ended
+        return statuses.BROKEN_PIPE
     if not inspect.iscoroutine(work):  # help has been printed
         sys.stdout.flush()
         return statuses.DONE if words else statuses.USAGE

@@ -177,18 +177,13 @@ class _Copy:
         self._only_for_directories()
         async with self.vm.open_read(self.remote) as stream:
             async for piece in stream:
-                await in_thread(_write, piece)
+                await in_thread(output.write_bytes, sys.stdout, piece)
         return statuses.DONE
 
 
 async def _whole() -> AsyncIterator[bytes]:
     async for piece in standard_input.pieces():
         yield piece
-
-
-def _write(piece: bytes) -> None:
-    sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
 
 
 def _mode(path: str) -> int | None:
