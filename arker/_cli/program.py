@@ -16,7 +16,6 @@ from arker._basics.version import version
 from arker._cli import statuses
 from arker._cli.names import EXTRA, PLAIN, WITH_EXTRA
 
-
 _CLOSED: Final = (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w"))
 """Streams, and how each is opened if it is closed: what is to be read or printed fails then, and messages get lost."""
 
@@ -47,13 +46,15 @@ def _open_closed_streams() -> None:
                 os.close(descriptor)
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for as long as the program
 
 
 def _run(words: list[str]) -> int:
     if words[:1] == ["--local"] and len(words) > 1:  # an option of the command, written before its name
         words[:2] = [words[1], "--local"]
-    if words == ["--version"]:
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
+    if words in (["--version"], ["-V"], ["version"]):
         sys.stdout.write(f"arker-async {version()}\n")
         return statuses.DONE
     if words and words[0] in PLAIN:
