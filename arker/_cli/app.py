@@ -90,9 +90,7 @@ def _message(app: App, words: Sequence[str], error: CycloptsError) -> str:
     """Return what is wrong with a command line, and what would be right if that is known."""
     if isinstance(error, UnusedCliTokensError):
         known = {each for argument in app[words[0]].assemble_argument_collection() for each in argument.names}
-        options = [
-            word for word in words if (word.startswith("--") and len(word) > 2) or (word[:1] == "-" and word[1:])
-        ]
+        options = [word for word in words if word.startswith("-") and word not in {"-", "--"}]
         strange = [word for word in options if word.partition("=")[0] not in known]
         if strange:
             return f"Unknown option: {strange[0]}."
@@ -103,7 +101,7 @@ def _message(app: App, words: Sequence[str], error: CycloptsError) -> str:
         advice = guesses.advice(words)
     if advice and isinstance(error, UnknownCommandError):
         return f'Unknown command "{words[0]}": {advice}'
-    return f"{message} {advice[:1].upper()}{advice[1:]}".rstrip()
+    return f"{message.rstrip('.')}; {advice}" if advice else message
 
 
 __all__ = ["COMMANDS", "make_app", "run"]
