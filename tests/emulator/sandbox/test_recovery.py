@@ -46,6 +46,32 @@ def test_a_tree_that_is_missing_is_told(tmp_path: Path, name: str) -> None:
     assert caught.value.code == "damaged"
 
 
+@pytest.mark.parametrize("text", [b"", b"\0\0\0", b"..", b".layer-1\n", b".layer-1\nvm", b"\xff"])
+def test_a_note_of_layers_that_names_none_is_damage(tmp_path: Path, text: bytes) -> None:
+    """After a loss of power a small file may be empty. As a path that would be the directory of all VMs."""
+    for name in ("vm", ".layer-1"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".stack-vm").write_bytes(text)
+    with pytest.raises(SandboxError, match="should name the layers of vm") as caught:
+        leftovers(tmp_path, ["vm"])
+    assert caught.value.code == "damaged"
+
+
+@pytest.mark.parametrize(("name", "count"), [("a,b", 1), ("a:b", 1), ("n" * 200, 30)])
+def test_layers_are_refused_where_the_kernel_would_not_take_their_paths(tmp_path: Path, name: str, count: int) -> None:
+    """The directory may have been moved."""
+    layers = [f".layer-{number}" for number in range(count)]
+    for base in (tmp_path / "short", tmp_path / name):
+        for each in ("vm", *layers):
+            (base / each).mkdir(parents=True)
+        write_stack(base, "vm", layers)
+    with pytest.raises(SandboxError, match=f"{count} layers of vm: move") as caught:
+        leftovers(tmp_path / name, ["vm"])
+    assert caught.value.code == "unusable"
+    write_stack(tmp_path / "short", "vm", layers[:2])
+    assert [path.name for path in leftovers(tmp_path / "short", ["vm"])] == sorted(layers[2:])
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"step": "unheard"}', '{"step": "share"}', "[]"])
 def test_notes_that_make_no_sense_are_damage(tmp_path: Path, text: str) -> None:
     note = Notes(tmp_path).begin("share", vm="vm", layer=".layer-1", below=[])
