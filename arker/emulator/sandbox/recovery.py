@@ -88,8 +88,10 @@ def leftovers(base: Path, ids: Collection[str]) -> list[Path]:
     for tree in ids:
         layers = read_stack(base, tree)
         if layers and not can_mount(base, len(layers)):
-            what = f"the path {base} is too long, or has a character in it, for the {len(layers)} layers of {tree}"
-            raise SandboxError("unusable", f'{what}: move the directory back, or to a shorter path without , : " or \\')
+            what = (
+                f"{len(layers)} layers of {tree} cannot be mounted: the path {base} is too long for them, or has one of"
+            )
+            raise SandboxError("unusable", f'{what} , : " \\ in it; move the directory to another path')
         parts = {tree, *layers}
         wanted |= parts | ({f"{STACK}{tree}", f"{WORK}{tree}"} if layers else set())
         for name in sorted(parts):

@@ -65,7 +65,7 @@ def test_layers_are_refused_where_the_kernel_would_not_take_their_paths(tmp_path
         for each in ("vm", *layers):
             (base / each).mkdir(parents=True)
         write_stack(base, "vm", layers)
-    with pytest.raises(SandboxError, match=f"{count} layers of vm: move") as caught:
+    with pytest.raises(SandboxError, match=f"{count} layers of vm cannot be mounted") as caught:
         leftovers(tmp_path / name, ["vm"])
     assert caught.value.code == "unusable"
     write_stack(tmp_path / "short", "vm", layers[:2])
