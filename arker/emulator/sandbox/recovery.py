@@ -89,7 +89,7 @@ def leftovers(base: Path, ids: Collection[str]) -> list[Path]:
         layers = read_stack(base, tree)
         if layers and not can_mount(base, len(layers)):
             what = (
-                f"{len(layers)} layers of {tree} cannot be mounted: the path {base} is too long for them, or has one of"
+                f"{len(layers)} layers of {tree} cannot be mounted: the path {base} is too long, or has one of"
             )
             raise SandboxError("unusable", f'{what} , : " \\ in it; move the directory to another path')
         parts = {tree, *layers}
