@@ -88,9 +88,7 @@ def leftovers(base: Path, ids: Collection[str]) -> list[Path]:
     for tree in ids:
         layers = read_stack(base, tree)
         if layers and not can_mount(base, len(layers)):
-            what = (
-                f"{len(layers)} layers of {tree} cannot be mounted: the path {base} is too long, or has one of"
-            )
+            what = f"{len(layers)} layers of {tree} cannot be mounted: the path {base} is too long, or has one of"
             raise SandboxError("unusable", f'{what} , : " \\ in it; move the directory to another path')
         parts = {tree, *layers}
         wanted |= parts | ({f"{STACK}{tree}", f"{WORK}{tree}"} if layers else set())

@@ -254,7 +254,9 @@ class DirectoryStorage:
         if not work.exists():
             work.mkdir(mode=0o755)
             self._give(work)
-        write_stack(self._base, vm_id, [layer.path.name for layer in layers])
+        names = [layer.path.name for layer in layers]
+        if read_stack(self._base, vm_id) != names:  # one that is adopted has it, and there may be no room for another
+            write_stack(self._base, vm_id, names)
         for layer in layers:
             layer.users += 1
         return Stack(layers, work)

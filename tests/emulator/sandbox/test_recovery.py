@@ -14,6 +14,7 @@ from arker.emulator.sandbox.former import Processes
 from arker.emulator.sandbox.host.process_tree import Started, started
 from arker.emulator.sandbox.notes import Notes
 from arker.emulator.sandbox.recovery import complete_steps, leftovers, write_stack
+from tests.emulator.sandbox.interrupted import storage_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -55,6 +56,18 @@ def test_a_note_of_layers_that_names_none_is_damage(tmp_path: Path, text: bytes)
     with pytest.raises(SandboxError, match="should name the layers of vm") as caught:
         leftovers(tmp_path, ["vm"])
     assert caught.value.code == "damaged"
+
+
+def test_a_tree_is_adopted_without_a_file_being_written(tmp_path: Path) -> None:
+    """There may be no room for one."""
+    for name in ("vm", ".layer-1", ".work-vm"):
+        (tmp_path / name).mkdir()
+    write_stack(tmp_path, "vm", [".layer-1"])
+    before = (tmp_path / ".stack-vm").stat().st_ino
+    tree = storage_of(tmp_path).adopt("vm")
+    assert tree.stack is not None
+    assert [layer.path.name for layer in tree.stack.layers] == [".layer-1"]
+    assert (tmp_path / ".stack-vm").stat().st_ino == before
 
 
 @pytest.mark.parametrize(("name", "count"), [("a,b", 1), ("a:b", 1), ("n" * 200, 30)])

@@ -501,6 +501,35 @@ async def test_a_full_disk_refuses_changes_and_loses_none(state: Path) -> None:
             assert reply.status == 200
 
 
+TWICE_ON_A_SMALL_DISK = """\
+mount -t tmpfs -o size=12m,mode=711 none "$1" || exit 9
+"$0" -m arker.emulator --isolation none --state-parent "$2" --state "$1"
+exec "$0" -m arker.emulator --isolation none --state-parent "$2" --state "$1"
+"""
+
+
+async def test_on_a_full_disk_the_next_one_starts_and_can_delete(state: Path) -> None:
+    state.mkdir()
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", TWICE_ON_A_SMALL_DISK, sys.executable]
+    with started([*command, str(state), str(state.parent)]) as (process, said):
+        async with aiohttp.ClientSession() as session:
+            api = Api(session, said["url"], said["api_key"])
+            vm = (await api.fork(name="kept"))["vm_id"]
+            large = (await api.fork())["vm_id"]
+            going = await api.background(vm, "echo content > file; read -t 600 < <(sleep 600)")
+            run = await api.background(large, "cat /dev/zero > full 2>&-; echo full; sleep 600")
+            await api.printed(large, run, "full")
+            (server,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            os.kill(int(server), signal.SIGKILL)
+        assert process.stdout is not None
+        said = json.loads(next(line for line in process.stdout if line.startswith(b"{")))
+        async with aiohttp.ClientSession() as session:
+            api = Api(session, said["url"], said["api_key"])
+            assert (await api.get_run(vm, going))["state"] == "failed"
+            await api.delete(large)
+            assert output(await api.run("kept", "cat file")) == b"content\n"
+
+
 async def test_the_command_line_says_where_vms_are_and_goes_on_with_them(state: Path) -> None:
     arguments = ["-m", "arker.emulator", "--isolation", ISOLATION, "--state", str(state)]
     for number, end in enumerate((signal.SIGKILL, signal.SIGTERM)):

@@ -162,7 +162,7 @@ class StateKeeper(Keeper):
     def take_up(self, keyed: set[str], operations: Sequence[Operation]) -> None:
         """Take up what an earlier server has left, and record what has become of it."""
         self._keyed = keyed
-        self._apply(operations)
+        self._apply(operations, urgent=True)  # with a full disk, too: only a server that runs can delete something
 
     def close(self) -> None:
         """Record what is left to be recorded. From then on nothing is recorded: VMs end, and their runs with them."""

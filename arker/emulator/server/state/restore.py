@@ -107,6 +107,8 @@ class Restoration:
         except SandboxError as error:
             reason = "unusable" if error.code == "unusable" else "damaged"
             raise self._directory.refusal(reason, str(error)) from error
+        except OSError as error:
+            raise self._directory.refusal("unusable", str(error)) from error
         except (KeyError, ValueError) as error:
             raise self._damaged(f"its records do not fit together: {error!r}") from error
         try:
