@@ -15,6 +15,7 @@ from arker._cli import output, quantities, standard_input, statuses
 from arker._cli.connection import Where, chosen_vm, connected
 from arker._cli.inspecting import write
 from arker._cli.running import FailedError, UsageError, complain
+from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up, end
 from arker._tasks.threads import in_thread
 from arker.errors import ArkerError, ConflictError
@@ -113,7 +114,7 @@ async def _started(vm: AsyncVM, line: str | list[str], options: dict[str, object
 
 
 async def _kill_when_started(starting: asyncio.Task[AsyncRun]) -> None:
-    await asyncio.wait({starting}, timeout=CLEANUP_SECONDS)
+    await clock.wait({starting}, CLEANUP_SECONDS)
     if not starting.done():
         await end(starting)
         complain("the command may have been started, and may go on")

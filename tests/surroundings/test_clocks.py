@@ -72,11 +72,9 @@ ALLOWED = {
     ("arker/_transport/observer.py", "time.time"),  # the moments that hooks are told
     ("arker/_transport/http/exchanges.py", "anyio.current_time"),  # counted by the loop, as aiohttp's timeouts are
     ("arker/_paths/inotify.py", "time.sleep"),  # a program that runs in VMs
-    # How long a command took, where the framework's own clock is anyio's.
-    ("arker/integrations/inspect_ai.py", "anyio.current_time"),
-    ("arker/integrations/pydantic_ai.py", "anyio.current_time"),
+    ("arker/_transport/liveness.py", "self._loop.call_later"),  # where the loop's clock goes
     # In the loop that is this package's own.
-    ("arker_sync/_bridge/lease.py", "asyncio.wait"),
+    ("arker_sync/_bridge/share.py", "asyncio.wait"),
     ("arker_sync/_bridge/lease.py", "asyncio.wait_for"),
     ("arker_sync/_bridge/workers.py", "asyncio.wait"),
 }

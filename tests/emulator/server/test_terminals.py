@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -155,6 +156,8 @@ async def test_a_replay_is_bounded_and_begins_with_a_line(api: Api, session: str
 
 async def test_a_slow_connection_holds_the_program_up(api: Api, vm: str, session: str) -> None:
     async with attached(api, session) as wire:
+        raw = wire.socket.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)  # else the system may take tens of MiB
         await wire.type(b"head -c 8000000 /dev/zero | tr '\\0' x; touch ready; exit\n")
         await wire.until(b"xxx")
         await asyncio.sleep(0.3)

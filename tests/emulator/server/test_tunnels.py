@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import re
+import socket
 import time
 from contextlib import suppress
 from typing import Any
@@ -57,7 +58,7 @@ async def handle(reader, writer):
         writer.write(b"0\r\nX-Trailer: 1\r\n\r\n")
     elif target == "/large":
         writer.write(b"HTTP/1.0 200 OK\r\n\r\n")
-        for _ in range(480):
+        for _ in range(2000):
             writer.write(b"x" * 65536)
             await writer.drain()
         print("sent", flush=True)
@@ -300,7 +301,7 @@ async def test_large_bodies_in_bounded_memory(api: Api, served: str) -> None:
     async with api.session.get(f"{url}/large") as response:
         async for piece in response.content.iter_any():
             total += len(piece)
-    assert total == 480 * 65536
+    assert total == 2000 * 65536
     data = bytes(range(256)) * 4 * 4096
 
     async def pieces() -> Any:
@@ -314,7 +315,11 @@ async def test_large_bodies_in_bounded_memory(api: Api, served: str) -> None:
 async def test_a_reader_that_stops_holds_the_sender_back(api: Api, vm: str) -> None:
     run = await serve(api, vm)
     url = (await create(api, vm))["url"]
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]), limit=1024)
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)  # else the system may take tens of MiB
+    connection.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", int(url.rpartition(":")[2])))
+    reader, writer = await asyncio.open_connection(sock=connection, limit=1024)
     writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     await asyncio.sleep(0.5)
     assert b"sent" not in output(await api.get_run(vm, run))
@@ -324,7 +329,7 @@ async def test_a_reader_that_stops_holds_the_sender_back(api: Api, vm: str) -> N
     total = 0
     while piece := await reader.read(1024 * 1024):
         total += piece.count(b"x")
-    assert total == 480 * 65536
+    assert total == 2000 * 65536
     writer.close()
     await api.printed(vm, run, "sent")
 

@@ -185,7 +185,9 @@ class Wire:
         await self._writer.drain()
 
     def _write(self, event: h11.Event) -> None:
-        self._writer.writelines(self._h11.send_with_data_passthrough(event) or ())
+        # Not by `writelines`: with some releases of Python 3.12 and 3.13 `drain` does not wait for it (CVE-2024-12254).
+        for piece in self._h11.send_with_data_passthrough(event) or ():
+            self._writer.write(piece)
 
     # --- what follows ---
 
