@@ -90,7 +90,7 @@ def write_bytes(stream: TextIO, data: bytes) -> None:
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: on a terminal in its width and with bold heads; elsewhere, and in a narrow one, with whole values."""
+    """Print a table: on a terminal in its width, with bold heads; elsewhere, and in a narrow one, in whole values."""
     if sys.stdout.isatty() and console().width >= _LEAST_WIDTH:
         console().print(table(heads, rows))
         return

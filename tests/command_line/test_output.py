@@ -5,28 +5,36 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from fcntl import ioctl
 from pty import openpty
 from struct import pack
 from termios import TIOCSWINSZ
+from typing import Any
 
 import pytest
 
 from tests.command_line.support import Program
 
 
+def _ended(program: Program, run: str) -> dict[str, Any]:
+    """Wait for a run's end. Returns what ``logs --json`` prints then."""
+    until = time.monotonic() + 60
+    while (found := program("logs", run, "--json").json)["state"] != "completed":
+        assert time.monotonic() < until, found
+    return dict(found)
+
+
 def test_output_that_is_no_text_is_base64_in_json(arker_program: Program, web: str) -> None:
     run = arker_program.good("run", "web", "--detach", "--", "printf '\\377\\0a'; printf text >&2").strip()
-    arker_program("logs", run, "--follow")
-    found = arker_program("logs", run, "--json").json
+    found = _ended(arker_program, run)
     assert (found["stdout"], found["stdout_encoding"]) == ("/wBh", "base64")
     assert (found["stderr"], found["stderr_encoding"]) == ("text", "utf-8")
 
 
 def test_what_is_sent_as_base64_though_it_is_text(arker_program: Program, web: str) -> None:
     run = arker_program.good("run", "web", "--detach", "--", "printf 'a\\0b'").strip()
-    arker_program("logs", run, "--follow")
-    found = arker_program("logs", run, "--json").json
+    found = _ended(arker_program, run)
     assert (found["stdout"], found["stdout_encoding"]) == ("a\0b", "utf-8")
 
 
