@@ -21,7 +21,10 @@ async def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     Args:
         shell: The shell.
     """
-    output.write(make_app(COMMANDS).generate_completion(prog_name="arker", shell=shell) + "\n", foreign=False)
+    script = make_app(COMMANDS).generate_completion(prog_name="arker", shell=shell)
+    # Where there is nothing to say, as for what `cp` copies, bash is to complete the names of files.
+    script = script.replace("complete -F _arker arker", "complete -o default -F _arker arker")
+    output.write(script + "\n", foreign=False)
     return statuses.DONE
 
 
