@@ -73,9 +73,14 @@ class Stack:
 def takes_another(base: Path, stack: Stack | None) -> bool:
     """Return whether there can be one more layer below a VM whose trees are in this directory."""
     count = 1 + (0 if stack is None else len(stack.layers))
+    return count <= _MOST and can_mount(base, count)
+
+
+def can_mount(base: Path, count: int) -> bool:
+    """Return whether the kernel takes the paths of so many layers in this directory."""
     length = len(os.fsencode(base)) + len("/oldroot/:")
     room = _PAGE - 2 * (length + _LONGEST_NAME)
-    return count <= _MOST and count * (length + _LONGEST_LAYER) <= room and not _SPECIAL & set(str(base))
+    return count * (length + _LONGEST_LAYER) <= room and not _SPECIAL & set(str(base))
 
 
-__all__ = ["PREFIX", "SHARE", "STACK", "WORK", "Layer", "Stack", "takes_another"]
+__all__ = ["PREFIX", "SHARE", "STACK", "WORK", "Layer", "Stack", "can_mount", "takes_another"]

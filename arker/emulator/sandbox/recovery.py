@@ -5,13 +5,16 @@ belongs to no VM any more is found, and what is missing is told.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from arker.emulator.sandbox.base import SandboxError
-from arker.emulator.sandbox.layers import PREFIX, SHARE, STACK, WORK
+from arker.emulator.sandbox.layers import PREFIX, SHARE, STACK, WORK, can_mount
 from arker.emulator.sandbox.notes import Notes, write_whole
+
+_LAYER: Final = re.compile(rb"%b\d+" % re.escape(PREFIX.encode()))
 
 Complete = Callable[[Path, Mapping[str, Any]], None]
 """Completes or undoes a step in this directory, as its note says."""
@@ -59,22 +62,34 @@ def write_stack(base: Path, vm_id: str, names: Collection[str]) -> None:
 
 
 def read_stack(base: Path, vm_id: str) -> list[str]:
-    """Return the names of a VM's layers; none where all of its files are its own."""
+    """Return the names of a VM's layers; none where all of its files are its own.
+
+    Raises:
+        SandboxError: They are no names of layers (``damaged``). An empty one would be the directory of all VMs.
+    """
+    place = base / f"{STACK}{vm_id}"
     try:
-        return (base / f"{STACK}{vm_id}").read_text().split("\n")
+        names = place.read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
+    if not all(_LAYER.fullmatch(name) for name in names):
+        raise damaged(f"{place} should name the layers of {vm_id}, and says something else")
+    return [name.decode() for name in names]
 
 
 def leftovers(base: Path, ids: Collection[str]) -> list[Path]:
     """Return what is in the directory and belongs to none of these trees.
 
     Raises:
-        SandboxError: A tree is missing, or a layer of it (``damaged``).
+        SandboxError: A tree is missing, or a layer of it (``damaged``); or the kernel does not take so many layers with
+            a path like this one (``unusable``).
     """
     wanted: set[str] = set()
     for tree in ids:
         layers = read_stack(base, tree)
+        if layers and not can_mount(base, len(layers)):
+            what = f"{len(layers)} layers of {tree} cannot be mounted: the path {base} is too long, or has one of"
+            raise SandboxError("unusable", f'{what} , : " \\ in it; move the directory to another path')
         parts = {tree, *layers}
         wanted |= parts | ({f"{STACK}{tree}", f"{WORK}{tree}"} if layers else set())
         for name in sorted(parts):

@@ -59,6 +59,13 @@ class DirectoryTree:
         await self._storage.remove(self)
 
 
+def _is_empty(path: Path) -> bool:
+    try:
+        return not os.listdir(path)
+    except PermissionError:  # only a VM's own command has taken them away
+        return False
+
+
 @functools.cache
 def _deep_copy() -> str:
     return importlib.resources.files("arker.emulator.sandbox").joinpath("deep_copy.py").read_text("utf-8")
@@ -247,7 +254,9 @@ class DirectoryStorage:
         if not work.exists():
             work.mkdir(mode=0o755)
             self._give(work)
-        write_stack(self._base, vm_id, [layer.path.name for layer in layers])
+        names = [layer.path.name for layer in layers]
+        if read_stack(self._base, vm_id) != names:  # one that is adopted has it, and there may be no room for another
+            write_stack(self._base, vm_id, names)
         for layer in layers:
             layer.users += 1
         return Stack(layers, work)
@@ -336,7 +345,7 @@ class DirectoryStorage:
         if not path.is_dir():
             raise SandboxError("not_found", f"there are no files of a VM {vm_id}")
         stack = self._adopt_stack(vm_id)
-        return DirectoryTree(path, self, stack, fresh=self._furnish is not None and not (stack or os.listdir(path)))
+        return DirectoryTree(path, self, stack, fresh=self._furnish is not None and stack is None and _is_empty(path))
 
     def _adopt_stack(self, vm_id: str) -> Stack | None:
         names = read_stack(self._base, vm_id)

@@ -14,6 +14,7 @@ from arker.emulator.sandbox.former import Processes
 from arker.emulator.sandbox.host.process_tree import Started, started
 from arker.emulator.sandbox.notes import Notes
 from arker.emulator.sandbox.recovery import complete_steps, leftovers, write_stack
+from tests.emulator.sandbox.interrupted import storage_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,6 +45,44 @@ def test_a_tree_that_is_missing_is_told(tmp_path: Path, name: str) -> None:
     with pytest.raises(SandboxError, match=f"of the files of vm|the files of vm.*{name}") as caught:
         leftovers(tmp_path, ["vm"])
     assert caught.value.code == "damaged"
+
+
+@pytest.mark.parametrize("text", [b"", b"\0\0\0", b"..", b".layer-1\n", b".layer-1\nvm", b"\xff"])
+def test_a_note_of_layers_that_names_none_is_damage(tmp_path: Path, text: bytes) -> None:
+    """After a loss of power a small file may be empty. As a path that would be the directory of all VMs."""
+    for name in ("vm", ".layer-1"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".stack-vm").write_bytes(text)
+    with pytest.raises(SandboxError, match="should name the layers of vm") as caught:
+        leftovers(tmp_path, ["vm"])
+    assert caught.value.code == "damaged"
+
+
+def test_a_tree_is_adopted_without_a_file_being_written(tmp_path: Path) -> None:
+    """There may be no room for one."""
+    for name in ("vm", ".layer-1", ".work-vm"):
+        (tmp_path / name).mkdir()
+    write_stack(tmp_path, "vm", [".layer-1"])
+    before = (tmp_path / ".stack-vm").stat().st_ino
+    tree = storage_of(tmp_path).adopt("vm")
+    assert tree.stack is not None
+    assert [layer.path.name for layer in tree.stack.layers] == [".layer-1"]
+    assert (tmp_path / ".stack-vm").stat().st_ino == before
+
+
+@pytest.mark.parametrize(("name", "count"), [("a,b", 1), ("a:b", 1), ("n" * 200, 30)])
+def test_layers_are_refused_where_the_kernel_would_not_take_their_paths(tmp_path: Path, name: str, count: int) -> None:
+    """The directory may have been moved."""
+    layers = [f".layer-{number}" for number in range(count)]
+    for base in (tmp_path / "short", tmp_path / name):
+        for each in ("vm", *layers):
+            (base / each).mkdir(parents=True)
+        write_stack(base, "vm", layers)
+    with pytest.raises(SandboxError, match=f"{count} layers of vm cannot be mounted") as caught:
+        leftovers(tmp_path / name, ["vm"])
+    assert caught.value.code == "unusable"
+    write_stack(tmp_path / "short", "vm", layers[:2])
+    assert [path.name for path in leftovers(tmp_path / "short", ["vm"])] == sorted(layers[2:])
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"step": "unheard"}', '{"step": "share"}', "[]"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -148,6 +149,17 @@ async def test_what_is_repeated_under_its_key_is_answered_as_before(state: Path)
             reply = await api.call("POST", "/v1/fork", {"source_vm_name": "debian"}, idempotency_key="key-of-fork")
             assert reply.refusal == (409, "conflict")
             assert "release" not in await post(api, f"/v1/vms/{vm}/runs", {"release": "memory"}, other)
+
+
+async def test_a_vm_leaves_no_record_once_its_key_has_lapsed(state: Path) -> None:
+    async with running(state, isolation="none", kill=True) as api:
+        vm = (await post(api, "/v1/fork", {"source_vm_name": "ubuntu"}, "key"))["vm_id"]
+    with closing(sqlite3.connect(state / DATABASE, isolation_level=None)) as connection:
+        connection.execute("UPDATE records SET doc = json_set(doc, '$.since_ms', 0) WHERE kind = 'key'")
+    async with running(state, isolation="none") as api:
+        await api.delete(vm)
+    with closing(sqlite3.connect(state / DATABASE)) as connection:
+        assert connection.execute("SELECT kind, id FROM records").fetchall() == []
 
 
 async def test_a_durable_vm_runs_again_what_was_running(state: Path) -> None:
@@ -354,6 +366,58 @@ def copy(directory: Path, target: Path) -> None:
     subprocess.run(["cp", "-a", directory, target], check=True)
 
 
+def no_text(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE records SET doc = CAST(x'7b2261223a2268696464656ebc227d' AS TEXT) WHERE kind = 'vm'")
+
+
+def no_bytes(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE outputs SET content = CAST(content AS TEXT)")
+
+
+def no_secret(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE meta SET value = 'x' WHERE name = 'secret'")
+
+
+def no_table(connection: sqlite3.Connection) -> None:
+    connection.execute("DROP TABLE outputs")
+
+
+async def test_records_of_a_sound_structure_that_make_no_sense_are_damage(state: Path) -> None:
+    async with running(state, isolation="none") as api:
+        await api.run((await api.fork())["vm_id"], "echo out")
+    sound = (state / DATABASE).read_bytes()
+    for spoil, words in (
+        (no_text, "not UTF-8"),
+        (no_bytes, "stdout of run .* is no bytes"),
+        (no_secret, "hexadecimal"),
+        (no_table, "no such table"),
+    ):
+        with closing(sqlite3.connect(state / DATABASE, isolation_level=None)) as connection:
+            spoil(connection)
+        with pytest.raises(StateDirectoryError, match=words) as caught:
+            async with Emulator(options(state, "none")):
+                pass
+        assert caught.value.reason == "damaged"
+        assert "hidden" not in str(caught.value), "it may be a variable of a VM"
+        for name in (f"{DATABASE}-wal", f"{DATABASE}-shm"):
+            (state / name).unlink(missing_ok=True)
+        (state / DATABASE).write_bytes(sound)
+    async with running(state, isolation="none") as api:
+        assert len(await api.list_all("/v1/vms", "vms", source_org_id="org_local")) == 1
+
+
+async def test_a_root_without_permissions_keeps_no_backend_from_starting(state: Path) -> None:
+    async with running(state, isolation="none") as api:
+        vm, other = (await api.fork())["vm_id"], (await api.fork())["vm_id"]
+        for each in (vm, other):
+            await api.run(each, "echo content > file")
+        await api.run(vm, f"chmod 0 {shlex.quote(str(state / 'vms' / vm))}")
+    async with running(state, isolation="none") as api:
+        assert output(await api.read(other, "file"), "content") == b"content\n"
+        (state / "vms" / vm).chmod(0o755)
+        assert output(await api.read(vm, "file"), "content") == b"content\n"
+
+
 async def test_directories_of_others_are_left_alone(state: Path) -> None:
     state.mkdir()
     (state / "thesis.txt").write_text("three years of work")
@@ -435,6 +499,35 @@ async def test_a_full_disk_refuses_changes_and_loses_none(state: Path) -> None:
             assert output(run) == b"again\n"
             reply = await api.call("PATCH", f"/v1/vms/{vm}", {"description": "after"})
             assert reply.status == 200
+
+
+TWICE_ON_A_SMALL_DISK = """\
+mount -t tmpfs -o size=12m,mode=711 none "$1" || exit 9
+"$0" -m arker.emulator --isolation none --state-parent "$2" --state "$1"
+exec "$0" -m arker.emulator --isolation none --state-parent "$2" --state "$1"
+"""
+
+
+async def test_on_a_full_disk_the_next_one_starts_and_can_delete(state: Path) -> None:
+    state.mkdir()
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", TWICE_ON_A_SMALL_DISK, sys.executable]
+    with started([*command, str(state), str(state.parent)]) as (process, said):
+        async with aiohttp.ClientSession() as session:
+            api = Api(session, said["url"], said["api_key"])
+            vm = (await api.fork(name="kept"))["vm_id"]
+            large = (await api.fork())["vm_id"]
+            going = await api.background(vm, "echo content > file; read -t 600 < <(sleep 600)")
+            run = await api.background(large, "cat /dev/zero > full 2>&-; echo full; sleep 600")
+            await api.printed(large, run, "full")
+            (server,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            os.kill(int(server), signal.SIGKILL)
+        assert process.stdout is not None
+        said = json.loads(next(line for line in process.stdout if line.startswith(b"{")))
+        async with aiohttp.ClientSession() as session:
+            api = Api(session, said["url"], said["api_key"])
+            assert (await api.get_run(vm, going))["state"] == "failed"
+            await api.delete(large)
+            assert output(await api.run("kept", "cat file")) == b"content\n"
 
 
 async def test_the_command_line_says_where_vms_are_and_goes_on_with_them(state: Path) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -147,17 +147,25 @@ class Database:
 
     def records(self, kind: Kind) -> Iterator[tuple[str, str]]:
         """Return the id and the text of every record of a kind, in the order of ids, which is that of time."""
-        yield from self._connection.execute("SELECT id, doc FROM records WHERE kind = ? ORDER BY id", (kind,))
+        with self._readable():
+            yield from self._connection.execute("SELECT id, doc FROM records WHERE kind = ? ORDER BY id", (kind,))
 
     def output(self, run_id: str, name: str) -> bytes | None:
         """Return a small output; None when there is none."""
         statement = "SELECT content FROM outputs WHERE run_id = ? AND name = ?"
-        row: tuple[bytes] | None = self._connection.execute(statement, (run_id, name)).fetchone()
-        return None if row is None else row[0]
+        with self._readable():
+            row: tuple[Any] | None = self._connection.execute(statement, (run_id, name)).fetchone()
+        if row is None:
+            return None
+        if not isinstance(row[0], bytes):
+            raise self.damaged(f"the {name} of run {run_id} is no bytes")
+        return row[0]
 
     def meta(self, name: str) -> str | None:
         """Return what was noted of the directory as a whole."""
-        row: tuple[str] | None = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        statement = "SELECT value FROM meta WHERE name = ?"
+        with self._readable():
+            row: tuple[str] | None = self._connection.execute(statement, (name,)).fetchone()
         return None if row is None else row[0]
 
     def note_meta(self, name: str, value: str) -> None:
@@ -210,9 +218,20 @@ class Database:
                 path=str(self.path.parent),
                 reason="newer",
             )
-        for (finding,) in self._connection.execute("PRAGMA quick_check(1)"):
-            if finding != "ok":
-                raise self.damaged(str(finding))
+        with self._readable():
+            for (finding,) in self._connection.execute("PRAGMA quick_check(1)"):
+                if finding != "ok":
+                    raise self.damaged(str(finding))
+
+    @contextlib.contextmanager
+    def _readable(self) -> Generator[None]:
+        """Tell what cannot be read: a sound structure may hold texts that are none."""
+        try:
+            yield
+        except UnicodeDecodeError as error:
+            raise self.damaged("a text in it is not UTF-8") from error
+        except sqlite3.Error as error:
+            raise self.damaged(str(error)) from error
 
     def _fill_reserve(self) -> bool:
         """Fill the reserve of disk space. Returns whether there is enough for that."""
@@ -238,7 +257,11 @@ def _make(directory: Path) -> None:
 
 
 def _connection(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False)
+    uri = f"{path.as_uri()}?mode=rw"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    # The library's own decoder quotes a text that is not UTF-8 in its error, and VMs' variables may be secret.
+    connection.text_factory = bytes.decode
+    return connection
 
 
 def _set_up(connection: sqlite3.Connection) -> None:

@@ -56,7 +56,7 @@ class StateDirectory:
             self.database = Database(path)
             opened.callback(self.database.close)
             self.spool.mkdir(mode=0o700, exist_ok=True)
-            self.secret = bytes.fromhex(self.database.meta("secret") or self._noted("secret", secrets.token_hex(32)))
+            self.secret = self._secret()
             opened.pop_all()
 
     def require_isolation(self, isolation: str, *, note: bool = False) -> None:
@@ -84,6 +84,13 @@ class StateDirectory:
         await self.database.finish()
         self.database.close()
         os.close(self._lock)
+
+    def _secret(self) -> bytes:
+        noted = self.database.meta("secret") or self._noted("secret", secrets.token_hex(32))
+        try:
+            return bytes.fromhex(noted)
+        except (ValueError, TypeError) as error:
+            raise self.database.damaged("its secret is no hexadecimal number") from error
 
     def _noted(self, name: str, value: str) -> str:
         try:

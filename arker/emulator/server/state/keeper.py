@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
+import os
 from collections.abc import Generator, Sequence
 from typing import Final
 
@@ -58,7 +58,6 @@ class StateKeeper(Keeper):
         """What goes along with the next commit."""
         self._keyed: set[str] = set()
         """The ids of VMs that a key still knows."""
-        self._writes = itertools.count(1)
         self._closed = False
 
     def add_vm(self, vm: VmRecord, key: Key | None) -> None:
@@ -148,7 +147,8 @@ class StateKeeper(Keeper):
 
     @contextlib.contextmanager
     def writing(self, vm: VmRecord, path: str) -> Generator[None]:
-        id = f"{vm.vm_id} {next(self._writes)}"
+        # Not a number: an earlier server's note may still be there.
+        id = f"{vm.vm_id} {os.urandom(8).hex()}"
         if not vm.deleted:
             self._apply([put("write", id, encode(WriteDoc(vm_id=vm.vm_id, path=path)), vm.vm_id)])
         yield  # after an error the note stays: there may be something left
@@ -162,7 +162,7 @@ class StateKeeper(Keeper):
     def take_up(self, keyed: set[str], operations: Sequence[Operation]) -> None:
         """Take up what an earlier server has left, and record what has become of it."""
         self._keyed = keyed
-        self._apply(operations)
+        self._apply(operations, urgent=True)  # with a full disk, too: only a server that runs can delete something
 
     def close(self) -> None:
         """Record what is left to be recorded. From then on nothing is recorded: VMs end, and their runs with them."""

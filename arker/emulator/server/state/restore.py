@@ -71,6 +71,8 @@ class _Left:
     writes: list[tuple[str, WriteDoc]]
     operations: list[Operation] = field(factory=list[Operation])
     """What is to be recorded of it."""
+    keyed: set[str] = field(factory=set[str])
+    """The ids of VMs that a key still knows."""
 
 
 class Restoration:
@@ -103,11 +105,14 @@ class Restoration:
             await provider.recover(vms, [doc.filesystem_id for doc in left.filesystems])
             await self._fill(left)
         except SandboxError as error:
-            raise self._directory.refusal("damaged", str(error)) from error
+            reason = "unusable" if error.code == "unusable" else "damaged"
+            raise self._directory.refusal(reason, str(error)) from error
+        except OSError as error:
+            raise self._directory.refusal("unusable", str(error)) from error
         except (KeyError, ValueError) as error:
             raise self._damaged(f"its records do not fit together: {error!r}") from error
         try:
-            self._keeper.take_up({doc.value for doc in left.keys if doc.kind == "vm"}, left.operations)
+            self._keeper.take_up(left.keyed, left.operations)
         except ServiceError as error:
             raise self._directory.refusal("unusable", error.message) from error
         for id, write in left.writes:
@@ -177,6 +182,9 @@ class Restoration:
         complete = [entry for key in left.keys for entry in self._key(left, key, vms, runs)]
         for scope, entry in sorted(complete, key=lambda pair: pair[1].completed_ms or 0):  # as a ledger has them
             backend.ledger.complete(scope, entry)
+        for doc in left.vms:
+            if doc.deleted and doc.vm_id not in left.keyed:
+                left.operations += remove_vm(doc.vm_id)
 
     def _organisation(self, org_id: str) -> Organisation:
         """Return an organisation. One that has no key any more keeps what it has."""
@@ -317,9 +325,9 @@ class Restoration:
         if value is None or ended_ms + LIFETIME_MS <= backend.clock.now_ms():
             # A run goes with its VM; of a fork there is always something left.
             left.operations.append(remove("key", key_id(doc.scope)))
-            if isinstance(value, VmRecord) and value.deleted:
-                left.operations += remove_vm(doc.value)
             return []
+        if isinstance(value, VmRecord):
+            left.keyed.add(value.vm_id)
         entry = backend.ledger.open(doc.scope, bytes.fromhex(doc.digest), doc.subject)
         backend.ledger.settle(entry, value)
         if isinstance(value, RunRecord) and not value.done.is_set():
