@@ -231,7 +231,9 @@ def test_libraries_stay_behind_their_doors() -> None:
     assert importers_of("pathspec") == {"arker._directories.ignore"}
     codec = "arker._protocol.codec"
     assert importers_of("cattrs") == {f"{codec}.codec", f"{codec}.converter", f"{codec}.leniency"}
-    assert importers_of("pybase64") == {f"{codec}.{name}" for name in ("codec", "converter", "hooks")}
+    # The command line prints JSON, in which bytes may have to be Base64.
+    encoders = {f"{codec}.{name}" for name in ("codec", "converter", "hooks")}
+    assert importers_of("pybase64") == encoders | {"arker._cli.output"}
     http = "arker._transport.http"
     # The others name its types only.
     typed = {"arker.client", "arker._transport.transport", "arker._protocol.request"}

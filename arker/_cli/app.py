@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
@@ -21,7 +22,12 @@ async def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     Args:
         shell: The shell.
     """
-    output.write(make_app(COMMANDS).generate_completion(prog_name="arker", shell=shell) + "\n", foreign=False)
+    script = make_app(COMMANDS).generate_completion(prog_name="arker", shell=shell)
+    # Where there is nothing to say, as for what `cp` copies, bash is to complete the names of files.
+    script = script.replace("complete -F _arker arker", "complete -o default -F _arker arker")
+    # So is zsh, which is told for each argument.
+    script = re.sub(r"'([12]):(Where (?:from|to)\.)'", r"'\1:\2:_files'", script)
+    output.write(script + "\n", foreign=False)
     return statuses.DONE
 
 

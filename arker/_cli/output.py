@@ -23,19 +23,37 @@ _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 def as_json(value: Any) -> Any:
-    """Return a model as values of JSON, without fields that are None."""
+    """Return a model as values of JSON, without fields that are None. Bytes are UTF-8 if they can be, else Base64."""
     kind: Any = value.__class__
     if attrs.has(kind):
         fields = [attribute.name for attribute in attrs.fields(kind) if attribute.name not in _SECRET]
         found = {name: getattr(value, name) for name in fields}
+        for name in fields:
+            if isinstance(found[name], bytes) and f"{name}_encoding" in found:
+                # What the server's JSON has need not be what this one has: it is text wherever it can be.
+                found[f"{name}_encoding"] = "utf-8" if _is_text(found[name]) else "base64"
         return {name: as_json(each) for name, each in found.items() if each is not None}
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
+        return value.decode() if _is_text(value) else _base64(value)
     if isinstance(value, Mapping):
         return {str(name): as_json(each) for name, each in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if isinstance(value, (list, tuple)):
         return [as_json(each) for each in value]  # pyright: ignore[reportUnknownVariableType]
     return value
+
+
+def _base64(data: bytes) -> str:
+    import pybase64  # few outputs are not text
+
+    return pybase64.b64encode(data).decode()
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def print_json(value: Any, *, line: bool = False) -> None:
@@ -72,8 +90,8 @@ def write_bytes(stream: TextIO, data: bytes) -> None:
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: on a terminal in its width and with bold heads, elsewhere each value whole."""
-    if sys.stdout.isatty():
+    """Print a table: on a terminal in its width, with bold heads; elsewhere, and in a narrow one, in whole values."""
+    if sys.stdout.isatty() and console().width >= _LEAST_WIDTH:
         console().print(table(heads, rows))
         return
     cells = [list(heads), *([shown(cell) or "-" for cell in row] for row in rows)]
@@ -86,13 +104,32 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
     """Return a table for a terminal."""
     from rich import box, table, text  # an extra, and what goes into a pipe does not need it
 
-    made = table.Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for index, head in enumerate(heads):
-        made.add_column(head, no_wrap=True, overflow="ellipsis" if index else "fold")
+    made = table.Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    widest = [max(text.Text(cell).cell_len for cell in cells) for cells in zip(heads, *rows, strict=True)]
+    for head, width in zip(heads, _narrowed(widest, console().width - _GAP * (len(heads) - 1)), strict=True):
+        made.add_column(head, no_wrap=True, overflow="ellipsis", width=width)
     for row in rows:
         # Not strings, in which rich would look for its markup.
         made.add_row(*(text.Text(shown(cell) or "-", style=_STYLES.get(cell, "")) for cell in row))
     return made
+
+
+_LEAST_WIDTH: Final = 72
+"""Width of a terminal that has room for a table. In a narrower one lines go on below, as values are whole."""
+_GAP: Final = 2
+"""Characters between two columns of a table on a terminal."""
+_NARROW: Final = 4
+"""Characters that a column is not narrowed below."""
+
+
+def _narrowed(widths: Sequence[int], available: int) -> list[int]:
+    """Return the widths of columns that fit. The last are narrowed first, and the first, which has ids, never is."""
+    found = list(widths)
+    for index in range(len(found) - 1, 0, -1):
+        excess = sum(found) - available
+        if excess > 0:
+            found[index] = max(min(found[index], _NARROW), found[index] - excess)
+    return found
 
 
 _STYLES: Final = {"running": "green", "failed": "red", "cancelled": "yellow", "pending": "cyan"}

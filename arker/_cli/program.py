@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # while modules are imported
         return statuses.INTERRUPTED
     except OSError as error:  # what prints a version or help was not able to
-        return import_module("arker._cli.running").failed_output(error)
+        from arker._cli.running import failed_output  # it brings asyncio along
+
+        return failed_output(error)
 
 
 def _open_closed_streams() -> None:

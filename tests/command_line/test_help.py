@@ -59,3 +59,17 @@ printf '%s\\n' "${COMPREPLY[@]}"
             [bash, "-c", script + asked, "bash", *words], capture_output=True, text=True, check=True, timeout=30
         )
         assert wanted in done.stdout.split(), (sys.version, done)
+
+
+def test_bash_completes_files(bare: Program) -> None:
+    bash = shutil.which("bash")
+    assert bash is not None
+    script = bare.good("completion", "bash")
+    done = subprocess.run([bash, "-c", script + "\ncomplete -p arker"], capture_output=True, text=True, check=True)
+    assert done.stdout == "complete -o default -F _arker arker\n"
+
+
+def test_zsh_completes_files(bare: Program) -> None:
+    script = bare.good("completion", "zsh")
+    assert "'1:Where from.:_files'" in script
+    assert "'2:Where to.:_files'" in script
