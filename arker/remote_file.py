@@ -309,7 +309,8 @@ class AsyncRemoteFile(Generic[AnyStr]):
             lines: Bytes, or texts for a text file.
         """
         self._open_for("writing")
-        if isinstance(lines, str) or is_buffer(lines) or not isinstance(lines, Iterable):
+        several = isinstance(lines, Iterable)  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not several or isinstance(lines, str) or is_buffer(lines):
             raise InvalidArgumentError("lines", lines, "expected a list, or another iterable, of what write takes")
         for line in lines:
             await self.write(line)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import ByteStream
 
 from arker import models
+from arker._basics.guidance import instead, no_end, no_plain_block
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.shown import shown
 from arker._basics.typing import Self
@@ -22,7 +24,8 @@ from arker._protocol.forms import unsupported
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up
 from arker._terminals.connection import Connection, Settings, Size
 from arker._transport.attempts import Progress, deadline_scope
-from arker.errors import ConfigurationError, InvalidArgumentError
+from arker.errors import ArkerError, ConfigurationError, InvalidArgumentError
+from arker.errors.api import is_surely_gone
 from arker.models import _checks as check
 from arker.reports import Replayed
 
@@ -49,6 +52,10 @@ class AsyncTerminal(Held[str]):
     """
 
     __reduce__ = refuse_to_be_pickled
+    if not TYPE_CHECKING:
+        __getattr__ = instead
+        __enter__ = no_plain_block
+        __exit__ = no_end
 
     _noun, _maker = "terminal", "terminal"
 
@@ -69,6 +76,7 @@ class AsyncTerminal(Held[str]):
         self._request = request
         self._deadline = deadline
         self._connection: Connection | None = None
+        self._ending = asyncio.Lock()
 
     def __repr__(self) -> str:
         facts = "closed" if self._closed else "not open" if self._data is None else f"in session {self._data}"
@@ -178,7 +186,7 @@ class AsyncTerminal(Held[str]):
         """Close the terminal.
 
         A session that was made for it is deleted, and its program is killed. In a session of the caller's the program
-        goes on, unless the terminal was opened with ``persist=False``.
+        goes on, unless the terminal was opened with ``persist=False``. A terminal that is closed already stays so.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.
@@ -188,11 +196,22 @@ class AsyncTerminal(Held[str]):
 
     async def _end(self, deadline: float | None) -> models.DeleteSessionResponse:
         assert self._connection is not None
-        await self._connection.close()
+        progress = self._connection.progress()
         answer = models.DeleteSessionResponse(deleted=True)
-        if self._given_session is None and not self._closed:
-            answer = await self._remove_session(self._opened(), deadline)
-        self._closed = self._closed or answer.deleted
+        if self._connection.inherited:  # the other process goes on with it, and its tasks do not run in this one
+            self._closed = True
+            return answer
+        with deadline_scope(deadline, progress):
+            async with self._ending:
+                await self._connection.close()
+                if self._given_session is None and not self._closed:
+                    call = session_calls.delete_session(self._place, self._opened())
+                    try:
+                        answer = await self._place.send(call, progress=progress)
+                    except ArkerError as error:
+                        if not is_surely_gone(error):
+                            raise
+                self._closed = self._closed or answer.deleted
         return answer
 
     async def _remove_session(self, session_id: str, deadline: float | None) -> models.DeleteSessionResponse:
@@ -203,6 +222,9 @@ class AsyncTerminal(Held[str]):
             raise ConfigurationError("the terminal is closed; terminal() gives a new one")
         self._opened()
         assert self._connection is not None
+        if self._connection.inherited:
+            message = "the terminal belongs to the process that this one was forked from; terminal() gives a new one"
+            raise ConfigurationError(message)
         return self._connection
 
     # --- output ---------------------------------------------------------------------------------------------------
@@ -275,7 +297,7 @@ class AsyncTerminal(Held[str]):
     async def wait(self, *, deadline: float | None = None) -> int | None:
         """Wait until the program has ended, and return its exit code, or None: see `exit_code`.
 
-        Output has to be read meanwhile, by another task, if there can be more than 1 MiB of it.
+        Output has to be read meanwhile, by another task, if there can be more than 1 MiB of it, except after `kill`.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.

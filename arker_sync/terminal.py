@@ -102,7 +102,7 @@ class Terminal(FileLike):
         """Close the terminal.
 
         A session that was made for it is deleted, and its program is killed. In a session of the caller's the program
-        goes on, unless the terminal was opened with ``persist=False``.
+        goes on, unless the terminal was opened with ``persist=False``. A terminal that is closed already stays so.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.
@@ -176,7 +176,7 @@ class Terminal(FileLike):
     def wait(self, *, deadline: float | None = None) -> int | None:
         """Wait until the program has ended, and return its exit code, or None: see `exit_code`.
 
-        Output has to be read meanwhile, by another thread, if there can be more than 1 MiB of it.
+        Output has to be read meanwhile, by another thread, if there can be more than 1 MiB of it, except after `kill`.
 
         Args:
             deadline: Seconds for the whole call; None for no limit.

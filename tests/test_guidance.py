@@ -21,6 +21,7 @@ CLASSES: dict[str, list[type]] = {
     "AsyncArker": [arker.AsyncArker],
     "Arker": [arker.AsyncArker, arker_sync.Arker],
     "VM": [arker.AsyncVM, arker_sync.VM],
+    "Terminal": [arker.AsyncTerminal, arker_sync.Terminal],
     "Emulator": [Emulator],
     "CompletedRunResult": [arker.models.CompletedRunResult],
 }
@@ -49,6 +50,16 @@ def test_names_from_elsewhere() -> None:
             (asyncio_client.vm("a"), "exec", "'AsyncVM' object has no attribute 'exec'; use run or start"),
             (blocking_client, "create", "'Arker' object has no attribute 'create'; use fork"),
             (blocking_client.vm("a"), "kill", "'VM' object has no attribute 'kill'; use delete"),
+            (
+                asyncio_client.vm("a").terminal(),
+                "run",
+                "'AsyncTerminal' object has no attribute 'run'; use write",
+            ),
+            (
+                blocking_client.vm("a").terminal(),
+                "recv",
+                "'Terminal' object has no attribute 'recv'; use read, or iterate",
+            ),
             (result, "returncode", "'CompletedRunResult' object has no attribute 'returncode'; use exit_code"),
             (emulator, "base_url", "'Emulator' object has no attribute 'base_url'; use url"),
             (asyncio_client, "unheard_of", "'AsyncArker' object has no attribute 'unheard_of'"),

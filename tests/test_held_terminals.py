@@ -28,6 +28,7 @@ from arker import (
     TerminalClosedError,
     UnsupportedOperationError,
 )
+from arker._terminals.incoming import Incoming
 from tests.support.secrets import API_KEY
 
 pytestmark = pytest.mark.anyio
@@ -325,3 +326,89 @@ async def test_a_ticket_for_another_program() -> None:
         assert (ticket.ticket, ticket.expires_in) == (TICKET, 60)
         assert TICKET not in repr(ticket)
         assert made.names == ["POST sessions/s-9/pty-ticket"]
+
+
+@pytest.mark.parametrize("end", ["1011", "garbage"])
+async def test_connections_that_bring_nothing_are_not_made_again_without_end(end: str) -> None:
+    async with reached() as (made, vm):
+
+        async def refuse(socket: web.WebSocketResponse) -> None:
+            if end == "garbage":
+                assert made.transport is not None
+                made.transport.write(b"\xff\xff\xff garbage")
+                await socket.receive()
+            else:
+                await socket.close(code=1011)
+
+        made.play = refuse
+        async with vm.terminal(session_id="s-9", reconnect=0.3) as terminal:
+            with pytest.raises(NetworkError, match="each one that was made again") as caught:
+                await terminal.read()
+            assert (caught.value.vm_id, caught.value.session_id) == ("vm-1", "s-9")
+            # The pauses grow: without them there would be a hundred connections.
+            assert 2 <= made.names.count("GET sessions/s-9/pty") <= 6
+
+
+async def test_marks_without_output_in_between_are_one() -> None:
+    incoming = Incoming()
+    for number in range(2, 100):
+        await incoming.put(Replayed(connections=number))
+    await incoming.put(b"x")
+    incoming.end(None)
+    assert [await incoming.next() for _ in range(3)] == [Replayed(connections=99), b"x", None]
+
+
+async def test_an_end_without_a_code_is_a_lost_connection() -> None:
+    async with reached() as (made, vm):
+
+        async def once(socket: web.WebSocketResponse) -> None:
+            if made.names.count("GET sessions/s-9/pty") == 1:
+                assert made.transport is not None
+                made.transport.write(b"\x88\x00")
+                await socket.receive()
+            else:
+                await say_and_end(socket)
+
+        made.play = once
+        async with vm.terminal(session_id="s-9") as terminal:
+            assert [piece async for piece in terminal] == [Replayed(connections=2), b"hello"]
+            assert terminal.exit_code == 5
+
+
+async def test_a_ticket_in_the_reason_of_an_end_stays_secret() -> None:
+    async with reached() as (made, vm):
+
+        async def end(socket: web.WebSocketResponse) -> None:
+            await socket.close(code=1008, message=f"not with {TICKET}".encode())
+
+        made.play = end
+        async with vm.terminal(session_id="s-9") as terminal:
+            with pytest.raises(TerminalClosedError, match=r"not with \[redacted\]") as caught:
+                await terminal.read()
+            assert TICKET not in str(caught.value) + repr(vars(caught.value))
+            lengths: list[int] = []
+            for use in (terminal.read, terminal.wait, terminal.kill) * 3:
+                with pytest.raises(TerminalClosedError) as again:
+                    await use()
+                lengths.append(len(again.traceback))
+            assert lengths[:3] == lengths[-3:]  # it is the same error, which keeps no earlier frames
+
+
+async def test_closing_at_once_and_again_deletes_the_session_once() -> None:
+    async with reached() as (made, vm):
+        made.play = echo
+        terminal = await vm.terminal().open()
+        await asyncio.gather(terminal.close(), terminal.close())
+        await terminal.close()
+        assert made.names.count("DELETE sessions/s-1") == 1
+
+
+@pytest.mark.parametrize("command", ["ls -l", "bash", ["/bin/bash", "-l"]])
+async def test_a_command_with_arguments_is_told_where_it_belongs(command: Any) -> None:
+    async with reached() as (_, vm):
+        with pytest.raises(
+            InvalidArgumentError, match=r"absolute path of a program .*; write a command line to the sh"
+        ):
+            vm.terminal(command)
+        with pytest.raises(InvalidArgumentError, match=r"expected an integer from 1 to 1000 \("):
+            vm.terminal(cols=0)

@@ -28,6 +28,11 @@ from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped,
 pytestmark = pytest.mark.anyio
 STRICT_REPLIES = True
 
+NESTED = {
+    *("sessions", "tunnels", "network", "resources", "ssh_public_keys", "compatible_platforms", "gpu_platforms"),
+}
+"""Fields of a VM whose values are objects, or lists of them."""
+
 ODD_IDS = {
     "a/b?c#d": "a%2Fb%3Fc%23d",
     "..%2F": "..%252F",
@@ -71,7 +76,7 @@ async def test_fork(server: ScriptedServer, client: AsyncArker) -> None:
     assert (vm.id, vm.vm_id, vm.base_url) == ("vm-1", "vm-1", server.url + COMPUTE)
     assert vm.data is not None
     for name, value in full(Vm).items():
-        if name not in ("sessions", "tunnels", "network", "resources", "ssh_public_keys", "compatible_platforms"):
+        if name not in NESTED:
             assert getattr(vm, name) == getattr(vm.data, name) == value
     assert vm.network == NetworkPolicyAllow(("example.com", "10.0.0.0/8"))
     assert vm.sessions is not None

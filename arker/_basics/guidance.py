@@ -41,6 +41,14 @@ INSTEAD: Final[Mapping[str, dict[str, str]]] = {
         **dict.fromkeys(["get_host", "expose", "expose_port", "domain", "get_preview_link"], "tunnel"),
         **dict.fromkeys(["set_timeout", "extend_timeout"], "keep_alive"),
     },
+    "Terminal": {
+        **dict.fromkeys(["run", "exec", "execute", "send", "sendall", "send_input", "send_stdin", "sendline"], "write"),
+        **dict.fromkeys(["recv", "receive", "read_text", "readline", "expect"], "read, or iterate"),
+        **dict.fromkeys(["set_size", "setwinsize"], "resize"),
+        **dict.fromkeys(["terminate", "stop"], "kill"),
+        **dict.fromkeys(["aclose", "disconnect"], "close"),
+        **dict.fromkeys(["returncode", "exitcode", "exitstatus"], "exit_code"),
+    },
     "Emulator": {
         "base_url": "url",
         **dict.fromkeys(["start", "run"], "launch, or a block"),

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
 from arker import _cli
 from arker._basics.version import version
-from arker._cli import output, running, statuses
+from arker._cli import guesses, output, running, statuses
 from arker._cli.names import PLAIN
 
 
@@ -74,13 +74,34 @@ def run(words: Sequence[str]) -> int:
         command, bound, _ = app.parse_args(list(words), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         help_of = f"{name} --help" if name in COMMANDS else "--help"
-        running.complain(f"{' '.join(str(error).split())} (arker {help_of} says more)")
+        running.complain(f"{_message(app, words, error)} (arker {help_of} says more)")
         return usage
-    work = command(*bound.args, **bound.kwargs)
+    try:
+        work = command(*bound.args, **bound.kwargs)
+    except SystemExit:  # by rich, when what reads the help has ended
+        return statuses.BROKEN_PIPE
     if not inspect.iscoroutine(work):  # help has been printed
         sys.stdout.flush()
         return statuses.DONE if words else statuses.USAGE
     return running.run(work, failed=statuses.OF_COMMAND_LINE.get(name, statuses.FAILED), usage=usage)
+
+
+def _message(app: App, words: Sequence[str], error: CycloptsError) -> str:
+    """Return what is wrong with a command line, and what would be right if that is known."""
+    if isinstance(error, UnusedCliTokensError):
+        known = {each for argument in app[words[0]].assemble_argument_collection() for each in argument.names}
+        options = [word for word in words if word.startswith("-") and word not in {"-", "--"}]
+        strange = [word for word in options if word.partition("=")[0] not in known]
+        if strange:
+            return f"Unknown option: {strange[0]}."
+        return f"Expected fewer arguments, got also {' '.join(error.unused_tokens or ())}."
+    message = " ".join(str(error).split())
+    advice = ""
+    if isinstance(error, (UnknownCommandError, UnknownOptionError)):
+        advice = guesses.advice(words)
+    if advice and isinstance(error, UnknownCommandError):
+        return f'Unknown command "{words[0]}": {advice}'
+    return f"{message.rstrip('.')}; {advice}" if advice else message
 
 
 __all__ = ["COMMANDS", "make_app", "run"]

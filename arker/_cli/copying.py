@@ -57,6 +57,7 @@ async def cp(
     delete: bool = False,
     dry_run: bool = False,
     symlinks: bool = False,
+    recursive: Annotated[bool, Parameter(name=("--recursive", "-r"))] = False,
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"))] = False,
     where: Where = None,
 ) -> int:
@@ -73,9 +74,11 @@ async def cp(
         delete: Delete in the target directory what the source does not have.
         dry_run: Of a directory, only say what would be done.
         symlinks: Out of a VM, copy also symlinks that lead out of the directory.
+        recursive: Accepted as other programs have it; a directory is copied with all that is in it anyway.
         quiet: Draw no progress bar.
         where: Where VMs are.
     """
+    del recursive
     here, there = Side.of(source), Side.of(target)
     if (here.vm is None) == (there.vm is None):
         raise UsageError(f"cp: expected VM:PATH on one side and a local path or - on the other, got {source} {target}")
@@ -177,18 +180,13 @@ class _Copy:
         self._only_for_directories()
         async with self.vm.open_read(self.remote) as stream:
             async for piece in stream:
-                await in_thread(_write, piece)
+                await in_thread(output.write_bytes, sys.stdout, piece)
         return statuses.DONE
 
 
 async def _whole() -> AsyncIterator[bytes]:
     async for piece in standard_input.pieces():
         yield piece
-
-
-def _write(piece: bytes) -> None:
-    sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
 
 
 def _mode(path: str) -> int | None:

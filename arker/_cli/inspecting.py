@@ -66,9 +66,7 @@ async def _vm_of(client: AsyncArker, run: str) -> AsyncVM:
 
 def write(chunk: OutputChunk) -> None:
     """Write a piece of a run's output, unchanged, to where it belongs."""
-    stream = sys.stdout if chunk.stream == "stdout" else sys.stderr
-    stream.buffer.write(chunk.data)
-    stream.buffer.flush()
+    output.write_bytes(sys.stdout if chunk.stream == "stdout" else sys.stderr, chunk.data)
 
 
 async def runs(

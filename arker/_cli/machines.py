@@ -104,6 +104,7 @@ async def ls(
     state: Literal["idle", "running"] | None = None,
     goldens: bool = False,
     limit: int | None = None,
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"))] = False,
     json: bool = False,
     where: Where = None,
 ) -> int:
@@ -113,15 +114,20 @@ async def ls(
         state: Only VMs in this state.
         goldens: List the public goldens instead, which can be forked.
         limit: At most so many.
+        quiet: Print ids only, as for: arker rm $(arker ls -q).
         json: Print all fields as JSON.
         where: Where VMs are.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit}: expected at least 1")
+    if quiet and json:
+        raise UsageError("ls: --quiet does not go with --json")
     async with connected(where) as client:
         found = await list_vms(client, state=state, goldens=goldens, limit=limit)
     if json:
         output.print_json(found)
+    elif quiet:
+        output.write("".join(f"{vm.vm_id}\n" for vm in found))
     else:
         output.print_table(HEADS, [row(vm) for vm in found])
     return statuses.DONE

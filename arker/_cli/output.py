@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import select
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import attrs
 
@@ -51,8 +53,22 @@ def write(text: str, *, foreign: bool = True) -> None:
     lines = text.split("\n")
     safe = "\n".join(shown(line) for line in lines) if foreign else text
     encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(safe.encode(encoding, "replace").decode(encoding))
-    sys.stdout.flush()
+    write_bytes(sys.stdout, safe.replace("\n", os.linesep).encode(encoding, "replace"))
+
+
+def write_bytes(stream: TextIO, data: bytes) -> None:
+    """Write bytes, all of them, to a standard stream.
+
+    With ``PYTHONUNBUFFERED`` the stream's own buffer may write fewer without saying so, as when a disk gets full or
+    a reader ends; and it raises if another program has made the stream non-blocking.
+    """
+    stream.flush()
+    descriptor, rest = stream.fileno(), memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(descriptor, rest) :]
+        except BlockingIOError:
+            select.select([], [descriptor], [])
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -110,4 +126,4 @@ def size(mebibytes: int | None) -> str:
     return f"{mebibytes // 1024} GiB" if mebibytes % 1024 == 0 and mebibytes else f"{mebibytes} MiB"
 
 
-__all__ = ["age", "as_json", "console", "print_json", "print_table", "size", "table", "write"]
+__all__ = ["age", "as_json", "console", "print_json", "print_table", "size", "table", "write", "write_bytes"]

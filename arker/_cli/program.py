@@ -6,21 +6,55 @@ extra ``cli``, which is imported only for them.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import Final
 
 from arker._basics.version import version
 from arker._cli import statuses
 from arker._cli.names import EXTRA, PLAIN, WITH_EXTRA
 
+_CLOSED: Final = (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w"))
+"""Streams, and how each is opened if it is closed: what is to be read or printed fails then, and messages get lost."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit status."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_closed_streams()
+    try:
+        try:
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:  # while modules are imported
+        return statuses.INTERRUPTED
+    except OSError as error:  # what prints a version or help was not able to
+        return import_module("arker._cli.running").failed_output(error)
+
+
+def _open_closed_streams() -> None:
+    """Open standard streams that are closed, whose numbers sockets and files would get otherwise."""
+    for number, (name, flags, mode) in enumerate(_CLOSED):
+        try:
+            os.fstat(number)
+        except OSError:
+            descriptor = os.open(os.devnull, flags)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for as long as the program
+
+
+def _run(words: list[str]) -> int:
     if words[:1] == ["--local"] and len(words) > 1:  # an option of the command, written before its name
         words[:2] = [words[1], "--local"]
-    if words == ["--version"]:
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
+    if words in (["--version"], ["-V"], ["version"]):
         sys.stdout.write(f"arker-async {version()}\n")
         return statuses.DONE
     if words and words[0] in PLAIN:

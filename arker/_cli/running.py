@@ -45,9 +45,8 @@ def run(work: Coroutine[Any, Any, int], *, failed: int = statuses.FAILED, usage:
             sys.stdout.flush()
     except KeyboardInterrupt:
         return statuses.INTERRUPTED
-    except BrokenPipeError:
-        _close_output()
-        return statuses.BROKEN_PIPE
+    except BrokenPipeError as error:
+        return failed_output(error)
     except SystemExit as end:  # SIGTERM, see `arker._tasks.termination`
         return end.code if isinstance(end.code, int) else EXIT_STATUS
     except UsageError as error:
@@ -63,9 +62,17 @@ def run(work: Coroutine[Any, Any, int], *, failed: int = statuses.FAILED, usage:
         complain(_words(error), lines=isinstance(error, EmulatorError))
         return failed
     except OSError as error:
-        complain(str(error))
-        return failed
+        return failed_output(error, failed)
     return status
+
+
+def failed_output(error: OSError, failed: int = statuses.FAILED) -> int:
+    """Return the exit status after an error of the system, such as an output that has no reader."""
+    _close_output()
+    if isinstance(error, BrokenPipeError):
+        return statuses.BROKEN_PIPE
+    complain(str(error))
+    return failed
 
 
 def complain(message: str, *, lines: bool = False) -> None:
@@ -84,7 +91,7 @@ def _words(error: ArkerError) -> str:
 
 
 def _close_output() -> None:
-    """Keep the interpreter from flushing, at its end, an output that has no reader."""
+    """Keep the interpreter from flushing, at its end, an output that cannot be written."""
     try:
         devnull = os.open(os.devnull, os.O_WRONLY)
         os.dup2(devnull, sys.stdout.fileno())

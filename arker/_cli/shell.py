@@ -12,7 +12,7 @@ from collections.abc import Generator
 from contextlib import aclosing, contextmanager
 from typing import Any, Final
 
-from arker._cli import standard_input, statuses
+from arker._cli import output, standard_input, statuses
 from arker._cli.connection import Where, chosen_vm, connected
 from arker._cli.running import complain
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up, end
@@ -113,12 +113,7 @@ async def _attached(terminal: AsyncTerminal) -> bool:
 
 async def _show(terminal: AsyncTerminal) -> None:
     async for piece in terminal:
-        await in_thread(_write, piece if isinstance(piece, bytes) else _CLEARED)
-
-
-def _write(piece: bytes) -> None:
-    sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
+        await in_thread(output.write_bytes, sys.stdout, piece if isinstance(piece, bytes) else _CLEARED)
 
 
 async def _type(terminal: AsyncTerminal) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,7 @@ from arker._tasks.cleanup import end
 from arker._tasks.running_loop import running_loop
 from arker._terminals.incoming import Incoming
 from arker._transport.attempts import Progress
+from arker._transport.redaction import Redactor
 from arker.errors import (
     ApiError,
     ArkerError,
@@ -40,6 +42,8 @@ _KEEPALIVE: Final = 20.0
 """Seconds between two signs of life, which keep what is in between from ending a silent connection."""
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
+_SHORT: Final = 1.0
+"""Seconds; a connection that was lost sooner is not made again at once."""
 
 
 @frozen(kw_only=True)
@@ -77,11 +81,21 @@ class Connection:
         self._settings = settings
         self._size = size
         self._socket: Socket | None = None
+        self._process = os.getpid()
         self._connections = 0
+        self._ticket = ""
+        self._lost_at: float | None = None
+        """Since when there has been no connection that was of use; None if the latest one was."""
+        self._pause = _FIRST_PAUSE
         self._turn = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self.incoming = Incoming()
         self.exit_code: int | None = None
+
+    @property
+    def inherited(self) -> bool:
+        """Whether it was made by the process that this one was forked from."""
+        return self._process != os.getpid()
 
     async def open(self, progress: Progress) -> None:
         """Connect for the first time."""
@@ -93,6 +107,7 @@ class Connection:
     async def _connect(self, progress: Progress) -> Socket:
         place, settings = self._place, self._settings
         ticket = await place.send(calls.create_ticket(place, self._session_id, "vm.terminal"), progress=progress)
+        self._ticket = ticket.ticket
         query = calls.AttachQuery(
             cols=self._size.cols,
             rows=self._size.rows,
@@ -110,7 +125,8 @@ class Connection:
         error: ArkerError | None = self._named(ConfigurationError("the terminal was closed"))
         try:
             while True:
-                closed = await self._receive_all(socket)
+                began = clock.now()
+                closed, brought = await self._receive_all(socket)
                 if closed.code == calls.ENDED:
                     self.exit_code, error = calls.exit_code_in(closed.reason), None
                     return
@@ -119,7 +135,10 @@ class Connection:
                     return
                 self._socket = None
                 logger.info("the connection to a terminal of the VM %s was lost: connecting again", self._shown_vm())
-                socket = await self._connect_again()
+                short = clock.now() - began < _SHORT
+                if brought or not short:
+                    self._lost_at, self._pause = None, _FIRST_PAUSE
+                socket = await self._connect_again(at_once=not short)
                 await self.incoming.put(Replayed(connections=self._connections))
                 self._socket = socket
                 self.incoming.notify()
@@ -129,22 +148,43 @@ class Connection:
             self.incoming.end(error)
             await socket.close()
 
-    async def _receive_all(self, socket: Socket) -> Closed:
+    async def _receive_all(self, socket: Socket) -> tuple[Closed, bool]:
+        """Receive from one connection until its end. Returns that, and whether there was any output."""
+        brought = False
         while isinstance(received := await socket.receive(), bytes):
             if received:
+                brought = True
                 await self.incoming.put(received)
-        return received
+        return received, brought
 
-    async def _connect_again(self) -> Socket:
-        began, pause = clock.now(), _FIRST_PAUSE
+    async def _connect_again(self, *, at_once: bool) -> Socket:
+        """Connect again, within the time that has been running since the last connection that was of use.
+
+        A server may accept every connection only to end it, so being connected alone does not count.
+        """
+        if self._lost_at is None:
+            self._lost_at = clock.now()
+        elif self._too_late():
+            message = "the connection to the terminal was lost, and so was each one that was made again"
+            raise NetworkError(message, outcome="applied")
+        if not at_once:
+            await self._sleep()
         while True:
             try:
                 return await self._connect(self.progress())
             except ArkerError as error:
-                if not _may_pass(error) or clock.now() - began + pause > self._settings.reconnect:
+                if not _may_pass(error) or self._too_late():
                     raise
-            await clock.sleep(pause * (1 + random.random()) / 2)  # noqa: S311 - spreads attempts, decides no secret
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            await self._sleep()
+
+    def _too_late(self) -> bool:
+        assert self._lost_at is not None
+        return clock.now() - self._lost_at + self._pause > self._settings.reconnect
+
+    async def _sleep(self) -> None:
+        """Pause before the next attempt, each time for longer."""
+        await clock.sleep(self._pause * (1 + random.random()) / 2)  # noqa: S311 - spreads attempts, decides no secret
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
     async def _keep_alive(self) -> None:
         while True:
@@ -174,9 +214,9 @@ class Connection:
             await self._send(lambda socket: socket.send_text(calls.resizing(cols, rows)))
 
     async def kill(self) -> None:
-        """Have the program killed."""
-        async with self._turn:
-            await self._send(lambda socket: socket.send_text(calls.KILL))
+        """Have the program killed. It does not wait for input that the program does not take."""
+        await self._send(lambda socket: socket.send_text(calls.KILL))
+        self.incoming.expect_end()
 
     async def _send(self, send: Callable[[Socket], Awaitable[None]]) -> None:
         """Send something as soon as there is a connection."""
@@ -203,7 +243,7 @@ class Connection:
         while not self.incoming.over:
             await self.incoming.change()
         if self.incoming.error is not None:
-            raise self.incoming.error
+            raise self.incoming.error.with_traceback(None)
         return self.exit_code
 
     async def close(self) -> None:
@@ -218,14 +258,15 @@ class Connection:
 
     def _ended(self) -> ArkerError:
         if self.incoming.error is not None:
-            return self.incoming.error
+            return self.incoming.error.with_traceback(None)
         return self._named(TerminalClosedError("the terminal has ended", close_code=calls.ENDED))
 
     def _ended_badly(self, closed: Closed) -> ArkerError:
         if closed.code in calls.LOST:
             message = "the connection to the terminal was lost, and it does not persist"
             return self._named(TerminalClosedError(message), outcome="applied")
-        reason = self._place.redact(closed.reason) or "without a reason"
+        # The server may have repeated the ticket.
+        reason = self._place.redact(Redactor(self._ticket)(closed.reason)) or "without a reason"
         message = f"the server closed the terminal: {reason} (code {closed.code})"
         return self._named(TerminalClosedError(message, close_code=closed.code), outcome="applied")
 

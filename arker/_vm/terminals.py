@@ -15,6 +15,7 @@ from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
 
 _TERM: Final = "xterm-256color"
+_PROGRAM: Final = "the absolute path of a program in the VM; write a command line to the shell in it"
 
 
 class Terminals(VmBase):
@@ -54,8 +55,8 @@ class Terminals(VmBase):
             reconnect: Seconds for which a lost connection is made again; 0 for one attempt.
             deadline: Seconds until the terminal is open; None for no limit.
         """
-        if command is not None and not check.check_text("command", command).startswith("/"):
-            raise InvalidArgumentError("command", command, "expected the absolute path of a program in the VM")
+        if command is not None and not check.check_text("command", command, what=_PROGRAM).startswith("/"):
+            raise InvalidArgumentError("command", command, f"expected {_PROGRAM}")
         own = session_id is None
         for name, value in (("env", env), ("cwd", cwd)):
             if value is not None and not own:

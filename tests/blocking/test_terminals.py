@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 
 import pytest
 
-from arker import TerminalClosedError
+from arker import ConfigurationError, TerminalClosedError
 from arker_sync import Arker
 
 
@@ -47,4 +48,26 @@ def test_a_file_that_is_dropped_leaves_the_terminal_open(blocking: Arker) -> Non
     with vm.terminal("/bin/cat") as terminal:
         terminal.file()
         terminal.write(b"x\n")
+        assert terminal.read(1) == b"x"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_leaves_it_to_its_parent(blocking: Arker) -> None:
+    vm = blocking.fork("ubuntu")
+    with vm.terminal("/bin/cat") as terminal:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                with pytest.raises(ConfigurationError, match="forked from"):
+                    terminal.write("from the child\n")
+                with pytest.raises(ConfigurationError, match="forked from"):
+                    terminal.read()
+                terminal.close()
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        terminal.write("x\n")
         assert terminal.read(1) == b"x"

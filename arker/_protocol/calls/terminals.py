@@ -15,7 +15,6 @@ from arker._protocol.codec.hooks import Misfit
 from arker._protocol.queries import Query, checked
 from arker._protocol.request import Address, Call, Lack, Request
 from arker.errors import InvalidArgumentError
-from arker.models import _checks as check
 
 if TYPE_CHECKING:
     from arker._protocol.reader import Reader
@@ -50,12 +49,11 @@ def exit_code_in(reason: str) -> int | None:
     return None if found is None else int(found[1])
 
 
-def check_size(name: str, value: int) -> int:
+def check_size(name: str, value: object) -> int:
     """Check a number of columns or rows."""
-    number = check.check_integer(name, value, minimum=1, what="an integer from 1 to 1000")
-    if number > MOST:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
         raise InvalidArgumentError(name, value, f"expected an integer from 1 to {MOST}")
-    return number
+    return value
 
 
 @frozen(kw_only=True)

@@ -104,7 +104,7 @@ class Socket:
             self._is_over = True
             # Only a frame is the other side's word: a lost connection may have a code of aiohttp's own.
             if message.type is aiohttp.WSMsgType.CLOSE:
-                return Closed(int(message.data), str(message.extra or ""))
+                return Closed(int(message.data) or ABNORMAL, str(message.extra or ""))  # 0: the frame has no code
             return Closed(ABNORMAL)
 
     async def close(self) -> None:

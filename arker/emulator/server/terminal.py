@@ -8,9 +8,10 @@ connection the buffer keeps the latest output, which is replayed to the next one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeAlias
 
+import anyio
 from aiohttp import WSCloseCode, web
 
 from arker.emulator.sandbox.base import RunExit, SandboxError, TerminalHandle
@@ -23,6 +24,10 @@ REPLAY: Final = 256 * 1024
 _AHEAD: Final = 128 * 1024
 """Bytes that the program may be ahead of the connection."""
 _FRAME: Final = 64 * 1024
+_TYPED_AHEAD: Final = 256 * 1024
+"""Bytes of input that may wait for the program. With more, nothing that the connection sends is read."""
+_PATIENCE: Final = 60.0
+"""Seconds in which a program has to take some of its input, before the connection that sends it is ended."""
 _LONGEST_LINE: Final = 4096
 """Bytes within which the end of a line is looked for, so that a replay does not begin inside an escape sequence."""
 
@@ -56,6 +61,54 @@ class Recent:
             return 0
         line = self._data.find(b"\n", begin - self.start, begin - self.start + _LONGEST_LINE)
         return begin if line < 0 else self.start + line + 1
+
+
+class Typed:
+    """The input of one connection that its program has not taken yet.
+
+    It lies here, and not in the connection, so that a kill behind it is read although the program takes no input.
+    """
+
+    def __init__(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        self._write = write
+        self._data = bytearray()
+        self._changed = asyncio.Condition()
+        self._finished = self._given_up = False
+
+    async def add(self, data: bytes) -> None:
+        """Add input, and wait until there is room for more."""
+        async with self._changed:
+            self._data += data
+            self._changed.notify_all()
+            await self._changed.wait_for(lambda: len(self._data) <= _TYPED_AHEAD or self._given_up)
+
+    async def finish(self) -> None:
+        """Let `pass_on` return after the input that is there."""
+        async with self._changed:
+            self._finished = True
+            self._changed.notify_all()
+
+    async def pass_on(self) -> bool:
+        """Pass the input on to the program until its end. Returns False if the program takes none for too long."""
+        try:
+            while data := await self._next():
+                with anyio.move_on_after(_PATIENCE) as scope:
+                    await self._write(data)
+                if scope.cancelled_caught:
+                    return False
+            return True
+        finally:
+            async with self._changed:
+                self._given_up = True
+                self._changed.notify_all()
+
+    async def _next(self) -> bytes:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._data or self._finished)
+            data = bytes(self._data[:_FRAME])
+            del self._data[:_FRAME]
+            self._changed.notify_all()
+        return data
 
 
 class Attachment:
@@ -204,4 +257,4 @@ class Terminal:
             self._end()
 
 
-__all__ = ["REPLAY", "Attachment", "Recent", "Terminal"]
+__all__ = ["REPLAY", "Attachment", "Recent", "Terminal", "Typed"]

@@ -131,8 +131,8 @@ async def test_a_program_waits_for_its_reader(vm: AgentSandbox) -> None:
 
 async def test_writing_waits_for_the_program(vm: AgentSandbox) -> None:
     async with opened(vm, "/bin/bash") as terminal:
-        await terminal.write(b"stty raw -echo; sleep 0.3; head -c 300000 | sha256sum; exit\n")
-        await until(terminal, b"exit\r\n")
+        await terminal.write(b"stty raw -echo; echo ra''w; sleep 0.3; head -c 300000 | sha256sum; exit\n")
+        await until(terminal, b"raw\n")  # before that, the terminal takes lines
         content = bytes(range(256)) * 1200
         await asyncio.wait_for(terminal.write(content[:300_000]), 20)
         assert hashlib.sha256(content[:300_000]).hexdigest() in (await rest(terminal)).decode()

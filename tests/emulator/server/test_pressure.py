@@ -126,7 +126,11 @@ async def test_without_descriptors_vms_stay_alive_and_deletions_leave_nothing(pl
             assert "the server has reached its limit of open files" in text
 
         at = f"/v1/vms/{kept}"
-        await refused(0, "POST", "/v1/fork", {"source_vm_name": "ubuntu"})
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit_with(pid, 0), hard))
+        fresh = (await api.fork())["vm_id"]  # it has no files before something needs them
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+        await refused(0, "POST", f"/v1/vms/{fresh}/runs", {"command": "echo hi"})
+        await api.delete(fresh)
         await refused(0, "POST", "/v1/fork", {"source_vm_id": kept})
         await refused(0, "POST", f"{at}/sync", {"op": "read", "path": "file"})
         await refused(0, "POST", f"{at}/sync", {"op": "write", "writes": [chunk("file", b"other")]})

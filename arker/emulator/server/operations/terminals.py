@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Final
 
-import anyio
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 from attrs import frozen
@@ -21,7 +20,7 @@ from arker.emulator.server.backend import Backend
 from arker.emulator.server.errors import ServiceError, from_sandbox, invalid
 from arker.emulator.server.operation import Schema
 from arker.emulator.server.records import Organisation, SessionRecord, VmRecord
-from arker.emulator.server.terminal import Terminal
+from arker.emulator.server.terminal import Terminal, Typed
 from arker.emulator.server.tickets import LIFETIME, Ticket
 
 _MOST: Final = 1000
@@ -38,8 +37,6 @@ PER_ORGANISATION: Final = 128
 _TERM: Final = "xterm-256color"
 """The kind of terminal that programs are told, if the session's environment does not say."""
 _LONGEST_MESSAGE: Final = 1024 * 1024
-_PATIENCE: Final = 60.0
-"""Seconds in which a program has to take some of its input, before the connection that sends it is ended."""
 _CLOSE_SECONDS: Final = 5.0
 """Seconds that the other end has to answer the end of a connection."""
 
@@ -220,16 +217,26 @@ async def attach(backend: Backend, org: Organisation, request: web.Request) -> w
 
 async def _receive(backend: Backend, terminal: Terminal, socket: web.WebSocketResponse) -> None:
     """Take what the connection sends, until it ends."""
-    async for message in socket:
-        if message.type is WSMsgType.BINARY:
-            with anyio.move_on_after(_PATIENCE) as scope:
-                await terminal.write(message.data)
-            if scope.cancelled_caught:
-                await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"the program takes no input")
-        elif message.type is WSMsgType.TEXT:
-            problem = _obey(backend, terminal, message.data)
-            if problem is not None:
-                await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=problem.encode())
+    typed = Typed(terminal.write)
+
+    async def pass_on() -> None:
+        if not await typed.pass_on():
+            await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"the program takes no input")
+
+    passing_on = backend.spawn(pass_on())
+    try:
+        async for message in socket:
+            if message.type is WSMsgType.BINARY:
+                await typed.add(message.data)
+            elif message.type is WSMsgType.TEXT:
+                problem = _obey(backend, terminal, message.data)
+                if problem is not None:
+                    await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=problem.encode())
+        await typed.finish()
+        await passing_on
+    finally:
+        passing_on.cancel()
+        await asyncio.gather(passing_on, return_exceptions=True)
 
 
 def _obey(backend: Backend, terminal: Terminal, text: str) -> str | None:

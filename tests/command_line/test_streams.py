@@ -1,0 +1,77 @@
+"""Standard streams that are closed, full, or have no reader."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command_line.support import MODULE, ROOT, Program
+
+FULL = Path("/dev/full")
+
+
+def _with_streams(program: Program, streams: str, *words: str) -> tuple[int, str, str]:
+    """Run a command under a shell that changes its streams. Returns its exit status and what it writes."""
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {streams}', "sh", *MODULE, *words],
+        cwd=program.cwd,
+        env={**program.env, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_ends_amid_a_copy(arker_program: Program, web: str, unbuffered: str) -> None:
+    arker_program.good("run", "web", "--", "head -c 1000000 /dev/zero > zeros")
+    with arker_program.started("cp", "web:zeros", "-", env={"PYTHONUNBUFFERED": unbuffered}) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(1) == b"\0"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(30) == 141
+
+
+@pytest.mark.parametrize("words", [("--version",), ("--help",), ("ls", "--help"), ("completion", "bash")])
+def test_what_prints_without_a_server_says_that_it_cannot(bare: Program, words: tuple[str, ...]) -> None:
+    if FULL.exists():
+        assert _with_streams(bare, f">{FULL}", *words) == (1, "", "arker: [Errno 28] No space left on device\n")
+    with bare.started(*words, stdin=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(30) == 141
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="streams are not inherited by number there")
+def test_closed_streams(arker_program: Program, web: str) -> None:
+    bad = "arker: [Errno 9] Bad file descriptor\n"
+    assert _with_streams(arker_program, ">&-", "ls") == (1, "", bad)
+    assert _with_streams(arker_program, ">&-", "run", "web", "--", "echo hello") == (125, "", bad)
+    assert _with_streams(arker_program, "<&-", "run", "web", "--", "cat; echo end") == (0, "end\n", "")
+    status, out, err = _with_streams(arker_program, "<&-", "cp", "-", "web:nothing")
+    assert (status, out) == (1, "")
+    assert "Bad file descriptor" in err
+    assert "nothing" not in arker_program.good("run", "web", "--", "ls")
+    assert _with_streams(arker_program, "2>&-", "run", "web", "--", "echo lost >&2; echo kept") == (0, "kept\n", "")
+    assert _with_streams(arker_program, "2>&-", "nothing") == (2, "", "")
+
+
+def test_ctrl_c_while_modules_are_imported(bare: Program) -> None:
+    (bare.cwd / "cyclopts.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(600)\n")
+    with bare.started("ls", env={"PYTHONPATH": f"{bare.cwd}{os.pathsep}{ROOT}"}) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr.read() == b""
