@@ -23,7 +23,8 @@ class SandboxError(Exception):
 
     Attributes:
         code: The contract's error code that fits best: ``not_found``, ``bad_request``, ``unavailable``,
-            ``unsupported_operation``, ``resource_pressure`` or ``internal``.
+            ``unsupported_operation``, ``resource_pressure`` or ``internal``; of what an earlier server has left:
+            ``damaged``, ``mismatched`` or ``unusable``.
         reason: The name of the system's error, such as ``EISDIR``, if it has one.
     """
 

@@ -14,6 +14,8 @@ from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.layers import PREFIX, SHARE, STACK, WORK, can_mount
 from arker.emulator.sandbox.notes import Notes, write_whole
 
+LEFT: Final = ".left-"
+"""Before the name of a tree that another one has taken the place of."""
 _LAYER: Final = re.compile(rb"%b\d+" % re.escape(PREFIX.encode()))
 
 Complete = Callable[[Path, Mapping[str, Any]], None]
@@ -101,7 +103,7 @@ def leftovers(base: Path, ids: Collection[str]) -> list[Path]:
 
 def exchange(base: Path, tree: Path, place: Path) -> Path:
     """Put a tree into the place of another one, which gets a place of its own. Returns that. Raises `OSError`."""
-    aside = base / f".left-{os.urandom(8).hex()}"
+    aside = base / f"{LEFT}{os.urandom(8).hex()}"
     os.rename(place, aside)
     try:
         os.rename(tree, place)
@@ -116,4 +118,14 @@ def damaged(message: str) -> SandboxError:
     return SandboxError("damaged", message)
 
 
-__all__ = ["Complete", "complete_steps", "damaged", "exchange", "leftovers", "read_stack", "undo_share", "write_stack"]
+__all__ = [
+    "LEFT",
+    "Complete",
+    "complete_steps",
+    "damaged",
+    "exchange",
+    "leftovers",
+    "read_stack",
+    "undo_share",
+    "write_stack",
+]

@@ -23,7 +23,7 @@ from arker.emulator.sandbox.layers import PREFIX, SHARE, STACK, WORK, Layer, Sta
 from arker.emulator.sandbox.measure import Measure, walk
 from arker.emulator.sandbox.notes import Notes
 from arker.emulator.sandbox.pressure import Reserve, telling
-from arker.emulator.sandbox.recovery import Complete, complete_steps, exchange, leftovers, read_stack, write_stack
+from arker.emulator.sandbox.recovery import LEFT, Complete, complete_steps, exchange, leftovers, read_stack, write_stack
 from arker.emulator.sandbox.small_trees import copy_small, is_small, remove_small
 from arker.emulator.sandbox.tools import ToolError, Tools
 from arker.emulator.sandbox.tree import Tree
@@ -338,7 +338,8 @@ class DirectoryStorage:
             SandboxError: One of them is missing or damaged (``damaged``).
         """
         await in_thread(complete_steps, self._base, further)
-        return [path for path in await in_thread(leftovers, self._base, ids) if path in self._former]
+        left = await in_thread(leftovers, self._base, ids)
+        return [path for path in left if path in self._former or path.name.startswith(LEFT)]  # by a step just completed
 
     def adopt(self, vm_id: str) -> Tree:
         path = self._place(vm_id)

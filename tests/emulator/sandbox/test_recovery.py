@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from arker.emulator.sandbox.base import SandboxError
+from arker.emulator.sandbox.bubblewrap.graft import STEP, complete
 from arker.emulator.sandbox.former import Processes
 from arker.emulator.sandbox.host.process_tree import Started, started
 from arker.emulator.sandbox.notes import Notes
@@ -56,6 +58,17 @@ def test_a_note_of_layers_that_names_none_is_damage(tmp_path: Path, text: bytes)
     with pytest.raises(SandboxError, match="should name the layers of vm") as caught:
         leftovers(tmp_path, ["vm"])
     assert caught.value.code == "damaged"
+
+
+def test_what_a_completed_step_leaves_is_discarded_as_well(tmp_path: Path) -> None:
+    for name in ("vm/home", ".spare-1/home"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "vm/home/file").write_text("text")
+    Notes(tmp_path).begin(STEP, vm="vm", spare=".spare-1", mounts=["/proc"], ways=["/home"])
+    left = asyncio.run(storage_of(tmp_path).recover(["vm"], {STEP: complete}))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["vm", *(path.name for path in left)])
+    assert (tmp_path / "vm/home/file").read_text() == "text"
+    assert len(left) == 1
 
 
 def test_a_tree_is_adopted_without_a_file_being_written(tmp_path: Path) -> None:

@@ -516,7 +516,9 @@ async def test_on_a_full_disk_the_next_one_starts_and_can_delete(state: Path) ->
             api = Api(session, said["url"], said["api_key"])
             vm = (await api.fork(name="kept"))["vm_id"]
             large = (await api.fork())["vm_id"]
-            going = await api.background(vm, "echo content > file; read -t 600 < <(sleep 600)")
+            going = await api.background(vm, "echo content > file; sleep 600")
+            for _ in range(8):  # what becomes of them takes room
+                await api.background(vm, "true " + "x" * 8000)
             run = await api.background(large, "cat /dev/zero > full 2>&-; echo full; sleep 600")
             await api.printed(large, run, "full")
             (server,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

@@ -44,7 +44,7 @@ from arker.emulator.server.state.shapes import (
     decode,
     encode,
 )
-from arker.errors import StateDirectoryError
+from arker.errors import StateDirectoryError, StateDirectoryReason
 
 _T = TypeVar("_T")
 _UNENDED: Final = ("pending", "running")
@@ -105,7 +105,7 @@ class Restoration:
             await provider.recover(vms, [doc.filesystem_id for doc in left.filesystems])
             await self._fill(left)
         except SandboxError as error:
-            reason = "unusable" if error.code == "unusable" else "damaged"
+            reason: StateDirectoryReason = "unusable" if error.code == "unusable" else "damaged"
             raise self._directory.refusal(reason, str(error)) from error
         except OSError as error:
             raise self._directory.refusal("unusable", str(error)) from error
