@@ -1,4 +1,4 @@
-"""What is told to those who use a name, or a kind of block, that they know from elsewhere.
+"""Hints for users of a name, or a kind of block, that they know from elsewhere.
 
 The names are of the libraries on the page "Coming from other libraries", and of Python's own. Type checkers see nothing
 of this, so that they reject the same mistakes.

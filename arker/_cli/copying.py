@@ -117,7 +117,7 @@ class _Copy:
         options: What is said about directories.
         given: The names of the options of directories that were given.
         symlinks: Whether symlinks that lead out of the directory are copied.
-        progress: What is told of its progress.
+        progress: Takes reports of its progress.
     """
 
     vm: AsyncVM

@@ -17,7 +17,7 @@ from arker._cli import statuses
 from arker._cli.names import EXTRA, PLAIN, WITH_EXTRA
 
 _CLOSED: Final = (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w"))
-"""Streams, and how each is opened if it is closed: what is to be read or printed fails then, and messages get lost."""
+"""The standard streams, and how each one is opened if it is closed, so that reading and printing fail."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -116,7 +116,7 @@ class Attachment:
 
     def __init__(self, offset: int) -> None:
         self.sent = offset
-        """The offset of what is to be sent next."""
+        """The offset of the next byte to send."""
         self.ending = False
         """Whether the other end is being told that it is over."""
 

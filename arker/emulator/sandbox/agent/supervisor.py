@@ -90,7 +90,7 @@ def look_after(
     """Start a process in a session of its own, and look after it and all that it starts.
 
     Args:
-        request: What is to be started: ``argv``, ``env``, ``cwd`` and ``home``.
+        request: The program to start: ``argv``, ``env``, ``cwd`` and ``home``.
         control_fd: The socket to the server.
         actions: What is done with descriptors in the new process.
         given: The descriptors that only the process needs.

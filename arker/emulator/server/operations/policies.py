@@ -41,7 +41,7 @@ def _refused(where: str, what: str) -> ServiceError:
 
 
 def _refuse_secrets(fields: parsing.Fields) -> None:
-    """Refuse secrets, which are for requests that are rewritten. There is none that could be removed."""
+    """Refuse secrets: they are for requests that a policy rewrites, which the backend does not do."""
     secrets = fields.map("secrets")
     members: dict[str, Any] = secrets or {}
     for name, value in members.items():

@@ -70,7 +70,7 @@ class _Left:
     keys: list[KeyDoc]
     writes: list[tuple[str, WriteDoc]]
     operations: list[Operation] = field(factory=list[Operation])
-    """What is to be recorded of it."""
+    """Changes to record at the end."""
     keyed: set[str] = field(factory=set[str])
     """The ids of VMs that a key still knows."""
 
@@ -120,7 +120,7 @@ class Restoration:
         self._discard_spool(left)
 
     def go_on(self) -> None:
-        """Run again what is to be run again, and remove what belongs to nothing. Call it when the server answers."""
+        """Start interrupted runs of durable VMs again, and remove files that are left over, once the server answers."""
         for run in self._again:
             execution.enqueue(self._backend, run, None)
         self._again.clear()
