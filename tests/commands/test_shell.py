@@ -152,6 +152,8 @@ def test_a_signal_is_the_commands_to_handle(shell: list[str]) -> None:
         assert process.stdout.readline() == b"up\n"
         os.killpg(process.pid, signal.SIGTERM)
         out, errors = process.communicate(timeout=30)
+    if shell == ["zsh"]:  # by itself it may repeat its buffer after a signal
+        out = out.removeprefix(b"up\n")
     assert (out, process.returncode) == (b"got\n", 7)
     assert b"s3cret" not in errors
 
