@@ -65,10 +65,12 @@ def _said(starter: Sequence[str], options: UserOptions) -> str:
     return str(subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
 def test_a_program_is_started_as_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     found = spare_identity()
-    assert found is not None
+    if found is None:
+        assert os.geteuid() != 0, "only root becomes another user"
+        assert _said((), {}).startswith(f"{os.geteuid()}\n{os.getegid()}\n")
+        return
     starter, options = ways_to_start(found)
     assert bool(starter) is not bool(options)
     expected = f"{found.uid}\n{found.gid}\n{found.gid}\nCapEff:\t{0:016x}\n"
