@@ -85,7 +85,7 @@ _APART = pytest.StashKey[Counter[str]]()
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """List the reasons for which tests were deselected."""
-    return [f"deselected: {count} ({reason})" for reason, count in config.stash.get(_APART, Counter()).items()]
+    return [f"deselected: {count} ({reason})" for reason, count in config.stash.get(_APART, Counter[str]()).items()]
 
 
 @pytest.fixture(scope="session")
