@@ -186,8 +186,8 @@ class Wire:
 
     def _write(self, event: h11.Event) -> None:
         # Not by `writelines`: with some releases of Python 3.12 and 3.13 `drain` does not wait for it (CVE-2024-12254).
-        for piece in self._h11.send_with_data_passthrough(event) or ():
-            self._writer.write(piece)
+        # And not piece by piece: simple servers expect a head in one piece.
+        self._writer.write(self._h11.send(event) or b"")
 
     # --- what follows ---
 
