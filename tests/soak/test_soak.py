@@ -75,13 +75,16 @@ class Session:
         self.lives = 0
 
     async def live(self, give_up: float) -> None:
-        while time.monotonic() < give_up:
+        """Live once, and again until it is time to give up."""
+        while True:
             vm = str((await self.api.fork())["vm_id"])
             steps = [self.command, self.files, self.background, self.sessions, self.child]
             for step in self.rng.sample(steps, self.rng.randint(1, len(steps))):
                 await step(vm)
             await self.api.delete(vm)
             self.lives += 1
+            if time.monotonic() >= give_up:
+                return
 
     async def command(self, vm: str) -> None:
         number = self.rng.randrange(10**9)
