@@ -51,8 +51,8 @@ async def test_a_deadline_over_several_requests(server: ScriptedServer, vm: Asyn
     def presigned(_: Recorded) -> Reply:
         return ok({"path": "/f", "size": 2, "presigned_url": f"{server.url}/o", "expires_in": 60})
 
-    server.script(presigned, Reply(body=b"hi", delay=0.5))
-    raised = await failing(vm.sync("/f", deadline=0.1))
+    server.script(presigned, Reply(body=b"hi", delay=5))
+    raised = await failing(vm.sync("/f", deadline=0.4))
     assert type(raised) is DeadlineExceededError
     assert (raised.attempts, raised.operation) == (2, "vm.sync")
 
