@@ -58,7 +58,7 @@ def port_of(url: str) -> int:
 async def require_nothing(url: str, pids: set[int], place: Path) -> None:
     await until(lambda: not alive(pids), PATIENCE)
     assert mounts_with(str(place)) == []
-    # A program that the server was just starting has its sockets until it is executed.
+    # In a few rounds of a hundred the port was still taken for a moment; by what is not known.
     await until(lambda: is_refused(port_of(url)), PATIENCE)
 
 
