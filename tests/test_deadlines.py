@@ -48,7 +48,7 @@ async def failing_late(
 
 async def test_a_deadline_bounds_the_attempts(server: ScriptedServer, vm: AsyncVM) -> None:
     server.script(error("unavailable", status=503), ok(completed(), delay=600))
-    raised = await failing_late(vm.run("true", deadline=60), lambda: len(server.requests) == 2, 60)
+    raised = await failing_late(vm.run("true", deadline=50), lambda: len(server.requests) == 2, 50)
     assert type(raised) is DeadlineExceededError
     assert isinstance(raised, TimeoutError)
     assert (raised.code, raised.status, raised.operation) == ("deadline_exceeded", 0, "vm.run")
@@ -63,10 +63,10 @@ async def test_a_deadline_bounds_the_waiting_between(server: ScriptedServer) -> 
     async with make_client(server, retry=policy, hooks=Hooks(on_retry=retries.append)) as client:
         vm = client.vm("v")
         server.script(error("unavailable", status=503), dropped(Drop.AFTER_PROCESSING))
-        raised = await failing_late(vm.run("true", deadline=60), lambda: len(retries) == 1, 60)
+        raised = await failing_late(vm.run("true", deadline=50), lambda: len(retries) == 1, 50)
         assert type(raised) is DeadlineExceededError
         assert (raised.attempts, raised.outcome) == (1, "not_started")
-        raised = await failing_late(vm.run("true", deadline=60), lambda: len(retries) == 2, 60)
+        raised = await failing_late(vm.run("true", deadline=50), lambda: len(retries) == 2, 50)
         assert type(raised) is DeadlineExceededError
         assert (raised.attempts, raised.outcome) == (1, "unknown")
         assert isinstance(raised.__cause__, NetworkError)
@@ -77,7 +77,7 @@ async def test_a_deadline_over_several_requests(server: ScriptedServer, vm: Asyn
         return ok({"path": "/f", "size": 2, "presigned_url": f"{server.url}/o", "expires_in": 60})
 
     server.script(presigned, Reply(body=b"hi", delay=600))
-    raised = await failing_late(vm.sync("/f", deadline=20), lambda: len(server.requests) == 2, 20)
+    raised = await failing_late(vm.sync("/f", deadline=50), lambda: len(server.requests) == 2, 50)
     assert type(raised) is DeadlineExceededError
     assert (raised.attempts, raised.operation) == (2, "vm.sync")
 

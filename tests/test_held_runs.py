@@ -168,9 +168,9 @@ async def test_a_deadline_leaves_it_going(
     server: ScriptedServer, run: AsyncRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.answer(GOING)
-    waiting = asyncio.create_task(run.wait(deadline=60))
+    waiting = asyncio.create_task(run.wait(deadline=50))
     await until(lambda: len(server.requests) >= 2)
-    await put_forward(monkeypatch, 60)
+    await put_forward(monkeypatch, 50)
     with pytest.raises(DeadlineExceededError) as caught:
         await waiting
     assert (caught.value.operation, caught.value.vm_id, caught.value.run_id) == ("run.wait", "vm-1", "run-1")

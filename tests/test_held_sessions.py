@@ -205,9 +205,9 @@ async def test_a_deadline_of_the_opening(server: ScriptedServer, vm: AsyncVM, mo
         return ok(session())
 
     server.script(late, ok({"deleted": True}))
-    opening = asyncio.create_task(vm.open_session(deadline=60).open())
+    opening = asyncio.create_task(vm.open_session(deadline=50).open())
     await until(lambda: server.requests)
-    await put_forward(monkeypatch, 60)
+    await put_forward(monkeypatch, 50)
     passed.set()
     with pytest.raises(DeadlineExceededError) as caught:
         await opening

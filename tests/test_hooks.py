@@ -120,9 +120,9 @@ async def test_an_attempt_that_a_deadline_ends(
 ) -> None:
     server.script(ok(completed(), delay=600))
     async with make_client(server, hooks=notes.hooks) as client:
-        task = asyncio.ensure_future(client.vm("v").run("true", deadline=60))
+        task = asyncio.ensure_future(client.vm("v").run("true", deadline=50))
         await until(lambda: server.requests)
-        await put_forward(monkeypatch, 60)
+        await put_forward(monkeypatch, 50)
         with pytest.raises(DeadlineExceededError):
             await task
     (event,) = notes.requests

@@ -182,9 +182,9 @@ def test_nothing_is_left_open(server: ScriptedServer, monkeypatch: pytest.Monkey
         client = make_client(server)
         await client.get_vm("v")
         server.script(dropped(Drop.AFTER_PROCESSING), ok(OK, delay=600))
-        task = asyncio.create_task(client.get_vm("v", deadline=20))
+        task = asyncio.create_task(client.get_vm("v", deadline=50))
         await until(lambda: len(server.requests) == 3)
-        await put_forward(monkeypatch, 20)
+        await put_forward(monkeypatch, 50)
         with pytest.raises(ArkerError):
             await task
 

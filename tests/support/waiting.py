@@ -50,7 +50,10 @@ async def some_turns() -> None:
 
 
 async def put_forward(patch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Put the running loop's clock forward: what is due within these seconds is due now, and was not before."""
+    """Put the running loop's clock forward: what is due within these seconds is due now, and was not before.
+
+    That is a deadline, and not the bound on idle connections, which is 60 seconds by default.
+    """
     loop = asyncio.get_running_loop()
     clock = loop.time
     patch.setattr(loop, "time", lambda: clock() + seconds)
