@@ -20,7 +20,7 @@ from tests.support.clients import COMPUTE, make_client
 from tests.support.host import Host
 from tests.support.secrets import API_KEY
 from tests.support.server import Reply, ScriptedServer, error, ok
-from tests.support.waiting import PATIENCE, block_until, until
+from tests.support.waiting import PATIENCE, block_until, some_turns, until
 
 pytestmark = pytest.mark.anyio
 
@@ -163,12 +163,14 @@ NOT_DELETED = [
 async def test_a_fork_whose_vm_cannot_be_given_back_is_not_called_undone(
     host: Host, open_client: AsyncArker, ledger: Path, caplog: pytest.LogCaptureFixture, deletion: Reply
 ) -> None:
-    host.delay = 0.1
+    over = host.hold_forks()
     host.deletion = lambda vm: deletion
     fork = asyncio.ensure_future(open_client.fork("ubuntu"))
-    while not host.vms:
-        await asyncio.sleep(0.01)
-    await open_client.aclose()
+    await until(lambda: host.vms)
+    closing = asyncio.ensure_future(open_client.aclose())
+    await some_turns()
+    over.set()
+    await closing
     with pytest.raises(ConfigurationError) as caught:
         await fork
     assert (caught.value.outcome, caught.value.vm_id) == ("applied", "vm-1")
@@ -180,12 +182,13 @@ async def test_a_fork_whose_vm_cannot_be_given_back_is_not_called_undone(
 async def test_a_cancelled_fork_whose_vm_cannot_be_deleted_stays_on_record(
     host: Host, open_client: AsyncArker, ledger: Path, caplog: pytest.LogCaptureFixture, deletion: Reply
 ) -> None:
-    host.delay = 0.1
+    over = host.hold_forks()
     host.deletion = lambda vm: deletion
     fork = asyncio.ensure_future(open_client.fork("ubuntu"))
-    while not host.vms:
-        await asyncio.sleep(0.01)
+    await until(lambda: host.vms)
     fork.cancel()
+    await some_turns()
+    over.set()
     await asyncio.wait({fork})
     assert fork.cancelled()
     await open_client.aclose()

@@ -176,13 +176,7 @@ async def test_cancelled_before_the_end_arrives_from_another_loop(host: Host, se
 
 async def test_cancelled_while_a_fleet_is_forked(host: Host, server: ScriptedServer) -> None:
     client = make_client(server)
-    over = threading.Event()
-
-    async def forking(vm: str) -> Reply:
-        await until(over.is_set)
-        return ok({"vm_id": vm})
-
-    host.forking = forking
+    over = host.hold_forks()
 
     async def work() -> None:
         async with client.fork_many("ubuntu", 3):

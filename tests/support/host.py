@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Awaitable, Callable
 
 from tests.support.samples import completed
 from tests.support.server import Recorded, Reply, ScriptedServer, ok
+from tests.support.waiting import until
 
 
 class Host:
@@ -44,6 +46,17 @@ class Host:
         if parts[2:] == ["runs"]:
             return self.run() if parts[1] in self.vms else Reply(status=404)
         return ok({"vm_id": parts[1]})
+
+    def hold_forks(self) -> threading.Event:
+        """Let forks wait for their answers. Returns what lets them come."""
+        over = threading.Event()
+
+        async def forking(vm: str) -> Reply:
+            await until(over.is_set)
+            return ok({"vm_id": vm})
+
+        self.forking = forking
+        return over
 
     def delete(self, vm: str) -> Reply:
         self.vms.discard(vm)
