@@ -32,7 +32,7 @@ def backend(program: Program, *options: str) -> Generator[tuple[subprocess.Popen
             pass
         yield process, facts
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
 
 
 def record(program: Program) -> Path:
@@ -50,7 +50,7 @@ def test_local_finds_the_backend_that_runs_and_no_other(bare: Program) -> None:
             (place,) = bare("regions", "--local", "--json").json
             assert place["region"] == "eu-central-1"
             second.kill()
-            second.wait(60)
+            second.wait(120)
             # Its file is there, and nothing holds its lock.
             done = bare("fork", "ubuntu", "--local")
             assert done.status == 0

@@ -14,7 +14,7 @@ import pytest
 from arker.emulator import Emulator, EmulatorOptions
 from arker.emulator.server.operations.terminals import PER_VM
 from arker.emulator.server.terminal import REPLAY
-from tests.emulator.server.support import ISOLATION, Api
+from tests.emulator.server.support import ISOLATION, Api, chunk
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +39,7 @@ class Wire:
         self.ended: tuple[int, str] | None = None
 
     async def step(self) -> bool:
-        message: Any = await asyncio.wait_for(self.socket.receive(), 20)
+        message: Any = await asyncio.wait_for(self.socket.receive(), 60)
         if message.type is aiohttp.WSMsgType.BINARY:
             self.seen += message.data
             return True
@@ -131,9 +131,11 @@ async def test_closing_detaches_and_opening_replays(api: Api, session: str) -> N
 
 
 async def test_an_end_that_was_not_told_is_told_to_the_next(api: Api, session: str) -> None:
+    vm = session.split("/")[3]
     async with attached(api, session) as wire:
-        await wire.type(b"sleep 0.1; echo la''st; exit 9\n")
+        await wire.type(b"until [ -e go ]; do sleep 0.02; done; echo la''st; exit 9\n")
         await wire.until(b"exit 9")
+    await api.write(vm, chunk("go", b""))
     await settled(api, session)
     async with attached(api, session) as wire:
         assert await wire.end() == (1000, "exit_code=9")
@@ -176,11 +178,10 @@ async def test_one_that_does_not_persist_ends_with_its_connection(api: Api, vm: 
 
 
 async def test_an_idle_one_ends(api: Api, vm: str, session: str) -> None:
-    async with attached(api, session, cancel_ttl_secs=1) as wire:
-        await wire.type(b"exec sleep 4322\n")
-        await wire.until(b"4322\r\n")
+    async with attached(api, session, cancel_ttl_secs=1, command="/bin/cat"):
+        pass
     await settled(api, session)
-    assert (await api.run(vm, "ps -eo args | grep -c '[s]leep 4322'"))["stdout"] == "0\n"
+    assert (await api.run(vm, "ps -eo comm | grep -cx cat"))["stdout"] == "0\n"
     async with attached(api, session) as wire:
         await wire.until(b"$ ")
     assert (await api.call("PATCH", session, {"timeout_secs": 1})).json["ok"] is True
