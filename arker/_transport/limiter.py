@@ -80,7 +80,9 @@ class Limiter:
             now = clock.now()
             if not self._has_place(waits, now):
                 return False
-            self._admit(waits, now)
+            self._in_flight += 1
+            self._waiting_in_flight += waits
+            self.window.sent(now)
             return True
 
     async def enter(self, waits: bool, number: int) -> None:
@@ -148,11 +150,6 @@ class Limiter:
         # With a single place, a request that waits for a command would block all others, so one more is added.
         return self._in_flight < max(window.places, self._waiting_in_flight + 1)
 
-    def _admit(self, waits: bool, now: float) -> None:
-        self._in_flight += 1
-        self._waiting_in_flight += waits
-        self.window.sent(now)
-
     def _release(self, waits: bool) -> None:
         self._in_flight -= 1
         self._waiting_in_flight -= waits
@@ -174,7 +171,9 @@ class Limiter:
             waiter = min(admissible, key=lambda each: each.number)
             self._queues[waiter.waits].popleft()
             self._dequeued(waiter)
-            self._admit(waiter.waits, now)
+            self._in_flight += 1
+            self._waiting_in_flight += waiter.waits
+            self.window.sent(now)
             waiter.admitted = True
             if waiter.loop is here:
                 waiter.wake()

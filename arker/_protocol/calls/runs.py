@@ -133,8 +133,7 @@ _RUN: Final = ("stdout", "stderr", "state")
 
 
 def _run_result(payload: dict[str, Any], reader: Reader) -> RunResult:
-    outputs = [payload.get(name) for name in ("stdout", "stderr")]
-    if isinstance(outputs[0], str) if reader.strict else any(isinstance(output, str) for output in outputs):
+    if isinstance(payload.get("stdout"), str) or (not reader.strict and isinstance(payload.get("stderr"), str)):
         # An absent output does not mean that there is none: the run itself is read, if that is possible.
         whole = "stdout" in payload and "stderr" in payload
         if whole or reader.strict or not is_usable_id(payload.get("run_id")):

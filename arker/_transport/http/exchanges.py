@@ -18,7 +18,7 @@ from arker._basics.version import version
 from arker._protocol.request import IDEMPOTENCY_HEADER, ExchangeFailedError, Flow, Request, Response
 from arker._transport.http.failures import explain
 from arker._transport.http.opened import EXCHANGE_ERRORS, READ_BUFFER, Opened
-from arker._transport.http.replies import read_excerpt, read_reply
+from arker._transport.http.replies import read_excerpt, read_reply, take_reply
 from arker._transport.http.sessions import CallersSession, LoopSessions
 from arker._transport.http.sockets import Socket, open_socket, refuse_other_replies
 from arker._transport.http.urls import MAX_REDIRECTS, REDIRECTS, presigned, redirected, tunnelled
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 SLICE: Final = 1024 * 1024
 """Bodies above this size are handed to the connection in pieces of this size, which avoids a copy of the whole."""
+
+_SENT_AT_ONCE: Final = 16 * 1024
+"""Bytes of a body that any connection takes at once, so that it has been sent when the reply is here."""
 
 Piece: TypeAlias = bytes | memoryview
 _Watch: TypeAlias = "partial[_Watched]"
@@ -168,11 +171,14 @@ class Http:
             options = {**options, "proxy": proxy}
         try:
             response = await session.request(request.method, url, data=body, headers=headers, **options)
+            content = response.content
+            if flow is not None:
+                flow.content = content
+            if content.is_eof() and (body is None or (isinstance(body, bytes) and len(body) <= _SENT_AT_ONCE)):
+                # All of it is here already, and aiohttp has given the connection back: there is nothing to await.
+                return Response(response.status, response.headers, take_reply(response, self._redact))
             async with response:
-                content = response.content
-                if flow is not None:
-                    flow.content = content
-                if content.is_eof():  # all of it is here already
+                if content.is_eof():
                     return Response(response.status, response.headers, await read_reply(response, self._redact))
                 done = self._sessions.reading(content)
                 try:

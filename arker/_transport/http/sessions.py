@@ -168,9 +168,10 @@ class LoopSessions:
 
     def get(self) -> aiohttp.ClientSession:
         """Return the session of the running loop."""
-        loop = running_loop()
-        entry = self._entries.get(loop)
-        return (entry if entry is not None else self._open(loop)).session
+        try:
+            return self._entries[asyncio.get_running_loop()].session  # as nearly always
+        except (KeyError, RuntimeError):
+            return self._open(running_loop()).session
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> _Entry:
         if self._closed:
