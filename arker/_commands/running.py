@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from arker import _commands as parts
-from arker._commands.overlap import overlaps_of
+from arker._commands.overlap import Overlaps
 from arker._protocol.identifiers import idempotency_key_or_new
 from arker._runs import commands
 from arker._runs.watch import RunWatch
@@ -44,7 +44,7 @@ async def run(
         deadline: Seconds for all of it.
     """
     key, given = idempotency_key_or_new(idempotency_key), idempotency_key is not None
-    turn = overlaps_of(place.context).enter(place, request, given=given)
+    turn = place.context.kept(Overlaps).enter(place, request, given=given)
     began = clock.now()
     if options is None and turn is not True and len(request.command) <= _SHORT:
         try:
@@ -73,7 +73,7 @@ async def start(
 ) -> RunFollower:
     """Start a command in the background; the arguments are those of `run`."""
     key, given = idempotency_key_or_new(idempotency_key), idempotency_key is not None
-    turn = overlaps_of(place.context).enter(place, request, given=given)
+    turn = place.context.kept(Overlaps).enter(place, request, given=given)
     command = parts.command.Command(place, request, key, options, turn, given=given)
     with deadline_scope(deadline, command.progress):
         follower = commands.following(place, await command.begun())
@@ -115,7 +115,7 @@ async def post(
 ) -> RunResult:
     """Post a command without waiting for its end; the arguments are those of `run`."""
     key, given = idempotency_key_or_new(idempotency_key), idempotency_key is not None
-    turn = overlaps_of(place.context).enter(place, request, given=given)
+    turn = place.context.kept(Overlaps).enter(place, request, given=given)
     command = parts.command.Command(place, request, key, options, turn, given=given)
     with deadline_scope(deadline, command.progress):
         return await command.begun()

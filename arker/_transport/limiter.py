@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING
@@ -46,7 +47,8 @@ class Limiter:
         self._loops: Counter[asyncio.AbstractEventLoop] = Counter()
         """The number of waiting requests of each loop."""
         self._timers: set[asyncio.AbstractEventLoop] = set()
-        self._last_number = 0
+        self.number = itertools.count(1).__next__
+        """Returns a number in the queue. Call it once for each operation."""
 
     @property
     def in_flight(self) -> int:
@@ -62,11 +64,6 @@ class Limiter:
         """Note how long the network takes to the server and back."""
         with self._lock:
             self.window.learn_round_trip(seconds)
-
-    def number(self) -> int:
-        """Return a number in the queue. Call it once for each operation."""
-        self._last_number += 1
-        return self._last_number
 
     def try_enter(self, waits: bool) -> bool:
         """Take a place if one is free and no earlier request waits.

@@ -26,22 +26,19 @@ class _Round:
     With a timer for each wait, setting and cancelling it would take longer than all else that is done here.
     """
 
-    __slots__ = ("_due", "_interval", "_is_armed", "_loop")
+    __slots__ = ("_interval", "_is_armed", "_loop", "due")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, interval: float) -> None:
         # As all wait equally long, the first ones are due first.
-        self._due: dict[_Questions, float] = {}
+        self.due: dict[_Questions, float] = {}
         self._interval = interval
         self._is_armed = False
         self._loop = loop
 
     def add(self, questions: _Questions) -> None:
-        self._due[questions] = clock.now() + self._interval
+        self.due[questions] = clock.now() + self._interval
         if not self._is_armed:
             self._arm(self._interval)
-
-    def remove(self, questions: _Questions) -> None:
-        self._due.pop(questions, None)
 
     def _arm(self, seconds: float) -> None:
         self._is_armed = True
@@ -49,12 +46,12 @@ class _Round:
 
     def _ring(self) -> None:
         self._is_armed = False
-        for questions, due in list(self._due.items()):
+        for questions, due in list(self.due.items()):
             left = due - clock.now()
             if left > 0:
                 self._arm(left)
                 return
-            del self._due[questions]
+            del self.due[questions]
             questions.begin()
 
 
@@ -115,7 +112,7 @@ class _Questions:
     def stop(self) -> asyncio.Task[None] | None:
         """Stop asking. Returns the task that still has to end, if any."""
         if self._round is not None:
-            self._round.remove(self)
+            self._round.due.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
         return self._task
