@@ -76,7 +76,7 @@ async def start(
     turn = place.context.kept(Overlaps).enter(place, request, given=given)
     command = parts.command.Command(place, request, key, options, turn, given=given)
     with deadline_scope(deadline, command.progress):
-        follower = commands.following(place, await command.begun())
+        follower = commands.following(place, request, await command.begun())
     follower.refuse, follower.when_ended, follower.stdin = command.refuse, command.done, command.stdin
     return follower
 

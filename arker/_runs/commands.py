@@ -7,7 +7,7 @@ import attrs
 from arker._context import Place
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.reader import is_usable_id
-from arker._runs.follower import RunFollower, raise_unless_succeeded
+from arker._runs.follower import RunFollower, raise_unless_succeeded, reason_of_timeout
 from arker._runs.posting import posting
 from arker._runs.watch import RunWatch
 from arker._tasks import clock
@@ -41,7 +41,7 @@ def concluded(
     if result.state == "failed":
         timeout = request.timeout
         if timeout is not None and not result.fail_reason and clock.now() - began >= timeout:
-            result = attrs.evolve(result, fail_reason=f"timeout: the command did not end within {timeout:g} s")
+            result = attrs.evolve(result, fail_reason=reason_of_timeout(timeout))
         place.doubt.note()
     if check:
         raise_unless_succeeded(place, result, operation="vm.run")
@@ -62,16 +62,16 @@ async def post(place: Place, request: RunRequest, key: str, deadline: float | No
 
 async def start(place: Place, request: RunRequest, key: str, deadline: float | None) -> RunFollower:
     """Start a run in the background; see `AsyncVM.start`."""
-    return following(place, await post(place, request, key, deadline))
+    return following(place, request, await post(place, request, key, deadline))
 
 
-def following(place: Place, result: RunResult) -> RunFollower:
+def following(place: Place, request: RunRequest, result: RunResult) -> RunFollower:
     """Return the follower of a run that was posted."""
     run_id = result.run_id
     if run_id is None or not is_usable_id(run_id):
         raise BadReplyError("the reply names no run_id", path="$.run_id", outcome="applied", operation="vm.run")
     tunnels = result.tunnels if isinstance(result, BackgroundRunResult) else ()
-    return RunFollower(place, run_id, state=result.state, tunnels=tunnels)
+    return RunFollower(place, run_id, state=result.state, tunnels=tunnels, timeout=request.timeout)
 
 
 __all__ = ["concluded", "following", "post", "run", "start"]

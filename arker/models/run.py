@@ -112,7 +112,8 @@ class CompletedRunResult(Reply, _TextViews):
         stderr_encoding: Encoding of standard error in the reply.
         exit_code: The command's exit code (128 + n for death by signal n); None or -1 if there is none.
         fail_reason: Why the run failed; None if it did not. If the server gives no reason, as in generation 1 of the
-            API, and the ``timeout`` of the call has passed, the client says so here.
+            API, and the ``timeout`` of the call has passed, the client says so here. Of a run in the background it
+            knows that only by the handle that started it.
         dispatch: Data that the SDK does not interpret.
     """
 
