@@ -25,7 +25,7 @@ from arker.emulator import Emulator
 from tests.support.relay import Relay, relay
 from tests.support.typist import ENV, PATIENCE, PROMPT, Local, Remote, Typist, at_local, at_remote
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("terminals")]
 
 SHELL = ("/bin/bash", "--noprofile", "--norc")
 FOREGROUND = """sh -c 'trap "echo contin""ued" CONT; echo be""gun; while :; do read line; done'"""

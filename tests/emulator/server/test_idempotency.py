@@ -128,3 +128,11 @@ async def test_a_duplicate_that_comes_late_waits_for_the_end(api: Api, vm: str) 
     first, second = await together(send, late)
     assert time.monotonic() - start > 0.4
     assert first.json == second.json
+
+
+@pytest.mark.parametrize("path", ["/v1/fork", "/v1/vms/{vm}/runs"])
+async def test_a_body_that_is_too_deep_to_be_compared_is_refused(api: Api, vm: str, path: str) -> None:
+    body = b'{"source_vm_name": "ubuntu", "command": "true", "policies": ' + b"[" * 500 + b"]" * 500 + b"}"
+    reply = await api.call("POST", path.format(vm=vm), body, idempotency_key="deep")
+    assert reply.refusal == (400, "bad_request")
+    assert await api.list_all("/v1/vms", "vms", state="running") == []
