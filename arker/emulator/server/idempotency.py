@@ -30,11 +30,14 @@ NOTHING: Final = object()
 def fingerprint(body: dict[str, Any]) -> bytes:
     """Return a digest of the body's content, independent of the order of its members.
 
+    How long it may wait is left out: a request that is repeated has fewer seconds left, and is the same.
+
     Raises:
         ServiceError: It is nested more deeply than any request.
     """
     try:
-        return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest()
+        asked = {name: value for name, value in body.items() if name != "queueing_timeout"}
+        return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
     except orjson.JSONEncodeError:
         raise ServiceError("bad_request", "the body is nested too deeply") from None
 

@@ -119,7 +119,10 @@ async def test_a_change_is_in_force_at_once(today: Api) -> None:
 
 async def test_a_member_that_is_null_is_absent(today: Api) -> None:
     rule = {"type": "outbound", "priority": 1, "action": "deny", "auth": None, "expires_at": None}
-    rules = {"a": {**rule, "match": {"hosts": ["a.example"], "ports": None}}, "b": {**rule, "priority": 2, "match": None}}
+    rules = {
+        "a": {**rule, "match": {"hosts": ["a.example"], "ports": None}},
+        "b": {**rule, "priority": 2, "match": None},
+    }
     vm = await today.fork(policies={"rules": rules})
     expected = {"type": "outbound", "priority": 1, "action": "deny"}
     assert vm["policies"]["rules"] == {
