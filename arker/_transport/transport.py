@@ -335,8 +335,10 @@ class _Exchange(Attempt, Generic[T]):
 
     async def __call__(self) -> T:
         call, transport = self.call, self.transport
-        if call.remade is not None and self.until is not None and self.progress.attempts > 1:
-            # The server is to wait only for the seconds that are left.
+        again = self.progress.attempts > 1 and self.progress.outcome == "not_started"
+        if call.remade is not None and self.until is not None and again:
+            # The server is to wait only for the seconds that are left. A request that it may have taken is repeated
+            # as it was: its key with another body would be a conflict.
             self.request = call.remade(max(0, math.ceil(self.until - clock.now())))
             self.call = call = evolve(call, request=self.request)
         silence = transport.settings.timeouts.silence

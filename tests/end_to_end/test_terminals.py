@@ -26,7 +26,7 @@ from tests.support.relay import Relay, relay
 from tests.support.sittings import SHELL, begin, edit, end_editing, use_shell
 from tests.support.typist import ENV, PATIENCE, Local, Remote, at_local, at_remote
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("terminals")]
 
 
 @asynccontextmanager
