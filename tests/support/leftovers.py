@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def processes() -> dict[int, tuple[int, str]]:
-    """Return every process of the machine: its parent and the letter of its state; Z only if all its threads have ended."""
+    """Return every process of the machine: its parent, and the letter of its state, Z only if all its threads ended."""
     found: dict[int, tuple[int, str]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
