@@ -100,6 +100,35 @@ async def test_start(server: ScriptedServer, vm: AsyncVM) -> None:
     assert repr(run) == "<AsyncRun run-1 running in VM vm-1>"
 
 
+@pytest.mark.parametrize(
+    ("more", "timed_out"),
+    [
+        ({"completed_at": "2026-01-02T03:05:05.2Z"}, True),
+        ({"completed_at": "2026-01-02T03:05:05.2Z", "exit_code": -1}, True),
+        ({"completed_at": "2026-01-02T03:05:04.9Z"}, False),  # before its time: something else has ended it
+        ({"completed_at": "2026-01-02T03:05:05.2Z", "exit_code": 3}, False),  # it ended by itself
+        ({"completed_at": "2026-01-02T03:05:05.2Z", "fail_reason": "no room"}, False),  # the server knows better
+        ({"completed_at": None}, False),
+        ({"completed_at": "soon"}, False),
+    ],
+)
+async def test_a_server_that_gives_no_reason_for_a_timeout(
+    server: ScriptedServer, vm: AsyncVM, more: dict[str, Any], timed_out: bool
+) -> None:
+    ended = run_json(b"so far", state="failed", **more)
+    server.script(ok({"run_id": "run-1"}), NOTHING, ok(ended), NOTHING, ok(ended))
+    run = await vm.start("make", timeout=60)
+    result = await run.wait()
+    assert (result.timed_out, result.stdout) == (timed_out, b"so far")
+    assert (
+        run.fail_reason
+        == result.fail_reason
+        == ("timeout: the command did not end within 60 s" if timed_out else more.get("fail_reason"))
+    )
+    # Another handle does not know how much time the run was given.
+    assert not (await vm.attach_run("run-1").wait()).timed_out
+
+
 async def test_a_run_is_started_once(server: ScriptedServer, vm: AsyncVM) -> None:
     server.script(dropped(Drop.AFTER_PROCESSING), ok({"run_id": "run-1"}))
     assert (await vm.start("make")).run_id == "run-1"

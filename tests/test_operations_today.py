@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from arker import (
     AsyncArker,
@@ -40,7 +41,7 @@ from arker.errors.choice import api_error_class
 from tests.support.clients import COMPUTE, CONTROL, make_client
 from tests.support.samples import completed, full
 from tests.support.secrets import API_KEY
-from tests.support.server import Recorded, Reply, ScriptedServer, ok
+from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, ok
 from tests.test_generations import VM_OF_TODAY, nested
 
 pytestmark = pytest.mark.anyio
@@ -519,6 +520,17 @@ async def test_queueing_repeats_with_the_seconds_that_are_left(server: ScriptedS
     assert all(300 - taken <= seconds <= 299 for seconds in left), (left, taken)
     assert left == sorted(left, reverse=True)
     assert all(body["resources"] == {"memory_mib": 64} for body in bodies)
+    assert len({request.key for request in server.requests}) == 1
+
+
+@pytest.mark.parametrize("answer", [dropped(Drop.AFTER_PROCESSING), nested("gateway_timeout", status=504)])
+async def test_what_may_have_been_taken_is_repeated_as_it_was(
+    server: ScriptedServer, client: AsyncArker, answer: Reply
+) -> None:
+    lacking = nested("capacity_unavailable", status=503, details={"scope": "region"})
+    server.script(evolve(answer, delay=1.1), lacking, ok(completed()))
+    await client.vm("v").run("true", queueing_timeout=30)
+    assert [request.json["queueing_timeout"] for request in server.requests] == [30, 30, 30]
     assert len({request.key for request in server.requests}) == 1
 
 
