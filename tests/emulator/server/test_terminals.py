@@ -130,6 +130,36 @@ async def test_closing_detaches_and_opening_replays(api: Api, session: str) -> N
         assert b"\r--\r\n" in wire.seen
 
 
+@pytest.mark.parametrize("persist", ["true", "false"])
+async def test_one_that_was_closed_can_be_opened_at_once(api: Api, session: str, persist: str) -> None:
+    path = f"{api.url}{session}/pty?ticket={await ticket(api, session)}&persist={persist}"
+    async with aiohttp.ClientSession() as plain:
+        for number in range(10):
+            wire = Wire(await plain.ws_connect(path))
+            if persist == "true":
+                for line in range(number):
+                    await wire.until(f"line {line}\r\n".encode())
+            await wire.type(b"echo li''ne %d\n" % number)
+            await wire.until(b"line %d\r\n" % number)
+            assert persist == "true" or wire.seen.count(b"\rline ") == 1
+            await wire.socket.close()
+
+
+async def test_what_was_typed_before_comes_first(api: Api, vm: str, session: str) -> None:
+    path = f"{api.url}{session}/pty?ticket={await ticket(api, session)}"
+    async with aiohttp.ClientSession() as plain:
+        wire = Wire(await plain.ws_connect(path))
+        await wire.type(b"stty -echo; mkfifo go; echo rea''dy; read x < go; sort -u\n")
+        await wire.until(b"ready\r\n")
+        await wire.type(b"first\n" * 5000)  # more than a terminal holds
+        await wire.socket.close()
+        opening = asyncio.create_task(plain.ws_connect(path))
+        await api.run(vm, "echo > go")
+        wire = Wire(await opening)
+        await wire.type(b"second\n\x04")
+        await wire.until(b"first\r\nsecond\r\n")
+
+
 async def test_an_end_that_was_not_told_is_told_to_the_next(api: Api, session: str) -> None:
     vm = session.split("/")[3]
     async with attached(api, session) as wire:
