@@ -61,10 +61,10 @@ async def test_a_timeout_at_the_limit_names_both(limited: Api, vm: str) -> None:
     for seconds in growing(1.5):
         run = await limited.run(vm, MANY, timeout=seconds)
         assert run["state"] == "failed"
-        assert run["fail_reason"].startswith(f"timeout: the command was killed after {seconds} s")
+        assert run["fail_reason"].startswith(f"timeout: the command was killed after {seconds:g} s")
         if (await limited.run(vm, "test -s full"))["exit_code"] == 0:
             break
-    assert run["fail_reason"].startswith(f"timeout: the command was killed after {seconds} s; ")
+    assert run["fail_reason"].startswith(f"timeout: the command was killed after {seconds:g} s; ")
     assert run["fail_reason"].endswith(f" processes were killed: the VM had reached its limit of {PROCESSES}")
     few = await limited.run(vm, "sleep 60 & sleep 60", timeout=0.3)
     assert few["fail_reason"] == "timeout: the command was killed after 0.3 s"

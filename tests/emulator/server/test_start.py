@@ -173,7 +173,7 @@ async def test_waiting_has_a_bound_and_tells_the_log(place: Path, interpreter: C
     interpreter("echo what is wrong >&2; exec sleep 600")
     for seconds in growing(0.5):
         options: dict[str, Any] = {"state_parent": place, "start_timeout": seconds}
-        expected = f"not ready within {seconds} s (start_timeout)"
+        expected = f"not ready within {seconds:g} s (start_timeout)"
         with pytest.raises(EmulatorError, match=re.escape(expected)) as once, Emulator(**options):
             pass
         with pytest.raises(EmulatorError, match=re.escape(expected)) as again:
