@@ -17,7 +17,7 @@ from arker.emulator.sandbox.host.machine import Limits
 from arker.emulator.sandbox.plain import PlainProvider
 from arker.emulator.server.proxy.tunnel_proxy import TunnelProxy
 from tests.emulator.server.support import ISOLATION, Api
-from tests.support.patience import growing
+from tests.support.patience import Growing
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +58,9 @@ async def test_a_command_that_cannot_be_started_says_why(limited: Api, vm: str) 
 
 
 async def test_a_timeout_at_the_limit_names_both(limited: Api, vm: str) -> None:
-    for seconds in growing(1.5):
+    longer = Growing(1.5)
+    while True:
+        seconds = longer.next()
         run = await limited.run(vm, MANY, timeout=seconds)
         assert run["state"] == "failed"
         assert run["fail_reason"].startswith(f"timeout: the command was killed after {seconds:g} s")
