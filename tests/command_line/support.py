@@ -71,7 +71,7 @@ class Prefork:
         with self._process as process:
             assert process.stdin is not None
             process.stdin.close()
-            assert process.wait(20) == 0
+            assert process.wait(120) == 0
 
 
 @frozen

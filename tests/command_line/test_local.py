@@ -32,7 +32,7 @@ def backend(program: Program, *options: str) -> Generator[tuple[subprocess.Popen
             pass
         yield process, facts
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
 
 
 def records(program: Program) -> list[Path]:

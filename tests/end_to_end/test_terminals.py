@@ -26,7 +26,7 @@ from tests.support.relay import Relay, relay
 from tests.support.sittings import SHELL, begin, edit, end_editing, use_shell
 from tests.support.typist import ENV, PATIENCE, Local, Remote, at_local, at_remote
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("terminals")]
 
 
 @asynccontextmanager
@@ -178,13 +178,16 @@ async def test_the_end_of_its_session_and_its_vm_are_told(ar: AsyncArker, vm: As
 
 
 async def test_a_lost_connection_is_made_again_for_some_time(emulator: Emulator, vm: AsyncVM) -> None:
-    async with through_relay(emulator, vm) as (network, reached), reached.terminal(reconnect=0.2) as terminal:
+    async with through_relay(emulator, vm) as (network, reached), reached.terminal() as terminal:
         await terminal.write("echo be''fore\n")
         await until(terminal, b"before")
         network.cut()
         assert await anext(terminal) == Replayed(connections=2)
         await terminal.write("echo af''ter\n")
         assert b"before" in b"".join(piece for piece in await until(terminal, b"after") if isinstance(piece, bytes))
+    async with through_relay(emulator, vm) as (network, reached), reached.terminal(reconnect=0.2) as terminal:
+        await terminal.write("echo be''fore\n")
+        await until(terminal, b"before")
         network.refusing = True
         network.cut()
         with pytest.raises(NetworkError) as caught:
