@@ -42,7 +42,9 @@ def make_client(where: Where) -> tuple[AsyncArker, bool]:
     where = where or Connection()
     if not where.local:
         if not has_api_key():
-            raise UsageError("an API key is required: set ARKER_API_KEY, or write --local for a backend on this machine")
+            raise UsageError(
+                "an API key is required: set ARKER_API_KEY, or write --local for a backend on this machine"
+            )
         return AsyncArker(region=where.region, provider=where.provider), False
     running = local.find()
     if running is None:

@@ -21,26 +21,31 @@ async def run(
 ) -> CompletedRunResult:
     """Run a command and wait for its result; see `AsyncVM.run`."""
     began = clock.now()
-    result = with_reason(await RunWatch(place, request).send(key, deadline), request, began)
+    return concluded(place, request, await RunWatch(place, request).send(key, deadline), began, check=check)
+
+
+def concluded(
+    place: Place, request: RunRequest, result: CompletedRunResult, began: float, *, check: bool
+) -> CompletedRunResult:
+    """Return the result of a run as its caller gets it.
+
+    It says so if the run's ``timeout`` has killed it: generation 1 of the API gives no reason.
+
+    Args:
+        place: The VM.
+        request: The run.
+        result: Its result.
+        began: When it was sent.
+        check: Whether anything but success is an error.
+    """
     if result.state == "failed":
+        timeout = request.timeout
+        if timeout is not None and not result.fail_reason and clock.now() - began >= timeout:
+            result = attrs.evolve(result, fail_reason=reason_of_timeout(timeout))
         place.doubt.note()
     if check:
         raise_unless_succeeded(place, result, operation="vm.run")
     return result
-
-
-def with_reason(result: CompletedRunResult, request: RunRequest, began: float) -> CompletedRunResult:
-    """Return a result that says so if the run's ``timeout`` has killed it. Generation 1 of the API gives no reason.
-
-    Args:
-        result: The result.
-        request: The run.
-        began: When it was sent.
-    """
-    timeout = request.timeout
-    if timeout is None or result.state != "failed" or result.fail_reason or clock.now() - began < timeout:
-        return result
-    return attrs.evolve(result, fail_reason=reason_of_timeout(timeout))
 
 
 async def post(place: Place, request: RunRequest, key: str, deadline: float | None) -> RunResult:
@@ -69,4 +74,4 @@ def following(place: Place, request: RunRequest, result: RunResult) -> RunFollow
     return RunFollower(place, run_id, state=result.state, tunnels=tunnels, timeout=request.timeout)
 
 
-__all__ = ["following", "post", "run", "start", "with_reason"]
+__all__ = ["concluded", "following", "post", "run", "start"]
