@@ -25,8 +25,8 @@ from arker import (
 )
 from tests.support.clients import BURST, BURST_ID, COMPUTE, CONTROL
 from tests.support.lists import VmList
+from tests.support.patience import Growing
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, ok
-from tests.support.waiting import longer_and_longer
 
 pytestmark = pytest.mark.anyio
 
@@ -168,7 +168,9 @@ async def test_after_a_lost_connection_the_same_page_is_asked_for(server: Script
 
 async def test_a_deadline_bounds_each_page(server: ScriptedServer, client: AsyncArker) -> None:
     server.answer(lambda request: ok({"vms": []}, delay=600) if "cursor" in request.query else page("a", cursor="1"))
-    for seconds in longer_and_longer(0.3):
+    growing = Growing(0.3)
+    while True:
+        seconds = growing.next()
         server.requests.clear()
         vms = client.iter_vms(deadline=seconds)
         with contextlib.suppress(DeadlineExceededError):  # a busy machine's, already for the first page
@@ -217,6 +219,21 @@ async def test_rows_by_offset(server: ScriptedServer, client: AsyncArker) -> Non
         "until=99&limit=3&offset=8&status=200",
         "until=99&limit=3&offset=9&status=200",
     ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+async def test_each_request_for_the_list_is_a_row(server: ScriptedServer, client: AsyncArker, size: int) -> None:
+    names = [str(number) for number in range(30)]
+
+    def grown(request: Recorded) -> Reply:
+        query = parse_qs(request.query)
+        offset, limit = (int(query.get(name, ["0"])[0]) for name in ("offset", "limit"))
+        names.insert(0, f"new {len(names)}")
+        return rows(*names[offset + 1 :][:limit])  # not itself
+
+    server.answer(grown)
+    found = [row.request_id async for row in client.iter_runs(page_size=size)]
+    assert found == names[-30:]
 
 
 async def test_a_server_that_knows_no_offsets(server: ScriptedServer, client: AsyncArker) -> None:

@@ -23,8 +23,8 @@ from arker import (
 from arker._fleets import pool
 from tests.support.clients import make_client
 from tests.support.cloud import Cloud, when
+from tests.support.patience import Growing
 from tests.support.server import Reply, ScriptedServer, error, ok
-from tests.support.waiting import longer_and_longer
 
 pytestmark = pytest.mark.anyio
 
@@ -176,14 +176,16 @@ async def test_a_deadline_with_too_few(client: AsyncArker, cloud: Cloud) -> None
 
 async def test_a_deadline_with_enough(client: AsyncArker, cloud: Cloud) -> None:
     await (await client.fork("ubuntu")).delete()
-    for seconds in longer_and_longer(1.0):
+    growing = Growing(1.0)
+    while True:
+        seconds = growing.next()
         first = len(cloud.forked)
         late = (first + 1, first + 3)
 
-        def on_fork(number: int, late: tuple[int, int] = late, seconds: float = seconds) -> Reply | None:
-            return ok(delay=1.2 * seconds) if number in late else None
+        def slow(number: int, late: tuple[int, int] = late, delay: float = 1.2 * seconds) -> Reply | None:
+            return ok(delay=delay) if number in late else None
 
-        cloud.on_fork = on_fork
+        cloud.on_fork = slow
         try:
             async with client.fork_many("ubuntu", 5, at_least=3, deadline=seconds) as fleet:
                 # The late ones are undone before the block begins.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import anyio
 import pytest
 
-from tests.support.patience import PATIENCE, growing
+from tests.support.patience import PATIENCE
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -26,15 +26,6 @@ def block_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < over, "it has not happened"
         time.sleep(0.005)
-
-
-def longer_and_longer(first: float) -> Iterator[float]:
-    """Give bounds in seconds, for a bound that must not pass before something has happened.
-
-    Where the machine was too busy for that, the test tries the next one, which is several times as long.
-    """
-    yield from growing(first)
-    raise AssertionError("it has not happened, however long the bound")
 
 
 async def some_turns() -> None:
@@ -68,7 +59,6 @@ __all__ = [
     "PATIENCE",
     "block_until",
     "cancel_when",
-    "longer_and_longer",
     "put_forward",
     "some_turns",
     "until",
