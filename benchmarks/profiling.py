@@ -90,7 +90,7 @@ async def _first_run(base_url: str) -> None:
     from arker import AsyncArker
 
     async with AsyncArker.local(isolation="bubblewrap") as client:
-        for _ in range(_FIRST_RUNS):
+        for _round in range(_FIRST_RUNS):
             vm = await client.fork("ubuntu")
             await asyncio.sleep(_PAUSE)
             assert (await vm.run("true")).exit_code == 0
