@@ -124,7 +124,8 @@ class Context:
 
     def kept(self, kind: type[K]) -> K:
         """Return what is kept in the client's VMs, of one kind."""
-        self._leave_to_parent()
+        if self._process != os.getpid():
+            self._leave_to_parent()
         found = self._kept.get(kind)
         if found is None:
             found = self._kept.setdefault(kind, kind(self))

@@ -13,7 +13,9 @@ from attrs import field, fields, frozen
 from arker import models
 from arker._basics import names
 from arker._basics.descriptors import most_connections
+from arker._config import key as keys
 from arker._config import ledger as ledgers
+from arker._config import places
 from arker._config.environment import Environment
 from arker._config.urls import base_url_of, check_secure, insecure_hosts_of, is_authority, is_loopback
 from arker.errors import ConfigurationError, InvalidArgumentError
@@ -131,7 +133,7 @@ class Settings:
     def compute_base_url(self) -> str:
         """Return the compute base URL; raises `ConfigurationError` if there is none."""
         if self.base_url is None:
-            raise ConfigurationError(_NO_REGION)
+            raise ConfigurationError(places.NO_REGION)
         return self.base_url
 
     def vm_base_url(self, vm_id: str) -> str:
@@ -149,11 +151,11 @@ class Settings:
         is_burst = self.burst_base_url is not None and names.is_burst_reference(vm.vm_id)
         if self.is_placed and not is_burst and vm.region is not None and vm.provider is not None:
             try:
-                region, provider = _region("region", vm.region, _provider("provider", vm.provider))
+                region, provider = places.region_of("region", vm.region, places.provider_of("provider", vm.provider))
             except InvalidArgumentError:
                 pass  # no host has such a name
             else:
-                return _built_url(provider, region)
+                return places.built_url(provider, region)
         return self.vm_base_url(vm.vm_id)
 
     def fork_base_url(self, request: models.ForkRequest) -> str:
@@ -169,18 +171,9 @@ class Settings:
         return self.burst_base_url if burst else self.compute_base_url()
 
 
-_NO_REGION: Final = (
-    "a region or a base URL is required: pass region= (such as 'us-west-2') or base_url=, "
-    "or set ARKER_REGION or ARKER_BASE_URL"
-)
-
-
-_KEYS: Final = ("ARKER_API_KEY", "AUTH_KEY")
-
-
 def has_api_key() -> bool:
     """Return whether the environment has an API key."""
-    return Environment(os.environ).get(*_KEYS) is not None
+    return keys.variable_of(Environment(os.environ)) is not None
 
 
 def state_directory() -> Path | None:
@@ -214,25 +207,22 @@ def load_settings(
     """Combine arguments and environment to settings. Raises `ConfigurationError` or `InvalidArgumentError`."""
     env = Environment(os.environ if environ is None else environ)
 
-    key = api_key if api_key is not None else env.get(*_KEYS)
-    if key is None:
-        raise ConfigurationError("an API key is required: pass api_key=, or set ARKER_API_KEY")
-
+    key = keys.api_key_of(api_key, env)
     spoken = _generation(generation, env)
-    wanted_provider = _provider("provider", provider) if provider is not None else None
+    wanted_provider = places.provider_of("provider", provider) if provider is not None else None
     if wanted_provider is None:
         from_env = env.get("ARKER_PROVIDER")
-        wanted_provider = _provider("ARKER_PROVIDER", from_env) if from_env is not None else None
+        wanted_provider = places.provider_of("ARKER_PROVIDER", from_env) if from_env is not None else None
     has_provider, wanted_provider = wanted_provider is not None, wanted_provider or "aws"
 
     wanted_region: str | None = None
     if region is not None:
-        wanted_region, wanted_provider = _region("region", region, wanted_provider)
+        wanted_region, wanted_provider = places.region_of("region", region, wanted_provider)
     elif base_url is None:
         # An explicit base URL takes precedence: a region set in the environment must not contradict it.
         from_env = env.get("ARKER_REGION")
         if from_env is not None:
-            wanted_region, wanted_provider = _region("ARKER_REGION", from_env, wanted_provider)
+            wanted_region, wanted_provider = places.region_of("ARKER_REGION", from_env, wanted_provider)
 
     insecure = insecure_hosts_of(insecure_hosts, env)
 
@@ -245,12 +235,12 @@ def load_settings(
     if base is None:
         # Generation 1 has calls that need no region. A provider alone names no host.
         if wanted_region is None and (has_provider or spoken == "0.5"):
-            raise ConfigurationError(_NO_REGION)
-        base = None if wanted_region is None else _built_url(wanted_provider, wanted_region)
+            raise ConfigurationError(places.NO_REGION)
+        base = None if wanted_region is None else places.built_url(wanted_provider, wanted_region)
 
     burst = url_of("burst_base_url", burst_base_url) or url_of("ARKER_BURST_BASE_URL", env.get("ARKER_BURST_BASE_URL"))
     if burst is None and wanted_region is not None and wanted_provider == "aws-burst":
-        burst = _built_url(wanted_provider, wanted_region)
+        burst = places.built_url(wanted_provider, wanted_region)
 
     control = (
         url_of("control_base_url", control_base_url)
@@ -260,7 +250,7 @@ def load_settings(
     if timeout is not None and not isinstance(timeout, HttpTimeouts):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidArgumentError("timeout", timeout, "expected HttpTimeouts(connect=…, idle=…, upload=…)")
     return Settings(
-        api_key=_api_key(key),
+        api_key=key,
         base_url=base,
         burst_base_url=burst,
         control_base_url=control,
@@ -297,8 +287,12 @@ def explain_settings(environ: Mapping[str, str] | None = None) -> Explanation:
     """Explain the settings of a client that is made without arguments."""
     found = os.environ if environ is None else environ
     env = Environment(found)
-    given = next((name for name in _KEYS if env.get(name)), None)
-    key = ("API key", "(not set)", f"set {_KEYS[0]}") if given is None else ("API key", "(set, not shown)", given)
+    given = keys.variable_of(env)
+    key = (
+        ("API key", "(not set)", f"set {keys.VARIABLES[0]}")
+        if given is None
+        else ("API key", "(set, not shown)", given)
+    )
     try:
         settings = load_settings("none" if given is None else None, environ=found)
     except (ConfigurationError, InvalidArgumentError) as error:
@@ -319,9 +313,9 @@ def explain_settings(environ: Mapping[str, str] | None = None) -> Explanation:
         (name, value or "(none)", variable if env.get(variable) else origin if value else "not set")
         for name, value, variable, origin in values
     ]
-    words = None if base is not None else f"only calls for the whole organisation work: {_NO_REGION}"
+    words = None if base is not None else f"only calls for the whole organisation work: {places.NO_REGION}"
     if given is None:
-        words = f"without an API key only embedded backends can be used: set {_KEYS[0]}"
+        words = f"without an API key only embedded backends can be used: set {keys.VARIABLES[0]}"
     return Explanation((key, *rows), words)
 
 
@@ -350,46 +344,6 @@ def proxy_for(scheme: str, host: str) -> str | None:
         # The message does not show the value, which may contain a password.
         raise ConfigurationError(f"the environment's proxy for {scheme}:// is not an http:// or https:// URL")
     return url
-
-
-def _api_key(value: object) -> str:
-    # The value must not appear in the error.
-    if not isinstance(value, str):
-        raise InvalidArgumentError("api_key", "…", f"expected a string, got {type(value).__name__}")
-    key = value.strip()
-    if not key:
-        raise ConfigurationError("an API key is required: api_key is empty")
-    if not all("!" <= char <= "~" for char in key):
-        raise InvalidArgumentError("api_key", "…", "expected visible ASCII characters only")
-    return key
-
-
-_LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-"""A label of a host name: the provider and the region become parts of one."""
-
-
-def _provider(argument: str, value: object) -> str:
-    text = value.strip().lower() if isinstance(value, str) else ""
-    if not re.fullmatch(_LABEL, text):
-        raise InvalidArgumentError(argument, value, "expected a provider such as 'aws'")
-    return "aws-burst" if text == "burst" else text
-
-
-def _region(argument: str, value: object, provider: str) -> tuple[str, str]:
-    text = value.strip().lower() if isinstance(value, str) else ""
-    # Legacy combined forms; the longer prefix is first, because the shorter one is a part of it.
-    if text.startswith("aws-burst-"):
-        text, provider = text.removeprefix("aws-burst-"), "aws-burst"
-    elif text.startswith("aws-"):
-        text, provider = text.removeprefix("aws-"), "aws"
-    # The value becomes part of the name of a host that receives the key.
-    if not re.fullmatch(_LABEL, text):
-        raise InvalidArgumentError(argument, value, "expected a region such as 'us-west-2'")
-    return text, provider
-
-
-def _built_url(provider: str, region: str) -> str:
-    return f"https://{provider}-{region}.arker.ai/api"
 
 
 __all__ = [

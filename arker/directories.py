@@ -100,6 +100,14 @@ class DirectoryReport:
         """The entries that are not copied, each with its reason."""
         return tuple(entry for entry in self.entries if entry.action == "skip")
 
+    def raise_for_failures(self) -> None:
+        """Raise the error of the first failure, if anything failed; `failures` has those of the others.
+
+        Nothing is raised for entries that are skipped: they are no failures.
+        """
+        for failure in self.failures:
+            failure.raise_for_error()
+
     def __str__(self) -> str:
         here, there = _shown(self.local), _shown(self.remote)
         ways = f"{here} -> VM:{there}" if self.direction == "upload" else f"VM:{there} -> {here}"

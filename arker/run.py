@@ -85,7 +85,11 @@ class AsyncRun:
 
     @property
     def fail_reason(self) -> str | None:
-        """Why the run failed; for a completed run, which part of its output is missing."""
+        """Why the run failed; for a completed run, which part of its output is missing.
+
+        If the server gives no reason, and its times show that the ``timeout`` given to `AsyncVM.start` has passed, the
+        handle that this returned says so.
+        """
         return None if self._follower.data is None else self._follower.data.fail_reason
 
     @property

@@ -188,6 +188,9 @@ class AsyncTerminal(Held[str]):
         A session that was made for it is deleted, and its program is killed. In a session of the caller's the program
         goes on, unless the terminal was opened with ``persist=False``. A terminal that is closed already stays so.
 
+        A `write` that still waits ends with an error, and what was not sent of its input is dropped. Input whose
+        `write` has returned is sent; what the server does not take of it within 2 seconds is dropped.
+
         Args:
             deadline: Seconds for the whole call; None for no limit.
         """

@@ -118,6 +118,11 @@ class FileOutcome:
         """Whether the file was transferred."""
         return self.error is None
 
+    def raise_for_error(self) -> None:
+        """Raise the error of a failed transfer."""
+        if self.error is not None:
+            raise self.error
+
 
 __all__ = [
     "Direction",

@@ -67,7 +67,11 @@ class RunHandle(Facade):
 
     @property
     def fail_reason(self) -> str | None:
-        """Why the run failed; for a completed run, which part of its output is missing."""
+        """Why the run failed; for a completed run, which part of its output is missing.
+
+        If the server gives no reason, and its times show that the ``timeout`` given to `VM.start` has passed, the
+        handle that this returned says so.
+        """
         return self._async.fail_reason
 
     @property

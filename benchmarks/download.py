@@ -13,9 +13,9 @@ from benchmarks.measure import Row, run_bounded
 from benchmarks.server import API_KEY, VM_ID
 
 
-def measure_memory(_: str) -> Row:
-    with store.running() as base_url:
-        return run_bounded(_memory(base_url))
+def measure_memory(_: str, name: str, tls: bool) -> Row:
+    with store.running(tls=tls) as base_url:
+        return run_bounded(_memory(base_url, name))
 
 
 def measure_file(_: str) -> Row:
@@ -23,7 +23,7 @@ def measure_file(_: str) -> Row:
         return run_bounded(_file(base_url))
 
 
-async def _memory(base_url: str) -> Row:
+async def _memory(base_url: str, name: str) -> Row:
     async with Hand(base_url) as hand, AsyncArker(API_KEY, base_url=base_url) as client:
         vm = client.vm(VM_ID)
 
@@ -35,7 +35,7 @@ async def _memory(base_url: str) -> Row:
         async def ours() -> None:
             assert len(await vm.sync(f"/f/{SIZE}")) == SIZE
 
-        return await compare("download", "256 MiB into memory", by_hand, ours, rounds=7)
+        return await compare(name, "256 MiB into memory", by_hand, ours, rounds=7)
 
 
 async def _file(base_url: str) -> Row:

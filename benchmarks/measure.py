@@ -14,15 +14,17 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
 T = TypeVar("T")
 Unit: TypeAlias = Literal["s", "B"]
 
-BOUND = 60.0
-"""Seconds that one row may take: a benchmark that hangs must end."""
+BOUND: Final = 60.0
+"""Seconds that one row may take, unless the command line allows more: a benchmark that hangs must end."""
+
+_allowed = BOUND
 
 _USABLE = os.sched_getaffinity(0) if sys.platform == "linux" else set[int]()
 """The cores that this process may use, as of its start."""
@@ -159,11 +161,17 @@ class Spending:
         return [wall.row(name, title), cpu.row(f"{name}cpu", f"{title}, CPU")]
 
 
+def allow(seconds: float) -> None:
+    """Let each row from now on take so many seconds."""
+    global _allowed  # noqa: PLW0603
+    _allowed = seconds
+
+
 def run_bounded(work: Coroutine[Any, Any, T]) -> T:
-    """Run a row in its own event loop, for no longer than `BOUND`."""
+    """Run a row in its own event loop, for no longer than is allowed."""
 
     async def bounded() -> T:
-        return await asyncio.wait_for(work, BOUND)
+        return await asyncio.wait_for(work, _allowed)
 
     return asyncio.run(bounded())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+from collections.abc import Sequence
 from typing import Any, Final
 
 from attrs import frozen
@@ -64,6 +66,7 @@ ROWS: Final[dict[str, Spec]] = {
     **_late("fanout", _FANOUT),
     **_late("fanout", _FANOUT, tls=True),
     **_late("fleet", _FLEET),
+    **_late("fleet", _FLEET, tls=True),
     **_one("import", 0.5, "import_"),  # 100 ms where aiohttp takes 200
     **_one("page", 3.0, "page"),
     **_one("inline", 1.5, "inline", "inline", True),
@@ -71,11 +74,13 @@ ROWS: Final[dict[str, Spec]] = {
     **_one("inlineread", 1.5, "inline:measure_read"),
     **_one("sync", 1.6, "blocking"),
     **_one("threads", 2.0, "threads"),
-    **_one("upload", 1.2, "upload:measure_memory"),
+    **_one("upload", 1.2, "upload:measure_memory", "upload", False),
+    **_one("uploadtls", 1.2, "upload:measure_memory", "uploadtls", True),
     **_one("uploaddigest", 2.7, "upload:measure_beside_none", "uploaddigest", True),
     **_one("uploadplain", 1.2, "upload:measure_beside_none", "uploadplain", False),
     **_one("uploadfile", 1.3, "upload:measure_file"),
-    **_one("download", 1.1, "download:measure_memory"),
+    **_one("download", 1.1, "download:measure_memory", "download", False),
+    **_one("downloadtls", 1.1, "download:measure_memory", "downloadtls", True),
     **_one("downloadfile", 1.3, "download:measure_file"),
     **_one("many", 3.0, "many"),
     **_one("cappedup", 0.2, "capped:measure_up"),
@@ -92,6 +97,7 @@ ROWS: Final[dict[str, Spec]] = {
     **_vms("vmwarm", 0.015, "vmwarm"),
     **_vms("vmstart", None, "vmstart"),
     **_vms("vmlarge", 0.03, "vmlarge"),
+    **_vms("vmlargelive", None, "vmlarge:measure_live"),
     **_vms("vmcrowd", 1.5, "vmcrowd"),
     **_vms("vmidle", 3 * _MIB, "vmidle"),
     **_vms("vmwalls", None, "vmwalls"),
@@ -99,4 +105,28 @@ ROWS: Final[dict[str, Spec]] = {
 }
 """The rows by the name on the command line."""
 
-__all__ = ["ROWS", "Spec"]
+GROUPS: Final[dict[str, tuple[str, ...]]] = {
+    "speed": (
+        "call*", "fanout*", "fleet*", "inline*", "page", "uploaddigest", "uploadplain", "download",
+        "vmwarm", "vmlarge*", "vmcrowd", "vmidle",
+    ),
+}  # fmt: skip
+"""Rows that are shown together, by a name of their own."""
+
+
+def chosen(patterns: Sequence[str]) -> list[str]:
+    """Return the names of the rows that match names of rows, names of groups, or patterns as of the shell.
+
+    Raises:
+        ValueError: Nothing has the name, or matches the pattern.
+    """
+    names: list[str] = []
+    for pattern in patterns:
+        found = [name for each in GROUPS.get(pattern, (pattern,)) for name in fnmatch.filter(ROWS, each)]
+        if not found:
+            raise ValueError(f"no such row: {pattern}; there are {', '.join([*ROWS, *GROUPS])}")
+        names += found
+    return list(dict.fromkeys(names))
+
+
+__all__ = ["GROUPS", "ROWS", "Spec", "chosen"]

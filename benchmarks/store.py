@@ -1,7 +1,7 @@
 """The loopback server of the rows on files: `/sync`, sessions, runs and an object store, all of it at the least cost.
 
 It discards uploads, and downloads repeat one MiB. Below ``/capped``, each connection to the object store passes 50
-MB/s. A file's path has its size: ``/file/SIZE``.
+MB/s. A file's path has its size: ``/file/SIZE``. It speaks plain HTTP, or all of it over TLS.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from benchmarks.measure import cores, pin
+from benchmarks.server import CERTIFICATE
 
 MIB: Final = 1024 * 1024
 RATE: Final = 50_000_000
@@ -42,7 +45,8 @@ _SESSION: Final = {"session_id": "s1", "session_idx": 1, "state": "idle", "cwd":
 class Connection(asyncio.BufferedProtocol):
     """A connection, with one request after another."""
 
-    def __init__(self) -> None:
+    def __init__(self, scheme: str = "http") -> None:
+        self._scheme = scheme
         self._transport: asyncio.Transport | None = None
         self._buffer = memoryview(bytearray(MIB))
         self._head = bytearray()
@@ -112,7 +116,7 @@ class Connection(asyncio.BufferedProtocol):
         else:
             host = _HOST.search(head)
             assert host is not None
-            self._send(orjson.dumps(self._reply(method, path, f"http://{host[1].decode()}{prefix.decode()}")))
+            self._send(orjson.dumps(self._reply(method, path, f"{self._scheme}://{host[1].decode()}{prefix.decode()}")))
 
     def _reply(self, method: bytes, path: bytes, base: str) -> Any:
         if method == b"DELETE":
@@ -169,9 +173,13 @@ def _resume(transport: asyncio.Transport) -> None:
         transport.resume_reading()
 
 
-async def _serve() -> None:
+async def _serve(scheme: str) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Connection, "127.0.0.1", 0, backlog=1024)
+    context: ssl.SSLContext | None = None
+    if scheme == "https":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE)
+    server = await loop.create_server(partial(Connection, scheme), "127.0.0.1", 0, backlog=1024, ssl=context)
     ended = asyncio.Event()
     loop.add_reader(sys.stdin.fileno(), ended.set)
     print(server.sockets[0].getsockname()[1], flush=True)
@@ -181,11 +189,12 @@ async def _serve() -> None:
 
 
 @contextmanager
-def running() -> Generator[str, None, None]:
+def running(*, tls: bool = False) -> Generator[str, None, None]:
     """Start the server, yield its base URL, and stop it."""
     chosen = cores()
+    scheme = "https" if tls else "http"
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.store", *([str(chosen[0])] if chosen is not None else [])],
+        [sys.executable, "-m", "benchmarks.store", scheme, *([str(chosen[0])] if chosen is not None else [])],
         cwd=Path(__file__).parent.parent,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -194,7 +203,7 @@ def running() -> Generator[str, None, None]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        yield f"{scheme}://127.0.0.1:{process.stdout.readline().strip()}"
     finally:
         process.stdin.close()
         process.wait(5)
@@ -202,6 +211,6 @@ def running() -> Generator[str, None, None]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        pin(int(sys.argv[1]))
-    asyncio.run(_serve())
+    if len(sys.argv) > 2:
+        pin(int(sys.argv[2]))
+    asyncio.run(_serve(sys.argv[1]))

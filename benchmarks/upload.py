@@ -13,9 +13,9 @@ from benchmarks.measure import Row, run_bounded
 from benchmarks.server import API_KEY, VM_ID
 
 
-def measure_memory(_: str) -> Row:
-    with store.running() as base_url:
-        return run_bounded(_memory(base_url))
+def measure_memory(_: str, name: str, tls: bool) -> Row:
+    with store.running(tls=tls) as base_url:
+        return run_bounded(_memory(base_url, name))
 
 
 def measure_beside_none(_: str, name: str, checksum: bool) -> Row:
@@ -28,12 +28,12 @@ def measure_file(_: str) -> Row:
         return run_bounded(_file(base_url))
 
 
-async def _memory(base_url: str) -> Row:
+async def _memory(base_url: str, name: str) -> Row:
     data = secrets.token_bytes(SIZE)
     async with Hand(base_url) as hand, AsyncArker(API_KEY, base_url=base_url) as client:
         vm = client.vm(VM_ID)
         return await compare(
-            "upload",
+            name,
             "256 MiB from memory by a PUT, with its digest",
             lambda: hand.upload(lambda digest: of_memory(data, digest), SIZE),
             lambda: vm.upload(data, "/f", strategy="put"),

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import threading
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import attrs
 import pytest
 
-from arker import ArkerError, AsyncArker, AsyncVM, ConfigurationError, FleetError
+from arker import ArkerError, AsyncArker, AsyncVM, ConfigurationError, FleetError, Hooks, RetryEvent
 from arker_sync import Arker
 from tests.ledger.support import select
 from tests.support.clients import COMPUTE, make_client
 from tests.support.host import Host
 from tests.support.secrets import API_KEY
 from tests.support.server import Reply, ScriptedServer, error, ok
+from tests.support.waiting import PATIENCE, block_until, some_turns, until
 
 pytestmark = pytest.mark.anyio
 
@@ -63,7 +64,7 @@ async def test_blocks_in_other_tasks_are_left_first(
     await asyncio.sleep(after)
     await open_client.aclose()
     assert host.vms == set()
-    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
+    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), PATIENCE)
     assert all(isinstance(result, ArkerError) for result in results), results
     assert select(ledger) == []
     assert not [each for each in caplog.records if each.name == "arker" and each.levelno >= logging.WARNING]
@@ -72,7 +73,7 @@ async def test_blocks_in_other_tasks_are_left_first(
 async def test_from_inside_of_the_block_itself(host: Host, open_client: AsyncArker) -> None:
     async with open_client.fork_many("ubuntu", 3), await open_client.fork("ubuntu") as vm, vm.open_session():
         assert (len(host.vms), len(host.sessions)) == (4, 1)
-        await asyncio.wait_for(open_client.aclose(), 20)
+        await asyncio.wait_for(open_client.aclose(), PATIENCE)
         assert (host.vms, host.sessions) == (set(), set())
 
 
@@ -162,12 +163,14 @@ NOT_DELETED = [
 async def test_a_fork_whose_vm_cannot_be_given_back_is_not_called_undone(
     host: Host, open_client: AsyncArker, ledger: Path, caplog: pytest.LogCaptureFixture, deletion: Reply
 ) -> None:
-    host.delay = 0.1
+    over = host.hold_forks()
     host.deletion = lambda vm: deletion
     fork = asyncio.ensure_future(open_client.fork("ubuntu"))
-    while not host.vms:
-        await asyncio.sleep(0.01)
-    await open_client.aclose()
+    await until(lambda: host.vms)
+    closing = asyncio.ensure_future(open_client.aclose())
+    await some_turns()
+    over.set()
+    await closing
     with pytest.raises(ConfigurationError) as caught:
         await fork
     assert (caught.value.outcome, caught.value.vm_id) == ("applied", "vm-1")
@@ -179,12 +182,13 @@ async def test_a_fork_whose_vm_cannot_be_given_back_is_not_called_undone(
 async def test_a_cancelled_fork_whose_vm_cannot_be_deleted_stays_on_record(
     host: Host, open_client: AsyncArker, ledger: Path, caplog: pytest.LogCaptureFixture, deletion: Reply
 ) -> None:
-    host.delay = 0.1
+    over = host.hold_forks()
     host.deletion = lambda vm: deletion
     fork = asyncio.ensure_future(open_client.fork("ubuntu"))
-    while not host.vms:
-        await asyncio.sleep(0.01)
+    await until(lambda: host.vms)
     fork.cancel()
+    await some_turns()
+    over.set()
     await asyncio.wait({fork})
     assert fork.cancelled()
     await open_client.aclose()
@@ -199,19 +203,28 @@ async def delete_afterwards(vm: AsyncVM) -> None:
         await vm.delete()
 
 
+def runs_asked_for(server: ScriptedServer) -> int:
+    return sum(request.path.endswith("/runs") for request in server.requests)
+
+
 @pytest.mark.parametrize("state", ["in flight", "between attempts", "waiting for its turn"])
 async def test_calls_are_ended_first_and_what_their_callers_delete_then_is_deleted(
     host: Host, server: ScriptedServer, ledger: Path, state: str
 ) -> None:
-    held = ok({}, delay=60)
-    host.run = lambda: error("overloaded", status=503, retry_after="20") if state == "between attempts" else held
-    client = make_client(server, ledger=ledger, max_connections=1 if state == "waiting for its turn" else 100)
+    held, retries = ok({}, delay=600), list[RetryEvent]()
+    host.run = lambda: error("overloaded", status=503, retry_after="60") if state == "between attempts" else held
+    limit = 1 if state == "waiting for its turn" else 100
+    client = make_client(server, ledger=ledger, max_connections=limit, hooks=Hooks(on_retry=retries.append))
+    limiter = client._transport.limiter  # pyright: ignore[reportPrivateUsage]
     vms = [await client.fork("ubuntu") for _ in range(3)]
     tasks = [asyncio.ensure_future(delete_afterwards(vm)) for vm in vms]
-    while not any(request.path.endswith("/runs") for request in server.requests):
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.05)
-    await asyncio.wait_for(client.aclose(), 5)
+    reached = {
+        "in flight": lambda: runs_asked_for(server) == 3,
+        "between attempts": lambda: len(retries) == 3,
+        "waiting for its turn": lambda: runs_asked_for(server) == 1 and limiter.queued == 2,
+    }
+    await until(reached[state])
+    await asyncio.wait_for(client.aclose(), PATIENCE)
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(result) for result in results] == [ConfigurationError] * 3
     outcomes = {result.outcome for result in results if isinstance(result, ArkerError)}
@@ -224,10 +237,12 @@ async def test_calls_are_ended_first_and_what_their_callers_delete_then_is_delet
     assert (host.vms, select(ledger)) == (set(), [])
 
 
-async def test_a_caller_who_is_cancelled_as_well_is_cancelled(host: Host, open_client: AsyncArker) -> None:
-    host.run = lambda: ok({}, delay=60)
+async def test_a_caller_who_is_cancelled_as_well_is_cancelled(
+    host: Host, server: ScriptedServer, open_client: AsyncArker
+) -> None:
+    host.run = lambda: ok({}, delay=600)
     task = asyncio.ensure_future(delete_afterwards(await open_client.fork("ubuntu")))
-    await asyncio.sleep(0.1)
+    await until(lambda: runs_asked_for(server))
     closing = asyncio.ensure_future(open_client.aclose())
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -242,13 +257,18 @@ async def test_what_is_deleted_too_late_is_on_record(host: Host, open_client: As
     assert select(ledger) == []
     with pytest.raises(ConfigurationError, match="closed"):
         await vm.delete()
-    for _ in range(500):
-        if select(ledger):
-            break
-        await asyncio.sleep(0.01)
+    await until(lambda: select(ledger))
     assert (host.vms, select(ledger)) == ({vm.id, other.id}, [vm.id])
 
 
+@pytest.fixture
+def no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the bound on a closing so far off that it ends none which should end by itself."""
+    monkeypatch.setattr("arker._transport.open_blocks.CLEANUP_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr("arker._fleets.pool.CLEANUP_SECONDS", 10 * PATIENCE)
+
+
+@pytest.mark.usefixtures("no_bound")
 async def test_closing_by_a_function_of_a_fleet(host: Host, open_client: AsyncArker, ledger: Path) -> None:
     async def close(vm: AsyncVM, _: int) -> None:
         await open_client.aclose()
@@ -258,22 +278,12 @@ async def test_closing_by_a_function_of_a_fleet(host: Host, open_client: AsyncAr
             async for _ in fleet.map(close, range(3)):
                 pass
 
-    began = asyncio.get_running_loop().time()
     with pytest.raises(FleetError, match="left"):
-        await block()
-    assert asyncio.get_running_loop().time() - began < 5
+        await asyncio.wait_for(block(), PATIENCE)
     assert (host.vms, select(ledger)) == (set(), [])
 
 
-async def stubborn(vm: AsyncVM, _: int) -> None:
-    over = asyncio.get_running_loop().time() + 2
-    while asyncio.get_running_loop().time() < over:
-        try:
-            await asyncio.sleep(0.4)
-        except asyncio.CancelledError:
-            pass
-
-
+@pytest.mark.usefixtures("no_bound")
 @pytest.mark.parametrize("deletable", [True, False])
 async def test_functions_that_do_not_end_hold_up_no_deletion(
     host: Host, open_client: AsyncArker, ledger: Path, deletable: bool, caplog: pytest.LogCaptureFixture
@@ -281,6 +291,14 @@ async def test_functions_that_do_not_end_hold_up_no_deletion(
     if not deletable:
         refusal = error("forbidden", status=403)
         host.deletion = lambda vm: refusal
+    begun: list[AsyncVM] = []
+    over = asyncio.Event()
+
+    async def stubborn(vm: AsyncVM, _: int) -> None:
+        begun.append(vm)
+        while not over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await over.wait()
 
     async def block() -> None:
         async with open_client.fork_many("ubuntu", 3) as fleet:
@@ -291,12 +309,9 @@ async def test_functions_that_do_not_end_hold_up_no_deletion(
                 pass
 
     task = asyncio.ensure_future(block())
-    while len(host.vms) < 3:
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)
-    began = asyncio.get_running_loop().time()
-    await open_client.aclose()
-    assert asyncio.get_running_loop().time() - began < 1.5
+    await until(lambda: len(begun) == 3)
+    await asyncio.wait_for(open_client.aclose(), PATIENCE)
+    over.set()
     if deletable:
         assert (host.vms, select(ledger)) == (set(), [])
         await task
@@ -316,6 +331,7 @@ async def test_a_deletion_that_hangs_is_cut_off_without_a_trace(
     host.deletion = lambda vm: ok({}, delay=60)
     async with await open_client.fork("ubuntu"):
         await open_client.aclose()
+    await until(lambda: select(ledger))
     await asyncio.sleep(0.1)
     gc.collect()
     assert select(ledger) == ["vm-1"]
@@ -323,9 +339,16 @@ async def test_a_deletion_that_hangs_is_cut_off_without_a_trace(
     assert "never retrieved" not in caplog.text
 
 
+@pytest.mark.usefixtures("no_bound")
 async def test_nothing_is_begun_while_the_client_is_closing(host: Host, open_client: AsyncArker) -> None:
-    host.deletion = lambda vm: attrs.evolve(host.delete(vm), delay=0.2)
     plain = await open_client.fork("ubuntu")
+    over = threading.Event()
+
+    async def deletion(vm: str) -> Reply:
+        await until(lambda: vm == plain.id or over.is_set())
+        return host.delete(vm)
+
+    host.deletion = deletion
     task = asyncio.ensure_future(in_a_block(open_client))
     while len(host.vms) < 2:
         await asyncio.sleep(0.01)
@@ -336,6 +359,8 @@ async def test_nothing_is_begun_while_the_client_is_closing(host: Host, open_cli
         with pytest.raises(ConfigurationError, match="the client is closed"):
             await begin
     await plain.delete()
+    assert not closing.done()
+    over.set()
     await closing
     with pytest.raises(ArkerError):
         await task
@@ -344,7 +369,7 @@ async def test_nothing_is_begun_while_the_client_is_closing(host: Host, open_cli
 
 def test_from_another_thread(host: Host, server: ScriptedServer, ledger: Path) -> None:
     """A blocking program whose main thread closes the client while another one waits for a run."""
-    host.run = lambda: ok({}, delay=60)
+    host.run = lambda: ok({}, delay=600)
     client = Arker(api_key=API_KEY, base_url=server.url + COMPUTE, ledger=ledger)
     vm = client.fork("ubuntu")
     caught: list[BaseException] = []
@@ -359,9 +384,8 @@ def test_from_another_thread(host: Host, server: ScriptedServer, ledger: Path) -
 
     thread = threading.Thread(target=work)
     thread.start()
-    while not any(request.path.endswith("/runs") for request in server.requests):
-        time.sleep(0.01)
+    block_until(lambda: runs_asked_for(server))
     client.close()
-    thread.join(10)
+    thread.join(PATIENCE)
     assert [type(each) for each in caught] == [ConfigurationError]
     assert (host.vms, select(ledger)) == (set(), [])

@@ -21,6 +21,7 @@ from arker import (
     FleetError,
     Hooks,
     RequestEvent,
+    RetryEvent,
 )
 from arker._transport.http.sessions import LoopSessions
 from arker_sync import VM, Arker
@@ -29,6 +30,7 @@ from tests.support.clients import COMPUTE, make_client
 from tests.support.host import Host
 from tests.support.secrets import API_KEY
 from tests.support.server import Recorded, Reply, ScriptedServer, error, ok
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.anyio
 
@@ -45,8 +47,7 @@ def ledger(tmp_path: Path) -> Path:
 
 async def requested(server: ScriptedServer, what: str) -> None:
     """Wait until something is asked for."""
-    while not any(what in f"{request.method} {request.path}" for request in server.requests):
-        await asyncio.sleep(0.005)
+    await until(lambda: any(what in f"{request.method} {request.path}" for request in server.requests))
 
 
 async def test_a_second_closing_does_not_cut_off_what_callers_delete(
@@ -79,14 +80,20 @@ async def test_callers_who_try_again_at_once_do_not_stop_the_loop(
 ) -> None:
     client = make_client(server)
     vm = await client.fork("ubuntu")
+    over = threading.Event()
+
+    async def deletion(vm: str) -> Reply:
+        await until(over.is_set)
+        return host.delete(vm)
+
     if closed:
         await client.aclose()
         closing = None
     else:
-        host.deletion = lambda vm: attrs.evolve(host.delete(vm), delay=0.3)
+        host.deletion = deletion
         entered = await vm.__aenter__()
         closing = asyncio.ensure_future(client.aclose())
-        await asyncio.sleep(0.1)
+        await requested(server, "DELETE")
         assert entered is vm
     loop = asyncio.get_running_loop()
     turns = 0
@@ -112,6 +119,7 @@ async def test_callers_who_try_again_at_once_do_not_stop_the_loop(
                 await work()
         assert turns >= before + 20
     turning = False
+    over.set()
     if closing is not None:
         await closing
         await vm.__aexit__(None, None, None)
@@ -167,8 +175,8 @@ async def test_cancelled_before_the_end_arrives_from_another_loop(host: Host, se
 
 
 async def test_cancelled_while_a_fleet_is_forked(host: Host, server: ScriptedServer) -> None:
-    host.delay = 0.2
     client = make_client(server)
+    over = host.hold_forks()
 
     async def work() -> None:
         async with client.fork_many("ubuntu", 3):
@@ -179,6 +187,7 @@ async def test_cancelled_while_a_fleet_is_forked(host: Host, server: ScriptedSer
     closing = asyncio.ensure_future(client.aclose())
     await asyncio.sleep(0.05)
     task.cancel()
+    over.set()
     with pytest.raises(asyncio.CancelledError):
         await task
     await closing
@@ -196,34 +205,31 @@ async def test_what_hangs_is_ended_with_the_client(
     monkeypatch.setattr("arker._transport.open_blocks.CLEANUP_SECONDS", 0.3)
     # A session of the caller's is not closed with the client, and nothing else would end what hangs in it.
     async with aiohttp.ClientSession() as session:
-        client = make_client(server, ledger=ledger, session=session)
+        retries: list[RetryEvent] = []
+        client = make_client(server, ledger=ledger, session=session, hooks=Hooks(on_retry=retries.append))
         vm = await client.fork("ubuntu")
         if what == "a fork":
-            host.delay = 60
+            host.delay = 600
             call = asyncio.ensure_future(hold(client.fork("ubuntu")))
-            while len(host.vms) < 2:
-                await asyncio.sleep(0.01)
+            await until(lambda: len(host.vms) == 2)
         else:
-            busy, hanging = error("overloaded", status=503, retry_after="50"), ok({}, delay=60)
+            busy, hanging = error("overloaded", status=503, retry_after="60"), ok({}, delay=600)
             host.deletion = lambda vm: busy if what == "a deletion between attempts" else hanging
             call = asyncio.ensure_future(hold(vm.delete()))
             await requested(server, "DELETE")
-        await asyncio.sleep(0.05)
-        await asyncio.wait_for(client.aclose(), 10)
+            await until(lambda: retries or what == "a deletion in flight")
+        await asyncio.wait_for(client.aclose(), PATIENCE)
         with pytest.raises(ConfigurationError) as caught:
-            await asyncio.wait_for(call, 10)
+            await asyncio.wait_for(call, PATIENCE)
     assert caught.value.outcome == ("not_started" if what == "a deletion between attempts" else "unknown")
-    for _ in range(500):
-        if select(ledger):
-            break
-        await asyncio.sleep(0.01)
+    await until(lambda: select(ledger))
     assert select(ledger) == ([None] if what == "a fork" else [vm.id])
 
 
 async def test_a_deletion_through_a_tunnel_is_a_call_like_any_other(server: ScriptedServer) -> None:
     def answer(request: Recorded) -> Reply:
         if request.path.startswith("/inside"):
-            return ok({}, delay=60)
+            return ok({}, delay=600)
         return ok({"tunnel_key": "k", "url": f"{server.url}/inside", "state": "open"})
 
     server.answer(answer)
@@ -231,7 +237,7 @@ async def test_a_deletion_through_a_tunnel_is_a_call_like_any_other(server: Scri
     tunnel = await client.vm("vm-1").tunnel(8080).open()
     call = asyncio.ensure_future(tunnel.request("DELETE", "/x"))
     await requested(server, "DELETE")
-    await asyncio.wait_for(client.aclose(), 5)
+    await asyncio.wait_for(client.aclose(), PATIENCE)
     with pytest.raises(ConfigurationError, match="closed"):
         await call
 
@@ -246,7 +252,7 @@ def test_closing_again_after_a_loop_was_shut_down_amid_it(host: Host, server: Sc
         assert not closing.done()
 
     async def close() -> None:
-        await asyncio.wait_for(client.aclose(), 5)
+        await asyncio.wait_for(client.aclose(), PATIENCE)
 
     asyncio.run(begin())
     asyncio.run(close())
@@ -284,7 +290,13 @@ async def test_a_session_that_is_opened_meanwhile_is_closed(
         if event.operation == "vm.create_session":
             time.sleep(0.05)  # the closing looks again before the session's block is open
 
-    server.answer(lambda request: attrs.evolve(host(request), delay=0.1 if "session" in request.path else 0.0))
+    async def answer(request: Recorded) -> Reply:
+        if "session" in request.path:
+            await asyncio.sleep(0.1)
+        reply = host(request)
+        return reply if isinstance(reply, Reply) else await reply
+
+    server.answer(answer)
     client = make_client(server, hooks=Hooks(on_request=hold_up))
     vm = await client.fork("ubuntu")
 
@@ -304,8 +316,13 @@ async def test_a_session_that_is_opened_meanwhile_is_closed(
     assert "may still exist" not in caplog.text
 
 
-def test_a_function_of_a_blocking_fleet_closes_the_client(host: Host, server: ScriptedServer, ledger: Path) -> None:
+def test_a_function_of_a_blocking_fleet_closes_the_client(
+    host: Host, server: ScriptedServer, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = Arker(api_key=API_KEY, base_url=server.url + COMPUTE, ledger=ledger)
+    # With the bound on a closing out of the way: none of it has to wait for that.
+    monkeypatch.setattr("arker._transport.open_blocks.CLEANUP_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr("arker._fleets.pool.CLEANUP_SECONDS", 10 * PATIENCE)
     seconds: list[float] = []
 
     def close(vm: VM, _: int) -> None:
@@ -319,7 +336,7 @@ def test_a_function_of_a_blocking_fleet_closes_the_client(host: Host, server: Sc
         for _ in fleet.map(close, range(2)):
             pass
     assert seconds
-    assert max(seconds) < 4
+    assert max(seconds) < PATIENCE
     assert (host.vms, select(ledger)) == (set(), [])
 
 
@@ -329,7 +346,7 @@ async def test_closing_during_the_first_request(server: ScriptedServer) -> None:
     client = make_client(server)
     first = asyncio.create_task(client.get_vm("v"))
     await client.aclose()
-    (result,) = await asyncio.wait_for(asyncio.gather(first, return_exceptions=True), 10)
+    (result,) = await asyncio.wait_for(asyncio.gather(first, return_exceptions=True), PATIENCE)
     assert isinstance(result, ArkerError | AsyncVM)
     with pytest.raises(ConfigurationError):
         await client.get_vm("v")
@@ -344,7 +361,7 @@ async def test_closing_when_another_loop_does_not_answer(monkeypatch: pytest.Mon
         async def block() -> None:
             sessions.get()
             ready.set()
-            over.wait(5)  # the loop is stuck meanwhile
+            over.wait(PATIENCE)  # the loop is stuck meanwhile
 
         asyncio.run(block())
 

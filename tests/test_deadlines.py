@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import anyio
 import pytest
 
-from arker import ArkerError, AsyncVM, DeadlineExceededError, NetworkError, UnavailableError
+from arker import (
+    ArkerError,
+    AsyncVM,
+    DeadlineExceededError,
+    Hooks,
+    NetworkError,
+    RetryEvent,
+    RetryPolicy,
+    UnavailableError,
+)
 from tests.support.clients import COMPUTE, make_client
 from tests.support.samples import completed
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, ok
+from tests.support.waiting import PATIENCE, put_forward, until
 
 pytestmark = pytest.mark.anyio
 
@@ -23,9 +34,21 @@ async def failing(work: Awaitable[object]) -> ArkerError:
     return caught.value
 
 
+async def failing_late(
+    work: Coroutine[Any, Any, object], condition: Callable[[], object], seconds: float
+) -> ArkerError:
+    """Let a deadline of so many seconds pass when the condition holds."""
+    task = asyncio.ensure_future(work)
+    await until(condition)
+    with pytest.MonkeyPatch.context() as patch:
+        await put_forward(patch, seconds)
+        with anyio.fail_after(PATIENCE):
+            return await failing(task)
+
+
 async def test_a_deadline_bounds_the_attempts(server: ScriptedServer, vm: AsyncVM) -> None:
-    server.script(error("unavailable", status=503), ok(completed(), delay=0.5))
-    raised = await failing(vm.run("true", deadline=0.1))
+    server.script(error("unavailable", status=503), ok(completed(), delay=600))
+    raised = await failing_late(vm.run("true", deadline=50), lambda: len(server.requests) == 2, 50)
     assert type(raised) is DeadlineExceededError
     assert isinstance(raised, TimeoutError)
     assert (raised.code, raised.status, raised.operation) == ("deadline_exceeded", 0, "vm.run")
@@ -35,13 +58,15 @@ async def test_a_deadline_bounds_the_attempts(server: ScriptedServer, vm: AsyncV
 
 
 async def test_a_deadline_bounds_the_waiting_between(server: ScriptedServer) -> None:
-    async with make_client(server, retry={"base_delay": 30.0, "max_delay": 30.0}) as client:
+    retries: list[RetryEvent] = []
+    policy = RetryPolicy(base_delay=600, max_delay=600)
+    async with make_client(server, retry=policy, hooks=Hooks(on_retry=retries.append)) as client:
+        vm = client.vm("v")
         server.script(error("unavailable", status=503), dropped(Drop.AFTER_PROCESSING))
-        with anyio.fail_after(10):
-            raised = await failing(client.vm("v").run("true", deadline=0.5))
-            assert type(raised) is DeadlineExceededError
-            assert (raised.attempts, raised.outcome) == (1, "not_started")
-            raised = await failing(client.vm("v").run("true", deadline=0.5))
+        raised = await failing_late(vm.run("true", deadline=50), lambda: len(retries) == 1, 50)
+        assert type(raised) is DeadlineExceededError
+        assert (raised.attempts, raised.outcome) == (1, "not_started")
+        raised = await failing_late(vm.run("true", deadline=50), lambda: len(retries) == 2, 50)
         assert type(raised) is DeadlineExceededError
         assert (raised.attempts, raised.outcome) == (1, "unknown")
         assert isinstance(raised.__cause__, NetworkError)
@@ -51,8 +76,8 @@ async def test_a_deadline_over_several_requests(server: ScriptedServer, vm: Asyn
     def presigned(_: Recorded) -> Reply:
         return ok({"path": "/f", "size": 2, "presigned_url": f"{server.url}/o", "expires_in": 60})
 
-    server.script(presigned, Reply(body=b"hi", delay=5))
-    raised = await failing(vm.sync("/f", deadline=0.4))
+    server.script(presigned, Reply(body=b"hi", delay=600))
+    raised = await failing_late(vm.sync("/f", deadline=50), lambda: len(server.requests) == 2, 50)
     assert type(raised) is DeadlineExceededError
     assert (raised.attempts, raised.operation) == (2, "vm.sync")
 

@@ -30,6 +30,7 @@ VERBS: Final = frozenset(
         "Map",
         "Open",
         "Parse",
+        "Raise",
         "Read",
         "Remove",
         "Rename",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.support.clients import COMPUTE, CONTROL, make_client
 from tests.support.samples import completed, full
 from tests.support.secrets import API_KEY
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer, closed_port, dropped, error, ok
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -167,14 +169,20 @@ async def test_many_at_once_ask_once(server: ScriptedServer) -> None:
 
 
 async def test_a_caller_who_gives_up_does_not_spoil_it_for_the_others(server: ScriptedServer) -> None:
-    def answer(request: Recorded) -> Reply:
-        return ok({"status": "ok"}, delay=0.3) if request.path.endswith("health") else ok(VM_OF_TODAY)
+    given_up = threading.Event()
+
+    async def answer(request: Recorded) -> Reply:
+        if request.path.endswith("health"):
+            await until(given_up.is_set)
+            return ok({"status": "ok"})
+        return ok(VM_OF_TODAY)
 
     server.answer(answer)
     async with auto(server) as client:
         patient = asyncio.create_task(client.vm("v").resize(vcpu_count=3))
         with pytest.raises(DeadlineExceededError) as caught:
             await client.vm("v").resize(vcpu_count=3, deadline=0.05)
+        given_up.set()
         assert (caught.value.outcome, caught.value.operation) == ("not_started", "vm.resize")
         assert (await patient).resized
 

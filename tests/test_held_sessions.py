@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.support.clients import COMPUTE, make_client
 from tests.support.interruption import Interruption
 from tests.support.samples import completed
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, ok
+from tests.support.waiting import cancel_when, put_forward, until
 
 pytestmark = pytest.mark.anyio
 
@@ -195,10 +197,20 @@ async def test_no_session_is_left_wherever_it_is_cancelled(server: ScriptedServe
     assert cancelled >= 3
 
 
-async def test_a_deadline_of_the_opening(server: ScriptedServer, vm: AsyncVM) -> None:
-    server.script(ok(session(), delay=0.3), ok({"deleted": True}))
+async def test_a_deadline_of_the_opening(server: ScriptedServer, vm: AsyncVM, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed = threading.Event()
+
+    async def late(_: Recorded) -> Reply:
+        await until(passed.is_set)
+        return ok(session())
+
+    server.script(late, ok({"deleted": True}))
+    opening = asyncio.create_task(vm.open_session(deadline=50).open())
+    await until(lambda: server.requests)
+    await put_forward(monkeypatch, 50)
+    passed.set()
     with pytest.raises(DeadlineExceededError) as caught:
-        await vm.open_session(deadline=0.1).open()
+        await opening
     # What came of it after all was deleted.
     assert (caught.value.operation, caught.value.outcome) == ("vm.create_session", "not_started")
     assert [request.method for request in server.requests] == ["POST", "DELETE"]
@@ -208,12 +220,14 @@ async def test_what_cannot_be_known_is_told(
     server: ScriptedServer, vm: AsyncVM, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def lost(_: Recorded) -> Reply:
-        await asyncio.sleep(0.1)
+        await until(lambda: scope.cancel_called)
         return dropped(Drop.RESET)
 
     server.script(lost)
-    with caplog.at_level(logging.WARNING, "arker"), anyio.move_on_after(0.05) as scope:
+    with caplog.at_level(logging.WARNING, "arker"), anyio.CancelScope() as scope:
+        giving_up = cancel_when(scope, lambda: server.requests)
         await vm.open_session().open()
+    await giving_up
     assert scope.cancelled_caught
     assert "a session of the VM vm-1 was given up, and may exist" in caplog.text
 
@@ -222,10 +236,18 @@ async def test_what_cannot_be_known_is_told(
 async def test_a_session_that_the_server_did_not_delete_is_told_of(
     server: ScriptedServer, vm: AsyncVM, caplog: pytest.LogCaptureFixture, cancelled: bool
 ) -> None:
-    server.script(ok(session(), delay=0.1 if cancelled else 0.0), ok({"deleted": False}))
+    scope = anyio.CancelScope()
+
+    async def opened(_: Recorded) -> Reply:
+        await until(lambda: scope.cancel_called or not cancelled)
+        return ok(session())
+
+    server.script(opened, ok({"deleted": False}))
     if cancelled:
-        with anyio.move_on_after(0.05) as scope:
+        with scope:
+            giving_up = cancel_when(scope, lambda: server.requests)
             await vm.open_session().open()
+        await giving_up
         assert scope.cancelled_caught
         assert "was given up, and may exist: the server says that it was not deleted" in caplog.text
         return

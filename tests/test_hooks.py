@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import anyio
 import attrs
 import pytest
 
@@ -36,6 +35,7 @@ from tests.support.clients import COMPUTE, make_client
 from tests.support.samples import completed
 from tests.support.secrets import API_KEY, MARK, SIGNATURE, Detector
 from tests.support.server import Drop, Reply, ScriptedServer, dropped, error, ok
+from tests.support.waiting import put_forward, until
 
 pytestmark = pytest.mark.anyio
 
@@ -115,22 +115,25 @@ async def test_a_reply_that_does_not_fit(server: ScriptedServer, notes: Notes) -
     assert (event.status, event.request_id, event.error) == (200, "r", caught.value)
 
 
-async def test_an_attempt_that_a_deadline_ends(server: ScriptedServer, notes: Notes) -> None:
-    server.script(ok(completed(), delay=5.0))
+async def test_an_attempt_that_a_deadline_ends(
+    server: ScriptedServer, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.script(ok(completed(), delay=600))
     async with make_client(server, hooks=notes.hooks) as client:
+        task = asyncio.ensure_future(client.vm("v").run("true", deadline=50))
+        await until(lambda: server.requests)
+        await put_forward(monkeypatch, 50)
         with pytest.raises(DeadlineExceededError):
-            await client.vm("v").run("true", deadline=0.05)
+            await task
     (event,) = notes.requests
     assert (event.cancelled, event.status, event.error) == (True, None, None)
 
 
 async def test_an_attempt_that_a_cancellation_ends(server: ScriptedServer, notes: Notes) -> None:
-    server.script(ok(completed(), delay=5.0))
+    server.script(ok(completed(), delay=600))
     async with make_client(server, hooks=notes.hooks) as client:
         task = asyncio.ensure_future(client.vm("v").run("true"))
-        with anyio.fail_after(10):
-            while not server.requests:
-                await asyncio.sleep(0.001)
+        await until(lambda: server.requests)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

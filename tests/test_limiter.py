@@ -11,12 +11,13 @@ from contextlib import contextmanager
 import anyio
 import pytest
 
-from arker import AsyncArker, RateLimitedError
+from arker import AsyncArker, Hooks, RateLimitedError, RetryEvent
 from arker._transport.limiter import Limiter
 from arker._transport.window import INITIAL, Window
 from tests.support.clients import make_client
 from tests.support.samples import completed
 from tests.support.server import Recorded, Reply, ScriptedServer, error, ok
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.anyio
 
@@ -88,11 +89,10 @@ async def test_retry_after_holds_back_the_others_too(server: ScriptedServer) -> 
         return error("whatever", status=429, Retry_After="0.4") if len(moments) == 1 else ok({"vm_id": "v"})
 
     server.answer(answer)
-    async with make_client(server) as client:
+    retries: list[RetryEvent] = []
+    async with make_client(server, hooks=Hooks(on_retry=retries.append)) as client:
         first = asyncio.create_task(client.get_vm("first"))
-        while len(moments) < 1:
-            await asyncio.sleep(0.001)
-        await asyncio.sleep(0.05)
+        await until(lambda: retries)
         await asyncio.gather(first, *(client.get_vm(f"v{number}") for number in range(5)))
     assert len(moments) == 7
     assert moments[1] - moments[0] >= 0.39
@@ -103,7 +103,7 @@ async def test_a_pause_that_is_too_long_holds_back_nobody_else(server: ScriptedS
     async with make_client(server) as client:
         with pytest.raises(RateLimitedError):
             await client.get_vm("v")
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             await client.get_vm("v")
 
 
@@ -133,8 +133,8 @@ async def test_commands_that_take_long_do_not_hold_up_what_is_quick(server: Scri
     server.answer(answer)
     async with make_client(server, max_connections=10) as client:
         runs = [asyncio.create_task(client.vm("v").run("sleep")) for _ in range(30)]
-        await asyncio.sleep(0.1)
-        with anyio.fail_after(10):
+        await until(lambda: len(server.requests) >= 10)
+        with anyio.fail_after(PATIENCE):
             await client.vm("v").delete()
         assert not any(run.done() for run in runs)
         over.set()
@@ -161,15 +161,21 @@ async def test_hundreds_of_long_commands_are_sent_at_once(server: ScriptedServer
 
 
 async def test_a_place_is_given_back_whatever_happens(server: ScriptedServer) -> None:
-    server.answer(lambda _: ok({"vm_id": "v"}, delay=0.02))
+    over = threading.Event()
+
+    async def answer(_: Recorded) -> Reply:
+        await until(over.is_set)
+        return ok({"vm_id": "v"})
+
+    server.answer(answer)
     async with make_client(server, max_connections=2) as client:
         limiter = client._transport.limiter  # pyright: ignore[reportPrivateUsage]
         tasks = [asyncio.create_task(client.get_vm("v")) for _ in range(40)]
-        await asyncio.sleep(0.03)
-        assert limiter.in_flight == 2
-        assert limiter.queued > 30
+        await until(lambda: len(server.requests) == 2)
+        assert (limiter.in_flight, limiter.queued) == (2, 38)
         for task in tasks[::2]:
             task.cancel()
+        over.set()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert (limiter.in_flight, limiter.queued) == (0, 0)
         await client.get_vm("v")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from arker import (
     AsyncArker,
@@ -39,7 +41,7 @@ from arker.errors.choice import api_error_class
 from tests.support.clients import COMPUTE, CONTROL, make_client
 from tests.support.samples import completed, full
 from tests.support.secrets import API_KEY
-from tests.support.server import Recorded, Reply, ScriptedServer, ok
+from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, ok
 from tests.test_generations import VM_OF_TODAY, nested
 
 pytestmark = pytest.mark.anyio
@@ -509,10 +511,26 @@ async def test_queueing_repeats_with_the_seconds_that_are_left(server: ScriptedS
         return Reply(status=lacking.status, body=lacking.body, delay=1.1)
 
     server.script(slow, *[lacking] * 6, ok(VM_OF_TODAY))
-    await client.fork("ubuntu", queueing_timeout=30, memory_mib=64)
+    began = time.monotonic()
+    await client.fork("ubuntu", queueing_timeout=300, memory_mib=64)
+    taken = time.monotonic() - began
     bodies = [request.json for request in server.requests]
-    assert [body["queueing_timeout"] for body in bodies[:2]] == [30, 29]
-    assert all(body["queueing_timeout"] <= 29 and body["resources"] == {"memory_mib": 64} for body in bodies[1:])
+    given, *left = [body["queueing_timeout"] for body in bodies]
+    assert given == 300
+    assert all(300 - taken <= seconds <= 299 for seconds in left), (left, taken)
+    assert left == sorted(left, reverse=True)
+    assert all(body["resources"] == {"memory_mib": 64} for body in bodies)
+    assert len({request.key for request in server.requests}) == 1
+
+
+@pytest.mark.parametrize("answer", [dropped(Drop.AFTER_PROCESSING), nested("gateway_timeout", status=504)])
+async def test_what_may_have_been_taken_is_repeated_as_it_was(
+    server: ScriptedServer, client: AsyncArker, answer: Reply
+) -> None:
+    lacking = nested("capacity_unavailable", status=503, details={"scope": "region"})
+    server.script(evolve(answer, delay=1.1), lacking, ok(completed()))
+    await client.vm("v").run("true", queueing_timeout=30)
+    assert [request.json["queueing_timeout"] for request in server.requests] == [30, 30, 30]
     assert len({request.key for request in server.requests}) == 1
 
 

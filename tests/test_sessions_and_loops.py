@@ -14,11 +14,22 @@ import aiohttp
 import anyio
 import pytest
 
-from arker import ArkerError, AsyncArker, AsyncVM, ConfigurationError, InvalidArgumentError, NetworkError
+from arker import (
+    ArkerError,
+    AsyncArker,
+    AsyncVM,
+    ConfigurationError,
+    Hooks,
+    InvalidArgumentError,
+    NetworkError,
+    RetryEvent,
+    RetryPolicy,
+)
 from tests.support.clients import COMPUTE, make_client
 from tests.support.samples import completed
 from tests.support.secrets import API_KEY
 from tests.support.server import Drop, Reply, ScriptedServer, dropped, error, ok
+from tests.support.waiting import PATIENCE, put_forward, until
 
 OK = {"vm_id": "v"}
 
@@ -53,7 +64,7 @@ def test_a_handle_serves_one_loop_after_the_other(server: ScriptedServer) -> Non
 def test_loops_in_two_threads_at_once(server: ScriptedServer) -> None:
     server.answer(ok(OK, delay=0.01))
     client = make_client(server)
-    barrier = threading.Barrier(2, timeout=10)
+    barrier = threading.Barrier(2, timeout=PATIENCE)
     problems: list[BaseException] = []
 
     async def work() -> None:
@@ -71,7 +82,7 @@ def test_loops_in_two_threads_at_once(server: ScriptedServer) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=20)
+        thread.join(timeout=2 * PATIENCE)
     assert not problems
     assert len(server.requests) == 30
     asyncio.run(client.aclose())
@@ -100,10 +111,10 @@ def test_closing_reaches_a_loop_in_another_thread(server: ScriptedServer) -> Non
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert used.wait(timeout=10)
+    assert used.wait(timeout=PATIENCE)
     asyncio.run(client.aclose())
     done.set()
-    thread.join(timeout=10)
+    thread.join(timeout=PATIENCE)
     assert not problems
 
 
@@ -137,12 +148,11 @@ async def test_a_client_that_was_never_used_opens_nothing(server: ScriptedServer
 @pytest.mark.anyio
 async def test_closing_amid_a_request(server: ScriptedServer) -> None:
     """What was on its way may have had its effect; it is neither called unsent nor sent again."""
-    server.answer(ok(completed(), delay=5))
+    server.answer(ok(completed(), delay=600))
     client = make_client(server)
     task = asyncio.create_task(client.vm("v").run("true"))
-    with anyio.fail_after(10):
-        while not server.requests:
-            await asyncio.sleep(0.005)
+    await until(lambda: server.requests)
+    with anyio.fail_after(PATIENCE):
         await client.aclose()
         with pytest.raises(ArkerError) as caught:
             await task
@@ -153,27 +163,30 @@ async def test_closing_amid_a_request(server: ScriptedServer) -> None:
 @pytest.mark.anyio
 async def test_closing_between_two_attempts(server: ScriptedServer) -> None:
     server.answer(error("unavailable", status=503))
-    client = make_client(server, retry={"base_delay": 0.05, "jitter": 0.0})
+    retries: list[RetryEvent] = []
+    policy = RetryPolicy(base_delay=600, max_delay=600, jitter=0.0)
+    client = make_client(server, retry=policy, hooks=Hooks(on_retry=retries.append))
     task = asyncio.create_task(client.vm("v").run("true"))
-    with anyio.fail_after(10):
-        while not server.requests:
-            await asyncio.sleep(0.005)
-        await asyncio.sleep(0.01)
+    await until(lambda: retries)
+    with anyio.fail_after(PATIENCE):
         await client.aclose()
         with pytest.raises(ConfigurationError, match="closed"):
             await task
     assert len(server.requests) == 1
 
 
-def test_nothing_is_left_open(server: ScriptedServer) -> None:
+def test_nothing_is_left_open(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.answer(ok(OK))
 
     async def careless() -> None:
         client = make_client(server)
         await client.get_vm("v")
-        server.script(dropped(Drop.AFTER_PROCESSING), ok(OK, delay=0.5))
+        server.script(dropped(Drop.AFTER_PROCESSING), ok(OK, delay=600))
+        task = asyncio.create_task(client.get_vm("v", deadline=50))
+        await until(lambda: len(server.requests) == 3)
+        await put_forward(monkeypatch, 50)
         with pytest.raises(ArkerError):
-            await client.get_vm("v", deadline=0.05)
+            await task
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -306,11 +319,9 @@ async def test_cookies_are_not_kept(server: ScriptedServer, vm: AsyncVM) -> None
 
 @pytest.mark.anyio
 async def test_cancelling_a_call_leaves_the_client_usable(server: ScriptedServer, vm: AsyncVM) -> None:
-    server.script(ok(completed(), delay=5))
+    server.script(ok(completed(), delay=600))
     task = asyncio.create_task(vm.run("true"))
-    with anyio.fail_after(10):
-        while not server.requests:
-            await asyncio.sleep(0.005)
+    await until(lambda: server.requests)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -13,6 +14,7 @@ from arker import AsyncArker, AsyncVM, CompletedRunResult, HttpTimeouts, Network
 from tests.support.clients import make_client
 from tests.support.samples import completed
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, ok
+from tests.support.waiting import PATIENCE, longer_and_longer, until
 
 pytestmark = pytest.mark.anyio
 
@@ -42,20 +44,30 @@ class Quiet:
         self.vm: Callable[[], Reply] = lambda: ok({"vm_id": "v", "state": "running"})
         self.runs: list[dict[str, Any]] = [a_run()]
         self.run: Callable[[], Reply] = lambda: ok(with_output(a_run(), "so far"))
-        self.posts: list[Reply] = [ok(completed(), delay=NEVER)]
+        self.posts: list[Reply | Callable[[], Awaitable[Reply]]] = [ok(completed(), delay=NEVER)]
         self.keys: list[str | None] = []
         self.asked = 0
 
-    def __call__(self, request: Recorded) -> Reply:
+    def __call__(self, request: Recorded) -> Reply | Awaitable[Reply]:
         if request.method == "POST":
             self.keys.append(request.key)
-            return self.posts[min(len(self.keys), len(self.posts)) - 1]
+            post = self.posts[min(len(self.keys), len(self.posts)) - 1]
+            return post if isinstance(post, Reply) else post()
         if request.path.endswith("/runs"):
             return ok({"runs": self.runs})
         if "/runs/" in request.path:
             return self.run()
         self.asked += 1
         return self.vm()
+
+    def after(self, asked: int, reply: Reply) -> Callable[[], Awaitable[Reply]]:
+        """Return what replies as soon as the VM was asked for so many times."""
+
+        async def post() -> Reply:
+            await until(lambda: self.asked >= asked)
+            return reply
+
+        return post
 
 
 @pytest.fixture
@@ -67,7 +79,7 @@ def quiet(server: ScriptedServer) -> Quiet:
 
 async def run(server: ScriptedServer, *, session_id: str | None = None) -> CompletedRunResult:
     async with make_client(server, timeout=SILENCE) as client:
-        with anyio.fail_after(20):
+        with anyio.fail_after(PATIENCE):
             return await client.vm("v").run("make", session_id=session_id)
 
 
@@ -100,18 +112,16 @@ async def test_the_session_tells_runs_apart(server: ScriptedServer, quiet: Quiet
 
 
 async def test_a_command_that_takes_its_time_is_left_alone(server: ScriptedServer, quiet: Quiet) -> None:
-    quiet.posts = [ok(completed("done"), delay=0.6)]
+    quiet.posts = [quiet.after(3, ok(completed("done")))]
     assert (await run(server)).stdout == b"done"
-    assert quiet.asked >= 3
     assert len(quiet.keys) == 1
 
 
 async def test_the_output_is_read_ever_more_rarely(server: ScriptedServer, quiet: Quiet) -> None:
-    quiet.posts = [ok(completed("done"), delay=1.2)]
+    quiet.posts = [quiet.after(20, ok(completed("done")))]
     await run(server)
     reads = sum("/runs/" in request.path for request in server.requests)
-    assert quiet.asked >= 8
-    assert 1 <= reads <= 5
+    assert reads == 5, "after the questions 1, 2, 4, 8 and 16"
 
 
 @pytest.mark.parametrize("sign", ["the VM is idle", "the run has ended"])
@@ -129,16 +139,21 @@ async def test_a_reply_that_was_lost_is_asked_for_again_by_its_key(
     assert quiet.keys[0] == quiet.keys[1]
 
 
+def idle(quiet: Quiet, *, times: int) -> Callable[[], Reply]:
+    """Return a VM that is idle so many times, and then leaves questions without an answer."""
+    return lambda: ok({"vm_id": "v", "state": "idle"}, delay=0.0 if quiet.asked <= times else NEVER)
+
+
 async def test_a_reply_that_is_just_on_its_way_is_not_taken_for_lost(server: ScriptedServer, quiet: Quiet) -> None:
-    quiet.posts = [ok(completed("late"), delay=0.08)]
-    quiet.vm = lambda: ok({"vm_id": "v", "state": "idle"})
+    quiet.posts = [quiet.after(1, ok(completed("late")))]
+    quiet.vm = idle(quiet, times=1)
     assert (await run(server)).stdout == b"late"
     assert len(quiet.keys) == 1
 
 
 async def test_nor_is_the_second_after_a_first_that_was_lost(server: ScriptedServer, quiet: Quiet) -> None:
-    quiet.posts = [ok(completed(), delay=NEVER), ok(completed("late"), delay=0.08)]
-    quiet.vm = lambda: ok({"vm_id": "v", "state": "idle"})
+    quiet.posts = [ok(completed(), delay=NEVER), quiet.after(3, ok(completed("late")))]
+    quiet.vm = idle(quiet, times=3)
     assert (await run(server)).stdout == b"late"
     assert len(quiet.keys) == 2
 
@@ -147,13 +162,13 @@ async def test_nor_is_the_second_after_a_first_that_was_lost(server: ScriptedSer
     "answer", [error("internal", status=500), dropped(Drop.RESET), ok({"nonsense": True}), ok({"vm_id": "v"})]
 )
 async def test_questions_without_an_answer_say_nothing(server: ScriptedServer, quiet: Quiet, answer: Reply) -> None:
-    quiet.posts = [ok(completed("done"), delay=0.4)]
+    quiet.posts = [quiet.after(8, ok(completed("done")))]
     quiet.vm = lambda: answer
     assert (await run(server)).stdout == b"done"
 
 
 async def test_runs_that_are_not_found_say_nothing_of_the_vm(server: ScriptedServer, quiet: Quiet) -> None:
-    quiet.posts = [ok(completed("done"), delay=0.4)]
+    quiet.posts = [quiet.after(4, ok(completed("done")))]
     quiet.run = lambda: error("not_found", status=404)
     assert (await run(server)).stdout == b"done"
 
@@ -181,28 +196,34 @@ async def test_only_foreground_runs_are_asked_after(server: ScriptedServer, quie
     assert quiet.asked == 0
 
 
+async def give_up(run: Callable[..., Awaitable[object]], how: str, seconds: float, quiet: Quiet) -> None:
+    """Begin a run and give it up after some seconds; by cancelling it, as soon as the server was asked for the VM."""
+    if how == "deadline":
+        with pytest.raises(TimeoutError):
+            await run(deadline=seconds)
+    elif how == "fail_after":
+        with pytest.raises(TimeoutError), anyio.fail_after(seconds):
+            await run()
+    elif how == "wait_for":
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(run(), seconds)
+    else:
+        task = asyncio.ensure_future(run())
+        await until(lambda: quiet.asked)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
 @pytest.mark.parametrize("how", ["cancel", "deadline", "fail_after", "wait_for"])
 async def test_a_caller_that_gives_up_during_the_silence(server: ScriptedServer, quiet: Quiet, how: str) -> None:
     tasks = asyncio.all_tasks()
     async with make_client(server, timeout=SILENCE) as client:
-        vm = client.vm("v")
-        if how == "deadline":
-            with pytest.raises(TimeoutError):
-                await vm.run("make", deadline=0.3)
-        elif how == "fail_after":
-            with pytest.raises(TimeoutError), anyio.fail_after(0.3):
-                await vm.run("make")
-        elif how == "wait_for":
-            with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(vm.run("make"), 0.3)
-        else:
-            task = asyncio.create_task(vm.run("make"))
-            await asyncio.sleep(0.3)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-        assert quiet.asked >= 1
-        assert asyncio.all_tasks() == tasks
+        for seconds in longer_and_longer(0.3):
+            await give_up(partial(client.vm("v").run, "make"), how, seconds, quiet)
+            assert asyncio.all_tasks() == tasks
+            if quiet.asked:
+                break
 
 
 async def test_a_run_whose_connection_is_lost_finds_its_vm_gone(server: ScriptedServer, client: AsyncArker) -> None:
@@ -247,7 +268,7 @@ async def test_a_vm_in_a_state_of_a_newer_service_ends_no_wait_and_begins_none(
 ) -> None:
     """Whether anything runs in it, its runs tell then."""
     quiet.vm = lambda: ok({"vm_id": "v", "state": state})
-    quiet.posts = [ok(completed(), delay=0.4), ok(completed("again"))]
+    quiet.posts = [quiet.after(4, ok(completed())), ok(completed("again"))]
     assert (await run(server)).stdout == b"hi\n"
     assert len(quiet.keys) == 1
     quiet.keys.clear()

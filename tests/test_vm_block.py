@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import anyio
 import pytest
@@ -11,6 +12,7 @@ from arker import AsyncArker, AsyncVM, ForbiddenError, InternalError, NotFoundEr
 from tests.support.clients import COMPUTE, make_client
 from tests.support.samples import completed
 from tests.support.server import Recorded, Reply, ScriptedServer, error, ok
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -89,17 +91,23 @@ async def test_also_when_a_bound_passes_while_it_is_left(server: ScriptedServer,
 
 
 async def test_also_when_runs_hold_the_connections(server: ScriptedServer) -> None:
-    def answer(request: Recorded) -> Reply:
-        return ok(completed(), delay=0.2) if request.method == "POST" else ok({"deleted": True})
+    over = threading.Event()
+
+    async def answer(request: Recorded) -> Reply:
+        if request.method == "POST":
+            await until(over.is_set)
+            return ok(completed())
+        return ok({"deleted": True})
 
     server.answer(answer)
     async with make_client(server, max_connections=2) as client:
         runs = [asyncio.create_task(client.vm("v").run("sleep")) for _ in range(4)]
-        await asyncio.sleep(0.05)
+        await until(lambda: len(server.requests) >= 2)
         async with client.vm("w"):
             pass
-        assert server.last.method == "DELETE"
+        assert "DELETE" in {request.method for request in server.requests}
         assert not any(run.done() for run in runs)
+        over.set()
         await asyncio.gather(*runs)
 
 

@@ -10,8 +10,9 @@ from attrs import frozen
 from cyclopts import Parameter
 
 from arker._cli import local
-from arker._cli.running import FailedError, complain
+from arker._cli.running import FailedError, UsageError, complain
 from arker.client import AsyncArker
+from arker.config import has_api_key
 from arker.vm import AsyncVM
 
 
@@ -40,6 +41,10 @@ def make_client(where: Where) -> tuple[AsyncArker, bool]:
     """Make a client, and say whether its backend ends with it."""
     where = where or Connection()
     if not where.local:
+        if not has_api_key():
+            raise UsageError(
+                "an API key is required: set ARKER_API_KEY, or write --local for a backend on this machine"
+            )
         return AsyncArker(region=where.region, provider=where.provider), False
     running = local.find()
     if running is None:

@@ -1,7 +1,7 @@
-"""The embedded backend that ``arker emulator`` runs: a file says where it is, so that other commands find it.
+"""The embedded backends that ``arker emulator`` runs: each has a file that says where it is, so that commands find it.
 
-The file is for its owner alone, since the backend's token is in it. Its lock is held for as long as the backend's
-process lives, in whatever way that ends; so a file that is left behind is never taken for a backend.
+The files are for their owner alone, since a backend's token is in its file. The lock of a file is held for as long as
+the backend's process lives, in whatever way that ends; so a file that is left behind is never taken for a backend.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ try:
 except ImportError:  # a system without such locks has no VMs either
     fcntl = None  # type: ignore[assignment]
 
-_NAME: Final = "emulator.json"
+_PREFIX: Final = "emulator-"
+_SUFFIX: Final = ".json"
 
 
 @frozen
@@ -41,9 +42,9 @@ class Backend:
     api_key: str = field(repr=False)
 
 
-def _file() -> Path | None:
+def _directory() -> Path | None:
     directory = state_directory()
-    return None if directory is None else directory / "arker" / _NAME
+    return None if directory is None else directory / "arker"
 
 
 @contextmanager
@@ -64,29 +65,34 @@ class Announcement:
         self._path: Path | None = None
 
     def begin(self, url: str, api_key: str) -> bool:
-        """Write the file, in place of another backend's. Returns whether other commands will find the backend."""
-        path = _file()
-        if path is None or fcntl is None:
+        """Write the file, and remove those left behind. Returns whether other commands will find the backend."""
+        directory = _directory()
+        if directory is None or fcntl is None:
             return False
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(prefix=f".{_NAME}-", dir=path.parent)  # of mode 0600
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor, hidden = tempfile.mkstemp(prefix=f".{_PREFIX}", suffix=_SUFFIX, dir=directory)  # of mode 0600
         except OSError:
             return False
-        self._descriptor, self._path = descriptor, path
+        self._descriptor = descriptor
+        self._path = directory / os.path.basename(hidden).removeprefix(".")
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             os.write(descriptor, json.dumps({"url": url, "api_key": api_key}).encode())
-            os.rename(name, path)
+            os.rename(hidden, self._path)
         except OSError:
             with contextlib.suppress(OSError):
-                os.unlink(name)
+                os.unlink(hidden)
             self.end()
             return False
+        for each in _files(directory):
+            with contextlib.suppress(OSError), open(each, "rb", opener=_opener) as file:
+                if _is_own(file.fileno()) and not _is_locked(file.fileno()):
+                    each.unlink()
         return True
 
     def end(self) -> None:
-        """Remove the file, unless another backend has put its own there."""
+        """Remove the file."""
         descriptor, path, self._descriptor = self._descriptor, self._path, None
         if descriptor is None or path is None:
             return
@@ -97,31 +103,54 @@ class Announcement:
 
 
 def find() -> Backend | None:
-    """Return the backend that ``arker emulator`` runs; None if there is none."""
-    path = _file()
-    if path is None or fcntl is None:
+    """Return the backend that ``arker emulator`` runs, the one started last of several; None if there is none."""
+    directory = _directory()
+    if directory is None or fcntl is None:
         return None
+    found = (_read(path) for path in _files(directory))
+    return next((backend for backend in found if backend is not None), None)
+
+
+def _files(directory: Path) -> list[Path]:
+    """Return the files of backends, those written last first."""
+    written: list[tuple[int, str, Path]] = []
+    with contextlib.suppress(OSError):
+        for path in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):
+                written.append((path.lstat().st_mtime_ns, path.name, path))
+    return [path for _, _, path in sorted(written, reverse=True)]
+
+
+def _read(path: Path) -> Backend | None:
+    """Return the backend of a file; None if it has ended, or if the file may be another user's."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-            return None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass  # its backend lives
-        except OSError:
-            return None
-        else:
-            return None
-        try:
+        with open(path, "rb", opener=_opener) as file:
+            private = os.fstat(file.fileno()).st_mode & 0o077 == 0
+            if not private or not _is_own(file.fileno()) or not _is_locked(file.fileno()):
+                return None
             found = json.loads(file.read(65536))
-            return Backend(str(found["url"]), str(found["api_key"]))
-        except (ValueError, KeyError, TypeError):
-            return None
+        return Backend(str(found["url"]), str(found["api_key"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _is_own(descriptor: int) -> bool:
+    """Return whether it is a file of this user's."""
+    status = os.fstat(descriptor)
+    return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Return whether the file's backend lives."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 __all__ = ["Announcement", "Backend", "announced", "find"]

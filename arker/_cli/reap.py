@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 from arker._basics.shown import shown
 from arker._cli import running, statuses
+from arker._cli.running import FailedError, UsageError
 from arker.client import AsyncArker
+from arker.config import has_api_key
 from arker.errors import ArkerError
 from arker.reports import ReapReport
 
@@ -23,15 +25,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _reap(*, older_than: float | None, dry_run: bool) -> int:
+    if not has_api_key():
+        raise UsageError("an API key is required: set ARKER_API_KEY")
     try:
         async with AsyncArker() as client:
             if client.ledger is None:
-                sys.stderr.write("the ledger of forks is off (ARKER_LEDGER)\n")
-                return statuses.USAGE
+                raise UsageError("the ledger of forks is off (ARKER_LEDGER)")
             report = await client.reap(older_than=older_than, dry_run=dry_run)
     except ArkerError as error:
-        sys.stderr.write(f"{error}\n")
-        return statuses.USAGE
+        raise FailedError(str(error), statuses.USAGE) from error
     sys.stdout.write("".join(f"{shown(line)}\n" for line in _lines(report)))
     return statuses.FAILED if report.failed else statuses.DONE
 

@@ -89,13 +89,13 @@ async def _remove(vm: AsyncVM, session: str) -> None:
 async def _attached(terminal: AsyncTerminal) -> bool:
     """Connect this terminal with one in a VM. Returns whether the person has left it before its end."""
     loop = asyncio.get_running_loop()
-    resized = asyncio.Event()
+    window = _Window(terminal)
     with contextlib.suppress(NotImplementedError, AttributeError):
-        loop.add_signal_handler(signal.SIGWINCH, resized.set)
+        loop.add_signal_handler(signal.SIGWINCH, window.changed.set)
     with _raw():
-        showing = asyncio.ensure_future(_show(terminal))
-        typing = asyncio.ensure_future(_type(terminal))
-        resizing = asyncio.ensure_future(_resize(terminal, resized))
+        showing = asyncio.ensure_future(_show(terminal, window))
+        typing = asyncio.ensure_future(_type(terminal, window))
+        resizing = asyncio.ensure_future(window.follow())
         try:
             await asyncio.wait({showing, typing}, return_when=asyncio.FIRST_COMPLETED)
             if typing.done() and not showing.done() and not typing.result():
@@ -111,12 +111,14 @@ async def _attached(terminal: AsyncTerminal) -> bool:
                 loop.remove_signal_handler(signal.SIGWINCH)
 
 
-async def _show(terminal: AsyncTerminal) -> None:
+async def _show(terminal: AsyncTerminal, window: _Window) -> None:
     async for piece in terminal:
+        if not isinstance(piece, bytes):
+            window.redraw()
         await in_thread(output.write_bytes, sys.stdout, piece if isinstance(piece, bytes) else _CLEARED)
 
 
-async def _type(terminal: AsyncTerminal) -> bool:
+async def _type(terminal: AsyncTerminal, window: _Window) -> bool:
     """Send what is typed. Returns whether the person wants to leave."""
     keys = Keys()
     leaves = sys.stdin.isatty()
@@ -125,6 +127,7 @@ async def _type(terminal: AsyncTerminal) -> bool:
             sent, left = keys.take(piece) if leaves else (piece, False)
             try:
                 if sent:
+                    await window.fit()  # what was typed after a change of size arrives after it
                     await terminal.write(sent)
             except TerminalClosedError:  # its end comes by the output
                 return False
@@ -162,15 +165,39 @@ class Keys:
         return bytes(sent), False
 
 
-async def _resize(terminal: AsyncTerminal, resized: asyncio.Event) -> None:
-    while True:
-        await resized.wait()
-        resized.clear()
+class _Window:
+    """The size of this terminal, which the one in the VM follows."""
+
+    def __init__(self, terminal: AsyncTerminal) -> None:
+        self._terminal = terminal
+        self._anew = False
+        self.changed = asyncio.Event()
+
+    def redraw(self) -> None:
+        """Have everything drawn again: a server replays recent output only, and a line may have been drawn before it.
+
+        Programs draw everything when the size changes. The same size would not be a change.
+        """
+        self._anew = True
+        self.changed.set()
+
+    async def follow(self) -> None:
+        """Keep to the size, until the terminal ends."""
+        with contextlib.suppress(TerminalClosedError):
+            while True:
+                await self.changed.wait()
+                self.changed.clear()
+                anew, self._anew = self._anew, False
+                if anew:
+                    columns, lines = _size()
+                    await self._terminal.resize(columns, lines - 1 or 2)
+                await self.fit()
+
+    async def fit(self) -> None:
+        """Give the terminal the size of this one, unless it has it."""
         columns, lines = _size()
-        try:
-            await terminal.resize(columns, lines)
-        except TerminalClosedError:
-            return
+        if (columns, lines) != (self._terminal.cols, self._terminal.rows):
+            await self._terminal.resize(columns, lines)
 
 
 def _size() -> tuple[int, int]:

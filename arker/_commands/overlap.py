@@ -28,6 +28,10 @@ _LAST_LOOK: Final = 2.0
 """Seconds for the looks before the client is closed."""
 
 
+_KEPT: Final = 64
+"""VMs whose books are kept while nothing goes on there: most commands run in a VM that others have run in."""
+
+
 class Overlaps(Kept):
     """What a client has going on in its VMs, in all threads."""
 
@@ -73,7 +77,8 @@ class Overlaps(Kept):
                 else:
                     vm.calls -= 1
                 vm.ended += 1
-                self._drop_if_unused(vm)
+                if len(self._vms) > _KEPT:
+                    self._drop_if_unused(vm)
             elif vm.doubtful.get(session, turn) is turn:
                 vm.trust(session)
                 self._offer(vm, session)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 from arker import _commands as parts
-from arker._commands.overlap import overlaps_of
+from arker._commands.overlap import Overlaps
 from arker._protocol.identifiers import idempotency_key_or_new
 from arker._runs import commands
-from arker._runs.follower import raise_unless_succeeded
+from arker._runs.watch import RunWatch
 from arker._tasks import clock
 from arker._transport.attempts import deadline_scope
 from arker.errors import InvalidArgumentError
@@ -43,26 +44,23 @@ async def run(
         deadline: Seconds for all of it.
     """
     key, given = idempotency_key_or_new(idempotency_key), idempotency_key is not None
-    turn = overlaps_of(place.context).enter(place, request, given=given)
+    turn = place.context.kept(Overlaps).enter(place, request, given=given)
+    began = clock.now()
     if options is None and turn is not True and len(request.command) <= _SHORT:
-        if turn is False:
-            return await commands.run(place, request, key, check=check, deadline=deadline)
         try:
-            result = await commands.run(place, request, key, check=check, deadline=deadline)
+            result = await RunWatch(place, request).send(key, deadline)
+            result = commands.concluded(place, request, result, began, check=check)
         except BaseException as error:
-            turn.failed(error)
+            if turn is not False:
+                turn.failed(error)
             raise
-        turn.done()
+        if turn is not False:
+            turn.done()
         return result
     command = parts.command.Command(place, request, key, options, turn, given=given)
-    began = clock.now()
     with deadline_scope(deadline, command.progress):
-        result = commands.with_reason(await command.result(), request, began)
-    if result.state == "failed":
-        place.doubt.note()
-    if check:
-        raise_unless_succeeded(place, result, operation="vm.run")
-    return result
+        result = await command.result()
+    return commands.concluded(place, request, result, began, check=check)
 
 
 async def start(
@@ -75,15 +73,15 @@ async def start(
 ) -> RunFollower:
     """Start a command in the background; the arguments are those of `run`."""
     key, given = idempotency_key_or_new(idempotency_key), idempotency_key is not None
-    turn = overlaps_of(place.context).enter(place, request, given=given)
+    turn = place.context.kept(Overlaps).enter(place, request, given=given)
     command = parts.command.Command(place, request, key, options, turn, given=given)
     with deadline_scope(deadline, command.progress):
-        follower = commands.following(place, await command.begun())
+        follower = commands.following(place, request, await command.begun())
     follower.refuse, follower.when_ended, follower.stdin = command.refuse, command.done, command.stdin
     return follower
 
 
-async def run_or_post(
+def run_or_post(
     place: Place,
     request: RunRequest,
     idempotency_key: str | None,
@@ -91,20 +89,20 @@ async def run_or_post(
     options: Options | None,
     check: bool,
     deadline: float | None,
-) -> RunResult:
+) -> Coroutine[Any, Any, RunResult]:
     """Run a command and wait for its result, unless the request is for one in the background.
 
     The arguments are those of `run`. What only a call that waits can do is refused for the others.
     """
     if not request.background and request.time_to_background is None:
-        return await run(place, request, idempotency_key, options=options, check=check, deadline=deadline)
+        return run(place, request, idempotency_key, options=options, check=check, deadline=deadline)
     if check:
         raise InvalidArgumentError("check", check, "a run in the background has no result to check yet")
     if options is not None and options.follows:
         argument = "background" if request.background else "time_to_background"
         expected = "on_stdout, on_stderr and on_cancel need a call that waits"
         raise InvalidArgumentError(argument, getattr(request, argument), expected)
-    return await post(place, request, idempotency_key, options=options, deadline=deadline)
+    return post(place, request, idempotency_key, options=options, deadline=deadline)
 
 
 async def post(
@@ -117,7 +115,7 @@ async def post(
 ) -> RunResult:
     """Post a command without waiting for its end; the arguments are those of `run`."""
     key, given = idempotency_key_or_new(idempotency_key), idempotency_key is not None
-    turn = overlaps_of(place.context).enter(place, request, given=given)
+    turn = place.context.kept(Overlaps).enter(place, request, given=given)
     command = parts.command.Command(place, request, key, options, turn, given=given)
     with deadline_scope(deadline, command.progress):
         return await command.begun()

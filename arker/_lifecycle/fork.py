@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Coroutine
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from arker._basics import names
+from arker._basics.moments import has_fraction, timestamp_of
 from arker._lifecycle.undoing import undo
 from arker._protocol.calls import vms as vm_calls
 from arker._protocol.forms import SET_TO_1, unsupported
@@ -258,22 +257,12 @@ class Forking:
 
 def was_made_since(created_at: str | None, moment: float) -> bool:
     """Return whether a VM was made since a moment, by its server's clock."""
-    if created_at is None:
+    made = timestamp_of(created_at)
+    if created_at is None or made is None:
         return False
-    try:
-        # Python 3.10 knows no "Z", and no other number of digits than three or six.
-        made = datetime.fromisoformat(_FRACTION.sub("", created_at).replace("Z", "+00:00"))
-    except ValueError:
-        return False
-    if made.tzinfo is None:
-        made = made.replace(tzinfo=timezone.utc)
-    fraction = _FRACTION.search(created_at)
-    if fraction is None:
+    if not has_fraction(created_at):
         moment //= 1  # it may have been made at any moment of its second
-    return made.timestamp() + (float(fraction[0]) if fraction else 0.0) >= moment
-
-
-_FRACTION: Final = re.compile(r"\.[0-9]+")
+    return made >= moment
 
 
 async def delete_or_raise(place: Place, *, deadline: float | None) -> None:

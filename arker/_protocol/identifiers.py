@@ -20,7 +20,7 @@ def new_idempotency_key() -> str:
 
 def idempotency_key_or_new(given: str | None) -> str:
     """Check the caller's key, or make a new one if there is none."""
-    return new_idempotency_key() if given is None else check.check_idempotency_key("idempotency_key", given)
+    return os.urandom(16).hex() if given is None else check.check_idempotency_key("idempotency_key", given)
 
 
 def new_ulid() -> str:

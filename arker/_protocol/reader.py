@@ -74,8 +74,10 @@ class Reader:
             value: The reply's JSON value.
             evidence: Members of which at least one is present.
         """
-        if is_object(value) and _has(value, evidence):
-            return value  # as nearly always
+        if is_object(value):
+            for name in evidence:
+                if value.get(name) is not None:
+                    return value  # as nearly always
         if self.strict:
             return None
         return next((each for each in _candidates(value, evidence) if _has(each, evidence)), None)
@@ -90,10 +92,7 @@ class Reader:
 
 
 def _has(value: dict[str, Any], names: Sequence[str]) -> bool:
-    for name in names:  # noqa: SIM110 - for each reply, and twice as fast
-        if value.get(name) is not None:
-            return True
-    return False
+    return any(value.get(name) is not None for name in names)
 
 
 def _candidates(value: object, names: Sequence[str]) -> Iterator[dict[str, Any]]:

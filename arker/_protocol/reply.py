@@ -52,10 +52,12 @@ def _result(call: Call[T], response: Response, value: object, reader: Reader, re
         raise _error_of_a_gateway(response, value, redact)
     if not 200 <= status < 300:
         raise BadReplyError(f"HTTP {status} is no answer; redirects are not followed", status=status)
-    payload = held if held is not None else value
-    if not is_object(payload):
-        if call.acknowledged and not reader.strict and not _is_markup(response.body):
-            payload = {call.evidence[0]: payload is not False}
+    payload = held
+    if payload is None:
+        if is_object(value):
+            payload = value
+        elif call.acknowledged and not reader.strict and not _is_markup(response.body):
+            payload = {call.evidence[0]: value is not False}
         else:
             salvaged = call.salvage(response.body) if call.salvage is not None and not reader.strict else None
             if salvaged is not None:

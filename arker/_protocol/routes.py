@@ -21,6 +21,7 @@ def vm(vm_id: str) -> str:
     return f"{VMS}/{_whole(vm_id)}"
 
 
+@lru_cache(maxsize=1024)
 def runs(vm_id: str) -> str:
     return f"{vm(vm_id)}/runs"
 

@@ -7,7 +7,7 @@ import attrs
 from arker._context import Place
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.reader import is_usable_id
-from arker._runs.follower import RunFollower, raise_unless_succeeded
+from arker._runs.follower import RunFollower, raise_unless_succeeded, reason_of_timeout
 from arker._runs.posting import posting
 from arker._runs.watch import RunWatch
 from arker._tasks import clock
@@ -21,26 +21,31 @@ async def run(
 ) -> CompletedRunResult:
     """Run a command and wait for its result; see `AsyncVM.run`."""
     began = clock.now()
-    result = with_reason(await RunWatch(place, request).send(key, deadline), request, began)
+    return concluded(place, request, await RunWatch(place, request).send(key, deadline), began, check=check)
+
+
+def concluded(
+    place: Place, request: RunRequest, result: CompletedRunResult, began: float, *, check: bool
+) -> CompletedRunResult:
+    """Return the result of a run as its caller gets it.
+
+    It says so if the run's ``timeout`` has killed it: generation 1 of the API gives no reason.
+
+    Args:
+        place: The VM.
+        request: The run.
+        result: Its result.
+        began: When it was sent.
+        check: Whether anything but success is an error.
+    """
     if result.state == "failed":
+        timeout = request.timeout
+        if timeout is not None and not result.fail_reason and clock.now() - began >= timeout:
+            result = attrs.evolve(result, fail_reason=reason_of_timeout(timeout))
         place.doubt.note()
     if check:
         raise_unless_succeeded(place, result, operation="vm.run")
     return result
-
-
-def with_reason(result: CompletedRunResult, request: RunRequest, began: float) -> CompletedRunResult:
-    """Return a result that says so if the run's ``timeout`` has killed it. Generation 1 of the API gives no reason.
-
-    Args:
-        result: The result.
-        request: The run.
-        began: When it was sent.
-    """
-    timeout = request.timeout
-    if timeout is None or result.state != "failed" or result.fail_reason or clock.now() - began < timeout:
-        return result
-    return attrs.evolve(result, fail_reason=f"timeout: the command did not end within {timeout:g} s")
 
 
 async def post(place: Place, request: RunRequest, key: str, deadline: float | None) -> RunResult:
@@ -57,16 +62,16 @@ async def post(place: Place, request: RunRequest, key: str, deadline: float | No
 
 async def start(place: Place, request: RunRequest, key: str, deadline: float | None) -> RunFollower:
     """Start a run in the background; see `AsyncVM.start`."""
-    return following(place, await post(place, request, key, deadline))
+    return following(place, request, await post(place, request, key, deadline))
 
 
-def following(place: Place, result: RunResult) -> RunFollower:
+def following(place: Place, request: RunRequest, result: RunResult) -> RunFollower:
     """Return the follower of a run that was posted."""
     run_id = result.run_id
     if run_id is None or not is_usable_id(run_id):
         raise BadReplyError("the reply names no run_id", path="$.run_id", outcome="applied", operation="vm.run")
     tunnels = result.tunnels if isinstance(result, BackgroundRunResult) else ()
-    return RunFollower(place, run_id, state=result.state, tunnels=tunnels)
+    return RunFollower(place, run_id, state=result.state, tunnels=tunnels, timeout=request.timeout)
 
 
-__all__ = ["following", "post", "run", "start", "with_reason"]
+__all__ = ["concluded", "following", "post", "run", "start"]

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import attrs
 
 from arker import models
+from arker._basics.moments import timestamp_of
 from arker._context import Place
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.calls import vms as vm_calls
@@ -49,6 +50,7 @@ class RunFollower:
         state: Its state when it was last read.
         data: The last reading of it, without its output.
         tunnels: The tunnels that it opened.
+        timeout: The seconds after which the server kills it; None without a limit, and if this client does not know.
         first_of_session: The oldest run of its session that had not ended at the last request.
         refuse: Raises the error for a result that says why the command was not run; None if no result does.
         when_ended: Called when the run is first known to have ended.
@@ -62,11 +64,13 @@ class RunFollower:
         *,
         state: models.RunState | str | None = None,
         tunnels: tuple[models.Tunnel, ...] = (),
+        timeout: float | None = None,
     ) -> None:
         self.place = place
         self.run_id = run_id
         self.state = state
         self.tunnels = tunnels
+        self.timeout = timeout
         self.data: RunSummary | None = None
         self.first_of_session = run_id
         self.refuse: Callable[[CompletedRunResult], None] | None = None
@@ -138,7 +142,7 @@ class RunFollower:
             try:
                 run = await self.place.send(call)
                 if run.state is not None or has_ended(run):
-                    return run
+                    return self._with_reason(run)
                 problem = BadReplyError("the reply names no state of the run", path="$.state")
             except NotFoundError as error:
                 raise await self._explain(error) from None
@@ -148,6 +152,20 @@ class RunFollower:
             if unreadable == UNREADABLE:
                 raise self._unreadable(problem)
             await clock.sleep(pause(clock.now() - began))
+
+    def _with_reason(self, run: Run) -> Run:
+        """Return a run that says so if its ``timeout`` has killed it. Generation 1 of the API need not give a reason.
+
+        The times are those of the server's clock: the run may have been read long after its end.
+        """
+        if self.timeout is None or run.state != "failed" or run.fail_reason:
+            return run
+        if run.exit_code is not None and run.exit_code >= 0:
+            return run  # it ended by itself
+        started, completed = timestamp_of(run.started_at), timestamp_of(run.completed_at)
+        if started is None or completed is None or completed - started < self.timeout:
+            return run
+        return attrs.evolve(run, fail_reason=reason_of_timeout(self.timeout))
 
     def _unreadable(self, problem: BadReplyError) -> BadReplyError:
         """Return the error for a run that cannot be followed, with its known state."""
@@ -205,6 +223,11 @@ class RunFollower:
         return result
 
 
+def reason_of_timeout(timeout: float) -> str:
+    """Return the reason of a run that was killed after its ``timeout``, where the server gives none."""
+    return f"timeout: the command did not end within {timeout:g} s"
+
+
 _NO_SUCCESS: Final = ("failed", "cancelled", "running", "pending")
 
 
@@ -223,4 +246,4 @@ def _summary(run: Run) -> RunSummary:
     return RunSummary(**{field.name: getattr(run, field.name) for field in attrs.fields(RunSummary)})
 
 
-__all__ = ["UNREADABLE", "RunFollower", "raise_unless_succeeded"]
+__all__ = ["UNREADABLE", "RunFollower", "raise_unless_succeeded", "reason_of_timeout"]

@@ -230,7 +230,7 @@ class Connection:
             try:
                 await send(socket)
             except ExchangeFailedError as failed:
-                if not failed.delivered:
+                if not failed.delivered or self.incoming.over:
                     continue
                 lost = NetworkError(failed.message)
                 raise self._named(lost, outcome="unknown") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING
@@ -46,7 +47,8 @@ class Limiter:
         self._loops: Counter[asyncio.AbstractEventLoop] = Counter()
         """The number of waiting requests of each loop."""
         self._timers: set[asyncio.AbstractEventLoop] = set()
-        self._last_number = 0
+        self.number = itertools.count(1).__next__
+        """Returns a number in the queue. Call it once for each operation."""
 
     @property
     def in_flight(self) -> int:
@@ -63,11 +65,6 @@ class Limiter:
         with self._lock:
             self.window.learn_round_trip(seconds)
 
-    def number(self) -> int:
-        """Return a number in the queue. Call it once for each operation."""
-        self._last_number += 1
-        return self._last_number
-
     def try_enter(self, waits: bool) -> bool:
         """Take a place if one is free and no earlier request waits.
 
@@ -80,7 +77,9 @@ class Limiter:
             now = clock.now()
             if not self._has_place(waits, now):
                 return False
-            self._admit(waits, now)
+            self._in_flight += 1
+            self._waiting_in_flight += waits
+            self.window.sent(now)
             return True
 
     async def enter(self, waits: bool, number: int) -> None:
@@ -148,11 +147,6 @@ class Limiter:
         # With a single place, a request that waits for a command would block all others, so one more is added.
         return self._in_flight < max(window.places, self._waiting_in_flight + 1)
 
-    def _admit(self, waits: bool, now: float) -> None:
-        self._in_flight += 1
-        self._waiting_in_flight += waits
-        self.window.sent(now)
-
     def _release(self, waits: bool) -> None:
         self._in_flight -= 1
         self._waiting_in_flight -= waits
@@ -174,7 +168,9 @@ class Limiter:
             waiter = min(admissible, key=lambda each: each.number)
             self._queues[waiter.waits].popleft()
             self._dequeued(waiter)
-            self._admit(waiter.waits, now)
+            self._in_flight += 1
+            self._waiting_in_flight += waiter.waits
+            self.window.sent(now)
             waiter.admitted = True
             if waiter.loop is here:
                 waiter.wake()

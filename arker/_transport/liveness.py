@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -27,22 +26,19 @@ class _Round:
     With a timer for each wait, setting and cancelling it would take longer than all else that is done here.
     """
 
-    __slots__ = ("_due", "_interval", "_is_armed", "_loop")
+    __slots__ = ("_interval", "_is_armed", "_loop", "due")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, interval: float) -> None:
         # As all wait equally long, the first ones are due first.
-        self._due: dict[_Questions, float] = {}
+        self.due: dict[_Questions, float] = {}
         self._interval = interval
         self._is_armed = False
         self._loop = loop
 
     def add(self, questions: _Questions) -> None:
-        self._due[questions] = clock.now() + self._interval
+        self.due[questions] = clock.now() + self._interval
         if not self._is_armed:
             self._arm(self._interval)
-
-    def remove(self, questions: _Questions) -> None:
-        self._due.pop(questions, None)
 
     def _arm(self, seconds: float) -> None:
         self._is_armed = True
@@ -50,26 +46,22 @@ class _Round:
 
     def _ring(self) -> None:
         self._is_armed = False
-        for questions, due in list(self._due.items()):
+        for questions, due in list(self.due.items()):
             left = due - clock.now()
             if left > 0:
                 self._arm(left)
                 return
-            del self._due[questions]
+            del self.due[questions]
             questions.begin()
 
 
-_rounds: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, _Round]] = weakref.WeakKeyDictionary()
+_rounds: Final[dict[tuple[asyncio.AbstractEventLoop, float], _Round]] = {}
 
 
-def _round_of(loop: asyncio.AbstractEventLoop, interval: float) -> _Round:
-    rounds = _rounds.get(loop)
-    if rounds is None:
-        rounds = _rounds[loop] = {}
-    found = rounds.get(interval)
-    if found is None:
-        found = rounds[interval] = _Round(loop, interval)
-    return found
+def _new_round(loop: asyncio.AbstractEventLoop, interval: float) -> _Round:
+    for key in [key for key in list(_rounds) if key[0].is_closed()]:
+        _rounds.pop(key, None)
+    return _rounds.setdefault((loop, interval), _Round(loop, interval))
 
 
 class _Questions:
@@ -95,7 +87,7 @@ class _Questions:
         self._timer: clock.Timer | None = None
         self._round: _Round | None = None
         if clock.goes(self._loop):
-            self._round = _round_of(self._loop, interval)
+            self._round = _rounds.get((self._loop, interval)) or _new_round(self._loop, interval)
             self._round.add(self)
         else:
             self._timer = clock.call_later(self._loop, interval, self.begin)
@@ -120,7 +112,7 @@ class _Questions:
     def stop(self) -> asyncio.Task[None] | None:
         """Stop asking. Returns the task that still has to end, if any."""
         if self._round is not None:
-            self._round.remove(self)
+            self._round.due.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
         return self._task
@@ -128,45 +120,35 @@ class _Questions:
 
 if sys.version_info >= (3, 11):
 
-    class _Interruption:
-        """A way to end the wait of the task that it is made in, by cancelling the task."""
-
-        __slots__ = ("_before", "_waiting", "reason")
-
-        def __init__(self) -> None:
-            waiting = asyncio.current_task()
-            assert waiting is not None
-            self._waiting = waiting
-            self._before = waiting.cancelling()  # a task that cleans up after it was cancelled was asked to end before
-            self.reason: Exception | None = None
-
-        def interrupt(self, reason: Exception) -> None:
-            self.reason = reason
-            self._waiting.cancel(_ENDED)
-
-        def is_ours(self) -> bool:
-            """Return whether only this object cancelled the task. If so, the cancellation is taken back."""
-            return self.reason is not None and self._waiting.uncancel() <= self._before
-
     async def watched(answer: Coroutine[Any, Any, T], probe: Probe, interval: float, flow: Flow) -> T:
         """Return the reply, or raise the probe's error.
 
         The probe runs after each ``interval`` seconds without transferred bytes.
         """
         # No cancel scope: every run passes here, and a scope costs as much as all the rest.
-        interruption = _Interruption()
-        questions = _Questions(probe, interval, flow, interruption.interrupt)
+        waiting = asyncio.current_task()
+        assert waiting is not None
+        before = waiting.cancelling()  # a task that cleans up after it was cancelled was asked to end before
+        ended_by: Exception | None = None
+
+        def interrupt(reason: Exception) -> None:
+            nonlocal ended_by
+            ended_by = reason
+            waiting.cancel(_ENDED)
+
+        questions = _Questions(probe, interval, flow, interrupt)
         try:
             return await answer
         except asyncio.CancelledError:
-            if not interruption.is_ours():
+            # Unless nothing else has cancelled the task: then the cancellation is taken back.
+            if ended_by is None or waiting.uncancel() > before:
                 raise
+            reason = ended_by
         finally:
             asking = questions.stop()
             if asking is not None:
                 await end(asking)
-        assert interruption.reason is not None
-        raise interruption.reason
+        raise reason
 
 else:
 

@@ -100,7 +100,11 @@ class Blocks:
 
     def begin(self, call: Attempt, progress: Progress) -> None:
         """Note that a call is in progress, until it is removed from `calls`."""
-        call.task = task = asyncio.current_task()
+        try:
+            call.task = task = asyncio.current_task()
+        except RuntimeError:
+            running_loop()  # raises what says more
+            raise
         call.removes = CLEANING.get()
         if task is not None and sys.version_info >= (3, 11):
             call.asked_to_end = task.cancelling()

@@ -147,7 +147,8 @@ class Transport:
         # No coroutine around the coroutine: of hundreds at once, each object is one more for the garbage collector.
         progress = progress if progress is not None else Progress(call.operation)
         progress.idempotency_key = call.request.idempotency_key
-        progress.vm_id, progress.run_id, progress.redact = call.vm_id, call.run_id, self.redactor(call)
+        progress.vm_id, progress.run_id = call.vm_id, call.run_id
+        progress.redact = self.redactor(call) if call.secrets else self.redact
         if deadline is not None:
             return self._send_within(deadline, call, progress)
         if self._http is None or self._closed:
@@ -210,7 +211,6 @@ class Transport:
 
     async def attempts(self, once: Callable[[], Awaitable[T]], attempt: Attempt, progress: Progress) -> T:
         """Retry something until it succeeds or the policy gives up; raises an `ArkerError` with the known state."""
-        running_loop()
         blocks = self.blocks
         if blocks.closing:
             await blocks.refuse_call(attempt, progress)
@@ -281,7 +281,8 @@ class Transport:
             raise closed from None
         finally:
             blocks.calls.pop(attempt, None)
-            was_closed(attempt)  # should it have ended otherwise, its task is not being cancelled any more
+            if attempt.closed:
+                was_closed(attempt)  # should it have ended otherwise, its task is not being cancelled any more
 
     def redactor(self, call: Call[Any]) -> Callable[[str], str]:
         """Return what removes the secrets of a call from a text."""
@@ -334,8 +335,10 @@ class _Exchange(Attempt, Generic[T]):
 
     async def __call__(self) -> T:
         call, transport = self.call, self.transport
-        if call.remade is not None and self.until is not None and self.progress.attempts > 1:
-            # The server is to wait only for the seconds that are left.
+        again = self.progress.attempts > 1 and self.progress.outcome == "not_started"
+        if call.remade is not None and self.until is not None and again:
+            # The server is to wait only for the seconds that are left. A request that it may have taken is repeated
+            # as it was: its key with another body would be a conflict.
             self.request = call.remade(max(0, math.ceil(self.until - clock.now())))
             self.call = call = evolve(call, request=self.request)
         silence = transport.settings.timeouts.silence

@@ -225,7 +225,7 @@ class Runs(VmBase):
             command=command,
             session_id=session_id,
             session_idx=session_idx,
-            background=background,
+            background=None if background is False else background,  # as nearly always, with nothing to check
             timeout=timeout,
             end_symbol=end_symbol,
             vcpu_count=vcpu_count,

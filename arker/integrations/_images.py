@@ -14,7 +14,7 @@ from harbor.environments.snowflake.dockerfile_replay import (
     plan_from_dockerfile,
 )
 
-from arker import AsyncVM, DirectoryReport
+from arker import AsyncVM
 
 _ROOT = {None, "root", "0"}
 
@@ -67,7 +67,7 @@ async def _copy(vm: AsyncVM, step: CopyStep, context: Path) -> None:
     into = step.dest_is_dir or len(found) > 1 or await vm.files.is_dir(step.dest)
     for path in found:
         if path.is_dir():
-            require_all(await vm.upload_dir(path, step.dest))
+            (await vm.upload_dir(path, step.dest)).raise_for_failures()
         else:
             await vm.upload(path, posixpath.join(step.dest, path.name) if into else step.dest)
 
@@ -82,11 +82,4 @@ def _find(source: str, context: Path) -> list[Path]:
     return found
 
 
-def require_all(report: DirectoryReport) -> None:
-    """Raise the first error of a directory that was not copied completely."""
-    for failure in report.failures:
-        if failure.error is not None:
-            raise failure.error
-
-
-__all__ = ["build", "read_dockerfile", "require_all"]
+__all__ = ["build", "read_dockerfile"]

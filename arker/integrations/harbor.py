@@ -28,7 +28,7 @@ from harbor.models.task.config import (
 from pydantic import Field
 
 from arker import AsyncVM, models
-from arker.integrations._images import build, read_dockerfile, require_all
+from arker.integrations._images import build, read_dockerfile
 from arker.integrations._loops import LoopClient, loop_client
 
 _ROOT: Final = {"root", "0", 0}
@@ -204,7 +204,7 @@ class ArkerEnvironment(BaseEnvironment):
 
     async def upload_dir(self, source_dir: Path | str, target_dir: str) -> None:
         """Write a local directory into the VM, beside what is there."""
-        require_all(await self.vm.upload_dir(Path(source_dir), target_dir))
+        (await self.vm.upload_dir(Path(source_dir), target_dir)).raise_for_failures()
 
     async def download_file(self, source_path: str, target_path: Path | str) -> None:
         """Write a file of the VM to this machine, with missing directories above it."""
@@ -213,7 +213,7 @@ class ArkerEnvironment(BaseEnvironment):
 
     async def download_dir(self, source_dir: str, target_dir: Path | str) -> None:
         """Write a directory of the VM to this machine, beside what is there."""
-        require_all(await self.vm.download_dir(source_dir, Path(target_dir)))
+        (await self.vm.download_dir(source_dir, Path(target_dir))).raise_for_failures()
 
 
 def _network(policy: NetworkPolicy) -> models.NetworkPolicyInput:

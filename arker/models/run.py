@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from attrs import field, frozen
@@ -110,7 +112,8 @@ class CompletedRunResult(Reply, _TextViews):
         stderr_encoding: Encoding of standard error in the reply.
         exit_code: The command's exit code (128 + n for death by signal n); None or -1 if there is none.
         fail_reason: Why the run failed; None if it did not. If the server gives no reason, as in generation 1 of the
-            API, and the ``timeout`` of the call has passed, the client says so here.
+            API, and the ``timeout`` of the call has passed, the client says so here. Of a run in the background it
+            knows that only by the handle that started it.
         dispatch: Data that the SDK does not interpret.
     """
 
@@ -187,9 +190,7 @@ def command_line(value: str | Sequence[str]) -> str:
     return shlex.join(arguments)
 
 
-def _resources(argument: str, value: object) -> str | None:
-    if value is None:
-        return None
+def _resources(argument: str, value: object) -> str:
     kinds = value.split(",") if isinstance(value, str) else value
     if check.is_array(kinds):
         names = [kind.strip() if isinstance(kind, str) else "" for kind in kinds]
@@ -199,9 +200,7 @@ def _resources(argument: str, value: object) -> str | None:
     raise InvalidArgumentError(argument, value, f"expected one or more of {', '.join(_RESOURCES)}")
 
 
-def _timeout(value: float | None) -> float | None:
-    if value is None:
-        return None
+def _timeout(value: float) -> float:
     # Converted to exact JSON types: numpy's floats are subclasses. Newer servers accept only whole seconds.
     seconds = check.check_seconds("timeout", value)
     return int(seconds) if seconds.is_integer() else seconds
@@ -219,28 +218,43 @@ def _queueing_timeout(value: float | None) -> int | None:
     return None if value is None else check.check_whole_seconds("queueing_timeout", value)
 
 
-def _signal(value: str | None) -> str | None:
+def _signal(value: str) -> str:
     """Convert a signal's name to the spelling that all servers accept, such as ``SIGINT``."""
-    if value is None:
-        return None
     name = check.check_text("signal", value, what="the name of a signal, such as SIGINT").strip().upper()
     return name if name.startswith("SIG") else f"SIG{name}"
 
 
-def _background(value: bool | None) -> bool | None:
-    return (check.check_boolean("background", value) or None) if value is not None else None
+def _background(value: bool) -> bool | None:
+    return check.check_boolean("background", value) or None
 
 
 def _acquire(value: str | Sequence[ResourceKind] | None) -> str | None:
-    return _resources("acquire", value)
+    return None if value is None else _resources("acquire", value)
 
 
 def _release(value: str | Sequence[ResourceKind] | None) -> str | None:
-    return _resources("release", value)
+    return None if value is None else _resources("release", value)
 
 
 def _network(value: NetworkRequest | Mapping[str, Any] | None) -> NetworkRequest | None:
     return None if value is None else network_request("network", value)
+
+
+_OPTIONAL: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "session_id": partial(check.check_id, "session_id"),
+    "session_idx": partial(check.check_integer, "session_idx", minimum=0),
+    "background": _background,
+    "timeout": _timeout,
+    "end_symbol": partial(check.check_text, "end_symbol"),
+    "vcpu_count": partial(check.check_integer, "vcpu_count", minimum=1),
+    "memory_mib": partial(check.check_integer, "memory_mib", minimum=1),
+    "disk_mib": partial(check.check_integer, "disk_mib", minimum=1),
+    "signal": _signal,
+}
+"""Fields that few runs have, with the functions that check them and return their value on the wire. They are looked at
+together: a validator or converter for each would be called for each run."""
+_optional: Final = attrgetter(*_OPTIONAL)
+_NONE_GIVEN: Final = (None,) * len(_OPTIONAL)
 
 
 @frozen(kw_only=True)
@@ -266,22 +280,24 @@ class RunRequest:
     """
 
     command: str = field(converter=command_line)
-    session_id: str | None = field(default=None, validator=check.optional(check.identifier))
-    session_idx: int | None = field(default=None, validator=check.optional(check.integer(0)))
-    background: bool | None = field(default=None, converter=_background)
-    timeout: float | None = field(default=None, converter=_timeout)
-    end_symbol: str | None = field(default=None, validator=check.optional(check.text))
-    vcpu_count: int | None = field(default=None, validator=check.optional(check.integer(1)))
-    memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
-    disk_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
+    session_id: str | None = None
+    session_idx: int | None = None
+    background: bool | None = None
+    timeout: float | None = None
+    end_symbol: str | None = None
+    vcpu_count: int | None = None
+    memory_mib: int | None = None
+    disk_mib: int | None = None
     network: NetworkRequest | None = field(default=None, converter=_network)
     acquire: str | None = field(default=None, converter=_acquire)
     release: str | None = field(default=None, converter=_release)
-    signal: str | None = field(default=None, converter=_signal)
+    signal: str | None = None
     time_to_background: int | None = field(default=None, converter=_time_to_background)
     queueing_timeout: int | None = field(default=None, converter=_queueing_timeout)
 
     def __attrs_post_init__(self) -> None:
+        if _optional(self) != _NONE_GIVEN:
+            self._check_optional()
         if self.time_to_background is not None and (self.background or self.signal):
             other = "background" if self.background else "signal"
             expected = f"expected it without {other}="
@@ -292,6 +308,12 @@ class RunRequest:
             self.command.encode()
         except UnicodeEncodeError:
             raise InvalidArgumentError("command", self.command, "expected text without lone surrogates") from None
+
+    def _check_optional(self) -> None:
+        for name, convert in _OPTIONAL.items():
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, convert(value))
 
     def _has_another_action(self) -> bool:
         """Return whether the request needs no command."""

@@ -21,6 +21,7 @@ from arker_sync._bridge.callbacks import feed, relay
 from arker_sync._bridge.facade import twin
 from arker_sync._bridge.lease import Lease
 from arker_sync._bridge.workers import in_threads
+from tests.support.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -91,8 +92,10 @@ def test_what_is_told_outside_of_every_call_comes_in_a_thread_of_its_own(lease: 
     deliver = relay("progress", callback)
     going_on: list[asyncio.Task[None]] = []
 
+    over = threading.Event()
+
     async def later() -> None:
-        await asyncio.sleep(0.05)
+        await until(over.is_set)
         deliver("later")
 
     async def work() -> None:
@@ -101,7 +104,8 @@ def test_what_is_told_outside_of_every_call_comes_in_a_thread_of_its_own(lease: 
 
     lease.call(work())
     assert told == [("at once", True)]
-    assert arrived.wait(timeout=20)
+    over.set()
+    assert arrived.wait(timeout=PATIENCE)
     assert told == [("at once", True), ("later", False)]
 
 
@@ -232,7 +236,7 @@ def test_an_iterator_that_is_closed_or_dropped_amid_its_items(lease: Lease) -> N
     for number in lease.iterate(source, int):
         assert number == 1
         break
-    assert source.closed.wait(timeout=20)
+    assert source.closed.wait(timeout=PATIENCE)
 
 
 def test_an_iterator_that_can_go_on_after_an_exception_does(lease: Lease) -> None:

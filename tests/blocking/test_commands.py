@@ -6,15 +6,16 @@ import io
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 
 from arker import ConflictError, InvalidArgumentError, WorkingDirectoryError
 from arker_sync import VM, Arker
+from tests.support.waiting import PATIENCE, block_until
 
 LEFT = "ls -A /tmp; for f in /proc/[0-9]*/comm; do cat $f; done 2>/dev/null | grep -c sleep"
 
@@ -80,10 +81,11 @@ def test_input_that_comes_later(vm: VM) -> None:
 
 def test_threads_run_commands_at_once(vm: VM) -> None:
     vm.run("cd /usr")
-    began = time.monotonic()
+    # None ends before all have begun.
+    together = "until [ -e /tmp/begun-0 ] && [ -e /tmp/begun-1 ] && [ -e /tmp/begun-2 ]; do sleep 0.05; done"
+    commands = [f"touch /tmp/begun-{n}; {together}; pwd; echo {n}" for n in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        results = list(pool.map(vm.run, [f"sleep 1; pwd; echo {n}" for n in range(3)]))
-    assert time.monotonic() - began < 2.6
+        results = list(pool.map(partial(vm.run, timeout=PATIENCE), commands))
     assert [result.stdout for result in results] == [b"/usr\n%d\n" % n for n in range(3)]
 
 
@@ -91,11 +93,16 @@ def test_threads_run_commands_at_once(vm: VM) -> None:
 def test_an_interrupt_kills_the_command(vm: VM) -> None:
     # It may be ignored, as where a shell has started the tests in the background.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    timer = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+
+    def interrupt() -> None:
+        block_until(lambda: vm.list_runs(state="running").runs)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
     with pytest.raises(KeyboardInterrupt):
         vm.run("sleep 300 & sleep 300", on_cancel="kill")
-    timer.join()
+    thread.join()
     signal.signal(signal.SIGINT, before)
     assert vm.run(LEFT).stdout == b"0\n"
     assert not vm.list_runs(state="running").runs

@@ -99,14 +99,14 @@ def test_a_signal_amid_a_call(emulator: Emulator, blocking: Arker, name: str) ->
     kind, status = ("SystemExit", 143) if name == "terminated_run" else ("KeyboardInterrupt", -signal.SIGINT)
     told = re.fullmatch(rf"{kind} ([0-9.]+)\nand the client serves on\n", done.stdout)
     assert told, done.stdout + done.stderr
-    assert float(told[1]) < 10  # it takes milliseconds, on a machine that has nothing else to do
+    assert float(told[1]) < 30  # of the 60 of the command; it takes milliseconds, where nothing else is done
     assert done.returncode == status
     assert names(blocking) == []
 
 
 @pytest.mark.parametrize("processed", [False, True])
 def test_a_signal_amid_a_fork_leaves_no_vm(emulator: Emulator, blocking: Arker, processed: bool) -> None:
-    with emulator.faults.delay(operation="fork", seconds=1.0, processed=processed):
+    with emulator.faults.delay(operation="fork", seconds=2.0, processed=processed):
         done = run(emulator, "interrupted_fork")
     assert done.stdout == "", done.stderr
     assert done.returncode == -signal.SIGINT
@@ -133,7 +133,10 @@ cells = [
     "import asyncio; asyncio.get_running_loop()\\nfrom arker_sync import Arker",
     "ar = Arker(); vm = ar.fork('ubuntu', name='from a notebook')",
     "print(vm.run('echo from a cell').stdout_text)",
-    "import os, signal, threading\\nthreading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\\n"
+    "import os, signal, threading, time\\n"
+    "def interrupt():\\n    while not vm.list_runs(state='running').runs:\\n        time.sleep(0.05)\\n"
+    "    os.kill(os.getpid(), signal.SIGINT)\\n"
+    "threading.Thread(target=interrupt).start()\\n"
     "try:\\n    vm.run('sleep 60')\\nexcept KeyboardInterrupt:\\n    print('interrupted')",
     "print(vm.run('true', signal='TERM').exit_code, vm.run('echo still there').stdout_text)",
     "await asyncio.sleep(0); print('awaited'); vm.delete()",

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import field, frozen
+
+from tests.support.typist import ENV, Local, at_local
 
 ROOT: Final = Path(__file__).parents[2]
 MODULE: Final = (sys.executable, "-W", "error", "-m", "arker")
@@ -69,7 +71,7 @@ class Prefork:
         with self._process as process:
             assert process.stdin is not None
             process.stdin.close()
-            assert process.wait(20) == 0
+            assert process.wait(120) == 0
 
 
 @frozen
@@ -89,6 +91,10 @@ class Program:
     def with_env(self, env: Mapping[str, str]) -> Program:
         """Return the program with further settings."""
         return Program(self.prefork, {**self.env, **env}, self.cwd)
+
+    def at(self, url: str) -> Program:
+        """Return the program with the settings of a server at another URL."""
+        return self.with_env({name: url for name in self.env if name.endswith("BASE_URL")})
 
     def __call__(self, *words: str, data: bytes = b"", **env: str) -> Done:
         """Run a command, and check that there is no traceback."""
@@ -125,3 +131,18 @@ class Program:
             finally:
                 if process.poll() is None:
                     process.kill()
+
+
+class _AtShell(Local):
+    """Types into `arker shell`."""
+
+    async def until_replayed(self, after: int = 0) -> None:
+        await self.until(b"\x1bc", after)  # it resets this terminal
+
+
+@asynccontextmanager
+async def at_shell(program: Program, *words: str) -> AsyncGenerator[Local, None]:
+    """Sit down at a new terminal of this machine, with `arker shell` in it, in an interpreter of its own."""
+    env = {**program.env, "PYTHONPATH": str(ROOT), "TERM": ENV["TERM"]}
+    async with at_local([*MODULE, "shell", *words], str(program.cwd), env, made=_AtShell) as typist:
+        yield typist

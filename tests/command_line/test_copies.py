@@ -102,7 +102,7 @@ def test_pipes(arker_program: Program, web: str) -> None:
     arker_program.good("cp", "-", "web:empty")
     assert arker_program.good("cp", "web:empty", "-") == ""
     with arker_program.started("cp", "-", "web:streamed") as process:
-        assert process.communicate(b"through a pipe", timeout=30) == (b"", b"")
+        assert process.communicate(b"through a pipe", timeout=120) == (b"", b"")
         assert process.returncode == 0
     assert arker_program.good("cp", "web:streamed", "-") == "through a pipe"
 

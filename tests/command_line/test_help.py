@@ -40,7 +40,7 @@ def test_completions(bare: Program, shell: str) -> None:
     script = bare.good("completion", shell)
     assert all(word in script for word in ("snapshot", "--timeout", "doctor"))
     if shutil.which(shell) is not None:
-        subprocess.run([shell, "-n"], input=script, text=True, check=True, timeout=30)
+        subprocess.run([shell, "-n"], input=script, text=True, check=True, timeout=120)
     assert "tcsh" in bare.bad(2, "completion", "tcsh")
 
 
@@ -56,7 +56,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
     for words, wanted in ((("arker", "sn"), "snapshot"), (("arker", "run", "--ti"), "--timeout")):
         done = subprocess.run(
-            [bash, "-c", script + asked, "bash", *words], capture_output=True, text=True, check=True, timeout=30
+            [bash, "-c", script + asked, "bash", *words], capture_output=True, text=True, check=True, timeout=120
         )
         assert wanted in done.stdout.split(), (sys.version, done)
 

@@ -32,38 +32,49 @@ def backend(program: Program, *options: str) -> Generator[tuple[subprocess.Popen
             pass
         yield process, facts
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
 
 
-def record(program: Program) -> Path:
-    return Path(program.env["XDG_STATE_HOME"], "arker", "emulator.json")
+def records(program: Program) -> list[Path]:
+    return [*Path(program.env["XDG_STATE_HOME"], "arker").glob("*")]
+
+
+def regions(program: Program) -> list[str]:
+    """Return the regions of the backend that `--local` finds."""
+    return [each["region"] for each in program("regions", "--local", "--json").json]
 
 
 def test_local_finds_the_backend_that_runs_and_no_other(bare: Program) -> None:
     with backend(bare) as (_, facts):
-        assert stat.S_IMODE(record(bare).stat().st_mode) == 0o600
+        assert [stat.S_IMODE(path.stat().st_mode) for path in records(bare)] == [0o600]
         made = bare.good("--local", "fork", "ubuntu", "--name", "web").strip()
         assert bare.good("run", "--local", "web", "--", "hostname") == "vm\n"
         assert [vm["vm_id"] for vm in bare("ls", "--local", "--json").json] == [made]
         assert facts["api_key"] not in bare.good("ls", "--local", "--json")
-        with backend(bare, "--region", "eu-central-1") as (second, _):
-            (place,) = bare("regions", "--local", "--json").json
-            assert place["region"] == "eu-central-1"
-            second.kill()
-            second.wait(60)
-            # Its file is there, and nothing holds its lock.
-            done = bare("fork", "ubuntu", "--local")
-            assert done.status == 0
-            assert "ends with it" in done.err
-            second.returncode = 0
-    record(bare).unlink(missing_ok=True)
+    assert records(bare) == []
+    # None runs, so this one is the command's own.
+    done = bare("fork", "ubuntu", "--local")
+    assert done.status == 0
+    assert "ends with it" in done.err
     assert bare.good("ls", "--local", "--json") == "[]\n"
 
 
-def test_the_end_of_a_backend_removes_its_file(bare: Program) -> None:
-    with backend(bare):
-        assert record(bare).exists()
-    assert not record(bare).exists()
+def test_local_takes_the_backend_that_was_started_last(bare: Program) -> None:
+    with backend(bare, "--region", "first"):
+        with backend(bare, "--region", "second"):
+            assert regions(bare) == ["second"]
+        assert regions(bare) == ["first"]
+        with backend(bare, "--region", "third") as (third, _):
+            assert regions(bare) == ["third"]
+            third.kill()
+            third.wait(60)
+            # Its file is there, and nothing holds its lock.
+            assert len(records(bare)) == 2
+            assert regions(bare) == ["first"]
+            third.returncode = 0
+        with backend(bare, "--region", "fourth"):
+            assert len(records(bare)) == 2, "what was left behind is removed"
+    assert records(bare) == []
 
 
 def test_options_of_the_backend_are_passed_on(bare: Program) -> None:
@@ -72,7 +83,7 @@ def test_options_of_the_backend_are_passed_on(bare: Program) -> None:
     assert done.err.startswith("error: isolation='weak'")
     assert bare("emulator", "--no-such").status == 2
     assert "usage: arker emulator" in bare.good("emulator", "--help")
-    assert not record(bare).exists()
+    assert records(bare) == []
 
 
 def test_a_file_that_others_can_read_is_no_backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -80,19 +91,36 @@ def test_a_file_that_others_can_read_is_no_backend(monkeypatch: pytest.MonkeyPat
     assert local.find() is None
     with local.announced() as announcement:
         assert announcement.begin("http://127.0.0.1:1/api", "a-token")
-        path = tmp_path / "arker" / "emulator.json"
+        (path,) = (tmp_path / "arker").iterdir()
         assert local.find() == local.Backend("http://127.0.0.1:1/api", "a-token")
         assert "a-token" not in repr(local.find())
         path.chmod(0o644)
         assert local.find() is None
         path.chmod(0o600)
+        # Other files, though they are newer: none has a lock.
+        written = path.with_name("emulator-written.json")
+        written.write_text('{"url": "http://127.0.0.1:2/api", "api_key": "b-token"}')
+        written.chmod(0o600)
+        path.with_name("emulator-link.json").symlink_to(path)
+        os.mkfifo(path.with_name("emulator-pipe.json"), 0o600)
+        assert local.find() == local.Backend("http://127.0.0.1:1/api", "a-token")
         with local.announced() as other:
-            assert other.begin("http://127.0.0.1:2/api", "b-token")
-        assert local.find() is None
-        path.write_text("no lock")
-        path.chmod(0o600)
-        assert local.find() is None
-    assert path.exists(), "it is not this backend's"
+            assert other.begin("http://127.0.0.1:3/api", "c-token")
+            assert not written.exists()
+            assert local.find() == local.Backend("http://127.0.0.1:3/api", "c-token")
+        assert local.find() == local.Backend("http://127.0.0.1:1/api", "a-token")
+    assert local.find() is None
+    assert not path.exists()
+
+
+def test_without_a_place_for_the_file_a_backend_runs_all_the_same(bare: Program) -> None:
+    Path(bare.env["XDG_STATE_HOME"]).write_text("no directory")
+    with bare.started("emulator") as process:
+        assert process.stdout is not None
+        while not (line := process.stdout.readline()).startswith(b"`--local` does not find it"):
+            assert line
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
 
 
 def test_doctor_says_what_works_and_never_the_key(bare: Program) -> None:

@@ -19,7 +19,7 @@ from tests.command_line.support import Program
 
 def _ended(program: Program, run: str) -> dict[str, Any]:
     """Wait for a run's end. Returns what ``logs --json`` prints then."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while (found := program("logs", run, "--json").json)["state"] != "completed":
         assert time.monotonic() < until, found
     return dict(found)
@@ -44,7 +44,7 @@ def test_an_id_is_whole_on_a_terminal_of_any_width(arker_program: Program, web: 
     try:
         ioctl(terminal, TIOCSWINSZ, pack("HHHH", 24, columns, 0, 0))
         with arker_program.started("ls", stdin=subprocess.DEVNULL, stdout=terminal, env={"TERM": "xterm"}) as process:
-            assert process.wait(60) == 0
+            assert process.wait(120) == 0
         text = re.sub("\x1b\\[[0-9;]*m", "", os.read(screen, 65536).decode())
     finally:
         os.close(screen)

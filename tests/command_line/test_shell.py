@@ -40,7 +40,7 @@ class Typist:
     def until(self, pattern: str) -> str:
         """Wait until something is shown. Returns what was shown up to there."""
         wanted = re.compile(pattern.encode(), re.DOTALL)
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while (found := wanted.search(self._seen)) is None:
             assert select.select([self._screen], [], [], max(0.0, until - time.monotonic()))[0], self._seen
             try:
@@ -75,7 +75,7 @@ def typist(program: Program, *words: str, columns: int = 100, lines: int = 30) -
         ) as process:
             os.close(terminal)
             yield Typist(screen, process)
-            process.wait(60)
+            process.wait(120)
         assert termios.tcgetattr(keeper) == before
     finally:
         os.close(keeper)
@@ -107,7 +107,7 @@ def test_a_shell_at_a_terminal(arker_program: Program, web: str) -> None:
         person.until(rf"Stopped.*\r\n{PROMPT}")
         person.type("kill %1; exit 3\r")
         person.type("exit 3\r")
-        assert person.process.wait(60) == 3
+        assert person.process.wait(120) == 3
     assert sessions(arker_program) == 1
 
 
@@ -119,24 +119,24 @@ def test_leaving_a_shell_and_coming_back(arker_program: Program, web: str) -> No
         person.until(PROMPT)
         person.type("~.")
         session = re.search(r"--session (\S+)", person.until(r"--session \S+ takes it up again"))
-        assert person.process.wait(60) == 0
+        assert person.process.wait(120) == 0
     assert session is not None
     assert sessions(arker_program) == 2
     with typist(arker_program, "shell", "web", "--session", session[1]) as person:
         person.type("echo $MARK ~~\r")
         person.until(r"\nthere ~~?\r\n")
         person.type("exit\r")
-        assert person.process.wait(60) == 0
+        assert person.process.wait(120) == 0
 
 
 @pytest.mark.needs("terminals")
 def test_a_shell_without_a_terminal(arker_program: Program, web: str) -> None:
     with arker_program.started("shell", "web") as process:
-        out, complaints = process.communicate(b"echo $((6 * 7)); exit 5\n", timeout=60)
+        out, complaints = process.communicate(b"echo $((6 * 7)); exit 5\n", timeout=120)
         assert (process.returncode, complaints) == (5, b"")
         assert re.search(rb"[\r\n]42\r\n", out), out
     with arker_program.started("shell", "--fork", "ubuntu", "/usr/bin/env") as process:
-        out, complaints = process.communicate(timeout=60)
+        out, complaints = process.communicate(timeout=120)
         assert (process.returncode, complaints) == (0, b"")
         assert b"TERM=xterm-256color" in out
     assert sessions(arker_program) == 1
@@ -148,7 +148,7 @@ def test_a_terminated_shell_leaves_nothing(arker_program: Program, web: str) -> 
     with typist(arker_program, "shell", "web") as person:
         person.prompt()
         person.process.send_signal(signal.SIGTERM)
-        assert person.process.wait(60) == 143
+        assert person.process.wait(120) == 143
     assert sessions(arker_program) == 1
 
 

@@ -24,7 +24,7 @@ def _with_streams(program: Program, streams: str, *words: str) -> tuple[int, str
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout, done.stderr
@@ -39,7 +39,7 @@ def test_a_reader_that_ends_amid_a_copy(arker_program: Program, web: str, unbuff
         assert process.stdout.read(1) == b"\0"
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(30) == 141
+        assert process.wait(120) == 141
 
 
 @pytest.mark.parametrize("words", [("--version",), ("--help",), ("ls", "--help"), ("completion", "bash")])
@@ -49,7 +49,7 @@ def test_what_prints_without_a_server_says_that_it_cannot(bare: Program, words: 
     with bare.started(*words, stdin=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         process.stdout.close()
-        assert process.wait(30) == 141
+        assert process.wait(120) == 141
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="streams are not inherited by number there")
@@ -73,5 +73,5 @@ def test_ctrl_c_while_modules_are_imported(bare: Program) -> None:
         assert process.stderr is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(120) == 130
         assert process.stderr.read() == b""

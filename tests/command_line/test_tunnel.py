@@ -68,13 +68,13 @@ def opened(arker_program: Program, web: str) -> Iterator[tuple[subprocess.Popen[
         yield process, process.stdout.readline().decode().strip()
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 130
+            assert process.wait(120) == 130
     assert arker_program("ls", "--json").json[0]["tunnels"] == []
 
 
 def test_requests_and_sockets_through_a_tunnel(opened: tuple[subprocess.Popen[bytes], str]) -> None:
     _, url = opened
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
 
     def ask(method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str, dict[str, str]]:
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
@@ -114,9 +114,9 @@ def test_a_port_on_which_nothing_listens(arker_program: Program, web: str) -> No
     with arker_program.started("tunnel", "web", "9") as process:
         assert process.stdout is not None
         url: str = process.stdout.readline().decode().strip()
-        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
         connection.request("GET", "/")
         assert connection.getresponse().status == 502
         connection.close()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 143
+        assert process.wait(120) == 143

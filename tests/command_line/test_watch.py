@@ -46,7 +46,7 @@ def test_each_change_is_a_line_in_a_pipe(arker_program: Program, web: str, as_js
         arker_program.good("rm", "web")
         until("vm", web, "gone")
         process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=60)
+        _, complaints = process.communicate(timeout=120)
         assert (process.returncode, complaints) == (130, b"")
 
 
@@ -56,4 +56,4 @@ def test_a_live_table_at_a_terminal(arker_program: Program, web: str) -> None:
         other = arker_program.good("fork", "ubuntu").strip()
         person.until(other)
         person.type("\x03")
-        assert person.process.wait(60) == 130
+        assert person.process.wait(120) == 130

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ from arker._commands.shell import Origin, Subshell, mark_of
 from tests.support.clients import COMPUTE, make_client
 from tests.support.samples import completed
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, ok
+from tests.support.waiting import PATIENCE, put_forward, some_turns, until
 
 pytestmark = pytest.mark.anyio
 
@@ -91,11 +93,21 @@ async def test_a_repeated_request_is_the_same(server: ScriptedServer, vm: AsyncV
 # --- kill -------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_run_is_cancelled_when_the_call_is(server: ScriptedServer, vm: AsyncVM) -> None:
+def followed(server: ScriptedServer) -> bool:
+    """Return whether a run's state was asked for, so that its start was answered before."""
+    return any(request.method == "GET" for request in server.requests)
+
+
+async def test_the_run_is_cancelled_when_the_call_is(
+    server: ScriptedServer, vm: AsyncVM, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.script(ok({"run_id": "r"}))
     server.answer(lambda request: ok({"cancelled": True}) if request.method == "DELETE" else ok(RUNNING))
+    call = asyncio.create_task(vm.run("sleep 9", on_cancel="kill", deadline=50))
+    await until(lambda: followed(server))
+    await put_forward(monkeypatch, 50)
     with pytest.raises(DeadlineExceededError) as caught:
-        await vm.run("sleep 9", on_cancel="kill", deadline=0.3)
+        await call
     assert (server.last.method, server.last.target) == ("DELETE", f"{RUNS}/r")
     assert (caught.value.run_id, caught.value.outcome) == ("r", "applied")
 
@@ -113,7 +125,7 @@ async def test_a_run_that_is_not_known_yet_is_cancelled_when_it_is(server: Scrip
     server.script(ok({"run_id": "r"}))
     server.answer(answer)
     call = asyncio.create_task(vm.run("sleep 9", on_cancel="kill"))
-    await asyncio.sleep(0.1)
+    await until(lambda: followed(server))
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -127,20 +139,27 @@ async def test_a_run_that_never_becomes_known_is_given_up_after_two_seconds(
     server.answer(lambda request: error("not_found", status=404) if request.method == "DELETE" else ok(RUNNING))
     loop = asyncio.get_running_loop()
     call = asyncio.create_task(vm.run("sleep 9", on_cancel="kill"))
-    await asyncio.sleep(0.1)
+    await until(lambda: followed(server))
     began = loop.time()
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert 1.9 < loop.time() - began < 8
+    assert 1.9 < loop.time() - began < PATIENCE
 
 
 async def test_the_answer_to_a_post_in_flight_is_waited_for(server: ScriptedServer, vm: AsyncVM) -> None:
-    server.script(ok({"run_id": "r"}, delay=0.4), ok({"cancelled": True}))
+    given_up = threading.Event()
+
+    async def late(_: Recorded) -> Reply:
+        await until(given_up.is_set)
+        return ok({"run_id": "r"})
+
+    server.script(late, ok({"cancelled": True}))
     call = asyncio.create_task(vm.run("sleep 9", on_cancel="kill"))
-    while not server.requests:
-        await asyncio.sleep(0.01)
+    await until(lambda: server.requests)
     call.cancel()
+    await some_turns()
+    given_up.set()
     with pytest.raises(asyncio.CancelledError):
         await call
     assert [request.method for request in server.requests] == ["POST", "DELETE"]
@@ -258,9 +277,13 @@ async def test_a_command_beside_another_names_a_session_of_the_clients_own(
     vm = overlapping.vm("vm-1")
     default = session("zero", 0, state="running", cwd="/usr", env={"A": "1", "SAME": "x", "PWD": "/usr"})
 
+    over = threading.Event()
+
     async def answer(request: Recorded) -> Reply:
         if request.path == RUNS:
-            return ok(completed(), delay=0.5 if request.json["command"] == "first" else 0.0)
+            if request.json["command"] == "first":
+                await until(over.is_set)
+            return ok(completed())
         if request.path == SESSIONS:
             if request.method == "GET":
                 return ok({"sessions": [default]})
@@ -270,9 +293,10 @@ async def test_a_command_beside_another_names_a_session_of_the_clients_own(
 
     server.answer(answer)
     first = asyncio.create_task(vm.run("first"))
-    await asyncio.sleep(0.1)
+    await until(lambda: server.requests)
     await vm.run("second")
     await vm.run("third")
+    over.set()
     await first
     await vm.run("fourth")
     bodies = [request.json for request in posts(server)]
@@ -299,15 +323,23 @@ async def test_what_names_its_session_or_runs_nothing_is_sent_as_it_is(
     server: ScriptedServer, overlapping: AsyncArker
 ) -> None:
     vm = overlapping.vm("vm-1")
-    server.answer(lambda request: ok(completed(), delay=0.3 if request.json["command"] == "first" else 0.0))
+    over = threading.Event()
+
+    async def answer(request: Recorded) -> Reply:
+        if request.json["command"] == "first":
+            await until(over.is_set)
+        return ok(completed())
+
+    server.answer(answer)
     first = asyncio.create_task(vm.run("first"))
-    await asyncio.sleep(0.1)
+    await until(lambda: server.requests)
     await vm.run("a", session_idx=0)
     await vm.run("b", session_idx=3)
     await vm.run("c", session_id="s")
     await vm.run("d", idempotency_key="k")
     await vm.run("", signal="INT")
     await vm.run("", release="cpu")
+    over.set()
     await first
     assert [request.path for request in server.requests] == [RUNS] * 7
     assert [request.json.get("session_id") for request in server.requests] == [None, None, None, "s", None, None, None]

@@ -145,7 +145,7 @@ class _Play:
         await self._bounded(asyncio.gather(*closing), "closing the client")
         left = asyncio.all_tasks() - {asyncio.current_task()}
         if left:
-            await asyncio.wait(left, timeout=5)
+            await asyncio.wait(left, timeout=ENOUGH)
         held.wrong += [f"goes on: {each!r}" for each in left if not each.done()]
         return asyncio.CancelledError() if task.cancelled() else task.exception()
 
@@ -168,7 +168,7 @@ class _Play:
                 there = asyncio.get_running_loop()
                 done = there.create_future()
                 loop.call_soon_threadsafe(interrupt, done, there)
-                await asyncio.wait({done}, timeout=5)
+                await asyncio.wait({done}, timeout=ENOUGH)
 
         self._service.on_request = at
         return closing

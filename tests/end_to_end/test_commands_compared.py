@@ -86,7 +86,7 @@ def here(case: Case) -> tuple[bytes, bytes, int]:
         input=case.data or b"",
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     return done.stdout, done.stderr, done.returncode
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from arker import (
+    ArkerError,
     AsyncVM,
     BadRequestError,
     ConfigurationError,
@@ -341,7 +342,9 @@ async def test_what_cannot_be_listed_is_a_failure_and_nothing_is_deleted_for_it(
     before = look(local)
     done = await vm.download_dir("r", local, delete=True)
     assert [failure.path for failure in done.failures] == ["r/d"]
-    assert "could not list what it holds" in str(done.failures[0].error)
+    with pytest.raises(ArkerError, match="could not list what it holds") as raised:
+        done.raise_for_failures()
+    assert raised.value is done.failures[0].error
     # Its mode has come along, and keeps out everyone but root.
     assert stat.S_IMODE((local / "d").stat().st_mode) == 0
     (local / "d").chmod(0o700)

@@ -18,6 +18,7 @@ import aiohttp
 
 from tests.end_to_end.test_local import run_python
 from tests.support import leftovers
+from tests.support.patience import growing
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -27,9 +28,13 @@ def test_the_spans_of_the_tracing_example() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     error, _, tree = done.stdout.partition("\n\n")
     assert error.startswith("vm.get_run: there is no run 'no-such-run' (code not_found, HTTP 404, VM ")
-    # Two commands at once end in either order, and begin at nearly the same moment.
     lines = [re.sub(r"^ *[0-9]+\.[0-9] ms  ", "", line) for line in tree.splitlines()]
-    lines[4:8] = sorted(lines[4:8])
+    # Two commands at once end in either order, and begin at nearly the same moment.
+    at_once = slice(4, lines.index("  a big file  upload download"))
+    lines[at_once] = sorted(lines[at_once])
+    made = "    POST vm.create_session  200"
+    if made not in lines:  # the first had ended before the second looked for a session
+        lines.insert(5, made)
     assert lines == [
         "the whole program",
         "  fork",
@@ -107,8 +112,12 @@ def test_the_directory_example() -> None:
 
 
 def test_the_candidates_over_a_fleet() -> None:
-    done = run_python("examples/evaluate_candidates.py", "--candidates", "8", "--vms", "3", "--time-limit", "4")
-    assert (done.returncode, done.stderr) == (0, "")
+    options = ("--candidates", "8", "--vms", "3", "--time-limit")
+    for seconds in growing(4):
+        done = run_python("examples/evaluate_candidates.py", *options, str(seconds))
+        assert (done.returncode, done.stderr) == (0, "")
+        if done.stdout.count("out of time\n") == 1:  # only the one that has no end
+            break
     *lines, summary = done.stdout.splitlines()
     assert sorted(lines) == sorted(
         f"{number:4}  {approach:<18} {verdict}"
@@ -141,7 +150,7 @@ def test_the_live_table_of_the_candidates() -> None:
         stderr=subprocess.STDOUT,
     ) as program:
         os.close(its)
-        watchdog = threading.Timer(60, program.kill)
+        watchdog = threading.Timer(300, program.kill)
         watchdog.start()
         shown = b""
         while True:
@@ -164,8 +173,9 @@ async def post(session: aiohttp.ClientSession, url: str, **snippet: object) -> t
         return response.status, await response.json()
 
 
-async def use_the_service(url: str) -> None:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+async def use_the_service(url: str) -> int:
+    """Try what the service does. Returns how many snippets it has run."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=300)) as session:
         squares = await asyncio.gather(*(post(session, url, code=f"print({number} ** 2)") for number in range(6)))
         assert [(status, answer["stdout"]) for status, answer in squares] == [(200, f"{n * n}\n") for n in range(6)]
         status, answer = await post(session, url, code="cat data/prepared; echo no >&2; exit 3", language="bash")
@@ -173,14 +183,21 @@ async def use_the_service(url: str) -> None:
         assert re.fullmatch(r"\d{4}-\d\d-\d\d\n", answer["stdout"])
         # Nothing is there of the snippets before.
         assert (await post(session, url, code="ls *.py", language="bash"))[1]["exit_code"] == 2
-        status, answer = await post(session, url, code="import time; print('x', flush=True); time.sleep(60)", timeout=1)
+        endless = "import time; print('x', flush=True); time.sleep(600)"
+        snippets = 9
+        for seconds in (1, 8, 30):  # so that a busy machine gets to what it prints
+            status, answer = await post(session, url, code=endless, timeout=seconds)
+            snippets += 1
+            if answer["stdout"]:
+                break
         assert (status, answer["timed_out"], answer["stdout"]) == (200, True, "x\n")
         status, answer = await post(session, url, code="print('x' * 100_000)")
         assert (answer["truncated"], len(answer["stdout"])) == (True, 65536)
         assert (await post(session, url, code="1", language="cobol"))[0] == 422
         assert (await post(session, url, code="1", timeout=31))[0] == 422
         async with session.get(f"{url}/health") as response:
-            assert await response.json() == {"running": 0, "done": 10}
+            assert await response.json() == {"running": 0, "done": snippets}
+        return snippets
 
 
 def test_the_service_of_snippets() -> None:
@@ -191,16 +208,16 @@ def test_the_service_of_snippets() -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as service:
-        watchdog = threading.Timer(90, service.kill)
+        watchdog = threading.Timer(300, service.kill)
         watchdog.start()
         assert service.stdout is not None
-        asyncio.run(use_the_service(service.stdout.readline().strip()))
+        snippets = asyncio.run(use_the_service(service.stdout.readline().strip()))
         processes = leftovers.below(service.pid)
         assert processes
         service.terminate()
         output, errors = service.communicate()
         watchdog.cancel()
-    assert (output, errors) == ("stopped after 10 snippets\n", "")
+    assert (output, errors) == (f"stopped after {snippets} snippets\n", "")
     # When all has ended in order, uvicorn ends the process by the signal that asked for it.
     assert service.returncode == -signal.SIGTERM
     assert not leftovers.alive(processes)

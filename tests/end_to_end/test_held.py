@@ -20,6 +20,7 @@ from arker import (
     VMGoneError,
 )
 from arker.emulator import Emulator
+from tests.support.patience import growing
 
 pytestmark = pytest.mark.anyio
 
@@ -85,7 +86,10 @@ async def test_waiting_and_the_result(vm: AsyncVM) -> None:
     assert (result.stdout, result.exit_code, result.state) == (b"out\n", 7, "completed")
     with pytest.raises(RunFailedError):
         await vm.attach_run(run.run_id).result(check=True)
-    failed = await (await vm.start("echo kept; sleep 60", timeout=0.2)).wait()
+    for seconds in growing(0.2):
+        failed = await (await vm.start("echo kept; sleep 600", timeout=seconds)).wait()
+        if failed.stdout:
+            break
     assert (failed.state, failed.stdout, failed.exit_code) == ("failed", b"kept\n", None)
 
 

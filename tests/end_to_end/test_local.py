@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from arker import AsyncArker, ConfigurationError, EmulatorError, InvalidArgumentError
 from arker.emulator import Emulator
+from tests.support import leftovers
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +30,7 @@ def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProce
         env={**inherited, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 
@@ -125,11 +128,10 @@ asyncio.run(main())
     done = run_python("-c", program)
     assert done.returncode == 0
     pid = int(done.stdout)
-    for _ in range(100):
-        if not Path(f"/proc/{pid}").exists():
-            break
-        threading.Event().wait(0.05)
-    assert not Path(f"/proc/{pid}").exists()
+    give_up = time.monotonic() + PATIENCE
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
 
 
 @pytest.mark.anyio
@@ -161,6 +163,7 @@ async def test_a_backend_that_has_died_says_so() -> None:
         pid = ar._emulator.pid if ar._emulator is not None else None  # pyright: ignore[reportPrivateUsage]
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        await asyncio.sleep(0.2)
+        while leftovers.alive({pid}):
+            await asyncio.sleep(0.01)
         with pytest.raises(EmulatorError, match="has died"):
             await ar.list_vms()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
+import anyio
 import pytest
 
 from arker import AsyncArker, AsyncVM, DeadlineExceededError, NotFoundError
 from arker.emulator import Emulator
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -26,12 +27,11 @@ async def sessions(vm: AsyncVM) -> list[int]:
     return sorted(session.session_idx for session in (await vm.list_sessions()).sessions)
 
 
-async def test_three_commands_take_the_time_of_one(vm: AsyncVM) -> None:
+async def test_three_commands_go_on_at_the_same_time(vm: AsyncVM) -> None:
     await vm.run("true")
-    began = time.monotonic()
-    await asyncio.gather(*(vm.run("sleep 1") for _ in range(3)))
-    taken = time.monotonic() - began
-    assert 1 <= taken < 2.5, f"{taken:.2f} s"  # one after the other they take three
+    meet = "until [ -e 0 -a -e 1 -a -e 2 ]; do sleep 0.02; done"  # one after the other they would wait for ever
+    with anyio.fail_after(PATIENCE):
+        await asyncio.gather(*(vm.run(f"touch {number}; {meet}") for number in range(3)))
     assert await sessions(vm) == [0, 1, 2]
 
 
@@ -76,10 +76,12 @@ async def test_more_than_there_are_sessions_for_queue(emulator: Emulator, vm: As
 async def test_one_that_waits_for_a_session_can_be_cancelled(emulator: Emulator, vm: AsyncVM) -> None:
     async with AsyncArker(**emulator.client_options, overlap_sessions=1) as client:
         other = client.vm(vm.id)
-        calls = [asyncio.create_task(other.run(f"sleep 0.3; echo {n}")) for n in range(6)]
+        waiting = "until [ -e ~/go ]; do sleep 0.02; done"
+        calls = [asyncio.create_task(other.run(f"{waiting}; echo {n}")) for n in range(6)]
         await asyncio.sleep(0.2)
         for call in calls[2:4]:
             call.cancel()
+        await vm.sync("go", b"")
         ended = await asyncio.gather(*calls, return_exceptions=True)
         assert [isinstance(each, asyncio.CancelledError) for each in ended] == [False, False, True, True, False, False]
         with pytest.raises(DeadlineExceededError):
@@ -101,7 +103,8 @@ async def test_switched_off_they_queue(emulator: Emulator, vm: AsyncVM) -> None:
 
 async def test_the_default_session_by_its_number_always_queues(vm: AsyncVM) -> None:
     first = asyncio.create_task(vm.run("sleep 0.4; export A=1"))
-    await asyncio.sleep(0.1)
+    while not (await vm.list_runs()).runs:
+        await asyncio.sleep(0.01)
     assert (await vm.run("echo $A", session_idx=0)).stdout == b"1\n"
     await first
     assert await sessions(vm) == [0]
@@ -117,7 +120,7 @@ async def test_a_key_of_the_callers_names_the_same_run_whatever_goes_on(vm: Asyn
 async def test_a_server_keeps_no_other_command_waiting(vm: AsyncVM) -> None:
     server = await vm.start("sleep 300")
     for _ in range(2):
-        result = await asyncio.wait_for(vm.run("pwd; cd /usr"), 20)
+        result = await asyncio.wait_for(vm.run("pwd; cd /usr"), PATIENCE)
         assert result.stdout == b"/home/user\n"
     await server.cancel()
     await vm.run("cd /usr")
@@ -169,7 +172,7 @@ async def test_a_vm_that_is_deleted_meanwhile(emulator: Emulator, vm: AsyncVM) -
         calls = [asyncio.create_task(other.run("sleep 300")) for _ in range(4)]
         await asyncio.sleep(0.5)
         await other.delete()
-        ended = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 60)
+        ended = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), PATIENCE)
         assert all(isinstance(each, BaseException) or each.state == "failed" for each in ended)
         assert any(isinstance(each, NotFoundError) for each in ended)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+import anyio
 import pytest
 
 from arker import (
@@ -18,6 +19,7 @@ from arker import (
     UnsupportedOperationError,
 )
 from arker.emulator import Emulator
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -41,17 +43,16 @@ async def test_a_session_keeps_its_directory_and_environment_over_ten_runs(vm: A
 
 async def test_two_sessions_at_once_and_two_runs_in_one(vm: AsyncVM) -> None:
     await vm.create_session()
-    await vm.run("true")  # the VM has started
-    command = "date +%s%N; sleep 0.8; date +%s%N"
+    meet = "touch ~/{}; until [ -e ~/0 -a -e ~/1 ]; do sleep 0.02; done"  # one after the other they wait for ever
+    with anyio.fail_after(PATIENCE):
+        await asyncio.gather(*(vm.run(meet.format(number), session_idx=number) for number in range(2)))
 
-    async def span(session_idx: int) -> tuple[int, int]:
-        begin, end = (await vm.run(command, session_idx=session_idx, check=True)).stdout.split()
+    async def span() -> tuple[int, int]:
+        begin, end = (await vm.run("date +%s%N; sleep 0.4; date +%s%N", session_idx=1, check=True)).stdout.split()
         return int(begin), int(end)
 
-    spans = sorted(await asyncio.gather(span(0), span(1)))
-    assert spans[1][0] < spans[0][1]  # the second began before the first had ended
-    spans = sorted(await asyncio.gather(span(1), span(1)))
-    assert spans[0][1] <= spans[1][0]  # it waited its turn
+    spans = sorted(await asyncio.gather(span(), span()))
+    assert spans[0][1] <= spans[1][0]  # the second waited its turn
 
 
 async def test_a_vm_shows_its_sessions_and_what_runs(ar: AsyncArker, vm: AsyncVM, arker_emulator: Emulator) -> None:

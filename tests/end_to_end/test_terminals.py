@@ -23,13 +23,10 @@ from arker import (
 )
 from arker.emulator import Emulator
 from tests.support.relay import Relay, relay
-from tests.support.typist import ENV, PATIENCE, PROMPT, Local, Remote, Typist, at_local, at_remote
+from tests.support.sittings import SHELL, begin, edit, end_editing, use_shell
+from tests.support.typist import ENV, PATIENCE, Local, Remote, at_local, at_remote
 
-pytestmark = pytest.mark.anyio
-
-SHELL = ("/bin/bash", "--noprofile", "--norc")
-FOREGROUND = """sh -c 'trap "echo contin""ued" CONT; echo be""gun; while :; do read line; done'"""
-"""Says when it is in the foreground: before that, a key would be the shell's."""
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("terminals")]
 
 
 @asynccontextmanager
@@ -41,11 +38,7 @@ async def both(
     local = at_local(SHELL, str(place), ENV, cols=cols, rows=rows)
     async with terminal, at_remote(terminal) as there, local as here:
         for typist in (there, here):
-            await typist.until(PROMPT)
-            # Both begin as the same shell, whatever the login files are.
-            await typist.enter(f"exec {' '.join(SHELL)}")
-            await typist.enter("cd $(mktemp -d)")
-            typist.seen.clear()
+            await begin(typist)
         yield there, here
 
 
@@ -59,34 +52,9 @@ async def through_relay(emulator: Emulator, vm: AsyncVM) -> AsyncGenerator[tuple
         yield network, ar.vm(vm.id)
 
 
-async def session(typist: Typist) -> None:
-    """Do what people do at a shell."""
-    await typist.enter(r"printf 'one\ttwo\n\033[31mred\033[0m\n'")
-    await typist.enter("stty size; stty -a")
-    await typist.resize(100, 30)
-    await typist.enter("stty size")
-    await typist.enter("trap 'echo resized' WINCH; echo set")
-    await typist.enter("printf 'äöü € 😀 \\377\\n'")
-    # Erasing takes away a whole character.
-    await typist.enter("cat", b"\n")
-    await typist.enter("aé€\x7f\x7fb", b"ab\r\n")
-    await typist.press(b"\x04", PROMPT)
-    await typist.enter(FOREGROUND, b"begun\r\n")
-    await typist.press(b"\x03", b"^C", PROMPT)
-    await typist.enter("echo $?")
-    await typist.enter(FOREGROUND, b"begun\r\n")
-    await typist.press(b"\x1a", b"Stopped", PROMPT)
-    await typist.enter("jobs")
-    await typist.enter("fg", b"continued\r\n")
-    await typist.press(b"\x03", b"^C", PROMPT)
-    await typist.enter("tty | sed 's/[0-9]//g'; ps -o tty= -p $$ | sed 's/[0-9]//g'; echo ${-//[^im]/}")
-    await typist.enter("exit 7", b"exit")
-    await typist.until_over()
-
-
 async def test_the_same_appears_as_at_a_terminal_of_this_machine(vm: AsyncVM, tmp_path: Path) -> None:
     async with both(vm, tmp_path) as (there, here):
-        await asyncio.gather(session(there), session(here))
+        await asyncio.gather(use_shell(there), use_shell(here))
         assert there.seen.decode("utf-8", "backslashreplace") == here.seen.decode("utf-8", "backslashreplace")
         assert there.screen == here.screen
         assert await there.terminal.wait(deadline=PATIENCE) == 7
@@ -102,27 +70,6 @@ async def test_a_megabyte_arrives_whole(vm: AsyncVM, tmp_path: Path) -> None:
         assert len(there.seen) > 1_000_000
 
 
-async def edit(typist: Typist, network: Relay | None = None) -> None:
-    """Write a file with vi, and look at it; the network may fail in the middle."""
-    await typist.enter("vi -u NONE -i NONE file", b"file")
-    await typist.until_on_screen("file")
-    await typist.type(b"iThe first line\rThe second line \xe2\x82\xac\rThe third\x1b")
-    await typist.until_on_screen("The third")
-    await typist.type(b"ggdd:echo 'line' line('$')\r")
-    await typist.until_on_screen("line 2")  # what is lost on the way to a terminal is lost
-    if network is not None:
-        assert network.cut() > 0
-        await typist.until_replayed()
-    await typist.type(b"yy20p")
-    await typist.until_on_screen("20 more lines")
-    await typist.resize(60, 20)
-    await typist.type(b":set number\r")
-    await typist.until_on_screen(" 19 ")
-    await typist.type(b"17Gccchanged\x1b:w\r")
-    await typist.until_on_screen("written")
-    await typist.until_cursor(14, 16)
-
-
 async def test_an_editor_looks_the_same_although_the_connection_is_lost(
     emulator: Emulator, vm: AsyncVM, tmp_path: Path
 ) -> None:
@@ -131,9 +78,7 @@ async def test_an_editor_looks_the_same_although_the_connection_is_lost(
         assert there.screen == here.screen
         assert there.replays == 1
         for typist in (there, here):
-            await typist.press(b":q\r", PROMPT)
-            await typist.enter("cat file", b"changed")
-            await typist.until(PROMPT, typist.seen.rindex(b"changed"))
+            await end_editing(typist)
         assert there.screen == here.screen
 
 
@@ -233,13 +178,16 @@ async def test_the_end_of_its_session_and_its_vm_are_told(ar: AsyncArker, vm: As
 
 
 async def test_a_lost_connection_is_made_again_for_some_time(emulator: Emulator, vm: AsyncVM) -> None:
-    async with through_relay(emulator, vm) as (network, reached), reached.terminal(reconnect=0.2) as terminal:
+    async with through_relay(emulator, vm) as (network, reached), reached.terminal() as terminal:
         await terminal.write("echo be''fore\n")
         await until(terminal, b"before")
         network.cut()
         assert await anext(terminal) == Replayed(connections=2)
         await terminal.write("echo af''ter\n")
         assert b"before" in b"".join(piece for piece in await until(terminal, b"after") if isinstance(piece, bytes))
+    async with through_relay(emulator, vm) as (network, reached), reached.terminal(reconnect=0.2) as terminal:
+        await terminal.write("echo be''fore\n")
+        await until(terminal, b"before")
         network.refusing = True
         network.cut()
         with pytest.raises(NetworkError) as caught:

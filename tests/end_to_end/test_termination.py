@@ -15,6 +15,7 @@ import pytest
 from arker import AsyncArker
 from arker.emulator import Emulator
 from tests.support.length import cases
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +32,7 @@ kind = sys.argv[2]
 async def use(ar):
     async with await ar.fork("ubuntu") as vm:
         await vm.run("true")
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
 
 async def main():
     if kind == "own handler":
@@ -44,7 +45,7 @@ async def main():
         tasks = [asyncio.create_task(use(ar)) for _ in range(3)]
         stack.push_async_callback(end, tasks)
         if kind == "running":
-            tasks.append(asyncio.create_task(vms[0].run("sleep 60")))
+            tasks.append(asyncio.create_task(vms[0].run("sleep 600")))
         while len(await ar.list_vms()) < 5:
             await asyncio.sleep(0.01)
         print("ready", flush=True)
@@ -81,7 +82,7 @@ async def end_by(number: signal.Signals, kind: str, emulator: Emulator) -> int:
         assert program.stdout is not None
         assert await asyncio.to_thread(program.stdout.readline) == b"ready\n"
         program.send_signal(number)
-        with anyio.fail_after(30):
+        with anyio.fail_after(PATIENCE):
             return await asyncio.to_thread(program.wait)
     finally:
         program.kill()

@@ -192,9 +192,10 @@ async def test_the_reply_that_names_the_session_is_lost(emulator: Emulator, vm: 
 
 async def test_a_vm_that_goes_meanwhile(ar: AsyncArker, emulator: Emulator) -> None:
     vm = await ar.fork("ubuntu")
-    with emulator.faults.throttle(bytes_per_second=2_000_000):
+    with emulator.faults.throttle(bytes_per_second=100_000) as fault:  # it takes ten seconds for a part
         upload = asyncio.create_task(vm.upload(DATA, "file", strategy="parts", part_size=PART))
-        await asyncio.sleep(0.2)
+        while not fault.refresh().fired:
+            await asyncio.sleep(0.01)
         await vm.delete()
         with pytest.raises(ArkerError):
             await upload

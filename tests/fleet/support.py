@@ -43,10 +43,4 @@ class Gates:
             await self._news.wait()
 
 
-async def some_steps() -> None:
-    """Let everything that can go on do so."""
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
-__all__ = ["Gates", "echo", "some_steps"]
+__all__ = ["Gates", "echo"]

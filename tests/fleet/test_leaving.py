@@ -21,8 +21,9 @@ from arker import (
     FleetOutcome,
 )
 from arker._fleets import pool, work
-from tests.fleet.support import Gates, echo, some_steps
+from tests.fleet.support import Gates, echo
 from tests.support.cloud import Cloud
+from tests.support.waiting import some_turns
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +39,7 @@ async def test_a_break_cancels_what_is_going_on(fleet: AsyncFleet) -> None:
         await gates.wait_for(3)
         break
     gc.collect()
-    await some_steps()
+    await some_turns()
     assert sorted(gates.ended) == gates.begun == [1, 2, 3]
 
 

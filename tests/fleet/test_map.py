@@ -15,7 +15,8 @@ from arker import (
     FleetProgress,
     InvalidArgumentError,
 )
-from tests.fleet.support import Gates, echo, some_steps
+from tests.fleet.support import Gates, echo
+from tests.support.waiting import some_turns
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +54,7 @@ async def test_in_order(fleet: AsyncFleet) -> None:
     first = asyncio.ensure_future(anext(outcomes))
     await gates.wait_for(3)
     gates.open(2, 1)
-    await some_steps()
+    await some_turns()
     assert not first.done()
     gates.open(0)
     assert (await first).item == 0
@@ -123,7 +124,7 @@ async def test_items_are_drawn_as_outcomes_are_taken(fleet: AsyncFleet, ordered:
     assert not drawn
     for taken in range(1, 30):
         await anext(outcomes)
-        await some_steps()
+        await some_turns()
         assert len(drawn) == taken + bound
 
 
@@ -151,7 +152,7 @@ async def test_a_slow_source_holds_back_one_vm_only(fleet: AsyncFleet) -> None:
         yield 1
 
     slow = asyncio.ensure_future(anext(fleet.map(echo, items())))
-    await some_steps()
+    await some_turns()
     used = {outcome.vm async for outcome in fleet.map(echo, range(10))}
     assert len(used) == 2
     slow.cancel()

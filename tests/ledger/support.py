@@ -6,16 +6,15 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import anyio
-
 from arker._ledger.ledger import Ledger
 from arker._protocol.identifiers import new_idempotency_key
 from arker._protocol.request import Request
+from tests.support.waiting import PATIENCE
 
 ROOT: Final = Path(__file__).parents[2]
 HOST: Final = "http://host.example/api"
@@ -58,12 +57,6 @@ def bytes_of(directory: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file())
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(20):
-        while not condition():
-            await anyio.sleep(0.005)
-
-
 @contextmanager
 def program(code: str, *arguments: str, **environment: str) -> Generator[subprocess.Popen[str], None, None]:
     """Run a separate program in which every warning is an error. It is killed at the end if it still runs."""
@@ -83,7 +76,7 @@ def program(code: str, *arguments: str, **environment: str) -> Generator[subproc
 
 def output(process: subprocess.Popen[str]) -> str:
     """Return a program's output until its end. The program must succeed."""
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, process.returncode
     return said
 

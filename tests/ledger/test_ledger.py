@@ -17,8 +17,9 @@ import pytest
 
 from arker._ledger.ledger import Ledger
 from arker._ledger.store import FILE_NAME
-from tests.ledger.support import BODY, HOST, bytes_of, fork_request, line, output, program, select, until, write_down
+from tests.ledger.support import BODY, HOST, bytes_of, fork_request, line, output, program, select, write_down
 from tests.support.secrets import API_KEY, MARK, OTHER_KEY
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -372,6 +373,7 @@ import asyncio, sys
 from pathlib import Path
 from arker._ledger.ledger import Ledger
 from tests.ledger.support import HOST, write_down
+from tests.support.waiting import until
 
 ledger = Ledger(Path(sys.argv[1]), "a key")
 asyncio.run(write_down(ledger, "vm-kept", "vm-left"))

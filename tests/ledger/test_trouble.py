@@ -14,8 +14,9 @@ import pytest
 from arker._ledger import store, writer
 from arker._ledger.ledger import Ledger
 from arker._ledger.store import FILE_NAME
-from tests.ledger.support import HOST, fork_request, listing, select, until, write_down
+from tests.ledger.support import HOST, fork_request, listing, select, write_down
 from tests.support.secrets import API_KEY
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -149,7 +150,7 @@ async def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path, caplog: p
 async def test_another_process_has_it_locked_for_long(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "PATIENCE", 0.4)
+    monkeypatch.setattr(store, "PATIENCE", 1.0)
     path = tmp_path / FILE_NAME
     ledger = Ledger(path, API_KEY)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -157,7 +158,7 @@ async def test_another_process_has_it_locked_for_long(
         started = time.monotonic()
         requests = await write_down(ledger, *(f"vm-{number}" for number in range(20)))
         # Only the first one waited.
-        assert time.monotonic() - started < 20 * 0.4
+        assert time.monotonic() - started < 20 * 1.0
         other.execute("ROLLBACK")
     assert len(warnings_in(caplog)) == 1
     await ledger.aclose(release=False)
@@ -206,14 +207,14 @@ async def test_trouble_that_comes_again_is_told_again(
 async def test_a_disk_that_does_not_answer_holds_up_one_fork_and_no_longer_than_bearable(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "PATIENCE", 0.4)
+    monkeypatch.setattr(writer, "PATIENCE", 1.0)
     path = tmp_path / FILE_NAME
     ledger = Ledger(path, API_KEY)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         started = time.monotonic()
         await write_down(ledger, *(f"vm-{number}" for number in range(20)))
-        assert time.monotonic() - started < 20 * 0.4
+        assert time.monotonic() - started < 20 * 1.0
         assert len(warnings_in(caplog)) == 1
         other.execute("ROLLBACK")
     await ledger.aclose(release=True)

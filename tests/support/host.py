@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import threading
+from collections.abc import Awaitable, Callable
 
 from tests.support.samples import completed
 from tests.support.server import Recorded, Reply, ScriptedServer, ok
+from tests.support.waiting import until
 
 
 class Host:
-    """VMs of a scripted server."""
+    """VMs of a scripted server.
+
+    Attributes:
+        forking: Given a new VM's id, answers its fork.
+        deletion: Given a VM's id, answers its deletion.
+    """
 
     def __init__(self, server: ScriptedServer) -> None:
         self.vms: set[str] = set()
         self.made = itertools.count(1)
         self.delay = 0.0
         self.run: Callable[[], Reply] = lambda: ok(completed(), delay=0.01)
-        self.deletion: Callable[[str], Reply] = self.delete
+        self.forking: Callable[[str], Reply | Awaitable[Reply]] = lambda vm: ok({"vm_id": vm}, delay=self.delay)
+        self.deletion: Callable[[str], Reply | Awaitable[Reply]] = self.delete
         self.sessions: set[str] = set()
         server.answer(self)
 
-    def __call__(self, request: Recorded) -> Reply:
+    def __call__(self, request: Recorded) -> Reply | Awaitable[Reply]:
         parts = request.path.partition("/v1/")[2].split("/")
         if parts == ["fork"]:
             vm = f"vm-{next(self.made)}"
             self.vms.add(vm)
-            return ok({"vm_id": vm}, delay=self.delay)
+            return self.forking(vm)
         if request.method == "DELETE":
             if len(parts) > 2:
                 self.sessions.discard(parts[3])
@@ -38,6 +46,17 @@ class Host:
         if parts[2:] == ["runs"]:
             return self.run() if parts[1] in self.vms else Reply(status=404)
         return ok({"vm_id": parts[1]})
+
+    def hold_forks(self) -> threading.Event:
+        """Let forks wait for their answers. Returns what lets them come."""
+        over = threading.Event()
+
+        async def forking(vm: str) -> Reply:
+            await until(over.is_set)
+            return ok({"vm_id": vm})
+
+        self.forking = forking
+        return over
 
     def delete(self, vm: str) -> Reply:
         self.vms.discard(vm)

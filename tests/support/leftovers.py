@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def processes() -> dict[int, tuple[int, str]]:
-    """Return every process of the machine: its parent and the letter of its state."""
+    """Return every process of the machine: its parent, and the letter of its state, Z only if all its threads ended."""
     found: dict[int, tuple[int, str]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -16,7 +16,9 @@ def processes() -> dict[int, tuple[int, str]]:
                 fields = Path("/proc", entry, "stat").read_text(errors="replace").rpartition(")")[2].split()
             except OSError:  # it has gone
                 continue
-            found[int(entry)] = (int(fields[1]), fields[0])
+            # The first thread of a process may be a zombie while others still hold what the process held.
+            state = "S" if fields[0] in "ZX" and int(fields[17]) > 1 else fields[0]
+            found[int(entry)] = (int(fields[1]), state)
     return found
 
 

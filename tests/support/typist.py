@@ -19,7 +19,7 @@ import pyte
 
 from arker import AsyncTerminal, Replayed
 
-PATIENCE: Final = 30.0
+PATIENCE: Final = 120.0
 """Seconds; more than any of it takes on a machine that is busy with other things."""
 PROMPT: Final = b"$ "
 ENV: Final = {"PS1": PROMPT.decode(), "TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
@@ -99,14 +99,19 @@ class Typist(ABC):
 
     async def until_on_screen(self, text: str) -> None:
         """Wait until a text is on the screen."""
-        await self._wait(lambda: any(text in line for line in self.screen[0]), text)
+        await self.until_screen(lambda lines: any(text in line for line in lines), text)
+
+    async def until_screen(self, condition: Callable[[list[str]], bool], what: object) -> None:
+        """Wait until the lines of the screen meet a condition."""
+        await self._wait(lambda: condition(self.screen[0]), what)
 
     async def until_cursor(self, x: int, y: int) -> None:
         """Wait until the cursor is at this column and line, from 0."""
         await self._wait(lambda: self.screen[1] == (x, y), f"the cursor at {x}, {y}")
 
-    async def until_replayed(self) -> None:
-        """Wait until a connection was made again."""
+    async def until_replayed(self, after: int = 0) -> None:
+        """Wait until a connection was made again, after so many bytes."""
+        del after
         await self._wait(lambda: self.replays > 0, "a replay")
 
     async def until_over(self) -> None:
@@ -171,6 +176,8 @@ class Local(Typist):
 
     def __init__(self, fd: int, inner: int, cols: int, rows: int) -> None:
         super().__init__(cols, rows)
+        self.process: subprocess.Popen[bytes] | None = None
+        """The program."""
         self._fd = fd
         self._inner: int | None = inner
         """The other end, held open until the program has it open: a terminal that nothing has open is over."""
@@ -186,6 +193,11 @@ class Local(Typist):
     async def resize(self, cols: int, rows: int) -> None:
         await super().resize(cols, rows)
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+
+    def ended_with(self) -> int:
+        """Return the program's exit status, once it has ended."""
+        assert self.process is not None
+        return self.process.wait(PATIENCE)
 
     def let_go(self) -> None:
         """Close the program's end here."""
@@ -222,7 +234,13 @@ async def at_remote(terminal: AsyncTerminal) -> AsyncGenerator[Remote, None]:
 
 @asynccontextmanager
 async def at_local(
-    argv: Sequence[str], cwd: str, env: Mapping[str, str], *, cols: int = 80, rows: int = 24
+    argv: Sequence[str],
+    cwd: str,
+    env: Mapping[str, str],
+    *,
+    cols: int = 80,
+    rows: int = 24,
+    made: Callable[[int, int, int, int], Local] = Local,
 ) -> AsyncGenerator[Local, None]:
     """Sit down at a new terminal of this machine, with a program in it."""
     outer, inner = pty.openpty()
@@ -230,12 +248,12 @@ async def at_local(
     modes[0] |= _IUTF8
     termios.tcsetattr(outer, termios.TCSANOW, modes)
     os.set_blocking(outer, False)
-    typist = Local(outer, inner, cols, rows)
+    typist = made(outer, inner, cols, rows)
     await typist.resize(cols, rows)
     name = os.ttyname(inner)
     # The first process of a session gets the terminal that it opens as its controlling one.
     opening = 'exec 0<>"$0" 1>&0 2>&0 && exec "$@"'
-    process = subprocess.Popen(  # noqa: ASYNC220 - it takes a millisecond
+    process = typist.process = subprocess.Popen(  # noqa: ASYNC220 - it takes a millisecond
         ["/bin/sh", "-c", opening, name, *argv],
         cwd=cwd,
         env={"PATH": os.environ["PATH"], **env},

@@ -21,6 +21,7 @@ from tests.support.clients import COMPUTE, CONTROL
 from tests.support.length import cases
 from tests.support.secrets import API_KEY
 from tests.support.server import Recorded, Reply, ScriptedServer
+from tests.support.waiting import block_until
 from tests.surroundings.conftest import PATIENCE, ROOT
 
 INT, TERM = signal.SIGINT, signal.SIGTERM
@@ -74,7 +75,10 @@ def slow(server: ScriptedServer, service: Service, **seconds: float) -> None:
 def wait_until_ready(program: subprocess.Popen[str]) -> None:
     assert program.stdout is not None
     assert program.stdout.readline() == "ready\n"
-    time.sleep(0.3)  # for what is said just before it is done
+
+
+def asked_for(server: ScriptedServer, method: str, what: str) -> int:
+    return sum(request.method == method and what in request.path for request in server.requests)
 
 
 @pytest.mark.parametrize(
@@ -108,9 +112,12 @@ def test_the_second_one_cuts_the_clean_up_short(
     # The server forgets a VM when it is told to delete it, and answers later: so what was asked for is gone.
     program = start(client, work)
     wait_until_ready(program)
+    if work == "map":  # it says so just before
+        block_until(lambda: asked_for(server, "POST", "/runs"))
     for number in signals:
         program.send_signal(number)
-        time.sleep(0.5)  # the clean-up has begun, and stands still
+        block_until(lambda: asked_for(server, "DELETE", "/vms/"))  # the clean-up has begun, and stands still
+        time.sleep(0.5)
     _, errors = program.communicate(timeout=PATIENCE)
     assert program.returncode in {-INT, 128 + INT, 128 + TERM, 1}
     warnings = [line for line in errors.splitlines() if "a second signal cut the clean-up short" in line]
@@ -142,8 +149,9 @@ def test_interrupts_that_a_program_survives_are_no_second_ones(
 ) -> None:
     slow(server, service, run=STUCK)
     program = start("blocking", "goes on")
-    for _ in range(3):
+    for number in range(3):
         wait_until_ready(program)
+        block_until(lambda number=number: asked_for(server, "POST", "/runs") > number)  # type: ignore[misc]
         program.send_signal(INT)
     _, errors = program.communicate(timeout=PATIENCE)
     assert program.returncode == 0, errors

@@ -24,6 +24,7 @@ from arker import (
 )
 from arker.transfer import UploadSource
 from tests.support.server import Recorded, Reply, ScriptedServer, error, ok
+from tests.support.waiting import put_forward, until
 from tests.transfers.support import Store
 
 pytestmark = pytest.mark.anyio
@@ -181,7 +182,9 @@ async def test_downloads(store: Store, vm: AsyncVM, tmp_path: Path) -> None:
     assert last.done == sum(map(len, store.files.values()))
 
 
-async def test_a_deadline_tells_of_what_was_not_done(store: Store, vm: AsyncVM, tmp_path: Path) -> None:
+async def test_a_deadline_tells_of_what_was_not_done(
+    store: Store, vm: AsyncVM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = asyncio.all_tasks()
     store.files["/quick"] = b"quick"
 
@@ -190,11 +193,19 @@ async def test_a_deadline_tells_of_what_was_not_done(store: Store, vm: AsyncVM, 
         return Reply(delay=60) if reading or request.method == "PUT" else None
 
     store.disturb = late
-    ways = (
-        vm.upload_many([(b"quick", "/quick"), (LARGE, "/late")], deadline=4.0),
-        vm.download_many([("/quick", tmp_path / "quick"), ("/late", tmp_path / "late")], deadline=4.0),
+    done = set[str]()
+
+    def tell(progress: TransferProgress) -> None:
+        if progress.files_done == 1:
+            done.add(progress.operation)
+
+    ways = asyncio.gather(
+        vm.upload_many([(b"quick", "/quick"), (LARGE, "/late")], deadline=50, progress=tell),
+        vm.download_many([(f"/{name}", tmp_path / name) for name in ("quick", "late")], deadline=50, progress=tell),
     )
-    for outcomes in await asyncio.gather(*ways):
+    await until(lambda: len(done) == 2)
+    await put_forward(monkeypatch, 50)
+    for outcomes in await ways:
         assert [each.path for each in outcomes if not each.ok] == ["/late"]
         failure = outcomes[-1].error
         assert isinstance(failure, DeadlineExceededError)

@@ -271,6 +271,8 @@ async def directories(vm: AsyncVM) -> None:
     assert_type(up, DirectoryReport)
     assert_type(down.entries[0].action, DirectoryAction)
     assert_type(down.failures[0].error, ArkerError | None)
+    down.raise_for_failures()
+    down.failures[0].raise_for_error()
     try:
         await vm.upload_dir("here", "there")
     except DirectoryConflictError as error:

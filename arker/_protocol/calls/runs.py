@@ -133,21 +133,17 @@ _RUN: Final = ("stdout", "stderr", "state")
 
 
 def _run_result(payload: dict[str, Any], reader: Reader) -> RunResult:
-    outputs = [payload.get(name) for name in ("stdout", "stderr")]
-    if isinstance(outputs[0], str) if reader.strict else any(isinstance(output, str) for output in outputs):
+    if isinstance(payload.get("stdout"), str) or (not reader.strict and isinstance(payload.get("stderr"), str)):
         # An absent output does not mean that there is none: the run itself is read, if that is possible.
         whole = "stdout" in payload and "stderr" in payload
         if whole or reader.strict or not is_usable_id(payload.get("run_id")):
-            return _judged(reader.structure(payload, models.CompletedRunResult))
+            result = reader.structure(payload, models.CompletedRunResult)
+            # Generation 1 says by a negative exit code that a run failed.
+            failed = result.exit_code is not None and result.exit_code < 0 and result.state == "completed"
+            return evolve(result, state="failed") if failed else result
     if is_usable_id(payload.get("run_id")):
         return reader.structure(payload, models.BackgroundRunResult)
     raise Misfit("has neither a string stdout (a completed run) nor a string run_id (a background run)", "$")
-
-
-def _judged(result: models.CompletedRunResult) -> models.CompletedRunResult:
-    """Return a result whose state says that the run failed, where generation 1 says so by a negative exit code."""
-    failed = result.state == "completed" and result.exit_code is not None and result.exit_code < 0
-    return evolve(result, state="failed") if failed else result
 
 
 def get_run(at: Address, run_id: str) -> Call[Run]:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -69,7 +69,8 @@ def loads(text: bytes) -> object:
 def structure(value: object, cls: type[T]) -> T:
     """Make the model of a JSON value; raises `Misfit`."""
     try:
-        return cast("T", _hook(cls)(value, cls))
+        made: T = _hook(cls)(value, cls)
+        return made
     except (Misfit, KeyError, TypeError, ValueError, AttributeError) as error:
         # The fast function does not tell where the error is; this one does.
         from arker._protocol.codec.converter import locate  # loaded by `_converter`
@@ -93,7 +94,7 @@ def structure_leniently(value: object, cls: type[T]) -> tuple[T, list[tuple[type
         with _lock:
             hook = _lenient_hooks[cls] = leniency.lenient_converter().get_structure_hook(cls)
     try:
-        result = cast("T", hook(value, cls))
+        result: T = hook(value, cls)
     except Misfit as misfit:
         leniency.take_noted()
         raise Misfit(misfit.problem, f"${misfit.path}") from None

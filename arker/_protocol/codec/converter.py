@@ -22,6 +22,7 @@ from arker._protocol.codec.hooks import (
     is_array,
     is_object,
     json_type,
+    kept,
     mismatch,
     nullable_hook,
     number,
@@ -85,7 +86,7 @@ def field_hook(converter: Converter, type_: Any, default: object) -> Hook:
     if type_ is float:
         return number(default)
     if type_ is bytes or type_ is Any or type_ is object:
-        return _pass  # outputs have been decoded by then; opaque values are kept as they came
+        return kept  # outputs have been decoded by then; opaque values are kept as they came
     origin = get_origin(type_)
     if origin is Literal:
         return exactly(str, default)
@@ -108,10 +109,6 @@ def field_hook(converter: Converter, type_: Any, default: object) -> Hook:
     if attrs.has(type_):
         return nullable_hook(converter.get_structure_hook(type_), default)
     raise TypeError(f"no rule for {type_!r}")
-
-
-def _pass(value: Any, _: Any) -> Any:
-    return value
 
 
 def _array_hook(converter: Converter, member: Any) -> Hook:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias, cast
 
 import attrs
 
-from arker._protocol.codec.hooks import Hook, plain_of
+from arker._protocol.codec.hooks import Hook, kept, plain_of
 
 _ABSENT: Final = object()
 Fields: TypeAlias = "Mapping[str, tuple[attrs.Attribute[Any], Hook]]"
@@ -52,6 +52,10 @@ def written(cls: type, fields: Fields) -> Hook:
         names |= {f"_h{number}": hook, f"_t{number}": attribute.type, default: attribute.default}
         call = f"{value} = _h{number}({value}, _t{number})"
         plain = plain_of(hook)
+        if hook is kept:
+            missing = f"_object[{name!r}]" if attribute.default is attrs.NOTHING else f"_get({name!r}, {default})"
+            lines.append(f" {value} = {missing}")
+            continue
         if attribute.default is attrs.NOTHING:
             lines.append(f" {value} = _object[{name!r}]")
             unfit = "" if plain is None else f"if {value}.__class__ is not {plain.wanted.__name__}: "

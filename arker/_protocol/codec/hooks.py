@@ -111,6 +111,11 @@ def _exactly(wanted: type[Any], default: object) -> Hook:
     return optional
 
 
+def kept(value: Any, _: Any) -> Any:
+    """Keep any value."""
+    return value
+
+
 def number(default: object) -> Hook:
     def hook(value: Any, _: Any) -> Any:
         if value.__class__ is float or value.__class__ is int:
@@ -231,6 +236,13 @@ def with_outputs(obj: dict[str, Any]) -> dict[str, Any]:
 
 def with_outputs_that_are_there(obj: dict[str, Any]) -> dict[str, Any]:
     """Decode a run's outputs. They may be absent only while the run goes on; one of them may be null: it is empty."""
+    out, err = obj.get("stdout"), obj.get("stderr")
+    if out.__class__ is str is err.__class__ and obj.get("stdout_encoding") == "utf-8" == obj.get("stderr_encoding"):
+        # As nearly always: two texts.
+        try:
+            return {**obj, "stdout": out.encode(), "stderr": err.encode()}
+        except UnicodeEncodeError:
+            pass
     stdout = _decode_any(obj, "stdout", "stdout_encoding")
     stderr = _decode_any(obj, "stderr", "stderr_encoding")
     if obj.get("state") not in _GOING_ON:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
@@ -18,7 +18,7 @@ from arker._basics.version import version
 from arker._protocol.request import IDEMPOTENCY_HEADER, ExchangeFailedError, Flow, Request, Response
 from arker._transport.http.failures import explain
 from arker._transport.http.opened import EXCHANGE_ERRORS, READ_BUFFER, Opened
-from arker._transport.http.replies import read_excerpt, read_reply
+from arker._transport.http.replies import read_excerpt, read_reply, take_reply
 from arker._transport.http.sessions import CallersSession, LoopSessions
 from arker._transport.http.sockets import Socket, open_socket, refuse_other_replies
 from arker._transport.http.urls import MAX_REDIRECTS, REDIRECTS, presigned, redirected, tunnelled
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 SLICE: Final = 1024 * 1024
 """Bodies above this size are handed to the connection in pieces of this size, which avoids a copy of the whole."""
+
+_SENT_AT_ONCE: Final = 16 * 1024
+"""Bytes of a body that any connection takes at once, so that it has been sent when the reply is here."""
 
 Piece: TypeAlias = bytes | memoryview
 _Watch: TypeAlias = "partial[_Watched]"
@@ -87,10 +90,10 @@ class Http:
             LoopSessions(None, self._timeout, (refuse_other_replies,)) if session is None else self._sessions
         )
         self._patient_options: _Options = {**self._options, "timeout": self._patient}
-        self._bases: dict[str, URL] = {}
         self._insecure_hosts = settings.insecure_hosts
         self._redact = Redactor(settings.api_key)
         self._proxies: dict[tuple[str, str], str | None] = {}
+        self._proxies_of_api: dict[str, str | None] = {}
 
     async def aclose(self) -> None:
         """Close the sessions that this object has made."""
@@ -117,7 +120,7 @@ class Http:
             request: The request.
             flow: Updated with the bytes transferred.
         """
-        url = self._url(request)
+        url = _url(request.base_url, request.path, request.query)
         headers = self._headers if request.body is None else self._headers_with_body
         if request.anonymous:
             headers = CIMultiDict(headers)
@@ -129,15 +132,6 @@ class Http:
             return self._send(request, url, headers, request.body, flow)
         headers = CIMultiDict(headers, **{"Content-Length": str(len(request.body))})
         return self._send_in_slices(request, url, headers, request.body, flow)
-
-    def _url(self, request: Request) -> URL:
-        if request.query:
-            return URL(f"{request.base_url}{request.path}?{request.query}", encoded=True)
-        base = self._bases.get(request.base_url)
-        if base is None:
-            base = self._bases[request.base_url] = URL(request.base_url, encoded=True)
-        # Each of hundreds of VMs has its own URLs; the part before the path is the same, and is parsed only once.
-        return base.with_path(base.raw_path + request.path if len(base.raw_path) > 1 else request.path, encoded=True)
 
     async def _send_in_slices(
         self, request: Request, url: URL, headers: CIMultiDict[str], body: bytes, flow: Flow | None
@@ -163,16 +157,22 @@ class Http:
             options = self._repeatable
         else:
             options = self._patient_options if request.awaits_work else self._options
-        proxy = self._proxy(url)
+        try:
+            proxy = self._proxies_of_api[request.base_url]
+        except KeyError:
+            proxy = self._proxies_of_api[request.base_url] = self._proxy(url)
         if proxy is not None:
             options = {**options, "proxy": proxy}
         try:
             response = await session.request(request.method, url, data=body, headers=headers, **options)
+            content = response.content
+            if flow is not None:
+                flow.content = content
+            if content.is_eof() and (body is None or (isinstance(body, bytes) and len(body) <= _SENT_AT_ONCE)):
+                # All of it is here already, and aiohttp has given the connection back: there is nothing to await.
+                return Response(response.status, response.headers, take_reply(response, self._redact))
             async with response:
-                content = response.content
-                if flow is not None:
-                    flow.content = content
-                if content.is_eof():  # all of it is here already
+                if content.is_eof():
                     return Response(response.status, response.headers, await read_reply(response, self._redact))
                 done = self._sessions.reading(content)
                 try:
@@ -296,6 +296,20 @@ class Http:
         url = URL(f"{request.base_url}{request.path}?{query}", encoded=True)
         session = self._socket_sessions.get()
         return await open_socket(session, url, self._presigned_headers, proxy=self._proxy(url))
+
+
+@lru_cache(maxsize=1024)
+def _url(base_url: str, path: str, query: str) -> URL:
+    if query:
+        return URL(f"{base_url}{path}?{query}", encoded=True)
+    base = _base(base_url)
+    # Each of hundreds of VMs has its own URLs; the part before the path is the same, and is parsed only once.
+    return base.with_path(base.raw_path + path if len(base.raw_path) > 1 else path, encoded=True)
+
+
+@lru_cache(maxsize=16)
+def _base(base_url: str) -> URL:
+    return URL(base_url, encoded=True)
 
 
 @contextmanager

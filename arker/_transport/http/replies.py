@@ -22,6 +22,14 @@ STEP: Final = 1024 * 1024
 """Bytes between two reports of the number received."""
 
 
+def take_reply(response: aiohttp.ClientResponse, redact: Callable[[str], str]) -> bytes:
+    """Return the body of an API reply that has arrived whole; raises `BadReplyError` if it exceeds `MAX_REPLY`."""
+    body = response.content.read_nowait()
+    if len(body) > MAX_REPLY:
+        _refuse(response, len(body), redact)
+    return body
+
+
 async def read_reply(response: aiohttp.ClientResponse, redact: Callable[[str], str]) -> bytes:
     """Return the body of an API reply; raises `BadReplyError` as soon as it is known to exceed `MAX_REPLY`."""
     content = response.content
@@ -88,4 +96,4 @@ async def read_object(response: aiohttp.ClientResponse, size: int, tell: Callabl
     return content.getvalue()
 
 
-__all__ = ["EXCERPT", "MAX_REPLY", "read_excerpt", "read_object", "read_reply"]
+__all__ = ["EXCERPT", "MAX_REPLY", "read_excerpt", "read_object", "read_reply", "take_reply"]

@@ -12,10 +12,12 @@ import sys
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
+from http.cookies import BaseCookie, SimpleCookie
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from attrs import define
+from yarl import URL
 
 from arker._basics.descriptors import NONE_LEFT, is_spared, none_left
 from arker._basics.guidance import CLOSED
@@ -84,6 +86,15 @@ def round_trip(connection: socket.socket) -> float | None:
         return None  # it has just been lost, or is no TCP connection
     found = int.from_bytes(told[_ROUND_TRIP_AT:], sys.byteorder) if len(told) == _ROUND_TRIP_AT + 4 else 0
     return found / 1e6 if found else None
+
+
+class _NoCookies(aiohttp.DummyCookieJar):
+    """A cookie jar that stays empty, and does not make an empty value for each request."""
+
+    _none: Final = SimpleCookie()
+
+    def filter_cookies(self, request_url: URL) -> BaseCookie[str]:
+        return self._none
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -168,9 +179,10 @@ class LoopSessions:
 
     def get(self) -> aiohttp.ClientSession:
         """Return the session of the running loop."""
-        loop = running_loop()
-        entry = self._entries.get(loop)
-        return (entry if entry is not None else self._open(loop)).session
+        try:
+            return self._entries[asyncio.get_running_loop()].session  # as nearly always
+        except (KeyError, RuntimeError):
+            return self._open(running_loop()).session
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> _Entry:
         if self._closed:
@@ -188,7 +200,7 @@ class LoopSessions:
         connector.tell_round_trip = self._tell_round_trip
         session = aiohttp.ClientSession(
             connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=_NoCookies(),
             skip_auto_headers=_SKIPPED_AUTO_HEADERS,
             timeout=self._timeout,
             middlewares=self._middlewares,

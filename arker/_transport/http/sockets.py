@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket as sockets
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,14 +14,18 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from arker._protocol.request import Response
+from arker._tasks import clock
 from arker._transport.http.failures import explain
 from arker._transport.http.opened import EXCHANGE_ERRORS
 from arker._transport.http.replies import read_excerpt
 
 _CLOSE_SECONDS: Final = 5.0
 """Seconds that the other side has to answer the end of a connection."""
+_LEAVING_SECONDS: Final = 2.0
+"""Seconds that the other side has to take what was sent before the end."""
 _LOST_SECONDS: Final = 60.0
 """Seconds in which the other side has to take what was sent, where the system can watch over that."""
+_TURNS: Final = 3
 _LARGEST_FRAME: Final = 16 * 1024 * 1024
 ABNORMAL: Final = 1006
 """The code of a connection that ended without a word."""
@@ -108,10 +113,43 @@ class Socket:
             return Closed(ABNORMAL)
 
     async def close(self) -> None:
-        """Close the connection, within a bound."""
+        """Close the connection, within a bound. What the other side does not take soon is dropped."""
         self._is_over = True
         with contextlib.suppress(*EXCHANGE_ERRORS):
+            connection = self._socket.get_extra_info("socket")
+            # Without an end to the sending, closing would wait for that, and so would each task that sends.
+            if connection is not None and not await _all_sent(connection):
+                with sockets.fromfd(connection.fileno(), connection.family, connection.type) as same:
+                    same.shutdown(sockets.SHUT_RDWR)
             await self._socket.close()
+
+
+async def _all_sent(connection: sockets.socket) -> bool:
+    """Wait some time until the system has taken everything that is to be sent. Returns whether it has.
+
+    The event loop sends whenever the system takes something, so after some turns of it the system takes something
+    only if there was nothing left to send.
+    """
+    pause = 0.0
+    turns = 0
+    until = clock.now() + _LEAVING_SECONDS
+    while turns < _TURNS:
+        await clock.sleep(pause)
+        if _takes_more(connection):
+            turns += 1
+        elif clock.now() > until:
+            return False
+        else:
+            pause, turns = 0.01, 0
+    return True
+
+
+def _takes_more(connection: sockets.socket) -> bool:
+    if hasattr(select, "poll"):  # the other way has no descriptors above 1,023
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLOUT)
+        return bool(poll.poll(0))
+    return bool(select.select([], [connection.fileno()], [], 0)[1])
 
 
 async def open_socket(

@@ -112,6 +112,8 @@ _CODES_OF_FILES: Final = frozenset(
 _RESOURCES_OF_FILES: Final = ("file", "upload", "resource")
 _STATES_OF_RUNS: Final = ("running", "completed", "failed", "cancelled")
 _SIGNALS: Final = frozenset(("SIGINT", "SIGTERM", "SIGKILL", "SIGHUP"))
+_CONTENT_BYTES: Final = 20 * 1024 * 1024
+_FORMER_CONTENT_BYTES: Final = 8 * 1024 * 1024
 _RUN_BYTES: Final = 4 * 1024 * 1024
 _FORK_BYTES: Final = 1024 * 1024
 _ROWS: Final = 200
@@ -218,6 +220,11 @@ class Generation:
     def longest_fork(self) -> int | None:
         """Bytes that the body of a fork may have; None: as many as that of any other request."""
         return None if self.old else _FORK_BYTES
+
+    @property
+    def most_content(self) -> int:
+        """Bytes of content that the entries of a write may have together."""
+        return _CONTENT_BYTES if self.new else _FORMER_CONTENT_BYTES
 
     @property
     def most_rows(self) -> int | None:

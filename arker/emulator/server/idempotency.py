@@ -28,8 +28,18 @@ NOTHING: Final = object()
 
 
 def fingerprint(body: dict[str, Any]) -> bytes:
-    """Return a digest of the body's content, independent of the order of its members."""
-    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest()
+    """Return a digest of the body's content, independent of the order of its members.
+
+    How long it may wait is left out: a request that is repeated has fewer seconds left, and is the same.
+
+    Raises:
+        ServiceError: It is nested more deeply than any request.
+    """
+    try:
+        asked = {name: value for name, value in body.items() if name != "queueing_timeout"}
+        return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
+    except orjson.JSONEncodeError:
+        raise ServiceError("bad_request", "the body is nested too deeply") from None
 
 
 @define(eq=False, kw_only=True)

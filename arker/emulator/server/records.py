@@ -54,7 +54,7 @@ class SessionRecord:
     @property
     def in_terminal(self) -> bool:
         """Whether a program runs in its terminal, or is about to."""
-        return self.opening or (self.terminal is not None and self.terminal.running)
+        return self.opening or (self.terminal is not None and self.terminal.alive)
 
     @property
     def state(self) -> Literal["running", "pending", "idle"]:

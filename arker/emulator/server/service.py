@@ -26,6 +26,7 @@ _requests = logging.getLogger("arker.emulator.requests")
 _requests.addFilter(NoRequests())
 
 _CLOSE_PATIENCE = 8.0  # seconds for the VMs to end; the parent process allows ten
+_REQUEST_PATIENCE = 1.0  # seconds for open requests to end; those that a fault holds end at once
 
 
 async def open_provider(options: EmulatorOptions, state_dir: Path, *, lasting: Path | None = None) -> SandboxProvider:
@@ -107,7 +108,7 @@ class Service:
             logger=_requests,
             # Both ends are on one machine. If the server closed idle connections first, clients would run into a race.
             keepalive_timeout=24 * 3600.0,
-            shutdown_timeout=1.0,
+            shutdown_timeout=_REQUEST_PATIENCE,
             read_bufsize=1024 * 1024,
             max_line_size=64 * 1024,
         )

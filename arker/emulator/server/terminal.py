@@ -28,6 +28,8 @@ _TYPED_AHEAD: Final = 256 * 1024
 """Bytes of input that may wait for the program. With more, nothing that the connection sends is read."""
 _PATIENCE: Final = 60.0
 """Seconds in which a program has to take some of its input, before the connection that sends it is ended."""
+_VACATING: Final = 20.0
+"""Seconds in which what was typed at an earlier connection has to be taken, before the next one is refused."""
 _LONGEST_LINE: Final = 4096
 """Bytes within which the end of a line is looked for, so that a replay does not begin inside an escape sequence."""
 
@@ -114,7 +116,9 @@ class Typed:
 class Attachment:
     """One connection to a terminal."""
 
-    def __init__(self, offset: int) -> None:
+    def __init__(self, offset: int, is_closed: Callable[[], bool]) -> None:
+        self.is_closed = is_closed
+        """Returns whether the connection has ended, although it may not be detached yet."""
         self.sent = offset
         """The offset of the next byte to send."""
         self.ending = False
@@ -147,8 +151,13 @@ class Terminal:
 
     @property
     def running(self) -> bool:
-        """Whether its program is running."""
-        return self._exit is None and not self.over
+        """Whether its program is running, and goes on."""
+        return self.alive and not self.over
+
+    @property
+    def alive(self) -> bool:
+        """Whether its program has not ended yet."""
+        return self._exit is None
 
     def settle(self, *, persist: bool, idle_seconds: float | None) -> None:
         """Set what becomes of it without a connection."""
@@ -218,9 +227,17 @@ class Terminal:
             self._idle_end.cancel()
         self._notify()
 
-    def attach(self) -> Attachment:
+    async def vacate(self) -> None:
+        """Wait until the attached connection is detached, if it has ended already: what was typed there comes first."""
+        with anyio.move_on_after(_VACATING):
+            changed = self._next_change()
+            while self._attached is not None and self._attached.is_closed():
+                await changed.wait()
+                changed = self._next_change()
+
+    def attach(self, is_closed: Callable[[], bool]) -> Attachment:
         """Attach a connection. No other one is attached."""
-        self._attached = attachment = Attachment(self._recent.replay_from())
+        self._attached = attachment = Attachment(self._recent.replay_from(), is_closed)
         self._rearm()
         return attachment
 
@@ -231,6 +248,7 @@ class Terminal:
             self._notify()
             self._rearm()
             if not self._persist and not self.over:
+                self._end()
                 self.discard("its only connection has ended")
 
     async def send_output(self, attachment: Attachment, socket: web.WebSocketResponse) -> None:

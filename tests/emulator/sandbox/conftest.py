@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
+from arker.emulator.sandbox.host.machine import Limits
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from tests.emulator.sandbox.support import children
 
@@ -47,6 +48,14 @@ async def vm(provider: BubblewrapProvider) -> AsyncIterator[AgentSandbox]:
     vm = await provider.create(f"vm-{next(_numbers)}")
     yield vm
     await vm.delete()
+
+
+@pytest.fixture
+async def vm_alone(place: Path) -> AsyncIterator[AgentSandbox]:
+    """Return a VM of a provider without spare sandboxes: this process has descriptors for nothing but the VM."""
+    provider = await BubblewrapProvider.open(place, Limits(spares=0))
+    yield await provider.create("alone")
+    await provider.close()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from attrs import frozen
 
 from arker.emulator.sandbox.base import HOME, RunExit, RunSpec, Sandbox
+from arker.emulator.sandbox.host.run import AgentRun
 
 
 @frozen
@@ -30,7 +32,7 @@ class Ended:
 
 
 async def sh(
-    sandbox: Sandbox, command: str, *, cwd: str = HOME, env: Mapping[str, str] | None = None, timeout: float = 20
+    sandbox: Sandbox, command: str, *, cwd: str = HOME, env: Mapping[str, str] | None = None, timeout: float = 60
 ) -> Ended:
     """Run a command and wait for its end; a test that waits longer has failed."""
     run = await sandbox.run(RunSpec(command=command, cwd=cwd, env=env or {}))
@@ -39,6 +41,14 @@ async def sh(
     assert isinstance(stdout, bytes)
     assert isinstance(stderr, bytes)
     return Ended(ended, stdout, stderr)
+
+
+async def rest_after(sandbox: Sandbox, command: str) -> None:
+    """Run a command, and wait until nothing is left of it: what looks after it lives a moment longer."""
+    run = await sandbox.run(RunSpec(command=command))
+    assert isinstance(run, AgentRun)
+    assert (await asyncio.wait_for(run.wait(), 60)).exit_code == 0
+    await asyncio.wait_for(run.wait_gone(), 60)
 
 
 async def read(sandbox: Sandbox, path: str) -> bytes:
@@ -59,7 +69,7 @@ async def write(sandbox: Sandbox, path: str, content: bytes) -> None:
     await writer.commit()
 
 
-async def until(condition: Callable[[], bool], timeout: float = 30) -> float:
+async def until(condition: Callable[[], bool], timeout: float = 60) -> float:
     """Wait for a condition; gives the seconds that it took."""
     begin = time.monotonic()
     while not condition():
@@ -98,8 +108,17 @@ def parent_of(pid: int) -> int:
 
 def children(name: str) -> list[int]:
     """Return the processes with this name that the tests' process has started."""
-    pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [int(pid) for pid in pids if Path(f"/proc/{pid}/comm").read_text() == f"{name}\n"]
+    found: list[int] = []
+    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        with contextlib.suppress(OSError):  # a thread has collected it
+            if Path(f"/proc/{pid}/comm").read_text() == f"{name}\n":
+                found.append(int(pid))
+    return found
+
+
+def descriptors() -> int:
+    """Return how many descriptors this process has open."""
+    return len(os.listdir("/proc/self/fd"))
 
 
 async def kill_vms() -> None:

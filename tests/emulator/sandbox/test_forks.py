@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 
@@ -13,6 +14,7 @@ from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from tests.emulator.sandbox.support import host_processes, read, sh, unique_seconds, until, write
 from tests.support.length import times
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +37,7 @@ async def test_a_copy_is_of_one_moment_and_the_original_goes_on(provider: Bubble
     # Each step lengthens two files; a copy that was not made in one moment would show more than one step.
     script = "while true; do echo >> a; echo >> b; done"
     run = await vm.run(RunSpec(command=f"setsid bash -c '{script}' & wait"))
-    await asyncio.sleep(0.2)
+    await until((vm.tree.path / "home/user/b").exists)
     for number in range(5):
         copy = await provider.create(f"moment-{number}", source=vm)
         a, b = [len(await read(copy, name)) for name in "ab"]
@@ -43,16 +45,18 @@ async def test_a_copy_is_of_one_moment_and_the_original_goes_on(provider: Bubble
         assert int((await sh(copy, "ps -e --no-headers | wc -l")).text) < 8
         await copy.delete()
     before = await read(vm, "b")
-    await asyncio.sleep(0.2)
-    assert await read(vm, "b") != before
+    await until(lambda: (vm.tree.path / "home/user/b").stat().st_size > len(before))
     await run.kill()
 
 
 async def test_what_was_stopped_stays_stopped(provider: BubblewrapProvider, vm: AgentSandbox) -> None:
-    run = await vm.run(RunSpec(command="sleep 60 & sleep 0.1; kill -STOP $!; wait"))
-    await asyncio.sleep(0.2)
+    run = await vm.run(
+        RunSpec(command='sleep 600 & until [ "$(ps -o comm= $!)" = sleep ]; do :; done; kill -STOP $!; wait')
+    )
+    look = "ps -o state= -C sleep"
+    await sh(vm, f'until [ "$({look})" = T ]; do sleep 0.02; done')
     copy = await provider.create("stopped", source=vm)
-    assert (await sh(vm, "ps -o state= -C sleep")).text == "T"
+    assert (await sh(vm, look)).text == "T"
     await run.kill()
     await copy.delete()
 
@@ -125,11 +129,15 @@ async def test_a_cancelled_copy_leaves_nothing(provider: BubblewrapProvider, vm:
 
 
 async def test_latencies(provider: BubblewrapProvider, vm: AgentSandbox) -> None:
-    """Generous bounds: they catch what has become slower by a factor, not a busy machine."""
+    """The fastest of a few counts, and of many on a busy machine: what has become slower by a factor never is."""
     await write(vm, "file", os.urandom(10_000))
     await sh(vm, "true")
-    fastest = {"run": 1.0, "fork": 1.0, "start": 1.0}
-    for number in range(5):
+    bounds = {"run": 0.05, "fork": 0.2, "start": 0.4}
+    fastest = dict.fromkeys(bounds, math.inf)
+    give_up = time.perf_counter() + PATIENCE
+    number = 0
+    while number < 5 or (any(fastest[step] >= bounds[step] for step in bounds) and time.perf_counter() < give_up):
+        number += 1
         begin = time.perf_counter()
         await sh(vm, "true")
         fastest["run"] = min(fastest["run"], time.perf_counter() - begin)
@@ -140,9 +148,7 @@ async def test_latencies(provider: BubblewrapProvider, vm: AgentSandbox) -> None
         await sh(copy, "true")
         fastest["start"] = min(fastest["start"], time.perf_counter() - begin)
         await copy.delete()
-    assert fastest["run"] < 0.05, fastest
-    assert fastest["fork"] < 0.2, fastest
-    assert fastest["start"] < 0.4, fastest
+    assert all(fastest[step] < bounds[step] for step in bounds), fastest
 
 
 SPAWNING = """
@@ -152,13 +158,14 @@ def spawn():
         subprocess.run(["/bin/true"])
 for _ in range(4):
     threading.Thread(target=spawn).start()
+print("begun", flush=True)
 """
 
 
 async def test_a_vm_in_which_processes_are_started_by_vfork(provider: BubblewrapProvider, vm: AgentSandbox) -> None:
     await write(vm, "spawn.py", SPAWNING.encode())
     run = await vm.run(RunSpec(command="python3 spawn.py & python3 spawn.py & wait"))
-    await asyncio.sleep(0.5)
+    await until(lambda: run.stdout() == b"begun\n" * 2)
     for number in range(times(50, suite=10)):
         copy = await provider.create(f"spawning-{number}", source=vm)
         await copy.delete()

@@ -9,7 +9,7 @@ import pytest
 
 from arker.emulator.sandbox.base import RunSpec
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
-from tests.emulator.sandbox.support import sh
+from tests.emulator.sandbox.support import sh, until
 
 pytestmark = pytest.mark.anyio
 
@@ -58,8 +58,11 @@ async def test_what_is_in_the_background_is_not(vm: AgentSandbox, command: str) 
 
 
 async def test_the_bound_cuts_it_and_says_so(vm: AgentSandbox) -> None:
-    run = await vm.run(RunSpec(command="echo hello > >(cat; sleep 600; echo late)", late_output=0.3))
+    # It ends when the first of its output has been written.
+    command = "echo hello > >(cat; : > done; sleep 600; echo late); until [ -e done ]; do sleep 0.02; done"
+    await sh(vm, "true")
     begin = time.monotonic()
+    run = await vm.run(RunSpec(command=command, late_output=0.3))
     ended = await run.wait()
     assert time.monotonic() - begin >= 0.3
     assert (ended.exit_code, ended.cut, run.stdout()) == (0, True, b"hello\n")
@@ -74,10 +77,10 @@ async def test_without_a_bound_nothing_is_waited_for(vm: AgentSandbox) -> None:
 
 
 async def test_a_kill_does_not_wait_for_the_bound(vm: AgentSandbox) -> None:
-    run = await vm.run(RunSpec(command="echo hello > >(cat; sleep 600)", late_output=600.0))
+    run = await vm.run(RunSpec(command="echo $$ > pid; echo hello > >(cat; sleep 600)", late_output=600.0))
     waiting = asyncio.ensure_future(run.wait())
-    while run.stdout() != b"hello\n":
-        await asyncio.sleep(0.01)
+    await until(lambda: run.stdout() == b"hello\n")
+    await sh(vm, "while kill -0 $(cat pid) 2>/dev/null; do sleep 0.02; done")  # the command itself has ended
     await asyncio.sleep(0.2)
     await run.kill()
     assert (await asyncio.wait_for(waiting, 60)).exit_code == 0

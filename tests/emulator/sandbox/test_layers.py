@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path, PurePath
@@ -17,6 +19,7 @@ from arker.emulator.sandbox.layers import Stack, takes_another
 from arker.emulator.sandbox.small_trees import MOST
 from arker.emulator.sandbox.trial import Trial
 from tests.emulator.sandbox.support import read, sh, write
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -34,12 +37,15 @@ async def large(provider: BubblewrapProvider) -> AsyncIterator[AgentSandbox]:
 
 
 async def forked(provider: BubblewrapProvider, vm: AgentSandbox, name: str) -> AgentSandbox:
-    for attempt in range(20):
+    give_up = time.monotonic() + PATIENCE
+    for attempt in itertools.count():
         fork = await provider.create(f"{name}-{attempt}", source=vm)
         if fork.tree.stack is not None:
             return fork
         # What the last command has started is still ending, and the files were copied.
         await fork.delete()
+        if time.monotonic() > give_up:
+            break
         await asyncio.sleep(0.1)
     raise AssertionError("files can be shared wherever the suite runs")
 

@@ -17,7 +17,7 @@ from arker.emulator.sandbox.host.link import AgentLink
 from arker.emulator.sandbox.host.machine import Launch, Machine
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from arker.emulator.sandbox.outlet import PORT, open_outlet
-from tests.emulator.sandbox.support import kill_vms, sh, until
+from tests.emulator.sandbox.support import descriptors, kill_vms, sh, until
 
 pytestmark = pytest.mark.anyio
 
@@ -49,14 +49,10 @@ class Recorder:
         """Return what the next connection sends."""
         assert self.listener is not None
         loop = asyncio.get_running_loop()
-        connection, _ = await asyncio.wait_for(loop.sock_accept(self.listener), 5)
+        connection, _ = await asyncio.wait_for(loop.sock_accept(self.listener), 60)
         with connection:
             connection.setblocking(False)
-            return await asyncio.wait_for(loop.sock_recv(connection, 100), 5)
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+            return await asyncio.wait_for(loop.sock_recv(connection, 100), 60)
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +147,7 @@ async def test_what_is_no_listener_is_not_taken_for_one(kind: str, caplog: pytes
         }[kind]
         body = json.dumps({"id": 1, "fds": len(handed)}).encode()
         socket.send_fds(theirs, [struct.pack("!I", len(body)) + body], handed)
-        await asyncio.wait_for(opening, 5)
+        await asyncio.wait_for(opening, 60)
     os.close(null)
     assert outlet.opened == 0
     assert "no way out" in caplog.text

@@ -81,14 +81,16 @@ async def test_a_tree_that_cannot_be_moved_is_started_on(own: BubblewrapProvider
 
 
 async def test_they_are_let_go_and_come_back(own: BubblewrapProvider, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spares, "IDLE", 1.5)
-    vm = await own.create("one")
-    await sh(vm, "true")
-    await until(lambda: len(children("bwrap")) == 1)  # the VM itself
-    other = await own.create("other")
-    assert (await sh(other, "echo well")).text == "well"
-    await until(lambda: len(children("bwrap")) > 2)
-    await until(lambda: len(children("bwrap")) == 2)
+    async def use(name: str, idle: float) -> None:
+        monkeypatch.setattr(spares, "IDLE", idle)
+        assert (await sh(await own.create(name), "echo well")).text == "well"
+
+    await asyncio.gather(*(use(f"one-of-three-{number}", 600.0) for number in range(3)))
+    await until(lambda: len(children("bwrap")) >= 3 + 2)
+    await use("fourth", 0.2)  # which takes one of them
+    await until(lambda: len(children("bwrap")) == 4)  # the VMs themselves
+    await use("fifth", 600.0)
+    await until(lambda: len(children("bwrap")) > 5)
 
 
 async def test_there_are_never_many(own: BubblewrapProvider) -> None:

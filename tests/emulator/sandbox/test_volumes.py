@@ -11,7 +11,7 @@ from arker.emulator.sandbox.base import RunSpec, SandboxError, Volume
 from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from arker.emulator.sandbox.plain import PlainProvider, UnprotectedWarning
-from tests.emulator.sandbox.support import read, sh, unique_seconds, until, write
+from tests.emulator.sandbox.support import read, rest_after, sh, unique_seconds, until, write
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +53,7 @@ async def test_it_outlives_vms_and_is_not_copied_with_them(
 
 
 async def test_an_idle_vm_has_it_at_once_and_a_busy_one_when_it_is_idle(vm: AgentSandbox, volume: Volume) -> None:
-    await sh(vm, "true")
+    await rest_after(vm, "true")
     await vm.bind({PATH: volume})
     assert vm.unbound(PATH) is None
     await sh(vm, f"touch {PATH}/file")
@@ -67,22 +67,25 @@ async def test_an_idle_vm_has_it_at_once_and_a_busy_one_when_it_is_idle(vm: Agen
     while vm.unbound("/mnt/elsewhere") is not None:
         await sh(vm, "true")
     assert (await sh(vm, f"ls /mnt/elsewhere; ls {PATH}")).text == "file"
+    await rest_after(vm, "true")
     await vm.bind({})
     assert not vm.holds(volume)
     assert (await sh(vm, "ls /mnt/elsewhere")).text == ""
 
 
 async def test_a_foreground_command_and_an_open_upload_are_not_ended(vm: AgentSandbox, volume: Volume) -> None:
-    run = await vm.run(RunSpec(command="read line < <(sleep 0.4); echo done"))
+    run = await vm.run(RunSpec(command="until [ -e go ]; do sleep 0.02; done"))
     await vm.bind({PATH: volume})
     assert vm.unbound(PATH) is not None
+    await sh(vm, "touch go")
     assert (await run.wait()).exit_code == 0
     writer = await vm.open_write("file", 3)
     os.write(writer.fd, b"abc")
     await vm.bind({"/mnt/other": volume})
     await writer.commit()
     assert await read(vm, "file") == b"abc"
-    assert vm.unbound("/mnt/other") is None
+    while vm.unbound("/mnt/other") is not None:  # what looked after the commands may live a moment longer
+        await sh(vm, "true")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +108,7 @@ async def test_a_link_or_a_file_in_its_place_is_left_alone(
     (victim / "shared").chmod(0o777)
     await vm.bind({PATH: volume})
     await vm.bind({})
-    await sh(vm, f"rmdir {PATH}; {command.format(victim=victim)}")
+    await rest_after(vm, f"rmdir {PATH}; {command.format(victim=victim)}")
     await vm.bind({PATH: volume})
     assert "a link or a file is in the way" in str(vm.unbound(PATH))
     assert (await sh(vm, f"echo works; echo x > {PATH}/file")).text == "works"
@@ -114,7 +117,7 @@ async def test_a_link_or_a_file_in_its_place_is_left_alone(
     assert not vm.holds(volume)
     assert await volume.size() == 0
     # Once the VM has cleared the way, it may have the volume.
-    await sh(vm, f"rm -f {PATH} 2>/dev/null; rm -f /mnt 2>/dev/null; mkdir -p {PATH}")
+    await rest_after(vm, f"rm -f {PATH} 2>/dev/null; rm -f /mnt 2>/dev/null; mkdir -p {PATH}")
     await vm.bind({PATH: volume})
     assert vm.unbound(PATH) is None
     await sh(vm, f"echo content > {PATH}/file")

@@ -17,6 +17,7 @@ from yarl import URL
 
 from arker.emulator.options import GenerationName, Isolation
 from tests.emulator.server.conformance import conform
+from tests.support.patience import PATIENCE
 
 ISOLATION: Isolation = "auto"
 OTHER_ORG = "org_other"
@@ -138,9 +139,9 @@ class Api:
     async def get_run(self, vm_id: str, run_id: str) -> dict[str, Any]:
         return dict(await self.get(f"/v1/vms/{vm_id}/runs/{run_id}"))
 
-    async def ended(self, vm_id: str, run_id: str) -> dict[str, Any]:
+    async def ended(self, vm_id: str, run_id: str, patience: float = PATIENCE) -> dict[str, Any]:
         """Return the run once it has ended."""
-        with anyio.fail_after(30):
+        with anyio.fail_after(patience):
             while True:
                 run = await self.get_run(vm_id, run_id)
                 if run["state"] not in {"pending", "running"}:
@@ -149,7 +150,7 @@ class Api:
 
     async def printed(self, vm_id: str, run_id: str, text: str) -> dict[str, Any]:
         """Return the run once its output contains the text."""
-        with anyio.fail_after(30):
+        with anyio.fail_after(PATIENCE):
             while True:
                 run = await self.get_run(vm_id, run_id)
                 if text.encode() in output(run):

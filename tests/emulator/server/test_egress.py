@@ -68,7 +68,7 @@ async def api(emulator: Emulator) -> AsyncIterator[Api]:
 
 async def sh(api: Api, vm: str, command: str) -> str:
     """Return what a successful command prints."""
-    run = await api.run(vm, command, timeout=30)
+    run = await api.run(vm, command, timeout=120)
     assert run["exit_code"] == 0, run
     return output(run).decode("utf-8", "replace").strip()
 
@@ -77,7 +77,7 @@ async def talk(api: Api, vm: str, data: bytes, *, talk_on: bool = False) -> byte
     """Return the answer of the VM's way out to exactly these bytes."""
     await api.write(vm, chunk("talk.py", TALK))
     encoded = base64.b64encode(data).decode()
-    run = await api.run(vm, f"base64 -d <<< {encoded} | python3 talk.py{' --open' if talk_on else ''}", timeout=30)
+    run = await api.run(vm, f"base64 -d <<< {encoded} | python3 talk.py{' --open' if talk_on else ''}", timeout=120)
     return output(run)
 
 
@@ -180,7 +180,7 @@ async def test_deleting_a_vm_cuts_its_connections(api: Api, vm: str, echo: Echo)
     await api.printed(vm, run, "HELLO")
     assert echo.open == 1
     await api.delete(vm)
-    assert await until(lambda: echo.open == 0) < 20
+    await until(lambda: echo.open == 0)
 
 
 async def test_many_connections_at_once_wait_for_each_other(api: Api, vm: str, origin: Origin) -> None:

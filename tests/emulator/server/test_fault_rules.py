@@ -105,10 +105,10 @@ def test_patterns_of_paths(glob: str, path: str, matches: bool) -> None:
 
 
 def test_patterns_with_many_asterisks_take_no_longer_than_others() -> None:
-    start = time.monotonic()
+    start = time.process_time()
     assert not path_pattern("/" + "**a" * 300 + "b").matches("/" + "a" * 5000)
     assert path_pattern("/" + "*a" * 300 + "**b").matches("/" + "a" * 5000 + "b")
-    assert time.monotonic() - start < 10  # as a regular expression: years
+    assert time.process_time() - start < 10  # of the processor's; as a regular expression: years
 
 
 # --- counting and drawing --------------------------------------------------------------------------------------------

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
+import attrs
 import pytest
 
-from arker.emulator import Emulator
+from arker.emulator import Emulator, EmulatorOptions
+from arker.emulator._state import StateDir
 from arker.emulator.control.channel import Controlled
 from arker.emulator.control.entries import Execution, RequestEntry
-from arker.emulator.control.rules import GARBAGE, Moment
+from arker.emulator.control.rules import GARBAGE, CloseRule, DelayRule, Moment, StallRule
+from arker.emulator.server import service as service_module
+from arker.emulator.server.service import Service, base_url
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.support import Api
 from tests.emulator.server.wire import Wire, connected
+from tests.support.patience import PATIENCE, growing
 
 pytestmark = pytest.mark.anyio
 
@@ -190,29 +197,39 @@ async def test_delays_add_up_and_go_with_an_error(emulator: Emulator, vm: str, l
 
 
 async def test_a_request_is_carried_out_though_its_client_has_gone(emulator: Emulator, vm: str, log: Log) -> None:
-    fault = emulator.faults.delay(operation="run", seconds=0.3)
-    async with connected(emulator) as wire:
-        await send_run(wire, vm)
-        await until(lambda: fault.refresh().fired == 1)
-    await until(lambda: len(log.executions()) == 1)
-    await until(lambda: len(log.requests()) == 1)
-    assert (log.only().status, log.only().processed) == (0, True)
+    for number, seconds in enumerate(growing(0.3), 1):
+        fault = emulator.faults.delay(operation="run", seconds=seconds)
+        begin = time.monotonic()
+        async with connected(emulator) as wire:
+            await send_run(wire, vm)
+            await until(lambda fault=fault: fault.refresh().fired == 1)
+        gone_in_time = time.monotonic() - begin < seconds
+        await until(lambda number=number: len(log.executions()) == number)
+        await until(lambda number=number: len(log.requests()) == number)
+        if gone_in_time:
+            break
+    assert (log.requests()[-1].status, log.requests()[-1].processed) == (0, True)
 
 
 async def test_what_is_delayed_is_not_carried_out_after_a_reset(emulator: Emulator, log: Log) -> None:
-    delay = emulator.faults.delay(operation="fork", seconds=0.5)
-    async with connected(emulator) as stays:
-        await stays.send("POST", "/v1/fork", {"source_vm_name": "ubuntu"})
-        await until(lambda: delay.refresh().fired == 1)
-        again = emulator.faults.delay(operation="fork", seconds=0.5)
-        async with connected(emulator) as goes:
-            await goes.send("POST", "/v1/fork", {"source_vm_name": "ubuntu"})
-            await until(lambda: again.refresh().fired == 1)
-        emulator.reset()
-        reply = await stays.reply()
-        assert (reply.status, reply.json["error"]["code"]) == (503, "unavailable")
+    for seconds in growing(0.5):
+        delay = emulator.faults.delay(operation="fork", seconds=seconds)
+        begin = time.monotonic()
+        async with connected(emulator) as stays:
+            await stays.send("POST", "/v1/fork", {"source_vm_name": "ubuntu"})
+            await until(lambda delay=delay: delay.refresh().fired == 1)
+            again = emulator.faults.delay(operation="fork", seconds=seconds)
+            async with connected(emulator) as goes:
+                await goes.send("POST", "/v1/fork", {"source_vm_name": "ubuntu"})
+                await until(lambda again=again: again.refresh().fired == 1)
+            emulator.reset()
+            reset_in_time = time.monotonic() - begin < seconds
+            reply = await stays.reply()
+        if reset_in_time:
+            break
+    assert (reply.status, reply.json["error"]["code"]) == (503, "unavailable")
     async with connected(emulator) as wire:
-        emulator.faults.delay(operation="list_vms", seconds=0.5)  # ends after that of the client that has gone
+        emulator.faults.delay(operation="list_vms", seconds=seconds)  # ends after that of the client that has gone
         await wire.send("GET", "/v1/vms")
         assert (await wire.reply()).json["vms"] == []
     assert emulator.journal.forks() == ()
@@ -393,30 +410,37 @@ async def test_silence_amid_an_upload_ends_with_the_client(emulator: Emulator, a
         assert await wire.silent(0.1)
 
 
-async def test_silence_does_not_hold_up_the_end() -> None:
-    # Waiting for what is open would take two seconds at least, each time; a busy machine may take long once.
-    for _ in range(3):
-        if await _end_amid_silence() < 1.8:
-            return
-    pytest.fail("the end waits for what is open")
+@attrs.frozen
+class Here:
+    """A server in the test's own process, as a connection to it sees it."""
+
+    url: str
+    api_key: str
 
 
-async def _end_amid_silence() -> float:
-    """Return the seconds that it takes to end a server with three open requests."""
-    async with Emulator(isolation="none") as emulator:
-        stall = emulator.faults.stall(operation="list_vms")
-        delay = emulator.faults.delay(operation="list_filesystems", seconds=60)
-        close = emulator.faults.close(operation="presigned_put")
-        async with connected(emulator) as one, connected(emulator) as two, connected(emulator) as three:
-            await one.send("GET", "/v1/vms")
-            await two.send("GET", "/v1/filesystems")
-            await three.send_raw("PUT", "/presigned/some", b"x", size=1000)  # the rest never comes
-            await until(lambda: all(fault.refresh().fired == 1 for fault in (stall, delay, close)))
-            start = time.monotonic()
-            await emulator.aclose()
-            seconds = time.monotonic() - start
-            assert (await one.end())[0] == b""
-    return seconds
+@pytest.mark.filterwarnings("ignore::arker.emulator.sandbox.plain.UnprotectedWarning")
+async def test_silence_does_not_hold_up_the_end(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_module, "_REQUEST_PATIENCE", 600.0)  # it would wait as long as that
+    options = EmulatorOptions(isolation="none")
+    state = StateDir(place)
+    service = Service(options, api_key="a-key", state_dir=state.path, sock=socket.create_server(("127.0.0.1", 0)))
+    await service.start()
+    here = Here(base_url(service.origin), "a-key")
+    rules = (
+        StallRule(operation="list_vms"),
+        DelayRule(operation="list_filesystems", seconds=600),
+        CloseRule(operation="presigned_put"),
+    )
+    faults = [service.backend.faults.add(rule) for rule in rules]
+    async with connected(here) as one, connected(here) as two, connected(here) as three:
+        await one.send("GET", "/v1/vms")
+        await two.send("GET", "/v1/filesystems")
+        await three.send_raw("PUT", "/presigned/some", b"x", size=1000)  # the rest never comes
+        await until(lambda: all(fault.fired == 1 for fault in faults))
+        with anyio.fail_after(PATIENCE):
+            await service.close()
+        assert (await one.end())[0] == b""
+    state.remove()
 
 
 # --- presigned URLs --------------------------------------------------------------------------------------------------
@@ -470,7 +494,7 @@ async def test_a_slow_download_never_runs_ahead(emulator: Emulator, api: Api, vm
             assert count <= rate * (time.monotonic() - start + 0.05) + 1
         elapsed = time.monotonic() - start
     assert elapsed >= size / rate * 0.97
-    assert elapsed < size / rate * 20
+    assert elapsed < size / rate * 100
     assert steps >= 20
     assert log.only("presigned_get").status == 200
 
@@ -483,7 +507,7 @@ async def test_a_slow_upload(emulator: Emulator, api: Api, vm: str, log: Log) ->
     assert (await api.raw("PUT", url, data=b"z" * size)).status == 200
     elapsed = time.monotonic() - start
     assert elapsed >= size / rate * 0.97
-    assert elapsed < size / rate * 20
+    assert elapsed < size / rate * 100
     assert "error" not in (await api.write(vm, commit))[0]
     assert (await api.run(vm, "tr -d z < file | wc -c; wc -c < file"))["stdout"] == f"0\n{size}\n"
     assert log.only("presigned_put").status == 200

@@ -183,11 +183,6 @@ async def test_many_small_files_in_one_request_and_their_order(api: Api, vm: str
     assert listed.split() == [b"750", b"250499"]
 
 
-async def test_one_request_has_bounds(api: Api, vm: str) -> None:
-    entry = chunk("x", b"")
-    too_many = await api.sync(vm, {"op": "write", "writes": [entry] * 501})
+async def test_one_request_has_so_many_entries_at_most(api: Api, vm: str) -> None:
+    too_many = await api.sync(vm, {"op": "write", "writes": [chunk("x", b"")] * 501})
     assert too_many.refusal == (413, "payload_too_large")
-    half = os.urandom(CHUNK_SIZE)
-    await api.write(vm, chunk("a", half), chunk("b", half))
-    too_large = await api.sync(vm, {"op": "write", "writes": [chunk("a", half), chunk("b", half), chunk("c", b"x")]})
-    assert too_large.refusal == (413, "payload_too_large")

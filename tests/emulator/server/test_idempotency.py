@@ -128,3 +128,21 @@ async def test_a_duplicate_that_comes_late_waits_for_the_end(api: Api, vm: str) 
     first, second = await together(send, late)
     assert time.monotonic() - start > 0.4
     assert first.json == second.json
+
+
+@pytest.mark.parametrize("path", ["/v1/fork", "/v1/vms/{vm}/runs"])
+async def test_a_body_that_is_too_deep_to_be_compared_is_refused(api: Api, vm: str, path: str) -> None:
+    body = b'{"source_vm_name": "ubuntu", "command": "true", "policies": ' + b"[" * 500 + b"]" * 500 + b"}"
+    reply = await api.call("POST", path.format(vm=vm), body, idempotency_key="deep")
+    assert reply.refusal == (400, "bad_request")
+    assert await api.list_all("/v1/vms", "vms", state="running") == []
+
+
+async def test_a_request_with_fewer_seconds_left_is_the_same(api: Api, vm: str) -> None:
+    for path, body in (("/v1/fork", {"source_vm_name": "ubuntu"}), (f"/v1/vms/{vm}/runs", {"command": "true"})):
+        sent = [
+            await api.call("POST", path, {**body, "queueing_timeout": left}, idempotency_key="left") for left in (9, 8)
+        ]
+        assert [reply.status for reply in sent] == [200, 200]
+        first, second = [reply.json.get("run_id") or reply.json["vm_id"] for reply in sent]
+        assert first == second

@@ -17,11 +17,13 @@ from arker.emulator.sandbox.host.machine import Limits
 from arker.emulator.sandbox.plain import PlainProvider
 from arker.emulator.server.proxy.tunnel_proxy import TunnelProxy
 from tests.emulator.server.support import ISOLATION, Api
+from tests.support.patience import growing
 
 pytestmark = pytest.mark.anyio
 
 PROCESSES = 40
-MANY = f"for i in {{1..{3 * PROCESSES}}}; do sleep 600 & done 2>/dev/null; wait"
+MANY = f"for i in {{1..{3 * PROCESSES}}}; do sleep 600 & done 2>full; wait"
+"""Bash says that a process cannot be started, and tries again later."""
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +40,8 @@ async def vm(limited: Api) -> str:
 
 async def full(api: Api, vm: str) -> str:
     """Fill a VM with processes; the run goes on."""
-    run = await api.background(vm, f"(sleep 0.5; echo waited) & {MANY}")
-    await api.printed(vm, run, "waited")
+    run = await api.background(vm, f"(until [ -s full ]; do :; done; echo full; exec sleep 600) & {MANY}")
+    await api.printed(vm, run, "full")
     return run
 
 
@@ -56,9 +58,13 @@ async def test_a_command_that_cannot_be_started_says_why(limited: Api, vm: str) 
 
 
 async def test_a_timeout_at_the_limit_names_both(limited: Api, vm: str) -> None:
-    run = await limited.run(vm, MANY, timeout=1.5)
-    assert run["state"] == "failed"
-    assert run["fail_reason"].startswith("timeout: the command was killed after 1.5 s; ")
+    for seconds in growing(1.5):
+        run = await limited.run(vm, MANY, timeout=seconds)
+        assert run["state"] == "failed"
+        assert run["fail_reason"].startswith(f"timeout: the command was killed after {seconds} s")
+        if (await limited.run(vm, "test -s full"))["exit_code"] == 0:
+            break
+    assert run["fail_reason"].startswith(f"timeout: the command was killed after {seconds} s; ")
     assert run["fail_reason"].endswith(f" processes were killed: the VM had reached its limit of {PROCESSES}")
     few = await limited.run(vm, "sleep 60 & sleep 60", timeout=0.3)
     assert few["fail_reason"] == "timeout: the command was killed after 0.3 s"
@@ -118,7 +124,7 @@ async def test_a_tunnel_that_is_closed_while_it_opens_leaves_its_descriptor_alon
         proxy.close()
         # The number of its descriptor is free now, and is the next one's.
         reader, writer = await asyncio.open_connection(*(await _greeter()))
-        assert await asyncio.wait_for(reader.read(), 5) == b"hello"
+        assert await asyncio.wait_for(reader.read(), 60) == b"hello"
         writer.close()
         await start
 
@@ -139,7 +145,8 @@ async def test_output_that_comes_too_late_is_told(place: Path) -> None:
     async with Emulator(options) as emulator, aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
         vm = str((await api.fork())["vm_id"])
-        run = await api.run(vm, "echo hello > >(cat; sleep 600; echo late)")
+        wait = "until [ -e done ]; do sleep 0.02; done"  # until the first of its output has been written
+        run = await api.run(vm, f"echo hello > >(cat; : > done; sleep 600; echo late); {wait}")
         assert (run["state"], run["exit_code"], run["stdout"]) == ("completed", 0, "hello\n")
         assert "more than 0.3 s after the command's end (late_output)" in run["fail_reason"]
         run = await api.run(vm, "sleep 600 & echo hello")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import random
 import secrets
@@ -25,6 +26,7 @@ from tests.emulator.server.conftest import new_place
 from tests.emulator.server.support import ISOLATION, OTHER_KEY, OTHER_ORG, Api, Reply, chunk
 from tests.support.leftovers import below
 from tests.support.length import times
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -152,30 +154,40 @@ async def test_what_is_under_way_ends_with_a_reason(server: Server) -> None:
                 return response.status
         return None
 
+    async def listed(number: int) -> str:
+        """Wait until there have been so many runs. Returns the id of the latest."""
+        while len(runs := await api.list_all(f"/v1/vms/{vm}/runs", "runs")) < number:
+            await asyncio.sleep(0.01)
+        return str(runs[0]["run_id"])
+
     begin = time.monotonic()
-    runs = [
-        asyncio.ensure_future(api.run(vm, "echo begun; trap '' TERM; sleep 600")),
-        asyncio.ensure_future(api.run(vm, "echo never")),  # waits in the queue behind it
-        asyncio.ensure_future(api.run(vm, "sleep 600", session_id=session)),
-    ]
+    runs = [asyncio.ensure_future(api.run(vm, "echo begun; trap '' TERM; sleep 600"))]
+    await api.printed(vm, await listed(2), "begun")
+    runs.append(asyncio.ensure_future(api.run(vm, "echo never")))  # waits in the queue behind it
+    await listed(3)
+    runs.append(asyncio.ensure_future(api.run(vm, "sleep 600", session_id=session)))
+    await listed(4)
     upload = asyncio.ensure_future(put())
     await sent.wait()
     await until(lambda: len([path for path in server.left() if "/spool/" in path]) == 1)
     await until(lambda: len(below(server.pid)) > 4)
-    forks = [asyncio.ensure_future(api.call("POST", "/v1/fork", {"source_vm_id": vm, "disk": True})) for _ in range(3)]
+    # They are made one after the other, so that some are under way whenever the reset comes.
+    fork = {"source_vm_id": vm, "disk": True}
+    forks = [asyncio.ensure_future(api.call("POST", "/v1/fork", fork)) for _ in range(10)]
     await until(lambda: len(server.left()) > 2)
     reply = await server.reset()
     await server.require_nothing()
-    assert reply.json == {"vms": 1, "filesystems": 0}
     ended = await asyncio.gather(*runs)
     assert {run["state"] for run in ended} == {"failed"}
     assert {run["fail_reason"] for run in ended} == {"the server was reset"}
     assert [run["stdout"] for run in ended] == ["begun\n", "", ""]
-    refused = await asyncio.gather(*forks)
-    assert [fork.refusal for fork in refused] == [(503, "unavailable")] * 3
+    answers = await asyncio.gather(*forks)
+    refused = [answer for answer in answers if answer.status != 200]
+    assert reply.json == {"vms": 1 + len(answers) - len(refused), "filesystems": 0}
+    assert {answer.refusal for answer in refused} == {(503, "unavailable")}
     assert "reset" in refused[0].message
     assert await upload is None
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < 300
 
 
 async def test_resets_while_many_are_at_work(server: Server) -> None:
@@ -260,12 +272,13 @@ async def test_the_methods(place: Path) -> None:
             scope.cancel()
             await emulator.areset()
         await server.require_nothing()
-        durations: list[float] = []
-        for _ in range(10):
+        fastest = math.inf
+        give_up = time.perf_counter() + PATIENCE
+        while fastest >= 0.5 and time.perf_counter() < give_up:
             begin = time.perf_counter()
             await emulator.areset()
-            durations.append(time.perf_counter() - begin)
-        assert min(durations) < 0.5
+            fastest = min(fastest, time.perf_counter() - begin)
+        assert fastest < 0.5
     with pytest.raises(EmulatorError, match="closed"):
         await emulator.areset()
 

@@ -551,7 +551,7 @@ async def test_the_command_line_says_where_vms_are_and_goes_on_with_them(state: 
             process.send_signal(end)
             assert process.stdout is not None
             assert f"leaves its VMs in {state}" in process.stdout.read().decode()
-    await until(lambda: list(state.parent.iterdir()) == [state], 20)
+    await until(lambda: list(state.parent.iterdir()) == [state])
 
 
 def test_the_command_line_refuses_a_directory_by_one_line(state: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from arker.emulator import Emulator, EmulatorOptions
 from arker.emulator.server.operations.terminals import PER_VM
 from arker.emulator.server.terminal import REPLAY
-from tests.emulator.server.support import ISOLATION, Api
+from tests.emulator.server.support import ISOLATION, Api, chunk
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +39,7 @@ class Wire:
         self.ended: tuple[int, str] | None = None
 
     async def step(self) -> bool:
-        message: Any = await asyncio.wait_for(self.socket.receive(), 20)
+        message: Any = await asyncio.wait_for(self.socket.receive(), 60)
         if message.type is aiohttp.WSMsgType.BINARY:
             self.seen += message.data
             return True
@@ -130,10 +130,42 @@ async def test_closing_detaches_and_opening_replays(api: Api, session: str) -> N
         assert b"\r--\r\n" in wire.seen
 
 
+@pytest.mark.parametrize("persist", ["true", "false"])
+async def test_one_that_was_closed_can_be_opened_at_once(api: Api, session: str, persist: str) -> None:
+    path = f"{api.url}{session}/pty?ticket={await ticket(api, session)}&persist={persist}"
+    async with aiohttp.ClientSession() as plain:
+        for number in range(10):
+            wire = Wire(await plain.ws_connect(path))
+            if persist == "true":
+                for line in range(number):
+                    await wire.until(f"line {line}\r\n".encode())
+            await wire.type(b"echo li''ne %d\n" % number)
+            await wire.until(b"line %d\r\n" % number)
+            assert persist == "true" or wire.seen.count(b"\rline ") == 1
+            await wire.socket.close()
+
+
+async def test_what_was_typed_before_comes_first(api: Api, vm: str, session: str) -> None:
+    path = f"{api.url}{session}/pty?ticket={await ticket(api, session)}"
+    async with aiohttp.ClientSession() as plain:
+        wire = Wire(await plain.ws_connect(path))
+        await wire.type(b"stty -echo; mkfifo go; echo rea''dy; read x < go; sort -u\n")
+        await wire.until(b"ready\r\n")
+        await wire.type(b"first\n" * 5000)  # more than a terminal holds
+        await wire.socket.close()
+        opening = asyncio.create_task(plain.ws_connect(path))
+        await api.run(vm, "echo > go")
+        wire = Wire(await opening)
+        await wire.type(b"second\n\x04")
+        await wire.until(b"first\r\nsecond\r\n")
+
+
 async def test_an_end_that_was_not_told_is_told_to_the_next(api: Api, session: str) -> None:
+    vm = session.split("/")[3]
     async with attached(api, session) as wire:
-        await wire.type(b"sleep 0.1; echo la''st; exit 9\n")
+        await wire.type(b"until [ -e go ]; do sleep 0.02; done; echo la''st; exit 9\n")
         await wire.until(b"exit 9")
+    await api.write(vm, chunk("go", b""))
     await settled(api, session)
     async with attached(api, session) as wire:
         assert await wire.end() == (1000, "exit_code=9")
@@ -176,11 +208,10 @@ async def test_one_that_does_not_persist_ends_with_its_connection(api: Api, vm: 
 
 
 async def test_an_idle_one_ends(api: Api, vm: str, session: str) -> None:
-    async with attached(api, session, cancel_ttl_secs=1) as wire:
-        await wire.type(b"exec sleep 4322\n")
-        await wire.until(b"4322\r\n")
+    async with attached(api, session, cancel_ttl_secs=1, command="/bin/cat"):
+        pass
     await settled(api, session)
-    assert (await api.run(vm, "ps -eo args | grep -c '[s]leep 4322'"))["stdout"] == "0\n"
+    assert (await api.run(vm, "ps -eo comm | grep -cx cat"))["stdout"] == "0\n"
     async with attached(api, session) as wire:
         await wire.until(b"$ ")
     assert (await api.call("PATCH", session, {"timeout_secs": 1})).json["ok"] is True

@@ -194,7 +194,7 @@ async def test_a_deleted_vm_is_gone_and_its_runs_end(api: Api, vm: str) -> None:
         group.start_soon(run, "echo never")
         while (await api.get(f"/v1/vms/{vm}"))["state"] != "running":
             await anyio.sleep(0.01)
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             await api.delete(vm)
     for reply in replies:
         assert (reply["state"], reply["exit_code"]) == ("failed", -1)

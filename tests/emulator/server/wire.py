@@ -6,14 +6,24 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from arker.emulator import Emulator
+from tests.support.patience import PATIENCE
 
 End: TypeAlias = Literal["fin", "reset"]
+
+
+class Reached(Protocol):
+    """The facts about a server that a connection needs."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def api_key(self) -> str: ...
 
 
 @frozen
@@ -32,7 +42,7 @@ class Received:
 class Wire:
     """One connection."""
 
-    def __init__(self, emulator: Emulator, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, emulator: Reached, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._key = emulator.api_key
         self._root = urlsplit(emulator.url).path
         self._reader = reader
@@ -60,7 +70,7 @@ class Wire:
 
     async def head(self) -> Received:
         """Read the status line and the headers of a reply, and leave its body unread."""
-        head = (await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), 30)).decode("latin-1")
+        head = (await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), PATIENCE)).decode("latin-1")
         status, *lines = head.strip().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         return Received(int(status.split()[1]), headers, b"")
@@ -68,12 +78,12 @@ class Wire:
     async def reply(self) -> Received:
         """Read a whole reply."""
         head = await self.head()
-        body = await asyncio.wait_for(self._reader.readexactly(int(head.headers["content-length"])), 30)
+        body = await asyncio.wait_for(self._reader.readexactly(int(head.headers["content-length"])), PATIENCE)
         return Received(head.status, head.headers, body)
 
     async def some(self) -> bytes:
         """Read what comes next; nothing at the end."""
-        return await asyncio.wait_for(self._reader.read(65536), 30)
+        return await asyncio.wait_for(self._reader.read(65536), PATIENCE)
 
     async def end(self) -> tuple[bytes, End]:
         """Return everything up to the connection's end, and how it ended."""
@@ -95,7 +105,7 @@ class Wire:
 
 
 @asynccontextmanager
-async def connected(emulator: Emulator) -> AsyncGenerator[Wire]:
+async def connected(emulator: Reached) -> AsyncGenerator[Wire]:
     """Open a connection to the server. It is closed at the end."""
     parts = urlsplit(emulator.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=2**20)

@@ -8,6 +8,7 @@ import anyio
 
 from tests.generations.walks.registry import NOWHERE, walk
 from tests.generations.wire import Wire
+from tests.support.waiting import PATIENCE
 
 _OF_BEFORE: Final[tuple[dict[str, Any], ...]] = (
     {"command": "true", "timeout": 0.5},
@@ -67,7 +68,7 @@ async def _signals(wire: Wire, vm: str) -> None:
     # Once the line is there, a process is there that the signal ends; the session's shell outlives it.
     body: dict[str, Any] = {"command": "sh -c 'echo up; exec sleep 60'", "time_to_background": 0}
     begun = await wire.get("POST", f"{vm}/runs", body, status=202)
-    with anyio.fail_after(30):
+    with anyio.fail_after(PATIENCE):
         while "up" not in (await wire.get("GET", f"{vm}/runs/{begun['run_id']}"))["stdout"]:
             await anyio.sleep(0.02)
     told = await wire.get("POST", f"{vm}/runs", {"signal": "SIGTERM", "session_id": begun["session_id"]})

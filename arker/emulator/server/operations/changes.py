@@ -49,9 +49,11 @@ def refuse_keys_and_pools(fields: parsing.Fields) -> None:
     """Refuse SSH keys, for which there is no way into a VM, and pools, of which there are none."""
     if _adds_keys(fields):
         raise unsupported("ssh_public_keys: no SSH leads into VMs of the embedded backend", "public_ingress")
-    for name in ("pool_id", "pool_name"):
-        if fields.text(name) is not None:
-            raise missing("pool", f"{name}: the organisation has no pools")
+    pools = [name for name in ("pool_id", "pool_name") if fields.text(name) is not None]
+    if len(pools) > 1:
+        raise invalid(", ".join(pools), "one of them")
+    if pools:
+        raise missing("pool", f"{pools[0]}: the organisation has no pools")
 
 
 __all__ = ["parse_description", "refuse_keys_and_pools"]

@@ -22,7 +22,6 @@ from arker.emulator.server.presign import Grant
 from arker.emulator.server.records import Organisation, Upload, VmRecord
 from arker.models import CHUNK_SIZE, MAX_PUT_SIZE
 
-MAX_CONTENT: Final = 8 * 1024 * 1024
 MAX_READ: Final = 192 * 1024 * 1024
 """Bytes of a file that is read without a presigned URL, and so held in memory; what its VM says may be anything."""
 MAX_ENTRIES: Final = 500
@@ -100,8 +99,11 @@ async def _write(request: web.Request, backend: Backend, vm: VmRecord, fields: p
     entries: list[Any] = writes  # pyright: ignore[reportUnknownVariableType]
     if len(entries) > MAX_ENTRIES:
         raise ServiceError("payload_too_large", f"writes: at most {MAX_ENTRIES} entries in one request")
-    if sum(_content_size(entry) for entry in entries) > MAX_CONTENT:
-        raise ServiceError("payload_too_large", f"writes: at most {MAX_CONTENT} bytes of content in one request")
+    content, most = sum(_content_size(entry) for entry in entries), backend.generation.most_content
+    if content > most:
+        details = {"maximum_bytes": most, "request_bytes": content}
+        message = f"writes: at most {most} bytes of content in one request"
+        raise ServiceError("payload_too_large", message, details=details)
     if backend.generation.new and any(isinstance(entry, dict) and entry.get("is_secret") is True for entry in entries):  # pyright: ignore[reportUnknownMemberType]
         trace_of(request).forget_body()
     uploads.forget_old(backend, vm)
@@ -313,4 +315,4 @@ async def _take(backend: Backend, vm: VmRecord, upload: Upload, data: bytes, sta
     _finish(backend, vm, upload)
 
 
-__all__ = ["MAX_CONTENT", "MAX_ENTRIES", "sync"]
+__all__ = ["MAX_ENTRIES", "sync"]

@@ -14,8 +14,12 @@ from arker.emulator.server.records import VmRecord
 MOST_FILES: Final = 50_000
 
 PROGRAM: Final = shell_program(__package__, "manifest.sh")
-_ENOTDIR, _EACCES = 20, 13
-_REFUSALS: Final = {_ENOTDIR: "ENOTDIR: it is not a directory", _EACCES: "EACCES: it cannot be entered"}
+_REFUSALS: Final = {
+    13: "EACCES: it cannot be entered",
+    20: "ENOTDIR: it is not a directory",
+    22: "EINVAL: it leads to the root",
+}
+"""The program's exit codes, which are the numbers of the reasons."""
 
 
 async def manifest(backend: Backend, vm: VmRecord, path: str) -> dict[str, Any]:

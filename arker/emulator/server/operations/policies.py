@@ -125,7 +125,16 @@ def _rule(fields: parsing.Fields, given: Any, where: str, *, prioritised: bool) 
     match = rule.object("match", "PolicyMatch")
     if match is not None:
         _targets(match, f"{where}.match")
-    return members
+    return _given(members)
+
+
+def _given(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object without the members that are null: they are absent."""
+    return {
+        name: _given(value) if isinstance(value, dict) else value  # pyright: ignore[reportUnknownArgumentType]
+        for name, value in members.items()
+        if value is not None
+    }
 
 
 def _targets(match: parsing.Fields, where: str) -> list[str] | None:

@@ -190,6 +190,8 @@ async def attach(backend: Backend, org: Organisation, request: web.Request) -> w
     )
     if not socket.can_prepare(request):
         raise ServiceError("bad_request", "expected the handshake of a WebSocket")
+    if session.terminal is not None:
+        await session.terminal.vacate()
     terminal = session.terminal
     if terminal is None or terminal.over:
         terminal = await start(backend, org, vm, session, Opening(command=command, cols=cols, rows=rows))
@@ -199,7 +201,7 @@ async def attach(backend: Backend, org: Organisation, request: web.Request) -> w
     else:
         terminal.resize(cols, rows)
     terminal.settle(persist=persist is not False, idle_seconds=idle_seconds)
-    attachment = terminal.attach()
+    attachment = terminal.attach(lambda: socket.closed)
     sending: asyncio.Task[None] | None = None
     try:
         await socket.prepare(request)

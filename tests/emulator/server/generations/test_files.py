@@ -52,12 +52,18 @@ async def test_a_manifest_has_every_regular_file(today: Api) -> None:
 
 async def test_a_manifest_is_of_a_directory(today: Api) -> None:
     vm = (await today.fork())["vm_id"]
-    await today.run(vm, "touch file; mkdir closed; chmod 0 closed")
+    await today.run(vm, "touch file; mkdir closed; chmod 0 closed; ln -s / top")
     for path in ("/", "", ".", "..", "d/../.."):
         assert (await today.sync(vm, {"op": "manifest", "path": path})).refusal == (400, "bad_request")
-    for path, reason in (("file", "ENOTDIR"), ("closed", "EACCES")):
+    for path, reason in (("file", "ENOTDIR"), ("closed", "EACCES"), ("top", "EINVAL")):
         reply = await today.sync(vm, {"op": "manifest", "path": path})
         assert reply.details["violations"][0]["message"].startswith(f"{reason}: ")
+
+
+async def test_what_only_looks_like_a_file_is_not_in_a_manifest(today: Api) -> None:
+    vm = (await today.fork())["vm_id"]
+    for path in ("/proc", "/proc/self"):  # /proc/self/pagemap alone would take years
+        assert (await manifest(today, vm, path))["entries"] == []
 
 
 @pytest.mark.parametrize(("files", "truncated"), [(4, False), (5, True)])
@@ -129,6 +135,16 @@ async def test_an_error_of_a_file_has_a_stable_reason(today: Api) -> None:
         error = result["error"]
         assert (error["code"], error["message"].partition(":")[0]) == ("bad_request", reason)
         assert error["details"]["violations"] == [{"field": "path", "message": error["message"]}]
+
+
+async def test_how_much_one_write_may_bring(today: Api, old: Api) -> None:
+    part = bytes(4 * 1024 * 1024)
+    for api, most in ((today, 5), (old, 2)):
+        vm = (await api.fork())["vm_id"]
+        parts = [chunk(str(number), part) for number in range(most)]
+        assert all(result["written"] for result in await api.write(vm, *parts))
+        reply = await api.sync(vm, {"op": "write", "writes": [*parts, chunk("more", b"x")]})
+        assert reply.refusal == (413, "payload_too_large")
 
 
 async def test_generation_1_takes_no_empty_write(new: Api) -> None:

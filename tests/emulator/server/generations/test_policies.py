@@ -117,6 +117,25 @@ async def test_a_change_is_in_force_at_once(today: Api) -> None:
     assert not await denied(today, more)
 
 
+async def test_a_member_that_is_null_is_absent(today: Api) -> None:
+    rule = {"type": "outbound", "priority": 1, "action": "deny", "auth": None, "expires_at": None}
+    rules = {
+        "a": {**rule, "match": {"hosts": ["a.example"], "ports": None}},
+        "b": {**rule, "priority": 2, "match": None},
+    }
+    vm = await today.fork(policies={"rules": rules})
+    expected = {"type": "outbound", "priority": 1, "action": "deny"}
+    assert vm["policies"]["rules"] == {
+        "a": {**expected, "match": {"hosts": ["a.example"]}},
+        "b": {**expected, "priority": 2},
+    }
+    put = await today.call("PUT", f"/v1/vms/{vm['vm_id']}/policies", {"policies": [{**rule, "match": {"ips": None}}]})
+    assert put.status == 400  # an entry has neither
+    entry = {"type": "outbound", "action": "deny", "auth": None, "match": {"ips": None}}
+    put = await today.call("PUT", f"/v1/vms/{vm['vm_id']}/policies", {"policies": [entry]})
+    assert put.json["policies"] == [{"type": "outbound", "action": "deny", "match": {}}]
+
+
 async def test_a_vm_without_a_network_gets_none(both: Api) -> None:
     vm = await both.fork(network="blocked")
     assert vm["policies"]["rules"] == {"deny-all": rule("deny", 0)}

@@ -146,6 +146,7 @@ REFUSED: list[tuple[dict[str, Any], tuple[int, str], Any]] = [
     ({"ssh_public_keys": {"a": {"public_key": "k"}}}, (422, "unsupported_operation"), {"feature": "public_ingress"}),
     ({"pool_id": "0"}, (404, "not_found"), {"resource": "pool"}),
     ({"pool_name": "x"}, (404, "not_found"), {"resource": "pool"}),
+    ({"pool_id": "0", "pool_name": "x"}, (400, "bad_request"), {}),
     ({"registry_auth": {"username": "a", "password": "b"}}, (422, "unsupported_operation"), {}),
     ({"registry_auth": {"username": "a"}}, (400, "bad_request"), {}),
     ({"registry_auth": {}}, (400, "bad_request"), {}),
