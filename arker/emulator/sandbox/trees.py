@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import functools
-import importlib.resources
 import itertools
 import logging
 import os
@@ -19,6 +16,7 @@ from typing import ParamSpec, TypeVar
 
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.bubblewrap.identity import Identity
+from arker.emulator.sandbox.copying import copy_by_tools
 from arker.emulator.sandbox.layers import PREFIX, SHARE, STACK, WORK, Layer, Stack, takes_another
 from arker.emulator.sandbox.measure import Measure, walk
 from arker.emulator.sandbox.notes import Notes
@@ -65,11 +63,6 @@ def _is_empty(path: Path) -> bool:
         return not os.listdir(path)
     except PermissionError:  # only a VM's own command has taken them away
         return False
-
-
-@functools.cache
-def _deep_copy() -> str:
-    return importlib.resources.files("arker.emulator.sandbox").joinpath("deep_copy.py").read_text("utf-8")
 
 
 async def in_thread(work: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs) -> _T:
@@ -308,15 +301,7 @@ class DirectoryStorage:
         await self._copy_by_tools(source, path)
 
     async def _copy_by_tools(self, source: Path, path: Path, mounts: Sequence[str] = ()) -> None:
-        reflink = ["--reflink=auto"] if sys.platform == "linux" else []
-        try:
-            await self._tools.run("cp", "-a", *reflink, str(source), str(path), mounts=mounts)
-        except ToolError as error:
-            if os.strerror(errno.ENAMETOOLONG) not in error.said:
-                raise
-            await self.discard(path)
-            command = (self._python, "-I", "-S", "-c", _deep_copy(), str(source), str(path))
-            await self._tools.run(*command, mounts=mounts)
+        await copy_by_tools(self._tools, source, path, mounts=mounts, python=self._python, discard=self.discard)
 
     def close(self) -> None:
         """Remove the directory, if no tree is left in it."""
