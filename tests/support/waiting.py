@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
 
 import anyio
 import pytest
 
-PATIENCE: Final = 60.0
-"""Seconds. Only a test that fails waits so long."""
+from tests.support.patience import PATIENCE, growing
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -31,15 +29,11 @@ def block_until(condition: Callable[[], object]) -> None:
 
 
 def longer_and_longer(first: float) -> Iterator[float]:
-    """Give bounds in seconds, each four times the one before.
+    """Give bounds in seconds, for a bound that must not pass before something has happened.
 
-    For a bound that must not pass before something has happened: where the machine was too busy for that, the test
-    tries the next one.
+    Where the machine was too busy for that, the test tries the next one, which is several times as long.
     """
-    seconds = first
-    while seconds <= 4 * PATIENCE:
-        yield seconds
-        seconds *= 4
+    yield from growing(first)
     raise AssertionError("it has not happened, however long the bound")
 
 
@@ -68,3 +62,14 @@ def cancel_when(scope: anyio.CancelScope, condition: Callable[[], object]) -> as
         scope.cancel()
 
     return asyncio.create_task(wait())
+
+
+__all__ = [
+    "PATIENCE",
+    "block_until",
+    "cancel_when",
+    "longer_and_longer",
+    "put_forward",
+    "some_turns",
+    "until",
+]
