@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import anyio
@@ -38,6 +39,22 @@ async def test_three_commands_go_on_at_the_same_time(vm: AsyncVM) -> None:
     await vm.run("true")
     await meet(vm, 3)
     assert await sessions(vm) == [0, 1, 2]
+
+
+@pytest.mark.needs("words of 1")
+async def test_sessions_of_a_vm_that_was_made_immutable_stay_silently(
+    ar: AsyncArker, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with AsyncArker(**emulator.client_options) as client:
+        vm = await client.fork("ubuntu")
+        first = asyncio.create_task(vm.run("until [ -e go ]; do sleep 0.02; done"))
+        while await sessions(vm) == [0]:
+            await vm.run("true")
+        await vm.sync("go", b"")
+        await first
+        await vm.update(immutable=True)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert await sessions(ar.vm(vm.id)) == [0, 1]
 
 
 async def test_one_after_the_other_needs_no_other_session(vm: AsyncVM) -> None:
