@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import anyio
 import pytest
 
-from tests.support.patience import PATIENCE, growing
+PATIENCE: Final = 120.0
+"""Seconds. Only a test that fails waits so long."""
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -29,11 +31,15 @@ def block_until(condition: Callable[[], object]) -> None:
 
 
 def longer_and_longer(first: float) -> Iterator[float]:
-    """Give bounds in seconds, for a bound that must not pass before something has happened.
+    """Give bounds in seconds, each four times the one before.
 
-    Where the machine was too busy for that, the test tries the next one, which is several times as long.
+    For a bound that must not pass before something has happened: where the machine was too busy for that, the test
+    tries the next one.
     """
-    yield from growing(first)
+    seconds = first
+    while seconds <= 4 * PATIENCE:
+        yield seconds
+        seconds *= 4
     raise AssertionError("it has not happened, however long the bound")
 
 
@@ -62,14 +68,3 @@ def cancel_when(scope: anyio.CancelScope, condition: Callable[[], object]) -> as
         scope.cancel()
 
     return asyncio.create_task(wait())
-
-
-__all__ = [
-    "PATIENCE",
-    "block_until",
-    "cancel_when",
-    "longer_and_longer",
-    "put_forward",
-    "some_turns",
-    "until",
-]
