@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
-import shutil
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from cyclopts import App, CycloptsError, Parameter, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
@@ -37,8 +34,6 @@ async def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     return statuses.DONE
 
 
-_LEAST_WIDTH: Final = 40
-"""Columns that help is written in at least."""
 _ZSH_END: Final = """
 
 if [[ ${funcstack[1]-} == _arker ]]; then
@@ -92,10 +87,11 @@ def run(words: Sequence[str]) -> int:
     """Run a command. Returns the exit status."""
     name = words[0] if words else ""
     app = make_app([name] if name in COMMANDS else COMMANDS)
+    if not words or {"-h", "--help"} & set(words):
+        app.console = output.help_console()
     usage = statuses.OF_COMMAND_LINE.get(name, statuses.USAGE)
     try:
-        with _room_for_help():
-            command, bound, _ = app.parse_args(list(words), exit_on_error=False, print_error=False)
+        command, bound, _ = app.parse_args(list(words), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         help_of = f"{name} --help" if name in COMMANDS else "--help"
         running.complain(f"{_message(app, words, error)} (arker {help_of} says more)")
@@ -108,20 +104,6 @@ def run(words: Sequence[str]) -> int:
         sys.stdout.flush()
         return statuses.DONE if words else statuses.USAGE
     return running.run(work, failed=statuses.OF_COMMAND_LINE.get(name, statuses.FAILED), usage=usage)
-
-
-@contextmanager
-def _room_for_help() -> Generator[None, None, None]:
-    """Give what draws help, which is made in the block, a least width: in two columns rich never comes to an end."""
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = str(max(shutil.get_terminal_size().columns, _LEAST_WIDTH))
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["COLUMNS"]
-        else:
-            os.environ["COLUMNS"] = before
 
 
 def _message(app: App, words: Sequence[str], error: CycloptsError) -> str:
