@@ -219,6 +219,21 @@ async def test_rows_by_offset(server: ScriptedServer, client: AsyncArker) -> Non
     ]
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+async def test_each_request_for_the_list_is_a_row(server: ScriptedServer, client: AsyncArker, size: int) -> None:
+    names = [str(number) for number in range(30)]
+
+    def grown(request: Recorded) -> Reply:
+        query = parse_qs(request.query)
+        offset, limit = (int(query.get(name, ["0"])[0]) for name in ("offset", "limit"))
+        names.insert(0, f"new {len(names)}")
+        return rows(*names[offset + 1 :][:limit])  # not itself
+
+    server.answer(grown)
+    found = [row.request_id async for row in client.iter_runs(page_size=size)]
+    assert found == names[-30:]
+
+
 async def test_a_server_that_knows_no_offsets(server: ScriptedServer, client: AsyncArker) -> None:
     server.answer(rows("a", "b"))
     with pytest.raises(BadReplyError, match="does not go on"):

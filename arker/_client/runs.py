@@ -15,10 +15,9 @@ from arker.models import _checks as check
 
 logger = logging.getLogger("arker")
 
-
+_LARGER_PAGE: Final = 100
+"""Number of rows up to which a page becomes larger if those before brought nothing new."""
 _REPEATED_PAGES: Final = 10
-
-
 """Number of successive pages without a new row that a growing list may have; with more, the server ignores offsets."""
 
 
@@ -161,9 +160,10 @@ class OrgRuns(ClientBase):
         end = until
         known: frozenset[str | models.OrgRunListRow] = frozenset()
         largest = repeated = 0
+        asked = size
 
         async def page(cursor: str | None) -> tuple[tuple[models.OrgRunListRow, ...], str | None]:
-            nonlocal end, known, largest, repeated
+            nonlocal end, known, largest, repeated, asked
             begin = first if cursor is None else int(cursor)
             found = await self.list_runs(
                 since=since,
@@ -174,7 +174,7 @@ class OrgRuns(ClientBase):
                 provider=provider,
                 source=source,
                 search=search,
-                limit=size,
+                limit=asked,
                 offset=begin,
                 lite=lite,
                 runtime=runtime,
@@ -197,6 +197,8 @@ class OrgRuns(ClientBase):
             repeated = repeated + 1 if found.rows and not rows else 0
             if repeated > _REPEATED_PAGES:
                 raise BadReplyError("the list does not go on: every page is the same", path="$.rows")
+            if repeated and asked is not None and asked < _LARGER_PAGE:
+                asked += 1  # new rows fill pages of this size as fast as they are read
             return rows, str(begin + len(found.rows)) if found.rows else None
 
         return Pages(page, None)

@@ -57,6 +57,8 @@ async def with_hashes(place: Place, root: str, remote: Tree, local: Tree) -> Tre
             place.context.lacking.add((place.base_url, MANIFEST))
         return None
     found = {entry.path: entry for entry in reply.entries}
+    if len(found) < len(reply.entries):  # names of other bytes that look the same in JSON
+        return None
     entries = dict(remote.entries)
     for path, entry in wanted.items():
         told = found.get(path)

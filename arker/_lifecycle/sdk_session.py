@@ -15,7 +15,7 @@ from arker._protocol.identifiers import new_idempotency_key, new_ulid
 from arker._runs import commands
 from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, clean_up, end, make_or_undo
-from arker.errors import ArkerError, BadReplyError, NetworkError, UnavailableError
+from arker.errors import ArkerError, BadReplyError, InvalidStateError, NetworkError, UnavailableError
 from arker.errors.api import is_surely_gone
 from arker.models import CreateSessionRequest, RunRequest
 
@@ -90,7 +90,9 @@ async def close_own_session(place: Place, session_id: str) -> None:
         answer = await place.send(session_calls.delete_session(place, session_id), deadline=CLEANUP_SECONDS)
         problem = None if answer.deleted else NOT_DELETED
     except ArkerError as error:
-        problem = None if is_surely_gone(error) else str(error)
+        # Nothing runs in a VM that has been made immutable, and its sessions stay as they are.
+        is_fixed = isinstance(error, InvalidStateError) and error.details.get("requirement") == "mutable"
+        problem = None if is_fixed or is_surely_gone(error) else str(error)
     if problem is not None:
         logger.warning("session %s of VM %s could not be closed: %s", session_id, place.vm_id, problem)
 

@@ -92,6 +92,17 @@ async def test_nothing_is_asked_for_when_nothing_differs(vm: AsyncVM, local: Pat
     assert asked_of(emulator, vm)[before:] == ["create_session", "run", "delete_session", *manifest]
 
 
+async def test_names_that_look_the_same_in_json_are_not_confused(vm: AsyncVM, tmp_path: Path) -> None:
+    for number in range(8):  # whichever of two is listed first
+        (tmp_path / f"{number}\ufffd").write_text("new")
+    await shell(
+        vm, "mkdir ~/r; cd ~/r; for n in 0 1 2 3 4 5 6 7; do printf old > $n$'\\ufffd'; printf new > $n$'\\xff'; done"
+    )
+    report = await vm.upload_dir(tmp_path, "r")
+    assert report.counts["update"] == 8
+    assert await shell(vm, "cat *") == "new" * 16
+
+
 async def test_a_dry_run_changes_nothing(vm: AsyncVM, local: Path, tmp_path: Path) -> None:
     plan = await vm.upload_dir(local, "r", dry_run=True)
     assert plan.dry_run

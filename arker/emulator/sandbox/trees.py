@@ -23,6 +23,7 @@ from arker.emulator.sandbox.notes import Notes
 from arker.emulator.sandbox.pressure import Reserve, telling
 from arker.emulator.sandbox.recovery import LEFT, Complete, complete_steps, exchange, leftovers, read_stack, write_stack
 from arker.emulator.sandbox.small_trees import copy_small, is_small, remove_small
+from arker.emulator.sandbox.spread import spread
 from arker.emulator.sandbox.tools import ToolError, Tools
 from arker.emulator.sandbox.tree import Tree
 from arker.emulator.sandbox.trial import AGAIN, Trial
@@ -112,6 +113,7 @@ class DirectoryStorage:
         """Layers that an earlier process made, by name."""
         self.notes = Notes(base if lasting else None)
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        spread(base)
         self._former = frozenset(base.iterdir()) if lasting else frozenset[Path]()
         """What an earlier process made, for VMs or for none."""
         if identity is not None:
@@ -130,16 +132,12 @@ class DirectoryStorage:
             self._give(path)
         return DirectoryTree(path, self, fresh=fresh)
 
-    def fill(self, tree: Tree) -> None:
-        """Put the files of a new VM into a tree in which no VM's command has run. What fails leaves some of them."""
-        assert self._furnish is not None
-        self._furnish(tree.path)
-
     def furnish(self, tree: Tree) -> None:
         """Put the files of a new VM into a fresh tree: all of them or none, even if this process is killed."""
         whole = self.create_bare()
         with telling(), self._removed_on_error(whole.path):
-            self.fill(whole)
+            assert self._furnish is not None
+            self._furnish(whole.path)
             self.replace_fresh(tree, whole)
 
     def replace_fresh(self, fresh: Tree, other: Tree) -> None:
