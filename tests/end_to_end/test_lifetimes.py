@@ -16,9 +16,10 @@ import pytest
 from arker import AsyncArker, AsyncVM, InvalidArgumentError
 from arker.emulator import Emulator
 from arker_sync import Arker
-from tests.ledger.support import line, program, select, until
+from tests.ledger.support import line, program, select
 from tests.support.clients import make_client
 from tests.support.server import ScriptedServer, error, ok
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 

@@ -18,8 +18,9 @@ import pytest
 
 from arker import AsyncArker, AsyncVM, ConfigurationError, InvalidArgumentError, NotFoundError
 from arker.emulator import Emulator
-from tests.ledger.support import ROOT, line, output, program, select, until
+from tests.ledger.support import ROOT, line, output, program, select
 from tests.support.length import cases, times
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
