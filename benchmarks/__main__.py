@@ -28,8 +28,8 @@ CHECKS: Final = 3
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The client beside what is possible.")
-    names = f"{', '.join(ROWS)}; or groups: {', '.join(GROUPS)}; or patterns as 'fleet*'; all unless named"
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"which rows, of {names}")
+    which = f"{', '.join(ROWS)}; or groups: {', '.join(GROUPS)}; or patterns as 'fleet*'; all unless named"
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"which rows, of {which}")
     several = parser.add_mutually_exclusive_group()
     several.add_argument("--check", action="store_true", help="exit with 1 if a row is beyond its bound three times")
     several.add_argument("--runs", type=_count, metavar="N", help="measure all N times; print a table in Markdown")

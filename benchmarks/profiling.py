@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -26,12 +25,10 @@ from typing import Any, Final
 from attrs import frozen
 
 from benchmarks import server
+from benchmarks.flames import drawn, read
 
 ROOT: Final = Path(__file__).parent.parent
 PROFILES: Final = ROOT / "benchmarks" / "profiles"
-
-_SMALLEST: Final = 0.008
-"""The share of all samples below which a frame is left out: it is too narrow to be read."""
 
 _BOOT: Final = """
 import sys
@@ -47,10 +44,19 @@ _DONE: Final = "the work is done"
 _ENDING: Final = 10.0
 """Seconds that py-spy gets to notice the end of what it samples."""
 
+_DEEP: Final = """
+def dive(depth):
+    while not depth:
+        pass
+    dive(depth - 1)
+dive({depth})
+"""
+"""A program whose flame graph is as high as another one."""
+
 _CALLS: Final = 10_000
 _VMS: Final = 500
 _ROUNDS: Final = 6
-_FIRST_RUNS: Final = 25
+_FIRST_RUNS: Final = 40
 _PAUSE: Final = 0.3
 """Seconds in which a spare sandbox gets ready, see the row ``vmwarm``."""
 
@@ -78,11 +84,12 @@ async def _fanout(base_url: str) -> None:
             await asyncio.gather(*(one() for _ in range(_VMS)))
 
 
-async def _first_run(_: str) -> None:
+async def _first_run(base_url: str) -> None:
+    del base_url  # the embedded backend is asked
     from arker import AsyncArker
 
     async with AsyncArker.local(isolation="bubblewrap") as client:
-        for _ in range(_FIRST_RUNS):
+        for _round in range(_FIRST_RUNS):
             vm = await client.fork("ubuntu")
             await asyncio.sleep(_PAUSE)
             assert (await vm.run("true")).exit_code == 0
@@ -97,19 +104,22 @@ class Profile:
         title: What is done.
         work: What does it; it gets the base URL of the loopback server.
         rate: Samples per second.
-        subprocesses: Whether the processes that it starts are part of it.
+        options: Further options of py-spy.
     """
 
     title: str
     work: Callable[[str], Coroutine[Any, Any, None]]
     rate: int = 200
-    subprocesses: bool = False
+    options: tuple[str, ...] = ()
 
 
+# With ``--gil`` only what holds the interpreter's lock is sampled: py-spy takes agents that wait for active ones.
 ALL: Final[dict[str, Profile]] = {
     "call": Profile("one small call after another", _call),
     "fanout100": Profile(f"{_VMS} VMs at once, server 100 ms late, from a cold client", _fanout),
-    "firstrun": Profile("a VM's first run: client, backend, and what runs in the VM", _first_run, 200, True),
+    "firstrun": Profile(
+        "a VM's first run: client, backend, and what runs in the VM", _first_run, 400, ("--subprocesses", "--gil")
+    ),
 }
 """The profiles by their names."""
 
@@ -123,15 +133,11 @@ def work(name: str, base_url: str) -> None:
 def record(name: str, base_url: str, source: Path, target: Path, *, title: str) -> None:
     """Record a profile, and write its flame graph."""
     profile = ALL[name]
-    spy = shutil.which("py-spy", path=sysconfig.get_path("scripts")) or shutil.which("py-spy")
-    if spy is None:
-        raise SystemExit('py-spy is not installed: pip install -e ".[bench]"')
     with tempfile.TemporaryDirectory() as place:
-        drawn = Path(place, "drawn.svg")
-        options = ["--rate", str(profile.rate), *(["--subprocesses"] if profile.subprocesses else [])]
-        boot = [sys.executable, "-c", _BOOT, str(ROOT), str(source), name, base_url]
+        samples, canvas = Path(place, "samples"), Path(place, "canvas.svg")
+        options = ["--rate", str(profile.rate), "--format", "raw", "--output", str(samples), *profile.options]
         spying = subprocess.Popen(
-            [spy, "record", "--output", str(drawn), *options, "--", *boot],
+            [_spy(), "record", *options, "--", sys.executable, "-c", _BOOT, str(ROOT), str(source), name, base_url],
             cwd=place,
             # The backend is a process of its own, which has to find the same source.
             env={**os.environ, "PYTHONPATH": str(source), "ARKER_LEDGER": os.path.join(place, "ledger.sqlite3")},
@@ -147,25 +153,27 @@ def record(name: str, base_url: str, source: Path, target: Path, *, title: str) 
                 # It waits for a process that has got the number of one that has ended.
                 spying.send_signal(signal.SIGINT)
         if spying.returncode or not done:
-            raise SystemExit(f"{name}: py-spy has ended with {spying.returncode}, and the work has not ended well")
-        target.write_text(readable(drawn.read_text(), f"{profile.title} ({title})"))
+            raise SystemExit(f"{name}: the work did not end, or py-spy failed ({spying.returncode})")
+        root = read(samples.read_text(), kind_of)
+        deep = _DEEP.format(depth=root.depth)
+        drawing = ["--duration", "3", "--rate", "20", "--output", str(canvas)]
+        subprocess.run([_spy(), "record", *drawing, "--", sys.executable, "-c", deep], check=True, capture_output=True)
+        target.write_text(drawn(root, f"{profile.title} ({title})", canvas.read_text()))
     print(target)
 
 
-def readable(drawing: str, title: str) -> str:
-    """Return a flame graph with a title, without the frames that are too narrow to be read."""
-    total = re.search(r'total_samples="(\d+)"', drawing)
-    if total is None:
-        raise ValueError("drawing: expected a flame graph with the number of all samples")
-    least = _SMALLEST * int(total[1])
+def _spy() -> str:
+    spy = shutil.which("py-spy", path=sysconfig.get_path("scripts")) or shutil.which("py-spy")
+    if spy is None:
+        raise SystemExit('py-spy is not installed: pip install -e ".[bench]"')
+    return spy
 
-    def wide(frame: re.Match[str]) -> str:
-        return frame[0] if int(frame[1]) >= least else ""
 
-    drawing = re.sub(
-        r'<g><title>[^<]*</title><rect [^>]*fg:w="(\d+)"[^>]*/><text [^>]*>[^<]*</text></g>', wide, drawing
-    )
-    return re.sub(r'(<text id="title"[^>]*>)[^<]*', lambda found: found[1] + title, drawing, count=1)
+def kind_of(command: str) -> str:
+    """Return the name that a process is drawn by, of its command line."""
+    if "from benchmarks.profiling import work" in command:
+        return "the client"
+    return "the backend" if command.endswith("--managed") else "processes of VMs"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -145,8 +145,7 @@ async def bench() -> AsyncGenerator[Bench, None]:
 def make_root(root: Path, host: Host, identity: Identity | None) -> None:
     """Make a root filesystem like that of VMs."""
     root.mkdir()
-    furnish(root, identity)
-    host.prepare(root, identity)
+    furnish(root, identity, host.points())
 
 
 async def rounds_of(

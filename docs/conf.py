@@ -44,6 +44,7 @@ napoleon_use_rtype = False
 
 html_context = {"versions": os.environ.get("ARKER_DOCS_VERSIONS", "").split()}
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = f"arker-async {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from arker import AsyncArker, AsyncVM
 from tests.support.clients import make_client
@@ -26,6 +27,10 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # No test trusts the system's certificates, and reading them all is a tenth of the start of each of these programs.
 os.environ.update(SSL_CERT_FILE=os.devnull, SSL_CERT_DIR=os.devnull)
+
+# How long an example takes depends on what else the machine does, and says nothing of what is tested.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 _SETTINGS = (
     "ARKER_LEDGER",

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.flames import Frame, drawn, read
 from benchmarks.measure import Bound, Row
-from benchmarks.profiling import ALL, PROFILES, readable
+from benchmarks.profiling import ALL, PROFILES, kind_of
 from benchmarks.repeated import Repeated, markdown
 from benchmarks.rows import GROUPS, ROWS, chosen
 
@@ -66,20 +67,54 @@ def test_a_row_without_a_bound_has_no_verdict() -> None:
     assert line.endswith("| 3.00 MiB | 3.00 MiB to 3.00 MiB | 2.00 | 2.00 to 2.00 |  |  |")
 
 
-def frame(name: str, samples: int) -> str:
-    return f'<g><title>{name} ({samples})</title><rect x="0%" fg:x="0" fg:w="{samples}"/><text x="1">{name}</text></g>'
+CLIENT = 'process 1:"python -c\nimport sys; sys.path 3\nfrom benchmarks.profiling import work\nwork() call"'
+BACKEND = 'process 2:"python -c runpy ["/a", "/b"] --managed"'
+SAMPLES = f"""{CLIENT};run (a.py:1);read (a.py:2) 40
+{CLIENT};run (a.py:1);write (a.py:3) 5
+{CLIENT};{BACKEND};serve (b.py:1) 20
+{CLIENT};{BACKEND};process 3:"python -c runpy --managed";fork (b.py:2) 4
+{CLIENT};{BACKEND};process 4:"vm-agent";<module> (<string>:1) 20
+{CLIENT};{BACKEND};process 5:"vm-agent";<module> (<string>:1) 10
+{CLIENT};{BACKEND};process 5:"vm-agent";rare (c.py:1) 1
+"""
 
 
-def test_narrow_frames_are_left_out_of_a_flame_graph() -> None:
-    drawing = (
-        '<svg><text id="title" x="50%">../py-spy record -o drawn.svg</text><svg id="frames" total_samples="1000">'
-        f"{frame('all', 1000)}{frame('seen', 8)}{frame('hidden', 7)}</svg></svg>"
+def outline(frame: Frame) -> object:
+    return frame.samples, {name: outline(inner) for name, inner in frame.inner.items()}
+
+
+def test_processes_of_one_kind_are_one_in_a_profile() -> None:
+    root = read(SAMPLES, kind_of)
+    agents: object = (31, {"<module> (<string>:1)": (30, {}), "rare (c.py:1)": (1, {})})
+    backend: object = (55, {"serve (b.py:1)": (20, {}), "fork (b.py:2)": (4, {}), "processes of VMs": agents})
+    run: object = (45, {"read (a.py:2)": (40, {}), "write (a.py:3)": (5, {})})
+    assert outline(root) == (100, {"the client": (100, {"run (a.py:1)": run, "the backend": backend})})
+    assert root.depth == 5
+
+
+def test_a_profile_without_processes_is_read_line_by_line() -> None:
+    root = read("<module> (a.py:1);run (a.py:2) 3\n<module> (a.py:1) 1\n", kind_of)
+    assert outline(root) == (4, {"<module> (a.py:1)": (4, {"run (a.py:2)": (3, {})})})
+
+
+def test_narrow_frames_are_left_out_of_a_drawing() -> None:
+    canvas = (
+        '<svg><text id="title" x="50%">../py-spy record</text>'
+        '<svg id="frames" x="10" total_samples="7"><g>dive</g></svg></svg>'
     )
-    shown = readable(drawing, "one call (after)")
-    assert re.findall(r"<g><title>(\w+)", shown) == ["all", "seen"]
-    assert '<text id="title" x="50%">one call (after)</text>' in shown
-    with pytest.raises(ValueError, match="expected a flame graph"):
-        readable("<svg></svg>", "one call")
+    root = read("main (a.py:1);wide (a.py:2) 990\nmain (a.py:1);narrow (a.py:3) 7\n<b> 3\n", kind_of)
+    svg = drawn(root, "one <call> (after)", canvas)
+    found = re.findall(r'<title>([^<]*)</title><rect x="(\S+)%" y="(\d+)" width="(\S+)%" .*?fg:x="(\d+)"', svg)
+    assert found == [
+        ("all (1,000 samples, 100.00%)", "0.0000", "52", "100.0000", "0"),
+        ("main (a.py:1) (997 samples, 99.70%)", "0.0000", "68", "99.7000", "0"),
+        ("wide (a.py:2) (990 samples, 99.00%)", "0.0000", "84", "99.0000", "0"),
+    ]
+    assert 'total_samples="1000"' in svg
+    assert "dive" not in svg
+    assert '<text id="title" x="50%">one &lt;call&gt; (after)</text>' in svg
+    with pytest.raises(ValueError, match="expected a flame graph of py-spy"):
+        drawn(root, "one call", "<svg></svg>")
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -29,7 +29,7 @@ from arker._transport.liveness import watched
 from arker._transport.window import Window
 from arker.emulator import Emulator
 from tests.support.samples import completed
-from tests.support.waiting import PATIENCE, longer_and_longer, until
+from tests.support.waiting import PATIENCE, longer_and_longer, some_turns, until
 
 pytestmark = pytest.mark.anyio
 
@@ -97,10 +97,12 @@ async def test_a_run_that_is_lost_in_a_task_that_was_cancelled_before(emulator: 
     assert [type(error) for error in came] == [VMGoneError]
 
 
-async def test_a_large_reply_that_comes_slowly_is_no_silence() -> None:
+@pytest.mark.parametrize("pace", ["steady", "a piece after each silence"])
+async def test_a_large_reply_that_comes_slowly_is_no_silence(pace: str) -> None:
     """The VM is idle all the time while the reply of its run is on its way: nothing is lost, so nothing is repeated."""
-    result = {**completed(), "stdout": "x" * 2000}
+    result = {**completed(), "stdout": "x" * (2000 if pace == "steady" else 500)}
     posts = 0
+    asked = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal posts
@@ -112,12 +114,18 @@ async def test_a_large_reply_that_comes_slowly_is_no_silence() -> None:
                 await reader.readexactly(int(length[1]) if length else 0)
                 posts += head.startswith(b"POST")
                 body = json.dumps(result if head.startswith(b"POST") else {"vm_id": "v", "state": "idle"}).encode()
+                if not head.startswith(b"POST"):
+                    asked.set()
+                    await some_turns()  # in which the next piece goes out, before this answer
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
                 for start in range(0, len(body), 100):
                     writer.write(body[start : start + 100])
                     await writer.drain()
-                    if head.startswith(b"POST"):
+                    if head.startswith(b"POST") and pace == "steady":
                         await asyncio.sleep(0.03)
+                    elif head.startswith(b"POST"):
+                        asked.clear()
+                        await asked.wait()
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
@@ -126,7 +134,7 @@ async def test_a_large_reply_that_comes_slowly_is_no_silence() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with AsyncArker("key", base_url=url, timeout=HttpTimeouts(silence=0.1)) as client:
-        assert (await client.vm("v").run("make")).stdout == b"x" * 2000
+        assert (await client.vm("v").run("make")).stdout_text == result["stdout"]
     assert posts == 1
     await asyncio.gather(*(task for task in handlers if task is not None))
     server.close()
@@ -139,7 +147,7 @@ ORDERS = pytest.mark.parametrize("verdict_first", [True, False], ids=["the verdi
 async def waiting(verdict: asyncio.Event) -> None:
     """Watched silence that ends when the verdict comes."""
 
-    async def probe() -> None:
+    async def probe(_: bool) -> None:
         await verdict.wait()
         raise VMGoneError("gone")
 

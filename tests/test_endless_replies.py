@@ -25,6 +25,7 @@ from tests.support.length import cases
 from tests.support.samples import completed
 from tests.support.secrets import API_KEY, SIGNATURE
 from tests.support.server import Reply, ScriptedServer, ServerThread, ok
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -111,7 +112,12 @@ async def test_a_reply_without_end_is_refused(server: ScriptedServer, endless_ur
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PROGRAM, endless_url, kind, server.url, cwd=ROOT, stdout=subprocess.PIPE
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), 5 * PATIENCE)
+    except asyncio.TimeoutError:
+        process.kill()
+        await process.communicate()
+        raise
     attempts, grown, message = output.decode().strip().split(" ", 2)
     assert (process.returncode, attempts) == (0, "1")
     assert message.startswith(f"the reply is larger than {MAX_REPLY} bytes (256 MiB): ")

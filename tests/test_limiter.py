@@ -133,7 +133,7 @@ async def test_commands_that_take_long_do_not_hold_up_what_is_quick(server: Scri
     server.answer(answer)
     async with make_client(server, max_connections=10) as client:
         runs = [asyncio.create_task(client.vm("v").run("sleep")) for _ in range(30)]
-        await until(lambda: len(server.requests) >= 10)
+        await until(lambda: len(server.requests) >= 9)  # one place is kept from them
         with anyio.fail_after(PATIENCE):
             await client.vm("v").delete()
         assert not any(run.done() for run in runs)
@@ -251,7 +251,7 @@ async def test_who_was_refused_comes_before_those_that_came_later() -> None:
     assert order == [1, 2, 5, 6, 6, 7]
 
 
-@pytest.mark.parametrize("ceiling", [1, 2, 112])
+@pytest.mark.parametrize("ceiling", [1, 2, 88])
 async def test_after_a_refusal_nobody_is_forgotten(ceiling: int) -> None:
     limiter = Limiter(Window(ceiling))
 

@@ -307,7 +307,9 @@ USES: dict[str, tuple[Use, Any]] = {
 }
 every_use = pytest.mark.parametrize("name", USES)
 few = settings(
-    max_examples=times(12, suite=4), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=times(12, suite=4),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

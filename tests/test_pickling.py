@@ -5,15 +5,21 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from types import ModuleType
+from typing import Any, Final, cast
 
 import attrs
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 import arker
+import arker_sync
 from arker import FleetOutcome, InvalidArgumentError, TunnelResponse
 from arker.emulator import Emulator
 from arker.progress import TransferBar
@@ -22,6 +28,7 @@ from tests.support.clients import make_client
 from tests.support.samples import FULL, full
 from tests.support.server import ScriptedServer
 
+ROOT: Final = Path(__file__).parent.parent
 ERROR = arker.NotFoundError("no", status=404, vm_id="vm-1", file="/nope")
 FILE = arker.FileOutcome(path="/a", local=None, size=3, error=ERROR, seconds=0.1)
 LEFT = arker.Leftover(vm_id="vm-1", base_url="http://a", idempotency_key="k", created_at="now", error=ERROR)
@@ -113,6 +120,56 @@ def test_every_public_value_is_among_these() -> None:
     }
     simple = {cls for cls in values - tried if cls.__module__.startswith("arker.models")}
     assert values - tried - simple == set()
+
+
+def functions_of(package: ModuleType) -> Iterator[Any]:
+    """Yield the methods that the classes of a package have, as a program names them, but those of the other package."""
+    names = cast("list[str]", vars(package)["__all__"])
+    for cls in filter(inspect.isclass, (getattr(package, name) for name in names)):
+        for name in dir(cls):
+            function: Any = getattr(cls, name)
+            if name.startswith("_") or not inspect.isfunction(function):
+                continue
+            if function.__module__.partition(".")[0] == package.__name__:
+                yield function
+
+
+READ: Final = """
+import pickle, sys
+
+for name, pickled in pickle.load(sys.stdin.buffer):
+    function = pickle.loads(pickled)
+    assert f"{function.__module__.partition('.')[0]}.{function.__qualname__}" == name, (name, function)
+    print(name)
+"""
+
+
+@pytest.mark.parametrize("package", [arker, arker_sync], ids=lambda package: package.__name__)
+def test_functions_can_be_sent_to_another_process(package: ModuleType) -> None:
+    """Send them all to a process that has loaded none of them, as workers of multiprocessing and Dask have not."""
+    functions = [(f"{package.__name__}.{each.__qualname__}", pickle.dumps(each)) for each in functions_of(package)]
+    assert len(functions) > 100
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", READ],
+        input=pickle.dumps(functions),
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert done.stderr == b""
+    assert done.stdout.decode().split() == [name for name, _ in functions]
+
+
+@pytest.mark.parametrize("module", ["arker._vm.runs", "arker_sync._vm.runs"])
+def test_a_part_has_no_other_names(module: str) -> None:
+    with pytest.raises(AttributeError, match=f"module '{module}' has no attribute 'Nothing'"):
+        getattr(import_module(module), "Nothing")  # noqa: B009
+
+
+def test_a_method_of_a_handle_says_what_to_send_instead(server: ScriptedServer) -> None:
+    vm = make_client(server).vm("vm-1")
+    with pytest.raises(TypeError, match=r"AsyncVM objects cannot be pickled.*make a client of its own"):
+        pickle.dumps(vm.run)
 
 
 def test_outcomes_of_fleets_lose_their_handle(server: ScriptedServer) -> None:

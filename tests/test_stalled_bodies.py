@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 
 from arker import (
@@ -21,6 +23,7 @@ from tests.support.clients import make_client
 from tests.support.samples import completed
 from tests.support.secrets import API_KEY
 from tests.support.server import Recorded, Reply, ScriptedServer, ok
+from tests.support.waiting import put_forward, some_turns, until
 
 pytestmark = pytest.mark.anyio
 
@@ -71,18 +74,29 @@ async def test_an_upload_that_is_not_taken_ends(deaf: str) -> None:
     await http.aclose()
 
 
-async def test_waiting_for_a_connection_is_no_stall(server: ScriptedServer) -> None:
-    from arker import HttpTimeouts
+async def test_waiting_for_a_connection_is_no_stall(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
 
-    def answer(request: Recorded) -> Reply:
+    async def answer(request: Recorded) -> Reply:
         if request.path.endswith("/runs"):
-            return ok(completed(), delay=0.3)
+            await until(over.is_set)
+            return ok(completed())
         result = {"path": "f", "size": 1, "complete": True, "written": True}
         return ok({"results": [result]})
 
     server.answer(answer)
-    async with make_client(server, max_connections=1, retry=False, timeout=HttpTimeouts(idle=0.15)) as client:
+    timeouts = HttpTimeouts(idle=50, silence=None)
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
+    async with session, make_client(server, session=session, retry=False, timeout=timeouts) as client:
+        limiter = client._transport.limiter  # pyright: ignore[reportPrivateUsage]
         run = asyncio.create_task(client.vm("v").run("sleep"))
-        await asyncio.sleep(0.02)
-        await client.vm("v").sync("f", bytes(3 * 1024 * 1024))
+        await until(lambda: len(server.requests) == 1)
+        writing = asyncio.create_task(client.vm("v").sync("f", bytes(3 * 1024 * 1024)))
+        await until(lambda: limiter.in_flight == 2)
+        await some_turns()
+        await put_forward(monkeypatch, 55)
+        assert not writing.done()
+        over.set()
+        await writing
         assert (await run).exit_code == 0
+    assert server.connections == 1

@@ -23,6 +23,7 @@ from arker._transport.window import (
     ROUND_TRIPS,
     SLOWEST,
     SPARE,
+    STEP,
     UNANSWERED,
     Window,
 )
@@ -67,6 +68,8 @@ def test_a_client_that_cannot_keep_up_opens_it_no_further() -> None:
             window.looked(0.0, late=PUNCTUAL)
         window.looked(0.0, late=2 * PUNCTUAL)
     assert window.places == INITIAL
+    spare_time(window)
+    assert window.places == INITIAL + STEP
     spare_time(window)
     assert window.places == 2 * INITIAL
 
@@ -253,7 +256,7 @@ def test_every_request_is_served_whatever_the_server_takes(capacity: int, millis
     simulation = _Simulation(capacity, milliseconds / 1000, requests, Window(512))
     simulation.run()
     # The first burst may be refused, and later a few now and then; a server that refuses is not flooded.
-    beyond_at_first = max(INITIAL, 2 * capacity) - capacity
+    beyond_at_first = max(INITIAL - capacity, STEP)
     assert simulation.refused <= beyond_at_first + 60 + simulation.now / PATIENCE
     assert simulation.window.places <= max(INITIAL, 3 * capacity)
     assert simulation.peak <= capacity
@@ -284,14 +287,18 @@ def test_a_known_round_trip_tells_how_soon_silence_means_that_nothing_is_refused
     window.waited(1.0 + enough / 2)
     assert window.places == INITIAL
     window.waited(1.0 + enough)
-    assert window.places == 2 * INITIAL
-    # Each further opening needs new requests, and as much time to spare.
+    assert window.places == INITIAL + STEP
+    # Each further opening needs as much silence, and a loop that was punctual since.
     window.sent(1.0 + enough)
     window.waited(1.0 + 3 * enough)
-    assert window.places == 2 * INITIAL
+    assert window.places == INITIAL + STEP
+    window.looked(1.0 + 3 * enough, late=2 * PUNCTUAL)
+    window.looked(1.0 + 3 * enough, late=PUNCTUAL)
+    window.waited(1.0 + 3 * enough)
+    assert window.places == INITIAL + STEP
     spare_time(window, 1.0 + 3 * enough)
     window.waited(1.0 + 3 * enough)
-    assert window.places == 4 * INITIAL
+    assert window.places == INITIAL + 2 * STEP
 
 
 def test_a_busy_loop_may_have_refusals_to_read_however_near_the_server_is() -> None:
@@ -314,7 +321,7 @@ def test_a_server_far_away_gets_as_much_time_as_an_unknown_one_and_the_farthest_
     window.waited(1.0 + UNANSWERED * 0.99)
     assert window.places == INITIAL
     window.waited(1.0 + UNANSWERED)
-    assert window.places == 2 * INITIAL
+    assert window.places == INITIAL + STEP
 
 
 def test_a_refusal_ends_the_opening_by_silence() -> None:
@@ -339,3 +346,11 @@ def test_a_late_server_nearby_that_takes_fifty_refuses_few(late: float) -> None:
     simulation = simulated(late, round_trip=0.0001, takes=50)
     assert simulation.refused / (simulation.refused + 1500) < 0.05
     assert simulation.now < 1.1 * 1500 * late / 50
+
+
+@pytest.mark.parametrize("round_trip", [0.0001, 0.02, None])
+@pytest.mark.parametrize("takes", [20, 50, 90, 120, 160, 225, 250, 300, 400])
+def test_whatever_a_server_takes_it_refuses_few(takes: int, round_trip: float | None) -> None:
+    for late in (0.02, 0.1, 0.3):
+        simulation = simulated(late, round_trip=round_trip, takes=takes)
+        assert simulation.refused / (simulation.refused + 1500) < 0.05

@@ -6,7 +6,9 @@ of this, so that they reject the same mistakes.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from functools import partial
 from types import FunctionType
 from typing import Final, NoReturn, TypeVar
 
@@ -121,6 +123,24 @@ def whole(cls: type[T]) -> type[T]:
     return cls
 
 
+def findable(part: type) -> None:
+    """Let the methods of a part be found by the name of the whole class, as ``__init_subclass__`` of the parts' bases.
+
+    A pickle of ``AsyncVM.run`` names the function's module, which is that of the part, and the function's name. The
+    process that reads it may have loaded nothing yet.
+    """
+    module = part.__module__
+    if not _PARTS.isdisjoint(module.split(".")):
+        vars(sys.modules[module]).setdefault("__getattr__", partial(_public_class, module))
+
+
+def _public_class(module: str, name: str) -> object:
+    package = sys.modules[module.partition(".")[0]]
+    if name not in package.__all__:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    return getattr(package, name)
+
+
 def not_by_hand(cls: type) -> TypeError:
     """Return the error for a caller who makes an object that only the client makes."""
     client = "Async" * cls.__name__.startswith("Async") + "Arker"
@@ -132,4 +152,14 @@ def not_by_hand(cls: type) -> TypeError:
     return TypeError(f"{cls.__name__} objects are not made by hand: {source} them")
 
 
-__all__ = ["CLOSED", "INSTEAD", "instead", "no_async_block", "no_end", "no_plain_block", "not_by_hand", "whole"]
+__all__ = [
+    "CLOSED",
+    "INSTEAD",
+    "findable",
+    "instead",
+    "no_async_block",
+    "no_end",
+    "no_plain_block",
+    "not_by_hand",
+    "whole",
+]

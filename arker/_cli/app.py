@@ -25,11 +25,23 @@ async def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     script = make_app(COMMANDS).generate_completion(prog_name="arker", shell=shell)
     # Where there is nothing to say, as for what `cp` copies, bash is to complete the names of files.
     script = script.replace("complete -F _arker arker", "complete -o default -F _arker arker")
-    # So is zsh, which is told for each argument.
-    script = re.sub(r"'([12]):(Where (?:from|to)\.)'", r"'\1:\2:_files'", script)
-    output.write(script + "\n", foreign=False)
+    if shell == "zsh":
+        # So is zsh, which is told for each argument.
+        script = re.sub(r"'([12]):(Where (?:from|to)\.)'", r"'\1:\2:_files'", script)
+        # It loads a function from the file of its name, and at the first call runs what is in there.
+        script = script.replace("_cyclopts_arker", "_arker").rstrip() + _ZSH_END
+    output.write(script.rstrip() + "\n", foreign=False)
     return statuses.DONE
 
+
+_ZSH_END: Final = """
+
+if [[ ${funcstack[1]-} == _arker ]]; then
+  _arker "$@"
+else
+  compdef _arker arker
+fi
+"""
 
 COMMANDS: Final[Mapping[str, Callable[[], Callable[..., Any]]]] = {
     "fork": lambda: _cli.machines.fork,

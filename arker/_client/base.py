@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arker._basics.guidance import instead, no_end, no_plain_block
+from arker._basics.guidance import findable, instead, no_end, no_plain_block
 from arker._basics.lazy import later
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class ClientBase:
         __getattr__ = instead
         __enter__ = no_plain_block
         __exit__ = no_end
+        __init_subclass__ = findable
 
     def _place(self, base_url: str, vm_id: str) -> contexts.Place:
         return contexts.Place(base_url, vm_id, self._context)

@@ -127,7 +127,8 @@ class Call(Generic[T]):
         salvage: Makes a result of a body that should be JSON but is not, if possible.
         vm_id: The VM that it is about, for errors.
         run_id: The run that it is about, for errors.
-        probe: Called now and then while a request that waits for work has no answer; its exception ends the wait.
+        probe: Called now and then while a request that waits for work has no answer, with whether bytes of the answer
+            came since the last time; its exception ends the wait.
         earlier: The operation as generation 0.5 has it, if that differs; the call itself is then that of generation 1.
         lack: What one of the generations lacks of it; the call is then in the form of the other one.
         read_any: Makes the result of a response with any status.
@@ -149,7 +150,7 @@ class Call(Generic[T]):
     changes_something: bool = field(default=True, kw_only=True)
     vm_id: str | None = field(default=None, kw_only=True)
     run_id: str | None = field(default=None, kw_only=True)
-    probe: Callable[[], Awaitable[None]] | None = field(default=None, repr=False, kw_only=True)
+    probe: Callable[[bool], Awaitable[None]] | None = field(default=None, repr=False, kw_only=True)
     earlier: Call[T] | None = field(default=None, repr=False, kw_only=True)
     lack: Lack | None = field(default=None, repr=False, kw_only=True)
     read_any: Callable[[Response, Reader], T] | None = field(default=None, repr=False, kw_only=True)

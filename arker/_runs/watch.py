@@ -40,13 +40,19 @@ class RunWatch:
         self._run_id: str | None = None
         self._captured: Run | None = None
 
-    async def probe(self) -> None:
+    async def probe(self, moved: bool) -> None:
         """Check the VM and the run once.
+
+        Args:
+            moved: Whether bytes of the reply came meanwhile. A large one may take its time, and is not lost.
 
         Raises:
             VMGoneError: The VM is gone.
             ExchangeFailedError: The run has ended, so its reply was lost: the request has to be sent again.
         """
+        if moved:
+            self._ended = 0
+            return
         self._asked += 1
         try:
             vm = await self._place.send(vm_calls.get_vm(self._place), deadline=ASK_SECONDS)

@@ -14,8 +14,11 @@ from arker._tasks.running_loop import running_loop
 
 T = TypeVar("T")
 
-Probe: TypeAlias = Callable[[], Awaitable[None]]
-"""Called during the silence; its exception ends the wait."""
+Probe: TypeAlias = Callable[[bool], Awaitable[None]]
+"""Called after each interval, with whether bytes were transferred in it: then it was no silence.
+
+Its exception ends the wait.
+"""
 
 _ENDED: Final = "there is no use in waiting on"
 
@@ -99,14 +102,12 @@ class _Questions:
     async def _ask(self) -> None:
         passed = 0
         while True:
-            # A large body may take its time, and is no silence.
             before, passed = passed, self._flow.passed()
-            if passed == before:
-                try:
-                    await self._probe()
-                except Exception as error:
-                    self._tell(error)
-                    return
+            try:
+                await self._probe(passed != before)
+            except Exception as error:
+                self._tell(error)
+                return
             await clock.sleep(self._interval)
 
     def stop(self) -> asyncio.Task[None] | None:
@@ -123,7 +124,7 @@ if sys.version_info >= (3, 11):
     async def watched(answer: Coroutine[Any, Any, T], probe: Probe, interval: float, flow: Flow) -> T:
         """Return the reply, or raise the probe's error.
 
-        The probe runs after each ``interval`` seconds without transferred bytes.
+        The probe runs after each ``interval`` seconds.
         """
         # No cancel scope: every run passes here, and a scope costs as much as all the rest.
         waiting = asyncio.current_task()
@@ -155,7 +156,7 @@ else:
     async def watched(answer: Coroutine[Any, Any, T], probe: Probe, interval: float, flow: Flow) -> T:
         """Return the reply, or raise the probe's error.
 
-        The probe runs after each ``interval`` seconds without transferred bytes.
+        The probe runs after each ``interval`` seconds.
         """
         # In a task of its own: before Python 3.11 no task can tell by whom, and how often, it was cancelled.
         loop = running_loop()

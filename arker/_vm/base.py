@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from arker import models
-from arker._basics.guidance import instead, no_end, no_plain_block
+from arker._basics.guidance import findable, instead, no_end, no_plain_block
 from arker._context import Place
 
 
@@ -17,6 +17,7 @@ class VmBase:
         __getattr__ = instead
         __enter__ = no_plain_block
         __exit__ = no_end
+        __init_subclass__ = findable
 
     def __init__(self, place: Place, data: models.Vm | None = None) -> None:
         self._place = place

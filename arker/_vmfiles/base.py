@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from attrs import field, frozen
 
+from arker._basics.guidance import findable
 from arker._context import Place
 
 
@@ -12,6 +15,9 @@ class FilesBase:
     """The place of a VM."""
 
     _place: Place = field()
+
+    if not TYPE_CHECKING:
+        __init_subclass__ = findable
 
 
 __all__ = ["FilesBase"]

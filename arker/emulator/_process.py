@@ -298,9 +298,7 @@ class Emulator(Controlled):
         Raises:
             EmulatorError: The state directory could not be removed.
         """
-        if (
-            os.getpid() != self._owner
-        ):  # before the lock, which another thread may have held when this process was forked
+        if os.getpid() != self._owner:  # before the lock, which another thread may have held at the fork
             return
         with self._lock:
             if self._closed:

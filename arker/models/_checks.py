@@ -176,13 +176,31 @@ def optional(validator: Validator) -> Validator:
     return validate
 
 
+def at_least(minimum: int) -> Callable[[str, Any], int]:
+    """Return a function that checks an integer."""
+    return functools.partial(check_integer, minimum=minimum)
+
+
+def check_name(argument: str, value: object) -> str:
+    """Check a name of something: not blank and without NUL."""
+    return check_text(argument, value, what="a non-empty name")
+
+
+def check_given(request: object, checks: Mapping[str, Callable[[str, Any], object]]) -> None:
+    """Check those fields of a frozen request that are not None, and set what their functions return."""
+    for name, check in checks.items():
+        value: object = getattr(request, name)
+        if value is not None:
+            object.__setattr__(request, name, check(name, value))
+
+
 text: Validator = _validator(check_text)
 identifier: Validator = _validator(check_id)
 boolean: Validator = _validator(check_boolean)
 seconds: Validator = _validator(check_seconds)
 description: Validator = _validator(check_description)
 duration: Validator = _validator(lambda argument, value: check_seconds(argument, value, allow_zero=True))
-name: Validator = _validator(lambda argument, value: check_text(argument, value, what="a non-empty name"))
+name: Validator = _validator(check_name)
 
 
 def integer(minimum: int) -> Validator:

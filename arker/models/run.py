@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -200,9 +199,9 @@ def _resources(argument: str, value: object) -> str:
     raise InvalidArgumentError(argument, value, f"expected one or more of {', '.join(_RESOURCES)}")
 
 
-def _timeout(value: float) -> float:
+def _timeout(argument: str, value: float) -> float:
     # Converted to exact JSON types: numpy's floats are subclasses. Newer servers accept only whole seconds.
-    seconds = check.check_seconds("timeout", value)
+    seconds = check.check_seconds(argument, value)
     return int(seconds) if seconds.is_integer() else seconds
 
 
@@ -218,14 +217,14 @@ def _queueing_timeout(value: float | None) -> int | None:
     return None if value is None else check.check_whole_seconds("queueing_timeout", value)
 
 
-def _signal(value: str) -> str:
+def _signal(argument: str, value: str) -> str:
     """Convert a signal's name to the spelling that all servers accept, such as ``SIGINT``."""
-    name = check.check_text("signal", value, what="the name of a signal, such as SIGINT").strip().upper()
+    name = check.check_text(argument, value, what="the name of a signal, such as SIGINT").strip().upper()
     return name if name.startswith("SIG") else f"SIG{name}"
 
 
-def _background(value: bool) -> bool | None:
-    return check.check_boolean("background", value) or None
+def _background(argument: str, value: bool) -> bool | None:
+    return check.check_boolean(argument, value) or None
 
 
 def _acquire(value: str | Sequence[ResourceKind] | None) -> str | None:
@@ -240,15 +239,15 @@ def _network(value: NetworkRequest | Mapping[str, Any] | None) -> NetworkRequest
     return None if value is None else network_request("network", value)
 
 
-_OPTIONAL: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "session_id": partial(check.check_id, "session_id"),
-    "session_idx": partial(check.check_integer, "session_idx", minimum=0),
+_OPTIONAL: Final[Mapping[str, Callable[[str, Any], object]]] = {
+    "session_id": check.check_id,
+    "session_idx": check.at_least(0),
     "background": _background,
     "timeout": _timeout,
-    "end_symbol": partial(check.check_text, "end_symbol"),
-    "vcpu_count": partial(check.check_integer, "vcpu_count", minimum=1),
-    "memory_mib": partial(check.check_integer, "memory_mib", minimum=1),
-    "disk_mib": partial(check.check_integer, "disk_mib", minimum=1),
+    "end_symbol": check.check_text,
+    "vcpu_count": check.at_least(1),
+    "memory_mib": check.at_least(1),
+    "disk_mib": check.at_least(1),
     "signal": _signal,
 }
 """Fields that few runs have, with the functions that check them and return their value on the wire. They are looked at
@@ -297,7 +296,7 @@ class RunRequest:
 
     def __attrs_post_init__(self) -> None:
         if _optional(self) != _NONE_GIVEN:
-            self._check_optional()
+            check.check_given(self, _OPTIONAL)
         if self.time_to_background is not None and (self.background or self.signal):
             other = "background" if self.background else "signal"
             expected = f"expected it without {other}="
@@ -308,12 +307,6 @@ class RunRequest:
             self.command.encode()
         except UnicodeEncodeError:
             raise InvalidArgumentError("command", self.command, "expected text without lone surrogates") from None
-
-    def _check_optional(self) -> None:
-        for name, convert in _OPTIONAL.items():
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, convert(value))
 
     def _has_another_action(self) -> bool:
         """Return whether the request needs no command."""

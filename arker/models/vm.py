@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 from attrs import field, fields, frozen
@@ -183,6 +183,29 @@ def _check_exclusive(request: ForkRequest | PatchVmRequest) -> None:
             raise InvalidArgumentError(second, shown, f"expected either {first} or {second}")
 
 
+_OPTIONAL: Final[Mapping[str, Callable[[str, Any], object]]] = {
+    "source_vm_id": check.check_id,
+    "source_vm_name": check.check_name,
+    "source_org_id": check.check_name,
+    "name": check.check_name,
+    "public": check.check_boolean,
+    "disk": check.check_boolean,
+    "vcpu_count": check.at_least(1),
+    "memory_mib": check.at_least(1),
+    "max_memory_mib": check.at_least(1),
+    "disk_mib": check.at_least(1),
+    "durable": check.check_boolean,
+    "image": check.check_text,
+    "description": check.check_description,
+    "source_org_name": check.check_name,
+    "nestedvirt": check.check_boolean,
+    "pool_id": check.check_id,
+    "pool_name": check.check_name,
+    "command": check.check_text,
+}
+"""Fields of a fork with the functions that check them, together: validators would be called for each that is absent."""
+
+
 @frozen(kw_only=True)
 class ForkRequest:
     """The request of `POST /v1/fork`. Exactly one of ``source_vm_id``, ``source_vm_name`` and ``image`` is set.
@@ -217,35 +240,36 @@ class ForkRequest:
         pool_name: The pool to make it in, by name.
     """
 
-    source_vm_id: str | None = field(default=None, validator=check.optional(check.identifier))
-    source_vm_name: str | None = field(default=None, validator=check.optional(check.name))
-    source_org_id: str | None = field(default=None, validator=check.optional(check.name))
-    name: str | None = field(default=None, validator=check.optional(check.name))
-    public: bool | None = field(default=None, validator=check.optional(check.boolean))
+    source_vm_id: str | None = None
+    source_vm_name: str | None = None
+    source_org_id: str | None = None
+    name: str | None = None
+    public: bool | None = None
     network: NetworkPolicy | bool | str | None = field(default=None, converter=_network)
-    disk: bool | None = field(default=None, validator=check.optional(check.boolean))
-    vcpu_count: int | None = field(default=None, validator=check.optional(check.integer(1)))
-    memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
-    max_memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
-    disk_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
-    durable: bool | None = field(default=None, validator=check.optional(check.boolean))
+    disk: bool | None = None
+    vcpu_count: int | None = None
+    memory_mib: int | None = None
+    max_memory_mib: int | None = None
+    disk_mib: int | None = None
+    durable: bool | None = None
     tunnel: TunnelRequest | None = field(default=None, converter=_tunnel)
-    image: str | None = field(default=None, validator=check.optional(check.text))
-    description: str | None = field(default=None, validator=check.optional(check.description))
+    image: str | None = None
+    description: str | None = None
     queueing_timeout: int | None = field(default=None, converter=_queueing_timeout)
     layers: tuple[str, ...] | None = field(default=None, converter=_layers)
-    command: str | None = field(default=None, converter=_command, validator=check.optional(check.text))
+    command: str | None = field(default=None, converter=_command)
     platforms: tuple[str, ...] | None = field(default=None, converter=_platforms)
-    source_org_name: str | None = field(default=None, validator=check.optional(check.name))
+    source_org_name: str | None = None
     registry_auth: RegistryAuth | None = field(default=None, converter=_registry_auth)
-    nestedvirt: bool | None = field(default=None, validator=check.optional(check.boolean))
+    nestedvirt: bool | None = None
     policies: PolicyUpdate | None = field(default=None, converter=_policies)
     ssh_public_keys: Mapping[str, SshKeyInput | None] | None = field(default=None, converter=_ssh_keys)
     vgpu: float | None = converted(_vgpu)
-    pool_id: str | None = field(default=None, validator=check.optional(check.identifier))
-    pool_name: str | None = field(default=None, validator=check.optional(check.name))
+    pool_id: str | None = None
+    pool_name: str | None = None
 
     def __attrs_post_init__(self) -> None:
+        check.check_given(self, _OPTIONAL)
         for name in ("registry_auth", "nestedvirt"):
             if getattr(self, name) is not None and self.image is None:
                 raise InvalidArgumentError(name, HIDDEN, "expected it only together with image")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from arker._basics.guidance import instead, no_async_block, no_end, not_by_hand, whole
+from arker._basics.guidance import findable, instead, no_async_block, no_end, not_by_hand, whole
 from arker._basics.lazy import later
 from arker._basics.pickling import refuse_to_be_pickled
 
@@ -31,6 +31,7 @@ class Facade:
         super().__init_subclass__(**options)
         if not any(part.startswith("_") for part in cls.__module__.split(".")):
             whole(cls)
+        findable(cls)
 
     def __init__(self, asynchronous: Any, lease: leases.Lease | None = None) -> None:
         """Wrap an async object. Only the client and its handles do so.

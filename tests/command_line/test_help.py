@@ -69,6 +69,42 @@ def test_bash_completes_files(bare: Program) -> None:
     assert done.stdout == "complete -o default -F _arker arker\n"
 
 
+_ZSH = """
+fpath=("$PWD" $fpath)
+_arguments() { state=cmds }
+_describe() { print -rl -- "$2" ${(P)2} }
+compdef() { print -r -- "compdef $*" }
+autoload -Uz _arker
+_arker
+unfunction _arker
+source ./_arker
+"""
+"""Calls the function as zsh does that loads it from its file, and then reads the file as in ``source <(…)``."""
+
+
+def test_zsh_loads_the_completions(bare: Program) -> None:
+    script = bare.good("completion", "zsh")
+    assert script.startswith("#compdef arker\n")
+    # The function has the name of the file that the docs put it into, and is called when the file is loaded.
+    assert "\n_arker() {\n" in script
+    assert script.endswith("""
+if [[ ${funcstack[1]-} == _arker ]]; then
+  _arker "$@"
+else
+  compdef _arker arker
+fi
+""")
+    zsh = shutil.which("zsh")
+    if zsh is not None:  # where it is, it is tried out
+        (bare.cwd / "_arker").write_text(script)
+        done = subprocess.run([zsh, "-f", "-c", _ZSH], cwd=bare.cwd, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        lines = done.stdout.splitlines()
+        assert lines[0] == "commands"
+        assert any(line.startswith("snapshot:") for line in lines)
+        assert lines[-1] == "compdef _arker arker"
+
+
 def test_zsh_completes_files(bare: Program) -> None:
     script = bare.good("completion", "zsh")
     assert "'1:Where from.:_files'" in script

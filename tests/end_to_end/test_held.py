@@ -20,7 +20,7 @@ from arker import (
     VMGoneError,
 )
 from arker.emulator import Emulator
-from tests.support.patience import growing
+from tests.support.patience import Growing
 
 pytestmark = pytest.mark.anyio
 
@@ -86,7 +86,9 @@ async def test_waiting_and_the_result(vm: AsyncVM) -> None:
     assert (result.stdout, result.exit_code, result.state) == (b"out\n", 7, "completed")
     with pytest.raises(RunFailedError):
         await vm.attach_run(run.run_id).result(check=True)
-    for seconds in growing(0.2):
+    longer = Growing(0.2)
+    while True:
+        seconds = longer.next()
         failed = await (await vm.start("echo kept; sleep 600", timeout=seconds)).wait()
         if failed.stdout:
             break

@@ -28,11 +28,16 @@ async def sessions(vm: AsyncVM) -> list[int]:
     return sorted(session.session_idx for session in (await vm.list_sessions()).sessions)
 
 
+async def meet(vm: AsyncVM, number: int, name: str = "met") -> None:
+    """Run so many commands at once, each of which waits for all of them: queued ones would wait until this fails."""
+    command = f"echo >> ~/{name}; until [ $(wc -l < ~/{name}) -ge {number} ]; do sleep 0.02; done"
+    with anyio.fail_after(PATIENCE):
+        await asyncio.gather(*(vm.run(command) for _ in range(number)))
+
+
 async def test_three_commands_go_on_at_the_same_time(vm: AsyncVM) -> None:
     await vm.run("true")
-    meet = "until [ -e 0 -a -e 1 -a -e 2 ]; do sleep 0.02; done"  # one after the other they would wait for ever
-    with anyio.fail_after(PATIENCE):
-        await asyncio.gather(*(vm.run(f"touch {number}; {meet}") for number in range(3)))
+    await meet(vm, 3)
     assert await sessions(vm) == [0, 1, 2]
 
 
@@ -76,7 +81,11 @@ async def test_a_command_beside_another_begins_as_it_would_and_changes_nothing(v
 async def test_a_change_of_the_default_session_is_seen_by_later_ones(vm: AsyncVM) -> None:
     for place in ("/usr", "/tmp", "/"):
         await vm.run(f"cd {place}; export PLACE={place}")
-        _, second = await asyncio.gather(vm.run("sleep 0.3"), vm.run("pwd; echo $PLACE"))
+        go = f"/tmp/go-{place.strip('/')}"
+        with anyio.fail_after(PATIENCE):
+            _, second = await asyncio.gather(
+                vm.run(f"until [ -e {go} ]; do sleep 0.02; done"), vm.run(f"pwd; echo $PLACE; touch {go}")
+            )
         assert second.stdout.decode() == f"{place}\n{place}\n"
     assert await sessions(vm) == [0, 1]
 
@@ -84,7 +93,8 @@ async def test_a_change_of_the_default_session_is_seen_by_later_ones(vm: AsyncVM
 async def test_more_than_there_are_sessions_for_queue(emulator: Emulator, vm: AsyncVM) -> None:
     async with AsyncArker(**emulator.client_options, overlap_sessions=2) as client:
         other = client.vm(vm.id)
-        results = await asyncio.gather(*(other.run(f"sleep 0.1; echo {n}") for n in range(12)))
+        begun = "echo >> ~/begun; until [ $(wc -l < ~/begun) -ge 3 ]; do sleep 0.02; done"  # in each of the sessions
+        results = await asyncio.gather(*(other.run(f"{begun}; echo {n}") for n in range(12)))
         assert [result.stdout for result in results] == [b"%d\n" % n for n in range(12)]
         assert await sessions(vm) == [0, 1, 2]
     assert await sessions(vm) == [0]
@@ -175,12 +185,12 @@ async def test_signals_reach_a_command_beside_another(vm: AsyncVM) -> None:
 
 
 async def test_a_session_that_was_deleted_is_replaced(vm: AsyncVM) -> None:
-    await asyncio.gather(vm.run("sleep 0.2"), vm.run("sleep 0.2"))
+    await meet(vm, 2)
     [extra] = [each for each in (await vm.list_sessions()).sessions if each.session_idx]
     await vm.delete_session(extra.session_id)
     _, second = await asyncio.gather(vm.run("sleep 0.4"), vm.run("echo still"))
     assert second.stdout == b"still\n"
-    await asyncio.gather(vm.run("sleep 0.2"), vm.run("sleep 0.2"))
+    await meet(vm, 2, "met-again")
 
 
 async def test_a_vm_that_is_deleted_meanwhile(emulator: Emulator, vm: AsyncVM) -> None:
@@ -198,7 +208,7 @@ async def test_the_client_deletes_its_sessions(ar: AsyncArker, emulator: Emulato
     vm = await ar.fork("ubuntu")
     client = AsyncArker(**emulator.client_options)
     other = client.vm(vm.id)
-    await asyncio.gather(*(other.run("sleep 0.1") for _ in range(4)))
+    await meet(other, 4)
     server, beside = await other.start("sleep 300"), await other.start("sleep 300")
     assert await sessions(vm) == [0, 1, 2, 3]
     await client.aclose()
@@ -210,7 +220,7 @@ async def test_the_client_deletes_its_sessions(ar: AsyncArker, emulator: Emulato
 
 async def test_a_fork_has_none_of_them(ar: AsyncArker) -> None:
     vm = await ar.fork("ubuntu")
-    await asyncio.gather(*(vm.run("sleep 0.1") for _ in range(3)))
+    await meet(vm, 3)
     child = await vm.fork()
     assert await sessions(child) == [0]
     assert (await child.run("echo hi")).stdout == b"hi\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -70,6 +71,7 @@ async def test_a_megabyte_arrives_whole(vm: AsyncVM, tmp_path: Path) -> None:
         assert len(there.seen) > 1_000_000
 
 
+@pytest.mark.skipif(shutil.which("vi") is None, reason="this machine has no vi")
 async def test_an_editor_looks_the_same_although_the_connection_is_lost(
     emulator: Emulator, vm: AsyncVM, tmp_path: Path
 ) -> None:

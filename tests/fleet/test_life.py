@@ -179,7 +179,11 @@ async def test_a_deadline_with_enough(client: AsyncArker, cloud: Cloud) -> None:
     for seconds in longer_and_longer(1.0):
         first = len(cloud.forked)
         late = (first + 1, first + 3)
-        cloud.on_fork = lambda number, late=late, seconds=seconds: ok(delay=1.2 * seconds) if number in late else None
+
+        def slow(number: int, late: tuple[int, int] = late, delay: float = 1.2 * seconds) -> Reply | None:
+            return ok(delay=delay) if number in late else None
+
+        cloud.on_fork = slow
         try:
             async with client.fork_many("ubuntu", 5, at_least=3, deadline=seconds) as fleet:
                 # The late ones are undone before the block begins.

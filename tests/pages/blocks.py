@@ -25,9 +25,9 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from unittest import SkipTest
 
 import yaml
@@ -36,6 +36,7 @@ from sybil.parsers.markdown import SkipParser
 from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer, RawFencedCodeBlockLexer
 
 ROOT: Final = Path(__file__).parents[2]
+PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
 FENCE: Final = RawFencedCodeBlockLexer(re.compile(r"(?P<language>[^\n]*)$\n", re.MULTILINE))
 INVISIBLE: Final = DirectiveInHTMLCommentLexer("invisible-code-block", ".+")
 FILE: Final = re.compile(r"(?:#|//) (\w+\.(?:py|mjs))\n")
@@ -45,6 +46,35 @@ DIRECTIVE: Final = re.compile(r"\{[\w-]+\}")
 TIME_LIMIT: Final = 120.0
 END: Final = "\n---done---\n"
 """What a shell prints after each block."""
+
+
+KINDS: Final = ("program", "fragment", "file", "sh", "data", "output", "text")
+"""The ways in which blocks are run; ``text`` is not."""
+
+
+class Block(NamedTuple):
+    """A block of a page, and how it is run.
+
+    Attributes:
+        line: Where it begins.
+        kind: One of `KINDS`.
+        hidden: Whether readers do not see it.
+        reason: Why it is not run; None if it is.
+    """
+
+    line: int
+    kind: str
+    hidden: bool
+    reason: str | None
+
+
+def kind_of(language: str, source: str) -> str | None:
+    """Return how a block is run; None if there is no way to run it."""
+    if language in NO_CODE:
+        return "text"
+    if language == "python":
+        return "file" if FILE.match(source) else "program" if PROGRAM.search(source) else "fragment"
+    return {"": "output", "sh": "sh", "js": "file", "json": "data", "yaml": "data"}.get(language)
 
 
 class Page:
@@ -57,6 +87,7 @@ class Page:
         self.printed: str | None = None
         """What the block before has printed; None where it prints nothing that could be compared."""
         self.counts: dict[str, int] = {}
+        self._kinds: dict[int, tuple[str, bool]] = {}
         self.skipped: list[str] = []
         self.document = Document.parse(str(path), self._blocks, SkipParser())
         self.document.namespace.update(names)
@@ -85,6 +116,17 @@ class Page:
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
 
+    def blocks(self) -> Iterator[Block]:
+        """Yield the blocks in the order of the page, without running any."""
+        reason: str | None = None
+        for example in self.document.examples():
+            kind, hidden = self._kinds.get(example.region.start, ("skip", False))
+            if kind == "skip":
+                reason = ast.literal_eval(example.parsed[1])
+            else:
+                yield Block(example.line, kind, hidden, reason)
+                reason = None
+
     def _count(self, kind: str) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1
 
@@ -93,50 +135,40 @@ class Page:
         for region in fences:
             language = str(region.lexemes["language"]).strip()
             if not DIRECTIVE.match(language):
-                region.parsed = region.lexemes["source"]
-                region.evaluator = self._evaluator(language, document, region)
-                yield region
+                yield self._block(language, document, region, hidden=False)
         for region in INVISIBLE(document):
             if any(fence.start < region.start < fence.end for fence in fences):
                 continue  # a page that shows how it is written
-            region.parsed = region.lexemes["source"]
-            region.evaluator = self._evaluator(str(region.lexemes["arguments"]).strip(), document, region)
-            yield region
+            yield self._block(str(region.lexemes["arguments"]).strip(), document, region, hidden=True)
 
-    def _evaluator(self, language: str, document: Document, region: Region) -> Callable[[Example], str | None]:
-        kinds: dict[str, Callable[[Example], str | None]] = {
-            "": self._output,
-            "python": self._python,
-            "sh": self._sh,
-            "js": self._file,
-            "json": self._data,
-            "yaml": self._data,
-        }
-        if language in NO_CODE:
-            return self._nothing
-        if language not in kinds:
+    def _block(self, language: str, document: Document, region: Region, *, hidden: bool) -> Region:
+        region.parsed = region.lexemes["source"]
+        kind = kind_of(language, str(region.parsed))
+        if kind is None:
             where = f"{self.path.name}, {document.line_column(region.start)}"
             raise AssertionError(f"{where}: no way to run a block of {language!r}")
-        return kinds[language]
+        self._kinds[region.start] = kind, hidden
+        evaluate: Callable[[Example], str | None] = getattr(self, f"_{kind}")
 
-    def _nothing(self, _: Example) -> None:
-        self._count("text")
+        def counted(example: Example) -> str | None:
+            self._count(kind)
+            return evaluate(example)
+
+        region.evaluator = counted
+        return region
+
+    def _text(self, _: Example) -> None:
+        pass
 
     def _output(self, example: Example) -> str | None:
-        self._count("output")
         if self.printed is None:
             return "an output without a program; text is marked as text"
         expected, printed = str(example.parsed), self.printed
         self.printed = None
         return None if printed == expected else f"expected {expected!r}, printed {printed!r}"
 
-    def _python(self, example: Example) -> str | None:
+    def _fragment(self, example: Example) -> str | None:
         source = str(example.parsed)
-        if FILE.match(source):
-            return self._file(example)
-        if PROGRAM.search(source):
-            return self._program(example)
-        self._count("fragment")
         lines = "\n" * (example.line + example.parsed.line_offset)
         code = compile(lines + source, self.path.name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         with contextlib.redirect_stdout(io.StringIO()) as output:
@@ -147,7 +179,6 @@ class Page:
         return None
 
     def _program(self, example: Example) -> str | None:
-        self._count("program")
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", str(example.parsed)],
             cwd=self.directory,
@@ -162,7 +193,6 @@ class Page:
         return None if done.returncode == 0 else f"exit code {done.returncode}: {done.stderr}"
 
     def _file(self, example: Example) -> str | None:
-        self._count("file")
         source = str(example.parsed)
         name = FILE.match(source)
         if name is None:
@@ -173,13 +203,11 @@ class Page:
         return None
 
     def _sh(self, example: Example) -> str | None:
-        self._count("sh")
         printed, failure = self.shell.run(str(example.parsed))
         self._told(example, printed)
         return failure
 
     def _data(self, example: Example) -> str | None:
-        self._count("data")
         value = json.loads(example.parsed) if str(example.parsed).startswith("{") else yaml.safe_load(example.parsed)
         return None if isinstance(value, dict) else "no mapping"
 

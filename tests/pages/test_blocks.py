@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sybil.example import SybilFailure
 
-from tests.pages.blocks import Page
+from tests.pages.blocks import Block, Page
 
 Run = Callable[[str], Page]
 
@@ -77,6 +77,17 @@ def test_a_language_that_cannot_be_run_is_no_silent_gap(run: Run) -> None:
 def test_what_is_skipped_needs_a_reason_and_is_told(run: Run) -> None:
     page = run('<!--- skip: next "it needs a network" -->\n\n' + block("sh", "false"))
     assert page.skipped == ["line 3: it needs a network"]
+    assert list(page.blocks()) == [Block(3, "sh", hidden=False, reason="it needs a network")]
+
+
+def test_how_blocks_are_run_is_told_without_running_them(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    hidden = "<!--- invisible-code-block: python\nraise ValueError\n-->\n\n"
+    path.write_text(PRINTS + block("", "one") + hidden + block("sh", "false"))
+    page = Page(path, tmp_path, {})
+    found = [(each.kind, each.hidden, each.reason) for each in page.blocks()]
+    page.close()
+    assert found == [(kind, kind == "fragment", None) for kind in ("program", "output", "fragment", "sh")]
 
 
 def test_what_a_page_starts_ends_with_it(run: Run) -> None:

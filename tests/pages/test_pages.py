@@ -8,9 +8,7 @@ import pytest
 
 from arker import AsyncArker
 from arker.emulator import Emulator
-from tests.pages.blocks import ROOT, Page
-
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
+from tests.pages.blocks import PAGES, ROOT, Page
 
 
 @pytest.fixture

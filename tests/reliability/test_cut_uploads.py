@@ -7,6 +7,7 @@ import pytest
 
 from arker import AsyncArker, RetryPolicy
 from arker.emulator import Emulator
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -19,5 +20,5 @@ async def test_an_upload_that_is_cut_amid_its_work(reset: bool) -> None:
         with emulator.faults.close(operation="presigned_put", moment="during", reset=reset) as fault:
             await vm.sync("/tmp/file", bytes(5_000_000))
         assert fault.fired == 1
-        with anyio.fail_after(30):
+        with anyio.fail_after(PATIENCE):
             await emulator.areset()  # waits for all that goes on

@@ -87,7 +87,7 @@ _NONE_GIVEN: Final = (None,) * (len(_EARLIER_OF_RUN) + len(_TODAYS_OF_RUN))
 
 
 def run(
-    at: Address, request: RunRequest, key: str, probe: Callable[[], Awaitable[None]] | None = None
+    at: Address, request: RunRequest, key: str, probe: Callable[[bool], Awaitable[None]] | None = None
 ) -> Call[RunResult]:
     """Run a command. A foreground run, too, may be answered by a `BackgroundRunResult`."""
     lack = None if _differing(request) == _NONE_GIVEN else lack_of("vm.run", request, _EARLIER_OF_RUN, _TODAYS_OF_RUN)

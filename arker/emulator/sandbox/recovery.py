@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -55,12 +56,16 @@ def undo_share(base: Path, facts: Mapping[str, Any]) -> None:
 
 
 def write_stack(base: Path, vm_id: str, names: Collection[str]) -> None:
-    """Write down which layers a VM has. The file exists as a whole, or not at all."""
+    """Write down which layers a VM has. The file exists as a whole, or not at all.
+
+    A VM without layers has no directory for the kernel's use either, by which a lost file is found out.
+    """
     place = base / f"{STACK}{vm_id}"
     if names:
         write_whole(place, "\n".join(names))
     else:
         place.unlink(missing_ok=True)
+        shutil.rmtree(base / f"{WORK}{vm_id}", ignore_errors=True)
 
 
 def read_stack(base: Path, vm_id: str) -> list[str]:
@@ -89,6 +94,9 @@ def leftovers(base: Path, ids: Collection[str]) -> list[Path]:
     wanted: set[str] = set()
     for tree in ids:
         layers = read_stack(base, tree)
+        if not layers and (base / f"{WORK}{tree}").exists():
+            lost = base / f"{STACK}{tree}"
+            raise damaged(f"the files of {tree} are incomplete: their layers should be named in {lost}, which is lost")
         if layers and not can_mount(base, len(layers)):
             what = f"{len(layers)} layers of {tree} cannot be mounted: the path {base} is too long, or has one of"
             raise SandboxError("unusable", f'{what} , : " \\ in it; move the directory to another path')

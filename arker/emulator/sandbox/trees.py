@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import functools
-import importlib.resources
 import itertools
 import logging
 import os
@@ -19,12 +16,14 @@ from typing import ParamSpec, TypeVar
 
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.bubblewrap.identity import Identity
+from arker.emulator.sandbox.copying import copy_by_tools
 from arker.emulator.sandbox.layers import PREFIX, SHARE, STACK, WORK, Layer, Stack, takes_another
 from arker.emulator.sandbox.measure import Measure, walk
 from arker.emulator.sandbox.notes import Notes
 from arker.emulator.sandbox.pressure import Reserve, telling
 from arker.emulator.sandbox.recovery import LEFT, Complete, complete_steps, exchange, leftovers, read_stack, write_stack
 from arker.emulator.sandbox.small_trees import copy_small, is_small, remove_small
+from arker.emulator.sandbox.spread import spread
 from arker.emulator.sandbox.tools import ToolError, Tools
 from arker.emulator.sandbox.tree import Tree
 from arker.emulator.sandbox.trial import AGAIN, Trial
@@ -64,11 +63,6 @@ def _is_empty(path: Path) -> bool:
         return not os.listdir(path)
     except PermissionError:  # only a VM's own command has taken them away
         return False
-
-
-@functools.cache
-def _deep_copy() -> str:
-    return importlib.resources.files("arker.emulator.sandbox").joinpath("deep_copy.py").read_text("utf-8")
 
 
 async def in_thread(work: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs) -> _T:
@@ -119,6 +113,7 @@ class DirectoryStorage:
         """Layers that an earlier process made, by name."""
         self.notes = Notes(base if lasting else None)
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        spread(base)
         self._former = frozenset(base.iterdir()) if lasting else frozenset[Path]()
         """What an earlier process made, for VMs or for none."""
         if identity is not None:
@@ -137,16 +132,12 @@ class DirectoryStorage:
             self._give(path)
         return DirectoryTree(path, self, fresh=fresh)
 
-    def fill(self, tree: Tree) -> None:
-        """Put the files of a new VM into a tree in which no VM's command has run. What fails leaves some of them."""
-        assert self._furnish is not None
-        self._furnish(tree.path)
-
     def furnish(self, tree: Tree) -> None:
         """Put the files of a new VM into a fresh tree: all of them or none, even if this process is killed."""
         whole = self.create_bare()
         with telling(), self._removed_on_error(whole.path):
-            self.fill(whole)
+            assert self._furnish is not None
+            self._furnish(whole.path)
             self.replace_fresh(tree, whole)
 
     def replace_fresh(self, fresh: Tree, other: Tree) -> None:
@@ -310,15 +301,7 @@ class DirectoryStorage:
         await self._copy_by_tools(source, path)
 
     async def _copy_by_tools(self, source: Path, path: Path, mounts: Sequence[str] = ()) -> None:
-        reflink = ["--reflink=auto"] if sys.platform == "linux" else []
-        try:
-            await self._tools.run("cp", "-a", *reflink, str(source), str(path), mounts=mounts)
-        except ToolError as error:
-            if os.strerror(errno.ENAMETOOLONG) not in error.said:
-                raise
-            await self.discard(path)
-            command = (self._python, "-I", "-S", "-c", _deep_copy(), str(source), str(path))
-            await self._tools.run(*command, mounts=mounts)
+        await copy_by_tools(self._tools, source, path, mounts=mounts, python=self._python, discard=self.discard)
 
     def close(self) -> None:
         """Remove the directory, if no tree is left in it."""

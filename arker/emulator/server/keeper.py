@@ -64,6 +64,9 @@ class Keeper:
     def start_run(self, run: RunRecord) -> None:
         """Record that a run which was waiting starts. Does not raise."""
 
+    def stop_run(self, run: RunRecord) -> None:
+        """Record that a run is to end, before it is killed or sent a signal. Does not raise."""
+
     def end_run(self, run: RunRecord) -> None:
         """Record a run's end, and the state of its session. Does not raise: what finds no room is recorded later."""
 

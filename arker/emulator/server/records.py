@@ -93,6 +93,8 @@ class RunRecord:
     handle: RunHandle | None = field(default=None, repr=False)
     stop_reason: StopReason | None = None
     """Why the server wants it ended, once it does."""
+    signalled: str | None = None
+    """The last signal that was sent to it, such as ``SIGINT``."""
     started: asyncio.Event = field(factory=asyncio.Event, repr=False)
     """Set when there is a handle, or never will be one."""
     done: asyncio.Event = field(factory=asyncio.Event, repr=False)

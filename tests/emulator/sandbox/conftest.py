@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import tempfile
@@ -51,11 +52,13 @@ async def vm(provider: BubblewrapProvider) -> AsyncIterator[AgentSandbox]:
 
 
 @pytest.fixture
-async def vm_alone(place: Path) -> AsyncIterator[AgentSandbox]:
-    """Return a VM of a provider without spare sandboxes: this process has descriptors for nothing but the VM."""
-    provider = await BubblewrapProvider.open(place, Limits(spares=0))
-    yield await provider.create("alone")
-    await provider.close()
+async def vm_alone(provider: BubblewrapProvider, place: Path) -> AsyncIterator[AgentSandbox]:
+    """Return a VM of a provider without spare sandboxes: no descriptors of this process come or go but the VM's."""
+    await provider.spares.let_go()  # those of the other tests' provider
+    gc.collect()
+    own = await BubblewrapProvider.open(place, Limits(spares=0))
+    yield await own.create("alone")
+    await own.close()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from arker.emulator.sandbox.base import HOME, RunExit, RunSpec, Sandbox
 from arker.emulator.sandbox.host.run import AgentRun
+from tests.support.patience import PATIENCE
 
 
 @frozen
@@ -32,7 +33,7 @@ class Ended:
 
 
 async def sh(
-    sandbox: Sandbox, command: str, *, cwd: str = HOME, env: Mapping[str, str] | None = None, timeout: float = 60
+    sandbox: Sandbox, command: str, *, cwd: str = HOME, env: Mapping[str, str] | None = None, timeout: float = PATIENCE
 ) -> Ended:
     """Run a command and wait for its end; a test that waits longer has failed."""
     run = await sandbox.run(RunSpec(command=command, cwd=cwd, env=env or {}))
@@ -47,8 +48,8 @@ async def rest_after(sandbox: Sandbox, command: str) -> None:
     """Run a command, and wait until nothing is left of it: what looks after it lives a moment longer."""
     run = await sandbox.run(RunSpec(command=command))
     assert isinstance(run, AgentRun)
-    assert (await asyncio.wait_for(run.wait(), 60)).exit_code == 0
-    await asyncio.wait_for(run.wait_gone(), 60)
+    assert (await asyncio.wait_for(run.wait(), PATIENCE)).exit_code == 0
+    await asyncio.wait_for(run.wait_gone(), PATIENCE)
 
 
 async def read(sandbox: Sandbox, path: str) -> bytes:
@@ -69,7 +70,7 @@ async def write(sandbox: Sandbox, path: str, content: bytes) -> None:
     await writer.commit()
 
 
-async def until(condition: Callable[[], bool], timeout: float = 60) -> float:
+async def until(condition: Callable[[], bool], timeout: float = PATIENCE) -> float:
     """Wait for a condition; gives the seconds that it took."""
     begin = time.monotonic()
     while not condition():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -129,15 +131,27 @@ async def test_a_cancelled_copy_leaves_nothing(provider: BubblewrapProvider, vm:
 
 
 async def test_latencies(provider: BubblewrapProvider, vm: AgentSandbox) -> None:
-    """The fastest of a few counts, and of many on a busy machine: what has become slower by a factor never is."""
+    """The fastest of a few counts: it catches what has become slower by a factor.
+
+    On a busy machine it may take as many starts of an interpreter, which are measured beside it, as fit into the bound
+    on an idle one.
+    """
     await write(vm, "file", os.urandom(10_000))
     await sh(vm, "true")
     bounds = {"run": 0.05, "fork": 0.2, "start": 0.4}
-    fastest = dict.fromkeys(bounds, math.inf)
+    fastest = dict.fromkeys((*bounds, "interpreter"), math.inf)
+
+    def too_slow() -> bool:
+        busy = max(1.0, fastest["interpreter"] / 0.01)
+        return any(fastest[step] >= bound * busy for step, bound in bounds.items())
+
     give_up = time.perf_counter() + PATIENCE
     number = 0
-    while number < 5 or (any(fastest[step] >= bounds[step] for step in bounds) and time.perf_counter() < give_up):
+    while number < 5 or (too_slow() and time.perf_counter() < give_up):
         number += 1
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, "-I", "-S", "-c", "pass"], check=True)  # noqa: ASYNC221
+        fastest["interpreter"] = min(fastest["interpreter"], time.perf_counter() - begin)
         begin = time.perf_counter()
         await sh(vm, "true")
         fastest["run"] = min(fastest["run"], time.perf_counter() - begin)
@@ -148,7 +162,7 @@ async def test_latencies(provider: BubblewrapProvider, vm: AgentSandbox) -> None
         await sh(copy, "true")
         fastest["start"] = min(fastest["start"], time.perf_counter() - begin)
         await copy.delete()
-    assert all(fastest[step] < bounds[step] for step in bounds), fastest
+    assert not too_slow(), fastest
 
 
 SPAWNING = """

@@ -49,6 +49,21 @@ def test_a_tree_that_is_missing_is_told(tmp_path: Path, name: str) -> None:
     assert caught.value.code == "damaged"
 
 
+def test_a_lost_note_of_layers_is_told(tmp_path: Path) -> None:
+    """Without them a VM would have only the files that it has changed itself."""
+    for name in ("vm", ".layer-1", ".work-vm", "other"):
+        (tmp_path / name).mkdir()
+    write_stack(tmp_path, "vm", [".layer-1"])
+    (tmp_path / ".stack-vm").unlink()
+    with pytest.raises(SandboxError, match=f"the files of vm are incomplete.*{tmp_path}/.stack-vm") as caught:
+        leftovers(tmp_path, ["vm", "other"])
+    assert caught.value.code == "damaged"
+    write_stack(tmp_path, "vm", [".layer-1"])
+    assert leftovers(tmp_path, ["vm", "other"]) == []
+    write_stack(tmp_path, "vm", [])
+    assert [path.name for path in leftovers(tmp_path, ["vm", "other"])] == [".layer-1"]
+
+
 @pytest.mark.parametrize("text", [b"", b"\0\0\0", b"..", b".layer-1\n", b".layer-1\nvm", b"\xff"])
 def test_a_note_of_layers_that_names_none_is_damage(tmp_path: Path, text: bytes) -> None:
     """After a loss of power a small file may be empty. As a path that would be the directory of all VMs."""

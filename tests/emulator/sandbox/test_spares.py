@@ -12,9 +12,11 @@ import pytest
 
 from arker.emulator.sandbox.base import HOME, SandboxError
 from arker.emulator.sandbox.bubblewrap import provider as module
+from arker.emulator.sandbox.bubblewrap.arguments import Host
 from arker.emulator.sandbox.bubblewrap.graft import graft
-from arker.emulator.sandbox.bubblewrap.identity import Identity
-from arker.emulator.sandbox.bubblewrap.image import furnish
+from arker.emulator.sandbox.bubblewrap.identity import Identity, spare_identity
+from arker.emulator.sandbox.bubblewrap.image import Points, furnish
+from arker.emulator.sandbox.bubblewrap.interpreter import choose_interpreter
 from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.host import spares
 from arker.emulator.sandbox.host.machine import Limits
@@ -158,8 +160,8 @@ async def test_files_that_cannot_be_made_are_made_by_the_next_start(
         vm = await provider.create("one")
         with monkeypatch.context() as patch:
 
-            def fail(root: Path, owner: Identity | None) -> None:
-                furnish(root, owner)
+            def fail(root: Path, owner: Identity | None, points: Points | None = None) -> None:
+                furnish(root, owner, points)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
             patch.setattr(module, "furnish", fail)
@@ -172,6 +174,30 @@ async def test_files_that_cannot_be_made_are_made_by_the_next_start(
     finally:
         await provider.close()
     assert children("bwrap") == []
+
+
+async def test_a_new_tree_has_its_mount_points_as_a_start_would_make_them(tmp_path: Path) -> None:
+    owner = spare_identity()
+    host = Host.look(await choose_interpreter(tmp_path, owner), owner)
+    together, one_by_one = tmp_path / "together", tmp_path / "one-by-one"
+    for root in (together, one_by_one):
+        root.mkdir()
+    furnish(together, owner, host.points())
+    furnish(one_by_one, owner)
+    host.prepare(one_by_one, owner)
+    assert _entries(together) == _entries(one_by_one)
+    before = _entries(together)
+    host.prepare(together, owner)
+    assert _entries(together) == before
+
+
+def _entries(root: Path) -> dict[str, tuple[int, int, int, str]]:
+    """Return what is in a tree: mode, owner and group, and what a link says."""
+    found = {str(path.relative_to(root)): (path.lstat(), path) for path in root.rglob("*")}
+    return {
+        name: (status.st_mode, status.st_uid, status.st_gid, os.readlink(path) if path.is_symlink() else "")
+        for name, (status, path) in found.items()
+    }
 
 
 async def test_a_vm_that_never_started_is_adopted_as_such(place: Path) -> None:

@@ -14,7 +14,7 @@ import anyio
 import attrs
 import pytest
 
-from arker.emulator import Emulator, EmulatorOptions
+from arker.emulator import Emulator, EmulatorOptions, Fault
 from arker.emulator._state import StateDir
 from arker.emulator.control.channel import Controlled
 from arker.emulator.control.entries import Execution, RequestEntry
@@ -24,7 +24,7 @@ from arker.emulator.server.service import Service, base_url
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.support import Api
 from tests.emulator.server.wire import Wire, connected
-from tests.support.patience import PATIENCE, growing
+from tests.support.patience import PATIENCE, Growing
 
 pytestmark = pytest.mark.anyio
 
@@ -48,6 +48,15 @@ class Log:
 
     def executions(self) -> tuple[Execution, ...]:
         return self._journal.executions(after=self._executions)
+
+    async def come_to(self, number: int) -> None:
+        """Wait until there have been so many commands, and requests for them."""
+        await until(lambda: len(self.executions()) == len(self.requests()) == number)
+
+
+async def has_fired(fault: Fault) -> None:
+    """Wait until a fault has fired."""
+    await until(lambda: fault.refresh().fired == 1)
 
 
 @pytest.fixture
@@ -197,31 +206,34 @@ async def test_delays_add_up_and_go_with_an_error(emulator: Emulator, vm: str, l
 
 
 async def test_a_request_is_carried_out_though_its_client_has_gone(emulator: Emulator, vm: str, log: Log) -> None:
-    for number, seconds in enumerate(growing(0.3), 1):
+    number, longer = 0, Growing(0.3)
+    while True:
+        number, seconds = number + 1, longer.next()
         fault = emulator.faults.delay(operation="run", seconds=seconds)
         begin = time.monotonic()
         async with connected(emulator) as wire:
             await send_run(wire, vm)
-            await until(lambda fault=fault: fault.refresh().fired == 1)
+            await has_fired(fault)
         gone_in_time = time.monotonic() - begin < seconds
-        await until(lambda number=number: len(log.executions()) == number)
-        await until(lambda number=number: len(log.requests()) == number)
+        await log.come_to(number)
         if gone_in_time:
             break
     assert (log.requests()[-1].status, log.requests()[-1].processed) == (0, True)
 
 
 async def test_what_is_delayed_is_not_carried_out_after_a_reset(emulator: Emulator, log: Log) -> None:
-    for seconds in growing(0.5):
+    longer = Growing(0.5)
+    while True:
+        seconds = longer.next()
         delay = emulator.faults.delay(operation="fork", seconds=seconds)
         begin = time.monotonic()
         async with connected(emulator) as stays:
             await stays.send("POST", "/v1/fork", {"source_vm_name": "ubuntu"})
-            await until(lambda delay=delay: delay.refresh().fired == 1)
+            await has_fired(delay)
             again = emulator.faults.delay(operation="fork", seconds=seconds)
             async with connected(emulator) as goes:
                 await goes.send("POST", "/v1/fork", {"source_vm_name": "ubuntu"})
-                await until(lambda again=again: again.refresh().fired == 1)
+                await has_fired(again)
             emulator.reset()
             reset_in_time = time.monotonic() - begin < seconds
             reply = await stays.reply()

@@ -17,7 +17,7 @@ from arker.emulator.sandbox.host.machine import Limits
 from arker.emulator.sandbox.plain import PlainProvider
 from arker.emulator.server.proxy.tunnel_proxy import TunnelProxy
 from tests.emulator.server.support import ISOLATION, Api
-from tests.support.patience import growing
+from tests.support.patience import Growing
 
 pytestmark = pytest.mark.anyio
 
@@ -58,13 +58,15 @@ async def test_a_command_that_cannot_be_started_says_why(limited: Api, vm: str) 
 
 
 async def test_a_timeout_at_the_limit_names_both(limited: Api, vm: str) -> None:
-    for seconds in growing(1.5):
+    longer = Growing(1.5)
+    while True:
+        seconds = longer.next()
         run = await limited.run(vm, MANY, timeout=seconds)
         assert run["state"] == "failed"
-        assert run["fail_reason"].startswith(f"timeout: the command was killed after {seconds} s")
+        assert run["fail_reason"].startswith(f"timeout: the command was killed after {seconds:g} s")
         if (await limited.run(vm, "test -s full"))["exit_code"] == 0:
             break
-    assert run["fail_reason"].startswith(f"timeout: the command was killed after {seconds} s; ")
+    assert run["fail_reason"].startswith(f"timeout: the command was killed after {seconds:g} s; ")
     assert run["fail_reason"].endswith(f" processes were killed: the VM had reached its limit of {PROCESSES}")
     few = await limited.run(vm, "sleep 60 & sleep 60", timeout=0.3)
     assert few["fail_reason"] == "timeout: the command was killed after 0.3 s"

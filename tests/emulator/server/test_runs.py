@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from tests.emulator.server.support import Api, chunk, output
-from tests.support.patience import growing
+from tests.support.patience import Growing
 
 pytestmark = pytest.mark.anyio
 
@@ -87,7 +87,9 @@ async def test_a_session_runs_one_command_at_a_time_in_order(api: Api, vm: str) 
 async def test_a_timeout_kills_everything_and_keeps_the_output(api: Api, vm: str) -> None:
     stubborn = "trap '' TERM; while :; do echo >> alive; sleep 0.02; done"
     command = f'echo before; setsid bash -c "{stubborn}" & sleep 600'
-    for seconds in growing(0.5):
+    longer = Growing(0.5)
+    while True:
+        seconds = longer.next()
         start = time.monotonic()
         reply = await api.run(vm, command, timeout=seconds)
         assert seconds - 0.1 < time.monotonic() - start < 300
@@ -103,7 +105,9 @@ async def test_a_timeout_kills_everything_and_keeps_the_output(api: Api, vm: str
     before, after = output(check).split()
     assert before == after
     # The timeout is of the command, not of its time in the queue.
-    for seconds in growing(0.5):
+    longer = Growing(0.5)
+    while True:
+        seconds = longer.next()
         blocker = await api.background(vm, f"sleep {seconds + 0.1}")
         state = (await api.run(vm, "echo on time", timeout=seconds))["state"]
         await api.ended(vm, blocker)
@@ -116,11 +120,11 @@ async def test_a_disconnect_does_not_stop_the_run(api: Api, vm: str) -> None:
     async with aiohttp.ClientSession() as session, anyio.create_task_group() as group:
         impatient = Api(session, api.url, api.key)
         group.start_soon(impatient.run, vm, "until [ -e go ]; do sleep 0.02; done; echo done > file")
-        while not (runs := (await api.get(f"/v1/vms/{vm}/runs"))["runs"]):
+        while not (await api.get(f"/v1/vms/{vm}/runs"))["runs"]:
             await anyio.sleep(0.01)
         group.cancel_scope.cancel()
     await anyio.sleep(0.2)
-    (run,) = runs
+    (run,) = (await api.get(f"/v1/vms/{vm}/runs"))["runs"]
     assert (await api.get_run(vm, run["run_id"]))["state"] == "running"
     await api.write(vm, chunk("go", b""))
     assert (await api.ended(vm, run["run_id"]))["exit_code"] == 0

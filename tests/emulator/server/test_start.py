@@ -18,7 +18,7 @@ import pytest
 from arker.emulator import Emulator, _start, _state
 from arker.errors import EmulatorError
 from tests.emulator.server.support import ISOLATION
-from tests.support.patience import growing
+from tests.support.patience import Growing
 
 ROOT = str(Path(__file__).parents[3])
 
@@ -171,9 +171,11 @@ def interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
 @pytest.mark.anyio
 async def test_waiting_has_a_bound_and_tells_the_log(place: Path, interpreter: Callable[[str], None]) -> None:
     interpreter("echo what is wrong >&2; exec sleep 600")
-    for seconds in growing(0.5):
+    longer = Growing(0.5)
+    while True:
+        seconds = longer.next()
         options: dict[str, Any] = {"state_parent": place, "start_timeout": seconds}
-        expected = f"not ready within {seconds} s (start_timeout)"
+        expected = f"not ready within {seconds:g} s (start_timeout)"
         with pytest.raises(EmulatorError, match=re.escape(expected)) as once, Emulator(**options):
             pass
         with pytest.raises(EmulatorError, match=re.escape(expected)) as again:

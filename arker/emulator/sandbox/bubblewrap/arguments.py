@@ -14,6 +14,7 @@ from attrs import frozen
 from arker.emulator.sandbox.agent.walls import CAPABILITIES, SHARED_MEMORY
 from arker.emulator.sandbox.base import HOME
 from arker.emulator.sandbox.bubblewrap.identity import Identity
+from arker.emulator.sandbox.bubblewrap.image import Points
 from arker.emulator.sandbox.bubblewrap.interpreter import SYSTEM_PATH, Interpreter
 from arker.emulator.sandbox.bubblewrap.mount_points import ensure_directory, ensure_file, ensure_link
 from arker.emulator.sandbox.layers import Stack
@@ -116,15 +117,28 @@ class Host:
         hidden = [path for path in _HIDDEN if os.path.exists(path)]
         return cls(mounts=mounts, links=links, hidden=hidden, files=files)
 
+    def points(self) -> Points:
+        """Return the mount points and links of a tree."""
+        links = [(place.lstrip("/"), content) for place, content in self.links]
+        files = [target.lstrip("/") for _, target in self.files]
+        directories = [target.lstrip("/") for target in self._directories]
+        above = [Path(name).parent for name in (*files, *(place for place, _ in links))]
+        found = {str(path) for path in (*map(Path, directories), *above) for path in (path, *path.parents)} - {"."}
+        return Points(sorted(found), files, links)
+
     def prepare(self, root: Path, owner: Identity | None, stack: Stack | None = None) -> None:
-        """Prepare a tree's mount points. The VM must not be running."""
+        """Prepare the mount points of a tree, whatever its VM has done to it. The VM must not be running."""
         layers = () if stack is None else stack.below
-        for target in ("/proc", "/dev", HOME, *(target for _, target in self.mounts)):
+        for target in self._directories:
             ensure_directory(root, target, owner, layers)
         for _, target in self.files:
             ensure_file(root, target, owner, layers)
         for target, content in self.links:
             ensure_link(root, target, content, owner, layers)
+
+    @property
+    def _directories(self) -> Sequence[str]:
+        return ("/proc", "/dev", HOME, *(target for _, target in self.mounts))
 
     @property
     def covered(self) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+from attrs import frozen
 
 from arker.emulator.sandbox.base import HOME
 from arker.emulator.sandbox.bubblewrap.identity import Identity
@@ -46,41 +47,84 @@ _COPIES = (
 )
 
 
-def furnish(root: Path, owner: Identity | None) -> None:
-    """Fill a new tree, which may have mount points already. Do not use it for a tree that a VM has used."""
-    with ExitStack() as opened:
+@frozen
+class Points:
+    """What the host's parts are mounted over or linked from, by its path relative to a VM's root.
 
-        def enter(path: str | Path, above: int | None) -> int:
-            directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=above)
-            opened.callback(os.close, directory)
+    Attributes:
+        directories: Directories, each after the one that it is in.
+        files: Empty files.
+        links: Symlinks, with their contents.
+    """
+
+    directories: Sequence[str]
+    files: Sequence[str]
+    links: Sequence[tuple[str, str]]
+
+
+def furnish(root: Path, owner: Identity | None, points: Points | None = None) -> None:
+    """Fill a new tree. Do not use it for a tree that a VM has used.
+
+    Args:
+        root: Its root.
+        owner: The user of VMs; None for the current user.
+        points: Mount points to be made along with the rest; None where the tree has them.
+    """
+    points = points or Points((), (), ())
+    directories = {**dict.fromkeys(points.directories, 0o755), **_DIRECTORIES}
+    _make(root, owner, directories, [*_files(), *((name, b"") for name in points.files)], points.links)
+
+
+def make_points(root: Path, owner: Identity | None, points: Points) -> None:
+    """Make the mount points in a new tree, and nothing else. Do not use it for a tree that a VM has used."""
+    directories = dict.fromkeys(points.directories, 0o755)
+    _make(root, owner, directories, [(name, b"") for name in points.files], points.links)
+
+
+def _make(
+    root: Path,
+    owner: Identity | None,
+    directories: Mapping[str, int],
+    files: Iterable[tuple[str, bytes]],
+    links: Iterable[tuple[str, str]],
+) -> None:
+    """Make all of this, by paths relative to the root: no link leads astray where no VM has been. Directories may be
+    there, and get their modes.
+    """
+    top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+
+        def give(name: str) -> None:
             if owner is not None:
-                os.fchown(directory, owner.uid, owner.gid)
-            return directory
+                os.chown(name, owner.uid, owner.gid, dir_fd=top, follow_symlinks=False)
 
-        directories = {"": enter(root, None)}
-        for name, mode in _DIRECTORIES.items():
-            above, _, own = name.rpartition("/")
-            with suppress(FileExistsError):
-                os.mkdir(own, dir_fd=directories[above])
-            directories[name] = enter(own, directories[above])
-            os.fchmod(directories[name], mode)
-        for name, content in _files():
-            above, _, own = f"etc/{name}".rpartition("/")
-            file = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=directories[above])
+        for name in sorted(directories, key=lambda name: name.count("/")):
             try:
-                if owner is not None:
-                    os.fchown(file, owner.uid, owner.gid)
+                os.mkdir(name, dir_fd=top)
+            except FileExistsError:
+                pass
+            give(name)
+            os.chmod(name, directories[name], dir_fd=top)
+        for name, content in files:
+            file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=top)
+            try:
                 rest = memoryview(content)
                 while rest:
                     rest = rest[os.write(file, rest) :]
             finally:
                 os.close(file)
+            give(name)
+        for name, target in links:
+            os.symlink(target, name, dir_fd=top)
+            give(name)
+    finally:
+        os.close(top)
 
 
 def _files() -> Iterator[tuple[str, bytes]]:
     """Return the files in ``/etc``: some made up, some as they are on the host now."""
     for name, text in _FILES.items():
-        yield name, text.encode()
+        yield f"etc/{name}", text.encode()
     for name in _COPIES:
         try:
             content = Path("/etc", name).read_bytes()
@@ -88,7 +132,7 @@ def _files() -> Iterator[tuple[str, bytes]]:
             if lack(error) is not None:
                 raise
         else:
-            yield name, content
+            yield f"etc/{name}", content
 
 
-__all__ = ["furnish"]
+__all__ = ["Points", "furnish", "make_points"]

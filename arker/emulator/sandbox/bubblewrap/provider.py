@@ -16,7 +16,7 @@ from arker.emulator.sandbox.bubblewrap.arguments import PATH, Host, candidates, 
 from arker.emulator.sandbox.bubblewrap.diagnosis import Facts, explain, gather_facts
 from arker.emulator.sandbox.bubblewrap.graft import STEP, complete, graft
 from arker.emulator.sandbox.bubblewrap.identity import Identity, spare_identity
-from arker.emulator.sandbox.bubblewrap.image import furnish
+from arker.emulator.sandbox.bubblewrap.image import furnish, make_points
 from arker.emulator.sandbox.bubblewrap.interpreter import Interpreter, choose_interpreter
 from arker.emulator.sandbox.bubblewrap.mount_points import find_obstacle
 from arker.emulator.sandbox.bubblewrap.prerequisites import check_rights, find_bash
@@ -66,12 +66,13 @@ class BubblewrapProvider(AgentProvider):
         self._host = host
         self._interpreter = interpreter
         self._identity = identity
+        self._points = host.points()
         super().__init__(
             DirectoryStorage(
                 files / "vms",
                 identity=identity,
                 tool_prefix=tool_prefix(bwrap),
-                furnish=lambda root: furnish(root, identity),
+                furnish=lambda root: furnish(root, identity, self._points),
                 python=interpreter.on_host,
                 lasting=lasting is not None,
             ),
@@ -176,7 +177,8 @@ class BubblewrapProvider(AgentProvider):
     async def _make_spare(self) -> Spare:
         tree = self._storage.create_bare()
         try:
-            machine = await Machine.start(await self._launch(tree, {}))
+            make_points(tree.path, self._identity, self._points)
+            machine = await Machine.start(self._prepared(tree, {}))
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, tree.path, ignore_errors=True)
             raise
@@ -201,7 +203,7 @@ class BubblewrapProvider(AgentProvider):
     def _hand_over(self, spare: Tree, tree: Tree) -> bool:
         """Put a spare sandbox's tree, with the files of a VM's tree in it, into the place of that one."""
         if tree.fresh:
-            self._storage.fill(spare)
+            furnish(spare.path, self._identity)
             self._storage.replace_fresh(tree, spare)
             return True
         self._host.prepare(tree.path, self._identity)
@@ -230,8 +232,13 @@ class BubblewrapProvider(AgentProvider):
         )
 
     async def _launch(self, tree: Tree, volumes: Volumes) -> Launch:
-        tree.furnish()
-        self._host.prepare(tree.path, self._identity, tree.stack)
+        if tree.fresh:
+            tree.furnish()  # with its mount points
+        else:
+            self._host.prepare(tree.path, self._identity, tree.stack)
+        return self._prepared(tree, volumes)
+
+    def _prepared(self, tree: Tree, volumes: Volumes) -> Launch:
         layers = () if tree.stack is None else tree.stack.below
         obstacles = {path: find_obstacle(tree.path, path, self._identity, layers) for path in volumes}
         bound = {path: volume.path for path, volume in volumes.items() if obstacles[path] is None}

@@ -26,11 +26,11 @@ from arker.emulator.sandbox.base import (
     Volume,
 )
 from arker.emulator.sandbox.host.inside import Inside
-from arker.emulator.sandbox.host.link import LinkClosedError, Reply, anonymous_files
+from arker.emulator.sandbox.host.link import LinkClosedError, Reply
 from arker.emulator.sandbox.host.machine import Launch, Machine
 from arker.emulator.sandbox.host.open_files import AgentFileReader, AgentFileWriter
 from arker.emulator.sandbox.host.run import AgentRun
-from arker.emulator.sandbox.host.shell import shell_command
+from arker.emulator.sandbox.host.starting import begun, start_run
 from arker.emulator.sandbox.host.supervised import Supervised
 from arker.emulator.sandbox.host.terminal import AgentTerminal, start_terminal
 from arker.emulator.sandbox.outlet import HOST, PORT, open_outlet
@@ -39,7 +39,6 @@ from arker.emulator.sandbox.tree import Tree
 from arker.emulator.sandbox.volumes import Volumes, check_volumes
 
 _T = TypeVar("_T")
-_START_TIMEOUT = 30.0
 _COMMIT_TIMEOUT = 600.0
 _GOING = 0.05
 _AFTERMATH = 1.0
@@ -99,8 +98,10 @@ class AgentSandbox:
             raise SandboxError("bad_request", "the command has no encoding in UTF-8") from error
 
         async def attempt(machine: Machine) -> AgentRun:
-            run = await self._start_run(machine, spec, script)
-            await _begun(machine, run)
+            self._runs = {run for run in self._runs if run.going}
+            env = spec.env or self._env
+            run = await start_run(machine, self._inside, spec, script, env, self._runs.add)
+            await begun(machine, run)
             return run
 
         return await self._with_machine(attempt)
@@ -113,7 +114,7 @@ class AgentSandbox:
             terminal = await start_terminal(machine, self._inside, spec)
             self._runs.add(terminal)
             try:
-                await _begun(machine, terminal)
+                await begun(machine, terminal)
             except BaseException:
                 terminal.close()
                 raise
@@ -338,60 +339,6 @@ class AgentSandbox:
             self._machine.kill()
         return SandboxError("internal", "the VM's agent gave an answer that makes no sense")
 
-    async def _start_run(self, machine: Machine, spec: RunSpec, script: bytes) -> AgentRun:
-        self._runs = {run for run in self._runs if run.going}
-        script_fd, state_fd = machine.spare_descriptors
-        command = shell_command(
-            self._inside.bash, script, spec.env or self._env, script_fd=script_fd, state_fd=state_fd
-        )
-        with contextlib.ExitStack() as made:  # all of them or none
-            (content,) = anonymous_files(("script", command.script))
-            made.callback(os.close, content)
-            ours, theirs = socket.socketpair()
-            for end in (ours, theirs):
-                made.callback(end.close)
-            pipes: list[tuple[int, int]] = []
-            for _ in range(3):
-                pipes.append(os.pipe())
-                for fd in pipes[-1]:
-                    made.callback(os.close, fd)
-            made.pop_all()
-        (stdout, stdout_inside), (stderr, stderr_inside), (state, state_inside) = pipes
-        fds = [theirs.detach(), stdout_inside, stderr_inside, content, state_inside]
-        if self._inside.owner is not None:  # otherwise /dev/stdout and /dev/stderr could not be opened in the VM
-            for fd in (stdout_inside, stderr_inside):
-                os.fchown(fd, self._inside.owner.uid, self._inside.owner.gid)
-        run = AgentRun(
-            control=ours,
-            stdout=stdout,
-            stderr=stderr,
-            state=state,
-            output_limit=spec.output_limit,
-            at_stuck=machine.kill,
-            look_after=machine.look_after,
-            to_outside=self._inside.to_outside,
-            spool=spec.spool,
-            late_output=spec.late_output,
-            whole=spec.whole,
-        )
-        self._runs.add(run)
-        try:
-            await machine.link.request(
-                "run",
-                {
-                    "argv": command.argv,
-                    "at": [script_fd, state_fd],
-                    "cwd": self._inside.to_inside(spec.cwd),
-                    "home": self._inside.to_inside(HOME),
-                    "env": command.env,
-                },
-                fds=fds,
-            )
-        except BaseException:
-            run.abandon()
-            raise
-        return run
-
     def _path(self, path: str) -> str:
         try:
             encoded = os.fsencode(path)
@@ -401,20 +348,6 @@ class AgentSandbox:
             raise SandboxError("bad_request", "a path cannot be empty or contain a NUL character")
         inside = self._inside.to_inside(str(PurePosixPath(HOME, path)))
         return inside + "/" if path.endswith(("/", "/.")) and inside != "/" else inside
-
-
-async def _begun(machine: Machine, run: Supervised) -> None:
-    """Wait until a command may have begun."""
-    try:
-        begun = await asyncio.wait_for(asyncio.shield(run.starting), _START_TIMEOUT)
-    except BaseException as error:
-        run.abandon()  # the supervisor notices the closed socket, and kills what it has started
-        if isinstance(error, asyncio.TimeoutError):
-            machine.kill()
-            raise SandboxError("unavailable", "the VM did not start the command") from None
-        raise
-    if not begun:
-        raise LinkClosedError
 
 
 async def _connected(connection: socket.socket, timeout: float = 5.0) -> bool:

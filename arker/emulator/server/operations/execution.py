@@ -84,10 +84,17 @@ def condemn(backend: Backend, run: RunRecord, reason: StopReason) -> None:
     """Set the reason why a run ends. A queued run never starts; a started one has to be killed by the caller."""
     if run.done.is_set():
         return
-    run.stop_reason = run.stop_reason or reason
+    _note(backend, run, reason)
     if run.session.current is not run:
-        _settle_stopped(run)
+        settle_stopped(run)
         _finish(backend, run)
+
+
+def _note(backend: Backend, run: RunRecord, reason: StopReason) -> None:
+    """Note why a run ends. A server that goes on after this one must not run it again."""
+    if run.stop_reason is None:
+        run.stop_reason = reason
+        backend.keeper.stop_run(run)
 
 
 async def stop_session(backend: Backend, vm: VmRecord, session: SessionRecord) -> None:
@@ -120,7 +127,7 @@ async def _execute(backend: Backend, run: RunRecord, key: str | None) -> None:
             if run.stop_reason is None:
                 _fail(run, str(error))
             else:
-                _settle_stopped(run)
+                settle_stopped(run)
         except Exception:
             logger.exception("run %s ended by an error of the server", run.run_id)
             _fail(run, "the server failed while running the command")
@@ -180,7 +187,7 @@ async def _start(backend: Backend, run: RunRecord, spec: RunSpec, key: str | Non
 
 
 def _expire(backend: Backend, run: RunRecord, handle: RunHandle) -> None:
-    run.stop_reason = run.stop_reason or "timeout"
+    _note(backend, run, "timeout")
     backend.spawn(_kill(handle))
 
 
@@ -212,7 +219,7 @@ def _settle(run: RunRecord, exit_: RunExit, options: EmulatorOptions) -> None:
                 "dropped: a process that the command's output goes through was still at work"
             )
     elif run.stop_reason is not None:
-        _settle_stopped(run)
+        settle_stopped(run)
         if exit_.killed >= 0.9 * options.process_limit:  # supervisors count, too
             reason = f"{exit_.killed} processes were killed: the VM had reached its limit of {options.process_limit}"
             run.fail_reason = reason if run.fail_reason is None else f"{run.fail_reason}; {reason}"
@@ -220,7 +227,8 @@ def _settle(run: RunRecord, exit_: RunExit, options: EmulatorOptions) -> None:
         _fail(run, exit_.reason or "the command ended without a status")
 
 
-def _settle_stopped(run: RunRecord) -> None:
+def settle_stopped(run: RunRecord) -> None:
+    """Set what has become of a run that was to end."""
     if run.stop_reason == "cancelled":
         run.state = "cancelled"
     elif run.stop_reason == "timeout":
@@ -249,7 +257,8 @@ def _finish(backend: Backend, run: RunRecord) -> None:
     run.ended_at = time.perf_counter()
     run.completed_ms = run.vm.last_active_ms = max(backend.clock.now_ms(), run.started_ms)
     run.session.pending -= 1
-    if not (backend.closing and run.exit_code in {None, _KILLED}):  # it is the server's end that has ended it
+    wanted = run.stop_reason is not None or run.signalled is not None
+    if wanted or not (backend.closing and run.exit_code in {None, _KILLED}):  # else the server's end has ended it
         backend.keeper.end_run(run)
     run.started.set()
     run.done.set()
@@ -313,4 +322,4 @@ def _let_go(run: RunRecord) -> None:
         run.command = run.command[:COMMAND_BOUND]
 
 
-__all__ = ["PAUSE", "accept", "condemn", "discard_runs", "enqueue", "reading", "stop", "stop_session"]
+__all__ = ["PAUSE", "accept", "condemn", "discard_runs", "enqueue", "reading", "settle_stopped", "stop", "stop_session"]

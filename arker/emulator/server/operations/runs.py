@@ -154,9 +154,13 @@ async def _send_signal(backend: Backend, session: SessionRecord, number: signal.
     if run is None or run.handle is None:
         message = "signal: the session is running nothing that a signal could be sent to"
         raise backend.generation.nothing_to_signal(message)
+    before, run.signalled = run.signalled, number.name
+    backend.keeper.stop_run(run)
     try:
         await run.handle.signal(number)
     except SandboxError as error:
+        run.signalled = before
+        backend.keeper.stop_run(run)
         raise from_sandbox(error) from None
 
 

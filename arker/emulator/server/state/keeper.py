@@ -100,6 +100,10 @@ class StateKeeper(Keeper):
     def start_run(self, run: RunRecord) -> None:
         self._apply_sometime([_put_run(run)])
 
+    def stop_run(self, run: RunRecord) -> None:
+        if not run.vm.deleted:
+            self._apply_sometime([_put_run(run)])
+
     def end_run(self, run: RunRecord) -> None:
         vm = run.vm
         if vm.deleted:

@@ -256,7 +256,8 @@ class Restoration:
         if session is None:  # it has been deleted; only its runs' records are left
             session = SessionRecord(session_id=doc.session_id, seq=0, index=0, started_ms=doc.started_ms)
         run = RunRecord(**doc.same(), vm=vm, session=session)
-        if doc.state in _UNENDED and vm.durable and doc.session_id in vm.sessions:
+        wanted = doc.stop_reason is not None or doc.signalled is not None
+        if doc.state in _UNENDED and vm.durable and doc.session_id in vm.sessions and not wanted:
             run.retry_count += doc.state == "running"
             run.state = "pending" if session.pending else "running"
             session.pending += 1
@@ -264,7 +265,10 @@ class Restoration:
             left.operations.append(put("run", run.run_id, encode(RunDoc.of(run)), vm.vm_id))
         elif doc.state in _UNENDED:
             begun = "while the command was running" if doc.state == "running" else "before the command was started"
-            run.state, run.fail_reason = "failed", f"the embedded backend ended {begun}"
+            after = "" if doc.signalled is None else f", to which {doc.signalled} had been sent"
+            run.state, run.fail_reason = "failed", f"the embedded backend ended {begun}{after}"
+            if doc.stop_reason is not None:
+                execution.settle_stopped(run)
             run.completed_ms = max(self._backend.clock.now_ms(), run.started_ms)
             empty = OutputDoc(size=0)
             left.operations.append(put("run", run.run_id, encode(RunDoc.of(run, empty, empty)), vm.vm_id))

@@ -16,6 +16,7 @@ from arker.emulator.server.records import (
     RunRecord,
     SessionRecord,
     State,
+    StopReason,
     Upload,
     VmRecord,
 )
@@ -147,7 +148,12 @@ class OutputDoc:
 
 @frozen(kw_only=True)
 class RunDoc:
-    """A run. One that has ended has both outputs."""
+    """A run. One that has ended has both outputs.
+
+    Attributes:
+        stop_reason: Why it was to end; None if it was not.
+        signalled: The signal that it was sent.
+    """
 
     run_id: str
     vm_id: str
@@ -164,6 +170,8 @@ class RunDoc:
     retry_count: int
     acquire: str | None
     release: str | None
+    stop_reason: StopReason | None = None
+    signalled: str | None = None
     stdout: OutputDoc | None = None
     stderr: OutputDoc | None = None
 
@@ -180,7 +188,7 @@ class RunDoc:
 
 _SAME_OF_RUN: Final = (
     *("run_id", "seq", "command", "timeout", "started_ms", "completed_ms", "state", "patience", "exit_code"),
-    *("fail_reason", "retry_count", "acquire", "release"),
+    *("fail_reason", "retry_count", "acquire", "release", "stop_reason", "signalled"),
 )
 
 

@@ -1,0 +1,85 @@
+"""Runs of durable VMs that were to end when the server was killed: the next one does not run them again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import aiohttp
+import anyio
+import pytest
+
+from arker.emulator import Emulator
+from tests.emulator.server.support import Api, output
+from tests.emulator.server.test_state import DATABASE, options, running
+from tests.emulator.server.test_state import state as state  # the fixture
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_run_that_was_sent_a_signal(state: Path) -> None:
+    async with running(state, kill=True) as api:
+        vm = (await api.fork(durable=True))["vm_id"]
+        going = await api.background(vm, "trap '' INT; echo begun >> log; echo begun; sleep 600; sleep 600")
+        await api.printed(vm, going, "begun")
+        reply = await api.call("POST", f"/v1/vms/{vm}/runs", {"command": "", "signal": "SIGINT"})
+        assert reply.status == 200
+        assert (await api.get_run(vm, going))["state"] == "running"
+    async with running(state) as api:
+        run = await api.get_run(vm, going)
+        assert (run["state"], run["retry_count"]) == ("failed", 0)
+        assert run["fail_reason"].endswith("ended while the command was running, to which SIGINT had been sent")
+        assert output(await api.run(vm, "cat log")) == b"begun\n"
+
+
+@pytest.mark.parametrize("kill", [False, True])
+async def test_a_run_that_was_being_cancelled(state: Path, kill: bool) -> None:
+    async with Emulator(options(state)) as emulator, aiohttp.ClientSession() as session:
+        api = Api(session, emulator.url, emulator.api_key)
+        vm = (await api.fork(durable=True))["vm_id"]
+        going = await api.background(vm, "echo begun >> log; echo begun; sleep 600")
+        await api.printed(vm, going, "begun")
+        assert emulator.pid is not None
+        processes = descendants(emulator.pid)
+        assert processes
+        for each in processes:
+            os.kill(each, signal.SIGSTOP)  # so that nothing in the VM can be killed by its agent
+        cancelling = asyncio.ensure_future(api.call("DELETE", f"/v1/vms/{vm}/runs/{going}"))
+        with anyio.fail_after(60):
+            while not is_to_end(state, going):
+                await asyncio.sleep(0.02)
+        if kill:
+            os.kill(emulator.pid, signal.SIGKILL)
+        else:
+            for each in processes:
+                os.kill(each, signal.SIGCONT)
+        await asyncio.gather(cancelling, return_exceptions=True)
+    async with running(state) as api:
+        run = await api.get_run(vm, going)
+        assert (run["state"], run["retry_count"]) == ("cancelled", 0)
+        assert output(await api.run(vm, "cat log")) == b"begun\n"
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process has started, and those that these have."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended
+            continue
+    found = [pid]
+    for each in found:
+        found += [child for child, parent in parents.items() if parent == each]
+    return found[1:]
+
+
+def is_to_end(state: Path, run_id: str) -> bool:
+    """Return whether the server has recorded that a run is to end."""
+    with closing(sqlite3.connect(f"file:{state / DATABASE}?mode=ro", uri=True, timeout=30)) as connection:
+        query = "SELECT json_extract(doc, '$.stop_reason') FROM records WHERE kind = 'run' AND id = ?"
+        return bool(connection.execute(query, (run_id,)).fetchone() == ("cancelled",))
