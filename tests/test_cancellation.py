@@ -28,9 +28,8 @@ from arker._transport.limiter import Limiter
 from arker._transport.liveness import watched
 from arker._transport.window import Window
 from arker.emulator import Emulator
-from tests.support.patience import Growing
 from tests.support.samples import completed
-from tests.support.waiting import PATIENCE, some_turns, until
+from tests.support.waiting import PATIENCE, longer_and_longer, some_turns, until
 
 pytestmark = pytest.mark.anyio
 
@@ -263,9 +262,9 @@ async def test_a_client_that_is_closed_amid_runs_and_those_who_wait_for_their_tu
 
 async def test_a_client_that_is_closed_amid_a_fork(emulator: Emulator, ar: AsyncArker) -> None:
     """Closing waits for the fork, and its VM is deleted."""
-    growing = Growing(0.1)
+    longer = longer_and_longer(0.1)
     while True:
-        seconds = growing.next()
+        seconds = next(longer)
         emulator.journal.clear()
         client = AsyncArker(**emulator.client_options)
         with emulator.faults.delay(operation="fork", seconds=seconds, processed=True):
@@ -286,9 +285,9 @@ async def test_a_client_that_is_closed_amid_the_end_of_a_cancelled_fork(
     emulator: Emulator, ar: AsyncArker, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Closing it waits for that."""
-    growing = Growing(0.1)
+    longer = longer_and_longer(0.1)
     while True:
-        seconds = growing.next()
+        seconds = next(longer)
         emulator.journal.clear()
         client = AsyncArker(**emulator.client_options)
         with emulator.faults.delay(operation="fork", seconds=seconds, processed=True):

@@ -25,8 +25,8 @@ from arker import (
 )
 from tests.support.clients import BURST, BURST_ID, COMPUTE, CONTROL
 from tests.support.lists import VmList
-from tests.support.patience import Growing
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, ok
+from tests.support.waiting import longer_and_longer
 
 pytestmark = pytest.mark.anyio
 
@@ -168,9 +168,9 @@ async def test_after_a_lost_connection_the_same_page_is_asked_for(server: Script
 
 async def test_a_deadline_bounds_each_page(server: ScriptedServer, client: AsyncArker) -> None:
     server.answer(lambda request: ok({"vms": []}, delay=600) if "cursor" in request.query else page("a", cursor="1"))
-    growing = Growing(0.3)
+    longer = longer_and_longer(0.3)
     while True:
-        seconds = growing.next()
+        seconds = next(longer)
         server.requests.clear()
         vms = client.iter_vms(deadline=seconds)
         with contextlib.suppress(DeadlineExceededError):  # a busy machine's, already for the first page

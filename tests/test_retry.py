@@ -28,9 +28,9 @@ from arker import (
     UnavailableError,
 )
 from tests.support.clients import make_client
-from tests.support.patience import Growing
 from tests.support.samples import completed
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer, closed_port, dropped, error, ok
+from tests.support.waiting import longer_and_longer
 
 pytestmark = pytest.mark.anyio
 
@@ -182,9 +182,9 @@ async def test_silence(server: ScriptedServer) -> None:
 
 
 async def test_what_was_silent_is_asked_again_by_the_same_key(server: ScriptedServer) -> None:
-    growing = Growing(0.05)
+    longer = longer_and_longer(0.05)
     while True:
-        idle = growing.next()
+        idle = next(longer)
         keys: list[str | None] = []
 
         def answer(request: Recorded, keys: list[str | None] = keys) -> Reply:

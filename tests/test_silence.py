@@ -12,10 +12,9 @@ import pytest
 
 from arker import AsyncArker, AsyncVM, CompletedRunResult, HttpTimeouts, NetworkError, NotFoundError, VMGoneError
 from tests.support.clients import make_client
-from tests.support.patience import Growing
 from tests.support.samples import completed
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, ok
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import PATIENCE, longer_and_longer, until
 
 pytestmark = pytest.mark.anyio
 
@@ -220,9 +219,9 @@ async def give_up(run: Callable[..., Awaitable[object]], how: str, seconds: floa
 async def test_a_caller_that_gives_up_during_the_silence(server: ScriptedServer, quiet: Quiet, how: str) -> None:
     tasks = asyncio.all_tasks()
     async with make_client(server, timeout=SILENCE) as client:
-        growing = Growing(0.3)
+        longer = longer_and_longer(0.3)
         while True:
-            seconds = growing.next()
+            seconds = next(longer)
             await give_up(partial(client.vm("v").run, "make"), how, seconds, quiet)
             assert asyncio.all_tasks() == tasks
             if quiet.asked:

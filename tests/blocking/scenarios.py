@@ -20,7 +20,7 @@ from arker import (
     RunFailedError,
     TransferProgress,
 )
-from tests.support.patience import Growing
+from tests.support.waiting import longer_and_longer
 
 Scenario: TypeAlias = Callable[[AsyncArker], Awaitable[object]]
 
@@ -110,15 +110,15 @@ async def a_command_that_fails(ar: AsyncArker) -> object:
 
 async def bounds(ar: AsyncArker) -> object:
     vm = await ar.fork("ubuntu")
-    growing = Growing(0.3)  # longer ones where a busy machine did not begin in time
+    longer = longer_and_longer(0.3)  # longer ones where a busy machine did not begin in time
     while True:
-        seconds = growing.next()
+        seconds = next(longer)
         killed = await vm.run("echo begun; sleep 60", timeout=seconds)
         if killed.stdout:
             break
-    growing = Growing(0.3)
+    longer = longer_and_longer(0.3)
     while True:
-        deadline = growing.next()
+        deadline = next(longer)
         late = await failure(partial(vm.run, "sleep 60", deadline=deadline))
         if late["outcome"] == "unknown":
             break

@@ -23,8 +23,8 @@ from arker import (
 from arker._fleets import pool
 from tests.support.clients import make_client
 from tests.support.cloud import Cloud, when
-from tests.support.patience import Growing
 from tests.support.server import Reply, ScriptedServer, error, ok
+from tests.support.waiting import longer_and_longer
 
 pytestmark = pytest.mark.anyio
 
@@ -176,9 +176,9 @@ async def test_a_deadline_with_too_few(client: AsyncArker, cloud: Cloud) -> None
 
 async def test_a_deadline_with_enough(client: AsyncArker, cloud: Cloud) -> None:
     await (await client.fork("ubuntu")).delete()
-    growing = Growing(1.0)
+    longer = longer_and_longer(1.0)
     while True:
-        seconds = growing.next()
+        seconds = next(longer)
         first = len(cloud.forked)
         late = (first + 1, first + 3)
 

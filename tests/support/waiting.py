@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import anyio
 import pytest
 
-from tests.support.patience import PATIENCE
+PATIENCE: Final = 120.0
+"""Seconds. Only a test that fails waits so long."""
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -26,6 +28,19 @@ def block_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < over, "it has not happened"
         time.sleep(0.005)
+
+
+def longer_and_longer(first: float) -> Iterator[float]:
+    """Give bounds in seconds, each four times the one before.
+
+    For a bound that must not pass before something has happened: where the machine was too busy for that, the test
+    tries the next one.
+    """
+    seconds = first
+    while seconds <= 4 * PATIENCE:
+        yield seconds
+        seconds *= 4
+    raise AssertionError("it has not happened, however long the bound")
 
 
 async def some_turns() -> None:
@@ -53,13 +68,3 @@ def cancel_when(scope: anyio.CancelScope, condition: Callable[[], object]) -> as
         scope.cancel()
 
     return asyncio.create_task(wait())
-
-
-__all__ = [
-    "PATIENCE",
-    "block_until",
-    "cancel_when",
-    "put_forward",
-    "some_turns",
-    "until",
-]
