@@ -262,7 +262,9 @@ async def test_a_client_that_is_closed_amid_runs_and_those_who_wait_for_their_tu
 
 async def test_a_client_that_is_closed_amid_a_fork(emulator: Emulator, ar: AsyncArker) -> None:
     """Closing waits for the fork, and its VM is deleted."""
-    for seconds in longer_and_longer(0.1):
+    longer = longer_and_longer(0.1)
+    while True:
+        seconds = next(longer)
         emulator.journal.clear()
         client = AsyncArker(**emulator.client_options)
         with emulator.faults.delay(operation="fork", seconds=seconds, processed=True):
@@ -283,7 +285,9 @@ async def test_a_client_that_is_closed_amid_the_end_of_a_cancelled_fork(
     emulator: Emulator, ar: AsyncArker, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Closing it waits for that."""
-    for seconds in longer_and_longer(0.1):
+    longer = longer_and_longer(0.1)
+    while True:
+        seconds = next(longer)
         emulator.journal.clear()
         client = AsyncArker(**emulator.client_options)
         with emulator.faults.delay(operation="fork", seconds=seconds, processed=True):

@@ -340,7 +340,9 @@ async def read_into(read: list[bytes], chunks: AsyncIterator[OutputChunk]) -> No
 
 async def test_a_deadline_of_all_of_it(server: ScriptedServer, run: AsyncRun) -> None:
     server.answer(ok(run_json(b"abc")))
-    for seconds in longer_and_longer(0.3):
+    longer = longer_and_longer(0.3)
+    while True:
+        seconds = next(longer)
         read: list[bytes] = []
         with pytest.raises(DeadlineExceededError, match=re.escape(f"{seconds:g} s")) as caught:
             await read_into(read, run.output(deadline=seconds))
@@ -409,7 +411,9 @@ async def test_output_that_the_server_dropped_is_told(
 async def test_all_of_it_under_lost_connections(server: ScriptedServer) -> None:
     size = 6 * 1024 * 1024
     data = b"".join(b"%09d %s\n" % (number, b"x" * 53) for number in range(size // 64))
-    for seconds in longer_and_longer(1.2):
+    longer = longer_and_longer(1.2)
+    while True:
+        seconds = next(longer)
 
         def written(elapsed: float, seconds: float = seconds) -> bytes:
             return data[: int(size * elapsed / seconds)]

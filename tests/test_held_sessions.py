@@ -224,8 +224,9 @@ async def test_what_cannot_be_known_is_told(
         return dropped(Drop.RESET)
 
     server.script(lost)
-    with caplog.at_level(logging.WARNING, "arker"), anyio.CancelScope() as scope:
-        giving_up = cancel_when(scope, lambda: server.requests)
+    scope = anyio.CancelScope()
+    giving_up = cancel_when(scope, lambda: server.requests)
+    with caplog.at_level(logging.WARNING, "arker"), scope:
         await vm.open_session().open()
     await giving_up
     assert scope.cancelled_caught
@@ -244,8 +245,8 @@ async def test_a_session_that_the_server_did_not_delete_is_told_of(
 
     server.script(opened, ok({"deleted": False}))
     if cancelled:
+        giving_up = cancel_when(scope, lambda: server.requests)
         with scope:
-            giving_up = cancel_when(scope, lambda: server.requests)
             await vm.open_session().open()
         await giving_up
         assert scope.cancelled_caught

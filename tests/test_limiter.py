@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import anyio
 import pytest
 
-from arker import AsyncArker, Hooks, RateLimitedError, RetryEvent
+from arker import AsyncArker, Hooks, HttpTimeouts, RateLimitedError, RetryEvent
 from arker._transport.limiter import Limiter
 from arker._transport.window import INITIAL, Window
 from tests.support.clients import make_client
@@ -154,7 +154,8 @@ async def test_hundreds_of_long_commands_are_sent_at_once(server: ScriptedServer
         return ok(completed())
 
     server.answer(answer)
-    async with make_client(server) as client:
+    # A busy machine takes long for so many, and no question is to be counted as one of them.
+    async with make_client(server, timeout=HttpTimeouts(silence=None)) as client:
         with anyio.fail_after(120):
             await asyncio.gather(*(client.vm("v").run("true") for _ in range(4 * INITIAL)))
     assert server.peak == 4 * INITIAL

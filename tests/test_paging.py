@@ -168,7 +168,9 @@ async def test_after_a_lost_connection_the_same_page_is_asked_for(server: Script
 
 async def test_a_deadline_bounds_each_page(server: ScriptedServer, client: AsyncArker) -> None:
     server.answer(lambda request: ok({"vms": []}, delay=600) if "cursor" in request.query else page("a", cursor="1"))
-    for seconds in longer_and_longer(0.3):
+    longer = longer_and_longer(0.3)
+    while True:
+        seconds = next(longer)
         server.requests.clear()
         vms = client.iter_vms(deadline=seconds)
         with contextlib.suppress(DeadlineExceededError):  # a busy machine's, already for the first page

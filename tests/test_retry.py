@@ -182,7 +182,9 @@ async def test_silence(server: ScriptedServer) -> None:
 
 
 async def test_what_was_silent_is_asked_again_by_the_same_key(server: ScriptedServer) -> None:
-    for idle in longer_and_longer(0.05):
+    longer = longer_and_longer(0.05)
+    while True:
+        idle = next(longer)
         keys: list[str | None] = []
 
         def answer(request: Recorded, keys: list[str | None] = keys) -> Reply:

@@ -219,7 +219,9 @@ async def give_up(run: Callable[..., Awaitable[object]], how: str, seconds: floa
 async def test_a_caller_that_gives_up_during_the_silence(server: ScriptedServer, quiet: Quiet, how: str) -> None:
     tasks = asyncio.all_tasks()
     async with make_client(server, timeout=SILENCE) as client:
-        for seconds in longer_and_longer(0.3):
+        longer = longer_and_longer(0.3)
+        while True:
+            seconds = next(longer)
             await give_up(partial(client.vm("v").run, "make"), how, seconds, quiet)
             assert asyncio.all_tasks() == tasks
             if quiet.asked:

@@ -110,16 +110,21 @@ async def a_command_that_fails(ar: AsyncArker) -> object:
 
 async def bounds(ar: AsyncArker) -> object:
     vm = await ar.fork("ubuntu")
-    for seconds in longer_and_longer(0.3):  # longer ones where a busy machine did not begin in time
+    longer = longer_and_longer(0.3)  # longer ones where a busy machine did not begin in time
+    while True:
+        seconds = next(longer)
         killed = await vm.run("echo begun; sleep 60", timeout=seconds)
         if killed.stdout:
             break
-    for deadline in longer_and_longer(0.3):
+    longer = longer_and_longer(0.3)
+    while True:
+        deadline = next(longer)
         late = await failure(partial(vm.run, "sleep 60", deadline=deadline))
         if late["outcome"] == "unknown":
             break
     reason = (killed.fail_reason or "").replace(f"{seconds:g}", "some")
-    return [killed.state, reason, killed.stdout, killed.exit_code, late["type"], late["outcome"]]
+    seen: list[object] = [killed.state, reason, killed.stdout, killed.exit_code, late["type"], late["outcome"]]
+    return seen
 
 
 async def in_the_background(ar: AsyncArker) -> object:

@@ -176,7 +176,9 @@ async def test_a_deadline_with_too_few(client: AsyncArker, cloud: Cloud) -> None
 
 async def test_a_deadline_with_enough(client: AsyncArker, cloud: Cloud) -> None:
     await (await client.fork("ubuntu")).delete()
-    for seconds in longer_and_longer(1.0):
+    longer = longer_and_longer(1.0)
+    while True:
+        seconds = next(longer)
         first = len(cloud.forked)
         late = (first + 1, first + 3)
 
