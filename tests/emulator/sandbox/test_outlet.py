@@ -77,7 +77,7 @@ async def test_what_a_vm_connects_to_is_accepted_outside(provider: BubblewrapPro
     await vm.delete()
     assert outlet.listener is None
     await provider.spares.let_go()
-    assert descriptors() == before
+    await until(lambda: descriptors() == before)
 
 
 async def test_it_is_there_again_after_the_vm_has_died(provider: BubblewrapProvider) -> None:
