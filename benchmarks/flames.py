@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from attrs import Factory, define
+from attrs import define, field
 
 _SMALLEST: Final = 0.008
 """The share of all samples below which a frame is left out: it is too narrow to be read."""
@@ -40,7 +40,7 @@ class Frame:
 
     name: str
     samples: int = 0
-    inner: dict[str, Frame] = Factory(dict)
+    inner: dict[str, Frame] = field(factory=dict[str, "Frame"])
 
     @property
     def depth(self) -> int:
@@ -64,9 +64,12 @@ def read(text: str, kind_of: Callable[[str], str]) -> Frame:
 
     for record in _RECORDS.finditer(text):
         count = int(record[2])
+        names = _PROCESS.sub(kind, record[1]).split(";")
+        if names[-1] in kinds:
+            continue  # a process that is about to become another program: no function runs
         root.samples += count
         frame = root
-        for name in _PROCESS.sub(kind, record[1]).split(";"):
+        for name in names:
             if name == frame.name and name in kinds:
                 continue  # a process that is not a program of its own yet
             frame = frame.inner.setdefault(name, Frame(name))

@@ -24,7 +24,6 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from benchmarks import server
 from benchmarks.flames import drawn, read
 
 ROOT: Final = Path(__file__).parent.parent
@@ -63,6 +62,7 @@ _PAUSE: Final = 0.3
 
 async def _call(base_url: str) -> None:
     from arker import AsyncArker  # the source that is profiled
+    from benchmarks import server  # in the profiles that use it only
 
     async with AsyncArker(server.API_KEY, base_url=base_url) as client:
         vm = client.vm(server.VM_ID)
@@ -72,6 +72,7 @@ async def _call(base_url: str) -> None:
 
 async def _fanout(base_url: str) -> None:
     from arker import AsyncArker
+    from benchmarks import server
 
     for _ in range(_ROUNDS):
         async with AsyncArker(server.API_KEY, base_url=f"{base_url}/late/100") as client:
@@ -113,12 +114,13 @@ class Profile:
     options: tuple[str, ...] = ()
 
 
-# With ``--gil`` only what holds the interpreter's lock is sampled: py-spy takes agents that wait for active ones.
+# py-spy finds a new process too late to see the start of an agent, and takes agents that wait for active ones: with
+# ``--gil`` only what holds the interpreter's lock is sampled.
 ALL: Final[dict[str, Profile]] = {
     "call": Profile("one small call after another", _call),
     "fanout100": Profile(f"{_VMS} VMs at once, server 100 ms late, from a cold client", _fanout),
     "firstrun": Profile(
-        "a VM's first run: client, backend, and what runs in the VM", _first_run, 400, ("--subprocesses", "--gil")
+        "forks and first runs of VMs: client and backend", _first_run, 400, ("--subprocesses", "--gil")
     ),
 }
 """The profiles by their names."""
@@ -189,6 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"no such profile: {', '.join(unknown)}; there are {', '.join(ALL)}")
     if not (given.source / "arker" / "__init__.py").is_file():
         parser.error(f"--source: {given.source} has no package arker")
+    from benchmarks import server
+
     with server.running() as (base_url, _):
         for name in given.profiles or ALL:
             target = given.into / f"{name}-{given.suffix}.svg"

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -73,21 +74,25 @@ SAMPLES = f"""{CLIENT};run (a.py:1);read (a.py:2) 40
 {CLIENT};run (a.py:1);write (a.py:3) 5
 {CLIENT};{BACKEND};serve (b.py:1) 20
 {CLIENT};{BACKEND};process 3:"python -c runpy --managed";fork (b.py:2) 4
+{CLIENT};{BACKEND};process 6:"bwrap --args 3" 50
 {CLIENT};{BACKEND};process 4:"vm-agent";<module> (<string>:1) 20
 {CLIENT};{BACKEND};process 5:"vm-agent";<module> (<string>:1) 10
 {CLIENT};{BACKEND};process 5:"vm-agent";rare (c.py:1) 1
 """
 
 
-def outline(frame: Frame) -> object:
+Outline: TypeAlias = "tuple[int, dict[str, Outline]]"
+
+
+def outline(frame: Frame) -> Outline:
     return frame.samples, {name: outline(inner) for name, inner in frame.inner.items()}
 
 
 def test_processes_of_one_kind_are_one_in_a_profile() -> None:
     root = read(SAMPLES, kind_of)
-    agents: object = (31, {"<module> (<string>:1)": (30, {}), "rare (c.py:1)": (1, {})})
-    backend: object = (55, {"serve (b.py:1)": (20, {}), "fork (b.py:2)": (4, {}), "processes of VMs": agents})
-    run: object = (45, {"read (a.py:2)": (40, {}), "write (a.py:3)": (5, {})})
+    agents: Outline = (31, {"<module> (<string>:1)": (30, {}), "rare (c.py:1)": (1, {})})
+    backend: Outline = (55, {"serve (b.py:1)": (20, {}), "fork (b.py:2)": (4, {}), "processes of VMs": agents})
+    run: Outline = (45, {"read (a.py:2)": (40, {}), "write (a.py:3)": (5, {})})
     assert outline(root) == (100, {"the client": (100, {"run (a.py:1)": run, "the backend": backend})})
     assert root.depth == 5
 

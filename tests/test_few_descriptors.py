@@ -59,7 +59,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 def play(server: ScriptedServer, what: str) -> dict[str, Any]:
     command = [sys.executable, "-c", PROGRAM, server.url, what]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer

@@ -136,7 +136,7 @@ print(*sorted(hints))
 )
 def test_it_works_before_anything_else_is_loaded(before: str, name: str, loaded: str) -> None:
     program = FRESH.format(before=before, name=name, loaded=loaded)
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip()
 

@@ -44,7 +44,7 @@ def test_what_is_loaded_later_exists() -> None:
 
 def answer(program: str) -> str:
     """Return what a separate program prints."""
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 

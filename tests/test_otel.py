@@ -143,6 +143,6 @@ def test_what_is_no_hooks_is_refused() -> None:
 
 def test_without_opentelemetry_the_error_names_the_extra() -> None:
     program = "import sys; sys.modules['opentelemetry'] = None; import arker.otel"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1
     assert "ConfigurationError: arker.otel needs OpenTelemetry's API: pip install 'arker-async[otel]'" in done.stderr

@@ -14,7 +14,7 @@ from arker._tasks.process import ORDER
 from arker.emulator import Emulator
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 60.0
+PATIENCE = 300.0
 """Seconds that a program may take on a machine that has much else to do."""
 NAMES = [name.replace(" ", "_") for name in ORDER]
 

@@ -177,9 +177,8 @@ async def test_silence(server: ScriptedServer) -> None:
         assert type(raised) is NetworkTimeoutError
         assert isinstance(raised, TimeoutError)
         assert (raised.attempts, raised.outcome, raised.code) == (2, "not_started", "network_error")
-        server.requests.clear()
         assert (await client.vm("v").run("sleep 1")).exit_code == 0
-    assert [request.method for request in server.requests] == ["POST"]
+    assert [request.method for request in server.requests].count("POST") == 1
 
 
 async def test_what_was_silent_is_asked_again_by_the_same_key(server: ScriptedServer) -> None:

@@ -87,6 +87,8 @@ def run(words: Sequence[str]) -> int:
     """Run a command. Returns the exit status."""
     name = words[0] if words else ""
     app = make_app([name] if name in COMMANDS else COMMANDS)
+    if not words or {"-h", "--help"} & set(words):
+        app.console = output.help_console()
     usage = statuses.OF_COMMAND_LINE.get(name, statuses.USAGE)
     try:
         command, bound, _ = app.parse_args(list(words), exit_on_error=False, print_error=False)

@@ -81,7 +81,10 @@ async def cp(
     del recursive
     here, there = Side.of(source), Side.of(target)
     if (here.vm is None) == (there.vm is None):
-        raise UsageError(f"cp: expected VM:PATH on one side and a local path or - on the other, got {source} {target}")
+        message = f"cp: expected VM:PATH on one side and a local path or - on the other, got {source} {target}"
+        if any(":" in text.lstrip("./") for text in (source, target)):
+            message += " (a VM with a colon or a slash in its name is given by its id)"
+        raise UsageError(message)
     options = {"ignore": ignore, "delete": delete, "dry_run": dry_run}
     given = [name for name, value in {**options, "symlinks": symlinks}.items() if value]
     async with connected(where) as client:

@@ -146,7 +146,7 @@ def _is_own(descriptor: int) -> bool:
 
 def _is_locked(descriptor: int) -> bool:
     """Return whether the file's backend lives."""
-    assert fcntl is not None  # `find` looks for it first
+    assert fcntl is not None, "no file is looked at without locks"
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -116,6 +116,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
 
 _LEAST_WIDTH: Final = 72
 """Width of a terminal that has room for a table. In a narrower one lines go on below, as values are whole."""
+_LEAST_HELP: Final = 40
+"""Columns that help is written in at least."""
 _GAP: Final = 2
 """Characters between two columns of a table on a terminal."""
 _NARROW: Final = 4
@@ -142,6 +144,13 @@ def console() -> Any:
     return console.Console(width=None if sys.stdout.isatty() else shutil.get_terminal_size((120, 24)).columns)
 
 
+def help_console() -> Any:
+    """Return what writes help: in a terminal of one or two columns rich would never come to an end."""
+    from rich import console  # an extra, and few commands print help
+
+    return console.Console(width=max(shutil.get_terminal_size().columns, _LEAST_HELP))
+
+
 def age(text: str | None) -> str:
     """Return how long ago a time (RFC 3339) was, such as ``5m``; the text itself if it is no time."""
     if not text:
@@ -163,4 +172,15 @@ def size(mebibytes: int | None) -> str:
     return f"{mebibytes // 1024} GiB" if mebibytes % 1024 == 0 and mebibytes else f"{mebibytes} MiB"
 
 
-__all__ = ["age", "as_json", "console", "print_json", "print_table", "size", "table", "write", "write_bytes"]
+__all__ = [
+    "age",
+    "as_json",
+    "console",
+    "help_console",
+    "print_json",
+    "print_table",
+    "size",
+    "table",
+    "write",
+    "write_bytes",
+]

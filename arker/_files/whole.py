@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from arker._context import Place
 from arker._files.job import Job, make_job
-from arker._files.single import write_inline, write_put
+from arker._files.single import write_inline
 from arker._files.sources import MemorySource
 from arker._files.stored import check_method, renewed, store_error
+from arker._files.strategies import Options
+from arker._files.uploads import move
 from arker._protocol.calls import files as file_calls
 from arker._protocol.request import ExchangeFailedError
 from arker._transport.attempts import Attempt, deadline_scope
@@ -99,7 +101,7 @@ async def write(
             if source.size <= CHUNK_SIZE:
                 await write_inline(job, source, path, checksum=checksum)
             else:
-                await write_put(job, source, path, checksum=checksum)
+                await move(job, source, path, Options(checksum=checksum))
 
 
 __all__ = ["read", "write"]

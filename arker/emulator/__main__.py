@@ -128,10 +128,13 @@ async def _serve(
 
         loop.add_reader(lifeline, check_lifeline)
 
-    # Imported late: it takes most of the start-up time, and from here on signals are handled.
+    # Imported late: it takes most of the start-up time, and from here on signals are handled. Nothing that is loaded is
+    # garbage, and looking for some would be a tenth of it.
+    gc.disable()
     from arker.emulator.sandbox.host.process_tree import adopt_orphans, collect_all
     from arker.emulator.server.service import Service, base_url
 
+    gc.enable()
     adopt_orphans()
     sweep(state_dir.parent)
     service = Service(options, api_key=api_key, state_dir=state_dir, sock=sock)

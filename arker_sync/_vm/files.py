@@ -49,8 +49,8 @@ class Transfers(VmBase):
         """Read or write a whole file in the VM (contract, section 6).
 
         Without ``data``, the call returns the file's bytes. With ``data``, it writes the file and creates missing
-        directories. Up to 4 MiB are sent inline, more by a presigned PUT; a read uses the method that the server
-        offers.
+        directories. Up to 4 MiB are sent inline, more by a presigned PUT, or in chunks where the server has no
+        presigned URLs; a read uses the method that the server offers.
 
         Args:
             path: Path of the file in the VM; a relative path starts at the home directory.

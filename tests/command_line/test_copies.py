@@ -111,6 +111,8 @@ def test_what_cannot_be_copied(arker_program: Program, web: str) -> None:
     make_tree(arker_program.cwd)
     assert "VM:PATH on one side" in arker_program.bad(2, "cp", "a", "b")
     assert "VM:PATH on one side" in arker_program.bad(2, "cp", "web:a", "web:b")
+    assert "given by its id" in arker_program.bad(2, "cp", "tree", "a/b:x")
+    assert "given by its id" not in arker_program.bad(2, "cp", "tree", "x")
     assert "No such file" in arker_program.bad(1, "cp", "nothing", "web:x")
     assert "No such file" in arker_program.bad(1, "cp", "web:nothing", "x")
     assert "No such file" in arker_program.bad(1, "cp", "web:nothing", "-")

@@ -35,6 +35,15 @@ def test_the_list_of_commands(bare: Program) -> None:
     assert bare.good("--version").startswith("arker-async ")
 
 
+@pytest.mark.parametrize("columns", ["0", "1", "2", "20", "39"])
+def test_help_in_a_narrow_terminal(bare: Program, columns: str) -> None:
+    text = bare.good("ls", "--help", COLUMNS=columns)
+    assert "--state CHOICE" in text
+    # 0 is no width, so it is as if there were none.
+    assert max(map(len, text.splitlines())) == (80 if columns == "0" else 40)
+    assert "Usage: arker COMMAND" in bare.good("--help", COLUMNS=columns)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completions(bare: Program, shell: str) -> None:
     script = bare.good("completion", shell)

@@ -40,7 +40,7 @@ def run(shell: list[str], line: str, *, cwd: Path | None = None) -> subprocess.C
         check=False,
         cwd=cwd,
         env={"PATH": os.environ["PATH"], "HOME": "/", "BEFORE": "before"},
-        timeout=60,
+        timeout=300,
     )
 
 

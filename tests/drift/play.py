@@ -78,7 +78,7 @@ class _Noise(logging.Handler):
 def client_of(server: ScriptedServer, ledger: Path, *, older: bool) -> AsyncArker:
     """Return a client of the generation of an operation."""
     generation = "0.5" if older else "1"
-    timeout = HttpTimeouts(silence=0.1, idle=5.0)
+    timeout = HttpTimeouts(silence=0.5, idle=60.0)
     return make_client(server, ledger=ledger, retry=QUICK, timeout=timeout, generation=generation)
 
 

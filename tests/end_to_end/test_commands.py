@@ -29,7 +29,7 @@ from arker import (
 )
 from arker.emulator import Emulator
 from tests.support.length import times
-from tests.support.patience import PATIENCE, Growing
+from tests.support.waiting import PATIENCE, longer_and_longer
 
 pytestmark = pytest.mark.anyio
 
@@ -233,9 +233,9 @@ async def test_a_watcher_that_fails_ends_the_call(vm: AsyncVM) -> None:
 
 
 async def test_kill_leaves_nothing_when_a_deadline_passes(vm: AsyncVM) -> None:
-    longer = Growing(0.4)
+    longer = longer_and_longer(0.4)
     while True:
-        seconds = longer.next()
+        seconds = next(longer)
         with pytest.raises(DeadlineExceededError) as caught:
             await vm.run("trap '' TERM; setsid sleep 300 & sleep 300", on_cancel="kill", deadline=seconds)
         if caught.value.run_id is not None:
@@ -247,9 +247,9 @@ async def test_kill_leaves_nothing_when_a_deadline_passes(vm: AsyncVM) -> None:
 
 @pytest.mark.parametrize("on_cancel", ["leave", "kill"])
 async def test_the_next_command_does_not_wait_for_one_that_was_given_up(vm: AsyncVM, on_cancel: Any) -> None:
-    longer = Growing(0.3)
+    longer = longer_and_longer(0.3)
     while True:
-        seconds = longer.next()
+        seconds = next(longer)
         with pytest.raises(DeadlineExceededError) as caught:
             await vm.run("sleep 600", on_cancel=on_cancel, deadline=seconds)
         if caught.value.outcome != "not_started":

@@ -18,7 +18,7 @@ import aiohttp
 
 from tests.end_to_end.test_local import run_python
 from tests.support import leftovers
-from tests.support.patience import Growing
+from tests.support.waiting import longer_and_longer
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -113,9 +113,9 @@ def test_the_directory_example() -> None:
 
 def test_the_candidates_over_a_fleet() -> None:
     options = ("--candidates", "8", "--vms", "3", "--time-limit")
-    longer = Growing(4)
+    longer = longer_and_longer(4)
     while True:
-        seconds = longer.next()
+        seconds = next(longer)
         done = run_python("examples/evaluate_candidates.py", *options, str(seconds))
         assert (done.returncode, done.stderr) == (0, "")
         if done.stdout.count("out of time\n") == 1:  # only the one that has no end
@@ -186,9 +186,9 @@ async def use_the_service(url: str) -> int:
         # Nothing is there of the snippets before.
         assert (await post(session, url, code="ls *.py", language="bash"))[1]["exit_code"] == 2
         endless = "import time; print('x', flush=True); time.sleep(600)"
-        snippets, longer = 9, Growing(1)
+        snippets, longer = 9, longer_and_longer(1)
         while True:  # until a busy machine gets to what it prints
-            status, answer = await post(session, url, code=endless, timeout=min(longer.next(), 30))
+            status, answer = await post(session, url, code=endless, timeout=min(next(longer), 30))
             snippets += 1
             if answer["stdout"]:
                 break

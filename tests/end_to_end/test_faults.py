@@ -24,7 +24,7 @@ from arker import (
 )
 from arker.emulator import Emulator, Fault
 from arker.emulator.control.rules import Moment, rule_from_json
-from tests.support.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

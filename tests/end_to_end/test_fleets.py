@@ -193,7 +193,7 @@ async def work_with_a_fleet(client: AsyncArker) -> None:
 async def test_cancelled_at_every_suspension(emulator: Emulator, ar: AsyncArker) -> None:
     tasks_before = asyncio.all_tasks()
     cancelled = at = 0
-    with anyio.fail_after(120):
+    with anyio.fail_after(600):
         async with AsyncArker(**emulator.client_options) as client:
             await work_with_a_fleet(client)
             while True:

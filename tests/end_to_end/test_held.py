@@ -20,7 +20,7 @@ from arker import (
     VMGoneError,
 )
 from arker.emulator import Emulator
-from tests.support.patience import Growing
+from tests.support.waiting import longer_and_longer
 
 pytestmark = pytest.mark.anyio
 
@@ -86,9 +86,9 @@ async def test_waiting_and_the_result(vm: AsyncVM) -> None:
     assert (result.stdout, result.exit_code, result.state) == (b"out\n", 7, "completed")
     with pytest.raises(RunFailedError):
         await vm.attach_run(run.run_id).result(check=True)
-    longer = Growing(0.2)
+    longer = longer_and_longer(0.2)
     while True:
-        seconds = longer.next()
+        seconds = next(longer)
         failed = await (await vm.start("echo kept; sleep 600", timeout=seconds)).wait()
         if failed.stdout:
             break

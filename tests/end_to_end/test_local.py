@@ -16,7 +16,7 @@ import pytest
 from arker import AsyncArker, ConfigurationError, EmulatorError, InvalidArgumentError
 from arker.emulator import Emulator
 from tests.support import leftovers
-from tests.support.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 

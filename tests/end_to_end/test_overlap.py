@@ -11,7 +11,7 @@ import pytest
 
 from arker import AsyncArker, AsyncVM, DeadlineExceededError, NotFoundError
 from arker.emulator import Emulator
-from tests.support.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

@@ -143,7 +143,7 @@ async def test_a_program_that_is_killed_amid_its_forks(
         assert not {unknown, own, held} & reaped
         assert {value for value in select(ledger) if value is not None} == {own, held}
         assert answered
-        living.communicate("\n", timeout=60)
+        living.communicate("\n", timeout=300)
         assert living.returncode == 0
     assert await ids(client) == {unknown, own}
 
@@ -281,7 +281,7 @@ async def test_what_a_program_leaves_that_ends_with_an_exception(
     with program(BREAK, **settings) as broken:
         held = await forked(broken, ledger)
         assert (await client.reap()).deleted == ()
-        broken.communicate("\n", timeout=60)
+        broken.communicate("\n", timeout=300)
         assert broken.returncode == 7
     assert [left.vm_id for left in (await client.reap()).deleted] == [held]
     assert len(await ids(client)) == 1

@@ -17,7 +17,7 @@ from arker import (
     Run,
     RunFailedError,
 )
-from tests.support.patience import Growing
+from tests.support.waiting import longer_and_longer
 
 pytestmark = pytest.mark.anyio
 
@@ -72,9 +72,9 @@ async def test_check(vm: AsyncVM) -> None:
 
 
 async def test_a_timeout_kills_what_the_command_started(vm: AsyncVM) -> None:
-    longer = Growing(0.3)
+    longer = longer_and_longer(0.3)
     while True:
-        seconds = longer.next()
+        seconds = next(longer)
         result = await vm.run("echo before; setsid sleep 600 & trap '' TERM; sleep 600", timeout=seconds)
         assert result.state == "failed"
         if result.stdout:
@@ -85,9 +85,9 @@ async def test_a_timeout_kills_what_the_command_started(vm: AsyncVM) -> None:
     assert result.exit_code == -1
     left = await vm.run("for f in /proc/[0-9]*/comm; do cat $f; done 2>/dev/null | grep -c sleep")
     assert left.stdout == b"0\n"
-    longer = Growing(0.2)
+    longer = longer_and_longer(0.2)
     while True:
-        seconds = longer.next()
+        seconds = next(longer)
         with pytest.raises(RunFailedError) as caught:
             await vm.run("echo partial; sleep 600", timeout=seconds, check=True)
         if caught.value.stdout:
@@ -97,9 +97,9 @@ async def test_a_timeout_kills_what_the_command_started(vm: AsyncVM) -> None:
 
 async def test_a_deadline_leaves_the_command_running(vm: AsyncVM) -> None:
     command = "until [ -e go ]; do sleep 0.02; done; echo done > finished"
-    longer = Growing(0.2)
+    longer = longer_and_longer(0.2)
     while True:
-        seconds = longer.next()
+        seconds = next(longer)
         with pytest.raises(DeadlineExceededError) as caught:
             await vm.run(command, deadline=seconds, idempotency_key="sleeper")
         if caught.value.outcome != "not_started":

@@ -19,7 +19,7 @@ from arker import (
     UnsupportedOperationError,
 )
 from arker.emulator import Emulator
-from tests.support.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ import pytest
 from arker import AsyncArker
 from arker.emulator import Emulator
 from tests.support.length import cases
-from tests.support.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

@@ -230,7 +230,7 @@ async def test_a_vm_that_a_living_program_has_under_the_same_key(
         assert (report.deleted, report.living) == ((), 1)
         assert server.requests == []
         assert select(ledger) == ["vm-1"]
-        living.communicate("\n", timeout=60)
+        living.communicate("\n", timeout=300)
     assert select(ledger) == []
     await client.aclose()
 

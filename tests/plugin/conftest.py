@@ -71,7 +71,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
         settings = ["-o", "asyncio_default_fixture_loop_scope=function"] if asyncio else ["-p", "no:asyncio"]
         every = [*plugins, "-W", "error", *settings, *arguments]
         if apart or autoload:
-            return pytester.runpytest_subprocess(*every, timeout=60)
+            return pytester.runpytest_subprocess(*every, timeout=300)
         return pytester.runpytest_inprocess(*every)
 
     return run

@@ -21,7 +21,7 @@ ATTEMPTS: Final = 3
 _POLICY: Final = RetryPolicy(attempts=ATTEMPTS, base_delay=0.002, max_delay=0.004, jitter=0.0)
 _PATIENT: Final = HttpTimeouts(idle=60.0, silence=60.0)
 _IMPATIENT: Final = HttpTimeouts(idle=IDLE, silence=SILENCE)
-_PATIENCE: Final = 30.0
+_PATIENCE: Final = 120.0
 _PER_RESET: Final = 40
 """Cells after which the server is cleared."""
 

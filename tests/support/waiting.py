@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 import pytest
 
-PATIENCE: Final = 60.0
+PATIENCE: Final = 120.0
 """Seconds. Only a test that fails waits so long."""
 
 

@@ -190,7 +190,7 @@ async def test_a_deadline_tells_of_what_was_not_done(
 
     def late(request: Recorded) -> Reply | None:
         reading = request.method == "POST" and request.json.get("path") == "/late"
-        return Reply(delay=60) if reading or request.method == "PUT" else None
+        return Reply(delay=600) if reading or request.method == "PUT" else None
 
     store.disturb = late
     done = set[str]()
@@ -210,7 +210,7 @@ async def test_a_deadline_tells_of_what_was_not_done(
         failure = outcomes[-1].error
         assert isinstance(failure, DeadlineExceededError)
         assert failure.operation in ("vm.upload_many", "vm.download_many")
-    assert asyncio.all_tasks() == before
+    await until(lambda: asyncio.all_tasks() == before)
     assert [entry.name for entry in tmp_path.iterdir()] == ["quick"]
 
 

@@ -23,6 +23,7 @@ from arker import (
     UnsupportedOperationError,
 )
 from tests.support.server import Recorded, Reply, ScriptedServer, error, ok
+from tests.support.waiting import until
 from tests.transfers.support import SYNC, Store
 
 pytestmark = pytest.mark.anyio
@@ -178,9 +179,9 @@ async def test_an_error_says_what_is_known(store: Store, vm: AsyncVM) -> None:
 
 async def test_a_deadline_ends_everything(store: Store, vm: AsyncVM) -> None:
     before = asyncio.all_tasks()
-    stalled: Callable[[Recorded], Reply | None] = lambda _: Reply(delay=30)  # noqa: E731
+    stalled: Callable[[Recorded], Reply | None] = lambda _: Reply(delay=600)  # noqa: E731
     store.disturb = lambda request: stalled(request) if request.method == "PUT" else None
     with pytest.raises(DeadlineExceededError) as caught:
         await vm.upload(bytes(CHUNK_SIZE + 1), "/f", deadline=0.3)
     assert (caught.value.operation, caught.value.outcome) == ("vm.upload", "not_started")
-    assert asyncio.all_tasks() == before
+    await until(lambda: asyncio.all_tasks() == before)  # a piece may still be read, in a thread

@@ -237,8 +237,8 @@ def with_outputs(obj: dict[str, Any]) -> dict[str, Any]:
 def with_outputs_that_are_there(obj: dict[str, Any]) -> dict[str, Any]:
     """Decode a run's outputs. They may be absent only while the run goes on; one of them may be null: it is empty."""
     out, err = obj.get("stdout"), obj.get("stderr")
-    if out.__class__ is str is err.__class__ and obj.get("stdout_encoding") == "utf-8" == obj.get("stderr_encoding"):
-        # As nearly always: two texts.
+    encodings = obj.get("stdout_encoding"), obj.get("stderr_encoding")
+    if isinstance(out, str) and isinstance(err, str) and encodings == ("utf-8", "utf-8"):  # as nearly always
         try:
             return {**obj, "stdout": out.encode(), "stderr": err.encode()}
         except UnicodeEncodeError:

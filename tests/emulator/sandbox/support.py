@@ -14,7 +14,7 @@ from attrs import frozen
 
 from arker.emulator.sandbox.base import HOME, RunExit, RunSpec, Sandbox
 from arker.emulator.sandbox.host.run import AgentRun
-from tests.support.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 
 @frozen

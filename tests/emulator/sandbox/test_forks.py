@@ -16,7 +16,7 @@ from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from tests.emulator.sandbox.support import host_processes, read, sh, unique_seconds, until, write
 from tests.support.length import times
-from tests.support.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

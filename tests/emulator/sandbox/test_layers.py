@@ -19,7 +19,7 @@ from arker.emulator.sandbox.layers import Stack, takes_another
 from arker.emulator.sandbox.small_trees import MOST
 from arker.emulator.sandbox.trial import Trial
 from tests.emulator.sandbox.support import read, sh, write
-from tests.support.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,7 @@ from yarl import URL
 
 from arker.emulator.options import GenerationName, Isolation
 from tests.emulator.server.conformance import conform
-from tests.support.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 ISOLATION: Isolation = "auto"
 OTHER_ORG = "org_other"

@@ -24,7 +24,7 @@ from arker.emulator.server.service import Service, base_url
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.support import Api
 from tests.emulator.server.wire import Wire, connected
-from tests.support.patience import PATIENCE, Growing
+from tests.support.waiting import PATIENCE, longer_and_longer
 
 pytestmark = pytest.mark.anyio
 
@@ -206,9 +206,9 @@ async def test_delays_add_up_and_go_with_an_error(emulator: Emulator, vm: str, l
 
 
 async def test_a_request_is_carried_out_though_its_client_has_gone(emulator: Emulator, vm: str, log: Log) -> None:
-    number, longer = 0, Growing(0.3)
+    number, longer = 0, longer_and_longer(0.3)
     while True:
-        number, seconds = number + 1, longer.next()
+        number, seconds = number + 1, next(longer)
         fault = emulator.faults.delay(operation="run", seconds=seconds)
         begin = time.monotonic()
         async with connected(emulator) as wire:
@@ -222,9 +222,9 @@ async def test_a_request_is_carried_out_though_its_client_has_gone(emulator: Emu
 
 
 async def test_what_is_delayed_is_not_carried_out_after_a_reset(emulator: Emulator, log: Log) -> None:
-    longer = Growing(0.5)
+    longer = longer_and_longer(0.5)
     while True:
-        seconds = longer.next()
+        seconds = next(longer)
         delay = emulator.faults.delay(operation="fork", seconds=seconds)
         begin = time.monotonic()
         async with connected(emulator) as stays:

@@ -17,7 +17,7 @@ from arker.emulator.sandbox.host.machine import Limits
 from arker.emulator.sandbox.plain import PlainProvider
 from arker.emulator.server.proxy.tunnel_proxy import TunnelProxy
 from tests.emulator.server.support import ISOLATION, Api
-from tests.support.patience import Growing
+from tests.support.waiting import longer_and_longer
 
 pytestmark = pytest.mark.anyio
 
@@ -58,9 +58,9 @@ async def test_a_command_that_cannot_be_started_says_why(limited: Api, vm: str) 
 
 
 async def test_a_timeout_at_the_limit_names_both(limited: Api, vm: str) -> None:
-    longer = Growing(1.5)
+    longer = longer_and_longer(1.5)
     while True:
-        seconds = longer.next()
+        seconds = next(longer)
         run = await limited.run(vm, MANY, timeout=seconds)
         assert run["state"] == "failed"
         assert run["fail_reason"].startswith(f"timeout: the command was killed after {seconds:g} s")

@@ -26,7 +26,7 @@ from tests.emulator.server.conftest import new_place
 from tests.emulator.server.support import ISOLATION, OTHER_KEY, OTHER_ORG, Api, Reply, chunk
 from tests.support.leftovers import below
 from tests.support.length import times
-from tests.support.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from tests.emulator.server.support import Api, chunk, output
-from tests.support.patience import Growing
+from tests.support.waiting import longer_and_longer
 
 pytestmark = pytest.mark.anyio
 
@@ -87,9 +87,9 @@ async def test_a_session_runs_one_command_at_a_time_in_order(api: Api, vm: str) 
 async def test_a_timeout_kills_everything_and_keeps_the_output(api: Api, vm: str) -> None:
     stubborn = "trap '' TERM; while :; do echo >> alive; sleep 0.02; done"
     command = f'echo before; setsid bash -c "{stubborn}" & sleep 600'
-    longer = Growing(0.5)
+    longer = longer_and_longer(0.5)
     while True:
-        seconds = longer.next()
+        seconds = next(longer)
         start = time.monotonic()
         reply = await api.run(vm, command, timeout=seconds)
         assert seconds - 0.1 < time.monotonic() - start < 300
@@ -105,9 +105,9 @@ async def test_a_timeout_kills_everything_and_keeps_the_output(api: Api, vm: str
     before, after = output(check).split()
     assert before == after
     # The timeout is of the command, not of its time in the queue.
-    longer = Growing(0.5)
+    longer = longer_and_longer(0.5)
     while True:
-        seconds = longer.next()
+        seconds = next(longer)
         blocker = await api.background(vm, f"sleep {seconds + 0.1}")
         state = (await api.run(vm, "echo on time", timeout=seconds))["state"]
         await api.ended(vm, blocker)

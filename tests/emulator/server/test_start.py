@@ -18,7 +18,7 @@ import pytest
 from arker.emulator import Emulator, _start, _state
 from arker.errors import EmulatorError
 from tests.emulator.server.support import ISOLATION
-from tests.support.patience import Growing
+from tests.support.waiting import longer_and_longer
 
 ROOT = str(Path(__file__).parents[3])
 
@@ -171,9 +171,9 @@ def interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
 @pytest.mark.anyio
 async def test_waiting_has_a_bound_and_tells_the_log(place: Path, interpreter: Callable[[str], None]) -> None:
     interpreter("echo what is wrong >&2; exec sleep 600")
-    longer = Growing(0.5)
+    longer = longer_and_longer(0.5)
     while True:
-        seconds = longer.next()
+        seconds = next(longer)
         options: dict[str, Any] = {"state_parent": place, "start_timeout": seconds}
         expected = f"not ready within {seconds:g} s (start_timeout)"
         with pytest.raises(EmulatorError, match=re.escape(expected)) as once, Emulator(**options):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from tests.support.patience import PATIENCE
+from tests.support.waiting import PATIENCE
 
 End: TypeAlias = Literal["fin", "reset"]
 

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from tests.emulator.server.support import Api, chunk, output
-from tests.support.patience import Growing
+from tests.support.waiting import longer_and_longer
 
 pytestmark = pytest.mark.anyio
 
@@ -147,9 +147,9 @@ async def test_a_run_is_over_when_all_that_it_started_is(new: Api) -> None:
 
 async def test_the_timeout_bounds_what_a_run_has_left_behind(new: Api) -> None:
     vm = await vm_of(new)
-    longer = Growing(1)
+    longer = longer_and_longer(1)
     while True:
-        seconds = longer.next()
+        seconds = next(longer)
         run = await new.ended(vm, await new.background(vm, "sleep 600 & echo begun", timeout=seconds), seconds + 60)
         assert (run["state"], run["exit_code"]) == ("failed", None)
         assert "timeout" in run["fail_reason"]
