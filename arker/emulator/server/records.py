@@ -94,7 +94,7 @@ class RunRecord:
     stop_reason: StopReason | None = None
     """Why the server wants it ended, once it does."""
     signalled: str | None = None
-    """The last signal that was sent to it, such as ``SIGINT``."""
+    """The last signal that was sent to it to end it, such as ``SIGINT``."""
     started: asyncio.Event = field(factory=asyncio.Event, repr=False)
     """Set when there is a handle, or never will be one."""
     done: asyncio.Event = field(factory=asyncio.Event, repr=False)

@@ -36,6 +36,22 @@ async def test_a_run_that_was_sent_a_signal(state: Path) -> None:
         assert output(await api.run(vm, "cat log")) == b"begun\n"
 
 
+async def test_a_run_that_was_told_to_reload_is_run_again(state: Path) -> None:
+    async with running(state, kill=True) as api:
+        vm = (await api.fork(durable=True))["vm_id"]
+        going = await api.background(vm, "trap '' HUP; echo begun >> log; echo begun; sleep 600")
+        await api.printed(vm, going, "begun")
+        reply = await api.call("POST", f"/v1/vms/{vm}/runs", {"command": "", "signal": "SIGHUP"})
+        assert reply.status == 200
+    async with running(state) as api:
+        await api.printed(vm, going, "begun")
+        run = await api.get_run(vm, going)
+        assert (run["state"], run["retry_count"]) == ("running", 1)
+        session = await api.call("POST", f"/v1/vms/{vm}/sessions", {})
+        again = await api.run(vm, "cat log", session_id=session.json["session_id"])
+        assert output(again) == b"begun\nbegun\n"
+
+
 @pytest.mark.parametrize("kill", [False, True])
 async def test_a_run_that_was_being_cancelled(state: Path, kill: bool) -> None:
     async with Emulator(options(state)) as emulator, aiohttp.ClientSession() as session:

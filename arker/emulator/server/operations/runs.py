@@ -23,6 +23,8 @@ from arker.emulator.server.records import Organisation, RunRecord, SessionRecord
 
 _RESOURCES = frozenset(("cpu", "memory", "disk"))
 _MAX_PORTS = 64
+_ENDING = frozenset((signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGABRT, signal.SIGKILL))
+"""Signals that callers send to end a command; by the others programs are told to reload, for instance."""
 
 
 @frozen(kw_only=True)
@@ -154,13 +156,16 @@ async def _send_signal(backend: Backend, session: SessionRecord, number: signal.
     if run is None or run.handle is None:
         message = "signal: the session is running nothing that a signal could be sent to"
         raise backend.generation.nothing_to_signal(message)
-    before, run.signalled = run.signalled, number.name
-    backend.keeper.stop_run(run)
+    before = run.signalled
+    if number in _ENDING:
+        run.signalled = number.name
+        backend.keeper.stop_run(run)
     try:
         await run.handle.signal(number)
     except SandboxError as error:
-        run.signalled = before
-        backend.keeper.stop_run(run)
+        if number in _ENDING:
+            run.signalled = before
+            backend.keeper.stop_run(run)
         raise from_sandbox(error) from None
 
 

@@ -152,7 +152,7 @@ class RunDoc:
 
     Attributes:
         stop_reason: Why it was to end; None if it was not.
-        signalled: The signal that it was sent.
+        signalled: The signal that it was sent to end it.
     """
 
     run_id: str
