@@ -26,7 +26,7 @@ def ready() -> None:
 
 async def work_in(vm: AsyncVM, item: int) -> None:
     ready()
-    await vm.run("sleep 600")
+    await vm.run("say it takes long")
 
 
 async def asynchronous(work: str) -> None:
@@ -45,7 +45,7 @@ async def asynchronous(work: str) -> None:
 
 def work_in_blocking(vm: VM, item: int) -> None:
     ready()
-    vm.run("sleep 600")
+    vm.run("say it takes long")
 
 
 def blocking(work: str) -> None:
@@ -70,7 +70,7 @@ def go_on(vm: VM) -> None:
     for _ in range(3):
         ready()
         try:
-            vm.run("sleep 600")
+            vm.run("say it takes long")
         except KeyboardInterrupt:
             vm.sync("/done", b"")
 
