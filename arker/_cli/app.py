@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from cyclopts import App, CycloptsError, Parameter, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
 from arker import _cli
+from arker._basics.programs import shell_program
 from arker._basics.version import version
 from arker._cli import guesses, output, running, statuses
 from arker._cli.names import PLAIN
@@ -28,20 +29,11 @@ async def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     if shell == "zsh":
         # So is zsh, which is told for each argument.
         script = re.sub(r"'([12]):(Where (?:from|to)\.)'", r"'\1:\2:_files'", script)
-        # It loads a function from the file of its name, and at the first call runs what is in there.
-        script = script.replace("_cyclopts_arker", "_arker").rstrip() + _ZSH_END
+        end = shell_program(__package__, "completion.zsh")
+        script = f"{script.replace('_cyclopts_arker', '_arker').rstrip()}\n\n{end}"
     output.write(script.rstrip() + "\n", foreign=False)
     return statuses.DONE
 
-
-_ZSH_END: Final = """
-
-if [[ ${funcstack[1]-} == _arker ]]; then
-  _arker "$@"
-else
-  compdef _arker arker
-fi
-"""
 
 COMMANDS: Final[Mapping[str, Callable[[], Callable[..., Any]]]] = {
     "fork": lambda: _cli.machines.fork,

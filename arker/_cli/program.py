@@ -55,7 +55,7 @@ def _run(words: list[str]) -> int:
     if words[:1] == ["--local"] and len(words) > 1:  # an option of the command, written before its name
         words[:2] = [words[1], "--local"]
     if words[:1] == ["help"]:
-        words = [*words[1:2], "--help"]
+        words = [*words[1:2], "--help"] if not words[1:] or words[1] in {*PLAIN, *WITH_EXTRA} else words[1:2]
     if words in (["--version"], ["-V"], ["version"]):
         sys.stdout.write(f"arker-async {version()}\n")
         return statuses.DONE

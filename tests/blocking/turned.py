@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from types import TracebackType
+from types import GenericAlias, TracebackType
 from typing import Any, TypeGuard, cast
 
 import arker
@@ -30,7 +30,9 @@ class _Turned:
         self._twin = next(
             cls
             for name in arker.__all__
-            if inspect.isclass(cls := getattr(arker, name)) and isinstance(target._async, cls)
+            # On Python 3.10, aliases such as list[int] are taken for classes.
+            if inspect.isclass(cls := getattr(arker, name)) and not isinstance(cls, GenericAlias)
+            if isinstance(target._async, cls)
         )
 
     def __getattr__(self, name: str) -> Any:

@@ -38,7 +38,7 @@ def test_the_list_of_commands(bare: Program) -> None:
 @pytest.mark.parametrize("columns", ["0", "1", "2", "20", "39"])
 def test_help_in_a_narrow_terminal(bare: Program, columns: str) -> None:
     text = bare.good("ls", "--help", COLUMNS=columns)
-    assert "--state CHOICE" in text
+    assert "--state" in text
     # 0 is no width, so it is as if there were none.
     assert max(map(len, text.splitlines())) == (80 if columns == "0" else 40)
     assert "Usage: arker COMMAND" in bare.good("--help", COLUMNS=columns)

@@ -268,6 +268,10 @@ async def refused_connect(port: int) -> bytes:
         writer.close()
 
 
+async def connections(port: int, number: int) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    return [await asyncio.open_connection("127.0.0.1", port) for _ in range(number)]
+
+
 async def test_vms_share_what_room_there_is_and_none_takes_it_all() -> None:
     room = Room(8)
     assert room.share == 2
@@ -277,10 +281,10 @@ async def test_vms_share_what_room_there_is_and_none_takes_it_all() -> None:
         listener, port = listening()
         proxy.open(listener)
         ports.append(port)
-    held = [[await asyncio.open_connection("127.0.0.1", port) for _ in range(5)] for port in ports[:3]]
+    held = [await connections(port, 5) for port in ports[:3]]
     # Three that want more than there is leave room for the others.
     assert b" 403 " in await asyncio.wait_for(refused_connect(ports[3]), 60)
-    held += [[await asyncio.open_connection("127.0.0.1", ports[3]) for _ in range(2)]]
+    held += [await connections(ports[3], 2)]
     late = [asyncio.ensure_future(refused_connect(port)) for port in ports[4:]]
     done, _ = await asyncio.wait(late, timeout=0.2)
     assert done == set()

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import aiohttp
@@ -54,7 +54,8 @@ async def test_a_run_that_was_told_to_reload_is_run_again(state: Path) -> None:
 
 @pytest.mark.parametrize("kill", [False, True])
 async def test_a_run_that_was_being_cancelled(state: Path, kill: bool) -> None:
-    async with Emulator(options(state)) as emulator, aiohttp.ClientSession() as session:
+    # A spare sandbox that is stopped amid its start would not end with the server.
+    async with Emulator(options(state, spares=0)) as emulator, aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
         vm = (await api.fork(durable=True))["vm_id"]
         going = await api.background(vm, "echo begun >> log; echo begun; sleep 600")
@@ -62,8 +63,7 @@ async def test_a_run_that_was_being_cancelled(state: Path, kill: bool) -> None:
         assert emulator.pid is not None
         processes = descendants(emulator.pid)
         assert processes
-        for each in processes:
-            os.kill(each, signal.SIGSTOP)  # so that nothing in the VM can be killed by its agent
+        signalled(processes, signal.SIGSTOP)  # so that nothing in the VM can be killed by its agent
         cancelling = asyncio.ensure_future(api.call("DELETE", f"/v1/vms/{vm}/runs/{going}"))
         with anyio.fail_after(60):
             while not is_to_end(state, going):
@@ -71,8 +71,7 @@ async def test_a_run_that_was_being_cancelled(state: Path, kill: bool) -> None:
         if kill:
             os.kill(emulator.pid, signal.SIGKILL)
         else:
-            for each in processes:
-                os.kill(each, signal.SIGCONT)
+            signalled(processes, signal.SIGCONT)
         await asyncio.gather(cancelling, return_exceptions=True)
     async with running(state) as api:
         run = await api.get_run(vm, going)
@@ -92,6 +91,12 @@ def descendants(pid: int) -> list[int]:
     for each in found:
         found += [child for child, parent in parents.items() if parent == each]
     return found[1:]
+
+
+def signalled(processes: list[int], number: signal.Signals) -> None:
+    for each in processes:
+        with suppress(ProcessLookupError):
+            os.kill(each, number)
 
 
 def is_to_end(state: Path, run_id: str) -> bool:
