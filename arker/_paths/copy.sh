@@ -11,16 +11,18 @@ if [ -d "$1" ]; then
     said=$(cp -R -H -p "$1" "$2" 2>&1) && exit 0
 else
     if [ -d "$2" ]; then refuse EISDIR 2; fi
-    if [ ! -e "$2" ] && [ ! -h "$2" ]; then
-        # A new file gets its name when it is whole, so that two copies at once to one target are no obstacle to each other.
+    # The copy gets its name when it is whole, so that two copies at once to one target do not mix their contents. What is no
+    # file of its own, such as a symlink or one of several names of a file, stays what it is, and is written in place.
+    if { [ ! -e "$2" ] && [ ! -h "$2" ]; } ||
+        { [ ! -h "$2" ] && [ -w "$2" ] && [ -n "$(find "$2" -prune -type f -links 1 2>/dev/null)" ]; }; then
         parent "$2"
         # shellcheck disable=SC2154 # set by parent
         made=$parent/$4
         said=$(cp -p "$1" "$made" 2>&1) && said=$(mv -f "$made" "$2" 2>&1) && exit 0
         rm -f "$made"
-    else
-        said=$(cp -p "$1" "$2" 2>&1) && exit 0
     fi
+    # There may be no room for both, or no permission to make a file there.
+    if [ -e "$2" ] || [ -h "$2" ]; then said=$(cp -p "$1" "$2" 2>&1) && exit 0; fi
 fi
 [ -r "$1" ] || refuse EACCES 1
 if [ -e "$2" ] && [ ! -d "$2" ]; then writable "$2" 2; fi

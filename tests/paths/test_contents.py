@@ -94,14 +94,35 @@ async def test_what_may_not_be_written_is_not_replaced(vm: AsyncVM) -> None:
     assert await vm.files.read_text("/tmp/d/file") == "kept"
 
 
-async def test_two_copies_at_once_to_one_new_file(vm: AsyncVM) -> None:
+@pytest.mark.parametrize("before", [None, b"before"], ids=["new", "existing"])
+async def test_copies_at_once_to_one_file(vm: AsyncVM, before: bytes | None) -> None:
     contents = [bytes([number]) * 2_000_000 for number in range(4)]
     for number, content in enumerate(contents):
         await vm.files.write_bytes(f"/tmp/{number}", content)
     for turn in range(5):
+        if before is not None:
+            await vm.files.write_bytes(f"/tmp/made-{turn}", before)
         await asyncio.gather(*(vm.files.copy(f"/tmp/{number}", f"/tmp/made-{turn}") for number in range(4)))
         assert await vm.files.read_bytes(f"/tmp/made-{turn}") in contents
     assert len(await vm.files.listdir("/tmp")) == 9
+
+
+async def test_a_copy_to_one_of_several_names_is_seen_by_all(vm: AsyncVM) -> None:
+    await vm.run("cd /tmp; echo before > file; ln file other; ln -s file link; echo after > new; chmod 640 new")
+    await vm.files.copy("/tmp/new", "/tmp/other")
+    assert await vm.files.read_text("/tmp/file") == "after\n"
+    await vm.files.write_text("/tmp/new", "at last\n")
+    await vm.files.copy("/tmp/new", "/tmp/link")
+    assert await vm.files.read_text("/tmp/other") == "at last\n"
+    assert (await vm.files.stat("/tmp/link", follow_symlinks=False)).kind == "symlink"
+    assert (await vm.files.stat("/tmp/file")).mode == 0o640
+
+
+async def test_a_file_that_must_not_be_written_is_not_replaced(vm: AsyncVM) -> None:
+    await vm.run("cd /tmp; echo kept > file; chmod 400 file; echo new > new")
+    with pytest.raises(PermissionError):
+        await vm.files.copy("/tmp/new", "/tmp/file")
+    assert await vm.files.read_text("/tmp/file") == "kept\n"
 
 
 async def test_permissions(vm: AsyncVM) -> None:
