@@ -138,6 +138,8 @@ async def test_a_server_that_starts_removes_what_dead_ones_have_left(place: Path
     dead = state.path
     (dead / "vms" / "one").mkdir(parents=True)
     (dead / "vms" / "one").chmod(0)
+    # Linux shows the command line of a program a moment after it has been started.
+    await until(lambda: with_text(str(dead)) != set(), PATIENCE)
     (guard,) = with_text(str(dead))
     os.kill(guard, signal.SIGKILL)
     os.waitpid(guard, 0)
