@@ -88,8 +88,9 @@ STATEMENTS: Final = {
     # A VM that has no row, since it was forked without this ledger or is kept.
     "lives": (
         "INSERT INTO forks (idempotency_key, base_url, body, vm_id, created_at, ends_at, account, client, owner, host)"
-        " SELECT ?1, ?2, '', ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE NOT EXISTS"
-        " (SELECT 1 FROM forks WHERE base_url = ?2 AND account = ?6 AND (vm_id = ?3 OR name = ?3))"
+        " SELECT * FROM"
+        " (SELECT ?, ? AS at, '', ? AS vm, ?, ?, ? AS whose, ?, ?, ?) WHERE NOT EXISTS"
+        " (SELECT 1 FROM forks WHERE base_url = at AND forks.account = whose AND (vm_id = vm OR name = vm))"
     ),
     # A VM whose row was released.
     "left": (
@@ -104,7 +105,7 @@ STATEMENTS: Final = {
         " AND ends_at IS NULL"
     ),
 }
-"""The statements on the rows, by name."""
+"""The statements on the rows, by name. Early Pythons 3.12 take parameters with numbers for named ones, and warn."""
 
 _SELECT: Final = (
     "SELECT idempotency_key, base_url, client, body, vm_id, created_at, owner, host, given_up, ends_at FROM forks"
