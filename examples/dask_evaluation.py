@@ -144,7 +144,7 @@ def main() -> None:
             LocalCluster(
                 n_workers=arguments.workers,
                 threads_per_worker=share,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # any free port: without an address it takes 8787
                 silence_logs=logging.CRITICAL,  # candidates that crash are no errors of the workers
             ) as cluster,
             Client(cluster) as dask_client,

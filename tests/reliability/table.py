@@ -19,6 +19,7 @@ Place: TypeAlias = tuple[str, str, bool]
 
 _SHORT: Final[Mapping[str, str]] = {
     "UnavailableError": "Unav",
+    "GatewayTimeoutError": "Gate",
     "RateLimitedError": "Rate",
     "ResourcePressureError": "Press",
     "InternalError": "Int",
