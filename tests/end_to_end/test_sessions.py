@@ -43,7 +43,7 @@ async def test_a_session_keeps_its_directory_and_environment_over_ten_runs(vm: A
 
 async def test_two_sessions_at_once_and_two_runs_in_one(vm: AsyncVM) -> None:
     await vm.create_session()
-    meet = "touch ~/{}; until [ -e ~/0 -a -e ~/1 ]; do sleep 0.02; done"  # one after the other they wait for ever
+    meet = "touch ~/{}; until [ -e ~/0 -a -e ~/1 ]; do sleep 0.02; done"  # one after the other neither ends
     with anyio.fail_after(PATIENCE):
         await asyncio.gather(*(vm.run(meet.format(number), session_idx=number) for number in range(2)))
 
