@@ -15,6 +15,8 @@ FOREGROUND: Final = """sh -c 'trap "echo contin""ued" CONT; echo be""gun; while 
 """Says when it is in the foreground: before that, a key would be the shell's."""
 RESIZED: Final = """sh -c 'trap "stty size; exit" WINCH; echo be""gun; while :; do sleep 0.01; done'"""
 """Says the size once that has changed."""
+TAKING: Final = """sh -c 'echo be""gun; exec cat'"""
+"""Says when what is typed is its input: before that, the shell still changes how the terminal echoes."""
 DRAWING: Final = r"""sh -c 'draw() { printf "\033[2J\033[Hdra""wn\033[5;1Hen""ded\n"; }; trap draw WINCH; draw
 head -c 300000 /dev/zero; printf "\033[5;1Hended\n"; while :; do sleep 0.02; done'"""
 """Draws a screen once, and again when the size has changed; then it writes more than is kept for a replay."""
@@ -39,11 +41,13 @@ async def use_shell(typist: Typist) -> None:
     await typist.resize(100, 30)
     await typist.until(b"30 100\r\n")
     await typist.until(PROMPT, typist.seen.index(b"30 100\r\n"))
+    place = len(typist.seen)
     await typist.resize(90, 25)
+    await typist.until(PROMPT, place)  # the shell draws its line for the new width
     await typist.enter("stty size")
     await typist.enter("printf 'äöü € 😀 \\377\\n'")
+    await typist.enter(TAKING, b"begun\r\n")
     # Erasing takes away a whole character.
-    await typist.enter("cat", b"\n")
     await typist.enter("aé€\x7f\x7fb", b"ab\r\n")
     await typist.press(b"\x04", PROMPT)
     await typist.enter(FOREGROUND, b"begun\r\n")

@@ -62,8 +62,9 @@ async def test_it_is_the_controlling_terminal_of_the_vms_user(vm: AgentSandbox) 
 
 
 async def test_its_size_is_told_to_its_program(vm: AgentSandbox) -> None:
-    async with opened(vm, "/bin/bash") as terminal:
-        await terminal.write(b"trap 'stty size' WINCH; echo s''et\n")
+    async with opened(vm) as terminal:
+        # A shell that is about to read its next command would keep the signal until that has come.
+        await terminal.write(b"trap 'stty size' WINCH; echo s''et; while :; do sleep 0.01; done\n")
         await until(terminal, b"set")
         terminal.resize(120, 50)
         await until(terminal, b"50 120")
