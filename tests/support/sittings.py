@@ -11,8 +11,11 @@ from tests.support.relay import Relay
 from tests.support.typist import ENV, PATIENCE, PROMPT, Typist
 
 SHELL: Final = ("/bin/bash", "--noprofile", "--norc")
-FOREGROUND: Final = """sh -c 'trap "echo contin""ued" CONT; echo be""gun; while :; do sleep 0.01; done'"""
-"""Says when it is in the foreground: before that, a key would be the shell's."""
+FOREGROUND: Final = """bash -c 'trap "echo contin""ued" CONT; echo be""gun; while :; do read -t 0.01; done'"""
+"""Says when it is in the foreground: before that, a key would be the shell's.
+
+It looks for signals again and again, by itself: a shell that a Ctrl-Z finds starting a program may not stop.
+"""
 RESIZED: Final = """sh -c 'trap "stty size; exit" WINCH; echo be""gun; while :; do sleep 0.01; done'"""
 """Says the size once that has changed."""
 TAKING: Final = """sh -c 'echo be""gun; exec cat'"""
