@@ -94,7 +94,10 @@ def processes() -> dict[int, tuple[int, int, str]]:
             except OSError:  # it has gone
                 continue
             fields = status[status.rfind(b")") + 2 :].split()  # a command's name may hold anything, spaces included
-            found[int(name)] = (int(fields[1]), int(fields[2]), fields[0].decode())
+            state = fields[0].decode()
+            if state in "ZX" and int(fields[17]) > 1:  # only its first thread has ended
+                state = "S"
+            found[int(name)] = (int(fields[1]), int(fields[2]), state)
     return found
 
 
