@@ -10,7 +10,16 @@ import pytest
 
 from arker.emulator.sandbox.base import RunSpec, SandboxError
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
-from tests.emulator.sandbox.support import descriptors, host_processes, rest_after, sh, unique_seconds, until, write
+from tests.emulator.sandbox.support import (
+    FIRST_THREAD_ENDED,
+    descriptors,
+    host_processes,
+    rest_after,
+    sh,
+    unique_seconds,
+    until,
+    write,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -125,18 +134,6 @@ async def test_kill_leaves_nothing(vm: AgentSandbox, command: str) -> None:
     assert (ended.exit_code, ended.reason) == (None, "killed")
     assert host_processes(marker) == []
     assert (await sh(vm, "echo well")).text == "well"
-
-
-FIRST_THREAD_ENDED = """
-import ctypes, threading, time
-def work():
-    while True:
-        with open("alive", "a") as file:
-            file.write("x")
-        time.sleep(0.01)
-threading.Thread(target=work).start()
-ctypes.CDLL(None).pthread_exit(None)
-"""
 
 
 async def test_kill_ends_a_program_whose_first_thread_has_ended(vm: AgentSandbox) -> None:
