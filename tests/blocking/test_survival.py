@@ -107,8 +107,9 @@ def test_a_signal_amid_a_call(emulator: Emulator, blocking: Arker, name: str) ->
 
 @pytest.mark.parametrize("processed", [False, True])
 def test_a_signal_amid_a_fork_leaves_no_vm(emulator: Emulator, blocking: Arker, processed: bool) -> None:
-    for seconds in longer_and_longer(2.0):
-        with emulator.faults.delay(operation="fork", seconds=seconds, processed=processed):
+    longer = longer_and_longer(2.0)
+    while True:
+        with emulator.faults.delay(operation="fork", seconds=next(longer), processed=processed):
             done = run(emulator, "interrupted_fork")
         if done.stdout == "":
             break

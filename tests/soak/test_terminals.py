@@ -73,26 +73,30 @@ async def test_a_counter_misses_nothing_over_lost_connections(
     arker_emulator: Emulator, arker: AsyncArker, soak: Soak
 ) -> None:
     wanted = soak.times(20, at_least=2)
-    last = 1000 + 100 * wanted
     vm = await arker.fork("ubuntu")
     async with (
         relay(arker_emulator.url) as network,
         AsyncArker(arker_emulator.api_key, base_url=network.url, control_base_url=network.url) as ar,
         ar.vm(vm.id).terminal("/bin/sh", env={"PS1": ""}) as terminal,
     ):
-        count = f"for i in $(seq 1000 {last}); do echo $i; sleep 0.002; done"
-        await terminal.write(f"{count}; exit\n")
+        # After each hundred it waits to be told that these have come.
+        hundred = "for i in $(seq 100); do echo $((n = n + 1)); sleep 0.002; done; read more"
+        await terminal.write(f"n=999; for hundred in $(seq {wanted}); do {hundred}; done; exit\n")
         seen = bytearray()
-        pieces = cuts = 0
+        cuts = replays = told = 0
         async for piece in terminal:
             if isinstance(piece, Replayed):
                 seen.clear()  # all of it fits into what the server keeps
+                replays += 1
                 continue
             seen += piece
-            pieces += 1
-            if pieces % 40 == 0 and cuts < wanted:
+            if cuts == told < wanted and b"%d\r\n" % (1000 + 100 * cuts) in seen:
                 cuts += 1
-                network.cut()
-        assert cuts == wanted
+                assert network.cut() > 0
+            elif replays == cuts > told and b"%d\r\n" % (999 + 100 * cuts) in seen:
+                told += 1
+                await terminal.write("\n")
+        assert cuts == replays == told == wanted
         # What was typed is seen, too.
-        assert [int(line) for line in seen.partition(b"exit\r\n")[2].split()] == list(range(1000, last + 1))
+        lines = seen.partition(b"exit\r\n")[2].split()
+        assert [int(line) for line in lines] == list(range(1000, 1000 + 100 * wanted))

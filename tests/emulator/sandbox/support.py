@@ -16,6 +16,18 @@ from arker.emulator.sandbox.base import HOME, RunExit, RunSpec, Sandbox
 from arker.emulator.sandbox.host.run import AgentRun
 from tests.support.waiting import PATIENCE
 
+FIRST_THREAD_ENDED = """
+import ctypes, threading, time
+def work():
+    while True:
+        with open("alive", "a") as file:
+            file.write("x")
+        time.sleep(0.01)
+threading.Thread(target=work).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+"""A program that goes on, although for the system it looks like one that has ended."""
+
 
 @frozen
 class Ended:

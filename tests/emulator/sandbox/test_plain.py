@@ -12,7 +12,16 @@ import pytest
 from arker.emulator.sandbox.base import RunSpec, SandboxError
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from arker.emulator.sandbox.plain import PlainProvider, UnprotectedWarning
-from tests.emulator.sandbox.support import host_processes, read, sh, state_of, unique_seconds, until, write
+from tests.emulator.sandbox.support import (
+    FIRST_THREAD_ENDED,
+    host_processes,
+    read,
+    sh,
+    state_of,
+    unique_seconds,
+    until,
+    write,
+)
 from tests.support.leftovers import alive, below
 from tests.support.length import times
 
@@ -114,6 +123,9 @@ async def test_an_agent_that_does_not_clean_up_is_killed_with_everything(
     monkeypatch.setattr("arker.emulator.sandbox.host.machine._CLEAN_UP", 0.1)
     before = below(os.getpid())
     vm = await plain.create("stuck")
+    await write(vm, "threads.py", FIRST_THREAD_ENDED.encode())
+    await vm.run(RunSpec(command="setsid python3 threads.py & wait"))
+    await until(lambda: any(state_of(pid) == "Z" for pid in below(os.getpid()) - before))
     await vm.run(RunSpec(command="(setsid sleep 600 &); kill -STOP $(ps -o ppid= -p $PPID); sleep 600"))
     await until(lambda: any(state_of(pid) == "T" for pid in below(os.getpid()) - before))
     pids = below(os.getpid()) - before

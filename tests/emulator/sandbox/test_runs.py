@@ -10,7 +10,16 @@ import pytest
 
 from arker.emulator.sandbox.base import RunSpec, SandboxError
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
-from tests.emulator.sandbox.support import descriptors, host_processes, rest_after, sh, unique_seconds, until, write
+from tests.emulator.sandbox.support import (
+    FIRST_THREAD_ENDED,
+    descriptors,
+    host_processes,
+    rest_after,
+    sh,
+    unique_seconds,
+    until,
+    write,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -125,6 +134,19 @@ async def test_kill_leaves_nothing(vm: AgentSandbox, command: str) -> None:
     assert (ended.exit_code, ended.reason) == (None, "killed")
     assert host_processes(marker) == []
     assert (await sh(vm, "echo well")).text == "well"
+
+
+async def test_kill_ends_a_program_whose_first_thread_has_ended(vm: AgentSandbox) -> None:
+    """For the system it looks like one that has ended."""
+    await write(vm, "threads.py", FIRST_THREAD_ENDED.encode())
+    run = await vm.run(RunSpec(command="setsid python3 threads.py & wait"))
+    await sh(vm, "until [ -s alive ] && ps -o state= -C python3 | grep -q Z; do sleep 0.02; done")
+    other = await vm.run(RunSpec(command="until [ -e go ]; do sleep 0.02; done; echo spared"))
+    await run.kill()
+    before, after = (await sh(vm, "wc -c < alive; sleep 0.3; wc -c < alive; touch go")).text.split()
+    assert before == after
+    assert (await other.wait()).exit_code == 0
+    assert other.stdout() == b"spared\n"
 
 
 async def test_kill_reaches_the_background_children_of_a_run_that_has_ended(vm: AgentSandbox) -> None:

@@ -159,7 +159,7 @@ class Api:
 
     async def delete(self, vm_id: str) -> None:
         reply = await self.call("DELETE", f"/v1/vms/{vm_id}")
-        assert reply.json == {"deleted": True}
+        assert reply.json == {"deleted": True}, reply
 
     async def sync(self, vm_id: str, body: Any) -> Reply:
         return await self.call("POST", f"/v1/vms/{vm_id}/sync", body)

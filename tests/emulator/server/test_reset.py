@@ -249,6 +249,25 @@ async def test_resets_while_many_are_at_work(server: Server) -> None:
     assert (await server.api.run(vm, "echo well"))["stdout"] == "well\n"
 
 
+THREADS = """
+import threading, time
+for _ in range(400):
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+print("begun", flush=True)
+time.sleep(600)
+"""
+
+
+async def test_programs_of_many_threads(server: Server) -> None:
+    """The first thread of such a program has ended before the others have, and cannot be collected yet."""
+    for _ in range(5):
+        vm = (await server.api.fork())["vm_id"]
+        await server.api.write(vm, chunk("threads.py", THREADS.encode()))
+        await server.api.printed(vm, await server.api.background(vm, "exec python3 threads.py"), "begun")
+    assert (await server.reset()).status == 200
+    await server.require_nothing()
+
+
 async def test_resets_at_the_same_time(server: Server) -> None:
     for _ in range(3):
         await server.api.fork()

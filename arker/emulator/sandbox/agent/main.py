@@ -21,6 +21,7 @@ from arker.emulator.sandbox.agent.processes import (
     prctl,
     read_proc,
     reap,
+    reap_all,
     rename,
     send_signal,
     stop_below,
@@ -288,3 +289,4 @@ def main() -> None:
         for file in agent.files.values():
             file.close()
         kill_below(os.getpid())
+        reap_all()

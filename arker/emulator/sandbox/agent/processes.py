@@ -23,6 +23,9 @@ PR_SET_CHILD_SUBREAPER = 36
 MANY = 64
 """Processes beyond which a killer stops everyone first."""
 
+LAST_THREADS = 3.0
+"""Seconds that the last threads of processes which have been killed may take to end."""
+
 MACHINE = os.uname().machine
 MAKING_PROCESSES = {"x86_64": (56, 57, 58, 435), "aarch64": (220, 435)}
 """Numbers of the system calls clone, fork, vfork and clone3."""
@@ -91,7 +94,10 @@ def processes() -> dict[int, tuple[int, int, str]]:
             except OSError:  # it has gone
                 continue
             fields = status[status.rfind(b")") + 2 :].split()  # a command's name may hold anything, spaces included
-            found[int(name)] = (int(fields[1]), int(fields[2]), fields[0].decode())
+            state = fields[0].decode()
+            if state in "ZX" and int(fields[17]) > 1:  # only its first thread has ended
+                state = "S"
+            found[int(name)] = (int(fields[1]), int(fields[2]), state)
     return found
 
 
@@ -145,6 +151,16 @@ def reap(options: int = 0) -> list[tuple[int, int]] | None:
         if pid == 0:
             return ended
         ended.append((pid, status))
+
+
+def reap_all() -> None:
+    """Reap every child, all of which have been killed. A process can be reaped once the last of its threads has ended.
+
+    Otherwise it would be left to the process that has started this one, and that does not know it.
+    """
+    give_up = time.monotonic() + LAST_THREADS
+    while reap() is not None and time.monotonic() < give_up:
+        time.sleep(0.001)
 
 
 def kill_below(root: int, spare: Container[int] = (), *, brake: bool = False) -> list[tuple[int, int]]:

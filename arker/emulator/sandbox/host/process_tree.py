@@ -228,7 +228,9 @@ def _processes() -> Iterator[tuple[int, int, bytes]]:
             if name.isdigit():
                 with contextlib.suppress(OSError):  # it has gone
                     fields = Path("/proc", name, "stat").read_bytes().rpartition(b")")[2].split()
-                    yield int(name), int(fields[1]), fields[0]
+                    # The first thread of a process may have ended while others go on.
+                    state = b"S" if fields[0] in (b"Z", b"X") and int(fields[17]) > 1 else fields[0]
+                    yield int(name), int(fields[1]), state
 
 
 __all__ = [
