@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,9 @@ class Service:
         state_dir: An empty directory. The caller removes it.
         sock: The listening socket, owned by the service from now on.
         clock: For tests that move time.
+
+    Attributes:
+        warnings: Which VMs of the state directory cannot be used, and why.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class Service:
         self._runner: web.AppRunner | None = None
         self._backend: Backend | None = None
         self._lasting: StateDirectory | None = None
+        self.warnings: Sequence[str] = ()
         self.clock = clock or Clock()
         self.origin = origin_of(sock)
 
@@ -151,6 +156,7 @@ class Service:
         self._backend = self._new_backend(provider, directory.spool, keeper, directory.secret)
         restoration = Restoration(self._backend, directory, keeper)
         await restoration.restore()
+        self.warnings = restoration.warnings()
         return restoration
 
     async def close(self) -> None:
