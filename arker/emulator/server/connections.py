@@ -27,7 +27,7 @@ _MALFORMED: Final = {
     "LineTooLong": "the request's first line or a header field is too long",
     "TransferEncodingError": "the body's chunks are malformed",
 }
-"""What is wrong, by the library's exceptions. Their own messages quote the request, and any part of it may be secret."""
+"""What is wrong, by the library's exceptions. Their own messages quote the request, of which any part may be secret."""
 _OTHERS: Final = {500: "internal", 504: "gateway_timeout"}
 
 

@@ -26,8 +26,8 @@ SIZE_MAXIMUM = 2**31 - 1
 """The largest count of CPUs or MiB; more is a mistake."""
 LARGE = 128 * 1024  # bytes from which work on a body is moved off the event loop
 
-_DECODED: Final = frozenset(("", "identity", "gzip", "deflate", "br", "zstd"))
-"""Codings of a body that have been decoded when it is read, or refused before: the last two if their libraries lack."""
+_DECODED: Final = frozenset(("", "identity", "gzip", "deflate", "br"))
+"""Codings of a body that have been decoded when it is read, or refused before: the last one if its library lacks."""
 _VGPUS: Final = (0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1, 2, 4, 8)
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
