@@ -149,12 +149,13 @@ async def test_others(
 @pytest.mark.parametrize("request_class", [ForkRequest, PatchVmRequest, ResizeRequest, RunRequest])
 @pytest.mark.parametrize("value", [0, 256, 2**40, True, 1.0])
 def test_a_number_of_cpus_that_no_server_takes(request_class: Any, value: Any) -> None:
+    others: dict[str, Any] = {"command": "x"} if request_class is RunRequest else {}
     with pytest.raises(InvalidArgumentError) as caught:
-        request_class(**({"command": "x"} if request_class is RunRequest else {}), vcpu_count=value)
+        request_class(**others, vcpu_count=value)
     assert (caught.value.argument, caught.value.value) == ("vcpu_count", value)
     assert "an integer from 1 to 255" in str(caught.value)
     for possible in (1, 255):
-        request_class(**({"command": "x"} if request_class is RunRequest else {}), vcpu_count=possible)
+        request_class(**others, vcpu_count=possible)
 
 
 async def test_cpus_are_checked_before_anything_is_sent(

@@ -33,9 +33,6 @@ _APPLICATION_ID: Final = 0x61726B72  # "arkr"
 Operation: TypeAlias = tuple[str, tuple[Any, ...]]
 """The name of a statement, and its parameters."""
 
-_KEY: Final = "(idempotency_key, base_url, account, client)"
-"""The table's key, which SQLite before 3.35, as some systems have it, wants to be told after ``ON CONFLICT``."""
-
 _SCHEMA: Final = f"""
 CREATE TABLE forks (
     idempotency_key TEXT NOT NULL,
@@ -50,7 +47,7 @@ CREATE TABLE forks (
     owner TEXT NOT NULL,
     host TEXT NOT NULL,
     ends_at REAL,
-    PRIMARY KEY {_KEY}
+    PRIMARY KEY (idempotency_key, base_url, account, client)
 ) WITHOUT ROWID;
 CREATE INDEX forks_by_vm_id ON forks (vm_id) WHERE vm_id IS NOT NULL;
 CREATE INDEX forks_by_name ON forks (name) WHERE name IS NOT NULL;
@@ -64,7 +61,8 @@ STATEMENTS: Final = {
         "INSERT INTO forks (idempotency_key, base_url, body, name, created_at, account, client, owner, host)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         # The same fork once more, whose answer may be known.
-        f" ON CONFLICT {_KEY} DO UPDATE SET given_up = given_up & 2, owner = excluded.owner, host = excluded.host"
+        " ON CONFLICT (idempotency_key, base_url, account, client)"
+        " DO UPDATE SET given_up = given_up & 2, owner = excluded.owner, host = excluded.host"
     ),
     "answered": (
         "UPDATE forks SET given_up = given_up | 2"
@@ -98,7 +96,8 @@ STATEMENTS: Final = {
     # A VM whose row was released.
     "left": (
         "INSERT INTO forks (idempotency_key, base_url, body, vm_id, created_at, given_up, account, client, owner, host)"
-        f" VALUES (?, ?, '', ?, ?, 1, ?, ?, ?, ?) ON CONFLICT {_KEY} DO UPDATE SET given_up = given_up | 1"
+        " VALUES (?, ?, '', ?, ?, 1, ?, ?, ?, ?)"
+        " ON CONFLICT (idempotency_key, base_url, account, client) DO UPDATE SET given_up = given_up | 1"
     ),
     # Another program may have forked under the same key, and so have the same VM.
     "release": (
@@ -108,7 +107,9 @@ STATEMENTS: Final = {
         " AND ends_at IS NULL"
     ),
 }
-"""The statements on the rows, by name. Early Pythons 3.12 take parameters with numbers for named ones, and warn."""
+"""The statements on the rows, by name. Early Pythons 3.12 take parameters with numbers for named ones, and warn; SQLite
+before 3.35, as some systems have it, wants to be told the key after ``ON CONFLICT``.
+"""
 
 _SELECT: Final = (
     "SELECT idempotency_key, base_url, client, body, vm_id, created_at, owner, host, given_up, ends_at FROM forks"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from tests.emulator.server.support import PATIENCE, Api
+from tests.emulator.server.support import Api
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
