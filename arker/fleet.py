@@ -12,7 +12,7 @@ import arker
 from arker import models
 from arker._basics.pickling import refuse_to_be_pickled
 from arker._basics.typing import Self
-from arker._commands.options import make_options
+from arker._commands.options import check_effect, make_options
 from arker._context import Context
 from arker._fleets.left import tell_of_left
 from arker._fleets.plan import Plan
@@ -234,7 +234,7 @@ class AsyncFleet:
             session_idx: The session's number; by default each VM's default session.
             timeout: Seconds after which the server kills the command and all its processes; None for no limit.
             end_symbol: Passed to the server unchanged.
-            vcpu_count: Number of CPUs from this run on.
+            vcpu_count: Number of CPUs from this run on, 255 at most.
             memory_mib: Memory from this run on, in MiB.
             disk_mib: Disk from this run on, in MiB.
             network: Ports to open, such as ``{"inbound": {"ports": {"8080": {"visibility": "public"}}}}``.
@@ -253,7 +253,7 @@ class AsyncFleet:
         """
 
         # Invalid arguments are rejected here rather than by each VM.
-        RunRequest(
+        request = RunRequest(
             command=command,
             session_idx=session_idx,
             timeout=timeout,
@@ -266,7 +266,10 @@ class AsyncFleet:
             release=release,
             signal=signal,
         )
-        make_options(env=env, cwd=cwd, input=input, on_stdout=on_stdout, on_stderr=on_stderr, on_cancel=on_cancel)
+        options = make_options(
+            env=env, cwd=cwd, input=input, on_stdout=on_stdout, on_stderr=on_stderr, on_cancel=on_cancel
+        )
+        check_effect(request, options)
         _check_options(check, deadline)
 
         async def in_one(vm: AsyncVM, command: str | Sequence[str]) -> CompletedRunResult:

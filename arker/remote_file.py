@@ -55,6 +55,14 @@ class AsyncRemoteFile(Generic[AnyStr]):
         _paths.checks.check_mode(permissions)
         self._letter, self._binary = _paths.opened.check_open_mode(mode)
         self._mode = mode
+        for argument, value, without_effect in (
+            ("encoding", encoding, self._binary and encoding != "utf-8"),
+            ("errors", errors, self._binary and errors != "strict"),
+            ("parents", parents, self._letter == "r" and parents is True),
+            ("permissions", permissions, self._letter == "r" and permissions is not None),
+        ):
+            if without_effect:
+                raise InvalidArgumentError(argument, value, f"expected it without mode={mode!r}")
         self._codec = _paths.contents.check_codec(encoding, errors)
         self._parents = check.check_boolean("parents", parents)
         self._permissions = permissions

@@ -167,7 +167,7 @@ class Fleet(Facade):
             session_idx: The session's number; by default each VM's default session.
             timeout: Seconds after which the server kills the command and all its processes; None for no limit.
             end_symbol: Passed to the server unchanged.
-            vcpu_count: Number of CPUs from this run on.
+            vcpu_count: Number of CPUs from this run on, 255 at most.
             memory_mib: Memory from this run on, in MiB.
             disk_mib: Disk from this run on, in MiB.
             network: Ports to open, such as ``{"inbound": {"ports": {"8080": {"visibility": "public"}}}}``.

@@ -179,7 +179,7 @@ class VM(Runs, RunRecords, Sessions, Terminals, Tunnels, Filesystems, Transfers,
         """Resize the VM. Resources that are not given stay as they are.
 
         Args:
-            vcpu_count: CPUs.
+            vcpu_count: CPUs, 255 at most.
             memory_mib: Memory, in MiB.
             disk_mib: Disk, in MiB.
             deadline: Seconds for the whole call; None for no limit.
@@ -213,7 +213,7 @@ class VM(Runs, RunRecords, Sessions, Terminals, Tunnels, Filesystems, Transfers,
 
         Args:
             description: The VM's description; an empty one removes it.
-            vcpu_count: Number of CPUs.
+            vcpu_count: Number of CPUs, 255 at most.
             memory_mib: Memory, in MiB.
             disk_mib: Disk, in MiB.
             network: True (open), False (blocked), a policy, or a policy as a mapping.

@@ -260,18 +260,29 @@ async def test_a_client_that_is_closed_amid_runs_and_those_who_wait_for_their_tu
     assert len(emulator.journal.executions()) == 1
 
 
+async def closed_amid_a_fork(
+    emulator: Emulator, seconds: float, *, cancel: bool = False
+) -> tuple[asyncio.Task[AsyncVM], bool]:
+    """Close a client whose fork is answered so many seconds later. Return the task, once it has ended, and whether it
+    was going on when it was cancelled.
+    """
+    emulator.journal.clear()
+    client = AsyncArker(**emulator.client_options)
+    with emulator.faults.delay(operation="fork", seconds=seconds, processed=True):
+        task = asyncio.create_task(client.fork("ubuntu"))
+        await until(emulator.journal.forks)
+        is_amid = cancel and task.cancel()
+        await asyncio.sleep(0)
+        await client.aclose()
+    await asyncio.wait({task})
+    return task, is_amid
+
+
 async def test_a_client_that_is_closed_amid_a_fork(emulator: Emulator, ar: AsyncArker) -> None:
     """Closing waits for the fork, and its VM is deleted."""
     longer = longer_and_longer(0.1)
     while True:
-        seconds = next(longer)
-        emulator.journal.clear()
-        client = AsyncArker(**emulator.client_options)
-        with emulator.faults.delay(operation="fork", seconds=seconds, processed=True):
-            task = asyncio.create_task(client.fork("ubuntu"))
-            await until(emulator.journal.forks)
-            await client.aclose()
-        await asyncio.wait({task})
+        task, _ = await closed_amid_a_fork(emulator, next(longer))
         if task.exception() is not None:
             break
         await ar.vm(task.result().id).delete()  # the answer came before the closing
@@ -287,16 +298,7 @@ async def test_a_client_that_is_closed_amid_the_end_of_a_cancelled_fork(
     """Closing it waits for that."""
     longer = longer_and_longer(0.1)
     while True:
-        seconds = next(longer)
-        emulator.journal.clear()
-        client = AsyncArker(**emulator.client_options)
-        with emulator.faults.delay(operation="fork", seconds=seconds, processed=True):
-            task = asyncio.create_task(client.fork("ubuntu"))
-            await until(emulator.journal.forks)
-            is_amid = task.cancel()
-            await asyncio.sleep(0)
-            await client.aclose()
-        await asyncio.wait({task})
+        task, is_amid = await closed_amid_a_fork(emulator, next(longer), cancel=True)
         if is_amid:
             break
         await ar.vm(task.result().id).delete()  # the answer came before the cancellation

@@ -16,6 +16,7 @@ from arker import (
     InboundRequest,
     InvalidArgumentError,
     NetworkRequest,
+    NotFoundError,
     Run,
     RunFailedError,
     RunRequest,
@@ -24,6 +25,7 @@ from tests.support.clients import COMPUTE
 from tests.support.samples import completed, full
 from tests.support.secrets import API_KEY
 from tests.support.server import ScriptedServer, ok
+from tests.test_generations import nested
 
 pytestmark = pytest.mark.anyio
 STRICT_REPLIES = True
@@ -83,7 +85,6 @@ async def test_run_with_every_argument(server: ScriptedServer, vm: AsyncVM) -> N
         network={"inbound": {"ports": {8080: {"visibility": "public"}, "9090": {}}}},
         acquire=["memory", "cpu"],
         release="disk, memory ,cpu",
-        signal="INT",
         idempotency_key="k-1",
         deadline=60,
     )
@@ -107,7 +108,6 @@ async def test_run_with_every_argument(server: ScriptedServer, vm: AsyncVM) -> N
         },
         "acquire": "cpu,memory",
         "release": "cpu,memory,disk",
-        "signal": "SIGINT",
     }
 
 
@@ -292,6 +292,17 @@ async def test_cancel_run(server: ScriptedServer, vm: AsyncVM) -> None:
     server.script(ok({"cancelled": False}))
     assert await vm.cancel_run("run-1") == CancelRunResponse(cancelled=False)
     assert (server.last.method, server.last.target, server.last.body) == ("DELETE", f"{RUNS}/run-1", b"")
+
+
+async def test_cancel_run_waits_for_a_run_to_be_known(server: ScriptedServer, vm: AsyncVM) -> None:
+    """A server of generation 1 may not know a run that it has just accepted (contract-1, section 6)."""
+    unknown = nested("not_found", "no such run", status=404, details={"resource": "run"})
+    server.script(unknown, unknown, ok({"cancelled": True}))
+    assert await vm.cancel_run("run-1") == CancelRunResponse(cancelled=True)
+    assert len(server.requests) == 3
+    server.script(nested("not_found", status=404, details={"resource": "vm"}))
+    with pytest.raises(NotFoundError):
+        await vm.cancel_run("run-1")
 
 
 @pytest.mark.parametrize(

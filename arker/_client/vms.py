@@ -131,7 +131,7 @@ class Vms(ClientBase):
             public: Whether other organisations may fork the new VM.
             network: True (open), False (blocked), a policy, or a policy as a mapping.
             disk: Whether the VM has its own disk; by default the server decides.
-            vcpu_count: Number of CPUs.
+            vcpu_count: Number of CPUs, 255 at most.
             memory_mib: Memory, in MiB.
             max_memory_mib: Maximum memory, in MiB.
             disk_mib: Disk, in MiB.

@@ -17,11 +17,22 @@ from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
 
 if TYPE_CHECKING:
+    from arker.models import RunRequest
     from arker.transfer import RemotePath
 
 OnCancel: TypeAlias = Literal["leave", "kill"]
 """What becomes of a command whose caller is cancelled."""
 
+_MEMBERS: Final[Mapping[str, str]] = {
+    "env": "env",
+    "cwd": "cwd",
+    "input": "input",
+    "stdin": "stdin",
+    "on_stdout": "stdout",
+    "on_stderr": "stderr",
+    "on_cancel": "kill",
+}
+"""Arguments, and where `Options` have them."""
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -56,6 +67,15 @@ class Options:
     def follows(self) -> bool:
         """Whether the run has to be known by its id from its beginning."""
         return self.kill or self.stdout is not None or self.stderr is not None
+
+
+def check_effect(request: RunRequest, options: Options | None) -> None:
+    """Refuse what a command gets where the request starts none."""
+    if options is None or (request.signal is None and request.command.strip()):
+        return
+    for argument, member in _MEMBERS.items():
+        if getattr(options, member) not in (None, False):
+            raise request.without_effect(argument, "(not shown)")
 
 
 def make_options(
@@ -149,4 +169,4 @@ def _type_of(value: object) -> str:
     return type(value).__name__
 
 
-__all__ = ["OnCancel", "Options", "make_options"]
+__all__ = ["OnCancel", "Options", "check_effect", "make_options"]

@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from arker import _commands as parts
+from arker._commands.options import check_effect
 from arker._commands.overlap import Overlaps
 from arker._protocol.identifiers import idempotency_key_or_new
 from arker._runs import commands
@@ -94,6 +95,8 @@ def run_or_post(
 
     The arguments are those of `run`. What only a call that waits can do is refused for the others.
     """
+    if options is not None:
+        check_effect(request, options)
     if not request.background and request.time_to_background is None:
         return run(place, request, idempotency_key, options=options, check=check, deadline=deadline)
     if check:

@@ -61,7 +61,8 @@ STATEMENTS: Final = {
         "INSERT INTO forks (idempotency_key, base_url, body, name, created_at, account, client, owner, host)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         # The same fork once more, whose answer may be known.
-        " ON CONFLICT DO UPDATE SET given_up = given_up & 2, owner = excluded.owner, host = excluded.host"
+        " ON CONFLICT (idempotency_key, base_url, account, client)"
+        " DO UPDATE SET given_up = given_up & 2, owner = excluded.owner, host = excluded.host"
     ),
     "answered": (
         "UPDATE forks SET given_up = given_up | 2"
@@ -95,7 +96,8 @@ STATEMENTS: Final = {
     # A VM whose row was released.
     "left": (
         "INSERT INTO forks (idempotency_key, base_url, body, vm_id, created_at, given_up, account, client, owner, host)"
-        " VALUES (?, ?, '', ?, ?, 1, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET given_up = given_up | 1"
+        " VALUES (?, ?, '', ?, ?, 1, ?, ?, ?, ?)"
+        " ON CONFLICT (idempotency_key, base_url, account, client) DO UPDATE SET given_up = given_up | 1"
     ),
     # Another program may have forked under the same key, and so have the same VM.
     "release": (
@@ -105,7 +107,9 @@ STATEMENTS: Final = {
         " AND ends_at IS NULL"
     ),
 }
-"""The statements on the rows, by name. Early Pythons 3.12 take parameters with numbers for named ones, and warn."""
+"""The statements on the rows, by name. Early Pythons 3.12 take parameters with numbers for named ones, and warn; SQLite
+before 3.35, as some systems have it, wants to be told the key after ``ON CONFLICT``.
+"""
 
 _SELECT: Final = (
     "SELECT idempotency_key, base_url, client, body, vm_id, created_at, owner, host, given_up, ends_at FROM forks"

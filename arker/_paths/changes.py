@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from arker._basics.programs import shell_program
 from arker._context import Place
+from arker._files.refusals import path_command
+from arker._lifecycle.sdk_session import run_in_own_session
 from arker._paths.checks import check_mode, check_owner, check_path, check_target
 from arker._paths.shell import PathShell
 from arker._protocol.identifiers import new_ulid
-from arker.errors import InvalidArgumentError, RemoteFileNotFoundError
+from arker._tasks.cleanup import clean_up
+from arker.errors import ArkerError, InvalidArgumentError, RemoteFileError, RemoteFileNotFoundError
 from arker.models import _checks as check
+
+logger = logging.getLogger("arker")
 
 _CHMOD: Final = shell_program(__package__, "chmod.sh")
 _CHOWN: Final = shell_program(__package__, "chown.sh")
-_COPY: Final = shell_program(__package__, "copy.sh")
+COPY: Final = shell_program(__package__, "copy.sh")
+_DISCARD: Final = shell_program(__package__, "discard.sh")
 _MKDIR: Final = shell_program(__package__, "mkdir.sh")
 _REMOVE: Final = shell_program(__package__, "remove.sh")
 _RENAME: Final = shell_program(__package__, "rename.sh")
@@ -65,7 +72,23 @@ async def copy(place: Place, path: object, target: object, *, recursive: bool, d
     whole = check.check_boolean("recursive", recursive)
     shell = PathShell(place, "copy")
     with shell.within(deadline):
-        await shell.change(_COPY, [source, goal, "1" if whole else "", f".arker-{new_ulid()}"], [source, goal])
+        # As the program would say it: the path up to its last slash.
+        above = goal.rpartition("/")[0] or "/" if "/" in goal else "."
+        made = f"{above}/.arker-{new_ulid()}"
+        try:
+            await shell.change(COPY, [source, goal, "1" if whole else "", made], [source, goal])
+        except RemoteFileError:
+            raise
+        except BaseException:  # the program may have been killed
+            await clean_up(_discarded(place, made))
+            raise
+
+
+async def _discarded(place: Place, path: str) -> None:
+    try:
+        await run_in_own_session(place, path_command(_DISCARD, [path]))
+    except ArkerError as error:
+        logger.debug("a temporary file may be left in the VM: %s", error)
 
 
 async def chmod(place: Place, path: object, mode: int, *, deadline: float | None) -> None:
@@ -109,4 +132,4 @@ async def touch(place: Place, path: object, *, exist_ok: bool, deadline: float |
         await shell.change(_TOUCH, [where, new], [where])
 
 
-__all__ = ["chmod", "chown", "copy", "mkdir", "remove", "rename", "symlink", "touch"]
+__all__ = ["COPY", "chmod", "chown", "copy", "mkdir", "remove", "rename", "symlink", "touch"]

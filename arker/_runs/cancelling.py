@@ -21,7 +21,7 @@ _STEP: Final = 0.1
 async def cancel(
     place: Place, run_id: str, *, deadline: float | None = None, of_any_server: bool = False
 ) -> CancelRunResponse:
-    """Cancel a run that is known to exist. The server may come to know it a moment later (contract-1, section 6).
+    """Cancel a run, which the server may come to know a moment after it has accepted it (contract-1, section 6).
 
     Args:
         place: The VM.

@@ -9,6 +9,7 @@ from typing import Final, overload
 import arker
 from arker import _files
 from arker._vm.base import VmBase
+from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
 
 
@@ -84,7 +85,11 @@ class Transfers(VmBase):
         most = None if max_bytes is None else check.check_integer("max_bytes", max_bytes, minimum=0)
         hashed = _files.checks.check_checksum(checksum)
         if isinstance(data, Unset):
+            if not hashed:
+                raise InvalidArgumentError("checksum", checksum, "expected it only together with data")
             return await _files.whole.read(self._place, where, most, deadline=deadline)
+        if most != MAX_SYNC_READ:
+            raise InvalidArgumentError("max_bytes", max_bytes, "expected it without data, for a read")
         view = _files.sources.check_data(_files.checks.encoded("data", data) if isinstance(data, str) else data)
         await _files.whole.write(self._place, where, view, checksum=hashed, deadline=deadline)
         return None

@@ -9,6 +9,7 @@ from arker import models
 from arker._protocol.calls import runs as run_calls
 from arker._protocol.forms import lack_of_pending
 from arker._protocol.pages import pages_of
+from arker._runs import cancelling
 from arker._runs.follower import RunFollower
 from arker._vm.base import VmBase
 from arker.models import _checks as check
@@ -117,6 +118,8 @@ class RunRecords(VmBase):
     async def cancel_run(self, run_id: str, *, deadline: float | None = None) -> models.CancelRunResponse:
         """Cancel a run: kill its command and all its processes.
 
+        A server that does not know a run yet, right after it has accepted it, is asked again for two seconds.
+
         Args:
             run_id: The run's id.
             deadline: Seconds for the whole call; None for no limit.
@@ -124,8 +127,7 @@ class RunRecords(VmBase):
         Raises:
             NotFoundError: There is no such run in this VM.
         """
-        call = run_calls.cancel_run(self._place, check.check_id("run_id", run_id))
-        return await self._place.send(call, deadline=deadline)
+        return await cancelling.cancel(self._place, check.check_id("run_id", run_id), deadline=deadline)
 
 
 __all__ = ["RunRecords"]

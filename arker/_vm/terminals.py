@@ -61,6 +61,9 @@ class Terminals(VmBase):
         for name, value in (("env", env), ("cwd", cwd)):
             if value is not None and not own:
                 raise InvalidArgumentError(name, "(not shown)", "expected none with session_id, whose own it has")
+        if idle_timeout is not None and persist is False:
+            expected = "expected it without persist=False, with which the program ends with the connection"
+            raise InvalidArgumentError("idle_timeout", idle_timeout, expected)
         seconds = None if idle_timeout is None else math.ceil(check.check_seconds("idle_timeout", idle_timeout))
         settings = Settings(
             command=command,

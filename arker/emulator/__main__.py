@@ -111,7 +111,7 @@ async def _serve(
     api_key: str,
     state_dir: Path,
     sock: socket.socket,
-    ready: Callable[[str], None],
+    ready: Callable[[str, Sequence[str]], None],
     lifeline: int | None,
 ) -> None:
     """Serve until a signal arrives or the lifeline (a descriptor) reaches its end."""
@@ -148,7 +148,7 @@ async def _serve(
             start.result()
             gc.freeze()  # what has been loaded stays, and need not be looked through again and again
             if not over.is_set():
-                ready(base_url(service.origin))
+                ready(base_url(service.origin), service.warnings)
             await end
         end.cancel()
     finally:
@@ -189,7 +189,7 @@ def _managed(log: LogFormatter) -> int:
                 api_key=settings["api_key"],
                 state_dir=state_dir,
                 sock=sock,
-                ready=lambda url: answer({"ready": True, "url": url}),
+                ready=lambda url, warnings: answer({"ready": True, "url": url, "warnings": [*warnings]}),
                 lifeline=0,
             )
         )
@@ -233,7 +233,7 @@ def _by_hand(log: LogFormatter, given: Sequence[str], prog: str, announce: Calla
             print("warning: isolation is 'none': commands run unprotected, as you", file=sys.stderr)
         sock = listening_socket(options.port, 1024)
 
-        def ready(url: str) -> None:
+        def ready(url: str, _: Sequence[str]) -> None:  # the log is on standard error, and has the warnings
             print(json.dumps({"url": url, "api_key": api_key}))
             print("\nThe embedded backend is running. To use it from another terminal:\n")
             print(f"    export ARKER_API_KEY={api_key}")

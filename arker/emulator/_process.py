@@ -238,6 +238,8 @@ class Emulator(Controlled):
                 f"{words or 'its log is empty'}"
             )
         if answer.get("ready"):
+            for warning in answer.pop("warnings", ()):  # once
+                logger.warning("%s", warning)
             return
         if answer.get("state") is not None:
             raise StateDirectoryError(f"the embedded backend could not start: {answer['error']}", **answer["state"])

@@ -21,6 +21,9 @@ Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 MAX_INTEGER: Final = 2**63 - 1
 """The largest integer that servers accept in JSON."""
 
+MAX_VCPUS: Final = 255
+"""CPUs of a VM."""
+
 MAX_DESCRIPTION: Final = 1024
 """Characters of a VM's description."""
 
@@ -98,13 +101,25 @@ def check_seconds(argument: str, value: object, *, allow_zero: bool = False) -> 
     return float(value)
 
 
-def check_integer(argument: str, value: object, *, minimum: int, what: str = "an integer") -> int:
-    """Check an integer of at least ``minimum`` that fits into 64 bits. Booleans are rejected."""
+def check_integer(
+    argument: str, value: object, *, minimum: int, maximum: int | None = None, what: str = "an integer"
+) -> int:
+    """Check an integer of at least ``minimum`` that fits into 64 bits, or is at most ``maximum``. Booleans are
+    rejected.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise InvalidArgumentError(argument, value, f"expected {what} of at least {minimum}")
+        bound = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+        raise InvalidArgumentError(argument, value, f"expected {what} {bound}")
+    if maximum is not None and value > maximum:
+        raise InvalidArgumentError(argument, value, f"expected {what} from {minimum} to {maximum}")
     if value > MAX_INTEGER:
         raise InvalidArgumentError(argument, value, f"expected {what} of at most {MAX_INTEGER}")
     return value
+
+
+def check_vcpus(argument: str, value: object) -> int:
+    """Check a number of CPUs, which is one byte for servers (contract-1, section 5)."""
+    return check_integer(argument, value, minimum=1, maximum=MAX_VCPUS)
 
 
 def check_whole_seconds(argument: str, value: object, *, most: int | None = None) -> int:
@@ -201,6 +216,7 @@ seconds: Validator = _validator(check_seconds)
 description: Validator = _validator(check_description)
 duration: Validator = _validator(lambda argument, value: check_seconds(argument, value, allow_zero=True))
 name: Validator = _validator(check_name)
+vcpus: Validator = _validator(check_vcpus)
 
 
 def integer(minimum: int) -> Validator:

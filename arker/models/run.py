@@ -245,7 +245,7 @@ _OPTIONAL: Final[Mapping[str, Callable[[str, Any], object]]] = {
     "background": _background,
     "timeout": _timeout,
     "end_symbol": check.check_text,
-    "vcpu_count": check.at_least(1),
+    "vcpu_count": check.check_vcpus,
     "memory_mib": check.at_least(1),
     "disk_mib": check.at_least(1),
     "signal": _signal,
@@ -254,6 +254,10 @@ _OPTIONAL: Final[Mapping[str, Callable[[str, Any], object]]] = {
 together: a validator or converter for each would be called for each run."""
 _optional: Final = attrgetter(*_OPTIONAL)
 _NONE_GIVEN: Final = (None,) * len(_OPTIONAL)
+_OF_A_COMMAND: Final = ("background", "time_to_background", "timeout", "end_symbol", "network")
+"""Fields that say how a command runs."""
+_INSTEAD: Final = ("acquire", "release", "vcpu_count", "memory_mib", "disk_mib")
+"""Fields that need no command beside them."""
 
 
 @frozen(kw_only=True)
@@ -267,7 +271,7 @@ class RunRequest:
         background: Whether the reply comes immediately instead of at the end of the command; sent only if true.
         timeout: Seconds after which the server kills the command; None for no limit.
         end_symbol: Passed to the server unchanged; the server uses ``auto`` if it is absent.
-        vcpu_count: CPUs from this run on.
+        vcpu_count: CPUs from this run on, 255 at most.
         memory_mib: Memory from this run on, in MiB.
         disk_mib: Disk from this run on, in MiB.
         network: Ports to open for the run.
@@ -297,21 +301,36 @@ class RunRequest:
     def __attrs_post_init__(self) -> None:
         if _optional(self) != _NONE_GIVEN:
             check.check_given(self, _OPTIONAL)
-        if self.time_to_background is not None and (self.background or self.signal):
-            other = "background" if self.background else "signal"
-            expected = f"expected it without {other}="
-            raise InvalidArgumentError("time_to_background", self.time_to_background, expected)
+        if self.time_to_background is not None and self.background:
+            raise InvalidArgumentError("time_to_background", self.time_to_background, "expected it without background=")
         if "\0" in self.command or (not self.command.strip() and not self._has_another_action()):
             raise InvalidArgumentError("command", self.command, "expected a command that is not blank, without NUL")
         try:
             self.command.encode()
         except UnicodeEncodeError:
             raise InvalidArgumentError("command", self.command, "expected text without lone surrogates") from None
+        if self.signal is not None or not self.command.strip():
+            self._refuse_without_effect()
+
+    def _refuse_without_effect(self) -> None:
+        """Refuse what has no effect, since the request starts no command."""
+        if self.signal is not None and self.command.strip():
+            expected = f"expected an empty one with signal={self.signal!r}, which goes to the command that is running"
+            raise InvalidArgumentError("command", self.command, expected)
+        for name in _OF_A_COMMAND if self.signal is None else (*_OF_A_COMMAND, *_INSTEAD):
+            value: object = getattr(self, name)
+            if value is not None:
+                raise self.without_effect(name, value)
+
+    def without_effect(self, argument: str, value: object) -> InvalidArgumentError:
+        """Return the error for an argument that has no effect, since the request starts no command."""
+        if self.signal is None:
+            return InvalidArgumentError("command", self.command, f"expected one that is not blank with {argument}=")
+        return InvalidArgumentError(argument, value, f"expected it without signal={self.signal!r}")
 
     def _has_another_action(self) -> bool:
         """Return whether the request needs no command."""
-        instead = (self.signal, self.acquire, self.release, self.vcpu_count, self.memory_mib, self.disk_mib)
-        return any(each is not None for each in instead)
+        return self.signal is not None or any(getattr(self, name) is not None for name in _INSTEAD)
 
 
 __all__ = [

@@ -41,7 +41,7 @@ class Vm(Reply):
         root_source_vm_id: The id of its first ancestor; absent for a VM forked directly from an image.
         root_source_vm_name: The name of that ancestor.
         state: ``idle`` or ``running``; an unknown state is kept unchanged.
-        vcpu_count: Number of CPUs.
+        vcpu_count: Number of CPUs, 255 at most.
         memory_mib: Memory, in MiB.
         disk_mib: Disk, in MiB.
         network: Which hosts it may reach.
@@ -190,7 +190,7 @@ _OPTIONAL: Final[Mapping[str, Callable[[str, Any], object]]] = {
     "name": check.check_name,
     "public": check.check_boolean,
     "disk": check.check_boolean,
-    "vcpu_count": check.at_least(1),
+    "vcpu_count": check.check_vcpus,
     "memory_mib": check.at_least(1),
     "max_memory_mib": check.at_least(1),
     "disk_mib": check.at_least(1),
@@ -218,7 +218,7 @@ class ForkRequest:
         public: Whether other organisations may fork the new VM.
         network: Which hosts the new VM may reach.
         disk: Whether the VM has its own disk; by default the server decides.
-        vcpu_count: Number of CPUs.
+        vcpu_count: Number of CPUs, 255 at most.
         memory_mib: Memory, in MiB.
         max_memory_mib: Maximum memory, in MiB.
         disk_mib: Disk, in MiB.
@@ -284,12 +284,12 @@ class ResizeRequest:
     """The request of `POST /v1/vms/{id}/resize`, with at least one field.
 
     Attributes:
-        vcpu_count: Number of CPUs.
+        vcpu_count: Number of CPUs, 255 at most.
         memory_mib: Memory, in MiB.
         disk_mib: Disk, in MiB.
     """
 
-    vcpu_count: int | None = field(default=None, validator=check.optional(check.integer(1)))
+    vcpu_count: int | None = field(default=None, validator=check.optional(check.vcpus))
     memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
     disk_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
 
@@ -306,7 +306,7 @@ class PatchVmRequest:
 
     Attributes:
         description: The VM's description; an empty one removes it.
-        vcpu_count: Number of CPUs.
+        vcpu_count: Number of CPUs, 255 at most.
         memory_mib: Memory, in MiB.
         disk_mib: Disk, in MiB.
         network: Which hosts the VM may reach.
@@ -319,7 +319,7 @@ class PatchVmRequest:
     """
 
     description: str | None = field(default=None, validator=check.optional(check.description))
-    vcpu_count: int | None = field(default=None, validator=check.optional(check.integer(1)))
+    vcpu_count: int | None = field(default=None, validator=check.optional(check.vcpus))
     memory_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
     disk_mib: int | None = field(default=None, validator=check.optional(check.integer(1)))
     network: NetworkPolicy | bool | str | None = field(default=None, converter=_network)

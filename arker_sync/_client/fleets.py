@@ -74,7 +74,7 @@ class Fleets(ClientBase):
             public: Whether other organisations may fork the VMs.
             network: True (open), False (blocked), a policy, or a policy as a mapping.
             disk: Whether each VM has its own disk; by default the server decides.
-            vcpu_count: Number of CPUs of each VM.
+            vcpu_count: Number of CPUs of each VM, 255 at most.
             memory_mib: Memory of each VM, in MiB.
             max_memory_mib: Maximum memory of each VM, in MiB.
             disk_mib: Disk of each VM, in MiB.

@@ -111,6 +111,8 @@ class RunRecords(VmBase):
     def cancel_run(self, run_id: str, *, deadline: float | None = None) -> models.CancelRunResponse:
         """Cancel a run: kill its command and all its processes.
 
+        A server that does not know a run yet, right after it has accepted it, is asked again for two seconds.
+
         Args:
             run_id: The run's id.
             deadline: Seconds for the whole call; None for no limit.

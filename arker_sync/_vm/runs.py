@@ -189,7 +189,7 @@ class Runs(VmBase):
                 not ended; it then goes on in the background. Only generation 1 of the API has it.
             timeout: Seconds after which the server kills the command and all its processes; None for no limit.
             end_symbol: Passed to the server unchanged.
-            vcpu_count: Number of CPUs from this run on.
+            vcpu_count: Number of CPUs from this run on, 255 at most.
             memory_mib: Memory from this run on, in MiB.
             disk_mib: Disk from this run on, in MiB.
             network: Ports to open, such as ``{"inbound": {"ports": {"8080": {"visibility": "public"}}}}``.
@@ -284,7 +284,7 @@ class Runs(VmBase):
             session_idx: The session's number; ``session_id`` takes precedence.
             timeout: Seconds after which the server kills the command and all its processes; None for no limit.
             end_symbol: Passed to the server unchanged.
-            vcpu_count: Number of CPUs from this run on.
+            vcpu_count: Number of CPUs from this run on, 255 at most.
             memory_mib: Memory from this run on, in MiB.
             disk_mib: Disk from this run on, in MiB.
             network: Ports to open, such as ``{"inbound": {"ports": {"8080": {"visibility": "public"}}}}``.

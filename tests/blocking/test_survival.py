@@ -145,7 +145,7 @@ cells = [
     "    os.kill(os.getpid(), signal.SIGINT)\\n"
     "threading.Thread(target=interrupt).start()\\n"
     "try:\\n    vm.run('sleep 60')\\nexcept KeyboardInterrupt:\\n    print('interrupted')",
-    "print(vm.run('true', signal='TERM').exit_code, vm.run('echo still there').stdout_text)",
+    "print(vm.run('', signal='TERM').exit_code, vm.run('echo still there').stdout_text)",
     "await asyncio.sleep(0); print('awaited'); vm.delete()",
 ]
 notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])

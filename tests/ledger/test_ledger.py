@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from arker._ledger.ledger import Ledger
-from arker._ledger.store import FILE_NAME
+from arker._ledger.store import FILE_NAME, STATEMENTS
+from arker.emulator.server.state.database import put
 from tests.ledger.support import BODY, HOST, bytes_of, fork_request, line, output, program, select, write_down
 from tests.support.secrets import API_KEY, MARK, OTHER_KEY
 from tests.support.waiting import until
@@ -32,6 +33,14 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def ledger(path: Path) -> Ledger:
     return Ledger(path, API_KEY)
+
+
+def test_statements_say_which_key_a_conflict_is_about() -> None:
+    """SQLite before 3.35 refuses an ``ON CONFLICT DO UPDATE`` without it, as a syntax error."""
+    statements = [*STATEMENTS.values(), put("vm", "id", "{}")[0]]
+    conflicts = [part for statement in statements for part in statement.split("ON CONFLICT")[1:]]
+    assert len(conflicts) == 3
+    assert all(part.startswith(" (") for part in conflicts)
 
 
 # --- one program -----------------------------------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 from collections.abc import Awaitable
 
+import anyio
 import pytest
 
 from arker import (
@@ -20,6 +22,7 @@ from arker import (
     RemoteFileError,
 )
 from arker.emulator import Emulator
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -105,6 +108,80 @@ async def test_copies_at_once_to_one_file(vm: AsyncVM, before: bytes | None) -> 
         await asyncio.gather(*(vm.files.copy(f"/tmp/{number}", f"/tmp/made-{turn}") for number in range(4)))
         assert await vm.files.read_bytes(f"/tmp/made-{turn}") in contents
     assert len(await vm.files.listdir("/tmp")) == 9
+
+
+@pytest.fixture
+async def slow(vm: AsyncVM) -> str:
+    """Return a path from which a copy gets its first bytes only."""
+    await vm.run("cd /tmp; mkfifo slow; (exec >slow; echo first; exec sleep 600) >/dev/null 2>&1 &")
+    return "/tmp/slow"
+
+
+async def begun(vm: AsyncVM) -> None:
+    """Wait until a copy in /tmp/d has got something."""
+    with anyio.fail_after(PATIENCE):
+        while (await vm.run("find /tmp/d -name '.arker-*' -size +0 | grep -q .")).exit_code != 0:
+            await anyio.sleep(0.02)
+
+
+@pytest.mark.parametrize("before", [None, "before\n"], ids=["new", "existing"])
+async def test_a_copy_that_is_cancelled_leaves_nothing(vm: AsyncVM, slow: str, before: str | None) -> None:
+    await vm.files.mkdir("/tmp/d")
+    if before is not None:
+        await vm.files.write_text("/tmp/d/file", before)
+    copying = asyncio.create_task(vm.files.copy(slow, "/tmp/d/file"))
+    await begun(vm)
+    copying.cancel()
+    await asyncio.wait({copying})
+    assert copying.cancelled()
+    assert await vm.files.listdir("/tmp/d") == ([] if before is None else ["file"])
+    if before is not None:
+        assert await vm.files.read_text("/tmp/d/file") == before
+
+
+async def test_a_copy_whose_program_is_killed_leaves_the_file_as_it_was(vm: AsyncVM, slow: str) -> None:
+    await vm.files.write_text("/tmp/d/file", "before\n", parents=True)
+    copying = asyncio.create_task(vm.files.copy(slow, "/tmp/d/file"))
+    await begun(vm)
+    await vm.run("pkill -KILL -x cp")
+    with pytest.raises(RemoteFileError):
+        await copying
+    assert await vm.files.listdir("/tmp/d") == ["file"]
+    assert await vm.files.read_text("/tmp/d/file") == "before\n"
+
+
+async def test_a_copy_where_no_other_file_can_be_made_is_written_in_place(vm: AsyncVM) -> None:
+    await vm.run("cd /tmp; mkdir d; echo before > d/file; chmod 555 d; echo after > new")
+    await vm.files.copy("/tmp/new", "/tmp/d/file")
+    assert await vm.files.read_text("/tmp/d/file") == "after\n"
+    assert await vm.files.listdir("/tmp/d") == ["file"]
+
+
+async def test_copies_of_any_names(vm: AsyncVM) -> None:
+    names = ["-n", "--", "a\nb", "a\n", "(", "!", "sp ace", "'q'", "$HOME", "~x", "*", os.fsdecode(b"\xff\xfe")]
+    await vm.files.write_text("/tmp/d/source", "content", parents=True)
+    for name in names:
+        await vm.files.copy("/tmp/d/source", f"/tmp/d/{name}")
+    for name in names:
+        await vm.files.copy(f"/tmp/d/{name}", f"/tmp/d/2{name}")
+        assert await vm.files.read_text(f"/tmp/d/2{name}") == "content"
+    for name in ("-n", "--", "(", "!"):
+        await vm.files.copy("/tmp/d/source", name)  # in the home directory
+        assert await vm.files.read_text(name) == "content"
+    assert sorted(await vm.files.listdir("/tmp/d")) == sorted(["source", *names, *(f"2{name}" for name in names)])
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("/tmp/d", "/tmp/d/in"), ("/tmp/link", "/tmp/d/in"), ("/tmp/d/.", "/tmp/d/in"), ("/", "/tmp/in")],
+)
+async def test_a_directory_is_not_copied_into_itself(vm: AsyncVM, source: str, target: str) -> None:
+    await vm.run("cd /tmp; mkdir d; echo x > d/file; ln -s d link")
+    with pytest.raises(RemoteFileError) as caught:
+        await vm.files.copy(source, target, recursive=True)
+    assert caught.value.errno == errno.EINVAL
+    assert await vm.files.listdir("/tmp/d") == ["file"]
+    assert not await vm.files.exists(target)
 
 
 async def test_a_copy_to_one_of_several_names_is_seen_by_all(vm: AsyncVM) -> None:

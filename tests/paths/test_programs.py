@@ -12,7 +12,7 @@ import pytest
 
 from arker import FileStat
 from arker._files.refusals import path_command
-from arker._paths import listing, status
+from arker._paths import changes, listing, status
 from arker._paths.records import MisprintError, parse_found, parse_line
 from arker._paths.shell import LINK
 
@@ -110,6 +110,35 @@ def test_a_long_list_goes_on_in_a_file(tmp_path: Path, tool: str) -> None:
     parser = listing.parser_of(tool, os.fspath(root), links=True)
     found = [*parser.feed(done.stdout), *parser.feed(more.read_bytes()), *parser.end()]
     assert len(found) == 6000
+
+
+FULL = r"""#!/bin/sh
+# A disk without room: cp makes the file, writes a part of it, and says so. In the place of a file it would do the same.
+for target; do :; done
+printf part >"$target"
+printf "cp: error writing '%s': No space left on device\n" "$target" >&2
+exit 1
+"""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("before", [None, "before"], ids=["new", "existing"])
+def test_a_copy_for_which_there_is_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, before: str | None
+) -> None:
+    tools, place = tmp_path / "tools", tmp_path / "d"
+    for directory in (tools, place):
+        directory.mkdir()
+    (tools / "cp").write_text(FULL)
+    (tools / "cp").chmod(0o755)
+    (tmp_path / "source").write_text("content")
+    if before is not None:
+        (place / "file").write_text(before)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    words = [os.fspath(tmp_path / "source"), os.fspath(place / "file"), "", os.fspath(place / ".arker-x")]
+    done = run(shell, path_command(changes.COPY, words))
+    assert (done.returncode, done.stderr) == (120, b"ENOSPC 2\n")
+    assert {path.name: path.read_text() for path in place.iterdir()} == ({} if before is None else {"file": before})
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ async def runs(vm: AsyncVM, wait: bool, words: Sequence[str]) -> None:
     else:
         assert_type(either, BackgroundRunResult)
     await vm.run("x", acquire=["cpu", "disk"], release="memory", network={"inbound": {"ports": {"80": {}}}})
-    await vm.run("x", network=NetworkRequest(), timeout=5, deadline=10.5, idempotency_key="k", signal="INT")
+    await vm.run("x", network=NetworkRequest(), timeout=5, deadline=10.5, idempotency_key="k")
     run = await vm.get_run(background.run_id)
     assert_type(run, Run)
     assert_type(run.exit_code, int | None)

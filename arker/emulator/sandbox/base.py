@@ -23,8 +23,8 @@ class SandboxError(Exception):
 
     Attributes:
         code: The contract's error code that fits best: ``not_found``, ``bad_request``, ``unavailable``,
-            ``unsupported_operation``, ``resource_pressure`` or ``internal``; of what an earlier server has left:
-            ``damaged``, ``mismatched`` or ``unusable``.
+            ``unsupported_operation``, ``unrecoverable``, ``resource_pressure`` or ``internal``; of what an earlier
+            server has left: ``damaged``, ``mismatched`` or ``unusable``.
         reason: The name of the system's error, such as ``EISDIR``, if it has one.
     """
 
@@ -325,12 +325,20 @@ class SandboxProvider(Protocol):
         """Adopt the VM whose files an earlier process left in the same state directory. Raises `SandboxError`."""
         ...
 
-    async def recover(self, vms: Collection[str], volumes: Collection[str]) -> None:
+    async def recover(self, vms: Collection[str], volumes: Collection[str]) -> Mapping[str, str]:
         """Bring the files that an earlier process left into order, before any of them is adopted.
 
+        Returns:
+            What is wrong with the files of each of these VMs that are missing or damaged. They are left as they are.
+
         Raises:
-            SandboxError: Those of one of these VMs and volumes are missing or damaged (``damaged``).
+            SandboxError: The files of all VMs are missing, those of one of these volumes, or what was noted of steps
+                makes no sense (``damaged``).
         """
+        ...
+
+    async def discard_files(self, vm_id: str) -> None:
+        """Remove what there is of the files of a VM that was not adopted. Raises `SandboxError`."""
         ...
 
     async def sweep(self) -> None:

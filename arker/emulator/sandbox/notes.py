@@ -62,9 +62,14 @@ class Notes:
 
 def write_whole(place: Path, text: str) -> None:
     """Write a small file that exists as a whole or not at all."""
-    unfinished = place.with_name(f"{_UNFINISHED}{place.name}")
-    unfinished.write_text(text)
-    os.replace(unfinished, place)
+    beside = place.with_name(unfinished(place.name))
+    beside.write_text(text)
+    os.replace(beside, place)
 
 
-__all__ = ["Note", "Notes", "write_whole"]
+def unfinished(name: str) -> str:
+    """Return the name that a small file has until it is whole."""
+    return f"{_UNFINISHED}{name}"
+
+
+__all__ = ["Note", "Notes", "unfinished", "write_whole"]

@@ -11,9 +11,11 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from attrs import frozen
+
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.layers import PREFIX, SHARE, STACK, WORK, can_mount
-from arker.emulator.sandbox.notes import Notes, write_whole
+from arker.emulator.sandbox.notes import Notes, unfinished, write_whole
 
 LEFT: Final = ".left-"
 """Before the name of a tree that another one has taken the place of."""
@@ -84,29 +86,64 @@ def read_stack(base: Path, vm_id: str) -> list[str]:
     return [name.decode() for name in names]
 
 
-def leftovers(base: Path, ids: Collection[str]) -> list[Path]:
-    """Return what is in the directory and belongs to none of these trees.
+@frozen
+class Found:
+    """What an earlier server has left.
+
+    Attributes:
+        leftovers: What belongs to none of the trees.
+        damage: What is wrong with each tree that is not whole.
+    """
+
+    leftovers: list[Path]
+    damage: Mapping[str, str]
+
+
+def look(base: Path, ids: Collection[str]) -> Found:
+    """Look for these trees in the directory. What one that is not whole may consist of is no leftover.
 
     Raises:
-        SandboxError: A tree is missing, or a layer of it (``damaged``); or the kernel does not take so many layers with
-            a path like this one (``unusable``).
+        SandboxError: The kernel does not take so many layers with a path like this one (``unusable``).
     """
     wanted: set[str] = set()
+    damage: dict[str, str] = {}
     for tree in ids:
-        layers = read_stack(base, tree)
-        if not layers and (base / f"{WORK}{tree}").exists():
-            lost = base / f"{STACK}{tree}"
-            raise damaged(f"the files of {tree} are incomplete: their layers should be named in {lost}, which is lost")
-        if layers and not can_mount(base, len(layers)):
-            what = f"{len(layers)} layers of {tree} cannot be mounted: the path {base} is too long, or has one of"
-            raise SandboxError("unusable", f'{what} , : " \\ in it; move the directory to another path')
-        parts = {tree, *layers}
-        wanted |= parts | ({f"{STACK}{tree}", f"{WORK}{tree}"} if layers else set())
-        for name in sorted(parts):
-            if not (base / name).is_dir():
-                what = "a layer of the files" if name.startswith(PREFIX) else "the files"
-                raise damaged(f"{what} of {tree} should be in {base / name}, and are not there")
-    return sorted(path for path in base.iterdir() if path.name not in wanted)
+        try:
+            wanted |= _parts(base, tree)
+        except SandboxError as error:
+            if error.code != "damaged":
+                raise
+            damage[tree] = str(error)
+            wanted |= {tree, f"{STACK}{tree}", f"{WORK}{tree}", unfinished(f"{STACK}{tree}")}
+    if damage:  # nothing says for sure which layers they have
+        wanted |= {path.name for path in layers_in(base)}
+    return Found(sorted(path for path in base.iterdir() if path.name not in wanted), damage)
+
+
+def layers_in(base: Path) -> list[Path]:
+    """Return the layers in a directory of trees."""
+    return [path for path in base.iterdir() if _LAYER.fullmatch(os.fsencode(path.name))]
+
+
+def _parts(base: Path, tree: str) -> set[str]:
+    """Return the names of what a tree consists of.
+
+    Raises:
+        SandboxError: Some of it is missing (``damaged``), or cannot be mounted (``unusable``).
+    """
+    layers = read_stack(base, tree)
+    if not layers and (base / f"{WORK}{tree}").exists():
+        lost = base / f"{STACK}{tree}"
+        raise damaged(f"the files of {tree} are incomplete: their layers should be named in {lost}, which is lost")
+    if layers and not can_mount(base, len(layers)):
+        what = f"{len(layers)} layers of {tree} cannot be mounted: the path {base} is too long, or has one of"
+        raise SandboxError("unusable", f'{what} , : " \\ in it; move the directory to another path')
+    parts = {tree, *layers}
+    for name in sorted(parts):
+        if not (base / name).is_dir():
+            what = "a layer of the files" if name.startswith(PREFIX) else "the files"
+            raise damaged(f"{what} of {tree} should be in {base / name}, and are not there")
+    return parts | ({f"{STACK}{tree}", f"{WORK}{tree}"} if layers else set())
 
 
 def exchange(base: Path, tree: Path, place: Path) -> Path:
@@ -129,10 +166,12 @@ def damaged(message: str) -> SandboxError:
 __all__ = [
     "LEFT",
     "Complete",
+    "Found",
     "complete_steps",
     "damaged",
     "exchange",
-    "leftovers",
+    "layers_in",
+    "look",
     "read_stack",
     "undo_share",
     "write_stack",

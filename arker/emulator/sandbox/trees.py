@@ -21,7 +21,18 @@ from arker.emulator.sandbox.layers import PREFIX, SHARE, STACK, WORK, Layer, Sta
 from arker.emulator.sandbox.measure import Measure, walk
 from arker.emulator.sandbox.notes import Notes
 from arker.emulator.sandbox.pressure import Reserve, telling
-from arker.emulator.sandbox.recovery import LEFT, Complete, complete_steps, exchange, leftovers, read_stack, write_stack
+from arker.emulator.sandbox.recovery import (
+    LEFT,
+    Complete,
+    Found,
+    complete_steps,
+    damaged,
+    exchange,
+    layers_in,
+    look,
+    read_stack,
+    write_stack,
+)
 from arker.emulator.sandbox.small_trees import copy_small, is_small, remove_small
 from arker.emulator.sandbox.spread import spread
 from arker.emulator.sandbox.tools import ToolError, Tools
@@ -112,6 +123,7 @@ class DirectoryStorage:
         self._known: dict[str, Layer] = {}
         """Layers that an earlier process made, by name."""
         self.notes = Notes(base if lasting else None)
+        self._was_there = base.is_dir()
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         spread(base)
         self._former = frozenset(base.iterdir()) if lasting else frozenset[Path]()
@@ -314,15 +326,20 @@ class DirectoryStorage:
         for path in await asyncio.to_thread(lambda: list(self._base.iterdir())):
             await self.discard(path)
 
-    async def recover(self, ids: Collection[str], further: Mapping[str, Complete]) -> list[Path]:
-        """Recover the trees that an earlier process left. Returns what belongs to none of them, to be discarded.
+    async def recover(self, ids: Collection[str], further: Mapping[str, Complete]) -> Found:
+        """Recover the trees that an earlier process left. What belongs to none of them is to be discarded.
 
         Raises:
-            SandboxError: One of them is missing or damaged (``damaged``).
+            SandboxError: All of them are missing, or what was noted of steps makes no sense (``damaged``).
         """
+        if ids and not self._was_there:
+            raise damaged(f"the files of {', '.join(sorted(ids)[:3])} should be in {self._base}, which is not there")
         await in_thread(complete_steps, self._base, further)
-        left = await in_thread(leftovers, self._base, ids)
-        return [path for path in left if path in self._former or path.name.startswith(LEFT)]  # by a step just completed
+        found = await in_thread(look, self._base, ids)
+        if found.damage:  # a layer that another tree lets go of may be one of theirs
+            self._known.update((path.name, Layer(path, users=1)) for path in layers_in(self._base))
+        left = [path for path in found.leftovers if path in self._former or path.name.startswith(LEFT)]
+        return Found(left, found.damage)  # those with that beginning come from a step just completed
 
     def adopt(self, vm_id: str) -> Tree:
         path = self._place(vm_id)
@@ -345,6 +362,13 @@ class DirectoryStorage:
             for layer in self._leave(stack):
                 self._known.pop(layer.path.name, None)
                 await self.discard(layer.path)
+
+    async def discard_whole(self, vm_id: str) -> None:
+        """Remove what there is of a tree that was not adopted, and leave its layers to a later process."""
+        place = self._place(vm_id)
+        for path in (place, self._base / f"{WORK}{vm_id}"):
+            await self.discard(path)
+        (self._base / f"{STACK}{vm_id}").unlink(missing_ok=True)
 
     async def discard(self, path: Path) -> None:
         """Remove a tree. It works even when every resource is used up, since a deletion frees some."""

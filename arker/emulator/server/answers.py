@@ -20,13 +20,19 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def error_response(backend: Backend, request: web.Request, error: ServiceError) -> web.Response:
     """Return the reply for an error, in the form of the server's generation."""
-    generation, trace = backend.generation, trace_of(request)
+    trace = trace_of(request)
+    return error_reply(
+        backend, error, operation_id=trace.operation_id, method=request.method, request_id=trace.request_id
+    )
+
+
+def error_reply(
+    backend: Backend, error: ServiceError, *, operation_id: str | None, method: str, request_id: str
+) -> web.Response:
+    """Return the reply for an error of a request that may have no trace."""
+    generation = backend.generation
     body = generation.error_body(
-        error,
-        operation_id=trace.operation_id,
-        method=request.method,
-        request_id=trace.request_id,
-        now_ms=backend.clock.now_ms(),
+        error, operation_id=operation_id, method=method, request_id=request_id, now_ms=backend.clock.now_ms()
     )
     return web.Response(
         body=orjson.dumps(body),
@@ -58,7 +64,8 @@ async def answer(backend: Backend, request: web.Request, handler: Handler) -> we
             return refused(missing("route", f"there is no operation {request.method} of this path"))
         return refused(ServiceError("bad_request", error.reason, status=error.status))
     except web.RequestPayloadError:
-        return refused(ServiceError("bad_request", "the body did not arrive whole"))
+        coded = ", or is not coded as Content-Encoding says" if "Content-Encoding" in request.headers else ""
+        return refused(ServiceError("bad_request", f"the body did not arrive whole{coded}"))
     except ConnectionError:
         # The client has gone, or only the end of the connection can tell it. The returned response is not sent.
         if request.transport is not None:
@@ -73,4 +80,4 @@ async def answer(backend: Backend, request: web.Request, handler: Handler) -> we
         return refused(ServiceError("internal", "the server failed; its log says why"))
 
 
-__all__ = ["MAX_BODY", "Handler", "answer", "error_response"]
+__all__ = ["MAX_BODY", "Handler", "answer", "error_reply", "error_response"]

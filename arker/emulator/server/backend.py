@@ -186,8 +186,11 @@ class Backend:
         return vm
 
     def usable_vm(self, org: Organisation, reference: str) -> VmRecord:
-        """Return the caller's VM in which something is to be changed or run; 409 when it is immutable."""
+        """Return the caller's VM in which something is to be changed or run; 409 when it is immutable, and 422 when its
+        files are damaged.
+        """
         vm = self.vm(org, reference)
+        require_whole(vm)
         if vm.immutable:
             what: dict[str, Any] = {"resource": {"kind": "vm", "id": vm.vm_id}, "requirement": "mutable"}
             raise ServiceError("invalid_state", f"VM {vm.vm_id} is immutable: fork it and use the fork", details=what)
@@ -202,6 +205,13 @@ class Backend:
         return session
 
 
+def require_whole(vm: VmRecord) -> None:
+    """Raise 422 if an earlier server has not left the files of a VM whole."""
+    if vm.damage is not None:
+        details = {"resource": {"kind": "vm", "id": vm.vm_id}}
+        raise ServiceError("unrecoverable", f"VM {vm.vm_id} is damaged: {vm.damage}", details=details)
+
+
 def was_reset() -> ServiceError:
     """Return the error for a request that was in progress at a reset."""
     return ServiceError("unavailable", "the server was reset while the request was under way")
@@ -211,4 +221,4 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
-__all__ = ["Backend", "logger", "was_reset"]
+__all__ = ["Backend", "logger", "require_whole", "was_reset"]

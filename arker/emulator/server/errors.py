@@ -170,6 +170,8 @@ def from_sandbox(error: SandboxError, resource: str = "vm") -> ServiceError:
         return lacking(str(error))
     if code not in STATUSES:
         code = "internal"
+    if code == "unrecoverable":  # its details have an object there
+        return ServiceError(code, str(error), details={"resource": {"kind": "vm"}})
     return ServiceError(code, str(error), resource=resource if code in {"not_found", "conflict"} else None)
 
 

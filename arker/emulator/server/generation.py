@@ -351,7 +351,7 @@ class Generation:
             "message": error.message,
             "timestamp": rfc3339(now_ms),
             "request_id": request_id,
-            "request": matched if operation_id else {"kind": "unmatched", "method": method},
+            "request": matched if operation_id else {"kind": "unmatched", "method": _declared_method(method)},
         }
         if details:
             body["details"] = details
@@ -385,6 +385,11 @@ class Generation:
     def statuses(self) -> Iterable[int]:
         """Return the statuses of errors."""
         return sorted(set((STATUSES if self.new else FORMER_STATUSES).values()))
+
+
+def _declared_method(method: str) -> str:
+    """Return a method that the document knows: it declares no others for what matches no operation."""
+    return method if method in SCHEMAS["HttpMethod"]["enum"] else "GET"
 
 
 __all__ = ["FORMER", "FORMER_NAMES", "FORMER_STATUSES", "SCHEMAS", "Generation", "Json", "declared", "former"]

@@ -245,6 +245,8 @@ class VmRecord:
     """By id, oldest first."""
     receiving: set[asyncio.Transport] = field(factory=set[asyncio.Transport], repr=False)
     """Connections over which files are coming that are held beside the VM."""
+    damage: str | None = None
+    """What is wrong with its files, which an earlier server has left; None for a VM that can be used."""
     deleted: bool = False
 
     def resize(self, vcpu_count: int | None, memory_mib: int | None, disk_mib: int | None) -> None:

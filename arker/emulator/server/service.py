@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from arker.emulator.options import EmulatorOptions
 from arker.emulator.sandbox.base import SandboxError, SandboxProvider
 from arker.emulator.server.app import API, create_app
 from arker.emulator.server.backend import Backend, logger
+from arker.emulator.server.connections import Connections
 from arker.emulator.server.keeper import Keeper
 
 if TYPE_CHECKING:
@@ -61,6 +63,9 @@ class Service:
         state_dir: An empty directory. The caller removes it.
         sock: The listening socket, owned by the service from now on.
         clock: For tests that move time.
+
+    Attributes:
+        warnings: Which VMs of the state directory cannot be used, and why.
     """
 
     def __init__(
@@ -76,9 +81,11 @@ class Service:
         self._api_key = api_key
         self._state_dir = state_dir
         self._sock = sock
-        self._runner: web.AppRunner | None = None
+        self._application: web.AppRunner | None = None
+        self._runner: web.ServerRunner | None = None
         self._backend: Backend | None = None
         self._lasting: StateDirectory | None = None
+        self.warnings: Sequence[str] = ()
         self.clock = clock or Clock()
         self.origin = origin_of(sock)
 
@@ -101,17 +108,21 @@ class Service:
             spool_dir = self._state_dir / "spool"
             spool_dir.mkdir(mode=0o700)
             self._backend = self._new_backend(await open_provider(self._options, self._state_dir), spool_dir)
-        self._runner = web.AppRunner(
-            create_app(self.backend),
-            handle_signals=False,
+        self._application = web.AppRunner(create_app(self.backend), handle_signals=False)
+        await self._application.setup()
+        assert self._application.server is not None
+        connections = Connections(
+            self.backend,
+            self._application.server,
+            asyncio.get_running_loop(),
             access_log=None,
             logger=_requests,
             # Both ends are on one machine. If the server closed idle connections first, clients would run into a race.
             keepalive_timeout=24 * 3600.0,
-            shutdown_timeout=_REQUEST_PATIENCE,
             read_bufsize=1024 * 1024,
             max_line_size=64 * 1024,
         )
+        self._runner = web.ServerRunner(connections, handle_signals=False, shutdown_timeout=_REQUEST_PATIENCE)
         await self._runner.setup()
         await web.SockSite(self._runner, self._sock).start()
         if restoration is not None:
@@ -151,6 +162,7 @@ class Service:
         self._backend = self._new_backend(provider, directory.spool, keeper, directory.secret)
         restoration = Restoration(self._backend, directory, keeper)
         await restoration.restore()
+        self.warnings = restoration.warnings()
         return restoration
 
     async def close(self) -> None:
@@ -168,6 +180,8 @@ class Service:
                 logger.exception("the VMs could not be ended cleanly")
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._application is not None:
+            await self._application.cleanup()
         if self._lasting is not None:
             if self._backend is not None:
                 self._backend.keeper.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from arker.emulator.sandbox.bubblewrap.graft import STEP, complete, graft
-from arker.emulator.sandbox.recovery import complete_steps, exchange, leftovers
+from arker.emulator.sandbox.recovery import complete_steps, exchange, look
 from arker.emulator.sandbox.trees import DirectoryStorage, DirectoryTree
 
 CALLS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "open", "os.utime", "os.chmod"}
@@ -86,7 +86,7 @@ def interrupt(work: Callable[[Path], None]) -> int:
             expected = content(base / "vm")
             was_killed = killed_at(number, work, base)
             complete_steps(base, {STEP: complete})
-            for path in leftovers(base, ["vm"]):
+            for path in look(base, ["vm"]).leftovers:
                 assert path.name.startswith((".left-", ".spare-", ".work-", ".stack-", ".unfinished-", "child")), path
             tree = storage_of(base).adopt("vm")
             below = [] if tree.stack is None else [content(layer.path) for layer in tree.stack.layers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from arker.emulator.sandbox.bubblewrap.graft import STEP, complete
 from arker.emulator.sandbox.former import Processes
 from arker.emulator.sandbox.host.process_tree import Started, started
 from arker.emulator.sandbox.notes import Notes
-from arker.emulator.sandbox.recovery import complete_steps, leftovers, write_stack
+from arker.emulator.sandbox.recovery import Found, complete_steps, look, write_stack
 from tests.emulator.sandbox.interrupted import storage_of
 
 ROOT = Path(__file__).parents[3]
@@ -35,7 +36,7 @@ def test_what_belongs_to_no_vm_is_found(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     write_stack(tmp_path, "vm", [".layer-1"])
     write_stack(tmp_path, "old", [".layer-1", ".layer-2"])
-    names = [path.name for path in leftovers(tmp_path, ["vm"])]
+    names = [path.name for path in look(tmp_path, ["vm"]).leftovers]
     assert names == [".layer-2", ".spare-x", ".stack-old", ".work-old", "old"]
 
 
@@ -44,9 +45,11 @@ def test_a_tree_that_is_missing_is_told(tmp_path: Path, name: str) -> None:
     for each in {"vm", ".layer-1"} - {name}:
         (tmp_path / each).mkdir()
     write_stack(tmp_path, "vm", [".layer-1"])
-    with pytest.raises(SandboxError, match=f"of the files of vm|the files of vm.*{name}") as caught:
-        leftovers(tmp_path, ["vm"])
-    assert caught.value.code == "damaged"
+    (tmp_path / "old").mkdir()
+    found = look(tmp_path, ["vm"])
+    assert found.damage.keys() == {"vm"}
+    assert re.search(f"the files of vm should be in {tmp_path / name}, and are not there", found.damage["vm"])
+    assert [path.name for path in found.leftovers] == ["old"]
 
 
 def test_a_lost_note_of_layers_is_told(tmp_path: Path) -> None:
@@ -55,13 +58,15 @@ def test_a_lost_note_of_layers_is_told(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     write_stack(tmp_path, "vm", [".layer-1"])
     (tmp_path / ".stack-vm").unlink()
-    with pytest.raises(SandboxError, match=f"the files of vm are incomplete.*{tmp_path}/.stack-vm") as caught:
-        leftovers(tmp_path, ["vm", "other"])
-    assert caught.value.code == "damaged"
+    (tmp_path / ".unfinished-.stack-vm").touch()
+    found = look(tmp_path, ["vm", "other"])
+    assert found.damage.keys() == {"vm"}
+    assert re.search(f"the files of vm are incomplete.*{tmp_path}/.stack-vm", found.damage["vm"])
+    assert found.leftovers == [], "a repair may need all of it"
     write_stack(tmp_path, "vm", [".layer-1"])
-    assert leftovers(tmp_path, ["vm", "other"]) == []
+    assert look(tmp_path, ["vm", "other"]) == Found([], {})
     write_stack(tmp_path, "vm", [])
-    assert [path.name for path in leftovers(tmp_path, ["vm", "other"])] == [".layer-1"]
+    assert [path.name for path in look(tmp_path, ["vm", "other"]).leftovers] == [".layer-1"]
 
 
 @pytest.mark.parametrize("text", [b"", b"\0\0\0", b"..", b".layer-1\n", b".layer-1\nvm", b"\xff"])
@@ -70,9 +75,9 @@ def test_a_note_of_layers_that_names_none_is_damage(tmp_path: Path, text: bytes)
     for name in ("vm", ".layer-1"):
         (tmp_path / name).mkdir()
     (tmp_path / ".stack-vm").write_bytes(text)
-    with pytest.raises(SandboxError, match="should name the layers of vm") as caught:
-        leftovers(tmp_path, ["vm"])
-    assert caught.value.code == "damaged"
+    found = look(tmp_path, ["vm"])
+    assert "should name the layers of vm" in found.damage["vm"]
+    assert found.leftovers == []
 
 
 def test_what_a_completed_step_leaves_is_discarded_as_well(tmp_path: Path) -> None:
@@ -80,7 +85,7 @@ def test_what_a_completed_step_leaves_is_discarded_as_well(tmp_path: Path) -> No
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "vm/home/file").write_text("text")
     Notes(tmp_path).begin(STEP, vm="vm", spare=".spare-1", mounts=["/proc"], ways=["/home"])
-    left = asyncio.run(storage_of(tmp_path).recover(["vm"], {STEP: complete}))
+    left = asyncio.run(storage_of(tmp_path).recover(["vm"], {STEP: complete})).leftovers
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["vm", *(path.name for path in left)])
     assert (tmp_path / "vm/home/file").read_text() == "text"
     assert len(left) == 1
@@ -107,10 +112,10 @@ def test_layers_are_refused_where_the_kernel_would_not_take_their_paths(tmp_path
             (base / each).mkdir(parents=True)
         write_stack(base, "vm", layers)
     with pytest.raises(SandboxError, match=f"{count} layers of vm cannot be mounted") as caught:
-        leftovers(tmp_path / name, ["vm"])
+        look(tmp_path / name, ["vm"])
     assert caught.value.code == "unusable"
     write_stack(tmp_path / "short", "vm", layers[:2])
-    assert [path.name for path in leftovers(tmp_path / "short", ["vm"])] == sorted(layers[2:])
+    assert [path.name for path in look(tmp_path / "short", ["vm"]).leftovers] == sorted(layers[2:])
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"step": "unheard"}', '{"step": "share"}', "[]"])

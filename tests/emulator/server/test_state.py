@@ -301,8 +301,7 @@ def remove_records(state: Path) -> None:
 
 
 def remove_files(state: Path) -> None:
-    for path in (state / "vms").iterdir():
-        shutil.rmtree(path)
+    shutil.rmtree(state / "vms")
 
 
 def other_shape(state: Path) -> None:

@@ -21,18 +21,34 @@ from tests.emulator.server.test_state import state as state  # the fixture
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_run_that_was_sent_a_signal(state: Path) -> None:
+@pytest.mark.parametrize("name", ["INT", "TERM", "QUIT", "ABRT"])
+async def test_a_run_that_was_sent_a_signal(state: Path, name: str) -> None:
     async with running(state, kill=True) as api:
         vm = (await api.fork(durable=True))["vm_id"]
-        going = await api.background(vm, "trap '' INT; echo begun >> log; echo begun; sleep 600; sleep 600")
+        going = await api.background(vm, f"trap '' {name}; echo begun >> log; echo begun; sleep 600; sleep 600")
         await api.printed(vm, going, "begun")
-        reply = await api.call("POST", f"/v1/vms/{vm}/runs", {"command": "", "signal": "SIGINT"})
+        reply = await api.call("POST", f"/v1/vms/{vm}/runs", {"command": "", "signal": f"SIG{name}"})
         assert reply.status == 200
         assert (await api.get_run(vm, going))["state"] == "running"
     async with running(state) as api:
         run = await api.get_run(vm, going)
         assert (run["state"], run["retry_count"]) == ("failed", 0)
-        assert run["fail_reason"].endswith("ended while the command was running, to which SIGINT had been sent")
+        assert run["fail_reason"].endswith(f"ended while the command was running, to which SIG{name} had been sent")
+        assert output(await api.run(vm, "cat log")) == b"begun\n"
+
+
+async def test_a_run_that_was_killed_by_a_signal(state: Path) -> None:
+    """It has ended or is ended, whichever the server that is killed has still recorded."""
+    async with running(state, kill=True) as api:
+        vm = (await api.fork(durable=True))["vm_id"]
+        going = await api.background(vm, "echo begun >> log; echo begun; sleep 600")
+        await api.printed(vm, going, "begun")
+        reply = await api.call("POST", f"/v1/vms/{vm}/runs", {"command": "", "signal": "SIGKILL"})
+        assert reply.status == 200
+    async with running(state) as api:
+        run = await api.get_run(vm, going)
+        assert run["state"] in {"completed", "failed"}
+        assert (run["exit_code"], run["retry_count"]) == (137 if run["state"] == "completed" else None, 0)
         assert output(await api.run(vm, "cat log")) == b"begun\n"
 
 

@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from arker.emulator.sandbox.base import HOME, IsolationUnavailableError, SandboxError
@@ -166,8 +166,8 @@ class BubblewrapProvider(AgentProvider):
             logger.warning("VMs go without %s", "; ".join(spare.machine.missing))
         self.spares.add(spare)
 
-    async def recover(self, vms: Collection[str], volumes: Collection[str]) -> None:
-        await self._recover(vms, volumes, {STEP: complete})
+    async def recover(self, vms: Collection[str], volumes: Collection[str]) -> Mapping[str, str]:
+        return await self._recover(vms, volumes, {STEP: complete})
 
     async def close(self, *, keep_files: bool = False) -> None:
         await self.spares.close()

@@ -9,11 +9,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from arker.emulator.sandbox.base import Outlet, Sandbox, SandboxError, Volume
+from arker.emulator.sandbox.damaged import DamagedSandbox
 from arker.emulator.sandbox.former import Processes
 from arker.emulator.sandbox.host.inside import Inside
 from arker.emulator.sandbox.host.machine import Launch, Machine
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
-from arker.emulator.sandbox.recovery import Complete
+from arker.emulator.sandbox.recovery import Complete, damaged
 from arker.emulator.sandbox.tree import Tree
 from arker.emulator.sandbox.trees import DirectoryStorage
 from arker.emulator.sandbox.volumes import Volumes
@@ -37,6 +38,8 @@ class AgentProvider(ABC):
         if source is None:
             tree = await self._storage.create(vm_id)
         else:
+            if isinstance(source, DamagedSandbox):
+                raise SandboxError("unrecoverable", source.why)
             if not isinstance(source, AgentSandbox):
                 raise TypeError("a VM can only be copied by the provider that made it")
             async with source.frozen(lambda: self._storage.gains_by_sharing(source.tree)) as at_rest:
@@ -52,12 +55,22 @@ class AgentProvider(ABC):
     async def adopt_volume(self, volume_id: str) -> Volume:
         return self._volume_storage.adopt(volume_id)
 
-    async def recover(self, vms: Collection[str], volumes: Collection[str]) -> None:
-        await self._recover(vms, volumes, {})
+    async def recover(self, vms: Collection[str], volumes: Collection[str]) -> Mapping[str, str]:
+        return await self._recover(vms, volumes, {})
 
-    async def _recover(self, vms: Collection[str], volumes: Collection[str], further: Mapping[str, Complete]) -> None:
-        for storage, ids in ((self._storage, vms), (self._volume_storage, volumes)):
-            self._leftovers += [(storage, path) for path in await storage.recover(ids, further)]
+    async def _recover(
+        self, vms: Collection[str], volumes: Collection[str], further: Mapping[str, Complete]
+    ) -> Mapping[str, str]:
+        of_vms = await self._storage.recover(vms, further)
+        of_volumes = await self._volume_storage.recover(volumes, further)
+        for why in of_volumes.damage.values():
+            raise damaged(why)
+        for storage, found in ((self._storage, of_vms), (self._volume_storage, of_volumes)):
+            self._leftovers += [(storage, path) for path in found.leftovers]
+        return of_vms.damage
+
+    async def discard_files(self, vm_id: str) -> None:
+        await self._storage.discard_whole(vm_id)
 
     async def sweep(self) -> None:
         while self._leftovers:

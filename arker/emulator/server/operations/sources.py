@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from arker.emulator.server import parsing
-from arker.emulator.server.backend import Backend
+from arker.emulator.server.backend import Backend, require_whole
 from arker.emulator.server.errors import ServiceError, invalid, missing
 from arker.emulator.server.goldens import GOLDEN_ORG_ID, Golden, find_golden, find_image, require_supported
 from arker.emulator.server.records import Organisation, VmRecord
@@ -56,6 +56,7 @@ def find(backend: Backend, org: Organisation, source: Source) -> Golden | VmReco
         vm = owner.vms.get(reference) if source.vm_id is not None else None
         vm = vm or (owner.names.get(reference) if by_name else None)
         if vm is not None and (owner is org or vm.public):
+            require_whole(vm)
             return vm
     raise missing("source", f"{field}: there is no VM {reference!r} to fork")
 

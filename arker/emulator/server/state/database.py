@@ -57,7 +57,8 @@ class NoRoomError(Exception):
 def put(kind: Kind, id: str, doc: str, vm_id: str | None = None) -> Operation:
     """Return the operation that writes a record."""
     statement = "INSERT INTO records (kind, id, vm_id, doc) VALUES (?, ?, ?, ?)"
-    return f"{statement} ON CONFLICT DO UPDATE SET doc = excluded.doc", (kind, id, vm_id, doc)
+    # SQLite before 3.35, as some systems have it, wants to be told the key.
+    return f"{statement} ON CONFLICT (kind, id) DO UPDATE SET doc = excluded.doc", (kind, id, vm_id, doc)
 
 
 def remove(kind: Kind, id: str) -> Operation:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from attrs import define, field, frozen
 
 from arker.emulator.sandbox.base import HOME, LargeOutput, RunSpec, Sandbox, SandboxError
+from arker.emulator.sandbox.damaged import DamagedSandbox
 from arker.emulator.server.backend import Backend, logger
 from arker.emulator.server.errors import ServiceError
 from arker.emulator.server.idempotency import LIFETIME_MS, NOTHING, Entry, Scope
@@ -88,21 +90,23 @@ class Restoration:
         self._backend = backend
         self._directory = directory
         self._keeper = keeper
+        self._damage: Mapping[str, str] = {}
+        """What is wrong with the files of VMs that are not whole."""
         self._again: list[RunRecord] = []
         """Runs that are to be started once the server answers."""
 
     async def restore(self) -> None:
-        """Read all records, and fill the backend with them.
+        """Read all records, and fill the backend with them. A VM whose files are damaged is there, but cannot be used.
 
         Raises:
-            StateDirectoryError: Something is damaged or missing. Then nothing has been changed.
+            StateDirectoryError: Something else is damaged or missing. Then nothing has been changed.
         """
         provider = self._backend.provider
         self._directory.require_isolation(provider.name, note=True)
         left = self._read()
         vms = [doc.vm_id for doc in left.vms if not doc.deleted]
         try:
-            await provider.recover(vms, [doc.filesystem_id for doc in left.filesystems])
+            self._damage = await provider.recover(vms, [doc.filesystem_id for doc in left.filesystems])
             await self._fill(left)
         except SandboxError as error:
             reason: StateDirectoryReason = "unusable" if error.code == "unusable" else "damaged"
@@ -115,9 +119,17 @@ class Restoration:
             self._keeper.take_up(left.keyed, left.operations)
         except ServiceError as error:
             raise self._directory.refusal("unusable", error.message) from error
+        for warning in self.warnings():
+            logger.warning("%s", warning)
         for id, write in left.writes:
-            await self._clear_after(id, write)
+            if write.vm_id not in self._damage:
+                await self._clear_after(id, write)
         self._discard_spool(left)
+
+    def warnings(self) -> list[str]:
+        """Return what people should know of VMs that cannot be used."""
+        about = "cannot be used, and its files are left as they are for a repair"
+        return [f"VM {vm_id} {about}: {why}" for vm_id, why in self._damage.items()]
 
     def go_on(self) -> None:
         """Start interrupted runs of durable VMs again, and remove files that are left over, once the server answers."""
@@ -209,10 +221,18 @@ class Restoration:
         outlet = networks.outlet(self._backend, doc.network, changeable=True) if doc.has_outlet else None
         if doc.deleted:
             sandbox = cast("Sandbox", _Gone(doc.initial_env))
+        elif doc.vm_id in self._damage:
+            discard = partial(self._backend.provider.discard_files, doc.vm_id)
+            sandbox = DamagedSandbox(doc.initial_env, self._damage[doc.vm_id], discard)
         else:
             sandbox = await self._backend.provider.adopt(doc.vm_id, outlet=outlet)
         vm = VmRecord(
-            **doc.same(), deleted=doc.deleted, outlet=outlet, sandbox=sandbox, sessions=dict[str, SessionRecord]()
+            **doc.same(),
+            deleted=doc.deleted,
+            damage=self._damage.get(doc.vm_id),
+            outlet=outlet,
+            sandbox=sandbox,
+            sessions=dict[str, SessionRecord](),
         )
         for sync in doc.syncs:
             if doc.deleted:
@@ -248,7 +268,7 @@ class Restoration:
         for session in vm.sessions.values():
             if session.env and doc.initial_env != vm.sandbox.initial_env:
                 session.env = carry_over(session.env, doc.initial_env, vm.sandbox.initial_env)
-        if vm.syncs:
+        if vm.syncs and vm.damage is None:
             await filesystems.apply(vm)
 
     def _run(self, left: _Left, vm: VmRecord, doc: RunDoc) -> RunRecord:
@@ -257,7 +277,8 @@ class Restoration:
             session = SessionRecord(session_id=doc.session_id, seq=0, index=0, started_ms=doc.started_ms)
         run = RunRecord(**doc.same(), vm=vm, session=session)
         wanted = doc.stop_reason is not None or doc.signalled is not None
-        if doc.state in _UNENDED and vm.durable and doc.session_id in vm.sessions and not wanted:
+        again = vm.durable and vm.damage is None and doc.session_id in vm.sessions and not wanted
+        if doc.state in _UNENDED and again:
             run.retry_count += doc.state == "running"
             run.state = "pending" if session.pending else "running"
             session.pending += 1
@@ -267,6 +288,8 @@ class Restoration:
             begun = "while the command was running" if doc.state == "running" else "before the command was started"
             after = "" if doc.signalled is None else f", to which {doc.signalled} had been sent"
             run.state, run.fail_reason = "failed", f"the embedded backend ended {begun}{after}"
+            if vm.durable and vm.damage is not None:
+                run.fail_reason += f"; it is not run again, since the VM is damaged: {vm.damage}"
             if doc.stop_reason is not None:
                 execution.settle_stopped(run)
             run.completed_ms = max(self._backend.clock.now_ms(), run.started_ms)
