@@ -119,7 +119,8 @@ def generations(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """Run the long tests at their whole length; takes minutes, and is not part of the default run."""
     session.install("-e", ".[emulator,test]")
-    session.run("python", "-m", "pytest", "tests/soak", "-n", "0", "--soak-scale", "1", "-s", *LONG_TESTS, *session.posargs)
+    options = ["-n", "0", "--soak-scale", "1", "-s", *LONG_TESTS]
+    session.run("python", "-m", "pytest", "tests/soak", *options, *session.posargs)
 
 
 @nox.session(python=NEWEST)
