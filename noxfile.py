@@ -9,6 +9,8 @@ import nox
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 NEWEST = "3.13"
+LONG_TESTS = ("-o", "faulthandler_timeout=7200")
+"""The bound on one test, in seconds, where tests take minutes."""
 COMING = "3.14"
 """Tried as well, and allowed to fail."""
 
@@ -117,14 +119,15 @@ def generations(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """Run the long tests at their whole length; takes minutes, and is not part of the default run."""
     session.install("-e", ".[emulator,test]")
-    session.run("python", "-m", "pytest", "tests/soak", "-n", "0", "--soak-scale", "1", "-s", *session.posargs)
+    options = ["-n", "0", "--soak-scale", "1", "-s", *LONG_TESTS]
+    session.run("python", "-m", "pytest", "tests/soak", *options, *session.posargs)
 
 
 @nox.session(python=NEWEST)
 def whole(session: nox.Session) -> None:
     """Run the test suite with every combination and example, not only the default's selection; takes minutes."""
     session.install("-e", ".[emulator,test]")
-    session.run("python", "-m", "pytest", "--whole", *session.posargs)
+    session.run("python", "-m", "pytest", "--whole", *LONG_TESTS, *session.posargs)
 
 
 @nox.session

@@ -46,12 +46,14 @@ class Worker:
     """One of several that work at the same time, each on VMs of its own, one request after the other.
 
     Attributes:
+        root: The directory below which a VM's files are, as its commands name it.
         vms: Its VMs.
         forking: The body and the key of a fork that was not answered.
         deleting: A VM whose deletion was not answered.
     """
 
     rng: random.Random
+    root: str
     vms: list[KeptVm] = field(factory=list[KeptVm])
     forking: tuple[dict[str, Any], str, KeptVm | None] | None = None
     deleting: KeptVm | None = None
@@ -158,11 +160,11 @@ class Worker:
             if parent is None:  # of a parent it has what that had at the time
                 assert not self.vms[-1].files
         for vm in self.vms:
-            await _check_vm(api, vm)
+            await _check_vm(api, vm, self.root)
         if self.deleting is not None:
             reply = await api.call("GET", f"/v1/vms/{self.deleting.vm_id}")
             if reply.status == 200:  # it was not begun
-                await _check_vm(api, self.deleting)
+                await _check_vm(api, self.deleting, self.root)
                 self.vms.append(self.deleting)
             else:
                 assert reply.status == 404, reply
@@ -170,16 +172,16 @@ class Worker:
         return {vm.vm_id for vm in self.vms}
 
 
-async def _check_vm(api: Api, vm: KeptVm) -> None:
+async def _check_vm(api: Api, vm: KeptVm, root: str) -> None:
     known = await api.get(f"/v1/vms/{vm.vm_id}")
     assert known["name"] == vm.name
     assert known.get("description") in {vm.description, vm.described}
     vm.description, vm.described = known.get("description"), None
     cwds = {session["session_id"]: session["cwd"] for session in known["sessions"]}
     assert cwds.items() >= vm.sessions.items(), (cwds, vm.sessions)
-    listing = await api.run(
-        vm.vm_id, "find / -xdev -name '.upload-*' 2>&-; cd; find . -maxdepth 1 -type f -printf '%f\\n'"
-    )
+    # /usr is the host's, large, and cannot be written to.
+    unfinished = f"find {root} -xdev -path /usr -prune -o -name '.upload-*' -print 2>&-"
+    listing = await api.run(vm.vm_id, f"{unfinished}; cd; find . -maxdepth 1 -type f -printf '%f\\n'")
     names = output(listing).decode().split()
     assert not [name for name in names if ".upload-" in name], names
     for path in {*vm.files, *vm.doubtful}:

@@ -40,7 +40,9 @@ async def round_of(options: EmulatorOptions, workers: list[Worker], rng: random.
 
 async def rounds(place: Path, isolation: Isolation, count: int, rng: random.Random) -> None:
     options = EmulatorOptions(isolation=isolation, state_parent=place, state=place / "state")
-    workers = [Worker(random.Random(rng.random())) for _ in range(WORKERS)]
+    # Without isolation the root directory is that of the host, and what the VM has for one stands above its home.
+    root = "~/../.." if isolation == "none" else "/"
+    workers = [Worker(random.Random(rng.random()), root) for _ in range(WORKERS)]
     try:
         for _ in range(count):
             await round_of(options, workers, rng)
