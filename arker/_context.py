@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import field, frozen
 
-from arker._protocol.request import Address
+from arker._protocol.address import Address
 from arker._tasks.running_loop import running_loop
 from arker._transport.generations import Generations
 from arker._transport.open_blocks import CLEANING

@@ -63,6 +63,13 @@ def test_making_a_client_loads_what_it_sends_with_and_no_more() -> None:
     assert loaded & later == {"anyio", "asyncio", "ssl", "arker._transport.transport", "arker.hooks"}
 
 
+@pytest.mark.parametrize("statement", ["from arker import AsyncArker", "from arker_sync import Arker"])
+def test_the_client_alone_loads_no_calls(statement: str) -> None:
+    names = answer(f"import sys; {statement}; print(*sys.modules)").split()
+    loaded = {name for name in names if name.startswith(("arker._protocol.", "arker_sync._protocol."))}
+    assert loaded <= {"arker._protocol.address", "arker._protocol.calls", "arker._protocol.pages"}
+
+
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 def test_every_public_name_is_there_and_listed(package: ModuleType) -> None:
     names: list[str] = package.__all__

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from arker import ApiError, ArkerError, AsyncArker, ForkRequest, HttpTimeouts, RunRequest
+from arker._protocol.address import Address
 from arker._protocol.calls import api_keys as api_key_calls
 from arker._protocol.calls import files as file_calls
 from arker._protocol.calls import filesystems as filesystem_calls
@@ -29,7 +30,7 @@ from arker._protocol.calls import vms as vm_calls
 from arker._protocol.codec.codec import Misfit, structure
 from arker._protocol.reader import Reader
 from arker._protocol.reply import decipher
-from arker._protocol.request import Address, Call, Response
+from arker._protocol.request import Call, Response
 from arker.models import (
     BackgroundRunResult,
     CancelRunResponse,

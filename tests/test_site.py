@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
 
 from tools.site.docstrings import examples, marked
+from tools.site.drawings import FOLLOWS, MODES, fixed, ill_coloured
 from tools.site.links import broken, broken_in_markdown
 from tools.site.names import homes
 
@@ -43,6 +45,35 @@ def test_links_of_markdown(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("[a](page.md#x) [b](https://example.com/) [c](gone.md)\n![d](gone.svg)\n")
     assert list(broken_in_markdown(page)) == ["page.md:1: gone.md is not there", "page.md:2: gone.svg is not there"]
+
+
+DRAWN = "<svg><style>a{fill:#fff}@media screen and (prefers-color-scheme:dark){a{fill:#000} b{fill:#111}}</style></svg>"
+
+
+def test_a_drawing_is_fixed_in_either_mode() -> None:
+    assert fixed(DRAWN, "light") == "<svg><style>a{fill:#fff}</style></svg>"
+    assert fixed(DRAWN, "dark") == "<svg><style>a{fill:#fff}a{fill:#000} b{fill:#111}</style></svg>"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs/diagrams").glob("*.svg")), ids=lambda path: path.stem)
+def test_each_drawing_has_two_forms_or_needs_one(path: Path) -> None:
+    drawing = path.read_text()
+    assert (FOLLOWS in drawing) == path.with_suffix(".d2").exists()
+    forms = [fixed(drawing, mode) for mode in MODES]
+    assert not any(FOLLOWS in form for form in forms)
+    assert (forms[0] != forms[1]) == (FOLLOWS in drawing)
+    for form in forms:
+        ElementTree.fromstring(form)
+
+
+def test_drawings_that_do_not_follow_the_theme_are_faults(tmp_path: Path) -> None:
+    (tmp_path / "two.svg").write_text(DRAWN)
+    (tmp_path / "a-dark.svg").write_text(fixed(DRAWN, "dark"))
+    (tmp_path / "a.html").write_text('<img src="two.svg">\n<img class="only-dark" src="a-dark.svg"><img src="b.png">')
+    assert list(ill_coloured(tmp_path)) == [
+        "a.html:1: two.svg follows the system's colour scheme, not the site's theme",
+        "a.html: a is not shown in the light theme",
+    ]
 
 
 def test_examples_in_docstrings_are_marked_as_code() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from arker import models
 from arker._client.base import ClientBase
-from arker._protocol.calls import api_keys as api_key_calls
+from arker._protocol import calls
 from arker.models import _checks as check
 
 
@@ -21,7 +21,7 @@ class ApiKeys(ClientBase):
             NotFoundError: The organisation's keys cannot be managed here.
             UnsupportedOperationError: The server speaks generation 0.5 of the API.
         """
-        call = api_key_calls.list_api_keys(self._context.settings.control_base_url)
+        call = calls.api_keys.list_api_keys(self._context.settings.control_base_url)
         return await self._context.send(call, deadline=deadline)
 
     async def create_api_key(
@@ -47,7 +47,7 @@ class ApiKeys(ClientBase):
             NotFoundError: There is no such VM or pool.
         """
         request = models.CreateApiKeyRequest(name=name, scopes=scopes)
-        call = api_key_calls.create_api_key(self._context.settings.control_base_url, request)
+        call = calls.api_keys.create_api_key(self._context.settings.control_base_url, request)
         return await self._context.send(call, deadline=deadline)
 
     async def revoke_api_key(self, api_key_id: str, *, deadline: float | None = None) -> models.RevokeApiKeyResponse:
@@ -61,7 +61,7 @@ class ApiKeys(ClientBase):
             NotFoundError: There is no such key (any more).
         """
         identifier = check.check_id("api_key_id", api_key_id)
-        call = api_key_calls.revoke_api_key(self._context.settings.control_base_url, identifier)
+        call = calls.api_keys.revoke_api_key(self._context.settings.control_base_url, identifier)
         return await self._context.send(call, deadline=deadline)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from arker import models
 from arker._client.base import ClientBase
-from arker._protocol.calls import pools as pool_calls
+from arker._protocol import calls
 from arker._protocol.pages import pages_of
 from arker.models import _checks as check
 
@@ -32,8 +32,8 @@ class Pools(ClientBase):
             NotFoundError: The organisation has no pools.
             UnsupportedOperationError: The server speaks generation 0.5 of the API.
         """
-        query = pool_calls.PoolsQuery(cursor=cursor, limit=limit)
-        call = pool_calls.list_pools(self._context.settings.control_base_url, query)
+        query = calls.pools.PoolsQuery(cursor=cursor, limit=limit)
+        call = calls.pools.list_pools(self._context.settings.control_base_url, query)
         return await self._context.send(call, deadline=deadline)
 
     def iter_pools(
@@ -102,7 +102,7 @@ class Pools(ClientBase):
             isolation=isolation,
             byoc=byoc,
         )
-        call = pool_calls.create_pool(self._context.settings.compute_base_url(), request)
+        call = calls.pools.create_pool(self._context.settings.compute_base_url(), request)
         return await self._context.send(call, deadline=deadline)
 
     async def get_pool(self, pool_id: str, *, deadline: float | None = None) -> models.Pool:
@@ -116,7 +116,7 @@ class Pools(ClientBase):
             NotFoundError: There is no such pool.
         """
         identifier = check.check_id("pool_id", pool_id)
-        call = pool_calls.get_pool(self._context.settings.compute_base_url(), identifier)
+        call = calls.pools.get_pool(self._context.settings.compute_base_url(), identifier)
         return await self._context.send(call, deadline=deadline)
 
     async def update_pool(
@@ -145,7 +145,7 @@ class Pools(ClientBase):
         """
         identifier = check.check_id("pool_id", pool_id)
         request = models.UpdatePoolRequest(name=name, resources=resources, commitments=commitments)
-        call = pool_calls.update_pool(self._context.settings.compute_base_url(), identifier, request)
+        call = calls.pools.update_pool(self._context.settings.compute_base_url(), identifier, request)
         return await self._context.send(call, deadline=deadline)
 
     async def delete_pool(self, pool_id: str, *, deadline: float | None = None) -> models.Pool:
@@ -160,7 +160,7 @@ class Pools(ClientBase):
             NotFoundError: There is no such pool (any more).
         """
         identifier = check.check_id("pool_id", pool_id)
-        call = pool_calls.delete_pool(self._context.settings.compute_base_url(), identifier)
+        call = calls.pools.delete_pool(self._context.settings.compute_base_url(), identifier)
         return await self._context.send(call, deadline=deadline)
 
     async def list_pool_workers(self, pool_id: str, *, deadline: float | None = None) -> models.ListPoolWorkersResponse:
@@ -174,7 +174,7 @@ class Pools(ClientBase):
             NotFoundError: There is no such pool.
         """
         identifier = check.check_id("pool_id", pool_id)
-        call = pool_calls.list_pool_workers(self._context.settings.compute_base_url(), identifier)
+        call = calls.pools.list_pool_workers(self._context.settings.compute_base_url(), identifier)
         return await self._context.send(call, deadline=deadline)
 
 

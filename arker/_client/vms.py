@@ -11,8 +11,8 @@ from arker import models
 from arker._basics import names
 from arker._client.base import ClientBase
 from arker._protocol import calls
+from arker._protocol.address import Address
 from arker._protocol.pages import Pages, next_cursor
-from arker._protocol.request import Address
 from arker.errors import InvalidArgumentError, NotFoundError
 from arker.models import _checks as check
 

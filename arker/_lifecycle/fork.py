@@ -12,9 +12,9 @@ import attrs
 from arker._basics import names
 from arker._basics.moments import has_fraction, timestamp_of
 from arker._lifecycle.undoing import undo
+from arker._protocol.address import Address
 from arker._protocol.calls import vms as vm_calls
 from arker._protocol.forms import SET_TO_1, unsupported
-from arker._protocol.request import Address
 from arker._tasks import clock
 from arker._tasks.cleanup import CLEANUP_SECONDS, make_or_undo
 from arker._transport.attempts import Progress, deadline_scope

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from arker._lifecycle.fork import was_made_since
+from arker._protocol.address import Address
 from arker._protocol.calls import vms as vm_calls
-from arker._protocol.request import Address
 from arker._tasks import clock
 from arker._tasks.pools import pooled
 from arker._transport.attempts import Progress, deadline_scope

@@ -37,19 +37,6 @@ class Replay(enum.Enum):
     """Repeated only if nothing had been sent."""
 
 
-@frozen
-class Address:
-    """The address of a VM.
-
-    Attributes:
-        base_url: The base URL that its calls go to.
-        vm_id: Its id, or its name.
-    """
-
-    base_url: str
-    vm_id: str
-
-
 @define
 class Request:
     """A request to one of the three base URLs.

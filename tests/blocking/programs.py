@@ -124,7 +124,7 @@ def exit_in_a_thread_s_time() -> None:
     vm = ar.fork("ubuntu")
 
     def work() -> None:
-        time.sleep(0.2)
+        threading.main_thread().join()
         say(echo(vm, "the thread ends"))
 
     threading.Thread(target=work).start()

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from arker import AsyncVM, DeadlineExceededError
+from arker import AsyncArker, AsyncVM, DeadlineExceededError, Hooks, RequestEvent
+from arker.emulator import Emulator
+from arker_sync import Arker
 from tests.directories.support import File, Model, build, look
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_directory_of_the_vm_is_exchanged_during_the_upload(vm: AsyncVM, tmp_path: Path) -> None:
+async def test_a_directory_of_the_vm_is_exchanged_during_the_upload(
+    emulator: Emulator, vm: AsyncVM, tmp_path: Path
+) -> None:
     """By a program in it: what is deleted, written and given permissions there is only in the directory itself."""
     await vm.run(
         "mkdir -p r/d/e outside/e; echo mine > outside/old; cp -p outside/old r/d; cp -p outside/old outside/e; ",
@@ -21,11 +25,19 @@ async def test_a_directory_of_the_vm_is_exchanged_during_the_upload(vm: AsyncVM,
     )
     before = (await vm.run("cd outside && ls -lR --time-style=full-iso; cat old e/old", check=True)).stdout
     await vm.run("cd", check=True)
-    watch = "while ! ls -d r/.arker-*; do :; done; mv r/d away; ln -s ../outside r/d"
-    exchange = await vm.create_session()
-    await vm.run(f"({watch}) > /dev/null 2>&1", background=True, session_id=exchange.session_id)
+    exchange = "ls -d ~/r/.arker-* && mv ~/r/d ~/away && ln -s ../outside ~/r/d"
+
+    def told(event: RequestEvent) -> None:
+        # Once something has been uploaded beside the directory: the upload's last command puts it into place.
+        if event.operation == "vm.sync" and not any(exchanged):
+            with Arker(**emulator.client_options) as other:
+                exchanged.append(other.vm(vm.id).run(exchange).exit_code == 0)
+
+    exchanged: list[bool] = []
     local = build(tmp_path / "local", {"d/new": File(b"x"), "d/e/new": File(b"x", 0o777), "f": File(b"x")})
-    done = await vm.upload_dir(local, "r", delete=True)
+    async with AsyncArker(**emulator.client_options, hooks=Hooks(on_request=told)) as client:
+        done = await client.vm(vm.id).upload_dir(local, "r", delete=True)
+    assert any(exchanged)
     assert {failure.path for failure in done.failures} == {"r/d/new", "r/d/old", "r/d/e/new"}
     after = (await vm.run("cd outside && ls -lR --time-style=full-iso; cat old e/old", check=True)).stdout
     assert after == before

@@ -19,7 +19,7 @@ from arker_sync import Arker
 from tests.ledger.support import line, program, select
 from tests.support.clients import make_client
 from tests.support.server import ScriptedServer, error, ok
-from tests.support.waiting import until
+from tests.support.waiting import put_forward, until
 
 pytestmark = pytest.mark.anyio
 
@@ -91,13 +91,16 @@ def test_the_blocking_client_deletes_it_as_well(emulator: Emulator) -> None:
             time.sleep(0.02)
 
 
-async def test_the_time_can_be_set_anew_and_taken_back(client: AsyncArker, ledger: Path) -> None:
+async def test_the_time_can_be_set_anew_and_taken_back(
+    client: AsyncArker, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vm, kept = [await client.fork("ubuntu-nodisk") for _ in range(2)]
-    await vm.keep_alive(1)
+    await vm.keep_alive(45)
     await vm.keep_alive(600)
-    await kept.keep_alive(1)
+    await kept.keep_alive(45)
     kept.keep()
-    await asyncio.sleep(1.3)
+    await put_forward(monkeypatch, 50)
+    await asyncio.sleep(0.3)
     assert await ids(client) == {vm.id, kept.id}
     assert select(ledger) == [vm.id]
     await client.vm(vm.id).keep_alive(0.05)
@@ -105,14 +108,17 @@ async def test_the_time_can_be_set_anew_and_taken_back(client: AsyncArker, ledge
     assert await ids(client) == {kept.id}
 
 
-async def test_a_block_and_a_deletion_come_first(client: AsyncArker, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_block_and_a_deletion_come_first(
+    client: AsyncArker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with await client.fork("ubuntu-nodisk") as vm:
-        await vm.keep_alive(1)
+        await vm.keep_alive(45)
     other = await client.fork("ubuntu-nodisk")
-    await other.keep_alive(1)
+    await other.keep_alive(45)
     await other.delete()
     caplog.clear()
-    await asyncio.sleep(1.2)
+    await put_forward(monkeypatch, 50)
+    await asyncio.sleep(0.2)
     assert "vm.delete" not in caplog.text
 
 

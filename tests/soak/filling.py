@@ -155,7 +155,8 @@ async def _fill(ar: AsyncArker, other: AsyncVM, name: str, program: str) -> dict
     report["host"] = failed or "fine"
     try:
         fresh = await ar.fork("ubuntu")
-        report["new VM"] = (await fresh.run("echo fine", timeout=60)).stdout.decode().strip()
+        result = await fresh.run("echo fine", timeout=60)
+        report["new VM"] = result.stdout.decode().strip() or f"{result.state}: {result.fail_reason}"
         await fresh.delete()
     except ArkerError as error:
         report["new VM"] = type(error).__name__ + ": " + str(error)[:150]

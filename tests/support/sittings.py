@@ -11,8 +11,11 @@ from tests.support.relay import Relay
 from tests.support.typist import ENV, PATIENCE, PROMPT, Typist
 
 SHELL: Final = ("/bin/bash", "--noprofile", "--norc")
-FOREGROUND: Final = """sh -c 'trap "echo contin""ued" CONT; echo be""gun; while :; do read line; done'"""
-"""Says when it is in the foreground: before that, a key would be the shell's."""
+FOREGROUND: Final = """bash -c 'trap "echo contin""ued" CONT; echo be""gun; while :; do read -t 0.01; done'"""
+"""Says when it is in the foreground: before that, a key would be the shell's.
+
+It looks for signals again and again, by itself: a shell that a Ctrl-Z finds starting a program may not stop.
+"""
 RESIZED: Final = """sh -c 'trap "stty size; exit" WINCH; echo be""gun; while :; do sleep 0.01; done'"""
 """Says the size once that has changed."""
 TAKING: Final = """sh -c 'echo be""gun; exec cat'"""
@@ -41,9 +44,10 @@ async def use_shell(typist: Typist) -> None:
     await typist.resize(100, 30)
     await typist.until(b"30 100\r\n")
     await typist.until(PROMPT, typist.seen.index(b"30 100\r\n"))
-    place = len(typist.seen)
+    await typist.enter(RESIZED, b"begun\r\n")
     await typist.resize(90, 25)
-    await typist.until(PROMPT, place)  # the shell draws its line for the new width
+    await typist.until(b"25 90\r\n")
+    await typist.until(PROMPT, typist.seen.index(b"25 90\r\n"))
     await typist.enter("stty size")
     await typist.enter("printf 'äöü € 😀 \\377\\n'")
     await typist.enter(TAKING, b"begun\r\n")
@@ -95,13 +99,13 @@ async def use_top(typist: Typist) -> list[str]:
     await typist.enter("top -d 0.2", b"PID")
     columns = await _columns(typist)
     await typist.resize(60, 20)
-    place = len(typist.seen)
-    for _ in range(2):  # it draws all lines for the new size, and goes on to draw what changes
-        await typist.until(b"top -", place)
-        place = len(typist.seen)
-    narrow = await _columns(typist)
-    assert 0 < len(narrow) < len(columns)
-    assert columns[: len(narrow)] == narrow
+
+    def narrow(lines: list[str]) -> bool:
+        names = lines[6].split()
+        return _has_all_lines(lines) and len(names) < len(columns) and columns[: len(names)] == names
+
+    # What it has drawn for the old size may still be on its way.
+    await typist.until_screen(narrow, "fewer columns")
     await typist.press(b"q", PROMPT)
     await typist.enter("echo $?", b"0\r\n")
     return columns
@@ -109,8 +113,12 @@ async def use_top(typist: Typist) -> list[str]:
 
 async def _columns(typist: Typist) -> list[str]:
     """Wait for all that has a fixed place, and return the names of the columns."""
-    await typist.until_screen(lambda lines: [*map(_kind, lines[:5])] == [*TOP] and "PID" in lines[6], "top's lines")
+    await typist.until_screen(_has_all_lines, "top's lines")
     return typist.screen[0][6].split()
+
+
+def _has_all_lines(lines: list[str]) -> bool:
+    return [*map(_kind, lines[:5])] == [*TOP] and "PID" in lines[6]
 
 
 def _kind(line: str) -> str:

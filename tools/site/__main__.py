@@ -1,7 +1,8 @@
 """Build the site of the docs: ``python -m tools.site``, what ``nox -s docs`` runs.
 
-Warnings are errors. Afterwards every link is followed within the site, no page may load anything from elsewhere, and
-every public name of the packages has to be there. ``--versions`` builds the site of each tag beside it.
+Warnings are errors. Afterwards every link is followed within the site, no page may load anything from elsewhere, every
+drawing has to follow the reader's theme, and every public name of the packages has to be there. ``--versions`` builds
+the site of each tag beside it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, Final, cast
 
 from sphinx.util.inventory import InventoryFile
 
+from tools.site.drawings import ill_coloured
 from tools.site.links import broken, broken_in_markdown
 from tools.site.names import PACKAGES
 from tools.site.releases import ROOT, tags
@@ -76,14 +78,14 @@ def main() -> int:
     for tag in versions[1:]:
         good = build_tag(tag, versions) and good
     (OUT / "index.html").write_text('<!doctype html><meta http-equiv="refresh" content="0; url=latest/index.html">\n')
-    found = [*broken(site), *missing_names(site)]
+    found = [*broken(site), *ill_coloured(site), *missing_names(site)]
     for path in [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]:
         found += broken_in_markdown(path)
     for line in found:
         print(line)
     pages = len(list(site.rglob("*.html")))
     took = time.monotonic() - started
-    print(f"{pages} pages in {site.relative_to(ROOT)}; {len(found)} faults of links and names; {took:.0f} s")
+    print(f"{pages} pages in {site.relative_to(ROOT)}; {len(found)} faults of links, drawings and names; {took:.0f} s")
     return 0 if good and not found else 1
 
 

@@ -1,4 +1,4 @@
-"""A Sphinx extension: the directive ``public``, and docstrings as this project writes them.
+"""A Sphinx extension: the directive ``public``, docstrings as this project writes them, and drawings in both themes.
 
 ``public PACKAGE MODULE...`` documents the public names of a package that the modules define, in the order of the
 package's list. A module that ends in ``.*`` stands for all below it. ``public-others PACKAGE`` documents the names that
@@ -18,11 +18,13 @@ from typing import Any, Final
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import nested_parse_with_titles
 from sphinx.util.typing import ExtensionMetadata
 
 from tools.site.docstrings import marked
+from tools.site.drawings import FOLLOWS, MODES, fixed
 from tools.site.names import homes
 
 ASKED: Final = re.compile(r"^\.\. public:: (\S+)(.*)$", re.MULTILINE)
@@ -69,6 +71,31 @@ class PublicOthers(Public):
         return self.describe(package, [name for name in homes(package) if name not in known])
 
 
+class BothForms(SphinxPostTransform):
+    """Show a drawing that follows the system's colour scheme in two forms, each for one theme of the site."""
+
+    default_priority = 110  # after the candidates are settled, and before they are copied
+    formats = ("html",)
+
+    def run(self, **_given: Any) -> None:
+        for image in list(self.document.findall(nodes.image)):
+            source = Path(self.env.srcdir, image["uri"])
+            if source.suffix == ".svg" and source.is_file() and FOLLOWS in (text := source.read_text(encoding="utf-8")):
+                image.replace_self([self.form(image, source, text, mode) for mode in MODES])
+
+    def form(self, image: nodes.image, source: Path, text: str, mode: str) -> nodes.image:
+        """Return the image in one mode."""
+        path = Path(self.env.doctreedir, "drawings", f"{source.stem}-{mode}.svg")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(fixed(text, mode), encoding="utf-8")
+        form = image.deepcopy()
+        form["uri"] = str(path)
+        form["candidates"] = {"*": form["uri"]}
+        form["classes"].append(f"only-{mode}")
+        self.env.images.add_file(self.env.docname, form["uri"])
+        return form
+
+
 def named(package: str, patterns: list[str]) -> list[str]:
     """Return the public names whose modules match patterns, in the order of the patterns and of the package's list."""
     found = [
@@ -112,9 +139,10 @@ def process_signature(
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
-    """Register the directive and the treatment of docstrings."""
+    """Register the directives, the forms of drawings and the treatment of docstrings."""
     app.add_directive("public", Public)
     app.add_directive("public-others", PublicOthers)
+    app.add_post_transform(BothForms)
     # Before napoleon's, which takes what stands in sections.
     app.connect("autodoc-process-docstring", process_docstring, priority=400)
     app.connect("autodoc-process-signature", process_signature)

@@ -16,13 +16,14 @@ MARKDOWN: Final = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s
 
 
 class Html(HTMLParser):
-    """The ids of a page, its links, and what it loads."""
+    """The ids of a page, its links, its images, and what it loads."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.ids: set[str] = set()
         self.links: list[tuple[int, str]] = []
         self.loads: list[tuple[int, str]] = []
+        self.images: list[tuple[int, dict[str, str]]] = []
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -34,6 +35,8 @@ class Html(HTMLParser):
             self.links.append((line, values["href"]))
         elif tag in LOADED and LOADED[tag] in values and values.get("rel") not in OF_NO_FILE:
             self.loads.append((line, values[LOADED[tag]]))
+        if tag == "img":
+            self.images.append((line, values))
 
 
 def broken(site: Path) -> Iterator[str]:

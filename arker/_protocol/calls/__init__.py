@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from arker._basics.lazy import lazy_modules
 
 if TYPE_CHECKING:
+    from arker._protocol.calls import api_keys as api_keys
     from arker._protocol.calls import filesystems as filesystems
+    from arker._protocol.calls import pools as pools
     from arker._protocol.calls import runs as runs
     from arker._protocol.calls import service as service
     from arker._protocol.calls import vms as vms
 
-__getattr__, __dir__ = lazy_modules(__name__, "filesystems", "runs", "service", "vms")
+__getattr__, __dir__ = lazy_modules(__name__, "api_keys", "filesystems", "pools", "runs", "service", "vms")

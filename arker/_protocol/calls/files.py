@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from arker import models
 from arker._protocol import routes
+from arker._protocol.address import Address
 from arker._protocol.calls.shared import T, into
 from arker._protocol.codec import codec
 from arker._protocol.codec.hooks import Misfit, is_array, is_object
 from arker._protocol.reader import Reader
 from arker._protocol.reply import api_error, concluded
-from arker._protocol.request import Address, Call, Decode, Request
+from arker._protocol.request import Call, Decode, Request
 from arker._protocol.retryable import is_retryable_answer
 from arker.errors import ApiError, ArkerError
 

@@ -8,9 +8,10 @@ from attrs import evolve, frozen
 
 from arker import models
 from arker._protocol import routes
+from arker._protocol.address import Address
 from arker._protocol.calls.shared import create, delete, get
 from arker._protocol.queries import PageQuery, text
-from arker._protocol.request import Address, Call
+from arker._protocol.request import Call
 
 if TYPE_CHECKING:
     from arker.models import (

@@ -11,13 +11,14 @@ from attrs import evolve, frozen
 
 from arker import models
 from arker._protocol import routes
+from arker._protocol.address import Address
 from arker._protocol.calls.shared import acknowledging, get, into
 from arker._protocol.codec import codec
 from arker._protocol.codec.hooks import Misfit
 from arker._protocol.forms import lack_of
 from arker._protocol.queries import PageQuery, Query, checked, choice, integer, limit, text
 from arker._protocol.reader import Reader, is_usable_id
-from arker._protocol.request import Address, Call, Lack, Request
+from arker._protocol.request import Call, Lack, Request
 from arker.models import _checks as check
 
 if TYPE_CHECKING:

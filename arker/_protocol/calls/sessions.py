@@ -9,11 +9,12 @@ from attrs import evolve, frozen
 
 from arker import models
 from arker._protocol import routes
+from arker._protocol.address import Address
 from arker._protocol.calls.shared import create, delete, get
 from arker._protocol.forms import lack_of_pending
 from arker._protocol.queries import PageQuery, choice
 from arker._protocol.reader import is_usable_id
-from arker._protocol.request import Address, Call, Request
+from arker._protocol.request import Call, Request
 
 if TYPE_CHECKING:
     from arker._protocol.reader import Reader

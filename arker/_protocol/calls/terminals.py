@@ -9,11 +9,12 @@ from attrs import frozen
 
 from arker import models
 from arker._protocol import routes
+from arker._protocol.address import Address
 from arker._protocol.calls.shared import into
 from arker._protocol.codec import codec
 from arker._protocol.codec.hooks import Misfit
 from arker._protocol.queries import Query, checked
-from arker._protocol.request import Address, Call, Lack, Request
+from arker._protocol.request import Call, Lack, Request
 from arker.errors import InvalidArgumentError
 
 if TYPE_CHECKING:

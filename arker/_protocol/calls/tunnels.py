@@ -9,11 +9,12 @@ from attrs import evolve, frozen
 
 from arker import models
 from arker._protocol import routes
+from arker._protocol.address import Address
 from arker._protocol.calls.shared import create, delete, get
 from arker._protocol.codec.hooks import Misfit
 from arker._protocol.queries import PageQuery, choice
 from arker._protocol.reader import Reader
-from arker._protocol.request import Address, Call, Lack
+from arker._protocol.request import Call, Lack
 
 if TYPE_CHECKING:
     from arker._protocol.reader import Reader

@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 
 from arker import models
 from arker._protocol import routes
+from arker._protocol.address import Address
 from arker._protocol.calls.shared import acknowledging, into
 from arker._protocol.codec import codec
 from arker._protocol.codec.hooks import Misfit
@@ -17,7 +18,7 @@ from arker._protocol.forms import lack_of, unsupported, with_resources
 from arker._protocol.policies import policies_of
 from arker._protocol.queries import PageQuery, checked, choice, text
 from arker._protocol.reader import Reader, id_in, is_usable_id, salvaged_vm_id
-from arker._protocol.request import Address, Call, Lack, Request
+from arker._protocol.request import Call, Lack, Request
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
 

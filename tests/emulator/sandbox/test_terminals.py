@@ -14,6 +14,7 @@ from arker.emulator.sandbox.base import SandboxError, TerminalHandle, TerminalSp
 from arker.emulator.sandbox.host.sandbox import AgentSandbox
 from arker.emulator.sandbox.host.terminal import AgentTerminal
 from tests.emulator.sandbox.support import descriptors, rest_after, sh
+from tests.support.sittings import RESIZED
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="VMs need Linux")]
 
@@ -63,9 +64,9 @@ async def test_it_is_the_controlling_terminal_of_the_vms_user(vm: AgentSandbox) 
 
 async def test_its_size_is_told_to_its_program(vm: AgentSandbox) -> None:
     async with opened(vm) as terminal:
-        # A shell that is about to read its next command would keep the signal until that has come.
-        await terminal.write(b"trap 'stty size' WINCH; echo s''et; while :; do sleep 0.01; done\n")
-        await until(terminal, b"set")
+        # Not the terminal's own shell: the signal goes to what is in the foreground, which is each command in its turn.
+        await terminal.write(RESIZED.encode() + b"\n")
+        await until(terminal, b"begun")
         terminal.resize(120, 50)
         await until(terminal, b"50 120")
 

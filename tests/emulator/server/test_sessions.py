@@ -121,7 +121,8 @@ async def test_deleting_a_session_stops_what_runs_in_it(api: Api, vm: str) -> No
     session = (await create(api, vm))["session_id"]
     # What an earlier command left in the background goes too.
     await api.run(vm, "(while :; do echo >> alive; sleep 0.02; done) > /dev/null 2>&1 &", session_id=session)
-    going = await api.background(vm, "echo here; sleep 60", session_id=session)
+    begun = "until [ -s alive ]; do sleep 0.02; done; echo here"
+    going = await api.background(vm, f"{begun}; sleep 60", session_id=session)
     queued = await api.background(vm, "echo never > file", session_id=session)
     await api.printed(vm, going, "here")
     path = f"/v1/vms/{vm}/sessions/{session}"

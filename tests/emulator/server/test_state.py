@@ -522,7 +522,8 @@ async def test_on_a_full_disk_the_next_one_starts_and_can_delete(state: Path) ->
             api = Api(session, said["url"], said["api_key"])
             vm = (await api.fork(name="kept"))["vm_id"]
             large = (await api.fork())["vm_id"]
-            going = await api.background(vm, "echo content > file; sleep 600")
+            going = await api.background(vm, "echo content > file; echo begun; sleep 600")
+            await api.printed(vm, going, "begun")
             for _ in range(8):  # what becomes of them takes room
                 await api.background(vm, "true " + "x" * 8000)
             run = await api.background(large, "cat /dev/zero > full 2>&-; echo full; sleep 600")
