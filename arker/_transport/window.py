@@ -31,9 +31,9 @@ REFUSING: Final = 0.005
 LOOK: Final = 0.005
 """Seconds between two checks of whether the client has time to spare, during the first opening."""
 PUNCTUAL: Final = 0.005
-"""Seconds; a loop that comes back later than this may have been kept from its work, rather than idle."""
-SPARE: Final = 0.8
-"""The part of the time between two checks in which an idle loop had nothing to read."""
+"""Seconds; a loop that comes back no later than this has had little else to do. Timers are late by one thousandth."""
+SPARE: Final = 3
+"""Punctual checks in a row that show that the client has time to spare; a busy loop is punctual at times, too."""
 FILLED: Final = 0.01
 """Seconds of idle time after which it opens to twice its size: by so little for each moment of it, that a loop which
 is busy again opens no connections that it cannot use."""
@@ -78,7 +78,7 @@ class Window:
         self._earned = 0.0  # how much the answers so far allow it to grow
         self._unanswered = UNANSWERED
         self._knows_way = False
-        self._idle = 0.0  # in the last check
+        self._punctual = 0
 
     def _resize(self, size: float) -> None:
         self.size = size = min(float(size), float(self.ceiling))
@@ -109,13 +109,13 @@ class Window:
         if late > LATE:
             # The loop was not reading meanwhile: that time is no silence, and arrived answers are still unread.
             self._sent_at = min(now, max(self._sent_at + late, now - self._unanswered + LOOK))
-        self._idle = max(0.0, min(idle, LOOK)) if late <= PUNCTUAL else 0.0
+        self._punctual = self._punctual + 1 if late <= PUNCTUAL else 0
         if not self._earned or self._limit < math.inf:
             return
         if self._grown_at == -math.inf:
             self._grown_at = now
-        if self._idle:
-            by = min(self._earned, self._to_fill())
+        if self._punctual and idle > 0.0:  # one that is late may have been kept from its work, rather than idle
+            by = min(self._earned, STEP, self.size * idle / FILLED)
         elif now >= self._grown_at + RELUCTANCE:
             by = min(self._earned, self.size / 8)
         else:
@@ -175,17 +175,13 @@ class Window:
                 return
             if not self._knows_way:
                 self._grow(min(self.size / 2, STEP))
-            elif self._idle >= SPARE * LOOK:
-                # A loop that was busy in so short a time may have a refusal to read: it has to be idle once more.
-                self._idle = 0.0
+            elif self._punctual >= SPARE:
+                # A loop that was busy in so short a time may have a refusal to read: it has to be punctual once more.
+                self._punctual = SPARE - 1
                 self._grow(min(self.size, STEP))
         elif now >= max(self._grown_at + RECOVERY, self._quiet_since + self._patience):
             self._grown_at = now
             self._grow(1.0)
-
-    def _to_fill(self) -> float:
-        """Return how many more requests fill the idle time."""
-        return min(self.size * self._idle / FILLED, STEP)
 
     def _grow(self, by: float) -> None:
         self._resize(self.size + by)
