@@ -7,6 +7,7 @@ from typing import Any
 
 import arker
 from arker import _fleets, models
+from arker._basics import names
 from arker._client.base import ClientBase
 from arker.errors import InvalidArgumentError
 from arker.models import _checks as check
@@ -106,6 +107,8 @@ class Fleets(ClientBase):
             source_vm_id = source.id
         elif source is not None:
             source_vm_name = check.check_text("source", source, what="a VM's name or a handle on a VM")
+        if source_org_id is None and source_vm_name in names.GOLDEN_NAMES:
+            source_org_id = names.ARKER_ORG_ID  # once here, not by each of hundreds of forks
         check.check_integer("count", count, minimum=1)
         if max_concurrency is None:
             max_concurrency = self._context.settings.max_connections

@@ -204,15 +204,16 @@ class Limiter:
             now = clock.now()
             at = self.window.opens_next(now)
         if at is not None:
-            clock.call_later(loop, at - now, self._come_back, loop, at)
+            clock.call_later(loop, at - now, self._come_back, loop, at, now, clock.busy())
         else:
-            self._come_back(loop, now)
+            self._come_back(loop, now, now, clock.busy())
 
-    def _come_back(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+    def _come_back(self, loop: asyncio.AbstractEventLoop, at: float, armed: float, busy: float) -> None:
         with self._lock:
             self._timers.discard(loop)
             now = clock.now()
-            self.window.looked(now, late=now - at)
+            # A loop waits in its selector for all the time in which its thread takes none of the processor's.
+            self.window.looked(now, late=now - at, idle=(now - armed) - (clock.busy() - busy))
             self._pump()
             if self.window.opens_next(clock.now()) is not None:
                 self._watch()

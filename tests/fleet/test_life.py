@@ -70,6 +70,14 @@ async def test_what_goes_over_the_wire(client: AsyncArker, cloud: Cloud, server:
         }
 
 
+async def test_the_owner_of_a_golden_is_named_once_for_all_forks(client: AsyncArker) -> None:
+    # Each of hundreds of forks would make the request anew otherwise.
+    plan = client.fork_many("ubuntu", 3)._pool.plan  # pyright: ignore[reportPrivateUsage]
+    assert plan.request.source_org_id == "ArkerHQ"
+    plan = client.fork_many("mine", 3)._pool.plan  # pyright: ignore[reportPrivateUsage]
+    assert plan.request.source_org_id is None
+
+
 async def test_from_an_image(server: ScriptedServer, cloud: Cloud) -> None:
     async with (
         make_client(server, generation="1") as client,

@@ -21,7 +21,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def ready() -> None:
-    print("ready", flush=True)
+    print("ready\n", end="", flush=True)  # in one piece, since several threads may say so at once
 
 
 async def work_in(vm: AsyncVM, item: int) -> None:

@@ -92,21 +92,9 @@ def run(
 ) -> Call[RunResult]:
     """Run a command. A foreground run, too, may be answered by a `BackgroundRunResult`."""
     lack = None if _differing(request) == _NONE_GIVEN else lack_of("vm.run", request, _EARLIER_OF_RUN, _TODAYS_OF_RUN)
-    waits = request.background is None and request.time_to_background != 0
-
-    def post(request: RunRequest) -> Request:
-        return Request(
-            "POST",
-            at.base_url,
-            routes.runs(at.vm_id),
-            body=codec.dumps(request),
-            idempotency_key=key,
-            awaits_work=waits,
-        )
-
     call = Call(
         "vm.run",
-        post(request),
+        _posted(at, request, key),
         _run_result,
         evidence=_RUN,
         probe=probe,
@@ -119,15 +107,26 @@ def run(
     if has_fraction:
         # Generation 1 takes whole seconds.
         request = evolve(request, timeout=float(math.ceil(request.timeout or 0.0)))
-    today = evolve(call, request=post(request), earlier=call if lack is None else None)
+    today = evolve(call, request=_posted(at, request, key), earlier=call if lack is None else None)
     if request.queueing_timeout is None:
         return today
     rest = request
 
     def remade(left: int) -> Request:
-        return post(evolve(rest, queueing_timeout=left))
+        return _posted(at, evolve(rest, queueing_timeout=left), key)
 
     return evolve(today, patience=float(request.queueing_timeout), remade=remade)
+
+
+def _posted(at: Address, request: RunRequest, key: str) -> Request:
+    return Request(
+        "POST",
+        at.base_url,
+        routes.runs(at.vm_id),
+        body=codec.dumps(request),
+        idempotency_key=key,
+        awaits_work=request.background is None and request.time_to_background != 0,
+    )
 
 
 _RUN: Final = ("stdout", "stderr", "state")
