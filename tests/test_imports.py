@@ -70,6 +70,11 @@ def test_the_client_alone_loads_no_calls(statement: str) -> None:
     assert loaded <= {"arker._protocol.address", "arker._protocol.calls", "arker._protocol.pages"}
 
 
+def test_a_server_loads_no_models_before_it_is_asked_for_its_description() -> None:
+    names = answer("import sys, arker.emulator.server.app; print(*sys.modules)").split()
+    assert {name for name in names if name.startswith("arker.models.")} == {"arker.models.sizes"}
+
+
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 def test_every_public_name_is_there_and_listed(package: ModuleType) -> None:
     names: list[str] = package.__all__

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
         RevokeApiKeyResponse,
     )
     from arker.models.file import (
-        CHUNK_SIZE,
-        MAX_PUT_SIZE,
         ErrorResponse,
         ManifestEntry,
         SyncByteRange,
@@ -147,6 +145,7 @@ if TYPE_CHECKING:
         Session,
         SessionState,
     )
+    from arker.models.sizes import CHUNK_SIZE, MAX_PUT_SIZE
     from arker.models.ssh import (
         SshKeyInput,
         SshKeys,
@@ -185,7 +184,7 @@ else:
                 "RevokeApiKeyResponse"
             ),
             "arker.models.file": (
-                "CHUNK_SIZE MAX_PUT_SIZE ErrorResponse ManifestEntry SyncByteRange SyncChunkWrite "
+                "ErrorResponse ManifestEntry SyncByteRange SyncChunkWrite "
                 "SyncChunkWriteResult SyncCommitWriteResult SyncManifestRequest SyncManifestResponse "
                 "SyncPresignedWriteCommit SyncPresignedWriteRequest SyncPresignedWriteRequestResult "
                 "SyncReadInlineResponse SyncReadPresignedResponse SyncReadRequest SyncReadResponse SyncWriteEntry "
@@ -221,6 +220,7 @@ else:
             "arker.models.session": (
                 "CreateSessionRequest DeleteSessionResponse ListSessionsResponse Session SessionState"
             ),
+            "arker.models.sizes": "CHUNK_SIZE MAX_PUT_SIZE",
             "arker.models.ssh": ("SshKeyInput SshKeys SshPublicKey"),
             "arker.models.terminal": ("PtyTicketResponse"),
             "arker.models.tunnel": (

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
 from arker.models._reply import Reply, declared
-
-CHUNK_SIZE: Final = 4 * 1024 * 1024
-"""Maximum size in bytes of a file that is sent inline, in one chunk (contract, section 6)."""
-
-MAX_PUT_SIZE: Final = 5 * 1024 * 1024 * 1024
-"""Maximum size in bytes of the body of one PUT to an object store (contract, section 7)."""
 
 
 @frozen
@@ -223,8 +217,6 @@ class SyncWriteResponse(Reply):
 
 
 __all__ = [
-    "CHUNK_SIZE",
-    "MAX_PUT_SIZE",
     "ErrorResponse",
     "ManifestEntry",
     "SyncByteRange",

@@ -16,8 +16,17 @@ from arker.emulator.server.records import Organisation
 Handler: TypeAlias = Callable[[Backend, Organisation, web.Request], Awaitable[web.StreamResponse]]
 PublicHandler: TypeAlias = Callable[[Backend, web.Request], Awaitable[web.StreamResponse]]
 Schema: TypeAlias = Mapping[str, Any]
-Shape: TypeAlias = "type | str"
-"""A shape that generation 0.5 has, as a class, or one that only generation 1 has, by its name there."""
+
+
+@frozen
+class Model:
+    """A class of `arker.models`, by its name: only the OpenAPI document needs the classes, and they load slowly."""
+
+    name: str
+
+
+Shape: TypeAlias = Model | str
+"""A shape that generation 0.5 has, as a model, or one that only generation 1 has, by its name there."""
 
 
 @frozen(kw_only=True)
@@ -112,5 +121,5 @@ OF_VM: Final = (403, 404, 409, 422)
 
 __all__ = [
     "BOOLEAN", "INSTANT", "LIMIT", "LIST", "NUMBER", "OF_VM", "PAGE", "STATUS", "TEXT", "VM", "Described", "Handler",
-    "Operation", "PublicHandler", "PublicOperation", "Schema", "Shape", "several",
+    "Model", "Operation", "PublicHandler", "PublicOperation", "Schema", "Shape", "several",
 ]  # fmt: skip

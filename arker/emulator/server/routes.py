@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from arker import models
 from arker.emulator.server.generation import Generation
 from arker.emulator.server.operation import (
     BOOLEAN,
@@ -18,6 +17,7 @@ from arker.emulator.server.operation import (
     STATUS,
     TEXT,
     VM,
+    Model,
     Operation,
     PublicOperation,
     Schema,
@@ -59,9 +59,9 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/runs",
         handler=runs.start_run,
         summary="Run a command in a VM, in the foreground or in the background",
-        takes=(models.RunRequest,),
-        gives=(models.CompletedRunResult,),
-        accepted=(models.BackgroundRunResult,),
+        takes=(Model("RunRequest"),),
+        gives=(Model("CompletedRunResult"),),
+        accepted=(Model("BackgroundRunResult"),),
         errors=(*OF_VM, 413),
         keyed=True,
     ),
@@ -72,7 +72,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/runs",
         handler=runs.list_runs,
         summary="List the runs of a VM, newest first",
-        gives=(models.ListRunsResponse,),
+        gives=(Model("ListRunsResponse"),),
         query={
             **PAGE,
             "state": several("running", "completed", "failed", "cancelled"),
@@ -92,7 +92,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/runs/{{run_id}}",
         handler=runs.get_run,
         summary="Get a run with its output so far",
-        gives=(models.Run,),
+        gives=(Model("Run"),),
         errors=OF_VM,
     ),
     Operation(
@@ -102,7 +102,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/runs/{{run_id}}",
         handler=runs.cancel_run,
         summary="Cancel a run; one that has ended already says `cancelled: false`",
-        gives=(models.CancelRunResponse,),
+        gives=(Model("CancelRunResponse"),),
         errors=OF_VM,
     ),
     Operation(
@@ -112,11 +112,11 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/sync",
         handler=files.sync,
         summary="Read a file of a VM, or write some",
-        takes=(models.SyncReadRequest, models.SyncWriteRequest, "SyncManifestOperationRequest"),
+        takes=(Model("SyncReadRequest"), Model("SyncWriteRequest"), "SyncManifestOperationRequest"),
         gives=(
-            models.SyncReadInlineResponse,
-            models.SyncReadPresignedResponse,
-            models.SyncWriteResponse,
+            Model("SyncReadInlineResponse"),
+            Model("SyncReadPresignedResponse"),
+            Model("SyncWriteResponse"),
             "SyncManifestResponse",
         ),
         errors=(*OF_VM, 413),
@@ -128,7 +128,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=VM,
         handler=vms.get_vm,
         summary="Get a VM",
-        gives=(models.Vm,),
+        gives=(Model("Vm"),),
         errors=(404, 422),
     ),
     Operation(
@@ -138,7 +138,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=VM,
         handler=vms.delete_vm,
         summary="Delete a VM, its processes and its files",
-        gives=(models.DeleteVmResponse,),
+        gives=(Model("DeleteVmResponse"),),
         errors=OF_VM,
     ),
     Operation(
@@ -148,8 +148,8 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path="/v1/fork",
         handler=forks.fork,
         summary="Fork a VM or a public golden",
-        takes=(models.ForkRequest,),
-        gives=(models.Vm,),
+        takes=(Model("ForkRequest"),),
+        gives=(Model("Vm"),),
         errors=(404, 409, 413, 422),
         keyed=True,
     ),
@@ -160,7 +160,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path="/v1/vms",
         handler=vms.list_vms,
         summary="List VMs, newest first",
-        gives=(models.ListVmsResponse,),
+        gives=(Model("ListVmsResponse"),),
         query={
             **PAGE,
             "region": LIST,
@@ -190,8 +190,8 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/resize",
         handler=vms.resize,
         summary="Change the recorded size of a VM",
-        takes=(models.ResizeRequest,),
-        gives=(models.ResizeResponse,),
+        takes=(Model("ResizeRequest"),),
+        gives=(Model("ResizeResponse"),),
         errors=(*OF_VM, 413),
     ),
     Operation(
@@ -201,7 +201,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/sessions",
         handler=sessions.list_sessions,
         summary="List the sessions of a VM, newest first",
-        gives=(models.ListSessionsResponse,),
+        gives=(Model("ListSessionsResponse"),),
         query={**PAGE, "state": several("idle", "running")},
         query_1={**PAGE, "state": several("idle", "pending", "running")},
         errors=OF_VM,
@@ -213,8 +213,8 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/sessions",
         handler=sessions.create_session,
         summary="Open a session of a VM",
-        takes=(models.CreateSessionRequest,),
-        gives=(models.Session,),
+        takes=(Model("CreateSessionRequest"),),
+        gives=(Model("Session"),),
         errors=(*OF_VM, 413, 429),
     ),
     Operation(
@@ -224,7 +224,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/sessions/{{session_id}}",
         handler=sessions.get_session,
         summary="Get a session",
-        gives=(models.Session,),
+        gives=(Model("Session"),),
         errors=OF_VM,
     ),
     Operation(
@@ -234,7 +234,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/sessions/{{session_id}}",
         handler=sessions.delete_session,
         summary="Close a session and stop what runs in it",
-        gives=(models.DeleteSessionResponse,),
+        gives=(Model("DeleteSessionResponse"),),
         errors=OF_VM,
     ),
     Operation(
@@ -244,7 +244,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/tunnels",
         handler=tunnels.list_tunnels,
         summary="List the tunnels of a VM, newest first",
-        gives=(models.ListTunnelsResponse,),
+        gives=(Model("ListTunnelsResponse"),),
         query={**PAGE, "state": several("starting", "open", "closed")},
         errors=OF_VM,
     ),
@@ -255,8 +255,8 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/tunnels",
         handler=tunnels.create_tunnel,
         summary="Open a tunnel to a port of a VM",
-        takes=(models.TunnelRequest,),
-        gives=(models.Tunnel,),
+        takes=(Model("TunnelRequest"),),
+        gives=(Model("Tunnel"),),
         errors=(*OF_VM, 413),
     ),
     Operation(
@@ -266,7 +266,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/tunnels/{{tunnel_key}}",
         handler=tunnels.get_tunnel,
         summary="Get a tunnel",
-        gives=(models.Tunnel,),
+        gives=(Model("Tunnel"),),
         errors=OF_VM,
     ),
     Operation(
@@ -276,7 +276,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/tunnels/{{tunnel_key}}",
         handler=tunnels.delete_tunnel,
         summary="Close a tunnel",
-        gives=(models.DeleteTunnelResponse,),
+        gives=(Model("DeleteTunnelResponse"),),
         errors=OF_VM,
     ),
     Operation(
@@ -286,7 +286,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/syncs",
         handler=filesystems.list_syncs,
         summary="List the filesystems that are bound into a VM, newest first",
-        gives=(models.ListSyncsResponse,),
+        gives=(Model("ListSyncsResponse"),),
         query={**PAGE, "filesystem_id": TEXT},
         errors=OF_VM,
     ),
@@ -297,8 +297,8 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/syncs",
         handler=filesystems.create_sync,
         summary="Bind a filesystem into a VM",
-        takes=(models.SyncCreateRequest,),
-        gives=(models.Sync,),
+        takes=(Model("SyncCreateRequest"),),
+        gives=(Model("Sync"),),
         errors=(*OF_VM, 413),
     ),
     Operation(
@@ -308,7 +308,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path=f"{VM}/syncs/{{sync_id}}",
         handler=filesystems.delete_sync,
         summary="Take a filesystem out of a VM",
-        gives=(models.DeleteSyncResponse,),
+        gives=(Model("DeleteSyncResponse"),),
         errors=OF_VM,
     ),
     Operation(
@@ -318,7 +318,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path="/v1/filesystems",
         handler=filesystems.list_filesystems,
         summary="List filesystems, newest first",
-        gives=(models.ListFilesystemsResponse,),
+        gives=(Model("ListFilesystemsResponse"),),
         query={**PAGE, "name_prefix": TEXT},
     ),
     Operation(
@@ -328,8 +328,8 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path="/v1/filesystems",
         handler=filesystems.create_filesystem,
         summary="Make a filesystem",
-        takes=(models.FilesystemCreateRequest,),
-        gives=(models.Filesystem,),
+        takes=(Model("FilesystemCreateRequest"),),
+        gives=(Model("Filesystem"),),
         errors=(409, 413),
     ),
     Operation(
@@ -339,7 +339,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path="/v1/filesystems/{filesystem_id}",
         handler=filesystems.get_filesystem,
         summary="Get a filesystem",
-        gives=(models.Filesystem,),
+        gives=(Model("Filesystem"),),
         errors=(404,),
     ),
     Operation(
@@ -349,7 +349,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path="/v1/filesystems/{filesystem_id}",
         handler=filesystems.delete_filesystem,
         summary="Delete a filesystem and its files",
-        gives=(models.DeleteFilesystemResponse,),
+        gives=(Model("DeleteFilesystemResponse"),),
         errors=(404, 409, 422),
     ),
     Operation(
@@ -359,7 +359,7 @@ _SHARED: Final[tuple[Operation, ...]] = (
         path="/v1/runs",
         handler=org_runs.list_org_runs,
         summary="List the organisation's requests and what they did",
-        gives=(models.ListOrgRunsResponse,),
+        gives=(Model("ListOrgRunsResponse"),),
         query={**_OF_ORG_RUNS, "region": TEXT, "provider": TEXT, "source": TEXT},
         query_1=_OF_ORG_RUNS,
     ),

@@ -17,11 +17,10 @@ import orjson
 from arker import models
 from arker.emulator.options import WINDOW_MAXIMUM, GenerationName
 from arker.emulator.server.generation import FORMER, FORMER_NAMES, SCHEMAS, Generation, Json
-from arker.emulator.server.openapi_former import Schemas
-from arker.emulator.server.operation import Described, Operation, PublicOperation, Shape
+from arker.emulator.server.openapi.former import Schemas
+from arker.emulator.server.operation import Described, Model, Operation, PublicOperation, Shape
 from arker.emulator.server.routes import served
 
-PATH: Final = "/openapi.json"
 _COMPONENTS: Final = "#/components/schemas/"
 _TODAY: Final = {former: today for today, former in FORMER_NAMES.items()}
 
@@ -64,9 +63,9 @@ class _Shapes:
 
     def of(self, shape: Shape, *, reply: bool) -> Json | None:
         """Return the schema of a shape; None if the generation does not have it."""
-        name = shape if isinstance(shape, str) else _TODAY.get(shape.__name__, shape.__name__)
-        if isinstance(shape, type) and self._speaks.old:
-            self._former.of(shape, reply=reply)
+        name = shape if isinstance(shape, str) else _TODAY.get(shape.name, shape.name)
+        if isinstance(shape, Model) and self._speaks.old:
+            self._former.of(getattr(models, shape.name), reply=reply)
         elif name not in SCHEMAS or not self._speaks.new:
             return None
         return {"$ref": f"{_COMPONENTS}{name}"}
@@ -179,7 +178,7 @@ def document(base_url: str, generation: GenerationName = "both") -> Json:
     shapes, operations = _Shapes(speaks), served(speaks)
     # A shape's own schema is made once, and replies are the stricter ones: they come first.
     given = [shape for operation in operations for shape in (*operation.gives, *operation.accepted)]
-    shapes.every((models.ErrorResponse, *given), reply=True)
+    shapes.every((Model("ErrorResponse"), *given), reply=True)
     paths: Json = {}
     for operation in operations:
         described = _operation(operation, shapes, speaks)
@@ -208,4 +207,4 @@ def encoded(base_url: str, generation: GenerationName) -> bytes:
     return orjson.dumps(document(base_url, generation))
 
 
-__all__ = ["PATH", "document", "encoded"]
+__all__ = ["document", "encoded"]
