@@ -125,6 +125,11 @@ def layers_in(base: Path) -> list[Path]:
     return [path for path in base.iterdir() if _LAYER.fullmatch(os.fsencode(path.name))]
 
 
+def number_of(layer: Path) -> int:
+    """Return the number in a layer's name."""
+    return int(layer.name.removeprefix(PREFIX))
+
+
 def _parts(base: Path, tree: str) -> set[str]:
     """Return the names of what a tree consists of.
 
@@ -172,6 +177,7 @@ __all__ = [
     "exchange",
     "layers_in",
     "look",
+    "number_of",
     "read_stack",
     "undo_share",
     "write_stack",

@@ -30,6 +30,7 @@ from arker.emulator.sandbox.recovery import (
     exchange,
     layers_in,
     look,
+    number_of,
     read_stack,
     write_stack,
 )
@@ -119,12 +120,13 @@ class DirectoryStorage:
         self._reserve = Reserve(_FOR_A_TOOL)
         self._sharing = Trial(self._has_layers)
         self._told = False
-        self._numbers = itertools.count(1)
         self._known: dict[str, Layer] = {}
         """Layers that an earlier process made, by name."""
         self.notes = Notes(base if lasting else None)
         self._was_there = base.is_dir()
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # No name of an earlier process's layer is used again, which may be being removed meanwhile.
+        self._numbers = itertools.count(1 + max((number_of(path) for path in layers_in(base)), default=0))
         spread(base)
         self._former = frozenset(base.iterdir()) if lasting else frozenset[Path]()
         """What an earlier process made, for VMs or for none."""
@@ -222,7 +224,7 @@ class DirectoryStorage:
 
     def _share(self, source: Tree, path: Path) -> Stack | None:
         """Make a tree's files a layer below itself and below a new tree at ``path``. Returns the new one's stack."""
-        while (place := self._base / f"{PREFIX}{next(self._numbers)}").exists():  # an earlier process made it
+        while (place := self._base / f"{PREFIX}{next(self._numbers)}").exists():  # someone has put it back
             pass
         layer = Layer(place)
         below = () if source.stack is None else source.stack.layers

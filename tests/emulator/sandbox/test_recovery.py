@@ -17,6 +17,7 @@ from arker.emulator.sandbox.former import Processes
 from arker.emulator.sandbox.host.process_tree import Started, started
 from arker.emulator.sandbox.notes import Notes
 from arker.emulator.sandbox.recovery import Found, complete_steps, look, write_stack
+from arker.emulator.sandbox.trees import DirectoryTree
 from tests.emulator.sandbox.interrupted import storage_of
 
 ROOT = Path(__file__).parents[3]
@@ -101,6 +102,17 @@ def test_a_tree_is_adopted_without_a_file_being_written(tmp_path: Path) -> None:
     assert tree.stack is not None
     assert [layer.path.name for layer in tree.stack.layers] == [".layer-1"]
     assert (tmp_path / ".stack-vm").stat().st_ino == before
+
+
+def test_no_layer_gets_the_name_of_one_that_an_earlier_server_has_left(tmp_path: Path) -> None:
+    """That one is removed in the background, by its name."""
+    for name in ("vm/home", ".layer-1", ".layer-11"):
+        (tmp_path / name).mkdir(parents=True)
+    storage = storage_of(tmp_path)
+    for name in (".layer-1", ".layer-11"):
+        (tmp_path / name).rmdir()
+    storage._share(DirectoryTree(tmp_path / "vm", storage), tmp_path / "child")  # pyright: ignore[reportPrivateUsage]
+    assert [path.name for path in tmp_path.glob(".layer-*")] == [".layer-12"]
 
 
 @pytest.mark.parametrize(("name", "count"), [("a,b", 1), ("a:b", 1), ("n" * 200, 30)])

@@ -426,6 +426,40 @@ async def test_directories_of_others_are_left_alone(state: Path) -> None:
     assert [path.name for path in state.iterdir()] == ["thesis.txt"]
 
 
+def kill_amid_the_making(state: Path) -> None:
+    """Begin to make the records in a process that ends in the middle of it, without any clean-up."""
+    program = """
+import os, pathlib, sqlite3, sys
+from arker.emulator.server.state import database
+
+class Killed(sqlite3.Connection):
+    def execute(self, *statement):
+        made = super().execute(*statement)
+        if "outputs_by_vm" in statement[0]:
+            os._exit(9)
+        if "TABLE meta" in statement[0]:
+            super().execute("BEGIN")
+        return made
+
+connect = sqlite3.connect
+sqlite3.connect = lambda *where, **options: connect(*where, factory=Killed, **options)
+database.Database(pathlib.Path(sys.argv[1]))
+"""
+    state.mkdir(mode=0o700)
+    done = subprocess.run([sys.executable, "-c", program, str(state)], cwd=ROOT, check=False)
+    assert done.returncode == 9
+    assert sorted(path.name for path in state.iterdir()) == [f"{DATABASE}.new", f"{DATABASE}.new-journal"]
+
+
+async def test_records_whose_making_was_killed_are_made_anew(state: Path) -> None:
+    kill_amid_the_making(state)
+    async with running(state) as api:
+        await api.fork(name="first")
+    assert not list(state.glob("*.new*"))
+    async with running(state) as api:
+        assert (await api.get("/v1/vms/first"))["name"] == "first"
+
+
 async def test_another_isolation_is_refused(state: Path) -> None:
     async with running(state) as api:
         await api.fork()

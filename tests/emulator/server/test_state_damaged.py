@@ -9,19 +9,33 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import anyio
 import pytest
 
 from arker.emulator import Emulator
 from tests.emulator.server.support import Api, chunk, output
 from tests.emulator.server.test_state import ROOT, options, refused, running
 from tests.emulator.server.test_state import state as state  # the fixture
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
 MANY = "mkdir many; for i in $(seq 300); do echo $i > many/$i; done"
 """Makes so many files that forks share them."""
+
+
+async def sharing_fork(api: Api, state: Path, vm: str, **fields: Any) -> str:
+    """Return a fork that shares the VM's files. While a command's last processes are still ending, they are copied."""
+    with anyio.fail_after(PATIENCE):
+        while True:
+            fork = str((await api.fork(source_vm_id=vm, **fields))["vm_id"])
+            if (state / "vms" / f".stack-{fork}").is_file():
+                return fork
+            await api.delete(fork)
+            await anyio.sleep(0.1)
 
 
 def lose(place: Path) -> None:
@@ -43,9 +57,8 @@ async def test_a_list_of_layers_that_is_lost_or_damaged(
     async with running(state) as api:
         vm = (await api.fork(name="hurt", durable=True))["vm_id"]
         first = await api.run(vm, MANY)
-        sound = (await api.fork(source_vm_id=vm, name="sound"))["vm_id"]
+        sound = await sharing_fork(api, state, vm, name="sound")
         layered = state / "vms" / f".stack-{vm}"
-        assert layered.is_file(), "the fork shares no files, so there is no list of layers"
     stack = layered.read_bytes()
     damage(layered)
     async with running(state) as api:
@@ -87,7 +100,7 @@ async def test_a_layer_or_the_own_files_that_are_missing(state: Path) -> None:
     async with running(state) as api:
         vm = (await api.fork(name="vm"))["vm_id"]
         await api.run(vm, MANY)
-        child = (await api.fork(source_vm_id=vm))["vm_id"]
+        child = await sharing_fork(api, state, vm)
         other = (await api.fork())["vm_id"]
         await api.run(other, "echo content > file")
     (layer,) = (state / "vms").glob(".layer-*")
@@ -110,7 +123,7 @@ async def test_a_damaged_vm_is_deleted_with_what_there_is_of_it(state: Path) -> 
     async with running(state) as api:
         vm = (await api.fork(name="hurt"))["vm_id"]
         await api.run(vm, MANY)
-        sound = (await api.fork(source_vm_id=vm))["vm_id"]
+        sound = await sharing_fork(api, state, vm)
     (state / "vms" / f".stack-{vm}").write_bytes(b"")
     async with running(state) as api:
         await api.delete(vm)

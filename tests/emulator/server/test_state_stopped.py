@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
@@ -14,6 +15,9 @@ import anyio
 import pytest
 
 from arker.emulator import Emulator
+from arker.emulator._state import StateDir
+from arker.emulator.server.records import VmRecord
+from arker.emulator.server.service import Service, base_url
 from tests.emulator.server.support import Api, output
 from tests.emulator.server.test_state import DATABASE, options, running
 from tests.emulator.server.test_state import state as state  # the fixture
@@ -120,3 +124,35 @@ def is_to_end(state: Path, run_id: str) -> bool:
     with closing(sqlite3.connect(f"file:{state / DATABASE}?mode=ro", uri=True, timeout=30)) as connection:
         query = "SELECT json_extract(doc, '$.stop_reason') FROM records WHERE kind = 'run' AND id = ?"
         return bool(connection.execute(query, (run_id,)).fetchone() == ("cancelled",))
+
+
+async def test_a_run_whose_turn_comes_while_its_vm_is_being_deleted(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record of it would be one of a VM that there is not, and the next server would refuse the directory."""
+    directory = StateDir(state.parent)
+    sock = socket.create_server(("127.0.0.1", 0))
+    service = Service(options(state), api_key="a-key", state_dir=directory.path, sock=sock)
+    await service.start()
+    try:
+        async with aiohttp.ClientSession() as client:
+            api = Api(client, base_url(service.origin), "a-key")
+            vm = (await api.fork())["vm_id"]
+            record = service.backend.find_anywhere(vm)
+            assert record is not None
+            session, forget = record.session, service.backend.keeper.forget_vm
+            await session.lock.acquire()  # as a run that is going on has it
+            session.pending += 1
+
+            def forget_at_its_end(deleted: VmRecord) -> None:
+                forget(deleted)
+                session.lock.release()
+
+            monkeypatch.setattr(service.backend.keeper, "forget_vm", forget_at_its_end)
+            await api.background(vm, "sleep 600")
+            await api.delete(vm)
+    finally:
+        await service.close()
+        directory.remove()
+    async with running(state) as api:
+        assert await api.list_all("/v1/vms", "vms", source_org_id="org_local") == []

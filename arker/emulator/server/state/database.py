@@ -23,6 +23,8 @@ logger = logging.getLogger("arker.emulator")
 
 NAME: Final = "records.sqlite3"
 _UNFINISHED: Final = f"{NAME}.new"
+UNFINISHED: Final = (_UNFINISHED, f"{_UNFINISHED}-journal")
+"""The files of a database that is being made."""
 VERSION: Final = 1
 _APPLICATION_ID: Final = 0x61726B65  # "arke"
 _CHECKPOINT_AT: Final = 4 * 1024 * 1024
@@ -249,7 +251,8 @@ class Database:
 def _make(directory: Path) -> None:
     """Make a database, which exists as a whole or not at all."""
     unfinished = directory / _UNFINISHED
-    unfinished.unlink(missing_ok=True)
+    for name in UNFINISHED:
+        (directory / name).unlink(missing_ok=True)
     os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     with contextlib.closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
         for statement in _SCHEMA:
@@ -291,6 +294,7 @@ def _reason(error: sqlite3.OperationalError) -> str:
 __all__ = [
     "NAME",
     "REMOVE_ALL",
+    "UNFINISHED",
     "VERSION",
     "Database",
     "Kind",

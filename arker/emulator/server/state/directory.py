@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Final
 
 from arker.emulator.sandbox.former import PATIENCE, Processes
-from arker.emulator.server.state.database import NAME, Database, NoRoomError
+from arker.emulator.server.state.database import NAME, UNFINISHED, Database, NoRoomError
 from arker.errors import StateDirectoryError, StateDirectoryReason
 
 _LOCK: Final = "lock"
-_OURS: Final = frozenset((_LOCK, "reserve", "processes", "vms", "volumes", "spool", f"{NAME}.new"))
+_OURS: Final = frozenset((_LOCK, "reserve", "processes", "vms", "volumes", "spool", *UNFINISHED))
 _CONTENT: Final = frozenset(("vms", "volumes", "spool"))
 
 

@@ -98,7 +98,8 @@ class StateKeeper(Keeper):
         self._apply([_put_run(run), _put_vm(run.vm), *_put_key(key, "run", run.run_id, run.started_ms)])
 
     def start_run(self, run: RunRecord) -> None:
-        self._apply_sometime([_put_run(run)])
+        if not run.vm.deleted:
+            self._apply_sometime([_put_run(run)])
 
     def stop_run(self, run: RunRecord) -> None:
         if not run.vm.deleted:
