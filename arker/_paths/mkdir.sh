@@ -4,7 +4,11 @@
 if [ -n "$3" ]; then
     parent "$1"
     # shellcheck disable=SC2154 # set by parent
-    mkdir -p "$parent" 2>/dev/null || makeable "$1" 1
+    if ! mkdir -p "$parent" 2>/dev/null; then
+        # Where a directory is to be made stands a symlink that leads to nothing: that is there, as pathlib has it.
+        case $(makeable "$1" 1 2>&1) in ENOENT*) refuse EEXIST 1 ;; esac
+        makeable "$1" 1
+    fi
 fi
 said=$(mkdir ${2:+-m "$2"} "$1" 2>&1) && exit 0
 if [ -e "$1" ] || [ -h "$1" ]; then

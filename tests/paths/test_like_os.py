@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from arker import AsyncVM
@@ -77,6 +77,9 @@ def here(tmp_path: Path) -> Iterator[Path]:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(STEPS, min_size=1, max_size=12))
+@example(steps=[("symlink", ("no", "a"), {}), ("mkdir", ("a/a",), {"parents": True, "exist_ok": False})])
+@example(steps=[("symlink", ("no", "a"), {}), ("mkdir", ("a/b/c",), {"parents": True, "exist_ok": True})])
+@example(steps=[("symlink", ("a", "a"), {}), ("mkdir", ("a/b/c",), {"parents": True, "exist_ok": True})])
 async def test_random_operations(vm: AsyncVM, here: Path, steps: list[Step]) -> None:
     local = Local(here / "root")
     remote = Remote(vm.files, "/tmp/root")

@@ -61,7 +61,7 @@ class Relay:
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):  # also that of ending what the other side has reset: ENOTCONN
         while data := await reader.read(64 * 1024):
             writer.write(data)
             await writer.drain()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -158,7 +159,8 @@ class Misbehaviour:
         transport = self.request.transport
         self.settle(0)
         if transport is not None and not self.request.content.is_eof() and transport.can_write_eof():
-            transport.write_eof()
+            with contextlib.suppress(OSError):  # the client has reset it: ENOTCONN
+                transport.write_eof()
             draining = self.backend.spawn(self._drain())
             await self._wait_for(draining, _LINGER)
             draining.cancel()

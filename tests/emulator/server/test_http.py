@@ -76,7 +76,7 @@ async def say(port: int, *pieces: bytes, end: bool = True) -> bytes:
         if end:
             writer.write_eof()
         return await asyncio.wait_for(reader.read(), 30)
-    except ConnectionError:
+    except OSError:  # a connection that was reset meanwhile cannot be ended either: ENOTCONN
         return b""
     finally:
         writer.close()
