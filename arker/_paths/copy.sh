@@ -2,8 +2,6 @@
 # Copies a file ($1), or a directory if $3 is not empty, to another path ($2), with permissions and times. $4: a path beside
 # the target that no other copy has.
 there "$1" 1
-# shellcheck disable=SC3013 # the shells have it, and of those that lack it the test fails
-if [ -e "$2" ] && [ "$1" -ef "$2" ] 2>/dev/null; then refuse EINVAL 2; fi
 if [ -d "$1" ]; then
     [ -n "$3" ] || refuse EISDIR 1
     if [ -e "$2" ] || [ -h "$2" ]; then refuse EEXIST 2; fi
@@ -15,6 +13,8 @@ if [ -d "$1" ]; then
     case $above/ in "${here%/}"/*) [ -z "$here" ] || refuse EINVAL 2 ;; esac
     said=$(cp -R -H -p "$1" "$2" 2>&1) && exit 0
 else
+    # shellcheck disable=SC3013 # the shells have it, and of those that lack it the test fails
+    if [ -e "$2" ] && [ "$1" -ef "$2" ] 2>/dev/null; then refuse EINVAL 2; fi
     if [ -d "$2" ]; then refuse EISDIR 2; fi
     begun=''
     # The copy gets its name when it is whole, so that two copies at once to one target do not mix their contents. What is no

@@ -80,6 +80,8 @@ def here(tmp_path: Path) -> Iterator[Path]:
 @example(steps=[("symlink", ("no", "a"), {}), ("mkdir", ("a/a",), {"parents": True, "exist_ok": False})])
 @example(steps=[("symlink", ("no", "a"), {}), ("mkdir", ("a/b/c",), {"parents": True, "exist_ok": True})])
 @example(steps=[("symlink", ("a", "a"), {}), ("mkdir", ("a/b/c",), {"parents": True, "exist_ok": True})])
+@example(steps=[("mkdir", ("a",), {}), ("copy", ("a", "a"), {"recursive": False})])
+@example(steps=[("mkdir", ("a",), {}), ("copy", ("a", "a"), {"recursive": True})])
 async def test_random_operations(vm: AsyncVM, here: Path, steps: list[Step]) -> None:
     local = Local(here / "root")
     remote = Remote(vm.files, "/tmp/root")
