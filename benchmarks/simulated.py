@@ -49,8 +49,6 @@ class Simulation:
     _answers: list[tuple[float, int, bool, int]] = field(factory=list[tuple[float, int, bool, int]], init=False)
     _work: list[float] = field(factory=list[float], init=False)
     _sent: int = 0
-    _idle: float = 0.0
-    """Seconds since the last look in which there was nothing to do."""
 
     def run(self) -> None:
         """Run until all is done."""
@@ -61,22 +59,17 @@ class Simulation:
             if not self._waiting:
                 look = None
             elif look is None:
-                look, self._idle = self.window.opens_next(self.now), 0.0
+                look = self.window.opens_next(self.now)
             upcoming = self._answers[0][0] if self._answers else math.inf
             if look is not None and look < max(self.now, upcoming):
                 due, look = look, None
-                self._wait_until(due)
+                self.now = max(self.now, due)
                 self._read_what_has_come()
-                self.window.looked(self.now, late=self.now - due, idle=self._idle)
+                self.window.looked(self.now, late=self.now - due)
                 self.window.waited(self.now)
             else:
-                self._wait_until(upcoming)
+                self.now = max(self.now, upcoming)
                 self._read_what_has_come()
-
-    def _wait_until(self, moment: float) -> None:
-        if moment > self.now:
-            self._idle += moment - self.now
-            self.now = moment
 
     def _send_what_may_be_sent(self) -> None:
         window = self.window

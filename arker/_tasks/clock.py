@@ -38,9 +38,6 @@ now: Final = _clock(time.monotonic, "CLOCK_MONOTONIC")
 """Seconds of a monotonic clock."""
 wall: Final = _clock(time.time, "CLOCK_REALTIME")
 """Seconds since the epoch."""
-# Some systems have no clock for single threads.
-busy: Final = _clock(getattr(time, "thread_time", time.process_time), "CLOCK_THREAD_CPUTIME_ID")
-"""Seconds of the processor's time that the current thread has taken."""
 pause: Final = partial(time.sleep)
 """Blocks its thread for some seconds."""
 

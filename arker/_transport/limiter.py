@@ -204,16 +204,15 @@ class Limiter:
             now = clock.now()
             at = self.window.opens_next(now)
         if at is not None:
-            clock.call_later(loop, at - now, self._come_back, loop, at, now, clock.busy())
+            clock.call_later(loop, at - now, self._come_back, loop, at)
         else:
-            self._come_back(loop, now, now, clock.busy())
+            self._come_back(loop, now)
 
-    def _come_back(self, loop: asyncio.AbstractEventLoop, at: float, armed: float, busy: float) -> None:
+    def _come_back(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
         with self._lock:
             self._timers.discard(loop)
             now = clock.now()
-            # A loop waits in its selector for all the time in which its thread takes none of the processor's.
-            self.window.looked(now, late=now - at, idle=(now - armed) - (clock.busy() - busy))
+            self.window.looked(now, late=now - at)
             self._pump()
             if self.window.opens_next(clock.now()) is not None:
                 self._watch()

@@ -1,11 +1,10 @@
 """The number of requests that a client may have in flight: pure functions of the server's answers.
 
 An overloaded server says so (HTTP 429 and similar). It does not say what its limit is, so the limit is found by trying.
-The window begins small and opens while all goes well: by as much as fills the time in which the client has nothing to
-do, or slowly where it cannot keep up, as more requests in flight would only cost connections. Refusals come at once,
-so the requests still in flight then are what the server accepts: their number becomes the window. From then on it opens
-by one only after a while without refusals, and after twice as long if that was refused again. Times are in seconds,
-from any monotonic clock.
+The window begins small and opens quickly while all goes well, or slowly where the client cannot keep up: more requests
+in flight would only cost connections. Refusals come at once, so the requests still in flight then are what the server
+accepts: their number becomes the window. From then on it opens by one only after a while without refusals, and after
+twice as long if that was refused again. Times are in seconds, from any monotonic clock.
 
 How soon "at once" is depends on the way to the server. The network's round trip, once known, tells how long a refusal
 may take: where answers are late, and a client with time to spare has waited for so long, the window opens by a step.
@@ -35,9 +34,6 @@ PUNCTUAL: Final = 0.005
 """Seconds; a loop that comes back no later than this has had little else to do. Timers are late by one thousandth."""
 SPARE: Final = 3
 """Punctual checks in a row that show that the client has time to spare; a busy loop is punctual at times, too."""
-FILLED: Final = 0.01
-"""Seconds of idle time after which it opens to twice its size: by so little for each moment of it, that a loop which
-is busy again opens no connections that it cannot use."""
 RELUCTANCE: Final = 0.25
 """Seconds after which the window opens a little although the client seems to be busy."""
 LATE: Final = 0.02
@@ -99,13 +95,12 @@ class Window:
         if self.spacing:
             self.opens_at = max(self.opens_at, now + self.spacing)
 
-    def looked(self, now: float, *, late: float, idle: float) -> None:
+    def looked(self, now: float, *, late: float) -> None:
         """Note that a loop with waiting requests has woken up, as `opens_next` asked.
 
         Args:
             now: The time.
             late: Seconds since the time that `opens_next` returned.
-            idle: Seconds for which the loop had nothing to do since it asked.
         """
         if late > LATE:
             # The loop was not reading meanwhile: that time is no silence, and arrived answers are still unread.
@@ -115,8 +110,8 @@ class Window:
             return
         if self._grown_at == -math.inf:
             self._grown_at = now
-        if self._punctual and idle > 0.0:  # one that is late may have been kept from its work, rather than idle
-            by = min(self._earned, STEP, self.size * idle / FILLED)
+        if self._punctual >= SPARE:
+            by = min(self._earned, STEP)
         elif now >= self._grown_at + RELUCTANCE:
             by = min(self._earned, self.size / 8)
         else:
