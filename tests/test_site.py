@@ -137,3 +137,14 @@ def test_each_page_has_one_place_in_the_order(folder: str) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_links_lead_to_the_versions_beside_a_site(tmp_path: Path) -> None:
+    for version in ("latest", "v1"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "index.html").write_text(
+            '<a href="../v1/index.html">1</a><a href="../v2/index.html">2</a>'
+        )
+    latest = tmp_path / "latest"
+    assert list(broken(latest, tmp_path)) == ["index.html:1: ../v2/index.html is not there"]
+    assert len(list(broken(latest))) == 2

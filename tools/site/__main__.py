@@ -78,7 +78,7 @@ def main() -> int:
     for tag in versions[1:]:
         good = build_tag(tag, versions) and good
     (OUT / "index.html").write_text('<!doctype html><meta http-equiv="refresh" content="0; url=latest/index.html">\n')
-    found = [*broken(site), *ill_coloured(site), *missing_names(site)]
+    found = [*broken(site, OUT), *ill_coloured(site), *missing_names(site)]
     for path in [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]:
         found += broken_in_markdown(path)
     for line in found:

@@ -39,8 +39,14 @@ class Html(HTMLParser):
             self.images.append((line, values))
 
 
-def broken(site: Path) -> Iterator[str]:
-    """Yield what is wrong with the links of a site: they lead nowhere, or load something from elsewhere."""
+def broken(site: Path, root: Path | None = None) -> Iterator[str]:
+    """Yield what is wrong with the links of a site: they lead nowhere, or load something from elsewhere.
+
+    Args:
+        site: The directory of its pages.
+        root: The directory that is published, with other versions beside this one; the site's own by default.
+    """
+    published = (root or site).resolve()
     pages = {path: Html(path) for path in sorted(site.rglob("*.html"))}
     for path, page in pages.items():
         where = path.relative_to(site)
@@ -52,7 +58,7 @@ def broken(site: Path) -> Iterator[str]:
             if parts.scheme or parts.netloc:
                 continue
             target = path if not parts.path else (path.parent / unquote(parts.path)).resolve()
-            if not target.is_relative_to(site.resolve()) or not target.exists():
+            if not target.is_relative_to(published) or not target.exists():
                 yield f"{where}:{line}: {address} is not there"
             elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].ids:
                 yield f"{where}:{line}: {address} has no such place"
