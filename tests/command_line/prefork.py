@@ -6,17 +6,33 @@ It answers with a line: the exit status.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import pkgutil
 import sys
+from importlib import import_module
 
-from arker import _cli
-from arker._cli import app, program
+import arker
+from arker._cli import program
 
-_LOADED = (
-    *(_cli.commands, _cli.copying, _cli.inspecting, _cli.machines),
-    *(_cli.service, _cli.shell, _cli.tunnels, _cli.watching, app),
+_APART = ("arker.__main__", "arker.emulator", "arker.integrations")
+"""What is left to the commands that need it, and to other programs."""
+_OF_OTHERS = (
+    *("anyio._backends._asyncio", "concurrent.futures.thread", "importlib.metadata", "orjson", "pybase64", "sqlite3"),
+    *("cyclopts.help", "difflib", "docstring_parser", "markdown_it", "rich.console", "rich.markdown", "rich.panel"),
 )
+"""What commands, and the libraries that they use, load late."""
+
+
+def load() -> None:
+    """Load what commands load one by one, which takes them longer than anything else that they do."""
+    for module in pkgutil.walk_packages(arker.__path__, "arker."):
+        if not module.name.startswith(_APART):
+            import_module(module.name)
+    for name in _OF_OTHERS:
+        import_module(name)
+    gc.freeze()  # it stays, and no command needs to look through it
 
 
 def child(words: list[str], env: dict[str, str], cwd: str, streams: tuple[str, str, str]) -> int:
@@ -36,7 +52,7 @@ def child(words: list[str], env: dict[str, str], cwd: str, streams: tuple[str, s
 
 
 def main() -> None:
-    assert all(_LOADED)
+    load()
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()
