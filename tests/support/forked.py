@@ -14,8 +14,11 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Final, cast
+
+import pytest
 
 from arker._basics.typing import Self
 from arker.emulator import Emulator
@@ -195,6 +198,29 @@ class ForkedEmulator(Emulator):
         return cast("subprocess.Popen[bytes]", made)
 
 
+def fork_backends(patch: pytest.MonkeyPatch) -> None:
+    """Fork all backends that this process starts from now on, those of ``local()`` and of the plugin too."""
+    patch.setattr(Emulator, "_spawn", ForkedEmulator._spawn)  # pyright: ignore[reportPrivateUsage]
+
+
+def run_program(
+    code: str, *arguments: str, cwd: Path, env: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in which every warning is an error to its end. Returns what it wrote, as `subprocess.run` does."""
+    with open(os.devnull, "rb") as null, TemporaryFile() as out, TemporaryFile() as err:
+        streams = (null.fileno(), out.fileno(), err.fileno())
+        process = prefork().start("code", streams=streams, env=env, cwd=str(cwd), code=code, arguments=arguments)
+        try:
+            status = process.wait(timeout)
+        finally:
+            process.kill()
+        said: list[str] = []
+        for file in (out, err):
+            file.seek(0)
+            said.append(file.read().decode())
+    return subprocess.CompletedProcess(["-c", code], status, *said)
+
+
 @contextmanager
 def program(code: str, *arguments: str, **environment: str) -> Generator[Forked, None, None]:
     """Run a program in which every warning is an error, with pipes. It is killed at the end if it still runs."""
@@ -220,4 +246,4 @@ def program(code: str, *arguments: str, **environment: str) -> Generator[Forked,
             process.kill()
 
 
-__all__ = ["Forked", "ForkedEmulator", "Prefork", "prefork", "program"]
+__all__ = ["Forked", "ForkedEmulator", "Prefork", "fork_backends", "prefork", "program", "run_program"]
