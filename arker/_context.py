@@ -92,6 +92,11 @@ class Context:
         return self.transport.observer
 
     @property
+    def places(self) -> int:
+        """The number of requests that the client may have in flight now."""
+        return self.transport.limiter.window.places
+
+    @property
     def redact(self) -> Redactor:
         """The function that removes the API key from a text."""
         return self.transport.redact

@@ -10,7 +10,7 @@ from arker._tasks import clock
 from arker._tasks.running_loop import running_loop
 
 FIRST: Final = 128
-"""Workers that begin at once: a few more than the concurrent requests of a new client."""
+"""Workers that begin at once at the least: a few more than the concurrent requests of a new client."""
 STEP: Final = 16
 PAUSE: Final = 0.005
 """Seconds after which `STEP` more begin."""
@@ -19,8 +19,9 @@ PAUSE: Final = 0.005
 class StaggeredWorkers:
     """Workers that run the same function until no items are left.
 
-    Most of several hundred would only wait for the others' requests, and each costs memory and time. So they begin in
-    quick succession, and as soon as one finds no more items, no further workers begin.
+    Most of several hundred would only wait for the others' requests, and each costs memory and time. So as many begin
+    at once as may have a request in flight, the others in quick succession, and as soon as one finds no more items, no
+    further workers begin.
 
     Attributes:
         over: A future that is done when all have ended, or as soon as one has failed.
@@ -29,13 +30,19 @@ class StaggeredWorkers:
     """
 
     def __init__(
-        self, begin: Callable[[], asyncio.Task[Any]], size: int, *, unless: Callable[[], bool] | None = None
+        self,
+        begin: Callable[[], asyncio.Task[Any]],
+        size: int,
+        *,
+        places: int,
+        unless: Callable[[], bool] | None = None,
     ) -> None:
         """Start the workers.
 
         Args:
             begin: Starts a worker.
             size: The number of workers.
+            places: The number of requests that may be in flight now.
             unless: Returns whether no more workers may begin. Running workers go on.
         """
         self._loop = running_loop()
@@ -46,7 +53,7 @@ class StaggeredWorkers:
         self.over: asyncio.Future[None] = self._loop.create_future()
         self.error: BaseException | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
-        self._begin_some(FIRST)
+        self._begin_some(max(FIRST, places))
         if not self.tasks:
             self.over.set_result(None)
 
