@@ -91,9 +91,8 @@ class Context:
         """The observer that reports to the log and to the caller's hooks."""
         return self.transport.observer
 
-    @property
-    def places(self) -> int:
-        """The number of requests that the client may have in flight now."""
+    def places_now(self) -> int:
+        """Return the number of requests that the client may have in flight at the moment."""
         return self.transport.limiter.window.places
 
     @property

@@ -108,7 +108,7 @@ class Pool:
         staggered = StaggeredWorkers(
             lambda: self.spawn(self._fork_some(todo, count)),
             min(plan.count, plan.max_concurrency),
-            places=self.context.places,
+            places=self.context.places_now,
         )
         try:
             await clock.wait({staggered.over}, plan.deadline)
@@ -338,7 +338,7 @@ class Pool:
         todo = iter(list(self._doomed))
         workers = min(len(self._doomed), self.plan.max_concurrency)
         staggered = StaggeredWorkers(
-            lambda: loop.create_task(self._delete_some(todo, count)), workers, places=self.context.places
+            lambda: loop.create_task(self._delete_some(todo, count)), workers, places=self.context.places_now
         )
         try:
             while not staggered.over.done():

@@ -9,19 +9,20 @@ from typing import Any, Final
 from arker._tasks import clock
 from arker._tasks.running_loop import running_loop
 
-FIRST: Final = 128
-"""Workers that begin at once at the least: a few more than the concurrent requests of a new client."""
+AHEAD: Final = 40
+"""Workers beside those that may have a request in flight, so that the next one is ready when a place is free."""
 STEP: Final = 16
+"""The least number of workers that begin together."""
 PAUSE: Final = 0.005
-"""Seconds after which `STEP` more begin."""
+"""Seconds after which more begin."""
 
 
 class StaggeredWorkers:
     """Workers that run the same function until no items are left.
 
     Most of several hundred would only wait for the others' requests, and each costs memory and time. So as many begin
-    at once as may have a request in flight, the others in quick succession, and as soon as one finds no more items, no
-    further workers begin.
+    at once as may have a request in flight, the others in quick succession, in step with the client's window. As soon
+    as one finds no more items, no further workers begin.
 
     Attributes:
         over: A future that is done when all have ended, or as soon as one has failed.
@@ -34,7 +35,7 @@ class StaggeredWorkers:
         begin: Callable[[], asyncio.Task[Any]],
         size: int,
         *,
-        places: int,
+        places: Callable[[], int],
         unless: Callable[[], bool] | None = None,
     ) -> None:
         """Start the workers.
@@ -42,23 +43,25 @@ class StaggeredWorkers:
         Args:
             begin: Starts a worker.
             size: The number of workers.
-            places: The number of requests that may be in flight now.
+            places: Returns the number of requests that may be in flight at the moment.
             unless: Returns whether no more workers may begin. Running workers go on.
         """
         self._loop = running_loop()
         self._begin = begin
         self._missing = size
+        self._places = places
         self._unless = unless
         self._timer: clock.Timer | None = None
         self.over: asyncio.Future[None] = self._loop.create_future()
         self.error: BaseException | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
-        self._begin_some(max(FIRST, places))
+        self._begin_some()
         if not self.tasks:
             self.over.set_result(None)
 
-    def _begin_some(self, count: int) -> None:
+    def _begin_some(self) -> None:
         self._timer = None
+        count = max(STEP, self._places() + AHEAD - len(self.tasks))
         if self._unless is not None and self._unless():
             self._missing = 0
         while count and self._missing:
@@ -68,7 +71,7 @@ class StaggeredWorkers:
             # Use a callback: a task that is cancelled before its first step does nothing.
             task.add_done_callback(self._ended)
         if self._missing:
-            self._timer = clock.call_later(self._loop, PAUSE, self._begin_some, STEP)
+            self._timer = clock.call_later(self._loop, PAUSE, self._begin_some)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self.close()
