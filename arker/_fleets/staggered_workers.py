@@ -9,8 +9,9 @@ from typing import Any, Final
 from arker._tasks import clock
 from arker._tasks.running_loop import running_loop
 
-AHEAD: Final = 40
-"""Workers beside those that may have a request in flight, so that the next one is ready when a place is free."""
+AHEAD: Final = 144
+"""Workers beside those that may have a request in flight: as many as two of the largest steps by which the client's
+window opens, so that requests are ready when it does."""
 STEP: Final = 16
 """The least number of workers that begin together."""
 PAUSE: Final = 0.005
