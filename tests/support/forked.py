@@ -127,6 +127,10 @@ class Prefork:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def start(
         self,
         kind: str,
@@ -214,6 +218,7 @@ def run_program(
             status = process.wait(timeout)
         finally:
             process.kill()
+            process.wait(PATIENCE)
         said: list[str] = []
         for file in (out, err):
             file.seek(0)

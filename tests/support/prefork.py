@@ -27,8 +27,8 @@ import arker
 from arker._cli import program
 from arker.emulator import __main__ as server
 
-_APART: Final = ("arker.__main__", "arker.integrations")
-"""What is a program of its own, or needs libraries of its own."""
+_APART: Final = ("arker.__main__", "arker.emulator.sandbox.agent.", "arker.integrations")
+"""What is a program of its own, runs in VMs only, or needs libraries of its own."""
 _OF_OTHERS: Final = (
     *("anyio._backends._asyncio", "concurrent.futures.thread", "importlib.metadata", "orjson", "pybase64", "sqlite3"),
     *("cyclopts.help", "difflib", "docstring_parser", "markdown_it", "rich.console", "rich.markdown", "rich.panel"),
