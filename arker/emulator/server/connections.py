@@ -20,7 +20,6 @@ _Handle: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _MALFORMED: Final = {
     "BadHttpMethod": "the method is none of HTTP",
     "BadStatusLine": "the request's first line is malformed",
-    "ContentEncodingError": "Content-Encoding: expected gzip, deflate or identity",
     "ContentLengthError": "Content-Length: expected the body's size",
     "InvalidHeader": "a header field is malformed",
     "InvalidURLError": "the URL is malformed",
