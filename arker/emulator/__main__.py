@@ -137,6 +137,10 @@ async def _serve(
     gc.enable()
     adopt_orphans()
     sweep(state_dir.parent)
+    if options.isolation != "none":
+        from arker.emulator.sandbox.bubblewrap.orphans import end_orphans
+
+        end_orphans()
     service = Service(options, api_key=api_key, state_dir=state_dir, sock=sock)
     try:
         start, end = asyncio.ensure_future(service.start()), asyncio.ensure_future(over.wait())
