@@ -91,6 +91,10 @@ class Context:
         """The observer that reports to the log and to the caller's hooks."""
         return self.transport.observer
 
+    def places_now(self) -> int:
+        """Return the number of requests that the client may have in flight at the moment."""
+        return self.transport.limiter.window.places
+
     @property
     def redact(self) -> Redactor:
         """The function that removes the API key from a text."""

@@ -106,7 +106,9 @@ class Pool:
         count = self.count("fork_many", plan.count, plan.progress)
         todo = iter(range(plan.count))
         staggered = StaggeredWorkers(
-            lambda: self.spawn(self._fork_some(todo, count)), min(plan.count, plan.max_concurrency)
+            lambda: self.spawn(self._fork_some(todo, count)),
+            min(plan.count, plan.max_concurrency),
+            places=self.context.places_now,
         )
         try:
             await clock.wait({staggered.over}, plan.deadline)
@@ -335,7 +337,9 @@ class Pool:
         loop = running_loop()
         todo = iter(list(self._doomed))
         workers = min(len(self._doomed), self.plan.max_concurrency)
-        staggered = StaggeredWorkers(lambda: loop.create_task(self._delete_some(todo, count)), workers)
+        staggered = StaggeredWorkers(
+            lambda: loop.create_task(self._delete_some(todo, count)), workers, places=self.context.places_now
+        )
         try:
             while not staggered.over.done():
                 before = count.done

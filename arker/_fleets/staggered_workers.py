@@ -9,18 +9,21 @@ from typing import Any, Final
 from arker._tasks import clock
 from arker._tasks.running_loop import running_loop
 
-FIRST: Final = 128
-"""Workers that begin at once: a few more than the concurrent requests of a new client."""
+AHEAD: Final = 144
+"""Workers beside those that may have a request in flight: as many as two of the largest steps by which the client's
+window opens, so that requests are ready when it does."""
 STEP: Final = 16
+"""The least number of workers that begin together."""
 PAUSE: Final = 0.005
-"""Seconds after which `STEP` more begin."""
+"""Seconds after which more begin."""
 
 
 class StaggeredWorkers:
     """Workers that run the same function until no items are left.
 
-    Most of several hundred would only wait for the others' requests, and each costs memory and time. So they begin in
-    quick succession, and as soon as one finds no more items, no further workers begin.
+    Most of several hundred would only wait for the others' requests, and each costs memory and time. So as many begin
+    at once as may have a request in flight, the others in quick succession, in step with the client's window. As soon
+    as one finds no more items, no further workers begin.
 
     Attributes:
         over: A future that is done when all have ended, or as soon as one has failed.
@@ -29,29 +32,37 @@ class StaggeredWorkers:
     """
 
     def __init__(
-        self, begin: Callable[[], asyncio.Task[Any]], size: int, *, unless: Callable[[], bool] | None = None
+        self,
+        begin: Callable[[], asyncio.Task[Any]],
+        size: int,
+        *,
+        places: Callable[[], int],
+        unless: Callable[[], bool] | None = None,
     ) -> None:
         """Start the workers.
 
         Args:
             begin: Starts a worker.
             size: The number of workers.
+            places: Returns the number of requests that may be in flight at the moment.
             unless: Returns whether no more workers may begin. Running workers go on.
         """
         self._loop = running_loop()
         self._begin = begin
         self._missing = size
+        self._places = places
         self._unless = unless
         self._timer: clock.Timer | None = None
         self.over: asyncio.Future[None] = self._loop.create_future()
         self.error: BaseException | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
-        self._begin_some(FIRST)
+        self._begin_some()
         if not self.tasks:
             self.over.set_result(None)
 
-    def _begin_some(self, count: int) -> None:
+    def _begin_some(self) -> None:
         self._timer = None
+        count = max(STEP, self._places() + AHEAD - len(self.tasks))
         if self._unless is not None and self._unless():
             self._missing = 0
         while count and self._missing:
@@ -61,7 +72,7 @@ class StaggeredWorkers:
             # Use a callback: a task that is cancelled before its first step does nothing.
             task.add_done_callback(self._ended)
         if self._missing:
-            self._timer = clock.call_later(self._loop, PAUSE, self._begin_some, STEP)
+            self._timer = clock.call_later(self._loop, PAUSE, self._begin_some)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self.close()

@@ -233,7 +233,9 @@ class ItemMap(Generic[Item, Value]):
         self._news = asyncio.Event()
         self._begun = True
         workers = max(1, vms if total is None else min(vms, total))
-        self._staggered = StaggeredWorkers(self._begin_one, workers, unless=lambda: self._pool.closed)
+        self._staggered = StaggeredWorkers(
+            self._begin_one, workers, places=self._pool.context.places_now, unless=lambda: self._pool.closed
+        )
 
     def _begin_one(self) -> asyncio.Task[None]:
         task = self._context.run(self._pool.spawn, self._draw_and_do())

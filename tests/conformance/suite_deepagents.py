@@ -23,6 +23,7 @@ from arker.emulator import Emulator
 from arker.errors import InvalidArgumentError
 from arker.integrations.deepagents import ArkerSandbox, AsyncArkerSandbox
 from tests.conformance.support import count_vms, run_page, set_environment
+from tests.support.waiting import longer_and_longer
 
 pytestmark = pytest.mark.anyio
 
@@ -149,9 +150,12 @@ async def test_a_file_is_read_up_to_a_limit(vm: AsyncVM) -> None:
 
 
 async def test_a_command_has_a_time_limit(vm: AsyncVM) -> None:
-    response = await AsyncArkerSandbox(vm).aexecute("echo before; sleep 60", timeout=1)
-    assert response.exit_code == 124
-    assert response.output.startswith("before\n\nError: the command was killed after 1 s")
+    for seconds in longer_and_longer(1):
+        response = await AsyncArkerSandbox(vm).aexecute("echo before; sleep 600", timeout=int(seconds))
+        assert response.exit_code == 124
+        if "before" in response.output:
+            assert response.output.startswith(f"before\n\nError: the command was killed after {int(seconds)} s")
+            break
     assert (await AsyncArkerSandbox(vm, timeout=0.5).aexecute("sleep 60")).exit_code == 124
     assert (await AsyncArkerSandbox(vm, timeout=0.5).aexecute("sleep 1; echo all", timeout=0)).output == "all\n"
 

@@ -115,7 +115,9 @@ class Session:
 
     async def sessions(self, vm: str) -> None:
         body: dict[str, Any] = {"cwd": "/tmp", "env": {"A": "b"}}
-        session = (await self.api.call("POST", f"/v1/vms/{vm}/sessions", body)).json["session_id"]
+        reply = await self.api.call("POST", f"/v1/vms/{vm}/sessions", body)
+        assert reply.status == 200, reply
+        session = reply.json["session_id"]
         assert (await self.api.run(vm, "echo $PWD $A", session_id=session))["stdout"] == "/tmp b\n"
         assert (await self.api.call("DELETE", f"/v1/vms/{vm}/sessions/{session}")).json == {"deleted": True}
 
