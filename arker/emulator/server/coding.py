@@ -23,14 +23,19 @@ def coding_of(request: web.Request) -> str:
     Raises:
         ServiceError: It is none that the server decodes.
     """
-    coding = request.headers.get("Content-Encoding", "").strip().lower()
+    coding = _said(request)
     if coding not in (*_PLAIN, "gzip", "deflate"):
         raise ServiceError("bad_request", "Content-Encoding: expected gzip, deflate or identity")
     return coding
 
 
-def is_coded(coding: str) -> bool:
-    return coding not in _PLAIN
+def is_coded(request: web.Request) -> bool:
+    """Return whether a request's body is said to be coded in any way."""
+    return _said(request) not in _PLAIN
+
+
+def _said(request: web.Request) -> str:
+    return ", ".join(request.headers.getall("Content-Encoding", ())).strip().lower()
 
 
 def decode(raw: bytes, coding: str, most: int) -> bytes:

@@ -72,8 +72,8 @@ class Connections(web.Server):
 
 def _expecting(backend: Backend, handle: _Handle) -> _Handle:
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
-        expected = request.headers.get("Expect")
-        if expected is not None and expected.lower() != "100-continue":
+        expected = request.headers.getall("Expect", ())
+        if any(each.lower() != "100-continue" for each in expected):
             error = ServiceError("bad_request", "Expect: expected 100-continue, or no such header field", status=417)
             return _refused(backend, request, error)
         return await handle(request)

@@ -36,7 +36,7 @@ async def read_object(request: web.Request, most: int | None = None) -> dict[str
     """Read the body, of so many bytes at most, as a JSON object. An empty body is an empty object."""
     coding = coding_of(request)
     raw = await request.read()
-    if raw and is_coded(coding):
+    if raw and is_coded(request):
         raw = await asyncio.to_thread(decode, raw, coding, request.client_max_size)
     if most is not None and len(raw) > most:
         details = {"maximum_bytes": most, "request_bytes": len(raw)}

@@ -43,6 +43,7 @@ MALFORMED: Final[dict[str, bytes]] = {
     "negative length": b"POST /api/v1/fork HTTP/1.1\r\nHost: x\r\nContent-Length: -2\r\n\r\n{}",
     "length and chunks": b"POST /api/v1/fork HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n" + WHOLE,
     "expectation": b"GET /api/v1/vms HTTP/1.1\r\nHost: x\r\nExpect: foo\r\n\r\n",
+    "expectation, one of two": b"GET /api/v1/vms HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nExpect: foo\r\n\r\n",
     "expectation, elsewhere": b"GET /api/v1/none HTTP/1.1\r\nHost: x\r\nExpect: foo\r\n\r\n",
 }
 
@@ -124,6 +125,15 @@ CUT: Final[dict[str, tuple[str, bytes]]] = {
     "deflate without its last byte": ("deflate", zlib.compress(FORK)[:-1]),
     "deflate and more": ("deflate", zlib.compress(FORK) + b"more"),
 }
+
+
+async def test_two_content_codings(emulator: Emulator, api: Api) -> None:
+    """Neither of them is what the body as a whole is coded by."""
+    for codings in (("identity", "gzip"), ("gzip", "identity")):
+        head = f"POST /api/v1/fork HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.key}\r\n"
+        fields = "".join(f"Content-Encoding: {coding}\r\n" for coding in codings) + f"Content-Length: {len(FORK)}\r\n"
+        status, _, body = await say(emulator, f"{head}{fields}\r\n".encode() + FORK)
+        assert (status, json.loads(body)["error"]["code"]) == (400, "bad_request")
 
 
 @pytest.mark.parametrize("name", READ)
