@@ -131,16 +131,13 @@ async def _serve(
     # Imported late: it takes most of the start-up time, and from here on signals are handled. Nothing that is loaded is
     # garbage, and looking for some would be a tenth of it.
     gc.disable()
+    from arker.emulator.sandbox.bubblewrap.orphans import end_orphans
     from arker.emulator.sandbox.host.process_tree import adopt_orphans, collect_all
     from arker.emulator.server.service import Service, base_url
 
     gc.enable()
     adopt_orphans()
     sweep(state_dir.parent)
-    if options.isolation != "none":
-        from arker.emulator.sandbox.bubblewrap.orphans import end_orphans
-
-        end_orphans()
     service = Service(options, api_key=api_key, state_dir=state_dir, sock=sock)
     try:
         start, end = asyncio.ensure_future(service.start()), asyncio.ensure_future(over.wait())
@@ -153,6 +150,8 @@ async def _serve(
             gc.freeze()  # what has been loaded stays, and need not be looked through again and again
             if not over.is_set():
                 ready(base_url(service.origin), service.warnings)
+                if options.isolation != "none":
+                    end_orphans()
             await end
         end.cancel()
     finally:
