@@ -36,6 +36,8 @@ def test_links_of_a_site(tmp_path: Path, text: str, faults: list[str]) -> None:
     (tmp_path / "other.html").touch()
     (site / "a.html").write_text(text)
     (site / "b.html").write_text('<h1 id="there">b</h1>')
+    (tmp_path / "link").symlink_to(site)
+    assert list(broken(tmp_path / "link")) == list(broken(site))
     found = list(broken(site))
     assert [fault for fault in found if "//" not in fault or "loads" in fault][: len(faults)] == faults
     assert bool(found) == bool(faults)

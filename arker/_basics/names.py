@@ -29,10 +29,15 @@ GOLDEN_NAMES: Final[tuple[str, ...]] = (
 _BURST_ID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}_[A-Za-z0-9]+")
 
 
+def organisation_of(vm_name: str | None, org_id: str | None, org_name: str | None = None) -> str | None:
+    """Return the id of the organisation whose VM a name means: a golden's without a named owner is Arker's."""
+    return ARKER_ORG_ID if org_id is None and org_name is None and vm_name in GOLDEN_NAMES else org_id
+
+
 def is_burst_reference(reference: str) -> bool:
     """Return whether a VM's id or name belongs to the burst provider: ``arkuntu``, or a ULID with a suffix."""
     trimmed = reference.strip()
     return trimmed.lower() == "arkuntu" or _BURST_ID.fullmatch(trimmed) is not None
 
 
-__all__ = ["ARKER_ORG_ID", "GOLDEN_NAMES", "is_burst_reference"]
+__all__ = ["ARKER_ORG_ID", "GOLDEN_NAMES", "is_burst_reference", "organisation_of"]

@@ -107,8 +107,7 @@ class Fleets(ClientBase):
             source_vm_id = source.id
         elif source is not None:
             source_vm_name = check.check_text("source", source, what="a VM's name or a handle on a VM")
-        if source_org_id is None and source_vm_name in names.GOLDEN_NAMES:
-            source_org_id = names.ARKER_ORG_ID  # once here, not by each of hundreds of forks
+        source_org_id = names.organisation_of(source_vm_name, source_org_id)  # here, not by each of hundreds of forks
         check.check_integer("count", count, minimum=1)
         if max_concurrency is None:
             max_concurrency = self._context.settings.max_connections

@@ -181,8 +181,8 @@ class Vms(ClientBase):
             source_vm_id = source.id
         elif source is not None:
             source_vm_name = check.check_text("source", source, what="a VM's name or a handle on a VM")
-        if source_org_id is None and source_org_name is None and source_vm_name in names.GOLDEN_NAMES:
-            source_org_id = names.ARKER_ORG_ID  # set here, because changing a request takes as long as creating it
+        # Here, because changing a request takes as long as creating it.
+        source_org_id = names.organisation_of(source_vm_name, source_org_id, source_org_name)
         request = models.ForkRequest(
             source_vm_id=source_vm_id,
             source_vm_name=source_vm_name,

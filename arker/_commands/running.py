@@ -95,8 +95,7 @@ def run_or_post(
 
     The arguments are those of `run`. What only a call that waits can do is refused for the others.
     """
-    if options is not None:
-        check_effect(request, options)
+    check_effect(request, options)
     if not request.background and request.time_to_background is None:
         return run(place, request, idempotency_key, options=options, check=check, deadline=deadline)
     if check:

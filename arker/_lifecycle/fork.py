@@ -48,9 +48,9 @@ class Forking:
         return f"a fork (key {self._call.request.idempotency_key})"
 
     def __init__(self, context: Context, request: ForkRequest, key: str) -> None:
-        unowned = request.source_org_id is None and request.source_org_name is None
-        if request.source_vm_name in names.GOLDEN_NAMES and unowned:
-            request = attrs.evolve(request, source_org_id=names.ARKER_ORG_ID)
+        org_id = names.organisation_of(request.source_vm_name, request.source_org_id, request.source_org_name)
+        if org_id != request.source_org_id:
+            request = attrs.evolve(request, source_org_id=org_id)
         self._context = context
         self._call = vm_calls.fork(context.settings.fork_base_url(request), request, key, self._found)
         self._vm_id: str | None = None

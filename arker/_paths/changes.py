@@ -72,8 +72,9 @@ async def copy(place: Place, path: object, target: object, *, recursive: bool, d
     whole = check.check_boolean("recursive", recursive)
     shell = PathShell(place, "copy")
     with shell.within(deadline):
-        # As the program would say it: the path up to its last slash.
-        above = goal.rpartition("/")[0] or "/" if "/" in goal else "."
+        # As the program would say it: the path up to its last slash. A directory's own may end with one.
+        name = goal.rstrip("/") if whole else goal
+        above = name.rpartition("/")[0] or "/" if "/" in name else "."
         made = f"{above}/.arker-{new_ulid()}"
         try:
             await shell.change(COPY, [source, goal, "1" if whole else "", made], [source, goal])

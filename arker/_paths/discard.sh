@@ -1,3 +1,3 @@
 # shellcheck shell=sh
 # Removes the SDK's own temporary files.
-rm -rf -- "$@"
+discard "$@"

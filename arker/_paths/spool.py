@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from arker._basics.programs import shell_program
 from arker._files.downloads import download
+from arker._files.refusals import path_command
 from arker._files.temporary import TemporaryFile
 from arker._lifecycle.own_sessions import own_sessions
 from arker._protocol.identifiers import new_ulid
@@ -83,7 +84,7 @@ class Spool:
 
 async def discard(shell: PathShell, path: str) -> None:
     """Remove a temporary file in the VM."""
-    await own_sessions(shell.place).run(["sh", "-c", _REMOVE, "sh", path])
+    await own_sessions(shell.place).run(path_command(_REMOVE, [path]))
 
 
 __all__ = ["Spool", "discard", "temporary_path"]

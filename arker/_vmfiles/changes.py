@@ -132,8 +132,8 @@ class Changes(FilesBase):
     ) -> None:
         """Copy a file within the VM, with its permissions and times; a file at the target is replaced.
 
-        Of several copies at once to one target, one is there in the end, whole. A target that has several names, or is
-        reached by a symlink, is written in place.
+        Of several copies at once to one target, one is there in the end, whole; of one that fails or is cancelled,
+        nothing is left. A target that has several names, or is reached by a symlink, is written in place.
 
         Args:
             path: Path in the VM; a relative path starts at the home directory. A symlink is followed.

@@ -18,7 +18,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, TypedDict
+from typing import IO, TYPE_CHECKING, Any
 
 import attrs
 
@@ -33,7 +33,7 @@ from arker.emulator._answer import Answer
 from arker.emulator._start import for_the_owner, in_utf8, listening_socket, pipe, server_command, server_environment
 from arker.emulator._state import StateDir
 from arker.emulator.control.channel import ControlChannel, Controlled
-from arker.emulator.options import EmulatorOptions
+from arker.emulator.options import ClientOptions, EmulatorOptions
 from arker.errors import EmulatorError, InvalidArgumentError, StateDirectoryError
 
 logger = logging.getLogger("arker.emulator")
@@ -41,15 +41,6 @@ logger = logging.getLogger("arker.emulator")
 _CLOSE_PATIENCE = 10.0  # seconds between SIGTERM and SIGKILL
 _BACKLOG = 1024
 _LOG_NAME = "server.log"
-
-
-class ClientOptions(TypedDict):
-    """The arguments of a client that `Emulator.client_options` gives."""
-
-    api_key: str
-    base_url: str
-    burst_base_url: str
-    control_base_url: str
 
 
 class Emulator(Controlled):

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict
 
 import attrs
 from attrs import field, frozen
@@ -184,4 +184,13 @@ class EmulatorOptions:
     foreground_window: float = field(default=WINDOW_MAXIMUM, validator=_window)
 
 
-__all__ = ["LOCAL_ORG_ID", "WINDOW_MAXIMUM", "EmulatorOptions", "GenerationName", "Isolation"]
+class ClientOptions(TypedDict):
+    """The arguments of a client that `arker.emulator.Emulator.client_options` gives."""
+
+    api_key: str
+    base_url: str
+    burst_base_url: str
+    control_base_url: str
+
+
+__all__ = ["LOCAL_ORG_ID", "WINDOW_MAXIMUM", "ClientOptions", "EmulatorOptions", "GenerationName", "Isolation"]

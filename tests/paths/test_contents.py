@@ -7,6 +7,7 @@ import errno
 import os
 import random
 from collections.abc import Awaitable
+from typing import Final
 
 import anyio
 import pytest
@@ -119,8 +120,13 @@ async def slow(vm: AsyncVM) -> str:
 
 async def begun(vm: AsyncVM) -> None:
     """Wait until a copy in /tmp/d has got something."""
+    await until_found(vm, "/tmp/d -name '.arker-*' -size +0")
+
+
+async def until_found(vm: AsyncVM, arguments: str) -> None:
+    """Wait until find, with these arguments, finds something."""
     with anyio.fail_after(PATIENCE):
-        while (await vm.run("find /tmp/d -name '.arker-*' -size +0 | grep -q .")).exit_code != 0:
+        while (await vm.run(f"find {arguments} | grep -q .")).exit_code != 0:
             await anyio.sleep(0.02)
 
 
@@ -137,6 +143,65 @@ async def test_a_copy_that_is_cancelled_leaves_nothing(vm: AsyncVM, slow: str, b
     assert await vm.files.listdir("/tmp/d") == ([] if before is None else ["file"])
     if before is not None:
         assert await vm.files.read_text("/tmp/d/file") == before
+
+
+TREE: Final = "cd /tmp; mkdir -p d from/sub; echo x > from/file; echo y > from/sub/file; chmod 555 from/sub"
+"""Makes a directory that has another one, of which a copy cannot be removed as it is."""
+ONE_BY_ONE: Final = r"""#!/bin/sh
+# Copies, and goes on for long.
+/bin/cp "$@"
+exec sleep 600
+"""
+
+
+async def test_a_copy_of_a_directory_that_is_cancelled_leaves_nothing(vm: AsyncVM) -> None:
+    await vm.run(TREE)
+    await vm.files.write_text(".local/bin/cp", ONE_BY_ONE, parents=True)
+    await vm.files.chmod(".local/bin/cp", 0o755)
+    copying = asyncio.create_task(vm.files.copy("/tmp/from", "/tmp/d/to", recursive=True))
+    await until_found(vm, "/tmp/d -path '*/sub/file' -size +0")
+    copying.cancel()
+    await asyncio.wait({copying})
+    assert copying.cancelled()
+    assert await vm.files.listdir("/tmp/d") == []
+    assert await vm.files.listdir("/tmp/from") == ["file", "sub"]
+
+
+async def test_a_copy_of_a_directory_that_fails_leaves_nothing(vm: AsyncVM) -> None:
+    await vm.run(f"{TREE}; chmod 000 from/file")
+    with pytest.raises(RemoteFileError):
+        await vm.files.copy("/tmp/from", "/tmp/d/to", recursive=True)
+    assert await vm.files.listdir("/tmp/d") == []
+
+
+@pytest.mark.parametrize("target", ["/tmp/d/to", "/tmp/d/to/", "to", "to//"])
+async def test_a_copy_of_a_directory_keeps_permissions(vm: AsyncVM, target: str) -> None:
+    await vm.run(TREE)
+    await vm.files.copy("/tmp/from", target, recursive=True)
+    assert (await vm.files.stat(f"{target}/sub")).mode & 0o777 == 0o555
+    assert await vm.files.read_text(f"{target}/sub/file") == "y\n"
+    with pytest.raises(FileExistsError):
+        await vm.files.copy("/tmp/from", target, recursive=True)
+    assert await vm.files.listdir(target) == ["file", "sub"]
+
+
+async def test_copies_at_once_to_one_directory(vm: AsyncVM) -> None:
+    await vm.files.mkdir("/tmp/to")
+    for number in range(4):
+        await vm.run(
+            f"mkdir -p /tmp/from{number}; cd /tmp/from{number}; for i in $(seq 50); do echo x > {number}-$i; done"
+        )
+    for turn in range(5):
+        made = await asyncio.gather(
+            *(vm.files.copy(f"/tmp/from{number}", f"/tmp/to/{turn}", recursive=True) for number in range(4)),
+            return_exceptions=True,
+        )
+        (winner,) = [number for number in range(4) if made[number] is None]
+        assert all(isinstance(each, FileExistsError) for each in made if each is not None)
+        names = await vm.files.listdir(f"/tmp/to/{turn}")
+        assert len(names) == 50
+        assert {name.partition("-")[0] for name in names} == {str(winner)}
+    assert len(await vm.files.listdir("/tmp/to")) == 5
 
 
 async def test_a_copy_whose_program_is_killed_leaves_the_file_as_it_was(vm: AsyncVM, slow: str) -> None:
@@ -173,7 +238,13 @@ async def test_copies_of_any_names(vm: AsyncVM) -> None:
 
 @pytest.mark.parametrize(
     ("source", "target"),
-    [("/tmp/d", "/tmp/d/in"), ("/tmp/link", "/tmp/d/in"), ("/tmp/d/.", "/tmp/d/in"), ("/", "/tmp/in")],
+    [
+        ("/tmp/d", "/tmp/d/in"),
+        ("/tmp/d", "/tmp/d/in//"),
+        ("/tmp/link", "/tmp/d/in"),
+        ("/tmp/d/.", "/tmp/d/in"),
+        ("/", "/tmp/in"),
+    ],
 )
 async def test_a_directory_is_not_copied_into_itself(vm: AsyncVM, source: str, target: str) -> None:
     await vm.run("cd /tmp; mkdir d; echo x > d/file; ln -s d link")

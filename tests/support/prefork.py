@@ -55,7 +55,7 @@ def run_code(order: Mapping[str, Any]) -> None:
     """Run a program as ``python -W error -c`` does."""
     warnings.simplefilter("error")
     sys.argv[:] = ["-c", *order["arguments"]]
-    sys.path[0] = ""
+    sys.path[:1] = [] if "PYTHONSAFEPATH" in os.environ else [""]
     main = sys.modules["__main__"] = ModuleType("__main__")
     exec(compile(order["code"], "<string>", "exec"), vars(main))
 

@@ -46,6 +46,7 @@ def broken(site: Path, root: Path | None = None) -> Iterator[str]:
         site: The directory of its pages.
         root: The directory that is published, with other versions beside this one; the site's own by default.
     """
+    site = site.resolve()  # links are compared with its pages
     published = (root or site).resolve()
     pages = {path: Html(path) for path in sorted(site.rglob("*.html"))}
     for path, page in pages.items():

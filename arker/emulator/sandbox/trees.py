@@ -17,6 +17,7 @@ from typing import ParamSpec, TypeVar
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.bubblewrap.identity import Identity
 from arker.emulator.sandbox.copying import copy_by_tools
+from arker.emulator.sandbox.layer_trial import try_layers
 from arker.emulator.sandbox.layers import PREFIX, SHARE, STACK, WORK, Layer, Stack, takes_another
 from arker.emulator.sandbox.measure import Measure, walk
 from arker.emulator.sandbox.notes import Notes
@@ -36,7 +37,7 @@ from arker.emulator.sandbox.recovery import (
 )
 from arker.emulator.sandbox.small_trees import copy_small, is_small, remove_small
 from arker.emulator.sandbox.spread import spread
-from arker.emulator.sandbox.tools import ToolError, Tools
+from arker.emulator.sandbox.tools import Tools
 from arker.emulator.sandbox.tree import Tree
 from arker.emulator.sandbox.trial import AGAIN, Trial
 
@@ -203,24 +204,8 @@ class DirectoryStorage:
         return False
 
     async def try_layers(self) -> str | None:
-        """Try whether the kernel, bubblewrap and the file system have all that layers take. Returns why not."""
-        place = self._base / f".trial-{os.urandom(8).hex()}"
-        stack = Stack([Layer(place / "below")], place / "work")
-        try:
-            for directory in (place, place / "below", place / "own", place / "work", place / "seen"):
-                directory.mkdir(mode=0o755)
-                self._give(directory)
-            script = 'cd "$1" && mkdir d && rmdir d && ln -s x l && rm l && mkdir "$2/d" && echo > "$2/d/f"'
-            await self._tools.run("/bin/sh", "-c", script, "sh", str(place / "seen"), str(place / "below"))
-            script = 'cd "$1" && rm -r d && mkdir d && test ! -e d/f && echo > e && mv e d'
-            mounts = [*stack.options(place / "own")[:-1], str(place / "seen")]
-            await self._tools.run("/bin/sh", "-c", script, "sh", str(place / "seen"), mounts=mounts)
-        except (ToolError, SandboxError, OSError) as error:
-            return str(error)
-        finally:
-            with contextlib.suppress(SandboxError, OSError):
-                await self.discard(place)
-        return None
+        """Try whether files can be shared here. Returns why not."""
+        return await try_layers(self._base, self._tools, give=self._give, discard=self.discard)
 
     def _share(self, source: Tree, path: Path) -> Stack | None:
         """Make a tree's files a layer below itself and below a new tree at ``path``. Returns the new one's stack."""

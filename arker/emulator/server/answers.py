@@ -64,8 +64,7 @@ async def answer(backend: Backend, request: web.Request, handler: Handler) -> we
             return refused(missing("route", f"there is no operation {request.method} of this path"))
         return refused(ServiceError("bad_request", error.reason, status=error.status))
     except web.RequestPayloadError:
-        coded = ", or is not coded as Content-Encoding says" if "Content-Encoding" in request.headers else ""
-        return refused(ServiceError("bad_request", f"the body did not arrive whole{coded}"))
+        return refused(ServiceError("bad_request", "the body did not arrive whole"))
     except ConnectionError:
         # The client has gone, or only the end of the connection can tell it. The returned response is not sent.
         if request.transport is not None:

@@ -20,7 +20,6 @@ _Handle: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _MALFORMED: Final = {
     "BadHttpMethod": "the method is none of HTTP",
     "BadStatusLine": "the request's first line is malformed",
-    "ContentEncodingError": "Content-Encoding: expected gzip, deflate or identity",
     "ContentLengthError": "Content-Length: expected the body's size",
     "InvalidHeader": "a header field is malformed",
     "InvalidURLError": "the URL is malformed",
@@ -73,8 +72,8 @@ class Connections(web.Server):
 
 def _expecting(backend: Backend, handle: _Handle) -> _Handle:
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
-        expected = request.headers.get("Expect")
-        if expected is not None and expected.lower() != "100-continue":
+        expected = request.headers.getall("Expect", ())
+        if any(each.lower() != "100-continue" for each in expected):
             error = ServiceError("bad_request", "Expect: expected 100-continue, or no such header field", status=417)
             return _refused(backend, request, error)
         return await handle(request)

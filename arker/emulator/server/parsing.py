@@ -16,6 +16,7 @@ import orjson
 from aiohttp import web
 from attrs import frozen
 
+from arker.emulator.server.coding import coding_of, decode, is_coded
 from arker.emulator.server.errors import ServiceError, invalid, unsupported
 from arker.emulator.server.generation import Generation
 from arker.emulator.server.journal.trace import trace_of
@@ -26,8 +27,6 @@ SIZE_MAXIMUM = 2**31 - 1
 """The largest count of CPUs or MiB; more is a mistake."""
 LARGE = 128 * 1024  # bytes from which work on a body is moved off the event loop
 
-_DECODED: Final = frozenset(("", "identity", "gzip", "deflate", "br"))
-"""Codings of a body that have been decoded when it is read, or refused before: the last one if its library lacks."""
 _VGPUS: Final = (0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1, 2, 4, 8)
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -35,10 +34,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 async def read_object(request: web.Request, most: int | None = None) -> dict[str, Any]:
     """Read the body, of so many bytes at most, as a JSON object. An empty body is an empty object."""
-    encoding = request.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in _DECODED:
-        raise ServiceError("bad_request", "Content-Encoding: expected gzip, deflate or identity")
+    coding = coding_of(request)
     raw = await request.read()
+    if raw and is_coded(request):
+        raw = await asyncio.to_thread(decode, raw, coding, request.client_max_size)
     if most is not None and len(raw) > most:
         details = {"maximum_bytes": most, "request_bytes": len(raw)}
         raise ServiceError("payload_too_large", f"a body has at most {most} bytes here", details=details)

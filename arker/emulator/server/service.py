@@ -116,6 +116,7 @@ class Service:
             self._application.server,
             asyncio.get_running_loop(),
             access_log=None,
+            auto_decompress=False,
             logger=_requests,
             # Both ends are on one machine. If the server closed idle connections first, clients would run into a race.
             keepalive_timeout=24 * 3600.0,

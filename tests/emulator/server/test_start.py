@@ -29,7 +29,7 @@ import os, resource, signal, sys
 from pathlib import Path
 what, place, isolation, answer = sys.argv[1:]
 answer = os.open(answer, os.O_WRONLY)
-sys.path.insert(0, os.environ["ROOT"])
+sys.path[:] = [os.environ["ROOT"], "", *(entry for entry in sys.path if entry)]
 exec(what)
 import asyncio
 from arker import AsyncArker
@@ -82,7 +82,8 @@ def spoilt(what: str, place: Path, tmp_path: Path, isolation: str = ISOLATION, *
     answer = tmp_path / "answer"
     answer.touch()
     arguments = [what, str(place), isolation, str(answer)]
-    env = {**os.environ, "ROOT": ROOT, **environment}
+    # Without a safe path, Python 3.13.0 fails to import from its own library where its directory has been deleted.
+    env = {**os.environ, "ROOT": ROOT, "PYTHONSAFEPATH": "1", **environment}
     with open(os.devnull, "r+b") as null:
         if environment:
             command = [sys.executable, "-c", PROGRAM, *arguments]

@@ -13,6 +13,7 @@ from aiohttp import web
 from arker.emulator.sandbox.base import FileReader, SandboxError
 from arker.emulator.server import streams
 from arker.emulator.server.backend import Backend
+from arker.emulator.server.coding import is_coded
 from arker.emulator.server.errors import ServiceError, from_file, from_os, missing
 from arker.emulator.server.ids import new_ulid
 from arker.emulator.server.operations import uploads
@@ -45,8 +46,8 @@ async def put_file(backend: Backend, request: web.Request) -> web.StreamResponse
 
 
 async def _put(backend: Backend, request: web.Request, grant: Grant, vm: VmRecord) -> web.StreamResponse:
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        # The server would decompress it while reading, and a few bytes may expand to any size.
+    if is_coded(request):
+        # A few bytes may expand to any size.
         raise ServiceError("bad_request", "the body has a Content-Encoding: send the file as it is")
     if request.content_length is None:
         raise ServiceError("bad_request", "a Content-Length is required", status=411)
