@@ -28,6 +28,7 @@ from arker._transport.limiter import Limiter
 from arker._transport.liveness import watched
 from arker._transport.window import Window
 from arker.emulator import Emulator
+from tests.support.forked import ForkedEmulator
 from tests.support.samples import completed
 from tests.support.waiting import PATIENCE, longer_and_longer, some_turns, until
 
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
-    with Emulator() as emulator:
+    with ForkedEmulator() as emulator:
         yield emulator
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.metadata
 import importlib.util
 import pickle
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import arker
 import arker.models
 import arker_sync
+from arker._basics.version import version
 
 PACKAGES = (arker, arker.models, arker_sync)
 
@@ -151,3 +153,13 @@ print(len(seen), all(each == seen[0] for each in seen))
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 def test_threads_that_ask_first_at_once_get_the_same(package: ModuleType) -> None:
     assert answer(RACE.format(package=package.__name__)) == "8 True"
+
+
+def test_the_version_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = version()
+
+    def look_up(name: str) -> str:
+        raise AssertionError(f"the metadata of {name} is read again")
+
+    monkeypatch.setattr(importlib.metadata, "version", look_up)
+    assert version() == before

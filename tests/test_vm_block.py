@@ -100,12 +100,13 @@ async def test_also_when_runs_hold_the_connections(server: ScriptedServer) -> No
         return ok({"deleted": True})
 
     server.answer(answer)
-    async with make_client(server, max_connections=2) as client:
+    # Runs may have all of them but one.
+    async with make_client(server, max_connections=3) as client:
         runs = [asyncio.create_task(client.vm("v").run("sleep")) for _ in range(4)]
         await until(lambda: len(server.requests) >= 2)
         async with client.vm("w"):
             pass
-        assert "DELETE" in {request.method for request in server.requests}
+        assert [request.method for request in server.requests] == ["POST", "POST", "DELETE"]
         assert not any(run.done() for run in runs)
         over.set()
         await asyncio.gather(*runs)

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import threading
 import weakref
+from collections.abc import Sequence
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -170,20 +171,28 @@ class Emulator(Controlled):
             self._answer = Answer(answers)
             # VMs' users may pass through this directory, but only the owner may read the log.
             log = theirs.enter_context(open(self._state.path / _LOG_NAME, "xb", opener=for_the_owner))
-            self._process = subprocess.Popen(
-                [*command, "--managed"],
-                stdin=their_input,
-                stdout=their_output,
-                stderr=log,
-                pass_fds=(sock.fileno(), *self._state.keepers),
-                env=server_environment(),
-                cwd="/",  # this process's working directory may have been deleted
-                # Ctrl-C must reach the parent only, which then stops the server.
-                start_new_session=True,
-            )
+            streams = (their_input, their_output, log.fileno())
+            self._process = self._spawn([*command, "--managed"], streams, (sock.fileno(), *self._state.keepers))
             self._url = f"http://127.0.0.1:{sock.getsockname()[1]}/api"
             self._send_settings(sock.fileno(), self._state)
         self._answer.listen()
+
+    def _spawn(
+        self, command: Sequence[str], streams: tuple[int, int, int], descriptors: Sequence[int]
+    ) -> subprocess.Popen[bytes]:
+        """Start the server's process with these standard streams, and with further descriptors of this process."""
+        their_input, their_output, log = streams
+        return subprocess.Popen(
+            command,
+            stdin=their_input,
+            stdout=their_output,
+            stderr=log,
+            pass_fds=descriptors,
+            env=server_environment(),
+            cwd="/",  # this process's working directory may have been deleted
+            # Ctrl-C must reach the parent only, which then stops the server.
+            start_new_session=True,
+        )
 
     def _send_settings(self, descriptor: int, state: StateDir) -> None:
         options = attrs.asdict(self._options) | {"api_key": None, "state_parent": None}

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from tests.support.forked import prefork
 from tests.support.typist import ENV, Local, at_local
 
 ROOT: Final = Path(__file__).parents[2]
@@ -38,40 +39,20 @@ class Done:
         return json.loads(self.out)
 
 
-class Prefork:
-    """The process that forks itself for each command."""
+class Runner:
+    """Runs commands in processes that are forked for them."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.command_line.prefork"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
 
     def run(self, words: tuple[str, ...], env: Mapping[str, str], cwd: Path, data: bytes) -> Done:
         names = [self._directory / name for name in ("in", "out", "err")]
         names[0].write_bytes(data)
-        streams = [str(name) for name in names]
-        if not data:
-            streams[0] = os.devnull
-        order = {"words": words, "env": dict(env), "cwd": str(cwd), "streams": streams}
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        status = self._process.stdout.readline()
-        assert status, "the process has died"
-        return Done(int(status), names[1].read_text(), names[2].read_text())
-
-    def close(self) -> None:
-        with self._process as process:
-            assert process.stdin is not None
-            process.stdin.close()
-            assert process.wait(120) == 0
+        given = names[0] if data else Path(os.devnull)
+        with given.open("rb") as stdin, names[1].open("wb") as stdout, names[2].open("wb") as stderr:
+            streams = (stdin.fileno(), stdout.fileno(), stderr.fileno())
+            command = prefork().start("command", streams=streams, env=env, cwd=str(cwd), arguments=words)
+        return Done(command.wait(), names[1].read_text(), names[2].read_text())
 
 
 @frozen
@@ -79,18 +60,18 @@ class Program:
     """The program ``arker`` with its settings.
 
     Attributes:
-        prefork: What commands are forked from.
+        runner: What runs commands.
         env: The environment.
         cwd: The directory.
     """
 
-    prefork: Prefork
+    runner: Runner
     env: Mapping[str, str] = field(repr=False)
     cwd: Path
 
     def with_env(self, env: Mapping[str, str]) -> Program:
         """Return the program with further settings."""
-        return Program(self.prefork, {**self.env, **env}, self.cwd)
+        return Program(self.runner, {**self.env, **env}, self.cwd)
 
     def at(self, url: str) -> Program:
         """Return the program with the settings of a server at another URL."""
@@ -98,7 +79,7 @@ class Program:
 
     def __call__(self, *words: str, data: bytes = b"", **env: str) -> Done:
         """Run a command, and check that there is no traceback."""
-        done = self.prefork.run(words, {**self.env, **env}, self.cwd, data)
+        done = self.runner.run(words, {**self.env, **env}, self.cwd, data)
         assert "Traceback" not in done.err, done.err
         assert "Warning" not in done.err, done.err
         return done

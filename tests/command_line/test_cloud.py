@@ -88,7 +88,7 @@ def cloud(bare: Program, server: ScriptedServer) -> Program:
         "ARKER_GENERATION": "1",
         "ARKER_LEDGER": str(bare.cwd / "ledger"),
     }
-    return Program(bare.prefork, {**bare.env, **env}, bare.cwd)
+    return Program(bare.runner, {**bare.env, **env}, bare.cwd)
 
 
 Check = Callable[[Done], object]

@@ -16,6 +16,7 @@ from arker import (
     UnsupportedOperationError,
 )
 from arker.emulator import Emulator
+from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(scope="module", params=["1", "0.5"])
 def spoken(request: pytest.FixtureRequest) -> Iterator[Emulator]:
     """Return a backend of one generation; that of the session speaks both."""
-    with Emulator(generation=request.param) as emulator:
+    with ForkedEmulator(generation=request.param) as emulator:
         yield emulator
 
 

@@ -20,6 +20,7 @@ from arker import (
     VMGoneError,
 )
 from arker.emulator import Emulator
+from tests.support.forked import fork_backends
 from tests.support.waiting import longer_and_longer
 
 pytestmark = pytest.mark.anyio
@@ -125,7 +126,10 @@ async def test_a_vm_that_is_deleted_meanwhile(vm: AsyncVM) -> None:
         await task
 
 
-async def test_output_beyond_the_server_s_limit(caplog: pytest.LogCaptureFixture) -> None:
+async def test_output_beyond_the_server_s_limit(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork_backends(monkeypatch)
     async with AsyncArker.local(output_limit=1000) as ar, await ar.fork("ubuntu") as vm:
         run = await vm.start("head -c 5000 /dev/zero | tr '\\0' x")
         with caplog.at_level(logging.WARNING, "arker"):

@@ -16,8 +16,9 @@ import pytest
 from arker import AsyncArker, AsyncVM, InvalidArgumentError
 from arker.emulator import Emulator
 from arker_sync import Arker
-from tests.ledger.support import line, program, select
+from tests.ledger.support import line, select
 from tests.support.clients import make_client
+from tests.support.forked import program
 from tests.support.server import ScriptedServer, error, ok
 from tests.support.waiting import put_forward, until
 

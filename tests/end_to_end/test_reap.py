@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -18,7 +17,8 @@ import pytest
 
 from arker import AsyncArker, AsyncVM, ConfigurationError, InvalidArgumentError, NotFoundError
 from arker.emulator import Emulator
-from tests.ledger.support import ROOT, line, output, program, select
+from tests.ledger.support import ROOT, line, output, select
+from tests.support.forked import Forked, program
 from tests.support.length import cases, times
 from tests.support.waiting import until
 
@@ -107,14 +107,14 @@ async def ids(ar: AsyncArker) -> set[str]:
     return {vm.vm_id for vm in await ar.list_vms(limit=1000)}
 
 
-async def forked(process: subprocess.Popen[str], ledger: Path) -> str:
+async def forked(process: Forked, ledger: Path) -> str:
     """Return the VM of a program, once the ledger has its id."""
     vm_id = line(process)
     await until(lambda: vm_id in select(ledger))
     return vm_id
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: Forked) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
 

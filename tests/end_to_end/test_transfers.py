@@ -26,6 +26,7 @@ from arker import (
 from arker.emulator import Emulator
 from arker.emulator.control.rules import Moment
 from arker.transfer import Strategy
+from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
 
@@ -150,7 +151,7 @@ async def test_many_there_and_back(vm: AsyncVM, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def bare() -> Iterator[Emulator]:
     """Run a backend without presigned URLs."""
-    with Emulator(presigned=False, isolation="none") as emulator:
+    with ForkedEmulator(presigned=False, isolation="none") as emulator:
         yield emulator
 
 

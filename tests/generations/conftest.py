@@ -9,6 +9,7 @@ import pytest
 
 from arker.emulator import Emulator, EmulatorOptions
 from tests.generations.wire import Wire
+from tests.support.forked import ForkedEmulator
 
 WINDOW = 1.0
 """Seconds after which a run in the foreground goes on in the background."""
@@ -19,14 +20,14 @@ OTHER_KEY = "other-organisation-key"
 def generation_1() -> Iterator[Emulator]:
     """Return a backend that speaks generation 1 only."""
     options = EmulatorOptions(generation="1", foreground_window=WINDOW, organisations={"org_other": OTHER_KEY})
-    with Emulator(options) as emulator:
+    with ForkedEmulator(options) as emulator:
         yield emulator
 
 
 @pytest.fixture(scope="session")
 def both() -> Iterator[Emulator]:
     """Return a backend that speaks both."""
-    with Emulator(EmulatorOptions(generation="both", foreground_window=WINDOW)) as emulator:
+    with ForkedEmulator(EmulatorOptions(generation="both", foreground_window=WINDOW)) as emulator:
         yield emulator
 
 

@@ -20,6 +20,7 @@ from arker import ArkerError, AsyncArker, BadRequestError, UnsupportedOperationE
 from arker.emulator import Emulator, EmulatorOptions
 from tests.generations import operations_files, operations_runs, operations_vms
 from tests.generations.scenes import Operation, scene
+from tests.support.forked import ForkedEmulator
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "generations-table.md"
 OPERATIONS: Final[Mapping[str, Operation]] = {
@@ -102,7 +103,7 @@ async def outcome(operation: Operation, emulator: Emulator, ar: AsyncArker) -> s
 @asynccontextmanager
 async def _backend(spoken: str) -> AsyncGenerator[Emulator, None]:
     options: Any = {"generation": spoken}
-    async with Emulator(EmulatorOptions(**options)) as emulator:
+    async with ForkedEmulator(EmulatorOptions(**options)) as emulator:
         yield emulator
 
 

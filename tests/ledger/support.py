@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 from arker._ledger.ledger import Ledger
 from arker._protocol.identifiers import new_idempotency_key
 from arker._protocol.request import Request
-from tests.support.waiting import PATIENCE
+from tests.support.forked import Forked
 
 ROOT: Final = Path(__file__).parents[2]
 HOST: Final = "http://host.example/api"
@@ -57,31 +53,14 @@ def bytes_of(directory: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file())
 
 
-@contextmanager
-def program(code: str, *arguments: str, **environment: str) -> Generator[subprocess.Popen[str], None, None]:
-    """Run a separate program in which every warning is an error. It is killed at the end if it still runs."""
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", code, *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def output(process: subprocess.Popen[str]) -> str:
+def output(process: Forked) -> str:
     """Return a program's output until its end. The program must succeed."""
-    said, _ = process.communicate(timeout=PATIENCE)
+    said, _ = process.communicate()
     assert process.returncode == 0, process.returncode
     return said
 
 
-def line(process: subprocess.Popen[str]) -> str:
+def line(process: Forked) -> str:
     """Return the next line of a program's output."""
     assert process.stdout is not None
     said = process.stdout.readline()

@@ -18,7 +18,8 @@ import pytest
 from arker._ledger.ledger import Ledger
 from arker._ledger.store import FILE_NAME, STATEMENTS
 from arker.emulator.server.state.database import put
-from tests.ledger.support import BODY, HOST, bytes_of, fork_request, line, output, program, select, write_down
+from tests.ledger.support import BODY, HOST, bytes_of, fork_request, line, output, select, write_down
+from tests.support.forked import program
 from tests.support.secrets import API_KEY, MARK, OTHER_KEY
 from tests.support.waiting import until
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from arker import AsyncArker, BadReplyError, DeadlineExceededError
-from tests.ledger.support import line, program, select
+from tests.ledger.support import line, select
 from tests.support.clients import BURST, COMPUTE, make_client
+from tests.support.forked import program
 from tests.support.secrets import API_KEY
 from tests.support.server import Drop, Recorded, Reply, ScriptedServer, dropped, error, error_1, ok
 from tests.support.waiting import put_forward, until

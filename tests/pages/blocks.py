@@ -35,6 +35,8 @@ from sybil import Document, Example, Region
 from sybil.parsers.markdown import SkipParser
 from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer, RawFencedCodeBlockLexer
 
+from tests.support.forked import run_program
+
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
 FENCE: Final = RawFencedCodeBlockLexer(re.compile(r"(?P<language>[^\n]*)$\n", re.MULTILINE))
@@ -179,15 +181,7 @@ class Page:
         return None
 
     def _program(self, example: Example) -> str | None:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", str(example.parsed)],
-            cwd=self.directory,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=TIME_LIMIT,
-            check=False,
-        )
+        done = run_program(str(example.parsed), cwd=self.directory, env=environment(), timeout=TIME_LIMIT)
         self._told(example, done.stdout)
         example.namespace["logged"] = done.stderr
         return None if done.returncode == 0 else f"exit code {done.returncode}: {done.stderr}"

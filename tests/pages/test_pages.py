@@ -9,6 +9,7 @@ import pytest
 from arker import AsyncArker
 from arker.emulator import Emulator
 from tests.pages.blocks import PAGES, ROOT, Page
+from tests.support.forked import fork_backends
 
 
 @pytest.fixture
@@ -18,6 +19,7 @@ def reader(arker_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     for name in ("ARKER_BASE_URL", "ARKER_BURST_BASE_URL", "ARKER_CONTROL_BASE_URL"):
         monkeypatch.setenv(name, arker_emulator.url)
     monkeypatch.setenv("ARKER_LEDGER", str(tmp_path / "ledger.sqlite3"))
+    fork_backends(monkeypatch)  # those that a page itself starts
     return arker_emulator
 
 

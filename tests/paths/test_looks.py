@@ -10,6 +10,7 @@ import pytest
 from arker import AsyncVM, FileEvent, InvalidArgumentError, RemotePathError
 from arker._lifecycle.own_sessions import own_sessions
 from arker_sync import Arker
+from tests.support.forked import fork_backends
 from tests.support.length import times
 
 pytestmark = pytest.mark.anyio
@@ -174,7 +175,8 @@ async def test_what_is_no_symlink_has_no_target(vm: AsyncVM) -> None:
     assert caught.value.errno == errno.EINVAL
 
 
-def test_the_blocking_twin() -> None:
+def test_the_blocking_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork_backends(monkeypatch)
     with Arker.local() as ar, ar.fork("ubuntu") as vm:
         files = vm.files
         files.write_text("/tmp/a/x", "one\ntwo\n", parents=True)

@@ -9,6 +9,8 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.support.forked import fork_backends
+
 ROOT = Path(__file__).parents[2]
 
 CONFTEST = '''
@@ -72,6 +74,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
         every = [*plugins, "-W", "error", *settings, *arguments]
         if apart or autoload:
             return pytester.runpytest_subprocess(*every, timeout=300)
+        fork_backends(monkeypatch)
         return pytester.runpytest_inprocess(*every)
 
     return run

@@ -16,6 +16,7 @@ from arker.emulator import Emulator
 from tests.reliability.failures import IDLE, SILENCE, Failure
 from tests.reliability.operations import Named, Operation, Scene
 from tests.reliability.rules import Cell
+from tests.support.forked import ForkedEmulator
 
 ATTEMPTS: Final = 3
 _POLICY: Final = RetryPolicy(attempts=ATTEMPTS, base_delay=0.002, max_delay=0.004, jitter=0.0)
@@ -74,7 +75,7 @@ async def _ask(operation: Operation, scene: Scene, client: AsyncArker) -> Cell:
 @asynccontextmanager
 async def playing() -> AsyncGenerator[Player, None]:
     """Return a player with its own server."""
-    async with Emulator() as emulator, AsyncArker(**emulator.client_options, ledger=False) as steady:
+    async with ForkedEmulator() as emulator, AsyncArker(**emulator.client_options, ledger=False) as steady:
         yield Player(emulator, steady)
 
 

@@ -18,6 +18,7 @@ from arker.emulator import Emulator, EmulatorOptions
 from arker.emulator.control.fault import Fault
 from tests.reliability.books import Audit, Books, Warnings, audit
 from tests.reliability.programs import Program
+from tests.support.forked import ForkedEmulator
 from tests.support.waiting import until
 
 BATCH: Final = 50
@@ -150,7 +151,7 @@ def _tell(report: Report, rounds: int, books: Books, found: Audit, fired: dict[s
 async def play(rounds: int, rng: random.Random, options: EmulatorOptions | None = None) -> Report:
     """So many rounds."""
     report = Report()
-    async with Emulator(options) as emulator:
+    async with ForkedEmulator(options) as emulator:
         for first in range(0, rounds, BATCH):
             names = [f"t{number}" for number in range(first, min(first + BATCH, rounds))]
             await batch(emulator, names, rng, report)

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from arker import AsyncArker, RetryPolicy
-from arker.emulator import Emulator
+from tests.support.forked import ForkedEmulator
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize("reset", [False, True])
 async def test_an_upload_that_is_cut_amid_its_work(reset: bool) -> None:
     policy = RetryPolicy(attempts=2, base_delay=0.0, jitter=0.0)
-    async with Emulator() as emulator, AsyncArker(**emulator.client_options, retry=policy) as client:
+    async with ForkedEmulator() as emulator, AsyncArker(**emulator.client_options, retry=policy) as client:
         vm = await client.fork("ubuntu")
         with emulator.faults.close(operation="presigned_put", moment="during", reset=reset) as fault:
             await vm.sync("/tmp/file", bytes(5_000_000))

@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from arker.emulator import Emulator
 from arker_sync import Arker
 from tests.soak.conftest import Soak
+from tests.support.forked import ForkedEmulator
 
 ROOT = Path(__file__).parents[2]
 OUTCOMES = ("crashed", "out of time", "passed", "wrong")
@@ -29,7 +29,7 @@ def run(*arguments: str, environment: dict[str, str]) -> str:
 def test_a_worker_that_is_killed_costs_its_candidates_a_retry(soak: Soak, tmp_path: Path) -> None:
     each = soak.times(50, at_least=2)  # 200 VMs in all
     arguments = ["--vms", str(4 * each), "--workers", "2", "--time-limit", str(max(3, soak.seconds(60))), "--kill"]
-    with Emulator() as emulator:
+    with ForkedEmulator() as emulator:
         environment = {
             "ARKER_API_KEY": emulator.api_key,
             "ARKER_BASE_URL": emulator.url,

@@ -12,13 +12,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from arker.emulator import Emulator, EmulatorOptions
+from arker.emulator import EmulatorOptions
 from arker.emulator._state import remove_state_dir
 from arker.emulator.options import Isolation
 from tests.emulator.server.conftest import place as place  # the fixture
 from tests.emulator.server.support import ISOLATION, Api
 from tests.soak.conftest import Soak
 from tests.soak.kept import Worker
+from tests.support.forked import ForkedEmulator
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +29,7 @@ WORKERS = 3
 
 async def round_of(options: EmulatorOptions, workers: list[Worker], rng: random.Random) -> None:
     """Check what is there, work for a moment, and kill the server."""
-    async with Emulator(options) as emulator, aiohttp.ClientSession() as session:
+    async with ForkedEmulator(options) as emulator, aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
         expected = set[str]().union(*[await worker.check(api) for worker in workers])
         assert {vm["vm_id"] for vm in await api.list_all("/v1/vms", "vms", limit="1000")} == expected
@@ -49,7 +50,7 @@ async def rounds(place: Path, isolation: Isolation, count: int, rng: random.Rand
         for _ in range(count):
             await round_of(options, workers, rng)
         # Without spare sandboxes, whose files are there as long as the server.
-        async with Emulator(options, spares=0) as emulator, aiohttp.ClientSession() as session:
+        async with ForkedEmulator(options, spares=0) as emulator, aiohttp.ClientSession() as session:
             api = Api(session, emulator.url, emulator.api_key)
             for worker in workers:
                 await worker.check(api)

@@ -10,9 +10,9 @@ import tracemalloc
 import pytest
 
 from arker import AsyncArker, Hooks, NetworkError, RequestEvent
-from arker.emulator import Emulator
 from tests.soak.conftest import Soak
 from tests.support.clients import QUICK, make_client
+from tests.support.forked import ForkedEmulator
 from tests.support.growing import GrowingRun
 from tests.support.lists import VmList
 from tests.support.server import ScriptedServer
@@ -47,7 +47,7 @@ async def test_output_under_lost_connections(soak: Soak) -> None:
             read += event.bytes_received if event.error is None else 0
             lost += event.error is not None
 
-    async with Emulator() as emulator:
+    async with ForkedEmulator() as emulator:
         client = AsyncArker(**emulator.client_options, retry=QUICK, hooks=Hooks(on_request=note))
         async with client as ar, await ar.fork("ubuntu") as vm:
             faults = emulator.faults

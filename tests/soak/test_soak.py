@@ -20,6 +20,7 @@ from arker.emulator import Emulator, EmulatorOptions
 from tests.emulator.server.conftest import place as place  # the fixture
 from tests.emulator.server.support import ISOLATION, Api, chunk, output
 from tests.soak.conftest import Soak
+from tests.support.forked import ForkedEmulator
 from tests.support.leftovers import below
 
 pytestmark = pytest.mark.anyio
@@ -131,7 +132,7 @@ class Session:
 @pytest.fixture
 async def emulator(place: Path) -> AsyncIterator[Emulator]:
     # Without spare sandboxes, which come and go by themselves: each process is a VM's.
-    async with Emulator(EmulatorOptions(isolation=ISOLATION, state_parent=place, spares=0)) as emulator:
+    async with ForkedEmulator(EmulatorOptions(isolation=ISOLATION, state_parent=place, spares=0)) as emulator:
         yield emulator
 
 

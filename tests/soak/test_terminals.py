@@ -10,7 +10,7 @@ from arker import AsyncArker, Replayed
 from arker.emulator import Emulator
 from tests.command_line.conftest import arker_program as arker_program  # the fixtures
 from tests.command_line.conftest import bare as bare
-from tests.command_line.conftest import prefork as prefork
+from tests.command_line.conftest import runner as runner
 from tests.command_line.conftest import web as web
 from tests.command_line.support import Program, at_shell
 from tests.soak.conftest import Soak

@@ -25,6 +25,7 @@ from arker.transfer import FileOutcome
 from tests.emulator.server.conftest import place as place  # the fixture
 from tests.emulator.server.support import ISOLATION
 from tests.soak.conftest import Soak
+from tests.support.forked import ForkedEmulator
 from tests.transfers.test_sources import pieces
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +39,7 @@ QUICK = RetryPolicy(base_delay=0.005, max_delay=0.02, jitter=0.0)
 
 @pytest.fixture
 async def emulator(place: Path) -> AsyncIterator[Emulator]:
-    async with Emulator(EmulatorOptions(isolation=ISOLATION, state_parent=place)) as emulator:
+    async with ForkedEmulator(EmulatorOptions(isolation=ISOLATION, state_parent=place)) as emulator:
         yield emulator
 
 

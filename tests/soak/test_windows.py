@@ -7,8 +7,9 @@ import time
 import pytest
 
 from arker import AsyncArker, Hooks, RequestEvent
-from arker.emulator import Emulator, EmulatorOptions
+from arker.emulator import EmulatorOptions
 from tests.soak.conftest import Soak
+from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +30,7 @@ async def test_a_run_longer_than_the_window(soak: Soak) -> None:
     seconds = max(20.0, soak.seconds(400))
     lines = round(seconds / _PAUSE)
     requests: list[RequestEvent] = []
-    async with Emulator(EmulatorOptions(generation="1", foreground_window=WINDOW)) as emulator:
+    async with ForkedEmulator(EmulatorOptions(generation="1", foreground_window=WINDOW)) as emulator:
         hooks = Hooks(on_request=requests.append)
         async with AsyncArker(**emulator.client_options, hooks=hooks) as ar, await ar.fork("ubuntu") as vm:
             began = time.monotonic()

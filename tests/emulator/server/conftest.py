@@ -12,6 +12,7 @@ import pytest
 
 from arker.emulator import Emulator, EmulatorOptions
 from tests.emulator.server.support import ISOLATION, OTHER_KEY, OTHER_ORG, Api
+from tests.support.forked import ForkedEmulator
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +23,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[Emulator]:
     options = EmulatorOptions(isolation=ISOLATION, organisations={OTHER_ORG: OTHER_KEY})
-    with Emulator(options) as emulator:
+    with ForkedEmulator(options) as emulator:
         yield emulator
 
 

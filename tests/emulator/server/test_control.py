@@ -18,6 +18,7 @@ from arker.emulator import Control, Emulator, EmulatorOptions
 from arker.emulator.server.control import TABLE
 from arker.errors import EmulatorError, InvalidArgumentError
 from tests.emulator.server.support import ISOLATION, Api, Reply
+from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
 
@@ -267,7 +268,7 @@ def test_a_place_in_the_journal_is_a_number(emulator: Emulator, after: Any) -> N
 
 
 async def test_the_clock_moves_forward_only(place: Path) -> None:
-    async with Emulator(isolation="none", state_parent=place) as emulator, aiohttp.ClientSession() as session:
+    async with ForkedEmulator(isolation="none", state_parent=place) as emulator, aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
         assert emulator.clock.shifted() == 0
         assert abs(emulator.clock.now() - datetime.now(timezone.utc)) < timedelta(seconds=30)
@@ -294,7 +295,7 @@ async def test_the_clock_moves_forward_only(place: Path) -> None:
 
 
 async def test_urls_and_keys_expire_by_it(place: Path) -> None:
-    async with Emulator(isolation="none", state_parent=place) as emulator, aiohttp.ClientSession() as session:
+    async with ForkedEmulator(isolation="none", state_parent=place) as emulator, aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
         vm = (await api.fork())["vm_id"]
         (entry,) = await api.write(vm, {"path": "file", "size": 3, "presigned": True})
@@ -397,7 +398,7 @@ async def test_a_wrong_key_is_an_error_that_does_not_tell_it(emulator: Emulator)
 
 async def test_the_end_of_the_backend_is_told(place: Path) -> None:
     options = EmulatorOptions(isolation=ISOLATION, state_parent=place)
-    emulator = Emulator(options)
+    emulator = ForkedEmulator(options)
     with pytest.raises(EmulatorError, match="launched"):
         _ = emulator.faults
     with emulator:
@@ -413,7 +414,7 @@ async def test_the_end_of_the_backend_is_told(place: Path) -> None:
 
 
 async def test_a_backend_that_was_killed(place: Path) -> None:
-    with Emulator(isolation="none", state_parent=place) as emulator:
+    with ForkedEmulator(isolation="none", state_parent=place) as emulator:
         assert emulator._process is not None  # pyright: ignore[reportPrivateUsage]
         emulator._process.kill()  # pyright: ignore[reportPrivateUsage]
         emulator._process.wait()  # pyright: ignore[reportPrivateUsage]

@@ -22,6 +22,7 @@ from tests.emulator.sandbox.support import until
 from tests.emulator.server.egress_support import LARGE_DIGEST, TALK, Echo, Origin, serving
 from tests.emulator.server.support import ISOLATION, Api, chunk, output
 from tests.emulator.server.test_egress_policy import BAD_RULES
+from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +54,7 @@ def hidden() -> Iterator[Origin]:
 
 @pytest.fixture(scope="module")
 def emulator(origin: Origin, echo: Echo) -> Iterator[Emulator]:
-    with Emulator(isolation=ISOLATION, host_ports=[origin.port, echo.port]) as emulator:
+    with ForkedEmulator(isolation=ISOLATION, host_ports=[origin.port, echo.port]) as emulator:
         yield emulator
 
 
@@ -399,7 +400,7 @@ async def test_bad_hosts_are_refused_by_the_fields_name(api: Api, kind: str) -> 
 
 
 async def test_without_isolation_no_policy_is_promised(place: Path, origin: Origin) -> None:
-    with Emulator(isolation="none", state_parent=place, host_ports=[origin.port]) as emulator:
+    with ForkedEmulator(isolation="none", state_parent=place, host_ports=[origin.port]) as emulator:
         async with aiohttp.ClientSession() as session:
             api = Api(session, emulator.url, emulator.api_key)
             for fields in (

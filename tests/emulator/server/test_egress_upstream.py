@@ -12,7 +12,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from arker.emulator import Emulator
 from arker.emulator.server.proxy.egress import Policy, Target
 from arker.emulator.server.proxy.egress_dial import Addresses, Dialer, ResolutionError
 from arker.emulator.server.proxy.egress_proxy import MOST_CONNECTIONS, EgressProxy, Room
@@ -21,6 +20,7 @@ from arker.emulator.server.proxy.http_exchange import Refusal
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.egress_support import Echo, Origin, serving
 from tests.emulator.server.support import ISOLATION, Api, output
+from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
 
@@ -76,7 +76,10 @@ def origin() -> Iterator[Origin]:
 @pytest.fixture
 async def api(upstream: UpstreamProxy, origin: Origin) -> AsyncIterator[Api]:
     """Of a server that is started in the environment that names the proxy."""
-    async with Emulator(isolation=ISOLATION, host_ports=[origin.port]) as emulator, aiohttp.ClientSession() as session:
+    async with (
+        ForkedEmulator(isolation=ISOLATION, host_ports=[origin.port]) as emulator,
+        aiohttp.ClientSession() as session,
+    ):
         yield Api(session, emulator.url, emulator.api_key)
 
 

@@ -24,6 +24,7 @@ from arker.emulator.server.service import Service, base_url
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.support import Api
 from tests.emulator.server.wire import Wire, connected
+from tests.support.forked import ForkedEmulator
 from tests.support.waiting import PATIENCE, longer_and_longer
 
 pytestmark = pytest.mark.anyio
@@ -472,7 +473,7 @@ async def test_expired_urls(emulator: Emulator, api: Api, vm: str, log: Log) -> 
 
 async def test_an_expired_url_is_answered_as_the_fault_does(emulator: Emulator, api: Api, place: Any) -> None:
     del emulator, api
-    async with Emulator(isolation="none", state_parent=place) as emulator, connected(emulator) as wire:
+    async with ForkedEmulator(isolation="none", state_parent=place) as emulator, connected(emulator) as wire:
         await wire.send("POST", "/v1/fork", {"source_vm_name": "ubuntu"})
         vm = (await wire.reply()).json["vm_id"]
         entry = {"path": "file", "size": 3, "presigned": True}

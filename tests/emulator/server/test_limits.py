@@ -10,13 +10,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from arker.emulator import Emulator, EmulatorOptions
+from arker.emulator import EmulatorOptions
 from arker.emulator.sandbox.base import FileWriter, SandboxError
 from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.host.machine import Limits
 from arker.emulator.sandbox.plain import PlainProvider
 from arker.emulator.server.proxy.tunnel_proxy import TunnelProxy
 from tests.emulator.server.support import ISOLATION, Api
+from tests.support.forked import ForkedEmulator
 from tests.support.waiting import longer_and_longer
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +30,7 @@ MANY = f"for i in {{1..{3 * PROCESSES}}}; do sleep 600 & done 2>full; wait"
 @pytest.fixture(scope="module")
 async def limited() -> AsyncIterator[Api]:
     options = EmulatorOptions(isolation=ISOLATION, process_limit=PROCESSES, open_files_limit=256, output_limit=1000)
-    async with Emulator(options) as emulator, aiohttp.ClientSession() as session:
+    async with ForkedEmulator(options) as emulator, aiohttp.ClientSession() as session:
         yield Api(session, emulator.url, emulator.api_key)
 
 
@@ -144,7 +145,7 @@ async def _greeter() -> tuple[str, int]:
 
 async def test_output_that_comes_too_late_is_told(place: Path) -> None:
     options = EmulatorOptions(isolation=ISOLATION, state_parent=place, late_output=0.3)
-    async with Emulator(options) as emulator, aiohttp.ClientSession() as session:
+    async with ForkedEmulator(options) as emulator, aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
         vm = str((await api.fork())["vm_id"])
         wait = "until [ -e done ]; do sleep 0.02; done"  # until the first of its output has been written

@@ -17,6 +17,7 @@ from arker.emulator.options import GenerationName
 from arker.emulator.server.answers import MAX_BODY
 from tests.emulator.server.conformance import conform
 from tests.emulator.server.support import Api
+from tests.support.forked import ForkedEmulator
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -89,7 +90,7 @@ async def test_a_malformed_request(emulator: Emulator, api: Api, name: str) -> N
 
 @pytest.mark.parametrize("generation", ["0.5", "1"])
 async def test_in_either_generation(generation: GenerationName) -> None:
-    async with Emulator(EmulatorOptions(isolation="none", generation=generation)) as emulator:
+    async with ForkedEmulator(EmulatorOptions(isolation="none", generation=generation)) as emulator:
         for request in (MALFORMED["no HTTP"], MALFORMED["expectation"]):
             check(*await say(emulator, request), generation)
 

@@ -19,6 +19,7 @@ from arker.emulator.server.outputs import KEPT_SMALL, Pieces, StoredOutput, enco
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.conftest import new_place
 from tests.emulator.server.support import ISOLATION, Api, output
+from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +36,7 @@ def state_parent() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def emulator(state_parent: Path) -> Iterator[Emulator]:
-    with Emulator(isolation=ISOLATION, state_parent=state_parent) as emulator:
+    with ForkedEmulator(isolation=ISOLATION, state_parent=state_parent) as emulator:
         yield emulator
 
 

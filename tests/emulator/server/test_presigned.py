@@ -13,8 +13,9 @@ import anyio
 import pytest
 from yarl import URL
 
-from arker.emulator import Emulator, EmulatorOptions
+from arker.emulator import EmulatorOptions
 from tests.emulator.server.support import ISOLATION, Api, new_ulid, output
+from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
 
@@ -203,7 +204,7 @@ async def test_the_url_of_a_deleted_vm_is_dead(api: Api, vm: str) -> None:
 
 async def test_a_url_dies_after_its_time() -> None:
     options = EmulatorOptions(isolation=ISOLATION, presigned_ttl=30.5)
-    async with Emulator(options) as emulator, aiohttp.ClientSession() as session:
+    async with ForkedEmulator(options) as emulator, aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
         vm = str((await api.fork())["vm_id"])
         granted = await request_put(api, vm, "file", 3)
@@ -220,7 +221,7 @@ async def test_a_url_dies_after_its_time() -> None:
 
 async def test_a_server_without_presigned_urls() -> None:
     options = EmulatorOptions(isolation=ISOLATION, presigned=False)
-    async with Emulator(options) as emulator, aiohttp.ClientSession() as session:
+    async with ForkedEmulator(options) as emulator, aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
         vm = str((await api.fork())["vm_id"])
         (result,) = await api.write(vm, {"path": "file", "size": SIZE, "presigned": True})

@@ -19,7 +19,7 @@ import aiohttp
 import anyio
 import pytest
 
-from arker.emulator import Emulator, EmulatorOptions
+from arker.emulator import EmulatorOptions
 from arker.emulator.sandbox.base import SandboxError
 from arker.emulator.sandbox.bubblewrap.provider import BubblewrapProvider
 from arker.emulator.sandbox.pressure import lack, lack_in
@@ -27,6 +27,7 @@ from arker.emulator.server.errors import from_os, lacking
 from arker.emulator.server.generation import Generation
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.support import ISOLATION, Api, chunk
+from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
 
@@ -106,7 +107,7 @@ def limit_with(pid: int, room: int) -> int:
 async def test_without_descriptors_vms_stay_alive_and_deletions_leave_nothing(place: Path) -> None:
     connector = aiohttp.TCPConnector(limit=1)  # the server could not accept another one
     options = EmulatorOptions(isolation=ISOLATION, state_parent=place, spares=0)
-    async with Emulator(options) as emulator, aiohttp.ClientSession(connector=connector) as session:
+    async with ForkedEmulator(options) as emulator, aiohttp.ClientSession(connector=connector) as session:
         api, pid = Api(session, emulator.url, emulator.api_key), emulator.pid
         assert pid is not None
         kept, deleted = [(await api.fork())["vm_id"] for _ in range(2)]
@@ -150,7 +151,7 @@ async def test_without_descriptors_vms_stay_alive_and_deletions_leave_nothing(pl
 async def test_a_request_may_wait_for_resources(place: Path) -> None:
     connector = aiohttp.TCPConnector(limit=1)
     options = EmulatorOptions(isolation=ISOLATION, state_parent=place)
-    async with Emulator(options) as emulator, aiohttp.ClientSession(connector=connector) as session:
+    async with ForkedEmulator(options) as emulator, aiohttp.ClientSession(connector=connector) as session:
         api, pid = Api(session, emulator.url, emulator.api_key), emulator.pid
         assert pid is not None
         vm = (await api.fork())["vm_id"]
@@ -183,7 +184,7 @@ async def test_a_body_with_a_content_encoding_is_refused_before_it_is_read(api: 
 
 async def test_a_sparse_file_does_not_fill_the_server(place: Path) -> None:
     options = EmulatorOptions(isolation=ISOLATION, presigned=False, state_parent=place)
-    async with Emulator(options) as emulator, aiohttp.ClientSession() as session:
+    async with ForkedEmulator(options) as emulator, aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
         vm = (await api.fork())["vm_id"]
         await api.run(vm, "truncate -s 1T sparse")

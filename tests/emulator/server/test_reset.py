@@ -24,6 +24,7 @@ from arker.errors import EmulatorError
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.conftest import new_place
 from tests.emulator.server.support import ISOLATION, OTHER_KEY, OTHER_ORG, Api, Reply, chunk
+from tests.support.forked import ForkedEmulator
 from tests.support.leftovers import below
 from tests.support.length import times
 from tests.support.waiting import PATIENCE
@@ -70,7 +71,7 @@ def started(request: pytest.FixtureRequest) -> Iterator[tuple[Emulator, Path]]:
         options = EmulatorOptions(
             isolation=isolation, state_parent=place, organisations={OTHER_ORG: OTHER_KEY}, spares=0
         )
-        with Emulator(options) as emulator:
+        with ForkedEmulator(options) as emulator:
             yield emulator, place
 
 
@@ -277,7 +278,7 @@ async def test_resets_at_the_same_time(server: Server) -> None:
 
 
 async def test_the_methods(place: Path) -> None:
-    emulator = Emulator(EmulatorOptions(isolation=ISOLATION, state_parent=place, spares=0))
+    emulator = ForkedEmulator(EmulatorOptions(isolation=ISOLATION, state_parent=place, spares=0))
     with pytest.raises(EmulatorError, match="not launched"):
         emulator.reset()
     async with emulator, aiohttp.ClientSession() as session:
@@ -303,7 +304,7 @@ async def test_the_methods(place: Path) -> None:
 
 
 async def test_the_methods_say_when_the_server_has_died(place: Path) -> None:
-    async with Emulator(EmulatorOptions(isolation=ISOLATION, state_parent=place, spares=0)) as emulator:
+    async with ForkedEmulator(EmulatorOptions(isolation=ISOLATION, state_parent=place, spares=0)) as emulator:
         assert emulator.pid is not None
         os.kill(emulator.pid, signal.SIGKILL)
         with pytest.raises(EmulatorError):

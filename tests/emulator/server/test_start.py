@@ -18,6 +18,7 @@ import pytest
 from arker.emulator import Emulator, _start, _state
 from arker.errors import EmulatorError
 from tests.emulator.server.support import ISOLATION
+from tests.support.forked import prefork
 from tests.support.waiting import longer_and_longer
 
 ROOT = str(Path(__file__).parents[3])
@@ -74,17 +75,26 @@ SPOILT = {
 
 
 def spoilt(what: str, place: Path, tmp_path: Path, isolation: str = ISOLATION, **environment: str) -> str:
+    """Return the answer of the program. It is a new interpreter only where the environment is to be another.
+
+    The server is started in a new one in any case.
+    """
     answer = tmp_path / "answer"
     answer.touch()
-    subprocess.run(
-        [sys.executable, "-c", PROGRAM, what, str(place), isolation, str(answer)],
-        # Without a safe path, Python 3.13.0 fails to import from its own library where its directory has been deleted.
-        env={**os.environ, "ROOT": ROOT, "PYTHONSAFEPATH": "1", **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=300,
-        check=False,
-    )
+    arguments = [what, str(place), isolation, str(answer)]
+    # Without a safe path, Python 3.13.0 fails to import from its own library where its directory has been deleted.
+    env = {**os.environ, "ROOT": ROOT, "PYTHONSAFEPATH": "1", **environment}
+    with open(os.devnull, "r+b") as null:
+        if environment:
+            command = [sys.executable, "-c", PROGRAM, *arguments]
+            subprocess.run(command, env=env, stdin=null, stdout=null, stderr=null, timeout=300, check=False)
+        else:
+            streams = (null.fileno(),) * 3
+            started = prefork().start("code", streams=streams, env=env, cwd=ROOT, code=PROGRAM, arguments=arguments)
+            try:
+                started.wait(300)
+            finally:
+                started.kill()
     return answer.read_text("utf-8")
 
 

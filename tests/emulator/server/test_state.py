@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from arker.emulator import Emulator, EmulatorOptions
+from arker.emulator import EmulatorOptions
 from arker.emulator._state import remove_state_dir
 from arker.emulator.options import Isolation
 from arker.emulator.sandbox.base import SandboxError
@@ -28,6 +28,7 @@ from arker.errors import EmulatorError, InvalidArgumentError, StateDirectoryErro
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.conftest import new_place
 from tests.emulator.server.support import ISOLATION, OTHER_KEY, OTHER_ORG, Api, chunk, output
+from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +53,7 @@ def options(state: Path, isolation: Isolation = ISOLATION, **more: Any) -> Emula
 @asynccontextmanager
 async def running(state: Path, *, kill: bool = False, **more: Any) -> AsyncGenerator[Api]:
     """Run a backend on the directory, and end it; or kill it, as a machine does that has no memory left."""
-    async with Emulator(options(state, **more)) as emulator, aiohttp.ClientSession() as session:
+    async with ForkedEmulator(options(state, **more)) as emulator, aiohttp.ClientSession() as session:
         yield Api(session, emulator.url, emulator.api_key)
         if kill:
             assert emulator.pid is not None
@@ -237,7 +238,7 @@ async def test_what_an_interrupted_write_has_left_in_a_vm_is_removed(state: Path
 
 
 async def test_a_reset_leaves_nothing_for_the_next_one(state: Path) -> None:
-    async with Emulator(options(state, "none")) as emulator, aiohttp.ClientSession() as session:
+    async with ForkedEmulator(options(state, "none")) as emulator, aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
         vm = (await post(api, "/v1/fork", {"source_vm_name": "ubuntu"}, "key"))["vm_id"]
         await api.background(vm, "sleep 600")
@@ -269,7 +270,7 @@ async def test_presigned_urls_are_good_beyond_the_end(state: Path) -> None:
 
 async def refused(state: Path, reason: str, words: str, **more: Any) -> None:
     with pytest.raises(StateDirectoryError, match=words) as caught:
-        async with Emulator(options(state, **more)):
+        async with ForkedEmulator(options(state, **more)):
             pass
     assert isinstance(caught.value, EmulatorError)
     assert (caught.value.reason, caught.value.path) == (reason, str(state))
@@ -396,7 +397,7 @@ async def test_records_of_a_sound_structure_that_make_no_sense_are_damage(state:
         with closing(sqlite3.connect(state / DATABASE, isolation_level=None)) as connection:
             spoil(connection)
         with pytest.raises(StateDirectoryError, match=words) as caught:
-            async with Emulator(options(state, "none")):
+            async with ForkedEmulator(options(state, "none")):
                 pass
         assert caught.value.reason == "damaged"
         assert "hidden" not in str(caught.value), "it may be a variable of a VM"

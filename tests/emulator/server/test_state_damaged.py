@@ -15,10 +15,10 @@ import aiohttp
 import anyio
 import pytest
 
-from arker.emulator import Emulator
 from tests.emulator.server.support import Api, chunk, output
 from tests.emulator.server.test_state import ROOT, options, refused, running
 from tests.emulator.server.test_state import state as state  # the fixture
+from tests.support.forked import ForkedEmulator
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -168,7 +168,7 @@ async def test_all_files_of_vms_missing_is_damage_of_the_directory(state: Path) 
         await refused(state, "damaged", f"the files of {vm} should be in .*/vms, which is not there", isolation="none")
     (state.parent / "aside").rename(state / "vms")
     async with (
-        Emulator(options(state, isolation="none")) as emulator,
+        ForkedEmulator(options(state, isolation="none")) as emulator,
         aiohttp.ClientSession() as session,
     ):
         api = Api(session, emulator.url, emulator.api_key)

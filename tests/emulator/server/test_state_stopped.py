@@ -14,13 +14,13 @@ import aiohttp
 import anyio
 import pytest
 
-from arker.emulator import Emulator
 from arker.emulator._state import StateDir
 from arker.emulator.server.records import VmRecord
 from arker.emulator.server.service import Service, base_url
 from tests.emulator.server.support import Api, output
 from tests.emulator.server.test_state import DATABASE, options, running
 from tests.emulator.server.test_state import state as state  # the fixture
+from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
 
@@ -75,7 +75,7 @@ async def test_a_run_that_was_told_to_reload_is_run_again(state: Path) -> None:
 @pytest.mark.parametrize("kill", [False, True])
 async def test_a_run_that_was_being_cancelled(state: Path, kill: bool) -> None:
     # A spare sandbox that is stopped amid its start would not end with the server.
-    async with Emulator(options(state, spares=0)) as emulator, aiohttp.ClientSession() as session:
+    async with ForkedEmulator(options(state, spares=0)) as emulator, aiohttp.ClientSession() as session:
         api = Api(session, emulator.url, emulator.api_key)
         vm = (await api.fork(durable=True))["vm_id"]
         going = await api.background(vm, "echo begun >> log; echo begun; sleep 600")

@@ -15,6 +15,7 @@ from arker.emulator import Emulator, EmulatorOptions
 from arker.emulator.server.operations.terminals import PER_VM
 from arker.emulator.server.terminal import REPLAY
 from tests.emulator.server.support import ISOLATION, Api, chunk
+from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
 
@@ -339,7 +340,7 @@ async def test_a_vm_has_a_limited_number(api: Api, vm: str) -> None:
 
 
 async def test_generation_0_5_has_none() -> None:
-    with Emulator(EmulatorOptions(isolation=ISOLATION, generation="0.5")) as emulator:
+    with ForkedEmulator(EmulatorOptions(isolation=ISOLATION, generation="0.5")) as emulator:
         async with aiohttp.ClientSession() as session:
             api = Api(session, emulator.url, emulator.api_key, "0.5")
             vm = await api.fork()

@@ -9,6 +9,7 @@ import pytest
 
 from arker.emulator import Emulator
 from tests.emulator.server.support import ISOLATION, OTHER_KEY, OTHER_ORG, Api
+from tests.support.forked import ForkedEmulator
 
 WINDOW = 0.5
 """Seconds after which the hasty servers answer a run that goes on."""
@@ -26,7 +27,7 @@ def servers() -> Iterator[dict[str, Emulator]]:
 async def _client(servers: dict[str, Emulator], generation: str, window: float = 300) -> AsyncIterator[Api]:
     name = f"{generation} {window}"
     if name not in servers:
-        servers[name] = Emulator(
+        servers[name] = ForkedEmulator(
             isolation=ISOLATION,
             generation=generation,
             foreground_window=window,

@@ -8,9 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from arker.emulator import Emulator
 from tests.emulator.server.egress_support import Echo, serving
 from tests.emulator.server.support import ISOLATION, Api
+from tests.support.forked import ForkedEmulator
 
 pytestmark = pytest.mark.anyio
 
@@ -178,7 +178,7 @@ async def test_the_former_form_of_policies(today: Api) -> None:
 
 async def test_a_change_ends_open_connections() -> None:
     echo = Echo()
-    with serving(echo), Emulator(isolation=ISOLATION, generation="1", host_ports=[echo.port]) as emulator:
+    with serving(echo), ForkedEmulator(isolation=ISOLATION, generation="1", host_ports=[echo.port]) as emulator:
         async with aiohttp.ClientSession() as session:
             api = Api(session, emulator.url, emulator.api_key, "1")
             vm = (await api.fork(policies={"rules": {"all": rule("allow", 0)}}))["vm_id"]

@@ -1,0 +1,254 @@
+"""Programs, commands and embedded backends in processes that `tests.support.prefork` forks."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import IO, Final, cast
+
+import pytest
+
+from arker._basics.typing import Self
+from arker.emulator import Emulator
+from arker.emulator._start import import_path, server_environment
+from tests.support.waiting import PATIENCE
+
+ROOT: Final = Path(__file__).parents[2]
+
+
+class Forked:
+    """A process that is not this one's child, with what tests use of `subprocess.Popen`.
+
+    Attributes:
+        pid: Its id.
+        returncode: Its exit status, once `poll` or `wait` has found that it ended; negative for a signal.
+        stdin: Its input, where that is a pipe.
+        stdout: Its output, where that is a pipe.
+    """
+
+    def __init__(self, told: int, *, stdin: IO[str] | None = None, stdout: IO[str] | None = None) -> None:
+        self._told: IO[str] = open(told, closefd=True)  # noqa: SIM115
+        self._lock = threading.Lock()
+        self.pid = int(self._told.readline())
+        self.returncode: int | None = None
+        self.stdin = stdin
+        self.stdout = stdout
+
+    def poll(self) -> int | None:
+        return self._status(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        status = self._status(timeout)
+        if status is None:
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+        return status
+
+    def _status(self, timeout: float | None) -> int | None:
+        with self._lock:
+            if self.returncode is None:
+                waiting = select.poll()
+                waiting.register(self._told)
+                if waiting.poll(None if timeout is None else timeout * 1000):
+                    self.returncode = int(self._told.readline())
+                    self._told.close()
+            return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:  # it has ended just now
+                pass
+
+    def terminate(self) -> None:
+        self.send_signal(15)
+
+    def kill(self) -> None:
+        self.send_signal(9)
+
+    def communicate(self, given: str = "", *, timeout: float = PATIENCE) -> tuple[str, None]:
+        """Write to its input, and read its output to the end. One that takes longer is killed."""
+        over = threading.Timer(timeout, self.kill)
+        over.start()
+        try:
+            if self.stdin is not None:
+                try:
+                    self.stdin.write(given)
+                    self.stdin.close()
+                except BrokenPipeError:
+                    pass
+            said = "" if self.stdout is None else self.stdout.read()
+            self.wait()
+        finally:
+            over.cancel()
+        return said, None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for stream in (self.stdin, self.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    pass
+        self.wait(PATIENCE)
+
+
+class Prefork:
+    """The process that forks itself, as this one sees it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control = ours
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-X", "utf8", "-m", "tests.support.prefork", str(theirs.fileno())],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def start(
+        self,
+        kind: str,
+        *,
+        streams: Sequence[int],
+        env: Mapping[str, str],
+        cwd: str,
+        descriptors: Sequence[int] = (),
+        session: bool = False,
+        stdin: IO[str] | None = None,
+        stdout: IO[str] | None = None,
+        **order: object,
+    ) -> Forked:
+        """Start a process.
+
+        Args:
+            kind: What it is.
+            streams: Its standard streams.
+            env: Its environment.
+            cwd: Its directory.
+            descriptors: What it has under the same numbers.
+            session: Whether it is in a session of its own.
+            stdin: The other end of its input.
+            stdout: The other end of its output.
+            order: What else there is to say.
+        """
+        numbers = [*range(len(streams)), *descriptors]
+        message = {"kind": kind, "env": dict(env), "cwd": cwd, "session": session, "descriptors": numbers, **order}
+        told, tell = os.pipe()
+        try:
+            with self._lock:
+                socket.send_fds(self._control, [json.dumps(message).encode()], [tell, *streams, *descriptors])
+        finally:
+            os.close(tell)
+        return Forked(told, stdin=stdin, stdout=stdout)
+
+    def close(self) -> None:
+        self._control.close()
+        assert self._process.wait(PATIENCE) == 0
+
+
+@cache
+def prefork() -> Prefork:
+    """Return this process's own, which ends with it."""
+    made = Prefork()
+    atexit.register(made.close)
+    return made
+
+
+class ForkedEmulator(Emulator):
+    """An embedded backend whose process is forked instead of started: all else is as it always is.
+
+    For tests that need a server of their own, and are not about its start.
+    """
+
+    def _spawn(
+        self, command: Sequence[str], streams: tuple[int, int, int], descriptors: Sequence[int]
+    ) -> subprocess.Popen[bytes]:
+        made = prefork().start(
+            "server",
+            streams=streams,
+            descriptors=descriptors,
+            env=server_environment(),
+            cwd="/",
+            session=True,
+            path=import_path(),
+            arguments=["--managed"],
+        )
+        return cast("subprocess.Popen[bytes]", made)
+
+
+def fork_backends(patch: pytest.MonkeyPatch) -> None:
+    """Fork all backends that this process starts from now on, those of ``local()`` and of the plugin too."""
+    patch.setattr(Emulator, "_spawn", ForkedEmulator._spawn)  # pyright: ignore[reportPrivateUsage]
+
+
+def run_program(
+    code: str, *arguments: str, cwd: Path, env: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in which every warning is an error to its end. Returns what it wrote, as `subprocess.run` does."""
+    with open(os.devnull, "rb") as null, TemporaryFile() as out, TemporaryFile() as err:
+        streams = (null.fileno(), out.fileno(), err.fileno())
+        process = prefork().start("code", streams=streams, env=env, cwd=str(cwd), code=code, arguments=arguments)
+        try:
+            status = process.wait(timeout)
+        finally:
+            process.kill()
+            process.wait(PATIENCE)
+        said: list[str] = []
+        for file in (out, err):
+            file.seek(0)
+            said.append(file.read().decode())
+    return subprocess.CompletedProcess(["-c", code], status, *said)
+
+
+@contextmanager
+def program(code: str, *arguments: str, **environment: str) -> Generator[Forked, None, None]:
+    """Run a program in which every warning is an error, with pipes. It is killed at the end if it still runs."""
+    with ExitStack() as theirs:
+        given, write = os.pipe()
+        theirs.callback(os.close, given)
+        read, said = os.pipe()
+        theirs.callback(os.close, said)
+        process = prefork().start(
+            "code",
+            streams=(given, said, 2),
+            env={**os.environ, **environment},
+            cwd=str(ROOT),
+            stdin=open(write, "w", encoding="utf-8"),  # noqa: SIM115
+            stdout=open(read, encoding="utf-8"),  # noqa: SIM115
+            code=code,
+            arguments=arguments,
+        )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+__all__ = ["Forked", "ForkedEmulator", "Prefork", "fork_backends", "prefork", "program", "run_program"]

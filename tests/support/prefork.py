@@ -1,0 +1,175 @@
+"""A process that has loaded the packages, and forks itself for each program, command and server that a test needs only
+as a means: it needs no new interpreter then, whose imports take longer than anything else that it does.
+
+It reads one message for each, a JSON object with descriptors beside it, and answers over the first of these: with the
+process's id, and at its end with its exit status. What begins with a new interpreter is not tried so: tests of a
+server's start and of programs' ends start their own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import json
+import os
+import pkgutil
+import select
+import signal
+import socket
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Final
+
+import arker
+from arker._cli import program
+from arker.emulator import __main__ as server
+
+_APART: Final = ("arker.__main__", "arker.emulator.sandbox.agent.", "arker.integrations")
+"""What is a program of its own, runs in VMs only, or needs libraries of its own."""
+_OF_OTHERS: Final = (
+    *("anyio._backends._asyncio", "concurrent.futures.thread", "importlib.metadata", "orjson", "pybase64", "sqlite3"),
+    *("cyclopts.help", "difflib", "docstring_parser", "markdown_it", "rich.console", "rich.markdown", "rich.panel"),
+)
+"""What the packages, and the libraries that they use, load late."""
+_MOST_DESCRIPTORS: Final = 64
+
+
+def load() -> None:
+    """Load all that is loaded late. Every warning is an error."""
+    gc.disable()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for module in pkgutil.walk_packages(arker.__path__, "arker."):
+            if not module.name.startswith(_APART) and module.name.rpartition(".")[2] != "__main__":
+                import_module(module.name)
+        for name in _OF_OTHERS:
+            import_module(name)
+    gc.enable()
+    gc.freeze()  # it stays, and need not be looked through
+
+
+def run_code(order: Mapping[str, Any]) -> None:
+    """Run a program as ``python -W error -c`` does."""
+    warnings.simplefilter("error")
+    sys.argv[:] = ["-c", *order["arguments"]]
+    sys.path[:1] = [] if "PYTHONSAFEPATH" in os.environ else [""]
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    exec(compile(order["code"], "<string>", "exec"), vars(main))
+
+
+def run_command(order: Mapping[str, Any]) -> None:
+    """Run the command line as ``python -W error -m arker`` does."""
+    warnings.simplefilter("error")
+    _exit_after(lambda: program.main(order["arguments"]))
+
+
+def run_server(order: Mapping[str, Any]) -> None:
+    """Run the embedded backend as `arker.emulator.Emulator` starts it."""
+    sys.path[:] = order["path"]
+    _exit_after(lambda: server.main(order["arguments"]))
+
+
+def _exit_after(main: Callable[[], int]) -> None:
+    """End as soon as a function has returned: nothing else of this process needs an orderly end, which takes long."""
+    status = 70
+    try:
+        status = main()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 70
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+_RUN: Final = {"code": run_code, "command": run_command, "server": run_server}
+
+
+def become(order: Mapping[str, Any], given: list[int]) -> None:
+    """Give this process the descriptors, directory and environment of the one that it is from now on."""
+    wanted: list[int] = order["descriptors"]
+    # Above all numbers that are wanted first, since one of these may be another's.
+    free = max(*wanted, *given) + 1
+    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, free) for descriptor in given]
+    for descriptor in given:
+        os.close(descriptor)
+    for descriptor, number in zip(moved, wanted, strict=True):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    if order["session"]:
+        os.setsid()
+    os.chdir(order["cwd"])
+    os.environ.clear()
+    os.environ.update(order["env"])
+
+
+def serve(control: socket.socket) -> Mapping[str, Any] | None:
+    """Fork for each order. Returns the order in its process; None in this one, when there are no more."""
+    ends: dict[int, int] = {}
+    awake, wake = os.pipe()
+    for descriptor in (awake, wake):
+        os.set_blocking(descriptor, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, _wake_up)
+    while True:
+        ready, _, _ = select.select([control.fileno(), awake], [], [])
+        if awake in ready:
+            os.read(awake, 4096)
+            _report(ends)
+        if control.fileno() not in ready:
+            continue
+        data, given, _, _ = socket.recv_fds(control, 1024 * 1024, _MOST_DESCRIPTORS)
+        if not data:
+            return None
+        told, *given = given
+        order = json.loads(data)
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            control.close()
+            for descriptor in (awake, wake, told, *ends.values()):
+                os.close(descriptor)
+            become(order, given)
+            return dict(order)
+        ends[pid] = told
+        _tell(told, pid)
+        for descriptor in given:
+            os.close(descriptor)
+
+
+def _wake_up(number: int, frame: object) -> None:
+    """Do nothing: without a handler, the signal would not reach the wake-up descriptor."""
+
+
+def _report(ends: dict[int, int]) -> None:
+    """Tell the exit statuses of the processes that have ended."""
+    while ends:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        _tell(ends[pid], os.waitstatus_to_exitcode(status))
+        os.close(ends.pop(pid))
+
+
+def _tell(descriptor: int, number: int) -> None:
+    try:
+        os.write(descriptor, f"{number}\n".encode())
+    except BrokenPipeError:  # the test has gone
+        pass
+
+
+def main() -> None:
+    load()
+    order = serve(socket.socket(fileno=int(sys.argv[1])))
+    if order is not None:
+        _RUN[order["kind"]](order)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Processes that tests fork instead of starting them are what they would be otherwise."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from arker import AsyncArker
+from tests.support.forked import ForkedEmulator, prefork, program, run_program
+from tests.support.waiting import PATIENCE, block_until
+
+SHOW = """
+import asyncio, atexit, os, sys, threading, time
+import arker
+atexit.register(print, "at exit")
+threading.Thread(target=lambda: (time.sleep(0.1), print("in a thread"))).start()
+print(__name__, sys.argv, os.getcwd(), os.environ["ONE"], "TWO" in os.environ, sys.path[0] == "")
+print(repr(sys.stdin.read()))
+print("error", file=sys.stderr)
+sys.exit(7)
+"""
+
+
+def test_a_program_has_what_it_is_given(tmp_path: Path) -> None:
+    done = run_program(SHOW, "word", cwd=tmp_path, env={"ONE": "1"}, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (7, "error\n")
+    first, *rest = done.stdout.splitlines()
+    assert first == f"__main__ ['-c', 'word'] {tmp_path} 1 False True"
+    assert rest == ["''", "in a thread", "at exit"]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "told"),
+    [
+        ("raise KeyboardInterrupt", -signal.SIGINT, "KeyboardInterrupt"),
+        ("raise LookupError('its own')", 1, "LookupError: its own"),
+        ("import warnings; warnings.warn('one', stacklevel=1)", 1, "UserWarning: one"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM, ""),
+        ("import os; os._exit(3)", 3, ""),
+    ],
+)
+def test_how_a_program_ends(tmp_path: Path, code: str, status: int, told: str) -> None:
+    done = run_program(code, cwd=tmp_path, env={}, timeout=PATIENCE)
+    assert done.returncode == status
+    assert done.stderr.strip().endswith(told)
+    assert bool(done.stderr) == bool(told)
+
+
+def test_one_that_takes_too_long_is_killed(tmp_path: Path) -> None:
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_program(code, cwd=tmp_path, env={}, timeout=0.1)
+    with program(code) as process:
+        assert process.stdout is not None
+        assert int(process.stdout.readline()) == process.pid
+        assert process.poll() is None
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.01)
+    assert process.returncode == -signal.SIGKILL
+    assert not Path(f"/proc/{process.pid}").exists(), "its end was told before it had been reaped"
+
+
+def test_what_it_is_given_stays_nowhere_else() -> None:
+    """Else a pipe would not end with the process that it is for, nor a backend with the program that has started it."""
+
+    def held() -> list[str]:
+        return sorted(os.listdir(f"/proc/{prefork().pid}/fd"))
+
+    with program("pass") as process:
+        process.communicate()
+    before = held()
+    with program("import time; time.sleep(600)") as sleeping, program("print(input())") as echoing:
+        assert echoing.communicate("what is said\n") == ("what is said\n", None)
+        assert echoing.returncode == 0
+        assert sleeping.poll() is None
+    block_until(lambda: held() == before)
+
+
+@pytest.mark.anyio
+async def test_a_backend_serves_and_ends() -> None:
+    async with ForkedEmulator(isolation="none") as emulator:
+        assert emulator.pid is not None
+        assert os.getsid(emulator.pid) == emulator.pid, "Ctrl-C would reach it"
+        async with AsyncArker(**emulator.client_options) as ar, await ar.fork("ubuntu") as vm:
+            assert (await vm.run("echo $0")).exit_code == 0
+    assert emulator.pid is None or not Path(f"/proc/{emulator.pid}").exists()
