@@ -22,7 +22,9 @@ from arker import (
 )
 from arker._fleets import pool, work
 from tests.fleet.support import Gates, echo
+from tests.support.clients import make_client
 from tests.support.cloud import Cloud
+from tests.support.server import ScriptedServer
 from tests.support.waiting import some_turns
 
 pytestmark = pytest.mark.anyio
@@ -231,8 +233,11 @@ async def test_a_function_that_ends_badly_at_its_deadline(fleet: AsyncFleet) -> 
     assert type(outcome.error) is ZeroDivisionError
 
 
-async def test_what_goes_on_among_hundreds_has_ended_when_the_fleet_is_left(client: AsyncArker, cloud: Cloud) -> None:
-    # Of so many the last begin a moment later than the first; those that are cancelled take longer to end than that.
+async def test_what_goes_on_among_hundreds_has_ended_when_the_fleet_is_left(
+    server: ScriptedServer, cloud: Cloud
+) -> None:
+    # Of so many, with few requests at once, the last begin a moment later than the first; those that are cancelled take
+    # longer to end than that.
     begun, ended, some = list[int](), list[int](), asyncio.Event()
 
     async def slow_to_end(vm: AsyncVM, item: int) -> None:
@@ -244,7 +249,7 @@ async def test_what_goes_on_among_hundreds_has_ended_when_the_fleet_is_left(clie
             await asyncio.sleep(0.1)
             ended.append(item)
 
-    async with client.fork_many("ubuntu", 300) as fleet:
+    async with make_client(server, max_connections=10) as client, client.fork_many("ubuntu", 300) as fleet:
         waiting = asyncio.ensure_future(anext(fleet.map(slow_to_end, range(300))))
         await some.wait()
     assert sorted(ended) == sorted(begun)
