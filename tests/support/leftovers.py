@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import subprocess
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 def processes() -> dict[int, tuple[int, str]]:
@@ -60,3 +63,13 @@ def mounts_with(text: str) -> list[str]:
 
 
 __all__ = ["alive", "below", "mounts_with", "processes", "with_text"]
+
+
+@contextmanager
+def killed_on_failure(process: subprocess.Popen[Any]) -> Generator[None, None, None]:
+    """Kill a process if the block fails. `subprocess.Popen` itself waits for its end, and the reason would be lost."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise

@@ -21,7 +21,7 @@ from arker.emulator._state import StateDir
 from arker.emulator.options import Isolation
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.support import ISOLATION, Api
-from tests.support.leftovers import alive, below, mounts_with, with_text
+from tests.support.leftovers import alive, below, killed_on_failure, mounts_with, with_text
 from tests.support.length import cases, times
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +50,9 @@ async def busy(said: dict[str, Any]) -> set[int]:
         for _ in range(2):
             vm = (await api.fork())["vm_id"]
             ignore = "trap '' TERM INT HUP QUIT; echo up"
-            run = await api.background(vm, f'(setsid bash -c "{ignore}; while :; do sleep 1; done" &); {ignore}; cat')
+            run = await api.background(
+                vm, f'(setsid bash -c "{ignore}; while :; do sleep 1; done" &); {ignore}; sleep 600'
+            )
             await api.printed(vm, run, "up\nup")
             await api.run(vm, "mkdir -p closed/in; touch closed/in/it; chmod 0 closed", session_id=await idle(api, vm))
     return below(said["pid"])
@@ -83,9 +85,12 @@ async def test_a_signal_to_a_server_that_was_started_by_hand(
     place: Path, isolation: Isolation, number: signal.Signals
 ) -> None:
     arguments = ["-m", "arker.emulator", "--isolation", isolation, "--state-parent", str(place)]
-    with subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
-    ) as server:
+    with (
+        subprocess.Popen(
+            [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+        ) as server,
+        killed_on_failure(server),
+    ):
         assert server.stdout is not None
         assert server.stderr is not None
         said = {**json.loads(server.stdout.readline()), "pid": server.pid}
@@ -106,14 +111,17 @@ async def test_a_signal_to_a_server_that_was_started_by_hand(
     ),
 )
 async def test_the_end_of_a_parent_and_of_both_at_once(place: Path, isolation: Isolation, case: str) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT, isolation, str(place)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=ROOT,
-        start_new_session=True,
-    ) as parent:
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", PARENT, isolation, str(place)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+            start_new_session=True,
+        ) as parent,
+        killed_on_failure(parent),
+    ):
         assert parent.stdin is not None
         assert parent.stdout is not None
         said = json.loads(parent.stdout.readline())
