@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 CONFTEST = '''
 import os
+import time
 import pytest
 
 def connections(emulator):
@@ -32,7 +33,13 @@ def connections(emulator):
 
 @pytest.fixture
 def counted(arker_emulator):
-    return lambda: connections(arker_emulator)
+    def count(expected):
+        """Return the number of open connections: a closed one may stay for a moment."""
+        over = time.monotonic() + 30
+        while connections(arker_emulator) != expected and time.monotonic() < over:
+            time.sleep(0.005)
+        return connections(arker_emulator)
+    return count
 
 @pytest.fixture(autouse=True)
 def nothing_stays_open(arker_emulator):

@@ -21,7 +21,7 @@ async def vm(arker):
 async def test_of_anyio(arker, counted):
     assert type(arker) is AsyncArker
     assert list(await arker.list_vms()) == []
-    assert counted() == 1
+    assert counted(1) == 1
 
 @pytest.mark.anyio
 async def test_of_anyio_with_an_async_fixture(vm):
@@ -80,7 +80,7 @@ async def vm(arker):
 @pytest.mark.asyncio
 async def test_it(arker, counted):
     assert list(await arker.list_vms()) == []
-    assert counted() == 1
+    assert counted(1) == 1
 
 @pytest.mark.asyncio
 async def test_with_an_async_fixture(vm):
@@ -139,13 +139,13 @@ def test_loops_of_the_tests_own(run: Run) -> None:
         def standing(counted):
             loop = asyncio.new_event_loop()
             yield loop
-            assert counted() == 0
+            assert counted(0) == 0
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 
         def test_one_that_stands_still(standing, arker, counted):
             assert list(standing.run_until_complete(arker.list_vms())) == []
-            assert counted() == 1
+            assert counted(1) == 1
 
         @pytest.fixture
         def elsewhere(counted):
@@ -153,7 +153,7 @@ def test_loops_of_the_tests_own(run: Run) -> None:
             thread = threading.Thread(target=loop.run_forever)
             thread.start()
             yield loop
-            open_still = counted()
+            open_still = counted(0)
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.run_until_complete(loop.shutdown_asyncgens())
@@ -162,13 +162,13 @@ def test_loops_of_the_tests_own(run: Run) -> None:
 
         def test_one_that_runs_in_another_thread(elsewhere, arker, counted):
             assert list(asyncio.run_coroutine_threadsafe(arker.list_vms(), elsewhere).result(10)) == []
-            assert counted() == 1
+            assert counted(1) == 1
 
         def test_three_at_once(elsewhere, standing, arker, counted):
             assert list(asyncio.run(arker.list_vms())) == []
             assert list(standing.run_until_complete(arker.list_vms())) == []
             assert list(asyncio.run_coroutine_threadsafe(arker.list_vms(), elsewhere).result(10)) == []
-            assert counted() == 2
+            assert counted(2) == 2
 
         def test_without_a_request(arker):
             assert arker.base_url
