@@ -30,7 +30,7 @@ _BURST_ID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}_[A-Za-z0-9]+")
 
 
 def organisation_of(vm_name: str | None, org_id: str | None, org_name: str | None = None) -> str | None:
-    """Return the id of the organisation whose VM a name means: a golden's without a named owner is Arker's."""
+    """Return the id of the organisation in which a source is looked up: Arker's for goldens without a named owner."""
     return ARKER_ORG_ID if org_id is None and org_name is None and vm_name in GOLDEN_NAMES else org_id
 
 

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from arker._tasks import clock
 from arker._tasks.running_loop import running_loop
+from arker._transport import window
 
-AHEAD: Final = 144
+AHEAD: Final = 2 * window.STEP
 """Workers beside those that may have a request in flight: as many as two of the largest steps by which the client's
 window opens, so that requests are ready when it does."""
 STEP: Final = 16

@@ -131,7 +131,6 @@ async def _serve(
     # Imported late: it takes most of the start-up time, and from here on signals are handled. Nothing that is loaded is
     # garbage, and looking for some would be a tenth of it.
     gc.disable()
-    from arker.emulator.sandbox.bubblewrap.orphans import end_orphans
     from arker.emulator.sandbox.host.process_tree import adopt_orphans, collect_all
     from arker.emulator.server.service import Service, base_url
 
@@ -151,6 +150,8 @@ async def _serve(
             if not over.is_set():
                 ready(base_url(service.origin), service.warnings)
                 if options.isolation != "none":
+                    from arker.emulator.sandbox.bubblewrap.orphans import end_orphans
+
                     end_orphans()
             await end
         end.cancel()

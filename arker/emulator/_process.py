@@ -16,7 +16,6 @@ import signal
 import subprocess
 import threading
 import weakref
-from collections.abc import Sequence
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ from arker._tasks.process import hand_in
 from arker._tasks.running_loop import running_loop
 from arker._tasks.threads import finished_in_thread
 from arker.emulator._answer import Answer
-from arker.emulator._start import for_the_owner, in_utf8, listening_socket, pipe, server_command, server_environment
+from arker.emulator._start import for_the_owner, in_utf8, listening_socket, pipe, server_command, start_server
 from arker.emulator._state import StateDir
 from arker.emulator.control.channel import ControlChannel, Controlled
 from arker.emulator.options import ClientOptions, EmulatorOptions
@@ -65,6 +64,7 @@ class Emulator(Controlled):
     """
 
     __reduce__ = refuse_to_be_pickled
+    _spawn = staticmethod(start_server)
     if not TYPE_CHECKING:
         __getattr__ = instead
 
@@ -176,23 +176,6 @@ class Emulator(Controlled):
             self._url = f"http://127.0.0.1:{sock.getsockname()[1]}/api"
             self._send_settings(sock.fileno(), self._state)
         self._answer.listen()
-
-    def _spawn(
-        self, command: Sequence[str], streams: tuple[int, int, int], descriptors: Sequence[int]
-    ) -> subprocess.Popen[bytes]:
-        """Start the server's process with these standard streams, and with further descriptors of this process."""
-        their_input, their_output, log = streams
-        return subprocess.Popen(
-            command,
-            stdin=their_input,
-            stdout=their_output,
-            stderr=log,
-            pass_fds=descriptors,
-            env=server_environment(),
-            cwd="/",  # this process's working directory may have been deleted
-            # Ctrl-C must reach the parent only, which then stops the server.
-            start_new_session=True,
-        )
 
     def _send_settings(self, descriptor: int, state: StateDir) -> None:
         options = attrs.asdict(self._options) | {"api_key": None, "state_parent": None}

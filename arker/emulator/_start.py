@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -66,6 +66,24 @@ def server_command() -> list[str]:
 def server_environment() -> dict[str, str]:
     """Return the environment of the server's process."""
     return {**os.environ, "PATH": absolute_path(os.environ), MARK: str(os.getpid())}
+
+
+def start_server(
+    command: Sequence[str], streams: tuple[int, int, int], descriptors: Sequence[int]
+) -> subprocess.Popen[bytes]:
+    """Start the server's process with these standard streams, and with further descriptors of this process."""
+    stdin, stdout, stderr = streams
+    return subprocess.Popen(
+        command,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=descriptors,
+        env=server_environment(),
+        cwd="/",  # this process's working directory may have been deleted
+        # Ctrl-C must reach the parent only, which then stops the server.
+        start_new_session=True,
+    )
 
 
 def absolute_path(environment: Mapping[str, str]) -> str:
@@ -285,4 +303,5 @@ __all__ = [
     "pipe",
     "server_command",
     "server_environment",
+    "start_server",
 ]

@@ -21,7 +21,7 @@ from arker._commands.shell import (
     read_and_removed,
     refusal,
 )
-from tests.support.leftovers import killed_on_failure
+from tests.support.children import child
 
 SHELLS = [name for name in ("sh", "dash", "bash", "ksh", "mksh", "yash", "zsh", "busybox") if shutil.which(name)]
 MARK = mark_of("key")
@@ -146,12 +146,7 @@ def test_a_signal_is_the_commands_to_handle(shell: list[str]) -> None:
     line = attrs.evolve(PLAIN, env={"SECRET": "s3cret"}).line(
         "trap 'echo got; exit 7' TERM; echo up; while :; do sleep 0.02; done"
     )
-    with (
-        subprocess.Popen(
-            [*shell, "-c", line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        ) as process,
-        killed_on_failure(process),
-    ):
+    with child([*shell, "-c", line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
         os.killpg(process.pid, signal.SIGTERM)
@@ -164,12 +159,7 @@ def test_a_signal_is_the_commands_to_handle(shell: list[str]) -> None:
 
 def test_a_command_that_a_signal_kills_shows_nothing_of_its_environment(shell: list[str]) -> None:
     line = attrs.evolve(PLAIN, env={"SECRET": "s3cret"}).line("echo up; exec sleep 60")
-    with (
-        subprocess.Popen(
-            [*shell, "-c", line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        ) as process,
-        killed_on_failure(process),
-    ):
+    with child([*shell, "-c", line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
         time.sleep(0.05)

@@ -18,7 +18,7 @@ import aiohttp
 
 from tests.end_to_end.test_local import run_python
 from tests.support import leftovers
-from tests.support.leftovers import killed_on_failure
+from tests.support.children import child
 from tests.support.waiting import longer_and_longer
 
 ROOT = Path(__file__).parent.parent.parent
@@ -144,17 +144,14 @@ def test_the_live_table_of_the_candidates() -> None:
     """In a terminal, of which the program believes that it is one of 100 columns."""
     ours, its = pty.openpty()
     arguments = ["examples/evaluate_candidates.py", "--candidates", "7", "--vms", "2"]
-    with (
-        subprocess.Popen(
-            [sys.executable, "-W", "error", *arguments],
-            cwd=ROOT,
-            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
-            stdin=subprocess.DEVNULL,
-            stdout=its,
-            stderr=subprocess.STDOUT,
-        ) as program,
-        killed_on_failure(program),
-    ):
+    with child(
+        [sys.executable, "-W", "error", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        stdin=subprocess.DEVNULL,
+        stdout=its,
+        stderr=subprocess.STDOUT,
+    ) as program:
         os.close(its)
         watchdog = threading.Timer(300, program.kill)
         watchdog.start()
@@ -207,16 +204,13 @@ async def use_the_service(url: str) -> int:
 
 
 def test_the_service_of_snippets() -> None:
-    with (
-        subprocess.Popen(
-            [sys.executable, "-W", "error", "examples/snippet_service.py", "--port", "0"],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as service,
-        killed_on_failure(service),
-    ):
+    with child(
+        [sys.executable, "-W", "error", "examples/snippet_service.py", "--port", "0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as service:
         watchdog = threading.Timer(300, service.kill)
         watchdog.start()
         assert service.stdout is not None

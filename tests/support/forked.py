@@ -39,7 +39,7 @@ class Forked:
     """
 
     def __init__(self, told: int, *, stdin: IO[str] | None = None, stdout: IO[str] | None = None) -> None:
-        self._told: IO[str] = open(told, closefd=True)  # noqa: SIM115
+        self._told: IO[str] = os.fdopen(told)
         self._lock = threading.Lock()
         self.pid = int(self._told.readline())
         self.returncode: int | None = None
@@ -186,8 +186,9 @@ class ForkedEmulator(Emulator):
     For tests that need a server of their own, and are not about its start.
     """
 
+    @staticmethod
     def _spawn(
-        self, command: Sequence[str], streams: tuple[int, int, int], descriptors: Sequence[int]
+        command: Sequence[str], streams: tuple[int, int, int], descriptors: Sequence[int]
     ) -> subprocess.Popen[bytes]:
         made = prefork().start(
             "server",
@@ -204,7 +205,7 @@ class ForkedEmulator(Emulator):
 
 def fork_backends(patch: pytest.MonkeyPatch) -> None:
     """Fork all backends that this process starts from now on, those of ``local()`` and of the plugin too."""
-    patch.setattr(Emulator, "_spawn", ForkedEmulator._spawn)  # pyright: ignore[reportPrivateUsage]
+    patch.setattr(Emulator, "_spawn", staticmethod(ForkedEmulator._spawn))  # pyright: ignore[reportPrivateUsage]
 
 
 def run_program(

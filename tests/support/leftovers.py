@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 
 def processes() -> dict[int, tuple[int, str]]:
@@ -63,13 +60,3 @@ def mounts_with(text: str) -> list[str]:
 
 
 __all__ = ["alive", "below", "mounts_with", "processes", "with_text"]
-
-
-@contextmanager
-def killed_on_failure(process: subprocess.Popen[Any]) -> Generator[None, None, None]:
-    """Kill a process if the block fails. `subprocess.Popen` itself waits for its end, and the reason would be lost."""
-    try:
-        yield
-    except BaseException:
-        process.kill()
-        raise

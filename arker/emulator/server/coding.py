@@ -21,7 +21,7 @@ def coding_of(request: web.Request) -> str:
     """Return the coding of a request's body.
 
     Raises:
-        ServiceError: It is none that the server decodes.
+        ServiceError: The server does not decode it.
     """
     coding = _said(request)
     if coding not in (*_PLAIN, "gzip", "deflate"):
@@ -47,7 +47,7 @@ def decode(raw: bytes, coding: str, most: int) -> bytes:
         most: Bytes that it may have.
 
     Raises:
-        ServiceError: It is not coded so, or lacks its end.
+        ServiceError: It does not have this coding, or is cut off.
         HTTPRequestEntityTooLarge: It has more bytes; they are not decoded.
     """
     try:

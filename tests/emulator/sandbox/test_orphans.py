@@ -7,10 +7,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import platform
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +25,10 @@ from arker.emulator.sandbox.bubblewrap.arguments import candidates
 from arker.emulator.sandbox.bubblewrap.identity import spare_identity
 from arker.emulator.sandbox.bubblewrap.orphans import is_orphan
 from arker.emulator.sandbox.host.process_tree import Started, has_ended, launched_by
+from arker.emulator.sandbox.host.source import LOADER
 from tests.emulator.sandbox.support import parent_of, state_of, until
 from tests.emulator.server.support import Api
+from tests.support.children import child
 from tests.support.waiting import block_until
 
 pytestmark = pytest.mark.anyio
@@ -113,3 +117,31 @@ async def test_those_of_others_stay(wrapper: Path) -> None:
         assert not has_ended(other)
     finally:
         os.kill(other.pid, signal.SIGKILL)
+
+
+SLEEPER = """
+import os, sys
+event = os.eventfd(0)
+if sys.argv[1] == "write":
+    os.eventfd_write(event, 2**64 - 2)  # as many as it holds: the next number has no room
+os.write(1, b"up")
+if sys.argv[1] == "write":
+    os.eventfd_write(event, 1)
+os.eventfd_read(event)
+"""
+NUMBERS = {"x86_64": {"read": "0", "write": "1"}, "aarch64": {"read": "63", "write": "64"}}
+
+
+@pytest.mark.skipif(platform.machine() not in NUMBERS, reason="nothing is ended on other processors")
+@pytest.mark.parametrize(("call", "expected"), [("read", True), ("write", False)])
+async def test_only_one_that_waits_to_go_on_is_ended(tmp_path: Path, call: str, expected: bool) -> None:
+    program = tmp_path / "bwrap"
+    shutil.copy(os.path.realpath(sys.executable), program)
+    # Like one of ours in all but what it waits for.
+    with child([program, "-I", "-S", "-c", SLEEPER, call, LOADER], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(2) == b"up"
+        waits = f"{NUMBERS[platform.machine()][call]} "
+        await until(lambda: Path(f"/proc/{process.pid}/syscall").read_text().startswith(waits))
+        assert is_orphan(process.pid, os.geteuid()) is expected
+        process.kill()

@@ -1,6 +1,6 @@
 """``python -m arker.emulator``."""
 
-# ruff: noqa: ASYNC220, ASYNC221 - nothing else runs on the loop while these tests block it
+# ruff: noqa: ASYNC221 - nothing else runs on the loop while these tests block it
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from tests.emulator.server.support import ISOLATION, Api
-from tests.support.leftovers import killed_on_failure
+from tests.support.children import child
 
 pytestmark = pytest.mark.anyio
 
@@ -34,10 +34,7 @@ def line_of(stream: IO[bytes] | None) -> str:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_it_serves_until_a_signal_and_leaves_nothing(place: Path, number: signal.Signals) -> None:
     arguments = command("--isolation", ISOLATION, "--state-parent", str(place), "--region", "eu-north-1")
-    with (
-        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process,
-        killed_on_failure(process),
-    ):
+    with child(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
         ready = json.loads(line_of(process.stdout))
         assert set(ready) == {"url", "api_key"}
         async with aiohttp.ClientSession() as session:
@@ -60,10 +57,7 @@ async def test_it_serves_until_a_signal_and_leaves_nothing(place: Path, number: 
 
 async def test_it_speaks_one_generation() -> None:
     arguments = command("--isolation", ISOLATION, "--generation", "1", "--foreground-window", "0.001")
-    with (
-        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as process,
-        killed_on_failure(process),
-    ):
+    with child(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
         ready = json.loads(line_of(process.stdout))
         async with aiohttp.ClientSession() as session:
             api = Api(session, ready["url"], ready["api_key"], "1")
@@ -76,10 +70,7 @@ async def test_it_speaks_one_generation() -> None:
 async def test_the_key_can_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("the-key-in-the-file\n")
     arguments = command("--isolation", ISOLATION, "--api-key-file", str(tmp_path / "key"), "--host-port", "8000")
-    with (
-        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as process,
-        killed_on_failure(process),
-    ):
+    with child(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
         assert json.loads(line_of(process.stdout))["api_key"] == "the-key-in-the-file"
         process.terminate()
 

@@ -1,6 +1,6 @@
 """In whatever way a server is ended, alone or with its parent: no process, directory, mount or socket stays."""
 
-# ruff: noqa: ASYNC220, ASYNC222 - nothing else runs on the loop while these tests block it
+# ruff: noqa: ASYNC222 - nothing else runs on the loop while these tests block it
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from arker.emulator._state import StateDir
 from arker.emulator.options import Isolation
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.support import ISOLATION, Api
-from tests.support.leftovers import alive, below, killed_on_failure, mounts_with, with_text
+from tests.support.children import child
+from tests.support.leftovers import alive, below, mounts_with, with_text
 from tests.support.length import cases, times
 
 pytestmark = pytest.mark.anyio
@@ -85,12 +86,7 @@ async def test_a_signal_to_a_server_that_was_started_by_hand(
     place: Path, isolation: Isolation, number: signal.Signals
 ) -> None:
     arguments = ["-m", "arker.emulator", "--isolation", isolation, "--state-parent", str(place)]
-    with (
-        subprocess.Popen(
-            [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
-        ) as server,
-        killed_on_failure(server),
-    ):
+    with child([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as server:
         assert server.stdout is not None
         assert server.stderr is not None
         said = {**json.loads(server.stdout.readline()), "pid": server.pid}
@@ -111,17 +107,14 @@ async def test_a_signal_to_a_server_that_was_started_by_hand(
     ),
 )
 async def test_the_end_of_a_parent_and_of_both_at_once(place: Path, isolation: Isolation, case: str) -> None:
-    with (
-        subprocess.Popen(
-            [sys.executable, "-c", PARENT, isolation, str(place)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=ROOT,
-            start_new_session=True,
-        ) as parent,
-        killed_on_failure(parent),
-    ):
+    with child(
+        [sys.executable, "-c", PARENT, isolation, str(place)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+        start_new_session=True,
+    ) as parent:
         assert parent.stdin is not None
         assert parent.stdout is not None
         said = json.loads(parent.stdout.readline())

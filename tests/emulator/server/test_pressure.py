@@ -27,8 +27,8 @@ from arker.emulator.server.errors import from_os, lacking
 from arker.emulator.server.generation import Generation
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.support import ISOLATION, Api, chunk
+from tests.support.children import child
 from tests.support.forked import ForkedEmulator
-from tests.support.leftovers import killed_on_failure
 
 pytestmark = pytest.mark.anyio
 
@@ -48,10 +48,7 @@ def small_disk() -> Iterator[Any]:
     """Return the first line of a server whose state directory is on a disk of 8 MiB."""
     with tempfile.TemporaryDirectory() as place:
         command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", SMALL_DISK, sys.executable, place]
-        with (
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as server,
-            killed_on_failure(server),
-        ):
+        with child(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as server:
             assert server.stdout is not None
             yield json.loads(server.stdout.readline())
             server.terminate()

@@ -1,6 +1,6 @@
 """The server's process: start, end, death of either side, and what must not be left behind."""
 
-# ruff: noqa: ASYNC220, ASYNC221 - nothing else runs on the loop while these tests block it
+# ruff: noqa: ASYNC221 - nothing else runs on the loop while these tests block it
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from arker.emulator import Emulator, EmulatorOptions
 from arker.errors import EmulatorError
 from tests.emulator.server.support import ISOLATION, Api
 from tests.support import leftovers
-from tests.support.leftovers import killed_on_failure
+from tests.support.children import child
 
 pytestmark = pytest.mark.anyio
 
@@ -239,12 +239,7 @@ async def test_a_killed_server_takes_its_vms_along_and_close_removes_the_rest(pl
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_the_server_ends_when_its_parent_dies(place: Path, marker: str, number: signal.Signals) -> None:
-    with (
-        subprocess.Popen(
-            [sys.executable, "-c", PARENT, ISOLATION, str(place)], stdout=subprocess.PIPE, cwd=ROOT
-        ) as parent,
-        killed_on_failure(parent),
-    ):
+    with child([sys.executable, "-c", PARENT, ISOLATION, str(place)], stdout=subprocess.PIPE, cwd=ROOT) as parent:
         assert parent.stdout is not None
         said = json.loads(parent.stdout.readline())
         await start_sleeper(said["url"], said["api_key"], marker)
@@ -288,16 +283,13 @@ async def test_a_forked_process_that_lives_on_does_not_keep_the_server_alive(pla
     program = PARENT.replace(
         "time.sleep(600)", "import os\nif os.fork(): sys.exit(0)\nsys.stdout.close()\ntime.sleep(600)\nos._exit(0)"
     )
-    with (
-        subprocess.Popen(
-            [sys.executable, "-c", program, ISOLATION, str(place)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=ROOT,
-            start_new_session=True,
-        ) as parent,
-        killed_on_failure(parent),
-    ):
+    with child(
+        [sys.executable, "-c", program, ISOLATION, str(place)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+        start_new_session=True,
+    ) as parent:
         assert parent.stdout is not None
         said = json.loads(parent.stdout.readline())
         parent.wait(60)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import signal
 import sys
 import threading
@@ -24,6 +25,8 @@ _OURS: Final = (
     b"\0".join(os.fsencode(option) for option in tool_prefix(Path())[1:-1]),
 )
 """One of them is in the command line of every bwrap that a server starts."""
+_READ: Final = {"x86_64": 0, "aarch64": 63}
+"""The number of the system call in which it waits, by the processor. On another one nothing is ended."""
 
 
 def end_orphans() -> None:
@@ -65,8 +68,10 @@ def is_orphan(pid: int, uid: int) -> bool:
         if place.stat().st_uid not in (uid, os.geteuid()) or os.path.basename(os.readlink(place / "exe")) != "bwrap":
             return False
         command = (place / "cmdline").read_bytes()
-        # The number of a system call and its arguments; `read` has the descriptor first. Else a word.
-        _, waits_on, *_ = (place / "syscall").read_bytes().split()
+        # The number of a system call and its arguments, of which `read` has the descriptor first. Else a word.
+        call, waits_on, *_ = (place / "syscall").read_bytes().split()
+        if int(call) != _READ.get(platform.machine()):
+            return False
         what = os.readlink(place / "fd" / str(int(waits_on, 16)))
     except (OSError, ValueError):
         return False
