@@ -53,23 +53,27 @@ class Busy:
 
 
 async def test_five_hundred_vms_on_a_server_that_takes_fifty_requests(server: ScriptedServer) -> None:
-    busy = Busy(50, seconds=0.08)
-    server.answer(busy)
-
     async def use(client: AsyncArker) -> None:
         # Without a block: its end has a bound in time, which is not what this is about.
         vm = await client.fork("ubuntu")
         await vm.run("true")
         await vm.delete()
 
-    started = time.monotonic()
-    async with make_client(server) as client:
-        with anyio.fail_after(120):
-            await asyncio.gather(*(use(client) for _ in range(500)))
-    assert len(busy.served) == 1500
-    # The window is tried out now and then, so more often the longer a busy machine takes; at best it is 2.4 seconds.
-    late = max(0.0, time.monotonic() - started - 4)
-    assert busy.refused < 0.05 * (1500 + busy.refused) + 10 * late
+    async def are_few_refused() -> bool:
+        busy = Busy(50, seconds=0.08)
+        server.answer(busy)
+        started = time.monotonic()
+        async with make_client(server) as client:
+            with anyio.fail_after(120):
+                await asyncio.gather(*(use(client) for _ in range(500)))
+        assert len(busy.served) == 1500
+        # The window is tried out now and then, so more often the longer it takes; at best it is 2.4 seconds.
+        late = max(0.0, time.monotonic() - started - 4)
+        return busy.refused < 0.05 * (1500 + busy.refused) + 10 * late
+
+    # A server that gets no processor refuses late, and is taken for one that takes more: on a busy machine that happens
+    # now and then. The simulations of the window have clocks of their own, and no second try.
+    assert await are_few_refused() or await are_few_refused() or await are_few_refused()
 
 
 async def test_two_requests_at_once_are_too_much(server: ScriptedServer) -> None:
