@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import arker
 from arker import models
@@ -17,6 +18,15 @@ from arker.errors import InvalidArgumentError, NotFoundError
 from arker.models import _checks as check
 
 logger = logging.getLogger("arker")
+
+_NOTHING: Final = {type(None)}
+_NAMES: Final = {str, type(None)}
+
+
+@lru_cache(maxsize=64)
+def _plain(source_vm_name: str | None, source_org_id: str | None) -> models.ForkRequest:
+    """Return the request of a fork without options: hundreds of VMs at once are mostly forked from one source."""
+    return models.ForkRequest(source_vm_name=source_vm_name, source_org_id=source_org_id)
 
 
 class Vms(ClientBase):
@@ -183,35 +193,37 @@ class Vms(ClientBase):
             source_vm_name = check.check_text("source", source, what="a VM's name or a handle on a VM")
         # Here, because changing a request takes as long as creating it.
         source_org_id = names.organisation_of(source_vm_name, source_org_id, source_org_name)
-        request = models.ForkRequest(
-            source_vm_id=source_vm_id,
-            source_vm_name=source_vm_name,
-            source_org_id=source_org_id,
-            name=name,
-            public=public,
-            network=network,
-            disk=disk,
-            vcpu_count=vcpu_count,
-            memory_mib=memory_mib,
-            max_memory_mib=max_memory_mib,
-            disk_mib=disk_mib,
-            durable=durable,
-            tunnel=tunnel,
-            image=image,
-            description=description,
-            queueing_timeout=queueing_timeout,
-            layers=layers,
-            command=command,
-            platforms=platforms,
-            source_org_name=source_org_name,
-            registry_auth=registry_auth,
-            nestedvirt=nestedvirt,
-            policies=policies,
-            ssh_public_keys=ssh_public_keys,
-            vgpu=vgpu,
-            pool_id=pool_id,
-            pool_name=pool_name,
-        )
+        options: dict[str, Any] = {
+            "source_vm_id": source_vm_id,
+            "name": name,
+            "public": public,
+            "network": network,
+            "disk": disk,
+            "vcpu_count": vcpu_count,
+            "memory_mib": memory_mib,
+            "max_memory_mib": max_memory_mib,
+            "disk_mib": disk_mib,
+            "durable": durable,
+            "tunnel": tunnel,
+            "image": image,
+            "description": description,
+            "queueing_timeout": queueing_timeout,
+            "layers": layers,
+            "command": command,
+            "platforms": platforms,
+            "source_org_name": source_org_name,
+            "registry_auth": registry_auth,
+            "nestedvirt": nestedvirt,
+            "policies": policies,
+            "ssh_public_keys": ssh_public_keys,
+            "vgpu": vgpu,
+            "pool_id": pool_id,
+            "pool_name": pool_name,
+        }
+        if set(map(type, options.values())) == _NOTHING and {type(source_vm_name), type(source_org_id)} <= _NAMES:
+            request = _plain(source_vm_name, source_org_id)
+        else:
+            request = models.ForkRequest(source_vm_name=source_vm_name, source_org_id=source_org_id, **options)
         return await fork(self._context, request, ttl=ttl, idempotency_key=idempotency_key, deadline=deadline)
 
     async def list_vms(

@@ -94,7 +94,8 @@ class Limiter:
             else:
                 queue.append(waiter)
             self._loops[loop] += 1
-            self._pump()
+            if queue[0] is waiter:  # else the requests before it wait as well
+                self._pump()
             if loop not in self._timers and not waiter.admitted:
                 self._watch()
         try:
@@ -139,13 +140,14 @@ class Limiter:
     # --- with the lock held -------------------------------------------------------------------------------------
 
     def _has_place(self, waits: bool, now: float) -> bool:
+        return now >= self.window.opens_at and self._has_room(waits)
+
+    def _has_room(self, waits: bool) -> bool:
         window = self.window
-        if now < window.opens_at:
-            return False
         if waits:
             return self._in_flight < window.places and self._waiting_in_flight < window.places_to_wait
         # With a single place, a request that waits for a command would block all others, so one more is added.
-        return self._in_flight < max(window.places, self._waiting_in_flight + 1)
+        return self._in_flight < window.places or self._in_flight <= self._waiting_in_flight
 
     def _release(self, waits: bool) -> None:
         self._in_flight -= 1
@@ -160,13 +162,16 @@ class Limiter:
         self.window.waited(now)
         here = _running_loop()
         while True:
-            admissible = [queue[0] for queue in (quick, slow) if queue and self._has_place(queue[0].waits, now)]
-            if not admissible:
-                if now < self.window.opens_at:
+            if now < self.window.opens_at:
+                if quick or slow:
                     self._watch()  # the request admitted just now may delay all others
                 return
-            waiter = min(admissible, key=lambda each: each.number)
-            self._queues[waiter.waits].popleft()
+            queue = quick if quick and self._has_room(False) else None
+            if slow and self._has_room(True) and (queue is None or slow[0].number < quick[0].number):
+                queue = slow
+            if queue is None:
+                return
+            waiter = queue.popleft()
             self._dequeued(waiter)
             self._in_flight += 1
             self._waiting_in_flight += waiter.waits

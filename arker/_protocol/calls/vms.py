@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 
 from arker import models
 from arker._protocol import routes
@@ -108,15 +108,15 @@ def fork(base_url: str, request: ForkRequest, key: str, found: Callable[[str], N
         found(vm_id)
         return models.Vm(vm_id=vm_id)
 
-    secrets = _secrets_of(request)
+    written = _written(request)
+    secrets, lack, differing = written.secrets, written.lack, written.differing
 
     def post(body: bytes) -> Request:
         return Request("POST", base_url, routes.FORK, body=body, idempotency_key=key, private=bool(secrets))
 
-    lack = _lack_of_fork(request)
     call = Call(
         "fork",
-        post(codec.dumps(request)),
+        post(written.body),
         decode,
         evidence=VM_IDS,
         makes_vm=True,
@@ -124,7 +124,6 @@ def fork(base_url: str, request: ForkRequest, key: str, found: Callable[[str], N
         lack=lack,
         secrets=secrets,
     )
-    differing = tuple(name for name in _DIFFERING if getattr(request, name) is not None)
     if lack is None and not differing:
         return call
     if lack is not None and lack.generation == "1":
@@ -138,6 +137,40 @@ def fork(base_url: str, request: ForkRequest, key: str, found: Callable[[str], N
         return post(codec.dumps_plain({**body, "queueing_timeout": left}))
 
     return evolve(today, patience=float(request.queueing_timeout), remade=remade)
+
+
+@define
+class _Written:
+    """A fork's request with all that depends on nothing else.
+
+    Attributes:
+        request: The request.
+        body: Its JSON text in the form of generation 0.5.
+        secrets: What it holds that no log and no error may show.
+        lack: What one of the generations lacks of it.
+        differing: Its fields that the generations write differently.
+    """
+
+    request: ForkRequest
+    body: bytes
+    secrets: tuple[str, ...]
+    lack: Lack | None
+    differing: tuple[str, ...]
+
+
+_latest: _Written | None = None
+
+
+def _written(request: ForkRequest) -> _Written:
+    global _latest
+    latest = _latest
+    if latest is not None and latest.request is request:
+        return latest  # hundreds of VMs at once are mostly forked with one request
+    differing = tuple(name for name in _DIFFERING if getattr(request, name) is not None)
+    written = _Written(request, codec.dumps(request), _secrets_of(request), _lack_of_fork(request), differing)
+    if not written.secrets:
+        _latest = written
+    return written
 
 
 _DIFFERING: Final = ("vcpu_count", "memory_mib", "disk_mib", "network")

@@ -19,7 +19,7 @@ from arker._protocol.request import IDEMPOTENCY_HEADER, ExchangeFailedError, Flo
 from arker._transport.http.failures import explain
 from arker._transport.http.opened import EXCHANGE_ERRORS, READ_BUFFER, Opened
 from arker._transport.http.replies import read_excerpt, read_reply, take_reply
-from arker._transport.http.sessions import CallersSession, LoopSessions
+from arker._transport.http.sessions import AUTO_HEADERS, CallersSession, LoopSessions
 from arker._transport.http.sockets import Socket, open_socket, refuse_other_replies
 from arker._transport.http.urls import MAX_REDIRECTS, REDIRECTS, presigned, redirected, tunnelled
 from arker._transport.redaction import Redactor
@@ -66,7 +66,12 @@ class Http:
         self._idle = settings.timeouts.idle
         agent = user_agent()
         self._headers = CIMultiDict(
-            {"Authorization": f"Bearer {settings.api_key}", "User-Agent": agent, "Accept": "application/json"}
+            {
+                "Authorization": f"Bearer {settings.api_key}",
+                "User-Agent": agent,
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            }
         )
         self._headers_with_body = CIMultiDict(self._headers, **{"Content-Type": "application/json"})
         self._presigned_headers = CIMultiDict({"User-Agent": agent})
@@ -87,7 +92,9 @@ class Http:
             self._options = self._repeatable = common
         # A WebSocket keeps its connection for as long as it is open, so it takes no place from requests.
         self._socket_sessions = (
-            LoopSessions(None, self._timeout, (refuse_other_replies,)) if session is None else self._sessions
+            LoopSessions(None, self._timeout, (refuse_other_replies,), skip_auto_headers=AUTO_HEADERS)
+            if session is None
+            else self._sessions
         )
         self._patient_options: _Options = {**self._options, "timeout": self._patient}
         self._insecure_hosts = settings.insecure_hosts
@@ -199,6 +206,7 @@ class Http:
                     allow_redirects=False,
                     raise_for_status=False,
                     timeout=self._upload,
+                    skip_auto_headers=AUTO_HEADERS,
                     proxy=self._proxy(url),
                 ) as response:
                     return Response(response.status, response.headers, await read_excerpt(response))
@@ -225,6 +233,7 @@ class Http:
                     allow_redirects=False,
                     raise_for_status=False,
                     timeout=self._timeout,
+                    skip_auto_headers=AUTO_HEADERS,
                     proxy=self._proxy(url),
                     read_bufsize=READ_BUFFER,
                 )
@@ -281,6 +290,7 @@ class Http:
                 allow_redirects=False,
                 raise_for_status=False,
                 timeout=self._timeout,
+                skip_auto_headers=AUTO_HEADERS,
                 proxy=self._proxy(url),
             ) as response:
                 return Response(response.status, response.headers, await read_reply(response, self._redact))

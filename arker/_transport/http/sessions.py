@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("arker")
 
-_SKIPPED_AUTO_HEADERS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+AUTO_HEADERS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+"""Headers that aiohttp adds to a request without them. To leave them out takes longer than to have them all."""
 _NO_PLACE_SECONDS: Final = 60.0
 """Seconds that a request waits for a descriptor before that counts as a failure."""
 _NO_PLACE_PAUSE: Final = 0.05
@@ -150,6 +151,7 @@ class LoopSessions:
         timeout: aiohttp.ClientTimeout,
         middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (),
         tell_round_trip: Callable[[float], None] | None = None,
+        skip_auto_headers: tuple[str, ...] = (),
     ) -> None:
         """Make none yet.
 
@@ -158,10 +160,12 @@ class LoopSessions:
             timeout: The bounds of requests.
             middlewares: What goes around each request, from the outside in.
             tell_round_trip: Called with the round trip to each host, in seconds, when it is first connected to.
+            skip_auto_headers: Headers that aiohttp must not add.
         """
         self._max_connections = max_connections
         self._tell_round_trip = tell_round_trip
         self._timeout = timeout
+        self._skip_auto_headers = skip_auto_headers
         self._middlewares = (*middlewares, no_hidden_retry)
         self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
         self._closed = False
@@ -201,7 +205,7 @@ class LoopSessions:
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=_NoCookies(),
-            skip_auto_headers=_SKIPPED_AUTO_HEADERS,
+            skip_auto_headers=self._skip_auto_headers or None,
             timeout=self._timeout,
             middlewares=self._middlewares,
         )
@@ -353,4 +357,4 @@ def _nothing() -> None:
     pass
 
 
-__all__ = ["CallersSession", "LoopSessions", "LostError", "check_session", "no_hidden_retry", "round_trip"]
+__all__ = ["AUTO_HEADERS", "CallersSession", "LoopSessions", "LostError", "check_session", "no_hidden_retry", "round_trip"]
