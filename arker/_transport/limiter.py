@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections import Counter, deque
+from collections import deque
 from typing import TYPE_CHECKING
 
 from arker._tasks import clock
@@ -44,7 +44,7 @@ class Limiter:
         self._in_flight = 0
         self._waiting_in_flight = 0
         self._queues: dict[bool, deque[_Waiter]] = {False: deque(), True: deque()}
-        self._loops: Counter[asyncio.AbstractEventLoop] = Counter()
+        self._loops: dict[asyncio.AbstractEventLoop, int] = {}
         """The number of waiting requests of each loop."""
         self._timers: set[asyncio.AbstractEventLoop] = set()
         self.number = itertools.count(1).__next__
@@ -93,7 +93,7 @@ class Limiter:
                 queue.insert(place, waiter)
             else:
                 queue.append(waiter)
-            self._loops[loop] += 1
+            self._loops[loop] = self._loops.get(loop, 0) + 1
             if queue[0] is waiter:  # else the requests before it wait as well
                 self._pump()
             if loop not in self._timers and not waiter.admitted:
@@ -140,10 +140,9 @@ class Limiter:
     # --- with the lock held -------------------------------------------------------------------------------------
 
     def _has_place(self, waits: bool, now: float) -> bool:
-        return now >= self.window.opens_at and self._has_room(waits)
-
-    def _has_room(self, waits: bool) -> bool:
         window = self.window
+        if now < window.opens_at:
+            return False
         if waits:
             return self._in_flight < window.places and self._waiting_in_flight < window.places_to_wait
         # With a single place, a request that waits for a command would block all others, so one more is added.
@@ -161,17 +160,15 @@ class Limiter:
         now = clock.now()
         self.window.waited(now)
         here = _running_loop()
-        while True:
-            if now < self.window.opens_at:
-                if quick or slow:
-                    self._watch()  # the request admitted just now may delay all others
-                return
-            queue = quick if quick and self._has_room(False) else None
-            if slow and self._has_room(True) and (queue is None or slow[0].number < quick[0].number):
-                queue = slow
-            if queue is None:
-                return
-            waiter = queue.popleft()
+        while quick or slow:
+            # The first of both queues, unless it is the one that has no place.
+            waiter = slow[0] if not quick or (slow and slow[0].number < quick[0].number) else quick[0]
+            if not self._has_place(waiter.waits, now):
+                other = quick if waiter.waits else slow
+                if not other or not self._has_place(not waiter.waits, now):
+                    break
+                waiter = other[0]
+            self._queues[waiter.waits].popleft()
             self._dequeued(waiter)
             self._in_flight += 1
             self._waiting_in_flight += waiter.waits
@@ -185,10 +182,14 @@ class Limiter:
             except RuntimeError:  # its loop was closed under it
                 self._release(waiter.waits)
                 waiter.admitted = False
+        if now < self.window.opens_at:
+            self._watch()  # the request admitted just now may delay all others
 
     def _dequeued(self, waiter: _Waiter) -> None:
-        self._loops[waiter.loop] -= 1
-        if not self._loops[waiter.loop]:
+        left = self._loops[waiter.loop] - 1
+        if left:
+            self._loops[waiter.loop] = left
+        else:
             del self._loops[waiter.loop]
 
     def _watch(self) -> None:
