@@ -10,7 +10,7 @@ Loaded at the first request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 import attrs
@@ -18,6 +18,12 @@ import attrs
 from arker._protocol.codec.hooks import Hook, kept, plain_of
 
 _ABSENT: Final = object()
+_MANY_FIELDS: Final = 8
+"""Fields of a class for which it saves time to know which of them an object has."""
+_OFTEN: Final = 30
+"""Objects with the same members after which a function for them is written, which takes about a millisecond."""
+_SHAPES: Final = 16
+"""Sets of members that are counted for each class: servers send few."""
 Fields: TypeAlias = "Mapping[str, tuple[attrs.Attribute[Any], Hook]]"
 """The fields that a server may fill, with their hooks."""
 
@@ -44,45 +50,108 @@ def written(cls: type, fields: Fields) -> Hook:
 
     It raises `KeyError` where a field without a default is missing, and what the hooks raise.
     """
-    names: dict[str, Any] = {"_absent": _ABSENT, "_class": cls}
-    twin = _twin_of(cls)
-    lines = ["def fill(_object, _type):", " _get = _object.get"]
-    for number, (name, (attribute, hook)) in enumerate(fields.items()):
-        value, default = f"_v{number}", f"_d{number}"
-        names |= {f"_h{number}": hook, f"_t{number}": attribute.type, default: attribute.default}
-        call = f"{value} = _h{number}({value}, _t{number})"
-        plain = plain_of(hook)
-        if hook is kept:
-            missing = f"_object[{name!r}]" if attribute.default is attrs.NOTHING else f"_get({name!r}, {default})"
-            lines.append(f" {value} = {missing}")
-            continue
-        if attribute.default is attrs.NOTHING:
-            lines.append(f" {value} = _object[{name!r}]")
-            unfit = "" if plain is None else f"if {value}.__class__ is not {plain.wanted.__name__}: "
-        elif plain is not None and plain.default is attribute.default and plain.keeps_default:
-            lines.append(f" {value} = _get({name!r}, {default})")
-            null = f" and {value} is not None" if attribute.default is None else ""
-            unfit = f"if {value}.__class__ is not {plain.wanted.__name__}{null}: "
-        else:
-            lines.append(f" {value} = _get({name!r}, _absent)")
-            lines.append(f" if {value} is _absent: {value} = {default}")
-            unfit = "else: " if plain is None else f"elif {value}.__class__ is not {plain.wanted.__name__}: "
-        lines.append(f" {unfit}{call}")
-    values = {name: f"_v{number}" for number, name in enumerate(fields)}
-    if twin is None:
-        arguments = ", ".join(f"{fields[name][0].alias}={value}" for name, value in values.items())
-        lines.append(f" return _class({arguments})")
-    else:
-        names["_twin"] = twin
-        lines.append(" _made = _twin()")
+    return _Filler(cls, fields).whole()
+
+
+class _Filler:
+    """The functions that fill one class.
+
+    A server sends a kind of object with the same members each time. So for members that have come several times there
+    is a function that asks for no others.
+    """
+
+    def __init__(self, cls: type, fields: Fields) -> None:
+        self._cls = cls
+        self._fields = fields
+        self._twin = _twin_of(cls)
+        self._functions: dict[tuple[str, ...], Hook] = {}
+        """By the members of an object."""
+        self._times: dict[tuple[str, ...], int] = {}
+        self._names: dict[str, Any] = {"_absent": _ABSENT, "_class": cls, "_twin": self._twin}
+        self._names |= {"_known": self._functions.get, "_met": self._met}
+        for number, (attribute, hook) in enumerate(fields.values()):
+            self._names |= {f"_h{number}": hook, f"_t{number}": attribute.type, f"_d{number}": attribute.default}
         for attribute in _attributes(cls):
-            constant = f"_c_{attribute.name}"
-            if attribute.name not in values:
-                names[constant] = attribute.default
-            lines.append(f" _made.{attribute.name} = {values.get(attribute.name, constant)}")
-        lines += [" _made.__class__ = _class", " return _made"]
-    exec(compile("\n".join(lines), f"<filling of {cls.__qualname__}>", "exec"), names)  # noqa: S102 - of names of fields
-    return cast("Callable[[Any, Any], Any]", names["fill"])
+            self._names[f"_c_{attribute.name}"] = attribute.default
+
+    def whole(self) -> Hook:
+        """Return the function for an object with whatever members."""
+        lines = [" _get = _object.get"]
+        if len(self._fields) >= _MANY_FIELDS:
+            lines = [
+                " _members = (*_object,)",
+                " _fill = _known(_members) or _met(_members)",
+                " if _fill is not None: return _fill(_object, _type)",
+                *lines,
+            ]
+        for number, name in enumerate(self._fields):
+            lines += self._asked(number, name)
+        return self._compiled([*lines, *self._made({*self._fields})])
+
+    def _met(self, members: tuple[str, ...]) -> Hook | None:
+        """Count an object; return the function for its members when it is time to make one."""
+        times = self._times.get(members, 0)
+        if not times and len(self._times) >= _SHAPES:
+            return None
+        self._times[members] = times + 1
+        known = self._fields.keys() & {*members}
+        demanded = {name for name, (field, _) in self._fields.items() if field.default is attrs.NOTHING}
+        if times < _OFTEN or not demanded <= known:
+            return None
+        lines: list[str] = []
+        for number, name in enumerate(self._fields):
+            if name in known:
+                lines += self._present(number, name)
+        function = self._functions[members] = self._compiled([*lines, *self._made(known)])
+        return function
+
+    def _asked(self, number: int, name: str) -> list[str]:
+        """Return the lines for a field that an object may have or not."""
+        attribute, hook = self._fields[name]
+        value, default, plain = f"_v{number}", f"_d{number}", plain_of(hook)
+        if attribute.default is attrs.NOTHING:
+            return self._present(number, name)
+        if hook is kept:
+            return [f" {value} = _get({name!r}, {default})"]
+        if plain is not None and plain.default is attribute.default and plain.keeps_default:
+            return [f" {value} = _get({name!r}, {default})", *self._checked(number, name)]
+        unfit = "else: " if plain is None else f"elif {value}.__class__ is not {plain.wanted.__name__}: "
+        return [
+            f" {value} = _get({name!r}, _absent)",
+            f" if {value} is _absent: {value} = {default}",
+            f" {unfit}{value} = _h{number}({value}, _t{number})",
+        ]
+
+    def _present(self, number: int, name: str) -> list[str]:
+        """Return the lines for a field that an object has."""
+        return [f" _v{number} = _object[{name!r}]", *self._checked(number, name)]
+
+    def _checked(self, number: int, name: str) -> list[str]:
+        attribute, hook = self._fields[name]
+        value, plain = f"_v{number}", plain_of(hook)
+        if hook is kept:
+            return []
+        unfit = ""
+        if plain is not None:
+            null = plain.default is attribute.default is None
+            unfit = f"if {value}.__class__ is not {plain.wanted.__name__}{f' and {value} is not None' if null else ''}: "
+        return [f" {unfit}{value} = _h{number}({value}, _t{number})"]
+
+    def _made(self, given: Collection[str]) -> list[str]:
+        """Return the lines that make the instance of the values of some fields, and the defaults of the others."""
+        values = {name: f"_v{number}" for number, name in enumerate(self._fields) if name in given}
+        if self._twin is None:
+            arguments = ", ".join(f"{self._fields[name][0].alias}={value}" for name, value in values.items())
+            return [f" return _class({arguments})"]
+        names = [attribute.name for attribute in _attributes(self._cls)]
+        settings = [f" _new.{name} = {values.get(name, f'_c_{name}')}" for name in names]
+        return [" _new = _twin()", *settings, " _new.__class__ = _class", " return _new"]
+
+    def _compiled(self, lines: Sequence[str]) -> Hook:
+        names = dict(self._names)
+        text = "\n".join(["def fill(_object, _type):", *lines])
+        exec(compile(text, f"<filling of {self._cls.__qualname__}>", "exec"), names)  # noqa: S102 - of names of fields
+        return cast("Callable[[Any, Any], Any]", names["fill"])
 
 
 def _twin_of(cls: type) -> type | None:
