@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from arker import AsyncArker
-from tests.support.forked import ForkedEmulator, prefork, program, run_program
+from tests.support.forked import ForkedEmulator, Prefork, prefork, program, run_program
 from tests.support.waiting import PATIENCE, block_until
 
 SHOW = """
@@ -72,6 +72,16 @@ def test_one_that_another_thread_waits_for_can_be_killed() -> None:
         assert process.poll() is None
         process.kill()
         assert ended.result() == -signal.SIGKILL
+
+
+def test_what_a_killed_test_run_leaves_behind_ends() -> None:
+    made = Prefork()
+    code = "import time; time.sleep(600)"
+    with open(os.devnull, "r+b") as null:
+        streams = (null.fileno(),) * 3
+        left = made.start("code", streams=streams, env={}, cwd="/", code=code, arguments=[])
+    made.close()  # as the system does when this process is killed
+    assert left.wait(PATIENCE) == -signal.SIGKILL
 
 
 def test_programs_do_not_draw_alike(tmp_path: Path) -> None:
