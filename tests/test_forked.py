@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from arker import AsyncArker
-from tests.support.forked import ForkedEmulator, prefork, program, run_program
+from tests.support.forked import ForkedEmulator, Prefork, prefork, program, run_program
 from tests.support.waiting import PATIENCE, block_until
 
 SHOW = """
@@ -62,6 +63,32 @@ def test_one_that_takes_too_long_is_killed(tmp_path: Path) -> None:
             process.wait(0.01)
     assert process.returncode == -signal.SIGKILL
     assert not Path(f"/proc/{process.pid}").exists(), "its end was told before it had been reaped"
+
+
+def test_one_that_another_thread_waits_for_can_be_killed() -> None:
+    with program("import time; time.sleep(600)") as process, ThreadPoolExecutor(1) as threads:
+        ended = threads.submit(process.wait, PATIENCE)
+        block_until(ended.running)
+        assert process.poll() is None
+        process.kill()
+        assert ended.result() == -signal.SIGKILL
+
+
+def test_what_a_killed_test_run_leaves_behind_ends() -> None:
+    made = Prefork()
+    code = "import time; time.sleep(600)"
+    with open(os.devnull, "r+b") as null:
+        streams = (null.fileno(),) * 3
+        left = made.start("code", streams=streams, env={}, cwd="/", code=code, arguments=[])
+    made.close()  # as the system does when this process is killed
+    assert left.wait(PATIENCE) == -signal.SIGKILL
+
+
+def test_programs_do_not_draw_alike(tmp_path: Path) -> None:
+    """They are forked from one process, whose generators they would share."""
+    code = "import random, ssl, uuid; print(random.random()); print(uuid.uuid4()); print(ssl.RAND_bytes(8))"
+    drawn = [run_program(code, cwd=tmp_path, env={}, timeout=PATIENCE).stdout.split("\n")[:3] for _ in range(2)]
+    assert all(one != other for one, other in zip(*drawn, strict=True)), drawn
 
 
 def test_what_it_is_given_stays_nowhere_else() -> None:

@@ -57,7 +57,8 @@ async def clean(vm: AsyncVM, *directories: str) -> bool:
     [("auto", "full"), ("put", "size"), ("parts", "size"), ("parts", "full"), ("chunks", "full")],
 )
 async def test_every_way_in(vm: AsyncVM, source: Path, strategy: Strategy, verify: Any) -> None:
-    result = await vm.upload(source, "deep/down/file", strategy=strategy, part_size=PART, verify=verify)
+    size = None if strategy == "put" else PART
+    result = await vm.upload(source, "deep/down/file", strategy=strategy, part_size=size, verify=verify)
     assert result.strategy == ("put" if strategy == "auto" else strategy)
     assert result.sha256 == (None if strategy == "parts" and verify == "size" else DIGEST)
     assert await digest_in(vm, "/home/user/deep/down/file") == DIGEST

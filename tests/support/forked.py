@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -40,6 +41,8 @@ class Forked:
 
     def __init__(self, told: int, *, stdin: IO[str] | None = None, stdout: IO[str] | None = None) -> None:
         self._told: IO[str] = os.fdopen(told)
+        # Not closed at its end: another thread may be waiting, and the number would be given to another file.
+        weakref.finalize(self, self._told.close)
         self._lock = threading.Lock()
         self.pid = int(self._told.readline())
         self.returncode: int | None = None
@@ -56,13 +59,13 @@ class Forked:
         return status
 
     def _status(self, timeout: float | None) -> int | None:
+        waiting = select.poll()
+        waiting.register(self._told)
+        # Without the lock: another thread must be able to kill the process meanwhile.
+        ended = self.returncode is not None or waiting.poll(None if timeout is None else timeout * 1000)
         with self._lock:
-            if self.returncode is None:
-                waiting = select.poll()
-                waiting.register(self._told)
-                if waiting.poll(None if timeout is None else timeout * 1000):
-                    self.returncode = int(self._told.readline())
-                    self._told.close()
+            if ended and self.returncode is None:
+                self.returncode = int(self._told.readline())
             return self.returncode
 
     def send_signal(self, number: int) -> None:

@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
@@ -111,6 +111,7 @@ def become(order: Mapping[str, Any], given: list[int]) -> None:
 def serve(control: socket.socket) -> Mapping[str, Any] | None:
     """Fork for each order. Returns the order in its process; None in this one, when there are no more."""
     ends: dict[int, int] = {}
+    programs: set[int] = set()
     awake, wake = os.pipe()
     for descriptor in (awake, wake):
         os.set_blocking(descriptor, False)
@@ -125,6 +126,7 @@ def serve(control: socket.socket) -> Mapping[str, Any] | None:
             continue
         data, given, _, _ = socket.recv_fds(control, 1024 * 1024, _MOST_DESCRIPTORS)
         if not data:
+            _end(programs & ends.keys(), ends)
             return None
         told, *given = given
         order = json.loads(data)
@@ -138,6 +140,8 @@ def serve(control: socket.socket) -> Mapping[str, Any] | None:
             become(order, given)
             return dict(order)
         ends[pid] = told
+        if order["kind"] != "server":
+            programs.add(pid)
         _tell(told, pid)
         for descriptor in given:
             os.close(descriptor)
@@ -155,6 +159,15 @@ def _report(ends: dict[int, int]) -> None:
             return
         _tell(ends[pid], os.waitstatus_to_exitcode(status))
         os.close(ends.pop(pid))
+
+
+def _end(programs: Set[int], ends: dict[int, int]) -> None:
+    """Kill the programs that a test run left behind, since it was killed itself. Backends end of their own accord."""
+    for pid in programs:
+        os.kill(pid, signal.SIGKILL)
+    for pid in programs:
+        _, status = os.waitpid(pid, 0)
+        _tell(ends.pop(pid), os.waitstatus_to_exitcode(status))
 
 
 def _tell(descriptor: int, number: int) -> None:
