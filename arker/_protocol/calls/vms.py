@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from attrs import define, evolve, frozen
 
@@ -157,19 +157,18 @@ class _Written:
     lack: Lack | None
     differing: tuple[str, ...]
 
-
-_latest: _Written | None = None
+    latest: ClassVar[_Written | None] = None
+    """The last one without secrets."""
 
 
 def _written(request: ForkRequest) -> _Written:
-    global _latest
-    latest = _latest
+    latest = _Written.latest
     if latest is not None and latest.request is request:
         return latest  # hundreds of VMs at once are mostly forked with one request
     differing = tuple(name for name in _DIFFERING if getattr(request, name) is not None)
     written = _Written(request, codec.dumps(request), _secrets_of(request), _lack_of_fork(request), differing)
     if not written.secrets:
-        _latest = written
+        _Written.latest = written
     return written
 
 

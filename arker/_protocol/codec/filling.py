@@ -133,8 +133,8 @@ class _Filler:
             return []
         unfit = ""
         if plain is not None:
-            null = plain.default is attribute.default is None
-            unfit = f"if {value}.__class__ is not {plain.wanted.__name__}{f' and {value} is not None' if null else ''}: "
+            null = f" and {value} is not None" if plain.default is attribute.default is None else ""
+            unfit = f"if {value}.__class__ is not {plain.wanted.__name__}{null}: "
         return [f" {unfit}{value} = _h{number}({value}, _t{number})"]
 
     def _made(self, given: Collection[str]) -> list[str]:

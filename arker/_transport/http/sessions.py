@@ -357,4 +357,12 @@ def _nothing() -> None:
     pass
 
 
-__all__ = ["AUTO_HEADERS", "CallersSession", "LoopSessions", "LostError", "check_session", "no_hidden_retry", "round_trip"]
+__all__ = [
+    "AUTO_HEADERS",
+    "CallersSession",
+    "LoopSessions",
+    "LostError",
+    "check_session",
+    "no_hidden_retry",
+    "round_trip",
+]
