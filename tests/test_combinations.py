@@ -5,14 +5,12 @@ from __future__ import annotations
 import inspect
 import io
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import pytest
 
 from arker import AsyncArker, AsyncVM, InvalidArgumentError
-from arker._files.checks import check_strategy
 from arker.models import ForkRequest, PatchVmRequest, ResizeRequest, RunRequest
-from arker.transfer import UploadWay
 from tests.support.samples import completed
 from tests.support.server import ScriptedServer, ok
 
@@ -175,18 +173,3 @@ async def test_cpus_are_checked_before_anything_is_sent(
     with pytest.raises(InvalidArgumentError, match="from 1 to 255"):
         client.fork_many("ubuntu", 2, vcpu_count=256)
     assert not server.requests
-
-
-@pytest.mark.parametrize("strategy", ["auto", *get_args(UploadWay)])
-@pytest.mark.parametrize("method", ["vm.upload"], indirect=True)
-async def test_a_size_of_parts_is_for_ways_with_parts(method: Callable[..., Any], strategy: str) -> None:
-    """With ``"auto"`` it is a preference: only the file's size decides whether there are parts."""
-    try:
-        check_strategy(strategy, 65536)
-    except InvalidArgumentError:
-        assert strategy in {"inline", "put"}
-        with pytest.raises(InvalidArgumentError, match=f"^part_size=65536 .*'{strategy}'") as caught:
-            await method(b"text", "file", strategy=strategy, part_size=65536)
-        assert (caught.value.argument, caught.value.value) == ("part_size", 65536)
-    else:
-        assert strategy in {"auto", "parts", "chunks"}

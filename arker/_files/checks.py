@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 _SMALLEST: Final = 64 * 1024
 _MODES: Final = 0o7777
-_WHOLE: Final = ("inline", "put")
-"""The ways in which a file goes in one piece."""
 
 
 def check_path(path: object, argument: str = "path") -> str:
@@ -43,13 +41,8 @@ def check_part_size(value: object) -> int | None:
     return size
 
 
-def check_strategy(value: object, part_size: object = None) -> None:
-    """Check the way that is wanted, and that a size of parts has an effect beside it."""
+def check_strategy(value: object) -> None:
     check.check_one_of("strategy", value, ("auto", *get_args(UploadWay)))
-    if part_size is not None and value in _WHOLE:
-        raise InvalidArgumentError(
-            "part_size", part_size, f"expected None with strategy={value!r}, which sends the file in one piece"
-        )
 
 
 def check_verify(value: object) -> None:

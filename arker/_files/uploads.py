@@ -49,7 +49,7 @@ async def upload(
     """Upload a file; see `AsyncVM.upload`."""
     where = check_path(path)
     check_source("source", source)
-    check_strategy(strategy, part_size)
+    check_strategy(strategy)
     check_verify(verify)
     check_mode(mode)
     check_progress(progress)

@@ -119,8 +119,7 @@ class Transfers(VmBase):
             strategy: How the file is sent. By default up to 4 MiB are sent inline, up to 64 MiB by one presigned PUT,
                 and more in parallel parts; in chunks if the server does not support presigned PUTs.
             concurrency: Maximum number of requests in flight for this file; 8 by default.
-            part_size: Size of a part or chunk in bytes; by default chosen from the file's size. It is refused with
-                ``"inline"`` and ``"put"``, which send the file in one piece.
+            part_size: Size of a part or chunk in bytes; by default chosen from the file's size.
             verify: ``"full"`` to check the digest of the whole file in the VM after it was joined from parts.
             checksum: False to send no digest (SHA-256) with the file. The server then checks its size only; where the
                 network is fast, computing the digest takes longer than sending.
@@ -134,7 +133,6 @@ class Transfers(VmBase):
             FileChangedError: The source has changed during the transfer.
             IntegrityError: The received data differs from the data that was sent.
             UnsupportedOperationError: The server does not support the requested ``strategy``.
-            InvalidArgumentError: An argument is invalid, or has no effect beside another one.
         """
         return await _files.uploads.upload(
             self._place,

@@ -57,8 +57,7 @@ async def clean(vm: AsyncVM, *directories: str) -> bool:
     [("auto", "full"), ("put", "size"), ("parts", "size"), ("parts", "full"), ("chunks", "full")],
 )
 async def test_every_way_in(vm: AsyncVM, source: Path, strategy: Strategy, verify: Any) -> None:
-    size = None if strategy == "put" else PART
-    result = await vm.upload(source, "deep/down/file", strategy=strategy, part_size=size, verify=verify)
+    result = await vm.upload(source, "deep/down/file", strategy=strategy, part_size=PART, verify=verify)
     assert result.strategy == ("put" if strategy == "auto" else strategy)
     assert result.sha256 == (None if strategy == "parts" and verify == "size" else DIGEST)
     assert await digest_in(vm, "/home/user/deep/down/file") == DIGEST
