@@ -80,6 +80,8 @@ def test_forks_without_options_share_a_request() -> None:
 async def test_a_source_that_is_no_text_is_refused(argument: str) -> None:
     async with AsyncArker("k", base_url="http://127.0.0.1:1") as client:
         value: Any = ["x"]
-        given = {"source_vm_name": "x", argument: value} if argument == "source_org_id" else {argument: value}
+        given: dict[str, Any] = (
+            {"source_vm_name": "x", argument: value} if argument == "source_org_id" else {argument: value}
+        )
         with pytest.raises(InvalidArgumentError, match=re.escape(argument)):
             await client.fork(**given)

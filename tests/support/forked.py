@@ -67,6 +67,7 @@ class Forked:
             if ended and self.returncode is None:
                 self.returncode = int(self._told.readline())
             return self.returncode
+
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
             try:
