@@ -195,6 +195,29 @@ async def test_a_presigned_get_may_be_elsewhere(
         assert API_KEY not in f"{request.target}{dict(request.headers)}"
 
 
+@pytest.mark.parametrize("of_the_caller", [False, True])
+async def test_presigned_requests_have_no_header_of_aiohttps(
+    server: ScriptedServer, other_server: ScriptedServer, of_the_caller: bool
+) -> None:
+    # A store may have signed them, so that one more would be refused.
+    url = f"{other_server.url}/o?X-Signature={SIGNATURE}"
+    grant = {"path": "/f", "size": 2, "presigned_url": url, "upload_id": "0" * 26, "expires_in": 9, "method": "PUT"}
+    server.script(ok({"results": [{**grant, "complete": False, "written": False}]}))
+    server.script(ok({"results": [{"path": "/f", "size": 2, "complete": True, "written": True}]}), offered(url))
+    other_server.script(Reply(), Reply(body=b"hi"))
+    async with (
+        aiohttp.ClientSession() as session,
+        make_client(server, session=session if of_the_caller else None) as client,
+    ):
+        vm = client.vm("vm")
+        await vm.upload(b"hi", "/f", strategy="put")
+        assert await vm.sync("f") == b"hi"
+    assert [request.method for request in other_server.requests] == ["PUT", "GET"]
+    for request in other_server.requests:
+        assert {name.lower() for name in request.headers} <= {"host", "user-agent", "content-length"}
+        assert request.headers["User-Agent"].startswith("arker-async/")
+
+
 async def test_but_only_a_few_times(server: ScriptedServer, other_server: ScriptedServer, vm: AsyncVM) -> None:
     moved = Reply(status=302, headers={"Location": "/again"})
     server.script(offered(f"{other_server.url}/o"))

@@ -51,6 +51,7 @@ ODD_IDS = {
 def check_head(request: Recorded, *, body: bool) -> None:
     assert request.headers.getall("Authorization") == [f"Bearer {API_KEY}"]
     assert request.headers["Accept"] == "application/json"
+    assert request.headers.getall("Accept-Encoding") == ["identity"]
     assert request.headers["User-Agent"].startswith("arker-async/")
     assert ("Content-Type" in request.headers) is body
     if body:

@@ -3,7 +3,8 @@
 A page of 5,000 VMs has 300,000 fields. The functions that cattrs writes call a hook for each of them, and the methods
 that attrs writes for frozen classes call ``object.__setattr__``; both calls take longer than all the rest. So a value
 of the right JSON type is kept without a call, and the fields are set on a twin: a class with the same slots that is not
-frozen. Its instance then becomes one of the model, as ``__class__`` may be set where the layout is the same.
+frozen. Its instance then becomes one of the model, as ``__class__`` may be set where the layout is the same. Once
+objects with the same members have come often, a function that asks for just those fills the model.
 
 Loaded at the first request.
 """
@@ -64,11 +65,12 @@ class _Filler:
         self._cls = cls
         self._fields = fields
         self._twin = _twin_of(cls)
-        self._functions: dict[tuple[str, ...], Hook] = {}
+        self.functions: dict[tuple[str, ...], Hook] = {}
         """By the members of an object."""
-        self._times: dict[tuple[str, ...], int] = {}
+        self.times: dict[tuple[str, ...], int] = {}
+        """How often each set of members has come."""
         self._names: dict[str, Any] = {"_absent": _ABSENT, "_class": cls, "_twin": self._twin}
-        self._names |= {"_known": self._functions.get, "_met": self._met}
+        self._names |= {"_known": self.functions.get, "_met": self._met}
         for number, (attribute, hook) in enumerate(fields.values()):
             self._names |= {f"_h{number}": hook, f"_t{number}": attribute.type, f"_d{number}": attribute.default}
         for attribute in _attributes(cls):
@@ -90,19 +92,20 @@ class _Filler:
 
     def _met(self, members: tuple[str, ...]) -> Hook | None:
         """Count an object; return the function for its members when it is time to make one."""
-        times = self._times.get(members, 0)
-        if not times and len(self._times) >= _SHAPES:
+        times = self.times.get(members, 0)
+        if not times and len(self.times) >= _SHAPES:
             return None
-        self._times[members] = times + 1
+        self.times[members] = times + 1
+        if times < _OFTEN:
+            return None
         known = self._fields.keys() & {*members}
-        demanded = {name for name, (field, _) in self._fields.items() if field.default is attrs.NOTHING}
-        if times < _OFTEN or not demanded <= known:
+        if not {name for name, (field, _) in self._fields.items() if field.default is attrs.NOTHING} <= known:
             return None
         lines: list[str] = []
         for number, name in enumerate(self._fields):
             if name in known:
                 lines += self._present(number, name)
-        function = self._functions[members] = self._compiled([*lines, *self._made(known)])
+        function = self.functions[members] = self._compiled([*lines, *self._made(known)])
         return function
 
     def _asked(self, number: int, name: str) -> list[str]:
