@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from arker import AsyncArker, Hooks, HttpTimeouts, RateLimitedError, RetryEvent
+from arker._transport import window
 from arker._transport.limiter import Limiter
 from arker._transport.window import INITIAL, Window
 from tests.support.clients import make_client
@@ -74,6 +75,22 @@ async def test_five_hundred_vms_on_a_server_that_takes_fifty_requests(server: Sc
     # A server that gets no processor refuses late, and is taken for one that takes more: on a busy machine that happens
     # now and then. The simulations of the window have clocks of their own, and no second try.
     assert await are_few_refused() or await are_few_refused() or await are_few_refused()
+
+
+async def test_a_refusal_after_which_the_window_opens_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "PATIENCE", 600.0)
+    limiter = Limiter(Window(8, size=2))
+    assert limiter.try_enter(False)
+    assert limiter.try_enter(False)
+    limiter.refused(False, retry_after=None)
+    waiting = [asyncio.ensure_future(limiter.enter(False, limiter.number())) for _ in range(2)]
+    await asyncio.sleep(0.02)  # their timer is set: for when the server may take two again
+    limiter.refused(False, retry_after=None)
+    with anyio.fail_after(PATIENCE):
+        for each in waiting:
+            await each
+            limiter.answered(False)
+    assert limiter.in_flight == limiter.queued == 0
 
 
 async def test_two_requests_at_once_are_too_much(server: ScriptedServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
@@ -46,7 +47,8 @@ class Limiter:
         self._queues: dict[bool, deque[_Waiter]] = {False: deque(), True: deque()}
         self._loops: dict[asyncio.AbstractEventLoop, int] = {}
         """The number of waiting requests of each loop."""
-        self._timers: set[asyncio.AbstractEventLoop] = set()
+        self._timers: dict[asyncio.AbstractEventLoop, float] = {}
+        """When the timer of each loop rings; the past for one that is about to be set."""
         self.number = itertools.count(1).__next__
         """Returns a number in the queue. Call it once for each operation."""
 
@@ -195,28 +197,36 @@ class Limiter:
     def _watch(self) -> None:
         """Schedule a wake-up of each loop with waiters for when the window opens by itself."""
         here = _running_loop()
-        self._timers = {loop for loop in self._timers if not loop.is_closed()}
-        for loop in self._loops.keys() - self._timers:
+        self._timers = {loop: at for loop, at in self._timers.items() if not loop.is_closed()}
+        now = clock.now()
+        opens = self.window.opens_next(now)
+        # A refusal may let the window open sooner than it was to open before.
+        for loop in [
+            loop for loop in self._loops if self._timers.get(loop, math.inf) > (now if opens is None else opens)
+        ]:
             try:
                 (loop.call_soon if loop is here else loop.call_soon_threadsafe)(self._arm, loop)
             except RuntimeError:  # it was closed under its waiters
                 continue
-            self._timers.add(loop)
+            self._timers[loop] = -math.inf
 
     # --- callbacks of a loop ------------------------------------------------------------------------------------
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
             now = clock.now()
-            at = self.window.opens_next(now)
-        if at is not None:
+            opens = self.window.opens_next(now)
+            self._timers[loop] = at = now if opens is None else opens
+        if opens is not None:
             clock.call_later(loop, at - now, self._come_back, loop, at)
         else:
-            self._come_back(loop, now)
+            self._come_back(loop, at)
 
     def _come_back(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
         with self._lock:
-            self._timers.discard(loop)
+            if self._timers.get(loop) != at:
+                return  # another timer has taken its place
+            del self._timers[loop]
             now = clock.now()
             self.window.looked(now, late=now - at)
             self._pump()

@@ -70,9 +70,10 @@ class Http:
                 "Authorization": f"Bearer {settings.api_key}",
                 "User-Agent": agent,
                 "Accept": "application/json",
-                "Accept-Encoding": "identity",
             }
         )
+        if self._own:
+            self._headers["Accept-Encoding"] = "identity"  # a session of the caller's has a choice of its own
         self._headers_with_body = CIMultiDict(self._headers, **{"Content-Type": "application/json"})
         self._presigned_headers = CIMultiDict({"User-Agent": agent})
         connect, idle = settings.timeouts.connect, settings.timeouts.idle
