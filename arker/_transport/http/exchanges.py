@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from arker._basics.version import version
-from arker._protocol.request import IDEMPOTENCY_HEADER, ExchangeFailedError, Flow, Request, Response
+from arker._protocol.request import IDEMPOTENCY_HEADER, Ending, ExchangeFailedError, Flow, Request, Response
 from arker._transport.http.failures import explain
 from arker._transport.http.opened import EXCHANGE_ERRORS, READ_BUFFER, Opened
 from arker._transport.http.replies import read_excerpt, read_reply, take_reply
@@ -128,9 +128,9 @@ class Http:
         if request.idempotency_key is not None:
             headers = CIMultiDict(headers)
             headers[IDEMPOTENCY_HEADER] = request.idempotency_key
-        if request.body is None or len(request.body) <= SLICE:
+        if request.body is None or (len(request.body) <= SLICE and request.ending is None):
             return self._send(request, url, headers, request.body, flow)
-        headers = CIMultiDict(headers, **{"Content-Length": str(len(request.body))})
+        headers = CIMultiDict(headers, **{"Content-Length": str(request.size)})
         return self._send_in_slices(request, url, headers, request.body, flow)
 
     async def _send_in_slices(
@@ -141,8 +141,14 @@ class Http:
                 flow.sent = sent
 
         with _bounded_progress(self._idle) as watched:
-            pieces = watched(Slices(body, tell), wait_afterwards=request.awaits_work)
-            return await self._send(request, url, headers, pieces, flow)
+            ending = request.ending
+            pieces = watched(Slices(body, tell, ending), wait_afterwards=request.awaits_work)
+            try:
+                return await self._send(request, url, headers, pieces, flow)
+            finally:
+                # The connection calls what fails inside of it a failure of its own.
+                if ending is not None and ending.failure is not None:
+                    raise ending.failure
 
     async def _send(
         self,
@@ -368,27 +374,42 @@ class _Watched:
 class Slices:
     """A buffer in pieces, without copying it."""
 
-    __slots__ = ("_start", "_tell", "_view")
+    __slots__ = ("_ending", "_start", "_tell", "_view")
 
-    def __init__(self, data: bytes | bytearray | memoryview[int], tell: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        data: bytes | bytearray | memoryview[int],
+        tell: Callable[[int], None] | None = None,
+        ending: Ending | None = None,
+    ) -> None:
         """Cut a buffer.
 
         Args:
             data: The buffer.
             tell: Called with the number of bytes that the connection has taken.
+            ending: What follows the buffer, as the last piece.
         """
         self._view = memoryview(data)
         self._tell = tell
+        self._ending = ending
         self._start = 0
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> memoryview[int]:
+    async def __anext__(self) -> Piece:
         start = self._start
-        if start >= len(self._view):
+        ending = self._ending
+        if start >= len(self._view) and ending is None:
             raise StopAsyncIteration
         if self._tell is not None:
-            self._tell(start)
+            self._tell(min(start, len(self._view)))
+        if start >= len(self._view) and ending is not None:
+            self._ending = None
+            try:
+                return await ending.make()
+            except Exception as error:
+                ending.failure = error
+                raise
         self._start = start + SLICE
         return self._view[start : self._start]
