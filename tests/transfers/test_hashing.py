@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import gc
 import hashlib
 import mmap
 import threading
@@ -232,6 +233,7 @@ async def test_no_request_is_on_its_way_while_no_thread_is_free(store: Store, vm
 
 def _resized(data: bytearray) -> bool:
     """Return whether nothing reads the data any more, so that its size may be changed."""
+    gc.collect()  # the error's traceback is in a cycle, in some versions of Python
     try:
         data.append(0)
     except BufferError:
