@@ -17,7 +17,8 @@ from arker import (
     NetworkTimeoutError,
 )
 from arker._protocol.request import ExchangeFailedError
-from arker._transport.http.exchanges import Http, Slices
+from arker._transport.http.exchanges import Http
+from arker._transport.http.pieces import Slices
 from arker.config import load_settings
 from tests.support.clients import make_client
 from tests.support.samples import completed

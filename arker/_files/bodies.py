@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from arker._files.hashing import Hashing, retrieve
 from arker._files.ranges import MIB, Span
 from arker._files.sources import Buffer, Source
-from arker._tasks.threads import begin_in_thread, in_thread
+from arker._tasks.threads import begin_in_thread
 
 if TYPE_CHECKING:
     from arker._files.job import Tell
@@ -47,25 +48,30 @@ class Body:
         self.size = self._end - self._start
         self.failure: Exception | None = None
         self._pieces: _Pieces | None = None
-        self._of_memory: asyncio.Future[str] | None = None
+        self._hashing: Hashing | None = None
 
     def __call__(self) -> _Pieces:
         """Return the pieces, from the first. Called once for each attempt."""
         self.failure = None
-        if self._checksum and self._source.in_memory and self._of_memory is None:
-            # All of it at once, in a thread, while the bytes are being sent.
-            view = self._source.read(self._start, self._end)
-            self._of_memory = asyncio.ensure_future(in_thread(digest_of, view))
-            self._of_memory.add_done_callback(_retrieve)
+        self.begin()
         self._pieces = _Pieces(self, self._source, self._start, self._end, self._tell, checksum=self._checksum)
         return self._pieces
+
+    def begin(self) -> None:
+        """Begin to compute the digest if the bytes are in memory: in a thread, while they are being sent.
+
+        Begin before the connection has anything to do. A thread that starts in the middle of the sending often gets the
+        server's core, if that is on the same machine, and stays there.
+        """
+        if self._checksum and self._source.in_memory and self._hashing is None:
+            self._hashing = Hashing(self._source.read(self._start, self._end))
 
     async def digest(self) -> str | None:
         """Return the SHA-256 of the bytes sent, in lower-case hex; None if it is not computed."""
         if not self._checksum:
             return None
-        if self._of_memory is not None:
-            return await self._of_memory
+        if self._hashing is not None:
+            return await self._hashing.digest()
         return self._pieces.digest() if self._pieces is not None else digest_of(b"")
 
     @property
@@ -77,10 +83,10 @@ class Body:
         """Report that the whole body has arrived."""
         self._tell(self.size)
 
-    def drop(self) -> None:
+    async def drop(self) -> None:
         """Release the body; it will not be sent again."""
-        if self._of_memory is not None:
-            self._of_memory.cancel()
+        if self._hashing is not None:
+            await self._hashing.drop()
 
 
 class _Pieces:
@@ -124,7 +130,7 @@ class _Pieces:
 
     def _read(self, start: int) -> asyncio.Future[Buffer]:
         future = begin_in_thread(partial(self._read_and_hash, start, min(start + MIB, self._end)))
-        future.add_done_callback(_retrieve)
+        future.add_done_callback(retrieve)
         return future
 
     def _read_and_hash(self, start: int, end: int) -> Buffer:
@@ -139,12 +145,6 @@ class _Pieces:
         if self._hash is None:
             return digest_of(b"")
         return self._hash.hexdigest()
-
-
-def _retrieve(future: asyncio.Future[Any]) -> None:
-    # Otherwise the loop reports the failure of a piece that is no longer awaited.
-    if not future.cancelled():
-        future.exception()
 
 
 def digest_of(data: Buffer) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from arker._files.bodies import Body, digest_of
+from arker._files.hashing import Hashing
 from arker._files.job import Settle
 from arker._files.stored import put
 from arker._protocol.calls import files as file_calls
@@ -25,20 +26,26 @@ async def write_inline(
 ) -> str | None:
     """Write a file in its only chunk, and return its digest if it was computed."""
     data = source.read(0, source.size) if source.in_memory else await in_thread(source.read, 0, source.size)
-    digest: str | None = None
-    if checksum:
-        digest = digest_of(data) if len(data) <= _QUICKLY_HASHED else await in_thread(digest_of, data)
-    if not source.in_memory:
-        await in_thread(source.check)
-    entry = SyncChunkWrite(
-        path=path, size=len(data), upload_id=new_ulid(), content=data, start=0, end=len(data), sha256=digest
-    )
-    async with job.slots:
-        request = job.send(file_calls.write_whole(job.place, entry), decisive=True)
-        await (request if settle is None else settle(request))
-    # Only presigned transfers are reported to hooks.
-    job.tracker.done += len(data)
-    return digest
+    digest = digest_of(data) if checksum and len(data) <= _QUICKLY_HASHED else None
+    hashing = Hashing(data) if checksum and digest is None else None
+    try:
+        if not source.in_memory:
+            await in_thread(source.check)
+        entry = SyncChunkWrite(
+            path=path, size=len(data), upload_id=new_ulid(), content=data, start=0, end=len(data), sha256=digest
+        )
+        async with job.slots:
+            call = file_calls.write_whole(job.place, entry, None if hashing is None else hashing.digest)
+            if hashing is not None and not hashing.begun:
+                await hashing.digest()  # a request on its way is not to wait until a thread is free
+            request = job.send(call, decisive=True)
+            await (request if settle is None else settle(request))
+        # Only presigned transfers are reported to hooks.
+        job.tracker.done += len(data)
+        return digest if hashing is None else await hashing.digest()
+    finally:
+        if hashing is not None:
+            await hashing.drop()
 
 
 async def write_put(

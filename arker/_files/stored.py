@@ -126,6 +126,7 @@ async def put(job: Job, path: str, body: Body, grant: Grant | None = None) -> Sy
         grant: The presigned URL, if it was already requested.
     """
     renewals = Renewals()
+    body.begin()
     try:
         while True:
             if grant is None or (grant.over and renewals.count == 0):
@@ -138,7 +139,7 @@ async def put(job: Job, path: str, body: Body, grant: Grant | None = None) -> Sy
                 grant = None
         digest = await body.digest()
     finally:
-        body.drop()
+        await body.drop()
     return SyncPresignedWriteCommit(path=path, size=body.size, upload_id=grant.upload_id, sha256=digest)
 
 

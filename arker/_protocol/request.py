@@ -37,6 +37,21 @@ class Replay(enum.Enum):
     """Repeated only if nothing had been sent."""
 
 
+@define(eq=False)
+class Ending:
+    """The last bytes of a body, which are still being made while the others are sent.
+
+    Attributes:
+        size: Their number.
+        make: Returns them; awaited in each attempt.
+        failure: Why they could not be made, if so: the connection that asks for them would not pass it on.
+    """
+
+    size: int
+    make: Callable[[], Awaitable[bytes]] = field(repr=False)
+    failure: Exception | None = None
+
+
 @define
 class Request:
     """A request to one of the three base URLs.
@@ -52,6 +67,7 @@ class Request:
             sign of a dead connection.
         anonymous: Whether it is sent without the API key.
         private: Whether its body holds a secret, so that it is never written down.
+        ending: The rest of the body, if that is not ready yet.
     """
 
     method: Method
@@ -63,6 +79,12 @@ class Request:
     awaits_work: bool = False
     anonymous: bool = False
     private: bool = False
+    ending: Ending | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole body."""
+        return (0 if self.body is None else len(self.body)) + (0 if self.ending is None else self.ending.size)
 
 
 @define

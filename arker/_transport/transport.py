@@ -331,7 +331,7 @@ class _Exchange(Attempt, Generic[T]):
     def take(self, call: Call[T]) -> None:
         """Continue with a call that was built anew."""
         self.call, self.request = call, call.request
-        self.sent = 0 if call.request.body is None else len(call.request.body)
+        self.sent = call.request.size
 
     async def __call__(self) -> T:
         call, transport = self.call, self.transport
@@ -372,7 +372,7 @@ def _exchange(transport: Transport, http: Http, call: Call[T], progress: Progres
         call.changes_something and request.method != "GET",
         call.replay is Replay.SAFE,
         request,
-        sent=0 if request.body is None else len(request.body),
+        sent=request.size,
         until=until,
         transport=transport,
         http=http,

@@ -8,6 +8,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -200,3 +201,13 @@ async def test_a_vm_that_goes_meanwhile(ar: AsyncArker, emulator: Emulator) -> N
         await vm.delete()
         with pytest.raises(ArkerError):
             await upload
+
+
+@pytest.mark.parametrize("strategy", ["inline", "put"])
+async def test_a_wrong_digest_is_refused(vm: AsyncVM, monkeypatch: pytest.MonkeyPatch, strategy: Strategy) -> None:
+    # It is computed while the bytes are sent, so the VM has all of them by the time it learns of it.
+    other = hashlib.sha256(b"something else").copy
+    monkeypatch.setattr("arker._files.hashing.hashlib", SimpleNamespace(sha256=other))
+    with pytest.raises(BadRequestError):
+        await vm.upload(DATA[:PART], "wrong", strategy=strategy)
+    assert (await vm.run(["test", "-e", "wrong"])).exit_code == 1

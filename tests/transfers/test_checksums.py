@@ -31,6 +31,7 @@ def no_digests(monkeypatch: pytest.MonkeyPatch) -> None:
 
     # Only the client's: the server in the same process makes some.
     monkeypatch.setattr("arker._files.bodies.hashlib", SimpleNamespace(sha256=refuse))
+    monkeypatch.setattr("arker._files.hashing.hashlib", SimpleNamespace(sha256=refuse))
     monkeypatch.setattr("arker._files.many.sha256", refuse)
 
 

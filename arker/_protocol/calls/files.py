@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from attrs import evolve
 
 from arker import models
 from arker._protocol import routes
@@ -14,7 +16,7 @@ from arker._protocol.codec import codec
 from arker._protocol.codec.hooks import Misfit, is_array, is_object
 from arker._protocol.reader import Reader
 from arker._protocol.reply import api_error, concluded
-from arker._protocol.request import Call, Decode, Request
+from arker._protocol.request import Call, Decode, Ending, Request
 from arker._protocol.retryable import is_retryable_answer
 from arker.errors import ApiError, ArkerError
 
@@ -38,6 +40,8 @@ _SYNC: Final = "vm.sync"
 
 
 _SUCCESS: Final = (True, True, None)
+_PLACEHOLDER: Final = "0" * 64
+"""In place of a digest that is not known yet."""
 
 
 def read_file(at: Address, path: str) -> Call[SyncReadInlineResponse | SyncReadPresignedResponse]:
@@ -74,9 +78,25 @@ def list_files(at: Address, path: str) -> Call[SyncManifestResponse]:
     )
 
 
-def write_whole(at: Address, entry: SyncChunkWrite) -> Call[SyncChunkWriteResult]:
-    """Write a file in its only chunk."""
-    return _write(at, codec.dumps_chunk(entry), _finished(models.SyncChunkWriteResult))
+def write_whole(
+    at: Address, entry: SyncChunkWrite, digest: Callable[[], Awaitable[str]] | None = None
+) -> Call[SyncChunkWriteResult]:
+    """Write a file in its only chunk.
+
+    Args:
+        at: The VM.
+        entry: The chunk.
+        digest: Returns its digest, if that is still being computed while the content is sent.
+    """
+    decode = _finished(models.SyncChunkWriteResult)
+    if digest is None:
+        return _write(at, codec.dumps_chunk(entry), decode)
+    body, rest = codec.dumps_chunk_in_two(evolve(entry, sha256=_PLACEHOLDER))
+    return _write(at, body, decode, ending=Ending(len(rest), partial(_with_digest, rest, digest)))
+
+
+async def _with_digest(rest: bytes, digest: Callable[[], Awaitable[str]]) -> bytes:
+    return rest.replace(_PLACEHOLDER.encode(), (await digest()).encode())
 
 
 def request_puts(
@@ -129,8 +149,10 @@ def commit_put(at: Address, entry: SyncPresignedWriteCommit) -> Call[SyncCommitW
     return _write(at, body, _finished(models.SyncCommitWriteResult))
 
 
-def _write(at: Address, body: bytes, decode: Decode[T], *, changes_something: bool = True) -> Call[T]:
-    request = Request("POST", at.base_url, routes.sync(at.vm_id), body=body)
+def _write(
+    at: Address, body: bytes, decode: Decode[T], *, changes_something: bool = True, ending: Ending | None = None
+) -> Call[T]:
+    request = Request("POST", at.base_url, routes.sync(at.vm_id), body=body, ending=ending)
     return Call(_SYNC, request, decode, evidence=("results",), vm_id=at.vm_id, changes_something=changes_something)
 
 

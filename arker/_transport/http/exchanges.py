@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
-from contextlib import contextmanager
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import aiohttp
-import anyio
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -18,6 +16,7 @@ from arker._basics.version import version
 from arker._protocol.request import IDEMPOTENCY_HEADER, ExchangeFailedError, Flow, Request, Response
 from arker._transport.http.failures import explain
 from arker._transport.http.opened import EXCHANGE_ERRORS, READ_BUFFER, Opened
+from arker._transport.http.pieces import SLICE, Body, Piece, Slices, bounded_progress
 from arker._transport.http.replies import read_excerpt, read_reply, take_reply
 from arker._transport.http.sessions import AUTO_HEADERS, CallersSession, LoopSessions
 from arker._transport.http.sockets import Socket, open_socket, refuse_other_replies
@@ -26,20 +25,11 @@ from arker._transport.redaction import Redactor
 from arker.config import Settings, proxy_for
 from arker.errors import BadReplyError
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-SLICE: Final = 1024 * 1024
-"""Bodies above this size are handed to the connection in pieces of this size, which avoids a copy of the whole."""
-
 _SENT_AT_ONCE: Final = 16 * 1024
 """Bytes of a body that any connection takes at once, so that it has been sent when the reply is here."""
 
-Piece: TypeAlias = bytes | memoryview
-_Watch: TypeAlias = "partial[_Watched]"
 _Options: TypeAlias = dict[str, Any]
 """Keyword arguments of aiohttp's requests."""
-Body: TypeAlias = Callable[[], AsyncIterator[Piece]]
 
 
 def user_agent() -> str:
@@ -136,9 +126,9 @@ class Http:
         if request.idempotency_key is not None:
             headers = CIMultiDict(headers)
             headers[IDEMPOTENCY_HEADER] = request.idempotency_key
-        if request.body is None or len(request.body) <= SLICE:
+        if request.body is None or (len(request.body) <= SLICE and request.ending is None):
             return self._send(request, url, headers, request.body, flow)
-        headers = CIMultiDict(headers, **{"Content-Length": str(len(request.body))})
+        headers = CIMultiDict(headers, **{"Content-Length": str(request.size)})
         return self._send_in_slices(request, url, headers, request.body, flow)
 
     async def _send_in_slices(
@@ -148,9 +138,16 @@ class Http:
             if flow is not None:
                 flow.sent = sent
 
-        with _bounded_progress(self._idle) as watched:
-            pieces = watched(Slices(body, tell), wait_afterwards=request.awaits_work)
-            return await self._send(request, url, headers, pieces, flow)
+        with bounded_progress(self._idle) as watched:
+            ending = request.ending
+            pieces = watched(Slices(body, tell, ending), wait_afterwards=request.awaits_work)
+            try:
+                return await self._send(request, url, headers, pieces, flow)
+            except ExchangeFailedError:
+                # The connection calls what fails inside of it a failure of its own.
+                if ending is not None and ending.failure is not None:
+                    raise ending.failure from None
+                raise
 
     async def _send(
         self,
@@ -198,7 +195,7 @@ class Http:
         url = presigned(presigned_url, base_url, self._insecure_hosts)
         headers = CIMultiDict(self._presigned_headers, **{"Content-Length": str(size)})
         session = self._sessions.get()
-        with _bounded_progress(self._idle) as watched:
+        with bounded_progress(self._idle) as watched:
             try:
                 async with session.put(
                     url,
@@ -321,85 +318,3 @@ def _url(base_url: str, path: str, query: str) -> URL:
 @lru_cache(maxsize=16)
 def _base(base_url: str) -> URL:
     return URL(base_url, encoded=True)
-
-
-@contextmanager
-def _bounded_progress(idle: float | None) -> Generator[_Watch, None, None]:
-    """Limit the seconds in which a request's body makes no progress; raises `ExchangeFailedError`.
-
-    aiohttp limits the silence of the other side only after the body was sent. The yielded function wraps the body.
-    """
-    bound = float("inf") if idle is None else idle
-    # From the first piece on: until then the request waits for a connection, which has bounds of its own.
-    with anyio.CancelScope() as scope:
-        yield partial(_Watched, scope, bound)
-    if scope.cancelled_caught:
-        raise ExchangeFailedError(f"the request made no progress for {bound:g} s", delivered=True, timed_out=True)
-
-
-# These are classes, not async generators: aiohttp drops an abandoned body without closing it, so that a
-# generator would end in a task of its own, some time after the call, whenever garbage is collected.
-
-
-class _Watched:
-    """A body whose next piece extends a scope."""
-
-    __slots__ = ("_bound", "_pieces", "_scope", "_wait_afterwards")
-
-    def __init__(
-        self, scope: anyio.CancelScope, bound: float, pieces: AsyncIterator[Piece], *, wait_afterwards: bool = False
-    ) -> None:
-        """Wrap a body.
-
-        Args:
-            scope: The scope that ends when there is no progress.
-            bound: Seconds for each piece.
-            pieces: The body.
-            wait_afterwards: Lift the bound when the whole body was sent.
-        """
-        self._scope = scope
-        self._bound = bound
-        self._pieces = pieces
-        self._wait_afterwards = wait_afterwards
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Piece:
-        # A piece is asked for when the connection has taken the one before it.
-        try:
-            piece = await self._pieces.__anext__()
-        except StopAsyncIteration:
-            self._scope.deadline = float("inf") if self._wait_afterwards else anyio.current_time() + self._bound
-            raise
-        self._scope.deadline = anyio.current_time() + self._bound
-        return piece
-
-
-class Slices:
-    """A buffer in pieces, without copying it."""
-
-    __slots__ = ("_start", "_tell", "_view")
-
-    def __init__(self, data: bytes | bytearray | memoryview[int], tell: Callable[[int], None] | None = None) -> None:
-        """Cut a buffer.
-
-        Args:
-            data: The buffer.
-            tell: Called with the number of bytes that the connection has taken.
-        """
-        self._view = memoryview(data)
-        self._tell = tell
-        self._start = 0
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> memoryview[int]:
-        start = self._start
-        if start >= len(self._view):
-            raise StopAsyncIteration
-        if self._tell is not None:
-            self._tell(start)
-        self._start = start + SLICE
-        return self._view[start : self._start]

@@ -1,0 +1,65 @@
+"""The digest of bytes in memory, computed in a thread while they are sent."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Any, Final
+
+from arker._files.ranges import MIB
+from arker._files.sources import Buffer
+from arker._tasks.cleanup import carry_through
+from arker._tasks.threads import begin_in_thread
+
+_STEP: Final = 8 * MIB
+"""Bytes that the thread hashes before it looks whether their digest is still wanted: some milliseconds of work."""
+
+
+class Hashing:
+    """The SHA-256 of bytes in memory, which a thread computes from now on.
+
+    Attributes:
+        begun: Whether the thread is at work. It is not as long as all threads of the loop are busy.
+    """
+
+    def __init__(self, data: Buffer) -> None:
+        self._data = data
+        self.begun = False
+        self._dropped = False
+        self._future = begin_in_thread(self._hash)
+        self._future.add_done_callback(retrieve)
+
+    def _hash(self) -> str:
+        self.begun = True
+        data = self._data
+        digest = hashlib.sha256()
+        for start in range(0, len(data), _STEP):
+            if self._dropped:
+                break  # an exception would hold the data for as long as the future is there
+            digest.update(data[start : start + _STEP])
+        return digest.hexdigest()
+
+    async def digest(self) -> str:
+        """Return the digest in lower-case hex. It may be awaited repeatedly, and a cancelled caller does not end it."""
+        if not self._future.done():
+            await asyncio.wait({self._future})
+        return self._future.result()
+
+    async def drop(self) -> None:
+        """Release the bytes. If the digest is still being computed, that ends within milliseconds, and is awaited."""
+        self._dropped = True
+        self._data = b""
+        # A thread that begins from now on finds nothing.
+        if self.begun and not self._future.done():
+            await carry_through(asyncio.wait({self._future}))
+        else:
+            self._future.cancel()
+
+
+def retrieve(future: asyncio.Future[Any]) -> None:
+    """Take the failure of a future that may no longer be awaited, which the loop would report."""
+    if not future.cancelled():
+        future.exception()
+
+
+__all__ = ["Hashing", "retrieve"]
