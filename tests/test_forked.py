@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from arker import AsyncArker
-from tests.support.forked import ForkedEmulator, Prefork, prefork, program, run_program
+from tests.support.forked import ForkedEmulator, Prefork, prefork, program, run_program, start_module
 from tests.support.waiting import PATIENCE, block_until
 
 SHOW = """
@@ -49,6 +49,36 @@ def test_how_a_program_ends(tmp_path: Path, code: str, status: int, told: str) -
     assert done.returncode == status
     assert done.stderr.strip().endswith(told)
     assert bool(done.stderr) == bool(told)
+
+
+@pytest.mark.parametrize(("end", "status"), [("", 0), ("sys.exit('no')", 1), ("sys.exit(7)", 7), ("1 / 0", 1)])
+def test_what_a_program_holds_is_destroyed_at_its_end(tmp_path: Path, end: str, status: int) -> None:
+    code = f"""
+import atexit, sys
+class Held:
+    def __del__(self, print=print):
+        print("destroyed")
+def hold():
+    held = Held()
+    held.itself = held
+    {end or "pass"}
+    return held
+atexit.register(print, "at exit")
+held = hold()
+"""
+    done = run_program(code, cwd=tmp_path, env={}, timeout=PATIENCE)
+    assert (done.returncode, done.stdout.split("\n")) == (status, ["at exit", "destroyed", ""]), done.stderr
+
+
+def test_a_module_is_run_as_a_program(tmp_path: Path) -> None:
+    with start_module("json.tool", "--compact", cwd=str(tmp_path), env={}) as process:
+        assert process.communicate(b"[1, 2]", timeout=PATIENCE) == (b"[1,2]\n", b"")
+        assert process.returncode == 0
+    with start_module("json.tool", "nothing", cwd=str(tmp_path), env={}, stdout=subprocess.DEVNULL) as process:
+        said, complaints = process.communicate(timeout=PATIENCE)
+        assert process.returncode != 0
+        assert said is None
+        assert complaints
 
 
 def test_one_that_takes_too_long_is_killed(tmp_path: Path) -> None:

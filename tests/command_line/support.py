@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from tests.support.forked import prefork
+from tests.support.forked import prefork, start_module
 from tests.support.typist import ENV, Local, at_local
 
 ROOT: Final = Path(__file__).parents[2]
@@ -105,13 +105,25 @@ class Program:
         env = {**self.env, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
         command = [*MODULE, *words]
         started: Any = subprocess.Popen(command, cwd=self.cwd, env=env, **{**streams, **options})
-        process: subprocess.Popen[bytes] = started
-        with process:
-            try:
-                yield process
-            finally:
-                if process.poll() is None:
-                    process.kill()
+        with _killed(started) as process:
+            yield process
+
+    @contextmanager
+    def forked(self, *words: str, **options: Any) -> Generator[subprocess.Popen[bytes], None, None]:
+        """Start a command in a process that is forked for it, as `started` does and with what `start_module` takes."""
+        env = {**self.env, **options.pop("env", {})}
+        with _killed(start_module("arker.__main__", *words, cwd=str(self.cwd), env=env, **options)) as process:
+            yield process
+
+
+@contextmanager
+def _killed(process: subprocess.Popen[bytes]) -> Generator[subprocess.Popen[bytes], None, None]:
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 class _AtShell(Local):
@@ -123,7 +135,12 @@ class _AtShell(Local):
 
 @asynccontextmanager
 async def at_shell(program: Program, *words: str) -> AsyncGenerator[Local, None]:
-    """Sit down at a new terminal of this machine, with `arker shell` in it, in an interpreter of its own."""
-    env = {**program.env, "PYTHONPATH": str(ROOT), "TERM": ENV["TERM"]}
-    async with at_local([*MODULE, "shell", *words], str(program.cwd), env, made=_AtShell) as typist:
+    """Sit down at a new terminal of this machine, with `arker shell` in it."""
+
+    def start(terminal: int) -> subprocess.Popen[bytes]:
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+        env = {**program.env, "TERM": ENV["TERM"]}
+        return start_module("arker.__main__", "shell", *words, **streams, cwd=str(program.cwd), env=env, terminal=True)
+
+    async with at_local(start, made=_AtShell) as typist:
         yield typist

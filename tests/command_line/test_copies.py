@@ -101,7 +101,7 @@ def test_pipes(arker_program: Program, web: str) -> None:
     assert arker_program.good("cp", "web:piped", "-") == data
     arker_program.good("cp", "-", "web:empty")
     assert arker_program.good("cp", "web:empty", "-") == ""
-    with arker_program.started("cp", "-", "web:streamed") as process:
+    with arker_program.forked("cp", "-", "web:streamed") as process:
         assert process.communicate(b"through a pipe", timeout=120) == (b"", b"")
         assert process.returncode == 0
     assert arker_program.good("cp", "web:streamed", "-") == "through a pipe"

@@ -43,7 +43,7 @@ def test_an_id_is_whole_on_a_terminal_of_any_width(arker_program: Program, web: 
     screen, terminal = openpty()
     try:
         ioctl(terminal, TIOCSWINSZ, pack("HHHH", 24, columns, 0, 0))
-        with arker_program.started("ls", stdin=subprocess.DEVNULL, stdout=terminal, env={"TERM": "xterm"}) as process:
+        with arker_program.forked("ls", stdin=subprocess.DEVNULL, stdout=terminal, env={"TERM": "xterm"}) as process:
             assert process.wait(120) == 0
         text = re.sub("\x1b\\[[0-9;]*m", "", os.read(screen, 65536).decode())
     finally:

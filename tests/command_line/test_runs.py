@@ -49,7 +49,7 @@ def test_what_is_not_the_command_s_own_status(arker_program: Program, web: str) 
 
 def test_a_command_beside_one_that_goes_on(arker_program: Program, web: str) -> None:
     arker_program.good("run", "web", "--", "cd /tmp")
-    with arker_program.started("run", "web", "--no-stdin", "--", "echo ready; sleep 600") as process:
+    with arker_program.forked("run", "web", "--no-stdin", "--", "echo ready; sleep 600") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         assert arker_program.good("run", "web", "--", "pwd") == "/tmp\n"
@@ -73,7 +73,7 @@ def test_a_fork_for_one_command_is_deleted(arker_program: Program) -> None:
 
 
 def test_output_comes_while_the_command_goes_on_and_input_too(arker_program: Program, web: str) -> None:
-    with arker_program.started("run", "web", "--", "echo ready; read x; echo got $x; cat") as process:
+    with arker_program.forked("run", "web", "--", "echo ready; read x; echo got $x; cat") as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
@@ -88,7 +88,7 @@ def test_output_comes_while_the_command_goes_on_and_input_too(arker_program: Pro
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_kills_the_command(arker_program: Program, web: str, number: signal.Signals) -> None:
-    with arker_program.started("run", "web", "--", "echo ready; sleep 600") as process:
+    with arker_program.forked("run", "web", "--", "echo ready; sleep 600") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(number)
@@ -99,7 +99,7 @@ def test_a_signal_kills_the_command(arker_program: Program, web: str, number: si
 
 
 def test_a_reader_that_ends_ends_the_command(arker_program: Program, web: str) -> None:
-    with arker_program.started("run", "web", "--", "yes") as process:
+    with arker_program.forked("run", "web", "--", "yes") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == b"y\n"
@@ -116,7 +116,7 @@ def test_logs_and_runs_of_a_run_in_the_background(arker_program: Program, web: s
     while (done := arker_program("logs", run)).out != "out\n" or done.err != "err\n":
         assert time.monotonic() < until, done
     assert states(arker_program, "echo end") == ["running"]
-    with arker_program.started("logs", run, "--follow") as follower:
+    with arker_program.forked("logs", run, "--follow") as follower:
         assert follower.stdout is not None
         assert follower.stdout.readline() == b"out\n"
         arker_program.good("run", "web", "--", "touch go")

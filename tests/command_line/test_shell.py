@@ -64,15 +64,8 @@ def typist(program: Program, *words: str, columns: int = 100, lines: int = 30) -
     before = termios.tcgetattr(terminal)
     keeper = os.dup(terminal)
     try:
-        with program.started(
-            *words,
-            stdin=terminal,
-            stdout=terminal,
-            stderr=terminal,
-            env={"TERM": "xterm-256color"},
-            start_new_session=True,
-            preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0),
-        ) as process:
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+        with program.forked(*words, **streams, env={"TERM": "xterm-256color"}, terminal=True) as process:
             os.close(terminal)
             yield Typist(screen, process)
             process.wait(120)
@@ -131,11 +124,11 @@ def test_leaving_a_shell_and_coming_back(arker_program: Program, web: str) -> No
 
 @pytest.mark.needs("terminals")
 def test_a_shell_without_a_terminal(arker_program: Program, web: str) -> None:
-    with arker_program.started("shell", "web") as process:
+    with arker_program.forked("shell", "web") as process:
         out, complaints = process.communicate(b"echo $((6 * 7)); exit 5\n", timeout=120)
         assert (process.returncode, complaints) == (5, b"")
         assert re.search(rb"[\r\n]42\r\n", out), out
-    with arker_program.started("shell", "--fork", "ubuntu", "/usr/bin/env") as process:
+    with arker_program.forked("shell", "--fork", "ubuntu", "/usr/bin/env") as process:
         out, complaints = process.communicate(timeout=120)
         assert (process.returncode, complaints) == (0, b"")
         assert b"TERM=xterm-256color" in out

@@ -13,7 +13,7 @@ from arker.emulator import Emulator
 from tests.command_line.support import Program, at_shell
 from tests.support.relay import relay
 from tests.support.sittings import SHELL, begin, edit, until_same, use_drawing, use_shell, use_top
-from tests.support.typist import ENV, PROMPT, Local, at_local
+from tests.support.typist import ENV, PROMPT, Local, at_local, in_terminal
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("terminals"), pytest.mark.usefixtures("web")]
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.needs("terminals"), pytest.mark.use
 @asynccontextmanager
 async def both(program: Program, place: Path) -> AsyncGenerator[tuple[Local, Local], None]:
     """Sit down at two terminals of this machine: `arker shell` is in one, a shell in the other."""
-    async with at_shell(program, "web") as there, at_local(SHELL, str(place), ENV) as here:
+    async with at_shell(program, "web") as there, at_local(in_terminal(SHELL, str(place), ENV)) as here:
         await asyncio.gather(begin(there), begin(here))
         yield there, here
 

@@ -63,7 +63,7 @@ def opened(arker_program: Program, web: str) -> Iterator[tuple[subprocess.Popen[
     arker_program.good("cp", "-", "web:server.py", data=SERVER.encode())
     arker_program.good("run", "web", "--detach", "--", "exec python3 -u server.py > log")
     arker_program.good("run", "web", "--", "until grep -q serving log; do sleep 0.05; done")
-    with arker_program.started("tunnel", "web", "8080") as process:
+    with arker_program.forked("tunnel", "web", "8080") as process:
         assert process.stdout is not None
         yield process, process.stdout.readline().decode().strip()
         if process.poll() is None:
@@ -111,7 +111,7 @@ def test_tunnels_that_cannot_be_opened(arker_program: Program, web: str) -> None
 
 
 def test_a_port_on_which_nothing_listens(arker_program: Program, web: str) -> None:
-    with arker_program.started("tunnel", "web", "9") as process:
+    with arker_program.forked("tunnel", "web", "9") as process:
         assert process.stdout is not None
         url: str = process.stdout.readline().decode().strip()
         connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)

@@ -26,7 +26,7 @@ def test_one_look(arker_program: Program, web: str) -> None:
 @pytest.mark.parametrize("as_json", [False, True])
 def test_each_change_is_a_line_in_a_pipe(arker_program: Program, web: str, as_json: bool) -> None:
     options = ("--json",) if as_json else ()
-    with arker_program.started("watch", "--interval", "0.05s", *options) as process:
+    with arker_program.forked("watch", "--interval", "0.05s", *options) as process:
         output = process.stdout
         assert output is not None
 

@@ -25,7 +25,7 @@ from arker import (
 from arker.emulator import Emulator
 from tests.support.relay import Relay, relay
 from tests.support.sittings import SHELL, begin, edit, end_editing, use_shell
-from tests.support.typist import ENV, PATIENCE, Local, Remote, at_local, at_remote
+from tests.support.typist import ENV, PATIENCE, Local, Remote, at_local, at_remote, in_terminal
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("terminals")]
 
@@ -36,7 +36,7 @@ async def both(
 ) -> AsyncGenerator[tuple[Remote, Local], None]:
     """Sit down at two shells: one in the VM, one here."""
     terminal = vm.terminal(cols=cols, rows=rows, env=ENV, deadline=PATIENCE)
-    local = at_local(SHELL, str(place), ENV, cols=cols, rows=rows)
+    local = at_local(in_terminal(SHELL, str(place), ENV), cols=cols, rows=rows)
     async with terminal, at_remote(terminal) as there, local as here:
         for typist in (there, here):
             await begin(typist)

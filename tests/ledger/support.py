@@ -55,7 +55,7 @@ def bytes_of(directory: Path) -> bytes:
 
 def output(process: Forked) -> str:
     """Return a program's output until its end. The program must succeed."""
-    said, _ = process.communicate()
+    said: str = process.communicate()[0]
     assert process.returncode == 0, process.returncode
     return said
 
@@ -63,6 +63,6 @@ def output(process: Forked) -> str:
 def line(process: Forked) -> str:
     """Return the next line of a program's output."""
     assert process.stdout is not None
-    said = process.stdout.readline()
+    said: str = process.stdout.readline()
     assert said, "the program has ended"
     return said.strip()

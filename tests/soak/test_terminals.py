@@ -16,7 +16,7 @@ from tests.command_line.support import Program, at_shell
 from tests.soak.conftest import Soak
 from tests.support.relay import relay
 from tests.support.sittings import SHELL, begin, until_same
-from tests.support.typist import ENV, Typist, at_local, at_remote
+from tests.support.typist import ENV, Typist, at_local, at_remote, in_terminal
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ async def test_ten_megabytes_arrive_whole(arker: AsyncArker, tmp_path: Path, soa
     async with (
         vm.terminal(env=ENV) as terminal,
         at_remote(terminal) as there,
-        at_local(SHELL, str(tmp_path), ENV) as here,
+        at_local(in_terminal(SHELL, str(tmp_path), ENV)) as here,
     ):
         await _compare(there, here, soak.times(10_000_000, at_least=200_000))
 
@@ -34,7 +34,7 @@ async def test_ten_megabytes_arrive_whole(arker: AsyncArker, tmp_path: Path, soa
 async def test_ten_megabytes_arrive_whole_at_the_command_line(
     arker_program: Program, web: str, tmp_path: Path, soak: Soak
 ) -> None:
-    async with at_shell(arker_program, web) as there, at_local(SHELL, str(tmp_path), ENV) as here:
+    async with at_shell(arker_program, web) as there, at_local(in_terminal(SHELL, str(tmp_path), ENV)) as here:
         await _compare(there, here, soak.times(10_000_000, at_least=200_000))
         assert there.ended_with() == 0
 
@@ -53,7 +53,7 @@ async def test_the_screen_of_an_editor_is_the_same_after_many_lost_connections(
 ) -> None:
     async with relay(arker_emulator.url) as network:
         program = arker_program.at(network.url)
-        async with at_shell(program, web) as there, at_local(SHELL, str(tmp_path), ENV) as here:
+        async with at_shell(program, web) as there, at_local(in_terminal(SHELL, str(tmp_path), ENV)) as here:
             for typist in (there, here):
                 await begin(typist)
                 await typist.enter("vi -u NONE -i NONE file", b"file")

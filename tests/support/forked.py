@@ -12,12 +12,13 @@ import sys
 import threading
 import weakref
 from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
-from typing import IO, Final, cast
+from typing import IO, Any, Final, cast
 
 import pytest
 
@@ -37,9 +38,12 @@ class Forked:
         returncode: Its exit status, once `poll` or `wait` has found that it ended; negative for a signal.
         stdin: Its input, where that is a pipe.
         stdout: Its output, where that is a pipe.
+        stderr: Its standard error, where that is a pipe.
     """
 
-    def __init__(self, told: int, *, stdin: IO[str] | None = None, stdout: IO[str] | None = None) -> None:
+    def __init__(
+        self, told: int, *, stdin: IO[Any] | None = None, stdout: IO[Any] | None = None, stderr: IO[Any] | None = None
+    ) -> None:
         self._told: IO[str] = os.fdopen(told)
         # Not closed at its end: another thread may be waiting, and the number would be given to another file.
         weakref.finalize(self, self._told.close)
@@ -48,6 +52,7 @@ class Forked:
         self.returncode: int | None = None
         self.stdin = stdin
         self.stdout = stdout
+        self.stderr = stderr
 
     def poll(self) -> int | None:
         return self._status(0)
@@ -81,22 +86,25 @@ class Forked:
     def kill(self) -> None:
         self.send_signal(9)
 
-    def communicate(self, given: str = "", *, timeout: float = PATIENCE) -> tuple[str, None]:
-        """Write to its input, and read its output to the end. One that takes longer is killed."""
+    def communicate(self, given: str | bytes | None = None, *, timeout: float = PATIENCE) -> tuple[Any, Any]:
+        """Write to its input, and read what it writes to the end. One that takes longer is killed."""
         over = threading.Timer(timeout, self.kill)
         over.start()
         try:
-            if self.stdin is not None:
-                try:
-                    self.stdin.write(given)
-                    self.stdin.close()
-                except BrokenPipeError:
-                    pass
-            said = "" if self.stdout is None else self.stdout.read()
+            with ThreadPoolExecutor(1) as other:
+                complaints = None if self.stderr is None else other.submit(self.stderr.read)
+                if self.stdin is not None:
+                    try:
+                        if given:
+                            self.stdin.write(given)
+                        self.stdin.close()
+                    except BrokenPipeError:
+                        pass
+                said = None if self.stdout is None else self.stdout.read()
             self.wait()
         finally:
             over.cancel()
-        return said, None
+        return said, complaints and complaints.result()
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +112,7 @@ class Forked:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for stream in (self.stdin, self.stdout):
+        for stream in (self.stdin, self.stdout, self.stderr):
             if stream is not None:
                 try:
                     stream.close()
@@ -143,8 +151,10 @@ class Prefork:
         cwd: str,
         descriptors: Sequence[int] = (),
         session: bool = False,
-        stdin: IO[str] | None = None,
-        stdout: IO[str] | None = None,
+        terminal: bool = False,
+        stdin: IO[Any] | None = None,
+        stdout: IO[Any] | None = None,
+        stderr: IO[Any] | None = None,
         **order: object,
     ) -> Forked:
         """Start a process.
@@ -156,19 +166,22 @@ class Prefork:
             cwd: Its directory.
             descriptors: What it has under the same numbers.
             session: Whether it is in a session of its own.
+            terminal: Whether its input is the terminal of this session.
             stdin: The other end of its input.
             stdout: The other end of its output.
+            stderr: The other end of its standard error.
             order: What else there is to say.
         """
         numbers = [*range(len(streams)), *descriptors]
-        message = {"kind": kind, "env": dict(env), "cwd": cwd, "session": session, "descriptors": numbers, **order}
+        message: dict[str, object] = {"kind": kind, "env": dict(env), "cwd": cwd, "descriptors": numbers, **order}
+        message.update(session=session, terminal=terminal)
         told, tell = os.pipe()
         try:
             with self._lock:
                 socket.send_fds(self._control, [json.dumps(message).encode()], [tell, *streams, *descriptors])
         finally:
             os.close(tell)
-        return Forked(told, stdin=stdin, stdout=stdout)
+        return Forked(told, stdin=stdin, stdout=stdout, stderr=stderr)
 
     def close(self) -> None:
         self._control.close()
@@ -255,4 +268,57 @@ def program(code: str, *arguments: str, **environment: str) -> Generator[Forked,
             process.kill()
 
 
-__all__ = ["Forked", "ForkedEmulator", "Prefork", "fork_backends", "prefork", "program", "run_program"]
+def start_module(
+    module: str,
+    *arguments: str,
+    env: Mapping[str, str],
+    cwd: str,
+    stdin: int = subprocess.PIPE,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+    terminal: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start a module as a program in which every warning is an error, as ``python -W error -m`` does.
+
+    Args:
+        module: Its name; that of a package ends in ``.__main__``.
+        arguments: The program's.
+        env: Its environment.
+        cwd: Its directory.
+        stdin: Its input: a descriptor, or what `subprocess.Popen` takes.
+        stdout: Its output.
+        stderr: Its standard error.
+        terminal: Whether it is in a session of its own, whose terminal its input is.
+    """
+    streams: list[int] = []
+    pipes: list[IO[bytes] | None] = []
+    with ExitStack() as theirs:
+        for number, given in enumerate((stdin, stdout, stderr)):
+            end = None
+            if given == subprocess.PIPE:
+                read, write = os.pipe()
+                given, ours = (write, read) if number else (read, write)
+                theirs.callback(os.close, given)
+                end = open(ours, "rb" if number else "wb")  # noqa: SIM115
+            elif given == subprocess.DEVNULL:
+                given = os.open(os.devnull, os.O_RDWR)
+                theirs.callback(os.close, given)
+            streams.append(given)
+            pipes.append(end)
+        process = prefork().start(
+            "module",
+            streams=streams,
+            env=env,
+            cwd=cwd,
+            session=terminal,
+            terminal=terminal,
+            stdin=pipes[0],
+            stdout=pipes[1],
+            stderr=pipes[2],
+            module=module,
+            arguments=arguments,
+        )
+    return cast("subprocess.Popen[bytes]", process)
+
+
+__all__ = ["Forked", "ForkedEmulator", "Prefork", "fork_backends", "prefork", "program", "run_program", "start_module"]

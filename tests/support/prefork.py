@@ -8,6 +8,7 @@ server's start and of programs' ends start their own.
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import gc
 import json
@@ -17,15 +18,15 @@ import select
 import signal
 import socket
 import sys
+import termios
 import warnings
 from collections.abc import Callable, Mapping, Set
 from importlib import import_module
-from types import ModuleType
-from typing import Any, Final
-
-import arker
-from arker._cli import program
-from arker.emulator import __main__ as server
+from importlib.abc import InspectLoader
+from importlib.util import find_spec
+from io import TextIOWrapper
+from types import CodeType, ModuleType
+from typing import Any, Final, cast
 
 _APART: Final = ("arker.__main__", "arker.emulator.sandbox.agent.", "arker.integrations")
 """What is a program of its own, runs in VMs only, or needs libraries of its own."""
@@ -35,6 +36,29 @@ _OF_OTHERS: Final = (
 )
 """What the packages, and the libraries that they use, load late."""
 _MOST_DESCRIPTORS: Final = 64
+_ENDED: Final[list[tuple[ModuleType, int]]] = []
+"""The program that has ended in this process, and its exit status."""
+
+
+def _leave() -> None:
+    """End a program's process, where all that it does at its end has been done.
+
+    Its own objects are destroyed first. The libraries are not: that takes ten times what most programs do.
+    """
+    if _ENDED:
+        main, status = _ENDED.pop()
+        for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+            if hasattr(sys, name):
+                delattr(sys, name)
+        vars(main).clear()
+        gc.collect()
+        for stream in (sys.stdout, sys.stderr):
+            if not stream.closed:
+                stream.flush()
+        os._exit(status)
+
+
+atexit.register(_leave)  # before any library's functions, and so called after them
 
 
 def load() -> None:
@@ -42,10 +66,10 @@ def load() -> None:
     gc.disable()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for module in pkgutil.walk_packages(arker.__path__, "arker."):
+        for module in pkgutil.walk_packages(import_module("arker").__path__, "arker."):
             if not module.name.startswith(_APART) and module.name.rpartition(".")[2] != "__main__":
                 import_module(module.name)
-        for name in _OF_OTHERS:
+        for name in ("arker.emulator.__main__", *_OF_OTHERS):
             import_module(name)
     gc.enable()
     gc.freeze()  # it stays, and need not be looked through
@@ -53,21 +77,52 @@ def load() -> None:
 
 def run_code(order: Mapping[str, Any]) -> None:
     """Run a program as ``python -W error -c`` does."""
+    _run(compile(order["code"], "<string>", "exec"), "-c", order)
+
+
+def run_module(order: Mapping[str, Any]) -> None:
+    """Run a module as ``python -W error -m`` does."""
+    spec = find_spec(order["module"])
+    assert spec is not None
+    assert spec.origin is not None
+    loader = cast("InspectLoader", spec.loader)
+    _run(loader.get_code(spec.name), spec.origin, order, __spec__=spec, __package__=spec.parent)
+
+
+def _run(code: CodeType | None, name: str, order: Mapping[str, Any], **attributes: object) -> None:
+    assert code is not None
     warnings.simplefilter("error")
-    sys.argv[:] = ["-c", *order["arguments"]]
+    sys.argv[:] = [name, *order["arguments"]]
     sys.path[:1] = [] if "PYTHONSAFEPATH" in os.environ else [""]
+    for stream in (sys.stdout, sys.stderr):
+        cast("TextIOWrapper", stream).reconfigure(line_buffering=stream is sys.stderr or stream.isatty())
     main = sys.modules["__main__"] = ModuleType("__main__")
-    exec(compile(order["code"], "<string>", "exec"), vars(main))
+    vars(main).update(attributes)
+    try:
+        exec(code, vars(main))
+    except KeyboardInterrupt:  # the interpreter ends this process by the signal
+        raise
+    except SystemExit as end:
+        _ENDED.append((main, end.code & 0xFF if isinstance(end.code, int) else int(end.code is not None)))
+        raise
+    except BaseException:
+        _ENDED.append((main, 1))
+        raise
+    _ENDED.append((main, 0))
 
 
 def run_command(order: Mapping[str, Any]) -> None:
     """Run the command line as ``python -W error -m arker`` does."""
+    from arker._cli import program
+
     warnings.simplefilter("error")
     _exit_after(lambda: program.main(order["arguments"]))
 
 
 def run_server(order: Mapping[str, Any]) -> None:
     """Run the embedded backend as `arker.emulator.Emulator` starts it."""
+    from arker.emulator import __main__ as server
+
     sys.path[:] = order["path"]
     _exit_after(lambda: server.main(order["arguments"]))
 
@@ -87,7 +142,7 @@ def _exit_after(main: Callable[[], int]) -> None:
         os._exit(status)
 
 
-_RUN: Final = {"code": run_code, "command": run_command, "server": run_server}
+_RUN: Final = {"code": run_code, "module": run_module, "command": run_command, "server": run_server}
 
 
 def become(order: Mapping[str, Any], given: list[int]) -> None:
@@ -103,6 +158,8 @@ def become(order: Mapping[str, Any], given: list[int]) -> None:
         os.close(descriptor)
     if order["session"]:
         os.setsid()
+    if order["terminal"]:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["env"])

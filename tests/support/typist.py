@@ -232,17 +232,31 @@ async def at_remote(terminal: AsyncTerminal) -> AsyncGenerator[Remote, None]:
             looking.result()
 
 
+def in_terminal(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> Callable[[int], subprocess.Popen[bytes]]:
+    """Return what starts a program at a terminal of this machine, for `at_local`."""
+
+    def start(inner: int) -> subprocess.Popen[bytes]:
+        # The first process of a session gets the terminal that it opens as its controlling one.
+        opening = 'exec 0<>"$0" 1>&0 2>&0 && exec "$@"'
+        return subprocess.Popen(
+            ["/bin/sh", "-c", opening, os.ttyname(inner), *argv],
+            cwd=cwd,
+            env={"PATH": os.environ["PATH"], **env},
+            start_new_session=True,
+        )
+
+    return start
+
+
 @asynccontextmanager
 async def at_local(
-    argv: Sequence[str],
-    cwd: str,
-    env: Mapping[str, str],
+    start: Callable[[int], subprocess.Popen[bytes]],
     *,
     cols: int = 80,
     rows: int = 24,
     made: Callable[[int, int, int, int], Local] = Local,
 ) -> AsyncGenerator[Local, None]:
-    """Sit down at a new terminal of this machine, with a program in it."""
+    """Sit down at a new terminal of this machine, with a program in it, which is started at its inner end."""
     outer, inner = pty.openpty()
     modes = termios.tcgetattr(outer)
     modes[0] |= _IUTF8
@@ -250,15 +264,7 @@ async def at_local(
     os.set_blocking(outer, False)
     typist = made(outer, inner, cols, rows)
     await typist.resize(cols, rows)
-    name = os.ttyname(inner)
-    # The first process of a session gets the terminal that it opens as its controlling one.
-    opening = 'exec 0<>"$0" 1>&0 2>&0 && exec "$@"'
-    process = typist.process = subprocess.Popen(  # noqa: ASYNC220 - it takes a millisecond
-        ["/bin/sh", "-c", opening, name, *argv],
-        cwd=cwd,
-        env={"PATH": os.environ["PATH"], **env},
-        start_new_session=True,
-    )
+    process = typist.process = start(inner)
     loop = asyncio.get_running_loop()
     loop.add_reader(outer, typist.look)
     try:
@@ -271,4 +277,4 @@ async def at_local(
         process.wait()
 
 
-__all__ = ["ENV", "PATIENCE", "PROMPT", "Local", "Remote", "Typist", "at_local", "at_remote"]
+__all__ = ["ENV", "PATIENCE", "PROMPT", "Local", "Remote", "Typist", "at_local", "at_remote", "in_terminal"]
