@@ -8,6 +8,8 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -76,17 +78,34 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Collect without looking for garbage: the tests stay, and looking through them is a third of the work.
 
     Nor are they looked through later on, which would be a sixth of the work of the tests themselves.
     """
     gc.disable()
     try:
+        _import_share(session.config)
         return (yield)
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _import_share(config: pytest.Config) -> None:
+    """Import some modules of tests before all others, in each of several processes different ones.
+
+    In a new checkout pytest rewrites and compiles them, which is most of the work of collecting; and what one process
+    has written the others only read. Without this, each would do it all, at the same time.
+    """
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if worker is None:
+        return
+    directories = [path.resolve() for path in map(Path, config.args) if path.is_dir()]
+    paths = sorted(path for directory in directories for path in directory.rglob("test_*.py"))
+    for path in paths[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]:
+        with suppress(Exception, pytest.skip.Exception):  # collecting the module meets the same again, and reports it
+            import_module(".".join(path.relative_to(config.rootpath).with_suffix("").parts))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
