@@ -95,7 +95,7 @@ class Attempt:
         request: The request to the API, if it is one.
         presigned_url: Its URL, if it does not go to the API.
         label: What the log shows as its path, if it does not go to the API.
-        sent: Size of the body that is sent, in bytes.
+        sent: Size of the body that is sent, in bytes, if it does not go to the API.
         response: The response, once received.
         advanced: Whether the last attempt failed but made progress that the next one continues.
         task: The task that it is in.
@@ -123,6 +123,11 @@ class Attempt:
     removes: bool = False
     flow: Flow | None = field(default=None, repr=False)
     until: float | None = None
+
+    @property
+    def bytes_sent(self) -> int:
+        """The size of the body that is sent."""
+        return self.sent if self.request is None else self.request.size
 
     @property
     def url(self) -> str:
