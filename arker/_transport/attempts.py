@@ -198,7 +198,11 @@ class DeadlineScope:
         if self._entered.cancelled_caught:
             late = self._progress.complete(DeadlineExceededError(f"the deadline of {self._deadline:g} s has passed"))
             late.outcome = "unknown" if self._progress.in_flight else self._progress.outcome
-            raise late from self._progress.last
+            last, self._progress.last = self._progress.last, None
+            try:
+                raise late from last
+            finally:
+                del late, last  # their tracebacks have this frame
 
 
 def deadline_scope(deadline: float | None, progress: Progress) -> DeadlineScope:

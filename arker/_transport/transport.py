@@ -241,9 +241,11 @@ class Transport:
                             watch.end(cancelled=True)
                         raise
                     failure, error = judged
+                    del judged
                 else:
                     limiter.answered(waits)
                     progress.in_flight = False
+                    progress.last = None
                     if watch is not None:
                         watch.end()
                     return result
@@ -270,7 +272,12 @@ class Transport:
                 if delay is None or attempt.closed or (progress.abandoned and not progress.may_have_begun):
                     if self._diagnose is not None and isinstance(error, NetworkError):
                         self._diagnose()
-                    raise error from None
+                    try:
+                        raise error from None
+                    finally:
+                        # The error's traceback has this frame, with all that the call has in memory.
+                        progress.last = None
+                        del error
                 self.observer.retry(attempt, progress, delay, error)
                 await clock.sleep(delay)
         except asyncio.CancelledError:
@@ -283,6 +290,7 @@ class Transport:
             blocks.calls.pop(attempt, None)
             if attempt.closed:
                 was_closed(attempt)  # should it have ended otherwise, its task is not being cancelled any more
+            attempt.task = None  # if that is cancelled, it keeps the traceback, which has this frame
 
     def redactor(self, call: Call[Any]) -> Callable[[str], str]:
         """Return what removes the secrets of a call from a text."""
