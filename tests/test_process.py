@@ -33,7 +33,8 @@ def calls(function: str) -> dict[Path, list[ast.Call]]:
     found: dict[Path, list[ast.Call]] = {}
     for package in ("arker", "arker_pytest", "arker_sync"):
         for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
+            text = path.read_text()
+            for node in ast.walk(ast.parse(text)) if function in text else ():
                 if isinstance(node, ast.Call):
                     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
                     if name == function:

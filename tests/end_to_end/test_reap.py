@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sqlite3
-import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 from arker import AsyncArker, AsyncVM, ConfigurationError, InvalidArgumentError, NotFoundError
 from arker.emulator import Emulator
 from tests.ledger.support import ROOT, line, output, select
-from tests.support.forked import Forked, program
+from tests.support.forked import Forked, program, start_module
 from tests.support.length import cases, times
 from tests.support.waiting import until
 
@@ -348,13 +347,10 @@ async def test_the_command(client: AsyncArker, settings: dict[str, str], ledger:
         kill(killed)
 
     async def reap(*arguments: str, **changed: str) -> tuple[int, str, str]:
-        done = await anyio.run_process(
-            [sys.executable, "-W", "error", "-m", "arker", "reap", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **settings, **changed},
-            check=False,
-        )
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
+        env = {**os.environ, **settings, **changed}
+        with start_module("arker.__main__", "reap", *arguments, cwd=str(ROOT), env=env) as command:
+            out, complaints = await anyio.to_thread.run_sync(command.communicate)
+        return command.returncode, out.decode(), complaints.decode()
 
     status, said, complaints = await reap("--dry-run", "--older-than", "60")
     assert (status, complaints) == (0, "")
