@@ -234,17 +234,13 @@ class ItemMap(Generic[Item, Value]):
         self._begun = True
         workers = max(1, vms if total is None else min(vms, total))
         self._staggered = StaggeredWorkers(
-            self._begin_one, workers, places=self._pool.context.places_now, unless=lambda: self._pool.closed
+            lambda: self._context.run(self._loop.create_task, self._draw_and_do()),
+            workers,
+            places=self._pool.context.places_now,
+            unless=lambda: self._pool.closed,
+            among=self._pool.tasks,
+            ended=self._news.set,
         )
-
-    def _begin_one(self) -> asyncio.Task[None]:
-        task = self._context.run(self._pool.spawn, self._draw_and_do())
-        # Use a callback: a task that is cancelled before its first step does nothing.
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, _: asyncio.Task[None]) -> None:
-        self._news.set()
 
     @property
     def _workers(self) -> set[asyncio.Task[None]]:
@@ -295,7 +291,7 @@ class ItemMap(Generic[Item, Value]):
     async def _draw_and_do(self) -> None:
         pool = self._pool
         try:
-            while True:
+            while self._drawing:
                 vm, index, item = await self._draw()
                 pool.give_back(await self._work.do(vm, index, item, self._done))
         except StopAsyncIteration:
