@@ -13,9 +13,9 @@ from arker._transport import window
 AHEAD: Final = 2 * window.STEP
 """Workers beside those that may have a request in flight: as many as two of the largest steps by which the client's
 window opens, so that requests are ready when it does."""
-STEP: Final = 16
-"""The least number of workers that begin together."""
-PAUSE: Final = 0.005
+STEP: Final = 32
+"""The least number of workers that begin together. As many forks are written to the ledger at once."""
+PAUSE: Final = 0.02
 """Seconds after which more begin."""
 
 
@@ -78,8 +78,8 @@ class StaggeredWorkers:
             task = self._begin()
             self.tasks.add(task)
             self._among.add(task)
-            # Use a callback: a task that is cancelled before its first step does nothing. There is just one: each takes the
-            # loop as long as a step of the task does.
+            # Use a callback: a task that is cancelled before its first step does nothing. There is just one, since each
+            # takes the loop as long as a step of the task does.
             task.add_done_callback(self._ended)
         if self._missing:
             self._timer = clock.call_later(self._loop, PAUSE, self._begin_some)
