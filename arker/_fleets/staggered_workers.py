@@ -57,7 +57,7 @@ class StaggeredWorkers:
         self._missing = size
         self._places = places
         self._unless = unless
-        self._among = among if among is not None else set()
+        self._among: set[asyncio.Task[Any]] = among if among is not None else set()
         self._tell = ended
         self._timer: clock.Timer | None = None
         self.over: asyncio.Future[None] = self._loop.create_future()
