@@ -258,6 +258,7 @@ class ItemMap(Generic[Item, Value]):
                 return self._schedule.take()
             if not self._workers:
                 self._over = True
+                self._staggered = None  # which has this object
                 if self._error is not None:
                     raise self._error
                 break
@@ -273,6 +274,8 @@ class ItemMap(Generic[Item, Value]):
             late = await clean_up(hurry.wait(set(self._workers), CLEANUP_SECONDS))
             if late:
                 logger.warning("%d functions of a fleet do not end although they were cancelled", len(late))
+            else:
+                self._staggered = None
 
     def abandon(self) -> None:
         """Cancel the running work."""
