@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from arker import CHUNK_SIZE, AsyncArker, AsyncVM, ForbiddenError, TransferProgress
+from arker._files.hashing import Hashing
+from arker._files.sources import Buffer
 from arker.transfer import UploadWay
 from tests.support.clients import COMPUTE
 from tests.support.secrets import API_KEY
@@ -41,7 +43,7 @@ def digest_of(data: bytes | bytearray) -> str:
 
 
 class Held:
-    """SHA-256 in the client that goes on only when it is let go.
+    """SHA-256 in the client that goes on only when it is let go. An inline write always finds that it has begun.
 
     Attributes:
         begun: Digests that a thread has begun with.
@@ -54,6 +56,13 @@ class Held:
         self.free = threading.Event()
         self.fails: Exception | None = None
         monkeypatch.setattr("arker._files.hashing.hashlib", SimpleNamespace(sha256=self._sha256))
+        monkeypatch.setattr("arker._files.single.Hashing", self._begin)
+
+    def _begin(self, data: Buffer) -> Hashing:
+        # Otherwise a write that is quicker than the thread waits for the digest before it sends anything.
+        hashing = Hashing(data)
+        block_until(lambda: hashing.begun)
+        return hashing
 
     def _sha256(self) -> Any:
         self.begun += 1
@@ -256,6 +265,21 @@ async def test_a_cancelled_caller_gets_its_buffer_back(store: Store, vm: AsyncVM
     del task
     await until(lambda: _resized(data))  # what the connection still holds of it goes with the connection
     assert "/f" not in store.files
+
+
+async def test_a_request_that_goes_on_without_its_caller_sends_no_other_digest(
+    store: Store, vm: AsyncVM, held: Held
+) -> None:
+    # With a mode, a file is written beside its place first, by a request that a cancelled caller leaves to itself.
+    task = asyncio.ensure_future(vm.upload(DATA[:MIB], "/f", strategy="inline", mode=0o600))
+    await until(lambda: store.server.peak)  # its head is there
+    task.cancel()
+    await some_turns()
+    assert not task.done()  # the thread still reads the bytes
+    held.free.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [entry for entry in writes(store) if "content" in entry] == []
 
 
 async def test_a_refused_url_ends_the_digest(store: Store, vm: AsyncVM, held: Held) -> None:
