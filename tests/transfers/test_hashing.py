@@ -20,6 +20,9 @@ import pytest
 from arker import CHUNK_SIZE, AsyncArker, AsyncVM, ForbiddenError, TransferProgress
 from arker._files.hashing import Hashing
 from arker._files.sources import Buffer
+from arker._protocol.address import Address
+from arker._protocol.calls import files as file_calls
+from arker.models import SyncChunkWrite
 from arker.transfer import UploadWay
 from tests.support.clients import COMPUTE
 from tests.support.secrets import API_KEY
@@ -196,6 +199,24 @@ async def test_an_inline_write_waits_for_its_digest_with_its_last_bytes_only(hel
         server.close()
         await server.wait_closed()
     assert b'","start":0,"end":1048576,"sha256":"%b"}]' % digest_of(data).encode() in got[-200:]
+
+
+@pytest.mark.parametrize(("size", "late"), [(256 * 1024 + 1, False), (786_432, False), (786_433, True)])
+async def test_what_is_sent_as_a_whole_waits_for_its_digest(
+    store: Store, vm: AsyncVM, monkeypatch: pytest.MonkeyPatch, size: int, late: bool
+) -> None:
+    # One more piece would take the loop longer than the thread saves.
+    known: list[str | None] = []
+    write_whole = file_calls.write_whole
+
+    def note(at: Address, entry: SyncChunkWrite, *rest: Any) -> Any:
+        known.append(entry.sha256)
+        return write_whole(at, entry, *rest)
+
+    monkeypatch.setattr(file_calls, "write_whole", note)
+    await vm.sync("/f", DATA[:size])
+    assert known == [None if late else digest_of(DATA[:size])]
+    assert writes(store)[0]["sha256"] == digest_of(DATA[:size])
 
 
 async def test_the_digest_of_an_upload_is_begun_before_its_url_is_asked_for(
