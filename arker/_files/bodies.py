@@ -85,6 +85,7 @@ class Body:
 
     async def drop(self) -> None:
         """Release the body; it will not be sent again."""
+        self._pieces = None  # which has the body
         if self._hashing is not None:
             await self._hashing.drop()
 

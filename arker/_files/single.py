@@ -21,8 +21,8 @@ _QUICKLY_HASHED: Final = 256 * 1024
 """Bytes whose digest takes the loop less time than handing them to a thread does."""
 
 _SENT_AS_A_WHOLE: Final = 768 * 1024
-"""Bytes that are sent only after a thread has computed their digest. More of them go in pieces anyway, of which the last
-may come late; of fewer, one more piece takes the loop longer than is saved."""
+"""Bytes that are sent only when a thread has computed their digest. More of them go in pieces anyway, of which the last
+may come late. For fewer, one more piece would cost the loop more time than the thread saves."""
 
 
 async def write_inline(

@@ -79,7 +79,9 @@ class Writer:
     def _begin(self) -> None:
         """Reset to the state of a client that has written nothing, in a process without a writer thread."""
         self.client = os.urandom(16).hex()
-        self._changed = threading.Condition(threading.Lock())
+        # Taken by itself where its condition need not be told: a Condition's own way to its lock is in Python.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._queue: list[Operation] = []
         self._waiting: _Batch = {}
         self._asleep: _Asleep = "no"
@@ -105,7 +107,7 @@ class Writer:
         at_once: bool = False,
         soon: bool = False,
     ) -> None:
-        with self._changed:
+        with self._lock:
             self._urgent = self._urgent or at_once
             self._soon = self._soon or soon
             if self._off or (self._failing and not self._ending):
@@ -153,7 +155,7 @@ class Writer:
 
     def end(self, *, release: bool) -> None:
         """End the thread when it has written the pending records. With ``release``, the client's rows are released."""
-        with self._changed:
+        with self._lock:
             if self._thread is not None or self._queue:
                 self._ending, self._leaving = True, release
 
@@ -179,7 +181,7 @@ class Writer:
 
     def _work(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 self._await_work()
                 operations, self._queue, self._urgent, self._soon = self._queue, [], False, False
                 ending = self._ending
@@ -238,13 +240,13 @@ class Writer:
         except Exception as error:
             self._fail(error, for_good=for_good)
             if may_pass and not last:
-                with self._changed:
+                with self._lock:
                     self._queue[:0] = operations
         else:
             self._recover()
 
     def _recover(self) -> None:
-        with self._changed:
+        with self._lock:
             self._failing = False
             warned, self._warned = self._warned, False
         if warned:
@@ -291,7 +293,7 @@ class Writer:
             process_locks.leave(self.path.parent)
 
     def _fail(self, reason: object, *, for_good: bool) -> None:
-        with self._changed:
+        with self._lock:
             self._failing = True
             self._retry_at = clock.now() + RETRY_SECONDS
             self._off = self._off or for_good
@@ -326,7 +328,7 @@ class Writer:
 
     def before_exit(self) -> None:
         """Write the pending records within a moment, so that a kept VM does not look like one left behind."""
-        with self._changed:
+        with self._lock:
             self._ending = True
             thread = self._thread
             self._changed.notify()

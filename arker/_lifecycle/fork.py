@@ -25,6 +25,7 @@ from arker.errors.api import is_gone, is_surely_gone
 if TYPE_CHECKING:
     from arker._context import Context, Place
     from arker._ledger.ledger import Ledger
+    from arker._protocol.request import Request
     from arker.models import DeleteVmResponse, ForkRequest, Vm
 
 logger = logging.getLogger("arker")
@@ -42,7 +43,7 @@ class Forking:
     an answered one, and `AsyncArker.reap` reports it.
     """
 
-    __slots__ = ("_call", "_context", "_name", "_progress", "_vm_id", "doubt")
+    __slots__ = ("_call", "_context", "_found", "_name", "_progress", "doubt")
 
     def __repr__(self) -> str:
         return f"a fork (key {self._call.request.idempotency_key})"
@@ -52,8 +53,9 @@ class Forking:
         if org_id != request.source_org_id:
             request = attrs.evolve(request, source_org_id=org_id)
         self._context = context
-        self._call = vm_calls.fork(context.settings.fork_base_url(request), request, key, self._found)
-        self._vm_id: str | None = None
+        self._found = found = _Found(context.ledger)
+        self._call = vm_calls.fork(context.settings.fork_base_url(request), request, key, found)
+        found.request = self._call.request
         self.doubt: ArkerError | None = None
         """The reason why a VM may exist although the fork was given up."""
         self._progress = Progress(self._call.operation, makes=True)
@@ -144,20 +146,14 @@ class Forking:
             return self._context.transport.send(self._call, progress=progress)
         return self._context.generations.deliver(self._call, progress)
 
-    def _found(self, vm_id: str) -> None:
-        """Note the VM's id in the reply before the rest of it is read."""
-        self._vm_id = vm_id
-        if self._context.ledger is not None:
-            self._context.ledger.made(self._call.request, vm_id)
-
     async def _post(self) -> Vm:
         try:
             return await self._send_call(self._progress)
         except BadReplyError as error:
             if not 200 <= error.status < 300:
                 raise
-            if self._vm_id is not None:
-                await self._give_back(self._vm_id)
+            if self._found.vm_id is not None:
+                await self._give_back(self._found.vm_id)
                 raise
         if self._context.ledger is not None:
             self._context.ledger.answered(self._call.request)
@@ -165,8 +161,8 @@ class Forking:
         try:
             vm = await self._send_call(self._progress)
         except BadReplyError:
-            if self._vm_id is not None:
-                await self._give_back(self._vm_id)
+            if self._found.vm_id is not None:
+                await self._give_back(self._found.vm_id)
             raise
         if was_made_since(vm.created_at, again):
             logger.warning(
@@ -198,7 +194,7 @@ class Forking:
         except ArkerError as error:
             if error.outcome == "not_started":
                 ledger.forget(request)
-            elif error.vm_id is not None and self._vm_id is None:
+            elif error.vm_id is not None and self._found.vm_id is None:
                 ledger.made(request, error.vm_id)  # an error may name a VM that is there
             raise
 
@@ -225,12 +221,12 @@ class Forking:
             ledger.forget(request)
         if problem is not None:
             logger.warning("a fork (key %s) was given up, and its VM may exist: %s", request.idempotency_key, problem)
-            vm_id = None if self._vm_id is None else self._context.redact(self._vm_id)
+            vm_id = None if self._found.vm_id is None else self._context.redact(self._found.vm_id)
             doubt = ArkerError(f"the fork was given up, and its VM may exist: {problem}", vm_id=vm_id)
             self.doubt = progress.complete(doubt).with_context(outcome="unknown")
 
     def _left(self) -> str:
-        known = "" if self._vm_id is None else f" of VM {self._context.redact(self._vm_id)}"
+        known = "" if self._found.vm_id is None else f" of VM {self._context.redact(self._found.vm_id)}"
         return f"a fork{known} (key {self._call.request.idempotency_key})"
 
     async def _outcome(self, task: asyncio.Task[Vm]) -> Vm | None:
@@ -253,6 +249,30 @@ class Forking:
         else:
             if not answer.deleted:
                 raise InternalError("the server says that the VM was not deleted", outcome="applied", vm_id=vm_id)
+
+
+class _Found:
+    """The id of a fork's VM, noted in the reply before the rest of it is read.
+
+    It knows nothing of the fork: the fork has the call, and the call this, so that together they would be garbage that
+    only the garbage collector removes.
+
+    Attributes:
+        vm_id: The id, once known.
+        request: The fork's request, of whatever form.
+    """
+
+    __slots__ = ("_ledger", "request", "vm_id")
+
+    def __init__(self, ledger: Ledger | None) -> None:
+        self._ledger = ledger
+        self.vm_id: str | None = None
+        self.request: Request | None = None
+
+    def __call__(self, vm_id: str) -> None:
+        self.vm_id = vm_id
+        if self._ledger is not None and self.request is not None:
+            self._ledger.made(self.request, vm_id)
 
 
 def was_made_since(created_at: str | None, moment: float) -> bool:

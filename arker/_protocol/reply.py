@@ -43,16 +43,16 @@ def decipher(call: Call[T], response: Response, reader: Reader, redact: Callable
 
 def _result(call: Call[T], response: Response, value: object, reader: Reader, redact: Callable[[str], str]) -> T:
     status = response.status
-    held = reader.find(value, call.evidence) if 200 <= status < 300 else None
-    said = _error_in(value) if held is None or reader.strict else None
-    remarks = call.acknowledged and 200 <= status < 300 and not reader.strict
-    if said is not None and not (remarks and _is_a_remark(value, said)):
-        raise said.error(status, redact)
-    if status >= 400:
-        raise _error_of_a_gateway(response, value, redact)
-    if not 200 <= status < 300:
-        raise BadReplyError(f"HTTP {status} is no answer; redirects are not followed", status=status)
-    payload = held
+    payload = reader.find(value, call.evidence) if 200 <= status < 300 else None
+    if payload is None or reader.strict:
+        said = _error_in(value)
+        remarks = call.acknowledged and 200 <= status < 300 and not reader.strict
+        if said is not None and not (remarks and _is_a_remark(value, said)):
+            raise said.error(status, redact)
+        if status >= 400:
+            raise _error_of_a_gateway(response, value, redact)
+        if not 200 <= status < 300:
+            raise BadReplyError(f"HTTP {status} is no answer; redirects are not followed", status=status)
     if payload is None:
         if is_object(value):
             payload = value

@@ -251,6 +251,7 @@ class Connection:
         self.incoming.end(self._named(ConfigurationError("the terminal was closed")))
         for task in self._tasks:
             await end(task)
+        self._tasks = []  # the tracebacks of cancelled ones have this object
 
     def progress(self) -> Progress:
         """Return the state of a new operation on the terminal."""

@@ -95,7 +95,7 @@ class Attempt:
         request: The request to the API, if it is one.
         presigned_url: Its URL, if it does not go to the API.
         label: What the log shows as its path, if it does not go to the API.
-        sent: Size of the body that is sent, in bytes.
+        sent: Size of the body that is sent, in bytes, if it does not go to the API.
         response: The response, once received.
         advanced: Whether the last attempt failed but made progress that the next one continues.
         task: The task that it is in.
@@ -123,6 +123,11 @@ class Attempt:
     removes: bool = False
     flow: Flow | None = field(default=None, repr=False)
     until: float | None = None
+
+    @property
+    def bytes_sent(self) -> int:
+        """The size of the body that is sent."""
+        return self.sent if self.request is None else self.request.size
 
     @property
     def url(self) -> str:
@@ -193,7 +198,11 @@ class DeadlineScope:
         if self._entered.cancelled_caught:
             late = self._progress.complete(DeadlineExceededError(f"the deadline of {self._deadline:g} s has passed"))
             late.outcome = "unknown" if self._progress.in_flight else self._progress.outcome
-            raise late from self._progress.last
+            last, self._progress.last = self._progress.last, None
+            try:
+                raise late from last
+            finally:
+                del late, last  # their tracebacks have this frame
 
 
 def deadline_scope(deadline: float | None, progress: Progress) -> DeadlineScope:

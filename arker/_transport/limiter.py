@@ -123,9 +123,10 @@ class Limiter:
         with self._lock:
             self._in_flight -= 1
             self._waiting_in_flight -= waits
-            self.window.answered(clock.now())
+            now = clock.now()
+            self.window.answered(now)
             if self._loops:  # requests are waiting
-                self._pump()
+                self._pump(now)
 
     def refused(self, waits: bool, *, retry_after: float | None) -> None:
         """Give a place back after an answer that reports overload."""
@@ -154,15 +155,18 @@ class Limiter:
         self._in_flight -= 1
         self._waiting_in_flight -= waits
 
-    def _pump(self) -> None:
+    def _pump(self, now: float | None = None) -> None:
         """Admit the waiting requests that have a place."""
         quick, slow = self._queues[False], self._queues[True]
         if not quick and not slow:
             return
-        now = clock.now()
-        self.window.waited(now)
+        now = clock.now() if now is None else now
+        window = self.window
+        window.waited(now)
         here = _running_loop()
         while quick or slow:
+            if self._in_flight >= window.places and self._in_flight > self._waiting_in_flight:
+                break  # neither queue has a place, as after nearly every admission
             # The first of both queues, unless it is the one that has no place.
             waiter = slow[0] if not quick or (slow and slow[0].number < quick[0].number) else quick[0]
             if not self._has_place(waiter.waits, now):
@@ -174,7 +178,7 @@ class Limiter:
             self._dequeued(waiter)
             self._in_flight += 1
             self._waiting_in_flight += waiter.waits
-            self.window.sent(now)
+            window.sent(now)
             waiter.admitted = True
             if waiter.loop is here:
                 waiter.wake()
@@ -184,7 +188,7 @@ class Limiter:
             except RuntimeError:  # its loop was closed under it
                 self._release(waiter.waits)
                 waiter.admitted = False
-        if now < self.window.opens_at:
+        if now < window.opens_at:
             self._watch()  # the request admitted just now may delay all others
 
     def _dequeued(self, waiter: _Waiter) -> None:

@@ -166,7 +166,7 @@ class Observer(Teller):
         received = len(response.body) if response is not None else 0
         if logger.isEnabledFor(logging.DEBUG):
             facts = {"event": "attempt", **self._facts(attempt, progress), "elapsed_ms": round(seconds * 1000, 3)}
-            facts |= {"bytes_sent": attempt.sent, "bytes_received": received}
+            facts |= {"bytes_sent": attempt.bytes_sent, "bytes_received": received}
             if status is not None:
                 facts["status"] = status
             if request_id is not None:
@@ -195,7 +195,7 @@ class Observer(Teller):
                 cancelled=cancelled,
                 request_id=request_id,
                 idempotency_key=attempt.request.idempotency_key if attempt.request is not None else None,
-                bytes_sent=attempt.sent,
+                bytes_sent=attempt.bytes_sent,
                 bytes_received=received,
             )
             self.tell("on_request", self.hooks.on_request, event)

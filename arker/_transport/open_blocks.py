@@ -204,13 +204,13 @@ class Blocks:
         """End the calls that remove nothing, or all of them."""
         here = asyncio.get_running_loop()
         for call in list(self.calls):
-            progress = self.calls.get(call)
-            if progress is None or call.ending or call.task is None:
+            progress, task = self.calls.get(call), call.task
+            if progress is None or call.ending or task is None:
                 continue
             if not removing and _is_essential(call, progress):
                 continue
             call.ending = True
-            loop = call.task.get_loop()
+            loop = task.get_loop()
             if loop is here:
                 self._end_call(call)
                 continue
@@ -233,7 +233,8 @@ class Blocks:
         task.cancel()
 
     def _are_calls_on_their_way(self) -> bool:
-        return any(call.task is not None and call.task.get_loop().is_running() for call in list(self.calls))
+        tasks = [call.task for call in list(self.calls)]
+        return any(task is not None and task.get_loop().is_running() for task in tasks)
 
 
 async def _polled(is_over: Callable[[], bool]) -> None:

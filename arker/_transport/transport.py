@@ -241,9 +241,11 @@ class Transport:
                             watch.end(cancelled=True)
                         raise
                     failure, error = judged
+                    del judged
                 else:
                     limiter.answered(waits)
                     progress.in_flight = False
+                    progress.last = None
                     if watch is not None:
                         watch.end()
                     return result
@@ -270,7 +272,12 @@ class Transport:
                 if delay is None or attempt.closed or (progress.abandoned and not progress.may_have_begun):
                     if self._diagnose is not None and isinstance(error, NetworkError):
                         self._diagnose()
-                    raise error from None
+                    try:
+                        raise error from None
+                    finally:
+                        # The error's traceback has this frame, with all that the call has in memory.
+                        progress.last = None
+                        del error
                 self.observer.retry(attempt, progress, delay, error)
                 await clock.sleep(delay)
         except asyncio.CancelledError:
@@ -283,6 +290,7 @@ class Transport:
             blocks.calls.pop(attempt, None)
             if attempt.closed:
                 was_closed(attempt)  # should it have ended otherwise, its task is not being cancelled any more
+            attempt.task = None  # if that is cancelled, it keeps the traceback, which has this frame
 
     def redactor(self, call: Call[Any]) -> Callable[[str], str]:
         """Return what removes the secrets of a call from a text."""
@@ -331,29 +339,27 @@ class _Exchange(Attempt, Generic[T]):
     def take(self, call: Call[T]) -> None:
         """Continue with a call that was built anew."""
         self.call, self.request = call, call.request
-        self.sent = call.request.size
 
     async def __call__(self) -> T:
-        call, transport = self.call, self.transport
-        again = self.progress.attempts > 1 and self.progress.outcome == "not_started"
-        if call.remade is not None and self.until is not None and again:
+        call, transport, progress = self.call, self.transport, self.progress
+        again = progress.attempts > 1
+        if again and call.remade is not None and self.until is not None and progress.outcome == "not_started":
             # The server is to wait only for the seconds that are left. A request that it may have taken is repeated
             # as it was: its key with another body would be a conflict.
             self.request = call.remade(max(0, math.ceil(self.until - clock.now())))
             self.call = call = evolve(call, request=self.request)
-        silence = transport.settings.timeouts.silence
-        if call.probe is not None and silence is not None:
+        if call.probe is not None and (silence := transport.settings.timeouts.silence) is not None:
             self.flow = flow = Flow()
             exchange = watched(self.http.exchange(call.request, flow), call.probe, silence, flow)
         else:
             exchange = self.http.exchange(call.request)
         self.response = response = await exchange
-        redact = self.progress.redact
+        redact = progress.redact
         try:
             return decipher(call, response, transport.reader, redact)
         except ArkerError as error:
             # A DELETE that was repeated finds nothing because an earlier attempt had succeeded.
-            if call.gone is not None and is_gone(error) and self.progress.attempts > 1:
+            if call.gone is not None and again and is_gone(error):
                 if is_surely_gone(error):
                     return call.gone
                 # A proxy's page does not prove it: it may never have let an attempt through.
@@ -372,7 +378,6 @@ def _exchange(transport: Transport, http: Http, call: Call[T], progress: Progres
         call.changes_something and request.method != "GET",
         call.replay is Replay.SAFE,
         request,
-        sent=request.size,
         until=until,
         transport=transport,
         http=http,

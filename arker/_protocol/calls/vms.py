@@ -94,20 +94,7 @@ def fork(base_url: str, request: ForkRequest, key: str, found: Callable[[str], N
         key: The idempotency key.
         found: Called with the VM's id as soon as it is known, before the rest of the reply is read.
     """
-
-    def decode(payload: dict[str, Any], reader: Reader) -> Vm:
-        vm_id = id_in(payload, VM_IDS)
-        if vm_id is not None:
-            found(vm_id)
-        return _vm_of(payload, reader)
-
-    def salvage(body: bytes) -> Vm | None:
-        vm_id = salvaged_vm_id(body)
-        if vm_id is None:
-            return None
-        found(vm_id)
-        return models.Vm(vm_id=vm_id)
-
+    reply = _ForkReply(found)
     written = _written(request)
     secrets, lack, differing = written.secrets, written.lack, written.differing
 
@@ -117,10 +104,10 @@ def fork(base_url: str, request: ForkRequest, key: str, found: Callable[[str], N
     call = Call(
         "fork",
         post(written.body),
-        decode,
+        reply.decode,
         evidence=VM_IDS,
         makes_vm=True,
-        salvage=salvage,
+        salvage=reply.salvage,
         lack=lack,
         secrets=secrets,
     )
@@ -137,6 +124,28 @@ def fork(base_url: str, request: ForkRequest, key: str, found: Callable[[str], N
         return post(codec.dumps_plain({**body, "queueing_timeout": left}))
 
     return evolve(today, patience=float(request.queueing_timeout), remade=remade)
+
+
+class _ForkReply:
+    """The reader of a fork's reply, which tells the VM's id before it reads the rest."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self, found: Callable[[str], None]) -> None:
+        self._found = found
+
+    def decode(self, payload: dict[str, Any], reader: Reader) -> Vm:
+        vm_id = id_in(payload, VM_IDS)
+        if vm_id is not None:
+            self._found(vm_id)
+        return _vm_of(payload, reader)
+
+    def salvage(self, body: bytes) -> Vm | None:
+        vm_id = salvaged_vm_id(body)
+        if vm_id is None:
+            return None
+        self._found(vm_id)
+        return models.Vm(vm_id=vm_id)
 
 
 @define

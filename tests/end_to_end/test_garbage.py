@@ -1,0 +1,107 @@
+"""What calls leave behind: nothing that only the garbage collector would remove.
+
+A circle of references keeps what it holds in memory until a collection finds it, and each object of it makes every
+collection take longer, of hundreds of VMs at once.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from types import FrameType
+from typing import Final
+
+import pytest
+
+from arker import AsyncArker, AsyncVM, DeadlineExceededError, NotFoundError
+from tests.support.waiting import some_turns
+
+pytestmark = pytest.mark.anyio
+
+Use = Callable[[AsyncArker, AsyncVM], Awaitable[object]]
+
+_LARGE: Final = bytes(9 * 1024 * 1024)
+
+
+async def fork(ar: AsyncArker, _: AsyncVM) -> None:
+    await (await ar.fork("ubuntu")).delete()
+
+
+async def fork_a_vm(_: AsyncArker, vm: AsyncVM) -> None:
+    await (await vm.fork()).delete()
+
+
+async def run(_: AsyncArker, vm: AsyncVM) -> None:
+    assert (await vm.run("echo $A", env={"A": "hi"}, on_cancel="kill")).stdout == b"hi\n"
+
+
+async def start(_: AsyncArker, vm: AsyncVM) -> None:
+    await (await vm.start("true")).wait()
+
+
+async def write(_: AsyncArker, vm: AsyncVM) -> None:
+    await vm.sync("small", b"hello")
+    await vm.sync("large", _LARGE[: 1024 * 1024])
+    assert await vm.sync("small") == b"hello"
+
+
+async def upload(_: AsyncArker, vm: AsyncVM) -> None:
+    await vm.upload(_LARGE, "large", strategy="put")
+    await vm.upload(_LARGE, "large", strategy="parts")
+
+
+async def terminal(_: AsyncArker, vm: AsyncVM) -> None:
+    async with vm.terminal() as terminal:
+        await terminal.write(b"exit\n")
+        async for _output in terminal:
+            pass
+
+
+async def not_found(ar: AsyncArker, _: AsyncVM) -> None:
+    try:  # not by pytest's function, which keeps the error for a while
+        await ar.get_vm("there-is-none")
+    except NotFoundError:
+        return
+    pytest.fail("it was found")
+
+
+async def late(_: AsyncArker, vm: AsyncVM) -> None:
+    try:
+        await vm.run("sleep 60", deadline=0.1, on_cancel="kill")
+    except DeadlineExceededError:
+        return
+    pytest.fail("it was in time")
+
+
+def _name(found: object) -> str:
+    if isinstance(found, FrameType):
+        return found.f_code.co_filename
+    return f"{type(found).__module__}.{type(found).__name__}"
+
+
+def _is_ours(name: str) -> bool:
+    return ("/arker/" in name or name.startswith("arker.")) and "emulator" not in name
+
+
+@pytest.mark.parametrize("use", [fork, fork_a_vm, run, start, write, upload, terminal, not_found, late])
+async def test_nothing_is_left_to_the_garbage_collector(
+    ar: AsyncArker, vm: AsyncVM, use: Use, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "arker")  # records of the log keep the errors that they are about
+    await use(ar, vm)  # what is imported and prepared at first
+    await some_turns()
+    gc.collect()
+    gc.disable()
+    try:
+        await use(ar, vm)
+        await some_turns()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        found = Counter(name for name in map(_name, gc.garbage) if _is_ours(name))
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not found
