@@ -19,7 +19,7 @@ class Hashing:
     """The SHA-256 of bytes in memory, which a thread computes from now on.
 
     Attributes:
-        begun: Whether the thread is at work. It is not as long as all threads of the loop are busy.
+        begun: Whether the thread has begun. None does for as long as all threads of the loop are busy.
     """
 
     def __init__(self, data: Buffer) -> None:
