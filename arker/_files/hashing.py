@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import weakref
 from typing import Any, Final
 
 from arker._files.ranges import MIB
@@ -19,15 +20,18 @@ class Hashing:
     """The SHA-256 of bytes in memory, which a thread computes from now on.
 
     Attributes:
+        alone: Whether no other digest was being computed when this one was begun.
         begun: Whether the thread has begun. None does for as long as all threads of the loop are busy.
     """
 
     def __init__(self, data: Buffer) -> None:
         self._data = data
+        self.alone = not _unfinished
         self.begun = False
         self._dropped = False
+        _unfinished.add(self)
         self._future = begin_in_thread(self._hash)
-        self._future.add_done_callback(retrieve)
+        self._future.add_done_callback(self._end)
 
     def _hash(self) -> str | None:
         self.begun = True
@@ -39,6 +43,10 @@ class Hashing:
             digest.update(data[start : start + _STEP])
         # An exception would hold the data for as long as the future is there.
         return None if self._dropped else digest.hexdigest()
+
+    def _end(self, future: asyncio.Future[str | None]) -> None:
+        _unfinished.discard(self)
+        retrieve(future)
 
     async def digest(self) -> str:
         """Return the digest in lower-case hex. It may be awaited repeatedly, and a cancelled caller does not end it.
@@ -63,6 +71,9 @@ class Hashing:
             await carry_through(asyncio.wait({self._future}))
         else:
             self._future.cancel()
+
+
+_unfinished: Final[weakref.WeakSet[Hashing]] = weakref.WeakSet()
 
 
 def retrieve(future: asyncio.Future[Any]) -> None:

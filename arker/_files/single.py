@@ -35,7 +35,9 @@ async def write_inline(
     try:
         if not source.in_memory:
             await in_thread(source.check)
-        if hashing is not None and len(data) <= _SENT_AS_A_WHOLE:
+        if hashing is not None and (len(data) <= _SENT_AS_A_WHOLE or not hashing.alone):
+            # Of many writes at once, the digests of some are computed while others are sent. Were they all begun before
+            # their digests are known, the loop would have to encode all of them at once.
             digest = await hashing.digest()
         late = hashing if digest is None else None
         entry = SyncChunkWrite(
