@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from queue import Empty, SimpleQueue
@@ -49,34 +50,42 @@ class Errand:
 
 
 class Seat:
-    """The place of a caller during successive calls for the same work, such as the steps of an iterator.
+    """The place of a caller during one call, or successive ones for the same work, such as the steps of an iterator.
 
     Errands of the work go to the step that is being waited for, even if an earlier step began them.
+
+    Attributes:
+        call: Returns the call, unless its caller has gone. The call has its task, and the task its seat: it is a weak
+            reference, lest every result stay in memory until garbage is collected.
     """
 
     __slots__ = ("call",)
 
     def __init__(self) -> None:
-        self.call: Call[Any] | None = None
+        self.call: Callable[[], Call[Any] | None] = _nothing
 
 
-_current: ContextVar[Call[Any] | Seat] = ContextVar("arker_sync_call")
+def _nothing() -> None:
+    return None
+
+
+_current: ContextVar[Seat | None] = ContextVar("arker_sync_call", default=None)
 
 
 def current_call() -> Call[Any] | None:
-    """Return the call that the running task belongs to."""
-    current = _current.get(None)
-    return current.call if isinstance(current, Seat) else current
+    """Return the call that the running task belongs to, if its caller still waits."""
+    seat = _current.get()
+    return None if seat is None else seat.call()
 
 
 class Call(Generic[T]):
     """A call into the loop. Its caller waits in `wait`, and meanwhile runs the errands that come from the loop."""
 
-    __slots__ = ("_abandoned", "_inbox", "_lock", "_over", "_running", "_seat", "_task", "_work")
+    __slots__ = ("__weakref__", "_abandoned", "_inbox", "_lock", "_over", "_running", "_seat", "_task", "_work")
 
     def __init__(self, work: Coroutine[Any, Any, T], running: Running, seat: Seat | None = None) -> None:
         self._work = work
-        self._seat = seat
+        self._seat = Seat() if seat is None else seat
         self._running = running
         self._task: asyncio.Task[T] | None = None
         self._inbox: SimpleQueue[asyncio.Task[T] | Errand | None] = SimpleQueue()
@@ -100,11 +109,8 @@ class Call(Generic[T]):
     def _begin(self) -> None:
         if self._abandoned:
             return
-        if self._seat is None:
-            _current.set(self)
-        else:
-            self._seat.call = self
-            _current.set(self._seat)
+        self._seat.call = weakref.ref(self)
+        _current.set(self._seat)
         task = self._task = self._running.loop.create_task(self._work)
         task.add_done_callback(self._inbox.put)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import logging
 import pickle
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -19,9 +21,9 @@ from arker_sync import VM, Arker
 from arker_sync._bridge.call import current_call
 from arker_sync._bridge.callbacks import feed, relay
 from arker_sync._bridge.facade import twin
-from arker_sync._bridge.lease import Lease
+from arker_sync._bridge.lease import BlockingIterator, Lease
 from arker_sync._bridge.workers import in_threads
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import PATIENCE, block_until, until
 
 
 @pytest.fixture
@@ -116,6 +118,36 @@ def test_what_is_no_function_is_left_as_it_is() -> None:
 
 
 # --- calls ------------------------------------------------------------------------------------------------------------
+
+
+class _Result:
+    pass
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_a_result_leaves_memory_without_a_collection_of_garbage(lease: Lease, no_collection: None) -> None:
+    async def work() -> _Result:
+        return _Result()
+
+    kept = weakref.ref(lease.call(work()))
+    block_until(lambda: kept() is None)  # the loop's thread lets its task go a moment later
+
+
+def test_an_item_leaves_memory_without_a_collection_of_garbage(lease: Lease, no_collection: None) -> None:
+    async def work() -> AsyncIterator[_Result]:
+        yield _Result()
+        yield _Result()
+
+    items = BlockingIterator(lease, work(), weakref.ref)
+    kept = next(items)
+    block_until(lambda: kept() is None)
+    items.close()
 
 
 def test_a_call_in_the_loop_s_own_thread_is_refused(blocking: Arker, lease: Lease) -> None:

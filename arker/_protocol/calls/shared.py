@@ -25,11 +25,11 @@ def _structure(cls: type[T], payload: dict[str, Any], reader: Reader) -> T:
 
 def acknowledging(cls: type[T], field: str) -> Decode[T]:
     """Return a decoder of a reply that acknowledges something by a field of a model."""
+    return partial(_acknowledge, cls, field)
 
-    def decode(payload: dict[str, Any], reader: Reader) -> T:
-        return reader.acknowledgement(payload, cls, field)
 
-    return decode
+def _acknowledge(cls: type[T], field: str, payload: dict[str, Any], reader: Reader) -> T:
+    return reader.acknowledgement(payload, cls, field)
 
 
 Names = tuple[str, ...]
