@@ -40,7 +40,7 @@ DATA = bytes(range(241)) * 73_000  # 17 MB
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     # What an earlier test has left unfinished, in a loop that was closed, does not count.
-    monkeypatch.setattr("arker._files.hashing._unfinished", WeakSet())
+    monkeypatch.setattr("arker._files.hashing._unfinished", WeakSet[Hashing]())
 
 
 @pytest.fixture
