@@ -152,7 +152,7 @@ def test_an_item_leaves_memory_without_a_collection_of_garbage(lease: Lease, no_
 
 def test_callbacks_of_work_that_no_caller_waits_for(lease: Lease, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Call[Any]] = []  # and not let go of, as by a thread that is slow to return
-    start = Call.start
+    start = Call[Any].start
 
     def start_slowly(call: Call[Any]) -> None:
         started.append(call)
@@ -161,8 +161,11 @@ def test_callbacks_of_work_that_no_caller_waits_for(lease: Lease, monkeypatch: p
     async def nothing() -> None:
         pass
 
+    def note(_: int) -> None:
+        told.set()
+
     told, fed = threading.Event(), threading.Event()
-    tell = relay("progress", lambda _: told.set())
+    tell = relay("progress", note)
 
     async def work() -> None:
         tell(1)
