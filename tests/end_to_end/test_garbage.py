@@ -60,6 +60,11 @@ async def terminal(_: AsyncArker, vm: AsyncVM) -> None:
             pass
 
 
+async def fleet(ar: AsyncArker, _: AsyncVM) -> None:
+    async with ar.fork_many("ubuntu", 2) as vms:
+        assert [outcome.ok async for outcome in vms.map(AsyncVM.run, ["true", "true"])] == [True, True]
+
+
 async def not_found(ar: AsyncArker, _: AsyncVM) -> None:
     try:  # not by pytest's function, which keeps the error for a while
         await ar.get_vm("there-is-none")
@@ -113,7 +118,9 @@ async def _assert_nothing_is_left(ar: AsyncArker, vm: AsyncVM, use: Use, caplog:
     assert not found
 
 
-@pytest.mark.parametrize("use", [fork, fork_a_vm, fork_in_vain, run, start, write, upload, terminal, not_found, late])
+@pytest.mark.parametrize(
+    "use", [fork, fork_a_vm, fork_in_vain, run, start, write, upload, terminal, fleet, not_found, late]
+)
 async def test_nothing_is_left_to_the_garbage_collector(
     ar: AsyncArker, vm: AsyncVM, use: Use, caplog: pytest.LogCaptureFixture
 ) -> None:
