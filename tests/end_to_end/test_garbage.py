@@ -16,6 +16,7 @@ from typing import Final
 import pytest
 
 from arker import AsyncArker, AsyncVM, DeadlineExceededError, NotFoundError
+from arker.emulator import Emulator
 from tests.support.waiting import some_turns
 
 pytestmark = pytest.mark.anyio
@@ -72,6 +73,14 @@ async def not_found(ar: AsyncArker, _: AsyncVM) -> None:
     pytest.fail("it was found")
 
 
+async def fork_in_vain(ar: AsyncArker, _: AsyncVM) -> None:
+    try:
+        await ar.fork("there-is-none")
+    except NotFoundError:
+        return
+    pytest.fail("it was forked")
+
+
 async def late(_: AsyncArker, vm: AsyncVM) -> None:
     try:
         await vm.run("sleep 60", deadline=0.1, on_cancel="kill")
@@ -90,10 +99,7 @@ def _is_ours(name: str) -> bool:
     return ("/arker/" in name or name.startswith("arker.")) and "emulator" not in name
 
 
-@pytest.mark.parametrize("use", [fork, fork_a_vm, run, start, write, upload, terminal, fleet, not_found, late])
-async def test_nothing_is_left_to_the_garbage_collector(
-    ar: AsyncArker, vm: AsyncVM, use: Use, caplog: pytest.LogCaptureFixture
-) -> None:
+async def _assert_nothing_is_left(ar: AsyncArker, vm: AsyncVM, use: Use, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "arker")  # records of the log keep the errors that they are about
     await use(ar, vm)  # what is imported and prepared at first
     await some_turns()
@@ -112,3 +118,23 @@ async def test_nothing_is_left_to_the_garbage_collector(
         gc.garbage.clear()
         gc.enable()
     assert not found
+
+
+@pytest.mark.parametrize(
+    "use", [fork, fork_a_vm, fork_in_vain, run, start, write, upload, terminal, fleet, not_found, late]
+)
+async def test_nothing_is_left_to_the_garbage_collector(
+    ar: AsyncArker, vm: AsyncVM, use: Use, caplog: pytest.LogCaptureFixture
+) -> None:
+    await _assert_nothing_is_left(ar, vm, use, caplog)
+
+
+@pytest.mark.parametrize("deadline", [None, 600.0])
+async def test_nothing_is_left_after_a_second_attempt(
+    ar: AsyncArker, vm: AsyncVM, emulator: Emulator, deadline: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run_again(_: AsyncArker, vm: AsyncVM) -> None:
+        emulator.faults.error(operation="run", status=503, code="unavailable", retry_after=0.01)
+        assert (await vm.run("echo hi", deadline=deadline)).stdout == b"hi\n"
+
+    await _assert_nothing_is_left(ar, vm, run_again, caplog)
