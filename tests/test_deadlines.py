@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -80,6 +81,38 @@ async def test_a_deadline_over_several_requests(server: ScriptedServer, vm: Asyn
     raised = await failing_late(vm.sync("/f", deadline=50), lambda: len(server.requests) == 2, 50)
     assert type(raised) is DeadlineExceededError
     assert (raised.attempts, raised.operation) == (2, "vm.sync")
+
+
+async def test_the_cause_is_the_last_failure_of_the_whole_operation(server: ScriptedServer, vm: AsyncVM) -> None:
+    def presigned(_: Recorded) -> Reply:
+        return ok({"path": "/f", "size": 2, "presigned_url": f"{server.url}/o", "expires_in": 60})
+
+    server.script(error("unavailable", status=503), presigned, Reply(body=b"hi", delay=600))
+    raised = await failing_late(vm.sync("/f", deadline=50), lambda: len(server.requests) == 3, 50)
+    assert type(raised) is DeadlineExceededError
+    assert isinstance(raised.__cause__, UnavailableError)
+
+
+async def test_the_cause_is_there_although_the_fork_was_then_answered(server: ScriptedServer) -> None:
+    late = threading.Event()
+
+    async def made(_: Recorded) -> Reply:
+        while not late.is_set():
+            await asyncio.sleep(0.01)
+        return ok({"vm_id": "vm-1"})
+
+    server.script(error("unavailable", status=503), made, ok({"deleted": True}))
+    async with make_client(server) as client:
+        forking = asyncio.ensure_future(client.fork("ubuntu", deadline=50))
+        await until(lambda: len(server.requests) == 2)
+        with pytest.MonkeyPatch.context() as patch:
+            await put_forward(patch, 50)
+            late.set()
+            raised = await failing(forking)
+    assert type(raised) is DeadlineExceededError
+    assert (raised.attempts, raised.outcome) == (2, "not_started")
+    assert isinstance(raised.__cause__, UnavailableError)
+    assert server.last.method == "DELETE"
 
 
 async def test_a_deadline_that_is_kept(server: ScriptedServer, vm: AsyncVM) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import aiohttp
@@ -25,6 +26,7 @@ from arker import (
     RetryEvent,
     RetryPolicy,
 )
+from arker._transport.http.sessions import finish
 from tests.support.clients import COMPUTE, make_client
 from tests.support.samples import completed
 from tests.support.secrets import API_KEY
@@ -51,6 +53,27 @@ def test_a_client_serves_one_loop_after_the_other(server: ScriptedServer) -> Non
     asyncio.run(client.aclose())
     with pytest.raises(ConfigurationError, match="the client is closed"):
         asyncio.run(client.get_vm("v"))
+
+
+@pytest.mark.anyio
+async def test_a_session_that_two_loops_close_at_once() -> None:
+    """Each loop closes the sessions of all: the second one leaves the session to the first, which is not done yet."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def guard() -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            begun.set()
+            await go_on.wait()
+
+    session = guard()
+    await session.__anext__()
+    closing = asyncio.create_task(finish(session))
+    await begun.wait()
+    await finish(session)
+    go_on.set()
+    await closing
 
 
 def test_a_handle_serves_one_loop_after_the_other(server: ScriptedServer) -> None:

@@ -193,13 +193,13 @@ class Job:
         # Concurrent requests cannot share one; what becomes known of each is added to the whole call's.
         whole = self.progress
         before = whole.attempts
-        own = Progress(whole.operation, before, redact=self.place.redact)
+        own = Progress(whole.operation, before, redact=self.place.redact, bounded=whole.bounded)
         try:
             yield own
         finally:
             whole.attempts += own.attempts - before
             whole.redact = own.redact
-            whole.last = own.last or whole.last
+            whole.last, own.last = own.last or whole.last, None
             if decisive and own.may_have_begun:
                 whole.outcome = "unknown" if own.in_flight else own.outcome
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _QUICKLY_HASHED: Final = 256 * 1024
 """Bytes whose digest takes the loop less time than handing them to a thread does."""
 
+_SENT_AS_A_WHOLE: Final = 768 * 1024
+"""Bytes that are sent only when a thread has computed their digest. More of them go in pieces anyway, of which the last
+may come late. For fewer, one more piece would cost the loop more time than the thread saves."""
+
 
 async def write_inline(
     job: Job, source: Source, path: str, settle: Settle | None = None, *, checksum: bool = True
@@ -31,18 +35,23 @@ async def write_inline(
     try:
         if not source.in_memory:
             await in_thread(source.check)
+        if hashing is not None and (len(data) <= _SENT_AS_A_WHOLE or not hashing.alone):
+            # Of many writes at once, the digests of some are computed while others are sent. Were they all begun before
+            # their digests are known, the loop would have to encode all of them at once.
+            digest = await hashing.digest()
+        late = hashing if digest is None else None
         entry = SyncChunkWrite(
             path=path, size=len(data), upload_id=new_ulid(), content=data, start=0, end=len(data), sha256=digest
         )
         async with job.slots:
-            call = file_calls.write_whole(job.place, entry, None if hashing is None else hashing.digest)
-            if hashing is not None and not hashing.begun:
-                await hashing.digest()  # a request on its way is not to wait until a thread is free
+            call = file_calls.write_whole(job.place, entry, None if late is None else late.digest)
+            if late is not None and not late.begun:
+                await late.digest()  # a request on its way is not to wait until a thread is free
             request = job.send(call, decisive=True)
             await (request if settle is None else settle(request))
         # Only presigned transfers are reported to hooks.
         job.tracker.done += len(data)
-        return digest if hashing is None else await hashing.digest()
+        return digest if late is None else await late.digest()
     finally:
         if hashing is not None:
             await hashing.drop()

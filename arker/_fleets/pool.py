@@ -57,6 +57,7 @@ class Pool:
         failures: The errors of failed forks.
         doubts: The reasons why cancelled forks may have left VMs.
         closed: Whether the fleet is closed.
+        tasks: The tasks that end with the fleet at the latest.
     """
 
     def __init__(self, context: Context, plan: Plan) -> None:
@@ -66,7 +67,7 @@ class Pool:
         self.failures: list[ArkerError] = []
         self.doubts: list[ArkerError] = []
         self.closed = False
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: set[asyncio.Task[Any]] = set()
         self._idle: deque[AsyncVM] = deque()
         self._waiting: deque[asyncio.Future[AsyncVM]] = deque()
         self._replacing = 0
@@ -78,12 +79,12 @@ class Pool:
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start a task that ends with the fleet at the latest."""
         task = running_loop().create_task(work)
-        self._tasks.add(task)
+        self.tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self.tasks.discard(task)
         if not task.cancelled():
             task.exception()  # the waiter has it; otherwise the loop reports it as never retrieved
 
@@ -104,11 +105,12 @@ class Pool:
         """
         plan = self.plan
         count = self.count("fork_many", plan.count, plan.progress)
-        todo = iter(range(plan.count))
+        loop, todo = running_loop(), iter(range(plan.count))
         staggered = StaggeredWorkers(
-            lambda: self.spawn(self._fork_some(todo, count)),
+            lambda: loop.create_task(self._fork_some(todo, count)),
             min(plan.count, plan.max_concurrency),
             places=self.context.places_now,
+            among=self.tasks,
         )
         try:
             await clock.wait({staggered.over}, plan.deadline)
@@ -314,7 +316,7 @@ class Pool:
 
     async def end_tasks(self, *, wait: bool = True) -> None:
         """Cancel the tasks, and wait for their end within a bound."""
-        tasks = self._tasks - {asyncio.current_task()}
+        tasks = self.tasks - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         if tasks and wait:
@@ -334,8 +336,7 @@ class Pool:
 
     async def _delete_round(self, count: Count, end: float) -> bool:
         """Delete the VMs that are marked for deletion. Return whether it finished, rather than making no progress."""
-        loop = running_loop()
-        todo = iter(list(self._doomed))
+        loop, todo = running_loop(), iter(list(self._doomed))
         workers = min(len(self._doomed), self.plan.max_concurrency)
         staggered = StaggeredWorkers(
             lambda: loop.create_task(self._delete_some(todo, count)), workers, places=self.context.places_now

@@ -13,9 +13,9 @@ from arker._transport import window
 AHEAD: Final = 2 * window.STEP
 """Workers beside those that may have a request in flight: as many as two of the largest steps by which the client's
 window opens, so that requests are ready when it does."""
-STEP: Final = 16
-"""The least number of workers that begin together."""
-PAUSE: Final = 0.005
+STEP: Final = 32
+"""The least number of workers that begin together. As many forks are written to the ledger at once."""
+PAUSE: Final = 0.02
 """Seconds after which more begin."""
 
 
@@ -39,6 +39,8 @@ class StaggeredWorkers:
         *,
         places: Callable[[], int],
         unless: Callable[[], bool] | None = None,
+        among: set[asyncio.Task[Any]] | None = None,
+        ended: Callable[[], object] | None = None,
     ) -> None:
         """Start the workers.
 
@@ -47,12 +49,16 @@ class StaggeredWorkers:
             size: The number of workers.
             places: Returns the number of requests that may be in flight at the moment.
             unless: Returns whether no more workers may begin. Running workers go on.
+            among: Has each worker from its beginning to its end.
+            ended: Called when a worker has ended.
         """
         self._loop = running_loop()
         self._begin = begin
         self._missing = size
         self._places = places
         self._unless = unless
+        self._among: set[asyncio.Task[Any]] = among if among is not None else set()
+        self._tell = ended
         self._timer: clock.Timer | None = None
         self.over: asyncio.Future[None] = self._loop.create_future()
         self.error: BaseException | None = None
@@ -66,11 +72,14 @@ class StaggeredWorkers:
         count = max(STEP, self._places() + AHEAD - len(self.tasks))
         if self._unless is not None and self._unless():
             self._missing = 0
-        while count and self._missing:
-            count, self._missing = count - 1, self._missing - 1
+        count = min(count, self._missing)
+        self._missing -= count
+        for _ in range(count):
             task = self._begin()
             self.tasks.add(task)
-            # Use a callback: a task that is cancelled before its first step does nothing.
+            self._among.add(task)
+            # Use a callback: a task that is cancelled before its first step does nothing. There is just one, since each
+            # takes the loop as long as a step of the task does.
             task.add_done_callback(self._ended)
         if self._missing:
             self._timer = clock.call_later(self._loop, PAUSE, self._begin_some)
@@ -78,6 +87,9 @@ class StaggeredWorkers:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self.close()
         self.tasks.discard(task)
+        self._among.discard(task)
+        if self._tell is not None:
+            self._tell()
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if self.over.done():
             return

@@ -234,17 +234,13 @@ class ItemMap(Generic[Item, Value]):
         self._begun = True
         workers = max(1, vms if total is None else min(vms, total))
         self._staggered = StaggeredWorkers(
-            self._begin_one, workers, places=self._pool.context.places_now, unless=lambda: self._pool.closed
+            lambda: self._context.run(self._loop.create_task, self._draw_and_do()),
+            workers,
+            places=self._pool.context.places_now,
+            unless=lambda: self._pool.closed,
+            among=self._pool.tasks,
+            ended=self._news.set,
         )
-
-    def _begin_one(self) -> asyncio.Task[None]:
-        task = self._context.run(self._pool.spawn, self._draw_and_do())
-        # Use a callback: a task that is cancelled before its first step does nothing.
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, _: asyncio.Task[None]) -> None:
-        self._news.set()
 
     @property
     def _workers(self) -> set[asyncio.Task[None]]:
@@ -262,6 +258,7 @@ class ItemMap(Generic[Item, Value]):
                 return self._schedule.take()
             if not self._workers:
                 self._over = True
+                self._staggered = None  # which has this object
                 if self._error is not None:
                     raise self._error
                 break
@@ -277,6 +274,8 @@ class ItemMap(Generic[Item, Value]):
             late = await clean_up(hurry.wait(set(self._workers), CLEANUP_SECONDS))
             if late:
                 logger.warning("%d functions of a fleet do not end although they were cancelled", len(late))
+            else:
+                self._staggered = None
 
     def abandon(self) -> None:
         """Cancel the running work."""
@@ -295,7 +294,7 @@ class ItemMap(Generic[Item, Value]):
     async def _draw_and_do(self) -> None:
         pool = self._pool
         try:
-            while True:
+            while self._drawing:
                 vm, index, item = await self._draw()
                 pool.give_back(await self._work.do(vm, index, item, self._done))
         except StopAsyncIteration:

@@ -86,7 +86,10 @@ async def make_or_undo(
     except asyncio.CancelledError:
         await clean_up(abandon(task))
         raise
-    return task.result()
+    try:
+        return task.result()
+    finally:
+        del task  # it keeps what it failed with, whose traceback has this frame
 
 
 def _wake(over: asyncio.Future[None], _: asyncio.Task[Any]) -> None:

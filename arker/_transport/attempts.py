@@ -47,7 +47,8 @@ class Progress:
         idempotency_key: The key of the last request, if it had one.
         abandoned: Whether the caller has gone, so that a request without effect is not repeated.
         makes: Whether it makes a resource to be removed later, such as a VM, whose id only the reply has.
-        last: The error of the last attempt.
+        bounded: Whether a `DeadlineScope` is around it, which raises its error from the last attempt's.
+        last: The error of the last attempt that failed, if bounded: the scope forgets it, lest it stay in memory.
         vm_id: The VM that it is about.
         run_id: The run that it is about.
         redact: Removes secrets from a text.
@@ -60,6 +61,7 @@ class Progress:
     idempotency_key: str | None = None
     abandoned: bool = False
     makes: bool = False
+    bounded: bool = False
     last: ArkerError | None = field(default=None, repr=False)
     vm_id: str | None = None
     run_id: str | None = None
@@ -181,11 +183,13 @@ class DeadlineScope:
     def __init__(self, deadline: float | None, progress: Progress) -> None:
         self._deadline = deadline
         self._progress = progress
+        self._outer = False
         self._scope: AbstractContextManager[anyio.CancelScope] | None = None
         self._entered: anyio.CancelScope | None = None
 
     def __enter__(self) -> None:
         if self._deadline is not None:
+            self._outer, self._progress.bounded = self._progress.bounded, True
             self._scope = clock.move_on_after(self._deadline)
             self._entered = self._scope.__enter__()
 
@@ -194,15 +198,19 @@ class DeadlineScope:
     ) -> None:
         if self._scope is None or self._entered is None:
             return
-        self._scope.__exit__(kind, error, traceback)
-        if self._entered.cancelled_caught:
-            late = self._progress.complete(DeadlineExceededError(f"the deadline of {self._deadline:g} s has passed"))
-            late.outcome = "unknown" if self._progress.in_flight else self._progress.outcome
-            last, self._progress.last = self._progress.last, None
-            try:
+        progress = self._progress
+        last, progress.bounded = progress.last, self._outer
+        if not self._outer:
+            progress.last = None
+        late: DeadlineExceededError | None = None
+        try:
+            self._scope.__exit__(kind, error, traceback)
+            if self._entered.cancelled_caught:
+                late = progress.complete(DeadlineExceededError(f"the deadline of {self._deadline:g} s has passed"))
+                late.outcome = "unknown" if progress.in_flight else progress.outcome
                 raise late from last
-            finally:
-                del late, last  # their tracebacks have this frame
+        finally:
+            del late, last  # their tracebacks have this frame
 
 
 def deadline_scope(deadline: float | None, progress: Progress) -> DeadlineScope:

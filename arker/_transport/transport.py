@@ -245,7 +245,6 @@ class Transport:
                 else:
                     limiter.answered(waits)
                     progress.in_flight = False
-                    progress.last = None
                     if watch is not None:
                         watch.end()
                     return result
@@ -257,7 +256,8 @@ class Transport:
                 if attempt.changes_something:
                     progress.outcome = outcome_after(progress.outcome, failure, error)
                 progress.complete(error)
-                progress.last = error
+                if progress.bounded:
+                    progress.last = error
                 if watch is not None:
                     watch.end(error)
                 delay = next_delay(
@@ -275,10 +275,9 @@ class Transport:
                     try:
                         raise error from None
                     finally:
-                        # The error's traceback has this frame, with all that the call has in memory.
-                        progress.last = None
-                        del error
+                        del error  # its traceback has this frame, with all that the call has in memory
                 self.observer.retry(attempt, progress, delay, error)
+                del error
                 await clock.sleep(delay)
         except asyncio.CancelledError:
             if not was_closed(attempt):

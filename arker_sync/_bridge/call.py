@@ -106,6 +106,11 @@ class Call(Generic[T]):
             self._work.close()
             raise closed() from None
 
+    def start_alone(self) -> None:
+        """Start the work in the loop for no caller: its errands go elsewhere."""
+        self._over = True
+        self.start()
+
     def _begin(self) -> None:
         if self._abandoned:
             return

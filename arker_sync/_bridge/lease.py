@@ -187,7 +187,7 @@ class Lease:
             work.close()
             return
         try:
-            Call(work, running).start()
+            Call(work, running).start_alone()
         except ConfigurationError:
             pass
 

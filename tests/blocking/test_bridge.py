@@ -18,7 +18,7 @@ import pytest
 from arker import ApiError, ArkerError, AsyncArker, ConfigurationError, Hooks, NotFoundError, RequestEvent, RetryPolicy
 from arker.emulator import Emulator
 from arker_sync import VM, Arker
-from arker_sync._bridge.call import current_call
+from arker_sync._bridge.call import Call, current_call
 from arker_sync._bridge.callbacks import feed, relay
 from arker_sync._bridge.facade import twin
 from arker_sync._bridge.lease import BlockingIterator, Lease
@@ -148,6 +148,36 @@ def test_an_item_leaves_memory_without_a_collection_of_garbage(lease: Lease, no_
     kept = next(items)
     block_until(lambda: kept() is None)
     items.close()
+
+
+def test_callbacks_of_work_that_no_caller_waits_for(lease: Lease, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Call[Any]] = []  # and not let go of, as by a thread that is slow to return
+    start = Call[Any].start
+
+    def start_slowly(call: Call[Any]) -> None:
+        started.append(call)
+        start(call)
+
+    async def nothing() -> None:
+        pass
+
+    def note(_: int) -> None:
+        told.set()
+
+    told, fed = threading.Event(), threading.Event()
+    tell = relay("progress", note)
+
+    async def work() -> None:
+        tell(1)
+        async for _ in feed(iter([1])):
+            fed.set()
+
+    lease.call(nothing())  # the loop runs
+    monkeypatch.setattr(Call, "start", start_slowly)
+    lease.begin(work())
+    assert told.wait(PATIENCE)
+    assert fed.wait(PATIENCE)
+    assert len(started) == 1
 
 
 def test_a_call_in_the_loop_s_own_thread_is_refused(blocking: Arker, lease: Lease) -> None:

@@ -49,3 +49,22 @@ async def test_no_more_begin_than_there_are() -> None:
     crowd.go.set()
     await workers.over
     assert not workers.tasks
+
+
+async def test_who_else_has_them_from_beginning_to_end() -> None:
+    crowd = Crowd()
+    others = {asyncio.get_running_loop().create_task(asyncio.sleep(0))}
+    among: set[asyncio.Task[None]] = set(others)
+    left: list[int] = []
+    workers = StaggeredWorkers(
+        crowd.begin, 3, places=lambda: 100, among=among, ended=lambda: left.append(len(workers.tasks))
+    )
+    assert among == workers.tasks | others
+    next(iter(workers.tasks)).cancel()  # before its first step
+    await workers.over
+    assert isinstance(workers.error, asyncio.CancelledError)
+    assert among == workers.tasks | others
+    crowd.go.set()
+    await until(lambda: among == others)
+    assert left == [2, 1, 0]
+    await asyncio.wait(others)

@@ -70,7 +70,7 @@ CLOCKS["asyncio"] = {"wait_for", "timeout", "timeout_at"}
 THE_CLOCK = "arker/_tasks/clock.py"
 ALLOWED = {
     ("arker/_transport/observer.py", "time.time"),  # the moments that hooks are told
-    ("arker/_transport/http/exchanges.py", "anyio.current_time"),  # counted by the loop, as aiohttp's timeouts are
+    ("arker/_transport/http/pieces.py", "anyio.current_time"),  # counted by the loop, as aiohttp's timeouts are
     ("arker/_paths/inotify.py", "time.sleep"),  # a program that runs in VMs
     ("arker/_transport/liveness.py", "self._loop.call_later"),  # where the loop's clock goes
     # In the loop that is this package's own.

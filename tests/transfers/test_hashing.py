@@ -14,10 +14,16 @@ from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 
 from arker import CHUNK_SIZE, AsyncArker, AsyncVM, ForbiddenError, TransferProgress
+from arker._files.hashing import Hashing
+from arker._files.sources import Buffer
+from arker._protocol.address import Address
+from arker._protocol.calls import files as file_calls
+from arker.models import SyncChunkWrite
 from arker.transfer import UploadWay
 from tests.support.clients import COMPUTE
 from tests.support.secrets import API_KEY
@@ -31,6 +37,12 @@ MIB = 1024 * 1024
 DATA = bytes(range(241)) * 73_000  # 17 MB
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What an earlier test has left unfinished, in a loop that was closed, does not count.
+    monkeypatch.setattr("arker._files.hashing._unfinished", WeakSet[Hashing]())
+
+
 @pytest.fixture
 def store(server: ScriptedServer) -> Store:
     return Store(server)
@@ -41,7 +53,7 @@ def digest_of(data: bytes | bytearray) -> str:
 
 
 class Held:
-    """SHA-256 in the client that goes on only when it is let go.
+    """SHA-256 in the client that goes on only when it is let go. An inline write always finds that it has begun.
 
     Attributes:
         begun: Digests that a thread has begun with.
@@ -54,6 +66,13 @@ class Held:
         self.free = threading.Event()
         self.fails: Exception | None = None
         monkeypatch.setattr("arker._files.hashing.hashlib", SimpleNamespace(sha256=self._sha256))
+        monkeypatch.setattr("arker._files.single.Hashing", self._begin)
+
+    def _begin(self, data: Buffer) -> Hashing:
+        # Otherwise a write that is quicker than the thread waits for the digest before it sends anything.
+        hashing = Hashing(data)
+        block_until(lambda: hashing.begun)
+        return hashing
 
     def _sha256(self) -> Any:
         self.begun += 1
@@ -189,6 +208,41 @@ async def test_an_inline_write_waits_for_its_digest_with_its_last_bytes_only(hel
     assert b'","start":0,"end":1048576,"sha256":"%b"}]' % digest_of(data).encode() in got[-200:]
 
 
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """Return the digests that are known when inline writes are made into requests, as far as they are."""
+    digests: list[str | None] = []
+    write_whole = file_calls.write_whole
+
+    def note(at: Address, entry: SyncChunkWrite, *rest: Any) -> Any:
+        digests.append(entry.sha256)
+        return write_whole(at, entry, *rest)
+
+    monkeypatch.setattr(file_calls, "write_whole", note)
+    return digests
+
+
+@pytest.mark.parametrize(("size", "late"), [(256 * 1024 + 1, False), (786_432, False), (786_433, True)])
+async def test_what_is_sent_as_a_whole_waits_for_its_digest(
+    store: Store, vm: AsyncVM, known: list[str | None], size: int, late: bool
+) -> None:
+    # One more piece would take the loop longer than the thread saves.
+    for _ in range(2):
+        await vm.sync("/f", DATA[:size])
+    assert known == [None if late else digest_of(DATA[:size])] * 2
+    assert [entry["sha256"] for entry in writes(store)] == [digest_of(DATA[:size])] * 2
+
+
+async def test_of_writes_at_once_only_the_first_is_encoded_before_its_digest_is_known(
+    store: Store, vm: AsyncVM, known: list[str | None]
+) -> None:
+    data = [DATA[number : number + MIB] for number in range(5)]
+    await asyncio.gather(*(vm.sync(f"/{number}", each) for number, each in enumerate(data)))
+    assert known[0] is None
+    assert {*known[1:]} == {digest_of(each) for each in data[1:]}
+    assert [store.files[f"/{number}"] for number in range(5)] == data
+
+
 async def test_the_digest_of_an_upload_is_begun_before_its_url_is_asked_for(
     store: Store, vm: AsyncVM, held: Held
 ) -> None:
@@ -256,6 +310,21 @@ async def test_a_cancelled_caller_gets_its_buffer_back(store: Store, vm: AsyncVM
     del task
     await until(lambda: _resized(data))  # what the connection still holds of it goes with the connection
     assert "/f" not in store.files
+
+
+async def test_a_request_that_goes_on_without_its_caller_sends_no_other_digest(
+    store: Store, vm: AsyncVM, held: Held
+) -> None:
+    # With a mode, a file is written beside its place first, by a request that a cancelled caller leaves to itself.
+    task = asyncio.ensure_future(vm.upload(DATA[:MIB], "/f", strategy="inline", mode=0o600))
+    await until(lambda: store.server.peak)  # its head is there
+    task.cancel()
+    await some_turns()
+    assert not task.done()  # the thread still reads the bytes
+    held.free.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [entry for entry in writes(store) if "content" in entry] == []
 
 
 async def test_a_refused_url_ends_the_digest(store: Store, vm: AsyncVM, held: Held) -> None:

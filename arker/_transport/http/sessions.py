@@ -13,6 +13,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from http.cookies import BaseCookie, SimpleCookie
+from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -246,7 +247,7 @@ class LoopSessions:
         here = asyncio.get_running_loop()
         for loop, entry in list(self._entries.items()):
             if loop is here:
-                await entry.guard.aclose()
+                await finish(entry.guard)
             elif loop.is_running():
                 await _close_elsewhere(loop, entry.guard)
             # A loop that has stopped closes its session itself, when it is shut down.
@@ -266,7 +267,7 @@ class LoopSessions:
                     concurrent.futures.wait({closing}, timeout=_CLOSE_SECONDS)
                     _log_outcome(closing)
             else:
-                loop.run_until_complete(_finish(entry.guard))
+                loop.run_until_complete(finish(entry.guard))
 
 
 _all: weakref.WeakSet[LoopSessions] = weakref.WeakSet()
@@ -292,7 +293,7 @@ def _hand_over(
     loop: asyncio.AbstractEventLoop, guard: AsyncGenerator[None, None]
 ) -> concurrent.futures.Future[None] | None:
     """Have a loop in another thread close its session; None if it has ended, and its session with it."""
-    closing = _finish(guard)
+    closing = finish(guard)
     try:
         return asyncio.run_coroutine_threadsafe(closing, loop)
     except RuntimeError:
@@ -307,7 +308,10 @@ def _log_outcome(closing: concurrent.futures.Future[None]) -> None:
         logger.debug("the connections of another event loop: %r", closing.exception())
 
 
-async def _finish(guard: AsyncGenerator[None, None]) -> None:
+async def finish(guard: AsyncGenerator[None, None]) -> None:
+    """Close a session by its guard, in its own loop."""
+    if isinstance(guard, AsyncGeneratorType) and guard.ag_running:
+        return  # the client is being closed in two loops at once, and the other one was the first here
     await guard.aclose()
 
 
@@ -363,6 +367,7 @@ __all__ = [
     "LoopSessions",
     "LostError",
     "check_session",
+    "finish",
     "no_hidden_retry",
     "round_trip",
 ]
