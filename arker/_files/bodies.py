@@ -7,9 +7,10 @@ import hashlib
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from arker._files.hashing import Hashing, retrieve
+from arker._files.hashing import Hashing
 from arker._files.ranges import MIB, Span
 from arker._files.sources import Buffer, Source
+from arker._tasks.cleanup import retrieve
 from arker._tasks.threads import begin_in_thread
 
 if TYPE_CHECKING:

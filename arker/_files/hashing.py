@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import weakref
-from typing import Any, Final
+from typing import Final
 
 from arker._files.ranges import MIB
 from arker._files.sources import Buffer
-from arker._tasks.cleanup import carry_through
+from arker._tasks.cleanup import carry_through, retrieve
 from arker._tasks.threads import StoppedError, begin_in_thread
 
 _STEP: Final = 8 * MIB
@@ -76,10 +76,4 @@ class Hashing:
 _unfinished: Final[weakref.WeakSet[Hashing]] = weakref.WeakSet()
 
 
-def retrieve(future: asyncio.Future[Any]) -> None:
-    """Take the failure of a future that may no longer be awaited, which the loop would report."""
-    if not future.cancelled():
-        future.exception()
-
-
-__all__ = ["Hashing", "retrieve"]
+__all__ = ["Hashing"]

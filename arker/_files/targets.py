@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from arker._files.descriptor import Descriptor
 from arker._files.ranges import MIB
 from arker._files.sources import is_path, name_of
+from arker._tasks.cleanup import retrieve
 from arker._tasks.threads import begin_in_thread, in_thread
 from arker.errors import InvalidArgumentError, LocalFileError
 
@@ -128,7 +129,7 @@ class SpanWriter:
             self._offset += self._count
             self._pieces, self._count = [], 0
             self._writing = begin_in_thread(partial(self._target.write, pieces, offset))
-            self._writing.add_done_callback(_retrieve)
+            self._writing.add_done_callback(retrieve)
             self._tell(self._offset - self._start)
 
     async def finish(self) -> None:
@@ -136,12 +137,6 @@ class SpanWriter:
         await self._flush()
         if self._writing is not None:
             await self._writing
-
-
-def _retrieve(future: asyncio.Future[Any]) -> None:
-    # Otherwise the loop reports the failure of a write that is no longer awaited.
-    if not future.cancelled():
-        future.exception()
 
 
 class Writable(Protocol):

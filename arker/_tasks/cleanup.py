@@ -62,6 +62,12 @@ async def end(task: asyncio.Future[Any]) -> None:
     await carry_through(ended())
 
 
+def retrieve(future: asyncio.Future[Any]) -> None:
+    """Take the failure of a future that may no longer be awaited, which the loop would report."""
+    if not future.cancelled():
+        future.exception()
+
+
 async def make_or_undo(
     make: Coroutine[Any, Any, T], abandon: Callable[[asyncio.Task[T]], Coroutine[Any, Any, None]]
 ) -> T:
@@ -112,4 +118,4 @@ async def _settled(task: asyncio.Future[T]) -> T:
     return task.result()
 
 
-__all__ = ["CLEANUP_SECONDS", "carry_through", "clean_up", "end", "make_or_undo"]
+__all__ = ["CLEANUP_SECONDS", "carry_through", "clean_up", "end", "make_or_undo", "retrieve"]

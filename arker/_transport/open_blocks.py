@@ -14,7 +14,7 @@ from attrs import frozen
 
 from arker._basics.guidance import CLOSED
 from arker._tasks import clock, hurry
-from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through
+from arker._tasks.cleanup import CLEANUP_SECONDS, carry_through, retrieve
 from arker._tasks.running_loop import running_loop
 from arker._transport.attempts import Attempt, Progress
 from arker.errors import ConfigurationError
@@ -167,7 +167,7 @@ class Blocks:
                     await clock.sleep(patience)
         finally:
             for task in tasks:
-                task.add_done_callback(_retrieve)
+                task.add_done_callback(retrieve)
                 task.cancel()
             forks = [repr(fork) for fork in list(self.forks)]
             # All waits end now, such as the wait for the next attempt of a deletion.
@@ -273,11 +273,6 @@ def was_closed(call: Attempt) -> bool:
     if sys.version_info >= (3, 11):
         return call.task.uncancel() <= call.asked_to_end
     return call.flow is None or call.flow.endings < 2
-
-
-def _retrieve(task: asyncio.Future[object]) -> None:
-    if not task.cancelled():
-        task.exception()  # else the loop reports it as never retrieved
 
 
 def _begin(each: _Open) -> asyncio.Future[object] | None:
