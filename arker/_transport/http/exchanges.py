@@ -28,6 +28,8 @@ from arker.errors import BadReplyError
 _SENT_AT_ONCE: Final = 16 * 1024
 """Bytes of a body that any connection takes at once, so that it has been sent when the reply is here."""
 
+_JSON: Final = {"Content-Type": "application/json"}
+
 _Options: TypeAlias = dict[str, Any]
 """Keyword arguments of aiohttp's requests."""
 
@@ -55,16 +57,14 @@ class Http:
         self._own = session is None
         self._idle = settings.timeouts.idle
         agent = user_agent()
-        self._headers = CIMultiDict(
-            {
-                "Authorization": f"Bearer {settings.api_key}",
-                "User-Agent": agent,
-                "Accept": "application/json",
-            }
-        )
+        identity = CIMultiDict({"User-Agent": agent, "Accept": "application/json"})
         if self._own:
-            self._headers["Accept-Encoding"] = "identity"  # a session of the caller's has a choice of its own
-        self._headers_with_body = CIMultiDict(self._headers, **{"Content-Type": "application/json"})
+            identity["Accept-Encoding"] = "identity"  # a session of the caller's has a choice of its own
+        self._anonymous_headers = identity
+        of_api = CIMultiDict({"Authorization": f"Bearer {settings.api_key}"}, **identity)
+        # A session of its own has them already, which is quicker than passing them with each request.
+        self._headers: CIMultiDict[str] = CIMultiDict() if self._own else of_api
+        self._headers_with_body = CIMultiDict(self._headers, **_JSON)
         self._presigned_headers = CIMultiDict({"User-Agent": agent})
         connect, idle = settings.timeouts.connect, settings.timeouts.idle
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=idle)
@@ -74,7 +74,9 @@ class Http:
         self._sessions: LoopSessions | CallersSession
         common: _Options = {"allow_redirects": False}
         if session is None:
-            self._sessions = LoopSessions(settings.max_connections, self._timeout, tell_round_trip=tell_round_trip)
+            self._sessions = LoopSessions(
+                settings.max_connections, self._timeout, tell_round_trip=tell_round_trip, headers=of_api
+            )
             # aiohttp never repeats a POST, so the most frequent calls need not go through the middleware.
             self._options, self._repeatable = {**common, "middlewares": ()}, common
         else:
@@ -121,8 +123,9 @@ class Http:
         url = _url(request.base_url, request.path, request.query)
         headers = self._headers if request.body is None else self._headers_with_body
         if request.anonymous:
-            headers = CIMultiDict(headers)
-            del headers["Authorization"]
+            headers = self._anonymous_headers
+            if request.body is not None:
+                headers = CIMultiDict(headers, **_JSON)
         if request.idempotency_key is not None:
             headers = CIMultiDict(headers)
             headers[IDEMPOTENCY_HEADER] = request.idempotency_key
@@ -157,7 +160,7 @@ class Http:
         body: bytes | AsyncIterator[Piece] | None,
         flow: Flow | None,
     ) -> Response:
-        session = self._sessions.get()
+        session = self._sessions.bare() if request.anonymous else self._sessions.get()
         if request.method != "POST":
             options = self._repeatable
         else:
@@ -194,7 +197,7 @@ class Http:
         """
         url = presigned(presigned_url, base_url, self._insecure_hosts)
         headers = CIMultiDict(self._presigned_headers, **{"Content-Length": str(size)})
-        session = self._sessions.get()
+        session = self._sessions.bare()
         with bounded_progress(self._idle) as watched:
             try:
                 async with session.put(
@@ -221,7 +224,7 @@ class Http:
         """
         url = presigned(presigned_url, base_url, self._insecure_hosts)
         sent = self._presigned_headers if headers is None else CIMultiDict(self._presigned_headers, **headers)
-        session = self._sessions.get()
+        session = self._sessions.bare()
         hops = 0
         while True:
             try:
@@ -278,7 +281,7 @@ class Http:
         ``base_url`` is the API that the tunnel's URL came from.
         """
         url = tunnelled(tunnel_url, path, base_url, self._insecure_hosts)
-        session = self._sessions.get()
+        session = self._sessions.bare()
         try:
             async with session.request(
                 method,

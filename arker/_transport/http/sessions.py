@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import partial
 from http.cookies import BaseCookie, SimpleCookie
 from types import AsyncGeneratorType
@@ -135,7 +135,16 @@ class _Connector(aiohttp.TCPConnector):
 
 @define(eq=False)
 class _Entry:
+    """The sessions of one loop, which share their connections.
+
+    Attributes:
+        session: The one that adds the headers of each request.
+        all: It and the bare one, if that was made.
+        guard: Closes them.
+    """
+
     session: aiohttp.ClientSession
+    all: list[aiohttp.ClientSession]
     guard: AsyncGenerator[None, None]
 
 
@@ -153,6 +162,7 @@ class LoopSessions:
         middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (),
         tell_round_trip: Callable[[float], None] | None = None,
         skip_auto_headers: tuple[str, ...] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Make none yet.
 
@@ -162,11 +172,13 @@ class LoopSessions:
             middlewares: What goes around each request, from the outside in.
             tell_round_trip: Called with the round trip to each host, in seconds, when it is first connected to.
             skip_auto_headers: Headers that aiohttp must not add.
+            headers: Headers of each request, except those by a bare session.
         """
         self._max_connections = max_connections
         self._tell_round_trip = tell_round_trip
         self._timeout = timeout
         self._skip_auto_headers = skip_auto_headers
+        self._headers = headers
         self._middlewares = (*middlewares, no_hidden_retry)
         self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
         self._closed = False
@@ -189,6 +201,24 @@ class LoopSessions:
         except (KeyError, RuntimeError):
             return self._open(running_loop()).session
 
+    def bare(self) -> aiohttp.ClientSession:
+        """Return a session of the running loop that adds no headers, such as the API key. It has the same places."""
+        loop = running_loop()
+        entry = self._entries.get(loop) or self._open(loop)
+        if self._headers is not None and len(entry.all) == 1:
+            entry.all.append(self._made(entry.session.connector, headers=None, connector_owner=False))
+        return entry.all[-1]
+
+    def _made(self, connector: aiohttp.BaseConnector | None, **options: Any) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=_NoCookies(),
+            skip_auto_headers=self._skip_auto_headers or None,
+            timeout=self._timeout,
+            middlewares=self._middlewares,
+            **options,
+        )
+
     def _open(self, loop: asyncio.AbstractEventLoop) -> _Entry:
         if self._closed:
             # The client was closed while a call waited for its next attempt; a new session would never be closed.
@@ -203,25 +233,19 @@ class LoopSessions:
             socket_factory=_keepalive_socket,
         )
         connector.tell_round_trip = self._tell_round_trip
-        session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=_NoCookies(),
-            skip_auto_headers=self._skip_auto_headers or None,
-            timeout=self._timeout,
-            middlewares=self._middlewares,
-        )
-        guard = self._guard(loop, session)
+        session = self._made(connector, headers=self._headers)
+        guard = self._guard(loop, sessions := [session])
         # An async generator that has been started is closed by the loop's shutdown_asyncgens(), and the session with
         # it. It yields before it awaits anything, so a single step starts it.
         try:
             guard.__anext__().send(None)
         except StopIteration:
             pass
-        entry = self._entries[loop] = _Entry(session, guard)
+        entry = self._entries[loop] = _Entry(session, sessions, guard)
         return entry
 
     async def _guard(
-        self, loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession
+        self, loop: asyncio.AbstractEventLoop, sessions: list[aiohttp.ClientSession]
     ) -> AsyncGenerator[None, None]:
         try:
             yield
@@ -230,7 +254,8 @@ class LoopSessions:
             for reader in list(self._reading):
                 if reader[0] is loop and not reader[1].is_eof():
                     reader[1].set_exception(LostError())
-            await session.close()
+            for session in sessions:
+                await session.close()
 
     def forget_other_threads(self) -> None:
         """Drop the parent's sessions in a child of ``os.fork()``, for loops whose threads do not exist here."""
@@ -344,6 +369,10 @@ class CallersSession:
                 "without session= the client makes one for each loop"
             )
         return self._session
+
+    def bare(self) -> aiohttp.ClientSession:
+        """Return the same session: it adds no API key."""
+        return self.get()
 
     def reading(self, content: aiohttp.StreamReader) -> Callable[[], None]:
         """Do nothing: the caller closes the session."""
