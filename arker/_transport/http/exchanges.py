@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from functools import lru_cache
@@ -185,6 +186,7 @@ class Http:
             proxy = self._proxies_of_api[request.base_url] = self._proxy(url)
         if proxy is not None:
             options = {**options, "proxy": proxy}
+        task = None if silences is None else asyncio.current_task()
         try:
             response = await session.request(request.method, url, data=body, headers=headers, **options)
             content = response.content
@@ -193,8 +195,6 @@ class Http:
             if at_once and content.is_eof():
                 # All of it is here already, and aiohttp has given the connection back: there is nothing to await.
                 return Response(response.status, response.headers, take_reply(response, self._redact))
-            if silences is not None:
-                silences.reading(content)
             async with response:
                 if content.is_eof():
                     return Response(response.status, response.headers, await read_reply(response, self._redact))
@@ -204,12 +204,10 @@ class Http:
                 finally:
                     done()
         except EXCHANGE_ERRORS as error:
-            if silences is not None and silences.have_ended():
-                raise explain(aiohttp.SocketTimeoutError(), url, session) from None
             raise explain(error, url, session) from None
         finally:
             if silences is not None:
-                silences.end()
+                silences.end(task)
 
     async def put(self, presigned_url: str, body: Body, size: int, *, base_url: str) -> Response:
         """PUT a body of ``size`` bytes to a presigned URL, with no authorization; raises `ExchangeFailedError`.
