@@ -35,7 +35,7 @@ from sybil import Document, Example, Region
 from sybil.parsers.markdown import SkipParser
 from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer, RawFencedCodeBlockLexer
 
-from tests.support.forked import run_program
+from tests.support.forked import run
 
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
@@ -181,7 +181,7 @@ class Page:
         return None
 
     def _program(self, example: Example) -> str | None:
-        done = run_program(str(example.parsed), cwd=self.directory, env=environment(), timeout=TIME_LIMIT)
+        done = run("code", str(example.parsed), cwd=self.directory, env=environment(), timeout=TIME_LIMIT)
         self._told(example, done.stdout)
         example.namespace["logged"] = done.stderr
         return None if done.returncode == 0 else f"exit code {done.returncode}: {done.stderr}"

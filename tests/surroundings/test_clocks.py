@@ -31,7 +31,7 @@ PACKAGES = [Path(__file__).parents[2] / name for name in ("arker", "arker_sync")
 def test_everything_ends_while_time_stands_still(
     run_program: Callable[..., list[str]], client: str, freezer: str
 ) -> None:
-    assert run_program("frozen", freezer, client) == [
+    assert run_program("frozen", freezer, client, new=True) == [
         "run -> hi",
         "wait -> completed",
         "lines -> ['1', '2']",
