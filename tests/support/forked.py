@@ -117,6 +117,8 @@ class Forked:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if error is not None:  # nothing ends it then
+            self.kill()
         for stream in (self.stdin, self.stdout, self.stderr):
             if stream is not None:
                 try:
@@ -320,6 +322,7 @@ def start(
     stdin: int = subprocess.PIPE,
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
+    session: bool = False,
     terminal: bool = False,
     backends: bool = False,
 ) -> subprocess.Popen[bytes]:
@@ -334,7 +337,8 @@ def start(
         stdin: Its input: a descriptor, or what `subprocess.Popen` takes.
         stdout: Its output.
         stderr: Its standard error.
-        terminal: Whether it is in a session of its own, whose terminal its input is.
+        session: Whether it is in a session of its own.
+        terminal: Whether its input is the terminal of this session.
         backends: Whether the backends that it starts are forked, too.
     """
     streams: list[int] = []
@@ -358,7 +362,7 @@ def start(
             streams=streams,
             env=env,
             cwd=str(cwd),
-            session=terminal,
+            session=session or terminal,
             terminal=terminal,
             backends=backends,
             stdin=pipes[0],
