@@ -127,7 +127,7 @@ class AsyncArker(Vms, OrgRuns, OrgFilesystems, Fleets, Pools, ApiKeys, Service, 
             generation=generation,
         )
         if session is not None:
-            from arker._transport.http.sessions import check_session  # brings aiohttp along
+            from arker._transport.http.callers import check_session  # brings aiohttp along
 
             check_session(session)
         # Imported here, by the first client, because it also loads asyncio.

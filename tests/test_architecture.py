@@ -239,7 +239,8 @@ def test_libraries_stay_behind_their_doors() -> None:
     typed = {"arker.client", "arker._transport.transport", "arker._protocol.request"}
     typed.add("arker._cli.proxy")  # which is a server
     assert importers_of("aiohttp") == typed | {
-        f"{http}.{name}" for name in ("exchanges", "failures", "opened", "replies", "sessions", "sockets")
+        f"{http}.{name}"
+        for name in ("callers", "exchanges", "failures", "opened", "replies", "sessions", "silence", "sockets")
     }
 
 

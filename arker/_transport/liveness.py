@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from arker._protocol.request import Flow
 from arker._tasks import clock
 from arker._tasks.cleanup import end
+from arker._tasks.rounds import Round
 from arker._tasks.running_loop import running_loop
 
 T = TypeVar("T")
@@ -23,48 +24,13 @@ Its exception ends the wait.
 _ENDED: Final = "there is no use in waiting on"
 
 
-class _Round:
-    """The waits of one loop with the same interval, with one timer for all: most replies come before it rings.
-
-    With a timer for each wait, setting and cancelling it would take longer than all else that is done here.
-    """
-
-    __slots__ = ("_interval", "_is_armed", "_loop", "due")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, interval: float) -> None:
-        # As all wait equally long, the first ones are due first.
-        self.due: dict[_Questions, float] = {}
-        self._interval = interval
-        self._is_armed = False
-        self._loop = loop
-
-    def add(self, questions: _Questions) -> None:
-        self.due[questions] = clock.now() + self._interval
-        if not self._is_armed:
-            self._arm(self._interval)
-
-    def _arm(self, seconds: float) -> None:
-        self._is_armed = True
-        self._loop.call_later(seconds, self._ring)
-
-    def _ring(self) -> None:
-        self._is_armed = False
-        for questions, due in list(self.due.items()):
-            left = due - clock.now()
-            if left > 0:
-                self._arm(left)
-                return
-            del self.due[questions]
-            questions.begin()
+_rounds: Final[dict[tuple[asyncio.AbstractEventLoop, float], Round[_Questions]]] = {}
 
 
-_rounds: Final[dict[tuple[asyncio.AbstractEventLoop, float], _Round]] = {}
-
-
-def _new_round(loop: asyncio.AbstractEventLoop, interval: float) -> _Round:
+def _new_round(loop: asyncio.AbstractEventLoop, interval: float) -> Round[_Questions]:
     for key in [key for key in list(_rounds) if key[0].is_closed()]:
         _rounds.pop(key, None)
-    return _rounds.setdefault((loop, interval), _Round(loop, interval))
+    return _rounds.setdefault((loop, interval), Round(loop, interval, _Questions.begin))
 
 
 class _Questions:
@@ -88,7 +54,7 @@ class _Questions:
         self._tell = tell
         self._task: asyncio.Task[None] | None = None
         self._timer: clock.Timer | None = None
-        self._round: _Round | None = None
+        self._round: Round[_Questions] | None = None
         if clock.goes(self._loop):
             self._round = _rounds.get((self._loop, interval)) or _new_round(self._loop, interval)
             self._round.add(self)

@@ -14,11 +14,12 @@ from yarl import URL
 
 from arker._basics.version import version
 from arker._protocol.request import IDEMPOTENCY_HEADER, ExchangeFailedError, Flow, Request, Response
+from arker._transport.http.callers import CallersSession
 from arker._transport.http.failures import explain
 from arker._transport.http.opened import EXCHANGE_ERRORS, READ_BUFFER, Opened
 from arker._transport.http.pieces import SLICE, Body, Piece, Slices, bounded_progress
 from arker._transport.http.replies import read_excerpt, read_reply, take_reply
-from arker._transport.http.sessions import AUTO_HEADERS, CallersSession, LoopSessions
+from arker._transport.http.sessions import AUTO_HEADERS, LoopSessions
 from arker._transport.http.sockets import Socket, open_socket, refuse_other_replies
 from arker._transport.http.urls import MAX_REDIRECTS, REDIRECTS, presigned, redirected, tunnelled
 from arker._transport.redaction import Redactor
@@ -27,6 +28,8 @@ from arker.errors import BadReplyError
 
 _SENT_AT_ONCE: Final = 16 * 1024
 """Bytes of a body that any connection takes at once, so that it has been sent when the reply is here."""
+
+_JSON: Final = {"Content-Type": "application/json"}
 
 _Options: TypeAlias = dict[str, Any]
 """Keyword arguments of aiohttp's requests."""
@@ -55,16 +58,14 @@ class Http:
         self._own = session is None
         self._idle = settings.timeouts.idle
         agent = user_agent()
-        self._headers = CIMultiDict(
-            {
-                "Authorization": f"Bearer {settings.api_key}",
-                "User-Agent": agent,
-                "Accept": "application/json",
-            }
-        )
+        identity = CIMultiDict({"User-Agent": agent, "Accept": "application/json"})
         if self._own:
-            self._headers["Accept-Encoding"] = "identity"  # a session of the caller's has a choice of its own
-        self._headers_with_body = CIMultiDict(self._headers, **{"Content-Type": "application/json"})
+            identity["Accept-Encoding"] = "identity"  # a session of the caller's has a choice of its own
+        self._anonymous_headers = identity
+        of_api = CIMultiDict({"Authorization": f"Bearer {settings.api_key}"}, **identity)
+        # A session of its own has them already, which is quicker than passing them with each request.
+        self._headers: CIMultiDict[str] = CIMultiDict() if self._own else of_api
+        self._headers_with_body = CIMultiDict(self._headers, **_JSON)
         self._presigned_headers = CIMultiDict({"User-Agent": agent})
         connect, idle = settings.timeouts.connect, settings.timeouts.idle
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=idle)
@@ -74,7 +75,13 @@ class Http:
         self._sessions: LoopSessions | CallersSession
         common: _Options = {"allow_redirects": False}
         if session is None:
-            self._sessions = LoopSessions(settings.max_connections, self._timeout, tell_round_trip=tell_round_trip)
+            self._sessions = LoopSessions(
+                settings.max_connections,
+                aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=None),
+                tell_round_trip=tell_round_trip,
+                headers=of_api,
+                idle=idle,
+            )
             # aiohttp never repeats a POST, so the most frequent calls need not go through the middleware.
             self._options, self._repeatable = {**common, "middlewares": ()}, common
         else:
@@ -121,8 +128,9 @@ class Http:
         url = _url(request.base_url, request.path, request.query)
         headers = self._headers if request.body is None else self._headers_with_body
         if request.anonymous:
-            headers = CIMultiDict(headers)
-            del headers["Authorization"]
+            headers = self._anonymous_headers
+            if request.body is not None:
+                headers = CIMultiDict(headers, **_JSON)
         if request.idempotency_key is not None:
             headers = CIMultiDict(headers)
             headers[IDEMPOTENCY_HEADER] = request.idempotency_key
@@ -157,11 +165,20 @@ class Http:
         body: bytes | AsyncIterator[Piece] | None,
         flow: Flow | None,
     ) -> Response:
-        session = self._sessions.get()
+        in_use = self._sessions.in_use()
+        session, silences = in_use.session, in_use.silences
+        if request.anonymous:
+            session = self._sessions.bare()
         if request.method != "POST":
             options = self._repeatable
+        elif request.awaits_work:
+            options, silences = self._patient_options, None
         else:
-            options = self._patient_options if request.awaits_work else self._options
+            options = self._options
+        at_once = body is None or (isinstance(body, bytes) and len(body) <= _SENT_AT_ONCE)
+        if silences is not None and not at_once:
+            # Sending may take long, while aiohttp's bound begins only afterwards.
+            options, silences = {**options, "timeout": self._timeout}, None
         try:
             proxy = self._proxies_of_api[request.base_url]
         except KeyError:
@@ -173,9 +190,11 @@ class Http:
             content = response.content
             if flow is not None:
                 flow.content = content
-            if content.is_eof() and (body is None or (isinstance(body, bytes) and len(body) <= _SENT_AT_ONCE)):
+            if at_once and content.is_eof():
                 # All of it is here already, and aiohttp has given the connection back: there is nothing to await.
                 return Response(response.status, response.headers, take_reply(response, self._redact))
+            if silences is not None:
+                silences.reading(content)
             async with response:
                 if content.is_eof():
                     return Response(response.status, response.headers, await read_reply(response, self._redact))
@@ -185,7 +204,12 @@ class Http:
                 finally:
                     done()
         except EXCHANGE_ERRORS as error:
+            if silences is not None and silences.have_ended():
+                raise explain(aiohttp.SocketTimeoutError(), url, session) from None
             raise explain(error, url, session) from None
+        finally:
+            if silences is not None:
+                silences.end()
 
     async def put(self, presigned_url: str, body: Body, size: int, *, base_url: str) -> Response:
         """PUT a body of ``size`` bytes to a presigned URL, with no authorization; raises `ExchangeFailedError`.
@@ -194,7 +218,7 @@ class Http:
         """
         url = presigned(presigned_url, base_url, self._insecure_hosts)
         headers = CIMultiDict(self._presigned_headers, **{"Content-Length": str(size)})
-        session = self._sessions.get()
+        session = self._sessions.bare()
         with bounded_progress(self._idle) as watched:
             try:
                 async with session.put(
@@ -221,7 +245,7 @@ class Http:
         """
         url = presigned(presigned_url, base_url, self._insecure_hosts)
         sent = self._presigned_headers if headers is None else CIMultiDict(self._presigned_headers, **headers)
-        session = self._sessions.get()
+        session = self._sessions.bare()
         hops = 0
         while True:
             try:
@@ -278,7 +302,7 @@ class Http:
         ``base_url`` is the API that the tunnel's URL came from.
         """
         url = tunnelled(tunnel_url, path, base_url, self._insecure_hosts)
-        session = self._sessions.get()
+        session = self._sessions.bare()
         try:
             async with session.request(
                 method,

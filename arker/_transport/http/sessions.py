@@ -10,14 +10,14 @@ import os
 import socket
 import sys
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import partial
 from http.cookies import BaseCookie, SimpleCookie
 from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
-from attrs import define
+from attrs import define, field
 from yarl import URL
 
 from arker._basics.descriptors import NONE_LEFT, is_spared, none_left
@@ -25,7 +25,8 @@ from arker._basics.guidance import CLOSED
 from arker._tasks import clock
 from arker._tasks.process import hand_in, keep_in_child
 from arker._tasks.running_loop import running_loop
-from arker.errors import ConfigurationError, InvalidArgumentError
+from arker._transport.http.silence import Silences
+from arker.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
@@ -105,6 +106,9 @@ class _Connector(aiohttp.TCPConnector):
     tell_round_trip: Callable[[float], None] | None = None
     """Called with the round trip to each host, in seconds, when it is first connected to."""
     _told: frozenset[str | None] = frozenset()
+    silences: Silences | None = None
+    """Told of the connections of requests with `bounded` as their timeout."""
+    bounded: aiohttp.ClientTimeout | None = None
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -115,6 +119,8 @@ class _Connector(aiohttp.TCPConnector):
                 connection = await super().connect(req, traces, timeout)
                 if req.url.raw_host not in self._told:
                     self._learn_round_trip(req, connection)
+                if timeout is self.bounded and self.silences is not None:
+                    self.silences.begin(connection)
                 return connection
             except aiohttp.ClientConnectorError as error:
                 # The names of hosts cannot be looked up without descriptors either, and that has a number of its own.
@@ -134,9 +140,30 @@ class _Connector(aiohttp.TCPConnector):
 
 
 @define(eq=False)
-class _Entry:
+class InUse:
+    """The session of one loop.
+
+    Attributes:
+        session: The session.
+        silences: The bound on the silence of connections, for requests that are sent without a timeout of their own;
+            None if aiohttp has it.
+    """
+
     session: aiohttp.ClientSession
-    guard: AsyncGenerator[None, None]
+    silences: Silences | None = None
+
+
+@define(eq=False)
+class _Entry(InUse):
+    """All sessions of one loop, which share their connections.
+
+    Attributes:
+        all: The one that adds the headers, and the bare one, if that was made.
+        guard: Closes them.
+    """
+
+    all: list[aiohttp.ClientSession] = field(kw_only=True)
+    guard: AsyncGenerator[None, None] = field(kw_only=True)
 
 
 class LoopSessions:
@@ -153,20 +180,26 @@ class LoopSessions:
         middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (),
         tell_round_trip: Callable[[float], None] | None = None,
         skip_auto_headers: tuple[str, ...] = (),
+        headers: Mapping[str, str] | None = None,
+        idle: float | None = None,
     ) -> None:
         """Make none yet.
 
         Args:
             max_connections: The number of connections at once; None for no limit.
-            timeout: The bounds of requests.
+            timeout: The bounds of requests, beside ``idle``.
             middlewares: What goes around each request, from the outside in.
             tell_round_trip: Called with the round trip to each host, in seconds, when it is first connected to.
             skip_auto_headers: Headers that aiohttp must not add.
+            headers: Headers of each request, except those by a bare session.
+            idle: Bound on the silence of connections, in seconds, for requests without a timeout of their own.
         """
         self._max_connections = max_connections
         self._tell_round_trip = tell_round_trip
         self._timeout = timeout
         self._skip_auto_headers = skip_auto_headers
+        self._headers = headers
+        self._idle = idle
         self._middlewares = (*middlewares, no_hidden_retry)
         self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
         self._closed = False
@@ -182,12 +215,34 @@ class LoopSessions:
         self._reading.add(entry)
         return partial(self._reading.discard, entry)
 
+    def in_use(self) -> InUse:
+        """Return what there is for the running loop."""
+        try:
+            return self._entries[asyncio.get_running_loop()]  # as nearly always
+        except (KeyError, RuntimeError):
+            return self._open(running_loop())
+
     def get(self) -> aiohttp.ClientSession:
         """Return the session of the running loop."""
-        try:
-            return self._entries[asyncio.get_running_loop()].session  # as nearly always
-        except (KeyError, RuntimeError):
-            return self._open(running_loop()).session
+        return self.in_use().session
+
+    def bare(self) -> aiohttp.ClientSession:
+        """Return a session of the running loop that adds no headers, such as the API key. It has the same places."""
+        loop = running_loop()
+        entry = self._entries.get(loop) or self._open(loop)
+        if self._headers is not None and len(entry.all) == 1:
+            entry.all.append(self._made(entry.session.connector, headers=None, connector_owner=False))
+        return entry.all[-1]
+
+    def _made(self, connector: aiohttp.BaseConnector | None, **options: Any) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=_NoCookies(),
+            skip_auto_headers=self._skip_auto_headers or None,
+            timeout=self._timeout,
+            middlewares=self._middlewares,
+            **options,
+        )
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> _Entry:
         if self._closed:
@@ -203,25 +258,21 @@ class LoopSessions:
             socket_factory=_keepalive_socket,
         )
         connector.tell_round_trip = self._tell_round_trip
-        session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=_NoCookies(),
-            skip_auto_headers=self._skip_auto_headers or None,
-            timeout=self._timeout,
-            middlewares=self._middlewares,
-        )
-        guard = self._guard(loop, session)
+        if self._idle is not None:
+            connector.bounded, connector.silences = self._timeout, Silences(loop, self._idle)
+        session = self._made(connector, headers=self._headers)
+        guard = self._guard(loop, sessions := [session])
         # An async generator that has been started is closed by the loop's shutdown_asyncgens(), and the session with
         # it. It yields before it awaits anything, so a single step starts it.
         try:
             guard.__anext__().send(None)
         except StopIteration:
             pass
-        entry = self._entries[loop] = _Entry(session, guard)
+        entry = self._entries[loop] = _Entry(session, connector.silences, all=sessions, guard=guard)
         return entry
 
     async def _guard(
-        self, loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession
+        self, loop: asyncio.AbstractEventLoop, sessions: list[aiohttp.ClientSession]
     ) -> AsyncGenerator[None, None]:
         try:
             yield
@@ -230,7 +281,8 @@ class LoopSessions:
             for reader in list(self._reading):
                 if reader[0] is loop and not reader[1].is_eof():
                     reader[1].set_exception(LostError())
-            await session.close()
+            for session in sessions:
+                await session.close()
 
     def forget_other_threads(self) -> None:
         """Drop the parent's sessions in a child of ``os.fork()``, for loops whose threads do not exist here."""
@@ -315,58 +367,11 @@ async def finish(guard: AsyncGenerator[None, None]) -> None:
     await guard.aclose()
 
 
-def check_session(session: object) -> None:
-    """Refuse an invalid aiohttp session before anything is sent with it."""
-    if not isinstance(session, aiohttp.ClientSession):
-        raise InvalidArgumentError("session", session, "expected an aiohttp.ClientSession")
-    # What a session adds to every request would go to presigned URLs, too. The value is not shown.
-    if session.auth is not None or any(name in session.headers for name in ("Authorization", "Proxy-Authorization")):
-        raise InvalidArgumentError("session", "…", "expected a session without auth= and without authorization headers")
-
-
-class CallersSession:
-    """A session that the caller made: used, never closed."""
-
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def get(self) -> aiohttp.ClientSession:
-        """Return the session; it works in one event loop only."""
-        loop = running_loop()
-        if self._loop is None:
-            self._loop = loop
-        if self._session.closed:
-            raise ConfigurationError("the session that was passed as session= is closed")
-        if self._loop is not loop:
-            raise ConfigurationError(
-                "the session that was passed as session= belongs to another event loop; "
-                "without session= the client makes one for each loop"
-            )
-        return self._session
-
-    def reading(self, content: aiohttp.StreamReader) -> Callable[[], None]:
-        """Do nothing: the caller closes the session."""
-        del content
-        return _nothing
-
-    async def aclose(self) -> None:
-        return None
-
-    def close_outside(self) -> None:
-        return None
-
-
-def _nothing() -> None:
-    pass
-
-
 __all__ = [
     "AUTO_HEADERS",
-    "CallersSession",
+    "InUse",
     "LoopSessions",
     "LostError",
-    "check_session",
     "finish",
     "no_hidden_retry",
     "round_trip",

@@ -1,0 +1,62 @@
+"""Waits of equal length with one timer for all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from arker._tasks import clock
+
+K = TypeVar("K")
+
+
+class Round(Generic[K]):
+    """The waits of one loop with the same length, most of which end before they are over.
+
+    With a timer for each of them, setting and cancelling it would take longer than all else that is done for a wait.
+
+    Attributes:
+        due: When each wait is over, by `clock.now`. Remove those that end before.
+    """
+
+    __slots__ = ("_is_armed", "_loop", "_over", "_seconds", "due")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, over: Callable[[K], float | None]) -> None:
+        """Begin with none.
+
+        Args:
+            loop: The loop.
+            seconds: The length of each wait.
+            over: Called with a wait that is over; it returns the seconds for which that goes on, None for not at all.
+        """
+        self.due: dict[K, float] = {}
+        self._seconds = seconds
+        self._over = over
+        self._is_armed = False
+        self._loop = loop
+
+    def add(self, wait: K) -> None:
+        """Begin a wait."""
+        self.due[wait] = clock.now() + self._seconds
+        if not self._is_armed:
+            self._arm(self._seconds)
+
+    def _arm(self, seconds: float) -> None:
+        self._is_armed = True
+        self._loop.call_later(seconds, self._ring)
+
+    def _ring(self) -> None:
+        self._is_armed = False
+        now = clock.now()
+        for wait in [wait for wait, due in self.due.items() if due <= now]:
+            more = self._over(wait)
+            if more is None:
+                self.due.pop(wait, None)
+            elif wait in self.due:
+                self.due[wait] = now + more
+        if self.due:
+            self._arm(max(0.0, min(self.due.values()) - now))
+
+
+__all__ = ["Round"]

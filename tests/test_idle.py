@@ -1,0 +1,177 @@
+"""The bound on the silence of a connection: what counts as silence, and what does not."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, TypeAlias
+
+import pytest
+
+from arker import AsyncArker, HttpTimeouts, NetworkTimeoutError
+from tests.support.secrets import API_KEY
+from tests.support.server import ServerThread
+from tests.support.waiting import longer_and_longer
+
+pytestmark = pytest.mark.anyio
+
+_VM: Final = b'{"vm_id": "v", "name": "a", "description": "' + b"x" * 60 + b'"}'
+_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_VM)
+
+_Answer: TypeAlias = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+class _Server:
+    """A server in a thread of its own, which answers as it is told."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.answer: _Answer
+        self._serving: set[asyncio.Task[None] | None] = set()
+        self.thread = ServerThread()
+        self._server = self.thread.call(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._serving.add(asyncio.current_task())
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                self.requests += 1
+                await self.answer(writer)
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.LimitOverrunError):
+            pass
+        finally:
+            self._serving.discard(asyncio.current_task())
+            writer.close()
+
+    async def _close(self) -> None:
+        self._server.close()
+        serving = [task for task in self._serving if task is not None]
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+
+    def close(self) -> None:
+        self.thread.call(self._close())
+        self.thread.stop()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[_Server]:
+    made = _Server()
+    yield made
+    made.close()
+
+
+def _client(server: _Server, timeouts: HttpTimeouts) -> AsyncArker:
+    return AsyncArker(API_KEY, base_url=f"http://127.0.0.1:{server.port}", retry=False, timeout=timeouts)
+
+
+async def test_an_answer_that_arrived_while_the_loop_stood_still(server: _Server) -> None:
+    """The program was not reading meanwhile, so that it was no silence."""
+    blocked, sent = threading.Event(), threading.Event()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        while not blocked.is_set():
+            await asyncio.sleep(0.001)
+        writer.write(_HEAD + _VM)
+        await writer.drain()
+        sent.set()
+
+    server.answer = answer
+    idle = 0.5
+    async with _client(server, HttpTimeouts(idle=idle)) as client:
+        asking = asyncio.create_task(client.get_vm("v"))
+        began = time.monotonic()
+        while not server.requests and time.monotonic() < began + idle:
+            await asyncio.sleep(0.001)
+        blocked.set()
+        assert sent.wait(20)
+        time.sleep(max(0.0, began + idle * 1.5 - time.monotonic()))  # noqa: ASYNC251 - it is the fault
+        assert (await asking).id == "v"
+
+
+async def test_a_body_that_comes_slowly_is_waited_for(server: _Server) -> None:
+    """Each piece is progress, however long all of it takes."""
+    lasted = 0.0
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        nonlocal lasted
+        began = time.monotonic()
+        writer.write(_HEAD)
+        for start in range(0, len(_VM), 8):
+            await asyncio.sleep(idle / 4)
+            writer.write(_VM[start : start + 8])
+            await writer.drain()
+        lasted = time.monotonic() - began
+
+    server.answer = answer
+    for idle in longer_and_longer(0.2):
+        async with _client(server, HttpTimeouts(idle=idle)) as client:
+            try:
+                assert (await client.get_vm("v")).id == "v"
+            except NetworkTimeoutError:
+                continue  # the machine was too busy to go on in time
+        assert lasted > 2 * idle
+        break
+
+
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\n", _HEAD, _HEAD + _VM[:9]])
+async def test_silence_at_any_point_ends_it(server: _Server, begun: bytes) -> None:
+    over = threading.Event()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(begun)
+        while not over.is_set():
+            await asyncio.sleep(0.01)
+
+    server.answer = answer
+    async with _client(server, HttpTimeouts(idle=0.1)) as client:
+        with pytest.raises(NetworkTimeoutError) as caught:
+            await client.get_vm("v")
+        assert "no progress within the idle bound" in caught.value.message
+        with pytest.raises(NetworkTimeoutError) as caught:
+            await client.vm("v").delete()
+        assert caught.value.outcome == "unknown"
+        over.set()
+
+
+async def test_a_connection_that_takes_longer_is_bounded_by_its_own(server: _Server) -> None:
+    """The time up to the connection is not the server's silence."""
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        raise AssertionError
+
+    server.answer = answer
+    timeouts = HttpTimeouts(idle=0.05, connect=0.5)
+    address = f"https://127.0.0.1:{server.port}"  # it does not answer to the beginning of TLS
+    async with AsyncArker(API_KEY, base_url=address, retry=False, timeout=timeouts) as client:
+        with pytest.raises(NetworkTimeoutError) as caught:
+            await client.get_vm("v")
+    assert "no connection within the connect bound" in caught.value.message
+    assert caught.value.outcome == "not_started"
+
+
+async def test_requests_at_once_end_each_by_itself(server: _Server) -> None:
+    """One timer serves all, and those that are answered leave the others alone."""
+    over = threading.Event()
+    number = 0
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        nonlocal number
+        number += 1
+        silent = number % 2
+        while silent and not over.is_set():
+            await asyncio.sleep(0.01)
+        writer.write(_HEAD + _VM)
+
+    server.answer = answer
+    async with _client(server, HttpTimeouts(idle=1.0)) as client:
+        results = await asyncio.gather(*(client.get_vm("v") for _ in range(20)), return_exceptions=True)
+        over.set()
+    silent = [result for result in results if isinstance(result, NetworkTimeoutError)]
+    assert len(silent) >= 10  # more where the machine was too busy
+    assert not [result for result in results if isinstance(result, BaseException) and result not in silent]
