@@ -156,7 +156,8 @@ async def test_a_backend_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_closed_client_says_so() -> None:
+async def test_a_closed_client_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    forked.fork_backends(monkeypatch)
     async with AsyncArker.local() as ar:
         assert ar.base_url == ar.burst_base_url == ar.control_base_url
         vm = await ar.fork("ubuntu")
@@ -165,7 +166,8 @@ async def test_a_closed_client_says_so() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_backend_that_has_died_says_so() -> None:
+async def test_a_backend_that_has_died_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    forked.fork_backends(monkeypatch)
     async with AsyncArker.local(isolation="none") as ar:
         await ar.list_vms()
         pid = ar._emulator.pid if ar._emulator is not None else None  # pyright: ignore[reportPrivateUsage]
