@@ -39,7 +39,7 @@ def environment(emulator: Emulator) -> dict[str, str]:
 def run(emulator: Emulator, name: str, *, new: bool = False) -> subprocess.CompletedProcess[str]:
     """Run a program, or several in one. Every warning is an error, and errors at its end are reported.
 
-    A new one is for what happens as the interpreter ends.
+    A new one is for what happens as an interpreter begins and ends.
     """
     if not new:
         module = "tests.blocking.programs"
@@ -63,9 +63,13 @@ def names(blocking: Arker) -> list[str | None]:
         ("never_used", r"<Arker http://127\.0\.0\.1:\d+/api>\n"),
         ("shutdown_amid_a_call", "the main thread ends\n"),
         ("exit_in_a_thread_s_time", "the main thread ends\nthe thread ends\n"),
+        (
+            "multiprocessing_spawn",
+            "Arker objects cannot be pickled, since they hold connections .*\none two\n",
+        ),
     ],
 )
-def test_a_program_whose_interpreter_ends(emulator: Emulator, name: str, output: str) -> None:
+def test_a_program_in_an_interpreter_of_its_own(emulator: Emulator, name: str, output: str) -> None:
     done = run(emulator, name, new=True)
     assert re.fullmatch(output, done.stdout), done.stdout + done.stderr
     assert (done.returncode, done.stderr) == (0, "")
@@ -81,10 +85,6 @@ def test_a_program_whose_interpreter_ends(emulator: Emulator, name: str, output:
             "ConfigurationError this process was forked in the middle of a call, .*\nstatus 0\n",
         ),
         ("multiprocessing_fork", "parent\none two three four\n"),
-        (
-            "multiprocessing_spawn",
-            "Arker objects cannot be pickled, since they hold connections .*\none two\n",
-        ),
         (
             "dropped in_a_running_loop many_clients",
             "a handle holds its client\nthe loop has ended True\n(inside of a coroutine\nfrom a thread of it\n){2}"
