@@ -26,7 +26,17 @@ class Handover(Generic[T]):
         value: The result, if it is.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_context", "_loop", "_over", "given", "value")
+    __slots__ = (
+        "_asyncio_future_blocking",
+        "_callback",
+        "_cancelled",
+        "_context",
+        "_loop",
+        "_make",
+        "_over",
+        "given",
+        "value",
+    )
 
     value: T
 
@@ -36,6 +46,7 @@ class Handover(Generic[T]):
         self._callback: Callable[[Any], object] | None = None
         self._context: Context | None = None
         self._cancelled: tuple[object, ...] | None = None
+        self._make: Coroutine[Any, Any, T] | None = None
         self._over = False
         self.given = False
 
@@ -43,11 +54,13 @@ class Handover(Generic[T]):
 
     def start(self, make: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start the task that makes the result. If it fails, the wait ends without a result."""
+        self._make = make
         task = self._loop.create_task(self._hand_over(make))
-        task.add_done_callback(self._end)  # also of a task that is cancelled before its first step
+        task.add_done_callback(self._end)
         return task
 
     async def _hand_over(self, make: Coroutine[Any, Any, T]) -> T:
+        self._make = None
         value = await make
         maker = asyncio.current_task()
         if maker is None or self._over:
@@ -67,6 +80,8 @@ class Handover(Generic[T]):
         return value
 
     def _end(self, _: asyncio.Task[T]) -> None:
+        if self._make is not None:
+            self._make.close()  # the task was cancelled before its first step
         if not self._over:
             self._over = True
             callback, context = self._taken()
