@@ -89,12 +89,18 @@ class Limiter:
         with self._lock:
             if self._slow if waits else self._quick:
                 return False
-            now = clock.now()
-            if not self._has_place(waits, now):
+            now, window = clock.now(), self.window
+            if now < window.opens_at:
+                return False
+            if self._in_flight >= window.places:
+                # With a single place, a request that waits for a command would block all others, so one more is added.
+                if waits or self._in_flight > self._waiting_in_flight:
+                    return False
+            elif waits and self._waiting_in_flight >= window.places_to_wait:
                 return False
             self._in_flight += 1
             self._waiting_in_flight += waits
-            self.window.sent(now)
+            window.sent(now)
             return True
 
     async def enter(self, waits: bool, number: int) -> None:
@@ -158,15 +164,6 @@ class Limiter:
 
     # --- with the lock held -------------------------------------------------------------------------------------
 
-    def _has_place(self, waits: bool, now: float) -> bool:
-        window = self.window
-        if now < window.opens_at:
-            return False
-        if waits:
-            return self._in_flight < window.places and self._waiting_in_flight < window.places_to_wait
-        # With a single place, a request that waits for a command would block all others, so one more is added.
-        return self._in_flight < window.places or self._in_flight <= self._waiting_in_flight
-
     def _release(self, waits: bool) -> None:
         self._in_flight -= 1
         self._waiting_in_flight -= waits
@@ -180,7 +177,7 @@ class Limiter:
         window = self.window
         window.waited(now)
         here = _running_loop()
-        # Nearly every answer comes here and admits one request, so that what `_has_place` says is said again.
+        # Nearly every answer comes here and admits one request: the conditions are those of `try_enter`.
         while now >= window.opens_at:
             free = self._in_flight < window.places
             if not free and self._in_flight > self._waiting_in_flight:
