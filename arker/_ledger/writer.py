@@ -113,6 +113,8 @@ class Writer:
     def put(self, operation: Operation, urgency: int = LATER) -> None:
         """Add an operation to those that are to be written."""
         with self._lock:
+            if self._off:
+                return
             self._queue.append(operation)
             if urgency > self._told:
                 self._tell(urgency)
