@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio.tasks import _enter_task, _leave_task  # pyright: ignore[reportPrivateUsage] - documented, for what follows
+from asyncio import tasks
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, Generic, TypeVar
@@ -17,7 +17,7 @@ class Handover(Generic[T]):
     By a future it would go on in a later turn of the loop. Hundreds of results that arrive at once would then first all
     be made, with all that is left of their making released, before the first of their waiters begins its next request:
     the garbage collector counts what is made without what was released, and runs far more often. So the waiter's next
-    step is run within the maker's last one, by the functions that asyncio has for tasks of other kinds.
+    step is run within the maker's last one, by the functions that asyncio documents for tasks of other kinds.
 
     It is awaited once, and by a task: for that it has the methods of a future that asyncio calls.
 
@@ -70,13 +70,14 @@ class Handover(Generic[T]):
         callback, context = self._taken()
         if callback is None or context is None:
             return value  # the other task has not come to wait yet
-        _leave_task(self._loop, maker)
+        # By their names, since what nests event loops replaces them.
+        tasks._leave_task(self._loop, maker)  # pyright: ignore[reportPrivateUsage]
         try:
             context.run(callback, self)
         except (KeyboardInterrupt, SystemExit) as error:
             self._loop.call_soon(_raise, error)  # it is the waiter's, and ends the loop
         finally:
-            _enter_task(self._loop, maker)
+            tasks._enter_task(self._loop, maker)  # pyright: ignore[reportPrivateUsage]
         return value
 
     def _end(self, _: asyncio.Task[T]) -> None:
