@@ -195,6 +195,11 @@ class ScriptedServer:
         return int(self._listener.sockets[0].getsockname()[1])
 
     async def _stop(self) -> None:
+        # A connection that was accepted a moment ago gets its transport in the loop's next turn, and its handler in the
+        # one after that. Were the listener closed by then, its socket would be left to the garbage collection.
+        asyncio.get_running_loop().remove_reader(self._listener.sockets[0].fileno())
+        for _ in range(3):
+            await asyncio.sleep(0)
         self._listener.close()
         # Zero would be no bound at all.
         await self._server.shutdown(0.01)
