@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import pytest
 
@@ -17,8 +17,14 @@ from tests.support.waiting import longer_and_longer
 
 pytestmark = pytest.mark.anyio
 
-_VM: Final = b'{"vm_id": "v", "name": "a", "description": "' + b"x" * 60 + b'"}'
-_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_VM)
+
+def _vm(size: int) -> tuple[bytes, bytes]:
+    """Return the head of a reply, and its body with a description of some size."""
+    body = b'{"vm_id": "v", "name": "a", "description": "' + b"x" * size + b'"}'
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body), body
+
+
+_HEAD, _VM = _vm(60)
 
 _Answer: TypeAlias = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -71,13 +77,14 @@ def _client(server: _Server, timeouts: HttpTimeouts) -> AsyncArker:
 
 
 async def test_an_answer_that_arrived_while_the_loop_stood_still(server: _Server) -> None:
-    """The program was not reading meanwhile, so that it was no silence."""
+    """The program was not reading meanwhile, so that it was no silence; it reads such a reply in several steps."""
     blocked, sent = threading.Event(), threading.Event()
+    head, body = _vm(700_000)
 
     async def answer(writer: asyncio.StreamWriter) -> None:
         while not blocked.is_set():
             await asyncio.sleep(0.001)
-        writer.write(_HEAD + _VM)
+        writer.write(head + body)
         await writer.drain()
         sent.set()
 

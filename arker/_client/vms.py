@@ -21,6 +21,34 @@ logger = logging.getLogger("arker")
 
 _NOTHING: Final = {type(None)}
 _NAMES: Final = {str, type(None)}
+_OPTIONS: Final = (
+    "source_vm_id",
+    "name",
+    "public",
+    "network",
+    "disk",
+    "vcpu_count",
+    "memory_mib",
+    "max_memory_mib",
+    "disk_mib",
+    "durable",
+    "tunnel",
+    "image",
+    "description",
+    "queueing_timeout",
+    "layers",
+    "command",
+    "platforms",
+    "source_org_name",
+    "registry_auth",
+    "nestedvirt",
+    "policies",
+    "ssh_public_keys",
+    "vgpu",
+    "pool_id",
+    "pool_name",
+)
+"""What a fork may be given beside its source's name."""
 
 
 @lru_cache(maxsize=64)
@@ -193,37 +221,38 @@ class Vms(ClientBase):
             source_vm_name = check.check_text("source", source, what="a VM's name or a handle on a VM")
         # Here, because changing a request takes as long as creating it.
         source_org_id = names.organisation_of(source_vm_name, source_org_id, source_org_name)
-        options: dict[str, Any] = {
-            "source_vm_id": source_vm_id,
-            "name": name,
-            "public": public,
-            "network": network,
-            "disk": disk,
-            "vcpu_count": vcpu_count,
-            "memory_mib": memory_mib,
-            "max_memory_mib": max_memory_mib,
-            "disk_mib": disk_mib,
-            "durable": durable,
-            "tunnel": tunnel,
-            "image": image,
-            "description": description,
-            "queueing_timeout": queueing_timeout,
-            "layers": layers,
-            "command": command,
-            "platforms": platforms,
-            "source_org_name": source_org_name,
-            "registry_auth": registry_auth,
-            "nestedvirt": nestedvirt,
-            "policies": policies,
-            "ssh_public_keys": ssh_public_keys,
-            "vgpu": vgpu,
-            "pool_id": pool_id,
-            "pool_name": pool_name,
-        }
-        if set(map(type, options.values())) == _NOTHING and {type(source_vm_name), type(source_org_id)} <= _NAMES:
+        options = (
+            source_vm_id,
+            name,
+            public,
+            network,
+            disk,
+            vcpu_count,
+            memory_mib,
+            max_memory_mib,
+            disk_mib,
+            durable,
+            tunnel,
+            image,
+            description,
+            queueing_timeout,
+            layers,
+            command,
+            platforms,
+            source_org_name,
+            registry_auth,
+            nestedvirt,
+            policies,
+            ssh_public_keys,
+            vgpu,
+            pool_id,
+            pool_name,
+        )
+        if set(map(type, options)) == _NOTHING and {type(source_vm_name), type(source_org_id)} <= _NAMES:
             request = _plain(source_vm_name, source_org_id)
         else:
-            request = models.ForkRequest(source_vm_name=source_vm_name, source_org_id=source_org_id, **options)
+            rest: dict[str, Any] = dict(zip(_OPTIONS, options, strict=True))
+            request = models.ForkRequest(source_vm_name=source_vm_name, source_org_id=source_org_id, **rest)
         return await fork(self._context, request, ttl=ttl, idempotency_key=idempotency_key, deadline=deadline)
 
     async def list_vms(

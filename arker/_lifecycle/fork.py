@@ -80,10 +80,11 @@ class Forking:
 
     async def _make(self) -> Vm:
         blocks, ledger = self._context.blocks, self._context.ledger
-        await blocks.refuse()
+        if blocks.closing:
+            await blocks.refuse()
         blocks.forks.add(self)
         try:
-            vm = await self._post_in_form(ledger)
+            vm = await self._in_form(ledger)
             if vm.resources is not None:
                 self._context.generations.learn(self.base_url, "1")
             if not blocks.closing:
@@ -97,10 +98,14 @@ class Forking:
         error = self._progress.complete(ConfigurationError("the client was closed while it forked"))
         raise error.with_context(vm_id=self._context.redact(vm.vm_id))
 
-    async def _post_in_form(self, ledger: Ledger | None) -> Vm:
+    def _in_form(self, ledger: Ledger | None) -> Coroutine[Any, Any, Vm]:
+        """Post the fork in the form of its server's generation."""
+        # No coroutine around the coroutine, here and below: each is one more for the garbage collector.
+        both = self._call.lack is None and self._call.earlier is None
+        return self._post(ledger) if both else self._post_in_one_form(ledger)
+
+    async def _post_in_one_form(self, ledger: Ledger | None) -> Vm:
         """Post the fork in the form of its server's generation, and once in the other one if that is not known."""
-        if self._call.lack is None and self._call.earlier is None:
-            return await (self._post() if ledger is None else self._post_on_record(ledger))  # both take this form
         generations = self._context.generations
         self._call, other = await generations.forms(self._call)
         try:
@@ -126,7 +131,7 @@ class Forking:
         return vm
 
     async def _post_once(self, ledger: Ledger | None) -> Vm:
-        vm = await (self._post() if ledger is None else self._post_on_record(ledger))
+        vm = await self._post(ledger)
         if vm.resources is None and self._call.lack is not None:
             try:
                 await self._context.generations.confirm(self._call)
@@ -146,17 +151,36 @@ class Forking:
             return self._context.transport.send(self._call, progress=progress)
         return self._context.generations.deliver(self._call, progress)
 
-    async def _post(self) -> Vm:
+    async def _post(self, ledger: Ledger | None) -> Vm:
+        """Write the fork to the ledger, then post it, so that its VM is known even if this process is killed."""
+        request = self._call.request
+        if ledger is not None:
+            await ledger.intend(request, self._name)
         try:
-            return await self._send_call(self._progress)
-        except BadReplyError as error:
-            if not 200 <= error.status < 300:
+            if ledger is not None and self._context.blocks.closing:
+                await self._context.blocks.refuse()
+            try:
+                return await self._send_call(self._progress)
+            except BadReplyError as error:
+                if not 200 <= error.status < 300:
+                    raise
+                if self._found.vm_id is not None:
+                    await self._give_back(self._found.vm_id)
+                    raise
+            return await self._post_again(ledger)
+        except ArkerError as error:
+            if ledger is None:
                 raise
-            if self._found.vm_id is not None:
-                await self._give_back(self._found.vm_id)
-                raise
-        if self._context.ledger is not None:
-            self._context.ledger.answered(self._call.request)
+            if error.outcome == "not_started":
+                ledger.forget(request)
+            elif error.vm_id is not None and self._found.vm_id is None:
+                ledger.made(request, error.vm_id)  # an error may name a VM that is there
+            raise
+
+    async def _post_again(self, ledger: Ledger | None) -> Vm:
+        """Post the fork again, since its reply names no VM."""
+        if ledger is not None:
+            ledger.answered(self._call.request)
         again = clock.wall()
         try:
             vm = await self._send_call(self._progress)
@@ -183,20 +207,6 @@ class Forking:
             problem = error
         logger.warning("VM %s of a fork that failed may still exist: %s", self._context.redact(vm_id), problem)
         return False
-
-    async def _post_on_record(self, ledger: Ledger) -> Vm:
-        """Write the fork to the ledger, then post it, so that its VM is known even if this process is killed."""
-        request = self._call.request
-        await ledger.intend(request, self._name)
-        try:
-            await self._context.blocks.refuse()
-            return await self._post()
-        except ArkerError as error:
-            if error.outcome == "not_started":
-                ledger.forget(request)
-            elif error.vm_id is not None and self._found.vm_id is None:
-                ledger.made(request, error.vm_id)  # an error may name a VM that is there
-            raise
 
     async def _undo(self, task: asyncio.Task[Vm]) -> None:
         """Delete the VM of the fork; log a warning if it may still exist."""

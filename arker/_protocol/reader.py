@@ -125,6 +125,8 @@ def id_in(value: object, names: Sequence[str]) -> str | None:
         value: The JSON value.
         names: Members that may have it, in their order; ``id`` is not taken from another kind of object.
     """
+    if is_object(value) and is_usable_id(first := value.get(names[0])):
+        return str(first)  # as in nearly all replies
     for candidate in itertools.chain(_candidates(value, names), _error_parts(value)):
         for name in names:
             found = candidate.get(name)

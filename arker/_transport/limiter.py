@@ -17,14 +17,25 @@ if TYPE_CHECKING:
     from arker._transport.window import Window
 
 
-class _Waiter:
-    __slots__ = ("admitted", "future", "loop", "number", "waits")
+class _Waiting:
+    """A loop in which requests wait."""
 
-    def __init__(self, number: int, waits: bool, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = ("count", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.count = 0
+        """The number of waiting requests."""
+
+
+class _Waiter:
+    __slots__ = ("admitted", "future", "number", "of", "waits")
+
+    def __init__(self, number: int, waits: bool, of: _Waiting) -> None:
         self.number = number
         self.waits = waits
-        self.loop = loop
-        self.future: asyncio.Future[None] = loop.create_future()
+        self.of = of
+        self.future: asyncio.Future[None] = of.loop.create_future()
         self.admitted = False
 
     def wake(self) -> None:
@@ -43,10 +54,12 @@ class Limiter:
         # A discarded coroutine gives its place back when it is garbage collected, maybe while this lock is held.
         self._lock = threading.RLock()
         self._in_flight = 0
-        self._waiting_in_flight = 0
-        self._queues: dict[bool, deque[_Waiter]] = {False: deque(), True: deque()}
-        self._loops: dict[asyncio.AbstractEventLoop, int] = {}
-        """The number of waiting requests of each loop."""
+        self._waiting_in_flight: int = 0
+        self._quick: deque[_Waiter] = deque()
+        self._slow: deque[_Waiter] = deque()
+        """The waiting requests that themselves wait for work of unknown length."""
+        self._loops: dict[asyncio.AbstractEventLoop, _Waiting] = {}
+        """The loops in which requests wait."""
         self._timers: dict[asyncio.AbstractEventLoop, float] = {}
         """When the timer of each loop rings; the past for one that is about to be set."""
         self.number = itertools.count(1).__next__
@@ -60,7 +73,7 @@ class Limiter:
     @property
     def queued(self) -> int:
         """The number of requests that wait for a place."""
-        return len(self._queues[False]) + len(self._queues[True])
+        return len(self._quick) + len(self._slow)
 
     def learn_round_trip(self, seconds: float) -> None:
         """Note how long the network takes to the server and back."""
@@ -74,28 +87,37 @@ class Limiter:
             waits: Whether the request waits for work of unknown length.
         """
         with self._lock:
-            if self._queues[waits]:
+            if self._slow if waits else self._quick:
                 return False
-            now = clock.now()
-            if not self._has_place(waits, now):
+            now, window = clock.now(), self.window
+            if now < window.opens_at:
+                return False
+            if self._in_flight >= window.places:
+                # With a single place, a request that waits for a command would block all others, so one more is added.
+                if waits or self._in_flight > self._waiting_in_flight:
+                    return False
+            elif waits and self._waiting_in_flight >= window.places_to_wait:
                 return False
             self._in_flight += 1
             self._waiting_in_flight += waits
-            self.window.sent(now)
+            window.sent(now)
             return True
 
     async def enter(self, waits: bool, number: int) -> None:
         """Wait for a place. The caller gives it back by `leave`."""
         loop = running_loop()
-        waiter = _Waiter(number, waits, loop)
         with self._lock:
-            queue = self._queues[waits]
+            of = self._loops.get(loop)
+            if of is None:
+                of = self._loops[loop] = _Waiting(loop)
+            of.count += 1
+            waiter = _Waiter(number, waits, of)
+            queue = self._slow if waits else self._quick
             if queue and queue[-1].number > number:
                 place = next(index for index, other in enumerate(queue) if other.number > number)
                 queue.insert(place, waiter)
             else:
                 queue.append(waiter)
-            self._loops[loop] = self._loops.get(loop, 0) + 1
             if queue[0] is waiter:  # else the requests before it wait as well
                 self._pump()
             if loop not in self._timers and not waiter.admitted:
@@ -107,9 +129,9 @@ class Limiter:
                 if waiter.admitted:
                     self._release(waits)
                     self._pump()
-                elif waiter in self._queues[waits]:
-                    self._queues[waits].remove(waiter)
-                    self._dequeued(waiter)
+                elif waiter in queue:
+                    queue.remove(waiter)
+                    self._dequeued(of)
             raise
 
     def leave(self, waits: bool) -> None:
@@ -125,7 +147,7 @@ class Limiter:
             self._waiting_in_flight -= waits
             now = clock.now()
             self.window.answered(now)
-            if self._loops:  # requests are waiting
+            if self._quick or self._slow:
                 self._pump(now)
 
     def refused(self, waits: bool, *, retry_after: float | None) -> None:
@@ -142,61 +164,55 @@ class Limiter:
 
     # --- with the lock held -------------------------------------------------------------------------------------
 
-    def _has_place(self, waits: bool, now: float) -> bool:
-        window = self.window
-        if now < window.opens_at:
-            return False
-        if waits:
-            return self._in_flight < window.places and self._waiting_in_flight < window.places_to_wait
-        # With a single place, a request that waits for a command would block all others, so one more is added.
-        return self._in_flight < window.places or self._in_flight <= self._waiting_in_flight
-
     def _release(self, waits: bool) -> None:
         self._in_flight -= 1
         self._waiting_in_flight -= waits
 
     def _pump(self, now: float | None = None) -> None:
         """Admit the waiting requests that have a place."""
-        quick, slow = self._queues[False], self._queues[True]
+        quick, slow = self._quick, self._slow
         if not quick and not slow:
             return
         now = clock.now() if now is None else now
         window = self.window
         window.waited(now)
         here = _running_loop()
-        while quick or slow:
-            if self._in_flight >= window.places and self._in_flight > self._waiting_in_flight:
+        # Nearly every answer comes here and admits one request: the conditions are those of `try_enter`.
+        while now >= window.opens_at:
+            free = self._in_flight < window.places
+            if not free and self._in_flight > self._waiting_in_flight:
                 break  # neither queue has a place, as after nearly every admission
-            # The first of both queues, unless it is the one that has no place.
-            waiter = slow[0] if not quick or (slow and slow[0].number < quick[0].number) else quick[0]
-            if not self._has_place(waiter.waits, now):
-                other = quick if waiter.waits else slow
-                if not other or not self._has_place(not waiter.waits, now):
-                    break
-                waiter = other[0]
-            self._queues[waiter.waits].popleft()
-            self._dequeued(waiter)
+            goes = bool(quick)
+            if slow and free and self._waiting_in_flight < window.places_to_wait:
+                # The first of both queues, unless it is the one that has no place.
+                goes = goes and quick[0].number < slow[0].number
+            elif not goes:
+                break
+            waiter: _Waiter = (quick if goes else slow).popleft()
+            of = waiter.of
+            of.count -= 1
+            if not of.count:
+                del self._loops[of.loop]
             self._in_flight += 1
             self._waiting_in_flight += waiter.waits
             window.sent(now)
             waiter.admitted = True
-            if waiter.loop is here:
-                waiter.wake()
+            if of.loop is here:
+                if not waiter.future.done():
+                    waiter.future.set_result(None)
                 continue
             try:
-                waiter.loop.call_soon_threadsafe(waiter.wake)
+                of.loop.call_soon_threadsafe(waiter.wake)
             except RuntimeError:  # its loop was closed under it
                 self._release(waiter.waits)
                 waiter.admitted = False
-        if now < window.opens_at:
+        else:
             self._watch()  # the request admitted just now may delay all others
 
-    def _dequeued(self, waiter: _Waiter) -> None:
-        left = self._loops[waiter.loop] - 1
-        if left:
-            self._loops[waiter.loop] = left
-        else:
-            del self._loops[waiter.loop]
+    def _dequeued(self, of: _Waiting) -> None:
+        of.count -= 1
+        if not of.count:
+            del self._loops[of.loop]
 
     def _watch(self) -> None:
         """Schedule a wake-up of each loop with waiters for when the window opens by itself."""

@@ -36,22 +36,22 @@ def _new_round(loop: asyncio.AbstractEventLoop, interval: float) -> Round[_Quest
 class _Questions:
     """A timer that becomes a task only after some silence, since most replies come sooner."""
 
-    __slots__ = ("_flow", "_interval", "_loop", "_probe", "_round", "_task", "_tell", "_timer")
+    __slots__ = ("_flow", "_interval", "_loop", "_probe", "_round", "_task", "_timer", "reason")
 
-    def __init__(self, probe: Probe, interval: float, flow: Flow, tell: Callable[[Exception], None]) -> None:
+    def __init__(self, probe: Probe, interval: float, flow: Flow) -> None:
         """Start the timer.
 
         Args:
             probe: The function to call.
             interval: Seconds of silence before each question.
             flow: The bytes transferred meanwhile.
-            tell: Called once with the exception of the probe.
         """
+        self.reason: Exception | None = None
+        """The exception of the probe, once that has ended the wait."""
         self._loop = running_loop()
         self._probe = probe
         self._interval = interval
         self._flow = flow
-        self._tell = tell
         self._task: asyncio.Task[None] | None = None
         self._timer: clock.Timer | None = None
         self._round: Round[_Questions] | None = None
@@ -72,9 +72,14 @@ class _Questions:
             try:
                 await self._probe(passed != before)
             except Exception as error:
-                self._tell(error)
+                self.reason = error
+                self.interrupt()
                 return
             await clock.sleep(self._interval)
+
+    def interrupt(self) -> None:
+        """End the wait."""
+        raise NotImplementedError
 
     def stop(self) -> asyncio.Task[None] | None:
         """Stop asking. Returns the task that still has to end, if any."""
@@ -87,30 +92,33 @@ class _Questions:
 
 if sys.version_info >= (3, 11):
 
+    class _Cancelling(_Questions):
+        """Questions that end the wait by cancelling its task."""
+
+        __slots__ = ("waiting",)
+        waiting: asyncio.Task[Any]
+
+        def interrupt(self) -> None:
+            self.waiting.cancel(_ENDED)
+
     async def watched(answer: Coroutine[Any, Any, T], probe: Probe, interval: float, flow: Flow) -> T:
         """Return the reply, or raise the probe's error.
 
         The probe runs after each ``interval`` seconds.
         """
-        # No cancel scope: every run passes here, and a scope costs as much as all the rest.
+        # No cancel scope and no closure: every run passes here, and a scope costs as much as all the rest.
         waiting = asyncio.current_task()
         assert waiting is not None
         before = waiting.cancelling()  # a task that cleans up after it was cancelled was asked to end before
-        ended_by: Exception | None = None
-
-        def interrupt(reason: Exception) -> None:
-            nonlocal ended_by
-            ended_by = reason
-            waiting.cancel(_ENDED)
-
-        questions = _Questions(probe, interval, flow, interrupt)
+        questions = _Cancelling(probe, interval, flow)
+        questions.waiting = waiting
         try:
             return await answer
         except asyncio.CancelledError:
             # Unless nothing else has cancelled the task: then the cancellation is taken back.
-            if ended_by is None or waiting.uncancel() > before:
+            if questions.reason is None or waiting.uncancel() > before:
                 raise
-            reason = ended_by
+            reason = questions.reason
         finally:
             asking = questions.stop()
             if asking is not None:
@@ -118,6 +126,16 @@ if sys.version_info >= (3, 11):
         raise reason
 
 else:
+
+    class _Telling(_Questions):
+        """Questions that end the wait by a future."""
+
+        __slots__ = ("over",)
+        over: asyncio.Future[None]
+
+        def interrupt(self) -> None:
+            if not self.over.done() and self.reason is not None:
+                self.over.set_exception(self.reason)
 
     async def watched(answer: Coroutine[Any, Any, T], probe: Probe, interval: float, flow: Flow) -> T:
         """Return the reply, or raise the probe's error.
@@ -129,15 +147,12 @@ else:
         task = loop.create_task(answer)
         over: asyncio.Future[None] = loop.create_future()
 
-        def interrupt(reason: Exception) -> None:
-            if not over.done():
-                over.set_exception(reason)
-
         def answered(_: asyncio.Task[T]) -> None:
             if not over.done():
                 over.set_result(None)
 
-        questions = _Questions(probe, interval, flow, interrupt)
+        questions = _Telling(probe, interval, flow)
+        questions.over = over
         task.add_done_callback(answered)
         try:
             await over

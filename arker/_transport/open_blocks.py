@@ -30,6 +30,14 @@ _TURNS: Final = 8
 """Turns of the loop within which a task that has just got a VM, perhaps through `asyncio.wait_for`, opens its block."""
 
 
+if sys.version_info >= (3, 11):
+    _times_asked_to_end: Final[Callable[[asyncio.Task[Any]], int]] = asyncio.Task.cancelling
+else:
+
+    def _times_asked_to_end(task: asyncio.Task[Any]) -> int:
+        return 0  # no task can tell
+
+
 @frozen(eq=False)
 class _Open:
     """An open block.
@@ -106,8 +114,8 @@ class Blocks:
             running_loop()  # raises what says more
             raise
         call.removes = CLEANING.get()
-        if task is not None and sys.version_info >= (3, 11):
-            call.asked_to_end = task.cancelling()
+        if task is not None:
+            call.asked_to_end = _times_asked_to_end(task)
         self.calls[call] = progress
 
     def abandon(self) -> None:
