@@ -179,8 +179,8 @@ async def test_it_recovers_by_itself(
     assert len(warnings_in(caplog)) == 1
     place.unlink()
     await until(lambda: select(ledger.path) == ["vm-1"])
-    await write_down(ledger, "vm-2")
-    assert select(ledger.path) == ["vm-1", "vm-2"]
+    await write_down(ledger, "vm-2")  # which does not wait if it does not know yet that the file can be used
+    await until(lambda: select(ledger.path) == ["vm-1", "vm-2"])
     await ledger.aclose(release=True)
     assert select(ledger.path) == []
     trouble, end = all_warnings_in(caplog)
