@@ -92,6 +92,20 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
         gc.enable()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """Collect the garbage of each file of tests at its end, and look no more through what stays.
+
+    Tests that collect it themselves have only their own to look through then, and none of what others have left.
+    """
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or nextitem.path != item.path:
+            gc.collect()
+            gc.freeze()
+
+
 def _import_share(config: pytest.Config) -> None:
     """Import some modules of tests before all others, in each of several processes different ones.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from arker import AsyncArker
-from tests.support.forked import ForkedEmulator, Prefork, prefork, program, run_program, start_module
+from tests.support.forked import ForkedEmulator, Prefork, prefork, program, run, start
 from tests.support.waiting import PATIENCE, block_until
 
 SHOW = """
@@ -28,7 +28,7 @@ sys.exit(7)
 
 
 def test_a_program_has_what_it_is_given(tmp_path: Path) -> None:
-    done = run_program(SHOW, "word", cwd=tmp_path, env={"ONE": "1"}, timeout=PATIENCE)
+    done = run("code", SHOW, "word", cwd=tmp_path, env={"ONE": "1"}, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (7, "error\n")
     first, *rest = done.stdout.splitlines()
     assert first == f"__main__ ['-c', 'word'] {tmp_path} 1 False True"
@@ -46,7 +46,7 @@ def test_a_program_has_what_it_is_given(tmp_path: Path) -> None:
     ],
 )
 def test_how_a_program_ends(tmp_path: Path, code: str, status: int, told: str) -> None:
-    done = run_program(code, cwd=tmp_path, env={}, timeout=PATIENCE)
+    done = run("code", code, cwd=tmp_path, env={}, timeout=PATIENCE)
     assert done.returncode == status
     assert done.stderr.strip().endswith(told)
     assert bool(done.stderr) == bool(told)
@@ -67,25 +67,58 @@ def hold():
 atexit.register(print, "at exit")
 held = hold()
 """
-    done = run_program(code, cwd=tmp_path, env={}, timeout=PATIENCE)
+    done = run("code", code, cwd=tmp_path, env={}, timeout=PATIENCE)
     assert (done.returncode, done.stdout.split("\n")) == (status, ["at exit", "destroyed", ""]), done.stderr
 
 
 def test_a_module_is_run_as_a_program(tmp_path: Path) -> None:
-    with start_module("json.tool", "--compact", cwd=str(tmp_path), env={}) as process:
+    with start("module", "json.tool", "--compact", cwd=str(tmp_path), env={}) as process:
         assert process.communicate(b"[1, 2]", timeout=PATIENCE) == (b"[1,2]\n", b"")
         assert process.returncode == 0
-    with start_module("json.tool", "nothing", cwd=str(tmp_path), env={}, stdout=subprocess.DEVNULL) as process:
+    with start("module", "json.tool", "nothing", cwd=str(tmp_path), env={}, stdout=subprocess.DEVNULL) as process:
         said, complaints = process.communicate(timeout=PATIENCE)
         assert process.returncode != 0
         assert said is None
         assert complaints
 
 
+def test_a_file_is_run_as_a_program(tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place" / "beside.py").write_text("word = 'beside'")
+    (tmp_path / "place" / "file.py").write_text("import beside, sys; print(__name__, __file__, sys.argv, beside.word)")
+    done = run("file", "place/file.py", "word", cwd=tmp_path, env={})
+    whole = tmp_path / "place" / "file.py"
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"__main__ {whole} ['place/file.py', 'word'] beside\n"
+
+
+BACKEND = """
+import os
+from pathlib import Path
+from arker.emulator import Emulator
+
+with Emulator(isolation="none") as emulator:
+    parent = Path(f"/proc/{emulator.pid}/stat").read_text().rpartition(")")[2].split()[1]
+    print(parent, emulator.url.startswith("http://127.0.0.1:"))
+print(Path(f"/proc/{emulator.pid}").exists())
+"""
+
+
+def test_the_backends_of_a_program_are_forked_from_the_same_process(tmp_path: Path) -> None:
+    done = run("code", BACKEND, cwd=tmp_path, env={"PATH": os.environ["PATH"]})
+    assert (done.returncode, done.stdout) == (0, f"{prefork().pid} True\nFalse\n"), done.stderr
+
+
+def test_what_a_library_does_at_the_end_is_done(tmp_path: Path) -> None:
+    code = "from arker._tasks.process import ORDER, hand_in; hand_in(ORDER[0], at_exit=lambda: print('at exit'))"
+    done = run("code", code, cwd=tmp_path, env={})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "at exit\n", "")
+
+
 def test_one_that_takes_too_long_is_killed(tmp_path: Path) -> None:
     code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
     with pytest.raises(subprocess.TimeoutExpired):
-        run_program(code, cwd=tmp_path, env={}, timeout=0.1)
+        run("code", code, cwd=tmp_path, env={}, timeout=0.1)
     with program(code) as process:
         assert process.stdout is not None
         assert int(process.stdout.readline()) == process.pid
@@ -118,7 +151,7 @@ def test_what_a_killed_test_run_leaves_behind_ends() -> None:
 def test_programs_do_not_draw_alike(tmp_path: Path) -> None:
     """They are forked from one process, whose generators they would share."""
     code = "import random, ssl, uuid; print(random.random()); print(uuid.uuid4()); print(ssl.RAND_bytes(8))"
-    drawn = [run_program(code, cwd=tmp_path, env={}, timeout=PATIENCE).stdout.split("\n")[:3] for _ in range(2)]
+    drawn = [run("code", code, cwd=tmp_path, env={}, timeout=PATIENCE).stdout.split("\n")[:3] for _ in range(2)]
     assert all(one != other for one, other in zip(*drawn, strict=True)), drawn
 
 

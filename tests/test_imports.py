@@ -9,6 +9,7 @@ import importlib.util
 import pickle
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -18,6 +19,8 @@ import arker
 import arker.models
 import arker_sync
 from arker._basics.version import version
+from arker._protocol.codec import converter
+from tests.support.server import ScriptedServer, ok
 
 PACKAGES = (arker, arker.models, arker_sync)
 
@@ -44,9 +47,11 @@ def test_what_is_loaded_later_exists() -> None:
     assert not missing
 
 
-def answer(program: str) -> str:
-    """Return what a separate program prints."""
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
+@cache
+def answer(program: str, *arguments: str) -> str:
+    """Return what a separate program prints. Several tests look at what the same one has loaded."""
+    command = [sys.executable, "-c", program, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 
@@ -63,6 +68,32 @@ def test_making_a_client_loads_what_it_sends_with_and_no_more() -> None:
     assert "arker._transport.transport" in loaded
     later = {name for names in LATER for name in names}
     assert loaded & later == {"anyio", "asyncio", "ssl", "arker._transport.transport", "arker.hooks"}
+
+
+CALL = """
+import asyncio, sys
+from arker import AsyncArker
+
+async def main():
+    async with AsyncArker("k", base_url=sys.argv[1], control_base_url=sys.argv[1], ledger=False) as ar:
+        print((await ar.vm("v").refresh()).id)
+
+asyncio.run(main())
+print(*sys.modules)
+"""
+
+
+def test_a_call_loads_the_models_of_its_reply_and_not_those_of_files(server: ScriptedServer) -> None:
+    server.answer(ok({"vm_id": "v", "state": "idle"}))
+    name, *loaded = answer(CALL, server.url).split()
+    assert name == "v"
+    assert "arker.models.vm" in loaded
+    assert {"arker.models.file", "arker.models.filesystem"}.isdisjoint(loaded)
+
+
+def test_the_models_that_are_named_as_texts_are_there() -> None:
+    for name in (*converter.PREPARE, converter.WRITE_RESULT, converter.CHUNK):
+        assert converter.model_name(getattr(arker.models, name)) == name
 
 
 @pytest.mark.parametrize("statement", ["from arker import AsyncArker", "from arker_sync import Arker"])

@@ -12,6 +12,7 @@ import pytest
 
 from arker._tasks.process import ORDER
 from arker.emulator import Emulator
+from tests.support import forked
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 300.0
@@ -21,9 +22,12 @@ NAMES = [name.replace(" ", "_") for name in ORDER]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no os.fork()")
 
 
-def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(program: str, *arguments: str, new: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a program. A new one has loaded none of the packages, and ends as any other does."""
     # Newer versions of Python warn of any fork beside a thread.
     beginning = "import warnings\nwarnings.filterwarnings('ignore', category=DeprecationWarning, message='.*fork.*')\n"
+    if not new:
+        return forked.run("code", beginning + program, *arguments, env=os.environ, timeout=PATIENCE)
     command = [sys.executable, "-W", "error", "-c", beginning + program, *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
@@ -219,7 +223,7 @@ loop.close()
 
 
 def test_a_child_keeps_the_program_s_own_handler_of_its_loop(arker_emulator: Emulator) -> None:
-    done = run(OWN_LOOP, arker_emulator.url, arker_emulator.api_key)
+    done = run(OWN_LOOP, arker_emulator.url, arker_emulator.api_key, new=False)
     assert (done.stdout, done.stderr, done.returncode) == ('["the program\'s own"]\n', "", 0)
 
 
@@ -272,5 +276,5 @@ loop.close()
 
 
 def test_a_child_leaves_the_sessions_of_its_parent_s_client_alone(arker_emulator: Emulator) -> None:
-    done = run(KEPT_SESSIONS, arker_emulator.url, arker_emulator.api_key)
+    done = run(KEPT_SESSIONS, arker_emulator.url, arker_emulator.api_key, new=False)
     assert (done.stderr, done.returncode) == ("", 0)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from arker._ledger import process_locks
-from arker._ledger.writer import Writer
+from arker._ledger.writer import AT_ONCE, LATER, SOON, Writer
 from arker._tasks import clock
 from arker._tasks.running_loop import running_loop
 from arker._tasks.threads import finished_in_thread
@@ -68,37 +68,35 @@ class Ledger:
             request: The request, with its key and body. A body that holds a secret is not written down.
             name: The name of the new VM.
         """
-        loop = running_loop()
-        future: asyncio.Future[None] = loop.create_future()
+        writer = self._writer
+        writer.used = True
         body = request.body.decode() if request.body is not None and not request.private else ""
         # The rest of the row's values are added by the thread.
-        operation = ("intend", (request.idempotency_key, request.base_url, body, name, clock.wall()))
-        self._writer.used = True
-        self._writer.put(operation, loop, future)
-        return future
+        operation = ("intend", (request.base_url, body, name), (request.idempotency_key, clock.wall()))
+        return writer.put_and_wait(operation, running_loop())
 
     def made(self, request: Request, vm_id: str) -> None:
         """Record the VM of an answered fork."""
-        self._writer.put(("made", (vm_id, request.idempotency_key, request.base_url, self.account)), soon=True)
+        self._writer.put(("made", (request.base_url, self.account), (vm_id, request.idempotency_key)), SOON)
 
     def answered(self, request: Request) -> None:
         """Record a fork whose successful reply names no VM. It must not be posted again."""
-        self._writer.put(("answered", (request.idempotency_key, request.base_url, self.account)), at_once=True)
+        self._writer.put(("answered", (), (request.idempotency_key, request.base_url, self.account)), AT_ONCE)
 
     def mistaken(self, request: Request, vm_id: str) -> None:
         """Record that the VM given to `made` was another one, and is gone.
 
         The fork is as if `answered`.
         """
-        self._writer.put(("mistaken", (request.idempotency_key, request.base_url, self.account, vm_id)), at_once=True)
+        self._writer.put(("mistaken", (), (request.idempotency_key, request.base_url, self.account, vm_id)), AT_ONCE)
 
     def forget(self, request: Request) -> None:
         """Remove a fork that surely did not take place (unless it had been answered before)."""
-        self._writer.put(("forget", (request.idempotency_key, request.base_url, self.account, self._writer.client)))
+        self._writer.put(("forget", (), (request.idempotency_key, request.base_url, self.account, self._writer.client)))
 
     def undone(self, request: Request) -> None:
         """Remove a fork whose VM, if there was one, is gone."""
-        self._writer.put(("drop", (request.idempotency_key, request.base_url, self.account, self._writer.client)))
+        self._writer.put(("drop", (), (request.idempotency_key, request.base_url, self.account, self._writer.client)))
 
     def let_go(self, vm_id: str, base_url: str, *, at_once: bool = False) -> None:
         """Remove the records of a VM that was deleted or is kept on purpose, whichever program made it.
@@ -108,31 +106,32 @@ class Ledger:
             base_url: Its base URL.
             at_once: Whether to write it soon, since a kept VM must not look like one left behind.
         """
-        if self._writer.may_have_rows():
-            self._writer.put(("let_go", (base_url, self.account, vm_id, vm_id)), at_once=at_once)
+        writer = self._writer
+        if writer.used or writer.may_have_rows():
+            writer.put(("let_go", (base_url, self.account), (vm_id,)), AT_ONCE if at_once else LATER)
 
     def set_end(self, vm_id: str, base_url: str, ends_at: float) -> None:
         """Record when a VM is to be deleted, whichever program made it."""
         self._writer.used = True
-        self._writer.put(("ends", (ends_at, base_url, self.account, vm_id, vm_id)), soon=True)
+        self._writer.put(("ends", (), (ends_at, base_url, self.account, vm_id, vm_id)), SOON)
         # No fork has such a key: see `left`.
-        self._writer.put(("lives", (f"vm {vm_id}", base_url, vm_id, clock.wall(), ends_at)), soon=True)
+        self._writer.put(("lives", (), (f"vm {vm_id}", base_url, vm_id, clock.wall(), ends_at)), SOON)
 
     def give_up(self, vm_id: str, base_url: str) -> None:
         """Record that a VM could not be deleted, so that `release` does not apply to it."""
         if self._writer.may_have_rows():
-            self._writer.put(("give_up", (clock.wall(), base_url, self.account, vm_id, vm_id)))
+            self._writer.put(("give_up", (), (clock.wall(), base_url, self.account, vm_id, vm_id)))
 
     def left(self, vm_id: str, base_url: str) -> None:
         """Record again a VM that was to be deleted at its client's close, after all rows had been released."""
         self._writer.used = True
         self.give_up(vm_id, base_url)
         # No fork has such a key: the row has the id, which is all that is asked for.
-        self._writer.put(("left", (f"vm {vm_id}", base_url, vm_id, clock.wall())), at_once=True)
+        self._writer.put(("left", (), (f"vm {vm_id}", base_url, vm_id, clock.wall())), AT_ONCE)
 
     def drop(self, row: Row) -> None:
         """Remove the record of a leftover fork that was handled."""
-        self._writer.put(("drop", (row.idempotency_key, row.base_url, self.account, row.client)))
+        self._writer.put(("drop", (), (row.idempotency_key, row.base_url, self.account, row.client)))
 
     async def aclose(self, *, release: bool) -> None:
         """Write all pending records, and end the thread. It starts again if more records come.
@@ -147,7 +146,7 @@ class Ledger:
     def end(self, *, release: bool) -> None:
         """Close the ledger without waiting: the thread, or the interpreter's exit, writes the pending records."""
         if release and self._writer.used:
-            self._writer.put(("release", (self._writer.client,)))
+            self._writer.put(("release", (), (self._writer.client,)))
         self._writer.end(release=release)
 
     async def flush(self) -> None:

@@ -142,7 +142,7 @@ def _take(owners: Path) -> _Held:
     owners.mkdir(mode=0o700, exist_ok=True)
     # A sweep may remove the file before it is locked. Then another one is made.
     for _ in range(10):
-        owner = os.urandom(16).hex()
+        owner = os.urandom(8).hex()
         path = _file(owners, owner)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE)
         if lock(descriptor) and (sys.platform == "win32" or os.fstat(descriptor).st_nlink):

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import functools
 import logging
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final
 
+import orjson
 from attrs import frozen
 
 from arker._ledger import process_locks
+from arker._ledger.statements import (
+    APPLICATION_ID,
+    SCHEMA,
+    STATEMENTS,
+    TOGETHER,
+    VERSION,
+    WITH_IDENTITY,
+    Identity,
+    Operation,
+    Rows,
+)
 from arker._tasks import clock
 
 logger = logging.getLogger("arker")
@@ -24,92 +38,11 @@ FILE_NAME: Final = "ledger.sqlite3"
 PATIENCE: Final = 2.0
 """Seconds to wait for another process that has the file locked."""
 
+MANY: Final = 16
+"""The least number of operations that one statement together is quicker for than one for each."""
+
 ANSWERED: Final = 2
 """A bit of a row's ``given_up``: the fork was answered with success. (A separate column would need a new version.)"""
-
-_VERSION: Final = 1
-_APPLICATION_ID: Final = 0x61726B72  # "arkr"
-
-Operation: TypeAlias = tuple[str, tuple[Any, ...]]
-"""The name of a statement, and its parameters."""
-
-_SCHEMA: Final = f"""
-CREATE TABLE forks (
-    idempotency_key TEXT NOT NULL,
-    base_url TEXT NOT NULL,
-    account TEXT NOT NULL,
-    client TEXT NOT NULL,
-    body TEXT NOT NULL,
-    name TEXT,
-    vm_id TEXT,
-    given_up INTEGER NOT NULL DEFAULT 0,
-    created_at REAL NOT NULL,
-    owner TEXT NOT NULL,
-    host TEXT NOT NULL,
-    ends_at REAL,
-    PRIMARY KEY (idempotency_key, base_url, account, client)
-) WITHOUT ROWID;
-CREATE INDEX forks_by_vm_id ON forks (vm_id) WHERE vm_id IS NOT NULL;
-CREATE INDEX forks_by_name ON forks (name) WHERE name IS NOT NULL;
-CREATE INDEX forks_by_client ON forks (client);
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {_VERSION};
-"""
-
-STATEMENTS: Final = {
-    "intend": (
-        "INSERT INTO forks (idempotency_key, base_url, body, name, created_at, account, client, owner, host)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        # The same fork once more, whose answer may be known.
-        " ON CONFLICT (idempotency_key, base_url, account, client)"
-        " DO UPDATE SET given_up = given_up & 2, owner = excluded.owner, host = excluded.host"
-    ),
-    "answered": (
-        "UPDATE forks SET given_up = given_up | 2"
-        " WHERE idempotency_key = ? AND base_url = ? AND account = ? AND vm_id IS NULL"
-    ),
-    "made": "UPDATE forks SET vm_id = ? WHERE idempotency_key = ? AND base_url = ? AND account = ?",
-    "mistaken": (
-        "UPDATE forks SET vm_id = NULL, given_up = given_up | 2"
-        " WHERE idempotency_key = ? AND base_url = ? AND account = ? AND vm_id = ?"
-    ),
-    "forget": (
-        "DELETE FROM forks WHERE idempotency_key = ? AND base_url = ? AND account = ? AND client = ? AND vm_id IS NULL"
-    ),
-    "drop": "DELETE FROM forks WHERE idempotency_key = ? AND base_url = ? AND account = ? AND client = ?",
-    # Where an id is expected, servers take a name.
-    "let_go": "DELETE FROM forks WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)",
-    # A VM that was to be deleted now does not wait for its set time.
-    "give_up": (
-        "UPDATE forks SET given_up = given_up | 1, ends_at = min(ends_at, ?)"
-        " WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)"
-    ),
-    # Other programs' rows of the VM as well: the last word counts.
-    "ends": "UPDATE forks SET ends_at = ? WHERE base_url = ? AND account = ? AND (vm_id = ? OR name = ?)",
-    # A VM that has no row, since it was forked without this ledger or is kept.
-    "lives": (
-        "INSERT INTO forks (idempotency_key, base_url, body, vm_id, created_at, ends_at, account, client, owner, host)"
-        " SELECT * FROM"
-        " (SELECT ?, ? AS at, '', ? AS vm, ?, ?, ? AS whose, ?, ?, ?) WHERE NOT EXISTS"
-        " (SELECT 1 FROM forks WHERE base_url = at AND forks.account = whose AND (vm_id = vm OR name = vm))"
-    ),
-    # A VM whose row was released.
-    "left": (
-        "INSERT INTO forks (idempotency_key, base_url, body, vm_id, created_at, given_up, account, client, owner, host)"
-        " VALUES (?, ?, '', ?, ?, 1, ?, ?, ?, ?)"
-        " ON CONFLICT (idempotency_key, base_url, account, client) DO UPDATE SET given_up = given_up | 1"
-    ),
-    # Another program may have forked under the same key, and so have the same VM.
-    "release": (
-        "DELETE FROM forks WHERE (idempotency_key, base_url, account) IN"
-        " (SELECT idempotency_key, base_url, account FROM forks"
-        " WHERE client = ? AND vm_id IS NOT NULL AND NOT given_up & 1)"
-        " AND ends_at IS NULL"
-    ),
-}
-"""The statements on the rows, by name. Early Pythons 3.12 take parameters with numbers for named ones, and warn; SQLite
-before 3.35, as some systems have it, wants to be told the key after ``ON CONFLICT``.
-"""
 
 _SELECT: Final = (
     "SELECT idempotency_key, base_url, client, body, vm_id, created_at, owner, host, given_up, ends_at FROM forks"
@@ -180,11 +113,35 @@ class Store:
                 _set_aside(path, error)
                 self._connection = _connect(path)
 
-    def apply(self, operations: Sequence[Operation]) -> None:
-        """Apply all the operations, or none."""
+    def apply(self, operations: Iterable[Operation], identity: Callable[[], Identity]) -> None:
+        """Apply all the operations, or none.
+
+        Args:
+            operations: The operations. Those that make rows lack the last parameters, the identity.
+            identity: Returns it; called if there are such operations.
+        """
         with _transaction(self._connection):
-            for name, group in itertools.groupby(operations, key=lambda operation: operation[0]):
-                self._connection.executemany(STATEMENTS[name], [parameters for _, parameters in group])
+            for (name, common), group in groupby(operations, itemgetter(0, 1)):
+                rows = list(map(itemgetter(2), group))
+                last = (*common, *identity()) if name in WITH_IDENTITY else common
+                self._execute(name, rows, last)
+                if name == "let_go" and self._has_names():
+                    self._execute("let_go_by_name", rows, last)
+
+    def _execute(self, name: str, rows: Rows, last: tuple[str | None, ...]) -> None:
+        """Execute a statement for each row of first parameters."""
+        if len(rows) >= MANY and name in TOGETHER and _reads_json():
+            statement, together = TOGETHER[name]
+            value = together(rows)
+            text = orjson.dumps(value).decode()
+            # SQLite ends a string of JSON at a null character. The first of two equal keys counts for some statements.
+            if len(value) == len(rows) and "\\u0000" not in text:
+                self._connection.execute(statement, (text, *last))
+                return
+        self._connection.executemany(STATEMENTS[name], [(*row, *last) for row in rows])
+
+    def _has_names(self) -> bool:
+        return self._connection.execute("SELECT 1 FROM forks WHERE name IS NOT NULL LIMIT 1").fetchone() is not None
 
     def rows(self, account: str) -> list[Row]:
         """Return the known forks of an account, oldest first."""
@@ -211,6 +168,19 @@ def may_pass(error: Exception) -> bool:
     return isinstance(error, (OSError, sqlite3.OperationalError))
 
 
+@functools.cache
+def _reads_json() -> bool:
+    """Return whether SQLite has the table of a JSON value's members, and updates from another table."""
+    if sqlite3.sqlite_version_info < (3, 33):
+        return False
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.execute("SELECT 1 FROM json_each('[]')")
+        except sqlite3.OperationalError:
+            return False
+    return True
+
+
 @contextlib.contextmanager
 def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Generator[None, None, None]:
     connection.execute(begin)
@@ -224,24 +194,28 @@ def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        # SQLite would let others read it, and gives the files beside it the same mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            # SQLite would let others read it, and gives the files beside it the same mode.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
     try:
-        if not _is_ready(connection):
+        made_by = _made_by(connection)
+        if not made_by:
             with _one_process(path):
-                if not _is_ready(connection):
+                made_by = _made_by(connection) or SCHEMA
+                if made_by is SCHEMA:
                     if not _is_shared_by_network(path):
                         connection.execute("PRAGMA journal_mode = WAL")
                     with _transaction(connection):
-                        for statement in _SCHEMA.split(";"):
+                        for statement in SCHEMA.split(";"):
                             connection.execute(statement)
-        if not _has_ends(connection):  # an earlier version has made it
+        if "ends_at" not in made_by or "forks_by_client" in made_by:  # an earlier version has made it
             with _transaction(connection):
-                if not _has_ends(connection):
+                if "ends_at" not in _statements(connection):
                     connection.execute("ALTER TABLE forks ADD COLUMN ends_at REAL")
+                connection.execute("DROP INDEX IF EXISTS forks_by_client")
         # Enough for what is committed to outlive the process, and commits need not wait for the disk.
         connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
@@ -250,25 +224,24 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _has_ends(connection: sqlite3.Connection) -> bool:
-    """Return whether the table has its newest column."""
-    return any(name == "ends_at" for _, name, *_ in connection.execute("PRAGMA table_info(forks)"))
-
-
-def _is_ready(connection: sqlite3.Connection) -> bool:
-    """Return whether the schema exists; False for an empty database."""
+def _made_by(connection: sqlite3.Connection) -> str:
+    """Return the statements that have made the table and its indexes; none for an empty database."""
     # In one transaction: another process may be about to make it.
     with _transaction(connection, "BEGIN"):
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (application,) = connection.execute("PRAGMA application_id").fetchone()
-        is_empty = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
-    if application != _APPLICATION_ID:
-        if not is_empty:
+        statements = _statements(connection)
+    if application != APPLICATION_ID:
+        if statements:
             raise UnusableError("it is another program's database")
-        return False
-    if version != _VERSION:
-        raise UnusableError(f"it has version {version}, and this package knows version {_VERSION}")
-    return True
+        return ""
+    if version != VERSION:
+        raise UnusableError(f"it has version {version}, and this package knows version {VERSION}")
+    return statements
+
+
+def _statements(connection: sqlite3.Connection) -> str:
+    return "".join(f"{sql};" for (sql,) in connection.execute("SELECT sql FROM sqlite_master"))
 
 
 def _set_aside(path: Path, error: sqlite3.DatabaseError) -> None:
@@ -294,7 +267,7 @@ def _set_aside(path: Path, error: sqlite3.DatabaseError) -> None:
 def _connect_only(path: Path) -> None:
     """Raise if anything is wrong with the file."""
     with contextlib.closing(sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)) as connection:
-        _is_ready(connection)
+        _made_by(connection)
         for (finding,) in connection.execute("PRAGMA quick_check(1)"):
             if finding != "ok":
                 raise sqlite3.DatabaseError(finding)
@@ -344,8 +317,7 @@ def _is_shared_by_network(path: Path) -> bool:
 __all__ = [
     "ANSWERED",
     "FILE_NAME",
-    "STATEMENTS",
-    "Operation",
+    "MANY",
     "Row",
     "Store",
     "UnusableError",

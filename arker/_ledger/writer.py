@@ -7,9 +7,10 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from attrs import define, field
 
@@ -18,7 +19,8 @@ from arker._tasks import clock
 from arker._tasks.process import hand_in, keep_in_child
 
 if TYPE_CHECKING:
-    from arker._ledger.store import Operation, Store
+    from arker._ledger.statements import Identity, Operation
+    from arker._ledger.store import Store
 
 T = TypeVar("T")
 
@@ -28,6 +30,8 @@ GATHER_SECONDS: Final = 0.1
 """Seconds after which a record without waiters is committed."""
 BRIEF_SECONDS: Final = 0.01
 """The same for records that matter if the program is killed right away, such as a VM's id."""
+PAUSE_SECONDS: Final = 0.05
+"""The least seconds between two commits of such records alone: a commit costs as much as many records."""
 IDLE_SECONDS: Final = 5.0
 """Seconds without work after which the thread ends and the file is closed."""
 RETRY_SECONDS: Final = 5.0
@@ -37,7 +41,14 @@ PATIENCE: Final = 5.0
 MAX_QUEUE: Final = 100_000
 """Operations that are kept for later while the file cannot be written; older ones are dropped."""
 
-_Asleep: TypeAlias = Literal["no", "briefly", "gathering", "idle"]
+LATER: Final = 0
+"""The urgency of records that may wait for `GATHER_SECONDS`."""
+SOON: Final = 1
+"""The urgency of records that may wait for `BRIEF_SECONDS`."""
+AT_ONCE: Final = 2
+"""The urgency of records that wait for nothing."""
+_UNTOLD: Final = -1
+"""Less than any urgency: the thread must be told of all."""
 
 
 @define(eq=False)
@@ -78,16 +89,17 @@ class Writer:
 
     def _begin(self) -> None:
         """Reset to the state of a client that has written nothing, in a process without a writer thread."""
-        self.client = os.urandom(16).hex()
+        self.client = os.urandom(8).hex()
         # Taken by itself where its condition need not be told: a Condition's own way to its lock is in Python.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._queue: list[Operation] = []
+        self._queue: deque[Operation] = deque(maxlen=MAX_QUEUE)
         self._waiting: _Batch = {}
-        self._asleep: _Asleep = "no"
+        # The greatest urgency that the thread has been told of since it last took the queue.
+        self._told = _UNTOLD
+        self._paused_until = 0.0
         self._thread: threading.Thread | None = None
         self._ending = False
-        self._urgent = self._soon = False
         self._leaving = False
         self.used = False  # whether it may have rows
         self._off = False  # permanently
@@ -98,52 +110,59 @@ class Writer:
         self._store: Store | None = None
         self._owner: str | None = None
 
-    def put(
-        self,
-        operation: Operation | None,
-        loop: asyncio.AbstractEventLoop | None = None,
-        future: asyncio.Future[None] | None = None,
-        *,
-        at_once: bool = False,
-        soon: bool = False,
-    ) -> None:
+    def put(self, operation: Operation, urgency: int = LATER) -> None:
+        """Add an operation to those that are to be written."""
         with self._lock:
-            self._urgent = self._urgent or at_once
-            self._soon = self._soon or soon
-            if self._off or (self._failing and not self._ending):
-                # Forks do not wait for a commit that may take long or never happen.
-                if future is not None:
-                    future.set_result(None)
-                if self._off:
-                    return
-            elif loop is not None and future is not None:
-                waiters = self._waiting.get(loop)
-                if waiters is None:
-                    waiters = self._waiting[loop] = _Waiters()
-                    waiters.bound = clock.call_later(loop, PATIENCE, self._give_up_waiting, waiters)
-                waiters.futures.append(future)
+            if self._off:
+                return
+            self._queue.append(operation)
+            if urgency > self._told:
+                self._tell(urgency)
+
+    def put_and_wait(self, operation: Operation | None, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """Add an operation; return what is done when all that was added so far is on disk (or cannot be).
+
+        Args:
+            operation: The operation; None to add nothing.
+            loop: The running loop.
+        """
+        future: asyncio.Future[None] = loop.create_future()
+        with self._lock:
             if operation is not None:
                 self._queue.append(operation)
-                if len(self._queue) > MAX_QUEUE:
-                    del self._queue[: MAX_QUEUE // 10]
-            if self._thread is None:
-                self._start()
-            elif (
-                self._asleep == "idle"
-                or (self._asleep == "gathering" and (soon or at_once or future is not None))
-                or (self._asleep == "briefly" and (at_once or future is not None))
-            ):
-                self._changed.notify()
+            if self._failing and (self._off or not self._ending):
+                # Forks do not wait for a commit that may take long or never happen.
+                future.set_result(None)
+                self._tell(LATER)
+                return future
+            waiters = self._waiting.get(loop)
+            if waiters is None:
+                waiters = self._waiting[loop] = _Waiters()
+                waiters.bound = clock.call_later(loop, PATIENCE, self._give_up_waiting, waiters)
+                self._tell(AT_ONCE)
+            elif self._ending:
+                self._tell(AT_ONCE)  # it may be waiting for its next attempt
+            waiters.futures.append(future)
+        return future
 
-    def _start(self) -> None:
+    def _tell(self, urgency: int) -> None:
+        """Tell the thread of an operation, with the lock held."""
+        if self._off:
+            self._queue.clear()
+        elif self._thread is not None or self._start():
+            self._told = max(self._told, urgency)
+            self._changed.notify()
+
+    def _start(self) -> bool:
         thread = threading.Thread(target=self._work, name="arker-ledger", daemon=True)
         try:
             thread.start()
-            self._thread = thread
         except RuntimeError:  # the interpreter is about to end
-            for loop, waiters in self._waiting.items():
-                _call(loop, waiters.resolve)
+            _resolve(self._waiting)
             self._waiting = {}
+            return False
+        self._thread = thread
+        return True
 
     def _give_up_waiting(self, waiters: _Waiters) -> None:
         self._fail("it takes too long", for_good=False)
@@ -162,10 +181,7 @@ class Writer:
     async def flush(self) -> None:
         """Wait until all records are on disk (or cannot be)."""
         if self._thread is not None or self._queue:
-            loop = asyncio.get_running_loop()
-            future: asyncio.Future[None] = loop.create_future()
-            self.put(None, loop, future)
-            await future
+            await self.put_and_wait(None, asyncio.get_running_loop())
 
     def read(self, read: Callable[[Store], T]) -> T:
         with self._store_lock:
@@ -183,11 +199,12 @@ class Writer:
         while True:
             with self._lock:
                 self._await_work()
-                operations, self._queue, self._urgent, self._soon = self._queue, [], False, False
+                brief = self._told == SOON and not self._waiting
+                operations, self._queue, self._told = self._queue, deque(maxlen=MAX_QUEUE), LATER
                 ending = self._ending
                 if not operations and (ending or not self._waiting):
                     # The next record in the queue starts another thread.
-                    self._thread, self._ending = None, False
+                    self._thread, self._told, self._ending = None, _UNTOLD, False
                     leaving, self._leaving = self._leaving, False
                     waiting, self._waiting = self._waiting, {}
                     break
@@ -196,6 +213,8 @@ class Writer:
                     waiting, self._waiting = self._waiting, {}
             if operations:
                 self._commit(operations, last=ending)
+                if brief:
+                    self._paused_until = clock.now() + PAUSE_SECONDS
             _resolve(waiting)
         with self._store_lock:
             self._close_store()
@@ -206,25 +225,22 @@ class Writer:
     def _await_work(self) -> None:
         """Wait for work, with the lock held, but not beyond the time at which some is due."""
         if self._failing:
-            self._sleep("gathering", self._retry_at - clock.now(), lambda: self._ending)
+            self._sleep(self._retry_at - clock.now(), lambda: self._ending)
         if not self._queue:
-            self._sleep("idle", IDLE_SECONDS, lambda: bool(self._queue or self._waiting or self._ending))
+            self._told = _UNTOLD
+            self._sleep(IDLE_SECONDS, lambda: bool(self._queue or self._waiting or self._ending))
         if self._queue:
-            self._sleep("gathering", GATHER_SECONDS, lambda: self._soon or self._is_pressing())
-        if self._soon:
-            self._sleep("briefly", BRIEF_SECONDS, self._is_pressing)
+            self._sleep(GATHER_SECONDS, lambda: self._told >= SOON or self._is_pressing())
+        if self._told >= SOON:
+            self._sleep(max(BRIEF_SECONDS, self._paused_until - clock.now()), self._is_pressing)
 
     def _is_pressing(self) -> bool:
-        return bool(self._waiting or self._ending or self._urgent)
+        return bool(self._waiting or self._ending or self._told == AT_ONCE)
 
-    def _sleep(self, kind: _Asleep, seconds: float, until: Callable[[], bool]) -> None:
-        self._asleep = kind
-        try:
-            self._changed.wait_for(until, max(seconds, 0.0))
-        finally:
-            self._asleep = "no"
+    def _sleep(self, seconds: float, until: Callable[[], bool]) -> None:
+        self._changed.wait_for(until, max(seconds, 0.0))
 
-    def _commit(self, operations: list[Operation], *, last: bool) -> None:
+    def _commit(self, operations: Sequence[Operation], *, last: bool) -> None:
         for_good = may_pass = False
         try:
             with self._store_lock:
@@ -241,7 +257,7 @@ class Writer:
             self._fail(error, for_good=for_good)
             if may_pass and not last:
                 with self._lock:
-                    self._queue[:0] = operations
+                    self._queue = deque((*operations, *self._queue), MAX_QUEUE)
         else:
             self._recover()
 
@@ -252,12 +268,12 @@ class Writer:
         if warned:
             logger.warning("the ledger of forks %s is used again: VMs of this program are on record", self.path)
 
-    def _write(self, operations: list[Operation]) -> None:
+    def _write(self, operations: Sequence[Operation]) -> None:
         from arker._ledger import store  # `_commit` has loaded it
 
         for attempt in (1, 2):
             try:
-                self._open_store().apply([self._complete(operation) for operation in operations])
+                self._open_store().apply(operations, self._identity)
                 return
             except Exception as error:
                 self._close_store()
@@ -277,13 +293,11 @@ class Writer:
             self._store.close()
             self._store = None
 
-    def _complete(self, operation: Operation) -> Operation:
-        name, parameters = operation
-        if name not in ("intend", "left", "lives"):
-            return operation
+    def _identity(self) -> Identity:
+        """Return who is recorded as the owner of new rows. From then on this process is one, until it leaves."""
         if self._owner is None:
             self._owner = process_locks.enter(self.path.parent)
-        return name, (*parameters, self.account, self.client, self._owner, process_locks.this_host())
+        return self.account, self.client, self._owner, process_locks.this_host()
 
     def _leave(self) -> None:
         """Release this process's ownership of the client's rows."""
@@ -335,7 +349,7 @@ class Writer:
         if thread is not None:
             thread.join(PATIENCE / 2)
         elif self._queue:  # no thread could be started any more
-            self._commit(self._queue, last=True)
+            self._commit(tuple(self._queue), last=True)
             self._close_store()
 
 
@@ -384,4 +398,4 @@ hand_in(
     at_exit=_before_exit,
 )
 
-__all__ = ["Writer"]
+__all__ = ["AT_ONCE", "LATER", "SOON", "Writer"]

@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # Renames a path ($1) to another ($2), as the system's call does. $3: `mv-t` where mv has -T.
-named "$1" 1
+# The system goes the way to both before it looks for the first.
+[ -e "$1" ] || [ -h "$1" ] || { reach "$1" 1; reach "$2" 2; refuse ENOENT 1; }
 from='' to=''
 if [ -d "$1" ] && [ ! -h "$1" ]; then from=directory; fi
 if [ -d "$2" ] && [ ! -h "$2" ]; then to=directory; elif [ -e "$2" ] || [ -h "$2" ]; then to=other; fi

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextvars import ContextVar
+from operator import methodcaller
 from typing import Any, Final
 
 from attrs import frozen
@@ -31,7 +32,8 @@ _TURNS: Final = 8
 
 
 if sys.version_info >= (3, 11):
-    _times_asked_to_end: Final[Callable[[asyncio.Task[Any]], int]] = asyncio.Task.cancelling
+    # By its name: what nests event loops replaces the class of tasks.
+    _times_asked_to_end: Final[Callable[[asyncio.Task[Any]], int]] = methodcaller("cancelling")
 else:
 
     def _times_asked_to_end(task: asyncio.Task[Any]) -> int:

@@ -16,6 +16,7 @@ import pytest
 
 from arker.emulator import Emulator
 from arker_sync import Arker
+from tests.support import forked
 from tests.support.waiting import longer_and_longer
 
 ROOT = Path(__file__).parents[2]
@@ -35,8 +36,14 @@ def environment(emulator: Emulator) -> dict[str, str]:
     }
 
 
-def run(emulator: Emulator, name: str) -> subprocess.CompletedProcess[str]:
-    """Run a program, or several in one. Every warning is an error, and errors at its end are reported."""
+def run(emulator: Emulator, name: str, *, new: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a program, or several in one. Every warning is an error, and errors at its end are reported.
+
+    A new one is for what happens as an interpreter begins and ends.
+    """
+    if not new:
+        module = "tests.blocking.programs"
+        return forked.run("module", module, *name.split(), env=environment(emulator), timeout=PATIENCE)
     command = [sys.executable, "-W", "error", "-m", "tests.blocking.programs", *name.split()]
     return subprocess.run(
         command, env=environment(emulator), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
@@ -56,6 +63,21 @@ def names(blocking: Arker) -> list[str | None]:
         ("never_used", r"<Arker http://127\.0\.0\.1:\d+/api>\n"),
         ("shutdown_amid_a_call", "the main thread ends\n"),
         ("exit_in_a_thread_s_time", "the main thread ends\nthe thread ends\n"),
+        (
+            "multiprocessing_spawn",
+            "Arker objects cannot be pickled, since they hold connections .*\none two\n",
+        ),
+    ],
+)
+def test_a_program_in_an_interpreter_of_its_own(emulator: Emulator, name: str, output: str) -> None:
+    done = run(emulator, name, new=True)
+    assert re.fullmatch(output, done.stdout), done.stdout + done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [
         ("forked", "(child a handle of the parent's\nchild a VM of its own\nstatus 0\n){3}status 0\nparent goes on\n"),
         ("forked_before_use", "child used\nstatus 0\nparent used\n"),
         (
@@ -63,10 +85,6 @@ def names(blocking: Arker) -> list[str | None]:
             "ConfigurationError this process was forked in the middle of a call, .*\nstatus 0\n",
         ),
         ("multiprocessing_fork", "parent\none two three four\n"),
-        (
-            "multiprocessing_spawn",
-            "Arker objects cannot be pickled, since they hold connections .*\none two\n",
-        ),
         (
             "dropped in_a_running_loop many_clients",
             "a handle holds its client\nthe loop has ended True\n(inside of a coroutine\nfrom a thread of it\n){2}"
@@ -81,13 +99,13 @@ def test_a_program_that_ends_well(emulator: Emulator, name: str, output: str) ->
 
 
 def test_vms_of_a_client_that_nobody_closes_stay(emulator: Emulator, blocking: Arker) -> None:
-    done = run(emulator, "never_closed")
+    done = run(emulator, "never_closed", new=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "used\n", "")
     assert names(blocking) == ["stays"]
 
 
 def test_an_exception_deletes_the_vms_of_a_block(emulator: Emulator, blocking: Arker) -> None:
-    done = run(emulator, "an_exception")
+    done = run(emulator, "an_exception", new=True)
     assert done.returncode == 1
     assert done.stderr.rstrip().endswith("LookupError: the program's own")
     assert names(blocking) == []
@@ -171,6 +189,7 @@ import os
 from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from arker_sync import Arker
+from tests.support import forked
 
 client = Arker()
 
@@ -195,6 +214,7 @@ async def in_the_loop(word: str):
 WSGI = """
 import os
 from arker_sync import Arker
+from tests.support import forked
 
 client = Arker()
 vm = client.fork("ubuntu", name="the parent's")

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from tests.support.forked import prefork, start_module
+from tests.support.forked import prefork, start
 from tests.support.typist import ENV, Local, at_local
 
 ROOT: Final = Path(__file__).parents[2]
@@ -51,7 +51,10 @@ class Runner:
         given = names[0] if data else Path(os.devnull)
         with given.open("rb") as stdin, names[1].open("wb") as stdout, names[2].open("wb") as stderr:
             streams = (stdin.fileno(), stdout.fileno(), stderr.fileno())
-            command = prefork().start("command", streams=streams, env=env, cwd=str(cwd), arguments=words)
+            backends = "doctor" not in words  # which tells how a backend starts
+            command = prefork().start(
+                "command", streams=streams, env=env, cwd=str(cwd), arguments=words, backends=backends
+            )
         return Done(command.wait(), names[1].read_text(), names[2].read_text())
 
 
@@ -110,9 +113,9 @@ class Program:
 
     @contextmanager
     def forked(self, *words: str, **options: Any) -> Generator[subprocess.Popen[bytes], None, None]:
-        """Start a command in a process that is forked for it, as `started` does and with what `start_module` takes."""
+        """Start a command in a process that is forked for it, as `started` does and with what `start` takes."""
         env = {**self.env, **options.pop("env", {})}
-        with _killed(start_module("arker.__main__", *words, cwd=str(self.cwd), env=env, **options)) as process:
+        with _killed(start("module", "arker.__main__", *words, cwd=self.cwd, env=env, **options)) as process:
             yield process
 
 
@@ -137,10 +140,10 @@ class _AtShell(Local):
 async def at_shell(program: Program, *words: str) -> AsyncGenerator[Local, None]:
     """Sit down at a new terminal of this machine, with `arker shell` in it."""
 
-    def start(terminal: int) -> subprocess.Popen[bytes]:
-        streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+    def begin(terminal: int) -> subprocess.Popen[bytes]:
+        streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
         env = {**program.env, "TERM": ENV["TERM"]}
-        return start_module("arker.__main__", "shell", *words, **streams, cwd=str(program.cwd), env=env, terminal=True)
+        return start("module", "arker.__main__", "shell", *words, **streams, cwd=program.cwd, env=env, terminal=True)
 
-    async with at_local(start, made=_AtShell) as typist:
+    async with at_local(begin, made=_AtShell) as typist:
         yield typist

@@ -25,7 +25,7 @@ from tests.support.secrets import API_KEY
 @contextmanager
 def backend(program: Program, *options: str) -> Generator[tuple[subprocess.Popen[bytes], dict[str, str]], None, None]:
     """Run ``arker emulator``. Yields its process and what its first line says."""
-    with program.started("emulator", *options) as process:
+    with program.forked("emulator", *options) as process:
         assert process.stdout is not None
         facts = json.loads(process.stdout.readline())
         while not process.stdout.readline().startswith(b"In other terminals"):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
 import sys
-from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any, Final
 
@@ -26,17 +24,6 @@ SHARES: Final = 4
 """Tests that the examples are dealt out to, so that they go on side by side."""
 PATIENT: Final = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 EXAMPLES: Final = times(6_000, suite=240) // SHARES
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_objects() -> Iterator[None]:
-    """Freeze what other tests have made too, so that the garbage collection after each example takes little time."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()  # as it was after the collection of tests (tests/conftest.py)
 
 
 @pytest.mark.parametrize("share", range(SHARES))

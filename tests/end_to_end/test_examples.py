@@ -16,16 +16,17 @@ from typing import Any
 
 import aiohttp
 
-from tests.end_to_end.test_local import run_python
+from tests.end_to_end.test_local import run_example
 from tests.support import leftovers
 from tests.support.children import child
+from tests.support.forked import start
 from tests.support.waiting import longer_and_longer
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def test_the_spans_of_the_tracing_example() -> None:
-    done = run_python("examples/opentelemetry_tracing.py", PYTHONPATH=str(ROOT))
+    done = run_example("opentelemetry_tracing.py")
     assert (done.returncode, done.stderr) == (0, "")
     error, _, tree = done.stdout.partition("\n\n")
     assert error.startswith("vm.get_run: there is no run 'no-such-run' (code not_found, HTTP 404, VM ")
@@ -55,7 +56,7 @@ def test_the_spans_of_the_tracing_example() -> None:
 
 
 def test_the_web_server_behind_a_tunnel() -> None:
-    done = run_python("examples/web_server_tunnel.py")
+    done = run_example("web_server_tunnel.py")
     assert (done.returncode, done.stderr) == (0, "")
     where, *lines = done.stdout.splitlines()
     assert re.fullmatch(r"port 8080 of the VM is at http://127\.0\.0\.1:[0-9]+", where)
@@ -69,7 +70,7 @@ def test_the_web_server_behind_a_tunnel() -> None:
 
 
 def test_the_agent_that_forks_where_it_decides() -> None:
-    done = run_python("examples/branching_agent.py")
+    done = run_example("branching_agent.py")
     assert (done.returncode, done.stderr) == (0, "")
     story, _, program = done.stdout.partition("\n\n")
     assert story.splitlines() == [
@@ -91,7 +92,7 @@ def test_the_agent_that_forks_where_it_decides() -> None:
 
 
 def test_the_directory_example() -> None:
-    done = run_python("examples/transfer_directory.py", "--size-mib", "5", PYTHONPATH=str(ROOT))
+    done = run_example("transfer_directory.py", "--size-mib", "5")
     assert done.returncode == 0, done.stderr
     assert re.sub(r" in [0-9]+\.[0-9] s", " in N s", done.stdout).splitlines() == [
         "up:         201 created, 13 directories made, 1 symlinks made; 3,126 bytes",
@@ -117,7 +118,7 @@ def test_the_candidates_over_a_fleet() -> None:
     longer = longer_and_longer(4)
     while True:
         seconds = next(longer)
-        done = run_python("examples/evaluate_candidates.py", *options, str(seconds))
+        done = run_example("evaluate_candidates.py", *options, str(seconds))
         assert (done.returncode, done.stderr) == (0, "")
         if done.stdout.count("out of time\n") == 1:  # only the one that has no end
             break
@@ -143,15 +144,10 @@ def test_the_candidates_over_a_fleet() -> None:
 def test_the_live_table_of_the_candidates() -> None:
     """In a terminal, of which the program believes that it is one of 100 columns."""
     ours, its = pty.openpty()
-    arguments = ["examples/evaluate_candidates.py", "--candidates", "7", "--vms", "2"]
-    with child(
-        [sys.executable, "-W", "error", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
-        stdin=subprocess.DEVNULL,
-        stdout=its,
-        stderr=subprocess.STDOUT,
-    ) as program:
+    arguments = ("examples/evaluate_candidates.py", "--candidates", "7", "--vms", "2")
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": its, "stderr": its}
+    with start("file", *arguments, env=env, backends=True, **streams) as program:
         os.close(its)
         watchdog = threading.Timer(300, program.kill)
         watchdog.start()

@@ -15,19 +15,27 @@ import pytest
 
 from arker import AsyncArker, ConfigurationError, EmulatorError, InvalidArgumentError
 from arker.emulator import Emulator
-from tests.support import leftovers
+from tests.support import forked, leftovers
 from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
 
-def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def inherited() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("ARKER_", "AUTH_KEY"))}
+
+
+def run_example(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run an example, in which every warning is an error. It and its backend are forked."""
+    return forked.run("file", f"examples/{name}", *arguments, env={**inherited(), **environment}, timeout=300)
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a separate program in which every warning is an error."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ARKER_", "AUTH_KEY"))}
     return subprocess.run(
         [sys.executable, "-W", "error", *arguments],
         cwd=ROOT,
-        env={**inherited, **environment},
+        env=inherited(),
         capture_output=True,
         text=True,
         timeout=300,
@@ -44,15 +52,15 @@ def test_the_quickstart_runs_to_its_end() -> None:
 
 
 def test_the_blocking_quickstart_runs_to_its_end() -> None:
-    done = run_python("examples/quickstart_sync.py")
+    done = run_example("quickstart_sync.py")
     assert (done.returncode, done.stderr) == (0, "")
     for expected in ("Linux 42", "HELLO", "parent 'HELLO', child 'changed'", "0 1 4 9 16 25 36 49", "nothing left"):
         assert expected in done.stdout
 
 
 def test_the_quickstart_uses_the_cloud_when_there_is_a_key(emulator: Emulator) -> None:
-    done = run_python(
-        "examples/quickstart.py",
+    done = run_example(
+        "quickstart.py",
         ARKER_API_KEY=emulator.api_key,
         ARKER_BASE_URL=emulator.url,
         ARKER_BURST_BASE_URL=emulator.url,
@@ -107,7 +115,7 @@ asyncio.run(main())
 asyncio.run(main())
 asyncio.run(ar.aclose())
 """
-    done = run_python("-c", program)
+    done = forked.run("code", program, env=inherited())
     assert (done.returncode, done.stdout, done.stderr) == (0, "hi\nhi\n", "")
 
 
@@ -148,7 +156,8 @@ async def test_a_backend_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_closed_client_says_so() -> None:
+async def test_a_closed_client_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    forked.fork_backends(monkeypatch)
     async with AsyncArker.local() as ar:
         assert ar.base_url == ar.burst_base_url == ar.control_base_url
         vm = await ar.fork("ubuntu")
@@ -157,7 +166,8 @@ async def test_a_closed_client_says_so() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_backend_that_has_died_says_so() -> None:
+async def test_a_backend_that_has_died_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    forked.fork_backends(monkeypatch)
     async with AsyncArker.local(isolation="none") as ar:
         await ar.list_vms()
         pid = ar._emulator.pid if ar._emulator is not None else None  # pyright: ignore[reportPrivateUsage]

@@ -17,7 +17,7 @@ import pytest
 from arker import AsyncArker, AsyncVM, ConfigurationError, InvalidArgumentError, NotFoundError
 from arker.emulator import Emulator
 from tests.ledger.support import ROOT, line, output, select
-from tests.support.forked import Forked, program, start_module
+from tests.support.forked import Forked, program, start
 from tests.support.length import cases, times
 from tests.support.waiting import until
 
@@ -348,7 +348,7 @@ async def test_the_command(client: AsyncArker, settings: dict[str, str], ledger:
 
     async def reap(*arguments: str, **changed: str) -> tuple[int, str, str]:
         env = {**os.environ, **settings, **changed}
-        with start_module("arker.__main__", "reap", *arguments, cwd=str(ROOT), env=env) as command:
+        with start("module", "arker.__main__", "reap", *arguments, cwd=str(ROOT), env=env) as command:
             out, complaints = await anyio.to_thread.run_sync(command.communicate)
         return command.returncode, out.decode(), complaints.decode()
 

@@ -6,20 +6,18 @@ import asyncio
 import json
 import signal
 import subprocess
-import sys
-from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from arker import AsyncArker
 from arker.emulator import Emulator
+from tests.support.forked import start
 from tests.support.length import cases
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
-
-ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 import asyncio, contextlib, json, signal, sys
@@ -72,12 +70,9 @@ else:
 
 async def end_by(number: signal.Signals, kind: str, emulator: Emulator) -> int:
     """Return a program's exit status after a signal."""
-    program = subprocess.Popen(  # noqa: ASYNC220
-        [sys.executable, "-W", "error", "-c", PROGRAM, json.dumps(emulator.client_options), kind],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={"PYTHONPATH": str(ROOT), "ARKER_LEDGER": "off"},
-    )
+    options = json.dumps(emulator.client_options)
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    program = start("code", PROGRAM, options, kind, env={"ARKER_LEDGER": "off"}, **streams)
     try:
         assert program.stdout is not None
         assert await asyncio.to_thread(program.stdout.readline) == b"ready\n"

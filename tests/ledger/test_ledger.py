@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sqlite3
 import stat
@@ -15,8 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from arker._ledger import writer
 from arker._ledger.ledger import Ledger
-from arker._ledger.store import FILE_NAME, STATEMENTS
+from arker._ledger.statements import STATEMENTS, TOGETHER
+from arker._ledger.store import FILE_NAME
+from arker._protocol.identifiers import new_idempotency_key
 from arker.emulator.server.state.database import put
 from tests.ledger.support import BODY, HOST, bytes_of, fork_request, line, output, select, write_down
 from tests.support.forked import program
@@ -38,10 +42,24 @@ def ledger(path: Path) -> Ledger:
 
 def test_statements_say_which_key_a_conflict_is_about() -> None:
     """SQLite before 3.35 refuses an ``ON CONFLICT DO UPDATE`` without it, as a syntax error."""
-    statements = [*STATEMENTS.values(), put("vm", "id", "{}")[0]]
+    together = [statement for statement, _ in TOGETHER.values()]
+    statements = [*STATEMENTS.values(), *together, put("vm", "id", "{}")[0]]
     conflicts = [part for statement in statements for part in statement.split("ON CONFLICT")[1:]]
-    assert len(conflicts) == 3
+    assert len(conflicts) == 4
     assert all(part.startswith(" (") for part in conflicts)
+
+
+def test_keys_ascend_with_time_and_are_never_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the rows of forks that are made together lie together."""
+    now = time.time_ns()
+    moments = [now, now, now + 1, now + 1_000_000_000, 2**62]
+    times = iter(moments)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time_ns", lambda: next(times))
+        keys = [new_idempotency_key() for _ in moments]
+    assert keys[1:] == sorted(keys[1:])
+    assert len(set(keys)) == len(keys)
+    assert all(re.fullmatch("[0-9a-f]{32}", key) for key in keys)
 
 
 # --- one program -----------------------------------------------------------------------------------------------------
@@ -93,6 +111,24 @@ async def test_what_nobody_waits_for_is_written_soon(ledger: Ledger) -> None:
     await ledger.intend(request, None)
     ledger.made(request, "vm-1")
     await until(lambda: select(ledger.path) == ["vm-1"])
+    await ledger.aclose(release=True)
+
+
+async def test_ids_that_come_one_after_another_are_written_together(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "PAUSE_SECONDS", 600.0)
+    requests = [fork_request() for _ in range(3)]
+    for request in requests:
+        await ledger.intend(request, None)
+    ledger.made(requests[0], "vm-1")
+    await until(lambda: "vm-1" in select(ledger.path))  # one alone does not wait
+    ledger.made(requests[1], "vm-2")
+    await asyncio.sleep(0.3)
+    ledger.made(requests[2], "vm-3")
+    assert select(ledger.path) == ["vm-1", None, None]
+    await ledger.intend(fork_request(), None)  # takes along what is there
+    assert select(ledger.path) == ["vm-1", "vm-2", "vm-3", None]
     await ledger.aclose(release=True)
 
 
@@ -157,14 +193,20 @@ async def test_a_ledger_goes_on_after_its_thread_has_ended(ledger: Ledger) -> No
     assert select(ledger.path) == []
 
 
-async def test_a_file_without_the_column_of_ends_gets_it(ledger: Ledger, path: Path) -> None:
+async def test_a_file_of_an_earlier_version_gets_the_column_of_ends_and_loses_an_index(
+    ledger: Ledger, path: Path
+) -> None:
     (request,) = await write_down(ledger, "vm-1")
     await ledger.aclose(release=False)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("ALTER TABLE forks DROP COLUMN ends_at")
+        connection.execute("CREATE INDEX forks_by_client ON forks (client)")
     ledger.set_end("vm-1", HOST, 7.0)
     await ledger.flush()
     assert select(path, "idempotency_key, vm_id, ends_at") == [(request.idempotency_key, "vm-1", 7.0)]
+    with closing(sqlite3.connect(path)) as connection:
+        indexes = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'").fetchall()
+    assert sorted(indexes) == [("forks_by_name",), ("forks_by_vm_id",)]
     await ledger.aclose(release=True)
     assert select(path) == ["vm-1"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import resource
 import sqlite3
@@ -178,8 +179,8 @@ async def test_it_recovers_by_itself(
     assert len(warnings_in(caplog)) == 1
     place.unlink()
     await until(lambda: select(ledger.path) == ["vm-1"])
-    await write_down(ledger, "vm-2")
-    assert select(ledger.path) == ["vm-1", "vm-2"]
+    await write_down(ledger, "vm-2")  # which does not wait if it does not know yet that the file can be used
+    await until(lambda: select(ledger.path) == ["vm-1", "vm-2"])
     await ledger.aclose(release=True)
     assert select(ledger.path) == []
     trouble, end = all_warnings_in(caplog)
@@ -218,3 +219,25 @@ async def test_a_disk_that_does_not_answer_holds_up_one_fork_and_no_longer_than_
         assert len(warnings_in(caplog)) == 1
         other.execute("ROLLBACK")
     await ledger.aclose(release=True)
+
+
+async def test_a_close_waits_for_no_further_attempt_when_forks_wait_as_well(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "PATIENCE", 1.0)
+    monkeypatch.setattr(writer, "PATIENCE", 600.0)
+    monkeypatch.setattr(writer, "RETRY_SECONDS", 600.0)
+    ledger = Ledger(tmp_path / FILE_NAME, API_KEY)
+    first, second = fork_request(), fork_request()
+    await write_down(ledger, "vm-1")
+    with closing(sqlite3.connect(ledger.path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        waiting = [ledger.intend(first, None)]
+        await until(lambda: not ledger._writer._waiting)  # pyright: ignore[reportPrivateUsage]
+        waiting.append(ledger.intend(second, None))  # while the thread tries to write the first one
+        await until(lambda: len(warnings_in(caplog)) == 1)
+        other.execute("ROLLBACK")
+    await asyncio.wait_for(ledger.aclose(release=False), 60)
+    await asyncio.wait_for(asyncio.gather(*waiting), 60)
+    keys = select(ledger.path, "idempotency_key")
+    assert {first.idempotency_key, second.idempotency_key} < set(keys)

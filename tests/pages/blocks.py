@@ -4,7 +4,8 @@
 - ``python`` that runs itself (``asyncio.run(…)``, or ``main()`` at the left margin) is a program: it is run by itself,
   with every warning an error. A block without a language right after it is what it prints.
 - Other ``python`` is a fragment. The fragments of a page share their names, and an event loop for ``await``.
-- ``sh`` goes to one bash for the whole page, and must succeed.  What it prints can stand after it, too.
+- ``sh`` goes to one bash for the whole page, and must succeed.  What it prints can stand after it, too. Its ``arker``
+  is `tests.pages.program`.
 - ``js`` with a first line such as ``// agent.mjs`` is a file.
 - ``json`` and ``yaml`` are parsed. ``text`` and the architecture's ``layers`` are no code.
 
@@ -35,7 +36,8 @@ from sybil import Document, Example, Region
 from sybil.parsers.markdown import SkipParser
 from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer, RawFencedCodeBlockLexer
 
-from tests.support.forked import run_program
+from tests.pages.program import Arker
+from tests.support.forked import run
 
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
@@ -181,7 +183,7 @@ class Page:
         return None
 
     def _program(self, example: Example) -> str | None:
-        done = run_program(str(example.parsed), cwd=self.directory, env=environment(), timeout=TIME_LIMIT)
+        done = run("code", str(example.parsed), cwd=self.directory, env=environment(), timeout=TIME_LIMIT)
         self._told(example, done.stdout)
         example.namespace["logged"] = done.stderr
         return None if done.returncode == 0 else f"exit code {done.returncode}: {done.stderr}"
@@ -220,6 +222,7 @@ class Shell:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._process: subprocess.Popen[str] | None = None
+        self._arker: Arker | None = None
 
     def run(self, block: str) -> tuple[str, str | None]:
         """Run a block, and return what it printed, and what failed."""
@@ -251,16 +254,20 @@ class Shell:
                 self._process.stdin.close()
             self._process.stdout.close()
             self._process.wait(TIME_LIMIT)
+        if self._arker is not None:
+            self._arker.close()
 
     def _start(self) -> subprocess.Popen[str]:
         # What a page leaves running ends with it.
         end = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"
         loop = "while IFS= read -r -d '' block; do eval \"$block\" </dev/null; printf '\\n---done---\\n'; done"
         script = f"set -euo pipefail; {end}; {loop}"
+        self._arker = Arker()
+        settings = environment()
         return subprocess.Popen(
             ["bash", "-c", script],
             cwd=self._directory,
-            env=environment(),
+            env={**settings, "PATH": os.pathsep.join([str(self._arker.directory), settings["PATH"]])},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

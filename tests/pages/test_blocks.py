@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +12,11 @@ import pytest
 from sybil.example import SybilFailure
 
 from tests.pages.blocks import Block, Page
+from tests.pages.program import Arker
+from tests.support.clients import COMPUTE, CONTROL
+from tests.support.secrets import API_KEY
+from tests.support.server import ScriptedServer, ok
+from tests.support.waiting import block_until
 
 Run = Callable[[str], Page]
 
@@ -88,6 +95,29 @@ def test_how_blocks_are_run_is_told_without_running_them(tmp_path: Path) -> None
     found = [(each.kind, each.hidden, each.reason) for each in page.blocks()]
     page.close()
     assert found == [(kind, kind == "fragment", None) for kind in ("program", "output", "fragment", "sh")]
+
+
+def test_the_program_of_a_page_s_shell(run: Run) -> None:
+    page = run(block("sh", "mkdir in; cd in; arker --version | tr a-z A-Z; arker nothing 2> said || echo $?; cat said"))
+    version, status, said = str(page.document.namespace["printed"]).splitlines()
+    assert version.startswith("ARKER-ASYNC ")
+    assert status == "2"
+    assert said.startswith("arker: ")
+
+
+def test_the_program_of_a_shell_that_is_killed_ends(server: ScriptedServer) -> None:
+    server.answer(ok({"vms": []}, delay=600))
+    urls = {"ARKER_BASE_URL": server.url + COMPUTE, "ARKER_CONTROL_BASE_URL": server.url + CONTROL}
+    arker = Arker()
+    try:
+        command = [str(arker.directory / "arker"), "ls"]
+        env = {**os.environ, **urls, "ARKER_API_KEY": API_KEY, "ARKER_LEDGER": "off"}
+        with subprocess.Popen(command, env=env) as program:
+            block_until(lambda: server.requests)
+            program.kill()
+    finally:
+        arker.close()  # waits for it
+    assert not arker.directory.exists()
 
 
 def test_what_a_page_starts_ends_with_it(run: Run) -> None:

@@ -82,6 +82,10 @@ def here(tmp_path: Path) -> Iterator[Path]:
 @example(steps=[("symlink", ("a", "a"), {}), ("mkdir", ("a/b/c",), {"parents": True, "exist_ok": True})])
 @example(steps=[("mkdir", ("a",), {}), ("copy", ("a", "a"), {"recursive": False})])
 @example(steps=[("mkdir", ("a",), {}), ("copy", ("a", "a"), {"recursive": True})])
+@example(steps=[("write_bytes", ("b", b""), {}), ("rename", ("a", "b/a"), {})])
+@example(steps=[("rename", ("a", "b/a"), {})])
+@example(steps=[("symlink", ("b", "b"), {}), ("rename", ("a", "b/a"), {})])
+@example(steps=[("write_bytes", ("b", b""), {}), ("rename", ("b/a", "c/a"), {})])
 async def test_random_operations(vm: AsyncVM, here: Path, steps: list[Step]) -> None:
     local = Local(here / "root")
     remote = Remote(vm.files, "/tmp/root")

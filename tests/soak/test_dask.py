@@ -11,16 +11,20 @@ from pathlib import Path
 
 from arker_sync import Arker
 from tests.soak.conftest import Soak
+from tests.support import forked
 from tests.support.forked import ForkedEmulator
 
 ROOT = Path(__file__).parents[2]
 OUTCOMES = ("crashed", "out of time", "passed", "wrong")
 
 
+def inherited() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("ARKER_", "AUTH_KEY"))}
+
+
 def run(*arguments: str, environment: dict[str, str]) -> str:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ARKER_", "AUTH_KEY"))}
     command = [sys.executable, "-W", "error", *arguments]
-    environment = {**inherited, **environment}
+    environment = {**inherited(), **environment}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     return done.stdout
@@ -43,6 +47,8 @@ def test_a_worker_that_is_killed_costs_its_candidates_a_retry(soak: Soak, tmp_pa
         reaped = re.fullmatch("VMs of a worker that was killed, deleted by reap: ([0-9]+)", second)
         assert reaped is not None
         assert int(reaped[1]) >= 1  # the one that the worker had prepared
-        run("-m", "arker", "reap", environment=environment)  # those of a worker that was still starting at the end
+        # Those of a worker that was still starting at the end.
+        done = forked.run("module", "arker.__main__", "reap", env={**inherited(), **environment})
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
         with Arker(emulator.api_key, base_url=emulator.url, control_base_url=emulator.url, ledger=False) as client:
             assert client.list_vms().vms == ()

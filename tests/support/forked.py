@@ -18,16 +18,18 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
-from typing import IO, Any, Final, cast
-
-import pytest
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from arker._basics.typing import Self
 from arker.emulator import Emulator
 from arker.emulator._start import import_path, server_environment
 from tests.support.waiting import PATIENCE
 
+if TYPE_CHECKING:  # the process that programs are forked from loads this module, and no pytest
+    import pytest
+
 ROOT: Final = Path(__file__).parents[2]
+Kind: TypeAlias = Literal["code", "file", "module"]
 
 
 class Forked:
@@ -104,6 +106,9 @@ class Forked:
             self.wait()
         finally:
             over.cancel()
+        for stream in (self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
         return said, complaints and complaints.result()
 
     def __enter__(self) -> Self:
@@ -112,6 +117,8 @@ class Forked:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if error is not None:  # nothing ends it then
+            self.kill()
         for stream in (self.stdin, self.stdout, self.stderr):
             if stream is not None:
                 try:
@@ -121,26 +128,16 @@ class Forked:
         self.wait(PATIENCE)
 
 
-class Prefork:
-    """The process that forks itself, as this one sees it."""
+class Orders:
+    """A way to the process that forks itself.
 
-    def __init__(self) -> None:
+    Args:
+        control: The socket that leads there.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
         self._lock = threading.Lock()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._control = ours
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-X", "utf8", "-m", "tests.support.prefork", str(theirs.fileno())],
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+        self._control = control
 
     def start(
         self,
@@ -152,6 +149,7 @@ class Prefork:
         descriptors: Sequence[int] = (),
         session: bool = False,
         terminal: bool = False,
+        backends: bool = False,
         stdin: IO[Any] | None = None,
         stdout: IO[Any] | None = None,
         stderr: IO[Any] | None = None,
@@ -167,6 +165,7 @@ class Prefork:
             descriptors: What it has under the same numbers.
             session: Whether it is in a session of its own.
             terminal: Whether its input is the terminal of this session.
+            backends: Whether the backends that it starts are forked, too.
             stdin: The other end of its input.
             stdout: The other end of its output.
             stderr: The other end of its standard error.
@@ -174,7 +173,7 @@ class Prefork:
         """
         numbers = [*range(len(streams)), *descriptors]
         message: dict[str, object] = {"kind": kind, "env": dict(env), "cwd": cwd, "descriptors": numbers, **order}
-        message.update(session=session, terminal=terminal)
+        message.update(session=session, terminal=terminal, backends=backends)
         told, tell = os.pipe()
         try:
             with self._lock:
@@ -182,6 +181,27 @@ class Prefork:
         finally:
             os.close(tell)
         return Forked(told, stdin=stdin, stdout=stdout, stderr=stderr)
+
+
+class Prefork(Orders):
+    """The process that forks itself, as this one sees it."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        super().__init__(ours)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-X", "utf8", "-m", "tests.support.prefork", str(theirs.fileno())],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def close(self) -> None:
         self._control.close()
@@ -196,6 +216,23 @@ def prefork() -> Prefork:
     return made
 
 
+def fork_server(
+    orders: Orders, command: Sequence[str], streams: tuple[int, int, int], descriptors: Sequence[int]
+) -> subprocess.Popen[bytes]:
+    """Fork the process of an embedded backend, as `arker.emulator._start.start_server` starts it."""
+    made = orders.start(
+        "server",
+        streams=streams,
+        descriptors=descriptors,
+        env=server_environment(),
+        cwd="/",
+        session=True,
+        path=import_path(),
+        arguments=["--managed"],
+    )
+    return cast("subprocess.Popen[bytes]", made)
+
+
 class ForkedEmulator(Emulator):
     """An embedded backend whose process is forked instead of started: all else is as it always is.
 
@@ -206,17 +243,7 @@ class ForkedEmulator(Emulator):
     def _spawn(
         command: Sequence[str], streams: tuple[int, int, int], descriptors: Sequence[int]
     ) -> subprocess.Popen[bytes]:
-        made = prefork().start(
-            "server",
-            streams=streams,
-            descriptors=descriptors,
-            env=server_environment(),
-            cwd="/",
-            session=True,
-            path=import_path(),
-            arguments=["--managed"],
-        )
-        return cast("subprocess.Popen[bytes]", made)
+        return fork_server(prefork(), command, streams, descriptors)
 
 
 def fork_backends(patch: pytest.MonkeyPatch) -> None:
@@ -224,13 +251,31 @@ def fork_backends(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Emulator, "_spawn", staticmethod(ForkedEmulator._spawn))  # pyright: ignore[reportPrivateUsage]
 
 
-def run_program(
-    code: str, *arguments: str, cwd: Path, env: Mapping[str, str], timeout: float
+def run(
+    kind: Kind,
+    what: str,
+    *arguments: str,
+    env: Mapping[str, str],
+    cwd: str | Path = ROOT,
+    timeout: float = PATIENCE,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program in which every warning is an error to its end. Returns what it wrote, as `subprocess.run` does."""
+    """Run a program to its end. Every warning is an error in it, and backends that it starts are forked, too.
+
+    Args:
+        kind: Whether it is a text, a file or a module.
+        what: The text; or the file, as seen from the directory; or the module, of a package its ``.__main__``.
+        arguments: The program's.
+        env: Its environment.
+        cwd: Its directory.
+        timeout: Seconds. One that takes longer is killed.
+
+    Returns:
+        What it wrote, as `subprocess.run` does.
+    """
     with open(os.devnull, "rb") as null, TemporaryFile() as out, TemporaryFile() as err:
         streams = (null.fileno(), out.fileno(), err.fileno())
-        process = prefork().start("code", streams=streams, env=env, cwd=str(cwd), code=code, arguments=arguments)
+        order: dict[str, Any] = {kind: what, "arguments": arguments}
+        process = prefork().start(kind, streams=streams, env=env, cwd=str(cwd), backends=True, **order)
         try:
             status = process.wait(timeout)
         finally:
@@ -240,7 +285,7 @@ def run_program(
         for file in (out, err):
             file.seek(0)
             said.append(file.read().decode())
-    return subprocess.CompletedProcess(["-c", code], status, *said)
+    return subprocess.CompletedProcess([what, *arguments], status, *said)
 
 
 @contextmanager
@@ -268,27 +313,33 @@ def program(code: str, *arguments: str, **environment: str) -> Generator[Forked,
             process.kill()
 
 
-def start_module(
-    module: str,
+def start(
+    kind: Kind,
+    what: str,
     *arguments: str,
     env: Mapping[str, str],
-    cwd: str,
+    cwd: str | Path = ROOT,
     stdin: int = subprocess.PIPE,
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
+    session: bool = False,
     terminal: bool = False,
+    backends: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start a module as a program in which every warning is an error, as ``python -W error -m`` does.
+    """Start a program in which every warning is an error.
 
     Args:
-        module: Its name; that of a package ends in ``.__main__``.
+        kind: Whether it is a text, a file or a module.
+        what: As in `run`.
         arguments: The program's.
         env: Its environment.
         cwd: Its directory.
         stdin: Its input: a descriptor, or what `subprocess.Popen` takes.
         stdout: Its output.
         stderr: Its standard error.
-        terminal: Whether it is in a session of its own, whose terminal its input is.
+        session: Whether it is in a session of its own.
+        terminal: Whether its input is the terminal of this session.
+        backends: Whether the backends that it starts are forked, too.
     """
     streams: list[int] = []
     pipes: list[IO[bytes] | None] = []
@@ -305,20 +356,33 @@ def start_module(
                 theirs.callback(os.close, given)
             streams.append(given)
             pipes.append(end)
+        order: dict[str, Any] = {kind: what, "arguments": arguments}
         process = prefork().start(
-            "module",
+            kind,
             streams=streams,
             env=env,
-            cwd=cwd,
-            session=terminal,
+            cwd=str(cwd),
+            session=session or terminal,
             terminal=terminal,
+            backends=backends,
             stdin=pipes[0],
             stdout=pipes[1],
             stderr=pipes[2],
-            module=module,
-            arguments=arguments,
+            **order,
         )
     return cast("subprocess.Popen[bytes]", process)
 
 
-__all__ = ["Forked", "ForkedEmulator", "Prefork", "fork_backends", "prefork", "program", "run_program", "start_module"]
+__all__ = [
+    "Forked",
+    "ForkedEmulator",
+    "Kind",
+    "Orders",
+    "Prefork",
+    "fork_backends",
+    "fork_server",
+    "prefork",
+    "program",
+    "run",
+    "start",
+]

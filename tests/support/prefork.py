@@ -2,8 +2,8 @@
 as a means: it needs no new interpreter then, whose imports take longer than anything else that it does.
 
 It reads one message for each, a JSON object with descriptors beside it, and answers over the first of these: with the
-process's id, and at its end with its exit status. What begins with a new interpreter is not tried so: tests of a
-server's start and of programs' ends start their own.
+process's id, and at its end with its exit status. A program may itself start backends: it is given the way to here.
+What begins with a new interpreter is not tried so: tests of a server's start and of programs' ends start their own.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ import sys
 import termios
 import warnings
 from collections.abc import Callable, Mapping, Set
+from functools import partial
 from importlib import import_module
 from importlib.abc import InspectLoader
 from importlib.util import find_spec
 from io import TextIOWrapper
+from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, Final, cast
 
@@ -36,6 +38,8 @@ _OF_OTHERS: Final = (
 )
 """What the packages, and the libraries that they use, load late."""
 _MOST_DESCRIPTORS: Final = 64
+_OUT_OF_THE_WAY: Final = 200
+"""A descriptor's number that no process is given one under."""
 _ENDED: Final[list[tuple[ModuleType, int]]] = []
 """The program that has ended in this process, and its exit status."""
 
@@ -69,7 +73,7 @@ def load() -> None:
         for module in pkgutil.walk_packages(import_module("arker").__path__, "arker."):
             if not module.name.startswith(_APART) and module.name.rpartition(".")[2] != "__main__":
                 import_module(module.name)
-        for name in ("arker.emulator.__main__", *_OF_OTHERS):
+        for name in ("arker.emulator.__main__", "tests.support.forked", *_OF_OTHERS):
             import_module(name)
     gc.enable()
     gc.freeze()  # it stays, and need not be looked through
@@ -89,11 +93,18 @@ def run_module(order: Mapping[str, Any]) -> None:
     _run(loader.get_code(spec.name), spec.origin, order, __spec__=spec, __package__=spec.parent)
 
 
-def _run(code: CodeType | None, name: str, order: Mapping[str, Any], **attributes: object) -> None:
+def run_file(order: Mapping[str, Any]) -> None:
+    """Run a file as ``python -W error`` does."""
+    path = Path(order["file"]).absolute()
+    code = compile(path.read_bytes(), str(path), "exec")
+    _run(code, order["file"], order, str(path.parent), __file__=str(path))
+
+
+def _run(code: CodeType | None, name: str, order: Mapping[str, Any], place: str = "", /, **attributes: object) -> None:
     assert code is not None
     warnings.simplefilter("error")
     sys.argv[:] = [name, *order["arguments"]]
-    sys.path[:1] = [] if "PYTHONSAFEPATH" in os.environ else [""]
+    sys.path[:1] = [] if "PYTHONSAFEPATH" in os.environ else [place]
     for stream in (sys.stdout, sys.stderr):
         cast("TextIOWrapper", stream).reconfigure(line_buffering=stream is sys.stderr or stream.isatty())
     main = sys.modules["__main__"] = ModuleType("__main__")
@@ -142,7 +153,13 @@ def _exit_after(main: Callable[[], int]) -> None:
         os._exit(status)
 
 
-_RUN: Final = {"code": run_code, "module": run_module, "command": run_command, "server": run_server}
+_RUN: Final = {
+    "code": run_code,
+    "file": run_file,
+    "module": run_module,
+    "command": run_command,
+    "server": run_server,
+}
 
 
 def become(order: Mapping[str, Any], given: list[int]) -> None:
@@ -165,23 +182,37 @@ def become(order: Mapping[str, Any], given: list[int]) -> None:
     os.environ.update(order["env"])
 
 
+def fork_backends(way: socket.socket) -> None:
+    """Let this process's backends be forked by the one that it was forked from, to which the socket leads."""
+    # Not before `load`: what a library does at the end comes before `_leave`.
+    from arker.emulator import Emulator
+    from tests.support.forked import Orders, fork_server
+
+    number = fcntl.fcntl(way, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
+    orders = Orders(socket.socket(fileno=number))
+    Emulator._spawn = staticmethod(partial(fork_server, orders))  # pyright: ignore[reportPrivateUsage]
+
+
 def serve(control: socket.socket) -> Mapping[str, Any] | None:
     """Fork for each order. Returns the order in its process; None in this one, when there are no more."""
     ends: dict[int, int] = {}
     programs: set[int] = set()
+    # Another than that of the test run, whose end ends this: programs that the run left behind still hold this one.
+    of_programs, for_programs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     awake, wake = os.pipe()
     for descriptor in (awake, wake):
         os.set_blocking(descriptor, False)
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, _wake_up)
     while True:
-        ready, _, _ = select.select([control.fileno(), awake], [], [])
+        ready, _, _ = select.select([control.fileno(), of_programs.fileno(), awake], [], [])
         if awake in ready:
             os.read(awake, 4096)
             _report(ends)
-        if control.fileno() not in ready:
+        asking = control if control.fileno() in ready else of_programs
+        if asking.fileno() not in ready:
             continue
-        data, given, _, _ = socket.recv_fds(control, 1024 * 1024, _MOST_DESCRIPTORS)
+        data, given, _, _ = socket.recv_fds(asking, 1024 * 1024, _MOST_DESCRIPTORS)
         if not data:
             _end(programs & ends.keys(), ends)
             return None
@@ -192,8 +223,12 @@ def serve(control: socket.socket) -> Mapping[str, Any] | None:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             control.close()
+            of_programs.close()
             for descriptor in (awake, wake, told, *ends.values()):
                 os.close(descriptor)
+            if order["backends"]:
+                fork_backends(for_programs)
+            for_programs.close()
             become(order, given)
             return dict(order)
         ends[pid] = told

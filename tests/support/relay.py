@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+from tests.support.server import close_listener
+
 
 class Relay:
     """A listener on the loopback, whose connections lead on to a server."""
@@ -78,7 +80,7 @@ async def relay(url: str) -> AsyncGenerator[Relay, None]:
     try:
         yield made
     finally:
-        server.close()
+        await close_listener(server)
         await made.close()
         await server.wait_closed()
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
-import pytest
+
+if TYPE_CHECKING:  # the process that programs are forked from loads this, and has no use for it
+    import pytest
 
 PATIENCE: Final = 120.0
 """Seconds. Only a test that fails waits so long."""

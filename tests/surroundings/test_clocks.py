@@ -31,7 +31,7 @@ PACKAGES = [Path(__file__).parents[2] / name for name in ("arker", "arker_sync")
 def test_everything_ends_while_time_stands_still(
     run_program: Callable[..., list[str]], client: str, freezer: str
 ) -> None:
-    assert run_program("frozen", freezer, client) == [
+    assert run_program("frozen", freezer, client, new=True) == [
         "run -> hi",
         "wait -> completed",
         "lines -> ['1', '2']",
@@ -72,7 +72,7 @@ ALLOWED = {
     ("arker/_transport/observer.py", "time.time"),  # the moments that hooks are told
     ("arker/_transport/http/pieces.py", "anyio.current_time"),  # counted by the loop, as aiohttp's timeouts are
     ("arker/_paths/inotify.py", "time.sleep"),  # a program that runs in VMs
-    ("arker/_transport/liveness.py", "self._loop.call_later"),  # where the loop's clock goes
+    ("arker/_tasks/rounds.py", "self._loop.call_later"),  # where the loop's clock goes
     # In the loop that is this package's own.
     ("arker_sync/_bridge/share.py", "asyncio.wait"),
     ("arker_sync/_bridge/lease.py", "asyncio.wait_for"),

@@ -17,6 +17,7 @@ from arker._tasks import hurry
 from tests.drift.plans import Plan
 from tests.drift.service import Service
 from tests.ledger.support import select
+from tests.support import forked
 from tests.support.clients import COMPUTE, CONTROL
 from tests.support.length import cases
 from tests.support.secrets import API_KEY
@@ -37,10 +38,11 @@ def service(server: ScriptedServer, tmp_path: Path) -> Service:
 
 
 @pytest.fixture
-def start(server: ScriptedServer, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    started: list[subprocess.Popen[str]] = []
+def start(server: ScriptedServer, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start a program. A new one is for what happens as it ends."""
+    started: list[subprocess.Popen[bytes]] = []
 
-    def start(*words: str) -> subprocess.Popen[str]:
+    def start(*words: str, new: bool = False) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
@@ -49,17 +51,21 @@ def start(server: ScriptedServer, tmp_path: Path) -> Iterator[Callable[..., subp
             "ARKER_CONTROL_BASE_URL": server.url + CONTROL,
             "ARKER_LEDGER": str(tmp_path / "ledger.sqlite3"),
         }
-        program = subprocess.Popen(
-            [sys.executable, "-m", "tests.surroundings.signals", *words],
-            env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        module = "tests.surroundings.signals"
+        if new:
+            command = [sys.executable, "-m", module, *words]
+            pipe = subprocess.PIPE
+            program = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=pipe, stderr=pipe)
+        else:
+            program = forked.start("module", module, *words, env=environment, stdin=subprocess.DEVNULL)
         started.append(program)
         return program
 
     yield start
     for program in started:
         program.kill()
-        program.communicate()
+        with program:  # closes its pipes
+            pass
 
 
 def slow(server: ScriptedServer, service: Service, **seconds: float) -> None:
@@ -72,9 +78,15 @@ def slow(server: ScriptedServer, service: Service, **seconds: float) -> None:
     server.answer(answer)
 
 
-def wait_until_ready(program: subprocess.Popen[str]) -> None:
+def wait_until_ready(program: subprocess.Popen[bytes]) -> None:
     assert program.stdout is not None
-    assert program.stdout.readline() == "ready\n"
+    assert program.stdout.readline() == b"ready\n"
+
+
+def complaints(program: subprocess.Popen[bytes]) -> str:
+    """Wait for a program's end. Returns what it has written to standard error."""
+    _, errors = program.communicate(timeout=PATIENCE)
+    return errors.decode()
 
 
 def asked_for(server: ScriptedServer, method: str, what: str) -> int:
@@ -101,7 +113,7 @@ def asked_for(server: ScriptedServer, method: str, what: str) -> int:
 def test_the_second_one_cuts_the_clean_up_short(
     server: ScriptedServer,
     service: Service,
-    start: Callable[..., subprocess.Popen[str]],
+    start: Callable[..., subprocess.Popen[bytes]],
     tmp_path: Path,
     client: str,
     work: str,
@@ -110,7 +122,7 @@ def test_the_second_one_cuts_the_clean_up_short(
     made = 3 if work == "vms" else 6
     slow(server, service, delete=STUCK, run=STUCK)
     # The server forgets a VM when it is told to delete it, and answers later: so what was asked for is gone.
-    program = start(client, work)
+    program = start(client, work, new=True)
     wait_until_ready(program)
     if work == "map":  # it says so just before
         block_until(lambda: asked_for(server, "POST", "/runs"))
@@ -118,7 +130,7 @@ def test_the_second_one_cuts_the_clean_up_short(
         program.send_signal(number)
         block_until(lambda: asked_for(server, "DELETE", "/vms/"))  # the clean-up has begun, and stands still
         time.sleep(0.5)
-    _, errors = program.communicate(timeout=PATIENCE)
+    errors = complaints(program)
     assert program.returncode in {-INT, 128 + INT, 128 + TERM, 1}
     warnings = [line for line in errors.splitlines() if "a second signal cut the clean-up short" in line]
     assert len(warnings) == 1, errors
@@ -132,7 +144,7 @@ def test_the_second_one_cuts_the_clean_up_short(
 
 
 def test_what_can_be_deleted_meanwhile_is_deleted(
-    server: ScriptedServer, service: Service, start: Callable[..., subprocess.Popen[str]]
+    server: ScriptedServer, service: Service, start: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     slow(server, service, delete=0.2)
     program = start("blocking", "vms")
@@ -140,12 +152,12 @@ def test_what_can_be_deleted_meanwhile_is_deleted(
     for _ in range(2):
         program.send_signal(INT)
         time.sleep(0.1)
-    _, errors = program.communicate(timeout=PATIENCE)
+    errors = complaints(program)
     assert not service.vms or "a second signal" in errors
 
 
 def test_interrupts_that_a_program_survives_are_no_second_ones(
-    server: ScriptedServer, service: Service, start: Callable[..., subprocess.Popen[str]]
+    server: ScriptedServer, service: Service, start: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     slow(server, service, run=STUCK)
     program = start("blocking", "goes on")
@@ -153,7 +165,7 @@ def test_interrupts_that_a_program_survives_are_no_second_ones(
         wait_until_ready(program)
         block_until(lambda number=number: asked_for(server, "POST", "/runs") > number)  # type: ignore[misc]
         program.send_signal(INT)
-    _, errors = program.communicate(timeout=PATIENCE)
+    errors = complaints(program)
     assert program.returncode == 0, errors
     assert "a second signal" not in errors
     assert not service.vms
@@ -161,14 +173,14 @@ def test_interrupts_that_a_program_survives_are_no_second_ones(
 
 @pytest.mark.parametrize("client", ["async", "blocking"])
 def test_a_first_one_leaves_all_the_time_that_there_is(
-    server: ScriptedServer, service: Service, start: Callable[..., subprocess.Popen[str]], client: str
+    server: ScriptedServer, service: Service, start: Callable[..., subprocess.Popen[bytes]], client: str
 ) -> None:
     seconds = hurry.GRACE + 1
     slow(server, service, delete=seconds)
     program = start(client, "vms")
     wait_until_ready(program)
     program.send_signal(INT)
-    _, errors = program.communicate(timeout=PATIENCE)
+    errors = complaints(program)
     assert not service.vms
     assert "may still exist" not in errors
 

@@ -1,4 +1,8 @@
-"""The rules for cattrs: how each type is read and written. Loaded at the first request."""
+"""The rules for cattrs: how each type is read and written. Loaded at the first request.
+
+Models of files and filesystems are named here as texts, since most programs never need them: making their classes is a
+sixth of a first request's work.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from cattrs import BaseConverter, Converter
 from cattrs.errors import ClassValidationError, IterableValidationError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
+from arker import models
 from arker._protocol.codec.filling import can_fill, written
 from arker._protocol.codec.hooks import (
     REQUIRED,
@@ -37,23 +42,11 @@ from arker._protocol.codec.hooks import (
     with_vm_fields,
 )
 from arker.models import (
-    CompletedRunResult,
-    ListMountsResponse,
-    ListSyncsResponse,
-    Mount,
     NetworkPolicyAllow,
     NetworkPolicyBlock,
     NetworkPolicyBlocked,
     NetworkPolicyOpen,
     NetworkPolicyUnknown,
-    Run,
-    Sync,
-    SyncChunkWrite,
-    SyncChunkWriteResult,
-    SyncCommitWriteResult,
-    SyncPresignedWriteRequestResult,
-    SyncReadInlineResponse,
-    Vm,
 )
 from arker.models._reply import DECLARED, NULLABLE, Reply
 
@@ -64,16 +57,20 @@ _POLICIES: Final[dict[str, type]] = {
     "block": NetworkPolicyBlock,
 }
 Prepare: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
-_PREPARE: Final[dict[type, Prepare]] = {
-    Vm: with_vm_fields,
-    Mount: with_mount_fields,
-    Sync: with_sync_fields,
-    ListMountsResponse: with_mounts,
-    ListSyncsResponse: with_syncs,
-    Run: with_outputs,
-    CompletedRunResult: with_outputs,
-    SyncReadInlineResponse: with_content,
+PREPARE: Final[dict[str, Prepare]] = {
+    "Vm": with_vm_fields,
+    "Mount": with_mount_fields,
+    "Sync": with_sync_fields,
+    "ListMountsResponse": with_mounts,
+    "ListSyncsResponse": with_syncs,
+    "Run": with_outputs,
+    "CompletedRunResult": with_outputs,
+    "SyncReadInlineResponse": with_content,
 }
+"""What is done with the objects of models before their fields are read."""
+WRITE_RESULT: Final = "SyncCommitWriteResult"
+CHUNK: Final = "SyncChunkWrite"
+"""Of the results of a write the plainest one, and of the entries of a write the one with bytes."""
 
 
 def field_hook(converter: Converter, type_: Any, default: object) -> Hook:
@@ -178,8 +175,17 @@ def _policy_hook(converter: Converter) -> Hook:
     return hook
 
 
+def model_name(type_: Any) -> str:
+    """Return the name of a model; an empty one of any other type."""
+    return type_.__name__ if isinstance(type_, type) and type_.__module__.startswith("arker.models.") else ""
+
+
 def _is_write_result(type_: Any) -> bool:
-    return SyncCommitWriteResult in get_args(type_)
+    return any(model_name(member) == WRITE_RESULT for member in get_args(type_))
+
+
+def _is_chunk(type_: Any) -> bool:
+    return model_name(type_) == CHUNK
 
 
 def _write_result_hook(converter: Converter) -> Hook:
@@ -188,11 +194,11 @@ def _write_result_hook(converter: Converter) -> Hook:
     def hook(value: Any, _: Any) -> Any:
         if value.__class__ is not dict:
             raise mismatch("an object", value)
-        cls: type = SyncCommitWriteResult
+        cls: type = models.SyncCommitWriteResult
         if value.get("error") is None and "presigned_url" in value:
-            cls = SyncPresignedWriteRequestResult
+            cls = models.SyncPresignedWriteRequestResult
         elif "received_bytes" in value or "ranges" in value:
-            cls = SyncChunkWriteResult
+            cls = models.SyncChunkWriteResult
         return converter.get_structure_hook(cls)(value, cls)
 
     return hook
@@ -230,7 +236,7 @@ def _strict_class_hook(cls: type, converter: BaseConverter) -> Hook:
         for field in fields
     }
     fill = filler(cls, converter, hooks)
-    prepare = _PREPARE.get(cls)
+    prepare = PREPARE.get(model_name(cls))
 
     def structure(value: Any, type_: Any) -> Any:
         if value.__class__ is not dict:
@@ -265,7 +271,7 @@ def _omit_none(cls: type, converter: BaseConverter) -> Callable[[Any], Any]:
     )
 
 
-def _chunk(write: SyncChunkWrite) -> dict[str, Any]:
+def _chunk(write: models.SyncChunkWrite) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "path": write.path,
         "size": write.size,
@@ -302,7 +308,7 @@ def make_converter(
     converter.register_structure_hook_factory(attrs.has, class_hook or _strict_class_hook)
     converter.register_structure_hook_func(_is_write_result, _write_result_hook(converter))
     converter.register_unstructure_hook_factory(attrs.has, _omit_none)
-    converter.register_unstructure_hook(SyncChunkWrite, _chunk)
+    converter.register_unstructure_hook_func(_is_chunk, _chunk)
     converter.register_unstructure_hook(NetworkPolicyUnknown, _unknown_policy)
     return converter
 
@@ -344,4 +350,16 @@ def _descend(error: BaseException) -> tuple[str, BaseException]:
     return path, error
 
 
-__all__ = ["MISFITS", "Prepare", "field_hook", "fields_of", "filler", "locate", "make_converter"]
+__all__ = [
+    "CHUNK",
+    "MISFITS",
+    "PREPARE",
+    "Prepare",
+    "WRITE_RESULT",
+    "field_hook",
+    "fields_of",
+    "filler",
+    "locate",
+    "make_converter",
+    "model_name",
+]

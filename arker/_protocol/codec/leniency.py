@@ -10,7 +10,16 @@ from typing import Any, Final, get_args, get_origin
 import attrs
 from cattrs import BaseConverter, Converter
 
-from arker._protocol.codec.converter import MISFITS, Prepare, field_hook, fields_of, filler, make_converter
+from arker._protocol.codec.converter import (
+    MISFITS,
+    PREPARE,
+    Prepare,
+    field_hook,
+    fields_of,
+    filler,
+    make_converter,
+    model_name,
+)
 from arker._protocol.codec.hooks import (
     Hook,
     Misfit,
@@ -18,35 +27,16 @@ from arker._protocol.codec.hooks import (
     mismatch,
     step,
     with_content_that_is_there,
-    with_mount_fields,
-    with_mounts,
     with_outputs_that_are_there,
-    with_sync_fields,
-    with_syncs,
-    with_vm_fields,
-)
-from arker.models import (
-    CompletedRunResult,
-    ListMountsResponse,
-    ListSyncsResponse,
-    Mount,
-    Run,
-    Sync,
-    SyncReadInlineResponse,
-    Vm,
 )
 from arker.models._page import Page
 from arker.models._reply import Reply
 
-_PREPARE: Final[dict[type, Prepare]] = {
-    Vm: with_vm_fields,
-    Mount: with_mount_fields,
-    Sync: with_sync_fields,
-    ListMountsResponse: with_mounts,
-    ListSyncsResponse: with_syncs,
-    Run: with_outputs_that_are_there,
-    CompletedRunResult: with_outputs_that_are_there,
-    SyncReadInlineResponse: with_content_that_is_there,
+_PREPARE: Final[dict[str, Prepare]] = {
+    **PREPARE,
+    "Run": with_outputs_that_are_there,
+    "CompletedRunResult": with_outputs_that_are_there,
+    "SyncReadInlineResponse": with_content_that_is_there,
 }
 _UNFIT: Final = (Misfit, KeyError, TypeError, ValueError, AttributeError)
 """The exceptions of a hook when a value does not fit."""
@@ -80,7 +70,7 @@ def _lenient_class_hook(cls: type, converter: BaseConverter) -> Hook:
         for field in fields
     }
     fill = filler(cls, converter, {name: member.hook for name, member in members.items()})
-    prepare = _PREPARE.get(cls)
+    prepare = _PREPARE.get(model_name(cls))
 
     def structure(value: Any, type_: Any) -> Any:
         if value.__class__ is not dict:

@@ -77,7 +77,7 @@ async def test_what_a_vm_connects_to_is_accepted_outside(provider: BubblewrapPro
     await vm.delete()
     assert outlet.listener is None
     await provider.spares.let_go()
-    await until(lambda: descriptors() == before)
+    await until(lambda: descriptors() <= before)
 
 
 async def test_it_is_there_again_after_the_vm_has_died(provider: BubblewrapProvider) -> None:
@@ -91,7 +91,7 @@ async def test_it_is_there_again_after_the_vm_has_died(provider: BubblewrapProvi
         await kill_vms()
         await provider.spares.let_go()
         await until(lambda: outlet.listener is None)
-        await until(lambda: descriptors() == before)
+        await until(lambda: descriptors() <= before)
     await vm.delete()
     assert outlet.opened == 3
 
@@ -153,4 +153,4 @@ async def test_what_is_no_listener_is_not_taken_for_one(kind: str, caplog: pytes
     assert "no way out" in caplog.text
     link.close()
     theirs.close()
-    assert descriptors() == before
+    assert descriptors() <= before

@@ -331,7 +331,7 @@ async def test_runs_leave_no_descriptors_behind(vm_alone: AgentSandbox) -> None:
     before = descriptors()
     for _ in range(20):
         await rest_after(vm_alone, "true")
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 @pytest.mark.parametrize(

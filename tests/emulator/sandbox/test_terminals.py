@@ -79,7 +79,7 @@ async def test_a_program_that_cannot_be_started(vm_alone: AgentSandbox) -> None:
         with pytest.raises(SandboxError, match=reason) as caught:
             await vm.open_terminal(TerminalSpec(command=command, env=ENV))
         assert caught.value.code == "bad_request"
-    assert descriptors() == before
+    assert descriptors() <= before
     assert (await sh(vm, "ls /dev/pts")).text == "ptmx"
 
 
@@ -95,7 +95,7 @@ async def test_nothing_is_left_of_it(vm_alone: AgentSandbox) -> None:
         async with opened(vm) as terminal:
             await terminal.write(b"trap '' HUP INT TERM; sleep 1000\n")
             await until(terminal, b"1000\r\n")
-    assert descriptors() == before
+    assert descriptors() <= before
     left = await sh(vm, "ls /dev/pts; ls /proc/1/fd 2>/dev/null | wc -l; ps -eo comm= | sort | uniq -c")
     assert "ptmx" in left.text
     assert "pts/0" not in left.text

@@ -1,10 +1,9 @@
-"""``python -m arker.emulator``."""
-
-# ruff: noqa: ASYNC221 - nothing else runs on the loop while these tests block it
+"""``python -m arker.emulator``. What is not about its end is tried in processes that are forked for it."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,14 +15,12 @@ import pytest
 
 from tests.emulator.server.support import ISOLATION, Api
 from tests.support.children import child
+from tests.support.forked import run, start
 
 pytestmark = pytest.mark.anyio
 
 ROOT = str(Path(__file__).parents[3])
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "arker.emulator", *arguments]
+MODULE = "arker.emulator.__main__"
 
 
 def line_of(stream: IO[bytes] | None) -> str:
@@ -33,8 +30,9 @@ def line_of(stream: IO[bytes] | None) -> str:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_it_serves_until_a_signal_and_leaves_nothing(place: Path, number: signal.Signals) -> None:
-    arguments = command("--isolation", ISOLATION, "--state-parent", str(place), "--region", "eu-north-1")
-    with child(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+    arguments = ("--isolation", ISOLATION, "--state-parent", str(place), "--region", "eu-north-1")
+    command = [sys.executable, "-m", "arker.emulator", *arguments]
+    with child(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
         ready = json.loads(line_of(process.stdout))
         assert set(ready) == {"url", "api_key"}
         async with aiohttp.ClientSession() as session:
@@ -56,8 +54,8 @@ async def test_it_serves_until_a_signal_and_leaves_nothing(place: Path, number: 
 
 
 async def test_it_speaks_one_generation() -> None:
-    arguments = command("--isolation", ISOLATION, "--generation", "1", "--foreground-window", "0.001")
-    with child(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
+    arguments = ("--isolation", ISOLATION, "--generation", "1", "--foreground-window", "0.001")
+    with start("module", MODULE, *arguments, env=os.environ, stderr=subprocess.DEVNULL) as process:
         ready = json.loads(line_of(process.stdout))
         async with aiohttp.ClientSession() as session:
             api = Api(session, ready["url"], ready["api_key"], "1")
@@ -69,8 +67,8 @@ async def test_it_speaks_one_generation() -> None:
 
 async def test_the_key_can_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("the-key-in-the-file\n")
-    arguments = command("--isolation", ISOLATION, "--api-key-file", str(tmp_path / "key"), "--host-port", "8000")
-    with child(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
+    arguments = ("--isolation", ISOLATION, "--api-key-file", str(tmp_path / "key"), "--host-port", "8000")
+    with start("module", MODULE, *arguments, env=os.environ, stderr=subprocess.DEVNULL) as process:
         assert json.loads(line_of(process.stdout))["api_key"] == "the-key-in-the-file"
         process.terminate()
 
@@ -90,8 +88,8 @@ async def test_the_key_can_come_from_a_file(tmp_path: Path) -> None:
     ],
 )
 async def test_what_is_wrong_at_the_start_is_said_on_stderr(arguments: list[str], reason: str) -> None:
-    done = subprocess.run(command(*arguments), capture_output=True, cwd=ROOT, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr.decode().startswith("error: ")
-    assert reason in done.stderr.decode()
-    assert "Traceback" not in done.stderr.decode()
+    done = run("module", MODULE, *arguments, env=os.environ)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ")
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr

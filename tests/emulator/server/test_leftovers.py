@@ -22,6 +22,7 @@ from arker.emulator.options import Isolation
 from tests.emulator.sandbox.support import until
 from tests.emulator.server.support import ISOLATION, Api
 from tests.support.children import child
+from tests.support.forked import start
 from tests.support.leftovers import alive, below, mounts_with, with_text
 from tests.support.length import cases, times
 
@@ -39,7 +40,7 @@ emulator.launch()
 emulator.wait_ready()
 print(json.dumps({"url": emulator.url, "api_key": emulator.api_key, "pid": emulator.pid}), flush=True)
 sys.stdin.readline()
-emulator._process.stdin.close()
+emulator._lifeline.close()
 sys.stdin.readline()
 """
 
@@ -107,14 +108,8 @@ async def test_a_signal_to_a_server_that_was_started_by_hand(
     ),
 )
 async def test_the_end_of_a_parent_and_of_both_at_once(place: Path, isolation: Isolation, case: str) -> None:
-    with child(
-        [sys.executable, "-c", PARENT, isolation, str(place)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=ROOT,
-        start_new_session=True,
-    ) as parent:
+    surroundings: dict[str, Any] = {"env": os.environ, "stderr": subprocess.DEVNULL, "session": True}
+    with start("code", PARENT, isolation, str(place), backends=True, **surroundings) as parent:
         assert parent.stdin is not None
         assert parent.stdout is not None
         said = json.loads(parent.stdout.readline())

@@ -28,6 +28,7 @@ from arker.errors import EmulatorError
 from tests.emulator.server.support import ISOLATION, Api
 from tests.support import leftovers
 from tests.support.children import child
+from tests.support.forked import start
 
 pytestmark = pytest.mark.anyio
 
@@ -239,7 +240,7 @@ async def test_a_killed_server_takes_its_vms_along_and_close_removes_the_rest(pl
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_the_server_ends_when_its_parent_dies(place: Path, marker: str, number: signal.Signals) -> None:
-    with child([sys.executable, "-c", PARENT, ISOLATION, str(place)], stdout=subprocess.PIPE, cwd=ROOT) as parent:
+    with start("code", PARENT, ISOLATION, str(place), env=os.environ, backends=True) as parent:
         assert parent.stdout is not None
         said = json.loads(parent.stdout.readline())
         await start_sleeper(said["url"], said["api_key"], marker)
