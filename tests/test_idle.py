@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from typing import Any, TypeAlias
 
+import freezegun
 import pytest
 
 from arker import AsyncArker, HttpTimeouts, NetworkTimeoutError
 from tests.support.secrets import API_KEY
 from tests.support.server import ServerThread
-from tests.support.waiting import longer_and_longer
+from tests.support.waiting import longer_and_longer, until
 
 pytestmark = pytest.mark.anyio
 
@@ -180,3 +181,107 @@ async def test_requests_at_once_end_each_by_itself(server: _Server) -> None:
     silent = [result for result in results if isinstance(result, NetworkTimeoutError)]
     assert len(silent) >= 10  # more where the machine was too busy
     assert not [result for result in results if isinstance(result, BaseException) and result not in silent]
+
+
+@pytest.mark.parametrize("begun", [b"", b'{"vm_id": "v", "na', b'{"vm_id": "v", "name": "a"}'])
+async def test_a_reply_that_ends_with_its_connection_is_not_ended_by_silence(server: _Server, begun: bytes) -> None:
+    """What has come of it may look like a whole reply, such as that to a deletion."""
+    over = threading.Event()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n" + begun)
+        while not over.is_set():
+            await asyncio.sleep(0.01)
+
+    server.answer = answer
+    async with _client(server, HttpTimeouts(idle=0.1)) as client:
+        with pytest.raises(NetworkTimeoutError) as caught:
+            await client.vm("v").delete()
+        assert caught.value.outcome == "unknown"
+        over.set()
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"HTTP/1.1 200 OK\r\n", *(b"X-%d: 1\r\n" % number for number in range(12)), _HEAD.partition(b"\n")[2] + _VM],
+        [*(b"HTTP/1.1 102 Processing\r\n\r\n" for _ in range(12)), _HEAD + _VM],
+    ],
+    ids=["lines", "interim"],
+)
+async def test_a_head_that_comes_slowly_is_waited_for(server: _Server, pieces: list[bytes]) -> None:
+    """Each piece of the head is progress as well."""
+    lasted = 0.0
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        nonlocal lasted
+        began = time.monotonic()
+        for piece in pieces:
+            await asyncio.sleep(idle / 4)
+            writer.write(piece)
+            await writer.drain()
+        lasted = time.monotonic() - began
+
+    server.answer = answer
+    for idle in longer_and_longer(0.2):
+        async with _client(server, HttpTimeouts(idle=idle)) as client:
+            try:
+                assert (await client.get_vm("v")).id == "v"
+            except NetworkTimeoutError:
+                continue  # the machine was too busy to go on in time
+        assert lasted > 2 * idle
+        break
+
+
+async def test_silence_after_the_time_was_frozen(server: _Server) -> None:
+    """A timer that was set meanwhile would never ring, and serve all later requests."""
+    over = threading.Event()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        while server.requests > 1 and not over.is_set():
+            await asyncio.sleep(0.01)
+        writer.write(_HEAD + _VM)
+
+    server.answer = answer
+    async with _client(server, HttpTimeouts(idle=0.1)) as client:
+        with freezegun.freeze_time("2031-01-01"):
+            await client.get_vm("v")
+        with pytest.raises(NetworkTimeoutError):
+            await client.get_vm("v", deadline=60)
+        over.set()
+
+
+async def test_a_coroutine_that_is_discarded_elsewhere(server: _Server) -> None:
+    """The task in which that happens, as by the garbage collector, may be in the midst of a request of its own."""
+    over = threading.Event()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        while not over.is_set():
+            await asyncio.sleep(0.01)
+
+    class Discarding:
+        def __await__(self) -> Generator[Any, Any, object]:
+            asked = client.get_vm("v").__await__()
+            awaited = asked.send(None)
+            while True:
+                try:
+                    got = yield awaited
+                except BaseException as error:
+                    awaited = asked.throw(error)
+                else:
+                    awaited = asked.send(got)
+                discarded.close()
+
+    async def discard() -> object:
+        return await Discarding()
+
+    server.answer = answer
+    async with _client(server, HttpTimeouts(idle=2.0)) as client:
+        discarded = client.vm("v").delete()
+        first = asyncio.ensure_future(discarded)
+        await until(lambda: server.requests == 1)
+        with pytest.raises(NetworkTimeoutError) as caught:
+            await asyncio.wait_for(discard(), 60)
+        assert "no progress within the idle bound" in caught.value.message
+        first.cancel()
+        over.set()
