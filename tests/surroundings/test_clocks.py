@@ -72,7 +72,6 @@ ALLOWED = {
     ("arker/_transport/observer.py", "time.time"),  # the moments that hooks are told
     ("arker/_transport/http/pieces.py", "anyio.current_time"),  # counted by the loop, as aiohttp's timeouts are
     ("arker/_paths/inotify.py", "time.sleep"),  # a program that runs in VMs
-    ("arker/_tasks/rounds.py", "self._loop.call_later"),  # where the loop's clock goes
     # In the loop that is this package's own.
     ("arker_sync/_bridge/share.py", "asyncio.wait"),
     ("arker_sync/_bridge/lease.py", "asyncio.wait_for"),
