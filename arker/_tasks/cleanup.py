@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import anyio
 
 from arker._tasks import hurry
-from arker._tasks.handover import Handover
 from arker._tasks.running_loop import running_loop
 
 T = TypeVar("T")
@@ -83,17 +83,24 @@ async def make_or_undo(
     except BaseException:
         make.close()
         raise
-    over: Handover[T] = Handover(loop)
-    task = over.start(make)
+    task = loop.create_task(make)
+    over: asyncio.Future[None] = loop.create_future()
+    # Neither a closure nor a scope: of hundreds of these at once, each object is one more for the garbage collector.
+    task.add_done_callback(partial(_wake, over))
     try:
         await over
     except asyncio.CancelledError:
         await clean_up(abandon(task))
         raise
     try:
-        return over.value if over.given else task.result()
+        return task.result()
     finally:
         del task  # it keeps what it failed with, whose traceback has this frame
+
+
+def _wake(over: asyncio.Future[None], _: asyncio.Task[Any]) -> None:
+    if not over.done():
+        over.set_result(None)
 
 
 async def _settled(task: asyncio.Future[T]) -> T:
