@@ -22,13 +22,13 @@ class Round(Generic[K]):
 
     __slots__ = ("_is_armed", "_loop", "_over", "_seconds", "due")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, over: Callable[[K], float | None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, over: Callable[[K], object]) -> None:
         """Begin with none.
 
         Args:
             loop: The loop.
             seconds: The length of each wait.
-            over: Called with a wait that is over; it returns the seconds for which that goes on, None for not at all.
+            over: Called with each wait that is over.
         """
         self.due: dict[K, float] = {}
         self._seconds = seconds
@@ -51,11 +51,8 @@ class Round(Generic[K]):
         self._is_armed = False
         now = clock.now()
         for wait in [wait for wait, due in self.due.items() if due <= now]:
-            more = self._over(wait)
-            if more is None:
-                self.due.pop(wait, None)
-            elif wait in self.due:
-                self.due[wait] = now + more
+            self.due.pop(wait, None)
+            self._over(wait)
         if self.due:
             self._arm(max(0.0, min(self.due.values()) - now))
 

@@ -86,7 +86,7 @@ class Arker:
 
 
 def _status(command: Forked, way: socket.socket) -> int | None:
-    """Wait for a command's end. Returns its status as a shell has it; None where nobody waits for it any longer."""
+    """Wait for a command's end. Returns its status as a shell has it; None if the caller has ended before it."""
     while True:
         try:
             status = command.wait(0.1)
