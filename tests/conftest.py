@@ -49,6 +49,9 @@ _SETTINGS = (
     *(name for proxy in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for name in (proxy, proxy.upper())),
 )
 
+# Python ignores the first ones itself, and `nohup` the last one, so that all goes on when a terminal is closed.
+_LEFT_IGNORED = {getattr(signal, name, None) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ", "SIGHUP")}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options. They have to exist before the tests that use them are collected: see `tests.soak`."""
@@ -69,12 +72,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     set_whole(bool(config.option.whole))
-    # In a job in the background they may be ignored, and then programs that tests start would ignore them too.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    _heed_signals()
     config.addinivalue_line(
         "markers", "needs(what): deselected where the backend lacks it; tests.support.generations has the reasons"
     )
+
+
+def _heed_signals() -> None:
+    """Ignore no signal but those that Python itself ignores, since programs that tests start would ignore it too.
+
+    In a job in the background some are ignored, and whoever measures this process may ignore others.
+    """
+    for number in signal.valid_signals():
+        if number not in _LEFT_IGNORED and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.hookimpl(wrapper=True)
