@@ -19,7 +19,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,26 @@ def _arguments(given: Sequence[str], prog: str) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
+@contextmanager
+def without_certificates() -> Iterator[None]:
+    """Hide the system's certificates from modules that are loaded meanwhile.
+
+    aiohttp reads them all when it is imported, for its client, which this server does not use. That would be a seventh
+    of its start. The proxy of VMs reads them itself when it meets HTTPS.
+    """
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, os.devnull))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _end_within(seconds: float) -> None:
     """Kill this process if its end takes longer. After the parent has gone, no other process would."""
 
@@ -131,8 +152,9 @@ async def _serve(
     # Imported late: it takes most of the start-up time, and from here on signals are handled. Nothing that is loaded is
     # garbage, and looking for some would be a tenth of it.
     gc.disable()
-    from arker.emulator.sandbox.host.process_tree import adopt_orphans, collect_all
-    from arker.emulator.server.service import Service, base_url
+    with without_certificates():
+        from arker.emulator.sandbox.host.process_tree import adopt_orphans, collect_all
+        from arker.emulator.server.service import Service, base_url
 
     gc.enable()
     adopt_orphans()

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from arker.emulator import Emulator, _start, _state
+from arker.emulator.__main__ import without_certificates
 from arker.errors import EmulatorError
 from tests.emulator.server.support import ISOLATION
 from tests.support.forked import prefork
@@ -126,6 +128,27 @@ with arker.emulator.Emulator(state_parent=place, isolation=isolation) as emulato
 sys.exit()
 """
     assert spoilt(what, place, tmp_path) == str([number for number in range(3) if number not in closed])
+
+
+def test_it_does_not_read_the_certificates_of_the_system(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = tmp_path / "certificates"
+    os.mkfifo(silent)  # whoever reads it waits
+    monkeypatch.setenv("SSL_CERT_FILE", str(silent))
+    with Emulator(isolation="none", state_parent=place) as emulator:
+        assert emulator.url
+
+
+@pytest.mark.parametrize("before", [{}, {"SSL_CERT_FILE": "/the/file", "SSL_CERT_DIR": "/the/directory"}])
+def test_the_certificates_are_hidden_only_meanwhile(before: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in before.items():
+        monkeypatch.setenv(name, value)
+    with without_certificates():
+        assert not ssl.create_default_context().get_ca_certs()
+    assert {name: value for name, value in os.environ.items() if name.startswith("SSL_CERT_")} == before
 
 
 def test_a_path_is_handed_over_in_the_servers_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
