@@ -19,7 +19,7 @@ SEND: Final = 0.00015
 """Seconds that the loop needs to send a request."""
 READ: Final = 0.0001
 """Seconds that it needs to read an answer."""
-REQUESTS_EACH: Final = 3
+STAGES: Final = 3
 """Requests of each VM, one after the other: fork, run, delete."""
 
 
@@ -32,6 +32,7 @@ class Simulation:
         window: The window of the client.
         takes: The most requests that the server takes at once.
         vms: The number of VMs.
+        each: Requests of each VM, one after the other.
         now: The time, at the end the time that all of it took.
         refused: The number of refusals.
         curve: Moments, with the number of requests in flight and the window's size.
@@ -41,6 +42,7 @@ class Simulation:
     window: Window
     takes: float = math.inf
     vms: int = 500
+    each: int = STAGES
     now: float = 0.0
     refused: int = 0
     curve: list[tuple[float, int, float]] = field(factory=list[tuple[float, int, float]])
@@ -52,7 +54,7 @@ class Simulation:
 
     def run(self) -> None:
         """Run until all is done."""
-        self._waiting.extend([REQUESTS_EACH] * self.vms)
+        self._waiting.extend([self.each] * self.vms)
         look: float | None = None
         while self._waiting or self._answers:
             self._send_what_may_be_sent()
@@ -117,12 +119,29 @@ def simulated(
         takes: The most requests that the server takes at once.
         size: The size that the window begins with.
     """
-    window = Window(512) if size is None else Window(512, size=size)
-    if round_trip is not None:
-        window.learn_round_trip(round_trip)
-    simulation = Simulation(late, window, takes)
+    simulation = Simulation(late, _window(round_trip, size), takes)
     simulation.run()
     return simulation
 
 
-__all__ = ["Simulation", "simulated"]
+def simulated_fleet(late: float, *, round_trip: float | None = None, size: float | None = None) -> float:
+    """Return how long a fleet takes, whose VMs all exist before the first is used, and until the last was used.
+
+    The arguments are those of `simulated`.
+    """
+    window, now = _window(round_trip, size), 0.0
+    for _ in range(STAGES):
+        simulation = Simulation(late, window, each=1, now=now)
+        simulation.run()
+        now = simulation.now
+    return now
+
+
+def _window(round_trip: float | None, size: float | None) -> Window:
+    window = Window(512) if size is None else Window(512, size=size)
+    if round_trip is not None:
+        window.learn_round_trip(round_trip)
+    return window
+
+
+__all__ = ["Simulation", "simulated", "simulated_fleet"]

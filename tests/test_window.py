@@ -27,7 +27,7 @@ from arker._transport.window import (
     UNANSWERED,
     Window,
 )
-from benchmarks.simulated import simulated
+from benchmarks.simulated import simulated, simulated_fleet
 
 
 def test_it_begins_small_and_never_beyond_its_ceiling() -> None:
@@ -339,6 +339,11 @@ def test_a_late_server_nearby_is_kept_as_busy_as_by_hand(late: float) -> None:
     by_hand = simulated(late, size=512.0).now
     assert simulated(late, round_trip=0.0001).now < 1.05 * by_hand
     assert simulated(late).now > 1.2 * by_hand  # so the knowledge makes the difference
+
+
+@pytest.mark.parametrize(("late", "most"), [(0.1, 1.1), (0.3, 1.05)])
+def test_a_fleet_on_a_late_server_nearby_waits_little_at_its_beginning(late: float, most: float) -> None:
+    assert simulated_fleet(late, round_trip=0.0001) < most * simulated_fleet(late, size=512.0)
 
 
 @pytest.mark.parametrize("late", [0.02, 0.1, 0.3])

@@ -28,7 +28,7 @@ ROUND_TRIPS: Final = 4
 """Round trips in which a refusal arrives: a server may have others to ask, and packets may be lost."""
 REFUSING: Final = 0.005
 """Seconds that a server needs to refuse, beside the round trips."""
-LOOK: Final = 0.005
+LOOK: Final = 0.002
 """Seconds between two checks of whether the client has time to spare, during the first opening."""
 PUNCTUAL: Final = 0.005
 """Seconds; a loop that comes back no later than this has had little else to do. Timers are late by one thousandth."""
