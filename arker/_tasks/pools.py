@@ -28,11 +28,12 @@ async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
         await carry_through(_end_all(tasks))
-    for task in tasks:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
-    for task in tasks:
-        task.result()
+    failed = [task for task in tasks if not task.cancelled() and task.exception() is not None]
+    try:
+        for task in (*failed, *tasks):
+            task.result()
+    finally:
+        del task, tasks, failed  # they keep what they failed with, whose traceback has this frame
 
 
 async def _end_all(tasks: list[asyncio.Task[None]]) -> None:

@@ -208,6 +208,7 @@ class Http:
         finally:
             if silences is not None:
                 silences.end(task)
+            del task  # it keeps what it fails with, whose traceback has this frame
 
     async def put(self, presigned_url: str, body: Body, size: int, *, base_url: str) -> Response:
         """PUT a body of ``size`` bytes to a presigned URL, with no authorization; raises `ExchangeFailedError`.
