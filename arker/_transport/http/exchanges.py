@@ -18,7 +18,7 @@ from arker._protocol.request import IDEMPOTENCY_HEADER, ExchangeFailedError, Flo
 from arker._transport.http.callers import CallersSession
 from arker._transport.http.failures import explain
 from arker._transport.http.opened import EXCHANGE_ERRORS, READ_BUFFER, Opened
-from arker._transport.http.pieces import SLICE, Body, Piece, Slices, bounded_progress
+from arker._transport.http.pieces import SLICE, Body, BoundedProgress, Piece, Slices
 from arker._transport.http.replies import read_excerpt, read_reply, take_reply
 from arker._transport.http.sessions import AUTO_HEADERS, LoopSessions
 from arker._transport.http.sockets import Socket, open_socket, refuse_other_replies
@@ -147,7 +147,7 @@ class Http:
             if flow is not None:
                 flow.sent = sent
 
-        with bounded_progress(self._idle) as watched:
+        with BoundedProgress(self._idle) as watched:
             ending = request.ending
             pieces = watched(Slices(body, tell, ending), wait_afterwards=request.awaits_work)
             try:
@@ -218,7 +218,7 @@ class Http:
         url = presigned(presigned_url, base_url, self._insecure_hosts)
         headers = CIMultiDict(self._presigned_headers, **{"Content-Length": str(size)})
         session = self._sessions.bare()
-        with bounded_progress(self._idle) as watched:
+        with BoundedProgress(self._idle) as watched:
             try:
                 async with session.put(
                     url,
