@@ -21,7 +21,7 @@ from arker._files.checks import (
     check_verify,
 )
 from arker._files.job import Job, make_job
-from arker._files.opening import open_file, open_source
+from arker._files.opening import close_source, open_file, open_source
 from arker._files.ranges import CONCURRENCY, MAX_CONTENT, MIB, batches
 from arker._files.refusals import typed
 from arker._files.sources import check_buffer, check_source, is_buffer, is_path
@@ -252,7 +252,7 @@ class _Uploads:
                 entry.size = opened.size
                 await move(self._job, opened, entry.path, self._options)
             finally:
-                opened.close()
+                await close_source(opened)
         except ArkerError as error:
             self._book.settle(entry, error)
         else:
