@@ -6,6 +6,7 @@ error among them, or what leads to it, makes a circle, which only the garbage co
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -68,6 +69,19 @@ async def chunks_refused(vm: AsyncVM, _: Path) -> None:
 
 async def mode_refused(vm: AsyncVM, _: Path) -> None:
     await fails(vm.upload(b"no file", "/etc", mode=0o600), ArkerError)
+
+
+class Broken(io.BytesIO):
+    """A file that can be read in part."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell():
+            raise OSError(5, "broken")
+        return super().read(size)
+
+
+async def put_of_a_broken_file(vm: AsyncVM, _: Path) -> None:
+    await fails(vm.upload(Broken(_LARGE), "f", strategy="put"), LocalFileError)
 
 
 async def upload_of_nothing(vm: AsyncVM, here: Path) -> None:
@@ -169,7 +183,7 @@ async def no_such_run(vm: AsyncVM, _: Path) -> None:
 
 FAILURES = [
     *(read_refused, read_refused_today, write_refused, large_write_refused),
-    *(put_refused, parts_refused, chunks_refused, mode_refused, upload_of_nothing),
+    *(put_refused, parts_refused, chunks_refused, mode_refused, put_of_a_broken_file, upload_of_nothing),
     *(download_refused, download_to_nowhere, open_read_refused, stat_refused, open_refused),
     *(some_uploads_refused, some_downloads_refused),
     *(directory_refused, directory_in_conflict, directory_of_nothing, directory_with_failures),

@@ -154,9 +154,14 @@ class Http:
                 return await self._send(request, url, headers, pieces, flow)
             except ExchangeFailedError:
                 # The connection calls what fails inside of it a failure of its own.
-                if ending is not None and ending.failure is not None:
-                    raise ending.failure from None
-                raise
+                if ending is None or ending.failure is None:
+                    raise
+            # Outside of the handler, since what the connection has failed with leads to this; so does its traceback.
+            failure, ending.failure = ending.failure, None
+            try:
+                raise failure.with_traceback(None)
+            finally:
+                del failure  # now its traceback has this frame
 
     async def _send(
         self,

@@ -47,12 +47,11 @@ class BoundedProgress:
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        handled = self._scope.__exit__(kind, error, traceback)
+    ) -> None:
+        self._scope.__exit__(kind, error, traceback)
         if self._scope.cancelled_caught:
             problem = f"the request made no progress for {self._bound:g} s"
             raise ExchangeFailedError(problem, delivered=True, timed_out=True)
-        return handled
 
 
 # These are classes, not async generators: aiohttp drops an abandoned body without closing it, so that a
