@@ -147,6 +147,7 @@ async def _put_once(job: Job, url: str, body: Body) -> None:
     http = await job.place.context.transport.ready()
 
     async def once() -> None:
+        response = None
         try:
             response = attempt.response = await http.put(url, body, body.size, base_url=job.place.base_url)
         except ExchangeFailedError:
@@ -159,6 +160,7 @@ async def _put_once(job: Job, url: str, body: Body) -> None:
                 raise failure.with_traceback(None)  # its traceback has a frame of the connection's that leads to it
         finally:
             del failure  # and now this frame
+        assert response is not None
         if not 200 <= response.status < 300:
             raise store_error(response.status, response.headers, response.body)
         if not body.sent:

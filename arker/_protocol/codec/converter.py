@@ -354,9 +354,9 @@ def _descend(error: BaseException) -> tuple[str, BaseException]:
 def _forget_frames(error: BaseException) -> None:
     """Remove the tracebacks of an error and of all that it consists of: cattrs' frames have a list of these errors."""
     error.__traceback__ = error.__context__ = None
-    if isinstance(error, (ClassValidationError, IterableValidationError)):
-        for each in error.exceptions:
-            _forget_frames(each)
+    inner: tuple[BaseException, ...] = getattr(error, "exceptions", ())  # of a group
+    for each in inner:
+        _forget_frames(each)
 
 
 __all__ = [
